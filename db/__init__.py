@@ -1,0 +1,1 @@
+"""Everything that holds state: rows, events, secrets, bytes. Knows nothing of GraphQL or HTTP."""

@@ -1,0 +1,66 @@
+"""The ground all tables stand on: naming of constraints, ids, times, owners, versions."""
+
+import os
+import time
+from datetime import datetime
+from typing import Any, NewType
+from uuid import UUID
+
+from sqlalchemy import DateTime, MetaData, Uuid, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+OwnerId = NewType("OwnerId", UUID)
+"""Whose rows. Minted from a verified token, in `graph.auth` only (a test holds that)."""
+
+
+def new_id() -> UUID:
+    """A UUIDv7: opaque to clients, ordered by time in our indexes (RFC 9562)."""
+    random = int.from_bytes(os.urandom(10), "big")
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80
+    value |= 0x7 << 76 | (random >> 62 & 0xFFF) << 64
+    value |= 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
+    return UUID(int=value)
+
+
+class Base(DeclarativeBase):
+    """Declares tables. Rows come back as plain tuples, never as instances of these classes."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: dict[Any, Any] = {  # noqa: RUF012 - SQLAlchemy reads it as written
+        datetime: DateTime(timezone=True),
+        UUID: Uuid(),
+    }
+
+
+class HasId:
+    """A primary key made by us, so that a retried insert is the same insert."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-2)
+
+
+class HasOwner:
+    """`owner_id` stands on every owned row, children included; each table adds its own key."""
+
+    owner_id: Mapped[UUID] = mapped_column(sort_order=-1)
+
+
+class HasTimes:
+    """When it was made and last changed, by PostgreSQL's clock."""
+
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=90)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=91)
+
+
+class HasVersion:
+    """Grows by one with every change, so that a lost update can be noticed."""
+
+    version: Mapped[int] = mapped_column(server_default="1", sort_order=92)
