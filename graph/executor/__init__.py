@@ -1,0 +1,5 @@
+"""Runs GraphQL operations: a validated document is compiled once and then executed many times."""
+
+from graph.executor.plan import Plan, compile_plan
+
+__all__ = ["Plan", "compile_plan"]

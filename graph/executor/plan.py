@@ -1,0 +1,49 @@
+"""The plan: an operation made ready once, so that a request only has to run it."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from graphql import DocumentNode, ExecutionResult, GraphQLSchema, OperationType
+
+from graph.executor.document import select_operation
+from graph.executor.fallback import CoreProgram
+
+
+class Plan:
+    """One operation of a validated document, ready to run any number of times at once."""
+
+    __slots__ = ("_program", "compiled", "operation")
+
+    def __init__(self, operation: OperationType, program: CoreProgram) -> None:
+        self.operation = operation
+        self.compiled = False
+        self._program = program
+
+    async def execute(
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
+    ) -> ExecutionResult:
+        """Run a query or a mutation. Errors are in the result, never raised."""
+        return await self._program.execute(context=context, variables=variables, root=root)
+
+    async def subscribe(
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
+    ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
+        """Open a subscription: its results, or one result that says why there are none."""
+        return await self._program.subscribe(context=context, variables=variables, root=root)
+
+
+def compile_plan(
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    operation_name: str | None,
+    *,
+    hide_suggestions: bool = False,
+) -> Plan:
+    """Make a validated document ready to run.
+
+    Raises:
+        GraphQLError: the document has no such operation, or more than one it could be.
+    """
+    operation = select_operation(document, operation_name)
+    program = CoreProgram(schema, operation, hide_suggestions)
+    return Plan(operation.definition.operation, program)
