@@ -1,0 +1,92 @@
+# Everything a checkout needs. `make help` lists it; the work of set-up is in .ci/setup.
+
+BIN := .venv/bin
+# More arguments for serve, test, lock and the benchmarks: make test ARGS="-k tasks -x"
+ARGS ?=
+
+# Start-up time is a promise, and a missing .pyc costs a second of it.
+export PYTHONDONTWRITEBYTECODE :=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r target words; do printf '%-14s %s\n' "$$target" "$$words"; done
+
+# --- use --------------------------------------------------------------------
+
+.PHONY: setup
+setup: ## make or mend .venv with the `howdah` command in it; the other targets call it
+	@bash .ci/setup
+
+.PHONY: serve
+serve: setup ## set up, then serve (make serve ARGS="--port 9000")
+	@exec $(BIN)/howdah serve $(ARGS)
+
+.PHONY: graphiql
+graphiql: ## build the GraphiQL page; needs npm
+	@bash .ci/graphiql
+
+# --- check ------------------------------------------------------------------
+
+.PHONY: test
+test: setup ## set up, then test (make test ARGS="-k tasks -x")
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: check-style check-types check-architecture check-schema check-migrations ## every gate; make -k check goes on after a failure
+
+.PHONY: check-style
+check-style: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: check-types
+check-types: setup
+	$(BIN)/mypy
+
+.PHONY: check-architecture
+check-architecture: setup
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+.PHONY: check-schema
+check-schema: setup
+	$(BIN)/howdah schema | diff -u schema.graphql -
+
+# `alembic check` against a database that the test harness makes and removes.
+.PHONY: check-migrations
+check-migrations: setup
+	$(BIN)/python -m pytest -q tests/db/test_migrations.py
+
+.PHONY: format
+format: setup ## let ruff mend and format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: schema
+schema: setup ## write schema.graphql anew from the code
+	$(BIN)/howdah schema > .schema.graphql.new && mv .schema.graphql.new schema.graphql
+
+# --- measure ----------------------------------------------------------------
+
+.PHONY: bench
+bench: setup ## measure requests per second against the limit and PostGraphile
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-start
+bench-start: setup ## measure the time to the first answer, and idle memory
+	$(BIN)/python -m bench.start $(ARGS)
+
+# --- keep -------------------------------------------------------------------
+
+.PHONY: lock
+lock: ## renew requirements.lock from pyproject.toml; needs uv (ARGS=--upgrade takes newer versions)
+	@PATH="$$PATH:$$PWD/$(BIN)" uv pip compile --quiet --universal --python-version 3.11 \
+		--all-extras --group dev --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' $(ARGS) -o requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove what was made: .venv, caches, builds
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist graph/graphiql/dist graph/graphiql/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
