@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,24 +14,30 @@ from db.errors import BadInput
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
+PREFIX = "HOWDAH_"
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+def default_data_dir() -> Path:
+    return Path(platformdirs.user_data_dir("howdah", appauthor=False))
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One attribute is one variable `HOWDAH_<NAME>`; `.env.example` explains each."""
 
     database_url: str | None = None
     direct_database_url: str | None = None
-    database_pool_size: Positive = 32
+    database_pool_size: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 32
     database_wait_ms: Positive = 3_000
     database_connect_ms: Positive = 10_000
 
-    data_dir: Path = msgspec.field(default_factory=lambda: default_data_dir())
+    data_dir: Path = msgspec.field(default_factory=default_data_dir)
     host: str = "127.0.0.1"
     port: Port = 8000
     env: Literal["development", "production"] | None = None
 
     secret_key: str | None = None
     credential_key: str | None = None
-    access_token_seconds: Positive = 900
+    access_token_seconds: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 900
     refresh_token_days: Positive = 30
     jwks_url: str | None = None
     jwt_issuer: str | None = None
@@ -50,3 +57,90 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
     stop_seconds: Positive = 30
+
+    @property
+    def embedded(self) -> bool:
+        """Without a database URL Howdah brings its own PostgreSQL."""
+        return self.database_url is None
+
+    @property
+    def on_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def development(self) -> bool:
+        if self.env is None:
+            return self.embedded and self.on_loopback
+        return self.env == "development"
+
+    @property
+    def sign_up_open(self) -> bool:
+        return self.development if self.sign_up is None else self.sign_up == "open"
+
+    @property
+    def introspection_allowed(self) -> bool:
+        return self.development if self.introspection is None else self.introspection
+
+    @property
+    def direct_url(self) -> str | None:
+        """The road that LISTEN, session locks and migrations need: past any pooler."""
+        return self.direct_database_url or self.database_url
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Settings from the environment; `overrides` are the command line's and win."""
+    environ = os.environ if environ is None else environ
+    values = _from_environment(environ)
+    if values.get("env") != "production" and (path := Path(".env")).is_file():
+        values = _from_environment(_read_env_file(path)) | values
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise _explained(error) from None
+    _refuse_half_an_issuer(settings)
+    return settings
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    names = Settings.__struct_fields__
+    values: dict[str, object] = {
+        name: value for name in names if (value := environ.get(PREFIX + name.upper(), "").strip())
+    }
+    if "database_url" not in values and (url := environ.get("DATABASE_URL", "").strip()):
+        values["database_url"] = url
+    return values
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    from dotenv import dotenv_values  # only a checkout in development has this file
+
+    return {name: value for name, value in dotenv_values(path).items() if value is not None}
+
+
+def _refuse_half_an_issuer(settings: Settings) -> None:
+    if settings.jwks_url and not settings.jwks_url.startswith("https://"):
+        raise BadInput(
+            "HOWDAH_JWKS_URL is not an https address.",
+            hint="Keys fetched in clear text could be anybody's; use the issuer's https URL.",
+        )
+    if settings.jwks_url and not settings.jwt_issuer:
+        raise BadInput(
+            "HOWDAH_JWKS_URL is set, but HOWDAH_JWT_ISSUER is not.",
+            hint="Set the issuer whose tokens these keys may sign.",
+        )
+
+
+def _explained(error: msgspec.ValidationError) -> BadInput:
+    """Names the variable, not the attribute: `... - at `$.port`` becomes HOWDAH_PORT."""
+    reason, _, path = str(error).partition(" - at `$.")
+    variable = PREFIX + path.rstrip("`").upper()
+    return BadInput(
+        f"{variable} cannot be used: {reason[0].lower()}{reason[1:]}.",
+        hint=f"Correct or unset {variable}; `howdah doctor` lists every setting.",
+    )

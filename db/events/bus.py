@@ -1,0 +1,186 @@
+"""The event bus, whatever carries it: batches out, fan-out in, heartbeats, reconnecting."""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from uuid import uuid4
+
+import msgspec
+
+from db.errors import Unavailable
+from db.events.backlog import Backlog, Event
+from db.events.subscription import Subscription, Subscriptions
+
+log = logging.getLogger(__name__)
+
+Receive = Callable[[str], None]
+Send = Callable[[Sequence[str]], Awaitable[object]]
+Dial = Callable[[Receive], AbstractAsyncContextManager[Send]]
+"""Opens a link: what is sent comes back, in order, to every process that listens, us included."""
+
+# PostgreSQL refuses a NOTIFY of 8000 bytes or more; all carriers share the limit, so that moving
+# from one to another changes nothing.
+FRAME_LIMIT = 7_900
+BATCH_LIMIT = 500
+UNSENT_LIMIT = 4_096
+
+# A link gone silent is noticed after HEARTBEAT_S + ANSWER_S at most, and readers of a bus that is
+# down are woken every POLL_S: either way a change is seen within the two seconds promised.
+HEARTBEAT_S = 1.0
+ANSWER_S = 0.75
+POLL_S = 1.5
+
+OPEN_S = 2.0
+CLOSE_S = 1.0
+RETRY_FIRST_S = 0.05
+RETRY_MOST_S = 1.0
+
+
+class EventBus:
+    """Wakes readers in all processes when something they follow has changed.
+
+    Events carry no truth: that is in the database, where readers look when they are woken.
+    Publishing never delays or fails the change it announces. While a process lives, each of its
+    events arrives in order, once or more often, or else as `missed`; while the bus is down, every
+    reader is told `missed` again and again, which makes it poll.
+    """
+
+    def __init__(self, kind: str, dial: Dial) -> None:
+        self.kind = kind
+        self._dial = dial
+        self._subscriptions = Subscriptions()
+        self._unsent = Backlog(capacity=UNSENT_LIMIT)
+        self._heartbeat = Event(f"heartbeat:{uuid4()}")
+        self._expected = ""
+        self._returned = asyncio.Event()
+        self._up = asyncio.Event()
+        self._closing = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Starts to connect, and waits a little for it: a server starts without its bus too."""
+        self._tasks = [
+            asyncio.create_task(self._stay_connected(), name="events: link"),
+            asyncio.create_task(self._poll_while_down(), name="events: poll"),
+        ]
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await self._up.wait()
+        except TimeoutError:
+            log.warning("The %s event bus does not answer yet: readers poll meanwhile", self.kind)
+
+    async def close(self) -> None:
+        """Sends what is left if the link is up, then ends every subscription."""
+        self._closing = True
+        self._unsent.wake()
+        if self._up.is_set():
+            await asyncio.wait(self._tasks[:1], timeout=CLOSE_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._up.clear()
+        self._subscriptions.end()
+
+    async def publish(self, topic: str, payload: str = "") -> None:
+        """Announces a change that is committed. Neither waits for the bus nor fails with it."""
+        event = Event(topic, payload)
+        fits = len(encode(event)) <= FRAME_LIMIT
+        self._unsent.add(event if fits else Event(topic, missed=True))
+
+    @asynccontextmanager
+    async def subscribe(self, topic: str) -> AsyncIterator[Subscription]:
+        """Follows a topic. Read the database after entering: what changes later wakes you."""
+        subscription = Subscription(topic)
+        with self._subscriptions.joined(subscription):
+            if self._closing:
+                subscription.end()
+            yield subscription
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` unless the last heartbeat came back."""
+        if not self._up.is_set():
+            raise Unavailable(
+                f"The {self.kind} event bus does not answer.",
+                hint="Live updates are slower meanwhile. Check HOWDAH_EVENTS_URL and its server.",
+            )
+
+    async def _stay_connected(self) -> None:
+        pause_s = RETRY_FIRST_S
+        while not self._closing:
+            try:
+                async with self._dial(self._receive) as send:
+                    await self._beat(send)
+                    pause_s = RETRY_FIRST_S
+                    self._rise()
+                    await self._converse(send)
+            except Exception as error:  # noqa: BLE001 - whatever ended it, the cure is a new link
+                self._fall(error)
+                await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - only jitter
+                pause_s = min(pause_s * 2, RETRY_MOST_S)
+
+    def _rise(self) -> None:
+        self._up.set()
+        self._subscriptions.miss()
+        log.info("The %s event bus is up", self.kind)
+
+    def _fall(self, error: Exception) -> None:
+        if self._up.is_set():
+            # The type alone: a driver's message may quote the URL and its password.
+            log.warning("The %s event bus is down (%s)", self.kind, type(error).__name__)
+        self._up.clear()
+        self._subscriptions.miss()
+
+    async def _converse(self, send: Send) -> None:
+        while not self._closing or self._unsent:
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._unsent.wait()
+            except TimeoutError:
+                await self._beat(send)
+            else:
+                await self._send_batch(send)
+
+    async def _send_batch(self, send: Send) -> None:
+        batch = self._unsent.take(BATCH_LIMIT)
+        try:
+            if batch:
+                await self._send_and_hear(send, batch)
+        except BaseException:
+            self._unsent.put_back(batch)
+            raise
+
+    async def _beat(self, send: Send) -> None:
+        await self._send_and_hear(send, [self._heartbeat])
+
+    async def _send_and_hear(self, send: Send, batch: Sequence[Event]) -> None:
+        """Sends, and waits for the last event to come back: the whole road works, both ways."""
+        frames = [encode(event) for event in batch]
+        self._expected = frames[-1]
+        self._returned.clear()
+        async with asyncio.timeout(ANSWER_S):
+            await send(frames)
+            await self._returned.wait()
+
+    def _receive(self, frame: str) -> None:
+        if frame == self._expected:
+            self._returned.set()
+        try:
+            event = msgspec.json.decode(frame, type=Event)
+        except msgspec.DecodeError:
+            log.warning("Something that is no event of ours arrived on the %s bus", self.kind)
+        else:
+            self._subscriptions.deliver(event)
+
+    async def _poll_while_down(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            if not self._up.is_set():
+                self._subscriptions.miss()
+
+
+def encode(event: Event) -> str:
+    """Plain ASCII, so that no server encoding and no character can stop an event."""
+    return json.dumps(event, separators=(",", ":"))

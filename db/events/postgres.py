@@ -1,0 +1,42 @@
+"""Events over LISTEN and NOTIFY: nothing to run but the database."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from db.events.bus import Receive, Send
+
+Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
+
+CONNECT_S = 10.0
+NOTIFY = "SELECT pg_notify($1, frame) FROM unnest($2::text[]) AS frame"
+
+
+@asynccontextmanager
+async def postgres_link(connect: Connect, channel: str, receive: Receive) -> AsyncIterator[Send]:
+    """One connection of its own, for all topics. It must not go through a pooler."""
+
+    def hear(_connection: object, _pid: int, _channel: str, frame: object) -> None:
+        receive(str(frame))
+
+    async def send(frames: Sequence[str]) -> None:
+        await connection.execute(NOTIFY, channel, frames)
+
+    connection = await connect()
+    try:
+        await connection.add_listener(channel, hear)
+        yield send
+    finally:
+        connection.terminate()
+
+
+def connecting(url: str) -> Connect:
+    """How to connect when the caller has no way of its own."""
+
+    async def connect() -> "asyncpg.Connection[asyncpg.Record]":
+        settings = {"application_name": "howdah events"}
+        return await asyncpg.connect(url, timeout=CONNECT_S, server_settings=settings)
+
+    return connect

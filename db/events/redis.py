@@ -1,0 +1,44 @@
+"""Events over Redis: takes them off the database. Needs the extra `redis`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from db.events.bus import Receive, Send
+
+CONNECT_S = 10.0
+
+
+@asynccontextmanager
+async def redis_link(url: str, channel: str, receive: Receive) -> AsyncIterator[Send]:
+    """A connection that listens and one that sends. Neither reconnects: the bus does that."""
+
+    async def send(frames: Sequence[str]) -> None:
+        async with client.pipeline(transaction=False) as pipeline:
+            for frame in frames:
+                pipeline.publish(channel, frame)
+            await pipeline.execute()
+
+    client = Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=CONNECT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    async with client, client.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
+        await pubsub.subscribe(channel)
+        await pubsub.get_message(timeout=CONNECT_S)  # the answer: from here on we are listening
+        listening = tasks.create_task(listen(pubsub, receive))
+        yield send
+        listening.cancel()
+
+
+async def listen(pubsub: PubSub, receive: Receive) -> None:
+    async for message in pubsub.listen():
+        if message["type"] == "message":
+            receive(message["data"])

@@ -1,0 +1,78 @@
+"""Who is listening in this process, and to what."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from db.events.backlog import EVERY_TOPIC, Backlog, Event
+
+UNREAD_LIMIT = 64
+
+
+class Subscription:
+    """The events of one topic for one reader, as an asynchronous iterator.
+
+    It ends when the bus is closed. Waiting for the next event may be cancelled (by a timeout,
+    say) at any time without losing one.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self._unread = Backlog(capacity=UNREAD_LIMIT)
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        await self._unread.wait()
+        if self._ended:
+            raise StopAsyncIteration
+        return self._unread.take(1)[0]
+
+    def deliver(self, event: Event) -> None:
+        self._unread.add(event)
+
+    def end(self) -> None:
+        self._ended = True
+        self._unread.wake()
+
+
+class Subscriptions:
+    """All subscriptions of this process. An event costs as much as its topic has readers."""
+
+    def __init__(self) -> None:
+        self._by_topic: defaultdict[str, set[Subscription]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_topic.values()))
+
+    @contextmanager
+    def joined(self, subscription: Subscription) -> Iterator[None]:
+        """Delivers to `subscription` within the block."""
+        readers = self._by_topic[subscription.topic]
+        readers.add(subscription)
+        try:
+            yield
+        finally:
+            readers.discard(subscription)
+            if not readers:
+                self._by_topic.pop(subscription.topic, None)
+
+    def deliver(self, event: Event) -> None:
+        if event.topic == EVERY_TOPIC:
+            self.miss()
+        for subscription in self._by_topic.get(event.topic, ()):
+            subscription.deliver(event)
+
+    def miss(self) -> None:
+        """Tells every reader to look at the database again."""
+        for topic, readers in self._by_topic.items():
+            for subscription in readers:
+                subscription.deliver(Event(topic, missed=True))
+
+    def end(self) -> None:
+        for readers in self._by_topic.values():
+            for subscription in readers:
+                subscription.end()

@@ -1,0 +1,86 @@
+"""Statements built with SQLAlchemy Core, compiled once, carried by asyncpg.
+
+Compiling takes longer than running (speed.md), so a repository writes each statement as a
+`@statement` method. It is built and compiled the first time for each set of arguments, which are
+its shape (columns, filters present, order), never its values: those are `bindparam`s.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+from sqlalchemy import Dialect
+from sqlalchemy.dialects.postgresql import asyncpg as dialect_module
+from sqlalchemy.sql import ClauseElement
+
+_DIALECT: Dialect = dialect_module.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+_SHAPES = 256
+
+Process = Callable[[Any], Any]
+
+
+class Statement(NamedTuple):
+    """SQL with $1, $2 ..., and what its parameters and columns go through."""
+
+    sql: str
+    names: tuple[str, ...]
+    encoders: tuple[Process | None, ...]
+    defaults: dict[str, Any]
+    decoders: tuple[tuple[int, Process], ...]
+
+    def arguments(self, values: dict[str, Any]) -> list[Any]:
+        bound = self.defaults | values if self.defaults else values
+        return [
+            bound[name] if encode is None else encode(bound[name])
+            for name, encode in zip(self.names, self.encoders, strict=True)
+        ]
+
+    def decode(self, records: Sequence[Any]) -> Sequence[Any]:
+        if not self.decoders:
+            return records
+        return [self._decoded(record) for record in records]
+
+    def _decoded(self, record: Any) -> tuple[Any, ...]:
+        values = list(record)
+        for index, decode in self.decoders:
+            values[index] = decode(values[index])
+        return tuple(values)
+
+
+def compile_statement(clause: ClauseElement) -> Statement:
+    compiled: Any = clause.compile(dialect=_DIALECT)
+    names = tuple(compiled.positiontup or ())
+    types = {name: bind.type for bind, name in compiled.bind_names.items()}
+    encoders = tuple(_encoder(types[name]) for name in names)
+    optional = {
+        name: bind.value
+        for bind, name in compiled.bind_names.items()
+        if not bind.required and bind.callable is None
+    }
+    return Statement(compiled.string, names, encoders, optional, _decoders(compiled))
+
+
+def _encoder(kind: Any) -> Process | None:
+    process: Process | None = kind.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+    return process
+
+
+def _decoders(compiled: Any) -> tuple[tuple[int, Process], ...]:
+    found = []
+    for index, column in enumerate(compiled._result_columns):  # noqa: SLF001 - the compiled map of columns has no public name
+        process = column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None)
+        if process is not None:
+            found.append((index, process))
+    return tuple(found)
+
+
+class statement:  # noqa: N801 - used as a decorator, it reads as one
+    """A method that builds a clause for its class answers it compiled, from a cache."""
+
+    def __init__(self, build: Callable[..., ClauseElement]) -> None:
+        self._compiled = lru_cache(maxsize=_SHAPES)(
+            lambda owner, *shape: compile_statement(build(owner, *shape))
+        )
+
+    def __get__(self, instance: object, owner: type) -> Callable[..., Statement]:
+        return partial(self._compiled, owner)
