@@ -129,12 +129,15 @@ class Database:
         return await self._transaction(work)
 
     async def write(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        """Like `transaction`, for work that is one statement: it needs no BEGIN and COMMIT."""
+        """Like `transaction`, for work that changes rows by one statement: no BEGIN, no COMMIT.
+
+        Each statement is a transaction of its own; reads may go before or after the one change.
+        """
         async with leased(self._lender) as lease:
             if not lease.autocommit:
                 return await self._in_transaction(lease, work)
             with self._explaining():
-                return await work(_OneStatement(lease, self.observe))
+                return await work(Session(lease, self.observe))
 
     async def ping(self) -> None:
         """Raises when the database does not answer."""
@@ -161,22 +164,6 @@ class Database:
             yield
         except DROPPED as error:
             raise explained(error, self.url) from error
-
-
-class _OneStatement(Session):
-    """Holds `Database.write` to its word."""
-
-    __slots__ = ("_used",)
-
-    def __init__(self, lease: Lease, observe: Observer | None) -> None:
-        super().__init__(lease, observe)
-        self._used = False
-
-    async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
-        if self._used:
-            raise RuntimeError("write() is for one statement; use transaction() for more")
-        self._used = True
-        return await super()._fetch(sql, arguments)
 
 
 def create_engine(url: DatabaseUrl) -> AsyncEngine:
