@@ -1,0 +1,128 @@
+"""Keyset paging: a cursor is a place in an order, so pages hold still while rows come and go."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, bindparam, tuple_
+
+from db.errors import BadInput
+
+R = TypeVar("R", bound=NamedTuple)
+
+
+class Order(NamedTuple):
+    """One way to sort: a column that is never null, then the id, both in one direction."""
+
+    column: str
+    descending: bool = True
+
+
+class Window(NamedTuple):
+    """Which rows of an order: so many, from one end, between two cursors."""
+
+    size: int
+    backward: bool = False
+    after: str | None = None
+    before: str | None = None
+
+    @property
+    def shape(self) -> tuple[bool, bool, bool]:
+        """What the statement depends on; the rest are values."""
+        return self.backward, self.after is not None, self.before is not None
+
+
+class Page(NamedTuple, Generic[R]):
+    """Rows in the asked order, and whether there are more on either side."""
+
+    rows: Sequence[R]
+    order: Order
+    has_next: bool
+    has_previous: bool
+
+    def cursor(self, row: R) -> str:
+        return encode_cursor(self.order, getattr(row, self.order.column), row.id)  # type: ignore[attr-defined]  # every row that is paged has an id
+
+
+class Place(NamedTuple):
+    """What a cursor says once opened."""
+
+    key: Any
+    id: UUID
+
+
+class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    column: str
+    key: str
+    id: UUID
+
+
+def encode_cursor(order: Order, key: datetime | str, row_id: UUID) -> str:
+    text = key.isoformat() if isinstance(key, datetime) else key
+    packed = msgspec.json.encode(_Cursor(order.column, text, row_id))
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str, order: Order, *, kind: type, field: str) -> Place:
+    try:
+        packed = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
+        opened = msgspec.json.decode(packed, type=_Cursor)
+        key = datetime.fromisoformat(opened.key) if kind is datetime else opened.key
+    except (ValueError, binascii.Error, msgspec.DecodeError):
+        raise BadInput(
+            f"`{field}` is not a cursor of this server.",
+            hint="Pass on a cursor from `edges { cursor }` or `pageInfo` as it came.",
+            field=field,
+        ) from None
+    if opened.column != order.column or (isinstance(key, datetime) and key.tzinfo is None):
+        raise BadInput(
+            f"`{field}` is a cursor of a list in another order.",
+            hint="Start at the first page again when `orderBy` changes.",
+            field=field,
+        )
+    return Place(key, opened.id)
+
+
+def windowed(
+    query: Select[Any], order: Order, shape: tuple[bool, bool, bool], columns: Any
+) -> Select[Any]:
+    """The statement of one page; its values are those of `window_values`."""
+    backward, has_after, has_before = shape
+    key, row_id = columns[order.column], columns["id"]
+    falling = order.descending is not backward
+    for present, name, follows in ((has_after, "after", True), (has_before, "before", False)):
+        if present:
+            beyond = order.descending is not follows
+            query = query.where(_beyond(key, row_id, name, greater=beyond))
+    directions = (key.desc(), row_id.desc()) if falling else (key.asc(), row_id.asc())
+    return query.order_by(*directions).limit(bindparam("limit"))
+
+
+def _beyond(key: Any, row_id: Any, name: str, *, greater: bool) -> ColumnElement[bool]:
+    here = tuple_(key, row_id)
+    there = tuple_(
+        bindparam(f"{name}_key", type_=key.type), bindparam(f"{name}_id", type_=row_id.type)
+    )
+    return here > there if greater else here < there
+
+
+def window_values(window: Window, order: Order, *, kind: type) -> dict[str, Any]:
+    values: dict[str, Any] = {"limit": window.size + 1}
+    for field, cursor in (("after", window.after), ("before", window.before)):
+        if cursor is not None:
+            place = decode_cursor(cursor, order, kind=kind, field=field)
+            values |= {f"{field}_key": place.key, f"{field}_id": place.id}
+    return values
+
+
+def page_of(rows: Sequence[R], window: Window, order: Order) -> Page[R]:
+    """One row more than asked for was fetched: it tells whether there are more."""
+    more = len(rows) > window.size
+    kept = rows[: window.size]
+    if window.backward:
+        return Page(kept[::-1], order, has_next=window.before is not None, has_previous=more)
+    return Page(kept, order, has_next=more, has_previous=window.after is not None)

@@ -1,0 +1,107 @@
+"""Typed, opaque ids (`task_<32 hex>`), and `node`, which finds anything by its id."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+from uuid import UUID
+
+import strawberry
+
+from db.errors import BadInput
+from graph.context import Context
+from graph.fields import field
+from graph.loaders import Loader
+
+T = TypeVar("T", bound=type)
+
+
+class HasId(Protocol):
+    """A row with an id."""
+
+    @property
+    def id(self) -> UUID: ...
+
+
+class Kind(NamedTuple):
+    """A kind of node: the word before its ids, the row behind it, who loads it."""
+
+    prefix: str
+    row: type
+    loader: type[Loader[UUID, Any]]
+
+
+_by_prefix: dict[str, Kind] = {}
+_by_row: dict[type, Kind] = {}
+
+
+def make_id(row: HasId) -> strawberry.ID:
+    return strawberry.ID(f"{_by_row[type(row)].prefix}_{row.id.hex}")
+
+
+def id_of(prefix: str, row_id: UUID) -> strawberry.ID:
+    return strawberry.ID(f"{prefix}_{row_id.hex}")
+
+
+@strawberry.interface(description="Anything that can be found again by its id.")
+class Node:
+    """What has an id of its own."""
+
+    @field("Opaque; says of what type it is. Pass it on as it came.")
+    def id(root: strawberry.Parent[HasId]) -> strawberry.ID:
+        return make_id(root)
+
+
+def node(prefix: str, *, row: type, loader: type[Loader[UUID, Any]]) -> Callable[[T], T]:
+    """Makes a GraphQL type findable by `node(id:)`; goes under `@strawberry.type`."""
+    kind = Kind(prefix, row, loader)
+
+    def register(cls: T) -> T:
+        _by_prefix[prefix] = _by_row[row] = kind
+        cls.is_type_of = staticmethod(lambda value, _info: isinstance(value, row))  # type: ignore[attr-defined]  # Strawberry looks for it by this name
+        return cls
+
+    return register
+
+
+def parse_id(prefix: str, value: str, *, argument: str = "id") -> UUID:
+    """The id inside, or an error that says what was expected."""
+    found, _, digits = value.partition("_")
+    if found == prefix and (row_id := _unhex(digits)) is not None:
+        return row_id
+    shown = f"`{found}_…`" if found in _by_prefix else "something else"
+    raise BadInput(
+        f"`{argument}` is no {prefix} id: expected `{prefix}_…`, got {shown}.",
+        hint="Pass on an id as it came from this server.",
+        field=argument,
+    )
+
+
+async def find_nodes(context: Context, ids: list[str], *, argument: str) -> list[Any]:
+    """Rows of any kind, in the order of their ids; another's is as absent as none."""
+    found: list[Any] = [None] * len(ids)
+    wanted: dict[Kind, list[tuple[int, UUID]]] = {}
+    for place, value in enumerate(ids):
+        kind = _kind_of(value, argument=argument)
+        wanted.setdefault(kind, []).append((place, parse_id(kind.prefix, value, argument=argument)))
+    for kind, places in wanted.items():
+        rows = await kind.loader.of(context).load_many([row_id for _, row_id in places])
+        for (place, _), row in zip(places, rows, strict=True):
+            found[place] = row
+    return found
+
+
+def _kind_of(value: str, *, argument: str) -> Kind:
+    kind = _by_prefix.get(value.partition("_")[0])
+    if kind is None:
+        known = ", ".join(f"`{prefix}_…`" for prefix in sorted(_by_prefix))
+        raise BadInput(
+            f"`{argument}` holds an id of no known type.",
+            hint=f"Ids of this server are {known}.",
+            field=argument,
+        )
+    return kind
+
+
+def _unhex(digits: str) -> UUID | None:
+    if len(digits) != 32 or not set(digits) <= set("0123456789abcdef"):
+        return None
+    return UUID(hex=digits)

@@ -1,0 +1,56 @@
+"""Loaders: one batch per level of a query, each with a read session of its own."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Self, TypeVar
+from uuid import UUID
+
+from strawberry.dataloader import DataLoader
+
+from db.engine import Session
+from db.repository import Repository
+from graph.context import Context
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Loader(ABC, Generic[K, V]):
+    """Gathers keys while a level resolves, then loads them at once. Lives for one operation."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._batches: DataLoader[K, V | None] = DataLoader(load_fn=self._load)
+
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """This operation's own, made at first use."""
+        found = context.loaders.get(cls)
+        if found is None:
+            found = context.loaders[cls] = cls(context)
+        return found
+
+    async def load(self, key: K) -> V | None:
+        return await self._batches.load(key)
+
+    async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
+        return await self._batches.load_many(keys)
+
+    @abstractmethod
+    async def batch(self, session: Session, keys: list[K]) -> Mapping[K, V]:
+        """What there is of `keys`; the order is restored here."""
+
+    async def _load(self, keys: list[K]) -> list[V | None]:
+        async with self.context.services.database.read() as session:
+            found = await self.batch(session, keys)
+        return [found.get(key) for key in keys]
+
+
+class ById(Loader[UUID, V]):
+    """Loads the viewer's own rows of one repository by id."""
+
+    repository: ClassVar[type[Repository[Any]]]
+
+    async def batch(self, session: Session, keys: list[UUID]) -> Mapping[UUID, V]:
+        rows = await self.repository(session, self.context.owner).get_many(keys)
+        return {row.id: row for row in rows}
