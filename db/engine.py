@@ -27,7 +27,7 @@ _PING = compile_statement(text("SELECT 1"))
 class Observer(Protocol):
     """Is told of every statement before it runs: the tests' statement counter, traces."""
 
-    def __call__(self, sql: str) -> None: ...
+    def __call__(self, sql: str, /) -> None: ...
 
 
 class Session:

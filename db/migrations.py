@@ -1,0 +1,105 @@
+"""Bringing our database up to date: once, whoever starts first, however many start together."""
+
+import ast
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from db.engine import Session, create_engine
+from db.statements import compile_statement
+from db.urls import parse_url
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_LOCK = 0x686F_7764_6168  # "howdah"
+_EXISTS = compile_statement(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
+_PRESENT = compile_statement(text("SELECT version_num FROM alembic_version"))
+
+
+def folder() -> Path:
+    """A checkout's `alembic/`; in an installed wheel it lies beside this file."""
+    packaged = Path(__file__).parent / "alembic"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "alembic"
+
+
+@cache
+def head() -> str:
+    """The newest revision, read from the files without importing alembic (0.4 s)."""
+    older = dict(_revision(path) for path in (folder() / "versions").glob("*.py"))
+    (newest,) = older.keys() - older.values()
+    return newest
+
+
+async def is_current(session: Session) -> bool:
+    """Whether the database has every migration we know of."""
+    if not await session.value(_EXISTS):
+        return False
+    return bool(await session.value(_PRESENT) == head())
+
+
+async def upgrade(url: str, revision: str = "head") -> None:
+    """Takes the direct road: a pooler would lose the lock."""
+    from alembic import command
+
+    await _run(url, lambda config: command.upgrade(config, revision))
+
+
+async def downgrade(url: str, revision: str) -> None:
+    from alembic import command
+
+    await _run(url, lambda config: command.downgrade(config, revision))
+
+
+async def check(url: str) -> None:
+    """Raises alembic's CommandError when the tables and `db.models` differ."""
+    from alembic import command
+
+    await _run(url, command.check)
+
+
+@contextlib.contextmanager
+def holding_the_lock(connection: Connection) -> Iterator[None]:
+    """Others wait here; when their turn comes there is nothing left to do."""
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+        connection.commit()
+
+
+async def _run(url: str, command: "Callable[[Config], None]") -> None:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(folder()).replace("%", "%%"))
+
+    def on_connection(connection: Connection) -> None:
+        config.attributes["connection"] = connection
+        command(config)
+
+    engine = create_engine(parse_url(url))
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(on_connection)
+    finally:
+        await engine.dispose()
+
+
+def _revision(path: Path) -> tuple[str, str | None]:
+    """(revision, the one before) of a migration file."""
+    values = {
+        target.id: node.value.value
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return str(values["revision"]), values["down_revision"]  # type: ignore[return-value]  # a string or None

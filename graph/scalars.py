@@ -1,0 +1,61 @@
+"""Scalars of our own: what JSON's numbers cannot hold, and times as RFC 3339 in UTC."""
+
+from datetime import UTC, datetime
+from typing import Any, NewType
+
+import strawberry
+from strawberry.types.scalar import ScalarDefinition
+
+BigInt = NewType("BigInt", int)
+Json = NewType("Json", object)
+
+
+def _serialize_time(value: datetime) -> str:
+    """`Z`, and as many digits of the second as there are."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _parse_time(value: Any) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("a time is a string such as 2026-11-21T10:00:00Z")  # noqa: TRY004 - graphql-core words ValueErrors
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its zone: 2026-11-21T10:00:00Z")
+    return moment
+
+
+def _parse_big_int(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError('a BigInt is a string of digits such as "9007199254740993"')  # noqa: TRY004
+    text = str(value)
+    if (
+        len(text) > 20
+        or not text.removeprefix("-").isascii()
+        or not text.removeprefix("-").isdigit()
+    ):
+        raise ValueError("a BigInt is a string of at most 20 digits")
+    return int(text)
+
+
+scalar_map: dict[object, ScalarDefinition] = {
+    datetime: strawberry.scalar(
+        name="DateTime",
+        description="A moment, RFC 3339 in UTC: `2026-11-21T10:00:00.123456Z`.",
+        specified_by_url="https://datatracker.ietf.org/doc/html/rfc3339",
+        serialize=_serialize_time,
+        parse_value=_parse_time,
+    ),
+    BigInt: strawberry.scalar(
+        name="BigInt",
+        description="An integer as a string, for what may pass 2^53.",
+        serialize=str,
+        parse_value=_parse_big_int,
+    ),
+    Json: strawberry.scalar(
+        name="JSON",
+        description="Any JSON value.",
+        specified_by_url="https://datatracker.ietf.org/doc/html/rfc8259",
+        serialize=lambda value: value,
+        parse_value=lambda value: value,
+    ),
+}
