@@ -1,0 +1,19 @@
+import { defineConfig } from 'vite';
+
+export default defineConfig({
+  // The server answers GET /graphql with the page, and its files below /graphql/assets.
+  base: '/graphql/',
+  // Monaco's workers become files of our own origin like every other one.
+  worker: { format: 'es' },
+  build: {
+    target: 'es2022',
+    // An editor is one large chunk, however it is cut.
+    chunkSizeWarningLimit: 5000,
+    rolldownOptions: {
+      // "use client" speaks to server-side rendering, of which there is none here.
+      onLog(level, log, handle) {
+        if (log.code !== 'MODULE_LEVEL_DIRECTIVE') handle(level, log);
+      },
+    },
+  },
+});
