@@ -7,6 +7,8 @@ export default defineConfig({
   worker: { format: 'es' },
   build: {
     target: 'es2022',
+    // What the bundle is made of asks that its licences go with it.
+    license: { fileName: 'licenses.md' },
     // An editor is one large chunk, however it is cut.
     chunkSizeWarningLimit: 5000,
     rolldownOptions: {
