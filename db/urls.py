@@ -1,7 +1,7 @@
 """What managed providers hand out as a database URL, made into what asyncpg takes."""
 
-import ssl
 from dataclasses import dataclass, field
+from ssl import SSLContext, create_default_context
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from db.errors import BadInput
@@ -22,7 +22,7 @@ class DatabaseUrl:
     port: int
     user: str
     database: str
-    ssl: ssl.SSLContext | None = field(repr=False)
+    ssl: SSLContext | None = field(repr=False)
     pooled: bool
     """A pooler such as PgBouncer lies between: no statement may outlive its transaction."""
 
@@ -67,14 +67,14 @@ def _is_pooled(host: str, port: int, flag: str) -> bool:
     return port in _POOLER_PORTS or "-pooler." in host or host.endswith(".pooler.supabase.com")
 
 
-def _trusting_the_system(mode: str, parameters: dict[str, str]) -> ssl.SSLContext | None:
+def _trusting_the_system(mode: str, parameters: dict[str, str]) -> SSLContext | None:
     """verify-* without a root certificate means the system's authorities, as providers expect."""
     root = parameters.get("sslrootcert", "system")
     if mode not in {"verify-ca", "verify-full"} or root != "system":
         return None
     parameters.pop("sslmode")
     parameters.pop("sslrootcert", None)
-    context = ssl.create_default_context()
+    context = create_default_context()
     context.check_hostname = mode == "verify-full"
     return context
 
