@@ -1,13 +1,31 @@
 """What an executor needs to know about one operation of a document."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphql import (
+    DirectiveNode,
     DocumentNode,
+    FieldNode,
     FragmentDefinitionNode,
+    GraphQLDeferDirective,
     GraphQLError,
+    GraphQLIncludeDirective,
+    GraphQLSkipDirective,
+    GraphQLStreamDirective,
+    InlineFragmentNode,
     OperationDefinitionNode,
+    SelectionSetNode,
+    VariableNode,
 )
+from graphql.type.directives import GraphQLDisableErrorPropagationDirective
+
+_CONDITIONS = {GraphQLSkipDirective.name, GraphQLIncludeDirective.name}
+_CHANGE_EXECUTION = {
+    GraphQLDeferDirective.name,
+    GraphQLStreamDirective.name,
+    GraphQLDisableErrorPropagationDirective.name,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +37,41 @@ class Operation:
     name: str | None
     fragments: dict[str, FragmentDefinitionNode]
 
+    def condition_variables(self) -> list[str]:
+        """The variables that decide which fields there are."""
+        names = {
+            argument.value.name.value
+            for directive in self._directives()
+            if directive.name.value in _CONDITIONS
+            for argument in directive.arguments or ()
+            if isinstance(argument.value, VariableNode)
+        }
+        return sorted(names)
+
+    def is_compilable(self) -> bool:
+        """Whether it keeps to the language that the compiled executor knows."""
+        if any(fragment.variable_definitions for fragment in self.fragments.values()):
+            return False
+        return not any(
+            directive.name.value in _CHANGE_EXECUTION for directive in self._directives()
+        )
+
+    def _directives(self) -> Iterator[DirectiveNode]:
+        yield from self.definition.directives or ()
+        todo: list[SelectionSetNode] = [self.definition.selection_set]
+        todo += [fragment.selection_set for fragment in self.fragments.values()]
+        while todo:
+            for selection in todo.pop().selections:
+                yield from selection.directives or ()
+                if (
+                    isinstance(selection, FieldNode | InlineFragmentNode)
+                    and selection.selection_set
+                ):
+                    todo.append(selection.selection_set)
+
 
 def select_operation(document: DocumentNode, name: str | None) -> Operation:
-    """Find the operation a request means; the same rules and words as graphql-core."""
+    """Find the operation a request means; the same rules and words as graphql-core's."""
     operations = [
         node for node in document.definitions if isinstance(node, OperationDefinitionNode)
     ]

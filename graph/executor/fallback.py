@@ -1,8 +1,7 @@
 """graphql-core behind the plan's interface: for the few operations that are not compiled."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import graphql
 from graphql import ExecutionResult, GraphQLSchema
@@ -10,8 +9,7 @@ from graphql import ExecutionResult, GraphQLSchema
 from graph.executor.document import Operation
 
 
-@dataclass(frozen=True, slots=True)
-class CoreProgram:
+class CoreProgram(NamedTuple):
     """Runs an operation with graphql-core, as Strawberry sets it up."""
 
     schema: GraphQLSchema

@@ -1,12 +1,25 @@
 """The plan: an operation made ready once, so that a request only has to run it."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from graphql import DocumentNode, ExecutionResult, GraphQLSchema, OperationType
 
 from graph.executor.document import select_operation
 from graph.executor.fallback import CoreProgram
+from graph.executor.program import CompiledProgram
+
+
+class Program(Protocol):
+    """What runs a plan's operation."""
+
+    async def execute(
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object
+    ) -> ExecutionResult: ...
+
+    async def subscribe(
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object
+    ) -> AsyncIterator[ExecutionResult] | ExecutionResult: ...
 
 
 class Plan:
@@ -14,9 +27,9 @@ class Plan:
 
     __slots__ = ("_program", "compiled", "operation")
 
-    def __init__(self, operation: OperationType, program: CoreProgram) -> None:
+    def __init__(self, operation: OperationType, program: Program) -> None:
         self.operation = operation
-        self.compiled = False
+        self.compiled = isinstance(program, CompiledProgram)
         self._program = program
 
     async def execute(
@@ -45,5 +58,9 @@ def compile_plan(
         GraphQLError: the document has no such operation, or more than one it could be.
     """
     operation = select_operation(document, operation_name)
-    program = CoreProgram(schema, operation, hide_suggestions)
-    return Plan(operation.definition.operation, program)
+    kind = operation.definition.operation
+    core = CoreProgram(schema, operation, hide_suggestions)
+    root_type = schema.get_root_type(kind)
+    if root_type is None or not operation.is_compilable():
+        return Plan(kind, core)
+    return Plan(kind, CompiledProgram(core, root_type))

@@ -1,0 +1,133 @@
+"""Turning the selections of an operation into functions."""
+
+from graphql import GraphQLAbstractType, GraphQLObjectType, GraphQLOutputType, GraphQLSchema
+from graphql.execution.collect_fields import (
+    FieldDetailsList,
+    FragmentDetails,
+    GroupedFieldSet,
+    collect_fields,
+    collect_subfields,
+)
+from graphql.execution.values import VariableValues
+from graphql.type import (
+    is_abstract_type,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+    is_object_type,
+)
+
+from graph.executor.codegen import Part, Typename, object_builder
+from graph.executor.completion import Build, Complete, failing, leaf, list_of, non_null, positioned
+from graph.executor.document import Operation
+from graph.executor.fields import reading_of
+from graph.executor.info import Field
+from graph.executor.objects import abstract, object_
+
+
+class Compiler:
+    """Compiles one operation for one choice of its @skip and @include conditions.
+
+    It lives on in the functions it makes: what an abstract type turns out to be is compiled when
+    it first occurs, so that a plan grows with the data's types and not with the schema's.
+    """
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        operation: Operation,
+        conditions: VariableValues,
+        *,
+        hide_suggestions: bool,
+    ) -> None:
+        self._schema = schema
+        self._operation = operation
+        self._conditions = conditions
+        self._hide_suggestions = hide_suggestions
+        self._fragments = {
+            name: FragmentDetails(node) for name, node in operation.fragments.items()
+        }
+        # By type and nodes: the same selections reached in several ways are compiled once.
+        self._builders: dict[tuple[str, tuple[int, ...]], Build] = {}
+
+    def steps(self, type_: GraphQLObjectType, *, serial: bool) -> list[Build]:
+        """What to run one after the other to have all root fields."""
+        fields = self._root_fields(type_)
+        groups = [{key: details} for key, details in fields.items()] if serial else [fields]
+        return [self._builder(type_, group) for group in groups]
+
+    def first_field(self, type_: GraphQLObjectType) -> Field | None:
+        """The root field that a subscription's events come from."""
+        key, details = next(iter(self._root_fields(type_).items()))
+        return self._field(type_, key, details)
+
+    def _root_fields(self, type_: GraphQLObjectType) -> GroupedFieldSet:
+        return collect_fields(
+            self._schema,
+            self._fragments,
+            self._conditions,
+            type_,
+            self._operation.definition,
+            self._hide_suggestions,
+        ).grouped_field_set
+
+    def _object(self, type_: GraphQLObjectType, details: FieldDetailsList) -> Build:
+        key = (type_.name, tuple(id(detail.node) for detail in details))
+        builder = self._builders.get(key)
+        if builder is None:
+            fields = collect_subfields(
+                self._schema,
+                self._fragments,
+                self._conditions,
+                self._operation.definition,
+                type_,
+                details,
+                self._hide_suggestions,
+            ).grouped_field_set
+            builder = self._builders[key] = self._builder(type_, fields)
+        return builder
+
+    def _builder(self, type_: GraphQLObjectType, fields: GroupedFieldSet) -> Build:
+        parts = [self._part(type_, key, details) for key, details in fields.items()]
+        return object_builder(type_.name, [part for part in parts if part is not None])
+
+    def _part(
+        self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
+    ) -> Part | Typename | None:
+        if details[0].node.name.value == "__typename":
+            return Typename(key)
+        field = self._field(parent, key, details)
+        if field is None:
+            return None
+        type_ = field.definition.type
+        fail = failing(type_, field.nodes)
+        place = positioned(self._complete(type_, field), fail)
+        reading = reading_of(field, hide_suggestions=self._hide_suggestions)
+        return Part(key, type_, reading, place, fail)
+
+    def _field(
+        self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
+    ) -> Field | None:
+        nodes = [detail.node for detail in details]
+        definition = self._schema.get_field(parent, nodes[0].name.value)
+        if definition is None:
+            return None  # validation has let it pass: graphql-core leaves it out, and so do we
+        return Field(key, definition, parent, details, nodes, self._schema, self._operation)
+
+    def _complete(self, type_: GraphQLOutputType, field: Field) -> Complete:
+        if is_non_null_type(type_):
+            return non_null(self._complete(type_.of_type, field), field)
+        if is_list_type(type_):
+            return list_of(self._complete(type_.of_type, field), type_.of_type, field)
+        if is_leaf_type(type_):
+            return leaf(type_)
+        if is_abstract_type(type_):
+            return self._abstract(type_, field)
+        assert is_object_type(type_)  # noqa: S101 - no other output type is left
+        return self._as_object(type_, field)
+
+    def _abstract(self, type_: GraphQLAbstractType, field: Field) -> Complete:
+        return abstract(type_, lambda runtime_type: self._as_object(runtime_type, field), field)
+
+    def _as_object(self, type_: GraphQLObjectType, field: Field) -> Complete:
+        return object_(type_, self._object(type_, field.details), field)

@@ -1,0 +1,166 @@
+"""Completing values: from what a resolver gave to what the response holds.
+
+A ``Complete`` takes a value, its path and the run, and answers with the value's place in the
+response or with a coroutine of ours that will. It raises what makes the position null.
+"""
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
+from types import CoroutineType, GeneratorType
+from typing import Any, TypeAlias
+
+from graphql import FieldNode, GraphQLError, GraphQLLeafType, GraphQLOutputType
+from graphql.execution.async_iterables import aclosing
+from graphql.pyutils import Undefined, inspect, is_awaitable, is_iterable
+from graphql.pyutils.is_awaitable import is_async_iterable
+from graphql.type import is_non_null_type
+
+from graph.executor.errors import Path, locate
+from graph.executor.info import Field
+from graph.executor.run import Run, gather
+
+Build: TypeAlias = Callable[[Any, Path | None, Run], Any]  # for objects; the root has no path
+Complete: TypeAlias = Callable[[Any, Path, Run], Any]
+Fail: TypeAlias = Callable[[Exception, Path, Run], None]
+
+
+# Classes whose instances are neither awaitable nor errors. A server's classes are few and stay.
+_ordinary_classes: set[type] = set()
+
+
+def is_ordinary(value: object) -> bool:
+    """Whether a value stands for itself, found out once for each class."""
+    cls = value.__class__
+    if cls in _ordinary_classes:
+        return True
+    if issubclass(cls, Exception | GeneratorType) or hasattr(cls, "__await__"):
+        return False
+    _ordinary_classes.add(cls)
+    return True
+
+
+def raise_if_error(value: object) -> None:
+    """A returned error counts as a raised one."""
+    if isinstance(value, Exception):
+        raise value
+
+
+def failing(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
+    """What an error does at a position: pass on when it can't be null, else be reported."""
+    non_null = is_non_null_type(type_)
+
+    def fail(error: Exception, path: Path, run: Run) -> None:
+        located = locate(error, nodes, path)
+        if non_null:
+            raise located
+        run.log.add(located, path)
+
+    return fail
+
+
+def positioned(complete: Complete, fail: Fail) -> Complete:
+    """Complete values at one kind of position, where they may also be awaitables or errors.
+
+    Errors that happen at once are the caller's to hand to ``fail``; later ones are not.
+    """
+
+    async def settle(awaitable: Awaitable[Any], path: Path, run: Run) -> Any:
+        try:
+            value = await awaitable
+            raise_if_error(value)
+            completed = complete(value, path, run)
+            return await completed if completed.__class__ is CoroutineType else completed
+        except Exception as error:  # noqa: BLE001 - whatever a resolver raises is a field error
+            return fail(error, path, run)
+
+    async def guard(completing: Coroutine[Any, Any, Any], path: Path, run: Run) -> Any:
+        try:
+            return await completing
+        except Exception as error:  # noqa: BLE001 - as above
+            return fail(error, path, run)
+
+    def place(value: Any, path: Path, run: Run) -> Any:
+        if not is_ordinary(value):
+            raise_if_error(value)
+            if is_awaitable(value):
+                return run.hold(settle(run.hold(value), path, run))
+        completed = complete(value, path, run)
+        if completed.__class__ is CoroutineType:
+            return run.hold(guard(completed, path, run))
+        return completed
+
+    return place
+
+
+def non_null(complete: Complete, field: Field) -> Complete:
+    message = f"Cannot return null for non-nullable field {field}."
+
+    def complete_non_null(value: Any, path: Path, run: Run) -> Any:
+        completed = complete(value, path, run)
+        if completed is None:
+            raise TypeError(message)
+        return completed
+
+    return complete_non_null
+
+
+def leaf(type_: GraphQLLeafType) -> Complete:
+    coerce = type_.coerce_output_value
+
+    def complete_leaf(value: Any, _path: Path, _run: Run) -> Any:
+        if value is None or value is Undefined:
+            return None
+        coerced = coerce(value)
+        if coerced is None or coerced is Undefined:
+            raise TypeError(
+                f"Expected `{inspect(type_)}.coerce_output_value({inspect(value)})`"
+                f" to return non-nullable value, returned: {inspect(coerced)}"
+            )
+        return coerced
+
+    return complete_leaf
+
+
+def list_of(complete_item: Complete, item_type: GraphQLOutputType, field: Field) -> Complete:
+    place = positioned(complete_item, fail := failing(item_type, field.nodes))
+
+    def place_item(value: Any, path: Path, run: Run) -> Any:
+        try:
+            return place(value, path, run)
+        except Exception as error:  # noqa: BLE001 - as in settle
+            return fail(error, path, run)
+
+    def complete_now(values: Iterable[Any], path: Path, run: Run) -> Any:
+        items = [place_item(value, (path, i, None), run) for i, value in enumerate(values)]
+        waiting = [i for i, item in enumerate(items) if item.__class__ is CoroutineType]
+        return run.hold(fill_in(items, waiting)) if waiting else items
+
+    async def complete_later(values: AsyncIterable[Any], path: Path, run: Run) -> Any:
+        items: list[Any] = []
+        async with aclosing(values) as source:
+            async for value in source:
+                items.append(place_item(value, (path, len(items), None), run))
+        waiting = [i for i, item in enumerate(items) if item.__class__ is CoroutineType]
+        return await fill_in(items, waiting)
+
+    def complete_list(values: Any, path: Path, run: Run) -> Any:
+        if values is None or values is Undefined:
+            return None
+        if is_async_iterable(values):
+            return run.hold(complete_later(values, path, run))
+        if not is_iterable(values):
+            message = f"Expected Iterable, but did not find one for field '{field}'."
+            raise GraphQLError(message)
+        return complete_now(values, path, run)
+
+    return complete_list
+
+
+async def fill_in(container: Any, keys: Sequence[Any]) -> Any:
+    """Await what is at these keys of a dict or list, all at once, and put the answers there."""
+    if len(keys) == 1:  # no task for what needs none
+        container[keys[0]] = await container[keys[0]]
+    else:
+        answers = await gather([container[key] for key in keys])
+        for key, answer in zip(keys, answers, strict=True):
+            container[key] = answer
+    return container

@@ -1,0 +1,136 @@
+"""A compiled operation: variables in, results out."""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from graphql import ExecutionResult, GraphQLError, GraphQLObjectType, OperationType
+from graphql.execution.async_iterables import aclosing
+from graphql.execution.values import VariableValues, get_variable_values
+
+from graph.executor.compiler import Compiler
+from graph.executor.completion import Build
+from graph.executor.events import EventSource
+from graph.executor.fallback import CoreProgram
+from graph.executor.objects import awaited
+from graph.executor.run import Run
+
+# How many choices of @skip and @include a program keeps. Clients use few; an attacker may not
+# have us keep more.
+_KEPT_VARIANTS = 8
+_MOST_VARIABLE_ERRORS = 50  # graphql-core's own limit
+
+
+class Variant(NamedTuple):
+    """An operation compiled for one choice of its conditions."""
+
+    steps: Sequence[Build]
+    source: EventSource | None  # of a subscription
+
+
+class CompiledProgram:
+    """Runs an operation through functions compiled for it."""
+
+    def __init__(self, core: CoreProgram, root_type: GraphQLObjectType) -> None:
+        self._core = core  # for what turns out not to be compilable
+        self._root_type = root_type
+        self._conditions = core.operation.condition_variables()
+        self._variants: OrderedDict[tuple[Any, ...], Variant] = OrderedDict()
+        self._definitions = core.operation.definition.variable_definitions
+
+    async def execute(
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object
+    ) -> ExecutionResult:
+        values = self._coerce(variables)
+        if isinstance(values, list):
+            return ExecutionResult(None, errors=values)
+        try:
+            steps = self._variant(values).steps
+        except (GraphQLError, RecursionError):  # graphql-core knows where to report it
+            return await self._core.execute(context=context, variables=variables, root=root)
+        return await run_steps(steps, Run(context=context, root=root, variables=values))
+
+    async def subscribe(
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object
+    ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
+        values = self._coerce(variables)
+        if isinstance(values, list):
+            return ExecutionResult(None, errors=values)
+        try:
+            steps, source = self._variant(values)
+        except (GraphQLError, RecursionError):  # as in execute
+            source = None
+        if source is None:
+            return await self._core.subscribe(context=context, variables=variables, root=root)
+        try:
+            events = await source.open(Run(context=context, root=root, variables=values))
+        except GraphQLError as error:
+            return ExecutionResult(None, errors=[error])
+        return _results(events, steps, context, values)
+
+    def _coerce(self, variables: Mapping[str, Any] | None) -> VariableValues | list[GraphQLError]:
+        if not self._definitions:
+            return VariableValues({}, {})
+        return get_variable_values(
+            self._core.schema,
+            self._definitions,
+            dict(variables or {}),
+            max_errors=_MOST_VARIABLE_ERRORS,
+            hide_suggestions=self._core.hide_suggestions,
+        )
+
+    def _variant(self, values: VariableValues) -> Variant:
+        choice = tuple(values.coerced.get(name) for name in self._conditions)
+        variant = self._variants.get(choice)
+        if variant is None:
+            variant = self._variants[choice] = self._compile(values)
+            if len(self._variants) > _KEPT_VARIANTS:
+                self._variants.popitem(last=False)
+        elif len(self._variants) > 1:
+            self._variants.move_to_end(choice)
+        return variant
+
+    def _compile(self, values: VariableValues) -> Variant:
+        schema, operation, hide_suggestions = self._core
+        names = self._conditions
+        conditions = VariableValues(  # no more of the request's values than this is kept
+            {name: values.sources[name] for name in names if name in values.sources},
+            {name: values.coerced[name] for name in names if name in values.coerced},
+        )
+        compiler = Compiler(schema, operation, conditions, hide_suggestions=hide_suggestions)
+        kind = operation.definition.operation
+        steps = compiler.steps(self._root_type, serial=kind is OperationType.MUTATION)
+        if kind is not OperationType.SUBSCRIPTION:
+            return Variant(steps, None)
+        field = compiler.first_field(self._root_type)
+        source = EventSource(field, hide_suggestions=hide_suggestions) if field else None
+        return Variant(steps, source)
+
+
+async def run_steps(steps: Sequence[Build], run: Run) -> ExecutionResult:
+    """Run the steps one after the other; the sum of their fields is the response's data."""
+    data: dict[str, Any] = {}
+    try:
+        for step in steps:
+            data |= await awaited(step(run.root, None, run))
+    except GraphQLError as error:
+        run.log.add(error, None)
+        run.abandon()
+        return ExecutionResult(None, run.log.errors)
+    except BaseException:
+        run.abandon()
+        raise
+    if run.log.errors:
+        run.abandon()
+    return ExecutionResult(data, run.log.errors or None)
+
+
+async def _results(
+    events: AsyncIterable[Any],
+    steps: Sequence[Build],
+    context: object,
+    variables: VariableValues,
+) -> AsyncIterator[ExecutionResult]:
+    async with aclosing(events) as source:
+        async for event in source:
+            yield await run_steps(steps, Run(context=context, root=event, variables=variables))
