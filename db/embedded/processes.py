@@ -4,18 +4,23 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from tempfile import TemporaryFile
 
-from db.embedded.binaries import ENVIRONMENT, Account
+from db.embedded.account import Account
+from db.embedded.binaries import ENVIRONMENT
 
 PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT_S = 10.0
+
+# A postmaster's title is its command line, its children's are "postgres: <cluster name>: ...".
+_POSTGRES = re.compile(r"postgres: |[^\0]*/bin/postgres[\0 ]")
 
 
 class Process:
@@ -47,12 +52,18 @@ class Process:
     def returncode(self) -> int | None:
         return self._popen.poll()
 
-    def signal(self, number: signal.Signals) -> None:
-        self._popen.send_signal(number)
+    def stop(self) -> None:
+        """Ask for PostgreSQL's fast shutdown: sessions are ended, everything is written."""
+        self._popen.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        self._popen.kill()
-        self._popen.wait()
+        """PostgreSQL's immediate shutdown, which ends its children too; else by force."""
+        self._popen.send_signal(signal.SIGQUIT)
+        try:
+            self._popen.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
 
     async def ended(self) -> int:
         """Its return code, as soon as there is one."""
@@ -81,19 +92,24 @@ async def run(
     *,
     cwd: Path,
     account: Account | None = None,
-    environment: dict[str, str] | None = None,
-    stdin: IO[bytes] | None = None,
+    environment: Mapping[str, str] = ENVIRONMENT,
+    stdin: str = "",
 ) -> tuple[int, str, str]:
     """Run a program to its end: return code, output, errors. Cancelling kills it."""
-    popen = subprocess.Popen(  # noqa: ASYNC220, S603 - asyncio's has no user=; communicate waits in a thread
-        command,
-        cwd=cwd,
-        env=ENVIRONMENT | (environment or {}),
-        stdin=stdin or subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **(account.options if account else {}),
-    )
+    with TemporaryFile() as given:  # a file and no pipe: initdb opens /dev/stdin by its name
+        given.write(stdin.encode())
+        given.seek(0)
+        if account and account.options:
+            os.fchown(given.fileno(), account.uid, account.gid)
+        popen = subprocess.Popen(  # noqa: ASYNC220, S603 - ours, and asyncio's has no user=
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **(account.options if account else {}),
+        )
     try:
         output, errors = await asyncio.to_thread(popen.communicate)
     except asyncio.CancelledError:
@@ -112,24 +128,24 @@ def marker(folder: Path) -> str:
 def find(mark: str) -> list[int]:
     """The living PostgreSQL processes that carry `mark`. Zombies and reused pids don't."""
     titles = _titles_in_proc() if sys.platform == "linux" else _titles_from_ps()
-    return [pid for pid, title in titles.items() if mark in title and "postgres" in title]
+    return [pid for pid, title in titles if mark in title and _POSTGRES.match(title)]
 
 
 async def end_leftovers(mark: str, postmaster: int | None) -> list[int]:
     """End what an earlier process left running: politely, then by force. Says whom."""
     found = find(mark)
     if postmaster in found:
-        _kill([postmaster], signal.SIGINT)
+        _signal([postmaster], signal.SIGINT)
         await _gone(mark, STOP_TIMEOUT_S)
     # Backends that lost their postmaster can't be asked: SIGINT means other things to them.
     while left := find(mark):
-        _kill(left, signal.SIGKILL)
+        _signal(left, signal.SIGKILL)
         await _gone(mark, 1.0)
     return found
 
 
 def kill_all(mark: str) -> None:
-    _kill(find(mark), signal.SIGKILL)
+    _signal(find(mark), signal.SIGKILL)
 
 
 async def _gone(mark: str, timeout_s: float) -> None:
@@ -139,28 +155,27 @@ async def _gone(mark: str, timeout_s: float) -> None:
                 await asyncio.sleep(0.02)
 
 
-def _kill(pids: Sequence[int], number: signal.Signals) -> None:
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
-def _titles_in_proc() -> dict[int, str]:
+def _titles_in_proc() -> Iterator[tuple[int, str]]:
     """Titles are readable for everyone; a process's folder is not, for root in a container."""
-    titles = {}
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - hundreds of entries, numbers only
-        if entry.isdecimal():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
             with contextlib.suppress(OSError):  # it ended just now
-                titles[int(entry)] = Path("/proc", entry, "cmdline").read_bytes().decode("latin-1")
-    return titles
+                yield int(entry.name), (entry / "cmdline").read_bytes().decode("latin-1")
 
 
-def _titles_from_ps() -> dict[int, str]:
+def _titles_from_ps() -> Iterator[tuple[int, str]]:
     listed = subprocess.run(
         ["/bin/ps", "-axww", "-o", "pid=,command="], capture_output=True, check=True
     )
-    lines = listed.stdout.decode("latin-1").splitlines()
-    return {int(pid): title for pid, _, title in (line.strip().partition(" ") for line in lines)}
+    for line in listed.stdout.decode("latin-1").splitlines():
+        pid, _, title = line.strip().partition(" ")
+        yield int(pid), title
 
 
 def _end_with_parent() -> Callable[[], None] | None:
