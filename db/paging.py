@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -36,16 +37,18 @@ class Window(NamedTuple):
         return self.backward, self.after is not None, self.before is not None
 
 
-class Page(NamedTuple, Generic[R]):
-    """Rows in the asked order, and whether there are more on either side."""
+@dataclass(frozen=True, slots=True)
+class Page(Generic[R]):
+    """Rows in the asked order, their keys in it, and whether there are more on either side."""
 
     rows: Sequence[R]
+    keys: Sequence[Any]
     order: Order
     has_next: bool
     has_previous: bool
 
-    def cursor(self, row: R) -> str:
-        return encode_cursor(self.order, getattr(row, self.order.column), row.id)  # type: ignore[attr-defined]  # every row that is paged has an id
+    def cursor(self, index: int) -> str:
+        return encode_cursor(self.order, self.keys[index], self.rows[index].id)  # type: ignore[attr-defined]  # every row that is paged has an id
 
 
 class Place(NamedTuple):
@@ -90,7 +93,7 @@ def decode_cursor(cursor: str, order: Order, *, kind: type, field: str) -> Place
 def windowed(
     query: Select[Any], order: Order, shape: tuple[bool, bool, bool], columns: Any
 ) -> Select[Any]:
-    """The statement of one page; its values are those of `window_values`."""
+    """The statement of one page, each row followed by its key; values as in `window_values`."""
     backward, has_after, has_before = shape
     key, row_id = columns[order.column], columns["id"]
     falling = order.descending is not backward
@@ -99,7 +102,7 @@ def windowed(
             beyond = order.descending is not follows
             query = query.where(_beyond(key, row_id, name, greater=beyond))
     directions = (key.desc(), row_id.desc()) if falling else (key.asc(), row_id.asc())
-    return query.order_by(*directions).limit(bindparam("limit"))
+    return query.add_columns(key).order_by(*directions).limit(bindparam("limit"))
 
 
 def _beyond(key: Any, row_id: Any, name: str, *, greater: bool) -> ColumnElement[bool]:
@@ -119,10 +122,18 @@ def window_values(window: Window, order: Order, *, kind: type) -> dict[str, Any]
     return values
 
 
-def page_of(rows: Sequence[R], window: Window, order: Order) -> Page[R]:
+def page_of(
+    found: Sequence[Any], make: Callable[[Iterable[Any]], R], window: Window, order: Order
+) -> Page[R]:
     """One row more than asked for was fetched: it tells whether there are more."""
-    more = len(rows) > window.size
-    kept = rows[: window.size]
+    more = len(found) > window.size
+    kept = found[: window.size]
     if window.backward:
-        return Page(kept[::-1], order, has_next=window.before is not None, has_previous=more)
-    return Page(kept, order, has_next=more, has_previous=window.after is not None)
+        kept = kept[::-1]
+    return Page(
+        rows=[make(record[:-1]) for record in kept],
+        keys=[record[-1] for record in kept],
+        order=order,
+        has_next=window.before is not None if window.backward else more,
+        has_previous=more if window.backward else window.after is not None,
+    )

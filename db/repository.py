@@ -26,6 +26,7 @@ from sqlalchemy.sql import ClauseElement
 from db.base import Base, OwnerId, new_id
 from db.engine import Session
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
+from db.paging import Order, Page, Window, page_of, window_values, windowed
 from db.statements import Statement, statement
 
 R = TypeVar("R", bound=NamedTuple)
@@ -46,6 +47,7 @@ class Repository(Generic[R]):
     def __init__(self, session: Session, owner: OwnerId) -> None:
         self.session = session
         self.owner = owner
+        self._make = cast("type[R]", self.row)._make
 
     # What every statement starts from
 
@@ -95,9 +97,15 @@ class Repository(Generic[R]):
         change = cls.owned_update().where(table.c.id == bindparam("row_id"))
         if versioned:
             change = change.where(table.c.version == bindparam("expected_version"))
-        values: dict[str, Any] = {name: bindparam(name) for name in names}
-        values |= cls.touched()
+        values = cls.touched()
+        for name in names:
+            values |= cls.setting(name)
         return change.values(values).returning(*cls.columns())
+
+    @classmethod
+    def setting(cls, name: str) -> dict[str, Any]:
+        """What changes when `name` is set; a subclass adds what must move with it."""
+        return {name: bindparam(name, type_=cls.table().c[name].type)}
 
     @classmethod
     def touched(cls) -> dict[str, Any]:
@@ -129,25 +137,45 @@ class Repository(Generic[R]):
     async def update(
         self, row_id: UUID, *, expected_version: int | None = None, **values: Any
     ) -> R:
+        """Sets `values` and leaves the rest; with nothing to set, nothing changes."""
+        if not values:
+            return await self.changed(row_id, self._by_id(), id=row_id)
         change = self._update(tuple(values), expected_version is not None)
         version = {} if expected_version is None else {"expected_version": expected_version}
         return await self.changed(row_id, change, row_id=row_id, **version, **values)
 
     async def remove(self, row_id: UUID) -> UUID:
-        removed = await self._run(self._delete(), {"id": row_id})
+        removed = await self.run(self._delete(), id=row_id)
         if not removed:
             raise await self.refusal(row_id)
         return row_id
 
-    # For subclasses
+    # What subclasses say more with
+
+    @classmethod
+    def windowed(
+        cls, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
+    ) -> Select[Any]:
+        return windowed(query, order, shape, cls.table().c)
+
+    async def page_by(
+        self, query: Statement, window: Window, order: Order, /, **values: Any
+    ) -> Page[R]:
+        kind = self.table().c[order.column].type.python_type
+        values |= window_values(window, order, kind=kind)
+        return page_of(await self.run(query, **values), self._make, window, order)
 
     async def all(self, query: Statement, /, **values: Any) -> Sequence[R]:
-        make = cast("type[R]", self.row)._make
-        return [make(found) for found in await self._run(query, values)]
+        return [self._make(found) for found in await self.run(query, **values)]
 
     async def one(self, query: Statement, /, **values: Any) -> R | None:
-        found = await self._run(query, values)
-        return cast("type[R]", self.row)._make(found[0]) if found else None
+        found = await self.run(query, **values)
+        return self._make(found[0]) if found else None
+
+    async def value(self, query: Statement, /, **values: Any) -> Any:
+        """The first column of the first row, or None."""
+        found = await self.run(query, **values)
+        return found[0][0] if found else None
 
     async def changed(self, row_id: UUID, change: Statement, /, **values: Any) -> R:
         """The row as it is now, or an error that says why it was not changed."""
@@ -177,7 +205,8 @@ class Repository(Generic[R]):
             field="expectedVersion",
         )
 
-    async def _run(self, query: Statement, values: dict[str, Any]) -> Sequence[Any]:
+    async def run(self, query: Statement, /, **values: Any) -> Sequence[Any]:
+        """Plain records; every statement is told whose rows it may reach."""
         try:
             return await self.session.rows(query, owner_id=self.owner, **values)
         except asyncpg.IntegrityConstraintViolationError as error:

@@ -1,11 +1,17 @@
 """What a running Howdah is made of, opened in order and closed in reverse."""
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from db import migrations
+from db.embedded import EmbeddedPostgres
 from db.engine import Database, open_database
+from db.events import EventBus, open_events
 from db.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,17 +20,46 @@ class Services:
 
     settings: Settings
     database: Database
+    events: EventBus
+    embedded: EmbeddedPostgres | None = None
 
 
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     async with contextlib.AsyncExitStack() as stack:
-        assert settings.database_url is not None  # noqa: S101
+        embedded = await _open_embedded(settings, stack)
+        url, direct_url = _urls(settings, embedded)
         database = await open_database(
-            settings.database_url,
+            url,
             pool_size=settings.database_pool_size,
             wait_ms=settings.database_wait_ms,
             connect_ms=settings.database_connect_ms,
         )
         stack.push_async_callback(database.close)
-        yield Services(settings=settings, database=database)
+        await _migrate(database, direct_url)
+        events = await open_events(settings.events_url or direct_url)
+        stack.push_async_callback(events.close)
+        yield Services(settings=settings, database=database, events=events, embedded=embedded)
+
+
+async def _open_embedded(
+    settings: Settings, stack: contextlib.AsyncExitStack
+) -> EmbeddedPostgres | None:
+    if not settings.embedded:
+        return None
+    return await stack.enter_async_context(await EmbeddedPostgres.open(settings.data_dir))
+
+
+def _urls(settings: Settings, embedded: EmbeddedPostgres | None) -> tuple[str, str]:
+    if embedded is not None:
+        return embedded.url, embedded.url
+    url = settings.database_url or ""
+    return url, settings.direct_database_url or url
+
+
+async def _migrate(database: Database, direct_url: str) -> None:
+    async with database.read() as session:
+        if await migrations.is_current(session):
+            return
+    log.info("migrating the database to %s", migrations.head())
+    await migrations.upgrade(direct_url)

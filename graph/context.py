@@ -1,19 +1,31 @@
 """What one operation knows: who asks, what the server is made of, what was already loaded."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import strawberry
 
 from db.base import OwnerId
+from db.engine import Session
 from db.errors import Unauthenticated
+from db.idempotency import Idempotency
 from db.services import Services
 from graph.auth import Viewer
+
+Rows = TypeVar("Rows")
+Answer = TypeVar("Answer")
+Row = TypeVar("Row", bound=NamedTuple)
+Of: TypeAlias = Callable[[Session, OwnerId], Rows]
+"""A repository's class: made for a session and an owner."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """Made once per operation, and for a subscription once per event."""
+    """Made once per operation, and for a subscription once per event.
+
+    Resolvers reach repositories through it only, and get those of the viewer.
+    """
 
     services: Services
     viewer: Viewer | None
@@ -35,6 +47,42 @@ class Context:
     def owner(self) -> OwnerId:
         """Whose rows this operation may touch."""
         return self.signed_in.owner
+
+    async def read(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+        """What `work` finds among the viewer's rows."""
+        owner = self.owner
+        async with self.services.database.read() as session:
+            return await work(of(session, owner))
+
+    async def write(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+        """A change by one statement, a transaction of its own."""
+        owner = self.owner
+        return await self.services.database.write(lambda session: work(of(session, owner)))
+
+    async def transact(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+        """A change by several statements: all or nothing, perhaps run more than once."""
+        owner = self.owner
+        return await self.services.database.transaction(lambda session: work(of(session, owner)))
+
+    async def once(
+        self,
+        of: Of[Rows],
+        work: Callable[[Rows], Awaitable[Row]],
+        *,
+        key: str | None,
+        asked: object,
+        answer: type[Row],
+    ) -> Row:
+        """A change by one statement that a retry under the same key does not repeat."""
+        if key is None:
+            return await self.write(of, work)
+        owner = self.owner
+
+        async def guarded(session: Session) -> Row:
+            keys = Idempotency(session, owner)
+            return await keys.once(key, asked, lambda: work(of(session, owner)), answer=answer)
+
+        return await self.services.database.transaction(guarded)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

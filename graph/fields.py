@@ -13,18 +13,44 @@ from strawberry.types.field import StrawberryField
 Declare: TypeAlias = Callable[[Callable[..., Any]], StrawberryField]
 
 
-def field(description: str, *, returns: Any = None) -> Declare:
-    """A field with a resolver; `returns` is its GraphQL type where the resolver answers rows."""
-    return strawberry.field(description=description, graphql_type=returns)  # type: ignore[no-any-return]  # the untyped decorator itself
+def field(description: str, *, type: Any = None) -> Declare:
+    """A field with a resolver; `type` is its GraphQL type where the resolver answers rows."""
+    return strawberry.field(description=description, graphql_type=type)  # type: ignore[no-any-return]  # the untyped decorator itself
 
 
-def mutation(description: str, *, who: type[BasePermission], returns: Any = None) -> Declare:
+def plain(description: str, *, type: Any = None) -> Any:
+    """A field that is an attribute of the row; `type` is its GraphQL type where it is a row too."""
+    return strawberry.field(description=description, graphql_type=type)
+
+
+def optional(description: str) -> Any:
+    """A field of an input that may be absent; `given` tells absent from null."""
+    return strawberry.field(description=description, default=strawberry.UNSET)
+
+
+def given(asked: Any) -> dict[str, Any]:
+    """What an input names, absent fields left out."""
+    found = {name: getattr(asked, name) for name in asked.__dataclass_fields__}
+    return {name: value for name, value in found.items() if value is not strawberry.UNSET}
+
+
+def choice(value: str, description: str) -> Any:
+    """A member of an enum."""
+    return strawberry.enum_value(value, description=description)
+
+
+def argument(description: str) -> Any:
+    """Goes into `Annotated[...]` of an argument."""
+    return strawberry.argument(description=description)
+
+
+def mutation(description: str, *, who: type[BasePermission], type: Any = None) -> Declare:
     return strawberry.mutation(  # type: ignore[no-any-return]
-        description=description, permission_classes=[who], graphql_type=returns
+        description=description, permission_classes=[who], graphql_type=type
     )
 
 
-def subscription(description: str, *, who: type[BasePermission], returns: Any = None) -> Declare:
+def subscription(description: str, *, who: type[BasePermission], type: Any = None) -> Declare:
     return strawberry.subscription(  # type: ignore[no-any-return]
-        description=description, permission_classes=[who], graphql_type=returns
+        description=description, permission_classes=[who], graphql_type=type
     )

@@ -2,13 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Any, Generic, TypeVar
 
 import strawberry
 
 from db.errors import BadInput
 from db.paging import Page, Window
-from graph.fields import field
+from graph.context import Context
+from graph.fields import choice, field
 
 Node = TypeVar("Node")
 
@@ -31,14 +33,15 @@ class Listing:
 
 
 def window(
+    context: Context,
     *,
     first: int | None,
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
-    largest: int,
 ) -> Window:
     """What the four arguments mean together, or an error that says why nothing."""
+    largest = context.services.settings.max_page_size
     if (first is None) == (last is None):
         raise BadInput(
             "A list needs either `first` or `last`.",
@@ -69,11 +72,11 @@ class PageInfo:
 
     @field("The cursor of the first of this page.")
     def start_cursor(root: strawberry.Parent[Page[Any]]) -> str | None:
-        return root.cursor(root.rows[0]) if root.rows else None
+        return root.cursor(0) if root.rows else None
 
     @field("The cursor of the last of this page.")
     def end_cursor(root: strawberry.Parent[Page[Any]]) -> str | None:
-        return root.cursor(root.rows[-1]) if root.rows else None
+        return root.cursor(-1) if root.rows else None
 
 
 @strawberry.type(description="A thing in a list, and its place there.")
@@ -90,16 +93,25 @@ class Connection(Generic[Node]):
 
     @field("The things and their cursors.")
     def edges(root: strawberry.Parent[Listing]) -> list[Edge[Node]]:
-        return [Edge(cursor=root.page.cursor(row), node=row) for row in root.page.rows]
+        page = root.page
+        return [Edge(cursor=page.cursor(at), node=row) for at, row in enumerate(page.rows)]
 
     @field("The things alone.")
     def nodes(root: strawberry.Parent[Listing]) -> list[Node]:
         return list(root.page.rows)
 
-    @field("Where this page lies.", returns=PageInfo)
+    @field("Where this page lies.", type=PageInfo)
     def page_info(root: strawberry.Parent[Listing]) -> Page[Any]:
         return root.page
 
     @field("How many the whole list has; counted only when asked for.")
     async def total_count(root: strawberry.Parent[Listing]) -> int:
         return await root.count_all()
+
+
+@strawberry.enum(description="Which end of an order comes first.")
+class OrderDirection(Enum):
+    """Up or down."""
+
+    ASC = choice("asc", "Smallest, oldest, A first.")
+    DESC = choice("desc", "Largest, newest, Z first.")

@@ -1,0 +1,221 @@
+"""Tasks: a to-do list per owner."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    Computed,
+    ForeignKey,
+    Index,
+    Select,
+    Text,
+    bindparam,
+    case,
+    func,
+    not_,
+    null,
+    select,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import ClauseElement
+
+from db.base import Base, HasId, HasOwner, HasTimes, HasVersion
+from db.paging import Order, Page, Window
+from db.repository import Repository
+from db.statements import statement
+from db.texts import Optional, Required, containing
+
+title_rule = Required("title", longest=200)
+description_rule = Optional("description", longest=1_000)
+search_rule = Required("search", longest=200)
+
+
+class Task(HasId, HasOwner, HasTimes, HasVersion, Base):
+    """The table. Each order a list can have ends in an index, with and without `completed`."""
+
+    __tablename__ = "tasks"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    title: Mapped[str] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(Text)
+    completed: Mapped[bool] = mapped_column(server_default="false")
+    completed_at: Mapped[datetime | None]
+    imported_as: Mapped[bytes | None]
+    sort_title: Mapped[str] = mapped_column(Text, Computed("lower(title)"))
+    search_text: Mapped[str] = mapped_column(
+        Text, Computed("lower((title || E'\\n'::text) || COALESCE(description, ''::text))")
+    )
+
+    __table_args__ = (
+        *(
+            Index(f"ix_tasks_{name}", "owner_id", *columns, "id")
+            for name, columns in {
+                "created": ["created_at"],
+                "updated": ["updated_at"],
+                "title": ["sort_title"],
+                "completed_created": ["completed", "created_at"],
+                "completed_updated": ["completed", "updated_at"],
+                "completed_title": ["completed", "sort_title"],
+            }.items()
+        ),
+        Index(
+            "ix_tasks_search",
+            "owner_id",
+            "search_text",
+            postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
+        ),
+        Index("uq_tasks_imported_as", "owner_id", "imported_as", unique=True),
+    )
+
+
+class TaskRow(NamedTuple):
+    """A task as it was when it was read."""
+
+    id: UUID
+    title: str
+    description: str | None
+    completed: bool
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+    version: int
+
+
+class TaskStatsRow(NamedTuple):
+    """How many there are."""
+
+    total: int
+    completed: int
+    open: int
+
+
+class TaskFilter(NamedTuple):
+    """Which tasks of a list; None is no condition."""
+
+    completed: bool | None = None
+    search: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The conditions there are; their names are the shape of the statement."""
+        present = {name: value for name, value in self._asdict().items() if value is not None}
+        if self.search is not None:
+            present["search"] = containing(search_rule.checked(self.search).lower())
+        return present
+
+
+class Tasks(Repository[TaskRow]):
+    """The tasks of one owner."""
+
+    model = Task
+    row = TaskRow
+    noun = "task"
+
+    async def create(self, *, title: str, description: str | None = None) -> TaskRow:
+        return await self.add(
+            title=title_rule.checked(title), description=description_rule.checked(description)
+        )
+
+    async def change(
+        self, task_id: UUID, *, expected_version: int | None = None, **changes: Any
+    ) -> TaskRow:
+        """Sets what `changes` names of title, description and completed; leaves the rest."""
+        for rule in (title_rule, description_rule):
+            if rule.field in changes:
+                changes[rule.field] = rule.checked(changes[rule.field])
+        return await self.update(task_id, expected_version=expected_version, **changes)
+
+    async def toggle(self, task_id: UUID) -> TaskRow:
+        return await self.changed(task_id, self._toggle(), row_id=task_id)
+
+    async def remove_completed(self) -> Sequence[UUID]:
+        return [found[0] for found in await self.run(self._remove_completed())]
+
+    async def page(self, window: Window, filters: TaskFilter, order: Order) -> Page[TaskRow]:
+        values = filters.values
+        return await self.page_by(
+            self._page(tuple(values), order, window.shape), window, order, **values
+        )
+
+    async def count(self, filters: TaskFilter) -> int:
+        values = filters.values
+        return int(await self.value(self._count(tuple(values)), **values))
+
+    async def stats(self) -> TaskStatsRow:
+        total, completed = (await self.run(self._stats()))[0]
+        return TaskStatsRow(total, completed, total - completed)
+
+    async def now(self) -> datetime:
+        """PostgreSQL's clock, which is the one that dates changes."""
+        moment: datetime = await self.value(self._now())
+        return moment
+
+    async def changed_since(self, moment: datetime) -> Sequence[TaskRow]:
+        return await self.all(self._changed_since(), moment=moment)
+
+    @classmethod
+    def setting(cls, name: str) -> dict[str, Any]:
+        """`completed` takes its moment with it, and keeps the first when set twice."""
+        values = super().setting(name)
+        if name == "completed":
+            task, now_completed = cls.table().c, values[name]
+            values["completed_at"] = case(
+                (not_(now_completed), null()), (task.completed, task.completed_at), else_=func.now()
+            )
+        return values
+
+    @statement
+    def _toggle(cls) -> ClauseElement:
+        task = cls.table().c
+        change = cls.owned_update().where(task.id == bindparam("row_id"))
+        turned = {
+            "completed": not_(task.completed),
+            "completed_at": case((task.completed, null()), else_=func.now()),
+        }
+        return change.values(turned | cls.touched()).returning(*cls.columns())
+
+    @statement
+    def _remove_completed(cls) -> ClauseElement:
+        task = cls.table().c
+        return cls.owned_delete().where(task.completed).returning(task.id)
+
+    @statement
+    def _page(
+        cls, filters: tuple[str, ...], order: Order, shape: tuple[bool, bool, bool]
+    ) -> ClauseElement:
+        return cls.windowed(cls._filtered(cls.owned(), filters), order, shape)
+
+    @statement
+    def _count(cls, filters: tuple[str, ...]) -> ClauseElement:
+        return cls._filtered(cls.owned(func.count()), filters)
+
+    @statement
+    def _stats(cls) -> ClauseElement:
+        done = func.count().filter(cls.table().c.completed)
+        return cls.owned(func.count(), done)
+
+    @statement
+    def _now(cls) -> ClauseElement:
+        return select(func.clock_timestamp())
+
+    @statement
+    def _changed_since(cls) -> ClauseElement:
+        task = cls.table().c
+        newer = cls.owned().where(task.updated_at >= bindparam("moment"))
+        return newer.order_by(task.updated_at, task.id).limit(1_000)
+
+    @classmethod
+    def _filtered(cls, query: Select[Any], filters: tuple[str, ...]) -> Select[Any]:
+        task = cls.table().c
+        conditions = {
+            "completed": task.completed == bindparam("completed"),
+            "search": task.search_text.like(bindparam("search"), escape="\\"),
+            "created_after": task.created_at > bindparam("created_after"),
+            "created_before": task.created_at < bindparam("created_before"),
+        }
+        return query.where(*(conditions[name] for name in filters))

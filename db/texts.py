@@ -1,0 +1,69 @@
+"""Rules for what people type: trimmed, in one spelling, within a length, storable."""
+
+import unicodedata
+from dataclasses import dataclass
+
+from db.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """A text that must be there."""
+
+    field: str
+    longest: int
+
+    def checked(self, text: str) -> str:
+        text = _storable(self.field, text).strip()
+        if not text:
+            raise BadInput(
+                f"`{self.field}` is empty.",
+                hint=f"Write 1 to {self.longest} characters.",
+                field=self.field,
+            )
+        return _short_enough(self.field, text, self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Optional:
+    """A text that may be absent; nothing but blanks is none."""
+
+    field: str
+    longest: int
+
+    def checked(self, text: str | None) -> str | None:
+        if text is None or not (text := _storable(self.field, text).strip()):
+            return None
+        return _short_enough(self.field, text, self.longest)
+
+
+def containing(text: str) -> str:
+    """The LIKE pattern of what contains `text`, its own wildcards taken literally."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def _storable(field: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        storable = False
+    else:
+        storable = "\0" not in text
+    if not storable:
+        raise BadInput(
+            f"`{field}` holds a character that cannot be stored.",
+            hint="Leave out U+0000 and halves of surrogate pairs.",
+            field=field,
+        )
+    return unicodedata.normalize("NFC", text)
+
+
+def _short_enough(field: str, text: str, longest: int) -> str:
+    if len(text) > longest:
+        raise BadInput(
+            f"`{field}` has {len(text)} characters; {longest} is the most.",
+            hint="Shorten it.",
+            field=field,
+        )
+    return text
