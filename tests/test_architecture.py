@@ -1,0 +1,148 @@
+"""The rules of docs/architecture.md that a machine can hold. Plain `ast`: nothing is imported."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(
+    path
+    for top in ("graph", "db", "alembic")
+    for path in (ROOT / top).rglob("*.py")
+    if "node_modules" not in path.parts
+)
+FILE_LINES = 400
+FUNCTION_LINES = 50
+
+# Lower may never import higher; within a number, only what IMPORTS_OF_EQUALS allows.
+LAYERS = (
+    (r"graph\.(app|cli|commands)(\..*)?", 90),
+    (r"graph\.schema", 80),
+    (r"graph\.(system|users|tasks|storage|connections|runs)(\..*)?", 70),
+    (r"graph(\..*)?", 60),
+    (r"db\.(services|embedded|models|migrations)(\..*)?", 40),
+    (r"db\.workbench(\..*)?", 35),
+    (r"db\.(users|tasks|storage|memory|connections|runs|idempotency)(\..*)?", 30),
+    (r"db\.repository", 20),
+    (r"db(\..*)?", 10),
+)
+DB_DOMAINS = {"users", "tasks", "storage", "connections", "runs"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports_of(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node.lineno
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def layer_of(module: str) -> int | None:
+    for pattern, layer in LAYERS:
+        if re.fullmatch(pattern, module):
+            return layer
+    return None
+
+
+@pytest.fixture(params=SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def source(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def test_imports_go_one_way(source: Path) -> None:
+    own = layer_of(name_of(source))
+    if own is None:
+        return
+    upward = [
+        f"line {line}: {name_of(source)} -> {module}"
+        for module, line in imports_of(tree_of(source))
+        if (layer := layer_of(module)) is not None and layer > own
+    ]
+    assert upward == []
+
+
+def test_graph_knows_no_sql_and_drivers_stay_where_they_belong(source: Path) -> None:
+    module = name_of(source)
+    roots = {imported.partition(".")[0] for imported, _ in imports_of(tree_of(source))}
+    if module.startswith("graph"):
+        assert roots.isdisjoint({"sqlalchemy", "asyncpg", "psycopg", "psycopg_pool"})
+    if module.startswith("db.workbench"):
+        assert "asyncpg" not in roots
+    else:
+        assert roots.isdisjoint({"psycopg", "psycopg_pool"})
+
+
+def test_a_db_domain_imports_no_other(source: Path) -> None:
+    module = name_of(source).split(".")
+    if module[0] != "db" or len(module) < 2 or module[1] not in DB_DOMAINS:
+        return
+    others = {f"db.{name}" for name in DB_DOMAINS - {module[1]}}
+    assert others.isdisjoint(imported for imported, _ in imports_of(tree_of(source)))
+
+
+def test_only_the_engine_commits(source: Path) -> None:
+    if name_of(source) in {"db.engine", "db.migrations"}:
+        return  # migrations hold their lock on a connection of their own
+    assert ".commit(" not in source.read_text(encoding="utf-8")
+
+
+def test_only_auth_mints_owners(source: Path) -> None:
+    if not re.fullmatch(r"graph\.auth(\..*)?", name_of(source)):
+        assert not re.search(r"\bOwnerId\(", source.read_text(encoding="utf-8"))
+
+
+def test_no_circle_is_broken_by_hiding_an_import(source: Path) -> None:
+    text = source.read_text(encoding="utf-8")
+    assert "strawberry.lazy" not in text
+    inner = [
+        f"line {line}: {module}"
+        for function in ast.walk(tree_of(source))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for module, line in imports_of(function)
+        if module.partition(".")[0] in {"graph", "db"} and not _carries_a_heavy_library(module)
+    ]
+    assert inner == []
+
+
+def test_files_and_functions_stay_small(source: Path) -> None:
+    lines = len(source.read_text(encoding="utf-8").splitlines())
+    assert lines <= FILE_LINES
+    long = [
+        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for node in ast.walk(tree_of(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno + 1 > FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def test_alembic_is_no_package() -> None:
+    assert not (ROOT / "alembic" / "__init__.py").exists(), "it would shadow the library"
+
+
+def test_names_say_something() -> None:
+    vague = {"utils", "helpers", "common", "manager", "misc"}
+    assert not [path for path in SOURCES if vague & set(path.with_suffix("").parts)]
+
+
+def _carries_a_heavy_library(module: str) -> bool:
+    """Modules of ours around one heavy library: imported where they are used."""
+    return bool(
+        re.match(r"(db\.events\.(redis|nats)|db\.objects|db\.workbench|db\.embedded)\b", module)
+        or re.match(r"graph\.(app|cli|commands)\b|db\.(migrations|services|integrity)\b", module)
+    )
