@@ -9,24 +9,23 @@ async with bus.subscribe(topic) as changes:
 from functools import partial
 from urllib.parse import urlsplit
 
+from db.dial import dial
 from db.errors import BadInput
 from db.events.backlog import Event
 from db.events.bus import Dial, EventBus
-from db.events.postgres import Connect, connecting, postgres_link
+from db.events.postgres import postgres_link
 from db.events.subscription import Subscription
+from db.urls import parse_url
 
 __all__ = ["Event", "EventBus", "Subscription", "open_events"]
 
 
-async def open_events(
-    url: str, *, connect: Connect | None = None, channel: str = "howdah"
-) -> EventBus:
-    """Opens the bus that `url` names; `connect` replaces the way to PostgreSQL.
+async def open_events(url: str, *, channel: str = "howdah") -> EventBus:
+    """Opens the bus that `url` names: the database's direct URL, or that of Redis or NATS.
 
     `channel` tells apart installations that share one Redis or NATS server.
     """
-    kind, dial = carrier(url, connect or connecting(url), channel)
-    bus = EventBus(kind, dial)
+    bus = EventBus(*carrier(url, channel))
     try:
         await bus.open()
     except BaseException:
@@ -35,19 +34,30 @@ async def open_events(
     return bus
 
 
-def carrier(url: str, connect: Connect, channel: str) -> tuple[str, Dial]:
-    """What carries the events, by the scheme of the URL. Drivers of extras load when chosen."""
-    match scheme := urlsplit(url).scheme:
-        case "postgresql" | "postgres":
-            return "postgres", partial(postgres_link, connect, channel)
-        case "redis" | "rediss":
-            from db.events.redis import redis_link  # noqa: PLC0415 - an extra, half a second
+def carrier(url: str, channel: str) -> tuple[str, Dial]:
+    """What carries the events, by the scheme of the URL. The driver of an extra loads when chosen.
 
-            return "redis", partial(redis_link, url, channel)
-        case "nats" | "tls":
-            from db.events.nats import nats_link  # noqa: PLC0415 - an extra
+    Raises `BadInput` for a scheme that nothing here speaks, or whose extra is not installed.
+    """
+    scheme = urlsplit(url).scheme.partition("+")[0]
+    try:
+        match scheme:
+            case "postgresql" | "postgres":
+                connect = partial(dial, parse_url(url), application_name="howdah events")
+                return "postgres", partial(postgres_link, connect, channel)
+            case "redis" | "rediss":
+                from db.events.redis import redis_link
 
-            return "nats", partial(nats_link, url, channel)
+                return "redis", partial(redis_link, url, channel)
+            case "nats":
+                from db.events.nats import nats_link
+
+                return "nats", partial(nats_link, url, channel)
+    except ModuleNotFoundError as missing:
+        raise BadInput(
+            f"Events over {scheme!r} need the package {missing.name!r}, which is not installed.",
+            hint="Install it: pip install 'howdah[redis]' or 'howdah[nats]'.",
+        ) from missing
     raise BadInput(
         f"Events cannot travel over {scheme!r}.",
         hint="HOWDAH_EVENTS_URL starts with redis://, rediss:// or nats://; "

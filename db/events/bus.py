@@ -104,7 +104,8 @@ class EventBus:
         if not self._up.is_set():
             raise Unavailable(
                 f"The {self.kind} event bus does not answer.",
-                hint="Live updates are slower meanwhile. Check HOWDAH_EVENTS_URL and its server.",
+                hint="Updates take up to two seconds meanwhile. Check the server of "
+                "HOWDAH_EVENTS_URL; behind a pooler, set HOWDAH_DIRECT_DATABASE_URL.",
             )
 
     async def _stay_connected(self) -> None:
@@ -130,8 +131,8 @@ class EventBus:
         if self._up.is_set():
             # The type alone: a driver's message may quote the URL and its password.
             log.warning("The %s event bus is down (%s)", self.kind, type(error).__name__)
-        self._up.clear()
-        self._subscriptions.miss()
+            self._up.clear()
+            self._subscriptions.miss()
 
     async def _converse(self, send: Send) -> None:
         while not self._closing or self._unsent:

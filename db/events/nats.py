@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import nats
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from db.events.bus import Receive, Send
@@ -22,9 +22,21 @@ async def nats_link(url: str, channel: str, receive: Receive) -> AsyncIterator[S
         for frame in frames:
             await client.publish(channel, frame.encode())
 
-    client = await nats.connect(url, connect_timeout=CONNECT_S, allow_reconnect=False)
+    async def ignore(_error: Exception) -> None:
+        """The bus notices by the missing heartbeat, and reports it."""
+
+    client = Client()
     try:
-        await client.subscribe(channel, cb=hear)
+        await client.connect(
+            url,
+            connect_timeout=CONNECT_S,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            error_cb=ignore,
+        )
+        # No limits here, past which the driver would drop silently: a backlog takes what comes.
+        await client.subscribe(channel, cb=hear, pending_msgs_limit=0, pending_bytes_limit=0)
         yield send
     finally:
         await client.close()

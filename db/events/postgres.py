@@ -4,13 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from db.events.bus import Receive, Send
 
-Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
-CONNECT_S = 10.0
 NOTIFY = "SELECT pg_notify($1, frame) FROM unnest($2::text[]) AS frame"
 
 
@@ -30,13 +28,3 @@ async def postgres_link(connect: Connect, channel: str, receive: Receive) -> Asy
         yield send
     finally:
         connection.terminate()
-
-
-def connecting(url: str) -> Connect:
-    """How to connect when the caller has no way of its own."""
-
-    async def connect() -> "asyncpg.Connection[asyncpg.Record]":
-        settings = {"application_name": "howdah events"}
-        return await asyncpg.connect(url, timeout=CONNECT_S, server_settings=settings)
-
-    return connect

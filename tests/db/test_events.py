@@ -1,0 +1,355 @@
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from db.errors import BadInput, Unavailable
+from db.events import Event, EventBus, Subscription, open_events
+from db.events.backlog import EVERY_TOPIC, Backlog
+from db.events.bus import FRAME_LIMIT, UNSENT_LIMIT, encode
+from db.events.subscription import UNREAD_LIMIT
+from tests.fixtures.brokers import PASSWORD, Broker, free_port, frozen, running
+
+KINDS = ["postgres", "redis", "nats"]
+OpenBus = Callable[[], Coroutine[None, None, EventBus]]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+async def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Broker]:
+    async with running(request.param, tmp_path_factory.mktemp("broker")) as server:
+        yield server
+
+
+@pytest.fixture
+async def open_bus(broker: Broker) -> AsyncIterator[OpenBus]:
+    """Opens buses of one installation, as replicas do. Nothing of theirs may be left running."""
+    channel = f"howdah-{uuid4()}"
+    before = asyncio.all_tasks()
+    async with AsyncExitStack() as stack:
+
+        async def open_one() -> EventBus:
+            bus = await open_events(broker.url, channel=channel)
+            stack.push_async_callback(bus.close)
+            return bus
+
+        yield open_one
+    assert asyncio.all_tasks() - before <= {asyncio.current_task()}
+
+
+async def following(stack: AsyncExitStack, bus: EventBus, topic: str) -> Subscription:
+    return await stack.enter_async_context(bus.subscribe(topic))
+
+
+async def receive(subscription: Subscription, count: int) -> list[Event]:
+    async with asyncio.timeout(10):
+        return [await anext(subscription) for _ in range(count)]
+
+
+async def until_missed(subscription: Subscription) -> None:
+    async with asyncio.timeout(10):
+        async for event in subscription:
+            if event.missed:
+                return
+
+
+async def until_up(bus: EventBus) -> None:
+    async with asyncio.timeout(20):
+        await bus._up.wait()
+
+
+async def test_every_replica_hears_what_one_publishes_in_order(open_bus: OpenBus) -> None:
+    one, other = await open_bus(), await open_bus()
+    payloads = [str(number) for number in range(50)]
+    async with one.subscribe("run:1") as here, other.subscribe("run:1") as there:
+        for payload in payloads:
+            await one.publish("run:1", payload)
+        expected = [Event("run:1", payload) for payload in payloads]
+        assert await receive(here, 50) == expected
+        assert await receive(there, 50) == expected
+
+
+async def test_a_payload_arrives_as_it_was(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    payload = "naïve ✓ 🐘 \"quoted\" \\ 'single' \n\x00 $1 %s"
+    async with bus.subscribe("tasks: ÿ * > ?") as subscription:
+        await bus.publish("tasks: ÿ * > ?", payload)
+        assert await receive(subscription, 1) == [Event("tasks: ÿ * > ?", payload)]
+
+
+async def test_a_topic_is_heard_by_those_who_follow_it_alone(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    async with bus.subscribe("tasks:1") as mine, bus.subscribe("tasks:2") as theirs:
+        await bus.publish("tasks:1", "first")
+        await bus.publish("tasks:2", "second")
+        assert await receive(theirs, 1) == [Event("tasks:2", "second")]
+        assert await receive(mine, 1) == [Event("tasks:1", "first")]
+        assert len(mine._unread) == len(theirs._unread) == 0
+
+
+async def test_a_payload_too_large_to_travel_still_wakes(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    async with bus.subscribe("run:1") as subscription:
+        await bus.publish("run:1", "é" * FRAME_LIMIT)
+        assert await receive(subscription, 1) == [Event("run:1", missed=True)]
+        largest = "x" * (FRAME_LIMIT - len(encode(Event("run:1"))))
+        await bus.publish("run:1", largest)
+        assert await receive(subscription, 1) == [Event("run:1", largest)]
+
+
+async def test_a_slow_reader_costs_its_queue_and_learns_that_it_missed(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    async with bus.subscribe("run:1") as slow, bus.subscribe("done") as done:
+        for number in range(1_000):
+            await bus.publish("run:1", str(number))
+        await bus.publish("done")
+        await receive(done, 1)
+        assert len(slow._unread) <= UNREAD_LIMIT
+        await until_missed(slow)
+
+
+async def test_one_publish_reaches_a_thousand_readers(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    async with AsyncExitStack() as stack:
+        readers = [await following(stack, bus, "run:1") for _ in range(1_000)]
+        await bus.publish("run:1", "started")
+        heard = await asyncio.gather(*(receive(reader, 1) for reader in readers))
+        assert heard == [[Event("run:1", "started")]] * 1_000
+    assert not bus._subscriptions._by_topic
+
+
+async def test_waiting_for_an_event_can_be_cancelled_without_losing_one(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    async with bus.subscribe("run:1") as subscription:
+        waiting = asyncio.ensure_future(anext(subscription))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await bus.publish("run:1", "after")
+        assert await receive(subscription, 1) == [Event("run:1", "after")]
+
+
+async def test_a_reader_that_is_cancelled_leaves_nothing_behind(open_bus: OpenBus) -> None:
+    bus = await open_bus()
+    entered = asyncio.Event()
+
+    async def read() -> None:
+        async with bus.subscribe("run:1") as subscription:
+            entered.set()
+            async for _ in subscription:
+                pass
+
+    reader = asyncio.create_task(read())
+    await entered.wait()
+    reader.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reader
+    assert not bus._subscriptions._by_topic
+
+
+async def test_closing_ends_every_subscription_and_sends_what_is_left(open_bus: OpenBus) -> None:
+    leaving, staying = await open_bus(), await open_bus()
+    before = asyncio.all_tasks()
+    async with leaving.subscribe("run:1") as ended, staying.subscribe("run:1") as subscription:
+        waiting = asyncio.ensure_future(anext(ended))
+        await leaving.publish("other", "first the batch in flight")
+        await asyncio.sleep(0)
+        await leaving.publish("run:1", "last words")
+        await leaving.close()
+        assert await receive(subscription, 1) == [Event("run:1", "last words")]
+        with contextlib.suppress(StopAsyncIteration):
+            assert await waiting == Event("run:1", "last words")
+        assert [event async for event in ended] == []
+    async with leaving.subscribe("run:1") as late:
+        assert [event async for event in late] == []
+    assert asyncio.all_tasks() <= before
+    with pytest.raises(Unavailable):
+        await leaving.ping()
+    await leaving.close()
+
+
+async def test_the_server_is_killed_and_comes_back(broker: Broker, open_bus: OpenBus) -> None:
+    one, other = await open_bus(), await open_bus()
+    async with one.subscribe("run:1") as here, other.subscribe("run:1") as there:
+        await broker.kill()
+        await asyncio.gather(until_missed(here), until_missed(there))
+        await one.publish("run:1", "published in the gap")
+        await broker.start()
+        await asyncio.gather(until_up(one), until_up(other))
+        await one.ping()
+        there._unread.take(UNREAD_LIMIT)
+        await one.publish("run:1", "after the gap")
+        async with asyncio.timeout(10):
+            while (await anext(there)).payload != "after the gap":
+                pass
+
+
+async def test_a_silent_server_is_noticed_and_its_readers_poll(
+    broker: Broker, open_bus: OpenBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = await open_bus()
+    async with bus.subscribe("run:1") as subscription:
+        with frozen(broker):
+            await until_missed(subscription)
+            with pytest.raises(Unavailable) as refusal:
+                await bus.ping()
+            await until_missed(subscription)
+            await until_missed(subscription)
+        await until_up(bus)
+        await bus.ping()
+    assert "is down" in caplog.text
+    assert PASSWORD not in caplog.text + str(refusal.value) + refusal.value.hint
+
+
+async def test_what_was_published_while_the_server_was_away_arrives(
+    broker: Broker, open_bus: OpenBus
+) -> None:
+    bus = await open_bus()
+    async with bus.subscribe("run:1") as mine, bus.subscribe("run:2") as theirs:
+        with frozen(broker):
+            await until_missed(mine)
+            for number in range(UNSENT_LIMIT + 1):
+                await bus.publish("run:1", str(number))
+            await bus.publish("run:2", "rare")
+            assert len(bus._unsent) <= UNSENT_LIMIT
+        async with asyncio.timeout(20):
+            while (await anext(theirs)).payload != "rare":
+                pass
+        await until_missed(mine)
+
+
+async def test_closing_while_the_server_is_silent_does_not_wait_for_it(
+    broker: Broker, open_bus: OpenBus
+) -> None:
+    bus = await open_bus()
+    with frozen(broker):
+        await bus.publish("run:1", "never sent")
+        async with asyncio.timeout(5):
+            await bus.close()
+
+
+async def test_what_is_no_event_of_ours_is_ignored(
+    broker: Broker, open_bus: OpenBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = await open_bus()
+    async with bus.subscribe("run:1") as subscription:
+        for nonsense in ["", "{", "[]", '["run:1"', '[1,"run:1",null]', "\x00"]:
+            bus._receive(nonsense)
+        await bus.publish("run:1", "sense")
+        assert await receive(subscription, 1) == [Event("run:1", "sense")]
+    assert "no event of ours" in caplog.text
+    assert broker.url not in caplog.text
+
+
+@pytest.mark.parametrize("broker", ["postgres"], indirect=True)
+async def test_postgres_needs_one_connection_however_many_follow(
+    broker: Broker, open_bus: OpenBus
+) -> None:
+    async with AsyncExitStack() as stack:
+        bus = await open_bus()
+        for number in range(100):
+            await following(stack, bus, f"run:{number}")
+        assert await event_sessions(broker.url) == 1
+    await bus.close()
+    async with asyncio.timeout(5):
+        while await event_sessions(broker.url):  # noqa: ASYNC110 - the server's view, by asking
+            await asyncio.sleep(0.01)
+
+
+async def event_sessions(url: str) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        count: int = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'howdah events'"
+        )
+        return count
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    "url", [f"{scheme}://howdah:{PASSWORD}@127.0.0.1" for scheme in ("postgres", "redis", "nats")]
+)
+async def test_a_server_that_is_not_there_delays_the_start_and_no_more(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = await open_events(f"{url}:{free_port()}/howdah")
+    try:
+        await bus.publish("run:1", "kept")
+        with pytest.raises(Unavailable, match="does not answer"):
+            await bus.ping()
+    finally:
+        await bus.close()
+    assert "does not answer yet" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+async def test_a_wrong_password_is_no_start_without_words(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheme, _, rest = broker.url.partition("://")
+    wrong = f"{scheme}://howdah:wrong-{PASSWORD}@{rest.partition('@')[2]}"
+    with caplog.at_level(logging.DEBUG):
+        bus = await open_events(wrong)
+        await bus.close()
+    assert "does not answer yet" in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+@pytest.mark.parametrize("url", ["kafka://somewhere", "howdah:secret@somewhere", ""])
+async def test_a_url_nobody_speaks_is_refused_in_words(url: str) -> None:
+    with pytest.raises(BadInput, match="cannot travel") as refusal:
+        await open_events(url)
+    assert "HOWDAH_EVENTS_URL" in refusal.value.hint
+    assert "secret" not in str(refusal.value)
+
+
+def test_the_same_event_twice_unread_is_one() -> None:
+    backlog = Backlog(capacity=4)
+    for payload in ["a", "b", "a"]:
+        backlog.add(Event("t", payload))
+    assert backlog.take(9) == [Event("t", "a"), Event("t", "b")]
+    backlog.add(Event("t", "a"))
+    assert backlog.take(9) == [Event("t", "a")]
+
+
+def test_a_full_backlog_shrinks_to_what_was_missed_of_each_topic() -> None:
+    backlog = Backlog(capacity=3)
+    for topic, payload in [("t", "1"), ("t", "2"), ("u", "3"), ("v", "4")]:
+        backlog.add(Event(topic, payload))
+    assert backlog.take(9) == [
+        Event("t", missed=True),
+        Event("u", missed=True),
+        Event("v", "4"),
+    ]
+
+
+def test_a_backlog_full_of_topics_shrinks_to_all_of_them() -> None:
+    backlog = Backlog(capacity=3)
+    for topic in "tuvwx":
+        backlog.add(Event(topic))
+    assert backlog.take(9) == [Event(EVERY_TOPIC, missed=True)]
+
+
+def test_what_is_put_back_comes_first_again() -> None:
+    backlog = Backlog(capacity=9)
+    for payload in "abc":
+        backlog.add(Event("t", payload))
+    taken = backlog.take(2)
+    backlog.add(Event("t", "a"))
+    backlog.put_back(taken)
+    assert [event.payload for event in backlog.take(9)] == ["a", "b", "c"]
+
+
+async def test_all_topics_missed_is_told_to_the_readers_of_each(open_bus: OpenBus) -> None:
+    one, other = await open_bus(), await open_bus()
+    async with other.subscribe("run:1") as first, other.subscribe("run:2") as second:
+        for number in range(UNSENT_LIMIT + 1):
+            await one.publish(f"task:{number}")
+        assert await receive(first, 1) == [Event("run:1", missed=True)]
+        assert await receive(second, 1) == [Event("run:2", missed=True)]
