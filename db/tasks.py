@@ -43,9 +43,12 @@ class Task(HasId, HasOwner, HasTimes, HasVersion, Base):
     completed: Mapped[bool] = mapped_column(server_default="false")
     completed_at: Mapped[datetime | None]
     imported_as: Mapped[bytes | None]
-    sort_title: Mapped[str] = mapped_column(Text, Computed("lower(title)"))
+    sort_title: Mapped[str] = mapped_column(Text, Computed("lower(title)", persisted=True))
     search_text: Mapped[str] = mapped_column(
-        Text, Computed("lower((title || E'\\n'::text) || COALESCE(description, ''::text))")
+        Text,
+        Computed(
+            "lower((title || E'\\n'::text) || COALESCE(description, ''::text))", persisted=True
+        ),
     )
 
     __table_args__ = (

@@ -1,0 +1,304 @@
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from db.base import OwnerId, new_id
+from db.engine import Database
+from db.errors import BadInput, Conflict, Forbidden, NotFound
+from db.paging import Order, Window
+from db.tasks import TaskFilter, TaskRow, Tasks
+from tests.fixtures.database import Statements
+
+NEWEST = Order("created_at")
+EVERY = TaskFilter()
+
+
+class Desk:
+    """Runs each call in a session of its own, as the application does."""
+
+    def __init__(self, database: Database, owner: OwnerId) -> None:
+        self.database = database
+        self.owner = owner
+
+    async def do(self, work: Callable[[Tasks], Any]) -> Any:
+        return await self.database.transaction(lambda session: work(Tasks(session, self.owner)))
+
+    async def create(self, title: str, description: str | None = None) -> TaskRow:
+        row: TaskRow = await self.do(lambda t: t.create(title=title, description=description))
+        return row
+
+    async def titles(
+        self, window: Window, filters: TaskFilter = EVERY, order: Order = NEWEST
+    ) -> list[str]:
+        page = await self.do(lambda t: t.page(window, filters, order))
+        return [row.title for row in page.rows]
+
+
+@pytest.fixture
+def mine(database: Database, owner: OwnerId) -> Desk:
+    return Desk(database, owner)
+
+
+@pytest.fixture
+def theirs(database: Database, other_owner: OwnerId) -> Desk:
+    return Desk(database, other_owner)
+
+
+async def test_a_task_is_trimmed_and_starts_open(mine: Desk) -> None:
+    task = await mine.create("  Feed the elephant \n", "  ")
+    assert task.title == "Feed the elephant"
+    assert task.description is None
+    assert (task.completed, task.completed_at, task.version) == (False, None, 1)
+    assert await mine.do(lambda t: t.get(task.id)) == task
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"title": ""}, "title"),
+        ({"title": " \t "}, "title"),
+        ({"title": "x" * 201}, "title"),
+        ({"title": "nul \0"}, "title"),
+        ({"title": "half \ud800"}, "title"),
+        ({"title": "x", "description": "x" * 1001}, "description"),
+    ],
+)
+async def test_what_cannot_be_a_task_is_refused_and_nothing_is_kept(
+    mine: Desk, values: dict[str, str], field: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        await mine.do(lambda t: t.create(**values))
+    assert caught.value.field == field
+    assert await mine.do(lambda t: t.count(EVERY)) == 0
+
+
+async def test_the_longest_are_kept_whole(mine: Desk) -> None:
+    task = await mine.create("é" * 200, "x" * 1000)
+    assert (len(task.title), len(task.description or "")) == (200, 1000)
+
+
+async def test_a_change_sets_what_it_names(mine: Desk) -> None:
+    task = await mine.create("one", "about it")
+    changed = await mine.do(lambda t: t.change(task.id, title="two"))
+    assert (changed.title, changed.description, changed.version) == ("two", "about it", 2)
+    cleared = await mine.do(lambda t: t.change(task.id, description=None))
+    assert (cleared.description, cleared.version) == (None, 3)
+    assert await mine.do(lambda t: t.change(task.id)) == cleared
+
+
+async def test_completed_keeps_its_moment(mine: Desk) -> None:
+    task = await mine.create("one")
+    done = await mine.do(lambda t: t.change(task.id, completed=True))
+    assert done.completed_at is not None
+    again = await mine.do(lambda t: t.change(task.id, completed=True))
+    assert again.completed_at == done.completed_at
+    reopened = await mine.do(lambda t: t.change(task.id, completed=False))
+    assert (reopened.completed, reopened.completed_at) == (False, None)
+
+
+async def test_a_lost_update_is_noticed(mine: Desk) -> None:
+    task = await mine.create("one")
+    await mine.do(lambda t: t.change(task.id, title="two", expected_version=1))
+    with pytest.raises(Conflict):
+        await mine.do(lambda t: t.change(task.id, title="three", expected_version=1))
+    assert (await mine.do(lambda t: t.get(task.id))).title == "two"
+
+
+@pytest.mark.parametrize("change", ["change", "toggle", "remove"])
+async def test_what_is_anothers_is_forbidden_and_what_is_not_there_not_found(
+    mine: Desk, theirs: Desk, change: str
+) -> None:
+    task = await theirs.create("theirs")
+    arguments = {"title": "mine now"} if change == "change" else {}
+    with pytest.raises(Forbidden):
+        await mine.do(lambda t: getattr(t, change)(task.id, **arguments))
+    with pytest.raises(NotFound):
+        await mine.do(lambda t: getattr(t, change)(new_id(), **arguments))
+    assert await theirs.do(lambda t: t.get(task.id)) == task
+
+
+async def test_anothers_tasks_are_as_absent_as_none(mine: Desk, theirs: Desk) -> None:
+    task = await theirs.create("secret")
+    assert await mine.do(lambda t: t.get(task.id)) is None
+    assert await mine.do(lambda t: t.get_many([task.id])) == []
+    assert await mine.titles(Window(10)) == []
+    assert await mine.titles(Window(10), TaskFilter(search="secret")) == []
+    assert (await mine.do(Tasks.stats)).total == 0
+    assert await mine.do(lambda t: t.changed_since(datetime(2000, 1, 1, tzinfo=UTC))) == []
+    await theirs.do(lambda t: t.toggle(task.id))
+    assert await mine.do(Tasks.remove_completed) == []
+
+
+async def test_a_toggle_turns_over_and_back(mine: Desk) -> None:
+    task = await mine.create("one")
+    done = await mine.do(lambda t: t.toggle(task.id))
+    assert done.completed
+    assert done.completed_at is not None
+    assert await mine.do(Tasks.stats) == (1, 1, 0)
+    assert not (await mine.do(lambda t: t.toggle(task.id))).completed
+
+
+async def test_a_hundred_toggles_at_once_give_exact_parity(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    desk = Desk(committed, committed_owner)
+    task = await desk.create("one")
+    await asyncio.gather(
+        *(
+            committed.write(lambda session: Tasks(session, desk.owner).toggle(task.id))
+            for _ in range(101)
+        )
+    )
+    after = await desk.do(lambda t: t.get(task.id))
+    assert (after.completed, after.version) == (True, 102)
+
+
+async def test_pages_follow_each_other_both_ways(mine: Desk) -> None:
+    for number in range(7):
+        await mine.create(f"{number}")
+    order = Order("created_at", descending=False)
+    first = await mine.do(lambda t: t.page(Window(3), EVERY, order))
+    assert [row.title for row in first.rows] == ["0", "1", "2"]
+    assert (first.has_previous, first.has_next) == (False, True)
+    second = await mine.do(lambda t: t.page(Window(3, after=first.cursor(-1)), EVERY, order))
+    assert [row.title for row in second.rows] == ["3", "4", "5"]
+    back = Window(3, backward=True, before=second.cursor(0))
+    assert (await mine.do(lambda t: t.page(back, EVERY, order))).rows == first.rows
+    last = await mine.do(lambda t: t.page(Window(3, backward=True), EVERY, order))
+    assert [row.title for row in last.rows] == ["4", "5", "6"]
+    assert (last.has_previous, last.has_next) == (True, False)
+    between = Window(9, after=first.cursor(0), before=second.cursor(1))
+    assert await mine.titles(between, order=order) == ["1", "2", "3"]
+
+
+async def test_pages_hold_still_while_rows_come_and_go(mine: Desk) -> None:
+    tasks = [await mine.create(f"{number}") for number in range(6)]
+    page = await mine.do(lambda t: t.page(Window(2), EVERY, NEWEST))
+    assert [row.title for row in page.rows] == ["5", "4"]
+    await mine.create("newer")
+    await mine.do(lambda t: t.remove(tasks[4].id))
+    rest = await mine.titles(Window(10, after=page.cursor(-1)))
+    assert rest == ["3", "2", "1", "0"]
+
+
+async def test_titles_sort_whatever_their_case(mine: Desk) -> None:
+    for title in ["beta", "Alpha", "alpha", "Beta", "Émile"]:
+        await mine.create(title)
+    order = Order("sort_title", descending=False)
+    walked: list[str] = []
+    after = None
+    while page := (await mine.do(lambda t: t.page(Window(1, after=after), EVERY, order))):  # noqa: B023 - called at once
+        walked += [row.title for row in page.rows]
+        if not page.has_next:
+            break
+        after = page.cursor(-1)
+    assert walked == ["Alpha", "alpha", "beta", "Beta", "Émile"]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "nonsense", "WyJjcmVhdGVkX2F0Il0", "W10", "eyJhIjoxfQ", "é", "A" * 5000]
+)
+async def test_what_is_no_cursor_is_said_to_be_none(mine: Desk, cursor: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        await mine.titles(Window(1, after=cursor))
+    assert caught.value.field == "after"
+
+
+async def test_a_cursor_of_another_order_is_refused(mine: Desk) -> None:
+    await mine.create("one")
+    page = await mine.do(lambda t: t.page(Window(1), EVERY, NEWEST))
+    with pytest.raises(BadInput, match="another order"):
+        await mine.titles(Window(1, after=page.cursor(0)), order=Order("updated_at"))
+
+
+async def test_filters_add_up(mine: Desk) -> None:
+    milk, bread = await mine.create("Buy MILK", "two litres"), await mine.create("Buy bread")
+    await mine.do(lambda t: t.toggle(milk.id))
+    assert await mine.titles(Window(9), TaskFilter(completed=True)) == ["Buy MILK"]
+    assert await mine.titles(Window(9), TaskFilter(search="milk")) == ["Buy MILK"]
+    assert await mine.titles(Window(9), TaskFilter(search="LITRES")) == ["Buy MILK"]
+    assert await mine.titles(Window(9), TaskFilter(search="buy", completed=False)) == ["Buy bread"]
+    now = milk.created_at
+    assert await mine.titles(Window(9), TaskFilter(created_after=now + timedelta(1))) == []
+    assert len(await mine.titles(Window(9), TaskFilter(created_before=now + timedelta(1)))) == 2
+    assert await mine.do(lambda t: t.count(TaskFilter(search="buy"))) == 2
+    assert bread.version == 1
+
+
+@pytest.mark.parametrize("pattern", ["%", "_", "100%", "\\", "\\%", "'; DROP TABLE tasks; --"])
+async def test_search_takes_patterns_literally(mine: Desk, pattern: str) -> None:
+    await mine.create("plain")
+    assert await mine.titles(Window(9), TaskFilter(search=pattern)) == []
+    await mine.create(f"with {pattern} in it")
+    assert await mine.titles(Window(9), TaskFilter(search=pattern)) == [f"with {pattern} in it"]
+
+
+async def test_a_statement_each(mine: Desk, statements: Statements) -> None:
+    with statements.expected(1):
+        task = await mine.create("one")
+    with statements.expected(1):
+        await mine.do(lambda t: t.toggle(task.id))
+    with statements.expected(1):
+        await mine.titles(Window(50), TaskFilter(completed=True, search="one"))
+
+
+@pytest.fixture(scope="module")
+def conditions() -> list[tuple[TaskFilter, Order]]:
+    day = datetime(2026, 1, 5, tzinfo=UTC)
+    filters = [
+        EVERY,
+        TaskFilter(completed=True),
+        TaskFilter(completed=False),
+        TaskFilter(search="needle"),
+    ]
+    orders = [Order(column, descending=down) for column in _COLUMNS for down in (True, False)]
+    return [(which, order) for which in filters for order in orders] + [
+        (TaskFilter(created_after=day), NEWEST),
+        (TaskFilter(created_before=day), NEWEST),
+    ]
+
+
+_COLUMNS = ("created_at", "updated_at", "sort_title")
+
+
+async def test_no_page_of_fifty_reads_more_than_a_few_blocks(
+    committed: Database, committed_owner: OwnerId, conditions: list[tuple[TaskFilter, Order]]
+) -> None:
+    """One in 100 is done, one in 200 holds the needle; 10,000 are another's."""
+    async with committed.engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await _fill(driver, committed_owner)
+        for which, order in conditions:
+            values = which.values
+            query = Tasks._page(tuple(values), order, Window(50).shape)
+            arguments = query.arguments(values | {"limit": 51, "owner_id": committed_owner})
+            plan = await driver.fetchval(
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query.sql}", *arguments
+            )
+            top = plan[0]["Plan"]
+            blocks = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+            assert blocks <= 120, f"{which} {order}: {blocks} blocks\n{plan}"
+
+
+async def _fill(driver: Any, owner: UUID) -> None:
+    other = new_id()
+    await driver.execute(
+        "INSERT INTO users (id, email, name) VALUES ($1, 'crowd@example.com', 'Crowd')", other
+    )
+    for whose in (owner, other):
+        await driver.execute(
+            """
+            INSERT INTO tasks (id, owner_id, title, completed, created_at, updated_at)
+            SELECT gen_random_uuid(), $1,
+                   CASE WHEN n % 200 = 0 THEN 'needle ' ELSE 'straw ' END || n,
+                   n % 100 = 0, timestamptz '2026-01-01Z' + n * interval '1 minute',
+                   timestamptz '2026-02-01Z' + (n * 7919 % 10000) * interval '1 minute'
+            FROM generate_series(1, 10000) AS n
+            """,
+            whose,
+        )
+    await driver.execute("VACUUM ANALYZE tasks")

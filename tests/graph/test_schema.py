@@ -1,0 +1,79 @@
+"""What holds for every field of every domain, those to come included."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    parse,
+    validate,
+)
+
+from graph.schema import schema
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "graph/graphiql/source/examples").glob("*.graphql"))
+core: GraphQLSchema = schema._schema
+
+
+def described() -> Iterator[tuple[str, str | None]]:
+    """Every name of the schema that a reader meets, with its description."""
+    for name, kind in core.type_map.items():
+        if name.startswith("__"):
+            continue
+        if kind not in (core.query_type, core.mutation_type, core.subscription_type):
+            yield name, kind.description
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            for field_name, field in kind.fields.items():
+                yield f"{name}.{field_name}", field.description
+                for argument, definition in field.args.items():
+                    yield f"{name}.{field_name}({argument})", definition.description
+        elif isinstance(kind, GraphQLInputObjectType):
+            for field_name, input_field in kind.fields.items():
+                yield f"{name}.{field_name}", input_field.description
+        elif isinstance(kind, GraphQLEnumType):
+            for value, member in kind.values.items():
+                yield f"{name}.{value}", member.description
+
+
+def test_everything_is_described() -> None:
+    assert [name for name, words in described() if not (words or "").strip()] == []
+
+
+def test_the_printed_schema_is_the_code_s() -> None:
+    written = (ROOT / "schema.graphql").read_text(encoding="utf-8")
+    assert written == schema.as_str() + "\n", "run `make schema`"
+
+
+@pytest.mark.parametrize("root", ["mutation", "subscription"])
+def test_every_change_and_every_stream_says_who_may_call_it(root: str) -> None:
+    definition = getattr(schema, root).__strawberry_definition__
+    assert [field.name for field in definition.fields if not field.permission_classes] == []
+
+
+def test_every_mutation_takes_one_input_and_answers_its_payload() -> None:
+    assert core.mutation_type is not None
+    for name, field in core.mutation_type.fields.items():
+        title = name[0].upper() + name[1:]
+        assert str(field.type) == f"{title}Payload!", name
+        taken = {argument: str(value.type) for argument, value in field.args.items()}
+        assert taken in ({}, {"input": f"{title}Input!"}), name
+
+
+def test_lists_take_the_four_arguments() -> None:
+    for kind in core.type_map.values():
+        if not isinstance(kind, GraphQLObjectType):
+            continue
+        for name, field in kind.fields.items():
+            if str(field.type).rstrip("!").endswith("Connection"):
+                assert {"first", "after", "last", "before"} <= field.args.keys(), name
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_in_graphiql_are_valid(path: Path) -> None:
+    assert validate(core, parse(path.read_text("utf-8"))) == []
