@@ -1,16 +1,42 @@
 """What managed providers hand out as a database URL, made into what asyncpg takes."""
 
+import os
+import re
 from dataclasses import dataclass, field
-from ssl import SSLContext, create_default_context
+from ipaddress import ip_address
+from pathlib import Path
+from ssl import SSLContext, SSLError, create_default_context
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from db.errors import BadInput
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+DEFAULT_PORT = 5432
 
-# libpq's words that asyncpg would send on to the server as settings, which refuses them
-_LIBPQ_ONLY = frozenset({"channel_binding", "gssencmode", "connect_timeout", "keepalives"})
-_POOLER_PORTS = frozenset({6432, 6543})
+# Where a pooler in transaction mode listens: PgBouncer, Odyssey, Supabase, DigitalOcean
+_POOLER_PORTS = frozenset({6432, 6543, 25061})
+_YES = frozenset({"true", "1", "yes", "on"})
+
+# Names of files; a missing one would look to asyncpg like a database that does not answer.
+_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+_KEPT = (
+    frozenset(_FILES)
+    | {"sslmode", "sslnegotiation", "sslpassword"}
+    | {"ssl_max_protocol_version", "ssl_min_protocol_version"}
+    | {"application_name", "options", "search_path", "target_session_attrs"}
+    | {"passfile", "krbsrvname"}
+)
+# Words for libpq, JDBC, Prisma, Supabase, SQLAlchemy: asyncpg would send them on as settings of the
+# server, which refuses them. Any other word is an error: a misspelt `sslmode` must not pass unseen.
+_IGNORED = (
+    frozenset({"channel_binding", "client_encoding", "fallback_application_name", "gssencmode"})
+    | {"connect_timeout", "hostaddr", "load_balance_hosts", "sslcompression", "sslsni"}
+    | {"keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval"}
+    | {"tcp_user_timeout", "connection_limit", "pool_timeout", "socket_timeout", "sslaccept"}
+    | {"statement_cache_size", "prepared_statement_cache_size", "async_fallback"}
+    | {"supa", "workaround"}
+)
+_HOST = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?P<name>[^:]*))(?::(?P<port>.*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,62 +52,178 @@ class DatabaseUrl:
     pooled: bool
     """A pooler such as PgBouncer lies between: no statement may outlive its transaction."""
 
+    @property
+    def place(self) -> str:
+        return _written(self.host, self.port, quoted=False)
+
     def __str__(self) -> str:
-        return f"postgresql://{self.user}@{self.host}:{self.port}/{self.database}"
+        return f"postgresql://{self.user}@{self.place}/{self.database}"
 
 
 def parse_url(url: str) -> DatabaseUrl:
     """Accepts postgres://, postgresql://, SQLAlchemy's +driver forms and libpq's parameters."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 5432
-    except ValueError:
-        raise _unusable("it is not a URL") from None
-    if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
-        raise _unusable("it does not begin with postgresql://")
-    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
-    host = parameters.get("host") or unquote(parts.hostname or "localhost")
-    database = unquote(parts.path.lstrip("/")) or unquote(parts.username or "")
+    netloc, path, query = _split(url.strip())
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    login, _, place = netloc.rpartition("@")
+    user, _, password = (unquote(part) for part in login.partition(":"))
+    user = parameters.pop("user", user)
+    password = parameters.pop("password", password)
+    database = parameters.pop("dbname", unquote(path.removeprefix("/"))) or user
+    hosts = _hosts(place, parameters.pop("host", ""), parameters.pop("port", ""))
+    _refuse_unsendable(user, password, database, hosts)
     if not database:
         raise _unusable("it names no database")
+    host, port = hosts[0] if hosts else ("localhost", DEFAULT_PORT)
     pooled = _is_pooled(host, port, parameters.pop("pgbouncer", ""))
-    mode = parameters.get("sslmode", "")
-    if mode and mode not in SSL_MODES:
-        raise _unusable(f"sslmode={mode} is none of {', '.join(SSL_MODES)}")
-    context = _trusting_the_system(mode, parameters)
-    kept = {name: value for name, value in parameters.items() if name not in _LIBPQ_ONLY}
+    context = _tls(parameters)
     return DatabaseUrl(
-        dsn=_dsn(parts.netloc, database, kept),
+        dsn=_dsn(user, password, hosts, database, _known(parameters)),
         host=host,
         port=port,
-        user=unquote(parts.username or ""),
+        user=user,
         database=database,
         ssl=context,
         pooled=pooled,
     )
 
 
+def _split(url: str) -> tuple[str, str, str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _unusable("it is not a URL") from None
+    if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+        raise _unusable("it does not begin with postgresql://")
+    # What comes after an unescaped / ? # of a password is no host, no database and no parameter.
+    if parts.fragment or "@" in parts.path or "@" in parts.query:
+        raise _unusable("a special character in its user or password is not written as %XX")
+    return parts.netloc, parts.path, parts.query
+
+
+def _hosts(place: str, host: str, port: str) -> list[tuple[str, int]]:
+    """As libpq reads them: several with commas, and the parameters before the authority."""
+    if not host:
+        found = [_host(part) for part in place.split(",")] if place else []
+    else:
+        found = [(name, "") for name in host.split(",")]
+    ports = port.split(",") if port else [""]
+    if len(ports) == 1:
+        ports *= len(found)
+    if len(ports) != len(found):
+        raise _unusable("it has not as many ports as hosts")
+    return [
+        (name, _port(outer or inner)) for (name, inner), outer in zip(found, ports, strict=True)
+    ]
+
+
+def _host(part: str) -> tuple[str, str]:
+    match = _HOST.fullmatch(part)
+    if match is None:
+        raise _unusable("its host is not one")
+    return unquote(match["address"] or match["name"]) or "localhost", match["port"] or ""
+
+
+def _port(text: str) -> int:
+    if not text:
+        return DEFAULT_PORT
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65_536):
+        raise _unusable("its port is not a number from 1 to 65535")
+    return int(text)
+
+
+def _refuse_unsendable(
+    user: str, password: str, database: str, hosts: list[tuple[str, int]]
+) -> None:
+    names = [host for host, _ in hosts]
+    # A NUL ends a word in PostgreSQL's messages: what follows would be read as another.
+    if any("\0" in part for part in (user, password, database, *names)):
+        raise _unusable("it holds a NUL")
+    try:
+        for name in names:
+            name.encode("idna" if not name.startswith("/") else "utf-8")
+    except UnicodeError:
+        raise _unusable("its host is not one") from None
+
+
 def _is_pooled(host: str, port: int, flag: str) -> bool:
     if flag:
-        return flag.lower() in {"true", "1", "yes"}
-    return port in _POOLER_PORTS or "-pooler." in host or host.endswith(".pooler.supabase.com")
+        return flag.lower() in _YES
+    return port in _POOLER_PORTS or "-pooler." in host
 
 
-def _trusting_the_system(mode: str, parameters: dict[str, str]) -> SSLContext | None:
-    """verify-* without a root certificate means the system's authorities, as providers expect."""
-    root = parameters.get("sslrootcert", "system")
-    if mode not in {"verify-ca", "verify-full"} or root != "system":
+def _tls(parameters: dict[str, str]) -> SSLContext | None:
+    """The files exist. Verifying without a root certificate means the system's authorities."""
+    mode = _ssl_mode(parameters)
+    for name in _FILES:
+        file = parameters.get(name, "system")
+        if file != "system" and not (Path(file).is_file() and os.access(file, os.R_OK)):
+            raise _unusable(f"the file of its {name} cannot be read")
+    trusts_system = parameters.get("sslrootcert") == "system"
+    if trusts_system and mode in {"disable", "allow", "prefer"}:
+        raise _unusable("sslrootcert=system needs sslmode=verify-full")
+    if not trusts_system and (mode not in SSL_MODES[4:] or "sslrootcert" in parameters):
         return None
-    parameters.pop("sslmode")
-    parameters.pop("sslrootcert", None)
+    return _trusting_the_system(parameters)
+
+
+def _ssl_mode(parameters: dict[str, str]) -> str:
+    """Also from `ssl=true`, which is how drivers other than libpq write it."""
+    if "ssl" in parameters:
+        flag = parameters.pop("ssl")
+        parameters.setdefault("sslmode", "require" if flag.lower() in _YES else flag)
+    mode = parameters.get("sslmode", "")
+    if mode and mode not in SSL_MODES:
+        raise _unusable(f"its sslmode is none of {', '.join(SSL_MODES)}")
+    return mode
+
+
+def _trusting_the_system(parameters: dict[str, str]) -> SSLContext:
+    """The name is always verified: a certificate of the public's authorities is anybody's."""
+    for name in ("sslmode", "sslrootcert"):
+        parameters.pop(name, None)
     context = create_default_context()
-    context.check_hostname = mode == "verify-full"
+    context.set_alpn_protocols(["postgresql"])
+    certificate, key, password = (
+        parameters.pop(name, None) for name in ("sslcert", "sslkey", "sslpassword")
+    )
+    if certificate:
+        try:
+            context.load_cert_chain(certificate, key, password or "")
+        except SSLError:
+            raise _unusable("its sslcert and sslkey do not open") from None
     return context
 
 
-def _dsn(netloc: str, database: str, parameters: dict[str, str]) -> str:
+def _known(parameters: dict[str, str]) -> dict[str, str]:
+    unknown = sorted(parameters.keys() - _KEPT - _IGNORED)
+    if unknown:
+        raise _unusable(f"it has a parameter that is not known: {unknown[0]}")
+    return {name: value for name, value in parameters.items() if name in _KEPT}
+
+
+def _dsn(
+    user: str,
+    password: str,
+    hosts: list[tuple[str, int]],
+    database: str,
+    parameters: dict[str, str],
+) -> str:
+    """Without a password there is no colon: asyncpg then looks for it where libpq does."""
+    login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+    places = ",".join(_written(host, port, quoted=True) for host, port in hosts)
     query = f"?{urlencode(parameters)}" if parameters else ""
-    return f"postgresql://{netloc}/{quote(database, safe='')}{query}"
+    return f"postgresql://{login}{'@' if login else ''}{places}/{quote(database, safe='')}{query}"
+
+
+def _written(host: str, port: int, *, quoted: bool) -> str:
+    try:
+        is_ipv6 = ip_address(host).version == 6
+    except ValueError:
+        is_ipv6 = False
+    name = quote(host, safe=":" if is_ipv6 else "") if quoted else host
+    if is_ipv6:
+        name = f"[{name}]"
+    return f"{name}:{port}"
 
 
 def _unusable(reason: str) -> BadInput:
