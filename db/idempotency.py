@@ -7,12 +7,25 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ForeignKey, Index, Interval, LargeBinary, Text, bindparam, func
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Interval,
+    LargeBinary,
+    Text,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.base import Base, HasOwner
+from db.engine import Session
 from db.errors import Conflict
 from db.repository import Repository
 from db.statements import statement
@@ -78,6 +91,21 @@ class Idempotency(Repository[AskedRow]):
         return msgspec.json.decode(first.answer, type=answer)
 
     @statement
+    def _expired(cls) -> ClauseElement:
+        """A batch of everybody's, for `sweep`."""
+        table = cls.table()
+        old = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
+        place: ColumnElement[Any] = literal_column("ctid")
+        batch = (
+            select(place)
+            .select_from(table)
+            .where(old)
+            .limit(1_000)
+            .with_for_update(skip_locked=True)
+        )
+        return delete(table).where(place.in_(batch)).returning(table.c.key)
+
+    @statement
     def _claim(cls) -> ClauseElement:
         """Takes the key when it is new, or so old that it means nothing any more."""
         table = cls.table()
@@ -102,3 +130,8 @@ class Idempotency(Repository[AskedRow]):
     @statement
     def _first(cls) -> ClauseElement:
         return cls.owned().where(cls.table().c.key == bindparam("key"))
+
+
+async def sweep(session: Session) -> int:
+    """Removes a batch of keys that no retry will come for any more."""
+    return len(await session.rows(Idempotency._expired(), kept=KEPT))  # noqa: SLF001 - of this module
