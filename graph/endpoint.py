@@ -1,0 +1,43 @@
+"""`/graphql`: the page for a browser, the API for everybody else, over HTTP and WebSocket."""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from graph import graphiql, http, sockets
+
+
+class GraphQLEndpoint:
+    """One address, one ASGI application; the usual POST goes straight to `graph.http`."""
+
+    def __init__(self, *, page_headers: Mapping[str, str] | None = None) -> None:
+        self._page_headers = page_headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await sockets.serve(scope, receive, send)
+        elif scope["method"] == "GET" and http.wants_page(scope):
+            await self._page(scope, receive, send)
+        else:
+            await http.serve(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """GraphiQL. Its headers may sign the reader in, so they stay on this machine."""
+        request = Request(scope, receive)
+        headers = self._page_headers if _is_loopback(request.headers.get("host", "")) else None
+        response = await graphiql.page(request, default_headers=headers)
+        await response(scope, receive, send)
+
+
+def _is_loopback(host: str) -> bool:
+    """Judge by the name the browser used: a foreign name that leads here is an attack."""
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

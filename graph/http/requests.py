@@ -1,0 +1,128 @@
+"""Reads a GraphQL request out of an HTTP one. Whatever is wrong with it is the client's to mend."""
+
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.types import Receive, Scope
+
+from db.errors import BadInput, HowdahError, TooLarge
+from graph.operations import GraphQLRequest
+
+
+class HttpRefusal(Exception):
+    """A request that is refused before GraphQL comes into it."""
+
+    def __init__(
+        self, status: int, error: HowdahError, *, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        super().__init__(status, error)
+        self.status = status
+        self.error = error
+        self.headers = headers
+
+
+class ClientGone(Exception):
+    """Nobody is left to answer."""
+
+
+_decode = msgspec.json.Decoder(GraphQLRequest).decode
+_decode_variables = msgspec.json.Decoder(dict[str, Any] | None).decode
+_UTF_8 = {"utf-8", "utf8", '"utf-8"', '"utf8"'}
+
+
+async def from_body(
+    headers: dict[bytes, bytes], receive: Receive, *, max_bytes: int
+) -> GraphQLRequest:
+    _refuse_other_content(headers)
+    body = await _read_body(headers, receive, max_bytes)
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable("The request body", error) from None
+
+
+def from_query_string(scope: Scope) -> GraphQLRequest:
+    try:
+        raw = scope["query_string"].decode("ascii")
+        fields = parse_qs(raw, keep_blank_values=True, errors="strict", max_num_fields=20)
+        values = {name: texts[-1] for name, texts in fields.items()}
+        variables = _decode_variables(values.get("variables") or "null")
+    except (ValueError, RecursionError) as error:  # msgspec's and the decoding's errors are too
+        raise _unreadable("The query string", error) from None
+    if "query" not in values:
+        raise HttpRefusal(
+            400,
+            BadInput(
+                "The query string has no `query`.",
+                hint="GET /graphql?query={...}, or POST JSON with a `query`.",
+            ),
+        )
+    return GraphQLRequest(values["query"], values.get("operationName"), variables)
+
+
+def _refuse_other_content(headers: dict[bytes, bytes]) -> None:
+    content_type = headers.get(b"content-type", b"")
+    if content_type != b"application/json" and not _is_json(content_type.decode("latin-1")):
+        raise HttpRefusal(
+            415,
+            BadInput(
+                "The request body is not declared as JSON.",
+                hint="Send `Content-Type: application/json`.",
+            ),
+        )
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise HttpRefusal(
+            415,
+            BadInput("Compressed request bodies are not read.", hint="Send the JSON as it is."),
+            headers=((b"accept-encoding", b"identity"),),
+        )
+
+
+def _is_json(content_type: str) -> bool:
+    media_type, *parameters = (piece.strip().lower() for piece in content_type.split(";"))
+    pairs = [parameter.partition("=") for parameter in parameters]
+    return media_type == "application/json" and all(
+        value in _UTF_8 for name, _, value in pairs if name == "charset"
+    )
+
+
+async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+    """The whole body, counted as it comes: the declared length is only believed when too large."""
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > max_bytes):
+        raise _too_large(max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> HttpRefusal:
+    return HttpRefusal(
+        413,
+        TooLarge(
+            f"The request body is larger than {max_bytes:,} bytes.",
+            hint="Files are sent to an upload URL, not in a GraphQL request.",
+        ),
+    )
+
+
+def _unreadable(what: str, error: Exception) -> HttpRefusal:
+    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return HttpRefusal(
+        400,
+        BadInput(
+            f"{what} cannot be read: {reason}.",
+            hint='Send one JSON object: {"query": "...", "variables": {...}}.',
+        ),
+    )

@@ -1,0 +1,16 @@
+"""From the text of a document to the answer; the transports only carry the two."""
+
+from graph.operations.operations import Answer, Observe, Operations, refuse
+from graph.operations.plans import Plans, Prepared, Refused
+from graph.operations.request import GraphQLRequest
+
+__all__ = [
+    "Answer",
+    "GraphQLRequest",
+    "Observe",
+    "Operations",
+    "Plans",
+    "Prepared",
+    "Refused",
+    "refuse",
+]

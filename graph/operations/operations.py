@@ -1,0 +1,161 @@
+"""Runs prepared operations and puts what came of them into words of JSON."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+from graphql import ExecutionResult, GraphQLError
+
+from db.errors import BadInput, HowdahError, TimedOut
+from graph.context import Context
+from graph.errors import present_all
+from graph.limits import Limits, refuse_cost
+from graph.operations.plans import Plans, Prepared
+from graph.operations.request import GraphQLRequest
+
+T = TypeVar("T")
+
+Observe: TypeAlias = Callable[[str, str, float], None]
+"""Told of each finished operation: its kind, `OK` or its first error's code, its seconds."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response as it goes out, and what a transport needs to know of it."""
+
+    payload: bytes
+    errors: list[dict[str, Any]]
+    ran: bool  # else the request was refused, and there is no data
+
+    @property
+    def code(self) -> str:
+        return self.errors[0]["extensions"]["code"] if self.errors else "OK"
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The longest time that any of the errors asks to wait."""
+        waits = [error["extensions"].get("retryAfter", 0) for error in self.errors]
+        return max(waits, default=0) or None
+
+
+def refuse(*errors: Exception, request_id: str) -> Answer:
+    """The answer to a request of which nothing was run."""
+    shown = present_all(errors, request_id=request_id)
+    return Answer(_encode({"errors": shown}), shown, ran=False)
+
+
+class Operations:
+    """The whole of GraphQL for a transport: prepare a document, then run it or follow it."""
+
+    def __init__(
+        self,
+        plans: Plans,
+        *,
+        limits: Limits,
+        timeout_s: float = 60,
+        observe: Observe = lambda _kind, _code, _seconds: None,
+    ) -> None:
+        self.limits = limits
+        self._plans = plans
+        self._timeout_s = timeout_s
+        self._observe = observe
+
+    async def prepare(self, request: GraphQLRequest) -> Prepared:
+        """Find or make the plan of a request.
+
+        Raises:
+            Refused: with the reasons.
+        """
+        return await self._plans.get(request.query, request.operation_name or None)
+
+    async def run(
+        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+    ) -> Answer:
+        """Run a query or a mutation."""
+        started_at = time.perf_counter()
+        answer = await self._run(prepared, variables, context)
+        self._observe(prepared.kind.value, answer.code, time.perf_counter() - started_at)
+        return answer
+
+    async def follow(
+        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+    ) -> AsyncGenerator[Answer]:
+        """Open a subscription: its answers, or the one that says why there are none."""
+        request_id = context.request_id
+        try:
+            refuse_cost(prepared.cost.run(variables or {}), self.limits)
+            source = await self._in_time(
+                prepared.plan.subscribe(context=context, variables=variables)
+            )
+        except HowdahError as error:
+            yield refuse(error, request_id=request_id)
+            return
+        if isinstance(source, ExecutionResult):
+            yield _answer(source, request_id)
+            return
+        async with contextlib.aclosing(_results(source)) as results:
+            async for result in results:
+                yield _answer(result, request_id)
+                context.loaders.clear()  # what one event loaded is old news at the next
+
+    async def _run(
+        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+    ) -> Answer:
+        try:
+            refuse_cost(prepared.cost.run(variables or {}), self.limits)
+            result = await self._in_time(
+                prepared.plan.execute(context=context, variables=variables)
+            )
+        except HowdahError as error:
+            return refuse(error, request_id=context.request_id)
+        return _answer(result, context.request_id)
+
+    async def _in_time(self, work: Awaitable[T]) -> T:
+        """Errors of fields are in the result; what is raised here is about the whole of it."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await work
+        except TimeoutError:
+            raise TimedOut(
+                f"The operation took longer than {self._timeout_s:g} seconds and was stopped.",
+                hint="Ask for less at once, or try again later.",
+            ) from None
+        except RecursionError:
+            raise BadInput(
+                "The variables are nested too deeply.", hint="Send flatter values."
+            ) from None
+
+
+def _answer(result: ExecutionResult, request_id: str) -> Answer:
+    errors = present_all(result.errors or (), request_id=request_id)
+    body: dict[str, Any] = {"errors": errors} if errors else {}
+    ran = result.data is not None or not _is_refusal(result)
+    if ran:
+        body["data"] = result.data
+    try:
+        return Answer(_encode(body), errors, ran=ran)
+    except (TypeError, ValueError, RecursionError) as error:  # a scalar gave what JSON has not
+        return refuse(error, request_id=request_id)
+
+
+def _is_refusal(result: ExecutionResult) -> bool:
+    """Errors that belong to no place in the data: a variable was not accepted, nothing ran."""
+    return all(error.path is None for error in result.errors or ())
+
+
+async def _results(source: AsyncIterator[ExecutionResult]) -> AsyncGenerator[ExecutionResult]:
+    """What a subscription yields; what breaks it becomes its last result."""
+    try:
+        async for result in source:
+            yield result
+    except Exception as error:  # noqa: BLE001 - a resolver's generator may raise anything
+        yield ExecutionResult(None, [GraphQLError(str(error), path=[], original_error=error)])
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()

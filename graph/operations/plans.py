@@ -1,0 +1,136 @@
+"""From the text of a document to a plan: read, weighed, validated and compiled, once."""
+
+import asyncio
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from graphql import GraphQLError, GraphQLSchema, OperationType, specified_rules, validate
+from graphql.validation import (
+    ASTValidationRule,
+    NoSchemaIntrospectionCustomRule,
+    OverlappingFieldsCanBeMergedRule,
+    ValidationContext,
+)
+
+from db.errors import HowdahError
+from graph.executor import Plan, compile_plan
+from graph.executor.document import select_operation
+from graph.limits import CostProgram, Limits, read, weigh
+
+_MAX_ERRORS = 5  # graphql-core may print the whole document into each of them
+_OVERLAP_BUDGET = 20_000  # about 50 ms; graphql-core's own default allows for over a second
+_LARGE_CHARACTERS = 2_000
+_BYTES_PER_TOKEN = 500  # the syntax tree and the plan, measured
+
+
+class _OverlappingFieldsRule(OverlappingFieldsCanBeMergedRule):
+    """The one rule whose work can outgrow the document, with a budget a request may spend."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self.rule_context.remaining_complexity_budget = _OVERLAP_BUDGET
+
+
+RULES: tuple[type[ASTValidationRule], ...] = tuple(
+    _OverlappingFieldsRule if rule is OverlappingFieldsCanBeMergedRule else rule
+    for rule in specified_rules
+)
+
+
+class Refused(Exception):
+    """The request means nothing as it stands: nothing was run."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__(*errors)
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan, and how to find out what it costs with the variables of a request."""
+
+    plan: Plan
+    cost: CostProgram
+    size_bytes: int
+
+    @property
+    def kind(self) -> OperationType:
+        return self.plan.operation
+
+
+class Plans:
+    """Plans by document and operation name; the ones used last are kept."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        *,
+        limits: Limits,
+        introspection: bool,
+        suggestions: bool,
+    ) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
+        self._hide_suggestions = not suggestions
+        self._kept: OrderedDict[tuple[str, str | None], Prepared] = OrderedDict()
+        self._room_count = limits.kept_plans
+        self._room_bytes = limits.kept_plan_bytes
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="documents")
+
+    async def get(self, text: str, operation_name: str | None) -> Prepared:
+        """The plan of one operation.
+
+        Raises:
+            Refused: with the reasons.
+        """
+        key = (text, operation_name)
+        if (kept := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return kept
+        prepared = await self._prepare_fairly(text, operation_name)
+        self._keep(key, prepared)
+        return prepared
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _prepare_fairly(self, text: str, operation_name: str | None) -> Prepared:
+        """Large documents are prepared in one thread, so that only their senders wait for them."""
+        if len(text) < _LARGE_CHARACTERS:
+            return self._prepare(text, operation_name)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._prepare, text, operation_name)
+
+    def _prepare(self, text: str, operation_name: str | None) -> Prepared:
+        try:
+            document = read(text, self._limits)
+            operation = select_operation(document, operation_name)
+            cost = weigh(operation.definition, operation.fragments, self._limits)
+            if errors := validate(
+                self._schema,
+                document,
+                self._rules,
+                max_errors=_MAX_ERRORS,
+                hide_suggestions=self._hide_suggestions,
+            ):
+                raise Refused(*errors)
+            plan = compile_plan(
+                self._schema, document, operation_name, hide_suggestions=self._hide_suggestions
+            )
+        except (GraphQLError, HowdahError) as error:
+            raise Refused(error) from None
+        size_bytes = len(text) + document.token_count * _BYTES_PER_TOKEN
+        return Prepared(plan, cost, size_bytes)
+
+    def _keep(self, key: tuple[str, str | None], prepared: Prepared) -> None:
+        if key in self._kept:
+            return  # two requests prepared the same document at once
+        self._kept[key] = prepared
+        self._room_count -= 1
+        self._room_bytes -= prepared.size_bytes
+        while self._room_count < 0 or self._room_bytes < 0:
+            _, dropped = self._kept.popitem(last=False)
+            self._room_count += 1
+            self._room_bytes += dropped.size_bytes

@@ -1,0 +1,13 @@
+"""What a client asks for, over whichever transport."""
+
+from typing import Any
+
+import msgspec
+
+
+class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """One operation to run: a document, which of its operations, and their variables."""
+
+    query: str
+    operation_name: str | None = None
+    variables: dict[str, Any] | None = None
