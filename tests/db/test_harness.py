@@ -1,4 +1,4 @@
-"""The harness itself: what a test does to `database` is gone after it, and stays apart within it."""
+"""The harness itself: what a test does to `database` is gone after it, and apart within it."""
 
 import asyncio
 from typing import Any
