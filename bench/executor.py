@@ -62,7 +62,7 @@ class Query:
         return ROWS[:first]  # type: ignore[return-value]  # rows stand for objects
 
     @strawberry.field
-    async def task(self, id: strawberry.ID) -> Task | None:  # noqa: A002, ARG002 - named by GraphQL
+    async def task(self, id: strawberry.ID) -> Task | None:  # noqa: ARG002 - named by GraphQL
         return ROWS[0]  # type: ignore[return-value]  # rows stand for objects
 
     @strawberry.field

@@ -47,12 +47,6 @@ _AS_IS: dict[GraphQLOutputType, str] = {
     GraphQLFloat: "{0}.__class__ is float and {0} - {0} == 0.0",  # not infinite, not NaN
 }
 
-_GLOBALS: dict[str, Any] = {
-    "__builtins__": {"Exception": Exception, "bool": bool, "float": float, "int": int, "str": str},
-    "Coroutine": CoroutineType,
-    "fill_in": fill_in,
-}
-
 
 class Typename(NamedTuple):
     """A ``__typename``, known beforehand."""
@@ -72,7 +66,7 @@ class Part(NamedTuple):
 
 def object_builder(type_name: str, parts: Sequence[Part | Typename]) -> Build:
     """Compile the function that gathers these fields of an object, in this order."""
-    names = dict(_GLOBALS)
+    names: dict[str, Any] = {"Coroutine": CoroutineType, "fill_in": fill_in}
     lines = ["def build(source, path, run):", "    waiting = ()"]
     entries = []
     for number, part in enumerate(parts):

@@ -48,13 +48,19 @@ class ResolveInfo:
 
     abort_signal = None
     async_helpers = ASYNC_HELPERS
-    is_awaitable = staticmethod(is_awaitable)
     operation_extensions = None  # Strawberry reads it; our transports pass none
 
     def __init__(self, field: Field, path: Path, run: Run) -> None:
         self._field = field
         self._path = path
         self._run = run
+
+    def is_awaitable(self, value: Any) -> bool:
+        """Tell, and remember: graphql-core's type resolver keeps what it has begun to itself."""
+        found = is_awaitable(value)
+        if found:
+            self._run.hold(value)
+        return found
 
     @property
     def field_name(self) -> str:

@@ -1,0 +1,144 @@
+"""What an error or a cancellation cuts off ends at once and leaves nothing behind."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+import strawberry
+from graphql import parse
+
+from graph.executor import compile_plan
+
+
+class Stage:
+    """What happened, in order, and the futures that resolvers wait for."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.started = asyncio.Event()
+        self.future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def wait_forever(self, name: str) -> str:
+        self.log.append(f"{name} began")
+        self.started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.log.append(f"{name} ended")
+        return name
+
+
+Info = strawberry.Info[Stage, None]
+
+
+@strawberry.type
+class Thing:
+    @strawberry.field
+    async def waits(self, info: Info) -> str:
+        return await info.context.wait_forever("waits")
+
+    @strawberry.field
+    async def fails(self) -> str:
+        await asyncio.sleep(0)
+        raise ValueError("failed")
+
+    @strawberry.field
+    def fails_now(self) -> str:
+        raise ValueError("failed now")
+
+    @strawberry.field
+    def future(self, info: Info) -> str:
+        return info.context.future  # type: ignore[return-value]  # resolvers may give awaitables
+
+    @strawberry.field
+    async def thing(self) -> "Thing":
+        return Thing()
+
+    @strawberry.field
+    def things(self) -> "list[Thing]":
+        return [Thing(), Thing()]
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    async def thing(self) -> Thing | None:
+        return Thing()
+
+    @strawberry.field
+    def things(self) -> list[Thing | None]:
+        return [Thing(), Thing()]
+
+
+schema = strawberry.Schema(Query)._schema
+
+
+def run(query: str, stage: Stage) -> Awaitable[Any]:
+    return compile_plan(schema, parse(query), None).execute(context=stage, variables=None)
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+@pytest.mark.parametrize(
+    ("query", "errors"),
+    [
+        ("{ thing { waits fails } }", 1),
+        ("{ thing { fails waits } }", 1),
+        ("{ thing { thing { waits } fails things { waits thing { waits } } } }", 1),
+        ("{ thing { thing { thing { waits } } failsNow } }", 1),
+        ("{ things { waits fails thing { waits } } }", 2),
+        ("{ thing { things { waits failsNow } } }", 1),
+    ],
+)
+async def test_an_error_ends_what_it_makes_useless(query: str, errors: int, stage: Stage) -> None:
+    result = await run(query, stage)
+    assert result.data in ({"thing": None}, {"things": [None, None]})
+    assert len(result.errors) == errors
+    del result
+    gc.collect()  # a coroutine never awaited would warn here, and fail the test
+    assert stage.log.count("waits began") == stage.log.count("waits ended")
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_future_of_others_is_left_alone(stage: Stage) -> None:
+    result = await run("{ thing { future failsNow } }", stage)
+    assert result.data == {"thing": None}
+    assert not stage.future.done()
+    stage.future.set_exception(ValueError("nobody waits for this"))
+    await asyncio.sleep(0)
+    stage.future = asyncio.get_running_loop().create_future()
+    gc.collect()  # an error never read would be reported here
+
+
+async def test_cancelling_a_run_cancels_its_resolvers(stage: Stage) -> None:
+    query = "{ thing { waits thing { waits } } things { waits } }"
+    task = asyncio.ensure_future(run(query, stage))
+    await stage.started.wait()
+    for _ in range(5):  # let every level begin
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gc.collect()
+    assert stage.log.count("waits began") == 4
+    assert stage.log.count("waits ended") == 4
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_cancelling_at_any_moment_leaves_nothing(stage: Stage) -> None:
+    query = "{ thing { waits thing { waits things { waits } } } things { thing { waits } } }"
+    for turns in range(8):
+        task = asyncio.ensure_future(run(query, stage))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gc.collect()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert stage.log.count("waits began") == stage.log.count("waits ended")

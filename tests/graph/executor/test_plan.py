@@ -1,0 +1,89 @@
+"""Plans: which operation they mean, what they compile, what they keep."""
+
+import pytest
+import strawberry
+from graphql import GraphQLError, OperationType, build_schema, parse
+
+from graph.executor import compile_plan
+from tests.graph.executor.rows import Row
+from tests.graph.executor.world import core_schema
+
+TWO = "query A { person { id } } query B { person { name } } mutation C { add }"
+
+
+def test_the_named_operation_is_meant() -> None:
+    assert compile_plan(core_schema, parse(TWO), "B").operation is OperationType.QUERY
+    assert compile_plan(core_schema, parse(TWO), "C").operation is OperationType.MUTATION
+    assert compile_plan(core_schema, parse("{ nickname }"), None).operation is OperationType.QUERY
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "message"),
+    [
+        (TWO, None, "Must provide operation name if query contains multiple operations."),
+        (TWO, "D", "Unknown operation named 'D'."),
+        ("{ nickname }", "A", "Unknown operation named 'A'."),
+        ("fragment F on Query { nickname }", None, "Must provide an operation."),
+    ],
+)
+def test_an_operation_that_is_not_there(query: str, name: str | None, message: str) -> None:
+    with pytest.raises(GraphQLError, match=message):
+        compile_plan(core_schema, parse(query), name)
+
+
+async def test_an_operation_without_a_root_type_is_left_to_graphql_core() -> None:
+    plan = compile_plan(build_schema("type Query { a: Int }"), parse("mutation { a }"), None)
+    assert not plan.compiled
+    result = await plan.execute(context=None, variables=None)
+    assert result.errors
+    assert "not configured to execute mutation" in result.errors[0].message
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "query @experimental_disableErrorPropagation { person { name } }",
+        "{ person { ... @defer(if: false) { name } } }",
+        "{ person { friends @stream(if: false) { name } name } }",
+    ],
+)
+async def test_what_changes_execution_is_left_to_graphql_core(query: str) -> None:
+    plan = compile_plan(core_schema, parse(query), None)
+    assert not plan.compiled
+    result = await plan.execute(context={}, variables=None, root=Row("root"))
+    assert result.data
+    assert result.data["person"]["name"] == "name of root.boss"
+
+
+async def test_conditions_that_have_no_value_are_left_to_graphql_core() -> None:
+    query = "query($a: Boolean = true) { person { name @skip(if: $a) } }"
+    result = await compile_plan(core_schema, parse(query), None).execute(
+        context=None, variables={"a": None}, root=Row("root")
+    )
+    assert result.data is None
+    assert result.errors
+    assert result.errors[0].path == ["person"]
+
+
+async def test_suggestions_can_be_hidden() -> None:
+    query = parse("query($mood: Mood!) { person { echo(mood: $mood) } }")
+    for hidden in (False, True):
+        plan = compile_plan(core_schema, query, None, hide_suggestions=hidden)
+        result = await plan.execute(context=None, variables={"mood": "SADD"}, root=Row("root"))
+        assert result.errors
+        assert ("Did you mean" in result.errors[0].message) is not hidden
+
+
+async def test_names_that_python_reserves() -> None:
+    @strawberry.type
+    class Query:
+        class_: str = strawberry.field(name="class")
+        import_: int = strawberry.field(name="None")
+
+    schema = strawberry.Schema(Query)._schema
+    query = "{ class None source: class run: None path: class v0: class build: class }"
+    result = await compile_plan(schema, parse(query), None).execute(
+        context=None, variables=None, root=Query(class_="first", import_=1)
+    )
+    assert result.errors is None
+    assert list((result.data or {}).values()) == ["first", 1, "first", 1, "first", "first", "first"]
