@@ -1,8 +1,8 @@
 """Every table of every domain, so that the metadata alembic compares with is whole."""
 
-from db import idempotency, tasks
+from db import idempotency, tasks, users
 from db.base import Base
 
-DOMAINS = (idempotency, tasks)
+DOMAINS = (idempotency, tasks, users)
 
 metadata = Base.metadata

@@ -1,0 +1,245 @@
+"""Accounts: who is known here, by e-mail and password or by an outside issuer's word."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    Index,
+    Select,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import ClauseElement
+
+from db.base import Base, HasId, HasTimes, HasVersion, new_id
+from db.engine import Session
+from db.errors import BadInput, Conflict
+from db.repository import Repository
+from db.statements import statement
+from db.texts import Required
+
+name_rule = Required("name", longest=100)
+_email_text = Required("email", longest=254)
+_LABEL = r"[^\W_](?:[^\W_]|-){0,62}"
+_EMAIL = re.compile(rf"[^\s@\"(),:;<>\[\]\\]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
+
+
+class User(HasId, HasTimes, HasVersion, Base):
+    """The table. Someone is known by e-mail, or else by (issuer, subject); never by both.
+
+    Addresses are unique among our own accounts only: what an issuer says of an address proves
+    nothing, so it neither finds an account nor takes the address from one.
+    """
+
+    __tablename__ = "users"
+
+    email: Mapped[str | None] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(Text, server_default="USER")
+    password_hash: Mapped[str | None] = mapped_column(Text)
+    issuer: Mapped[str | None] = mapped_column(Text)
+    subject: Mapped[str | None] = mapped_column(Text)
+    removed_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("role IN ('USER', 'ADMIN')", name="role"),
+        CheckConstraint("(issuer IS NULL) = (subject IS NULL)", name="subject_of_issuer"),
+        CheckConstraint("email IS NOT NULL OR issuer IS NOT NULL", name="known_by"),
+        Index("uq_users_email", "email", unique=True, postgresql_where=text("issuer IS NULL")),
+        UniqueConstraint("issuer", "subject"),
+    )
+
+
+class UserRow(NamedTuple):
+    """A person, as others may see them: nothing secret."""
+
+    id: UUID
+    email: str | None
+    name: str
+    role: str
+    created_at: datetime
+
+
+class OutsideUser(NamedTuple):
+    """What an outside issuer says of somebody."""
+
+    issuer: str
+    subject: str
+    email: str | None
+    name: str
+
+
+def canonical_email(email: str) -> str:
+    """One spelling for each address, so that `Ann@Example.com` is `ann@example.com`."""
+    canonical = unicodedata.normalize("NFC", _email_text.checked(email).lower())
+    if _EMAIL.fullmatch(canonical) is None:
+        raise BadInput(
+            "`email` is no e-mail address.",
+            hint="Write it like `name@example.com`.",
+            field="email",
+        )
+    return canonical
+
+
+class OwnUser(Repository[UserRow]):
+    """A person's own row: they are its owner."""
+
+    model = User
+    row = UserRow
+    noun = "user"
+
+    @classmethod
+    def is_owned(cls) -> ColumnElement[bool]:
+        return cls.table().c.id == bindparam("owner_id")
+
+
+class Users:
+    """Everybody. For signing in and for the operator; the API reaches people by `OwnUser`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def by_id(self, user_id: UUID) -> UserRow | None:
+        return _row(await self._session.row(self._by_id(), id=user_id))
+
+    async def by_email(self, email: str) -> tuple[UserRow, str | None] | None:
+        """An account of ours and the hash of its password."""
+        found = await self._session.row(self._by_email(), email=email)
+        return None if found is None else (UserRow(*found[:-1]), found[-1])
+
+    async def page(self, after: UUID | None = None) -> Sequence[UserRow]:
+        """Up to 500 in the order in which they came, those after `after`."""
+        rows = await self._session.rows(self._page(), after=after or UUID(int=0))
+        return [UserRow(*row) for row in rows]
+
+    async def add(
+        self, *, email: str, name: str, password_hash: str | None, role: str = "USER"
+    ) -> UserRow:
+        added = _row(
+            await self._session.row(
+                self._add(),
+                id=new_id(),
+                email=email,
+                name=name,
+                password_hash=password_hash,
+                role=role,
+            )
+        )
+        if added is None:
+            raise Conflict(
+                "This e-mail address has an account already.",
+                hint="Sign in with it, or take another address.",
+                field="email",
+            )
+        return added
+
+    async def meet(self, person: OutsideUser) -> UserRow | None:
+        """Whom an issuer speaks of, made at first sight; None when they were removed."""
+        known: Any = {"issuer": person.issuer, "subject": person.subject}
+        found = await self._session.row(self._by_subject(), **known)
+        if found is None:
+            new = person._asdict() | {"id": new_id()}
+            (found,) = await self._session.rows(self._meet(), **new)
+        return None if found[-1] else UserRow(*found[:-1])
+
+    async def set_role(self, user_id: UUID, role: str) -> UserRow | None:
+        return _row(await self._session.row(self._set_role(), row_id=user_id, new_role=role))
+
+    async def set_password(self, user_id: UUID, *, verified: str, password_hash: str) -> bool:
+        """Whether it was set; not when `verified` is no longer the hash there."""
+        values = {"verified": verified, "new_hash": password_hash}
+        return await self._session.row(self._set_password(), row_id=user_id, **values) is not None
+
+    async def remove(self, user_id: UUID) -> bool:
+        """Removes a person and all they own.
+
+        Of an outsider a mark stays, or their next token would make them anew.
+        """
+        found = await self._session.row(self._remove(), id=user_id)
+        if found is not None and found[0] is not None:
+            issuer, subject = found
+            await self._session.rows(self._mark(), id=new_id(), issuer=issuer, subject=subject)
+        return found is not None
+
+    @classmethod
+    def _present(cls, *more: Any) -> Select[Any]:
+        return select(*_COLUMNS, *more).where(_USERS.removed_at.is_(None))
+
+    @statement
+    def _by_id(cls) -> ClauseElement:
+        return cls._present().where(_USERS.id == bindparam("id"))
+
+    @statement
+    def _by_email(cls) -> ClauseElement:
+        ours = cls._present(_USERS.password_hash).where(_USERS.issuer.is_(None))
+        return ours.where(_USERS.email == bindparam("email"))
+
+    @statement
+    def _by_subject(cls) -> ClauseElement:
+        known = select(*_COLUMNS, _USERS.removed_at).where(_USERS.issuer == bindparam("issuer"))
+        return known.where(_USERS.subject == bindparam("subject"))
+
+    @statement
+    def _page(cls) -> ClauseElement:
+        later = cls._present().where(_USERS.id > bindparam("after"))
+        return later.order_by(_USERS.id).limit(500)
+
+    @statement
+    def _add(cls) -> ClauseElement:
+        names = ("id", "email", "name", "role", "password_hash")
+        new = insert(User).values({name: bindparam(name) for name in names})
+        return new.on_conflict_do_nothing().returning(*_COLUMNS)
+
+    @statement
+    def _meet(cls) -> ClauseElement:
+        """Two first tokens at once make one person: the later insert answers the earlier's row."""
+        names = ("id", "email", "name", "issuer", "subject")
+        new = insert(User).values({name: bindparam(name) for name in names})
+        met = new.on_conflict_do_update(
+            index_elements=[_USERS.issuer, _USERS.subject], set_={"issuer": new.excluded.issuer}
+        )
+        return met.returning(*_COLUMNS, _USERS.removed_at)
+
+    @statement
+    def _set_role(cls) -> ClauseElement:
+        change = update(User).where(_USERS.id == bindparam("row_id"), _USERS.removed_at.is_(None))
+        return change.values(role=bindparam("new_role"), **_TOUCHED).returning(*_COLUMNS)
+
+    @statement
+    def _set_password(cls) -> ClauseElement:
+        same = _USERS.password_hash == bindparam("verified")
+        change = update(User).where(_USERS.id == bindparam("row_id"), same)
+        return change.values(password_hash=bindparam("new_hash"), **_TOUCHED).returning(_USERS.id)
+
+    @statement
+    def _remove(cls) -> ClauseElement:
+        gone = delete(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
+        return gone.returning(_USERS.issuer, _USERS.subject)
+
+    @statement
+    def _mark(cls) -> ClauseElement:
+        known: dict[str, Any] = {name: bindparam(name) for name in ("id", "issuer", "subject")}
+        return insert(User).values(**known, name="", removed_at=func.now())
+
+
+_USERS = User.__table__.c
+_COLUMNS = [_USERS[name] for name in UserRow._fields]
+_TOUCHED: dict[str, Any] = {"updated_at": func.now(), "version": _USERS.version + 1}
+
+
+def _row(found: Any) -> UserRow | None:
+    return None if found is None else UserRow(*found)

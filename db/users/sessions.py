@@ -1,0 +1,188 @@
+"""Sessions: what a sign-in opens, a refresh token keeps alive, and a sign-out ends."""
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    Interval,
+    LargeBinary,
+    Text,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import ClauseElement
+
+from db.base import Base, HasId, HasOwner
+from db.engine import Session
+from db.statements import statement
+from db.users.accounts import User, UserRow
+
+
+class UserSession(HasId, HasOwner, Base):
+    """The table. One row is one family of refresh tokens; it knows the hash of the latest."""
+
+    __tablename__ = "sessions"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    rotated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "owner_id"), Index(None, "expires_at"))
+
+
+class Rotation(NamedTuple):
+    """What became of a refresh token that was presented."""
+
+    rotated: bool
+    revoked: bool
+    user: UserRow
+
+
+class Sessions:
+    """Everybody's sessions, found by what only their holder knows."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def open(
+        self,
+        session_id: UUID,
+        user_id: UUID,
+        *,
+        token_hash: bytes,
+        life: timedelta,
+        verified: str | None,
+    ) -> bool:
+        """Whether it was opened; not when `verified` is no longer the hash of the password.
+
+        So a sign-in that a change of password overtakes leaves no session behind.
+        """
+        opened = await self._session.row(
+            self._open(),
+            session_id=session_id,
+            user_id=user_id,
+            token_hash=token_hash,
+            life=life,
+            verified=verified,
+        )
+        return opened is not None
+
+    async def rotate(
+        self, session_id: UUID, *, presented: bytes, new: bytes, life: timedelta
+    ) -> Rotation | None:
+        """Puts a new token in the place of the one presented, when that is the latest.
+
+        An older one means that two hold tokens of this family: it is revoked. Not so when the
+        rotation happened while this call was on its way: then one holder has sent the token twice.
+        """
+        found = await self._session.row(
+            self._rotate(), session_id=session_id, presented=presented, new_hash=new, life=life
+        )
+        return None if found is None else Rotation(found[0], found[1], UserRow(*found[2:]))
+
+    async def role(self, session_id: UUID, user_id: UUID) -> str | None:
+        """What the session's user may do now; None when it has ended."""
+        role: str | None = await self._session.value(
+            self._role(), session_id=session_id, user_id=user_id
+        )
+        return role
+
+    async def end(self, session_id: UUID, user_id: UUID) -> bool:
+        """Whether the user has such a session; it may have ended before."""
+        ended = await self._session.row(self._end(), session_id=session_id, user_id=user_id)
+        return ended is not None
+
+    async def end_all(self, user_id: UUID) -> None:
+        await self._session.rows(self._end_all(), user_id=user_id)
+
+    async def sweep(self) -> int:
+        """Forgets a batch of what has expired: how many."""
+        return len(await self._session.rows(self._sweep()))
+
+    @statement
+    def _open(cls) -> ClauseElement:
+        """The lock on the user makes this wait for a change of password, or the change for this."""
+        verified = User.password_hash.is_not_distinct_from(bindparam("verified", type_=Text()))
+        source = (
+            select(
+                bindparam("session_id", type_=_SESSIONS.id.type),
+                User.id,
+                bindparam("token_hash", type_=LargeBinary()),
+                func.now() + bindparam("life", type_=Interval()),
+            )
+            .where(User.id == bindparam("user_id"), User.removed_at.is_(None), verified)
+            .with_for_update(read=True)
+        )
+        columns = ["id", "owner_id", "token_hash", "expires_at"]
+        return insert(UserSession).from_select(columns, source).returning(_SESSIONS.id)
+
+    @statement
+    def _rotate(cls) -> ClauseElement:
+        """One statement, so that of two at once the second sees what the first has done."""
+        latest = _SESSIONS.token_hash == bindparam("presented", type_=LargeBinary())
+        overtaken = _SESSIONS.rotated_at > func.statement_timestamp()
+        new_hash = bindparam("new_hash", type_=LargeBinary())
+        lives_until = func.now() + bindparam("life", type_=Interval())
+        return (
+            update(UserSession)
+            .where(
+                _SESSIONS.id == bindparam("session_id"),
+                User.id == _SESSIONS.owner_id,
+                *_LIVE,
+            )
+            .values(
+                token_hash=case((latest, new_hash), else_=_SESSIONS.token_hash),
+                expires_at=case((latest, lives_until), else_=_SESSIONS.expires_at),
+                rotated_at=case((latest, func.clock_timestamp()), else_=_SESSIONS.rotated_at),
+                revoked_at=case((latest, None), (overtaken, None), else_=func.now()),
+            )
+            .returning(
+                _SESSIONS.token_hash == new_hash,
+                _SESSIONS.revoked_at.is_not(None),
+                *(User.__table__.c[name] for name in UserRow._fields),
+            )
+        )
+
+    @statement
+    def _role(cls) -> ClauseElement:
+        return select(User.role).where(
+            _SESSIONS.id == bindparam("session_id"),
+            _SESSIONS.owner_id == bindparam("user_id"),
+            User.id == _SESSIONS.owner_id,
+            *_LIVE,
+        )
+
+    @statement
+    def _end(cls) -> ClauseElement:
+        mine = update(UserSession).where(
+            _SESSIONS.id == bindparam("session_id"), _SESSIONS.owner_id == bindparam("user_id")
+        )
+        ended = mine.values(revoked_at=func.coalesce(_SESSIONS.revoked_at, func.now()))
+        return ended.returning(_SESSIONS.id)
+
+    @statement
+    def _end_all(cls) -> ClauseElement:
+        theirs = update(UserSession).where(_SESSIONS.owner_id == bindparam("user_id"))
+        return theirs.where(_SESSIONS.revoked_at.is_(None)).values(revoked_at=func.now())
+
+    @statement
+    def _sweep(cls) -> ClauseElement:
+        expired = select(_SESSIONS.id).where(_SESSIONS.expires_at <= func.now())
+        batch = expired.limit(1_000).with_for_update(skip_locked=True)
+        return delete(UserSession).where(_SESSIONS.id.in_(batch)).returning(_SESSIONS.id)
+
+
+_SESSIONS = UserSession.__table__.c
+_LIVE: Any = (_SESSIONS.revoked_at.is_(None), _SESSIONS.expires_at > func.now())
