@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.base import Base, HasId, HasOwner, HasTimes, HasVersion
+from db.errors import BadInput
 from db.paging import Order, Page, Window
 from db.repository import Repository
 from db.statements import statement
@@ -131,6 +132,12 @@ class Tasks(Repository[TaskRow]):
         for rule in (title_rule, description_rule):
             if rule.field in changes:
                 changes[rule.field] = rule.checked(changes[rule.field])
+        if changes.get("completed", False) is None:
+            raise BadInput(
+                "`completed` is null.",
+                hint="Send true or false, or leave it out.",
+                field="completed",
+            )
         return await self.update(task_id, expected_version=expected_version, **changes)
 
     async def toggle(self, task_id: UUID) -> TaskRow:

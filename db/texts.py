@@ -13,8 +13,8 @@ class Required:
     field: str
     longest: int
 
-    def checked(self, text: str) -> str:
-        text = _storable(self.field, text).strip()
+    def checked(self, text: str | None) -> str:
+        text = _storable(self.field, text or "").strip()
         if not text:
             raise BadInput(
                 f"`{self.field}` is empty.",

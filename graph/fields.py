@@ -23,9 +23,9 @@ def plain(description: str, *, type: Any = None) -> Any:
     return strawberry.field(description=description, graphql_type=type)
 
 
-def optional(description: str) -> Any:
+def optional(description: str, *, default: Any = strawberry.UNSET) -> Any:
     """A field of an input that may be absent; `given` tells absent from null."""
-    return strawberry.field(description=description, default=strawberry.UNSET)
+    return strawberry.field(description=description, default=default)
 
 
 def given(asked: Any) -> dict[str, Any]:

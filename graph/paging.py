@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import strawberry
 
@@ -100,9 +100,9 @@ class Connection(Generic[Node]):
     def nodes(root: strawberry.Parent[Listing]) -> list[Node]:
         return list(root.page.rows)
 
-    @field("Where this page lies.", type=PageInfo)
-    def page_info(root: strawberry.Parent[Listing]) -> Page[Any]:
-        return root.page
+    @field("Where this page lies.")
+    def page_info(root: strawberry.Parent[Listing]) -> PageInfo:
+        return cast("PageInfo", root.page)
 
     @field("How many the whole list has; counted only when asked for.")
     async def total_count(root: strawberry.Parent[Listing]) -> int:

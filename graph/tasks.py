@@ -73,7 +73,7 @@ class TaskOrder:
     """A column and a direction."""
 
     field: TaskOrderField = plain("By what.")
-    direction: OrderDirection = plain("Which end first.")
+    direction: OrderDirection = optional("Which end first.", default=OrderDirection.ASC)
 
 
 @strawberry.input(description="Which tasks a list holds; conditions add up.")

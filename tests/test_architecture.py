@@ -21,7 +21,7 @@ FUNCTION_LINES = 50
 LAYERS = (
     (r"graph\.(app|cli|commands)(\..*)?", 90),
     (r"graph\.schema", 80),
-    (r"graph\.(system|users|tasks|storage|connections|runs)(\..*)?", 70),
+    (r"graph\.(nodes|system|users|tasks|storage|connections|runs)(\..*)?", 70),
     (r"graph(\..*)?", 60),
     (r"db\.(services|embedded|models|migrations)(\..*)?", 40),
     (r"db\.workbench(\..*)?", 35),

@@ -90,6 +90,14 @@ async def test_a_change_sets_what_it_names(mine: Desk) -> None:
     assert await mine.do(lambda t: t.change(task.id)) == cleared
 
 
+@pytest.mark.parametrize("changes", [{"title": None}, {"completed": None}, {"title": " "}])
+async def test_what_cannot_be_cleared_stays(mine: Desk, changes: dict[str, Any]) -> None:
+    task = await mine.create("one")
+    with pytest.raises(BadInput):
+        await mine.do(lambda t: t.change(task.id, **changes))
+    assert await mine.do(lambda t: t.get(task.id)) == task
+
+
 async def test_completed_keeps_its_moment(mine: Desk) -> None:
     task = await mine.create("one")
     done = await mine.do(lambda t: t.change(task.id, completed=True))
