@@ -35,7 +35,7 @@ SETTINGS = {
 
 
 class Cluster:
-    """The cluster of one data folder, while no PostgreSQL serves it."""
+    """The cluster of one data folder: what can be done to its files, and how to serve them."""
 
     def __init__(self, folder: DataFolder, programs: Programs, settings: Mapping[str, str]) -> None:
         self._folder = folder

