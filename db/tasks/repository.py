@@ -1,4 +1,4 @@
-"""Tasks: a to-do list per owner."""
+"""Tasks: the table, its rows, and the repository of one owner."""
 
 from collections.abc import Sequence
 from datetime import datetime
