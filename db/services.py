@@ -47,7 +47,9 @@ async def _open_embedded(
 ) -> EmbeddedPostgres | None:
     if not settings.embedded:
         return None
-    return await stack.enter_async_context(await EmbeddedPostgres.open(settings.data_dir))
+    return await stack.enter_async_context(
+        await EmbeddedPostgres.open(settings.data_dir / "postgres")
+    )
 
 
 def _urls(settings: Settings, embedded: EmbeddedPostgres | None) -> tuple[str, str]:
