@@ -36,7 +36,11 @@ class Server(uvicorn.Server):
 
 def create_server(app: Starlette, settings: Settings) -> Server:
     """A server for an application of `graph.app`."""
-    config = uvicorn.Config(
+    return Server(create_config(app, settings), app.state.shutdown)
+
+
+def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -48,7 +52,6 @@ def create_server(app: Starlette, settings: Settings) -> Server:
         access_log=False,
         log_config=None,
     )
-    return Server(config, app.state.shutdown)
 
 
 def _settle_memory() -> None:

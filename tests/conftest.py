@@ -1,3 +1,8 @@
 """Fixtures of every test; each family lives in its own file under `fixtures/`."""
 
-pytest_plugins = ["tests.fixtures.cluster", "tests.fixtures.database", "tests.fixtures.people"]
+pytest_plugins = [
+    "tests.fixtures.cluster",
+    "tests.fixtures.database",
+    "tests.fixtures.people",
+    "tests.fixtures.toy",
+]

@@ -62,12 +62,12 @@ class CostProgram:
     """The steps of one operation, in the order in which they can be computed."""
 
     defaults: dict[str, int] = field(default_factory=dict)
-    _steps: list[Cost] = field(default_factory=list)
+    steps: list[Cost] = field(default_factory=list)
 
     def close(self, cost: Cost) -> int:
         """Make a finished sum a step that later ones can refer to."""
-        self._steps.append(cost)
-        return len(self._steps) - 1
+        self.steps.append(cost)
+        return len(self.steps) - 1
 
     def add_pages(self, total: Cost, sizes: list[PageSize], inner: Cost) -> None:
         """Add a selection that repeats. Two sizes are an error of a later stage: both count."""
@@ -79,14 +79,10 @@ class CostProgram:
                 if isinstance(size, int):
                     total.fixed = min(total.fixed + size * inner.fixed, CEILING)
 
-    @property
-    def depends_on_variables(self) -> bool:
-        return any(isinstance(size, str) for step in self._steps for size, _ in step.parts)
-
     def run(self, variables: Mapping[str, Any]) -> int:
         """The cost of the operation, which is its last step."""
         values: list[int] = []
-        for step in self._steps:
+        for step in self.steps:
             total = step.fixed
             for size, index in step.parts:
                 times = size if isinstance(size, int) else self._page_size(size, variables)

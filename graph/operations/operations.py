@@ -1,14 +1,13 @@
 """Runs prepared operations and puts what came of them into words of JSON."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
-from graphql import ExecutionResult, GraphQLError
+from graphql import ExecutionResult
 
 from db.errors import BadInput, HowdahError, TimedOut
 from graph.context import Context
@@ -99,10 +98,15 @@ class Operations:
         if isinstance(source, ExecutionResult):
             yield _answer(source, request_id)
             return
-        async with contextlib.aclosing(_results(source)) as results:
-            async for result in results:
+        try:
+            async for result in source:
                 yield _answer(result, request_id)
                 context.loaders.clear()  # what one event loaded is old news at the next
+        except Exception as error:  # noqa: BLE001 - a resolver's generator may raise anything
+            yield refuse(error, request_id=request_id)
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
 
     async def _run(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
@@ -147,15 +151,3 @@ def _answer(result: ExecutionResult, request_id: str) -> Answer:
 def _is_refusal(result: ExecutionResult) -> bool:
     """Errors that belong to no place in the data: a variable was not accepted, nothing ran."""
     return all(error.path is None for error in result.errors or ())
-
-
-async def _results(source: AsyncIterator[ExecutionResult]) -> AsyncGenerator[ExecutionResult]:
-    """What a subscription yields; what breaks it becomes its last result."""
-    try:
-        async for result in source:
-            yield result
-    except Exception as error:  # noqa: BLE001 - a resolver's generator may raise anything
-        yield ExecutionResult(None, [GraphQLError(str(error), path=[], original_error=error)])
-    finally:
-        if isinstance(source, AsyncGenerator):
-            await source.aclose()

@@ -11,3 +11,4 @@ class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
     query: str
     operation_name: str | None = None
     variables: dict[str, Any] | None = None
+    extensions: dict[str, Any] | None = None  # an object or an error; we know of none yet

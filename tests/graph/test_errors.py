@@ -1,0 +1,62 @@
+import logging
+
+import pytest
+from graphql import GraphQLError, GraphQLSyntaxError, Source
+
+from db.errors import BadInput, HowdahError, Overloaded
+from graph.errors import present, present_all
+
+
+def test_what_is_raised_on_purpose_is_shown_with_its_code_and_hint() -> None:
+    cause = BadInput("The name is empty.", hint="Give one.", field="name")
+    error = GraphQLError(cause.message, path=["box", 0, "name"], original_error=cause)
+    assert present(error, request_id="r1") == {
+        "message": "The name is empty.",
+        "path": ["box", 0, "name"],
+        "extensions": {
+            "code": "BAD_USER_INPUT",
+            "hint": "Give one.",
+            "field": "name",
+            "requestId": "r1",
+        },
+    }
+
+
+def test_a_cause_is_found_through_the_errors_around_it() -> None:
+    cause = Overloaded("No room.", hint="Later.", retry_after_s=1.5)
+    inner = GraphQLError("No room.", original_error=cause)
+    shown = present(GraphQLError("No room.", path=["a"], original_error=inner), request_id="r1")
+    assert shown["extensions"]["code"] == "OVERLOADED"
+    assert shown["extensions"]["retryAfter"] == 1.5
+
+
+def test_graphql_errors_about_the_request_are_the_clients_to_mend() -> None:
+    syntax = present(GraphQLSyntaxError(Source("{"), 1, "Expected Name."), request_id="r1")
+    assert syntax["extensions"]["code"] == "BAD_USER_INPUT"
+    assert "line and column" in syntax["extensions"]["hint"]
+    assert syntax["locations"] == [{"line": 1, "column": 2}]
+    refused = GraphQLError("Variable '$id' is no id.", original_error=ValueError("no id"))
+    assert present(refused, request_id="r1")["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+def test_a_surprise_is_masked_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    surprises = [
+        GraphQLError("hunter2", path=["a", index], original_error=RuntimeError("hunter2"))
+        for index in range(1_000)
+    ]
+    with caplog.at_level(logging.ERROR):
+        shown = present_all(surprises, request_id="r1")
+    assert "hunter2" not in str(shown)
+    assert shown[0]["message"] == "Something went wrong on our side."
+    assert shown[0]["extensions"]["code"] == HowdahError.code == "INTERNAL"
+    [record] = caplog.records
+    assert "r1" in record.getMessage()
+    assert "1000" in record.getMessage()
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "hunter2"
+
+
+def test_what_clients_do_wrong_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        present_all([BadInput("No.", hint="Yes."), GraphQLError("Bad.")], request_id="r1")
+    assert not caplog.records

@@ -1,0 +1,174 @@
+import asyncio
+from typing import Any, cast
+
+import pytest
+from graphql import OperationType
+
+from db.errors import TooLarge
+from graph.context import Context
+from graph.limits import Limits
+from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
+from tests.fixtures.toy import schema
+
+
+def plans(*, introspection: bool = True, suggestions: bool = True, **limits: int) -> Plans:
+    return Plans(
+        schema._schema,
+        limits=Limits(**limits),
+        introspection=introspection,
+        suggestions=suggestions,
+    )
+
+
+def context() -> Context:
+    services = cast("Any", None)
+    return Context(services=services, viewer=None, request_id="r1", client_address="")
+
+
+async def prepare(kept: Plans, text: str, name: str | None = None) -> Prepared:
+    return await kept.get(text, name)
+
+
+async def run(text: str, variables: dict[str, Any] | None = None, **options: Any) -> Answer:
+    operations = Operations(plans(), limits=Limits(), **options)
+    prepared = await operations.prepare(GraphQLRequest(text))
+    return await operations.run(prepared, variables, context())
+
+
+async def refusal_of(text: str, kept: Plans | None = None) -> tuple[Exception, ...]:
+    with pytest.raises(Refused) as caught:
+        await prepare(kept or plans(), text)
+    return caught.value.errors
+
+
+async def test_a_document_is_prepared_once_for_each_of_its_operations() -> None:
+    kept = plans()
+    text = 'query A { hello } mutation B { signIn(email: "a") }'
+    first = await prepare(kept, text, "A")
+    assert await prepare(kept, text, "A") is first
+    other = await prepare(kept, text, "B")
+    assert (first.kind, other.kind) == (OperationType.QUERY, OperationType.MUTATION)
+
+
+async def test_the_plan_used_longest_ago_gives_way() -> None:
+    kept = plans(kept_plans=2)
+    first, second = await prepare(kept, "{ hello }"), await prepare(kept, "{ name }")
+    assert await prepare(kept, "{ hello }") is first
+    await prepare(kept, "{ box { name } }")
+    assert await prepare(kept, "{ hello }") is first
+    assert await prepare(kept, "{ name }") is not second
+
+
+async def test_large_plans_take_the_room_of_many() -> None:
+    kept = plans(kept_plan_bytes=20_000)
+    small = await prepare(kept, "{ hello }")
+    large = await prepare(kept, "{ " + "name " * 40 + "}")
+    assert await prepare(kept, "{ hello }") is not small
+    assert large.size_bytes > 20_000 > small.size_bytes
+
+
+async def test_a_document_prepared_in_the_thread_is_the_same() -> None:
+    kept = plans()
+    text = "# " + "long " * 1_000 + "\n{ hello }"
+    both = await asyncio.gather(prepare(kept, text), prepare(kept, text))
+    assert {plan.kind for plan in both} == {OperationType.QUERY}
+    assert await prepare(kept, text) in both
+    kept.close()
+
+
+async def test_suggestions_are_for_development() -> None:
+    [helpful] = await refusal_of("{ helo }")
+    assert "Did you mean 'hello'?" in str(helpful)
+    for text in ("{ helo }", "{ hello(nam: 1) }", "{ meet(trouble: OVERLOAD) }"):
+        errors = await refusal_of(text, plans(suggestions=False))
+        assert "mean" not in str(errors)
+
+
+async def test_introspection_is_by_setting() -> None:
+    closed = plans(introspection=False)
+    assert "introspection" in str(await refusal_of("{ __schema { types { name } } }", closed))
+    assert "introspection" in str(await refusal_of('{ __type(name: "Box") { name } }', closed))
+    assert (await prepare(closed, "{ __typename hello }")).kind is OperationType.QUERY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ " + 'hello(name: "a") hello(name: "b") ' * 400 + "}",
+        "{ " + "box { name } " * 1_000 + "}",
+        "{ "
+        + " ".join(f"...f{i}" for i in range(400))
+        + "}"
+        + " ".join(f"fragment f{i} on Query {{ box {{ name }} }}" for i in range(400)),
+    ],
+    ids=["same field, other arguments", "same object", "same object in fragments"],
+)
+async def test_comparing_overlapping_fields_is_given_up(text: str) -> None:
+    errors = await refusal_of(text)
+    assert any("aborted" in str(error) for error in errors)
+
+
+async def test_few_errors_are_enough() -> None:
+    assert len(await refusal_of("{ " + " ".join(f"x{i}" for i in range(500)) + "}")) == 6
+
+
+async def test_pages_in_variables_are_refused_when_they_are_known() -> None:
+    text = "query($n: Int!) { boxes(first: $n) { boxes(first: $n) { name } } }"
+    assert (await run(text, {"n": 3})).code == "OK"
+    answer = await run(text, {"n": 1_000})
+    assert (answer.ran, answer.code) == (False, TooLarge.code)
+
+
+async def test_a_refused_variable_means_that_nothing_ran() -> None:
+    answer = await run("query($n: String!) { hello(name: $n) }", {"n": 5})
+    assert (answer.ran, answer.code) == (False, "BAD_USER_INPUT")
+    assert b'"data"' not in answer.payload
+
+
+async def test_an_operation_ends_in_time() -> None:
+    answer = await run("{ wait }", timeout_s=0.01)
+    assert (answer.ran, answer.code) == (False, "TIMEOUT")
+
+
+@pytest.mark.parametrize("text", ["{ unwritable }", "{ wrongType }"])
+async def test_what_cannot_be_written_is_our_fault(text: str) -> None:
+    answer = await run(text)
+    assert answer.code == "INTERNAL"
+    assert b"object at" not in answer.payload
+    assert b"no number" not in answer.payload
+
+
+async def test_each_operation_is_observed_once() -> None:
+    seen: list[tuple[str, str]] = []
+    note = lambda kind, outcome, _: seen.append((kind, outcome))  # noqa: E731 - it is one line
+    await run("{ hello }", observe=note)
+    await run("{ meet(trouble: OVERLOADED) }", observe=note)
+    assert seen == [("query", "OK"), ("query", "OVERLOADED")]
+
+
+async def follow(text: str) -> list[Answer]:
+    operations = Operations(plans(), limits=Limits())
+    prepared = await operations.prepare(GraphQLRequest(text))
+    return [answer async for answer in operations.follow(prepared, None, context())]
+
+
+async def test_a_subscription_is_followed_to_its_end() -> None:
+    payloads = [answer.payload for answer in await follow("subscription { count(to: 2) }")]
+    assert payloads == [b'{"data":{"count":1}}', b'{"data":{"count":2}}']
+
+
+async def test_a_subscription_that_breaks_says_why_and_ends() -> None:
+    one, last = await follow("subscription { broken(trouble: SURPRISE) }")
+    assert (one.code, last.code) == ("OK", "INTERNAL")
+    assert b"hunter2" not in last.payload
+    *_, last = await follow("subscription { broken(trouble: FIELD) }")
+    assert last.errors[0]["extensions"]["field"] == "name"
+
+
+async def test_what_one_event_loaded_is_gone_at_the_next() -> None:
+    operations = Operations(plans(), limits=Limits())
+    prepared = await operations.prepare(GraphQLRequest("subscription { count(to: 3) }"))
+    shared = context()
+    async for _ in operations.follow(prepared, None, shared):
+        assert not shared.loaders
+        shared.loaders[object] = "loaded"
