@@ -1,17 +1,21 @@
 """The one door to our own database, and the only place that commits."""
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
 
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from db.dial import DROPPED, dial, explained, patiently
-from db.leases import Lease, Lender, Pool, PooledLease, leased
+from db.dial import FAILURES, Dropped, dial, patiently, told
+from db.errors import Overloaded
+from db.leases import CLOSE_SECONDS, Lease, Lender, Pool, leased
 from db.statements import Statement, compile_statement
 from db.urls import DatabaseUrl, parse_url
 
@@ -19,7 +23,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
+FIRST_PAUSE_S = 0.01
 RESERVED = 2
+RESERVED_WAIT_MS = 1_000
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
 
@@ -41,7 +47,7 @@ class Session:
 
     async def rows(self, statement: Statement, **values: Any) -> Sequence[Any]:
         """Plain rows, in the order of the statement's columns."""
-        return statement.decode(await self._fetch(statement.sql, statement.arguments(values)))
+        return statement.decode(await self._fetch(statement, statement.arguments(values)))
 
     async def row(self, statement: Statement, **values: Any) -> Any | None:
         found = await self.rows(statement, **values)
@@ -52,68 +58,96 @@ class Session:
         found = await self.row(statement, **values)
         return None if found is None else found[0]
 
-    async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
         if self._observe is not None:
-            self._observe(sql)
-        records: Sequence[Any] = await self._lease.driver.fetch(sql, *arguments)
+            self._observe(statement.sql)
+        driver = self._lease.driver
+        try:
+            records: Sequence[Any] = await driver.fetch(statement.sql, *arguments)
+        except FAILURES as error:
+            if (meaning := told(error, driver)) is None:
+                raise
+            if isinstance(error, TimeoutError):  # maybe no one is there to hear it was cancelled
+                with contextlib.suppress(Exception):
+                    await driver.close(timeout=CLOSE_SECONDS)
+            raise meaning from error
         return records
 
 
 class ReadSession(Session):
     """Single statements, each a transaction of its own; retried once when the connection drops."""
 
-    __slots__ = ("_lender", "_url")
+    __slots__ = ("_held", "_lender")
 
-    def __init__(
-        self, lease: Lease, observe: Observer | None, lender: Lender, url: DatabaseUrl
-    ) -> None:
-        super().__init__(lease, observe)
+    def __init__(self, lender: Lender, observe: Observer | None) -> None:
         self._lender = lender
-        self._url = url
+        self._observe = observe
+        self._held = False
 
-    async def release(self) -> None:
-        await self._lender.release(self._lease)
-
-    async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
-        try:
-            return await self._once(sql, arguments)
-        except DROPPED as error:
-            log.warning("a connection to the database dropped; reading again: %r", error)
-        await self._lender.release(self._lease, broken=True)
+    async def __aenter__(self) -> Self:
         self._lease = await self._lender.acquire()
-        try:
-            return await self._once(sql, arguments)
-        except DROPPED as error:
-            raise explained(error, self._url) from error
+        self._held = True
+        return self
 
-    async def _once(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._release()
+
+    async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+        if statement.changes:
+            raise RuntimeError(f"a read may be sent twice, a change never: {statement.sql}")
+        try:
+            return await self._once(statement, arguments)
+        except Dropped as error:
+            log.warning("a connection to the database dropped; reading again: %r", error.__cause__)
+        await self._release(broken=True)
+        await self.__aenter__()
+        return await self._once(statement, arguments)
+
+    async def _once(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
         if self._lease.autocommit:
-            return await super()._fetch(sql, arguments)
+            return await super()._fetch(statement, arguments)
         async with self._lease.begin():
-            return await super()._fetch(sql, arguments)
+            return await super()._fetch(statement, arguments)
+
+    async def _release(self, *, broken: bool = False) -> None:
+        if self._held:
+            self._held = False
+            await self._lender.release(self._lease, broken=broken)
+
+
+class WriteSession(Session):
+    """Refuses a second change: without a transaction it would stand or fall by itself."""
+
+    __slots__ = ("_changed",)
+
+    def __init__(self, lease: Lease, observe: Observer | None) -> None:
+        super().__init__(lease, observe)
+        self._changed = False
+
+    async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+        if statement.changes:
+            if self._changed:
+                raise RuntimeError(f"a second change needs a transaction: {statement.sql}")
+            self._changed = True
+        return await super()._fetch(statement, arguments)
 
 
 class Database:
     """Lends sessions: `read()` for reads, `transaction(work)` and `write(work)` for changes."""
 
-    def __init__(
-        self, engine: AsyncEngine, url: DatabaseUrl, lender: Lender, reserve: Lender
-    ) -> None:
-        self.engine = engine
-        self.url = url
+    def __init__(self, lender: Lender, reserve: Lender) -> None:
         self._lender = lender
         self._reserve = reserve
         self.observe: Observer | None = None
 
-    @contextlib.asynccontextmanager
-    async def read(self, *, reserved: bool = False) -> AsyncIterator[Session]:
+    def read(self, *, reserved: bool = False) -> contextlib.AbstractAsyncContextManager[Session]:
         """For one batch of reads. `reserved` is for what must answer when the pool is exhausted."""
-        lender = self._reserve if reserved else self._lender
-        session = ReadSession(await lender.acquire(), self.observe, lender, self.url)
-        try:
-            yield session
-        finally:
-            await session.release()
+        return ReadSession(self._reserve if reserved else self._lender, self.observe)
 
     async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """All of `work` or nothing; run again when PostgreSQL asks for that.
@@ -121,23 +155,23 @@ class Database:
         `work` may therefore run several times: what it does outside the database it does after.
         A connection that drops is not tried again, because the commit may have happened.
         """
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return await self._transaction(work)
-            except _AGAIN as error:
-                log.info("a transaction met another and runs again: %s", type(error).__name__)
-        return await self._transaction(work)
+        return await self._repeatedly(
+            lambda lease: self._in_transaction(lease, work, Session(lease, self.observe))
+        )
 
     async def write(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """Like `transaction`, for work that changes rows by one statement: no BEGIN, no COMMIT.
 
         Each statement is a transaction of its own; reads may go before or after the one change.
         """
-        async with leased(self._lender) as lease:
-            if not lease.autocommit:
-                return await self._in_transaction(lease, work)
-            with self._explaining():
-                return await work(Session(lease, self.observe))
+
+        def run(lease: Lease) -> Awaitable[T]:
+            session = WriteSession(lease, self.observe)
+            if lease.autocommit:
+                return work(session)
+            return self._in_transaction(lease, work, session)
+
+        return await self._repeatedly(run)
 
     async def ping(self) -> None:
         """Raises when the database does not answer."""
@@ -147,50 +181,70 @@ class Database:
     async def close(self) -> None:
         await self._lender.close()
         await self._reserve.close()
-        await self.engine.dispose()
 
-    async def _transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        async with leased(self._lender) as lease:
-            return await self._in_transaction(lease, work)
+    async def _repeatedly(self, run: Callable[[Lease], Awaitable[T]]) -> T:
+        pause = FIRST_PAUSE_S
+        for _ in range(ATTEMPTS):
+            try:
+                async with leased(self._lender) as lease:
+                    return await run(lease)
+            except _AGAIN as error:
+                log.info("a transaction met another and runs again: %s", type(error).__name__)
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
+            pause *= 2
+        raise Overloaded(
+            "Others changed the same rows at the same time, again and again.",
+            hint="Nothing was changed; try again in a moment.",
+            retry_after_s=1,
+        )
 
-    async def _in_transaction(self, lease: Lease, work: Callable[[Session], Awaitable[T]]) -> T:
-        with self._explaining():
-            async with lease.begin():
-                return await work(Session(lease, self.observe))
-
-    @contextlib.contextmanager
-    def _explaining(self) -> Iterator[None]:
+    @staticmethod
+    async def _in_transaction(
+        lease: Lease, work: Callable[[Session], Awaitable[T]], session: Session
+    ) -> T:
         try:
-            yield
-        except DROPPED as error:
-            raise explained(error, self.url) from error
+            async with lease.begin():
+                return await work(session)
+        except FAILURES as error:
+            if (meaning := told(error, lease.driver)) is None:
+                raise
+            raise meaning from error
 
 
 def create_engine(url: DatabaseUrl) -> AsyncEngine:
-    """The engine makes connections, ours or alembic's; `Pool` keeps them."""
+    """SQLAlchemy's road to the database, for alembic: each connection is made for its use."""
 
-    async def connect(*_: Any, **__: Any) -> asyncpg.Connection:
-        return await dial(url)
+    def connect() -> Any:
+        # Nothing prepared stays behind under a name: beyond a pooler another process may use it.
+        dbapi: Any = engine.dialect.dbapi
+        return dbapi.connect(
+            async_creator_fn=lambda: dial(url),
+            prepared_statement_cache_size=0,
+            prepared_statement_name_func=str,
+        )
 
-    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    engine = create_async_engine("postgresql+asyncpg://", creator=connect, poolclass=NullPool)
+    return engine
 
 
 async def open_database(
-    url: str, *, pool_size: int = 32, wait_ms: int = 3_000, connect_ms: int = 10_000
+    url: str,
+    *,
+    pool_size: int = 32,
+    wait_ms: int = 3_000,
+    connect_ms: int = 10_000,
+    statement_timeout_ms: int = 60_000,
 ) -> Database:
     """Connects once, so that a wrong URL is told at the start; waits while it may help."""
     target = parse_url(url)
-    engine = create_engine(target)
 
-    async def one() -> PooledLease:
-        connection = await engine.connect()
-        driver = (await connection.get_raw_connection()).driver_connection
-        return PooledLease(connection, driver, autocommit=not target.pooled)
+    def one() -> Awaitable[asyncpg.Connection]:
+        return dial(target, statement_timeout_ms=statement_timeout_ms)
 
-    async def another() -> PooledLease:
-        return await patiently(one, target, within_ms=wait_ms)
+    def another(deadline: float) -> Awaitable[asyncpg.Connection]:
+        return patiently(one, target, deadline)
 
-    first = await patiently(one, target, within_ms=connect_ms)
+    first = await another(asyncio.get_running_loop().time() + connect_ms / 1000)
     pool = Pool(another, size=pool_size, wait_ms=wait_ms, first=first)
-    reserve = Pool(another, size=RESERVED, wait_ms=wait_ms)
-    return Database(engine, target, pool, reserve)
+    reserve = Pool(another, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    return Database(pool, reserve)

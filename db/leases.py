@@ -1,7 +1,7 @@
 """Connections to our own database, lent first come, first served.
 
-SQLAlchemy's asynchronous pool starves waiters under load (speed.md: p99 433 ms against 46). So the
-engine makes the connections, and this lends them: whoever has waited longest is next.
+SQLAlchemy's asynchronous pool starves waiters under load (speed.md: p99 433 ms against 46). Here
+whoever has waited longest is next.
 """
 
 import asyncio
@@ -10,9 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from db.errors import Overloaded
+from db.errors import Overloaded, Unavailable
 
 CLOSE_SECONDS = 5
 
@@ -40,26 +38,34 @@ class Lender(Protocol):
 class PooledLease:
     """A connection of the pool."""
 
-    __slots__ = ("autocommit", "connection", "driver")
+    __slots__ = ("driver", "settled")
+    autocommit = True
 
-    def __init__(self, connection: AsyncConnection, driver: Any, *, autocommit: bool) -> None:
-        self.connection = connection
+    def __init__(self, driver: Any) -> None:
         self.driver = driver
-        self.autocommit = autocommit
+        self.settled = True
+        """Whether no transaction can be open: a BEGIN that was cancelled may still arrive."""
 
-    def begin(self) -> contextlib.AbstractAsyncContextManager[object]:
-        transaction: contextlib.AbstractAsyncContextManager[object] = self.driver.transaction()
-        return transaction
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[None]:
+        self.settled = False
+        try:
+            await self.driver.execute("BEGIN")
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):  # what failed first counts
+                await self.driver.execute("ROLLBACK")
+                self.settled = True
+            raise
+        ending = await self.driver.execute("COMMIT")
+        self.settled = True
+        if ending != "COMMIT":
+            raise RuntimeError("a statement had failed, its error was caught: nothing was kept")
 
     async def close(self) -> None:
-        """Gently, and when that takes too long, hard."""
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self.connection.close()
-        except TimeoutError:
-            self.driver.terminate()
-        except Exception:  # noqa: BLE001 - it is leaving; why it could not leave well changes nothing
-            self.driver.terminate()
+        """Gently, and when that takes too long, hard: asyncpg does both."""
+        with contextlib.suppress(Exception):  # it leaves; why not well changes nothing
+            await self.driver.close(timeout=CLOSE_SECONDS)
 
 
 class Pool:
@@ -67,16 +73,18 @@ class Pool:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[PooledLease]],
+        connect: Callable[[float], Awaitable[Any]],
         *,
         size: int,
         wait_ms: int,
-        first: PooledLease | None = None,
+        first: Any | None = None,
     ) -> None:
+        """`connect` gets the time of the loop at which it must have succeeded."""
         self._connect = connect
         self._size = size
         self._wait_ms = wait_ms
-        self._idle: list[PooledLease] = [] if first is None else [first]
+        self._idle = [] if first is None else [PooledLease(first)]
+        # Each waits for a lease, or for None: a place in the pool, to open a connection in.
         self._waiting: deque[asyncio.Future[PooledLease | None]] = deque()
         self._count = len(self._idle)
         self._closed = False
@@ -94,79 +102,84 @@ class Pool:
             lease = self._idle.pop()
             if not lease.driver.is_closed():
                 return lease
-            await self._drop(lease)
+            self._count -= 1  # where one is idle nobody waits for its place
+        if self._closed:
+            raise _closed()
+        deadline = asyncio.get_running_loop().time() + self._wait_ms / 1000
         if self._count < self._size:
-            return await self._open_one()
-        lent = await self._wait()
-        return await self._open_one(counted=True) if lent is None else lent
+            self._count += 1
+            return await self._open(deadline)
+        return await self._wait(deadline) or await self._open(deadline)
 
     async def release(self, lease: Lease, *, broken: bool = False) -> None:
+        """Never waits: a caller that is cancelled here would lose the connection."""
         assert isinstance(lease, PooledLease)  # noqa: S101 - a lease goes back where it came from
         if broken:
-            await self._drop_idle()  # what ended this one has ended them too, most likely
+            self._drop_idle()  # what ended this one has ended them too, most likely
         driver = lease.driver
-        if broken or self._closed or driver.is_closed() or driver.is_in_transaction():
-            await self._drop(lease)
-        elif not self._hand_over(lease):
-            self._idle.append(lease)
+        if driver.is_closed():
+            self._pass_on(None)
+        elif broken or not lease.settled or driver.is_in_transaction():
+            driver.terminate()
+            self._pass_on(None)
+        else:
+            self._pass_on(lease)
 
     async def close(self) -> None:
         self._closed = True
-        await self._drop_idle()
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(_closed())
+        idle, self._idle = self._idle, []
+        self._count -= len(idle)
+        await asyncio.gather(*(lease.close() for lease in idle))
 
-    async def _wait(self) -> PooledLease | None:
-        """A lease handed over, or None: a place in the pool in which to open one."""
+    async def _wait(self, deadline: float) -> PooledLease | None:
         waiter: asyncio.Future[PooledLease | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
-            async with asyncio.timeout(self._wait_ms / 1000):
+            async with asyncio.timeout_at(deadline):
                 return await waiter
         except BaseException as error:
-            await self._take_back(waiter)
+            self._take_back(waiter)
             if isinstance(error, TimeoutError):
                 raise _overloaded(self._wait_ms) from None
             raise
 
-    async def _take_back(self, waiter: asyncio.Future[PooledLease | None]) -> None:
-        if not waiter.done():
-            waiter.cancel()
-        if waiter.cancelled():
-            with contextlib.suppress(ValueError):
+    def _take_back(self, waiter: asyncio.Future[PooledLease | None]) -> None:
+        """It left; what it was given in the same moment goes to the next."""
+        if waiter.cancel() or waiter.cancelled():
+            with contextlib.suppress(ValueError):  # `_pass_on` has met it already
                 self._waiting.remove(waiter)
-        elif (lease := waiter.result()) is not None:
-            await self.release(lease)
-        else:
-            self._give_up_place()
+        elif waiter.exception() is None:
+            self._pass_on(waiter.result())
 
-    def _hand_over(self, lease: PooledLease | None) -> bool:
+    def _pass_on(self, lease: PooledLease | None) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(lease)
-                return True
-        return False
+                return
+        if lease is not None and not self._closed:
+            self._idle.append(lease)
+            return
+        self._count -= 1
+        if lease is not None:
+            lease.driver.terminate()
 
-    async def _open_one(self, *, counted: bool = False) -> PooledLease:
-        if not counted:
-            self._count += 1
+    async def _open(self, deadline: float) -> PooledLease:
         try:
-            return await self._connect()
+            return PooledLease(await self._connect(deadline))
         except BaseException:
-            self._give_up_place()
+            self._pass_on(None)
             raise
 
-    async def _drop_idle(self) -> None:
+    def _drop_idle(self) -> None:
         idle, self._idle = self._idle, []
+        self._count -= len(idle)
         for lease in idle:
-            await self._drop(lease)
-
-    async def _drop(self, lease: PooledLease) -> None:
-        self._give_up_place()
-        await lease.close()
-
-    def _give_up_place(self) -> None:
-        if not self._hand_over(None):
-            self._count -= 1
+            lease.driver.terminate()
 
 
 @contextlib.asynccontextmanager
@@ -184,3 +197,7 @@ def _overloaded(wait_ms: int) -> Overloaded:
         hint="Try again in a moment; the operator can raise HOWDAH_DATABASE_POOL_SIZE.",
         retry_after_s=1,
     )
+
+
+def _closed() -> Unavailable:
+    return Unavailable("Howdah is stopping.", hint="Try again in a moment.", retry_after_s=1)

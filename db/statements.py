@@ -5,16 +5,18 @@ Compiling takes longer than running (speed.md), so a repository writes each stat
 its shape (columns, filters present, order), never its values: those are `bindparam`s.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, SelectBase, TextClause, UpdateBase
 from sqlalchemy.dialects.postgresql import asyncpg as dialect_module
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql import ClauseElement, visitors
 
 _DIALECT: Dialect = dialect_module.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 _SHAPES = 256
+_READS = re.compile(r"\s*(select|show|values)\b", re.IGNORECASE)
 
 Process = Callable[[Any], Any]
 
@@ -27,13 +29,21 @@ class Statement(NamedTuple):
     encoders: tuple[Process | None, ...]
     defaults: dict[str, Any]
     decoders: tuple[tuple[int, Process], ...]
+    changes: bool
+    """Whether it may change rows: then it is never sent twice."""
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         bound = self.defaults | values if self.defaults else values
-        return [
-            bound[name] if encode is None else encode(bound[name])
-            for name, encode in zip(self.names, self.encoders, strict=True)
-        ]
+        try:
+            return [
+                bound[name] if encode is None else encode(bound[name])
+                for name, encode in zip(self.names, self.encoders, strict=True)
+            ]
+        except KeyError:
+            missing = ", ".join(name for name in self.names if name not in bound)
+            if not missing:
+                raise
+            raise TypeError(f"no value for {missing} of: {self.sql}") from None
 
     def decode(self, records: Sequence[Any]) -> Sequence[Any]:
         if not self.decoders:
@@ -49,6 +59,8 @@ class Statement(NamedTuple):
 
 def compile_statement(clause: ClauseElement) -> Statement:
     compiled: Any = clause.compile(dialect=_DIALECT)
+    if compiled.post_compile_params:
+        raise TypeError(f"its SQL depends on its values; for a list take any_(): {compiled}")
     names = tuple(compiled.positiontup or ())
     types = {name: bind.type for bind, name in compiled.bind_names.items()}
     encoders = tuple(_encoder(types[name]) for name in names)
@@ -57,7 +69,17 @@ def compile_statement(clause: ClauseElement) -> Statement:
         for bind, name in compiled.bind_names.items()
         if not bind.required and bind.callable is None
     }
-    return Statement(compiled.string, names, encoders, optional, _decoders(compiled))
+    decoders = _decoders(compiled)
+    return Statement(compiled.string, names, encoders, optional, decoders, _changes(clause))
+
+
+def _changes(clause: ClauseElement) -> bool:
+    """Of a text only the first word is known."""
+    if isinstance(clause, TextClause):
+        return _READS.match(clause.text) is None
+    if not isinstance(clause, SelectBase):
+        return True
+    return any(isinstance(part, UpdateBase) for part in visitors.iterate(clause))
 
 
 def _encoder(kind: Any) -> Process | None:

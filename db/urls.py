@@ -23,7 +23,7 @@ _KEPT = (
     frozenset(_FILES)
     | {"sslmode", "sslnegotiation", "sslpassword"}
     | {"ssl_max_protocol_version", "ssl_min_protocol_version"}
-    | {"application_name", "options", "search_path", "target_session_attrs"}
+    | {"options", "search_path", "target_session_attrs"}
     | {"passfile", "krbsrvname"}
 )
 # Words for libpq, JDBC, Prisma, Supabase, SQLAlchemy: asyncpg would send them on as settings of the
@@ -34,7 +34,7 @@ _IGNORED = (
     | {"keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval"}
     | {"tcp_user_timeout", "connection_limit", "pool_timeout", "socket_timeout", "sslaccept"}
     | {"statement_cache_size", "prepared_statement_cache_size", "async_fallback"}
-    | {"supa", "workaround"}
+    | {"application_name", "supa", "workaround"}
 )
 _HOST = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?P<name>[^:]*))(?::(?P<port>.*))?")
 

@@ -77,9 +77,9 @@ async def test_statements_are_counted(database: Database, statements: Statements
         await people(database)
 
 
-async def test_a_clone_has_real_commits(committed: Database) -> None:
+async def test_a_clone_has_real_commits(committed: Database, committed_url: str) -> None:
     await add_person(committed, "Ada")
-    other = await asyncpg.connect(committed.url.dsn)
+    other = await asyncpg.connect(committed_url)
     try:
         assert await other.fetchval("SELECT count(*) FROM users") == 1
     finally:

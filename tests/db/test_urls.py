@@ -4,9 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from asyncpg.connect_utils import (
-    _parse_connect_dsn_and_args,  # type: ignore[attr-defined]  # private: what the driver understands
-)
+from asyncpg import connect_utils
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,9 +26,8 @@ def understood(url: str) -> tuple[list[Any], Any]:
             *("krbsrvname", "gsslib"),
         )
     )
-    found: tuple[list[Any], Any] = _parse_connect_dsn_and_args(
-        dsn=target.dsn, ssl=target.ssl, **nothing
-    )
+    parse: Any = connect_utils._parse_connect_dsn_and_args  # type: ignore[attr-defined]  # private
+    found: tuple[list[Any], Any] = parse(dsn=target.dsn, ssl=target.ssl, **nothing)
     return found
 
 
@@ -107,8 +104,8 @@ def test_what_is_missing_is_filled_as_libpq_does() -> None:
 
 
 def test_settings_of_the_server_are_passed_on() -> None:
-    _, parameters = understood("postgresql://u@db/d?application_name=x&options=endpoint%3Dep-1")
-    assert parameters.server_settings == {"application_name": "x", "options": "endpoint=ep-1"}
+    _, parameters = understood("postgresql://u@db/d?search_path=x&options=endpoint%3Dep-1")
+    assert parameters.server_settings == {"search_path": "x", "options": "endpoint=ep-1"}
 
 
 @pytest.mark.parametrize(
