@@ -34,10 +34,8 @@ class GraphQLEndpoint:
 
 def _is_loopback(host: str) -> bool:
     """Judge by the name the browser used: a foreign name that leads here is an attack."""
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost":
-        return True
     try:
-        return ip_address(name).is_loopback
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
     except ValueError:
         return False

@@ -19,6 +19,8 @@ from graph.shutdown import Shutdown
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
 """Whom an `Authorization` header speaks for; raises Unauthenticated when it cannot."""
 
+RECHECK_S = 30.0
+
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -31,7 +33,6 @@ class Gateway:
     authenticate: Authenticate
     shutdown: Shutdown
     origins: Origins
-    recheck_s: float = 30
 
     async def viewer(self, authorization: str | None) -> Viewer | None:
         return await self.authenticate(self.services, authorization)
@@ -49,7 +50,7 @@ class Gateway:
         """Return when a session is over: it expired, was signed out of, or its user is gone."""
         expires_at = viewer.expires_at if viewer else _NEVER
         while (left_s := (expires_at - datetime.now(UTC)).total_seconds()) > 0:
-            await asyncio.sleep(min(left_s, self.recheck_s))
+            await asyncio.sleep(min(left_s, RECHECK_S))
             try:
                 await self.viewer(authorization)
             except Unauthenticated as error:

@@ -1,0 +1,110 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx
+import pytest
+
+from db.embedded import EmbeddedPostgres
+from db.engine import Database
+from db.errors import BadInput
+from db.settings import Settings
+from graph.app import build_app
+from tests.fixtures.toy import Door, calling, only, schema, serving, toy_app
+
+BROWSER = {"accept": "text/html"}
+TOKEN = {"Authorization": "Bearer of-the-local-admin"}
+
+
+@pytest.fixture
+async def on_database(committed: Database) -> AsyncIterator[httpx.AsyncClient]:
+    """The application on a database of its own."""
+    chosen = Settings()
+    opened = only(chosen, committed)
+    app = build_app(chosen, schema=schema, authenticate=Door(), open_services=opened)
+    async with calling(app) as client:
+        yield client
+
+
+async def test_ready_follows_the_database(
+    on_database: httpx.AsyncClient, cluster: EmbeddedPostgres, committed_url: str
+) -> None:
+    assert (await on_database.get("/readyz")).status_code == 200
+    name = committed_url.rpartition("/")[2]
+    other = await asyncpg.connect(cluster.url)
+    await other.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await other.execute(
+        f'CREATE DATABASE "{name}" TEMPLATE "template_howdah" ALLOW_CONNECTIONS false'
+    )
+    assert (await on_database.get("/readyz")).status_code == 503
+    assert (await on_database.get("/healthz")).status_code == 200
+    await other.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    await other.close()
+    assert (await on_database.get("/readyz")).status_code == 200
+
+
+async def test_operations_are_measured_by_kind_and_outcome(toy_client: httpx.AsyncClient) -> None:
+    for query in ("{ hello }", "{ hello }", "{ meet(trouble: OVERLOADED) }"):
+        await toy_client.post("/graphql", json={"query": query})
+    text = (await toy_client.get("/metrics")).text
+    assert 'howdah_operation_seconds_count{kind="query",outcome="OK"} 2.0' in text
+    assert 'howdah_operation_seconds_count{kind="query",outcome="OVERLOADED"} 1.0' in text
+
+
+async def test_a_stopping_server_takes_no_new_work(door: Door) -> None:
+    app = toy_app(door)
+    async with calling(app) as client:
+        app.state.shutdown.begin()
+        refused = await client.post("/graphql", json={"query": "{ hello }"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["errors"][0]["extensions"]["code"] == "OVERLOADED"
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_what_runs_when_the_server_stops_may_finish(door: Door) -> None:
+    async with serving(toy_app(door)) as server, httpx.AsyncClient() as client:
+        door.answers.clear()
+        url = f"http://{server.address}/graphql"
+        answer = asyncio.create_task(client.post(url, json={"query": "{ hello }"}))
+        await door.asked.wait()
+        server.should_exit = True
+        await server.stop.wait()
+        door.answers.set()
+        assert (await answer).json() == {"data": {"hello": "Hello, you!"}}
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("localhost", True),
+        ("localhost:8000", True),
+        ("127.0.0.1:8000", True),
+        ("[::1]:8000", True),
+        ("evil.example.com", False),
+        ("evil.example.com:8000", False),
+        ("localhost.evil.example.com", False),
+        ("192.168.1.5", False),
+        ("", False),
+        ("[", False),
+    ],
+)
+async def test_a_token_in_the_page_stays_on_this_machine(host: str, shown: bool) -> None:  # noqa: FBT001 - a column of the table
+    chosen = Settings()
+    app = build_app(
+        chosen,
+        schema=schema,
+        authenticate=Door(),
+        open_services=only(chosen),
+        page_headers=TOKEN,
+    )
+    async with calling(app) as client:
+        page = await client.get("/graphql", headers=BROWSER | {"host": host})
+        assert page.headers["content-type"].startswith("text/html")
+        assert ("of-the-local-admin" in page.text) is (shown and page.status_code == 200)
+
+
+@pytest.mark.parametrize("listed", ["*", "app.example.com", "https://", "https://a.com, nonsense"])
+def test_an_origin_that_is_none_stops_the_start(listed: str) -> None:
+    with pytest.raises(BadInput, match="HOWDAH_ALLOWED_ORIGINS"):
+        toy_app(Door(), allowed_origins=listed)
