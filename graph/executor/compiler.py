@@ -1,6 +1,6 @@
 """Turning the selections of an operation into functions."""
 
-from graphql import GraphQLAbstractType, GraphQLObjectType, GraphQLOutputType, GraphQLSchema
+from graphql import GraphQLObjectType, GraphQLOutputType, GraphQLSchema
 from graphql.execution.collect_fields import (
     FieldDetailsList,
     FragmentDetails,
@@ -10,15 +10,15 @@ from graphql.execution.collect_fields import (
 )
 from graphql.execution.values import VariableValues
 from graphql.type import (
+    get_nullable_type,
     is_abstract_type,
     is_leaf_type,
     is_list_type,
-    is_non_null_type,
     is_object_type,
 )
 
 from graph.executor.codegen import Part, Typename, object_builder
-from graph.executor.completion import Build, Complete, failing, leaf, list_of, non_null, positioned
+from graph.executor.completion import Build, Complete, failing, if_null, leaf, list_of, positioned
 from graph.executor.document import Operation
 from graph.executor.fields import reading_of
 from graph.executor.info import Field
@@ -115,19 +115,18 @@ class Compiler:
         return Field(key, definition, parent, details, nodes, self._schema, self._operation)
 
     def _complete(self, type_: GraphQLOutputType, field: Field) -> Complete:
-        if is_non_null_type(type_):
-            return non_null(self._complete(type_.of_type, field), field)
-        if is_list_type(type_):
-            return list_of(self._complete(type_.of_type, field), type_.of_type, field)
-        if is_leaf_type(type_):
-            return leaf(type_)
-        if is_abstract_type(type_):
-            return self._abstract(type_, field)
-        assert is_object_type(type_)  # noqa: S101 - no other output type is left
-        return self._as_object(type_, field)
+        null = if_null(type_, field)
+        nullable = get_nullable_type(type_)
+        if is_list_type(nullable):
+            item_type = nullable.of_type
+            return list_of(self._complete(item_type, field), item_type, field, null)
+        if is_leaf_type(nullable):
+            return leaf(nullable, null)
 
-    def _abstract(self, type_: GraphQLAbstractType, field: Field) -> Complete:
-        return abstract(type_, lambda runtime_type: self._as_object(runtime_type, field), field)
+        def complete_as(object_type: GraphQLObjectType) -> Complete:
+            return object_(object_type, self._object(object_type, field.details), field, null)
 
-    def _as_object(self, type_: GraphQLObjectType, field: Field) -> Complete:
-        return object_(type_, self._object(type_, field.details), field)
+        if is_abstract_type(nullable):
+            return abstract(nullable, complete_as, field, null)
+        assert is_object_type(nullable)  # noqa: S101 - no other output type is left
+        return complete_as(nullable)

@@ -6,7 +6,7 @@ response or with a coroutine of ours that will. It raises what makes the positio
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import CoroutineType, GeneratorType
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from graphql import FieldNode, GraphQLError, GraphQLLeafType, GraphQLOutputType
 from graphql.execution.async_iterables import aclosing
@@ -20,6 +20,7 @@ from graph.executor.run import Run, gather
 
 Build: TypeAlias = Callable[[Any, Path | None, Run], Any]  # for objects; the root has no path
 Complete: TypeAlias = Callable[[Any, Path, Run], Any]
+Null: TypeAlias = Callable[[], None]
 Fail: TypeAlias = Callable[[Exception, Path, Run], None]
 
 
@@ -28,10 +29,8 @@ _ordinary_classes: set[type] = set()
 
 
 def is_ordinary(value: object) -> bool:
-    """Whether a value stands for itself, found out once for each class."""
+    """Whether a value stands for itself; found out once for each class."""
     cls = value.__class__
-    if cls in _ordinary_classes:
-        return True
     if issubclass(cls, Exception | GeneratorType) or hasattr(cls, "__await__"):
         return False
     _ordinary_classes.add(cls)
@@ -79,7 +78,7 @@ def positioned(complete: Complete, fail: Fail) -> Complete:
             return fail(error, path, run)
 
     def place(value: Any, path: Path, run: Run) -> Any:
-        if not is_ordinary(value):
+        if value.__class__ not in _ordinary_classes and not is_ordinary(value):
             raise_if_error(value)
             if is_awaitable(value):
                 return run.hold(settle(run.hold(value), path, run))
@@ -91,24 +90,23 @@ def positioned(complete: Complete, fail: Fail) -> Complete:
     return place
 
 
-def non_null(complete: Complete, field: Field) -> Complete:
-    message = f"Cannot return null for non-nullable field {field}."
+def if_null(type_: GraphQLOutputType, field: Field) -> Null:
+    """What becomes of a null: what it is, or an error where the type has none."""
+    if not is_non_null_type(type_):
+        return lambda: None
 
-    def complete_non_null(value: Any, path: Path, run: Run) -> Any:
-        completed = complete(value, path, run)
-        if completed is None:
-            raise TypeError(message)
-        return completed
+    def refuse() -> NoReturn:
+        raise TypeError(f"Cannot return null for non-nullable field {field}.")
 
-    return complete_non_null
+    return refuse
 
 
-def leaf(type_: GraphQLLeafType) -> Complete:
+def leaf(type_: GraphQLLeafType, null: Null) -> Complete:
     coerce = type_.coerce_output_value
 
     def complete_leaf(value: Any, _path: Path, _run: Run) -> Any:
         if value is None or value is Undefined:
-            return None
+            return null()
         coerced = coerce(value)
         if coerced is None or coerced is Undefined:
             raise TypeError(
@@ -120,39 +118,52 @@ def leaf(type_: GraphQLLeafType) -> Complete:
     return complete_leaf
 
 
-def list_of(complete_item: Complete, item_type: GraphQLOutputType, field: Field) -> Complete:
-    place = positioned(complete_item, fail := failing(item_type, field.nodes))
-
-    def place_item(value: Any, path: Path, run: Run) -> Any:
-        try:
-            return place(value, path, run)
-        except Exception as error:  # noqa: BLE001 - as in settle
-            return fail(error, path, run)
-
-    def complete_now(values: Iterable[Any], path: Path, run: Run) -> Any:
-        items = [place_item(value, (path, i, None), run) for i, value in enumerate(values)]
-        waiting = [i for i, item in enumerate(items) if item.__class__ is CoroutineType]
-        return run.hold(fill_in(items, waiting)) if waiting else items
-
-    async def complete_later(values: AsyncIterable[Any], path: Path, run: Run) -> Any:
-        items: list[Any] = []
-        async with aclosing(values) as source:
-            async for value in source:
-                items.append(place_item(value, (path, len(items), None), run))
-        waiting = [i for i, item in enumerate(items) if item.__class__ is CoroutineType]
-        return await fill_in(items, waiting)
+def list_of(
+    complete_item: Complete, item_type: GraphQLOutputType, field: Field, null: Null
+) -> Complete:
+    fail = failing(item_type, field.nodes)
+    place = positioned(complete_item, fail)
+    complete_async = async_list_of(place, fail)
 
     def complete_list(values: Any, path: Path, run: Run) -> Any:
         if values is None or values is Undefined:
-            return None
+            return null()
         if is_async_iterable(values):
-            return run.hold(complete_later(values, path, run))
+            return run.hold(complete_async(values, path, run))
         if not is_iterable(values):
-            message = f"Expected Iterable, but did not find one for field '{field}'."
-            raise GraphQLError(message)
-        return complete_now(values, path, run)
+            raise GraphQLError(f"Expected Iterable, but did not find one for field '{field}'.")
+        items: list[Any] = []
+        for index, value in enumerate(values):
+            item_path = (path, index, None)
+            try:
+                items.append(place(value, item_path, run))
+            except Exception as error:  # noqa: BLE001 - as in settle
+                items.append(fail(error, item_path, run))
+        waiting = waiting_in(items)
+        return run.hold(fill_in(items, waiting)) if waiting else items
 
     return complete_list
+
+
+def async_list_of(place: Complete, fail: Fail) -> Callable[..., Coroutine[Any, Any, list[Any]]]:
+    async def complete_async(values: AsyncIterable[Any], path: Path, run: Run) -> list[Any]:
+        items: list[Any] = []
+        async with aclosing(values) as source:
+            async for value in source:
+                item_path = (path, len(items), None)
+                try:
+                    items.append(place(value, item_path, run))
+                except Exception as error:  # noqa: BLE001 - as in settle
+                    items.append(fail(error, item_path, run))
+        await fill_in(items, waiting_in(items))
+        return items
+
+    return complete_async
+
+
+def waiting_in(items: list[Any]) -> list[int]:
+    """Where a list still holds coroutines of ours."""
+    return [index for index, item in enumerate(items) if item.__class__ is CoroutineType]
 
 
 async def fill_in(container: Any, keys: Sequence[Any]) -> Any:

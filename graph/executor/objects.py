@@ -9,16 +9,16 @@ from graphql.execution import default_type_resolver
 from graphql.pyutils import Undefined, inspect, is_awaitable
 from graphql.type import is_object_type
 
-from graph.executor.completion import Build, Complete
+from graph.executor.completion import Build, Complete, Null
 from graph.executor.errors import Path
 from graph.executor.info import Field, ResolveInfo
 from graph.executor.run import Run
 
 
-def object_(type_: GraphQLObjectType, build: Build, field: Field) -> Complete:
+def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) -> Complete:
     """Objects of one type: ``build`` gathers their fields, after the type's own check."""
     if type_.is_type_of is None:
-        return _unchecked(build)
+        return _unchecked(build, null)
     is_type_of: Callable[..., Any] = type_.is_type_of
 
     def refuse(value: Any) -> GraphQLError:
@@ -32,7 +32,7 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field) -> Complete:
 
     def complete_checked(value: Any, path: Path, run: Run) -> Any:
         if value is None or value is Undefined:
-            return None
+            return null()
         verdict = is_type_of(value, ResolveInfo(field, path, run))
         if verdict is True:
             return build(value, path, run)
@@ -45,17 +45,20 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field) -> Complete:
     return complete_checked
 
 
-def _unchecked(build: Build) -> Complete:
+def _unchecked(build: Build, null: Null) -> Complete:
     def complete_object(value: Any, path: Path, run: Run) -> Any:
         if value is None or value is Undefined:
-            return None
+            return null()
         return build(value, path, run)
 
     return complete_object
 
 
 def abstract(
-    type_: GraphQLAbstractType, complete_as: Callable[[GraphQLObjectType], Complete], field: Field
+    type_: GraphQLAbstractType,
+    complete_as: Callable[[GraphQLObjectType], Complete],
+    field: Field,
+    null: Null,
 ) -> Complete:
     """Values of an interface or union. ``complete_as`` is asked once for each type that occurs."""
     resolve_type: Callable[..., Any] = type_.resolve_type or default_type_resolver
@@ -73,7 +76,7 @@ def abstract(
 
     def complete_abstract(value: Any, path: Path, run: Run) -> Any:
         if value is None or value is Undefined:
-            return None
+            return null()
         name = resolve_type(value, ResolveInfo(field, path, run), type_)
         if is_awaitable(name):
             return run.hold(complete_later(run.hold(name), value, path, run))

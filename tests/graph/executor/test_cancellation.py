@@ -118,7 +118,8 @@ async def test_a_future_of_others_is_left_alone(stage: Stage) -> None:
 async def test_cancelling_a_run_cancels_its_resolvers(stage: Stage) -> None:
     query = "{ thing { waits thing { waits } } things { waits } }"
     task = asyncio.ensure_future(run(query, stage))
-    await stage.started.wait()
+    async with asyncio.timeout(5):
+        await stage.started.wait()
     for _ in range(5):  # let every level begin
         await asyncio.sleep(0)
     task.cancel()
