@@ -9,7 +9,9 @@ from db import migrations
 from db.embedded import EmbeddedPostgres
 from db.engine import Database, open_database
 from db.events import EventBus, open_events
+from db.keys import Keys, load_keys
 from db.settings import Settings
+from db.users import Identity, open_identity
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +23,14 @@ class Services:
     settings: Settings
     database: Database
     events: EventBus
+    keys: Keys
+    identity: Identity
     embedded: EmbeddedPostgres | None = None
 
 
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    keys = load_keys(settings)
     async with contextlib.AsyncExitStack() as stack:
         embedded = await _open_embedded(settings, stack)
         url, direct_url = _urls(settings, embedded)
@@ -39,7 +44,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await _migrate(database, direct_url)
         events = await open_events(settings.events_url or direct_url)
         stack.push_async_callback(events.close)
-        yield Services(settings=settings, database=database, events=events, embedded=embedded)
+        identity = await stack.enter_async_context(open_identity(settings, database, keys.secret))
+        yield Services(
+            settings=settings,
+            database=database,
+            events=events,
+            keys=keys,
+            identity=identity,
+            embedded=embedded,
+        )
 
 
 async def _open_embedded(

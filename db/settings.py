@@ -58,6 +58,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["console", "json"] | None = None
     stop_seconds: Positive = 30
 
+    def __repr__(self) -> str:
+        """Without the values: some are secrets, and a repr ends up in logs."""
+        return f"{type(self).__name__}(...)"
+
     @property
     def embedded(self) -> bool:
         """Without a database URL Howdah brings its own PostgreSQL."""

@@ -1,21 +1,72 @@
-"""People: their accounts, their sessions, and how often somebody tried to be one of them."""
+"""People: their accounts, their sessions, and whom a token speaks for."""
 
-from db.users.accounts import OutsideUser, OwnUser, User, UserRow, Users, canonical_email, name_rule
-from db.users.attempts import Attempts, Limit, RateLimit
-from db.users.sessions import Rotation, Sessions, UserSession
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import argon2
+
+from db.engine import Database
+from db.keys import SecretKey
+from db.passwords import PROFILE, Passwords
+from db.settings import Settings
+from db.users.accounts import OutsideUser, OwnUser, User, UserRow, Users, canonical_email
+from db.users.attempts import Attempts, RateLimit
+from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignedIn
+from db.users.issuers import OutsideIssuer
+from db.users.sessions import Sessions, UserSession
+from db.users.throttle import Throttle
+from db.users.tokens import AccessTokens, RefreshTokens
+from db.users.verifications import Verifications, Verified
+from db.users.verifier import Verifier
 
 __all__ = [
+    "LOCAL_ADMIN",
     "Attempts",
-    "Limit",
+    "Identity",
     "OutsideUser",
     "OwnUser",
     "RateLimit",
-    "Rotation",
+    "SessionTokens",
     "Sessions",
+    "SignedIn",
     "User",
     "UserRow",
     "UserSession",
     "Users",
+    "Verified",
     "canonical_email",
-    "name_rule",
+    "open_identity",
 ]
+
+
+@asynccontextmanager
+async def open_identity(
+    settings: Settings,
+    database: Database,
+    secret: SecretKey,
+    *,
+    profile: argon2.Parameters = PROFILE,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Identity]:
+    """`profile` and `tls` are for tests: cheap hashes, and an authority of their own."""
+    access_tokens = AccessTokens(secret.derive("access tokens"))
+    issuer = OutsideIssuer.of(settings, tls=tls)
+    passwords = Passwords(profile=profile)
+    try:
+        yield Identity(
+            database,
+            passwords=passwords,
+            access_tokens=access_tokens,
+            refresh_tokens=RefreshTokens(secret.derive("refresh tokens")),
+            verifier=Verifier(database, access_tokens, issuer, Verifications()),
+            throttle=Throttle(database, secret.derive("attempts")),
+            rules=Rules(
+                sign_up_open=settings.sign_up_open,
+                access_token_seconds=settings.access_token_seconds,
+                session_life=timedelta(days=settings.refresh_token_days),
+            ),
+        )
+    finally:
+        passwords.close()

@@ -121,6 +121,11 @@ class Users:
         found = await self._session.row(self._by_email(), email=email)
         return None if found is None else (UserRow(*found[:-1]), found[-1])
 
+    async def with_password(self, user_id: UUID) -> tuple[UserRow, str] | None:
+        """A person and the hash of their password; None when they have none here."""
+        found = await self._session.row(self._with_password(), id=user_id)
+        return None if found is None else (UserRow(*found[:-1]), found[-1])
+
     async def page(self, after: UUID | None = None) -> Sequence[UserRow]:
         """Up to 500 in the order in which they came, those after `after`."""
         rows = await self._session.rows(self._page(), after=after or UUID(int=0))
@@ -187,6 +192,11 @@ class Users:
     def _by_email(cls) -> ClauseElement:
         ours = cls._present(_USERS.password_hash).where(_USERS.issuer.is_(None))
         return ours.where(_USERS.email == bindparam("email"))
+
+    @statement
+    def _with_password(cls) -> ClauseElement:
+        known = cls._present(_USERS.password_hash).where(_USERS.password_hash.is_not(None))
+        return known.where(_USERS.id == bindparam("id"))
 
     @statement
     def _by_subject(cls) -> ClauseElement:

@@ -1,6 +1,5 @@
 """Attempts: how often something was tried of late, counted for all replicas together."""
 
-import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -13,7 +12,6 @@ from sqlalchemy.sql import ClauseElement
 
 from db.base import Base
 from db.engine import Session
-from db.errors import RateLimited
 from db.statements import statement
 
 
@@ -40,18 +38,12 @@ class Attempts:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def count(self, limits: Mapping[bytes, Limit]) -> None:
-        """Counts one attempt under each key; an error when one of them is over its limit."""
+    async def count(self, limits: Mapping[bytes, Limit]) -> float:
+        """Counts one attempt under each key; the seconds to wait where one is over its limit."""
         keys = sorted(limits)  # everybody locks in the same order
         within = [limits[key].within for key in keys]
         counted = await self._session.rows(self._count(), keys=keys, within=within)
-        waits = [seconds for key, count, seconds in counted if count > limits[key].most]
-        if waits:
-            raise RateLimited(
-                "There were too many attempts.",
-                hint=f"Try again in {math.ceil(max(waits))} seconds.",
-                retry_after_s=math.ceil(max(waits)),
-            )
+        return max(left_s if count > limits[key].most else 0 for key, count, left_s in counted)
 
     async def give_back(self, limits: Mapping[bytes, Limit]) -> None:
         """An attempt that succeeded does not count."""

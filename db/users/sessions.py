@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
     ForeignKey,
     Index,
     Interval,
     LargeBinary,
-    Text,
     bindparam,
     case,
     delete,
@@ -57,20 +57,21 @@ class Sessions:
         self._session = session
 
     async def open(
-        self,
-        session_id: UUID,
-        user_id: UUID,
-        *,
-        token_hash: bytes,
-        life: timedelta,
-        verified: str | None,
+        self, session_id: UUID, user_id: UUID, *, token_hash: bytes, life: timedelta
+    ) -> bool:
+        """Whether there is such a user. For whom the operator trusts."""
+        values = {"user_id": user_id, "token_hash": token_hash, "life": life}
+        return await self._session.row(self._open(), session_id=session_id, **values) is not None
+
+    async def open_verified(
+        self, session_id: UUID, user_id: UUID, *, token_hash: bytes, life: timedelta, verified: str
     ) -> bool:
         """Whether it was opened; not when `verified` is no longer the hash of the password.
 
         So a sign-in that a change of password overtakes leaves no session behind.
         """
         opened = await self._session.row(
-            self._open(),
+            self._open_verified(),
             session_id=session_id,
             user_id=user_id,
             token_hash=token_hash,
@@ -113,18 +114,23 @@ class Sessions:
 
     @statement
     def _open(cls) -> ClauseElement:
-        """The lock on the user makes this wait for a change of password, or the change for this."""
-        verified = User.password_hash.is_not_distinct_from(bindparam("verified", type_=Text()))
-        source = (
-            select(
-                bindparam("session_id", type_=_SESSIONS.id.type),
-                User.id,
-                bindparam("token_hash", type_=LargeBinary()),
-                func.now() + bindparam("life", type_=Interval()),
-            )
-            .where(User.id == bindparam("user_id"), User.removed_at.is_(None), verified)
-            .with_for_update(read=True)
+        return cls._opened_for(User.id == bindparam("user_id"))
+
+    @statement
+    def _open_verified(cls) -> ClauseElement:
+        same = User.password_hash == bindparam("verified")
+        return cls._opened_for(User.id == bindparam("user_id"), same)
+
+    @classmethod
+    def _opened_for(cls, *conditions: ColumnElement[bool]) -> ClauseElement:
+        """The lock makes this wait for a change of password, or the change for this."""
+        new = select(
+            bindparam("session_id", type_=_SESSIONS.id.type),
+            User.id,
+            bindparam("token_hash", type_=LargeBinary()),
+            func.now() + bindparam("life", type_=Interval()),
         )
+        source = new.where(User.removed_at.is_(None), *conditions).with_for_update(read=True)
         columns = ["id", "owner_id", "token_hash", "expires_at"]
         return insert(UserSession).from_select(columns, source).returning(_SESSIONS.id)
 

@@ -1,0 +1,97 @@
+"""Passwords: hashed by argon2 in threads, so many at once and no more."""
+
+import asyncio
+import base64
+import os
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import argon2
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from db.errors import BadInput, Overloaded
+
+T = TypeVar("T")
+
+PROFILE = argon2.profiles.RFC_9106_LOW_MEMORY
+"""64 MiB and about 0.3 s a hash."""
+
+
+def checked_password(password: str, *, field: str = "password") -> str:
+    """The password in one spelling; a sign-in that cannot be right is not worth a hash."""
+    password = unicodedata.normalize("NFC", password)
+    size = len(password.encode(errors="surrogatepass"))
+    if not 8 <= size <= 1024:
+        raise BadInput(
+            f"`{field}` has {size} bytes; 8 to 1024 are allowed.",
+            hint="Use a longer password." if size < 8 else "Use a shorter password.",
+            field=field,
+        )
+    return password
+
+
+class Passwords:
+    """Makes and checks hashes. Waits its turn, but not for long."""
+
+    def __init__(
+        self,
+        *,
+        profile: argon2.Parameters = PROFILE,
+        at_once: int = min(4, os.cpu_count() or 1),
+        wait_ms: int = 3_000,
+    ) -> None:
+        self._hasher = argon2.PasswordHasher.from_parameters(profile)
+        self._nobodys = _hash_of_nothing(profile)
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
+        self._places = asyncio.Semaphore(at_once)
+        self._wait_ms = wait_ms
+
+    async def hash(self, password: str) -> str:
+        return await self._run(lambda: self._hasher.hash(_bytes(password)))
+
+    async def matches(self, password: str, password_hash: str | None) -> bool:
+        """Without a hash to compare with it is False, after as much time."""
+        return await self._run(lambda: self._matches(password, password_hash or self._nobodys))
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _matches(self, password: str, password_hash: str) -> bool:
+        try:
+            return self._hasher.verify(password_hash, _bytes(password))
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        await self._take_place()
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        future.add_done_callback(lambda _: self._places.release())
+        # whoever stops waiting cannot stop the thread: its place stays taken until it ends
+        return await asyncio.shield(future)
+
+    async def _take_place(self) -> None:
+        try:
+            async with asyncio.timeout(self._wait_ms / 1000):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Overloaded(
+                "Too many people are signing in just now.",
+                hint="Try again in a few seconds.",
+                retry_after_s=3,
+            ) from None
+
+
+def _bytes(password: str) -> bytes:
+    return password.encode(errors="surrogatepass")
+
+
+def _hash_of_nothing(profile: argon2.Parameters) -> str:
+    """As costly to check as any other, and matched by no password: its digest is random."""
+    salt, digest = (
+        base64.b64encode(os.urandom(size)).rstrip(b"=").decode()
+        for size in (profile.salt_len, profile.hash_len)
+    )
+    cost = f"m={profile.memory_cost},t={profile.time_cost},p={profile.parallelism}"
+    return f"$argon2id$v={profile.version}${cost}${salt}${digest}"

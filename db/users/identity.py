@@ -1,0 +1,276 @@
+"""Identity: signs people up, in and out, with e-mail addresses and passwords."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from db.base import new_id
+from db.engine import Database, Session
+from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unauthenticated
+from db.passwords import Passwords, checked_password
+from db.users.accounts import UserRow, Users, canonical_email, name_rule
+from db.users.sessions import Sessions
+from db.users.signatures import Refused
+from db.users.throttle import Throttle
+from db.users.tokens import AccessTokens, RefreshTokens
+from db.users.verifier import Verifier
+
+log = logging.getLogger(__name__)
+
+LOCAL_ADMIN = "admin@howdah.local"
+"""The one account that nobody signs up for: a development server makes it for itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the operator decides."""
+
+    sign_up_open: bool
+    access_token_seconds: int
+    session_life: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTokens:
+    """A session as its holder knows it."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """A session, and whose it is."""
+
+    session: SessionTokens
+    user: UserRow
+
+
+class Identity:
+    """The accounts of our own, and their sessions."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        passwords: Passwords,
+        access_tokens: AccessTokens,
+        refresh_tokens: RefreshTokens,
+        verifier: Verifier,
+        throttle: Throttle,
+        rules: Rules,
+    ) -> None:
+        self.verifier = verifier
+        self._database = database
+        self._passwords = passwords
+        self._access_tokens = access_tokens
+        self._refresh_tokens = refresh_tokens
+        self._throttle = throttle
+        self._rules = rules
+
+    async def sign_up(self, *, email: str, password: str, name: str, address: str) -> SignedIn:
+        if not self._rules.sign_up_open:
+            raise Forbidden(
+                "Nobody can sign up here by themselves.",
+                hint="Ask the operator for an account; they make one with `howdah user create`.",
+            )
+        email, name = _free_email(email), name_rule.checked(name)
+        password = checked_password(password)
+        await self._throttle.sign_up(address)
+        password_hash = await self._passwords.hash(password)
+
+        async def add_and_open(session: Session) -> SignedIn:
+            user = await Users(session).add(email=email, name=name, password_hash=password_hash)
+            return await self._open(session, user, password_hash)
+
+        return await self._database.transaction(add_and_open)
+
+    async def sign_in(self, *, email: str, password: str, address: str) -> SignedIn:
+        """One answer, after one time, for a wrong password and for an unknown address."""
+        email, password = canonical_email(email), checked_password(password)
+        async with self._throttle.password(email, address):
+            async with self._database.read() as session:
+                found = await Users(session).by_email(email)
+            user, password_hash = found or (None, None)
+            right = await self._passwords.matches(password, password_hash)
+            if not right or user is None or password_hash is None:
+                raise _wrong_sign_in()
+        return await self._database.write(lambda session: self._open(session, user, password_hash))
+
+    async def refresh(self, refresh_token: str) -> SignedIn:
+        try:
+            presented = self._refresh_tokens.open(refresh_token)
+        except Refused:
+            raise _wrong_refresh_token() from None
+        new_token, new_hash = self._refresh_tokens.make(presented.session_id)
+        rotation = await self._database.write(
+            lambda session: Sessions(session).rotate(
+                presented.session_id,
+                presented=presented.hash,
+                new=new_hash,
+                life=self._rules.session_life,
+            )
+        )
+        if rotation is None:
+            raise _wrong_refresh_token()
+        if rotation.revoked:
+            log.warning("a refresh token of %s was used again; its session ends", rotation.user.id)
+            self.verifier.forget(rotation.user.id)
+            raise _wrong_refresh_token()
+        if not rotation.rotated:
+            raise _overtaken()
+        return self._signed_in(rotation.user, presented.session_id, new_token)
+
+    async def sign_out(self, user_id: UUID, refresh_token: str) -> None:
+        try:
+            session_id = self._refresh_tokens.open(refresh_token).session_id
+        except Refused:
+            raise _not_yours() from None
+        if not await self._database.write(
+            lambda session: Sessions(session).end(session_id, user_id)
+        ):
+            raise _not_yours()
+        self.verifier.forget(user_id)
+
+    async def change_password(
+        self, user_id: UUID, *, current: str, new: str, address: str
+    ) -> SignedIn:
+        """Ends every session of the user, and opens the one that is answered."""
+        current = checked_password(current, field="currentPassword")
+        new = checked_password(new, field="newPassword")
+        user, old_hash = await self._with_password(user_id)
+        async with self._throttle.password(user.email or "", address):
+            if not await self._passwords.matches(current, old_hash):
+                raise _wrong_current_password()
+        new_hash = await self._passwords.hash(new)
+
+        async def change(session: Session) -> SignedIn:
+            users = Users(session)
+            if not await users.set_password(user_id, verified=old_hash, password_hash=new_hash):
+                raise _wrong_current_password()
+            await Sessions(session).end_all(user_id)
+            return await self._open(session, user, new_hash)
+
+        signed_in = await self._database.transaction(change)
+        self.verifier.forget(user_id)
+        return signed_in
+
+    # For the operator
+
+    async def create(self, *, email: str, password: str, name: str, role: str) -> UserRow:
+        email, name = _free_email(email), name_rule.checked(name)
+        password_hash = await self._passwords.hash(checked_password(password))
+        return await self._database.write(
+            lambda session: Users(session).add(
+                email=email, name=name, password_hash=password_hash, role=role
+            )
+        )
+
+    async def issue(self, user: UserRow, *, seconds: int | None = None) -> str:
+        """An access token without a sign-in; its session ends with it."""
+        lives_s = seconds or self._rules.access_token_seconds
+        session_id = new_id()
+        _, token_hash = self._refresh_tokens.make(session_id)
+        if not await self._database.write(
+            lambda session: Sessions(session).open(
+                session_id, user.id, token_hash=token_hash, life=timedelta(seconds=lives_s)
+            )
+        ):
+            raise NotFound("There is no such user.", hint="They may have been removed just now.")
+        return self._access_tokens.make(user.id, session_id, seconds=lives_s)[0]
+
+    async def local_admin(self) -> UserRow:
+        """Made at first sight. It has no password: it signs in by tokens that the server prints."""
+
+        async def find_or_add(session: Session) -> UserRow:
+            users = Users(session)
+            found = await users.by_email(LOCAL_ADMIN)
+            return (
+                found[0]
+                if found
+                else await users.add(
+                    email=LOCAL_ADMIN, name="Local admin", password_hash=None, role="ADMIN"
+                )
+            )
+
+        return await self._database.transaction(find_or_add)
+
+    async def _with_password(self, user_id: UUID) -> tuple[UserRow, str]:
+        async with self._database.read() as session:
+            found = await Users(session).with_password(user_id)
+        if found is None:
+            raise Forbidden(
+                "This account has no password here.", hint="Change it where you sign in."
+            )
+        return found
+
+    async def _open(self, session: Session, user: UserRow, verified: str) -> SignedIn:
+        """A session for who has just proved the password with the hash `verified`."""
+        session_id = new_id()
+        token, token_hash = self._refresh_tokens.make(session_id)
+        if not await Sessions(session).open_verified(
+            session_id,
+            user.id,
+            token_hash=token_hash,
+            life=self._rules.session_life,
+            verified=verified,
+        ):
+            raise _wrong_sign_in()
+        return self._signed_in(user, session_id, token)
+
+    def _signed_in(self, user: UserRow, session_id: UUID, refresh_token: str) -> SignedIn:
+        access_token, expires_at = self._access_tokens.make(
+            user.id, session_id, seconds=self._rules.access_token_seconds
+        )
+        tokens = SessionTokens(
+            access_token=access_token, refresh_token=refresh_token, expires_at=expires_at
+        )
+        return SignedIn(session=tokens, user=user)
+
+
+def _free_email(email: str) -> str:
+    canonical = canonical_email(email)
+    if canonical == LOCAL_ADMIN:
+        raise BadInput(
+            "This address is the server's own.", hint="Take one of yours.", field="email"
+        )
+    return canonical
+
+
+def _wrong_sign_in() -> HowdahError:
+    return Unauthenticated(
+        "The e-mail address or the password is wrong.",
+        hint="Check both; without an account, sign up first.",
+    )
+
+
+def _wrong_current_password() -> HowdahError:
+    return BadInput(
+        "This is not the current password.",
+        hint="Give the one that you signed in with.",
+        field="currentPassword",
+    )
+
+
+def _wrong_refresh_token() -> HowdahError:
+    return Unauthenticated(
+        "This refresh token is not valid, or not any more.", hint="Sign in again."
+    )
+
+
+def _overtaken() -> HowdahError:
+    return Conflict(
+        "Another request has used this refresh token at the same moment.",
+        hint="Go on with the tokens that it was answered with.",
+        field="refreshToken",
+    )
+
+
+def _not_yours() -> HowdahError:
+    return BadInput(
+        "This is no refresh token of yours.",
+        hint="Send the latest that you were given.",
+        field="refreshToken",
+    )

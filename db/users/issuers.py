@@ -1,0 +1,152 @@
+"""An outside issuer: whose word is taken for who somebody is, and under which conditions."""
+
+import ssl
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated, Self
+
+import msgspec
+from joserfc.jwk import OctKey
+
+from db.errors import BadInput
+from db.keys import checked_secret
+from db.settings import Settings
+from db.users.accounts import OutsideUser, canonical_email, name_rule
+from db.users.key_sets import KeySet, VerifyingKey
+from db.users.signatures import Refused, Seconds, verified_claims
+from db.users.tokens import OURS
+
+CLOCKS_DIFFER_S = 30
+SHARED = ("HS256",)
+PUBLISHED = ("RS256", "ES256", "EdDSA")
+
+
+class OutsideClaims(msgspec.Struct, frozen=True):
+    """What an issuer's token says; only what decides anything has to be of the right kind."""
+
+    sub: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    exp: Annotated[float, Seconds]
+    iss: str | None = None
+    aud: str | list[str] | None = None
+    nbf: float = 0
+    name: object = None
+    preferred_username: object = None
+    email: object = None
+    email_verified: object = None
+
+
+class OutsideIssuer:
+    """Verifies tokens by its published keys, by a shared secret, or by both."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None,
+        audience: str | None,
+        algorithms: tuple[str, ...],
+        published: KeySet | None,
+        shared: OctKey | None,
+    ) -> None:
+        self._name = name
+        self._audience = audience
+        self._algorithms = algorithms
+        self._published = published
+        self._shared = shared
+
+    @classmethod
+    def of(cls, settings: Settings, *, tls: ssl.SSLContext | None = None) -> Self | None:
+        """The one the operator has set, if any."""
+        if settings.jwks_url is None and settings.jwt_secret is None:
+            return None
+        if settings.jwt_issuer == OURS:
+            raise BadInput(
+                f"HOWDAH_JWT_ISSUER is `{OURS}`, which is our own name.",
+                hint="Give the outside issuer another.",
+            )
+        published = KeySet(settings.jwks_url, tls=tls) if settings.jwks_url else None
+        return cls(
+            name=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            algorithms=_algorithms(settings),
+            published=published,
+            shared=_shared(settings.jwt_secret),
+        )
+
+    async def verify(self, token: str, key_id: str | None) -> tuple[OutsideUser, datetime]:
+        """Who the token speaks for, and until when."""
+        reason = Refused("no key of the issuer's is for it")
+        async for candidate in self._candidates(key_id):
+            try:
+                claims = verified_claims(token, candidate.key, candidate.algorithms, OutsideClaims)
+            except Refused as error:
+                reason = error
+            else:
+                self._check(claims)
+                return self._person(claims), datetime.fromtimestamp(claims.exp, UTC)
+        raise reason
+
+    async def _candidates(self, key_id: str | None) -> AsyncIterator[VerifyingKey]:
+        """Each key with the algorithms that are its own: a token cannot choose another."""
+        if self._shared is not None and "HS256" in self._algorithms:
+            yield VerifyingKey(None, SHARED, self._shared)
+        if self._published is not None:
+            for key in await self._published.matching(key_id):
+                if key.algorithms[0] in self._algorithms:
+                    yield key
+
+    def _check(self, claims: OutsideClaims) -> None:
+        now = time.time()
+        audiences = claims.aud if isinstance(claims.aud, list) else [claims.aud]
+        if self._name is not None and claims.iss != self._name:
+            raise Refused("it is of another issuer")
+        if self._audience is not None and self._audience not in audiences:
+            raise Refused("it is for another audience")
+        if claims.exp <= now:
+            raise Refused("it has expired")
+        if claims.nbf > now + CLOCKS_DIFFER_S:
+            raise Refused("it is not valid yet")
+
+    def _person(self, claims: OutsideClaims) -> OutsideUser:
+        issuer = self._name or "shared secret"
+        return OutsideUser(issuer, claims.sub, _email(claims), _name(claims))
+
+
+def _shared(secret: str | None) -> OctKey | None:
+    if secret is None:
+        return None
+    return OctKey.import_key(checked_secret(secret, name="HOWDAH_JWT_SECRET"))
+
+
+def _algorithms(settings: Settings) -> tuple[str, ...]:
+    possible = (SHARED if settings.jwt_secret else ()) + (PUBLISHED if settings.jwks_url else ())
+    if settings.jwt_algorithms is None:
+        return possible
+    asked = tuple(name.strip() for name in settings.jwt_algorithms.split(","))
+    unknown = set(asked) - set(possible)
+    if unknown:
+        raise BadInput(
+            f"HOWDAH_JWT_ALGORITHMS names {', '.join(sorted(unknown))}, for which there is no key.",
+            hint="HS256 goes with HOWDAH_JWT_SECRET; RS256, ES256, EdDSA with HOWDAH_JWKS_URL.",
+        )
+    return asked
+
+
+def _email(claims: OutsideClaims) -> str | None:
+    """Only an address that the issuer has verified."""
+    if claims.email_verified is not True or not isinstance(claims.email, str):
+        return None
+    try:
+        return canonical_email(claims.email)
+    except BadInput:
+        return None
+
+
+def _name(claims: OutsideClaims) -> str:
+    for said in (claims.name, claims.preferred_username):
+        if isinstance(said, str):
+            try:
+                return name_rule.checked(said)
+            except BadInput:
+                continue
+    return "Somebody"

@@ -1,0 +1,63 @@
+"""Slows down whoever guesses passwords, by account and by address."""
+
+import hmac
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from db.engine import Database
+from db.errors import RateLimited
+from db.users.attempts import Attempts, Limit
+
+PASSWORDS_OF_ACCOUNT = Limit(10, timedelta(minutes=5))
+PASSWORDS_FROM_ADDRESS = Limit(100, timedelta(minutes=5))
+SIGN_UPS_FROM_ADDRESS = Limit(20, timedelta(hours=1))
+
+
+class Throttle:
+    """Counts before the work is done, so that many at once count too."""
+
+    def __init__(self, database: Database, key: bytes) -> None:
+        self._database = database
+        self._key = key
+
+    @asynccontextmanager
+    async def password(self, email: str, address: str) -> AsyncIterator[None]:
+        """Around one check of a password; one that succeeds does not count."""
+        limits = {
+            self._hash("account", email): PASSWORDS_OF_ACCOUNT,
+            self._hash("address", network_of(address)): PASSWORDS_FROM_ADDRESS,
+        }
+        await self._count(limits)
+        yield
+        await self._database.write(lambda session: Attempts(session).give_back(limits))
+
+    async def sign_up(self, address: str) -> None:
+        await self._count({self._hash("sign-up", network_of(address)): SIGN_UPS_FROM_ADDRESS})
+
+    async def _count(self, limits: Mapping[bytes, Limit]) -> None:
+        wait_s = math.ceil(
+            await self._database.write(lambda session: Attempts(session).count(limits))
+        )
+        if wait_s > 0:
+            raise RateLimited(
+                "There were too many attempts.",
+                hint=f"Try again in {wait_s} seconds.",
+                retry_after_s=wait_s,
+            )
+
+    def _hash(self, kind: str, value: str) -> bytes:
+        return hmac.digest(self._key, f"{kind} {value}".encode(), "sha256")
+
+
+def network_of(address: str) -> str:
+    """Who has one IPv6 address has its whole /64: it counts as one."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return str(found.ipv4_mapped or ip_network((found, 64), strict=False))

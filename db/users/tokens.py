@@ -1,0 +1,102 @@
+"""Tokens we make ourselves: access tokens (JWT) and refresh tokens (random, and ours to tell)."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import time
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple
+from uuid import UUID, uuid4
+
+import msgspec
+from joserfc import jwt
+from joserfc.jwk import OctKey
+
+from db.users.signatures import Refused, Seconds, verified_claims
+
+OURS = "howdah"
+"""Issuer and audience of our access tokens."""
+
+_MAC_BYTES = 18  # makes a refresh token 66 bytes, and so base64 without padding
+
+
+class AccessClaims(msgspec.Struct, frozen=True):
+    """What one of our access tokens says."""
+
+    iss: str
+    aud: str
+    sub: UUID
+    sid: UUID
+    exp: Annotated[int, Seconds]
+
+    @property
+    def expires_at(self) -> datetime:
+        return datetime.fromtimestamp(self.exp, UTC)
+
+
+class AccessTokens:
+    """Signs and verifies, always with HS256 and one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = OctKey.import_key(key)
+
+    def make(self, user_id: UUID, session_id: UUID, *, seconds: int) -> tuple[str, datetime]:
+        """The token, and when it expires."""
+        now = int(time.time())
+        claims = {
+            "iss": OURS,
+            "aud": OURS,
+            "sub": str(user_id),
+            "sid": str(session_id),
+            "iat": now,
+            "exp": now + seconds,
+            "jti": uuid4().hex,
+        }
+        token = jwt.encode({"alg": "HS256"}, claims, self._key, algorithms=["HS256"])
+        return token, datetime.fromtimestamp(now + seconds, UTC)
+
+    def verify(self, token: str) -> AccessClaims:
+        claims = verified_claims(token, self._key, ("HS256",), AccessClaims)
+        if claims.iss != OURS or claims.aud != OURS:
+            raise Refused("it was made by somebody else, or for somebody else")
+        if claims.exp <= time.time():
+            raise Refused("it has expired")
+        return claims
+
+
+class RefreshToken(NamedTuple):
+    """The session it belongs to, and the hash that the session knows it by."""
+
+    session_id: UUID
+    hash: bytes
+
+
+class RefreshTokens:
+    """256 random bits and the session's id, under a code that only we can write.
+
+    So a token that is not its session's latest was its latest once: it has been used again.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def make(self, session_id: UUID) -> tuple[str, bytes]:
+        """The token, which is kept nowhere, and its hash."""
+        body = session_id.bytes + os.urandom(32)
+        raw = body + self._code(body)
+        return base64.urlsafe_b64encode(raw).decode(), hashlib.sha256(raw).digest()
+
+    def open(self, token: str) -> RefreshToken:
+        try:
+            raw = base64.b64decode(token, altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise Refused("it is not base64") from None
+        body, code = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+        if not hmac.compare_digest(code, self._code(body)):
+            raise Refused("it is not one of ours")
+        return RefreshToken(UUID(bytes=body[:16]), hashlib.sha256(raw).digest())
+
+    def _code(self, body: bytes) -> bytes:
+        return hmac.digest(self._key, body, "sha256")[:_MAC_BYTES]

@@ -1,0 +1,68 @@
+"""Remembers for a while which tokens were good, so that a busy client is verified once."""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+FOR_S = 30.0
+MOST = 8_192
+
+
+class Verified(NamedTuple):
+    """Whom a token speaks for, what they may do, and until when."""
+
+    user_id: UUID
+    role: str
+    expires_at: datetime
+
+
+class Verifications:
+    """Keyed by the tokens' hashes; the least recently used leave first.
+
+    The time bounds how long a session works on after it was ended on another replica.
+    """
+
+    def __init__(
+        self,
+        *,
+        for_s: float = FOR_S,
+        most: int = MOST,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._for_s = for_s
+        self._most = most
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[Verified, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, token: str) -> Verified | None:
+        key = _hash(token)
+        found = self._known.get(key)
+        if found is None:
+            return None
+        verified, until = found
+        if until <= self._clock() or verified.expires_at.timestamp() <= time.time():
+            del self._known[key]
+            return None
+        self._known.move_to_end(key)
+        return verified
+
+    def put(self, token: str, verified: Verified) -> None:
+        self._known[_hash(token)] = verified, self._clock() + self._for_s
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+    def forget(self, user_id: UUID) -> None:
+        """What has just ended here ends here at once."""
+        for key in [key for key, (known, _) in self._known.items() if known.user_id == user_id]:
+            del self._known[key]
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
