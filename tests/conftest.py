@@ -3,6 +3,8 @@
 pytest_plugins = [
     "tests.fixtures.cluster",
     "tests.fixtures.database",
+    "tests.fixtures.identity",
     "tests.fixtures.people",
     "tests.fixtures.toy",
+    "tests.fixtures.clients",
 ]

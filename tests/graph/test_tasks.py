@@ -1,0 +1,235 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from db.services import Services
+from tests.fixtures.clients import Client
+from tests.fixtures.database import Statements
+from tests.fixtures.factories import make_task
+
+PAGE = """
+query Page($first: Int, $after: String, $last: Int, $before: String,
+           $filter: TaskFilterInput, $orderBy: TaskOrder) {
+  tasks(first: $first, after: $after, last: $last, before: $before,
+        filter: $filter, orderBy: $orderBy) {
+    edges { cursor node { id title } }
+    nodes { title }
+    pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    totalCount
+  }
+}
+"""
+UPDATE = """
+mutation Update($input: UpdateTaskInput!) {
+  updateTask(input: $input) { task { title description completed completedAt version } }
+}
+"""
+CREATE = """
+mutation Create($input: CreateTaskInput!) { createTask(input: $input) { task { id title } } }
+"""
+TOGGLE = "mutation($id: ID!) { toggleTask(input: {id: $id}) { task { completed completedAt } } }"
+CHANGES = "subscription { taskChanged { kind id task { title completed } } }"
+
+
+def titles(page: dict[str, Any]) -> list[str]:
+    return [node["title"] for node in page["tasks"]["nodes"]]
+
+
+async def test_a_task_from_birth_to_death(ada: Client) -> None:
+    made = await ada.ask(
+        'mutation { createTask(input: {title: " Feed ", description: "twice"}) { task '
+        "{ id title description completed createdAt updatedAt completedAt version } } }"
+    )
+    task = made["createTask"]["task"]
+    assert (task["title"], task["description"], task["version"]) == ("Feed", "twice", 1)
+    assert task["createdAt"].endswith("Z")
+    task_id = task["id"]
+    changed = await ada.ask(UPDATE, input={"id": task_id, "description": None, "completed": True})
+    assert changed["updateTask"]["task"]["description"] is None
+    assert changed["updateTask"]["task"]["completedAt"] is not None
+    toggled = await ada.ask(TOGGLE, id=task_id)
+    assert toggled == {"toggleTask": {"task": {"completed": False, "completedAt": None}}}
+    found = await ada.ask("query($id: ID!) { task(id: $id) { id title } }", id=task_id)
+    assert found == {"task": {"id": task_id, "title": "Feed"}}
+    gone = await ada.ask(
+        "mutation($id: ID!) { deleteTask(input: {id: $id}) { deletedTaskId } }", id=task_id
+    )
+    assert gone == {"deleteTask": {"deletedTaskId": task_id}}
+    assert await ada.ask("query($id: ID!) { node(id: $id) { id } }", id=task_id) == {"node": None}
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"title": " "}, "title"),
+        ({"title": "x" * 201}, "title"),
+        ({"title": "x", "description": "x" * 1001}, "description"),
+        ({"title": "x", "idempotencyKey": ""}, "idempotencyKey"),
+    ],
+)
+async def test_bad_input_is_told_and_nothing_is_made(
+    ada: Client, values: dict[str, str], field: str
+) -> None:
+    answer = await ada.send(CREATE, input=values)
+    assert answer.code == "BAD_USER_INPUT"
+    assert answer.errors[0]["extensions"]["field"] == field
+    assert answer.errors[0]["extensions"]["hint"]
+    assert (await ada.ask(PAGE, first=1))["tasks"]["totalCount"] == 0
+
+
+async def test_pages_and_their_cursors(ada: Client) -> None:
+    for number in range(5):
+        await make_task(ada, title=f"{number}")
+    first = await ada.ask(PAGE, first=2)
+    assert titles(first) == ["4", "3"]
+    info = first["tasks"]["pageInfo"]
+    assert info["hasNextPage"]
+    assert not info["hasPreviousPage"]
+    assert [edge["cursor"] for edge in first["tasks"]["edges"]] == [
+        info["startCursor"],
+        info["endCursor"],
+    ]
+    assert titles(await ada.ask(PAGE, first=2, after=info["endCursor"])) == ["2", "1"]
+    last = await ada.ask(PAGE, last=2)
+    assert titles(last) == ["1", "0"]
+    before = last["tasks"]["pageInfo"]["startCursor"]
+    assert titles(await ada.ask(PAGE, last=2, before=before)) == ["3", "2"]
+    assert first["tasks"]["totalCount"] == 5
+
+
+@pytest.mark.parametrize(
+    "window", [{}, {"first": 0}, {"first": 1001}, {"last": -1}, {"first": 1, "last": 1}]
+)
+async def test_a_page_needs_one_size_in_bounds(ada: Client, window: dict[str, int]) -> None:
+    answer = await ada.send(PAGE, **window)
+    assert answer.code == "BAD_USER_INPUT"
+    assert answer.errors[0]["extensions"]["field"] in {"first", "last"}
+
+
+async def test_filters_and_orders(ada: Client) -> None:
+    for title in ("beta", "Alpha", "gamma"):
+        await make_task(ada, title=title)
+    done = await make_task(ada, title="done already")
+    await ada.ask(TOGGLE, id=done)
+    by_title = {"field": "TITLE"}
+    open_ones = await ada.ask(PAGE, first=9, filter={"completed": False}, orderBy=by_title)
+    assert titles(open_ones) == ["Alpha", "beta", "gamma"]
+    assert open_ones["tasks"]["totalCount"] == 3
+    falling = {"field": "TITLE", "direction": "DESC"}
+    assert titles(await ada.ask(PAGE, first=1, orderBy=falling)) == ["gamma"]
+    assert titles(await ada.ask(PAGE, first=9, filter={"search": "ALP"})) == ["Alpha"]
+    stats = await ada.ask("{ taskStats { total completed open } }")
+    assert stats == {"taskStats": {"total": 4, "completed": 1, "open": 3}}
+    gone = await ada.ask("mutation { deleteCompletedTasks { deletedTaskIds } }")
+    assert gone == {"deleteCompletedTasks": {"deletedTaskIds": [done]}}
+
+
+async def test_nothing_is_counted_unless_it_is_asked(ada: Client, statements: Statements) -> None:
+    await make_task(ada)
+    with statements.expected(1):
+        await ada.ask("{ tasks(first: 9) { nodes { id title } pageInfo { hasNextPage } } }")
+    with statements.expected(2):
+        await ada.ask("{ tasks(first: 9) { nodes { id } totalCount } }")
+
+
+async def test_ids_of_one_level_are_one_statement(ada: Client, statements: Statements) -> None:
+    ids = [await make_task(ada, title=f"{number}") for number in range(20)]
+    missing = f"task_{'0' * 32}"
+    query = "query($ids: [ID!]!, $id: ID!) { nodes(ids: $ids) { id } task(id: $id) { id } }"
+    with statements.expected(1):
+        found = await ada.ask(query, ids=[*ids, missing], id=ids[0])
+    assert [node and node["id"] for node in found["nodes"]] == [*ids, None]
+    assert found["task"]["id"] == ids[0]
+
+
+async def test_nobody_sees_anothers(ada: Client, bob: Client) -> None:
+    await make_task(ada, title="secret")
+    assert (await bob.ask(PAGE, first=9))["tasks"] == {
+        "edges": [],
+        "nodes": [],
+        "pageInfo": {
+            "hasNextPage": False,
+            "hasPreviousPage": False,
+            "startCursor": None,
+            "endCursor": None,
+        },
+        "totalCount": 0,
+    }
+    assert titles(await bob.ask(PAGE, first=9, filter={"search": "secret"})) == []
+    assert (await bob.ask("{ taskStats { total } }"))["taskStats"]["total"] == 0
+    await bob.ask("mutation { deleteCompletedTasks { deletedTaskIds } }")
+    assert titles(await ada.ask(PAGE, first=9)) == ["secret"]
+
+
+async def test_a_version_that_moved_on_is_a_conflict(ada: Client) -> None:
+    task_id = await make_task(ada)
+    await ada.ask(UPDATE, input={"id": task_id, "title": "two", "expectedVersion": 1})
+    answer = await ada.send(UPDATE, input={"id": task_id, "title": "three", "expectedVersion": 1})
+    assert answer.code == "CONFLICT"
+    assert titles(await ada.ask(PAGE, first=1)) == ["two"]
+
+
+async def test_a_retry_with_its_key_makes_one_task(ada: Client, bob: Client) -> None:
+    asked = {"title": "once", "idempotencyKey": "k-1"}
+    first = await ada.ask(CREATE, input=asked)
+    assert await ada.ask(CREATE, input=asked) == first
+    assert (await ada.send(CREATE, input=asked | {"title": "other"})).code == "CONFLICT"
+    assert (await bob.ask(CREATE, input=asked)) != first
+    assert (await ada.ask(PAGE, first=9))["tasks"]["totalCount"] == 1
+
+
+async def followed(services: Services, client: Client) -> None:
+    """Until somebody follows this client's tasks."""
+    assert client.user is not None
+    topic = f"tasks:{client.user.id.hex}"
+    while not services.events._subscriptions._by_topic.get(topic):  # noqa: ASYNC110 - the bus tells nobody who listens
+        await asyncio.sleep(0)
+
+
+async def test_changes_arrive_at_their_owner_only(
+    ada: Client, bob: Client, services: Services
+) -> None:
+    async with asyncio.timeout(20), ada.follow(CHANGES) as changes:
+        coming = asyncio.ensure_future(anext(changes))
+        await followed(services, ada)
+        await make_task(bob, title="not Ada's")
+        task_id = await make_task(ada, title="hers")
+        assert (await coming).data["taskChanged"] == {
+            "kind": "CREATED",
+            "id": task_id,
+            "task": {"title": "hers", "completed": False},
+        }
+        await ada.ask(TOGGLE, id=task_id)
+        assert (await anext(changes)).data["taskChanged"]["task"]["completed"] is True
+        await ada.ask(
+            "mutation($id: ID!) { deleteTask(input: {id: $id}) { deletedTaskId } }", id=task_id
+        )
+        assert (await anext(changes)).data["taskChanged"] == {
+            "kind": "DELETED",
+            "id": task_id,
+            "task": None,
+        }
+
+
+async def test_what_was_missed_is_caught_up_with_once(ada: Client, services: Services) -> None:
+    async with asyncio.timeout(20), ada.follow(CHANGES) as changes:
+        coming = asyncio.ensure_future(anext(changes))
+        await followed(services, ada)
+        first = await make_task(ada, title="told")
+        assert (await coming).data["taskChanged"]["id"] == first
+        coming = asyncio.ensure_future(anext(changes))
+        publish, services.events.publish = services.events.publish, _lose  # type: ignore[method-assign]
+        second = await make_task(ada, title="missed")
+        services.events.publish = publish  # type: ignore[method-assign]
+        services.events._subscriptions.miss()
+        caught_up = (await coming).data["taskChanged"]
+        assert (caught_up["kind"], caught_up["id"]) == ("UPDATED", second)
+
+
+async def _lose(topic: str, payload: str = "") -> None:
+    """An event that never arrives."""
+
+
+async def test_nobody_follows_without_a_session(anonymous: Client) -> None:
+    assert (await anonymous.first(CHANGES)).code == "UNAUTHENTICATED"
