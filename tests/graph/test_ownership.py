@@ -13,7 +13,6 @@ from graphql import (
     GraphQLField,
     GraphQLID,
     GraphQLInputObjectType,
-    GraphQLInputType,
     get_named_type,
     get_nullable_type,
     is_leaf_type,
@@ -41,7 +40,7 @@ class Door(NamedTuple):
         return f"{self.field}({'.'.join(self.path)})"
 
 
-def id_paths(name: str, kind: GraphQLInputType) -> Iterator[tuple[str, ...]]:
+def id_paths(name: str, kind: Any) -> Iterator[tuple[str, ...]]:
     named = get_named_type(kind)
     if named is GraphQLID:
         yield (name,)
@@ -61,7 +60,7 @@ def doors() -> Iterator[Door]:
 DOORS = list(doors())
 
 
-def sample(name: str, kind: GraphQLInputType) -> Any:
+def sample(name: str, kind: Any) -> Any:
     """Something acceptable of a type; by name where the type says too little."""
     kind = get_nullable_type(kind)
     if name in VALUES:
@@ -79,7 +78,7 @@ def sample(name: str, kind: GraphQLInputType) -> Any:
     return {"Int": 1, "Float": 1.0, "Boolean": True, "BigInt": "1", "JSON": {}}.get(kind.name, "x")
 
 
-def with_id(path: tuple[str, ...], kind: GraphQLInputType, given: Any, value: str) -> Any:
+def with_id(path: tuple[str, ...], kind: Any, given: Any, value: str) -> Any:
     kind = get_nullable_type(kind)
     if is_list_type(kind):
         return [with_id(path, kind.of_type, None, value)]
