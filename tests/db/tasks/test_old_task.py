@@ -1,0 +1,132 @@
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from db.tasks import OldTask, Rejected, old_tasks
+
+
+def read(*records: Any) -> list[OldTask | Rejected]:
+    return list(old_tasks([json.dumps(records)]))
+
+
+def one(**record: Any) -> OldTask:
+    (found,) = read({"title": "x"} | record)
+    assert isinstance(found, OldTask), found
+    return found
+
+
+def reason(record: Any) -> str:
+    (found,) = read(record)
+    assert isinstance(found, Rejected), found
+    return found.reason
+
+
+def test_a_record_is_held_to_the_rules_of_every_task() -> None:
+    task = one(id=1, title="  Feed \n", description=" ", category="ignored")
+    assert (task.title, task.description, task.completed) == ("Feed", None, False)
+    assert (task.created_at, task.updated_at) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (None, "no object"),
+        ("buy milk", "no object"),
+        ([], "no object"),
+        ({}, "`title` is empty"),
+        ({"title": None}, "`title` is empty"),
+        ({"title": " "}, "`title` is empty"),
+        ({"title": 5}, "`title` is no text"),
+        ({"title": "x" * 201}, "201 characters; 200"),
+        ({"title": "half \ud800"}, "cannot be stored"),
+        ({"title": "x", "description": "x" * 1001}, "1001 characters; 1000"),
+        ({"title": "x", "description": {}}, "`description` is no text"),
+        ({"title": "x", "id": [1]}, "`id` is neither"),
+        ({"title": "x", "id": True}, "`id` is neither"),
+        ({"title": "x", "done": "perhaps"}, "`done` says neither"),
+        ({"title": "x", "completed": 2}, "`completed` says neither"),
+        ({"title": "x", "completed": []}, "`completed` says neither"),
+        ({"title": "x", "created_at": "yesterday"}, "`created_at` is no point in time"),
+        ({"title": "x", "updated_at": True}, "`updated_at` is no point in time"),
+        ({"title": "x", "created_at": 1e300}, "`created_at` is no point in time"),
+        ({"title": "x", "created_at": 10**400}, "`created_at` is no point in time"),
+        ({"title": "x", "created_at": float("nan")}, "`created_at` is no point in time"),
+        ({"title": "x", "created_at": "9999-12-31T23:59:59"}, "`created_at` is no point in time"),
+        ({"title": "x", "created_at": "0001-01-01T00:00+14:00"}, "no point in time"),
+    ],
+)
+def test_what_cannot_be_a_task_says_why(record: Any, said: str) -> None:
+    assert said in reason(record)
+
+
+def test_a_rejection_names_its_place_and_the_others_come_through() -> None:
+    found = read({"title": "a"}, {"title": ""}, {"title": "c"})
+    assert [isinstance(record, OldTask) for record in found] == [True, False, True]
+    assert isinstance(found[1], Rejected)
+    assert found[1].index == 1
+
+
+def test_a_break_is_rejected_at_its_place() -> None:
+    first, broken = old_tasks(['[{"title": "a"}, {"title": '])
+    assert isinstance(first, OldTask)
+    assert isinstance(broken, Rejected)
+    assert broken.index == 1
+    assert "line 1, column 28" in broken.reason
+
+
+@pytest.mark.parametrize("name", ["completed", "done"])
+@pytest.mark.parametrize("value", [True, 1, "true", "1", "YES", " True "])
+def test_yes_is_said_in_many_ways(name: str, value: Any) -> None:
+    assert one(**{name: value}).completed
+
+
+@pytest.mark.parametrize("name", ["completed", "done"])
+@pytest.mark.parametrize("value", [False, 0, None, "", "False", "0", " no "])
+def test_no_is_said_in_many_ways(name: str, value: Any) -> None:
+    assert not one(**{name: value}).completed
+
+
+def test_completed_counts_where_both_are_said() -> None:
+    assert one(completed=False, done=True).completed is False
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2024-05-31T12:00:00Z",
+        "2024-05-31T12:00:00+00:00",
+        "2024-05-31T14:00:00.000000+02:00",
+        "2024-05-31T12:00:00",
+        "2024-05-31 12:00:00",
+        1717156800,
+        1717156800.0,
+        1717156800000,
+    ],
+)
+def test_times_are_written_in_many_ways(moment: Any) -> None:
+    task = one(created_at=moment)
+    assert task.created_at == task.updated_at == datetime(2024, 5, 31, 12, tzinfo=UTC)
+
+
+def test_the_same_record_is_known_again_and_another_is_not() -> None:
+    record = {"id": 1, "title": "Feed", "description": "hay", "created_at": "2024-05-31T12:00:00"}
+    known = one(**record).imported_as
+    assert one(**record | {"id": "1"}).imported_as == known
+    assert one(**record | {"completed": True, "updated_at": "2025-01-01"}).imported_as == known
+    for change in (
+        {"id": 2},
+        {"id": None},
+        {"title": "Wash"},
+        {"description": None},
+        {"created_at": None},
+    ):
+        assert one(**record | change).imported_as != known
+
+
+def test_records_alike_are_told_apart_by_their_count() -> None:
+    pair = [{"title": "Feed"}, {"title": "Wash"}, {"title": "Feed"}]
+    first = [task.imported_as for task in read(*pair) if isinstance(task, OldTask)]
+    assert len(set(first)) == 3
+    assert [task.imported_as for task in read(*pair) if isinstance(task, OldTask)] == first
