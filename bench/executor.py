@@ -42,6 +42,24 @@ class Task:
     version: int
 
 
+@strawberry.interface
+class Node:
+    id: strawberry.ID
+
+
+@strawberry.type
+class CheckedTask(Node):
+    title: str
+    description: str | None
+    completed: bool
+    position: int
+    version: int
+
+    @classmethod
+    def is_type_of(cls, value: object, _info: object) -> bool:
+        return isinstance(value, TaskRow)
+
+
 @strawberry.type
 class Bucket:
     @strawberry.field
@@ -62,6 +80,14 @@ class Query:
         return ROWS[:first]  # type: ignore[return-value]  # rows stand for objects
 
     @strawberry.field
+    async def checked_tasks(self, first: int) -> list[CheckedTask]:
+        return ROWS[:first]  # type: ignore[return-value]  # rows stand for objects
+
+    @strawberry.field
+    async def nodes(self, first: int) -> list[Node]:
+        return ROWS[:first]  # type: ignore[return-value]  # rows stand for objects
+
+    @strawberry.field
     async def task(self, id: strawberry.ID) -> Task | None:  # noqa: ARG002 - named by GraphQL
         return ROWS[0]  # type: ignore[return-value]  # rows stand for objects
 
@@ -73,6 +99,10 @@ class Query:
 FIELDS = "id title description completed position version"
 CASES = {
     "1,000 rows x 6 fields": f"{{ tasks(first: 1000) {{ {FIELDS} }} }}",
+    "1,000 rows, is_type_of": f"{{ checkedTasks(first: 1000) {{ {FIELDS} }} }}",
+    "1,000 rows of an interface": (
+        f"{{ nodes(first: 1000) {{ ... on CheckedTask {{ {FIELDS} }} }} }}"
+    ),
     "50 rows x 6 fields": f"{{ tasks(first: 50) {{ {FIELDS} }} }}",
     "one object, 6 fields": f'{{ task(id: "task_1") {{ {FIELDS} }} }}',
     "50 objects, 20 rows x 6 each": f"{{ buckets {{ name tasks(first: 20) {{ {FIELDS} }} }} }}",
@@ -92,7 +122,7 @@ async def time_us(run: Callable[[], Awaitable[object]], *, at_least_s: float) ->
 
 async def compare(query: str, *, rounds: int, at_least_s: float) -> tuple[float, float]:
     """Median times of graphql-core and of the plan."""
-    schema = strawberry.Schema(Query)._schema  # noqa: SLF001 - graphql-core's schema
+    schema = strawberry.Schema(Query, types=[CheckedTask])._schema  # noqa: SLF001 - graphql-core's schema
     document = graphql.parse(query)
     plan = compile_plan(schema, document, None)
     core = CoreProgram(schema, select_operation(document, None), hide_suggestions=False)

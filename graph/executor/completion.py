@@ -4,7 +4,7 @@ A ``Complete`` takes a value, its path and the run, and answers with the value's
 response or with a coroutine of ours that will. It raises what makes the position null.
 """
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 from types import CoroutineType, GeneratorType
 from typing import Any, NoReturn, TypeAlias
 
@@ -21,7 +21,7 @@ from graph.executor.run import Run, gather
 Build: TypeAlias = Callable[[Any, Path | None, Run], Any]  # for objects; the root has no path
 Complete: TypeAlias = Callable[[Any, Path, Run], Any]
 Null: TypeAlias = Callable[[], None]
-Fail: TypeAlias = Callable[[Exception, Path, Run], None]
+Fail: TypeAlias = Callable[[Exception, Path, Run], Any]  # answers None, or raises
 
 
 # Classes whose instances are neither awaitable nor errors. A server's classes are few and stay.
@@ -47,7 +47,7 @@ def failing(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
     """What an error does at a position: pass on when it can't be null, else be reported."""
     non_null = is_non_null_type(type_)
 
-    def fail(error: Exception, path: Path, run: Run) -> None:
+    def fail(error: Exception, path: Path, run: Run) -> Any:
         located = locate(error, nodes, path)
         if non_null:
             raise located

@@ -33,13 +33,15 @@ class Reading:
 def reading_of(field: Field, *, hide_suggestions: bool) -> Reading:
     """The cheapest way to a field's value that means the same as calling its resolver."""
     definition = field.definition.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-    if isinstance(definition, StrawberryField):
+    schema = field.schema.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    if isinstance(definition, StrawberryField) and isinstance(schema, Schema):
         if definition.is_subscription:
             return Reading("source")  # the event itself
+        if schema.exception_handlers:
+            return _resolver_call(field, hide_suggestions=hide_suggestions)
         if _is_attribute(definition):
             return Reading(f"source.{definition.python_name}")
-        schema = field.schema.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-        if isinstance(schema, Schema) and _is_bare(definition, schema):
+        if _is_bare(definition):
             return _direct_call(field, definition, schema, hide_suggestions=hide_suggestions)
     return _resolver_call(field, hide_suggestions=hide_suggestions)
 
@@ -56,13 +58,12 @@ def _is_attribute(definition: StrawberryField) -> bool:
     )
 
 
-def _is_bare(definition: StrawberryField, schema: Schema) -> bool:
+def _is_bare(definition: StrawberryField) -> bool:
     """Whether nothing stands between the field and its resolver function."""
     resolver = definition.base_resolver
     return (
         resolver is not None
         and not definition.extensions
-        and not schema.exception_handlers
         and type(definition).get_result is StrawberryField.get_result
         and type(resolver) is StrawberryResolver
         and callable(resolver.wrapped_func)

@@ -49,6 +49,7 @@ QUERIES = {
     "bad scalar at run time": '{ person { echo(day: "never") } }',
     "schema": '{ __schema { types { name } } __type(name: "Person") { fields { name } } }',
     "introspection": get_introspection_query(),
+    "deep": "{ person " + 60 * "{ name boss " + "{ id }" + 60 * "}" + "}",
     "missing root attribute": "{ home { street } nickname }",
 }
 

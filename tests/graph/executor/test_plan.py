@@ -1,10 +1,13 @@
 """Plans: which operation they mean, what they compile, what they keep."""
 
+from typing import Annotated
+
 import pytest
 import strawberry
 from graphql import GraphQLError, OperationType, build_schema, parse
 
 from graph.executor import compile_plan
+from tests.graph.executor.compare import compare
 from tests.graph.executor.rows import Row
 from tests.graph.executor.world import core_schema
 
@@ -87,3 +90,31 @@ async def test_names_that_python_reserves() -> None:
     )
     assert result.errors is None
     assert list((result.data or {}).values()) == ["first", 1, "first", 1, "first", "first", "first"]
+
+
+@strawberry.type
+class Answered:
+    text: str
+
+
+@strawberry.type
+class Refusal:
+    reason: str
+
+
+class Refuse(strawberry.ExceptionHandler[ValueError, Refusal]):
+    def handle(self, exception: ValueError, *, field: object, info: object) -> Refusal:
+        return Refusal(reason=str(exception))
+
+
+async def test_strawberrys_exception_handlers_are_kept() -> None:
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def answer(self) -> Annotated[Answered | Refusal, strawberry.union("Answer")]:
+            raise ValueError("no answer")
+
+    schema = strawberry.Schema(Query, exception_handlers=[Refuse()])._schema
+    document = parse("{ answer { ... on Refusal { reason } } }")
+    result = await compare(schema, document, None, lambda: None)
+    assert result.data == {"answer": {"reason": "no answer"}}
