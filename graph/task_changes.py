@@ -14,7 +14,7 @@ from db.tasks import TaskRow, Tasks
 from graph.context import Context
 from graph.fields import choice
 
-IDS_IN_AN_EVENT = 200
+IDS_IN_AN_EVENT = 150  # as text within text, still under the bus's FRAME_LIMIT
 # A change becomes visible at its commit, a little after the moment it carries.
 OVERLAP = timedelta(seconds=5)
 

@@ -8,7 +8,16 @@ from typing import Annotated
 import strawberry
 
 from db.paging import Order
-from db.tasks import TaskFilter, TaskRow, Tasks, TaskStatsRow
+from db.tasks import (
+    ImportReport,
+    Imports,
+    TaskFilter,
+    TaskRow,
+    Tasks,
+    TaskStatsRow,
+    bring_in,
+    old_tasks,
+)
 from graph.auth import SignedIn
 from graph.context import Info
 from graph.fields import argument, choice, field, given, mutation, optional, plain, subscription
@@ -120,6 +129,14 @@ class DeleteTaskInput:
     id: strawberry.ID = plain("Which task.")
 
 
+@strawberry.input(description="The tasks of the old console application.")
+class ImportTasksInput:
+    """Read in db.tasks.old_file."""
+
+    json: str = plain('What its file holds: a list of tasks, or an object like {"tasks": [...]}.')
+    dry_run: bool | None = optional("Change nothing, and report what would have become of them.")
+
+
 @strawberry.type(description="The task that was made.")
 class CreateTaskPayload:
     """Holds it."""
@@ -153,6 +170,23 @@ class DeleteCompletedTasksPayload:
     """Names them."""
 
     deleted_task_ids: list[strawberry.ID] = plain("The ids they had.")
+
+
+@strawberry.type(description="A record that could not be imported.")
+class ImportRejection:
+    """Read from a Rejected."""
+
+    index: int = plain("Its place in the list; the first is 0.")
+    reason: str = plain("What is wrong with it, in words.")
+
+
+@strawberry.type(description="What has become of the records of the file.")
+class ImportTasksPayload:
+    """Read from an ImportReport."""
+
+    created: int = plain("So many are new tasks now.")
+    unchanged: int = plain("So many had been imported before; their tasks stay as they are.")
+    rejected: list[ImportRejection] = plain("Those that were left out.")
 
 
 TaskId = Annotated[strawberry.ID, argument("The id of a task.")]
@@ -243,6 +277,27 @@ class Mutation:
         return DeleteCompletedTasksPayload(
             deleted_task_ids=[id_of("task", found) for found in removed]
         )
+
+    @mutation(
+        "Imports the tasks of the old console application; a second run changes nothing.",
+        who=SignedIn,
+        type=ImportTasksPayload,
+    )
+    async def import_tasks(
+        self, info: Info, input: Annotated[ImportTasksInput, argument("The file.")]
+    ) -> ImportReport:
+        dry_run = input.dry_run is True
+
+        async def work(imports: Imports) -> ImportReport:
+            async for report in bring_in(
+                lambda step: step(imports), old_tasks([input.json]), dry_run=dry_run
+            ):
+                last = report
+            return last
+
+        report = await info.context.transact(Imports, work)
+        await announce(info.context, ChangeKind.CREATED, *report.created_ids)
+        return report
 
 
 @strawberry.type

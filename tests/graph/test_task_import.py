@@ -1,0 +1,88 @@
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from db.services import Services
+from db.tasks.importing import IDS_KEPT
+from tests.fixtures.clients import Client
+from tests.graph.test_tasks import followed
+
+IMPORT = """
+mutation Import($json: String!, $dryRun: Boolean) {
+  importTasks(input: {json: $json, dryRun: $dryRun}) { created unchanged rejected { index reason } }
+}
+"""
+TITLES = """
+{ tasks(first: 100, orderBy: {field: TITLE, direction: ASC}) {
+    nodes { title completed createdAt completedAt } } }
+"""
+OLD = [
+    {"id": 1, "title": "Feed", "completed": True, "created_at": "2020-01-01T08:00:00"},
+    {"id": "two", "title": "Wash", "done": "no"},
+    {"id": 3, "title": "x" * 201},
+]
+
+
+async def imported(client: Client, old: Any, **variables: Any) -> Any:
+    answer = await client.ask(IMPORT, json=json.dumps(old), **variables)
+    return answer["importTasks"]
+
+
+async def test_an_old_file_comes_in_once(ada: Client, bob: Client) -> None:
+    first = await imported(ada, OLD)
+    assert (first["created"], first["unchanged"]) == (2, 0)
+    (rejected,) = first["rejected"]
+    assert rejected["index"] == 2
+    assert "201 characters" in rejected["reason"]
+    again = await imported(ada, {"tasks": OLD})
+    assert (again["created"], again["unchanged"], len(again["rejected"])) == (0, 2, 1)
+    feed, wash = (await ada.ask(TITLES))["tasks"]["nodes"]
+    assert (feed["title"], feed["completed"]) == ("Feed", True)
+    assert feed["createdAt"] == feed["completedAt"] == "2020-01-01T08:00:00Z"
+    assert (wash["title"], wash["completed"], wash["completedAt"]) == ("Wash", False, None)
+    assert (await bob.ask(TITLES))["tasks"]["nodes"] == []
+    assert (await imported(bob, OLD))["created"] == 2
+
+
+async def test_a_dry_run_changes_nothing(ada: Client) -> None:
+    tried = await imported(ada, OLD, dryRun=True)
+    assert (tried["created"], tried["unchanged"], len(tried["rejected"])) == (2, 0, 1)
+    assert (await ada.ask(TITLES))["tasks"]["nodes"] == []
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "{}", "null"])
+async def test_what_is_no_list_is_bad_input(ada: Client, text: str) -> None:
+    answer = await ada.send(IMPORT, json=text)
+    assert answer.code == "BAD_USER_INPUT"
+    assert answer.errors[0]["extensions"]["field"] == "json"
+
+
+async def test_a_break_is_told_with_its_place_and_loses_nothing_before_it(ada: Client) -> None:
+    answer = await ada.ask(IMPORT, json='[{"title": "Feed"},\n {"title": "Wa')
+    assert answer["importTasks"]["created"] == 1
+    (rejected,) = answer["importTasks"]["rejected"]
+    assert rejected["index"] == 1
+    assert "line 2, column 12" in rejected["reason"]
+
+
+async def test_nobody_imports_without_a_session(anonymous: Client) -> None:
+    assert (await anonymous.send(IMPORT, json="[]")).code == "UNAUTHENTICATED"
+
+
+async def test_who_follows_is_told_no_more_than_they_can_take(
+    ada: Client, services: Services
+) -> None:
+    many = [{"title": f"{number}"} for number in range(IDS_KEPT + 500)]
+    document = "subscription { taskChanged { kind task { title } } }"
+    async with asyncio.timeout(30), ada.follow(document) as changes:
+        coming = asyncio.ensure_future(anext(changes))
+        await followed(services, ada)
+        await imported(ada, many)
+        await imported(ada, [{"title": "the last"}])
+        told = [(await coming).data["taskChanged"]]
+        while told[-1]["task"]["title"] != "the last":
+            told.append((await anext(changes)).data["taskChanged"])
+    assert {change["kind"] for change in told} == {"CREATED"}
+    assert len(told) == IDS_KEPT + 1
