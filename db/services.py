@@ -28,9 +28,38 @@ class Services:
     embedded: EmbeddedPostgres | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnDatabase:
+    """Howdah's own database, reached in both ways, as `howdah migrate` and `doctor` need it."""
+
+    database: Database
+    direct_url: str
+    embedded: EmbeddedPostgres | None
+
+
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     keys = load_keys(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        own = await stack.enter_async_context(open_own_database(settings))
+        database = own.database
+        await migrate(own)
+        events = await open_events(settings.events_url or own.direct_url)
+        stack.push_async_callback(events.close)
+        identity = await stack.enter_async_context(open_identity(settings, database, keys.secret))
+        yield Services(
+            settings=settings,
+            database=database,
+            events=events,
+            keys=keys,
+            identity=identity,
+            embedded=own.embedded,
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_own_database(settings: Settings) -> AsyncIterator[OwnDatabase]:
+    """As it is, whatever its migrations."""
     async with contextlib.AsyncExitStack() as stack:
         embedded = await _open_embedded(settings, stack)
         url, direct_url = _urls(settings, embedded)
@@ -41,18 +70,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             connect_ms=settings.database_connect_ms,
         )
         stack.push_async_callback(database.close)
-        await _migrate(database, direct_url)
-        events = await open_events(settings.events_url or direct_url)
-        stack.push_async_callback(events.close)
-        identity = await stack.enter_async_context(open_identity(settings, database, keys.secret))
-        yield Services(
-            settings=settings,
-            database=database,
-            events=events,
-            keys=keys,
-            identity=identity,
-            embedded=embedded,
-        )
+        yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
+
+
+async def migrate(own: OwnDatabase) -> bool:
+    """Bring it up to date; whether there was anything to do."""
+    async with own.database.read() as session:
+        if await migrations.is_current(session):
+            return False
+    log.info("migrating the database to %s", migrations.head())
+    await migrations.upgrade(own.direct_url)
+    return True
 
 
 async def _open_embedded(
@@ -70,11 +98,3 @@ def _urls(settings: Settings, embedded: EmbeddedPostgres | None) -> tuple[str, s
         return embedded.url, embedded.url
     url = settings.database_url or ""
     return url, settings.direct_database_url or url
-
-
-async def _migrate(database: Database, direct_url: str) -> None:
-    async with database.read() as session:
-        if await migrations.is_current(session):
-            return
-    log.info("migrating the database to %s", migrations.head())
-    await migrations.upgrade(direct_url)

@@ -1,0 +1,47 @@
+"""`howdah serve`: opens the house, listens, says where, and stops when told to."""
+
+import contextlib
+import socket
+
+from db.services import Services, open_services
+from db.settings import Settings
+from graph.app import build_app
+from graph.auth import authenticate
+from graph.commands.greeting import greet
+from graph.commands.listening import address_of, listen
+from graph.commands.stopping import Stop, run
+from graph.schema import schema
+from graph.server import create_server
+
+
+def serve_until_stopped(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    run(lambda stop: _serve(settings, stop))
+
+
+async def _serve(settings: Settings, stop: Stop) -> None:
+    async with open_services(settings) as services:
+        with listen(settings) as listener:
+            address = address_of(listener)
+            if services.embedded is not None:
+                services.embedded.announce(address)
+            await greet(services, address)
+            await answer(listener, services, stop)
+
+
+async def answer(listener: socket.socket, services: Services, stop: Stop) -> None:
+    """Answer requests on a socket that listens already, until told to stop."""
+    settings = services.settings
+    app = build_app(
+        settings,
+        schema=schema,
+        authenticate=authenticate,
+        open_services=lambda _: contextlib.nullcontext(services),
+    )
+    server = create_server(app, settings)
+
+    def leave() -> None:
+        server.should_exit = True
+
+    stop.by = leave
+    await server.serve(sockets=[listener])

@@ -1,0 +1,48 @@
+"""SIGTERM and SIGINT: the first ends gently, a second Ctrl+C at once."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+import uvloop
+
+
+class Stop:
+    """What a signal does. Until the work says how it wants to be ended, it is cancelled."""
+
+    def __init__(self, by: Callable[[], object]) -> None:
+        self.by = by
+        self.asked = False
+
+    def ask(self, number: int) -> None:
+        if self.asked and number == signal.SIGINT:
+            os._exit(
+                130
+            )  # as if the power went: the embedded PostgreSQL recovers at the next start
+        self.asked = True
+        self.by()
+
+
+Work: TypeAlias = Callable[[Stop], Coroutine[Any, Any, None]]
+
+
+def run(work: Work) -> None:
+    """Run to the end on the fast loop. To be stopped is no failure."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_stoppable(work))
+
+
+async def _stoppable(work: Work) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - the runner made one
+    stop = Stop(by=task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.ask, number)
+    try:
+        await work(stop)
+    except asyncio.CancelledError:
+        if not stop.asked:
+            raise
