@@ -1,0 +1,185 @@
+"""Which addresses saved connections may reach.
+
+A name is looked up once, every address it has is checked, and a checked one is used: what the name
+means a moment later changes nothing. Spellings (decimal, hexadecimal, mapped) end in the same
+addresses, so only these are judged.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Protocol, TypeAlias
+
+from db.errors import BadInput, Forbidden, Unavailable
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+LOOK_UP_S = 5.0
+MOST_ADDRESSES = 4
+_NAT64 = IPv6Network("64:ff9b::/96")
+# Where clouds hand out credentials to whoever asks, and what is no place of its own.
+_NEVER = tuple(
+    map(
+        ip_network,
+        (
+            *("0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+            *("100.100.100.200/32", "168.63.129.16/32"),
+            *("::/128", "fe80::/10", "fec0::/10", "ff00::/8", "100::/64", "fd00:ec2::254/128"),
+            *("fd20:ce::254/128", "2001::/32", "64:ff9b:1::/48"),
+        ),
+    )
+)
+
+
+class Lookup(Protocol):
+    """Every address of a name, in the order in which they are to be tried."""
+
+    async def __call__(self, host: str, /) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the operator allows, by HOWDAH_TARGETS."""
+
+    networks: tuple[Network, ...] | None = None
+    """Only these; None where it is a matter of public or private."""
+    private: bool = False
+
+    @classmethod
+    def parse(cls, text: str | None, *, on_loopback: bool) -> "Reach":
+        words = [word for word in (text or "").replace(",", " ").split() if word]
+        if not words:
+            return cls(private=on_loopback)
+        if words in (["public"], ["private"]):
+            return cls(private=words == ["private"])
+        try:
+            return cls(networks=tuple(ip_network(word, strict=False) for word in words))
+        except ValueError:
+            raise BadInput(
+                "HOWDAH_TARGETS cannot be used: it is neither public, private nor networks.",
+                hint="Write public, private, or a list such as 10.0.0.0/8,192.168.1.0/24.",
+            ) from None
+
+    def allows(self, address: Address) -> bool:
+        address = _plain(address)
+        if any(address in network for network in _NEVER):
+            return False
+        if self.networks is not None:
+            return any(address in network for network in self.networks)
+        return self.private or address.is_global
+
+
+class Targets:
+    """Finds the addresses of a host and answers those only that may be reached."""
+
+    def __init__(
+        self,
+        reach: Reach,
+        *,
+        own: Iterable[tuple[str, int]] = (),
+        look_up: Lookup | None = None,
+    ) -> None:
+        """`own` is where our own database listens: nobody is led there."""
+        self._reach = reach
+        self._own = tuple(own)
+        # Threads of its own: a name server that says nothing holds up no other work.
+        self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="names")
+        self._look_up = look_up or self._ask_system
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Checked addresses, in the order in which they are to be tried."""
+        if host.startswith(("/", "@")):
+            raise _forbidden(host)
+        addresses = await self._addresses(host)
+        if not all(self._reach.allows(address) for address in addresses):
+            raise _forbidden(host)
+        for own_host, own_port in self._own:
+            if port == own_port and await self._is_own(own_host, addresses):
+                raise _forbidden(host)
+        return [str(address) for address in addresses[:MOST_ADDRESSES]]
+
+    async def _addresses(self, host: str) -> list[Address]:
+        literal = host.removeprefix("[").removesuffix("]")
+        try:
+            return [ip_address(literal)]
+        except ValueError:
+            pass  # a name, or a spelling that only the system reads
+        try:
+            async with asyncio.timeout(LOOK_UP_S):
+                found = [ip_address(text) for text in await self._look_up(literal)]
+        except (OSError, ValueError, TimeoutError):
+            found = []
+        if not found:
+            raise Unavailable(
+                f"The host {host} was not found.",
+                hint="Check how it is written; a name of a private network may need a tunnel.",
+                field="host",
+            )
+        return list(dict.fromkeys(map(_plain, found)))
+
+    async def _ask_system(self, host: str) -> Sequence[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            self._threads, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        )
+        return [str(place[0]) for *_, place in found]
+
+    async def _is_own(self, own_host: str, addresses: Sequence[Address]) -> bool:
+        """Also by another of this machine's addresses, where our database is on this machine."""
+        try:
+            own = await self._addresses(own_host)
+        except Unavailable:
+            return False
+        if any(address in own for address in addresses):
+            return True
+        return any(map(_is_here, own)) and any(map(_is_here, addresses))
+
+
+def _plain(address: Address) -> Address:
+    """The IPv4 address inside an IPv6 one that merely carries it."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address.ipv4_mapped:
+        return address.ipv4_mapped
+    if address.sixtofour:
+        return address.sixtofour
+    packed = address.packed
+    if address in _NAT64 or (not any(packed[:12]) and any(packed[12:15])):
+        return IPv4Address(packed[12:])
+    return address
+
+
+def _is_here(address: Address) -> bool:
+    """Whether it is one of this machine's: only to those a socket can be bound."""
+    if address.is_loopback:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+        return True
+
+
+def _forbidden(host: str) -> Forbidden:
+    return Forbidden(
+        f"Howdah may not connect to {host}.",
+        hint="The operator says with HOWDAH_TARGETS which networks may be reached; Howdah's own "
+        "database, UNIX sockets and link-local addresses never.",
+        field="host",
+    )
