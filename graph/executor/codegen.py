@@ -22,7 +22,8 @@ attribute names, all of which are GraphQL's or Python's identifiers. The rest ar
 """
 
 from collections.abc import Sequence
-from types import CoroutineType
+from functools import lru_cache
+from types import CodeType, CoroutineType
 from typing import Any, NamedTuple, cast
 
 from graphql import (
@@ -82,8 +83,14 @@ def object_builder(type_name: str, parts: Sequence[Part | Typename]) -> Build:
         f"    result = {{{', '.join(entries)}}}",
         "    return run.hold(fill_in(result, waiting)) if waiting else result",
     ]
-    exec(compile("\n".join(lines), f"<plan of {type_name}>", "exec"), names)  # noqa: S102 - see the top
+    exec(_code("\n".join(lines)), names)  # noqa: S102 - the text is ours, see the top
     return cast("Build", names["build"])
+
+
+@lru_cache(maxsize=256)
+def _code(source: str) -> CodeType:
+    """Compile a text once: documents differ, yet select the same fields again and again."""
+    return compile(source, "<plan>", "exec")
 
 
 def _field_lines(number: int, part: Part, type_name: str) -> list[str]:
