@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
-from urllib.parse import quote
 
 import asyncpg
 
 from db.embedded import processes
+from db.embedded.address import HOST, url_of
 from db.embedded.binaries import ENVIRONMENT, Programs, binary
 from db.embedded.cluster import NAME, Cluster
 from db.embedded.failures import ClusterDamaged, PortTaken, is_damage, why_not_started
@@ -25,7 +25,6 @@ from db.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 300.0  # replaying a long log after a crash takes its time
-HOST = "127.0.0.1"
 # Below the ports Linux gives to outgoing connections: one of those could take ours, or connect to
 # itself on it, in the moment between a crash and the new start.
 PORTS = range(20_000, 32_000)
@@ -67,11 +66,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """TCP on loopback with SCRAM: a UNIX socket's path may be too long, or unknown to a tool.
-
-        Whoever else listens there learns no password from SCRAM, and can't pretend to be us.
-        """
-        return f"postgresql://{NAME}:{quote(self._password, safe='')}@{HOST}:{self._port}/{NAME}"
+        return url_of(self._port, self._password)
 
     @property
     def findings(self) -> tuple[str, ...]:
