@@ -10,6 +10,7 @@ import msgspec
 import strawberry
 
 from db.base import OwnerId
+from db.events import EventBus
 from db.tasks import TaskRow, Tasks
 from graph.context import Context
 from graph.fields import choice
@@ -42,9 +43,13 @@ class _Announcement(msgspec.Struct, array_like=True):
 
 
 async def announce(context: Context, kind: ChangeKind, *ids: UUID) -> None:
+    await announce_to(context.services.events, context.owner, kind, *ids)
+
+
+async def announce_to(events: EventBus, owner: OwnerId, kind: ChangeKind, *ids: UUID) -> None:
     for start in range(0, len(ids), IDS_IN_AN_EVENT):
         payload = msgspec.json.encode(_Announcement(kind, ids[start : start + IDS_IN_AN_EVENT]))
-        await context.services.events.publish(_topic(context.owner), payload.decode())
+        await events.publish(_topic(owner), payload.decode())
 
 
 async def follow(context: Context) -> AsyncIterator[Change]:

@@ -1,0 +1,79 @@
+"""`howdah import-tasks`: the file of the old console application, with progress and a report."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from db.embedded import beside_a_server
+from db.errors import BadInput
+from db.services import open_services
+from db.settings import Settings
+from db.tasks import CHUNK_BYTES, ImportReport, Imports, bring_in, decoded, old_tasks
+from graph.auth import owner_of_email
+from graph.task_changes import ChangeKind, announce_to
+
+
+def import_tasks(settings: Settings, file: Path, *, email: str, dry_run: bool) -> bool:
+    """Whether every record is in."""
+    if not file.is_file():
+        raise BadInput(f"There is no file {file}.", hint="Give the path of the old JSON file.")
+    console = Console(highlight=False)
+    with _progress(console) as progress:
+        progress.add_task("Importing", total=file.stat().st_size, records=0)
+        report = asyncio.run(_import(settings, file, progress, email=email, dry_run=dry_run))
+    _tell(report, console, dry_run=dry_run)
+    return not report.rejected
+
+
+async def _import(
+    settings: Settings, file: Path, progress: Progress, *, email: str, dry_run: bool
+) -> ImportReport:
+    """Each batch is kept as it comes: what interrupts us loses none that was told."""
+    records = old_tasks(decoded(_chunks(file, progress)))
+    report = ImportReport()
+    async with open_services(beside_a_server(settings)) as services:
+        database, owner = services.database, await owner_of_email(services, email)
+        async for report in bring_in(
+            lambda work: database.transaction(lambda session: work(Imports(session, owner))),
+            records,
+            dry_run=dry_run,
+        ):
+            progress.update(progress.task_ids[0], records=report.read)
+        await announce_to(services.events, owner, ChangeKind.CREATED, *report.created_ids)
+    return report
+
+
+def _chunks(file: Path, progress: Progress) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK_BYTES):
+            progress.update(progress.task_ids[0], advance=len(chunk))
+            yield chunk
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[records]:,} records"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _tell(report: ImportReport, console: Console, *, dry_run: bool) -> None:
+    for rejected in report.rejected:
+        console.print(f"record {rejected.index}: {escape(rejected.reason)}")
+    console.print(
+        f"{'Would be created' if dry_run else 'Created'}: {report.created:,}"
+        f"   unchanged: {report.unchanged:,}   rejected: {len(report.rejected):,}",
+    )
+    if not dry_run:
+        console.print(
+            f"Read back and compared: {report.created + report.unchanged:,} records agree"
+            f" with the file, checksum {report.checksum[:16] or 'none'}.",
+        )
