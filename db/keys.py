@@ -133,6 +133,9 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
 def _write_private(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        if os.geteuid() == 0:  # what root makes in a user's folder, that user can use without root
+            folder = path.parent.stat()
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
         file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())

@@ -44,7 +44,6 @@ def upgrade() -> None:
         sa.Column("owner_id", sa.Uuid(), nullable=False),
         sa.Column("token_hash", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", moment, server_default=sa.func.now(), nullable=False),
-        sa.Column("rotated_at", moment, server_default=sa.func.now(), nullable=False),
         sa.Column("expires_at", moment, nullable=False),
         sa.Column("revoked_at", moment),
         sa.ForeignKeyConstraint(

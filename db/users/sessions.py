@@ -15,6 +15,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -35,7 +36,6 @@ class UserSession(HasId, HasOwner, Base):
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     token_hash: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    rotated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 
@@ -85,8 +85,8 @@ class Sessions:
     ) -> Rotation | None:
         """Puts a new token in the place of the one presented, when that is the latest.
 
-        An older one means that two hold tokens of this family: it is revoked. Not so when the
-        rotation happened while this call was on its way: then one holder has sent the token twice.
+        An older one means that two hold tokens of this family: it is revoked. Not so when it was
+        the latest when this call began: then one holder has sent it twice at once.
         """
         found = await self._session.row(
             self._rotate(), session_id=session_id, presented=presented, new_hash=new, life=life
@@ -136,23 +136,27 @@ class Sessions:
 
     @statement
     def _rotate(cls) -> ClauseElement:
-        """One statement, so that of two at once the second sees what the first has done."""
-        latest = _SESSIONS.token_hash == bindparam("presented", type_=LargeBinary())
-        overtaken = _SESSIONS.rotated_at > func.statement_timestamp()
+        """One statement, so that of two at once the second sees what the first has done.
+
+        What it was itself when it began, before it waited for the first, it sees in `seen`.
+        """
+        presented = bindparam("presented", type_=LargeBinary())
         new_hash = bindparam("new_hash", type_=LargeBinary())
         lives_until = func.now() + bindparam("life", type_=Interval())
+        seen = UserSession.__table__.alias("seen")
+        latest, was_latest = _SESSIONS.token_hash == presented, seen.c.token_hash == presented
         return (
             update(UserSession)
             .where(
                 _SESSIONS.id == bindparam("session_id"),
+                seen.c.id == _SESSIONS.id,
                 User.id == _SESSIONS.owner_id,
                 *_LIVE,
             )
             .values(
                 token_hash=case((latest, new_hash), else_=_SESSIONS.token_hash),
                 expires_at=case((latest, lives_until), else_=_SESSIONS.expires_at),
-                rotated_at=case((latest, func.clock_timestamp()), else_=_SESSIONS.rotated_at),
-                revoked_at=case((latest, None), (overtaken, None), else_=func.now()),
+                revoked_at=case((or_(latest, was_latest), None), else_=func.now()),
             )
             .returning(
                 _SESSIONS.token_hash == new_hash,

@@ -190,20 +190,6 @@ async def test_what_is_no_refresh_token_ends_nothing(identity: Identity) -> None
     await identity.refresh(token)
 
 
-async def test_a_refresh_token_sent_twice_at_once_works_once_and_ends_nothing(
-    committed_identity: Identity, committed: Database
-) -> None:
-    first = await sign_up(committed_identity)
-    token = first.session.refresh_token
-    answers = await asyncio.gather(
-        *(committed_identity.refresh(token) for _ in range(6)), return_exceptions=True
-    )
-    winners = [answer for answer in answers if isinstance(answer, SignedIn)]
-    assert len(winners) == 1
-    losers = [answer for answer in answers if isinstance(answer, HowdahError)]
-    assert len(losers) == 5
-
-
 async def test_signing_out_ends_one_session_at_once(identity: Identity) -> None:
     first = await sign_up(identity)
     other = await sign_in(identity)

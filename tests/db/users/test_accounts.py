@@ -1,0 +1,136 @@
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from db.base import OwnerId, new_id
+from db.engine import Database
+from db.errors import Conflict
+from db.users import OutsideUser, OwnUser, UserRow, Users, canonical_email
+
+OUTSIDE = OutsideUser("https://issuer.example.com/", "subject-1", "ada@example.com", "Ada")
+
+
+async def add(database: Database, email: str = "ada@example.com") -> UserRow:
+    return await database.write(
+        lambda session: Users(session).add(email=email, name="Ada", password_hash="hash")
+    )
+
+
+async def meet(database: Database, person: OutsideUser = OUTSIDE) -> UserRow | None:
+    return await database.write(lambda session: Users(session).meet(person))
+
+
+async def remove(database: Database, user_id: UUID) -> bool:
+    return await database.transaction(lambda session: Users(session).remove(user_id))
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        (" Ada@Example.COM\n", "ada@example.com"),
+        ("E\u0301va@b\u00fccher.example", "\u00e9va@b\u00fccher.example"),
+        ("a+b.c@x-y.example", "a+b.c@x-y.example"),
+    ],
+)
+def test_an_address_has_one_spelling(written: str, canonical: str) -> None:
+    assert canonical_email(written) == canonical
+
+
+async def test_an_outsider_is_made_at_first_sight_and_found_again(database: Database) -> None:
+    first = await meet(database)
+    again = await meet(database, OUTSIDE._replace(name="Somebody else", email=None))
+    assert first == again
+    assert first is not None
+    assert (first.email, first.name, first.role) == ("ada@example.com", "Ada", "USER")
+
+
+async def test_two_first_sights_at_once_make_one_person(committed: Database) -> None:
+    met = await asyncio.gather(*(meet(committed) for _ in range(6)))
+    assert len(set(met)) == 1
+
+
+async def test_an_address_that_an_issuer_claims_opens_no_account_and_takes_none(
+    database: Database,
+) -> None:
+    ours = await add(database)
+    outsider = await meet(database)
+    assert outsider is not None
+    assert outsider.id != ours.id
+    async with database.read() as session:
+        found = await Users(session).by_email("ada@example.com")
+    assert found == (ours, "hash")
+
+
+async def test_an_address_can_have_one_account_also_when_two_ask_at_once(
+    committed: Database,
+) -> None:
+    answers = await asyncio.gather(*(add(committed) for _ in range(4)), return_exceptions=True)
+    assert sum(isinstance(answer, UserRow) for answer in answers) == 1
+    assert sum(isinstance(answer, Conflict) for answer in answers) == 3
+
+
+async def test_a_removed_person_is_nowhere_to_be_found(database: Database) -> None:
+    ada = await add(database)
+    assert await remove(database, ada.id)
+    assert not await remove(database, ada.id)
+    async with database.read() as session:
+        users = Users(session)
+        assert await users.by_id(ada.id) is None
+        assert await users.by_email("ada@example.com") is None
+        assert await users.page() == []
+    assert (await add(database)).id != ada.id  # the address is free again
+
+
+async def test_a_removed_outsider_is_not_made_anew_by_their_next_token(
+    database: Database,
+) -> None:
+    outsider = await meet(database)
+    assert outsider is not None
+    assert await remove(database, outsider.id)
+    assert await meet(database) is None
+    async with database.read() as session:
+        assert await Users(session).page() == []
+    assert await meet(database, OUTSIDE._replace(subject="subject-2")) is not None
+
+
+async def test_everybody_is_listed_in_the_order_in_which_they_came(database: Database) -> None:
+    users = [await add(database, f"user{number}@example.com") for number in range(3)]
+    async with database.read() as session:
+        assert await Users(session).page() == users
+        assert await Users(session).page(after=users[1].id) == users[2:]
+
+
+async def test_a_password_is_changed_only_from_the_one_that_was_verified(
+    database: Database,
+) -> None:
+    ada = await add(database)
+
+    async def change(verified: str, new: str) -> bool:
+        return await database.write(
+            lambda session: Users(session).set_password(
+                ada.id, verified=verified, password_hash=new
+            )
+        )
+
+    assert await change("hash", "new hash")
+    assert not await change("hash", "another hash")
+    async with database.read() as session:
+        assert await Users(session).with_password(ada.id) == (ada, "new hash")
+
+
+async def test_a_role_is_set_for_who_is_there(database: Database) -> None:
+    ada = await add(database)
+    promoted = await database.write(lambda session: Users(session).set_role(ada.id, "ADMIN"))
+    assert promoted == ada._replace(role="ADMIN")
+    nobody = await database.write(lambda session: Users(session).set_role(new_id(), "ADMIN"))
+    assert nobody is None
+
+
+async def test_people_find_themselves_and_nobody_else(database: Database) -> None:
+    ada, bob = await add(database), await add(database, "bob@example.com")
+    async with database.read() as session:
+        own = OwnUser(session, OwnerId(ada.id))
+        assert await own.get(ada.id) == ada
+        assert await own.get(bob.id) is None
+        assert await own.get_many([ada.id, bob.id]) == [ada]
