@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db.dial import FAILURES, Dropped, dial, patiently, told
-from db.errors import Overloaded
+from db.errors import Overloaded, Unavailable
 from db.leases import CLOSE_SECONDS, Lease, Lender, Pool, leased
 from db.statements import Statement, compile_statement
 from db.urls import DatabaseUrl, parse_url
@@ -26,6 +26,7 @@ ATTEMPTS = 5
 FIRST_PAUSE_S = 0.01
 RESERVED = 2
 RESERVED_WAIT_MS = 1_000
+PING_S = 1.5
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
 
@@ -174,9 +175,16 @@ class Database:
         return await self._repeatedly(run)
 
     async def ping(self) -> None:
-        """Raises when the database does not answer."""
-        async with self.read(reserved=True) as session:
-            await session.value(_PING)
+        """Raises when the database does not answer soon."""
+        try:
+            async with asyncio.timeout(PING_S), self.read(reserved=True) as session:
+                await session.value(_PING)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"The database did not answer within {PING_S} s.",
+                hint="Check that it runs and is not overloaded.",
+                retry_after_s=1,
+            ) from error
 
     async def close(self) -> None:
         await self._lender.close()
