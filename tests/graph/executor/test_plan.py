@@ -68,6 +68,15 @@ async def test_conditions_that_have_no_value_are_left_to_graphql_core() -> None:
     assert result.errors[0].path == ["person"]
 
 
+async def test_a_document_too_deep_to_compile_is_left_to_graphql_core() -> None:
+    query = "{ person " + 190 * "{ boss " + "{ id }" + 190 * "}" + "}"
+    result = await compile_plan(core_schema, parse(query), None).execute(
+        context=None, variables=None, root=Row("root")
+    )
+    assert result.errors
+    assert "recursion" in result.errors[0].message
+
+
 async def test_suggestions_can_be_hidden() -> None:
     query = parse("query($mood: Mood!) { person { echo(mood: $mood) } }")
     for hidden in (False, True):
