@@ -186,7 +186,7 @@ class Repository(Generic[R]):
 
     async def refusal(self, row_id: UUID) -> HowdahError:
         """Why a change met no row: it is another's, it is not there, or it moved on."""
-        owner = await self.session.value(self._anyones(), id=row_id)
+        owner = await self.session.value(self._anyones(), id=row_id, owner_id=self.owner)
         if owner is None:
             return NotFound(
                 f"There is no such {self.noun}.",

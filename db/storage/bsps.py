@@ -1,0 +1,82 @@
+"""Providers, as rows of PostgreSQL."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Uuid, bindparam, func, insert, select, true
+from sqlalchemy.sql import ClauseElement
+
+from db.paging import Page, Window
+from db.repository import Repository
+from db.statements import statement
+from db.storage import refusals
+from db.storage.rows import NEWEST, BspRow, NewBsp
+from db.storage.tables import Bsp
+
+
+class Bsps(Repository[BspRow]):
+    """Every provider: each counts as everyone's own, so `owned()` holds them all."""
+
+    model = Bsp
+    row = BspRow
+    noun = "provider"
+    conflicts = {  # noqa: RUF012 - a Mapping, never written to
+        "uq_bsps_account": refusals.ACCOUNT_TAKEN,
+        "fk_replicas_bsp_id_bsps": refusals.STILL_KEEPS,
+    }
+
+    @classmethod
+    def is_owned(cls) -> ColumnElement[bool]:
+        return true()
+
+    async def create(self, new: NewBsp) -> BspRow:
+        return await self.add(**new._asdict())
+
+    async def set_capacity(
+        self, bsp_id: UUID, capacity: int, *, expected_version: int | None
+    ) -> BspRow:
+        values: dict[str, Any] = {"row_id": bsp_id, "capacity": capacity}
+        if expected_version is not None:
+            values["expected_version"] = expected_version
+        changed = await self.one(self._set_capacity(expected_version is not None), **values)
+        if changed is not None:
+            return changed
+        present = await self.get(bsp_id)
+        if present is not None and present.used_capacity > capacity:
+            raise refusals.under_use(present.used_capacity)
+        raise await self.refusal(bsp_id)
+
+    async def page(self, window: Window) -> Page[BspRow]:
+        return await self.page_by(self._page(window.shape), window, NEWEST)
+
+    async def count(self) -> int:
+        return int(await self.value(self._count()))
+
+    @statement
+    def _insert(cls, names: tuple[str, ...]) -> ClauseElement:
+        values: dict[str, Any] = {name: bindparam(name) for name in ("id", *names)}
+        return insert(cls.table()).values(values).returning(*cls.columns())
+
+    @statement
+    def _set_capacity(cls, versioned: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
+        bsp = cls.table().c
+        fits = bsp.used_capacity <= bindparam("capacity", type_=bsp.capacity.type)
+        change = cls.owned_update().where(bsp.id == bindparam("row_id"), fits)
+        if versioned:
+            change = change.where(bsp.version == bindparam("expected_version"))
+        return change.values(cls.setting("capacity") | cls.touched()).returning(*cls.columns())
+
+    @statement
+    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+        return cls.windowed(cls.owned(), NEWEST, shape)
+
+    @statement
+    def _count(cls) -> ClauseElement:
+        return cls.owned(func.count()).select_from(cls.table())
+
+    @statement
+    def _anyones(cls) -> ClauseElement:
+        """Whoever asks counts as the owner."""
+        return select(bindparam("owner_id", type_=Uuid())).where(
+            cls.table().c.id == bindparam("id")
+        )

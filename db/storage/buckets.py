@@ -1,0 +1,113 @@
+"""Buckets, as rows of PostgreSQL."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Uuid,
+    any_,
+    bindparam,
+    func,
+    not_,
+    or_,
+    select,
+)
+from sqlalchemy.sql import ClauseElement
+
+from db.paging import Page, Window
+from db.repository import Repository
+from db.statements import statement
+from db.storage import refusals
+from db.storage.rows import NEWEST, BucketRow, Quota
+from db.storage.tables import Bucket
+
+
+class Buckets(Repository[BucketRow]):
+    """The buckets of one owner, and to read also those that are public."""
+
+    model = Bucket
+    row = BucketRow
+    noun = "bucket"
+    conflicts = {"uq_buckets_owner_id_name": refusals.NAME_TAKEN}  # noqa: RUF012 - a Mapping, never written to
+
+    @classmethod
+    def readable(cls, *columns: Any) -> Select[Any]:
+        """Mine or public: what every read of a bucket that was named starts from."""
+        mine_or_public = or_(cls.is_owned(), not_(cls.table().c.private))
+        return select(*(columns or cls.columns())).where(mine_or_public)
+
+    async def create(self, name: str, *, private: bool) -> BucketRow:
+        return await self.add(name=name, private=private)
+
+    async def page(self, window: Window) -> Page[BucketRow]:
+        return await self.page_by(self._page(window.shape), window, NEWEST)
+
+    async def count(self) -> int:
+        return int(await self.value(self._count()))
+
+    async def used(self) -> Quota:
+        """What all of them hold. Who adds to it holds the lock, so that two see each other."""
+        await self.run(self._lock_use())
+        files, size = (await self.run(self._used()))[0]
+        return Quota(bytes=int(size), files=int(files))
+
+    async def lock(self, bucket_id: UUID) -> BucketRow | None:
+        """Until the transaction ends nobody adds to it or takes from it."""
+        return await self.one(self._lock(), id=bucket_id)
+
+    async def count_in(self, bucket_id: UUID, *, files: int, size: int) -> None:
+        """Moves the counters, downwards too, and keeps the row locked."""
+        if not await self.run(self._count_in(), row_id=bucket_id, more=files, size=size):
+            refusal = await self.refusal(bucket_id)
+            refusal.field = "bucketId"
+            raise refusal
+
+    @statement
+    def _by_id(cls) -> ClauseElement:
+        return cls.readable().where(cls.table().c.id == bindparam("id"))
+
+    @statement
+    def _by_ids(cls) -> ClauseElement:
+        return cls.readable().where(among(cls.table().c.id))
+
+    @statement
+    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+        return cls.windowed(cls.owned(), NEWEST, shape)
+
+    @statement
+    def _count(cls) -> ClauseElement:
+        return cls.owned(func.count())
+
+    @statement
+    def _lock_use(cls) -> ClauseElement:
+        name = func.concat("storage of ", bindparam("owner_id", type_=Uuid()))
+        return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
+
+    @statement
+    def _used(cls) -> ClauseElement:
+        bucket = cls.table().c
+        return cls.owned(
+            func.coalesce(func.sum(bucket.file_count), 0),
+            func.coalesce(func.sum(bucket.total_size), 0),
+        )
+
+    @statement
+    def _lock(cls) -> ClauseElement:
+        return cls.owned().where(cls.table().c.id == bindparam("id")).with_for_update()
+
+    @statement
+    def _count_in(cls) -> ClauseElement:
+        bucket = cls.table().c
+        counters = {
+            "file_count": bucket.file_count + bindparam("more", type_=bucket.file_count.type),
+            "total_size": bucket.total_size + bindparam("size", type_=bucket.total_size.type),
+        }
+        change = cls.owned_update().where(bucket.id == bindparam("row_id"))
+        return change.values(counters).returning(bucket.id)
+
+
+def among(column: Any, name: str = "ids") -> ColumnElement[bool]:
+    return column == any_(bindparam(name, type_=ARRAY(Uuid)))  # type: ignore[no-any-return]  # the column is any table's

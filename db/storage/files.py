@@ -1,0 +1,197 @@
+"""Files, as rows of PostgreSQL: one owner's, and to read those of public buckets."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, bindparam, exists, func, not_, or_, select, true
+from sqlalchemy.sql import ClauseElement
+
+from db.paging import Order, Page, Window, page_of, window_values
+from db.repository import Repository
+from db.statements import Statement, statement
+from db.storage import refusals
+from db.storage.buckets import among
+from db.storage.rows import (
+    BY_LOCATION,
+    DELETING,
+    NEWEST,
+    PENDING,
+    STORED,
+    UPLOAD_WITHIN,
+    FileRow,
+    NewFile,
+)
+from db.storage.tables import Bsp, Bucket, File, Replica
+
+_BSP, _BUCKET, _REPLICA = (model.__table__.c for model in (Bsp, Bucket, Replica))
+
+
+class Files(Repository[FileRow]):
+    """Files that are in a bucket; one that is being deleted is found by its id alone."""
+
+    model = File
+    row = FileRow
+    noun = "file"
+    conflicts = {"uq_files_bucket_id_location": refusals.LOCATION_TAKEN}  # noqa: RUF012 - a Mapping, never written to
+
+    @classmethod
+    def readable(cls, *columns: Any) -> Select[Any]:
+        """Mine, or in a public bucket: what every read of a file that was named starts from."""
+        file = cls.table().c
+        in_public = exists().where(_BUCKET.id == file.bucket_id, not_(_BUCKET.private))
+        return select(*(columns or cls.columns())).where(or_(cls.is_owned(), in_public))
+
+    async def create(self, new: NewFile) -> FileRow:
+        return await self.add(**new._asdict())
+
+    async def by_key(self, key: bytes) -> FileRow | None:
+        return await self.one(self._by_key(), key=key)
+
+    async def page(self, window: Window) -> Page[FileRow]:
+        return await self.page_by(self._page(window.shape), window, NEWEST)
+
+    async def count(self) -> int:
+        return int(await self.value(self._count()))
+
+    async def of_buckets(
+        self, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
+    ) -> Mapping[UUID, Page[FileRow]]:
+        query = self._of_buckets(under is not None, window.shape)
+        return await self._pages(query, bucket_ids, window, BY_LOCATION, **within(under))
+
+    async def count_of_buckets(
+        self, bucket_ids: Sequence[UUID], *, under: str | None
+    ) -> Mapping[UUID, int]:
+        query = self._count_of_buckets(under is not None)
+        return dict(await self.run(query, ids=list(bucket_ids), **within(under)))
+
+    async def of_bsps(
+        self, bsp_ids: Sequence[UUID], window: Window
+    ) -> Mapping[UUID, Page[FileRow]]:
+        return await self._pages(self._of_bsps(window.shape), bsp_ids, window, NEWEST)
+
+    async def count_of_bsps(self, bsp_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+        return dict(await self.run(self._count_of_bsps(), ids=list(bsp_ids)))
+
+    async def mine(self, file_id: UUID) -> FileRow:
+        return await self.changed(file_id, self._mine(), id=file_id)
+
+    async def finish(self, file_id: UUID, **values: Any) -> FileRow | None:
+        """STORED now, or None: it no longer waits for bytes."""
+        return await self.one(self._finish(), row_id=file_id, **values)
+
+    async def take_out(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:
+        """DELETING now: one file of the bucket, or all of them."""
+        only = {} if file_id is None else {"row_id": file_id}
+        return await self.all(self._take_out(bool(only)), of_bucket=bucket_id, **only)
+
+    async def _pages(
+        self, query: Statement, ids: Sequence[UUID], window: Window, order: Order, **values: Any
+    ) -> Mapping[UUID, Page[FileRow]]:
+        kind = self.table().c[order.column].type.python_type
+        values |= window_values(window, order, kind=kind)
+        found: dict[UUID, list[Any]] = {parent: [] for parent in ids}
+        for parent, *record in await self.run(query, ids=list(ids), **values):
+            found[parent].append(record)
+        return {
+            parent: page_of(records, self._make, window, order) for parent, records in found.items()
+        }
+
+    @statement
+    def _by_id(cls) -> ClauseElement:
+        return cls.readable().where(cls.table().c.id == bindparam("id"))
+
+    @statement
+    def _by_ids(cls) -> ClauseElement:
+        return cls.readable().where(among(cls.table().c.id))
+
+    @statement
+    def _by_key(cls) -> ClauseElement:
+        return cls.readable().where(cls.table().c.key == bindparam("key"))
+
+    @statement
+    def _mine(cls) -> ClauseElement:
+        return cls.owned().where(cls.table().c.id == bindparam("id"))
+
+    @statement
+    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+        return cls.windowed(cls._in_a_bucket(cls.owned()), NEWEST, shape)
+
+    @statement
+    def _count(cls) -> ClauseElement:
+        return cls._in_a_bucket(cls.owned(func.count()))
+
+    @statement
+    def _of_buckets(cls, under: bool, shape: tuple[bool, bool, bool]) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
+        mine = (
+            cls.readable().where(cls.table().c.bucket_id == _BUCKET.id).correlate(_BUCKET.id.table)
+        )
+        if under:
+            mine = mine.where(cls._is_within())
+        return cls._page_each(_BUCKET.id, mine, BY_LOCATION, shape)
+
+    @statement
+    def _count_of_buckets(cls, under: bool) -> ClauseElement:  # noqa: FBT001 - as above
+        bucket_id = cls.table().c.bucket_id
+        counted = cls.readable(bucket_id, func.count()).where(among(bucket_id)).group_by(bucket_id)
+        return counted.where(cls._is_within()) if under else counted
+
+    @statement
+    def _of_bsps(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+        kept = exists().where(_REPLICA.bsp_id == _BSP.id, _REPLICA.file_id == cls.table().c.id)
+        return cls._page_each(_BSP.id, cls.owned().where(kept), NEWEST, shape)
+
+    @statement
+    def _count_of_bsps(cls) -> ClauseElement:
+        mine = _REPLICA.owner_id == bindparam("owner_id")
+        counted = select(_REPLICA.bsp_id, func.count()).where(mine, among(_REPLICA.bsp_id))
+        return counted.group_by(_REPLICA.bsp_id)
+
+    @statement
+    def _finish(cls) -> ClauseElement:
+        file = cls.table().c
+        change = cls.owned_update().where(
+            file.id == bindparam("row_id"),
+            file.status == PENDING,
+            file.created_at > func.now() - UPLOAD_WITHIN,
+        )
+        new: dict[str, Any] = {
+            name: bindparam(name) for name in ("object_id", "fingerprint", "key")
+        }
+        return change.values(new | {"status": STORED} | cls.touched()).returning(*cls.columns())
+
+    @statement
+    def _take_out(cls, one: bool) -> ClauseElement:  # noqa: FBT001 - as above
+        file = cls.table().c
+        change = cls.owned_update().where(file.bucket_id == bindparam("of_bucket"))
+        if one:
+            change = change.where(file.id == bindparam("row_id"))
+        values = {"status": DELETING, "bucket_id": None, "key": None}
+        return change.values(values | cls.touched()).returning(*cls.columns())
+
+    @classmethod
+    def _in_a_bucket(cls, query: Select[Any]) -> Select[Any]:
+        return query.where(cls.table().c.bucket_id.is_not(None))
+
+    @classmethod
+    def _is_within(cls) -> ColumnElement[bool]:
+        location = cls.table().c.location
+        return (location >= bindparam("from_location")) & (location < bindparam("to_location"))
+
+    @classmethod
+    def _page_each(
+        cls, parent: Any, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
+    ) -> ClauseElement:
+        """The same page of each parent, by one statement, whatever their number."""
+        page = cls.windowed(query, order, shape).lateral("page")
+        each = select(parent, *page.c).select_from(parent.table.join(page, true()))
+        descending = order.descending is not shape[0]
+        columns = (page.c[order.column], page.c.id)
+        sorting = [column.desc() if descending else column.asc() for column in columns]
+        return each.where(among(parent)).order_by(parent, *sorting)
+
+
+def within(under: str | None) -> dict[str, str]:
+    """The locations in a folder, by the order of their characters: `0` comes next after `/`."""
+    return {} if under is None else {"from_location": f"{under}/", "to_location": f"{under}0"}

@@ -1,0 +1,271 @@
+"""Storage as PostgreSQL keeps it. Locks are taken in one order: owner, bucket, placement, bsps."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+from db.base import OwnerId
+from db.engine import Database, Session
+from db.idempotency import Idempotency
+from db.paging import Page, Window
+from db.storage import refusals, rules
+from db.storage.bsps import Bsps
+from db.storage.buckets import Buckets
+from db.storage.files import Files
+from db.storage.known import KnownFiles
+from db.storage.replicas import Replicas
+from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Quota, file_key
+
+Row = TypeVar("Row", bound=NamedTuple)
+Rows = TypeVar("Rows")
+Answer = TypeVar("Answer")
+_NO_LIMIT = Quota()
+
+
+class PostgresStorage:
+    """See StorageOperations, whose promises these are."""
+
+    def __init__(self, database: Database, *, quota: Quota = _NO_LIMIT) -> None:
+        self._database = database
+        self._quota = quota
+
+    # Providers
+
+    async def create_bsp(
+        self, owner: OwnerId, new: NewBsp, *, idempotency_key: str | None = None
+    ) -> BspRow:
+        new = rules.checked_bsp(new)
+        return await self._once(
+            owner,
+            lambda session: Bsps(session, owner).create(new),
+            key=idempotency_key,
+            asked=("createBsp", new),
+            answer=BspRow,
+        )
+
+    async def update_bsp_capacity(
+        self,
+        owner: OwnerId,
+        bsp_id: UUID,
+        capacity: int,
+        *,
+        expected_version: int | None = None,
+    ) -> BspRow:
+        capacity = rules.checked_capacity(capacity)
+        return await self._change(
+            Bsps,
+            owner,
+            lambda bsps: bsps.set_capacity(bsp_id, capacity, expected_version=expected_version),
+        )
+
+    async def set_bsp_multiaddresses(
+        self, owner: OwnerId, bsp_id: UUID, multiaddresses: Sequence[str]
+    ) -> BspRow:
+        checked = rules.checked_multiaddresses(multiaddresses)
+        return await self._change(
+            Bsps, owner, lambda bsps: bsps.update(bsp_id, multiaddresses=checked)
+        )
+
+    async def delete_bsp(self, owner: OwnerId, bsp_id: UUID) -> None:
+        await self._change(Bsps, owner, lambda bsps: bsps.remove(bsp_id))
+
+    async def bsps_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BspRow]:
+        return await self._read(Bsps, owner, lambda bsps: bsps.get_many(ids))
+
+    async def bsps(self, owner: OwnerId, window: Window) -> Page[BspRow]:
+        return await self._read(Bsps, owner, lambda bsps: bsps.page(window))
+
+    async def count_bsps(self, owner: OwnerId) -> int:
+        return await self._read(Bsps, owner, Bsps.count)
+
+    # Buckets
+
+    async def create_bucket(
+        self, owner: OwnerId, name: str, *, private: bool, idempotency_key: str | None = None
+    ) -> BucketRow:
+        name = rules.bucket_name_rule.checked(name)
+        return await self._once(
+            owner,
+            lambda session: Buckets(session, owner).create(name, private=private),
+            key=idempotency_key,
+            asked=("createBucket", name, private),
+            answer=BucketRow,
+        )
+
+    async def rename_bucket(
+        self, owner: OwnerId, bucket_id: UUID, name: str, *, expected_version: int | None = None
+    ) -> BucketRow:
+        name = rules.bucket_name_rule.checked(name)
+        return await self._change(
+            Buckets,
+            owner,
+            lambda buckets: buckets.update(bucket_id, expected_version=expected_version, name=name),
+        )
+
+    async def delete_bucket(
+        self, owner: OwnerId, bucket_id: UUID, *, with_files: bool
+    ) -> Sequence[UUID]:
+        async def delete(session: Session) -> Sequence[UUID]:
+            buckets = Buckets(session, owner)
+            bucket = await buckets.lock(bucket_id)
+            if bucket is None:
+                raise await buckets.refusal(bucket_id)
+            if bucket.file_count and not with_files:
+                raise refusals.still_full(bucket.file_count)
+            await Replicas(session, owner).release_all(bucket_id)
+            files = await Files(session, owner).take_out(bucket_id)
+            await buckets.remove(bucket_id)
+            return [file.id for file in files]
+
+        return await self._database.transaction(delete)
+
+    async def buckets_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BucketRow]:
+        return await self._read(Buckets, owner, lambda buckets: buckets.get_many(ids))
+
+    async def buckets(self, owner: OwnerId, window: Window) -> Page[BucketRow]:
+        return await self._read(Buckets, owner, lambda buckets: buckets.page(window))
+
+    async def count_buckets(self, owner: OwnerId) -> int:
+        return await self._read(Buckets, owner, Buckets.count)
+
+    # Files
+
+    async def create_file(
+        self, owner: OwnerId, new: NewFile, *, idempotency_key: str | None = None
+    ) -> FileRow:
+        new = rules.checked_file(new)
+
+        async def create(session: Session) -> FileRow:
+            buckets = Buckets(session, owner)
+            refusals.refuse_over(self._quota, await buckets.used(), more=new.size)
+            await buckets.count_in(new.bucket_id, files=1, size=new.size)
+            file = await Files(session, owner).create(new)
+            await Replicas(session, owner).place(file)
+            return file
+
+        return await self._once(
+            owner, create, key=idempotency_key, asked=("createFile", new), answer=FileRow
+        )
+
+    async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
+        key = file_key(file, fingerprint)
+
+        async def finish(files: Files) -> FileRow:
+            stored = await files.finish(
+                file.id, object_id=object_id, fingerprint=fingerprint, key=key
+            )
+            present = stored or await files.mine(file.id)
+            if present.key != key:
+                raise refusals.not_awaited()
+            return present
+
+        return await self._change(Files, file.owner_id, finish)
+
+    async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
+        async def take_out(session: Session) -> None:
+            buckets, files = Buckets(session, owner), Files(session, owner)
+            file = await files.mine(file_id)
+            if file.bucket_id is None or await buckets.lock(file.bucket_id) is None:
+                return  # somebody else has begun, perhaps with the whole bucket
+            for gone in await files.take_out(file.bucket_id, file_id):
+                await buckets.count_in(file.bucket_id, files=-1, size=-gone.size)
+                await Replicas(session, owner).release(file_id)
+
+        await self._database.transaction(take_out)
+
+    async def files_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[FileRow]:
+        return await self._read(Files, owner, lambda files: files.get_many(ids))
+
+    async def file_by_key(self, owner: OwnerId, key: bytes) -> FileRow | None:
+        return await self._read(Files, owner, lambda files: files.by_key(key))
+
+    async def files(self, owner: OwnerId, window: Window) -> Page[FileRow]:
+        return await self._read(Files, owner, lambda files: files.page(window))
+
+    async def count_files(self, owner: OwnerId) -> int:
+        return await self._read(Files, owner, Files.count)
+
+    async def files_of_buckets(
+        self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
+    ) -> Mapping[UUID, Page[FileRow]]:
+        folder = None if under is None else rules.checked_folder(under)
+        return await self._read(
+            Files, owner, lambda files: files.of_buckets(bucket_ids, window, under=folder)
+        )
+
+    async def count_files_of_buckets(
+        self, owner: OwnerId, bucket_ids: Sequence[UUID], *, under: str | None
+    ) -> Mapping[UUID, int]:
+        folder = None if under is None else rules.checked_folder(under)
+        return await self._read(
+            Files, owner, lambda files: files.count_of_buckets(bucket_ids, under=folder)
+        )
+
+    async def files_of_bsps(
+        self, owner: OwnerId, bsp_ids: Sequence[UUID], window: Window
+    ) -> Mapping[UUID, Page[FileRow]]:
+        return await self._read(Files, owner, lambda files: files.of_bsps(bsp_ids, window))
+
+    async def count_files_of_bsps(
+        self, owner: OwnerId, bsp_ids: Sequence[UUID]
+    ) -> Mapping[UUID, int]:
+        return await self._read(Files, owner, lambda files: files.count_of_bsps(bsp_ids))
+
+    async def bsps_of_files(
+        self, owner: OwnerId, file_ids: Sequence[UUID]
+    ) -> Mapping[UUID, Sequence[UUID]]:
+        return await self._read(Replicas, owner, lambda replicas: replicas.of_files(file_ids))
+
+    # For signed links and sweeps
+
+    async def known_files(self, ids: Sequence[UUID]) -> Sequence[FileRow]:
+        async with self._database.read() as session:
+            return await KnownFiles(session).by_id(ids)
+
+    async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]:
+        async with self._database.read() as session:
+            return await KnownFiles(session).stale(older_than=older_than, limit=limit)
+
+    async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
+        async with self._database.read() as session:
+            return await KnownFiles(session).deleting(limit=limit)
+
+    async def end_deletion(self, ids: Sequence[UUID]) -> None:
+        await self._database.write(lambda session: KnownFiles(session).forget(ids))
+
+    # How each of them reaches its rows
+
+    async def _read(
+        self,
+        of: Callable[[Session, OwnerId], Rows],
+        owner: OwnerId,
+        work: Callable[[Rows], Awaitable[Answer]],
+    ) -> Answer:
+        async with self._database.read() as session:
+            return await work(of(session, owner))
+
+    async def _change(
+        self,
+        of: Callable[[Session, OwnerId], Rows],
+        owner: OwnerId,
+        work: Callable[[Rows], Awaitable[Answer]],
+    ) -> Answer:
+        return await self._database.write(lambda session: work(of(session, owner)))
+
+    async def _once(
+        self,
+        owner: OwnerId,
+        work: Callable[[Session], Awaitable[Row]],
+        *,
+        key: str | None,
+        asked: object,
+        answer: type[Row],
+    ) -> Row:
+        async def guarded(session: Session) -> Row:
+            if key is None:
+                return await work(session)
+            keys = Idempotency(session, owner)
+            return await keys.once(key, asked, lambda: work(session), answer=answer)
+
+        return await self._database.transaction(guarded)

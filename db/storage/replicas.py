@@ -1,0 +1,94 @@
+"""Which provider keeps which file. PostgreSQL's trigger counts what that takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Uuid, bindparam, func, insert, literal, select
+from sqlalchemy.sql import ClauseElement
+
+from db.repository import Repository
+from db.statements import statement
+from db.storage import refusals
+from db.storage.buckets import among
+from db.storage.files import Files
+from db.storage.rows import FileRow
+from db.storage.tables import Bsp, File, Replica
+
+_BSP = Bsp.__table__.c
+_FILE = File.__table__.c
+
+
+class ReplicaRow(NamedTuple):
+    """A provider keeps a file."""
+
+    file_id: UUID
+    bsp_id: UUID
+
+
+class Replicas(Repository[ReplicaRow]):
+    """Where one owner's files are kept."""
+
+    model = Replica
+    row = ReplicaRow
+    noun = "replica"
+
+    async def place(self, file: FileRow) -> None:
+        """On the providers with the most free room.
+
+        One placement at a time, until its transaction ends: each sees what those before it took.
+        """
+        if not file.desired_replicas:
+            return
+        await self.run(self._lock_placement())
+        found = await self.run(
+            self._place(), file_id=file.id, size=file.size, wanted=file.desired_replicas
+        )
+        if len(found) < file.desired_replicas:
+            raise refusals.no_room(file.desired_replicas, len(found), file.size)
+
+    async def release(self, file_id: UUID) -> None:
+        await self.run(self._release(), file_id=file_id)
+
+    async def release_all(self, bucket_id: UUID) -> None:
+        await self.run(self._release_all(), bucket_id=bucket_id)
+
+    async def of_files(self, file_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[UUID]]:
+        found: dict[UUID, list[UUID]] = {file_id: [] for file_id in file_ids}
+        for file_id, bsp_id in await self.run(self._of_files(), ids=list(file_ids)):
+            found[file_id].append(bsp_id)
+        return found
+
+    @statement
+    def _lock_placement(cls) -> ClauseElement:
+        name = literal("placement of replicas")
+        return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
+
+    @statement
+    def _place(cls) -> ClauseElement:
+        size = bindparam("size", type_=_BSP.capacity.type)
+        new = select(
+            bindparam("file_id", type_=Uuid()), _BSP.id, bindparam("owner_id", type_=Uuid()), size
+        )
+        roomiest = (
+            new.where(_BSP.free_capacity >= size)
+            .order_by(_BSP.free_capacity.desc(), _BSP.id)
+            .limit(bindparam("wanted"))
+        )
+        columns = ["file_id", "bsp_id", "owner_id", "size"]
+        return insert(cls.table()).from_select(columns, roomiest).returning(*cls.columns())
+
+    @statement
+    def _release(cls) -> ClauseElement:
+        return cls.owned_delete().where(cls.table().c.file_id == bindparam("file_id"))
+
+    @statement
+    def _release_all(cls) -> ClauseElement:
+        of_bucket = select(_FILE.id).where(_FILE.bucket_id == bindparam("bucket_id"))
+        return cls.owned_delete().where(cls.table().c.file_id.in_(of_bucket))
+
+    @statement
+    def _of_files(cls) -> ClauseElement:
+        replica = cls.table().c
+        readable = Files.readable(*cls.columns()).where(replica.file_id == _FILE.id)
+        return readable.where(among(_FILE.id)).order_by(replica.file_id, replica.bsp_id)

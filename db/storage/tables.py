@@ -1,0 +1,113 @@
+"""The tables of storage: providers, buckets, files, and which provider keeps which file."""
+
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base, HasId, HasOwner, HasTimes, HasVersion
+
+
+class Bsp(HasId, HasTimes, HasVersion, Base):
+    """A backup storage provider: nobody's own, so it has no owner.
+
+    `used_capacity` is kept by PostgreSQL itself: a trigger on `replicas` follows every way in
+    which one can come or go, the removal of a user included.
+    """
+
+    __tablename__ = "bsps"
+
+    account: Mapped[str] = mapped_column(Text, unique=True)
+    capacity: Mapped[int] = mapped_column(BigInteger)
+    used_capacity: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    free_capacity: Mapped[int] = mapped_column(
+        BigInteger, Computed("capacity - used_capacity", persisted=True)
+    )
+    multiaddresses: Mapped[list[str]] = mapped_column(ARRAY(Text))
+
+    __table_args__ = (
+        CheckConstraint("used_capacity BETWEEN 0 AND capacity", name="used_fits"),
+        Index(None, "created_at", "id"),
+        Index(None, "free_capacity", "id"),
+    )
+
+
+class Bucket(HasId, HasOwner, HasTimes, HasVersion, Base):
+    """A named set of files. Its counters change in the transaction that changes its files."""
+
+    __tablename__ = "buckets"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(Text)
+    private: Mapped[bool]
+    file_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    total_size: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+    __table_args__ = (
+        UniqueConstraint("owner_id", "name"),
+        UniqueConstraint("id", "owner_id"),
+        CheckConstraint("file_count >= 0 AND total_size >= 0", name="counts"),
+        Index(None, "owner_id", "created_at", "id"),
+    )
+
+
+class File(HasId, HasOwner, HasTimes, Base):
+    """A file of a bucket; while it is being deleted, of none, so that its place is free."""
+
+    __tablename__ = "files"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    bucket_id: Mapped[UUID | None]
+    location: Mapped[str] = mapped_column(Text(collation="C"))
+    size: Mapped[int] = mapped_column(BigInteger)
+    content_type: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text, server_default="PENDING")
+    desired_replicas: Mapped[int]
+    object_id: Mapped[UUID | None]
+    fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary)
+    key: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["bucket_id", "owner_id"], ["buckets.id", "buckets.owner_id"]),
+        UniqueConstraint("bucket_id", "location"),
+        UniqueConstraint("id", "owner_id"),
+        CheckConstraint("status IN ('PENDING', 'STORED', 'DELETING')", name="status"),
+        CheckConstraint("size >= 0", name="size"),
+        CheckConstraint("(status = 'DELETING') = (bucket_id IS NULL)", name="in_a_bucket"),
+        CheckConstraint("(status = 'STORED') = (key IS NOT NULL)", name="keyed"),
+        Index(None, "owner_id", "created_at", "id"),
+        Index(
+            "ix_files_unfinished",
+            "status",
+            "created_at",
+            postgresql_where="status <> 'STORED'",
+        ),
+    )
+
+
+class Replica(HasOwner, Base):
+    """A provider keeps a file. It carries the size, which its provider's counter follows."""
+
+    __tablename__ = "replicas"
+
+    file_id: Mapped[UUID] = mapped_column(primary_key=True)
+    bsp_id: Mapped[UUID] = mapped_column(ForeignKey("bsps.id"), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["file_id", "owner_id"], ["files.id", "files.owner_id"], ondelete="CASCADE"
+        ),
+        Index(None, "bsp_id", "owner_id"),
+    )
