@@ -1,7 +1,7 @@
 """The compiled executor against graphql-core: `python -m bench.executor`.
 
-Both run the same plans in one process, taking turns; the table gives medians. Results are
-compared before anything is timed.
+Both run the same documents in one process, call by call in turn; the table gives medians.
+Results are compared before anything is timed.
 """
 
 import asyncio
@@ -109,18 +109,13 @@ CASES = {
 }
 
 
-async def time_us(run: Callable[[], Awaitable[object]], *, at_least_s: float) -> float:
-    """The median time of one call."""
-    times: list[float] = []
-    end = time.perf_counter() + at_least_s
-    while time.perf_counter() < end or len(times) < 5:
-        start = time.perf_counter()
-        await run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1e6
+async def time_us(run: Callable[[], Awaitable[object]]) -> float:
+    start = time.perf_counter()
+    await run()
+    return (time.perf_counter() - start) * 1e6
 
 
-async def compare(query: str, *, rounds: int, at_least_s: float) -> tuple[float, float]:
+async def compare(query: str, *, seconds: float) -> tuple[float, float]:
     """Median times of graphql-core and of the plan."""
     schema = strawberry.Schema(Query, types=[CheckedTask])._schema  # noqa: SLF001 - graphql-core's schema
     document = graphql.parse(query)
@@ -135,16 +130,12 @@ async def compare(query: str, *, rounds: int, at_least_s: float) -> tuple[float,
 
     if await run_plan() != await run_core():
         raise SystemExit(f"Results differ: {query}")
-    medians = [
-        (
-            await time_us(run_core, at_least_s=at_least_s),
-            await time_us(run_plan, at_least_s=at_least_s),
-        )
-        for _ in range(rounds)
-    ]
-    return (
-        statistics.median(core for core, _ in medians),
-        statistics.median(plan for _, plan in medians),
+    times: list[tuple[float, float]] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 5:
+        times.append((await time_us(run_core), await time_us(run_plan)))
+    return statistics.median(core for core, _ in times), statistics.median(
+        plan for _, plan in times
     )
 
 
@@ -153,9 +144,7 @@ async def main() -> None:
     print(f"Python {platform.python_version()}, graphql-core {graphql.__version__}")
     print(f"{'':30} {'graphql-core':>14} {'compiled':>11} {'ratio':>7}")
     for name, query in CASES.items():
-        core, plan = await compare(
-            query, rounds=1 if quick else 5, at_least_s=0.01 if quick else 0.2
-        )
+        core, plan = await compare(query, seconds=0.05 if quick else 3)
         print(f"{name:30} {core:11,.1f} µs {plan:8,.1f} µs {core / plan:6.1f}x")
 
 
