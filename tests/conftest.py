@@ -4,7 +4,9 @@ pytest_plugins = [
     "tests.fixtures.cluster",
     "tests.fixtures.database",
     "tests.fixtures.identity",
+    "tests.fixtures.issuer",
     "tests.fixtures.people",
+    "tests.fixtures.storage",
     "tests.fixtures.toy",
     "tests.fixtures.clients",
 ]

@@ -1,6 +1,7 @@
 """The keys of an outside issuer: fetched over https, kept, and used on when it is down."""
 
 import asyncio
+import base64
 import logging
 import ssl
 import time
@@ -130,10 +131,9 @@ def _usable(jwk: _Jwk) -> VerifyingKey | None:
     if not for_signatures:
         return None
     match jwk.kty, jwk.crv:
-        case "RSA", _:
+        case "RSA", _ if _bits(jwk.n) >= 2048:
             rsa = RSAKey.import_key({"kty": "RSA", "n": jwk.n, "e": jwk.e})
-            strong = rsa.public_key.key_size >= 2048
-            return _deciding(jwk, rsa, "RS256") if strong else None
+            return _deciding(jwk, rsa, "RS256")
         case "EC", "P-256":
             ec = ECKey.import_key({"kty": "EC", "crv": "P-256", "x": jwk.x, "y": jwk.y})
             return _deciding(jwk, ec, "ES256")
@@ -146,6 +146,10 @@ def _usable(jwk: _Jwk) -> VerifyingKey | None:
 def _deciding(jwk: _Jwk, key: Key, *algorithms: str) -> VerifyingKey | None:
     said = jwk.alg is None or jwk.alg in algorithms
     return VerifyingKey(jwk.kid, algorithms, key) if said else None
+
+
+def _bits(number: str) -> int:
+    return int.from_bytes(base64.urlsafe_b64decode(number + "=="), "big").bit_length()
 
 
 async def _limited(chunks: AsyncIterator[bytes]) -> bytes:

@@ -1,0 +1,330 @@
+import asyncio
+import hmac
+import json
+import ssl
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from db.engine import Database
+from db.errors import BadInput, Unauthenticated, Unavailable
+from db.settings import Settings
+from db.users import Identity, UserRow, Users
+from db.users.issuers import OutsideIssuer
+from db.users.key_sets import KeySet
+from tests.fixtures.identity import identity_on, sign_up
+from tests.fixtures.issuer import AUDIENCE, NAME, Issuer, Key, by_hand, claims, signed
+
+RSA = RSAKey.generate_key(2048)
+EC = ECKey.generate_key("P-256")
+ED = OKPKey.generate_key("Ed25519")
+SHARED = "Zr8kq1vN0tY6bWc3pXs5dLf7gHj9mAe2uQi4oRz-"
+
+
+class Clock:
+    """Moves when told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def trusting(database: Database, issuer: Issuer) -> AsyncIterator[Identity]:
+    issuer.publish(RSA, EC, ED)
+    async with trusting_on(database, issuer) as identity:
+        yield identity
+
+
+def trusting_on(database: Database, issuer: Issuer, **settings: Any) -> Any:
+    given = {"jwks_url": issuer.url, "jwt_issuer": NAME, "jwt_audience": AUDIENCE} | settings
+    return identity_on(database, tls=issuer.trusted, **given)
+
+
+async def user_of(identity: Identity, database: Database, token: str) -> UserRow | None:
+    verified = await identity.verifier.verify(token)
+    async with database.read() as session:
+        return await Users(session).by_id(verified.user_id)
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA"), (ED, "Ed25519")]
+)
+async def test_a_token_of_the_issuer_makes_its_user_at_first_sight(
+    trusting: Identity, database: Database, key: Key, algorithm: str
+) -> None:
+    said = claims(name="Ada", email="ADA@example.com", email_verified=True)
+    user = await user_of(trusting, database, signed(key, algorithm, said))
+    assert user is not None
+    assert (user.name, user.email, user.role) == ("Ada", "ada@example.com", "USER")
+    again = await user_of(trusting, database, signed(key, algorithm, claims(name="Other")))
+    assert again == user
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "email"),
+    [
+        ({}, "Somebody", None),
+        ({"preferred_username": "ada"}, "ada", None),
+        ({"name": 5, "preferred_username": ["x"], "email": {}}, "Somebody", None),
+        ({"name": "x" * 101, "email": "ada@example.com"}, "Somebody", None),
+        ({"email": "ada@example.com", "email_verified": "true"}, "Somebody", None),
+        ({"email": "no address", "email_verified": True}, "Somebody", None),
+    ],
+)
+async def test_of_what_an_issuer_says_only_what_is_sound_is_kept(
+    trusting: Identity, database: Database, said: dict[str, Any], name: str, email: str | None
+) -> None:
+    user = await user_of(trusting, database, signed(RSA, "RS256", claims(**said)))
+    assert user is not None
+    assert (user.name, user.email) == (name, email)
+
+
+async def test_a_verified_address_opens_no_account_of_ours(
+    trusting: Identity, database: Database
+) -> None:
+    ours = await sign_up(trusting, "ada@example.com")
+    said = claims(email="ada@example.com", email_verified=True)
+    user = await user_of(trusting, database, signed(RSA, "RS256", said))
+    assert user is not None
+    assert user.id != ours.user.id
+
+
+async def test_a_removed_outsider_stays_out(trusting: Identity, database: Database) -> None:
+    user = await user_of(trusting, database, signed(RSA, "RS256"))
+    assert user is not None
+    await database.transaction(lambda session: Users(session).remove(user.id))
+    trusting.verifier.forget(user.id)
+    with pytest.raises(Unauthenticated):
+        await trusting.verifier.verify(signed(RSA, "RS256", claims(jti="another")))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "https://evil.example.com/"},
+        {"iss": None},
+        {"iss": "howdah"},
+        {"aud": "somebody else"},
+        {"aud": None},
+        {"aud": ["one", "other"]},
+        {"aud": {"howdah-tests": 1}},
+        {"exp": 1},
+        {"exp": None},
+        {"exp": "tomorrow"},
+        {"exp": 1e300},
+        {"nbf": 32_503_680_000},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": 5},
+        {"sub": "x" * 256},
+    ],
+)
+async def test_claims_that_are_wrong_or_missing_are_refused(
+    trusting: Identity, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(Unauthenticated):
+        await trusting.verifier.verify(signed(RSA, "RS256", claims(**changes)))
+
+
+async def test_one_of_several_audiences_is_enough(trusting: Identity) -> None:
+    await trusting.verifier.verify(signed(RSA, "RS256", claims(aud=["other", AUDIENCE])))
+
+
+async def test_no_key_can_be_used_by_another_algorithm_than_its_own(
+    trusting: Identity,
+) -> None:
+    """The public key as a shared secret, in every shape in which a library may take it."""
+    header = {"alg": "HS256", "kid": RSA.thumbprint()}
+    for secret in (
+        RSA.as_pem(private=False),
+        RSA.as_der(private=False),
+        json.dumps(RSA.as_dict(private=False)).encode(),
+    ):
+        confused = by_hand(header, None, partial(hmac.digest, secret, digest="sha256"))
+        with pytest.raises(Unauthenticated):
+            await trusting.verifier.verify(confused)
+    for algorithm in ("RS512", "PS256"):
+        with pytest.raises(Unauthenticated):
+            await trusting.verifier.verify(signed(RSA, algorithm))
+
+
+async def test_what_a_header_points_to_is_not_followed(trusting: Identity, issuer: Issuer) -> None:
+    own = RSAKey.generate_key(2048)
+    jwk = own.as_dict(private=False)
+    there = issuer.url.replace("/keys", "/elsewhere")
+    for header in (
+        {"jwk": jwk},
+        {"jku": there},
+        {"x5u": there},
+        {"x5c": ["MIIB"]},
+        {"kid": there},
+        {"kid": "../../etc/passwd"},
+        {"kid": "' OR 1=1 --"},
+    ):
+        with pytest.raises(Unauthenticated):
+            await trusting.verifier.verify(signed(own, "RS256", **header))
+    with pytest.raises(Unauthenticated):
+        await trusting.verifier.verify(signed(RSA, "RS256", crit=["exp"], exp=1))
+    assert set(issuer.asked) == {"/keys"}
+
+
+async def test_headers_that_mean_nothing_to_us_do_no_harm(trusting: Identity) -> None:
+    await trusting.verifier.verify(signed(RSA, "RS256", x5t="abc", nonce="n", typ="at+jwt"))
+
+
+async def test_only_the_algorithms_that_the_operator_names_are_taken(
+    database: Database, issuer: Issuer
+) -> None:
+    issuer.publish(RSA, EC)
+    async with trusting_on(database, issuer, jwt_algorithms="ES256") as identity:
+        await identity.verifier.verify(signed(EC, "ES256"))
+        with pytest.raises(Unauthenticated):
+            await identity.verifier.verify(signed(RSA, "RS256"))
+
+
+async def test_a_shared_secret_is_enough_of_an_issuer(database: Database) -> None:
+    key = OctKey.import_key(SHARED)
+    async with identity_on(database, jwt_secret=SHARED) as identity:
+        anybody = await identity.verifier.verify(signed(key, "HS256", claims(iss=None)))
+        same = await identity.verifier.verify(signed(key, "HS256", claims(aud=None)))
+        assert anybody.user_id == same.user_id
+        for wrong in (
+            signed(OctKey.import_key(SHARED[::-1]), "HS256"),
+            signed(key, "HS512"),
+            signed(RSA, "RS256"),
+        ):
+            with pytest.raises(Unauthenticated):
+                await identity.verifier.verify(wrong)
+
+
+async def test_a_shared_secret_does_not_sign_for_us(database: Database) -> None:
+    async with identity_on(database, jwt_secret=SHARED) as identity:
+        forged = claims(iss="howdah", aud="howdah", sid=claims()["sub"])
+        with pytest.raises(Unauthenticated):
+            await identity.verifier.verify(signed(OctKey.import_key(SHARED), "HS256", forged))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"jwt_secret": "too short"},
+        {"jwt_secret": "secret" * 6},
+        {"jwt_secret": SHARED, "jwt_algorithms": "HS256,none"},
+        {"jwt_secret": SHARED, "jwt_algorithms": "RS256"},
+        {"jwks_url": "https://x.example/", "jwt_issuer": "a", "jwt_algorithms": "HS256"},
+        {"jwks_url": "https://x.example/", "jwt_issuer": "howdah"},
+    ],
+)
+def test_settings_that_cannot_be_safe_are_refused_at_the_start(settings: dict[str, Any]) -> None:
+    with pytest.raises(BadInput) as caught:
+        OutsideIssuer.of(Settings(**settings))
+    assert SHARED not in caught.value.message
+    assert caught.value.hint
+
+
+async def test_without_an_outside_issuer_no_outside_token_is_good(identity: Identity) -> None:
+    with pytest.raises(Unauthenticated):
+        await identity.verifier.verify(signed(RSA, "RS256"))
+
+
+# The set of keys
+
+
+@pytest.mark.parametrize(
+    ("key", "members"),
+    [
+        (RSA, {"use": "enc"}),
+        (RSA, {"use": None}),
+        (RSA, {"use": None, "key_ops": ["encrypt"]}),
+        (RSA, {"alg": "RS512"}),
+        (RSA, {"n": "AQAB"}),
+        (RSA, {"n": 5}),
+        (RSA, {"n": RSA.as_dict()["n"][:171]}),  # 1024 bits
+        (ECKey.generate_key("P-384"), {}),
+        (OKPKey.generate_key("Ed448"), {}),
+        (OctKey.generate_key(256), {"k": "c2VjcmV0"}),
+    ],
+)
+async def test_a_key_that_is_weak_or_for_something_else_is_left_out(
+    issuer: Issuer, key: Key, members: dict[str, Any]
+) -> None:
+    issuer.publish(key, **members)
+    bad = issuer.keys
+    issuer.publish(EC)
+    issuer.keys = bad + issuer.keys
+    found = await KeySet(issuer.url, tls=issuer.trusted).matching(None)
+    assert [each.algorithms for each in found] == [("ES256",)]
+
+
+async def test_keys_are_asked_for_once_and_again_when_they_are_old(issuer: Issuer) -> None:
+    clock = Clock()
+    issuer.publish(RSA)
+    keys = KeySet(issuer.url, tls=issuer.trusted, clock=clock)
+    await asyncio.gather(*(keys.matching(RSA.thumbprint()) for _ in range(5)))
+    assert len(issuer.asked) == 1
+    clock.now = 601
+    issuer.publish(EC)
+    assert await keys.matching(RSA.thumbprint()) == []  # it was withdrawn
+    assert len(issuer.asked) == 2
+
+
+async def test_an_unknown_key_is_asked_for_at_most_every_half_minute(issuer: Issuer) -> None:
+    clock = Clock()
+    issuer.publish(RSA)
+    keys = KeySet(issuer.url, tls=issuer.trusted, clock=clock)
+    await keys.matching(None)
+    issuer.publish(RSA, EC)
+    for _ in range(50):
+        assert await keys.matching(EC.thumbprint()) == []
+    assert len(issuer.asked) == 1
+    clock.now = 30
+    assert len(await keys.matching(EC.thumbprint())) == 1
+    assert len(issuer.asked) == 2
+
+
+async def test_while_the_issuer_is_down_its_last_keys_serve(issuer: Issuer) -> None:
+    clock = Clock()
+    issuer.publish(RSA)
+    keys = KeySet(issuer.url, tls=issuer.trusted, clock=clock)
+    await keys.matching(None)
+    await issuer.stop()
+    clock.now = 10_000
+    assert len(await keys.matching(RSA.thumbprint())) == 1
+    await issuer.start()
+    issuer.publish(EC)
+    clock.now += 30
+    assert len(await keys.matching(EC.thumbprint())) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<xml>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1, 2, 3]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b" " * 400_000,
+    ],
+)
+async def test_an_answer_that_is_no_set_of_keys_is_as_good_as_none(
+    issuer: Issuer, answer: bytes
+) -> None:
+    issuer.answer = answer
+    keys = KeySet(issuer.url, tls=issuer.trusted)
+    with pytest.raises(Unavailable) as caught:
+        await keys.matching(None)
+    assert caught.value.retry_after_s
+    assert issuer.asked == ["/keys"]
+
+
+async def test_a_server_that_is_not_the_issuer_is_not_believed(issuer: Issuer) -> None:
+    issuer.publish(RSA)
+    with pytest.raises(Unavailable):
+        await KeySet(issuer.url, tls=ssl.create_default_context()).matching(None)
+    assert issuer.asked == []

@@ -1,0 +1,93 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from db.base import new_id
+from db.errors import BadInput, Conflict, NotFound, Unauthenticated
+from db.services import Services
+from db.users import OutsideUser, UserRow, Users
+from graph.commands.people import (
+    create_user,
+    described,
+    find_user,
+    issue_token,
+    list_users,
+    promote_user,
+    remove_user,
+)
+from graph.ids import id_of
+from tests.fixtures.identity import PASSWORD
+
+
+async def create(services: Services, *, admin: bool = False) -> UserRow:
+    return await create_user(
+        services, email="Ada@example.com", name="Ada", password=PASSWORD, admin=admin
+    )
+
+
+async def test_who_was_created_can_sign_in(services: Services) -> None:
+    ada = await create(services)
+    signed_in = await services.identity.sign_in(
+        email="ada@example.com", password=PASSWORD, address=""
+    )
+    assert signed_in.user == ada
+    with pytest.raises(Conflict):
+        await create(services)
+
+
+async def test_an_admin_is_created_or_made(services: Services) -> None:
+    assert (await create(services, admin=True)).role == "ADMIN"
+    await remove_user(services, "ada@example.com")
+    await create(services)
+    assert (await promote_user(services, "ada@example.com")).role == "ADMIN"
+
+
+async def test_a_token_of_the_operator_works_until_its_user_is_removed(
+    services: Services,
+) -> None:
+    ada = await create(services)
+    token = await issue_token(services, "ada@example.com")
+    assert (await services.identity.verifier.verify(token)).user_id == ada.id
+    assert await remove_user(services, "ada@example.com") == ada
+    with pytest.raises(Unauthenticated):
+        await services.identity.verifier.verify(token)
+    with pytest.raises(NotFound):
+        await remove_user(services, "ada@example.com")
+
+
+async def test_an_outsider_is_named_by_id(services: Services) -> None:
+    person = OutsideUser("https://issuer.example.com/", "s", "ada@example.com", "Ada")
+    outsider = await services.database.write(lambda session: Users(session).meet(person))
+    assert outsider is not None
+    outsider_id = id_of("user", outsider.id)
+    assert (await promote_user(services, outsider_id)).role == "ADMIN"
+    with pytest.raises(NotFound):
+        await find_user(services, "ada@example.com")
+
+
+@pytest.mark.parametrize("person", ["user_5", "nobody", ""])
+async def test_what_names_nobody_is_bad_input(services: Services, person: str) -> None:
+    with pytest.raises(BadInput):
+        await find_user(services, person)
+
+
+async def test_an_unknown_id_is_not_found(services: Services) -> None:
+    with pytest.raises(NotFound):
+        await find_user(services, id_of("user", new_id()))
+
+
+async def test_everybody_is_listed(services: Services) -> None:
+    async def add(number: int) -> UserRow:
+        return await services.database.write(
+            lambda session: Users(session).add(
+                email=f"user{number}@example.com", name="User", password_hash=None
+            )
+        )
+
+    users = [await add(number) for number in range(501)]  # one more than a page
+    assert [user async for user in list_users(services)] == users
+
+
+def test_a_name_gives_no_orders_to_a_terminal() -> None:
+    row = UserRow(new_id(), None, "Ada\x1b[2J\n", "USER", datetime(2026, 11, 21, tzinfo=UTC))
+    assert described(row) == f"{id_of('user', row.id)}  USER   2026-11-21  (outside)  Ada[2J"
