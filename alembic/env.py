@@ -22,8 +22,13 @@ def run(connection: Connection) -> None:
         compare_server_default=True,
         transaction_per_migration=True,
     )
-    with holding_the_lock(connection), context.begin_transaction():
+    with context.begin_transaction():
         context.run_migrations()
+
+
+def run_locked(connection: Connection) -> None:
+    with holding_the_lock(connection):
+        run(connection)
 
 
 async def run_alone() -> None:
@@ -34,7 +39,7 @@ async def run_alone() -> None:
         )
     engine = create_engine(parse_url(url))
     async with engine.connect() as connection:
-        await connection.run_sync(run)
+        await connection.run_sync(run_locked)
     await engine.dispose()
 
 

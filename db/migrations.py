@@ -35,6 +35,16 @@ def head() -> str:
     return newest
 
 
+@cache
+def revisions() -> tuple[str, ...]:
+    """All that we know of, oldest first."""
+    newer = {older: found for found, older in map(_revision, (folder() / "versions").glob("*.py"))}
+    ordered = [newer[None]]
+    while ordered[-1] in newer:
+        ordered.append(newer[ordered[-1]])
+    return tuple(ordered)
+
+
 async def is_current(session: Session) -> bool:
     """Whether the database has every migration we know of."""
     if not await session.value(_EXISTS):
@@ -83,7 +93,8 @@ async def _run(url: str, command: "Callable[[Config], None]") -> None:
 
     def on_connection(connection: Connection) -> None:
         config.attributes["connection"] = connection
-        command(config)
+        with holding_the_lock(connection):  # out here: alembic keeps its context in one global
+            command(config)
 
     engine = create_engine(parse_url(url))
     try:

@@ -23,7 +23,7 @@ LAYERS = (
     (r"graph\.schema", 80),
     (r"graph\.(nodes|system|users|tasks|storage|connections|runs)(\..*)?", 70),
     (r"graph(\..*)?", 60),
-    (r"db\.(services|embedded|models|migrations)(\..*)?", 40),
+    (r"db\.(services|embedded|models|migrations|health|integrity|backup)(\..*)?", 40),
     (r"db\.workbench(\..*)?", 35),
     (r"db\.(users|tasks|storage|memory|connections|runs|idempotency)(\..*)?", 30),
     (r"db\.repository", 20),
@@ -144,5 +144,5 @@ def _carries_a_heavy_library(module: str) -> bool:
     """Modules of ours around one heavy library: imported where they are used."""
     return bool(
         re.match(r"(db\.events\.(redis|nats)|db\.objects|db\.workbench|db\.embedded)\b", module)
-        or re.match(r"graph\.(app|cli|commands)\b|db\.(migrations|services|integrity)\b", module)
+        or re.match(r"graph\.(app|cli|commands)\b|db\.(migrations|services|integrity|backup)\b", module)
     )

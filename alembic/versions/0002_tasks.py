@@ -9,7 +9,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_LISTS = {
+MOMENT = sa.DateTime(timezone=True)
+LISTS = {
     "ix_tasks_created": ["created_at"],
     "ix_tasks_updated": ["updated_at"],
     "ix_tasks_title": ["sort_title"],
@@ -23,7 +24,11 @@ def upgrade() -> None:
     # both are trusted: the owner of a database may create them
     op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
-    moment = sa.DateTime(timezone=True)
+    create_tasks()
+    create_idempotency_keys()
+
+
+def create_tasks() -> None:
     op.create_table(
         "tasks",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -31,7 +36,7 @@ def upgrade() -> None:
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("description", sa.Text()),
         sa.Column("completed", sa.Boolean(), server_default="false", nullable=False),
-        sa.Column("completed_at", moment),
+        sa.Column("completed_at", MOMENT),
         sa.Column("imported_as", sa.LargeBinary()),
         sa.Column(
             "sort_title", sa.Text(), sa.Computed("lower(title)", persisted=True), nullable=False
@@ -40,19 +45,19 @@ def upgrade() -> None:
             "search_text",
             sa.Text(),
             sa.Computed(
-                "lower((title || E'\\n'::text) || COALESCE(description, ''::text))", persisted=True
+                "lower((title || chr(10)) || COALESCE(description, ''::text))", persisted=True
             ),
             nullable=False,
         ),
-        sa.Column("created_at", moment, server_default=sa.func.now(), nullable=False),
-        sa.Column("updated_at", moment, server_default=sa.func.now(), nullable=False),
+        sa.Column("created_at", MOMENT, server_default=sa.func.now(), nullable=False),
+        sa.Column("updated_at", MOMENT, server_default=sa.func.now(), nullable=False),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["users.id"], name="fk_tasks_owner_id_users", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_tasks"),
     )
-    for name, columns in _LISTS.items():
+    for name, columns in LISTS.items():
         op.create_index(name, "tasks", ["owner_id", *columns, "id"])
     op.create_index(
         "ix_tasks_search",
@@ -62,13 +67,16 @@ def upgrade() -> None:
         postgresql_ops={"search_text": "gin_trgm_ops"},
     )
     op.create_index("uq_tasks_imported_as", "tasks", ["owner_id", "imported_as"], unique=True)
+
+
+def create_idempotency_keys() -> None:
     op.create_table(
         "idempotency_keys",
         sa.Column("owner_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         sa.Column("answer", sa.LargeBinary()),
-        sa.Column("created_at", moment, server_default=sa.func.now(), nullable=False),
+        sa.Column("created_at", MOMENT, server_default=sa.func.now(), nullable=False),
         sa.ForeignKeyConstraint(
             ["owner_id"],
             ["users.id"],

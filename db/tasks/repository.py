@@ -47,9 +47,7 @@ class Task(HasId, HasOwner, HasTimes, HasVersion, Base):
     sort_title: Mapped[str] = mapped_column(Text, Computed("lower(title)", persisted=True))
     search_text: Mapped[str] = mapped_column(
         Text,
-        Computed(
-            "lower((title || E'\\n'::text) || COALESCE(description, ''::text))", persisted=True
-        ),
+        Computed("lower((title || chr(10)) || COALESCE(description, ''::text))", persisted=True),
     )
 
     __table_args__ = (
