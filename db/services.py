@@ -3,12 +3,13 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from db import migrations
 from db.embedded import EmbeddedPostgres
 from db.engine import Database, open_database
 from db.events import EventBus, open_events
+from db.integrity import Checks
 from db.keys import Keys, load_keys
 from db.settings import Settings
 from db.users import Identity, open_identity
@@ -26,6 +27,7 @@ class Services:
     keys: Keys
     identity: Identity
     embedded: EmbeddedPostgres | None = None
+    checks: Checks = field(default_factory=Checks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.development if self.introspection is None else self.introspection
 
     @property
+    def log_dir(self) -> Path:
+        return self.data_dir / "logs"
+
+    @property
     def direct_url(self) -> str | None:
         """The road that LISTEN, session locks and migrations need: past any pooler."""
         return self.direct_database_url or self.database_url

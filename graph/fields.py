@@ -13,9 +13,13 @@ from strawberry.types.field import StrawberryField
 Declare: TypeAlias = Callable[[Callable[..., Any]], StrawberryField]
 
 
-def field(description: str, *, type: Any = None) -> Declare:
+def field(
+    description: str, *, who: type[BasePermission] | None = None, type: Any = None
+) -> Declare:
     """A field with a resolver; `type` is its GraphQL type where the resolver answers rows."""
-    return strawberry.field(description=description, graphql_type=type)  # type: ignore[no-any-return]  # the untyped decorator itself
+    return strawberry.field(  # type: ignore[no-any-return]  # the untyped decorator itself
+        description=description, permission_classes=[who] if who else [], graphql_type=type
+    )
 
 
 def plain(description: str, *, type: Any = None) -> Any:

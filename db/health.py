@@ -1,0 +1,44 @@
+"""Whether our own database serves us, found out within a second."""
+
+import asyncio
+import time
+from typing import NamedTuple
+
+from sqlalchemy import text
+
+from db import migrations
+from db.engine import Database
+from db.errors import HowdahError
+from db.statements import compile_statement
+
+PROBE_S = 1.0
+_VERSION = compile_statement(text("SHOW server_version"))
+
+
+class DatabaseProbe(NamedTuple):
+    """What one look at the database found."""
+
+    ok: bool
+    """It answers, in time."""
+    migrations_current: bool = False
+    version: str | None = None
+    latency_ms: float | None = None
+
+    @property
+    def serves(self) -> bool:
+        return self.ok and self.migrations_current
+
+
+async def probe_database(database: Database) -> DatabaseProbe:
+    """On a reserved connection: an exhausted pool is no reason to be called ill."""
+    try:
+        async with asyncio.timeout(PROBE_S), database.read(reserved=True) as session:
+            started_at = time.perf_counter()
+            version = await session.value(_VERSION)
+            latency_ms = (time.perf_counter() - started_at) * 1000
+            current = await migrations.is_current(session)
+    except (HowdahError, OSError, TimeoutError):
+        return DatabaseProbe(ok=False)
+    return DatabaseProbe(
+        ok=True, migrations_current=current, version=version, latency_ms=round(latency_ms, 2)
+    )
