@@ -11,6 +11,7 @@ import typer
 
 from db.errors import HowdahError
 from db.settings import load_settings
+from graph.commands import user
 
 app = typer.Typer(
     name="howdah",
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(user.app, name="user")
 
 DataDir = Annotated[Path | None, typer.Option(help="The folder of all that is kept.")]
 
@@ -53,7 +55,8 @@ def migrate(
     down: Annotated[
         str | None, typer.Option(metavar="REVISION", help="Go back to an older revision.")
     ] = None,
-    check: Annotated[  # noqa: FBT002 - typer makes an option of it
+    *,
+    check: Annotated[
         bool, typer.Option("--check", help="Change nothing; fail when something is to do.")
     ] = False,
 ) -> None:
@@ -69,6 +72,22 @@ def schema() -> None:
     from graph.commands.schema import print_schema
 
     print_schema()
+
+
+@app.command()
+def import_tasks(
+    file: Annotated[Path, typer.Argument(help="The JSON file of the old console application.")],
+    user: Annotated[str, typer.Option(metavar="EMAIL", help="Whose tasks they are to be.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; report.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Import old tasks; a second run changes nothing. Fails when a record is rejected."""
+    from graph.commands.import_tasks import import_tasks
+
+    settings = load_settings(data_dir=data_dir)
+    if not import_tasks(settings, file, email=user, dry_run=dry_run):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

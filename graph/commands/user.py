@@ -88,10 +88,13 @@ def token(person: Person, data_dir: DataDir = None) -> None:
 
 
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:
+    from db.embedded import beside_a_server
     from db.services import open_services
 
+    settings = beside_a_server(load_settings(data_dir=data_dir))
+
     async def within_services() -> T:
-        async with open_services(load_settings(data_dir=data_dir)) as services:
+        async with open_services(settings) as services:
             return await work(services)
 
     return asyncio.run(within_services())
