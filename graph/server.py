@@ -26,6 +26,10 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         _settle_memory()
 
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # uvicorn says Generator
+        """Signals are the command's: uvicorn would raise them again, and no stop would exit 0."""
+        return contextlib.nullcontext()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._shutdown.begin()
         with contextlib.suppress(TimeoutError):
@@ -55,7 +59,11 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
 
 
 def _settle_memory() -> None:
-    """What was loaded to start stays: the collector need not look at it again and again."""
+    """What was loaded to start stays: the collector need not look at it again and again.
+
+    It runs rarely, for speed; not more rarely, because a rejected document is left to it, and
+    a flood of them must not pile up to a pause that others notice.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(50_000, 5, 10)

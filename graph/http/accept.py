@@ -1,10 +1,7 @@
 """Which of the media types we can write a client would rather read."""
 
-from dataclasses import dataclass
 from functools import lru_cache
-
-from starlette.datastructures import Headers
-from starlette.types import Scope
+from typing import NamedTuple
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -15,15 +12,45 @@ HTML = "text/html"
 _LONGEST_HEADER = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
+class Accept(NamedTuple):
+    """What an `Accept` header comes to; None where it leaves us nothing to send."""
+
+    answer: str | None
+    """How to send one answer. Some clients merely list event streams: they must prefer them."""
+
+    stream: str | None
+    """How to send the answers of a subscription."""
+
+    page: bool
+    """Whether this is a browser that shows what it gets."""
+
+
+def accept(header: bytes | None) -> Accept:
+    """Understand a header; clients send few different ones, so most are known already."""
+    return _understand((header or b"")[:_LONGEST_HEADER])
+
+
+@lru_cache(maxsize=256)
+def _understand(header: bytes) -> Accept:
+    ranges = _Ranges(header.decode("latin-1").lower())
+    answer = ranges.best(JSON, GRAPHQL_JSON)
+    if ranges.quality(EVENT_STREAM) > (ranges.quality(answer) if answer else 0):
+        answer = EVENT_STREAM
+    return Accept(
+        answer=answer,
+        stream=ranges.best(EVENT_STREAM, MULTIPART),
+        page=ranges.best(JSON, GRAPHQL_JSON, EVENT_STREAM, HTML) == HTML,
+    )
+
+
+class _Range(NamedTuple):
     pattern: str
     quality: float
     position: int
 
 
-class Accept:
-    """One `Accept` header, understood."""
+class _Ranges:
+    """The media ranges of one header."""
 
     def __init__(self, header: str) -> None:
         parts = header.split(",") if header.strip() else ["*/*"]
@@ -50,16 +77,6 @@ class Accept:
         return None
 
 
-@lru_cache(maxsize=128)
-def _understood(header: str) -> Accept:
-    return Accept(header)
-
-
-def parse_accept(header: bytes) -> Accept:
-    """What a client sends is nearly always one of few headers: they are parsed once."""
-    return _understood(header[:_LONGEST_HEADER].decode("latin-1").lower())
-
-
 def _parse(part: str, position: int) -> _Range:
     pattern, *parameters = (piece.strip() for piece in part.split(";"))
     quality = 1.0
@@ -76,22 +93,3 @@ def _as_quality(value: str) -> float:
     except ValueError:
         return 0
     return quality if 0 <= quality <= 1 else 0
-
-
-def for_answer(accept: Accept) -> str | None:
-    """How to send one answer. Some clients merely list event streams: they must prefer them."""
-    json = accept.best(JSON, GRAPHQL_JSON)
-    if accept.quality(EVENT_STREAM) > (accept.quality(json) if json else 0):
-        return EVENT_STREAM
-    return json
-
-
-def for_stream(accept: Accept) -> str | None:
-    """How to send the answers of a subscription."""
-    return accept.best(EVENT_STREAM, MULTIPART)
-
-
-def wants_page(scope: Scope) -> bool:
-    """Whether this is a browser that shows what it gets."""
-    accept = parse_accept(Headers(scope=scope).get("accept", "").encode("latin-1"))
-    return accept.best(JSON, GRAPHQL_JSON, EVENT_STREAM, HTML) == HTML

@@ -11,7 +11,7 @@ from db.errors import BadInput, Overloaded
 from graph.auth import Viewer
 from graph.context import Context
 from graph.gateway import Gateway
-from graph.http.accept import GRAPHQL_JSON, JSON, for_answer, for_stream, parse_accept
+from graph.http.accept import GRAPHQL_JSON, JSON, accept
 from graph.http.requests import ClientGone, HttpRefusal, from_body, from_query_string
 from graph.http.streams import FORMATS, Stream
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
@@ -65,7 +65,7 @@ class _Exchange:
         self._gateway: Gateway = scope["state"]["gateway"]
         self._request_id: str = scope["state"]["request_id"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._accept = parse_accept(self._headers.get(b"accept", b""))
+        self._accept = accept(self._headers.get(b"accept"))
         self.started = False
 
     async def serve(self) -> None:
@@ -87,9 +87,7 @@ class _Exchange:
     ) -> None:
         """Answer that nothing was run."""
         answer = refuse(error, request_id=self._request_id)
-        media_type = for_answer(self._accept)
-        if media_type not in _CONTENT_TYPES:
-            media_type = JSON
+        media_type = GRAPHQL_JSON if self._accept.answer == GRAPHQL_JSON else JSON
         await self._send_answer(
             answer, media_type, status or _STATUS.get(answer.code, 400), headers
         )
@@ -113,16 +111,16 @@ class _Exchange:
         match prepared.kind:
             case OperationType.SUBSCRIPTION:
                 answers = operations.follow(prepared, request.variables, context)
-                await self._reply_stream(answers, for_stream(self._accept), context.viewer)
+                await self._reply_stream(answers, self._accept.stream, context.viewer)
             case OperationType.MUTATION if self._scope["method"] == "GET":
                 raise _method_refused("A mutation is not run by GET.", b"POST")
-            case _ if for_answer(self._accept) is None:
+            case _ if self._accept.answer is None:
                 raise _not_acceptable()
             case _:
                 await self._reply(await operations.run(prepared, request.variables, context))
 
     async def _reply(self, answer: Answer) -> None:
-        media_type = for_answer(self._accept) or for_stream(self._accept)
+        media_type = self._accept.answer or self._accept.stream
         if media_type in FORMATS:
             await self._reply_stream(_only(answer), media_type, None)
         elif media_type is None:

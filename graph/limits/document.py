@@ -32,7 +32,7 @@ class Limits:
 
     body_bytes: int = 1_000_000
     characters: int = 100_000
-    tokens: int = 5_000
+    tokens: int = 2_000
     depth: int = 20
     aliases: int = 50
     directives: int = 50

@@ -19,7 +19,7 @@ from graph.executor.document import select_operation
 from graph.limits import CostProgram, Limits, read, weigh
 
 _MAX_ERRORS = 5  # graphql-core may print the whole document into each of them
-_OVERLAP_BUDGET = 20_000  # about 50 ms; graphql-core's own default allows for over a second
+_OVERLAP_BUDGET = 10_000  # about 25 ms; graphql-core would spend a second
 _LARGE_CHARACTERS = 2_000
 _BYTES_PER_TOKEN = 500  # the syntax tree and the plan, measured
 

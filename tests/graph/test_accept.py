@@ -1,14 +1,6 @@
 import pytest
 
-from graph.http.accept import (
-    EVENT_STREAM,
-    GRAPHQL_JSON,
-    JSON,
-    MULTIPART,
-    Accept,
-    for_answer,
-    for_stream,
-)
+from graph.http.accept import EVENT_STREAM, GRAPHQL_JSON, JSON, MULTIPART, accept
 
 URQL = (
     "application/graphql-response+json, application/graphql+json, application/json,"
@@ -45,6 +37,19 @@ APOLLO = 'multipart/mixed;boundary="graphql";subscriptionSpec=1.0,application/js
 def test_the_media_type_is_the_one_the_client_would_rather_have(
     header: str, answer: str | None, stream: str | None
 ) -> None:
-    accept = Accept(header.lower())
-    assert for_answer(accept) == answer
-    assert for_stream(accept) == stream
+    found = accept(header.encode())
+    assert (found.answer, found.stream) == (answer, stream)
+
+
+@pytest.mark.parametrize(
+    ("header", "page"),
+    [
+        (b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        (b"text/html", True),
+        (b"application/json, text/html;q=0.9", False),
+        (b"*/*", False),
+        (None, False),
+    ],
+)
+def test_a_browser_is_known_by_what_it_would_rather_show(header: bytes | None, page: bool) -> None:  # noqa: FBT001 - a column of the table
+    assert accept(header).page is page

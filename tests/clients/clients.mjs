@@ -1,0 +1,86 @@
+// What frontends use, against a server of the toy schema: node clients.mjs URL
+import assert from 'node:assert/strict';
+import { ApolloClient, gql, HttpLink, InMemoryCache } from '@apollo/client';
+import { Client, fetchExchange } from '@urql/core';
+import { createClient as createSseClient } from 'graphql-sse';
+import { createClient as createWsClient } from 'graphql-ws';
+import WebSocket from 'ws';
+
+const url = process.argv[2];
+const headers = { authorization: 'Bearer ann' };
+const QUERY = '{ whoami }';
+const COUNT = 'subscription { count(to: 3) }';
+const BROKEN = 'subscription { broken(trouble: FIELD) }';
+const ANN = '00000000-0000-0000-0000-000000000001';
+
+/** Collects what an observable of any of these libraries gives until it ends. */
+const collected = (subscribe) =>
+  new Promise((resolve, reject) => {
+    const values = [];
+    subscribe({ next: (value) => values.push(value), error: reject, complete: () => resolve(values) });
+  });
+
+const numbers = (results) => results.map(({ data }) => data.count);
+
+async function graphqlWs() {
+  const client = createWsClient({
+    url: url.replace('http', 'ws'),
+    webSocketImpl: WebSocket,
+    connectionParams: { Authorization: headers.authorization },
+    retryAttempts: 0,
+  });
+  const run = (query) => collected((sink) => client.subscribe({ query }, sink));
+  const [answer] = await run(QUERY);
+  assert.deepEqual(answer, { data: { whoami: ANN } });
+  const [counted, counting] = await Promise.all([run(COUNT), run(COUNT)]);
+  assert.deepEqual(numbers(counted), [1, 2, 3]);
+  assert.deepEqual(numbers(counting), [1, 2, 3]);
+  await assert.rejects(run(BROKEN), ([error]) => error.extensions.field === 'name');
+  await assert.rejects(run('{ nothing }'), ([error]) => error.extensions.code === 'BAD_USER_INPUT');
+  await client.dispose();
+}
+
+async function graphqlSse() {
+  const client = createSseClient({ url, headers, retryAttempts: 0 });
+  const run = (query) => collected((sink) => client.subscribe({ query }, sink));
+  assert.deepEqual(await run(QUERY), [{ data: { whoami: ANN } }]);
+  assert.deepEqual(numbers(await run(COUNT)), [1, 2, 3]);
+  const [, last] = await run(BROKEN);
+  assert.equal(last.errors[0].extensions.field, 'name');
+  client.dispose();
+}
+
+async function urql() {
+  const client = new Client({
+    url,
+    exchanges: [fetchExchange],
+    fetchSubscriptions: true,
+    preferGetMethod: false,
+    fetchOptions: { headers },
+  });
+  const answer = await client.query(QUERY, {}).toPromise();
+  assert.equal(answer.data?.whoami, ANN, answer.error);
+  const counted = await new Promise((resolve, reject) => {
+    const seen = [];
+    client.subscription(COUNT, {}).subscribe(({ data, error }) => {
+      if (error) reject(error);
+      seen.push(data.count);
+      if (seen.length === 3) resolve(seen);
+    });
+  });
+  assert.deepEqual(counted, [1, 2, 3]);
+}
+
+async function apollo() {
+  const link = new HttpLink({ uri: url, headers });
+  const client = new ApolloClient({ link, cache: new InMemoryCache() });
+  const { data } = await client.query({ query: gql(QUERY) });
+  assert.deepEqual(data, { whoami: ANN });
+  const counted = await collected((sink) => client.subscribe({ query: gql(COUNT) }).subscribe(sink));
+  assert.deepEqual(numbers(counted), [1, 2, 3]);
+}
+
+for (const check of [graphqlWs, graphqlSse, urql, apollo]) {
+  await check();
+  console.log(`${check.name} works`);
+}
