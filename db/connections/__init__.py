@@ -1,0 +1,26 @@
+"""Saved connections to the users' databases, and the preferences of those who use them."""
+
+from db.connections.drafts import SECRETS, Draft, check_whole, completed, draft
+from db.connections.preferences import PreferenceRow, Preferences
+from db.connections.repository import (
+    ConnectionRow,
+    Connections,
+    DatabaseConnection,
+    Sealed,
+    SealedRow,
+)
+
+__all__ = [
+    "SECRETS",
+    "ConnectionRow",
+    "Connections",
+    "DatabaseConnection",
+    "Draft",
+    "PreferenceRow",
+    "Preferences",
+    "Sealed",
+    "SealedRow",
+    "check_whole",
+    "completed",
+    "draft",
+]

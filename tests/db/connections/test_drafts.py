@@ -1,0 +1,120 @@
+from typing import Any
+
+import pytest
+
+from db.connections import check_whole, completed, draft
+from db.errors import BadInput
+from tests.db.connections.test_pem import OPENSSH, PASSPHRASE, written
+
+WHOLE = {"name": "Orders", "host": "db.example.com", "database": "orders", "username": "ada"}
+TUNNEL = {"host": "bastion.example.com", "username": "ada", "auth_method": "PASSWORD"}
+
+
+async def test_what_is_not_typed_has_its_usual_value() -> None:
+    values = completed((await draft(WHOLE)).values)
+    assert (values["port"], values["ssl_mode"], values["read_only"]) == (5432, "PREFER", False)
+    assert (values["ssh_host"], values["statement_timeout_ms"]) == (None, None)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+async def test_a_new_connection_needs_all_of_these(name: str) -> None:
+    given = {key: value for key, value in WHOLE.items() if key != name}
+    with pytest.raises(BadInput) as caught:
+        completed((await draft(given)).values)
+    assert caught.value.field == name
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"name": " "}, "name"),
+        ({"host": ""}, "host"),
+        ({"host": "/var/run/postgresql"}, "host"),
+        ({"host": "@abstract"}, "host"),
+        ({"host": "a,b"}, "host"),
+        ({"host": "a b"}, "host"),
+        ({"host": "a' sslmode='disable"}, "host"),
+        ({"host": "fe80::1%eth0"}, "host"),
+        ({"host": "postgresql://db.example.com"}, "host"),
+        ({"host": "-oProxyCommand=x"}, "host"),
+        ({"port": 0}, "port"),
+        ({"port": 65_536}, "port"),
+        ({"port": None}, "port"),
+        ({"database": ""}, "database"),
+        ({"database": "a\0b"}, "database"),
+        ({"username": "x" * 201}, "username"),
+        ({"username": "\ud800"}, "username"),
+        ({"password": ""}, "password"),
+        ({"password": "a\0b"}, "password"),
+        ({"ssl_mode": "ALLOW"}, "sslMode"),
+        ({"ssl_root_certificate": "/etc/passwd"}, "sslRootCertificate"),
+        ({"statement_timeout_ms": 0}, "statementTimeoutMs"),
+        ({"statement_timeout_ms": 3_600_001}, "statementTimeoutMs"),
+        ({"ssh_tunnel": {}}, "sshTunnel.host"),
+        ({"ssh_tunnel": TUNNEL | {"host": "/x"}}, "sshTunnel.host"),
+        ({"ssh_tunnel": TUNNEL | {"auth_method": "NONE"}}, "sshTunnel.authMethod"),
+        ({"ssh_tunnel": TUNNEL | {"host_key_fingerprint": "x"}}, "sshTunnel.hostKeyFingerprint"),
+        (
+            {"ssh_tunnel": TUNNEL | {"auth_method": "PRIVATE_KEY", "private_key": "~/.ssh/id"}},
+            "sshTunnel.privateKey",
+        ),
+    ],
+)
+async def test_what_means_nothing_is_refused(given: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        await draft(given)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("[::1]", "::1"), (" db.example.com ", "db.example.com"), ("a_b", "a_b")]
+)
+async def test_a_host_is_a_name_or_an_address(given: str, kept: str) -> None:
+    assert (await draft({"host": given})).values == {"host": kept}
+
+
+async def test_secrets_are_taken_exactly_and_apart() -> None:
+    taken = await draft({"password": " pass word ", "ssh_tunnel": TUNNEL | {"password": "\t"}})
+    assert taken.secrets == {
+        "password": " pass word ",
+        "ssh_password": "\t",
+        "ssh_private_key": None,
+        "ssh_passphrase": None,
+    }
+    assert " pass word " not in taken.values.values()
+    assert taken.sealed["sealed_password"] == " pass word "
+
+
+async def test_a_new_key_brings_its_passphrase_and_no_tunnel_keeps_no_secret() -> None:
+    sealed = TUNNEL | {"auth_method": "PRIVATE_KEY", "private_key": written(OPENSSH, PASSPHRASE)}
+    taken = await draft({"ssh_tunnel": sealed | {"passphrase": PASSPHRASE}})
+    assert taken.secrets["ssh_passphrase"] == PASSPHRASE
+    plain = await draft({"ssh_tunnel": sealed | {"private_key": written(OPENSSH)}})
+    assert plain.secrets["ssh_passphrase"] is None
+    gone = await draft({"ssh_tunnel": None})
+    assert gone.secrets == dict.fromkeys(("ssh_password", "ssh_private_key", "ssh_passphrase"))
+    assert gone.values["ssh_host"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "agent", "field"),
+    [
+        ({"ssl_mode": "VERIFY_CA"}, set(), True, "sslRootCertificate"),
+        ({"ssh_auth_method": "PRIVATE_KEY"}, {"password"}, True, "sshTunnel.privateKey"),
+        ({"ssh_auth_method": "AGENT"}, set(), False, "sshTunnel.authMethod"),
+        ({"ssh_auth_method": "AGENT"}, set(), True, None),
+        ({"ssh_auth_method": "PRIVATE_KEY"}, {"ssh_private_key"}, False, None),
+        ({"ssl_mode": "VERIFY_FULL"}, set(), False, None),
+        ({"ssl_mode": "VERIFY_CA", "ssl_root_certificate": "x"}, set(), False, None),
+    ],
+)
+def test_fields_fit_together(
+    given: dict[str, Any], kept: set[str], *, agent: bool, field: str | None
+) -> None:
+    values = completed(WHOLE) | given
+    if field is None:
+        check_whole(values, kept=kept, agent=agent)
+        return
+    with pytest.raises(BadInput) as caught:
+        check_whole(values, kept=kept, agent=agent)
+    assert caught.value.field == field

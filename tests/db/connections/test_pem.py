@@ -1,0 +1,114 @@
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+from db.connections import pem
+from db.errors import BadInput, TooLarge
+from tests.fixtures.certificates import self_signed
+
+PASSPHRASE = "open sesame"
+ED25519 = ed25519.Ed25519PrivateKey.generate()
+
+
+def written(
+    form: serialization.PrivateFormat, passphrase: str | None = None, key: Any = ED25519
+) -> str:
+    sealing = (
+        serialization.BestAvailableEncryption(passphrase.encode())
+        if passphrase
+        else serialization.NoEncryption()
+    )
+    return str(key.private_bytes(serialization.Encoding.PEM, form, sealing), "ascii")
+
+
+OPENSSH = serialization.PrivateFormat.OpenSSH
+
+
+def test_a_certificate_is_kept_and_what_is_beside_it_is_not(tmp_path: Path) -> None:
+    both = self_signed(tmp_path, "db.example.com").read_text()
+    assert "PRIVATE KEY" in both
+    kept = pem.root_certificates("some words\n" + both)
+    assert kept.startswith("-----BEGIN CERTIFICATE-----")
+    assert "PRIVATE KEY" not in kept
+    assert "some words" not in kept
+    assert pem.root_certificates(kept + kept) == kept + kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/etc/ssl/certs/ca-certificates.crt",
+        "file:///etc/passwd",
+        "system",
+        "-----BEGIN CERTIFICATE-----\nnope\n-----END CERTIFICATE-----",
+        written(OPENSSH),
+        "ü",
+    ],
+)
+def test_what_is_no_certificate_is_refused(text: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        pem.root_certificates(text)
+    assert caught.value.field == "sslRootCertificate"
+
+
+def test_too_much_is_refused_unread() -> None:
+    with pytest.raises(TooLarge):
+        pem.root_certificates("x" * 65_537)
+    with pytest.raises(TooLarge):
+        pem.private_key("x" * 16_385, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "passphrase"),
+    [
+        (written(OPENSSH), None),
+        (written(OPENSSH, PASSPHRASE), PASSPHRASE),
+        (written(serialization.PrivateFormat.PKCS8), None),
+        (
+            written(
+                serialization.PrivateFormat.TraditionalOpenSSL,
+                PASSPHRASE,
+                rsa.generate_private_key(65_537, 2_048),
+            ),
+            PASSPHRASE,
+        ),
+    ],
+    ids=["openssh", "openssh sealed", "pkcs8", "rsa sealed"],
+)
+def test_a_private_key_that_opens_is_kept(text: str, passphrase: str | None) -> None:
+    assert pem.private_key(f"\n{text}\n", passphrase) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "passphrase"),
+    [
+        (written(OPENSSH, PASSPHRASE), None),
+        (written(OPENSSH, PASSPHRASE), "open barley"),
+        (written(serialization.PrivateFormat.PKCS8, PASSPHRASE), PASSPHRASE),
+        (written(OPENSSH)[:100], None),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\n!!!\n-----END OPENSSH PRIVATE KEY-----", None),
+        ("~/.ssh/id_ed25519", None),
+        ("", None),
+    ],
+    ids=["no passphrase", "wrong passphrase", "unbounded", "cut", "no base64", "path", "empty"],
+)
+def test_a_private_key_that_does_not_open_is_refused(text: str, passphrase: str | None) -> None:
+    with pytest.raises(BadInput) as caught:
+        pem.private_key(text, passphrase)
+    assert caught.value.field == "sshTunnel.privateKey"
+    assert PASSPHRASE not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_key_cannot_ask_for_hours_of_work() -> None:
+    lines = written(OPENSSH, PASSPHRASE).splitlines()
+    data = base64.b64decode("".join(lines[1:-1]))
+    rounds = data.index(b"bcrypt") + 6 + 4 + 4 + 16
+    costly = data[:rounds] + (2**31).to_bytes(4, "big") + data[rounds + 4 :]
+    text = "\n".join([lines[0], base64.b64encode(costly).decode(), lines[-1]])
+    with pytest.raises(BadInput, match="sealed in a way"):
+        pem.private_key(text, PASSPHRASE)

@@ -1,0 +1,79 @@
+from typing import Any
+
+import pytest
+
+from db.base import OwnerId
+from db.connections import Preferences
+from db.engine import Database
+from db.errors import BadInput, Conflict, NotFound, TooLarge
+
+
+class Drawer:
+    """Runs each call in a transaction of its own."""
+
+    def __init__(self, database: Database, owner: OwnerId) -> None:
+        self.database = database
+        self.owner = owner
+
+    async def do(self, work: Any) -> Any:
+        return await self.database.transaction(
+            lambda session: work(Preferences(session, self.owner))
+        )
+
+
+@pytest.fixture
+def mine(database: Database, owner: OwnerId) -> Drawer:
+    return Drawer(database, owner)
+
+
+@pytest.fixture
+def theirs(database: Database, other_owner: OwnerId) -> Drawer:
+    return Drawer(database, other_owner)
+
+
+@pytest.mark.parametrize("value", [None, False, 0, "", [], {"b": [1, None], "a": "\0ü"}, 2**80])
+async def test_any_json_is_kept_as_it_is(mine: Drawer, value: Any) -> None:
+    await mine.do(lambda p: p.put("editor.theme", value))
+    found = await mine.do(lambda p: p.of_key("editor.theme"))
+    assert found.opened == value
+
+
+async def test_each_has_their_own(mine: Drawer, theirs: Drawer) -> None:
+    await mine.do(lambda p: p.put("theme", "dark"))
+    await theirs.do(lambda p: p.put("theme", "light"))
+    assert [row.opened for row in await mine.do(lambda p: p.every())] == ["dark"]
+    await theirs.do(lambda p: p.drop("theme"))
+    assert await theirs.do(lambda p: p.of_key("theme")) is None
+    assert await mine.do(lambda p: p.of_key("theme")) is not None
+    with pytest.raises(NotFound):
+        await theirs.do(lambda p: p.drop("theme"))
+
+
+async def test_versions_count_changes_and_guard_them(mine: Drawer) -> None:
+    assert (await mine.do(lambda p: p.put("a", 1, expected_version=0))).version == 1
+    assert (await mine.do(lambda p: p.put("a", 2))).version == 2
+    assert (await mine.do(lambda p: p.put("a", 3, expected_version=2))).version == 3
+    for stale in (0, 2, 4):
+        with pytest.raises(Conflict):
+            await mine.do(lambda p, stale=stale: p.put("a", 4, expected_version=stale))
+    with pytest.raises(Conflict):
+        await mine.do(lambda p: p.put("b", 1, expected_version=1))
+    assert (await mine.do(lambda p: p.of_key("a"))).opened == 3
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "x" * 201, "ü", "a\n", ".hidden"])
+async def test_a_key_is_a_plain_word(mine: Drawer, key: str) -> None:
+    with pytest.raises(BadInput):
+        await mine.do(lambda p: p.put(key, 1))
+
+
+async def test_there_is_an_end_to_it(mine: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.connections.preferences.MOST", 1)
+    with pytest.raises(TooLarge):
+        await mine.do(lambda p: p.put("a", "x" * 65_535))
+    await mine.do(lambda p: p.put("a", "x" * 65_534))
+    with pytest.raises(TooLarge):
+        await mine.do(lambda p: p.put("b", 1))
+    await mine.do(lambda p: p.put("a", 1))
+    with pytest.raises(BadInput):
+        await mine.do(lambda p: p.put("a", "\ud800"))
