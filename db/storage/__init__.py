@@ -17,7 +17,15 @@ from db.storage.rows import (
     object_key,
     objects_of,
 )
+from db.storage.sweep import Swept, sweep
 from db.storage.tables import Bsp, Bucket, File, Replica
+from db.storage.uploads import (
+    delete_file,
+    disposition,
+    read_bytes,
+    remove_bytes_if_possible,
+    store_bytes,
+)
 
 __all__ = [
     "DELETING",
@@ -36,7 +44,14 @@ __all__ = [
     "Quota",
     "Replica",
     "StorageOperations",
+    "Swept",
+    "delete_file",
+    "disposition",
     "file_key",
     "object_key",
     "objects_of",
+    "read_bytes",
+    "remove_bytes_if_possible",
+    "store_bytes",
+    "sweep",
 ]

@@ -1,0 +1,260 @@
+"""Where bytes are kept: a folder, S3, Google Cloud Storage or Azure, all through obstore.
+
+A key names one object; ours are made of ids and never of what a user typed. An object is there
+whole or not at all: whoever lists or reads it never meets half of one.
+"""
+
+import asyncio
+import contextlib
+import functools
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from db.errors import BadInput, HowdahError, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore as Store
+
+MIB = 1024 * 1024
+READ_BYTES = MIB
+MOST_PARTS = 9_000  # S3 takes 10,000
+DELETED_AT_ONCE = 1_000
+# What obstore writes before an object is whole: `key#1`. A killed process leaves it behind.
+_STAGED = re.compile(r".+#\d+")
+_SCHEMES = {"file": "file", "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "memory": "memory"}
+
+
+class Stored(NamedTuple):
+    """An object as a listing tells of it."""
+
+    key: str
+    modified_at: datetime
+
+
+class ObjectStore:
+    """Puts, reads, lists and deletes objects; in bounded memory, whatever their size."""
+
+    def __init__(
+        self, open_store: Callable[[], "Store"], kind: str, *, folder: Path | None = None
+    ) -> None:
+        self.kind = kind
+        self._open_store = open_store
+        self._folder = folder
+
+    async def put(
+        self,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        size: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Streams an object in. Should `chunks` raise, or this be cancelled, nothing stays.
+
+        `headers` (Content-Type ...) go out with the store's own links, where it has them.
+        """
+        import obstore
+
+        source = _Stoppable(chunks)
+        with _explained():
+            sending = asyncio.ensure_future(
+                obstore.put_async(
+                    self._store,
+                    key,
+                    source,
+                    attributes=cast("Any", headers) if self._has_links else None,
+                    chunk_size=self._part_bytes(size),
+                    max_concurrency=1,
+                )
+            )
+            try:
+                await asyncio.shield(sending)
+            except asyncio.CancelledError:
+                source.stop()  # then the store takes back what it has; a mere cancel leaves it
+                await asyncio.wait([sending])
+                raise
+
+    async def read(self, key: str, *, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` until before `end`, a piece at a time."""
+        import obstore
+
+        for here in range(start, end, READ_BYTES):
+            with _explained():
+                piece = await obstore.get_range_async(
+                    self._store, key, start=here, end=min(here + READ_BYTES, end)
+                )
+            yield bytes(piece)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """After it none of `keys` is there, whether it was before or not."""
+        import obstore
+
+        for start in range(0, len(keys), DELETED_AT_ONCE):
+            with _explained():
+                await self._delete(obstore, keys[start : start + DELETED_AT_ONCE])
+
+    async def list(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
+        """Every object whose key begins with the folders of `prefix`, a batch at a time."""
+        with _explained():
+            async for batch in self._store.list(prefix, chunk_size=1_000):
+                yield [Stored(entry["path"], entry["last_modified"]) for entry in batch]
+
+    async def link(self, key: str, *, expires_in: timedelta) -> str | None:
+        """An address at the store itself that anyone may read for a while, where it has such."""
+        if not self._has_links:
+            return None
+        import obstore
+
+        with _explained():
+            return await obstore.sign_async(self._store, "GET", key, expires_in)
+
+    async def ping(self) -> None:
+        """Raises when the store does not answer."""
+        with _explained():
+            await anext(aiter(self._store.list("nothing/here")), None)
+
+    async def prune(self, *, older_than: timedelta) -> int:
+        """Removes what killed processes left half written in the folder; how many that were.
+
+        Stores beyond the network are told to by a lifecycle rule: docs/storage.md.
+        """
+        if self._folder is None:
+            return 0
+        return await asyncio.to_thread(
+            _prune, self._folder, time.time() - older_than.total_seconds()
+        )
+
+    @functools.cached_property
+    def _store(self) -> Any:
+        return self._open_store()
+
+    @property
+    def _has_links(self) -> bool:
+        return self.kind in {"s3", "gs", "az"}
+
+    def _part_bytes(self, size: int) -> int:
+        smallest = 5 * MIB if self._has_links else MIB
+        return max(smallest, -(-size // MOST_PARTS))
+
+    async def _delete(self, obstore: Any, keys: Sequence[str]) -> None:
+        if self._has_links:
+            await obstore.delete_async(self._store, keys)
+            return
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, key)
+
+
+class _Stoppable:
+    """An iterator that another task can end with an error."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._step: asyncio.Future[bytes] | None = None
+        self._stopped = False
+
+    def __aiter__(self) -> "_Stoppable":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._stopped:
+            raise InterruptedError
+        self._step = asyncio.ensure_future(anext(self._chunks))
+        try:
+            return await self._step
+        except asyncio.CancelledError:
+            raise InterruptedError from None
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._step is not None:
+            self._step.cancel()
+
+
+def open_objects(url: str | None, *, data_dir: Path) -> ObjectStore:
+    """The store that `HOWDAH_OBJECTS_URL` names; without one a folder of the data folder."""
+    if url is None or url.startswith("file:"):
+        return _open_folder(data_dir / "objects" if url is None else _folder_of(url))
+    kind = _SCHEMES.get(url.partition(":")[0])
+    if kind is None:
+        raise _unusable("its scheme is none of file, s3, gs, az")
+    from obstore.exceptions import BaseError
+    from obstore.store import from_url
+
+    try:
+        store = from_url(url, **_patience(kind))
+    except (BaseError, ValueError) as error:
+        raise _unusable(str(error).partition("\n")[0]) from None
+    return ObjectStore(lambda: store, kind)
+
+
+def _open_folder(folder: Path) -> ObjectStore:
+    """Nothing about a folder can be wrong but itself, so obstore waits for its first use."""
+
+    def open_store() -> "Store":
+        from obstore.store import LocalStore
+
+        return LocalStore(folder, automatic_cleanup=True)
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return ObjectStore(open_store, "file", folder=folder)
+
+
+def _patience(kind: str) -> dict[str, Any]:
+    """How long a store may keep us waiting; whether http will do, its endpoint's setting says."""
+    if kind == "memory":
+        return {}
+    return {
+        "client_options": {
+            "allow_http": True,
+            "connect_timeout": timedelta(seconds=5),
+            "timeout": timedelta(seconds=60),
+        },
+        "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
+    }
+
+
+def _folder_of(url: str) -> Path:
+    path = url.removeprefix("file:")
+    return Path(path.removeprefix("//") if path.startswith("///") else path)
+
+
+def _unusable(reason: str) -> BadInput:
+    return BadInput(
+        f"HOWDAH_OBJECTS_URL cannot be used: {reason}.",
+        hint="Write s3://bucket/prefix, gs://bucket/prefix, az://account/container/prefix or "
+        "file:///folder; credentials stay in the variables of the provider.",
+    )
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """What the store says in its own words goes to the log with the cause, not to the client."""
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except HowdahError:
+        raise
+    except FileNotFoundError as error:
+        raise NotFound("These bytes are no longer there.", hint="Read the file again.") from error
+    except (BaseError, OSError) as error:
+        raise Unavailable(
+            "The object store does not answer as it should.",
+            hint="Try again in a moment; `howdah doctor` tells the operator more.",
+            retry_after_s=5,
+        ) from error
+
+
+def _prune(folder: Path, before: float) -> int:
+    removed = 0
+    for path in folder.rglob("*#*"):
+        with contextlib.suppress(FileNotFoundError):
+            if _STAGED.fullmatch(path.name) and path.stat().st_mtime < before:
+                path.unlink()
+                removed += 1
+    return removed

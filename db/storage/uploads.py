@@ -1,0 +1,137 @@
+"""Bytes in and out of the object store, in step with their rows.
+
+Each upload writes an object of its own, and the row names the one that counts. So an upload that
+breaks off leaves the file as it was, two at once do not meet, and nothing is ever copied.
+"""
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from urllib.parse import quote
+from uuid import UUID
+
+from db.base import OwnerId, new_id
+from db.errors import BadInput, Conflict, NotFound, Unavailable
+from db.objects import ObjectStore
+from db.storage.operations import StorageOperations
+from db.storage.rows import FileRow, object_key, objects_of
+
+log = logging.getLogger(__name__)
+
+
+class _Checked:
+    """Passes bytes on while it counts and digests them; an error when they are not the promised."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], *, size: int, promised: bytes | None) -> None:
+        self._chunks = chunks
+        self._size = size
+        self._promised = promised
+        self._digest = hashlib.sha256()
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self._digest.digest()
+
+    async def passing(self) -> AsyncIterator[bytes]:
+        left = self._size
+        async for chunk in self._chunks:
+            left -= len(chunk)
+            if left < 0:
+                break
+            self._digest.update(chunk)
+            yield chunk
+        if left:
+            raise BadInput(
+                f"The upload has {'more' if left < 0 else 'fewer'} than {self._size} bytes.",
+                hint="Send exactly the bytes that `createFile` was told of.",
+                field="size",
+            )
+        if self._promised is not None and self._promised != self.fingerprint:
+            raise BadInput(
+                "The bytes that came are not those of the digest.",
+                hint="Send them again: they changed on the way, or the digest is another file's.",
+            )
+
+
+async def store_bytes(
+    storage: StorageOperations,
+    objects: ObjectStore,
+    file: FileRow,
+    chunks: AsyncIterator[bytes],
+    *,
+    promised: bytes | None = None,
+) -> FileRow:
+    """Streams a pending file's bytes in: STORED, or an error and nothing to be seen of them.
+
+    `promised` is their SHA-256, where the sender says it.
+    """
+    object_id = new_id()
+    key = object_key(file.id, object_id)
+    checked = _Checked(chunks, size=file.size, promised=promised)
+    await objects.put(key, checked.passing(), size=file.size, headers=_headers(file))
+    try:
+        stored = await storage.finish_upload(
+            file, object_id=object_id, fingerprint=checked.fingerprint
+        )
+    except (Conflict, NotFound):  # after any other error the row may name them: sweeps will tell
+        await _delete_if_possible(objects, key)
+        raise
+    if stored.object_id != object_id:
+        await _delete_if_possible(objects, key)
+    return stored
+
+
+def read_bytes(
+    objects: ObjectStore, file: FileRow, *, start: int, end: int
+) -> AsyncIterator[bytes]:
+    """A stored file's bytes from `start` until before `end`."""
+    assert file.object_id is not None  # noqa: S101 - what is stored has an object
+    return objects.read(object_key(file.id, file.object_id), start=start, end=end)
+
+
+async def delete_file(
+    storage: StorageOperations, objects: ObjectStore, owner: OwnerId, file_id: UUID
+) -> None:
+    """Takes the file out, then removes its bytes; sweeps repeat what could not be done."""
+    await storage.begin_deletion(owner, file_id)
+    await remove_bytes_if_possible(storage, objects, [file_id])
+
+
+async def remove_bytes_if_possible(
+    storage: StorageOperations, objects: ObjectStore, ids: Sequence[UUID]
+) -> None:
+    try:
+        await remove_bytes(storage, objects, ids)
+    except Unavailable as error:
+        log.warning("bytes of deleted files are left to the next sweep: %r", error.__cause__)
+
+
+async def remove_bytes(
+    storage: StorageOperations, objects: ObjectStore, ids: Sequence[UUID]
+) -> None:
+    """Ends the deletion of files: first the bytes of all their uploads go, then the rows."""
+    for file_id in ids:
+        async for batch in objects.list(objects_of(file_id)):
+            await objects.delete([stored.key for stored in batch])
+    await storage.end_deletion(ids)
+
+
+def disposition(location: str) -> str:
+    """Saved under its own name, never shown: RFC 6266, with the name as RFC 8187 spells it."""
+    name = location.rpartition("/")[2]
+    plain = "".join(one if one.isascii() and one not in '"%\\' else "_" for one in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+async def _delete_if_possible(objects: ObjectStore, key: str) -> None:
+    try:
+        await objects.delete([key])
+    except Unavailable as error:
+        log.warning("an object nobody needs is left to the next sweep: %r", error.__cause__)
+
+
+def _headers(file: FileRow) -> dict[str, str]:
+    return {
+        "Content-Type": file.content_type,
+        "Content-Disposition": disposition(file.location),
+    }
