@@ -90,5 +90,27 @@ def import_tasks(
         raise typer.Exit(1)
 
 
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to make; none is overwritten.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write every row, as of one moment, into one file; the server may go on meanwhile."""
+    from graph.commands.backup import back_up
+
+    back_up(load_settings(data_dir=data_dir), file)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `howdah backup` made.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Bring a backup into an empty database, and compare what is there with it."""
+    from graph.commands.backup import bring_back
+
+    bring_back(load_settings(data_dir=data_dir), file)
+
+
 if __name__ == "__main__":
     main()

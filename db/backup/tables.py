@@ -1,0 +1,135 @@
+"""The tables as the database itself describes them, and their rows through COPY."""
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from typing import IO, NamedTuple
+
+import asyncpg
+
+from db.backup.archive import TableManifest
+from db.dial import FAILURES, dial, told
+from db.urls import parse_url
+
+CHUNK_BYTES = 65_536
+LONGEST_COPY_S = 86_400.0
+
+# As text, rows pass between versions of PostgreSQL; with these settings they read the same in all.
+_SETTINGS = """
+SET LOCAL datestyle TO 'ISO';
+SET LOCAL intervalstyle TO 'postgres';
+SET LOCAL timezone TO 'UTC';
+SET LOCAL extra_float_digits TO 1;
+SET LOCAL bytea_output TO 'hex'
+"""
+
+_TABLES = """
+SELECT c.relname,
+       array(SELECT a.attname::text FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND a.attnum > 0
+               AND NOT a.attisdropped AND a.attgenerated = ''
+             ORDER BY a.attnum) AS columns,
+       array(SELECT quote_ident(a.attname) ||
+                    CASE WHEN a.attcollation = 0 THEN '' ELSE ' COLLATE "C"' END
+             FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+             WHERE i.indrelid = c.oid AND i.indisprimary
+             ORDER BY k.place) AS key,
+       array(SELECT p.relname::text
+             FROM pg_constraint f JOIN pg_class p ON p.oid = f.confrelid
+             WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.confrelid <> c.oid) AS parents
+FROM pg_class c
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+  AND c.relname <> 'alembic_version'
+ORDER BY c.relname
+"""
+
+
+class Table(NamedTuple):
+    """A table, the columns that are not computed, and what its rows are ordered by."""
+
+    name: str
+    columns: list[str]
+    key: list[str]
+    parents: list[str]
+
+
+async def revision_of(connection: asyncpg.Connection) -> str | None:
+    """Its newest migration; None when it has had none."""
+    if await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL"):
+        return None
+    found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return found
+
+
+async def tables_of(connection: asyncpg.Connection) -> list[Table]:
+    """All of them, each after those that its foreign keys point to."""
+    waiting = [Table(*found) for found in await connection.fetch(_TABLES)]
+    ordered: list[Table] = []
+    while waiting:
+        there = {table.name for table in ordered}
+        ready = [table for table in waiting if there.issuperset(table.parents)]
+        if not ready:
+            raise RuntimeError("foreign keys run in a circle: no order of loading exists")
+        ordered += ready
+        waiting = [table for table in waiting if table not in ready]
+    return ordered
+
+
+@contextlib.asynccontextmanager
+async def connected(direct_url: str, application_name: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection whose statements may take their time."""
+    url = parse_url(direct_url)
+    connection = await dial(
+        url, application_name=application_name, statement_timeout_ms=int(LONGEST_COPY_S * 1000)
+    )
+    try:
+        yield connection
+    except FAILURES as error:
+        if (meaning := told(error, connection)) is None:
+            raise
+        raise meaning from error
+    finally:
+        await connection.close()
+
+
+async def settle(connection: asyncpg.Connection) -> None:
+    """Before any COPY, in its transaction."""
+    await connection.execute(_SETTINGS)
+
+
+async def copy_out(
+    connection: asyncpg.Connection, table: Table, keep: Callable[[bytes], object]
+) -> TableManifest:
+    """Passes the rows on, and says how many and which they were."""
+    checksum = hashlib.sha256()
+    rows = 0
+
+    async def receive(data: bytes) -> None:
+        nonlocal rows
+        checksum.update(data)
+        rows += data.count(b"\n")  # a line break within a value is written as \n
+        keep(data)
+
+    columns = ", ".join(map(quoted, table.columns))
+    await connection.copy_from_query(
+        f"SELECT {columns} FROM {quoted(table.name)} ORDER BY {', '.join(table.key)}",  # noqa: S608 - names of the catalog, quoted
+        output=receive,
+        timeout=LONGEST_COPY_S,
+    )
+    return TableManifest(table.name, table.columns, rows, checksum.hexdigest())
+
+
+async def copy_in(connection: asyncpg.Connection, table: Table, source: IO[bytes]) -> None:
+    await connection.copy_to_table(
+        table.name, source=_chunks(source), columns=table.columns, timeout=LONGEST_COPY_S
+    )
+
+
+async def _chunks(source: IO[bytes]) -> AsyncIterator[bytes]:
+    while chunk := source.read(CHUNK_BYTES):
+        yield chunk
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,287 @@
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from db import migrations
+from db.backup import backup, restore
+from db.base import OwnerId
+from db.embedded import EmbeddedPostgres
+from db.engine import Database, open_database
+from db.errors import BadInput, Conflict, HowdahError, Unavailable
+from db.paging import Order, Window
+from db.statements import compile_statement
+from db.tasks import TaskFilter, TaskRow, Tasks
+from tests.fixtures.cluster import open_fast
+from tests.fixtures.database import _administer, _clone
+from tests.fixtures.people import add_person
+
+HARD = [
+    ("plain", None),
+    ("tab\tand \\ and \\N and \\.", "a\nb\r\nc"),
+    ("quotes '\" $1 {}", "é 🥣 \u2028"),
+]
+
+
+@pytest.fixture
+async def target_url(cluster: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+    """A second database, migrated and empty."""
+    url = await _clone(cluster)
+    yield url
+    name = url.rpartition("/")[2]
+    await _administer(cluster, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def filled_url(committed: Database, committed_url: str) -> str:
+    for name in ("Ada", "Bob"):
+        owner = await add_person(committed, name)
+        for title, description in HARD:
+            await create(committed, owner, title, description)
+    return committed_url
+
+
+async def create(
+    database: Database, owner: OwnerId, title: str, description: str | None = None
+) -> TaskRow:
+    row: TaskRow = await database.write(
+        lambda session: Tasks(session, owner).create(title=title, description=description)
+    )
+    return row
+
+
+async def rows(url: str, sql: str = "SELECT * FROM tasks ORDER BY id") -> list[Any]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()
+
+
+async def test_every_row_comes_back(filled_url: str, target_url: str, tmp_path: Path) -> None:
+    made = await backup(filled_url, tmp_path / "b.howdah")
+    counts = {table.name: table.rows for table in made.tables}
+    assert (counts["users"], counts["tasks"]) == (2, 6)
+    assert await restore(target_url, tmp_path / "b.howdah") == made
+    for table in counts:
+        everything = f"SELECT t::text FROM {table} t ORDER BY 1"  # noqa: S608 - names of the manifest
+        assert await rows(target_url, everything) == await rows(filled_url, everything)
+    assert [row[2] for row in await rows(target_url)][:3] == [title for title, _ in HARD]
+
+
+async def test_a_restored_database_serves(filled_url: str, target_url: str, tmp_path: Path) -> None:
+    await backup(filled_url, tmp_path / "b.howdah")
+    await restore(target_url, tmp_path / "b.howdah")
+    database = await open_database(target_url, pool_size=2)
+    async with database.read() as session:
+        assert await migrations.is_current(session)
+    owner = OwnerId((await rows(target_url, "SELECT id FROM users ORDER BY id LIMIT 1"))[0][0])
+    await create(database, owner, "after")
+    async with database.read() as session:
+        page = await Tasks(session, owner).page(
+            Window(9), TaskFilter(search="PLAIN"), Order("created_at")
+        )
+    assert [row.title for row in page.rows] == ["plain"]
+    await database.close()
+
+
+async def test_triggers_neither_run_while_restoring_nor_stay_off(
+    filled_url: str, target_url: str, tmp_path: Path
+) -> None:
+    await backup(filled_url, tmp_path / "b.howdah")
+    connection = await asyncpg.connect(target_url)
+    await connection.execute(
+        """
+        CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN NEW.title := upper(NEW.title); RETURN NEW; END $$;
+        CREATE TRIGGER shout BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION shout()
+        """
+    )
+    await restore(target_url, tmp_path / "b.howdah")
+    assert await rows(target_url) == await rows(filled_url)
+    owner = await connection.fetchval("SELECT id FROM users LIMIT 1")
+    await connection.execute(
+        "INSERT INTO tasks (id, owner_id, title) VALUES (gen_random_uuid(), $1, 'loud')", owner
+    )
+    assert await connection.fetchval("SELECT count(*) FROM tasks WHERE title = 'LOUD'") == 1
+    await connection.close()
+
+
+async def test_the_file_is_private_and_none_is_overwritten(filled_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "b.howdah"
+    await backup(filled_url, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = path.read_bytes()
+    with pytest.raises(Conflict, match="already"):
+        await backup(filled_url, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+async def test_a_place_that_cannot_be_written_is_told(filled_url: str, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot be written"):
+        await backup(filled_url, tmp_path / "missing" / "b.howdah")
+
+
+async def test_a_backup_is_of_one_moment(filled_url: str, target_url: str, tmp_path: Path) -> None:
+    """What commits after it began is not in it, whichever table had been read by then."""
+    other = await asyncpg.connect(filled_url)
+    async with other.transaction():
+        await other.execute("LOCK TABLE tasks")
+        making = asyncio.create_task(backup(filled_url, tmp_path / "b.howdah"))
+        while not await other.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+            assert not making.done()
+        await other.execute(
+            """
+            WITH late AS (INSERT INTO users (id, email, name)
+                          VALUES (gen_random_uuid(), 'late@example.com', 'Late') RETURNING id)
+            INSERT INTO tasks (id, owner_id, title) SELECT gen_random_uuid(), id, 'l' FROM late
+            """
+        )
+        await other.execute("DELETE FROM sessions")
+    await other.close()
+    made = await making
+    assert {table.name: table.rows for table in made.tables}["tasks"] == 6
+    await restore(target_url, tmp_path / "b.howdah")
+    assert len(await rows(target_url)) == 6
+    assert len(await rows(filled_url)) == 7
+
+
+async def test_nothing_is_overwritten_by_a_restore(filled_url: str, tmp_path: Path) -> None:
+    await backup(filled_url, tmp_path / "b.howdah")
+    before = await rows(filled_url)
+    with pytest.raises(Conflict, match="not empty"):
+        await restore(filled_url, tmp_path / "b.howdah")
+    assert await rows(filled_url) == before
+
+
+def rewritten(path: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
+    other = path.with_name("changed.howdah")
+    with ZipFile(path) as old, ZipFile(other, "w", ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            if (data := change(name, old.read(name))) is not None:
+                new.writestr(name, data)
+    return other
+
+
+def manifest_with(**changes: Any) -> Callable[[str, bytes], bytes]:
+    def change(name: str, data: bytes) -> bytes:
+        return json.dumps(json.loads(data) | changes).encode() if "manifest" in name else data
+
+    return change
+
+
+DAMAGE: dict[str, Callable[[str, bytes], bytes | None]] = {
+    "a value changed": lambda _, data: data.replace(b"plain", b"plaim"),
+    "a row lost": lambda name, data: data[data.index(b"\n") + 1 :] if "tasks" in name else data,
+    "a table lost": lambda name, data: None if name == "rows/tasks" else data,
+    "no manifest": lambda name, data: None if "manifest" in name else data,
+    "rows are no rows": lambda name, data: b"\x00\xff" if name == "rows/tasks" else data,
+    "owners lost": lambda name, data: b"" if name == "rows/users" else data,
+    "a manifest of nothing": manifest_with(tables=[]),
+    "a hostile name": manifest_with(
+        tables=[{"name": "a; DROP TABLE users", "columns": ["id"], "rows": 0, "sha256": ""}]
+    ),
+    "another format": manifest_with(format=2),
+    "a newer revision": manifest_with(revision="9999"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_damaged_file_changes_nothing(
+    filled_url: str, target_url: str, tmp_path: Path, damage: str
+) -> None:
+    await backup(filled_url, tmp_path / "b.howdah")
+    changed = rewritten(tmp_path / "b.howdah", DAMAGE[damage])
+    with pytest.raises(BadInput) as caught:
+        await restore(target_url, changed)
+    assert str(changed) in caught.value.message
+    assert await rows(target_url) == await rows(target_url, "SELECT * FROM users") == []
+    await restore(target_url, tmp_path / "b.howdah")
+    assert len(await rows(target_url)) == 6
+
+
+@pytest.mark.parametrize("cut", [0, 10, 0.5, 0.9, 0.99])
+async def test_a_file_cut_short_changes_nothing(
+    filled_url: str, target_url: str, tmp_path: Path, cut: float
+) -> None:
+    await backup(filled_url, tmp_path / "b.howdah")
+    whole = (tmp_path / "b.howdah").read_bytes()
+    short = tmp_path / "short.howdah"
+    short.write_bytes(whole[: int(cut if cut > 1 else cut * len(whole))])
+    with pytest.raises(BadInput, match="damaged"):
+        await restore(target_url, short)
+    assert await rows(target_url) == []
+
+
+async def test_flipped_bytes_never_pass(filled_url: str, target_url: str, tmp_path: Path) -> None:
+    await backup(filled_url, tmp_path / "b.howdah")
+    whole = (tmp_path / "b.howdah").read_bytes()
+    flipped = tmp_path / "flipped.howdah"
+    for place in range(40, len(whole), len(whole) // 12):
+        flipped.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            await restore(target_url, flipped)
+        except HowdahError:
+            assert await rows(target_url) == []
+        else:
+            assert await rows(target_url) == await rows(filled_url)
+            return
+
+
+async def test_what_is_no_file_is_told(target_url: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        await restore(target_url, tmp_path / "missing.howdah")
+
+
+@pytest.mark.parametrize("migrated", [True, False])
+async def test_an_older_backup_is_brought_up_to_date(
+    committed_url: str, target_url: str, empty_url: str, tmp_path: Path, *, migrated: bool
+) -> None:
+    """Made at the first revision, restored where migrations are ahead or none has run."""
+    oldest = migrations.revisions()[0]
+    await migrations.downgrade(committed_url, oldest)
+    await rows(
+        committed_url,
+        "INSERT INTO users (id, email, name) VALUES (gen_random_uuid(), 'ada@example.com', 'Ada')",
+    )
+    made = await backup(committed_url, tmp_path / "old.howdah")
+    assert made.revision == oldest
+    url = target_url if migrated else empty_url
+    await restore(url, tmp_path / "old.howdah")
+    assert await rows(url, "SELECT name FROM users") == [("Ada",)]
+    assert await rows(url, "SELECT version_num FROM alembic_version") == [(migrations.head(),)]
+    assert await rows(url) == []
+
+
+async def test_from_one_embedded_database_to_another(tmp_path: Path) -> None:
+    async with await open_fast(tmp_path / "one") as one:
+        await migrations.upgrade(one.url)
+        database = await open_database(one.url, pool_size=2)
+        await create(database, await add_person(database, "Ada"), "moved")
+        made = await backup(one.url, tmp_path / "b.howdah")
+        await database.close()
+    async with await open_fast(tmp_path / "two") as two:
+        assert await restore(two.url, tmp_path / "b.howdah") == made
+        assert [row[2] for row in await rows(two.url)] == ["moved"]
+
+
+async def test_an_empty_server_has_nothing_to_back_up(
+    cluster: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    with pytest.raises(Conflict, match="nothing of Howdah"):
+        await backup(cluster.url, tmp_path / "b.howdah")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_no_sequence_is_left_behind(committed: Database) -> None:
+    """Ids are made by us; a sequence would have to be restored too."""
+    async with committed.read() as session:
+        assert await session.rows(compile_statement(text("SELECT * FROM pg_sequences"))) == []

@@ -1,0 +1,59 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from db.base import OwnerId
+from db.engine import Database, open_database
+from db.errors import Conflict
+from db.services import migrate, open_own_database
+from db.settings import Settings
+from db.tasks import Tasks
+from graph.commands.backup import back_up, bring_back
+from tests.fixtures.people import add_person
+
+
+async def fill(database: Database) -> OwnerId:
+    owner = await add_person(database, "Ada")
+    await database.write(lambda session: Tasks(session, owner).create(title="Feed"))
+    return owner
+
+
+async def total(database: Database, owner: OwnerId) -> int:
+    async with database.read() as session:
+        return (await Tasks(session, owner).stats()).total
+
+
+async def test_beside_a_running_server_and_into_a_new_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = Settings(data_dir=tmp_path / "old")
+    new = Settings(data_dir=tmp_path / "new")
+    file = tmp_path / "b.howdah"
+    async with open_own_database(old) as running:
+        await migrate(running)
+        owner = await fill(running.database)
+        await asyncio.to_thread(back_up, old, file)
+        said = capsys.readouterr().out
+        assert "keep it as safe as the database" in said
+        with pytest.raises(Conflict, match="not empty"):
+            await asyncio.to_thread(bring_back, old, file)
+    await asyncio.to_thread(bring_back, new, file)
+    assert "count and checksum are those of the backup" in capsys.readouterr().out
+    async with open_own_database(new) as restored:
+        assert await total(restored.database, owner) == 1
+
+
+async def test_from_a_given_database_into_the_embedded_one_and_back(
+    committed: Database, committed_url: str, empty_url: str, tmp_path: Path
+) -> None:
+    owner = await fill(committed)
+    given = Settings(database_url=committed_url, data_dir=tmp_path)
+    embedded = Settings(data_dir=tmp_path / "embedded")
+    other = Settings(database_url=empty_url, data_dir=tmp_path)
+    for source, target, name in ((given, embedded, "there"), (embedded, other, "back")):
+        await asyncio.to_thread(back_up, source, tmp_path / name)
+        await asyncio.to_thread(bring_back, target, tmp_path / name)
+    database = await open_database(empty_url, pool_size=2)
+    assert await total(database, owner) == 1
+    await database.close()
