@@ -2,8 +2,12 @@
 
 import re
 import secrets
+from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
+"""Of the request that this task works for; the log names it."""
 
 _SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -19,6 +23,7 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         request_id = _given(scope) or new_request_id()
+        current_request_id.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
         header = (b"x-request-id", request_id.encode())
 

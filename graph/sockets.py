@@ -19,7 +19,7 @@ from graph.auth import Viewer
 from graph.context import Context
 from graph.gateway import Gateway
 from graph.operations import Answer, GraphQLRequest, Refused, refuse
-from graph.request_id import new_request_id
+from graph.request_id import current_request_id, new_request_id
 
 PROTOCOL = "graphql-transport-ws"
 INIT_WAIT_S = 10.0
@@ -159,6 +159,7 @@ class _Socket:
     async def _run(self, message: Subscribe) -> None:
         """One operation, to its last message."""
         request_id = new_request_id()
+        current_request_id.set(request_id)
         context = self._gateway.context(self._viewer, request_id, self._websocket.scope)
         refusal = None
         try:

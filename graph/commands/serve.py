@@ -10,13 +10,15 @@ from graph.auth import authenticate
 from graph.commands.greeting import greet
 from graph.commands.listening import address_of, listen
 from graph.commands.stopping import Stop, run
+from graph.logs import logging_to
 from graph.schema import schema
 from graph.server import create_server
 
 
 def serve_until_stopped(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    run(lambda stop: _serve(settings, stop))
+    with logging_to(settings):
+        run(lambda stop: _serve(settings, stop))
 
 
 async def _serve(settings: Settings, stop: Stop) -> None:
