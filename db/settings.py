@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import platformdirs
@@ -48,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     events_url: str | None = None
     objects_url: str | None = None
+    storage_bytes_per_user: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    storage_files_per_user: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
     allowed_origins: str = ""
     introspection: bool | None = None
@@ -91,6 +93,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.development if self.introspection is None else self.introspection
 
     @property
+    def quota_bytes(self) -> int | None:
+        """What one user's files may take together; None is no limit."""
+        return self._limit(self.storage_bytes_per_user, in_production=100 * 1024**3)
+
+    @property
+    def quota_files(self) -> int | None:
+        """How many files one user may keep; None is no limit."""
+        return self._limit(self.storage_files_per_user, in_production=100_000)
+
+    @property
     def log_dir(self) -> Path:
         return self.data_dir / "logs"
 
@@ -98,6 +110,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def direct_url(self) -> str | None:
         """The road that LISTEN, session locks and migrations need: past any pooler."""
         return self.direct_database_url or self.database_url
+
+    def _limit(self, given: int | None, *, in_production: int) -> int | None:
+        if given is None:
+            return None if self.development else in_production
+        return given
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
@@ -108,11 +125,16 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
         values = _from_environment(_read_env_file(path)) | values
     values |= {name: value for name, value in overrides.items() if value is not None}
     try:
-        settings = msgspec.convert(values, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise _explained(error) from None
     _refuse_half_an_issuer(settings)
     return settings
+
+
+def _path(kind: type, value: Any) -> Any:
+    """The one kind of setting that msgspec does not know."""
+    return kind(value).expanduser()
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:

@@ -29,6 +29,12 @@ def test_our_name_wins_over_the_common_one_and_the_command_line_over_both() -> N
     assert load_settings({"HOWDAH_PORT": "9"}, port=None).port == 9
 
 
+def test_the_data_folder_is_a_path_with_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert load_settings({"HOWDAH_DATA_DIR": "~/how dah"}).data_dir == Path("/home/ada/how dah")
+    assert load_settings({}, data_dir=Path("here")).data_dir == Path("here")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
