@@ -7,19 +7,18 @@ from datetime import timedelta
 
 import argon2
 
-from db.engine import Database
+from db.engine import Database, Session
 from db.keys import SecretKey
 from db.passwords import PROFILE, Passwords
 from db.settings import Settings
 from db.users.accounts import OutsideUser, OwnUser, User, UserRow, Users, canonical_email
 from db.users.attempts import Attempts, RateLimit
 from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignedIn
-from db.users.issuers import OutsideIssuer
 from db.users.sessions import Sessions, UserSession
 from db.users.throttle import Throttle
 from db.users.tokens import AccessTokens, RefreshTokens
 from db.users.verifications import Verifications, Verified
-from db.users.verifier import Verifier
+from db.users.verifier import Issuer, Verifier
 
 __all__ = [
     "LOCAL_ADMIN",
@@ -38,7 +37,19 @@ __all__ = [
     "Verified",
     "canonical_email",
     "open_identity",
+    "sweep_attempts",
+    "sweep_sessions",
 ]
+
+
+async def sweep_sessions(session: Session) -> int:
+    """Removes a batch of those that have expired."""
+    return await Sessions(session).sweep()
+
+
+async def sweep_attempts(session: Session) -> int:
+    """Removes a batch of counters that count no more."""
+    return await Attempts(session).sweep()
 
 
 @asynccontextmanager
@@ -52,7 +63,7 @@ async def open_identity(
 ) -> AsyncIterator[Identity]:
     """`profile` and `tls` are for tests: cheap hashes, and an authority of their own."""
     access_tokens = AccessTokens(secret.derive("access tokens"))
-    issuer = OutsideIssuer.of(settings, tls=tls)
+    issuer = _outside_issuer(settings, tls)
     passwords = Passwords(profile=profile)
     try:
         yield Identity(
@@ -70,3 +81,11 @@ async def open_identity(
         )
     finally:
         passwords.close()
+
+
+def _outside_issuer(settings: Settings, tls: ssl.SSLContext | None) -> Issuer | None:
+    if settings.jwks_url is None and settings.jwt_secret is None:
+        return None
+    from db.users.issuers import OutsideIssuer
+
+    return OutsideIssuer.of(settings, tls=tls)

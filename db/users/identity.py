@@ -11,9 +11,9 @@ from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unau
 from db.passwords import Passwords, checked_password
 from db.users.accounts import UserRow, Users, canonical_email, name_rule
 from db.users.sessions import Sessions
-from db.users.signatures import Refused
 from db.users.throttle import Throttle
 from db.users.tokens import AccessTokens, RefreshTokens
+from db.users.unverified import Refused
 from db.users.verifier import Verifier
 
 log = logging.getLogger(__name__)

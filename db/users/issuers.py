@@ -14,8 +14,9 @@ from db.keys import checked_secret
 from db.settings import Settings
 from db.users.accounts import OutsideUser, canonical_email, name_rule
 from db.users.key_sets import KeySet, VerifyingKey
-from db.users.signatures import Refused, Seconds, verified_claims
+from db.users.signatures import verified_claims
 from db.users.tokens import OURS
+from db.users.unverified import Refused, Seconds
 
 CLOCKS_DIFFER_S = 30
 SHARED = ("HS256",)
@@ -55,10 +56,8 @@ class OutsideIssuer:
         self._shared = shared
 
     @classmethod
-    def of(cls, settings: Settings, *, tls: ssl.SSLContext | None = None) -> Self | None:
-        """The one the operator has set, if any."""
-        if settings.jwks_url is None and settings.jwt_secret is None:
-            return None
+    def of(cls, settings: Settings, *, tls: ssl.SSLContext | None = None) -> Self:
+        """The one that the operator has set."""
         if settings.jwt_issuer == OURS:
             raise BadInput(
                 f"HOWDAH_JWT_ISSUER is `{OURS}`, which is our own name.",

@@ -1,18 +1,26 @@
 """The one place where a token becomes a person."""
 
 import logging
+from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from db.engine import Database
 from db.errors import Unauthenticated
-from db.users.accounts import Users
-from db.users.issuers import OutsideIssuer
+from db.users.accounts import OutsideUser, Users
 from db.users.sessions import Sessions
-from db.users.signatures import Refused, look_into
 from db.users.tokens import OURS, AccessTokens
+from db.users.unverified import Refused, look_into
 from db.users.verifications import Verifications, Verified
 
 log = logging.getLogger(__name__)
+
+
+class Issuer(Protocol):
+    """Somebody outside whose word we take; `db.users.issuers` has the one there is."""
+
+    async def verify(self, token: str, key_id: str | None) -> tuple[OutsideUser, datetime]:
+        """Who the token speaks for, and until when; Refused when it is not the issuer's."""
 
 
 class Verifier:
@@ -22,7 +30,7 @@ class Verifier:
         self,
         database: Database,
         access_tokens: AccessTokens,
-        issuer: OutsideIssuer | None,
+        issuer: Issuer | None,
         verifications: Verifications,
     ) -> None:
         self._database = database
@@ -68,7 +76,7 @@ class Verifier:
             raise Refused("its session has ended")
         return Verified(claims.sub, role, claims.expires_at)
 
-    async def _outside(self, issuer: OutsideIssuer, token: str, key_id: str | None) -> Verified:
+    async def _outside(self, issuer: Issuer, token: str, key_id: str | None) -> Verified:
         person, expires_at = await issuer.verify(token, key_id)
         user = await self._database.write(lambda session: Users(session).meet(person))
         if user is None:

@@ -16,7 +16,8 @@ from db.errors import (
     Unauthenticated,
 )
 from db.statements import compile_statement
-from db.users import LOCAL_ADMIN, Identity, Sessions, SignedIn, Users
+from db.sweeps import sweep_all
+from db.users import LOCAL_ADMIN, Identity, SignedIn, Users, sweep_attempts, sweep_sessions
 from tests.fixtures.database import Statements
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up
 
@@ -329,4 +330,5 @@ async def test_a_session_expires(database: Database) -> None:
         assert not await works(identity, ada)
         with pytest.raises(Unauthenticated):
             await identity.refresh(ada.session.refresh_token)
-        assert await database.write(lambda session: Sessions(session).sweep()) == 1
+        sweeps = {"sessions": sweep_sessions, "attempts": sweep_attempts}
+        assert await sweep_all(database, sweeps) == {"sessions": 1, "attempts": 0}

@@ -11,15 +11,15 @@ import pytest
 from db.base import new_id
 from db.errors import Unauthenticated
 from db.users import Identity, SignedIn
-from db.users.signatures import Refused
 from db.users.tokens import AccessTokens, RefreshTokens
+from db.users.unverified import Refused
 from tests.fixtures.identity import SECRET, sign_up
 
 KEY = SECRET.derive("access tokens")
 
 
 def part(value: Any) -> str:
-    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    raw = value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
@@ -70,6 +70,8 @@ async def test_a_token_made_by_hand_with_our_key_is_good_so_the_others_fail_for_
         {"alg": "HS256", "crit": 5},
         {"alg": "HS256", "b64": False, "crit": ["b64"]},
         {"alg": "HS256", "kid": 5},
+        {"alg": "HS256", "typ": "JWT", "kid": "ours"},
+        {"typ": "JWT", "alg": "HS256"},
         {"alg": "HS256", "jwk": "not a key"},
     ],
 )
