@@ -4,6 +4,9 @@ BIN := .venv/bin
 # More arguments for serve, test, lock and the benchmarks: make test ARGS="-k tasks -x"
 ARGS ?=
 
+# So many tests at once, each process with a PostgreSQL of its own: make test WORKERS=0 ARGS="-x --pdb"
+WORKERS ?= auto
+
 # Start-up time is a promise, and a missing .pyc costs a second of it.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -32,7 +35,12 @@ graphiql: ## build the GraphiQL page; needs npm
 
 .PHONY: test
 test: setup ## set up, then test (make test ARGS="-k tasks -x")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: clients
+clients: ## install the npm clients that some tests talk to; without npm those tests skip
+	@if command -v npm >/dev/null; then npm install --prefix tests/clients --no-audit --no-fund --loglevel=error; \
+	else echo "npm is not installed: the tests with its clients will skip"; fi
 
 .PHONY: check
 check: check-style check-types check-architecture check-schema check-migrations ## every gate; make -k check goes on after a failure
