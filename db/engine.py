@@ -146,6 +146,16 @@ class Database:
         self._reserve = reserve
         self.observe: Observer | None = None
 
+    @property
+    def in_use(self) -> int:
+        """Connections lent just now."""
+        return self._lender.in_use
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a connection."""
+        return self._lender.waiting
+
     def read(self, *, reserved: bool = False) -> contextlib.AbstractAsyncContextManager[Session]:
         """For one batch of reads. `reserved` is for what must answer when the pool is exhausted."""
         return ReadSession(self._reserve if reserved else self._lender, self.observe)
@@ -222,17 +232,10 @@ class Database:
 def create_engine(url: DatabaseUrl) -> AsyncEngine:
     """SQLAlchemy's road to the database, for alembic: each connection is made for its use."""
 
-    def connect() -> Any:
-        # Nothing prepared stays behind under a name: beyond a pooler another process may use it.
-        dbapi: Any = engine.dialect.dbapi
-        return dbapi.connect(
-            async_creator_fn=lambda: dial(url),
-            prepared_statement_cache_size=0,
-            prepared_statement_name_func=str,
-        )
+    async def connect(*_: Any, **__: Any) -> asyncpg.Connection:
+        return await dial(url)
 
-    engine = create_async_engine("postgresql+asyncpg://", creator=connect, poolclass=NullPool)
-    return engine
+    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
 
 
 async def open_database(

@@ -15,10 +15,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from sqlalchemy import text
 
-from db.engine import create_engine, open_database
-from db.urls import parse_url
+from db.engine import open_database
 from tests.fixtures.brokers import free_port
 from tests.fixtures.notes import CREATE, others, read, terminate_all
 from tests.fixtures.pooler_client import CHANGES
@@ -144,19 +142,6 @@ async def test_every_process_gets_its_own_answers(
     await asyncio.gather(*(client(pooled_url, number) for number in range(1, PROCESSES + 1)))
     assert await observer.fetchval("SELECT sum(n) FROM notes") == PROCESSES * CHANGES
     assert await others(observer) <= SERVER_CONNECTIONS
-
-
-async def test_alembics_engines_do_not_meet_each_others_statements(pooled_url: str) -> None:
-    async def run(number: int) -> None:
-        engine = create_engine(parse_url(pooled_url))
-        async with engine.connect() as connection:
-            for n in range(number, number + 20):
-                found = await connection.execute(text(f"SELECT {n}, CAST(:n AS int)"), {"n": n})
-                assert found.one() == (n, n)
-                await connection.rollback()
-        await engine.dispose()
-
-    await asyncio.gather(*(run(number * 1_000) for number in range(8)))
 
 
 async def test_the_server_behind_it_ends_a_connection(

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from sqlalchemy import text
 
-from db.engine import Database, Session, create_engine, open_database
+from db.engine import Database, Session, open_database
 from db.errors import Overloaded, TimedOut, Unavailable
-from db.urls import parse_url
 from tests.fixtures import brokers
 from tests.fixtures.notes import (
     ADD,
@@ -136,16 +134,3 @@ async def test_closing_leaves_no_connection(
             await asyncio.sleep(0.01)
     with pytest.raises(Unavailable, match="stopping"):
         await read(database, 1)
-
-
-async def test_alembics_engine_needs_no_statement_by_name(
-    committed_url: str, observer: asyncpg.Connection
-) -> None:
-    engine = create_engine(parse_url(committed_url))
-    async with engine.connect() as connection:
-        for n in range(3):
-            found = await connection.execute(text("SELECT CAST(:n AS int)"), {"n": n})
-            assert found.scalar_one() == n
-        prepared = await connection.execute(text("SELECT count(*) FROM pg_prepared_statements"))
-        assert prepared.scalar_one() == 0
-    await engine.dispose()
