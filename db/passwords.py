@@ -15,18 +15,23 @@ from db.errors import BadInput, Overloaded
 
 T = TypeVar("T")
 
+SHORTEST = 8
+LONGEST = 1_024
+
 PROFILE = argon2.profiles.RFC_9106_LOW_MEMORY
 """64 MiB and about 0.3 s a hash."""
 
 
 def checked_password(password: str, *, field: str = "password") -> str:
     """The password in one spelling; a sign-in that cannot be right is not worth a hash."""
-    password = unicodedata.normalize("NFC", password)
-    size = len(password.encode(errors="surrogatepass"))
-    if not 8 <= size <= 1024:
+    size = len(_bytes(password))
+    if size <= LONGEST:  # the time of NFC grows with the square of what it is given
+        password = unicodedata.normalize("NFC", password)
+        size = len(_bytes(password))
+    if not SHORTEST <= size <= LONGEST:
         raise BadInput(
-            f"`{field}` has {size} bytes; 8 to 1024 are allowed.",
-            hint="Use a longer password." if size < 8 else "Use a shorter password.",
+            f"`{field}` has {size} bytes; {SHORTEST} to {LONGEST} are allowed.",
+            hint="Use a longer password." if size < SHORTEST else "Use a shorter password.",
             field=field,
         )
     return password

@@ -14,7 +14,7 @@ class Required:
     longest: int
 
     def checked(self, text: str | None) -> str:
-        text = _storable(self.field, text or "").strip()
+        text = _storable(self.field, text or "", self.longest)
         if not text:
             raise BadInput(
                 f"`{self.field}` is empty.",
@@ -32,7 +32,7 @@ class Optional:
     longest: int
 
     def checked(self, text: str | None) -> str | None:
-        if text is None or not (text := _storable(self.field, text).strip()):
+        if text is None or not (text := _storable(self.field, text, self.longest)):
             return None
         return _short_enough(self.field, text, self.longest)
 
@@ -43,7 +43,9 @@ def containing(text: str) -> str:
     return f"%{escaped}%"
 
 
-def _storable(field: str, text: str) -> str:
+def _storable(field: str, text: str, longest: int) -> str:
+    # first, because the time of NFC grows with the square of a run of combining characters
+    text = _short_enough(field, text.strip(), longest, composing=4)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -59,8 +61,9 @@ def _storable(field: str, text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _short_enough(field: str, text: str, longest: int) -> str:
-    if len(text) > longest:
+def _short_enough(field: str, text: str, longest: int, *, composing: int = 1) -> str:
+    """`composing` characters may still become one."""
+    if len(text) > longest * composing:
         raise BadInput(
             f"`{field}` has {len(text)} characters; {longest} is the most.",
             hint="Shorten it.",
