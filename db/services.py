@@ -11,7 +11,9 @@ from db.engine import Database, open_database
 from db.events import EventBus, open_events
 from db.integrity import Checks
 from db.keys import Keys, load_keys
+from db.objects import ObjectStore, open_objects
 from db.settings import Settings
+from db.storage import PostgresStorage, Quota, StorageOperations
 from db.users import Identity, open_identity
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ class Services:
     events: EventBus
     keys: Keys
     identity: Identity
+    storage: StorageOperations
+    objects: ObjectStore
     embedded: EmbeddedPostgres | None = None
     checks: Checks = field(default_factory=Checks)
 
@@ -40,7 +44,10 @@ class OwnDatabase:
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, *, storage: StorageOperations | None = None
+) -> AsyncIterator[Services]:
+    """Everything a server needs; `storage` puts a twin in the place of PostgreSQL's."""
     keys = load_keys(settings)
     async with contextlib.AsyncExitStack() as stack:
         own = await stack.enter_async_context(open_own_database(settings))
@@ -55,6 +62,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             events=events,
             keys=keys,
             identity=identity,
+            storage=storage or PostgresStorage(database, quota=_quota(settings)),
+            objects=open_objects(settings.objects_url, data_dir=settings.data_dir),
             embedded=own.embedded,
         )
 
@@ -100,3 +109,7 @@ def _urls(settings: Settings, embedded: EmbeddedPostgres | None) -> tuple[str, s
         return embedded.url, embedded.url
     url = settings.database_url or ""
     return url, settings.direct_database_url or url
+
+
+def _quota(settings: Settings) -> Quota:
+    return Quota(bytes=settings.quota_bytes, files=settings.quota_files)

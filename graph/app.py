@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 from db.errors import HowdahError
 from db.services import Services, open_services
 from db.settings import Settings
+from graph import bytes as file_bytes
 from graph import graphiql
 from graph.endpoint import GraphQLEndpoint
 from graph.gateway import Authenticate, Gateway
@@ -63,6 +64,7 @@ def build_app(
     app = Starlette(
         routes=[
             Mount("/graphql/assets", graphiql.assets()),
+            *file_bytes.routes(),
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/metrics", metrics),

@@ -31,6 +31,8 @@ class Context:
     viewer: Viewer | None
     request_id: str
     client_address: str
+    base_url: str = ""
+    """How the client reaches this server: links begin with it."""
     loaders: dict[type, Any] = field(default_factory=dict)
 
     @property

@@ -44,6 +44,7 @@ class Gateway:
             viewer=viewer,
             request_id=request_id,
             client_address=client[0] if client else "",
+            base_url=_base_url(scope),
         )
 
     async def session_end(self, viewer: Viewer | None, authorization: str | None) -> HowdahError:
@@ -60,3 +61,10 @@ class Gateway:
         return Unauthenticated(
             "The session has expired.", hint="Get a new access token with refreshSession."
         )
+
+
+def _base_url(scope: Scope) -> str:
+    """By the name that the client itself used; without one, links are relative."""
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+    return f"{scheme}://{host}" if host else ""

@@ -9,7 +9,7 @@ import strawberry
 from db.errors import BadInput
 from graph.context import Context
 from graph.fields import field
-from graph.loaders import Loader
+from graph.loaders import Gathering
 
 T = TypeVar("T", bound=type)
 
@@ -26,7 +26,7 @@ class Kind(NamedTuple):
 
     prefix: str
     row: type
-    loader: type[Loader[UUID, Any]]
+    loader: type[Gathering[UUID, Any]]
 
 
 _by_prefix: dict[str, Kind] = {}
@@ -50,7 +50,7 @@ class Node:
         return make_id(root)
 
 
-def node(prefix: str, *, row: type, loader: type[Loader[UUID, Any]]) -> Callable[[T], T]:
+def node(prefix: str, *, row: type, loader: type[Gathering[UUID, Any]]) -> Callable[[T], T]:
     """Makes a GraphQL type findable by `node(id:)`; goes under `@strawberry.type`."""
     kind = Kind(prefix, row, loader)
 

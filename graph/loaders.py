@@ -15,8 +15,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Loader(ABC, Generic[K, V]):
-    """Gathers keys while a level resolves, then loads them at once. Lives for one operation."""
+class Gathering(ABC, Generic[K, V]):
+    """Gathers keys while a level resolves, then finds them at once. Lives for one operation."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -37,13 +37,24 @@ class Loader(ABC, Generic[K, V]):
         return await self._batches.load_many(keys)
 
     @abstractmethod
-    async def batch(self, session: Session, keys: list[K]) -> Mapping[K, V]:
+    async def find(self, keys: list[K]) -> Mapping[K, V]:
         """What there is of `keys`; the order is restored here."""
 
     async def _load(self, keys: list[K]) -> list[V | None]:
-        async with self.context.services.database.read() as session:
-            found = await self.batch(session, keys)
+        found = await self.find(keys)
         return [found.get(key) for key in keys]
+
+
+class Loader(Gathering[K, V]):
+    """Finds by statements of a repository, in a read session of its own."""
+
+    @abstractmethod
+    async def batch(self, session: Session, keys: list[K]) -> Mapping[K, V]:
+        """What there is of `keys`."""
+
+    async def find(self, keys: list[K]) -> Mapping[K, V]:
+        async with self.context.services.database.read() as session:
+            return await self.batch(session, keys)
 
 
 class ById(Loader[UUID, V]):

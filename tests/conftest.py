@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.fixtures.database",
     "tests.fixtures.identity",
     "tests.fixtures.issuer",
+    "tests.fixtures.objects",
     "tests.fixtures.people",
     "tests.fixtures.storage",
     "tests.fixtures.toy",

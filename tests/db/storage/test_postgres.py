@@ -1,0 +1,215 @@
+"""What only PostgreSQL can show: many at once, cascades, plans and numbers of statements."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db.base import OwnerId, new_id
+from db.engine import Database
+from db.errors import Conflict, HowdahError, TooLarge
+from db.paging import Window
+from db.statements import compile_statement
+from db.storage import FileRow, NewBsp, NewFile, PostgresStorage, Quota
+from tests.fixtures.database import Statements
+from tests.fixtures.people import add_person
+
+DRIFT = compile_statement(
+    text(
+        """
+        SELECT 'bucket' AS what, b.id FROM buckets b LEFT JOIN files f ON f.bucket_id = b.id
+        GROUP BY b.id HAVING b.file_count <> count(f.id) OR b.total_size <> coalesce(sum(f.size), 0)
+        UNION ALL
+        SELECT 'bsp', p.id FROM bsps p LEFT JOIN replicas r ON r.bsp_id = p.id
+        GROUP BY p.id HAVING p.used_capacity <> coalesce(sum(r.size), 0)
+        UNION ALL
+        SELECT 'file', f.id FROM files f LEFT JOIN replicas r ON r.file_id = f.id
+        GROUP BY f.id
+        HAVING count(r.bsp_id) <> CASE f.status WHEN 'DELETING' THEN 0 ELSE f.desired_replicas END
+        """
+    )
+)
+TOTALS = compile_statement(
+    text("SELECT sum(file_count)::int, sum(total_size)::bigint FROM buckets")
+)
+REMOVE_PERSON = compile_statement(text("DELETE FROM users WHERE id = :id"))
+
+
+async def drift(database: Database) -> Any:
+    async with database.read() as session:
+        return await session.rows(DRIFT)
+
+
+async def outcomes(*calls: Awaitable[Any]) -> list[Any]:
+    """What they answered, and what they refused; anything else is a bug."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException) and not isinstance(one, HowdahError):
+            raise one
+    return found
+
+
+async def test_fifty_writers_leave_no_drift(committed: Database, committed_owner: OwnerId) -> None:
+    owner, storage = committed_owner, PostgresStorage(committed)
+    for number in range(3):
+        await storage.create_bsp(owner, NewBsp(f"{number}", 100_000, []))
+    buckets = [await storage.create_bucket(owner, f"{one}", private=True) for one in range(2)]
+    dice = random.Random(4)  # noqa: S311 - which writer does what, the same each time
+
+    async def write(number: int) -> None:
+        bucket = buckets[number % 2]
+        for step in range(4):
+            new = NewFile(bucket.id, f"{number}/{step}", dice.randrange(1_000), None, number % 3)
+            file = await storage.create_file(owner, new)
+            if step % 2:
+                await storage.begin_deletion(owner, file.id)
+
+    await asyncio.gather(*(write(number) for number in range(50)))
+    assert await drift(committed) == []
+    async with committed.read() as session:
+        ((files, size),) = await session.rows(TOTALS)
+    page = await storage.files(owner, Window(1_000))
+    assert files == len(page.rows) == 100
+    assert size == sum(file.size for file in page.rows)
+
+
+async def test_providers_are_never_overfilled_and_never_left_half_empty(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    """Room for ten, asked for by forty at once, in buckets of different owners."""
+    storage = PostgresStorage(committed)
+    for number in range(2):
+        await storage.create_bsp(committed_owner, NewBsp(f"{number}", 50, []))
+    people = [committed_owner, *[await add_person(committed, f"p{one}") for one in range(3)]]
+    buckets = [await storage.create_bucket(one, "b", private=True) for one in people]
+    answers = await outcomes(
+        *(
+            storage.create_file(
+                people[one % 4], NewFile(buckets[one % 4].id, f"{one}", 10, None, 1)
+            )
+            for one in range(40)
+        )
+    )
+    assert sum(isinstance(one, FileRow) for one in answers) == 10
+    assert sum(isinstance(one, Conflict) for one in answers) == 30
+    assert await drift(committed) == []
+    bsps = await storage.bsps(committed_owner, Window(9))
+    assert [bsp.free_capacity for bsp in bsps.rows] == [0, 0]
+
+
+async def test_a_quota_holds_against_many_at_once_in_different_buckets(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    storage = PostgresStorage(committed, quota=Quota(bytes=100, files=100))
+    buckets = [
+        await storage.create_bucket(committed_owner, f"{one}", private=True) for one in range(4)
+    ]
+    answers = await outcomes(
+        *(
+            storage.create_file(committed_owner, NewFile(buckets[one % 4].id, f"{one}", 10))
+            for one in range(20)
+        )
+    )
+    assert sum(isinstance(one, FileRow) for one in answers) == 10
+    assert sum(isinstance(one, TooLarge) for one in answers) == 10
+
+
+async def test_creating_and_deleting_at_once_neither_drifts_nor_deadlocks(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    owner, storage = committed_owner, PostgresStorage(committed)
+    for number in range(4):
+        await storage.create_bsp(owner, NewBsp(f"{number}", 10_000, []))
+    buckets = [await storage.create_bucket(owner, f"{one}", private=True) for one in range(3)]
+    files = [
+        await storage.create_file(owner, NewFile(bucket.id, f"{one}", 10 + one, None, 3))
+        for bucket in buckets
+        for one in range(8)
+    ]
+    calls: list[Awaitable[Any]] = [storage.begin_deletion(owner, file.id) for file in files]
+    calls += [storage.begin_deletion(owner, file.id) for file in files[::2]]
+    calls += [storage.delete_bucket(owner, buckets[0].id, with_files=True)]
+    calls += [
+        storage.create_file(owner, NewFile(bucket.id, f"new {one}", 7, None, 2))
+        for bucket in buckets
+        for one in range(8)
+    ]
+    calls += [
+        storage.finish_upload(file, object_id=new_id(), fingerprint=bytes(32)) for file in files
+    ]
+    random.Random(7).shuffle(calls)  # noqa: S311 - the same mixture each time
+    await outcomes(*calls)
+    assert await drift(committed) == []
+
+
+async def test_two_uploads_at_once_make_one_file(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    storage = PostgresStorage(committed)
+    bucket = await storage.create_bucket(committed_owner, "b", private=True)
+    file = await storage.create_file(committed_owner, NewFile(bucket.id, "a", 1))
+    answers = await outcomes(
+        *(
+            storage.finish_upload(file, object_id=new_id(), fingerprint=bytes([one]) * 32)
+            for one in range(6)
+        )
+    )
+    stored = [one for one in answers if isinstance(one, FileRow)]
+    assert len(stored) == 1
+    assert await storage.known_files([file.id]) == stored
+
+
+async def test_removing_a_person_gives_the_providers_their_room_back(
+    database: Database, owner: OwnerId, other_owner: OwnerId
+) -> None:
+    storage = PostgresStorage(database)
+    for number in range(2):
+        await storage.create_bsp(owner, NewBsp(f"{number}", 1_000, []))
+    for person in (owner, other_owner):
+        bucket = await storage.create_bucket(person, "b", private=True)
+        for number in range(3):
+            await storage.create_file(person, NewFile(bucket.id, f"{number}", 10, None, 2))
+    await storage.begin_deletion(owner, (await storage.files(owner, Window(1))).rows[0].id)
+    await database.write(lambda session: session.rows(REMOVE_PERSON, id=owner))
+    assert await drift(database) == []
+    bsps = await storage.bsps(other_owner, Window(9))
+    assert [bsp.used_capacity for bsp in bsps.rows] == [30, 30]
+
+
+async def test_postgresql_itself_refuses_a_file_under_another_s_bucket(
+    database: Database, owner: OwnerId, other_owner: OwnerId
+) -> None:
+    storage = PostgresStorage(database)
+    bucket = await storage.create_bucket(other_owner, "b", private=False)
+    smuggle = compile_statement(
+        text(
+            "INSERT INTO files (id, owner_id, bucket_id, location, size, content_type,"
+            " desired_replicas) VALUES (:id, :owner, :bucket, 'x', 1, 'x/y', 0)"
+        )
+    )
+    with pytest.raises(Exception, match="fk_files_bucket_id_owner_id_buckets"):
+        await database.write(
+            lambda session: session.rows(smuggle, id=new_id(), owner=owner, bucket=bucket.id)
+        )
+
+
+READS: dict[str, Callable[[PostgresStorage, OwnerId, list[Any]], Awaitable[Any]]] = {
+    "files": lambda storage, owner, ids: storage.files_of_buckets(
+        owner, ids, Window(2), under="docs"
+    ),
+    "counts": lambda storage, owner, ids: storage.count_files_of_buckets(owner, ids, under=None),
+    "buckets": lambda storage, owner, ids: storage.buckets_by_id(owner, ids),
+    "kept": lambda storage, owner, ids: storage.files_of_bsps(owner, ids, Window(2)),
+    "replicas": lambda storage, owner, ids: storage.bsps_of_files(owner, ids),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+async def test_however_many_it_is_one_statement(
+    database: Database, owner: OwnerId, statements: Statements, read: Callable[..., Awaitable[Any]]
+) -> None:
+    with statements.expected(1):
+        await read(PostgresStorage(database), owner, [new_id() for _ in range(50)])

@@ -1,0 +1,238 @@
+import hashlib
+from typing import Any
+
+import httpx
+import pytest
+
+from db.services import Services
+from tests.fixtures.clients import Client
+from tests.fixtures.database import Statements
+from tests.fixtures.factories import make_bsp, make_bucket, make_file
+
+CREATE_FILE = """
+mutation ($input: CreateFileInput!) {
+  createFile(input: $input) { file { id status key fingerprint } uploadUrl }
+}
+"""
+FILE = """
+query ($id: ID!) {
+  file(id: $id) {
+    id key bucket { id name fileCount totalSize } location size fingerprint contentType status
+    desiredReplicas replicas { bsp { id usedCapacity freeCapacity } }
+    createdAt updatedAt downloadUrl
+  }
+}
+"""
+WIDE = """
+query ($first: Int!) {
+  buckets(first: 50) {
+    nodes {
+      name fileCount
+      files(first: $first) {
+        totalCount pageInfo { hasNextPage }
+        nodes {
+          location bucket { name } replicas { bsp { account files(first: 1) { totalCount } } }
+        }
+      }
+    }
+  }
+}
+"""
+
+
+async def put_file(client: Client, data: bytes, **values: Any) -> dict[str, Any]:
+    """A file with its bytes, as `file` shows it."""
+    bucket = values.pop("bucketId", None) or await make_bucket(client)
+    asked = {"bucketId": bucket, "location": "a.txt", "size": str(len(data))} | values
+    made = (await client.ask(CREATE_FILE, input=asked))["createFile"]
+    answer = await client.http.put(made["uploadUrl"], content=data)
+    assert answer.status_code == 201, answer.text
+    file: dict[str, Any] = (await client.ask(FILE, id=made["file"]["id"]))["file"]
+    return file
+
+
+async def test_a_file_from_birth_to_death(ada: Client, admin: Client) -> None:
+    bsp = await make_bsp(admin, capacity=str(2**53 + 1))
+    bucket = await make_bucket(ada, name="reports")
+    data = b"hello"
+    file = await put_file(
+        ada,
+        data,
+        bucketId=bucket,
+        location="2026/May.txt",
+        contentType="text/plain",
+        desiredReplicas=1,
+    )
+    assert file["status"] == "STORED"
+    assert file["fingerprint"] == hashlib.sha256(data).hexdigest()
+    assert len(file["key"]) == 64
+    assert (file["size"], file["location"], file["contentType"]) == (
+        "5",
+        "2026/May.txt",
+        "text/plain",
+    )
+    assert file["bucket"] == {"id": bucket, "name": "reports", "fileCount": 1, "totalSize": "5"}
+    kept = {"id": bsp, "usedCapacity": "5", "freeCapacity": str(2**53 - 4)}
+    assert file["replicas"] == [{"bsp": kept}]
+    by_key = await ada.ask("query($key: String!) { fileByKey(key: $key) { id } }", key=file["key"])
+    assert by_key == {"fileByKey": {"id": file["id"]}}
+    got = await ada.http.get(file["downloadUrl"])
+    assert (got.status_code, got.content) == (200, data)
+    gone = await ada.ask(
+        "mutation($id: ID!) { deleteFile(input: {id: $id}) { deletedFileId } }", id=file["id"]
+    )
+    assert gone == {"deleteFile": {"deletedFileId": file["id"]}}
+    assert (await ada.ask(FILE, id=file["id"])) == {"file": None}
+    assert (await ada.http.get(file["downloadUrl"])).status_code == 404
+    left = await ada.ask("query($id: ID!) { bsp(id: $id) { usedCapacity } }", id=bsp)
+    assert left == {"bsp": {"usedCapacity": "0"}}
+
+
+async def test_a_pending_file_shows_no_more_than_it_has(ada: Client) -> None:
+    file = (await ada.ask(FILE, id=await make_file(ada)))["file"]
+    assert (file["status"], file["size"]) == ("PENDING", "5")
+    assert (file["key"], file["fingerprint"], file["downloadUrl"]) == (None, None, None)
+
+
+async def test_links_name_the_server_as_the_client_does(ada: Client) -> None:
+    asked = {"bucketId": await make_bucket(ada), "location": "a", "size": "1"}
+    made = (await ada.ask(CREATE_FILE, input=asked))["createFile"]
+    assert httpx.URL(made["uploadUrl"]).host == ada.http.base_url.host
+
+
+async def test_buckets_are_renamed_listed_and_deleted(ada: Client) -> None:
+    bucket = await make_bucket(ada, name="one")
+    renamed = await ada.ask(
+        "mutation($input: RenameBucketInput!) "
+        "{ renameBucket(input: $input) { bucket { name version private } } }",
+        input={"id": bucket, "name": "two", "expectedVersion": 1},
+    )
+    assert renamed["renameBucket"]["bucket"] == {"name": "two", "version": 2, "private": True}
+    await make_file(ada, bucketId=bucket)
+    delete = (
+        "mutation($input: DeleteBucketInput!) { deleteBucket(input: $input) { deletedBucketId } }"
+    )
+    assert (await ada.send(delete, input={"id": bucket})).code == "CONFLICT"
+    gone = await ada.ask(delete, input={"id": bucket, "withFiles": True})
+    assert gone == {"deleteBucket": {"deletedBucketId": bucket}}
+    assert await ada.ask("{ buckets(first: 1) { totalCount } files(first: 1) { totalCount } }") == {
+        "buckets": {"totalCount": 0},
+        "files": {"totalCount": 0},
+    }
+
+
+async def test_a_folder_is_listed_and_counted(ada: Client) -> None:
+    bucket = await make_bucket(ada)
+    for location in ("a/1", "a/b/2", "ab/3", "a"):
+        await make_file(ada, bucketId=bucket, location=location)
+    asked = """query($id: ID!, $under: String, $after: String) {
+      bucket(id: $id) {
+        files(first: 1, after: $after, under: $under) {
+          nodes { location } totalCount pageInfo { endCursor hasNextPage }
+        }
+      }
+    }"""
+    first = (await ada.ask(asked, id=bucket, under="a/"))["bucket"]["files"]
+    assert (first["nodes"], first["totalCount"]) == ([{"location": "a/1"}], 2)
+    after = first["pageInfo"]["endCursor"]
+    second = (await ada.ask(asked, id=bucket, under="a/", after=after))["bucket"]["files"]
+    assert second["nodes"] == [{"location": "a/b/2"}]
+    assert second["pageInfo"]["hasNextPage"] is False
+    assert (await ada.send(asked, id=bucket, under="../etc")).code == "BAD_USER_INPUT"
+
+
+async def test_public_is_for_every_signed_in_user(
+    ada: Client, bob: Client, anonymous: Client
+) -> None:
+    bucket = await make_bucket(ada, private=False)
+    file = await put_file(ada, b"for all", bucketId=bucket)
+    seen = (await bob.ask(FILE, id=file["id"]))["file"]
+    assert seen["bucket"]["id"] == bucket
+    assert (await bob.http.get(seen["downloadUrl"])).content == b"for all"
+    assert (await anonymous.send(FILE, id=file["id"])).code == "UNAUTHENTICATED"
+    hidden = await put_file(ada, b"for me")
+    assert (await bob.ask(FILE, id=hidden["id"])) == {"file": None}
+    by_key = await bob.ask(
+        "query($key: String!) { fileByKey(key: $key) { id } }", key=hidden["key"]
+    )
+    assert by_key == {"fileByKey": None}
+
+
+@pytest.mark.parametrize(
+    ("mutation", "values"),
+    [
+        ("createBsp", {"account": "x", "capacity": "1", "multiaddresses": []}),
+        ("updateBspCapacity", {"capacity": "1"}),
+        ("setBspMultiaddresses", {"multiaddresses": []}),
+        ("deleteBsp", {}),
+    ],
+)
+async def test_only_admins_change_providers(
+    ada: Client, admin: Client, anonymous: Client, mutation: str, values: dict[str, Any]
+) -> None:
+    bsp = await make_bsp(admin)
+    title = mutation[0].upper() + mutation[1:]
+    document = f"mutation($input: {title}Input!) {{ {mutation}(input: $input) {{ __typename }} }}"
+    asked = values if mutation == "createBsp" else {"id": bsp} | values
+    assert (await ada.send(document, input=asked)).code == "FORBIDDEN"
+    assert (await anonymous.send(document, input=asked)).code == "UNAUTHENTICATED"
+    assert (await admin.send(document, input=asked)).code == "OK"
+
+
+async def test_capacity_under_use_says_how_much_is_used(admin: Client) -> None:
+    bsp = await make_bsp(admin)
+    await make_file(admin, size="700", desiredReplicas=1)
+    shrink = 'updateBspCapacity(input: {id: $id, capacity: "699"}) { bsp { capacity } }'
+    answer = await admin.send(f"mutation($id: ID!) {{ {shrink} }}", id=bsp)
+    assert answer.code == "CONFLICT"
+    assert "700" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"location": "../../etc/passwd"}, "location"),
+        ({"size": "-1"}, "size"),
+        ({"size": "9223372036854775808"}, "size"),
+        ({"contentType": "text/html\r\nSet-Cookie: a=b"}, "contentType"),
+        ({"desiredReplicas": 21}, "desiredReplicas"),
+        ({"bucketId": "task_00000000000000000000000000000000"}, "bucketId"),
+    ],
+)
+async def test_bad_input_names_its_field(ada: Client, values: dict[str, Any], field: str) -> None:
+    asked = {"bucketId": await make_bucket(ada), "location": "a", "size": "1"} | values
+    answer = await ada.send(CREATE_FILE, input=asked)
+    assert answer.code == "BAD_USER_INPUT"
+    assert answer.errors[0]["extensions"]["field"] == field
+
+
+@pytest.mark.parametrize("key", ["", "zz", "A" * 64, "0" * 63])
+async def test_what_is_no_key_is_told(ada: Client, key: str) -> None:
+    answer = await ada.send("query($key: String!) { fileByKey(key: $key) { id } }", key=key)
+    assert answer.code == "BAD_USER_INPUT"
+
+
+async def test_one_statement_a_level_however_wide(
+    ada: Client, admin: Client, services: Services
+) -> None:
+    """Buckets, their files, their counts, files' buckets, replicas, providers, their counts."""
+    await make_bsp(admin, capacity="100000")
+    await make_bsp(admin, capacity="100000")
+    sent = Statements()
+    counts = []
+    for width in (1, 4):
+        for _ in range(width):
+            bucket = await make_bucket(ada)
+            for number in range(width + 1):
+                await make_file(ada, bucketId=bucket, location=f"{number}", desiredReplicas=2)
+        services.database.observe = sent.append
+        before = len(sent)
+        found = await ada.ask(WIDE, first=width)
+        counts.append(len(sent) - before)
+        services.database.observe = None
+        assert all(
+            node["files"]["pageInfo"]["hasNextPage"] for node in found["buckets"]["nodes"][:1]
+        )
+    statements = [sql for sql in sent if "users" not in sql and "sessions" not in sql]
+    assert counts[0] == counts[1]
+    assert len(statements) <= 2 * 8, "\n".join(statements)
