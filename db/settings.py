@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
+    metrics_token: str | None = None
     stop_seconds: Positive = 30
 
     def __repr__(self) -> str:

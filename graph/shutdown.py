@@ -18,6 +18,11 @@ class Shutdown:
     def begun(self) -> bool:
         return self._begun.is_set()
 
+    @property
+    def streams(self) -> int:
+        """How many sockets and streams are open."""
+        return self._streams
+
     def begin(self) -> None:
         self._begun.set()
 

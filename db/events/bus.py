@@ -60,6 +60,15 @@ class EventBus:
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the last heartbeat came back."""
+        return self._up.is_set()
+
+    @property
+    def readers(self) -> int:
+        return self._subscriptions.count
+
     async def open(self) -> None:
         """Starts to connect, and waits a little for it: a server starts without its bus too."""
         self._tasks = [
@@ -101,7 +110,7 @@ class EventBus:
 
     async def ping(self) -> None:
         """Raises `Unavailable` unless the last heartbeat came back."""
-        if not self._up.is_set():
+        if not self.is_up:
             raise Unavailable(
                 f"The {self.kind} event bus does not answer.",
                 hint="Updates take up to two seconds meanwhile. Check the server of "

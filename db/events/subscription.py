@@ -45,6 +45,10 @@ class Subscriptions:
     def __init__(self) -> None:
         self._by_topic: defaultdict[str, set[Subscription]] = defaultdict(set)
 
+    @property
+    def count(self) -> int:
+        return sum(map(len, self._by_topic.values()))
+
     @contextmanager
     def joined(self, subscription: Subscription) -> Iterator[None]:
         """Delivers to `subscription` within the block."""

@@ -74,10 +74,16 @@ class Plans:
         self._limits = limits
         self._rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
         self._hide_suggestions = not suggestions
+        self.hits = 0
+        self.misses = 0
         self._kept: OrderedDict[tuple[str, str | None], Prepared] = OrderedDict()
         self._room_count = limits.kept_plans
         self._room_bytes = limits.kept_plan_bytes
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="documents")
+
+    @property
+    def count(self) -> int:
+        return len(self._kept)
 
     async def get(self, text: str, operation_name: str | None) -> Prepared:
         """The plan of one operation.
@@ -88,7 +94,9 @@ class Plans:
         key = (text, operation_name)
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
+            self.hits += 1
             return kept
+        self.misses += 1
         prepared = await self._prepare_fairly(text, operation_name)
         self._keep(key, prepared)
         return prepared

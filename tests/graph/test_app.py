@@ -43,14 +43,6 @@ async def test_ready_follows_the_database(
     assert (await on_database.get("/readyz")).status_code == 200
 
 
-async def test_operations_are_measured_by_kind_and_outcome(toy_client: httpx.AsyncClient) -> None:
-    for query in ("{ hello }", "{ hello }", "{ meet(trouble: OVERLOADED) }"):
-        await toy_client.post("/graphql", json={"query": query})
-    text = (await toy_client.get("/metrics")).text
-    assert 'howdah_operation_seconds_count{kind="query",outcome="OK"} 2.0' in text
-    assert 'howdah_operation_seconds_count{kind="query",outcome="OVERLOADED"} 1.0' in text
-
-
 async def test_a_stopping_server_takes_no_new_work(door: Door) -> None:
     app = toy_app(door)
     async with calling(app) as client:
