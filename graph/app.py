@@ -13,6 +13,7 @@ from starlette.routing import Mount
 
 from db.services import Services, open_services
 from db.settings import Settings
+from graph import bytes as file_bytes
 from graph import graphiql, probes
 from graph.endpoint import GraphQLEndpoint
 from graph.gateway import Authenticate, Gateway
@@ -55,6 +56,7 @@ def build_app(
     app = Starlette(
         routes=[
             Mount("/graphql/assets", graphiql.assets()),
+            *file_bytes.routes(),
             *probes.ROUTES,
         ],
         middleware=[
