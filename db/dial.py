@@ -53,7 +53,9 @@ _DROPPED = (
     asyncpg.IdleSessionTimeoutError,
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
-FAILURES = (*_DROPPED, TimeoutError, asyncpg.QueryCanceledError, asyncpg.InterfaceError)
+# Managed databases that are full often turn read-only instead; so does one that was replaced.
+_FULL = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
+FAILURES = (*_DROPPED, *_FULL, TimeoutError, asyncpg.QueryCanceledError, asyncpg.InterfaceError)
 """What a statement can fail with that may not be about the statement: see `told`."""
 
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
@@ -208,6 +210,13 @@ def told(error: Exception, driver: Any) -> HowdahError | None:
         return TimedOut(
             "The database took too long and the statement was ended.",
             hint="Ask for less at once, or try again when the database is less busy.",
+        )
+    if isinstance(error, _FULL):
+        return Unavailable(
+            "The database takes no changes: it is full, or set to read-only.",
+            hint="Nothing was changed, reading goes on. The operator finds what to do in "
+            "docs/operating.md.",
+            retry_after_s=60,
         )
     if isinstance(error, asyncpg.InterfaceError) and not driver.is_closed():
         return None
