@@ -1,7 +1,7 @@
 """The composition root: what the server is made of, and which address leads where."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ from db.services import Services, open_services
 from db.settings import Settings
 from graph import bytes as file_bytes
 from graph import graphiql, probes
-from graph.endpoint import GraphQLEndpoint
+from graph.endpoint import GraphQLEndpoint, PageHeaders
 from graph.gateway import Authenticate, Gateway
 from graph.limits import Limits
 from graph.metrics import Metrics
@@ -33,7 +33,7 @@ def build_app(
     schema: strawberry.Schema,
     authenticate: Authenticate,
     open_services: OpenServices = open_services,
-    page_headers: Mapping[str, str] | None = None,
+    page_headers: PageHeaders | None = None,
 ) -> Starlette:
     """Howdah over any schema; `page_headers` are GraphiQL's, for browsers on this machine."""
     shutdown = Shutdown()

@@ -1,7 +1,8 @@
 """`/graphql`: the page for a browser, the API for everybody else, over HTTP and WebSocket."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -9,13 +10,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graph import graphiql, http, sockets
 
+PageHeaders: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
+"""What GraphiQL sends along, made anew for each page: a token in it does not last."""
+
 
 class GraphQLEndpoint:
     """One address before the router: matching routes would take a fifth of a small query."""
 
-    def __init__(
-        self, app: ASGIApp, *, path: str, page_headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, path: str, page_headers: PageHeaders | None = None) -> None:
         self._app = app
         self._path = path
         self._page_headers = page_headers
@@ -33,7 +35,9 @@ class GraphQLEndpoint:
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GraphiQL. Its headers may sign the reader in, so they stay on this machine."""
         request = Request(scope, receive)
-        headers = self._page_headers if _is_loopback(request.headers.get("host", "")) else None
+        headers = None
+        if self._page_headers is not None and _is_loopback(request.headers.get("host", "")):
+            headers = await self._page_headers()
         response = await graphiql.page(request, default_headers=headers)
         await response(scope, receive, send)
 

@@ -7,7 +7,7 @@ from db.services import Services, open_services
 from db.settings import Settings
 from graph.app import build_app
 from graph.auth import authenticate
-from graph.commands.greeting import greet
+from graph.commands.greeting import LocalSignIn, greet
 from graph.commands.listening import address_of, listen
 from graph.commands.stopping import Stop, run
 from graph.logs import logging_to
@@ -27,18 +27,24 @@ async def _serve(settings: Settings, stop: Stop) -> None:
             address = address_of(listener)
             if services.embedded is not None:
                 services.embedded.announce(address)
-            await greet(services, address)
-            await answer(listener, services, stop)
+            sign_in = LocalSignIn(services) if settings.development else None
+            await greet(services, address, sign_in)
+            await answer(listener, services, stop, sign_in)
 
 
-async def answer(listener: socket.socket, services: Services, stop: Stop) -> None:
+async def answer(
+    listener: socket.socket, services: Services, stop: Stop, sign_in: LocalSignIn | None
+) -> None:
     """Answer requests on a socket that listens already, until told to stop."""
     settings = services.settings
+    # Beyond loopback a stranger could claim to be here, and be handed the admin's page.
+    page_headers = sign_in.headers if sign_in and settings.on_loopback else None
     app = build_app(
         settings,
         schema=schema,
         authenticate=authenticate,
         open_services=lambda _: contextlib.nullcontext(services),
+        page_headers=page_headers,
     )
     server = create_server(app, settings)
 

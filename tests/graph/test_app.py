@@ -13,7 +13,10 @@ from graph.app import build_app
 from tests.fixtures.toy import Door, calling, only, schema, serving, toy_app
 
 BROWSER = {"accept": "text/html"}
-TOKEN = {"Authorization": "Bearer of-the-local-admin"}
+
+
+async def token() -> dict[str, str]:
+    return {"Authorization": "Bearer of-the-local-admin"}
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ async def test_a_token_in_the_page_stays_on_this_machine(host: str, shown: bool)
         schema=schema,
         authenticate=Door(),
         open_services=only(chosen),
-        page_headers=TOKEN,
+        page_headers=token,
     )
     async with calling(app) as client:
         page = await client.get("/graphql", headers=BROWSER | {"host": host})
