@@ -86,6 +86,10 @@ bench: setup ## measure requests per second against the limit and PostGraphile
 bench-start: setup ## measure the time to the first answer, and idle memory
 	$(BIN)/python -m bench.start $(ARGS)
 
+.PHONY: bench-load
+bench-load: setup ## measure a list page's operations with 100 users at once
+	$(BIN)/python -m bench.load $(ARGS)
+
 # --- keep -------------------------------------------------------------------
 
 .PHONY: lock
