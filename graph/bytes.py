@@ -47,6 +47,7 @@ _HARMLESS = {
     "Cache-Control": "private, no-cache",
     "Referrer-Policy": "no-referrer",
 }
+_DIGESTS = ("content-digest", "repr-digest", "digest")
 _RANGE = re.compile(r"bytes=(?P<first>\d{0,19})-(?P<last>\d{0,19})")
 
 
@@ -72,11 +73,17 @@ class Uploads:
     async def receive(self, request: Request) -> Response:
         """Answers when the file is STORED, or says why it is not."""
         gateway: Gateway = request.state.gateway
+        if gateway.shutdown.begun:
+            raise Overloaded(
+                "This server is stopping.",
+                hint="Send it again: another takes over.",
+                retry_after_s=1,
+            )
         file = await _linked(request, gateway.services, "PUT")
         if file.status != PENDING:
             raise Conflict("This file has its bytes already.", hint="Read it: it is stored.")
         promised = _promised(request, file)
-        with self._place(file.owner_id):
+        with self.place(file.owner_id):
             stored = await store_bytes(
                 gateway.services.storage,
                 gateway.services.objects,
@@ -86,9 +93,13 @@ class Uploads:
             )
         return JSONResponse(_told(stored), status_code=201, headers={"ETag": _etag(stored)})
 
+    @property
+    def going(self) -> int:
+        return self._going.total()
+
     @contextmanager
-    def _place(self, owner: UUID) -> Iterator[None]:
-        if self._going.total() >= UPLOADS_AT_ONCE or self._going[owner] >= UPLOADS_OF_ONE_USER:
+    def place(self, owner: UUID) -> Iterator[None]:
+        if self.going >= UPLOADS_AT_ONCE or self._going[owner] >= UPLOADS_OF_ONE_USER:
             raise Overloaded(
                 "Too many uploads are going on at once.",
                 hint=f"Send at most {UPLOADS_OF_ONE_USER} at a time, and this one again later.",
@@ -151,29 +162,28 @@ def _promised(request: Request, file: FileRow) -> bytes | None:
         raise BadInput("Encoded bodies are not taken.", hint="Send the bytes as they are.")
     if "content-range" in request.headers:
         raise BadInput("An upload is not taken in parts.", hint="Send all bytes in one PUT.")
-    return _digest(request.headers.get("digest"), request.headers.get("content-digest"))
+    stated = {digest for header in _DIGESTS for digest in _sha_256(request.headers.get(header))}
+    if len(stated) > 1:
+        raise BadInput("The headers state two digests.", hint="Send one, or none.")
+    return stated.pop() if stated else None
 
 
-def _digest(legacy: str | None, modern: str | None) -> bytes | None:
-    """`Digest: SHA-256=<base64>` (RFC 3230) or `Content-Digest: sha-256=:<base64>:` (RFC 9530)."""
-    for header, quotes in ((modern, ":"), (legacy, "")):
-        for entry in (header or "").split(","):
-            algorithm, _, value = entry.strip().partition("=")
-            if algorithm.lower() != "sha-256":
-                continue
-            try:
-                found = base64.b64decode(
-                    value.removeprefix(quotes).removesuffix(quotes), validate=True
-                )
-            except binascii.Error:
-                found = b""
-            if len(found) != 32:
-                raise BadInput(
-                    "The digest is not a SHA-256 in base64.",
-                    hint="Send `Content-Digest: sha-256=:<base64>:`, or none.",
-                )
-            return found
-    return None
+def _sha_256(header: str | None) -> Iterator[bytes]:
+    """From `sha-256=:<base64>:` (RFC 9530) or `SHA-256=<base64>` (RFC 3230, before it)."""
+    for entry in (header or "").split(","):
+        algorithm, _, value = entry.strip().partition("=")
+        if algorithm.lower() != "sha-256":
+            continue
+        try:
+            found = base64.b64decode(value.removeprefix(":").removesuffix(":"), validate=True)
+        except binascii.Error:
+            found = b""
+        if len(found) != 32:
+            raise BadInput(
+                "The digest is not a SHA-256 in base64.",
+                hint="Send `Content-Digest: sha-256=:<base64>:`, or none.",
+            )
+        yield found
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:

@@ -118,8 +118,9 @@ async def test_a_quota_holds_against_many_at_once_in_different_buckets(
 
 
 async def test_creating_and_deleting_at_once_neither_drifts_nor_deadlocks(
-    committed: Database, committed_owner: OwnerId
+    committed: Database, committed_owner: OwnerId, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", logger="db.engine")
     owner, storage = committed_owner, PostgresStorage(committed)
     for number in range(4):
         await storage.create_bsp(owner, NewBsp(f"{number}", 10_000, []))
@@ -143,6 +144,7 @@ async def test_creating_and_deleting_at_once_neither_drifts_nor_deadlocks(
     random.Random(7).shuffle(calls)  # noqa: S311 - the same mixture each time
     await outcomes(*calls)
     assert await drift(committed) == []
+    assert "met another" not in caplog.text
 
 
 async def test_two_uploads_at_once_make_one_file(

@@ -1,0 +1,264 @@
+"""Bytes and rows in step, whatever fails in between, and sweeps that mend the rest."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from db.base import OwnerId, new_id
+from db.errors import BadInput, Conflict, Unavailable
+from db.objects import ObjectStore, open_objects
+from db.storage import (
+    FileRow,
+    NewFile,
+    StorageOperations,
+    Swept,
+    delete_file,
+    disposition,
+    object_key,
+    read_bytes,
+    remove_bytes_if_possible,
+    store_bytes,
+    sweep,
+)
+
+DATA = os.urandom(100_000)
+NONE = timedelta(0)
+LONG = timedelta(days=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ObjectStore:
+    return open_objects(None, data_dir=tmp_path)
+
+
+@pytest.fixture
+async def pending(storage: StorageOperations, owner: OwnerId) -> FileRow:
+    bucket = await storage.create_bucket(owner, "b", private=True)
+    return await storage.create_file(owner, NewFile(bucket.id, "a.bin", len(DATA)))
+
+
+async def chunks(data: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def keys(objects: ObjectStore) -> list[str]:
+    return sorted([one.key async for batch in objects.list("files") for one in batch])
+
+
+async def content(objects: ObjectStore, file: FileRow) -> bytes:
+    return b"".join([piece async for piece in read_bytes(objects, file, start=0, end=file.size)])
+
+
+async def swept(storage: StorageOperations, objects: ObjectStore, **after: timedelta) -> Swept:
+    options = {"uploads_after": LONG, "objects_after": NONE} | after
+    return await sweep(SimpleNamespace(storage=storage, objects=objects), **options)
+
+
+class Interfered:
+    """Storage in which one operation fails before or after it is done."""
+
+    def __init__(self, storage: StorageOperations, name: str, *, after: bool) -> None:
+        self._storage = storage
+        self._name = name
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._storage, name)
+        if name != self._name:
+            return operation
+
+        async def fail(*arguments: Any, **options: Any) -> None:
+            if self._after:
+                await operation(*arguments, **options)
+            raise Unavailable("The connection dropped.", hint="None.")
+
+        return fail
+
+
+def failing(storage: StorageOperations, name: str, *, after: bool = False) -> StorageOperations:
+    return cast("StorageOperations", Interfered(storage, name, after=after))
+
+
+class Gone(ObjectStore):
+    """A store that answers nobody."""
+
+    def __init__(self) -> None:
+        self.kind = "gone"
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        raise Unavailable("Gone.", hint="None.")
+
+    def list(self, prefix: str) -> AsyncIterator[Any]:
+        raise Unavailable("Gone.", hint="None.")
+
+
+async def test_bytes_come_back_as_they_went(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow
+) -> None:
+    promised = hashlib.sha256(DATA).digest()
+    stored = await store_bytes(storage, folder, pending, chunks(DATA), promised=promised)
+    assert (stored.status, stored.fingerprint) == ("STORED", promised)
+    assert await content(folder, stored) == DATA
+    assert await swept(storage, folder) == Swept(0, 0, 0, 0)
+    assert await content(folder, stored) == DATA
+
+
+async def test_an_empty_file_is_a_file(
+    storage: StorageOperations, folder: ObjectStore, owner: OwnerId
+) -> None:
+    bucket = await storage.create_bucket(owner, "c", private=True)
+    empty = await storage.create_file(owner, NewFile(bucket.id, "empty", 0))
+    stored = await store_bytes(storage, folder, empty, chunks(b""))
+    assert stored.fingerprint == hashlib.sha256(b"").digest()
+    assert await content(folder, stored) == b""
+
+
+@pytest.mark.parametrize("data", [DATA[:-1], DATA + b"x", b""], ids=["short", "long", "none"])
+async def test_another_size_leaves_nothing(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow, data: bytes
+) -> None:
+    with pytest.raises(BadInput, match=str(len(DATA))):
+        await store_bytes(storage, folder, pending, chunks(data))
+    assert await keys(folder) == []
+    assert await storage.known_files([pending.id]) == [pending]
+
+
+async def test_another_digest_leaves_nothing(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow
+) -> None:
+    with pytest.raises(BadInput, match="digest"):
+        await store_bytes(storage, folder, pending, chunks(DATA), promised=bytes(32))
+    assert await keys(folder) == []
+    stored = await store_bytes(storage, folder, pending, chunks(DATA))
+    assert stored.status == "STORED"
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing_to_see(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow
+) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield DATA[:50_000]
+        raise ConnectionResetError
+
+    with pytest.raises((ConnectionResetError, Unavailable)):
+        await store_bytes(storage, folder, pending, breaking())
+    assert await keys(folder) == []
+    assert await storage.known_files([pending.id]) == [pending]
+
+
+async def test_the_second_of_two_uploads_takes_its_bytes_back(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow
+) -> None:
+    first = await store_bytes(storage, folder, pending, chunks(DATA))
+    again = await store_bytes(storage, folder, pending, chunks(DATA))
+    assert again == first
+    with pytest.raises(Conflict):
+        await store_bytes(storage, folder, pending, chunks(DATA[::-1]))
+    assert first.object_id is not None
+    assert await keys(folder) == [object_key(first.id, first.object_id)]
+    assert await content(folder, first) == DATA
+
+
+async def test_a_file_deleted_under_an_upload_stays_deleted(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow
+) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        yield DATA[:50_000]
+        await delete_file(storage, folder, pending.owner_id, pending.id)
+        yield DATA[50_000:]
+
+    with pytest.raises(Exception, match=r"no such|no longer"):
+        await store_bytes(storage, folder, pending, slowly())
+    assert await keys(folder) == []
+    assert await storage.known_files([pending.id]) == []
+
+
+# A crash at any point, and what a sweep makes of it
+
+
+async def test_a_crash_before_the_row_is_told_is_swept_with_the_row(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow
+) -> None:
+    with pytest.raises(Unavailable):
+        await store_bytes(failing(storage, "finish_upload"), folder, pending, chunks(DATA))
+    assert len(await keys(folder)) == 1
+    assert await swept(storage, folder) == Swept(0, 0, 0, 0)
+    assert await swept(storage, folder, uploads_after=NONE) == Swept(1, 1, 0, 0)
+    assert await keys(folder) == []
+    assert await storage.known_files([pending.id]) == []
+
+
+async def test_a_crash_after_the_row_was_told_keeps_the_bytes(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow
+) -> None:
+    broken = failing(storage, "finish_upload", after=True)
+    with pytest.raises(Unavailable):
+        await store_bytes(broken, folder, pending, chunks(DATA))
+    assert await swept(storage, folder, uploads_after=NONE) == Swept(0, 0, 0, 0)
+    (stored,) = await storage.known_files([pending.id])
+    assert await content(folder, stored) == DATA
+
+
+async def test_deletion_goes_on_where_it_broke_off(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow
+) -> None:
+    stored = await store_bytes(storage, folder, pending, chunks(DATA))
+    await delete_file(storage, Gone(), stored.owner_id, stored.id)
+    assert await storage.deleting_files(limit=9) == [stored.id]
+    assert len(await keys(folder)) == 1
+    broken = failing(storage, "end_deletion")
+    await remove_bytes_if_possible(broken, folder, [stored.id])
+    assert (await keys(folder), await storage.deleting_files(limit=9)) == ([], [stored.id])
+    assert await swept(storage, folder) == Swept(0, 1, 0, 0)
+    assert await storage.known_files([stored.id]) == []
+    assert await swept(storage, folder) == Swept(0, 0, 0, 0)
+
+
+async def test_objects_that_no_row_names_go_once_they_are_old(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow
+) -> None:
+    stored = await store_bytes(storage, folder, pending, chunks(DATA))
+    assert stored.object_id is not None
+    kept = object_key(stored.id, stored.object_id)
+    foreign = "files/not ours"
+    loser, orphan = object_key(stored.id, new_id()), object_key(new_id(), new_id())
+    for key in (loser, orphan, foreign):
+        await folder.put(key, chunks(b"x"), size=1)
+    assert (await swept(storage, folder, objects_after=LONG)).objects == 0
+    assert (await swept(storage, folder)).objects == 2
+    assert await keys(folder) == sorted([kept, foreign])
+
+
+async def test_a_bucket_takes_the_bytes_of_its_files_along(
+    storage: StorageOperations, folder: ObjectStore, pending: FileRow, owner: OwnerId
+) -> None:
+    stored = await store_bytes(storage, folder, pending, chunks(DATA))
+    bucket_id = cast("UUID", stored.bucket_id)
+    assert await storage.delete_bucket(owner, bucket_id, with_files=True) == [stored.id]
+    results = await asyncio.gather(*(swept(storage, folder) for _ in range(3)))
+    assert all(result.objects == 0 for result in results)
+    assert await keys(folder) == []
+    assert await storage.known_files([stored.id]) == []
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("a/b/May.pdf", "attachment; filename=\"May.pdf\"; filename*=UTF-8''May.pdf"),
+        ('q"uote', "attachment; filename=\"q_uote\"; filename*=UTF-8''q%22uote"),
+        ("50%", "attachment; filename=\"50_\"; filename*=UTF-8''50%25"),
+        ("é 🐘", "attachment; filename=\"_ _\"; filename*=UTF-8''%C3%A9%20%F0%9F%90%98"),
+        ("it's;x", "attachment; filename=\"it's;x\"; filename*=UTF-8''it%27s%3Bx"),
+    ],
+)
+def test_a_file_is_saved_under_its_own_name(location: str, expected: str) -> None:
+    assert disposition(location) == expected
