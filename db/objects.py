@@ -23,6 +23,8 @@ MIB = 1024 * 1024
 READ_BYTES = MIB
 MOST_PARTS = 9_000  # S3 takes 10,000
 DELETED_AT_ONCE = 1_000
+PROBE_S = 1.0
+PROBED_FOR_S = 5.0
 # What obstore writes before an object is whole: `key#1`. A killed process leaves it behind.
 _STAGED = re.compile(r".+#\d+")
 _SCHEMES = {"file": "file", "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "memory": "memory"}
@@ -44,6 +46,8 @@ class ObjectStore:
         self.kind = kind
         self._open_store = open_store
         self._folder = folder
+        self._answered = False
+        self._ask_again_at = 0.0
 
     async def put(
         self,
@@ -116,6 +120,19 @@ class ObjectStore:
         """Raises when the store does not answer."""
         with _explained():
             await anext(aiter(self._store.list("nothing/here")), None)
+
+    async def answers(self) -> bool:
+        """Whether it does, by now or a few seconds ago: anyone may ask us, and asking it costs."""
+        if time.monotonic() >= self._ask_again_at:
+            try:
+                async with asyncio.timeout(PROBE_S):
+                    await self.ping()
+            except (HowdahError, TimeoutError):
+                self._answered = False
+            else:
+                self._answered = True
+            self._ask_again_at = time.monotonic() + PROBED_FOR_S
+        return self._answered
 
     async def prune(self, *, older_than: timedelta) -> int:
         """Removes what killed processes left half written in the folder; how many that were.

@@ -44,6 +44,13 @@ class EventsStatusRow(NamedTuple):
     kind: str | None
 
 
+class ObjectsStatusRow(NamedTuple):
+    """The object store as this server meets it; details for admins."""
+
+    ok: bool
+    kind: str | None
+
+
 class HealthRow(NamedTuple):
     """A server as it is now; details for admins."""
 
@@ -71,6 +78,14 @@ class EventsStatus:
     kind: str | None = plain("`postgres`, `redis` or `nats`; for admins.")
 
 
+@strawberry.type(description="Where the bytes of files are kept.")
+class ObjectsStatus:
+    """Read from an ObjectsStatusRow."""
+
+    ok: bool = plain("Whether it answered within a second, now or a few seconds ago.")
+    kind: str | None = plain("`file`, `s3`, `gs` or `az`; for admins.")
+
+
 @strawberry.type(description="How well this server is.")
 class Health:
     """Read from a HealthRow."""
@@ -79,6 +94,12 @@ class Health:
     database: DatabaseStatusRow = plain("Our own database.", type=DatabaseStatus)
     events: EventsStatusRow = plain("The event bus.", type=EventsStatus)
     findings: list[str] | None = plain("What was unusual since the start; for admins.")
+
+    @field("Where the bytes of files are kept; looked at only when asked for.", type=ObjectsStatus)
+    async def objects(self, info: Info) -> ObjectsStatusRow:
+        objects, viewer = info.context.services.objects, info.context.viewer
+        details = viewer is not None and viewer.is_admin
+        return ObjectsStatusRow(await objects.answers(), objects.kind if details else None)
 
     @field("The version of Howdah.")
     def version() -> str:

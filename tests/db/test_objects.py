@@ -107,6 +107,7 @@ async def test_cancelling_leaves_nothing(
 
 async def test_the_store_is_asked_whether_it_answers(objects: ObjectStore) -> None:
     await objects.ping()
+    assert await objects.answers()
 
 
 async def test_a_store_s_own_link_serves_the_bytes_under_their_headers(s3_bucket: str) -> None:
@@ -165,6 +166,7 @@ async def test_a_store_that_is_gone_is_unavailable(
     with pytest.raises(Unavailable) as caught:
         await gone.ping()
     assert "127.0.0.1" not in str(caught.value)
+    assert not await gone.answers()
 
 
 async def test_no_bucket_is_no_store(s3_bucket: str, tmp_path: Path) -> None:

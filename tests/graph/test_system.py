@@ -32,6 +32,12 @@ async def test_anyone_learns_whether_it_is_well_and_no_more(anonymous: Client, a
     assert found["findings"] is None
 
 
+async def test_the_object_store_is_looked_at(anonymous: Client, admin: Client) -> None:
+    asked = "{ health { objects { ok kind } } }"
+    assert await anonymous.ask(asked) == {"health": {"objects": {"ok": True, "kind": None}}}
+    assert await admin.ask(asked) == {"health": {"objects": {"ok": True, "kind": "file"}}}
+
+
 async def test_admins_learn_the_details(admin: Client) -> None:
     found = await health(admin)
     assert found["database"]["version"].startswith("18")
