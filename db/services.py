@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from db import migrations
+from db import idempotency, migrations
 from db.embedded import EmbeddedPostgres
 from db.engine import Database, open_database
 from db.events import EventBus, open_events
@@ -14,7 +14,9 @@ from db.keys import Keys, load_keys
 from db.objects import ObjectStore, open_objects
 from db.settings import Settings
 from db.storage import PostgresStorage, Quota, StorageOperations
-from db.users import Identity, open_identity
+from db.storage import sweep as sweep_storage
+from db.sweeps import Sweep, sweeping
+from db.users import Identity, open_identity, sweep_attempts, sweep_sessions
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ async def open_services(
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
         identity = await stack.enter_async_context(open_identity(settings, database, keys.secret))
-        yield Services(
+        services = Services(
             settings=settings,
             database=database,
             events=events,
@@ -66,6 +68,23 @@ async def open_services(
             objects=open_objects(settings.objects_url, data_dir=settings.data_dir),
             embedded=own.embedded,
         )
+        await stack.enter_async_context(sweeping(sweeps_of(services)))
+        yield services
+
+
+def sweeps_of(services: Services) -> dict[str, Sweep]:
+    """What is thrown away in the background, by what it is."""
+    write = services.database.write
+
+    async def sweep_files() -> int:
+        return sum(await sweep_storage(services))
+
+    return {
+        "idempotency keys": lambda: write(idempotency.sweep),
+        "sessions": lambda: write(sweep_sessions),
+        "attempts": lambda: write(sweep_attempts),
+        "files": sweep_files,
+    }
 
 
 @contextlib.asynccontextmanager

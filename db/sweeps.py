@@ -6,22 +6,18 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from db.engine import Database, Session
-
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
 
-Sweep = Callable[[Session], Awaitable[int]]
+Sweep = Callable[[], Awaitable[int]]
 """Removes at most a batch, and answers how many that were; two at once do no harm."""
 
 
 @contextlib.asynccontextmanager
-async def sweeping(
-    database: Database, sweeps: Mapping[str, Sweep], *, every_s: float = EVERY_S
-) -> AsyncIterator[None]:
+async def sweeping(sweeps: Mapping[str, Sweep], *, every_s: float = EVERY_S) -> AsyncIterator[None]:
     """Sweeps in the background while the block runs."""
-    task = asyncio.create_task(_for_ever(database, sweeps, every_s), name="sweeps")
+    task = asyncio.create_task(_for_ever(sweeps, every_s), name="sweeps")
     try:
         yield
     finally:
@@ -29,21 +25,21 @@ async def sweeping(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def sweep_all(database: Database, sweeps: Mapping[str, Sweep]) -> dict[str, int]:
+async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:
     """Everything there is to throw away now, by what it was."""
     removed: dict[str, int] = {}
     for name, sweep in sweeps.items():
         removed[name] = 0
-        while batch := await database.write(sweep):
+        while batch := await sweep():
             removed[name] += batch
     return removed
 
 
-async def _for_ever(database: Database, sweeps: Mapping[str, Sweep], every_s: float) -> None:
+async def _for_ever(sweeps: Mapping[str, Sweep], every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s * random.uniform(0.5, 1.0))  # noqa: S311 - replicas take turns
         try:
-            removed = await sweep_all(database, sweeps)
+            removed = await sweep_all(sweeps)
         except Exception:  # the next round may find the database back
             log.exception("sweeping failed; it is tried again")
         else:

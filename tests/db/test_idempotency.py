@@ -90,5 +90,5 @@ async def test_after_a_day_a_key_means_nothing_and_is_swept(
     await create(database, owner, "other")
     await database.write(lambda session: session.rows(AGE))
     await create(database, owner, "young")
-    assert await sweep_all(database, {"keys": idempotency.sweep}) == {"keys": 2}
+    assert await sweep_all({"keys": lambda: database.write(idempotency.sweep)}) == {"keys": 2}
     assert await count(database, owner) == 4
