@@ -1,0 +1,67 @@
+"""Files whose bytes are at S3: uploads through us, downloads from there."""
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from db.objects import ObjectStore
+from db.services import Services
+from db.settings import Settings
+from db.storage import sweep
+from tests.fixtures.clients import Client
+from tests.fixtures.factories import make_bucket
+
+DATA = os.urandom(6_000_000)
+FILE = "query($id: ID!) { file(id: $id) { status fingerprint downloadUrl } }"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, s3_bucket: str) -> Settings:
+    return Settings(
+        env="development", data_dir=tmp_path, sign_up="open", objects_url=f"s3://{s3_bucket}/howdah"
+    )
+
+
+@pytest.fixture
+def objects(services: Services) -> ObjectStore:
+    return services.objects
+
+
+async def test_bytes_go_to_s3_and_come_back_from_it(
+    ada: Client, services: Services, half_written: Callable[[], list[str]]
+) -> None:
+    made = await ada.ask(
+        "mutation($input: CreateFileInput!) "
+        "{ createFile(input: $input) { file { id } uploadUrl } }",
+        input={
+            "bucketId": await make_bucket(ada),
+            "location": "films/Dumbo «1941».bin",
+            "size": str(len(DATA)),
+            "contentType": "video/x-elephant",
+        },
+    )
+    file_id, upload_url = made["createFile"]["file"]["id"], made["createFile"]["uploadUrl"]
+    wrong = base64.b64encode(bytes(32)).decode()
+    refused = await ada.http.put(upload_url, content=DATA, headers={"Digest": f"sha-256={wrong}"})
+    assert refused.status_code == 400
+    assert half_written() == []
+    assert (await ada.http.put(upload_url, content=DATA)).status_code == 201
+    file = (await ada.ask(FILE, id=file_id))["file"]
+    assert file["fingerprint"] == hashlib.sha256(DATA).hexdigest()
+    async with httpx.AsyncClient() as anyone:
+        whole = await anyone.get(file["downloadUrl"])
+        part = await anyone.get(file["downloadUrl"], headers={"Range": "bytes=10-19"})
+    assert whole.content == DATA
+    assert whole.headers["content-type"] == "video/x-elephant"
+    assert "filename*=UTF-8''Dumbo%20%C2%AB1941%C2%BB.bin" in whole.headers["content-disposition"]
+    assert (part.status_code, part.content) == (206, DATA[10:20])
+    await ada.ask(
+        "mutation($id: ID!) { deleteFile(input: {id: $id}) { deletedFileId } }", id=file_id
+    )
+    assert [batch async for batch in services.objects.list("files")] == []
+    assert (await sweep(services)).deletions == 0
