@@ -1,65 +1,57 @@
 """`howdah`: the command line. Each command's work is a module of `graph.commands`, loaded for it.
 
-`howdah --help` and a wrong option answer at once, because nothing else was imported.
+`howdah --help` and a wrong option answer at once, because nothing else was imported. By click,
+which uvicorn loads anyway; typer would cost each start 0.15 s and 23 MB (docs/decisions).
 """
 
+import gc
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
+import click
 
 from db.errors import HowdahError
 from db.settings import load_settings
-from graph.commands import user
 
-app = typer.Typer(
-    name="howdah",
-    help="A GraphQL server for people who work on PostgreSQL.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of all that is kept.",
 )
-app.add_typer(user.app, name="user")
 
-DataDir = Annotated[Path | None, typer.Option(help="The folder of all that is kept.")]
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def app() -> None:
+    """Howdah: a GraphQL server for people who work on PostgreSQL."""
 
 
 def main() -> NoReturn:
     """Run a command. What went wrong on purpose is told in two lines, without a traceback."""
     try:
-        app()
+        app(prog_name="howdah")
     except HowdahError as error:
-        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)  # noqa: T201 - a command line speaks
-    except KeyboardInterrupt:
-        sys.exit(130)
+        click.echo(f"error: {error.message}\nhint: {error.hint}", err=True)
     sys.exit(1)
 
 
 @app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one.")] = None,
-    data_dir: DataDir = None,
-) -> None:
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=int, help="The port; 0 takes a free one.")
+@data_dir_option
+def serve(host: str | None, port: int | None, data_dir: Path | None) -> None:
     """Migrate the database, then serve GraphQL until told to stop."""
+    gc.disable()  # what is loaded now stays; graph.server switches it on again
     from graph.commands.serve import serve_until_stopped
 
     serve_until_stopped(load_settings(host=host, port=port, data_dir=data_dir))
 
 
 @app.command()
-def migrate(
-    data_dir: DataDir = None,
-    down: Annotated[
-        str | None, typer.Option(metavar="REVISION", help="Go back to an older revision.")
-    ] = None,
-    *,
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; fail when something is to do.")
-    ] = False,
-) -> None:
+@click.option("--down", metavar="REVISION", help="Go back to an older revision.")
+@click.option("--check", is_flag=True, help="Change nothing; fail when something is to do.")
+@data_dir_option
+def migrate(*, down: str | None, check: bool, data_dir: Path | None) -> None:
     """Bring the database up to date; several at once do no harm."""
     from graph.commands.migrate import bring_up_to_date
 
@@ -74,38 +66,48 @@ def schema() -> None:
     print_schema()
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def user(arguments: tuple[str, ...]) -> None:
+    """People: create, list, promote, remove, token."""
+    from graph.commands.user import app as people
+
+    people(args=list(arguments), prog_name="howdah user")
+
+
 @app.command()
-def import_tasks(
-    file: Annotated[Path, typer.Argument(help="The JSON file of the old console application.")],
-    user: Annotated[str, typer.Option(metavar="EMAIL", help="Whose tasks they are to be.")],
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; report.")] = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Import old tasks; a second run changes nothing. Fails when a record is rejected."""
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--user", metavar="EMAIL", required=True, help="Whose tasks they are to be.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; report.")
+@data_dir_option
+def import_tasks(file: Path, user: str, *, dry_run: bool, data_dir: Path | None) -> None:
+    """Import the old console application's JSON file; a second run changes nothing.
+
+    Fails when a record is rejected.
+    """
     from graph.commands.import_tasks import import_tasks
 
-    settings = load_settings(data_dir=data_dir)
-    if not import_tasks(settings, file, email=user, dry_run=dry_run):
-        raise typer.Exit(1)
+    if not import_tasks(load_settings(data_dir=data_dir), file, email=user, dry_run=dry_run):
+        sys.exit(1)
 
 
 @app.command()
-def backup(
-    file: Annotated[Path, typer.Argument(help="The file to make; none is overwritten.")],
-    data_dir: DataDir = None,
-) -> None:
-    """Write every row, as of one moment, into one file; the server may go on meanwhile."""
+@click.argument("file", type=click.Path(path_type=Path))
+@data_dir_option
+def backup(file: Path, data_dir: Path | None) -> None:
+    """Write every row, as of one moment, into a new FILE; the server may go on meanwhile."""
     from graph.commands.backup import back_up
 
     back_up(load_settings(data_dir=data_dir), file)
 
 
 @app.command()
-def restore(
-    file: Annotated[Path, typer.Argument(help="A file that `howdah backup` made.")],
-    data_dir: DataDir = None,
-) -> None:
+@click.argument("file", type=click.Path(path_type=Path))
+@data_dir_option
+def restore(file: Path, data_dir: Path | None) -> None:
     """Bring a backup into an empty database, and compare what is there with it."""
     from graph.commands.backup import bring_back
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-import typer
+import click
 
 from db.services import Services
 from db.users import LOCAL_ADMIN
@@ -28,10 +28,10 @@ class LocalSignIn:
 
 async def greet(services: Services, address: str, sign_in: LocalSignIn | None) -> None:
     """On standard output, apart from the logs: a token must be in none of them."""
-    typer.echo(f"Howdah {__version__} serves at {address}")
+    click.echo(f"Howdah {__version__} serves at {address}")
     settings = services.settings
     if sign_in is not None and settings.log_format != "json":
         minutes = settings.access_token_seconds // 60
-        typer.echo(f"Signed in as {LOCAL_ADMIN} for {minutes} minutes, with the header:")
+        click.echo(f"Signed in as {LOCAL_ADMIN} for {minutes} minutes, with the header:")
         for name, value in (await sign_in.headers()).items():
-            typer.echo(f"{name}: {value}")
+            click.echo(f"{name}: {value}")
