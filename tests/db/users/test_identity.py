@@ -330,5 +330,8 @@ async def test_a_session_expires(database: Database) -> None:
         assert not await works(identity, ada)
         with pytest.raises(Unauthenticated):
             await identity.refresh(ada.session.refresh_token)
-        sweeps = {"sessions": sweep_sessions, "attempts": sweep_attempts}
-        assert await sweep_all(database, sweeps) == {"sessions": 1, "attempts": 0}
+        sweeps = {
+            "sessions": lambda: database.write(sweep_sessions),
+            "attempts": lambda: database.write(sweep_attempts),
+        }
+        assert await sweep_all(sweeps) == {"sessions": 1, "attempts": 0}
