@@ -1,0 +1,130 @@
+"""Process start to the first answered query, and the memory of an idle server.
+
+make bench-start                 nine runs against a PostgreSQL that runs already
+make bench-start ARGS="--runs 3"
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import re
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from db import migrations
+from db.embedded import EmbeddedPostgres
+
+QUERY = b'{"query": "{ health { status } }"}'
+STARTED = re.compile(r"http://\S+/graphql")
+GOALS = {"first answer": "< 0.80 s", "idle memory": "< 85 MB"}
+
+
+class Run(NamedTuple):
+    """One start."""
+
+    first_answer_s: float
+    cpu_s: float
+    """Of the server until then: what is left when nothing else wants the machine."""
+    idle_bytes: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=9)
+    asyncio.run(bench(parser.parse_args().runs))
+
+
+async def bench(runs: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with await EmbeddedPostgres.open(Path(folder) / "postgres") as postgres:
+            await migrations.upgrade(postgres.url)
+            await asyncio.to_thread(
+                start_once, postgres.url, Path(folder)
+            )  # compiles, fills caches
+            measured = [
+                await asyncio.to_thread(start_once, postgres.url, Path(folder)) for _ in range(runs)
+            ]
+            report(measured, postgres.version)
+
+
+def start_once(url: str, folder: Path) -> Run:
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    } | {
+        "HOWDAH_DATABASE_URL": url,
+        "HOWDAH_DATA_DIR": str(folder),
+        "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
+        "HOWDAH_ENV": "development",
+    }
+    command = [str(Path(sys.executable).with_name("howdah")), "serve", "--port", "0"]
+    started_at = time.perf_counter()
+    with serving(command, environment) as server:
+        address = wait_for_address(server)
+        request = urllib.request.Request(address, QUERY, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer = json.load(response)
+        first_answer_s = time.perf_counter() - started_at
+        assert answer == {"data": {"health": {"status": "OK"}}}, answer
+        process = psutil.Process(server.pid)
+        times = process.cpu_times()
+        time.sleep(1)
+        return Run(first_answer_s, times.user + times.system, process.memory_info().rss)
+
+
+@contextlib.contextmanager
+def serving(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield server
+    finally:
+        server.terminate()
+        _, errors = server.communicate(timeout=60)
+        assert server.returncode == 0, errors
+
+
+def wait_for_address(server: "subprocess.Popen[str]") -> str:
+    assert server.stdout is not None
+    for line in server.stdout:
+        if found := STARTED.search(line):
+            return found[0]
+    raise SystemExit("the server ended before it served")
+
+
+def report(measured: list[Run], postgres: str) -> None:
+    seconds = [run.first_answer_s for run in measured]
+    cpu = [run.cpu_s for run in measured]
+    megabytes = [run.idle_bytes / 1e6 for run in measured]
+    print(
+        f"Python {platform.python_version()}, PostgreSQL {postgres}, {platform.system()} "
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
+        f"{len(measured)} runs"
+    )
+    print(f"{'':14}{'median':>10}{'best':>10}{'worst':>10}   goal")
+    print(row("first answer", seconds, "s", 2))
+    print(row("  of it CPU", cpu, "s", 2))
+    print(row("idle memory", megabytes, "MB", 0))
+
+
+def row(name: str, values: list[float], unit: str, digits: int) -> str:
+    shown = (statistics.median(values), min(values), max(values))
+    figures = "".join(f"{value:7.{digits}f} {unit:2}" for value in shown)
+    return f"{name:14}{figures}   {GOALS.get(name, '')}".rstrip()
+
+
+if __name__ == "__main__":
+    main()
