@@ -8,6 +8,9 @@ pytest_plugins = [
     "tests.fixtures.objects",
     "tests.fixtures.people",
     "tests.fixtures.storage",
+    "tests.fixtures.targets",
+    "tests.fixtures.bastion",
+    "tests.fixtures.workbench",
     "tests.fixtures.toy",
     "tests.fixtures.clients",
 ]

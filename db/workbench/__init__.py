@@ -1,1 +1,19 @@
-"""The users' databases: which may be reached, how they are reached, and what is lent of them."""
+"""The users' databases: which may be reached, how they are reached, and what is lent of them.
+
+targets       the addresses that may be reached
+destinations  where a saved connection leads, with its secrets
+libpq         one connection, with nothing of this server's account in it
+tunnels       the way through an SSH server
+road          the way to one destination, tunnel and certificates included
+breaker       sparing what does not answer
+pools         connections lent and taken back, clean
+workbench     Workbench: everybody's pools, opened and closed
+failures      what went wrong, in words
+
+`Workbench` is imported without the drivers: they come with the first connection.
+"""
+
+from db.workbench.targets import Reach, Targets
+from db.workbench.workbench import ActivePool, Limits, Trial, Workbench
+
+__all__ = ["ActivePool", "Limits", "Reach", "Targets", "Trial", "Workbench"]
