@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from db.errors import BadInput
+from db.storage import multiaddresses
 from db.storage.rows import NewBsp, NewFile
 from db.texts import Required
 
@@ -109,23 +110,10 @@ def _is_tricky(part: str) -> bool:
 
 
 def _canonical(address: str) -> str:
-    """The transport must follow the host at once: that is what a client can dial."""
-    from multiaddr import Multiaddr  # brings a third of a second of parsers along
-
     try:
-        parsed = Multiaddr(address)
-        protocols = [protocol.name for protocol in parsed.protocols()]
-    except ValueError:
-        protocols = []
-    if not address.startswith("/") or len(address) > 500:
-        protocols = []
-    match protocols:
-        case ["ip4" | "ip6", "tcp" | "udp", *_]:
-            return str(parsed)
-        case ["dns" | "dns4" | "dns6", "tcp" | "udp", *_]:
-            _, kind, host, *rest = str(parsed).split("/")
-            return "/".join(["", kind, host.lower(), *rest])
-    raise _bad_address("One of them cannot be dialled.")
+        return multiaddresses.canonical(address)
+    except ValueError as error:
+        raise _bad_address(f"One of them cannot be dialled: {error}.") from None
 
 
 def _bad_address(problem: str) -> BadInput:
