@@ -4,9 +4,9 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from db import idempotency, migrations
-from db.embedded import EmbeddedPostgres
 from db.engine import Database, open_database
 from db.events import EventBus, open_events
 from db.integrity import Checks
@@ -17,6 +17,9 @@ from db.storage import PostgresStorage, Quota, StorageOperations
 from db.storage import sweep as sweep_storage
 from db.sweeps import Sweep, sweeping
 from db.users import Identity, open_identity, sweep_attempts, sweep_sessions
+
+if TYPE_CHECKING:
+    from db.embedded import EmbeddedPostgres
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ class Services:
     identity: Identity
     storage: StorageOperations
     objects: ObjectStore
-    embedded: EmbeddedPostgres | None = None
+    embedded: "EmbeddedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
 
 
@@ -42,7 +45,7 @@ class OwnDatabase:
 
     database: Database
     direct_url: str
-    embedded: EmbeddedPostgres | None
+    embedded: "EmbeddedPostgres | None"
 
 
 @contextlib.asynccontextmanager
@@ -115,15 +118,17 @@ async def migrate(own: OwnDatabase) -> bool:
 
 async def _open_embedded(
     settings: Settings, stack: contextlib.AsyncExitStack
-) -> EmbeddedPostgres | None:
+) -> "EmbeddedPostgres | None":
     if not settings.embedded:
         return None
+    from db.embedded import EmbeddedPostgres  # not needed beside a database of the operator's
+
     return await stack.enter_async_context(
         await EmbeddedPostgres.open(settings.data_dir / "postgres")
     )
 
 
-def _urls(settings: Settings, embedded: EmbeddedPostgres | None) -> tuple[str, str]:
+def _urls(settings: Settings, embedded: "EmbeddedPostgres | None") -> tuple[str, str]:
     if embedded is not None:
         return embedded.url, embedded.url
     url = settings.database_url or ""

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from db.health import probe_database
 from db.settings import Settings
 from graph.gateway import Gateway
-from graph.metrics import CONTENT_TYPE_LATEST, Metrics
+from graph.metrics import Metrics
 
 
 async def alive(_: Request) -> Response:
@@ -40,7 +40,8 @@ async def metrics(request: Request) -> Response:
             headers={"WWW-Authenticate": "Bearer"},
         )
     counted: Metrics = request.state.metrics
-    return Response(counted.text(), media_type=CONTENT_TYPE_LATEST)
+    text, media_type = counted.page()
+    return Response(text, media_type=media_type)
 
 
 ROUTES = (Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics))
