@@ -55,7 +55,9 @@ _DROPPED = (
 )
 # Managed databases that are full often turn read-only instead; so does one that was replaced.
 _FULL = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
-FAILURES = (*_DROPPED, *_FULL, TimeoutError, asyncpg.QueryCanceledError, asyncpg.InterfaceError)
+# On a connection that is closed these say so, or trip over the server's last word on it.
+_MISUSED = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+FAILURES = (*_DROPPED, *_FULL, *_MISUSED, TimeoutError, asyncpg.QueryCanceledError)
 """What a statement can fail with that may not be about the statement: see `told`."""
 
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
@@ -218,7 +220,7 @@ def told(error: Exception, driver: Any) -> HowdahError | None:
             "docs/operating.md.",
             retry_after_s=60,
         )
-    if isinstance(error, asyncpg.InterfaceError) and not driver.is_closed():
+    if isinstance(error, _MISUSED) and not driver.is_closed():
         return None
     return Dropped(
         "The connection to the database dropped.",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
@@ -35,6 +36,39 @@ async def test_reads_are_asked_again_when_their_connections_drop(
         found = await asyncio.gather(*(s.value(ECHO, number=n) for n, s in enumerate(sessions)))
     assert found == list(range(8))
     assert await others(observer) <= 8
+
+
+@pytest.mark.parametrize("way", ["read", "transaction", "write"])
+async def test_at_whatever_moment_the_server_hangs_up_it_is_told_as_that(
+    notes: Database, observer: asyncpg.Connection, way: str
+) -> None:
+    """Also between its last word and the end of the connection."""
+
+    async def busy(session: Session) -> None:
+        while not over.is_set():
+            assert await session.value(ECHO, number=7) == 7
+            await asyncio.sleep(0)
+
+    for _ in range(40):
+        over = asyncio.Event()
+        if way == "read":
+            run = asyncio.create_task(with_a_session(notes, busy))
+        else:
+            run = asyncio.create_task(getattr(notes, way)(busy))
+        await asyncio.sleep(0.001)
+        await terminate_all(observer)
+        over.set()
+        if way == "read":
+            await run
+        else:
+            with contextlib.suppress(Dropped):
+                await run
+    assert lent_by(notes) == 0
+
+
+async def with_a_session(database: Database, work: Callable[[Session], Awaitable[None]]) -> None:
+    async with database.read() as session:
+        await work(session)
 
 
 async def test_a_read_that_drops_in_mid_query_is_asked_again_but_once(
