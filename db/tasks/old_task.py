@@ -76,8 +76,8 @@ def _old_task(record: Any, seen: Counter[int]) -> OldTask:
 def _identity(same: bytes, seen: Counter[int]) -> bytes:
     """What a second run of the same file knows the record by.
 
-    Records alike in everything are told apart by their count. Should two others ever share the
-    eight bytes counted by, their counts still differ from run to run in nothing.
+    Records alike in everything are told apart by their count. It is kept by eight bytes, to save
+    memory: should two others ever share them, each run still counts both in the same way.
     """
     short = int.from_bytes(hashlib.sha256(same).digest()[:8], "big")
     seen[short] += 1
