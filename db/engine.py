@@ -46,15 +46,15 @@ class Session:
         self._lease = lease
         self._observe = observe
 
-    async def rows(self, statement: Statement, **values: Any) -> Sequence[Any]:
+    async def rows(self, statement: Statement, /, **values: Any) -> Sequence[Any]:
         """Plain rows, in the order of the statement's columns."""
         return statement.decode(await self._fetch(statement, statement.arguments(values)))
 
-    async def row(self, statement: Statement, **values: Any) -> Any | None:
+    async def row(self, statement: Statement, /, **values: Any) -> Any | None:
         found = await self.rows(statement, **values)
         return found[0] if found else None
 
-    async def value(self, statement: Statement, **values: Any) -> Any:
+    async def value(self, statement: Statement, /, **values: Any) -> Any:
         """The first column of the first row, or None."""
         found = await self.row(statement, **values)
         return None if found is None else found[0]

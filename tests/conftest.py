@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.fixtures.targets",
     "tests.fixtures.bastion",
     "tests.fixtures.workbench",
+    "tests.fixtures.runs",
     "tests.fixtures.toy",
     "tests.fixtures.clients",
 ]

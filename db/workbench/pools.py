@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple, Self
 
 import psycopg
@@ -96,6 +96,16 @@ class Pool:
                 connection.pgconn.finish()
             else:
                 await self._awake.give_back(connection)
+            self._leave()
+
+    @contextlib.asynccontextmanager
+    async def spare(self) -> AsyncIterator[Connection]:
+        """One beside the pool, for a moment: to end a statement when all others are lent."""
+        self._borrowers += 1
+        try:
+            async with await (await self._wake()).reach() as connection:
+                yield connection
+        finally:
             self._leave()
 
     async def sleep(self) -> None:
@@ -238,6 +248,9 @@ class _Awake:
             waiting_in.waiting -= 1
             if not getting.done():
                 await self._take_back(getting)
+
+    async def reach(self) -> Connection:
+        return await self._road.connect()
 
     async def give_back(self, connection: Connection) -> None:
         await self._pool.putconn(connection)  # type: ignore[arg-type]  # the pool made it, by `_dial`

@@ -183,6 +183,13 @@ class Workbench:
         finally:
             await pool.release(connection)
 
+    @contextlib.asynccontextmanager
+    async def spare(self, owner: OwnerId, connection_id: UUID) -> "AsyncIterator[Connection]":
+        """A connection beside the pool, for one short question: there is always room for it."""
+        row = await self._row(owner, connection_id)
+        async with self._pool(owner, row, None).spare() as connection:
+            yield connection
+
     async def probe(
         self, owner: OwnerId, draft: Draft, *, connection_id: UUID | None = None
     ) -> Trial:

@@ -1,0 +1,49 @@
+"""Where the rows of a result are."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import bindparam
+from sqlalchemy.sql import ClauseElement
+
+from db.repository import Repository
+from db.runs.rows import PageRow
+from db.runs.tables import QueryRunPage
+from db.statements import statement
+
+
+class Pages(Repository[PageRow]):
+    """The pages of one owner's results."""
+
+    model = QueryRunPage
+    row = PageRow
+    noun = "page"
+
+    async def append(self, run_id: UUID, page: PageRow) -> None:
+        await self.run(self._append(), run_id=run_id, **page._asdict())
+
+    async def between(self, run_id: UUID, start: int, end: int) -> Sequence[PageRow]:
+        """Those with rows from `start` until before `end`, in order."""
+        return await self.all(self._between(), run_id=run_id, start=start, end=end)
+
+    async def drop(self, run_id: UUID) -> None:
+        await self.run(self._drop(), run_id=run_id)
+
+    @statement
+    def _append(cls) -> ClauseElement:
+        names = ("owner_id", "run_id", *PageRow._fields)
+        return cls.table().insert().values({name: bindparam(name) for name in names})
+
+    @statement
+    def _between(cls) -> ClauseElement:
+        page = cls.table().c
+        found = cls.owned().where(
+            page.run_id == bindparam("run_id"),
+            page.first_row < bindparam("end"),
+            page.first_row + page.row_count > bindparam("start"),
+        )
+        return found.order_by(page.number)
+
+    @statement
+    def _drop(cls) -> ClauseElement:
+        return cls.owned_delete().where(cls.table().c.run_id == bindparam("run_id"))

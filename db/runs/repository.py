@@ -1,0 +1,274 @@
+"""The runs of one owner. Every change of state is one statement that names the state before."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import (
+    ARRAY,
+    Interval,
+    Select,
+    Text,
+    Update,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.sql import ClauseElement
+
+from db.errors import Conflict, RateLimited
+from db.paging import Order, Page, Window
+from db.repository import Repository
+from db.runs.rows import (
+    ACTIVE,
+    CANCELLED,
+    QUEUED,
+    RUNNING,
+    Ending,
+    NewRun,
+    RunFilter,
+    RunRow,
+)
+from db.runs.tables import QueryRun
+from db.statements import statement
+from db.texts import Required, containing
+
+NEWEST = Order("created_at", descending=True)
+search_rule = Required("search", longest=200)
+
+
+class Runs(Repository[RunRow]):
+    """The runs of one owner."""
+
+    model = QueryRun
+    row = RunRow
+    noun = "run"
+
+    async def create(self, new: NewRun, *, process: int, most_active: int) -> RunRow:
+        if await self.value(self._count_active()) >= most_active:
+            raise RateLimited(
+                f"You have {most_active} runs queued or running already.",
+                hint="Wait until some have ended, or cancel some.",
+                retry_after_s=1,
+            )
+        return await self.add(**new._asdict(), process=process)
+
+    async def claim_next(self, *, process: int, at_once: int) -> RunRow | None:
+        """Begins the oldest run that this process has queued, if the owner may have one more.
+
+        Older ones that wait at other processes count as if they ran: nobody overtakes.
+        """
+        return await self.one(self._claim_next(), process=process, at_once=at_once)
+
+    async def has_queued(self, *, process: int) -> bool:
+        return bool(await self.value(self._count_queued(), process=process))
+
+    async def note_backend(self, run_id: UUID, *, pid: int, started_at: str) -> None:
+        """Which backend of the target runs it, so that whoever survives us can end it."""
+        await self.run(self._note_backend(), row_id=run_id, pid=pid, started=started_at)
+
+    async def progress(self, run_id: UUID, *, columns: str, rows: int, size: int) -> None:
+        """So many more rows can be read; an error when the run is over already."""
+        values = {"columns": columns, "rows": rows, "size": size}
+        if not await self.run(self._progress(), row_id=run_id, **values):
+            raise Conflict("This run is over.", hint="Its result stays as it is.")
+
+    async def finish(self, run_id: UUID, ending: Ending, *, keep: timedelta) -> RunRow | None:
+        """The terminal state, unless there is one already: then None, and nothing changes."""
+        written = {
+            "columns": ending.columns,
+            "error": ending.error,
+            "notices": ending.notices,
+            "truncated": ending.truncated,
+        }
+        packed = {
+            name: None if value is None else msgspec.json.encode(value).decode()
+            for name, value in written.items()
+        }
+        return await self.one(
+            self._finish(),
+            row_id=run_id,
+            keep=keep,
+            to=ending.state,
+            rows_affected=ending.rows_affected,
+            command=ending.command,
+            cancel_outcome=ending.cancel_outcome,
+            connection_usable=ending.connection_usable,
+            **packed,
+        )
+
+    async def request_cancel(self, run_id: UUID, *, keep: timedelta) -> RunRow | None:
+        """Ends a queued run at once, asks a running one to end; None when it has ended."""
+        return await self.one(self._request_cancel(), row_id=run_id, keep=keep)
+
+    async def remove_over(self, run_id: UUID) -> None:
+        """Deletes a run that is over."""
+        if await self.run(self._remove_over(), row_id=run_id):
+            return
+        found = await self.update(run_id)
+        raise Conflict(
+            f"This run is {found.state}.", hint="Cancel it first, then delete it.", field="id"
+        )
+
+    async def active(self) -> Sequence[RunRow]:
+        return await self.all(self._active())
+
+    async def page(self, window: Window, filters: RunFilter) -> Page[RunRow]:
+        values = _values(filters)
+        return await self.page_by(self._page(tuple(values), window.shape), window, NEWEST, **values)
+
+    async def count(self, filters: RunFilter) -> int:
+        values = _values(filters)
+        return int(await self.value(self._count(tuple(values)), **values))
+
+    @statement
+    def _count_active(cls) -> ClauseElement:
+        return cls.owned(func.count()).where(cls.table().c.state.in_(_words(ACTIVE)))
+
+    @statement
+    def _count_queued(cls) -> ClauseElement:
+        run = cls.table().c
+        queued = run.state == _word(QUEUED)
+        return cls.owned(func.count()).where(queued, run.process == bindparam("process"))
+
+    @statement
+    def _claim_next(cls) -> ClauseElement:
+        run, other = cls.table().c, cls.table().alias("other").c
+        mine = cls.table().alias("mine").c
+        oldest = (
+            select(mine.id)
+            .where(
+                mine.owner_id == bindparam("owner_id"),
+                mine.state == _word(QUEUED),
+                mine.process == bindparam("process"),
+            )
+            .order_by(mine.id)
+            .limit(1)
+            .scalar_subquery()
+        )
+        older = and_(other.state == _word(QUEUED), other.id < run.id)
+        ahead = (
+            select(func.count())
+            .where(
+                other.owner_id == bindparam("owner_id"),
+                or_(other.state == _word(RUNNING), older),
+            )
+            .correlate(cls.table())
+            .scalar_subquery()
+        )
+        claim = cls.owned_update().where(
+            run.id == oldest, run.state == _word(QUEUED), ahead < bindparam("at_once")
+        )
+        begun = {"state": RUNNING, "started_at": func.now(), "revision": run.revision + 1}
+        return claim.values(begun).returning(*cls.columns())
+
+    @statement
+    def _note_backend(cls) -> ClauseElement:
+        noted: dict[str, Any] = {
+            "backend_pid": bindparam("pid"),
+            "backend_started_at": bindparam("started"),
+        }
+        return cls._running().values(noted)
+
+    @statement
+    def _progress(cls) -> ClauseElement:
+        run = cls.table().c
+        more: dict[str, Any] = {
+            "columns": bindparam("columns"),
+            "row_count": run.row_count + bindparam("rows"),
+            "result_bytes": run.result_bytes + bindparam("size"),
+            "revision": run.revision + 1,
+        }
+        return cls._running().values(more).returning(run.revision)
+
+    @statement
+    def _finish(cls) -> ClauseElement:
+        run = cls.table().c
+        names = ("rows_affected", "command", "truncated", "error", "notices")
+        values: dict[str, Any] = {name: bindparam(name) for name in names}
+        values |= {name: bindparam(name) for name in ("cancel_outcome", "connection_usable")}
+        values |= {
+            "state": bindparam("to"),
+            "columns": func.coalesce(bindparam("columns", type_=Text()), run.columns),
+            "finished_at": func.clock_timestamp(),
+            "expires_at": func.now() + bindparam("keep", type_=Interval()),
+            "revision": run.revision + 1,
+        }
+        return cls._running().values(values).returning(*cls.columns())
+
+    @statement
+    def _request_cancel(cls) -> ClauseElement:
+        run = cls.table().c
+        queued = run.state == _word(QUEUED)
+        change = cls.owned_update().where(
+            run.id == bindparam("row_id"), run.state.in_(_words(ACTIVE))
+        )
+        values = {
+            "cancel_requested_at": func.coalesce(run.cancel_requested_at, func.now()),
+            "state": case((queued, CANCELLED), else_=run.state),
+            "finished_at": case((queued, func.now())),
+            "expires_at": case((queued, func.now() + bindparam("keep", type_=Interval()))),
+            "cancel_outcome": case((queued, CANCELLED), else_=run.cancel_outcome),
+            "connection_usable": case((queued, True), else_=run.connection_usable),
+            "revision": run.revision + 1,
+        }
+        return change.values(values).returning(*cls.columns())
+
+    @statement
+    def _remove_over(cls) -> ClauseElement:
+        run = cls.table().c
+        over = (run.id == bindparam("row_id"), run.state.not_in(_words(ACTIVE)))
+        return cls.owned_delete().where(*over).returning(run.id)
+
+    @statement
+    def _active(cls) -> ClauseElement:
+        run = cls.table().c
+        return cls.owned().where(run.state.in_(_words(ACTIVE))).order_by(run.id)
+
+    @statement
+    def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:
+        return cls.windowed(cls._filtered(cls.owned(), filters), NEWEST, shape)
+
+    @statement
+    def _count(cls, filters: tuple[str, ...]) -> ClauseElement:
+        return cls._filtered(cls.owned(func.count()), filters)
+
+    @classmethod
+    def _running(cls) -> Update:
+        run = cls.table().c
+        return cls.owned_update().where(run.id == bindparam("row_id"), run.state == _word(RUNNING))
+
+    @classmethod
+    def _filtered(cls, query: Select[Any], filters: tuple[str, ...]) -> Select[Any]:
+        run = cls.table().c
+        conditions = {
+            "connection_id": run.connection_id == bindparam("connection_id", type_=Uuid()),
+            "states": run.state == any_(bindparam("states", type_=ARRAY(Text))),
+            "search": func.lower(run.statement).like(bindparam("search"), escape="\\"),
+        }
+        return query.where(*(conditions[name] for name in filters))
+
+
+def _values(filters: RunFilter) -> dict[str, Any]:
+    """The conditions there are; their names are the shape of the statement."""
+    present = {name: value for name, value in filters._asdict().items() if value is not None}
+    if filters.search is not None:
+        present["search"] = containing(search_rule.checked(filters.search).lower())
+    return present
+
+
+def _word(state: str) -> Any:
+    """As part of the statement, not as one of its values: partial indexes ask for that."""
+    return literal_column(f"'{state}'", Text())
+
+
+def _words(states: Sequence[str]) -> list[Any]:
+    return [_word(state) for state in states]

@@ -1,0 +1,90 @@
+"""The tables of runs and of the pages of their results."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base, HasId, HasOwner
+
+_IS_ACTIVE = text("state IN ('QUEUED', 'RUNNING')")
+
+
+class QueryRun(HasId, HasOwner, Base):
+    """One execution of a statement on a user's database."""
+
+    __tablename__ = "query_runs"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    connection_id: Mapped[UUID | None]
+    statement: Mapped[str] = mapped_column(Text)
+    parameters: Mapped[str] = mapped_column(Text)
+    read_only: Mapped[bool]
+    timeout_ms: Mapped[int] = mapped_column(BigInteger)
+    max_rows: Mapped[int] = mapped_column(BigInteger)
+    max_bytes: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(Text, server_default="QUEUED")
+    revision: Mapped[int] = mapped_column(server_default="1")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    columns: Mapped[str | None] = mapped_column(Text)
+    row_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    result_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    rows_affected: Mapped[int | None] = mapped_column(BigInteger)
+    command: Mapped[str | None] = mapped_column(Text)
+    notices: Mapped[str] = mapped_column(Text, server_default="[]")
+    truncated: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Text)
+    cancel_requested_at: Mapped[datetime | None]
+    cancel_outcome: Mapped[str | None] = mapped_column(Text)
+    connection_usable: Mapped[bool | None]
+    expires_at: Mapped[datetime | None]
+    process: Mapped[int] = mapped_column(BigInteger)
+    process_missed_at: Mapped[datetime | None]
+    backend_pid: Mapped[int | None]
+    backend_started_at: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        CheckConstraint("(finished_at IS NULL) = (state IN ('QUEUED', 'RUNNING'))", name="over"),
+        UniqueConstraint("id", "owner_id"),
+        ForeignKeyConstraint(
+            ["connection_id", "owner_id"],
+            ["database_connections.id", "database_connections.owner_id"],
+            ondelete="SET NULL (connection_id)",
+        ),
+        Index("ix_query_runs_created", "owner_id", "created_at", "id"),
+        Index("ix_query_runs_connection", "connection_id", "owner_id"),
+        Index("ix_query_runs_active", "owner_id", "id", postgresql_where=_IS_ACTIVE),
+        Index("ix_query_runs_expires", "expires_at"),
+    )
+
+
+class QueryRunPage(HasOwner, Base):
+    """Where rows of a result are in the object store."""
+
+    __tablename__ = "query_run_pages"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    first_row: Mapped[int] = mapped_column(BigInteger)
+    row_count: Mapped[int]
+    size: Mapped[int]
+    marks: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "owner_id"], ["query_runs.id", "query_runs.owner_id"], ondelete="CASCADE"
+        ),
+    )

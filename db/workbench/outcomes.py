@@ -1,0 +1,70 @@
+"""Why a run did not succeed, where it is we who say so."""
+
+from db.errors import HowdahError
+from db.runs import Failure
+from db.workbench.sql import line_and_column
+
+LOST = Failure(
+    message="The connection to the database was lost; the outcome is unknown.",
+    hint="Look at what the statement has done before you run it again: nothing is run twice here.",
+)
+INTERRUPTION = Failure(
+    message="The server was stopped while this ran.",
+    hint="Look at what the statement has done before you run it again.",
+)
+EMPTY = Failure(
+    message="There is no statement in this text.",
+    hint="Comments and blanks alone do nothing; write a statement.",
+)
+TRANSACTION_CONTROL = Failure(
+    message="A run cannot begin or end a transaction: each is one of its own.",
+    hint="To change several things at once write one statement, with WITH or as a DO block.",
+)
+
+
+def refused_copy() -> Failure:
+    return Failure(
+        message="COPY from or to the client does not work here.",
+        hint="Use INSERT to bring rows in; to get rows out run the SELECT and download its result.",
+    )
+
+
+def several(statement: str, second: int) -> Failure:
+    """The user's text holds more than one statement; `second` is the index of the next."""
+    line, column = line_and_column(statement, second + 1)
+    return Failure(
+        message="This is more than one statement.",
+        sqlstate="42601",
+        severity="ERROR",
+        hint=f"The second begins at line {line}, column {column}; run them one by one.",
+        position=second + 1,
+        line=line,
+        column=column,
+    )
+
+
+def timed_out(timeout_ms: int) -> Failure:
+    return Failure(
+        message=f"The statement took longer than {timeout_ms} ms and was stopped.",
+        hint="Make it faster, or run it with a larger `timeoutMs`.",
+    )
+
+
+def refused(error: HowdahError) -> Failure:
+    """No connection came about."""
+    return Failure(message=error.message, hint=error.hint)
+
+
+def unexpected() -> Failure:
+    return Failure(
+        message="Something went wrong on our side; the outcome is unknown.",
+        hint="Tell the operator the id of this run: more is in the log.",
+    )
+
+
+def unstored(error: HowdahError) -> Failure:
+    """The result could not be kept."""
+    return Failure(
+        message="The rows of this result could not be stored.",
+        hint=f"{error.message} {error.hint}",
+    )

@@ -1,0 +1,154 @@
+"""Reads what a statement answers, within limits, and hands its rows to a spool."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from psycopg.errors import Diagnostic
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
+
+from db.runs import (
+    FAILED,
+    MAX_BYTES,
+    MAX_CELL,
+    MAX_ROWS,
+    SUCCEEDED,
+    Column,
+    Ending,
+    Failure,
+    Notice,
+    Truncated,
+)
+from db.workbench import wire
+from db.workbench.libpq import Connection
+from db.workbench.outcomes import EMPTY, LOST, refused_copy, several
+from db.workbench.results import Spool
+from db.workbench.sql import second_statement
+from db.workbench.values import chunk_of, cut, loaded
+
+MOST_NOTICES = 100
+_CHANGING = {"INSERT", "UPDATE", "DELETE", "MERGE"}
+
+StopEarly = Callable[[Connection], Awaitable[bool]]
+
+
+class Reader:
+    """One statement's columns, rows, notices and command."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        max_rows: int,
+        max_bytes: int,
+        longest_cell: int,
+        stop_early: StopEarly,
+    ) -> None:
+        """`stop_early` is called once, when a limit is met; it tells whether it has asked."""
+        self.columns: list[Column] | None = None
+        self.notices: list[Notice] = []
+        self.sent_at: float | None = None
+        self._spool = spool
+        self._rows_left = max_rows
+        self._bytes_left = max_bytes
+        self._limits = {MAX_ROWS: max_rows, MAX_BYTES: max_bytes, MAX_CELL: longest_cell}
+        self._longest_cell = longest_cell
+        self._stop_early = stop_early
+        self._stopping = False
+        self._truncated: str | None = None
+        self._is_full = False
+
+    def note(self, diagnostic: Diagnostic) -> None:
+        """The first of them are kept."""
+        if len(self.notices) < MOST_NOTICES:
+            self.notices.append(wire.notice_of(diagnostic))
+
+    async def read(
+        self, connection: Connection, statement: str, parameters: wire.Parameters
+    ) -> Ending:
+        """To its last result; connections on which COPY has begun are closed."""
+        self.sent_at = asyncio.get_running_loop().time()
+        await wire.send(connection, statement, parameters)
+        ending = Ending(state=SUCCEEDED)
+        async for result in wire.results(connection):
+            if result.status in wire.COPYING:
+                connection.pgconn.finish()
+                return Ending(state=FAILED, error=refused_copy())
+            await self._take(connection, result, ending, statement)
+        if ending.state == SUCCEEDED and self._truncated is not None:
+            limit = self._limits[self._truncated]
+            ending.truncated = Truncated(reason=self._truncated, limit=limit)
+        return ending
+
+    async def _take(
+        self, connection: Connection, result: PGresult, ending: Ending, statement: str
+    ) -> None:
+        if result.status in wire.ROWS:
+            await self._take_rows(connection, result)
+        if result.status == ExecStatus.EMPTY_QUERY:
+            ending.state, ending.error = FAILED, EMPTY
+        elif result.status in wire.ROWS or result.status in wire.DONE:
+            self._take_command(result, ending)
+        else:
+            failure = self._failure(connection, result, statement)
+            if not (self._stopping and failure.sqlstate == wire.CANCELLED_SQLSTATE):
+                ending.state, ending.error = FAILED, failure
+
+    def _take_command(self, result: PGresult, ending: Ending) -> None:
+        """It comes with the last chunk of rows, or after it."""
+        command = wire.command_of(result)
+        if command is None:
+            return
+        ending.command = command
+        if not result.nfields or command in _CHANGING:
+            ending.rows_affected = result.command_tuples
+
+    async def _take_rows(self, connection: Connection, result: PGresult) -> None:
+        if self.columns is None:
+            self.columns = wire.columns_of(connection, result)
+        if not result.ntuples or self._is_full:
+            return
+        self._is_full = not await self._keep(loaded(result))
+        if self._is_full:
+            self._stopping = await self._stop_early(connection)
+
+    async def _keep(self, rows: list[tuple[object, ...]]) -> bool:
+        """Whether there is room for more."""
+        full = False
+        if len(rows) > self._rows_left:
+            rows = rows[: self._rows_left]
+            self._truncated, full = MAX_ROWS, True
+        chunk = chunk_of(rows)
+        if len(chunk.lines) > self._longest_cell:
+            whole, rows = rows, cut(rows, self._longest_cell)
+            if rows != whole:
+                self._truncated = self._truncated or MAX_CELL
+                chunk = chunk_of(rows)
+        if len(chunk.lines) > self._bytes_left:
+            rows = _fitting(rows, self._bytes_left)
+            chunk = chunk_of(rows)
+            self._truncated, full = MAX_BYTES, True
+        self._rows_left -= chunk.rows
+        self._bytes_left -= len(chunk.lines)
+        if rows:
+            await self._spool.add(chunk)
+        return not full
+
+    def _failure(self, connection: Connection, result: PGresult, statement: str) -> Failure:
+        encoding = connection.pgconn.parameter_status(b"server_encoding")
+        failure = wire.failure_of(result, statement, counts_bytes=encoding == b"SQL_ASCII")
+        if failure.sqlstate is None:
+            return LOST
+        second = second_statement(statement)
+        if failure.sqlstate == "42601" and failure.position is None and second is not None:
+            return several(statement, second)
+        return failure
+
+
+def _fitting(rows: list[tuple[object, ...]], size: int) -> list[tuple[object, ...]]:
+    """As many of the first rows as have room."""
+    for index, row in enumerate(rows):
+        size -= len(chunk_of([row]).lines)
+        if size < 0:
+            return rows[:index]
+    return rows

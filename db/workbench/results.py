@@ -1,0 +1,183 @@
+"""The rows of a result, kept in the object store as lines of JSON, read from any row on."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from db.base import OwnerId
+from db.engine import Database
+from db.objects import ObjectStore
+from db.runs import PageRow, Pages
+
+PAGE_BYTES = 4 * 1024 * 1024
+FLUSH_S = 0.3
+"""Rows are readable, and their columns known, so soon after they came."""
+
+Flushed = Callable[[PageRow], Awaitable[None]]
+
+
+class Chunk(NamedTuple):
+    """Some rows as lines of JSON."""
+
+    lines: bytes
+    rows: int
+
+
+def folder_of(owner: OwnerId, run_id: UUID) -> str:
+    return f"runs/{owner.hex}/{run_id.hex}"
+
+
+class Spool:
+    """Takes chunks of rows and writes them as pages while more come; holds a few in memory."""
+
+    def __init__(self, objects: ObjectStore, folder: str, flushed: Flushed) -> None:
+        """`flushed` is told of each page once it can be read."""
+        self._objects = objects
+        self._folder = folder
+        self._flushed = flushed
+        self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue(maxsize=2)
+        self._page = _Page(number=0, first_row=0)
+        self._writing: asyncio.Task[None] | None = None
+
+    async def add(self, chunk: Chunk) -> None:
+        """Waits while the store is slower than the rows; raises what it has raised."""
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write(), name="runs: spool")
+        await self._put(self._writing, chunk)
+
+    async def close(self) -> None:
+        """Writes what is left; all that was added can be read after it."""
+        if self._writing is not None:
+            await self._put(self._writing, None)
+            await self._writing
+
+    async def abandon(self) -> None:
+        """Writes nothing more."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def _put(self, writing: "asyncio.Task[None]", chunk: Chunk | None) -> None:
+        putting = asyncio.ensure_future(self._chunks.put(chunk))
+        try:
+            await asyncio.wait({putting, writing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not putting.done():
+                putting.cancel()
+        if writing.done():
+            writing.result()
+
+    async def _write(self) -> None:
+        more = True
+        while more:
+            more = await self._gather()
+            if self._page.row_count:
+                await self._flush()
+
+    async def _gather(self) -> bool:
+        """Fills the page until it is full or its time has come; False after the last chunk."""
+        with contextlib.suppress(TimeoutError):
+            while self._page.size < PAGE_BYTES:
+                async with asyncio.timeout_at(self._page.due):
+                    chunk = await self._chunks.get()
+                if chunk is None:
+                    return False
+                self._page.add(chunk)
+        return True
+
+    async def _flush(self) -> None:
+        page, self._page = self._page, self._page.following()
+        await self._objects.put(
+            f"{self._folder}/{page.number:06}", _once(page.lines), size=page.size
+        )
+        await self._flushed(page.row)
+
+
+class _Page:
+    """A page that is being filled."""
+
+    def __init__(self, *, number: int, first_row: int) -> None:
+        self.number = number
+        self.first_row = first_row
+        self.row_count = 0
+        self.size = 0
+        self.lines: list[bytes] = []
+        self.due: float | None = None
+        """When it is to be written at the latest, by the loop's clock."""
+        self._marks: list[int] = []
+
+    def add(self, chunk: Chunk) -> None:
+        self.due = self.due or asyncio.get_running_loop().time() + FLUSH_S
+        self.lines.append(chunk.lines)
+        self.row_count += chunk.rows
+        self.size += len(chunk.lines)
+        self._marks += (self.row_count, self.size)
+
+    def following(self) -> "_Page":
+        return _Page(number=self.number + 1, first_row=self.first_row + self.row_count)
+
+    @property
+    def row(self) -> PageRow:
+        marks = msgspec.json.encode(self._marks).decode()
+        return PageRow(self.number, self.first_row, self.row_count, self.size, marks)
+
+
+class Results:
+    """Reads what spools have written, for its owner, from any replica."""
+
+    def __init__(self, database: Database, objects: ObjectStore) -> None:
+        self._database = database
+        self._objects = objects
+
+    async def rows(self, owner: OwnerId, run_id: UUID, *, offset: int, first: int) -> list[bytes]:
+        """At most `first` rows from `offset` on, each a list in JSON."""
+        found: list[bytes] = []
+        for page in await self._pages(owner, run_id, offset, offset + first):
+            found += await self._lines(owner, run_id, page, offset, offset + first)
+        return found
+
+    async def lines(self, owner: OwnerId, run_id: UUID) -> AsyncIterator[list[bytes]]:
+        """All rows, a page of them at a time."""
+        start = 0
+        while pages := await self._pages(owner, run_id, start, start + 1):
+            for page in pages:
+                end = page.first_row + page.row_count
+                yield await self._lines(owner, run_id, page, start, end)
+                start = end
+
+    async def remove(self, owner: OwnerId, run_id: UUID) -> None:
+        """First the bytes, then what names them."""
+        async for batch in self._objects.list(folder_of(owner, run_id)):
+            await self._objects.delete([stored.key for stored in batch])
+        await self._database.write(lambda session: Pages(session, owner).drop(run_id))
+
+    async def _pages(self, owner: OwnerId, run_id: UUID, start: int, end: int) -> Sequence[PageRow]:
+        async with self._database.read() as session:
+            return await Pages(session, owner).between(run_id, start, end)
+
+    async def _lines(
+        self, owner: OwnerId, run_id: UUID, page: PageRow, start: int, end: int
+    ) -> list[bytes]:
+        """Those lines of the page from the row `start` until before the row `end`."""
+        low, high = start - page.first_row, end - page.first_row
+        first_row, first_byte, last_byte = 0, 0, page.size
+        for rows, size in page.ends:
+            if rows <= low:
+                first_row, first_byte = rows, size
+            elif rows >= high:
+                last_byte = size
+                break
+        key = f"{folder_of(owner, run_id)}/{page.number:06}"
+        pieces = self._objects.read(key, start=first_byte, end=last_byte)
+        async with contextlib.aclosing(pieces):  # type: ignore[type-var]  # an async generator by its body
+            lines = b"".join([piece async for piece in pieces]).splitlines()
+        return lines[max(low - first_row, 0) : high - first_row]
+
+
+async def _once(parts: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part

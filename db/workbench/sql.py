@@ -1,0 +1,79 @@
+"""Just enough of SQL's spelling to say where a second statement begins, and what the first is."""
+
+import re
+from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    r"""
+    (?P<blank>   \s+ | --[^\n\r]* )
+  | (?P<comment> /\* )
+  | (?P<quoted>  [eE]'(?:[^'\\]|''|\\.)*(?:'|\Z) | '(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) )
+  | (?P<dollar>  \$(?:[^\W\d]\w*)?\$ )
+  | (?P<word>    [^\W\d][\w$]* | \d\w* | \$\d+ )
+  | (?P<end>     ; )
+  | (?P<other>   . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_TRANSACTION_WORDS = frozenset(
+    ("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE")
+)
+
+
+def second_statement(text: str) -> int | None:
+    """The index at which a second statement begins; None when there is none."""
+    ended = False
+    for kind, start, _ in _tokens(text):
+        if kind == "end":
+            ended = True
+        elif ended:
+            return start
+    return None
+
+
+def controls_transaction(text: str) -> bool:
+    """Whether it begins, ends or marks a transaction: each run is one of its own."""
+    words = [word.upper() for kind, _, word in _first(text, 2) if kind == "word"]
+    if words[:1] == ["PREPARE"]:
+        return words[1:] == ["TRANSACTION"]
+    return bool(words) and words[0] in _TRANSACTION_WORDS and words[1:] != ["PREPARED"]
+
+
+def is_empty(text: str) -> bool:
+    """Whether there is nothing in it but blanks, comments and semicolons."""
+    return all(kind == "end" for kind, _, _ in _tokens(text))
+
+
+def line_and_column(text: str, position: int) -> tuple[int, int]:
+    """Of the character at `position`, all three counted from 1."""
+    before = text[: position - 1]
+    return before.count("\n") + 1, position - 1 - before.rfind("\n")
+
+
+def _first(text: str, count: int) -> list[tuple[str, int, str]]:
+    tokens = _tokens(text)
+    return [token for token, _ in zip(tokens, range(count), strict=False)]
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int, str]]:
+    """(kind, index, text) of all that is neither blank nor comment."""
+    place = 0
+    while found := _TOKEN.match(text, place):
+        kind, start, place = str(found.lastgroup), found.start(), found.end()
+        if kind == "comment":
+            place = _after_comment(text, place)
+        elif kind == "dollar":
+            closing = text.find(found.group(), place)
+            place = len(text) if closing < 0 else closing + len(found.group())
+        if kind not in {"blank", "comment"}:
+            yield kind, start, found.group()
+
+
+def _after_comment(text: str, place: int) -> int:
+    """Comments nest."""
+    depth = 1
+    while depth and (edge := _COMMENT_EDGE.search(text, place)):
+        depth += 1 if edge.group() == "/*" else -1
+        place = edge.end()
+    return place if not depth else len(text)
