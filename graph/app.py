@@ -89,7 +89,7 @@ def _cross_origin(origins: Origins) -> list[Middleware]:
             allow_origins=origins.listed,
             allow_methods=("GET", "POST", "PUT"),
             allow_headers=("*",),
-            expose_headers=("X-Request-Id", "Retry-After"),
+            expose_headers=("X-Request-Id", "Retry-After", "ETag", "Content-Range"),
             max_age=600,
         )
     ]
