@@ -2,7 +2,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import psutil
@@ -10,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from db.base import OwnerId
-from db.engine import Database, Session
+from db.engine import Database
 from db.errors import Conflict
 from db.paging import Order, Window
 from db.statements import compile_statement
@@ -66,6 +65,11 @@ def mine(database: Database, owner: OwnerId) -> Chest:
 @pytest.fixture
 def theirs(database: Database, other_owner: OwnerId) -> Chest:
     return Chest(database, other_owner)
+
+
+async def execute(database: Database, sql: str) -> None:
+    statement = compile_statement(text(sql))
+    await database.transaction(lambda session: session.rows(statement))
 
 
 def counts(report: ImportReport) -> tuple[int, int, list[int]]:
@@ -152,8 +156,7 @@ async def test_what_the_database_changed_on_the_way_is_noticed(mine: Chest) -> N
     """
     tie = "CREATE TRIGGER meddle BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION meddle()"
     for sql in (meddle, tie):
-        statement = compile_statement(text(sql))
-        await mine.database.transaction(partial(Session.rows, statement=statement))
+        await execute(mine.database, sql)
     with pytest.raises(Conflict, match="not what the file says"):
         await mine.bring(OLD)
 
