@@ -16,10 +16,13 @@ from db.settings import Settings
 from db.storage import PostgresStorage, Quota, StorageOperations
 from db.storage import sweep as sweep_storage
 from db.sweeps import Sweep, sweeping
+from db.urls import parse_url
 from db.users import Identity, open_identity, sweep_attempts, sweep_sessions
 
 if TYPE_CHECKING:
     from db.embedded import EmbeddedPostgres
+from db.vault import Keychain, Vault
+from db.workbench import Limits, Reach, Targets, Workbench
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ class Services:
     identity: Identity
     storage: StorageOperations
     objects: ObjectStore
+    vault: Vault
+    workbench: Workbench
     embedded: "EmbeddedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
 
@@ -61,6 +66,10 @@ async def open_services(
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
         identity = await stack.enter_async_context(open_identity(settings, database, keys.secret))
+        vault = open_vault(settings, keys)
+        workbench = await stack.enter_async_context(
+            Workbench.opened(database, vault, _targets(settings, own), _limits(settings))
+        )
         services = Services(
             settings=settings,
             database=database,
@@ -69,6 +78,8 @@ async def open_services(
             identity=identity,
             storage=storage or PostgresStorage(database, quota=_quota(settings)),
             objects=open_objects(settings.objects_url, data_dir=settings.data_dir),
+            vault=vault,
+            workbench=workbench,
             embedded=own.embedded,
         )
         await stack.enter_async_context(sweeping(sweeps_of(services)))
@@ -133,6 +144,30 @@ def _urls(settings: Settings, embedded: "EmbeddedPostgres | None") -> tuple[str,
         return embedded.url, embedded.url
     url = settings.database_url or ""
     return url, settings.direct_database_url or url
+
+
+def open_vault(settings: Settings, keys: Keys) -> Vault:
+    find_keychain = Keychain.find if settings.single_user else None
+    return Vault(keys.credentials, find_keychain=find_keychain)
+
+
+def _targets(settings: Settings, own: OwnDatabase) -> Targets:
+    """Whatever users may reach, our own database is not among it."""
+    urls = (settings.database_url, settings.direct_database_url, own.direct_url)
+    places = [parse_url(url) for url in urls if url]
+    return Targets(
+        Reach.parse(settings.targets, on_loopback=settings.on_loopback),
+        own={(place.host, place.port) for place in places},
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        pool_size=settings.target_pool_size,
+        connections=settings.target_connections,
+        idle_s=settings.target_idle_seconds,
+        agent=settings.single_user,
+    )
 
 
 def _quota(settings: Settings) -> Quota:

@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: str = ""
     introspection: bool | None = None
     targets: str | None = None
+    target_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
+    target_connections: Positive = 200
+    target_idle_seconds: Positive = 60
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -84,6 +87,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.env is None:
             return self.embedded and self.on_loopback
         return self.env == "development"
+
+    @property
+    def single_user(self) -> bool:
+        """On somebody's own machine: its keychain and its SSH agent are theirs."""
+        return self.development and self.embedded and self.on_loopback
 
     @property
     def sign_up_open(self) -> bool:
@@ -136,6 +144,23 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
 def _path(kind: type, value: Any) -> Any:
     """The one kind of setting that msgspec does not know."""
     return kind(value).expanduser()
+
+
+def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where each setting that is not left to its default comes from."""
+    environ = os.environ if environ is None else environ
+    values = _from_environment(environ)
+    found = dict.fromkeys(values, "environment")
+    if values.get("env") != "production" and (path := Path(".env")).is_file():
+        found = dict.fromkeys(_from_environment(_read_env_file(path)), ".env") | found
+    return found
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Names of the environment that look like settings and are none: misspelt, most likely."""
+    environ = os.environ if environ is None else environ
+    known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:

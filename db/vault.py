@@ -11,7 +11,7 @@ import hmac
 import logging
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -54,19 +54,28 @@ class Backend(Protocol):
 class Vault:
     """Seals, opens and forgets."""
 
-    def __init__(self, keys: CredentialKeys, *, keychain: "Keychain | None" = None) -> None:
+    def __init__(
+        self,
+        keys: CredentialKeys,
+        *,
+        find_keychain: "Callable[[], Awaitable[Keychain | None]] | None" = None,
+    ) -> None:
         self._keys = keys
-        self._keychain = keychain
+        self._find_keychain = find_keychain
+        self._finding: asyncio.Task[Keychain | None] | None = None
 
-    @property
-    def in_keychain(self) -> bool:
-        """Whether what is sealed now goes to the keychain of the machine."""
-        return self._keychain is not None
+    async def keychain(self) -> "Keychain | None":
+        """What keeps new secrets, if it is not their rows; looked for when first asked."""
+        if self._find_keychain is None:
+            return None
+        if self._finding is None:
+            self._finding = asyncio.ensure_future(self._find_keychain())
+        return await asyncio.shield(self._finding)
 
     async def seal(self, secret: str, place: Place) -> bytes:
-        if self._keychain is not None:
+        if keychain := await self.keychain():
             reference = secrets.token_bytes(16)
-            await self._keychain.keep(f"{place}/{reference.hex()}", secret)
+            await keychain.keep(f"{place}/{reference.hex()}", secret)
             return _ELSEWHERE + reference
         nonce = secrets.token_bytes(_NONCE_BYTES)
         key_id = self._keys.current_id.encode()
@@ -89,8 +98,8 @@ class Vault:
 
     async def forget(self, sealed: bytes | None, place: Place) -> None:
         """Remove what the keychain holds of it; the row is its owner's business."""
-        if sealed and sealed[:1] == _ELSEWHERE and self._keychain is not None:
-            await self._keychain.forget(f"{place}/{sealed[1:].hex()}")
+        if sealed and sealed[:1] == _ELSEWHERE and (keychain := await self.keychain()):
+            await keychain.forget(f"{place}/{sealed[1:].hex()}")
 
     @contextlib.asynccontextmanager
     async def sealing(
@@ -108,10 +117,11 @@ class Vault:
                 await self.forget(value, Place(table, row, owner, column))
             raise
 
-    def is_current(self, sealed: bytes) -> bool:
+    async def is_current(self, sealed: bytes) -> bool:
         """Whether sealing it now would be by the same means; see `howdah keys rotate`."""
-        if self._keychain is not None or sealed[:1] == _ELSEWHERE:
-            return (sealed[:1] == _ELSEWHERE) is self.in_keychain
+        in_keychain = await self.keychain() is not None
+        if in_keychain or sealed[:1] == _ELSEWHERE:
+            return (sealed[:1] == _ELSEWHERE) is in_keychain
         return sealed[2 : 2 + sealed[1]].decode() == self._keys.current_id
 
     def fingerprint(self, secret: str) -> str:
@@ -119,7 +129,8 @@ class Vault:
         return hmac.digest(self._keys.current, b"fingerprint " + secret.encode(), "sha256").hex()
 
     async def _fetch(self, name: str) -> str:
-        found = None if self._keychain is None else await self._keychain.fetch(name)
+        keychain = await self.keychain()
+        found = await keychain.fetch(name) if keychain else None
         if found is None:
             raise _lost("the keychain of this machine does not have it")
         return found

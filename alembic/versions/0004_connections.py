@@ -1,5 +1,7 @@
 """Saved connections and preferences."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from alembic import op
@@ -10,8 +12,39 @@ branch_labels = None
 depends_on = None
 
 
+_MOMENT = sa.DateTime(timezone=True)
+_SECRETS = ("password", "ssh_password", "ssh_private_key", "ssh_passphrase")
+
+
 def upgrade() -> None:
-    moment = sa.DateTime(timezone=True)
+    _make_connections()
+    _make_preferences()
+
+
+def downgrade() -> None:
+    op.drop_table("preferences")
+    op.drop_table("database_connections")
+
+
+def _tunnel() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("ssh_host", sa.Text()),
+        sa.Column("ssh_port", sa.Integer()),
+        sa.Column("ssh_username", sa.Text()),
+        sa.Column("ssh_auth_method", sa.Text()),
+        sa.Column("ssh_host_key_fingerprint", sa.Text()),
+    ]
+
+
+def _times() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("created_at", _MOMENT, server_default=sa.func.now(), nullable=False),
+        sa.Column("updated_at", _MOMENT, server_default=sa.func.now(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
+    ]
+
+
+def _make_connections() -> None:
     op.create_table(
         "database_connections",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -23,24 +56,15 @@ def upgrade() -> None:
         sa.Column("username", sa.Text(), nullable=False),
         sa.Column("ssl_mode", sa.Text(), nullable=False),
         sa.Column("ssl_root_certificate", sa.Text()),
-        sa.Column("ssh_host", sa.Text()),
-        sa.Column("ssh_port", sa.Integer()),
-        sa.Column("ssh_username", sa.Text()),
-        sa.Column("ssh_auth_method", sa.Text()),
-        sa.Column("ssh_host_key_fingerprint", sa.Text()),
+        *_tunnel(),
         sa.Column("read_only", sa.Boolean(), nullable=False),
         sa.Column("statement_timeout_ms", sa.Integer()),
-        sa.Column("sealed_password", sa.LargeBinary()),
-        sa.Column("sealed_ssh_password", sa.LargeBinary()),
-        sa.Column("sealed_ssh_private_key", sa.LargeBinary()),
-        sa.Column("sealed_ssh_passphrase", sa.LargeBinary()),
-        sa.Column("last_connected_at", moment),
+        *(sa.Column(f"sealed_{name}", sa.LargeBinary()) for name in _SECRETS),
+        sa.Column("last_connected_at", _MOMENT),
         sa.Column(
             "sort_name", sa.Text(), sa.Computed("lower(name)", persisted=True), nullable=False
         ),
-        sa.Column("created_at", moment, server_default=sa.func.now(), nullable=False),
-        sa.Column("updated_at", moment, server_default=sa.func.now(), nullable=False),
-        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
+        *_times(),
         sa.CheckConstraint("(ssh_host IS NULL) = (ssh_auth_method IS NULL)", name="tunnel"),
         sa.ForeignKeyConstraint(
             ["owner_id"],
@@ -54,21 +78,17 @@ def upgrade() -> None:
     op.create_index(
         "ix_database_connections_name", "database_connections", ["owner_id", "sort_name", "id"]
     )
+
+
+def _make_preferences() -> None:
     op.create_table(
         "preferences",
         sa.Column("owner_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("created_at", moment, server_default=sa.func.now(), nullable=False),
-        sa.Column("updated_at", moment, server_default=sa.func.now(), nullable=False),
-        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
+        *_times(),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["users.id"], name="fk_preferences_owner_id_users", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("owner_id", "key", name="pk_preferences"),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("preferences")
-    op.drop_table("database_connections")

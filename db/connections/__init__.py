@@ -9,6 +9,7 @@ from db.connections.repository import (
     Sealed,
     SealedRow,
 )
+from db.connections.rotation import rotate
 
 __all__ = [
     "SECRETS",
@@ -23,4 +24,5 @@ __all__ = [
     "check_whole",
     "completed",
     "draft",
+    "rotate",
 ]

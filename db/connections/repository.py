@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasId, HasOwner, HasTimes, HasVersion
+from db.base import Base, HasId, HasOwner, HasTimes, HasVersion, OwnerId
 from db.connections.drafts import SECRETS, Draft, check_whole, completed
 from db.engine import Session
 from db.paging import Order, Page, Window
@@ -196,7 +196,7 @@ class Sealed:
         return update(table).where(*same).values({column: bindparam("new")}).returning(table.c.id)
 
     @classmethod
-    async def batch(cls, session: Session, after: UUID) -> list[tuple[UUID, UUID, SealedRow]]:
+    async def batch(cls, session: Session, after: UUID) -> list[tuple[UUID, OwnerId, SealedRow]]:
         found = await session.rows(cls._batch(), after=after)
         return [(row[0], row[1], SealedRow(*row[2:])) for row in found]
 

@@ -8,12 +8,15 @@ road          the way to one destination, tunnel and certificates included
 breaker       sparing what does not answer
 pools         connections lent and taken back, clean
 workbench     Workbench: everybody's pools, opened and closed
+shelf         connections saved and deleted, with secrets and pool
+catalogue     what is in a database
 failures      what went wrong, in words
 
 `Workbench` is imported without the drivers: they come with the first connection.
 """
 
+from db.workbench.shelf import Shelf
 from db.workbench.targets import Reach, Targets
 from db.workbench.workbench import ActivePool, Limits, Trial, Workbench
 
-__all__ = ["ActivePool", "Limits", "Reach", "Targets", "Trial", "Workbench"]
+__all__ = ["ActivePool", "Limits", "Reach", "Shelf", "Targets", "Trial", "Workbench"]

@@ -8,7 +8,7 @@ import re
 
 import psycopg
 
-from db.errors import BadInput, Forbidden, HowdahError, Unavailable
+from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.workbench.destinations import Bastion, Destination
 
 _SAID = re.compile(r"failed: \w+:  (.+)")  # FATAL in any language, as only PostgreSQL frames it
@@ -64,7 +64,7 @@ class Unreachable(Unavailable):
     """Refused, silent, or no PostgreSQL: after a few of these the breaker opens."""
 
 
-class HostKeyUnconfirmed(Forbidden):
+class HostKeyUnconfirmed(Conflict):
     """An SSH server met for the first time, or one that has another key than before."""
 
     def __init__(self, message: str, *, hint: str, fingerprint: str) -> None:

@@ -16,6 +16,13 @@ SECRET = "correct horse ü battery"
 PLACE = Place("database_connections", new_id(), OwnerId(new_id()), "sealed_password")
 
 
+def vault_on(keychain: Keychain) -> Vault:
+    async def find() -> Keychain:
+        return keychain
+
+    return Vault(OLD, find_keychain=find)
+
+
 class Drawer(dict[tuple[str, str], str]):
     """A keychain in memory."""
 
@@ -94,7 +101,7 @@ async def test_what_is_sealed_opens_in_its_place() -> None:
 )
 @pytest.mark.parametrize("kept", ["sealed", "keychain"])
 async def test_a_moved_secret_does_not_open(elsewhere: Place, kept: str, drawer: Drawer) -> None:
-    vault = Vault(OLD, keychain=Keychain(drawer) if kept == "keychain" else None)
+    vault = vault_on(Keychain(drawer)) if kept == "keychain" else Vault(OLD)
     sealed = await vault.seal(SECRET, PLACE)
     with pytest.raises(Unavailable) as caught:
         await vault.open(sealed, elsewhere)
@@ -117,24 +124,23 @@ async def test_a_changed_seal_does_not_open() -> None:
 async def test_an_older_key_opens_and_is_no_longer_current() -> None:
     sealed = await Vault(OLD).seal(SECRET, PLACE)
     vault = Vault(BOTH)
-    assert Vault(OLD).is_current(sealed)
-    assert not vault.is_current(sealed)
+    assert await Vault(OLD).is_current(sealed)
+    assert not await vault.is_current(sealed)
     assert await vault.open(sealed, PLACE) == SECRET
     renewed = await vault.seal(SECRET, PLACE)
-    assert vault.is_current(renewed)
+    assert await vault.is_current(renewed)
     with pytest.raises(Unavailable, match="its key is not among"):
         await Vault(OLD).open(renewed, PLACE)
 
 
 async def test_a_keychain_holds_the_secret_itself(drawer: Drawer, keychain: Keychain) -> None:
-    vault = Vault(OLD, keychain=keychain)
+    vault = vault_on(keychain)
     sealed = await vault.seal(SECRET, PLACE)
     assert list(drawer.values()) == [SECRET]
     assert await vault.open(sealed, PLACE) == SECRET
-    assert vault.in_keychain
-    assert vault.is_current(sealed)
-    assert not Vault(OLD).is_current(sealed)
-    assert not vault.is_current(await Vault(OLD).seal(SECRET, PLACE))
+    assert await vault.is_current(sealed)
+    assert not await Vault(OLD).is_current(sealed)
+    assert not await vault.is_current(await Vault(OLD).seal(SECRET, PLACE))
     await vault.forget(sealed, PLACE)
     assert drawer == {}
     with pytest.raises(Unavailable, match="keychain"):
@@ -153,13 +159,13 @@ async def test_a_keychain_that_waits_for_its_user_is_none(silent: Silent) -> Non
 
 async def test_a_keychain_that_stops_answering_is_said_to(silent: Silent) -> None:
     with pytest.raises(Unavailable, match="does not answer"):
-        await Vault(OLD, keychain=Keychain(silent)).seal(SECRET, PLACE)
+        await vault_on(Keychain(silent)).seal(SECRET, PLACE)
 
 
 async def test_what_could_not_be_stored_leaves_nothing_in_the_keychain(
     drawer: Drawer, keychain: Keychain
 ) -> None:
-    vault = Vault(OLD, keychain=keychain)
+    vault = vault_on(keychain)
 
     async def store() -> None:
         place = {"table": PLACE.table, "row": PLACE.row, "owner": PLACE.owner}

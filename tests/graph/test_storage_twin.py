@@ -17,6 +17,8 @@ from db.services import Services
 from db.settings import Settings
 from db.storage import Quota, StorageOperations
 from db.users import Identity
+from db.vault import Vault
+from db.workbench import Workbench
 from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.schema import schema
@@ -77,6 +79,8 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         identity=cast("Identity", nothing),
         storage=storage,
         objects=open_objects(None, data_dir=folder),
+        vault=cast("Vault", nothing),
+        workbench=cast("Workbench", nothing),
     )
 
 

@@ -1,0 +1,31 @@
+"""Seals stored secrets anew, by the means there are now: for `howdah keys rotate`."""
+
+from uuid import UUID
+
+from db.connections.repository import DatabaseConnection, Sealed
+from db.engine import Database
+from db.vault import Place, Vault
+
+
+async def rotate(database: Database, vault: Vault) -> int:
+    """How many were sealed anew. Run again after a failure it goes on where it was."""
+    count, last = 0, UUID(int=0)
+    while True:
+        async with database.read() as session:
+            batch = await Sealed.batch(session, last)
+        if not batch:
+            return count
+        for last, owner, row in batch:
+            for column, sealed in row._asdict().items():
+                place = Place(DatabaseConnection.__tablename__, last, owner, column)
+                if sealed is not None and not await vault.is_current(sealed):
+                    count += await _reseal(database, vault, sealed, place)
+
+
+async def _reseal(database: Database, vault: Vault, old: bytes, place: Place) -> int:
+    new = await vault.seal(await vault.open(old, place), place)
+    exchanged = await database.write(
+        lambda session: Sealed.exchange(session, place.row, place.column, old=old, new=new)
+    )
+    await vault.forget(old if exchanged else new, place)
+    return int(exchanged)

@@ -1,0 +1,173 @@
+"""What mutations of connections take and answer."""
+
+from typing import Any
+
+import strawberry
+
+from db.connections import ConnectionRow, PreferenceRow
+from db.workbench import ActivePool
+from graph.connections.types import (
+    ActiveConnection,
+    DatabaseConnection,
+    Preference,
+    SshAuthMethod,
+    SslMode,
+)
+from graph.fields import given, optional, plain
+from graph.scalars import Json
+
+_IF_STILL = "Change it only if this is still its `version`."
+
+
+@strawberry.input(description="The way through an SSH server; replaces the former one as a whole.")
+class SshTunnelInput:
+    """Checked in db.connections. Secrets of the same method stay unless new ones are given."""
+
+    host: str = plain("The SSH server.")
+    port: int = optional("Its port.", default=22)
+    username: str = plain("Who logs in.")
+    auth_method: SshAuthMethod = plain("How.")
+    password: str | None = optional("For PASSWORD. Kept sealed, never shown; null removes it.")
+    private_key: str | None = optional("For PRIVATE_KEY: the PEM text. Kept sealed, never shown.")
+    passphrase: str | None = optional("Opens the private key. Kept sealed, never shown.")
+    host_key_fingerprint: str | None = optional(
+        "The key the server must have, `SHA256:...`; the first attempt shows it."
+    )
+
+
+@strawberry.input(description="A connection to save: without an id a new one; absent stays.")
+class SaveConnectionInput:
+    """Checked in db.connections."""
+
+    id: strawberry.ID | None = optional("Which one to change; absent makes a new one.")
+    name: str | None = optional("What I call it: 1 to 100 characters.")
+    host: str | None = optional("The server: a name or an address.")
+    port: int | None = optional("Its port; 5432 unless given.")
+    database: str | None = optional("The database on it.")
+    username: str | None = optional("Who logs in.")
+    password: str | None = optional("Kept only with `savePassword`; null removes a stored one.")
+    save_password: bool | None = optional("Whether the password is kept, sealed; false removes it.")
+    ssl_mode: SslMode | None = optional("How TLS is used; PREFER unless given.")
+    ssl_root_certificate: str | None = optional("The authority of the certificate, as PEM text.")
+    ssh_tunnel: SshTunnelInput | None = optional("The way through an SSH server; null for none.")
+    read_only: bool | None = optional("Whether its statements may only read.")
+    statement_timeout_ms: int | None = optional("How long a statement may take; null for no word.")
+    expected_version: int | None = optional(_IF_STILL)
+    idempotency_key: str | None = optional("Makes a retry safe: one key, one thing, for 24 hours.")
+
+
+@strawberry.input(description="A saved connection by its id, or a whole one, or changes to one.")
+class TestConnectionInput:
+    """Checked in db.connections; nothing of it is saved."""
+
+    id: strawberry.ID | None = optional("A saved one; other fields are tried instead of its own.")
+    name: str | None = optional("Of no account here.")
+    host: str | None = optional("The server: a name or an address.")
+    port: int | None = optional("Its port; 5432 unless given.")
+    database: str | None = optional("The database on it.")
+    username: str | None = optional("Who logs in.")
+    password: str | None = optional("The password to try.")
+    save_password: bool | None = optional("Of no account here.")
+    ssl_mode: SslMode | None = optional("How TLS is used; PREFER unless given.")
+    ssl_root_certificate: str | None = optional("The authority of the certificate, as PEM text.")
+    ssh_tunnel: SshTunnelInput | None = optional("The way through an SSH server; null for none.")
+    read_only: bool | None = optional("Of no account here.")
+    statement_timeout_ms: int | None = optional("Of no account here.")
+
+
+@strawberry.input(description="A connection to open.")
+class ConnectInput:
+    """What is typed here lives as long as the connection is open."""
+
+    id: strawberry.ID = plain("Which one.")
+    password: str | None = optional("Its password, where none is stored or another is wanted.")
+    ssh_password: str | None = optional("The SSH server's, likewise.")
+
+
+@strawberry.input(description="A connection to close.")
+class DisconnectInput:
+    """Names it."""
+
+    id: strawberry.ID = plain("Which one.")
+
+
+@strawberry.input(description="A connection to delete.")
+class DeleteConnectionInput:
+    """Names it."""
+
+    id: strawberry.ID = plain("Which one.")
+
+
+@strawberry.input(description="A preference to set.")
+class SetPreferenceInput:
+    """Checked in db.connections."""
+
+    key: str = plain("1 to 200 letters, digits and the signs _ . : / -")
+    value: Json = plain("Any JSON, up to 65,536 characters.")
+    expected_version: int | None = optional(f"{_IF_STILL} 0 for one that is not there yet.")
+
+
+@strawberry.input(description="A preference to delete.")
+class DeletePreferenceInput:
+    """Names it."""
+
+    key: str = plain("Which one.")
+
+
+@strawberry.type(description="The connection that was saved.")
+class SaveConnectionPayload:
+    """Holds it."""
+
+    connection: ConnectionRow = plain("The connection as it is now.", type=DatabaseConnection)
+
+
+@strawberry.type(description="The connection that was deleted.")
+class DeleteConnectionPayload:
+    """Names it."""
+
+    deleted_connection_id: strawberry.ID = plain("The id it had.")
+
+
+@strawberry.type(description="The connection that was opened.")
+class ConnectPayload:
+    """Holds it, and its figures."""
+
+    connection: ConnectionRow = plain("The connection as it is now.", type=DatabaseConnection)
+    active_connection: ActivePool = plain("What is open of it.", type=ActiveConnection)
+
+
+@strawberry.type(description="The connection that was closed.")
+class DisconnectPayload:
+    """Holds it."""
+
+    connection: ConnectionRow = plain("The connection as it is now.", type=DatabaseConnection)
+
+
+@strawberry.type(description="The preference that was set.")
+class SetPreferencePayload:
+    """Holds it."""
+
+    preference: PreferenceRow = plain("The preference as it is now.", type=Preference)
+
+
+@strawberry.type(description="The preference that was deleted.")
+class DeletePreferencePayload:
+    """Names it."""
+
+    deleted_preference_key: str = plain("The key it had.")
+
+
+def typed(input: Any) -> dict[str, Any]:
+    """What was typed into the form, as `db.connections.draft` takes it."""
+    fields = {name: _plain(value) for name, value in given(input).items()}
+    for name in ("id", "expected_version", "idempotency_key"):
+        fields.pop(name, None)
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SslMode | SshAuthMethod):
+        return value.value
+    if isinstance(value, SshTunnelInput):
+        return {name: _plain(inner) for name, inner in given(value).items()}
+    return value
