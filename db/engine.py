@@ -26,6 +26,7 @@ ATTEMPTS = 5
 FIRST_PAUSE_S = 0.01
 RESERVED = 2
 RESERVED_WAIT_MS = 1_000
+MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 PING_S = 1.5
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
@@ -233,7 +234,7 @@ def create_engine(url: DatabaseUrl) -> AsyncEngine:
     """SQLAlchemy's road to the database, for alembic: each connection is made for its use."""
 
     async def connect(*_: Any, **__: Any) -> asyncpg.Connection:
-        return await dial(url)
+        return await dial(url, statement_timeout_ms=MIGRATION_MS)
 
     return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
 
