@@ -38,13 +38,20 @@ def main() -> NoReturn:
 @app.command()
 @click.option("--host", help="The address to listen on.")
 @click.option("--port", type=int, help="The port; 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, help="So many processes.")
 @data_dir_option
-def serve(host: str | None, port: int | None, data_dir: Path | None) -> None:
+def serve(host: str | None, port: int | None, workers: int, data_dir: Path | None) -> None:
     """Migrate the database, then serve GraphQL until told to stop."""
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
     gc.disable()  # what is loaded now stays; graph.server switches it on again
-    from graph.commands.serve import serve_until_stopped
+    if workers == 1:
+        from graph.commands.serve import serve_until_stopped
 
-    serve_until_stopped(load_settings(host=host, port=port, data_dir=data_dir))
+        serve_until_stopped(settings)
+    else:
+        from graph.commands.workers import serve_with_workers
+
+        serve_with_workers(settings, workers)
 
 
 @app.command()
@@ -64,6 +71,16 @@ def schema() -> None:
     from graph.commands.schema import print_schema
 
     print_schema()
+
+
+@app.command()
+@data_dir_option
+def doctor(data_dir: Path | None) -> None:
+    """Check settings, data folder, database and events; say what to mend."""
+    from graph.commands.doctor import examine
+
+    if not examine(data_dir=data_dir):
+        sys.exit(1)
 
 
 @app.command(

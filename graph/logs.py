@@ -116,7 +116,8 @@ class DailyFile(logging.Handler):
         self.close()
         self._day = day
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
             path = self._folder / f"howdah-{day}.log"
             self._file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115 - closed by close()
             self._remove_old(day)

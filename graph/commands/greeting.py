@@ -26,12 +26,12 @@ class LocalSignIn:
         return {"Authorization": f"Bearer {self._token}"}
 
 
-async def greet(services: Services, address: str, sign_in: LocalSignIn | None) -> None:
+async def greet(services: Services, address: str) -> None:
     """On standard output, apart from the logs: a token must be in none of them."""
-    click.echo(f"Howdah {__version__} serves at {address}")
     settings = services.settings
-    if sign_in is not None and settings.log_format != "json":
+    click.echo(f"Howdah {__version__} serves at {address}")
+    if settings.development and settings.log_format != "json":
         minutes = settings.access_token_seconds // 60
         click.echo(f"Signed in as {LOCAL_ADMIN} for {minutes} minutes, with the header:")
-        for name, value in (await sign_in.headers()).items():
+        for name, value in (await LocalSignIn(services).headers()).items():
             click.echo(f"{name}: {value}")

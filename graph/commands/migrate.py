@@ -2,6 +2,8 @@
 
 import asyncio
 
+import click
+
 from db import migrations
 from db.errors import BadInput, Unavailable
 from db.services import OwnDatabase, migrate, open_own_database
@@ -11,7 +13,9 @@ from db.settings import Settings
 def bring_up_to_date(settings: Settings, *, down: str | None, check: bool) -> None:
     if down and check:
         raise BadInput("--down and --check are two wishes.", hint="Give one of them.")
-    print(asyncio.run(_run(settings, down=down, check=check)))  # noqa: T201 - a command line speaks
+    if down and down not in (known := ("base", *migrations.revisions())):
+        raise BadInput(f"There is no revision {down}.", hint=f"There are {', '.join(known)}.")
+    click.echo(asyncio.run(_run(settings, down=down, check=check)))
 
 
 async def _run(settings: Settings, *, down: str | None, check: bool) -> str:

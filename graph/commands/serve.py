@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from collections.abc import AsyncIterator
 
 from db.services import Services, open_services
 from db.settings import Settings
@@ -22,29 +23,33 @@ def serve_until_stopped(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, stop: Stop) -> None:
+    async with opened(settings) as (services, listener):
+        await answer(services, listener, stop)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[Services, socket.socket]]:
+    """The services and a socket that listens, both announced."""
     async with open_services(settings) as services:
         with listen(settings) as listener:
             address = address_of(listener)
             if services.embedded is not None:
                 services.embedded.announce(address)
-            sign_in = LocalSignIn(services) if settings.development else None
-            await greet(services, address, sign_in)
-            await answer(listener, services, stop, sign_in)
+            await greet(services, address)
+            yield services, listener
 
 
-async def answer(
-    listener: socket.socket, services: Services, stop: Stop, sign_in: LocalSignIn | None
-) -> None:
+async def answer(services: Services, listener: socket.socket, stop: Stop) -> None:
     """Answer requests on a socket that listens already, until told to stop."""
     settings = services.settings
     # Beyond loopback a stranger could claim to be here, and be handed the admin's page.
-    page_headers = sign_in.headers if sign_in and settings.on_loopback else None
+    signs_in = settings.development and settings.on_loopback
     app = build_app(
         settings,
         schema=schema,
         authenticate=authenticate,
         open_services=lambda _: contextlib.nullcontext(services),
-        page_headers=page_headers,
+        page_headers=LocalSignIn(services).headers if signs_in else None,
     )
     server = create_server(app, settings)
 

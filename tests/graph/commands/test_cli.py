@@ -1,0 +1,103 @@
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from graph.schema import schema
+
+ROOT = Path(__file__).parents[3]
+
+
+class Ended(NamedTuple):
+    """What a command said, and its exit code."""
+
+    code: int
+    output: str
+    errors: str
+
+
+async def howdah(*arguments: str, **environment: str) -> Ended:
+    clean = {name: value for name, value in os.environ.items() if "HOWDAH" not in name}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "graph.cli", *arguments),
+        cwd=ROOT,
+        env=clean | environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    output, errors = await process.communicate()
+    return Ended(process.returncode or 0, output.decode(), errors.decode())
+
+
+async def test_help_loads_neither_server_nor_database() -> None:
+    code, _, imports = await howdah("--help", PYTHONPROFILEIMPORTTIME="1")
+    loaded = {line.rpartition("|")[2].strip() for line in imports.splitlines()}
+    assert code == 0
+    assert "click" in loaded
+    assert loaded.isdisjoint(
+        {"typer", "pydantic", "rich", "sqlalchemy", "strawberry", "uvicorn", "asyncpg", "alembic"}
+    )
+
+
+async def test_the_schema_needs_no_database() -> None:
+    url = "postgresql://nobody@127.0.0.1:1/nothing"
+    assert await howdah("schema", HOWDAH_DATABASE_URL=url) == (0, schema.as_str() + "\n", "")
+
+
+async def test_an_error_is_two_lines_without_a_traceback(tmp_path: Path) -> None:
+    url = "postgresql://ann:hunter2@127.0.0.1:1/nothing"
+    code, output, errors = await howdah(
+        *("migrate", "--data-dir", str(tmp_path)),
+        HOWDAH_DATABASE_URL=url,
+        HOWDAH_DATABASE_CONNECT_MS="200",
+    )
+    assert (code, output) == (1, "")
+    message, hint = errors.splitlines()
+    assert message.startswith("error: ")
+    assert hint.startswith("hint: ")
+    assert "127.0.0.1:1" in message
+    assert "hunter2" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve", "--prot", "1"], "--port"),
+        (["serve", "--port", "many"], "not a valid integer"),
+        (["serve", "--workers", "0"], "0 is not in the range"),
+        (["sing"], "No such command"),
+    ],
+)
+async def test_wrong_usage_says_how_it_is_meant(arguments: list[str], words: str) -> None:
+    code, _, errors = await howdah(*arguments)
+    assert code == 2
+    assert words in errors
+
+
+async def test_a_setting_that_cannot_be_used_is_named() -> None:
+    code, _, errors = await howdah("serve", "--port", "70000")
+    assert code == 1
+    assert "HOWDAH_PORT" in errors
+    assert "Traceback" not in errors
+
+
+async def test_migrations_go_up_and_down_and_are_checked(committed_url: str) -> None:
+    async def migrate(*arguments: str) -> Ended:
+        return await howdah("migrate", *arguments, HOWDAH_DATABASE_URL=committed_url)
+
+    assert (await migrate("--check")).code == 0
+    assert (await migrate("--down", "0001")).code == 0
+    unfinished = await migrate("--check")
+    assert unfinished.code == 1
+    assert "howdah migrate" in unfinished.errors
+    assert "is now at" in (await migrate()).output
+    assert "was already at" in (await migrate()).output
+    assert (await migrate("--down", "0001", "--check")).code == 1
+    unknown = await migrate("--down", "0815")
+    assert unknown.code == 1
+    assert "0001" in unknown.errors

@@ -1,0 +1,80 @@
+import asyncio
+from pathlib import Path
+
+import asyncpg
+
+from tests.fixtures.served import served
+from tests.graph.commands.test_cli import Ended, howdah
+
+SECRET = "x7Gq2-Lw9_pT4vRb8Zk1Nc6Yd3Hs5Jf0Ma"
+PASSWORD = "hunter2-canary"
+
+
+async def doctor(folder: Path, **environment: str) -> Ended:
+    return await howdah("doctor", "--data-dir", str(folder), **environment)
+
+
+def found(ended: Ended, subject: str) -> list[str]:
+    """The states of what was found about a subject."""
+    lines = [line.split() for line in ended.output.splitlines()]
+    states = {"ok", "attention", "broken"}
+    return [line[0] for line in lines if line and line[0] in states and subject in line[1:3]]
+
+
+async def test_on_a_fresh_machine_nothing_is_broken_and_nothing_made(tmp_path: Path) -> None:
+    ended = await doctor(tmp_path / "data")
+    assert ended.code == 0
+    assert not (tmp_path / "data").exists()
+    assert found(ended, "database") == ["ok"]
+
+
+async def test_beside_a_running_server_all_is_well(tmp_path: Path) -> None:
+    async with served(tmp_path / "data"):
+        ended = await doctor(tmp_path / "data")
+    assert ended.code == 0
+    for subject in ("settings", "data", "keys", "database", "migrations", "events"):
+        assert found(ended, subject) == ["ok"], ended.output
+
+
+async def test_settings_are_listed_with_their_source_and_without_secrets(tmp_path: Path) -> None:
+    url = f"postgresql://ann:{PASSWORD}@127.0.0.1:1/howdah?password={PASSWORD}"
+    ended = await doctor(
+        tmp_path / "data",
+        HOWDAH_DATABASE_URL=url,
+        HOWDAH_DATABASE_CONNECT_MS="200",
+        HOWDAH_SECRET_KEY=SECRET,
+        HOWDAH_METRICS_TOKEN=PASSWORD,
+        HOWDAH_PROT="8001",
+    )
+    lines = {line.split()[0]: line.split()[1:] for line in ended.output.splitlines() if line}
+    assert lines["HOWDAH_DATABASE_URL"] == ["postgresql://127.0.0.1:1/howdah", "environment"]
+    assert lines["HOWDAH_SECRET_KEY"] == ["(set)", "environment"]
+    assert lines["HOWDAH_DATA_DIR"] == [str(tmp_path / "data"), "command", "line"]
+    assert lines["HOWDAH_PORT"] == ["8000", "default"]
+    for secret in (PASSWORD, SECRET):
+        assert secret not in ended.output + ended.errors
+    assert found(ended, "HOWDAH_PROT") == ["attention"]
+    assert found(ended, "keys") == ["broken"]
+    assert found(ended, "database") == ["broken"]
+    assert ended.code == 1
+
+
+async def test_missing_migrations_want_attention(committed_url: str, tmp_path: Path) -> None:
+    connection = await asyncpg.connect(committed_url)
+    await connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    await connection.close()
+    ended = await doctor(tmp_path, HOWDAH_DATABASE_URL=committed_url, HOWDAH_ENV="development")
+    assert found(ended, "migrations") == ["attention"]
+    assert "howdah migrate" in ended.output
+
+
+async def test_a_folder_that_is_no_folder_and_a_wrong_setting_are_broken(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    wrong, unusable = await asyncio.gather(
+        doctor(tmp_path, HOWDAH_DATA_DIR="/x", HOWDAH_LOG_LEVEL="loud"),
+        howdah("doctor", HOWDAH_DATA_DIR=str(file)),
+    )
+    assert (wrong.code, found(wrong, "settings")) == (1, ["broken"])
+    assert "HOWDAH_LOG_LEVEL" in wrong.output
+    assert (unusable.code, found(unusable, "data")) == (1, ["broken"])
