@@ -17,6 +17,6 @@ failures      what went wrong, in words
 
 from db.workbench.shelf import Shelf
 from db.workbench.targets import Reach, Targets
-from db.workbench.workbench import ActivePool, Limits, Trial, Workbench
+from db.workbench.workbench import ActivePool, Limits, Problem, Trial, Workbench
 
-__all__ = ["ActivePool", "Limits", "Reach", "Shelf", "Targets", "Trial", "Workbench"]
+__all__ = ["ActivePool", "Limits", "Problem", "Reach", "Shelf", "Targets", "Trial", "Workbench"]

@@ -6,8 +6,6 @@ What does not speak PostgreSQL looks like what does not answer: no probing of ot
 
 import re
 
-import psycopg
-
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.workbench.destinations import Bastion, Destination
 
@@ -82,7 +80,7 @@ def unreachable(destination: Destination) -> Unreachable:
     )
 
 
-def explained(error: psycopg.Error, destination: Destination) -> HowdahError:
+def explained(error: Exception, destination: Destination) -> HowdahError:
     """What a failed attempt to connect means."""
     text = str(error)
     for part, field, message, hint in _MEANINGS:

@@ -22,6 +22,7 @@ from db.errors import HowdahError, Overloaded
 from db.vault import Place, Vault
 from db.workbench.breaker import Breaker
 from db.workbench.destinations import Destination
+from db.workbench.failures import HostKeyUnconfirmed
 from db.workbench.targets import Targets
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
@@ -55,13 +56,28 @@ class ActivePool(NamedTuple):
     busy: int
 
 
+class Problem(NamedTuple):
+    """An error as data: what an API tells of it."""
+
+    code: str
+    message: str
+    hint: str
+    field: str | None
+    host_key_fingerprint: str | None
+
+    @classmethod
+    def of(cls, error: HowdahError) -> "Problem":
+        fingerprint = error.fingerprint if isinstance(error, HostKeyUnconfirmed) else None
+        return cls(error.code, error.message, error.hint, error.field, fingerprint)
+
+
 class Trial(NamedTuple):
     """What came of trying a connection out."""
 
     server_version: str | None = None
     latency_ms: float | None = None
     tls: str | None = None
-    error: HowdahError | None = None
+    problem: Problem | None = None
 
 
 class Limits(NamedTuple):
@@ -199,7 +215,7 @@ class Workbench:
         try:
             return await _try_out(road)
         except HowdahError as error:
-            return Trial(error=error)
+            return Trial(problem=Problem.of(error))
         finally:
             await road.close()
 

@@ -6,13 +6,11 @@ from enum import Enum
 import strawberry
 
 from db.connections import ConnectionRow, PreferenceRow
-from db.errors import HowdahError
-from db.workbench import ActivePool, Trial
+from db.workbench import ActivePool, Problem, Trial
 from graph.connections.catalogue import DatabaseSchema, SchemasOf
 from graph.connections.loaders import ConnectionById
 from graph.context import Info
 from graph.fields import choice, field, plain
-from graph.fields import field as described
 from graph.ids import Node, node
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.scalars import Json
@@ -139,16 +137,13 @@ class ActiveConnection:
 
 @strawberry.type(description="Why a connection did not come about.")
 class ConnectionProblem:
-    """Read from a HowdahError."""
+    """Read from a Problem."""
 
     code: str = plain("Of the list that errors have in `extensions.code`.")
     message: str = plain("What happened.")
     hint: str = plain("What to do about it.")
     field: str | None = plain("Which field of the input it is about.")
-
-    @described("The key of an SSH server that is to be confirmed.")
-    def host_key_fingerprint(root: strawberry.Parent[HowdahError]) -> str | None:
-        return getattr(root, "fingerprint", None)
+    host_key_fingerprint: str | None = plain("The key of an SSH server that is to be confirmed.")
 
 
 @strawberry.type(description="What came of trying a connection out.")
@@ -158,13 +153,14 @@ class TestConnectionPayload:
     server_version: str | None = plain("What the server says its version is.")
     latency_ms: float | None = plain("How long connecting took.")
     tls: str | None = plain("Protocol and cipher; null in clear text.")
-    error: HowdahError | None = plain(
-        "Why it failed; null when it went well.", type=ConnectionProblem | None
-    )
 
     @field("Whether it went well.")
     def ok(root: strawberry.Parent[Trial]) -> bool:
-        return root.error is None
+        return root.problem is None
+
+    @field("Why it failed; null when it went well.", type=ConnectionProblem | None)
+    def error(root: strawberry.Parent[Trial]) -> Problem | None:
+        return root.problem
 
 
 @strawberry.type(description="Something an editor wants to find again.")

@@ -403,7 +403,7 @@ async def test_a_connection_is_tried_out_without_opening_it(
         await workbench.probe(owner, whole),
         await workbench.probe(owner, changed, connection_id=saved),
     ):
-        assert (trial.error is None) is ok
+        assert (trial.problem is None) is ok
         assert (trial.latency_ms is not None) is ok
         assert (trial.tls is not None) is ok
     assert workbench.active(owner) == []
