@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -19,6 +20,9 @@ from db.workbench.failures import (
     tunnel_unreachable,
 )
 from db.workbench.targets import Targets
+
+# Who went where is the users' business; what goes wrong is told to whom it concerns.
+logging.getLogger("asyncssh").setLevel(logging.ERROR)
 
 LOOPBACK = "127.0.0.1"
 # Three signs of life missed in a row: a dropped tunnel is noticed after 30 s.
