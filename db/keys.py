@@ -72,6 +72,18 @@ def load_keys(settings: Settings) -> Keys:
     )
 
 
+def add_credential_key(settings: Settings) -> bool:
+    """Put a new key before those of the data folder; False where the operator sets them."""
+    if settings.credential_key is not None:
+        return False
+    kept = _text(settings, "credential_key", _new_credential_key)
+    path = settings.data_dir / "credential_key"
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    _write_private(draft, f"{_new_credential_key()},{kept}")
+    draft.replace(path)
+    return True
+
+
 def checked_secret(secret: str, *, name: str) -> bytes:
     """The bytes of a secret that nobody guesses, or an error that does not tell it."""
     if len(secret.encode()) < SHORTEST:

@@ -95,6 +95,20 @@ def user(arguments: tuple[str, ...]) -> None:
     people(args=list(arguments), prog_name="howdah user")
 
 
+@app.group()
+def keys() -> None:
+    """Keys: rotate."""
+
+
+@keys.command()
+@data_dir_option
+def rotate(data_dir: Path | None) -> None:
+    """Seal every stored credential anew, under the new key."""
+    from graph.commands.keys import rotate_keys
+
+    rotate_keys(load_settings(data_dir=data_dir))
+
+
 @app.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--user", metavar="EMAIL", required=True, help="Whose tasks they are to be.")

@@ -1,0 +1,66 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.base import OwnerId
+from db.connections import Connections
+from db.engine import Database
+from db.keys import load_keys
+from db.settings import Settings
+from db.vault import Place, Vault
+from db.workbench import Shelf
+from graph.commands.keys import _rotate, rotate_keys
+
+SEALED = "sealed_password"
+
+
+async def secret_of(database: Database, vault: Vault, owner: OwnerId, row_id: Any) -> str:
+    async with database.read() as session:
+        sealed = (await Connections(session, owner).sealed(row_id)).sealed_password
+    assert sealed is not None
+    return await vault.open(sealed, Place("database_connections", row_id, owner, SEALED))
+
+
+async def test_what_was_sealed_under_the_old_key_opens_under_the_new_alone(
+    committed: Database,
+    committed_url: str,
+    committed_owner: OwnerId,
+    tmp_path: Path,
+    workbench: Any,
+) -> None:
+    before = Settings(env="development", data_dir=tmp_path, database_url=committed_url)
+    old = load_keys(before).credentials
+    shelf = Shelf(committed, Vault(old), workbench)
+    whole = {"name": "a", "host": "h", "database": "d", "username": "u"}
+    row = await shelf.add(committed_owner, {**whole, "password": "kept", "save_password": True})
+    new = "new:" + "QkFzZTY0IG9mIGEga2V5IHRoYXQgaXMgMzIgYnl0ZXM="
+    kept = (tmp_path / "credential_key").read_text().strip()
+    after = Settings(
+        env="development",
+        data_dir=tmp_path,
+        database_url=committed_url,
+        credential_key=f"{new},{kept}",
+    )
+    assert await _rotate(after) == 1
+    only_new = Settings(env="development", data_dir=tmp_path, credential_key=new)
+    vault = Vault(load_keys(only_new).credentials)
+    assert await secret_of(committed, vault, committed_owner, row.id) == "kept"
+
+
+def test_on_a_laptop_the_new_key_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(env="development", data_dir=tmp_path)
+    old = load_keys(settings).credentials
+
+    async def nothing(_: Settings) -> int:
+        return 0
+
+    monkeypatch.setattr("graph.commands.keys._rotate", nothing)
+    rotate_keys(settings)
+    new = load_keys(settings).credentials
+    assert new.current_id != old.current_id
+    assert new.keys[old.current_id] == old.current
+    assert (tmp_path / "credential_key").stat().st_mode & 0o777 == 0o600
+    assert "Restart" in capsys.readouterr().out
