@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from db.embedded import EmbeddedPostgres
 from db.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench.opening import open_runner
+from db.workbench.runner import Runner
+from db.workbench.upkeep import retain
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class Services:
     objects: ObjectStore
     vault: Vault
     workbench: Workbench
+    runner: Runner
     embedded: "EmbeddedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
 
@@ -70,6 +74,17 @@ async def open_services(
         workbench = await stack.enter_async_context(
             Workbench.opened(database, vault, _targets(settings, own), _limits(settings))
         )
+        objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
+        runner = await stack.enter_async_context(
+            open_runner(
+                settings,
+                direct_url=own.direct_url,
+                database=database,
+                events=events,
+                objects=objects,
+                workbench=workbench,
+            )
+        )
         services = Services(
             settings=settings,
             database=database,
@@ -77,9 +92,10 @@ async def open_services(
             keys=keys,
             identity=identity,
             storage=storage or PostgresStorage(database, quota=_quota(settings)),
-            objects=open_objects(settings.objects_url, data_dir=settings.data_dir),
+            objects=objects,
             vault=vault,
             workbench=workbench,
+            runner=runner,
             embedded=own.embedded,
         )
         await stack.enter_async_context(sweeping(sweeps_of(services)))
@@ -98,6 +114,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "sessions": lambda: write(sweep_sessions),
         "attempts": lambda: write(sweep_attempts),
         "files": sweep_files,
+        "runs": lambda: retain(services.runner),
     }
 
 

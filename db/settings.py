@@ -59,6 +59,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     target_idle_seconds: Positive = 60
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
 
+    runs_at_once: Positive = 8
+    runs_waiting: Positive = 100
+    run_timeout_ms: Positive = 60_000
+    run_max_rows: Positive = 1_000_000
+    run_max_bytes: Positive = 256 * 1024 * 1024
+    run_days: Positive = 30
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
     metrics_token: str | None = None

@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from db.services import Services, open_services
 from db.settings import Settings
 from graph import bytes as file_bytes
-from graph import graphiql, probes
+from graph import graphiql, probes, results
 from graph.endpoint import GraphQLEndpoint, PageHeaders
 from graph.gateway import Authenticate, Gateway
 from graph.limits import Limits
@@ -57,6 +57,7 @@ def build_app(
         routes=[
             Mount("/graphql/assets", graphiql.assets()),
             *file_bytes.routes(),
+            *results.routes(),
             *probes.ROUTES,
         ],
         middleware=[

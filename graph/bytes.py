@@ -41,7 +41,7 @@ _STATUS = {
     "UNAVAILABLE": 503,
 }
 # What a user stored is never shown as ours: saved, not opened; and if opened, able to do nothing.
-_HARMLESS = {
+HARMLESS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "private, no-cache",
@@ -59,8 +59,8 @@ def routes() -> list[Route]:
     """What `graph.app` mounts."""
     uploads = Uploads()
     return [
-        Route("/files/{file_id}", _answering(uploads.receive), methods=["PUT"]),
-        Route("/files/{file_id}", _answering(send), methods=["GET"]),  # Starlette adds HEAD
+        Route("/files/{file_id}", answering(uploads.receive), methods=["PUT"]),
+        Route("/files/{file_id}", answering(send), methods=["GET"]),  # Starlette adds HEAD
     ]
 
 
@@ -119,13 +119,13 @@ async def send(request: Request) -> Response:
     file = await _linked(request, gateway.services, "GET")
     if file.status != STORED:
         raise NotFound("This file has no bytes.", hint="Read it: its `status` says why.")
-    headers = _HARMLESS | {"ETag": _etag(file), "Accept-Ranges": "bytes"}
+    headers = HARMLESS | {"ETag": _etag(file), "Accept-Ranges": "bytes"}
     if _is_known(request, file):
         return Response(status_code=304, headers=headers)
     asked = _asked_range(request, file)
     if asked is not None and not asked:
         return Response(
-            status_code=416, headers=_HARMLESS | {"Content-Range": f"bytes */{file.size}"}
+            status_code=416, headers=HARMLESS | {"Content-Range": f"bytes */{file.size}"}
         )
     span = range(file.size) if asked is None else asked
     headers["Content-Type"] = file.content_type
@@ -240,7 +240,7 @@ def _told(file: FileRow) -> dict[str, object]:
     return {"size": str(file.size), "fingerprint": fingerprint.hex(), "key": key.hex()}
 
 
-def _answering(handler: Handler) -> Handler:
+def answering(handler: Handler) -> Handler:
     """Errors go out as they do from GraphQL, under the status that suits their code."""
 
     async def answer(request: Request) -> Response:
@@ -257,7 +257,7 @@ def _answering(handler: Handler) -> Handler:
 def _refusal(error: Exception, request_id: str) -> Response:
     code = error.code if isinstance(error, HowdahError) else HowdahError.code
     wait = error.retry_after_s if isinstance(error, HowdahError) else None
-    headers = _HARMLESS | ({} if wait is None else {"Retry-After": f"{wait:.0f}"})
+    headers = HARMLESS | ({} if wait is None else {"Retry-After": f"{wait:.0f}"})
     return JSONResponse(
         {"errors": present_all([error], request_id=request_id)},
         status_code=_STATUS.get(code, 500),

@@ -8,6 +8,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 BigInt = NewType("BigInt", int)
 Json = NewType("Json", object)
+Row = NewType("Row", object)
 
 
 def _serialize_time(value: datetime) -> str:
@@ -50,6 +51,13 @@ scalar_map: dict[object, ScalarDefinition] = {
         description="An integer as a string, for what may pass 2^53.",
         serialize=str,
         parse_value=_parse_big_int,
+    ),
+    Row: strawberry.scalar(
+        name="Row",
+        description="The values of one row, a JSON list in the order of the columns. NULL, "
+        "booleans, int2, int4 and finite floats are JSON's own; all else is PostgreSQL's text.",
+        serialize=lambda value: value,
+        parse_value=lambda value: value,
     ),
     Json: strawberry.scalar(
         name="JSON",

@@ -6,10 +6,10 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
-from graph import connections, nodes, storage, system, tasks, users
+from graph import connections, nodes, runs, storage, system, tasks, users
 from graph.scalars import scalar_map
 
-DOMAINS = (nodes, system, users, tasks, storage, connections)
+DOMAINS = (nodes, system, users, tasks, storage, connections, runs)
 
 
 def _roots(name: str) -> tuple[type[Any], ...]:

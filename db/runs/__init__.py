@@ -1,5 +1,6 @@
 """Query runs: their states, their history, and where the rows of their results are."""
 
+from db.runs.known import known_run
 from db.runs.liveness import Liveness
 from db.runs.orphans import abandon, interrupt, miss, watched
 from db.runs.pages import Pages
@@ -63,6 +64,7 @@ __all__ = [
     "crowd_out",
     "expired",
     "interrupt",
+    "known_run",
     "miss",
     "watched",
 ]

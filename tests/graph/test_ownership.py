@@ -90,6 +90,13 @@ def with_id(path: tuple[str, ...], kind: Any, given: Any, value: str) -> Any:
     return given | {path[0]: with_id(path[1:], child, given.get(path[0]), value)}
 
 
+def selection(kind: Any) -> str:
+    """Enough to see that something was found; of a list, its things."""
+    if is_leaf_type(kind):
+        return ""
+    return " { nodes { __typename } }" if "nodes" in kind.fields else " { __typename }"
+
+
 async def knock(client: Client, door: Door, value: str) -> Response:
     field: GraphQLField = getattr(core, f"{door.root}_type").fields[door.field]
     values: dict[str, Any] = {
@@ -101,7 +108,7 @@ async def knock(client: Client, door: Door, value: str) -> Response:
     values[head] = with_id(tuple(rest), field.args[head].type, values.get(head), value)
     declared = ", ".join(f"${name}: {field.args[name].type}" for name in values)
     passed = ", ".join(f"{name}: ${name}" for name in values)
-    selected = "" if is_leaf_type(get_named_type(field.type)) else " { __typename }"
+    selected = selection(get_named_type(field.type))
     document = f"{door.root} Knock({declared}) {{ {door.field}({passed}){selected} }}"
     if door.root == "subscription":
         return await client.first(document, **values)

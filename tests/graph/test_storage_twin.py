@@ -19,6 +19,7 @@ from db.storage import Quota, StorageOperations
 from db.users import Identity
 from db.vault import Vault
 from db.workbench import Workbench
+from db.workbench.runner import Runner
 from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.schema import schema
@@ -81,6 +82,7 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         objects=open_objects(None, data_dir=folder),
         vault=cast("Vault", nothing),
         workbench=cast("Workbench", nothing),
+        runner=cast("Runner", nothing),
     )
 
 

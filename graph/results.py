@@ -1,0 +1,65 @@
+"""Results as files over HTTP: GET from a download link, which speaks for itself."""
+
+from collections.abc import AsyncIterator
+from enum import Enum
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from db.errors import NotFound
+from db.runs import RunRow, known_run
+from db.workbench.formats import CONTENT_TYPES, written
+from graph.bytes import HARMLESS, answering
+from graph.gateway import Gateway
+from graph.links import Links
+
+
+class Format(Enum):
+    """The end of a link's path."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def result_path(run_id: UUID, format: Format) -> str:
+    return f"/results/{run_id.hex}.{format.value}"
+
+
+def routes() -> list[Route]:
+    """What `graph.app` mounts."""
+    return [Route("/results/{run_id}.{format}", answering(send), methods=["GET"])]
+
+
+async def send(request: Request) -> Response:
+    """All rows, streamed."""
+    gateway: Gateway = request.state.gateway
+    services = gateway.services
+    Links(services.keys).check("GET", request.url.path, request.query_params)
+    run_id, format = UUID(hex=request.path_params["run_id"]), request.path_params["format"]
+    async with services.database.read() as session:
+        run = await known_run(session, run_id)
+    if run is None or run.opened_columns is None:
+        raise NotFound("There is no such result.", hint="It has expired, or was deleted.")
+    headers = HARMLESS | {
+        "Content-Type": CONTENT_TYPES[format],
+        "Content-Disposition": f'attachment; filename="result-{run_id.hex[:8]}.{format}"',
+    }
+    if request.method == "HEAD":
+        return Response(headers=headers)
+    pieces = _pieces(gateway, run, format)
+    first = await anext(pieces, b"")  # while there is still time to say that it went wrong
+    return StreamingResponse(_joined(first, pieces), headers=headers)
+
+
+def _pieces(gateway: Gateway, run: RunRow, format: str) -> AsyncIterator[bytes]:
+    names = [column.name for column in run.opened_columns or ()]
+    batches = gateway.services.runner.results.lines(run.owner_id, run.id)
+    return written(format, names, batches)
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece

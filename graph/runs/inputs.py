@@ -1,0 +1,75 @@
+"""What is asked about runs, and what mutations answer."""
+
+from enum import Enum
+
+import strawberry
+
+from db.runs import RunRow
+from graph.fields import choice, optional, plain
+from graph.runs.types import QueryRun
+from graph.scalars import Json
+
+
+@strawberry.enum(description="What has come of a cancel.")
+class CancelOutcome(Enum):
+    """As runners say it too."""
+
+    CANCELLED = choice("CANCELLED", "The statement ended as it was asked to.")
+    ALREADY_FINISHED = choice("ALREADY_FINISHED", "It had ended before.")
+    TERMINATED = choice("TERMINATED", "It did not listen, so its connection was ended.")
+
+
+@strawberry.input(description="A statement to run.")
+class ExecuteQueryInput:
+    """Checked in db.workbench.orders."""
+
+    connection_id: strawberry.ID = plain("On which of my connections.")
+    statement: str = plain("One statement, with $1, $2 ... for parameters.")
+    parameters: list[Json | None] | None = optional(
+        "The values of $1, $2 ...; the server takes their types from where they stand."
+    )
+    timeout_ms: int | None = optional("How long it may take at most.")
+    max_rows: int | None = optional("How many rows to keep at most.")
+    max_bytes: int | None = optional("How many bytes of rows to keep at most.")
+    read_only: bool | None = optional("Keep it from changing anything.")
+    wait_ms: int | None = optional("Answer when it has ended, after so long at most: 0..30000.")
+    idempotency_key: str | None = optional("Makes a retry safe: one key, one run, for 24 hours.")
+
+
+@strawberry.input(description="A run to cancel.")
+class CancelQueryInput:
+    """Names it."""
+
+    id: strawberry.ID = plain("Which run.")
+
+
+@strawberry.input(description="A run to delete.")
+class DeleteQueryRunInput:
+    """Names it."""
+
+    id: strawberry.ID = plain("Which run.")
+
+
+@strawberry.type(description="The run that was started.")
+class ExecuteQueryPayload:
+    """Holds it."""
+
+    run: RunRow = plain("The run as it is now.", type=QueryRun)
+    replayed: bool = plain("Whether it had been started before under the same key.")
+
+
+@strawberry.type(description="What has come of a cancel.")
+class CancelQueryPayload:
+    """Read from a Verdict."""
+
+    run: RunRow = plain("The run as it is now.", type=QueryRun)
+    latency_ms: int = plain("How long it took to end.")
+    connection_usable: bool = plain("Whether its connection serves on; else another takes over.")
+    outcome: CancelOutcome = plain("Whether it ended by itself.")
+
+
+@strawberry.type(description="The run that was deleted.")
+class DeleteQueryRunPayload:
+    """Names it."""
+
+    deleted_query_run_id: strawberry.ID = plain("The id it had.")

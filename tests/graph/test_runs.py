@@ -1,0 +1,167 @@
+"""Runs as a frontend meets them: execute, follow, page, download, cancel, and the history."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.fixtures.clients import Client
+from tests.fixtures.factories import make_connection
+from tests.fixtures.targets import CANARY, Target
+
+EXECUTE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) {
+  replayed run { id state revision rowCount command rowsAffected
+    columns { name type typeOid } error { message sqlstate hint position line column }
+    truncated { reason limit } notices { severity message } connection { name }
+    rows(first: 3) { offset hasMore rows } } } }"""
+CANCEL = """mutation($id: ID!) { cancelQuery(input: {id: $id}) {
+  outcome latencyMs connectionUsable run { state } } }"""
+STATUS = "subscription($id: ID!) { queryStatus(id: $id) { state revision rowCount } }"
+
+
+@pytest.fixture
+async def connection(ada: Client, target: Target) -> str:
+    return await make_connection(
+        ada,
+        host="localhost",
+        port=target.port,
+        database="postgres",
+        username="ada",
+        password=CANARY,
+        savePassword=True,
+    )
+
+
+async def execute(client: Client, connection: str, statement: str, **more: Any) -> Any:
+    values = {"connectionId": connection, "statement": statement, "waitMs": 20_000} | more
+    return (await client.ask(EXECUTE, input=values))["executeQuery"]
+
+
+async def test_a_statement_and_its_rows(ada: Client, connection: str) -> None:
+    answer = await execute(
+        ada, connection, "SELECT i, $1::int8 AS big FROM generate_series(1, 5) i", parameters=["9"]
+    )
+    run = answer["run"]
+    assert (run["state"], run["rowCount"], run["error"]) == ("SUCCEEDED", 5, None)
+    assert run["rows"] == {"offset": 0, "hasMore": True, "rows": [[1, "9"], [2, "9"], [3, "9"]]}
+    assert run["connection"] == {"name": "Orders"}
+
+
+async def test_following_a_run_to_its_end(ada: Client, connection: str) -> None:
+    run = (await execute(ada, connection, "SELECT pg_sleep(0.5)", waitMs=0))["run"]
+    assert run["state"] in {"QUEUED", "RUNNING"}
+    async with ada.follow(STATUS, id=run["id"]) as told:
+        seen = [one.data["queryStatus"] async for one in told]
+    assert seen[-1]["state"] == "SUCCEEDED"
+    assert [one["revision"] for one in seen] == sorted({one["revision"] for one in seen})
+
+
+async def test_cancelling_while_somebody_follows(ada: Client, connection: str) -> None:
+    run = (await execute(ada, connection, "SELECT pg_sleep(60)", waitMs=0))["run"]
+    async with ada.follow(STATUS, id=run["id"]) as told:
+        await anext(told)
+        verdict = (await ada.ask(CANCEL, id=run["id"]))["cancelQuery"]
+        last = [one.data["queryStatus"]["state"] async for one in told][-1]
+        again = (await ada.ask(CANCEL, id=run["id"]))["cancelQuery"]
+    assert (verdict["outcome"], verdict["connectionUsable"], last) == (
+        "CANCELLED",
+        True,
+        "CANCELLED",
+    )
+    assert again["outcome"] == "ALREADY_FINISHED"
+
+
+async def test_a_run_that_has_ended_is_told_once(ada: Client, connection: str) -> None:
+    run = (await execute(ada, connection, "SELECT 1"))["run"]
+    async with ada.follow(STATUS, id=run["id"]) as told:
+        assert [one.data["queryStatus"]["state"] async for one in told] == ["SUCCEEDED"]
+
+
+@pytest.mark.parametrize(
+    ("format", "expected"),
+    [
+        ("CSV", b'a,b,a\r\n1,"x, ""y""",\r\n2,"",true\r\n'),
+        ("JSONL", b'{"a":1,"b":"x, \\"y\\"","a_2":null}\n{"a":2,"b":"","a_2":true}\n'),
+    ],
+)
+async def test_downloads(ada: Client, connection: str, format: str, expected: bytes) -> None:
+    statement = (
+        """SELECT a, b, c AS a FROM (VALUES (1, 'x, "y"', NULL), (2, '', true)) t (a, b, c)"""
+    )
+    run = (await execute(ada, connection, statement))["run"]
+    found = await ada.ask(
+        "query($id: ID!, $format: ResultFormat!) "
+        "{ queryRun(id: $id) { downloadUrl(format: $format) } }",
+        id=run["id"],
+        format=format,
+    )
+    answer = await ada.http.get(found["queryRun"]["downloadUrl"])
+    assert (answer.status_code, answer.content) == (200, expected)
+
+
+async def test_the_history(ada: Client, bob: Client, connection: str) -> None:
+    for statement in ("SELECT 'Needle'", "SELECT nonsense", "SELECT 2"):
+        await execute(ada, connection, statement)
+    query = """query($search: String, $states: [RunState!], $connectionId: ID) {
+      queryRuns(first: 10, search: $search, states: $states, connectionId: $connectionId)
+      { totalCount nodes { statement } } }"""
+
+    async def found(client: Client, **which: Any) -> list[str]:
+        answer = (await client.ask(query, **which))["queryRuns"]
+        assert answer["totalCount"] == len(answer["nodes"])
+        return [one["statement"] for one in answer["nodes"]]
+
+    assert await found(ada) == ["SELECT 2", "SELECT nonsense", "SELECT 'Needle'"]
+    assert await found(ada, search="needle") == ["SELECT 'Needle'"]
+    assert await found(ada, states=["FAILED"]) == ["SELECT nonsense"]
+    assert len(await found(ada, connectionId=connection)) == 3
+    assert await found(bob) == []
+
+
+async def test_the_same_key_is_the_same_run(ada: Client, connection: str) -> None:
+    first = await execute(ada, connection, "SELECT 1", idempotencyKey="once")
+    again = await execute(ada, connection, "SELECT 1", idempotencyKey="once")
+    assert (first["replayed"], again["replayed"]) == (False, True)
+    assert first["run"] == again["run"]
+    values = {"connectionId": connection, "statement": "SELECT 2", "idempotencyKey": "once"}
+    assert (await ada.send(EXECUTE, input=values)).code == "CONFLICT"
+
+
+async def test_deleting(ada: Client, connection: str) -> None:
+    run = (await execute(ada, connection, "SELECT 1"))["run"]
+    delete = "mutation($id: ID!) { deleteQueryRun(input: {id: $id}) { deletedQueryRunId } }"
+    assert await ada.ask(delete, id=run["id"]) == {
+        "deleteQueryRun": {"deletedQueryRunId": run["id"]}
+    }
+    assert (await ada.send(delete, id=run["id"])).code == "NOT_FOUND"
+
+
+async def test_active_queries_are_followed(ada: Client, connection: str) -> None:
+    watch = "subscription { activeQueriesChanged { id state } }"
+    async with ada.follow(watch) as told:
+        assert (await anext(told)).data == {"activeQueriesChanged": []}
+        run = (await execute(ada, connection, "SELECT pg_sleep(60)", waitMs=0))["run"]
+        active = (await anext(told)).data["activeQueriesChanged"]
+        assert [one["id"] for one in active] == [run["id"]]
+        now = await ada.ask("{ activeQueries { id } }")
+        assert now == {"activeQueries": [{"id": run["id"]}]}
+        await ada.ask(CANCEL, id=run["id"])
+        while active:
+            active = (await anext(told)).data["activeQueriesChanged"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"statement": ""},
+        {"statement": "SELECT '\0'"},
+        {"waitMs": 30_001},
+        {"timeoutMs": 0},
+        {"maxRows": -1},
+        {"parameters": ["\0"]},
+    ],
+    ids=json.dumps,
+)
+async def test_what_is_refused(ada: Client, connection: str, wrong: dict[str, Any]) -> None:
+    values = {"connectionId": connection, "statement": "SELECT 1"} | wrong
+    assert (await ada.send(EXECUTE, input=values)).code == "BAD_USER_INPUT"
