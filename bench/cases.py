@@ -1,0 +1,154 @@
+"""What is measured: the same question in the words of each, and how fast the answer must come."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from bench.data import BUCKETS, FILES_IN_EACH, MAKER, READER, TOGGLER, DataSet, Person
+
+FIELDS = "title description completed createdAt updatedAt"
+OF_FILE = "location size contentType createdAt"
+NEWEST = "orderBy: [CREATED_AT_DESC, ROW_ID_DESC]"
+
+
+class Goals(NamedTuple):
+    """The least ratios of requests per second; 1 is as fast."""
+
+    limit: float
+    postgraphile: float
+
+
+SMALL = Goals(limit=0.8, postgraphile=2.5)
+SMALL_ALONE = Goals(limit=0.8, postgraphile=1.2)
+LARGE = Goals(limit=0.9, postgraphile=2.5)
+LARGE_ALONE = Goals(limit=0.9, postgraphile=1.2)
+CHANGE = Goals(limit=0.8, postgraphile=2.0)
+
+
+class Case(NamedTuple):
+    """One question."""
+
+    name: str
+    connections: int
+    goals: Goals
+    path: str
+    """Which of the limit's answers it is."""
+    ours: str
+    postgraphile: str
+    variables: Sequence[dict[str, Any]]
+    """Of one request after the other, round and round."""
+    viewer: Person = READER
+    changes: bool = False
+    """Then ids and times differ from answer to answer."""
+
+    @property
+    def small(self) -> bool:
+        """Whether its p99 counts."""
+        return self.connections == 100
+
+
+def cases(data: DataSet) -> list[Case]:
+    one = _task(data.read)
+    return [
+        one,
+        one._replace(name="one task by id, alone", connections=1, goals=SMALL_ALONE),
+        _page("page of 50 tasks", 50, connections=16, goals=SMALL),
+        _page("page of 50 tasks, alone", 50, connections=1, goals=SMALL_ALONE),
+        _page("1,000 tasks", 1_000, connections=8, goals=LARGE),
+        _page("10,000 tasks", 10_000, connections=1, goals=LARGE_ALONE),
+        _files(),
+        _create(),
+        _toggle(data.toggled),
+    ]
+
+
+def _task(task_id: UUID) -> Case:
+    return Case(
+        name="one task by id",
+        connections=100,
+        goals=SMALL,
+        path="/task",
+        ours=f"query($id: ID!) {{ task(id: $id) {{ id {FIELDS} }} }}",
+        postgraphile=(
+            f"query($id: UUID!) {{ task: taskByRowId(rowId: $id) {{ id: rowId {FIELDS} }} }}"
+        ),
+        variables=[{"id": task_id}],
+    )
+
+
+def _page(name: str, size: int, *, connections: int, goals: Goals) -> Case:
+    return Case(
+        name=name,
+        connections=connections,
+        goals=goals,
+        path="/tasks",
+        ours=f"query($first: Int!) {{ tasks(first: $first) {{ nodes {{ id {FIELDS} }} }} }}",
+        postgraphile=(
+            f"query($first: Int!) {{ tasks: allTasks(first: $first, {_of(READER)}, {NEWEST})"
+            f" {{ nodes {{ id: rowId {FIELDS} }} }} }}"
+        ),
+        variables=[{"first": size}],
+    )
+
+
+def _files() -> Case:
+    return Case(
+        name=f"{BUCKETS} buckets x {FILES_IN_EACH} files",
+        connections=8,
+        goals=LARGE,
+        path="/buckets",
+        ours=(
+            "query($buckets: Int!, $files: Int!) { buckets(first: $buckets) { nodes { id name"
+            f" files(first: $files) {{ nodes {{ id {OF_FILE} }} }} }} }} }}"
+        ),
+        postgraphile=(
+            "query($buckets: Int!, $files: Int!) { buckets: allBuckets(first: $buckets,"
+            f" {_of(READER)}, {NEWEST}) {{ nodes {{ id: rowId name"
+            " files: filesByBucketIdAndOwnerId(first: $files, orderBy: [LOCATION_ASC])"
+            f" {{ nodes {{ id: rowId {OF_FILE} }} }} }} }} }}"
+        ),
+        variables=[{"buckets": BUCKETS, "files": FILES_IN_EACH}],
+    )
+
+
+def _create() -> Case:
+    return Case(
+        name="create a task",
+        connections=100,
+        goals=CHANGE,
+        path="/create",
+        ours=(
+            "mutation($title: String!) { createTask(input: {title: $title})"
+            f" {{ task {{ id {FIELDS} }} }} }}"
+        ),
+        postgraphile=(
+            "mutation($title: String!) { createTask(input: {task: {title: $title,"
+            f' ownerId: "{MAKER.id}"}}}}) {{ task {{ id: rowId {FIELDS} }} }} }}'
+        ),
+        variables=[{"title": "Made under load"}],
+        viewer=MAKER,
+        changes=True,
+    )
+
+
+def _toggle(tasks: Sequence[UUID]) -> Case:
+    return Case(
+        name="toggle a task",
+        connections=100,
+        goals=CHANGE,
+        path="/toggle",
+        ours=(
+            f"mutation($id: ID!) {{ toggleTask(input: {{id: $id}}) {{ task {{ id {FIELDS} }} }} }}"
+        ),
+        postgraphile=(
+            "mutation($id: UUID!) { toggleTask(input: {id: $id})"
+            f" {{ task: result {{ id: rowId {FIELDS} }} }} }}"
+        ),
+        variables=[{"id": task} for task in tasks],
+        viewer=TOGGLER,
+        changes=True,
+    )
+
+
+def _of(owner: Person) -> str:
+    return f'condition: {{ownerId: "{owner.id}"}}'

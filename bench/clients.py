@@ -1,0 +1,176 @@
+"""The load generator: connections that ask again as soon as they have their answer.
+
+Requests are bytes made beforehand and answers are only counted, so that one process can ask more
+than any of the servers can answer.
+"""
+
+import asyncio
+import gc
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple, TypeAlias, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+PATIENCE_S = 60
+
+Answered: TypeAlias = Callable[[float, bytearray], bool]
+"""Told when a request was sent, and what came back; whether the client goes on."""
+
+
+class Target(NamedTuple):
+    """Where requests go."""
+
+    url: str
+    token: str | None = None
+
+    def request(self, body: object) -> bytes:
+        place = urlsplit(self.url)
+        sign_in = f"Authorization: Bearer {self.token}\r\n" if self.token else ""
+        payload = msgspec.json.encode(body)
+        return (
+            f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\n{sign_in}"
+            f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
+        ).encode() + payload
+
+
+class Measured(NamedTuple):
+    """What came of one run."""
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+    """Of the server's process, by request: it tells more than the rate when others are at work."""
+
+
+class Client(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, requests: Iterator[bytes], answered: Answered) -> None:
+        self._received = bytearray()
+        self._expected = 0
+        self._requests = requests
+        self._answered = answered
+        self._ended = asyncio.get_running_loop().create_future()
+
+    async def ended(self) -> None:
+        await self._ended
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own, of no such class
+        self._ask()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._expected:
+            head, end, _ = self._received.partition(b"\r\n\r\n")
+            if not end:
+                return
+            length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+            self._expected = len(head) + len(end) + int(length)
+        if len(self._received) >= self._expected:
+            self._hand_over()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error or ConnectionError("the server hung up"))
+
+    def _ask(self) -> None:
+        self._received = bytearray()
+        self._expected = 0
+        self._sent_at = time.perf_counter()
+        self._transport.write(next(self._requests))
+
+    def _hand_over(self) -> None:
+        try:
+            more = self._answered(self._sent_at, self._received)
+        except ValueError as error:
+            self._ended.set_exception(error)
+            self._transport.abort()
+            return
+        if more:
+            self._ask()
+        else:
+            self._ended.set_result(None)
+            self._transport.close()
+
+
+async def answer_to(target: Target, body: object) -> bytearray:
+    """One request, and the body of its answer."""
+    answers: list[bytearray] = []
+
+    def keep(_: float, answer: bytearray) -> bool:
+        answers.append(answer)
+        return False
+
+    await _connected(target, iter([target.request(body)]), keep)
+    _refuse_error(answers[0])
+    return answers[0].partition(b"\r\n\r\n")[2]
+
+
+async def measure(
+    target: Target,
+    bodies: Sequence[object],
+    *,
+    connections: int,
+    warm_s: float,
+    seconds: float,
+    cpu_s: Callable[[], float],
+) -> Measured:
+    """Send `bodies` round and round; what is answered in the first `warm_s` is not counted."""
+    begins_at = time.perf_counter() + warm_s
+    ends_at = begins_at + seconds
+    times_ms: list[float] = []
+
+    def answered(sent_at: float, answer: bytearray) -> bool:
+        now = time.perf_counter()
+        if begins_at <= now < ends_at:
+            times_ms.append((now - sent_at) * 1000)
+        _refuse_error(answer)
+        return now < ends_at
+
+    async def cpu_used() -> float:
+        await asyncio.sleep(warm_s)
+        before = cpu_s()
+        await asyncio.sleep(ends_at - time.perf_counter())
+        return cpu_s() - before
+
+    requests = itertools.cycle([target.request(body) for body in bodies])
+    with _no_collection():
+        watch = asyncio.create_task(cpu_used())
+        await asyncio.gather(*(_connected(target, requests, answered) for _ in range(connections)))
+        used_s = await watch
+    cuts = statistics.quantiles(times_ms, n=100, method="inclusive")
+    return Measured(
+        len(times_ms) / seconds, cuts[49], cuts[98], cpu_ms=used_s * 1000 / len(times_ms)
+    )
+
+
+async def _connected(target: Target, requests: Iterator[bytes], answered: Answered) -> None:
+    """Until the client has all it wants, or the server hangs."""
+    place = urlsplit(target.url)
+    loop = asyncio.get_running_loop()
+    _, client = await loop.create_connection(
+        lambda: Client(requests, answered), place.hostname or "", place.port or 80
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        await client.ended()
+
+
+def _refuse_error(answer: bytearray) -> None:
+    if not answer.startswith(b"HTTP/1.1 200") or b'"errors"' in answer:
+        raise ValueError(answer[:2_000].decode(errors="replace"))
+
+
+def _no_collection() -> ExitStack:
+    """The collector of this process must not hold up the answers of another."""
+    stack = ExitStack()
+    gc.collect()
+    gc.disable()
+    stack.callback(gc.enable)
+    return stack

@@ -1,0 +1,169 @@
+"""The servers that are measured: ours, the limit, and PostGraphile where npm can install it."""
+
+import base64
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import platformdirs
+import psutil
+
+from bench.cases import Case
+from bench.clients import Target
+from bench.data import MAKER, READER, TOGGLER
+from bench.start import wait_for_address
+
+POSTGRAPHILE = Path(__file__).with_name("postgraphile")
+HOWDAH = str(Path(sys.executable).with_name("howdah"))
+CHECKOUT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A running server, and how it is asked."""
+
+    name: str
+    url: str
+    process: psutil.Process
+    tokens: Mapping[UUID, str] = field(default_factory=dict)
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def target(self, case: Case) -> Target:
+        return Target(self.url, self.tokens.get(case.viewer.id))
+
+    def bodies(self, case: Case) -> list[dict[str, Any]]:
+        return [{"query": case.ours, "variables": _named(asked)} for asked in case.variables]
+
+
+class Limit(Peer):
+    """Has an address for each question."""
+
+    def target(self, case: Case) -> Target:
+        return Target(self.url.removesuffix("/graphql") + case.path)
+
+
+class PostGraphile(Peer):
+    """Has words of its own, and bare ids."""
+
+    def bodies(self, case: Case) -> list[dict[str, Any]]:
+        return [{"query": case.postgraphile, "variables": asked} for asked in case.variables]
+
+
+def _named(asked: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: f"task_{value.hex}" if isinstance(value, UUID) else value
+        for name, value in asked.items()
+    }
+
+
+@contextlib.contextmanager
+def ours(url: str, folder: Path) -> Iterator[Peer]:
+    """As it runs in production, with the largest pages that an operator can allow."""
+    environment = {
+        "HOWDAH_DATABASE_URL": url,
+        "HOWDAH_DATA_DIR": str(folder),
+        "HOWDAH_ENV": "production",
+        "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
+        "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
+        "HOWDAH_ACCESS_TOKEN_SECONDS": "86400",
+        "HOWDAH_MAX_PAGE_SIZE": "10000",
+        "HOWDAH_LOG_LEVEL": "warning",
+    }
+    tokens = {
+        person.id: _output([HOWDAH, "user", "token", person.email], environment)
+        for person in (READER, TOGGLER, MAKER)
+    }
+    with running([HOWDAH, "serve", "--port", "0"], environment, folder / "ours.log") as started:
+        process, address = started
+        yield Peer(name="Howdah", url=address, process=process, tokens=tokens)
+
+
+@contextlib.contextmanager
+def limit(url: str, folder: Path) -> Iterator[Peer]:
+    command = [sys.executable, "-m", "bench.limit"]
+    with running(command, {"DATABASE_URL": url}, folder / "limit.log") as (process, address):
+        yield Limit(name="limit", url=address, process=process)
+
+
+@contextlib.contextmanager
+def postgraphile(url: str, folder: Path) -> Iterator[Peer]:
+    """Raises NotInstalled where npm is missing or cannot install it."""
+    installed = install_postgraphile()
+    node = installed / "node_modules/node/bin/node"
+    environment = {
+        "DATABASE_URL": url,
+        "PORT": "0",
+        "POOL_SIZE": "10",
+        "NODE_ENV": "production",
+        "GRAPHILE_ENV": "production",
+    }
+    command = [str(node), "node_modules/.bin/postgraphile"]
+    log = folder / "postgraphile.log"
+    with running(command, environment, log, cwd=installed) as (process, address):
+        yield PostGraphile(name="PostGraphile", url=address, process=process)
+
+
+class NotInstalled(Exception):
+    """Why PostGraphile is not measured."""
+
+
+def install_postgraphile() -> Path:
+    """Into a cache folder, with a Node of its own; seconds when it is there already."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise NotInstalled("npm is not installed")
+    folder = Path(platformdirs.user_cache_dir("howdah", appauthor=False)) / "bench"
+    shutil.copytree(POSTGRAPHILE, folder, dirs_exist_ok=True)
+    command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"]
+    installing = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if installing.returncode:
+        raise NotInstalled(f"npm could not install it:\n{installing.stderr.strip()[-1_000:]}")
+    return folder
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str], environment: Mapping[str, str], log: Path, *, cwd: Path = CHECKOUT
+) -> Iterator[tuple[psutil.Process, str]]:
+    """A server, from the moment it says where it is until it is told to stop."""
+    with log.open("w") as errors:
+        server = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=_environment(environment),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    try:
+        yield psutil.Process(server.pid), wait_for_address(server)
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+
+
+def _output(command: list[str], environment: Mapping[str, str]) -> str:
+    asked = subprocess.run(
+        command, env=_environment(environment), capture_output=True, text=True, check=True
+    )
+    return asked.stdout.strip()
+
+
+def _environment(additions: Mapping[str, str]) -> dict[str, str]:
+    """Ours are set here alone; what Python compiled is kept, as in production."""
+    kept: dict[str, str] = {
+        name: value for name, value in os.environ.items() if not name.startswith("HOWDAH_")
+    }
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**kept, **additions}
