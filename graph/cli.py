@@ -13,12 +13,8 @@ import click
 
 from db.errors import HowdahError
 from db.settings import load_settings
-
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The folder of all that is kept.",
-)
+from graph.commands.options import data_dir_option
+from graph.commands.user import people
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,16 +79,7 @@ def doctor(data_dir: Path | None) -> None:
         sys.exit(1)
 
 
-@app.command(
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def user(arguments: tuple[str, ...]) -> None:
-    """People: create, list, promote, remove, token."""
-    from graph.commands.user import app as people
-
-    people(args=list(arguments), prog_name="howdah user")
+app.add_command(people)
 
 
 @app.group()

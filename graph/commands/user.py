@@ -1,90 +1,94 @@
-"""`howdah user ...`: the options. The work is in `graph.commands.people`, loaded when needed."""
+"""`howdah user ...`: the options. The work is in `graph.commands.accounts`, loaded when needed."""
 
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import typer
+import click
 
 from db.settings import load_settings
+from graph.commands.options import data_dir_option
 
 if TYPE_CHECKING:
     from db.services import Services
 
 T = TypeVar("T")
 
-app = typer.Typer(help="People: create, list, promote, remove, token.", no_args_is_help=True)
-
-DataDir = Annotated[Path | None, typer.Option(help="The folder of all that is kept.")]
-Person = Annotated[str, typer.Argument(metavar="EMAIL", help="An e-mail address, or a user's id.")]
+person_argument = click.argument("person", metavar="EMAIL")
 
 
-@app.command()
-def create(
-    email: Annotated[str, typer.Argument(metavar="EMAIL", help="The address to sign in with.")],
-    *,
-    name: Annotated[str, typer.Option(help="What to call them; else the address is taken.")] = "",
-    admin: Annotated[bool, typer.Option("--admin", help="They may run the server.")] = False,
-    data_dir: DataDir = None,
-) -> None:
+@click.group(name="user")
+def people() -> None:
+    """People. Where an EMAIL is asked for, a user's id will do."""
+
+
+@people.command()
+@click.argument("email")
+@click.option("--name", default="", help="What to call them; else the address is taken.")
+@click.option("--admin", is_flag=True, help="They may run the server.")
+@data_dir_option
+def create(*, email: str, name: str, admin: bool, data_dir: Path | None) -> None:
     """Make an account. The password is asked for, or read from a pipe."""
-    from graph.commands import people
+    from graph.commands import accounts
 
     password = _read_password()
-    user = _run(
+    made = _run(
         data_dir,
-        lambda services: people.create_user(
+        lambda services: accounts.create_user(
             services, email=email, name=name or email, password=password, admin=admin
         ),
     )
-    typer.echo(people.described(user))
+    click.echo(accounts.described(made))
 
 
-@app.command(name="list")
-def list_(data_dir: DataDir = None) -> None:
+@people.command(name="list")
+@data_dir_option
+def list_(data_dir: Path | None) -> None:
     """Show everybody."""
-    from graph.commands import people
+    from graph.commands import accounts
 
     async def show(services: "Services") -> None:
-        async for user in people.list_users(services):
-            typer.echo(people.described(user))
+        async for found in accounts.list_users(services):
+            click.echo(accounts.described(found))
 
     _run(data_dir, show)
 
 
-@app.command()
-def promote(person: Person, data_dir: DataDir = None) -> None:
+@people.command()
+@person_argument
+@data_dir_option
+def promote(person: str, data_dir: Path | None) -> None:
     """Make somebody an admin."""
-    from graph.commands import people
+    from graph.commands import accounts
 
-    user = _run(data_dir, lambda services: people.promote_user(services, person))
-    typer.echo(people.described(user))
+    promoted = _run(data_dir, lambda services: accounts.promote_user(services, person))
+    click.echo(accounts.described(promoted))
 
 
-@app.command()
-def remove(
-    person: Person,
-    *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    data_dir: DataDir = None,
-) -> None:
+@people.command()
+@person_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@data_dir_option
+def remove(*, person: str, yes: bool, data_dir: Path | None) -> None:
     """Remove somebody and all they own, and end their sessions."""
-    from graph.commands import people
+    from graph.commands import accounts
 
     if not yes:
-        typer.confirm(f"Remove {person} and everything they own?", abort=True)
-    user = _run(data_dir, lambda services: people.remove_user(services, person))
-    typer.echo(f"removed: {people.described(user)}")
+        click.confirm(f"Remove {person} and everything they own?", abort=True)
+    removed = _run(data_dir, lambda services: accounts.remove_user(services, person))
+    click.echo(f"removed: {accounts.described(removed)}")
 
 
-@app.command()
-def token(person: Person, data_dir: DataDir = None) -> None:
+@people.command()
+@person_argument
+@data_dir_option
+def token(person: str, data_dir: Path | None) -> None:
     """Print a short-lived access token of theirs."""
-    from graph.commands import people
+    from graph.commands import accounts
 
-    typer.echo(_run(data_dir, lambda services: people.issue_token(services, person)))
+    click.echo(_run(data_dir, lambda services: accounts.issue_token(services, person)))
 
 
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:
@@ -103,5 +107,5 @@ def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T
 def _read_password() -> str:
     """Never an argument: those stand in the list of processes."""
     if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     return sys.stdin.readline().rstrip("\r\n")

@@ -6,7 +6,7 @@ from db.base import new_id
 from db.errors import BadInput, Conflict, NotFound, Unauthenticated
 from db.services import Services
 from db.users import OutsideUser, UserRow, Users
-from graph.commands.people import (
+from graph.commands.accounts import (
     create_user,
     described,
     find_user,
