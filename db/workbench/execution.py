@@ -163,8 +163,10 @@ class Execution:
         await started(self._backend)
         parameters = [parameter(value) for value in run.opened_parameters]
         ending = await self._reader.read(connection, run.statement, parameters)
-        if run.read_only and ending.state == SUCCEEDED and not self._was_asked:
-            await connection.execute("COMMIT")
+        if ending.state == SUCCEEDED and not self._was_asked:
+            await self._reader.name_types(connection)
+            if run.read_only:
+                await connection.execute("COMMIT")
         return ending
 
     async def _prepare(self, connection: Connection, left_ms: float) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 from psycopg.errors import Diagnostic
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
@@ -27,6 +28,7 @@ from db.workbench.sql import second_statement
 from db.workbench.values import chunk_of, cut, loaded
 
 MOST_NOTICES = 100
+_TYPE_NAMES = "SELECT oid::int8, format_type(oid, NULL) FROM pg_type WHERE oid = ANY(%s::oid[])"
 _CHANGING = {"INSERT", "UPDATE", "DELETE", "MERGE"}
 
 StopEarly = Callable[[Connection], Awaitable[bool]]
@@ -79,6 +81,18 @@ class Reader:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
         return ending
+
+    async def name_types(self, connection: Connection) -> None:
+        """Those that only the server knows: enums, domains, composites ..."""
+        unknown = [column.type_oid for column in self.columns or () if not column.type]
+        if self.columns is None or not unknown:
+            return
+        found = await connection.execute(_TYPE_NAMES, (unknown,))
+        names = dict(await found.fetchall())
+        self.columns = [
+            msgspec.structs.replace(column, type=column.type or names.get(column.type_oid, ""))
+            for column in self.columns
+        ]
 
     async def _take(
         self, connection: Connection, result: PGresult, ending: Ending, statement: str

@@ -1,0 +1,194 @@
+"""What a statement cannot do: hang, write when it may only read, outlive its time, fill memory."""
+
+import pytest
+
+from db.runs import CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Truncated
+from tests.fixtures.runs import Desk
+
+TRAP = """DO $$ BEGIN
+  LOOP
+    BEGIN PERFORM pg_sleep(10); EXCEPTION WHEN query_canceled THEN NULL; END;
+  END LOOP;
+END $$"""
+DEAF = """DO $$ BEGIN
+  PERFORM set_config('statement_timeout', '0', false);
+  LOOP
+    BEGIN PERFORM pg_sleep(10); EXCEPTION WHEN query_canceled THEN NULL; END;
+  END LOOP;
+END $$"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO kept VALUES (1)",
+        "WITH w AS (INSERT INTO kept VALUES (1) RETURNING a) SELECT * FROM w",
+        "CREATE TABLE more (a int)",
+        "SET TRANSACTION READ WRITE",
+        "SELECT set_config('transaction_read_only', 'off', true)",
+        "DO $$ BEGIN SET LOCAL transaction_read_only = off; INSERT INTO kept VALUES (1); END $$",
+        "DO $$ BEGIN COMMIT; INSERT INTO kept VALUES (1); END $$",
+        "DO $$ BEGIN ROLLBACK; SET TRANSACTION READ WRITE; INSERT INTO kept VALUES (1); END $$",
+        "SELECT nextval('counter')",
+        "VACUUM kept",
+    ],
+)
+async def test_read_only_cannot_be_talked_out_of(desk: Desk, statement: str) -> None:
+    await desk.run("DROP TABLE IF EXISTS kept")
+    await desk.run("CREATE TABLE kept (a int)")
+    await desk.run("CREATE SEQUENCE IF NOT EXISTS counter")
+    run = await desk.run(statement, read_only=True)
+    assert run.state == FAILED, run
+    assert await desk.rows(await desk.run("SELECT * FROM kept")) == []
+
+
+async def test_read_only_may_read(desk: Desk) -> None:
+    for statement in ("SELECT 1", "SHOW work_mem", "EXPLAIN SELECT 1", "VALUES (1)"):
+        run = await desk.run(statement, read_only=True)
+        assert (run.state, run.error) == (SUCCEEDED, None)
+
+
+async def test_what_one_run_sets_the_next_does_not_find(desk: Desk) -> None:
+    await desk.run("SET work_mem = '77MB'")
+    await desk.run("SELECT pg_advisory_lock(1)")
+    await desk.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+    assert await desk.rows(await desk.run("SHOW work_mem")) != [["77MB"]]
+    assert (await desk.run("CREATE TEMP TABLE t AS SELECT 1")).state == SUCCEEDED
+    assert (await desk.run("SELECT * FROM t")).state == FAILED
+
+
+@pytest.mark.parametrize(
+    ("statement", "part"),
+    [
+        ("COPY (SELECT 1) TO STDOUT", "COPY"),
+        ("CREATE TABLE IF NOT EXISTS c (a int)", ""),
+        ("COPY c FROM STDIN", "COPY"),
+        ("BEGIN", "transaction"),
+        ("/* so */ START TRANSACTION", "transaction"),
+        ("commit", "transaction"),
+        ("ROLLBACK TO x", "transaction"),
+        ("SAVEPOINT x", "transaction"),
+        ("PREPARE TRANSACTION 'x'", "transaction"),
+        ("-- nothing", "no statement"),
+        (";", "no statement"),
+        ("SELECT 1; SELECT 2", "more than one"),
+    ],
+)
+async def test_what_cannot_work_says_so(desk: Desk, statement: str, part: str) -> None:
+    run = await desk.run(statement)
+    assert (run.state == FAILED) == bool(part)
+    if run.opened_error:
+        assert part in run.opened_error.message
+        assert run.opened_error.hint
+
+
+async def test_the_hint_shows_where_the_second_begins(desk: Desk) -> None:
+    run = await desk.run("SELECT ';', $$;$$ /* ; /* ; */ */ ; -- ;\n  SELECT 2")
+    error = run.opened_error
+    assert error is not None
+    assert (error.sqlstate, error.line, error.column) == ("42601", 2, 3)
+
+
+@pytest.mark.parametrize("statement", [TRAP, DEAF, "SELECT pg_sleep(60)"])
+async def test_the_time_is_kept_whatever_the_statement_does(desk: Desk, statement: str) -> None:
+    run = await desk.run(statement, timeout_ms=300)
+    assert run.state == TIMED_OUT
+    assert run.started_at is not None
+    assert run.finished_at is not None
+    assert (run.finished_at - run.started_at).total_seconds() < 2.3
+
+
+async def test_a_timeout_of_the_statements_own_is_an_error_of_its(desk: Desk) -> None:
+    run = await desk.run("DO $$ BEGIN RAISE EXCEPTION SQLSTATE '57014'; END $$")
+    assert run.state == FAILED
+
+
+async def test_who_traps_the_cancel_is_terminated(desk: Desk) -> None:
+    run = await desk.start(TRAP)
+    await desk.until_backend(run)
+    verdict = await desk.runner.cancel(desk.owner, run.id)
+    assert (verdict.outcome, verdict.run.state) == ("TERMINATED", CANCELLED)
+    assert not verdict.connection_usable
+    assert verdict.latency_ms < 2_000
+    left = await desk.run(
+        "SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE '%query_canceled%' "
+        "AND pid <> pg_backend_pid()"
+    )
+    assert await desk.rows(left) == [[0]]
+
+
+async def test_limits_cut_and_say_so(desk: Desk) -> None:
+    series = "SELECT i FROM generate_series(1, 1000) AS i"
+    run = await desk.run(series, max_rows=250)
+    assert (run.state, run.row_count) == (SUCCEEDED, 250)
+    assert run.opened_truncated == Truncated(reason="MAX_ROWS", limit=250)
+    assert await desk.rows(run, offset=248) == [[249], [250]]
+    whole = await desk.run(series, max_rows=1_000)
+    assert (whole.row_count, whole.truncated) == (1_000, None)
+    few = await desk.run(series, max_bytes=100)
+    assert few.opened_truncated == Truncated(reason="MAX_BYTES", limit=100)
+    assert few.result_bytes <= 100
+    assert (await desk.rows(few))[-1] == [few.row_count]
+
+
+async def test_an_endless_result_ends_at_its_limit(desk: Desk) -> None:
+    run = await desk.run("SELECT generate_series(1, 1e12::int8)", max_rows=10, timeout_ms=10_000)
+    assert (run.state, run.row_count, run.error) == (SUCCEEDED, 10, None)
+
+
+async def test_a_limit_does_not_undo_what_was_written(desk: Desk) -> None:
+    await desk.run("DROP TABLE IF EXISTS written")
+    await desk.run("CREATE TABLE written (a int)")
+    run = await desk.run(
+        "INSERT INTO written SELECT generate_series(1, 5000) RETURNING a", max_rows=10
+    )
+    assert (run.state, run.row_count, run.rows_affected) == (SUCCEEDED, 10, 5_000)
+    count = await desk.run("SELECT count(*) FROM written")
+    assert await desk.rows(count) == [["5000"]]
+
+
+async def test_an_overlong_cell_is_cut(desk: Desk) -> None:
+    desk.runner.limits = desk.runner.limits._replace(longest_cell=1_000)
+    run = await desk.run("SELECT repeat('x', 5000) AS a, 1 AS b")
+    assert run.opened_truncated == Truncated(reason="MAX_CELL", limit=1_000)
+    assert await desk.rows(run) == [["x" * 1_000, 1]]
+
+
+async def test_notices_are_kept_within_bounds(desk: Desk) -> None:
+    run = await desk.run(
+        "DO $$ BEGIN FOR i IN 1..500 LOOP RAISE WARNING 'no %', i; END LOOP; END $$"
+    )
+    notices = run.opened_notices
+    assert (len(notices), notices[0].message, notices[0].severity) == (100, "no 1", "WARNING")
+
+
+async def test_a_lost_connection_leaves_the_outcome_open(desk: Desk) -> None:
+    run = await desk.start("SELECT pg_sleep(60)")
+    pid = await desk.until_backend(run)
+    await desk.cut(pid)
+    over = await desk.end_of(run)
+    assert over.state == FAILED
+    assert over.opened_error is not None
+    assert "the outcome is unknown" in over.opened_error.message
+
+
+async def test_a_statement_is_never_run_twice(desk: Desk) -> None:
+    await desk.run("CREATE SEQUENCE IF NOT EXISTS tries")
+    await desk.run("SELECT setval('tries', 1)")
+    await desk.run("SELECT nextval('tries'), pg_terminate_backend(pg_backend_pid())")
+    assert await desk.rows(await desk.run("SELECT last_value FROM tries")) == [["2"]]
+
+
+async def test_constraints_are_named(desk: Desk) -> None:
+    await desk.run("DROP TABLE IF EXISTS ruled")
+    await desk.run("CREATE TABLE ruled (a int CONSTRAINT positive CHECK (a > 0))")
+    run = await desk.run("INSERT INTO ruled VALUES ($1)", parameters=[-1])
+    assert run.opened_error is not None
+    assert (run.opened_error.constraint, run.opened_error.sqlstate) == ("positive", "23514")
+
+
+async def test_an_error_at_the_commit_is_one(desk: Desk) -> None:
+    await desk.run("DROP TABLE IF EXISTS late")
+    await desk.run("CREATE TABLE late (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    run = await desk.run("INSERT INTO late VALUES (1), (1) RETURNING a")
+    assert (run.state, run.opened_error and run.opened_error.sqlstate) == (FAILED, "23505")
