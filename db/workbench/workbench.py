@@ -356,11 +356,12 @@ class Workbench:
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self) -> None:
+        """What was retired ends with its pool; the sweep would go on for ever."""
+        self._open.clear()
+        await asyncio.gather(*map(self._close_pool, list(self._living)), return_exceptions=True)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._open.clear()
-        await asyncio.gather(*map(self._close_pool, list(self._living)), return_exceptions=True)
         self._targets.close()
 
 

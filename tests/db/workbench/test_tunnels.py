@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+import psycopg
 import pytest
 
 from db.errors import BadInput, Forbidden, HowdahError
 from db.workbench import road as module
+from db.workbench import tunnels
 from db.workbench.destinations import Bastion
 from db.workbench.failures import HostKeyUnconfirmed, Unreachable
 from db.workbench.road import Road
@@ -219,6 +222,26 @@ async def test_a_fallen_tunnel_is_dug_anew(
             await first.kill()
             async with running_ssh(tmp_path, port=bastion.port), asyncio.timeout(5):
                 await works(road)
+
+
+async def test_a_tunnel_that_says_nothing_more_ends_what_runs_through_it(
+    target: Target, targets: Targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tunnels.KEEPALIVE_S * (tunnels.KEEPALIVES + 1) <= 30
+    monkeypatch.setitem(tunnels._ISOLATED, "keepalive_interval", 0.1)
+    async with running_ssh(tmp_path) as server, laid(target, server.bastion(), targets) as road:
+        connection = await road.connect()
+        server.process.send_signal(signal.SIGSTOP)
+        async with asyncio.timeout(10):
+            with pytest.raises(psycopg.OperationalError):
+                await connection.execute("SELECT pg_sleep(60)")
+        server.process.send_signal(signal.SIGCONT)
+        await connection.close()
+        await works(road)
+    await target.script(  # PostgreSQL itself notices only when it has slept
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE application_name = 'howdah'"
+    )
 
 
 async def test_a_closed_road_leaves_no_port(
