@@ -1,4 +1,4 @@
-"""The file of a backup: a zip of `rows/<table>` and, written last, `manifest.json`.
+"""The file of a backup: a zip of `rows/<table>`, the objects and, written last, `manifest.json`.
 
 A manifest says what must be there, so that a file cut short or changed is noticed.
 """
@@ -14,6 +14,14 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import msgspec
 
+from db.backup.bundle import (
+    BYTES,
+    LIST,
+    ObjectsManifest,
+    ObjectsReader,
+    ObjectsWriter,
+    writing_objects,
+)
 from db.errors import BadInput, Conflict, Unavailable
 
 FORMAT = 1
@@ -42,6 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
     created_at: datetime
     tables: list[TableManifest]
+    objects: ObjectsManifest
 
     @property
     def rows(self) -> int:
@@ -57,6 +66,9 @@ class Writer:
     def rows(self, table: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         return self._archive.open(_rows_of(table), "w", force_zip64=True)
 
+    def objects(self) -> contextlib.AbstractContextManager[ObjectsWriter]:
+        return writing_objects(self._archive)
+
     def seal(self, manifest: Manifest) -> None:
         self._archive.writestr(_MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
 
@@ -68,6 +80,7 @@ class Reader:
         self._archive = archive
         self._path = path
         self.manifest = self._read_manifest()
+        self.objects = ObjectsReader(archive)
 
     def rows(self, table: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         return self._archive.open(_rows_of(table))
@@ -83,8 +96,8 @@ class Reader:
             manifest = msgspec.json.decode(text, type=Manifest)
         except msgspec.DecodeError as error:
             raise damaged(self._path) from error
-        for table in manifest.tables:
-            self._archive.getinfo(_rows_of(table.name))
+        for member in (*(_rows_of(table.name) for table in manifest.tables), BYTES, LIST):
+            self._archive.getinfo(member)
         return manifest
 
 

@@ -1,42 +1,62 @@
-"""Every row, as of one moment, into one file."""
+"""Every row as of one moment, and the files that these rows name, into one archive."""
 
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 
-from db.backup.archive import Manifest, writing
+from db.backup.archive import Manifest, TableManifest, Writer, writing
+from db.backup.objects import copy_objects_out, find_lost
 from db.backup.tables import connected, copy_out, revision_of, settle, tables_of
 from db.errors import Conflict
+from db.objects import ObjectStore
 from db.version import __version__
 
-
-async def backup(direct_url: str, path: Path) -> Manifest:
-    """The server may go on meanwhile: all tables are read as they were at the same moment."""
-    async with (
-        connected(direct_url, "howdah backup") as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        await settle(connection)
-        return await _write(connection, path)
+log = logging.getLogger(__name__)
 
 
-async def _write(connection: asyncpg.Connection, path: Path) -> Manifest:
+async def backup(direct_url: str, path: Path, *, objects: ObjectStore) -> Manifest:
+    """The server may go on meanwhile: all tables are read as they were at the same moment.
+
+    A file deleted after that moment may be missing. One that nobody deleted is told in the log.
+    """
+    async with connected(direct_url, "howdah backup") as connection:
+        with writing(path) as archive:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                await settle(connection)
+                revision = await _revision_of(connection)
+                created_at = datetime.now(UTC)
+                tables = await _write_rows(connection, archive)
+                with archive.objects() as bundle:
+                    missing = await copy_objects_out(connection, objects, bundle)
+            lost = await find_lost(connection, missing)
+            for key in lost:
+                log.warning("%s is named by a file, and not in the object store as it was", key)
+            manifest = Manifest(
+                howdah=__version__,
+                revision=revision,
+                created_at=created_at,
+                tables=tables,
+                objects=bundle.manifest(deleted=len(missing) - len(lost), lost=len(lost)),
+            )
+            archive.seal(manifest)
+    return manifest
+
+
+async def _revision_of(connection: asyncpg.Connection) -> str:
     revision = await revision_of(connection)
     if revision is None:
         raise Conflict(
             "This database holds nothing of Howdah's yet.",
             hint="Check HOWDAH_DATABASE_URL or --data-dir; `howdah migrate` prepares a new one.",
         )
-    created_at = datetime.now(UTC)
-    tables = await tables_of(connection)
-    with writing(path) as archive:
-        contents = []
-        for table in tables:
-            with archive.rows(table.name) as member:
-                contents.append(await copy_out(connection, table, member.write))
-        manifest = Manifest(
-            howdah=__version__, revision=revision, created_at=created_at, tables=contents
-        )
-        archive.seal(manifest)
-    return manifest
+    return revision
+
+
+async def _write_rows(connection: asyncpg.Connection, archive: Writer) -> list[TableManifest]:
+    contents = []
+    for table in await tables_of(connection):
+        with archive.rows(table.name) as member:
+            contents.append(await copy_out(connection, table, member.write))
+    return contents

@@ -6,6 +6,7 @@ import asyncpg
 
 from db import migrations
 from db.backup.archive import Manifest, Reader, TableManifest, damaged, reading
+from db.backup.objects import copy_objects_in, count_named
 from db.backup.tables import (
     Table,
     connected,
@@ -17,10 +18,15 @@ from db.backup.tables import (
     tables_of,
 )
 from db.errors import BadInput, Conflict
+from db.objects import ObjectStore
 
 
-async def restore(direct_url: str, path: Path) -> Manifest:
-    """Loads the rows into the tables of their own revision, then migrates to ours."""
+async def restore(direct_url: str, path: Path, *, objects: ObjectStore) -> Manifest:
+    """Loads the rows into the tables of their own revision, then migrates to ours.
+
+    The objects come before the commit. Should the store fail, those that it has are nobody's: the
+    next attempt writes them again, and a sweep would remove them.
+    """
     with reading(path) as archive:
         revision = archive.manifest.revision
         if revision not in migrations.revisions():
@@ -28,12 +34,16 @@ async def restore(direct_url: str, path: Path) -> Manifest:
                 f"{path} was made by Howdah {archive.manifest.howdah}, which is newer than this.",
                 hint="Update Howdah, then restore.",
             )
+        archive.objects.check(archive.manifest.objects)
         async with connected(direct_url, "howdah restore") as connection:
             await _refuse_unless_empty(connection, await tables_of(connection))
             await _migrate_to(revision, connection, direct_url)
             async with connection.transaction():
                 await settle(connection)
                 await _load(connection, archive, path)
+                if await count_named(connection) != archive.manifest.objects.named:
+                    raise damaged(path)
+                await copy_objects_in(objects, archive.objects)
     await migrations.upgrade(direct_url)
     return archive.manifest
 

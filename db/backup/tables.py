@@ -15,12 +15,14 @@ CHUNK_BYTES = 65_536
 LONGEST_COPY_S = 86_400.0
 
 # As text, rows pass between versions of PostgreSQL; with these settings they read the same in all.
+# While bytes of files are copied the transaction stays open.
 _SETTINGS = """
 SET LOCAL datestyle TO 'ISO';
 SET LOCAL intervalstyle TO 'postgres';
 SET LOCAL timezone TO 'UTC';
 SET LOCAL extra_float_digits TO 1;
-SET LOCAL bytea_output TO 'hex'
+SET LOCAL bytea_output TO 'hex';
+SET LOCAL idle_in_transaction_session_timeout TO 0
 """
 
 _TABLES = """

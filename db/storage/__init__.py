@@ -22,6 +22,7 @@ from db.storage.tables import Bsp, Bucket, File, Replica
 from db.storage.uploads import (
     delete_file,
     disposition,
+    object_headers,
     read_bytes,
     remove_bytes_if_possible,
     store_bytes,
@@ -48,6 +49,7 @@ __all__ = [
     "delete_file",
     "disposition",
     "file_key",
+    "object_headers",
     "object_key",
     "objects_of",
     "read_bytes",

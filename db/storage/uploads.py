@@ -68,7 +68,8 @@ async def store_bytes(
     object_id = new_id()
     key = object_key(file.id, object_id)
     checked = _Checked(chunks, size=file.size, promised=promised)
-    await objects.put(key, checked.passing(), size=file.size, headers=_headers(file))
+    headers = object_headers(file.content_type, file.location)
+    await objects.put(key, checked.passing(), size=file.size, headers=headers)
     try:
         stored = await storage.finish_upload(
             file, object_id=object_id, fingerprint=checked.fingerprint
@@ -123,15 +124,13 @@ def disposition(location: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
+def object_headers(content_type: str, location: str) -> dict[str, str]:
+    """What goes out with a file's bytes where the store serves them itself."""
+    return {"Content-Type": content_type, "Content-Disposition": disposition(location)}
+
+
 async def _delete_if_possible(objects: ObjectStore, key: str) -> None:
     try:
         await objects.delete([key])
     except Unavailable as error:
         log.warning("an object nobody needs is left to the next sweep: %r", error.__cause__)
-
-
-def _headers(file: FileRow) -> dict[str, str]:
-    return {
-        "Content-Type": file.content_type,
-        "Content-Disposition": disposition(file.location),
-    }

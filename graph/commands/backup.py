@@ -1,12 +1,14 @@
 """`howdah backup` and `howdah restore`."""
 
 import asyncio
+import sys
 from pathlib import Path
 
-import typer
+import click
 
 from db.backup import Manifest, backup, restore
 from db.embedded import beside_a_server
+from db.objects import ObjectStore, open_objects
 from db.services import open_own_database
 from db.settings import Settings
 
@@ -14,32 +16,55 @@ from db.settings import Settings
 def back_up(settings: Settings, file: Path) -> None:
     made = asyncio.run(_back_up(settings, file))
     _tell(made)
-    typer.echo(
-        f"{file} holds {made.rows:,} rows ({file.stat().st_size:,} bytes), with people's tasks and "
-        "the hashes of their passwords: keep it as safe as the database.\n"
-        "The secret key and the credential key are not in it; keep them elsewhere."
+    click.echo(
+        f"{file} holds {made.rows:,} rows and {made.objects.count:,} files "
+        f"({file.stat().st_size:,} bytes), with people's tasks and the hashes of their passwords: "
+        "keep it as safe as the database.\n"
+        "The secret key and the credential key are not in it; keep them elsewhere. Nor are the "
+        "results of query runs, which expire."
     )
+    if made.objects.lost:
+        sys.exit(1)
 
 
 def bring_back(settings: Settings, file: Path) -> None:
     made = asyncio.run(_bring_back(settings, file))
     _tell(made)
-    typer.echo(
-        f"Restored {made.rows:,} rows as of {made.created_at:%Y-%m-%d %H:%M:%S} UTC.\n"
-        "Each table was read back: its count and checksum are those of the backup."
+    click.echo(
+        f"Restored {made.rows:,} rows and {made.objects.count:,} files as of "
+        f"{made.created_at:%Y-%m-%d %H:%M:%S} UTC.\n"
+        "Each table and file was read back: count and checksum are those of the backup."
     )
 
 
 async def _back_up(settings: Settings, file: Path) -> Manifest:
     async with open_own_database(beside_a_server(settings)) as own:
-        return await backup(own.direct_url, file)
+        return await backup(own.direct_url, file, objects=_objects(settings))
 
 
 async def _bring_back(settings: Settings, file: Path) -> Manifest:
     async with open_own_database(beside_a_server(settings)) as own:
-        return await restore(own.direct_url, file)
+        return await restore(own.direct_url, file, objects=_objects(settings))
+
+
+def _objects(settings: Settings) -> ObjectStore:
+    return open_objects(settings.objects_url, data_dir=settings.data_dir)
 
 
 def _tell(made: Manifest) -> None:
     for table in made.tables:
-        typer.echo(f"  {table.name:20}{table.rows:>12,} rows   sha256 {table.sha256[:16]}")
+        click.echo(f"  {table.name:20}{table.rows:>12,} rows   sha256 {table.sha256[:16]}")
+    objects = made.objects
+    click.echo(
+        f"  {'objects':20}{objects.count:>12,} files  sha256 {objects.sha256[:16]}   "
+        f"{objects.bytes:,} bytes"
+    )
+    if objects.deleted:
+        click.echo(
+            f"  {objects.deleted:,} files were deleted meanwhile: their bytes are not in it."
+        )
+    if objects.lost:
+        click.echo(
+            f"  {objects.lost:,} files nobody deleted are not in the object store as they were: "
+            "their bytes are not in it."
+        )

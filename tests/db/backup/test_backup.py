@@ -1,7 +1,7 @@
 import asyncio
 import json
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -16,11 +16,11 @@ from db.base import OwnerId
 from db.embedded import EmbeddedPostgres
 from db.engine import Database, open_database
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
+from db.objects import ObjectStore
 from db.paging import Order, Window
 from db.statements import compile_statement
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.cluster import open_fast
-from tests.fixtures.database import _administer, _clone
 from tests.fixtures.people import add_person
 
 HARD = [
@@ -28,15 +28,6 @@ HARD = [
     ("tab\tand \\ and \\N and \\.", "a\nb\r\nc"),
     ("quotes '\" $1 {}", "é 🥣 \u2028"),
 ]
-
-
-@pytest.fixture
-async def target_url(cluster: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
-    """A second database, migrated and empty."""
-    url = await _clone(cluster)
-    yield url
-    name = url.rpartition("/")[2]
-    await _administer(cluster, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -65,20 +56,24 @@ async def rows(url: str, sql: str = "SELECT * FROM tasks ORDER BY id") -> list[A
         await connection.close()
 
 
-async def test_every_row_comes_back(filled_url: str, target_url: str, tmp_path: Path) -> None:
-    made = await backup(filled_url, tmp_path / "b.howdah")
+async def test_every_row_comes_back(
+    folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
+) -> None:
+    made = await backup(filled_url, tmp_path / "b.howdah", objects=folder)
     counts = {table.name: table.rows for table in made.tables}
     assert (counts["users"], counts["tasks"]) == (2, 6)
-    assert await restore(target_url, tmp_path / "b.howdah") == made
+    assert await restore(target_url, tmp_path / "b.howdah", objects=folder) == made
     for table in counts:
         everything = f"SELECT t::text FROM {table} t ORDER BY 1"  # noqa: S608 - names of the manifest
         assert await rows(target_url, everything) == await rows(filled_url, everything)
     assert [row[2] for row in await rows(target_url)][:3] == [title for title, _ in HARD]
 
 
-async def test_a_restored_database_serves(filled_url: str, target_url: str, tmp_path: Path) -> None:
-    await backup(filled_url, tmp_path / "b.howdah")
-    await restore(target_url, tmp_path / "b.howdah")
+async def test_a_restored_database_serves(
+    folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
+) -> None:
+    await backup(filled_url, tmp_path / "b.howdah", objects=folder)
+    await restore(target_url, tmp_path / "b.howdah", objects=folder)
     database = await open_database(target_url, pool_size=2)
     async with database.read() as session:
         assert await migrations.is_current(session)
@@ -93,9 +88,9 @@ async def test_a_restored_database_serves(filled_url: str, target_url: str, tmp_
 
 
 async def test_triggers_neither_run_while_restoring_nor_stay_off(
-    filled_url: str, target_url: str, tmp_path: Path
+    folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
 ) -> None:
-    await backup(filled_url, tmp_path / "b.howdah")
+    await backup(filled_url, tmp_path / "b.howdah", objects=folder)
     connection = await asyncpg.connect(target_url)
     await connection.execute(
         """
@@ -104,7 +99,7 @@ async def test_triggers_neither_run_while_restoring_nor_stay_off(
         CREATE TRIGGER shout BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION shout()
         """
     )
-    await restore(target_url, tmp_path / "b.howdah")
+    await restore(target_url, tmp_path / "b.howdah", objects=folder)
     assert await rows(target_url) == await rows(filled_url)
     owner = await connection.fetchval("SELECT id FROM users LIMIT 1")
     await connection.execute(
@@ -114,28 +109,34 @@ async def test_triggers_neither_run_while_restoring_nor_stay_off(
     await connection.close()
 
 
-async def test_the_file_is_private_and_none_is_overwritten(filled_url: str, tmp_path: Path) -> None:
+async def test_the_file_is_private_and_none_is_overwritten(
+    folder: ObjectStore, filled_url: str, tmp_path: Path
+) -> None:
     path = tmp_path / "b.howdah"
-    await backup(filled_url, path)
+    await backup(filled_url, path, objects=folder)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = path.read_bytes()
     with pytest.raises(Conflict, match="already"):
-        await backup(filled_url, path)
+        await backup(filled_url, path, objects=folder)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
-async def test_a_place_that_cannot_be_written_is_told(filled_url: str, tmp_path: Path) -> None:
+async def test_a_place_that_cannot_be_written_is_told(
+    folder: ObjectStore, filled_url: str, tmp_path: Path
+) -> None:
     with pytest.raises(Unavailable, match="cannot be written"):
-        await backup(filled_url, tmp_path / "missing" / "b.howdah")
+        await backup(filled_url, tmp_path / "missing" / "b.howdah", objects=folder)
 
 
-async def test_a_backup_is_of_one_moment(filled_url: str, target_url: str, tmp_path: Path) -> None:
+async def test_a_backup_is_of_one_moment(
+    folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
+) -> None:
     """What commits after it began is not in it, whichever table had been read by then."""
     other = await asyncpg.connect(filled_url)
     async with other.transaction():
         await other.execute("LOCK TABLE tasks")
-        making = asyncio.create_task(backup(filled_url, tmp_path / "b.howdah"))
+        making = asyncio.create_task(backup(filled_url, tmp_path / "b.howdah", objects=folder))
         while not await other.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
             assert not making.done()
         await other.execute(
@@ -149,16 +150,18 @@ async def test_a_backup_is_of_one_moment(filled_url: str, target_url: str, tmp_p
     await other.close()
     made = await making
     assert {table.name: table.rows for table in made.tables}["tasks"] == 6
-    await restore(target_url, tmp_path / "b.howdah")
+    await restore(target_url, tmp_path / "b.howdah", objects=folder)
     assert len(await rows(target_url)) == 6
     assert len(await rows(filled_url)) == 7
 
 
-async def test_nothing_is_overwritten_by_a_restore(filled_url: str, tmp_path: Path) -> None:
-    await backup(filled_url, tmp_path / "b.howdah")
+async def test_nothing_is_overwritten_by_a_restore(
+    folder: ObjectStore, filled_url: str, tmp_path: Path
+) -> None:
+    await backup(filled_url, tmp_path / "b.howdah", objects=folder)
     before = await rows(filled_url)
     with pytest.raises(Conflict, match="not empty"):
-        await restore(filled_url, tmp_path / "b.howdah")
+        await restore(filled_url, tmp_path / "b.howdah", objects=folder)
     assert await rows(filled_url) == before
 
 
@@ -196,39 +199,41 @@ DAMAGE: dict[str, Callable[[str, bytes], bytes | None]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 async def test_a_damaged_file_changes_nothing(
-    filled_url: str, target_url: str, tmp_path: Path, damage: str
+    folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path, damage: str
 ) -> None:
-    await backup(filled_url, tmp_path / "b.howdah")
+    await backup(filled_url, tmp_path / "b.howdah", objects=folder)
     changed = rewritten(tmp_path / "b.howdah", DAMAGE[damage])
     with pytest.raises(BadInput) as caught:
-        await restore(target_url, changed)
+        await restore(target_url, changed, objects=folder)
     assert str(changed) in caught.value.message
     assert await rows(target_url) == await rows(target_url, "SELECT * FROM users") == []
-    await restore(target_url, tmp_path / "b.howdah")
+    await restore(target_url, tmp_path / "b.howdah", objects=folder)
     assert len(await rows(target_url)) == 6
 
 
 @pytest.mark.parametrize("cut", [0, 10, 0.5, 0.9, 0.99])
 async def test_a_file_cut_short_changes_nothing(
-    filled_url: str, target_url: str, tmp_path: Path, cut: float
+    folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path, cut: float
 ) -> None:
-    await backup(filled_url, tmp_path / "b.howdah")
+    await backup(filled_url, tmp_path / "b.howdah", objects=folder)
     whole = (tmp_path / "b.howdah").read_bytes()
     short = tmp_path / "short.howdah"
     short.write_bytes(whole[: int(cut if cut > 1 else cut * len(whole))])
     with pytest.raises(BadInput, match="damaged"):
-        await restore(target_url, short)
+        await restore(target_url, short, objects=folder)
     assert await rows(target_url) == []
 
 
-async def test_flipped_bytes_never_pass(filled_url: str, target_url: str, tmp_path: Path) -> None:
-    await backup(filled_url, tmp_path / "b.howdah")
+async def test_flipped_bytes_never_pass(
+    folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
+) -> None:
+    await backup(filled_url, tmp_path / "b.howdah", objects=folder)
     whole = (tmp_path / "b.howdah").read_bytes()
     flipped = tmp_path / "flipped.howdah"
     for place in range(40, len(whole), len(whole) // 12):
         flipped.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
-            await restore(target_url, flipped)
+            await restore(target_url, flipped, objects=folder)
         except HowdahError:
             assert await rows(target_url) == []
         else:
@@ -236,14 +241,22 @@ async def test_flipped_bytes_never_pass(filled_url: str, target_url: str, tmp_pa
             return
 
 
-async def test_what_is_no_file_is_told(target_url: str, tmp_path: Path) -> None:
+async def test_what_is_no_file_is_told(
+    folder: ObjectStore, target_url: str, tmp_path: Path
+) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
-        await restore(target_url, tmp_path / "missing.howdah")
+        await restore(target_url, tmp_path / "missing.howdah", objects=folder)
 
 
 @pytest.mark.parametrize("migrated", [True, False])
 async def test_an_older_backup_is_brought_up_to_date(
-    committed_url: str, target_url: str, empty_url: str, tmp_path: Path, *, migrated: bool
+    folder: ObjectStore,
+    committed_url: str,
+    target_url: str,
+    empty_url: str,
+    tmp_path: Path,
+    *,
+    migrated: bool,
 ) -> None:
     """Made at the first revision, restored where migrations are ahead or none has run."""
     oldest = migrations.revisions()[0]
@@ -252,32 +265,32 @@ async def test_an_older_backup_is_brought_up_to_date(
         committed_url,
         "INSERT INTO users (id, email, name) VALUES (gen_random_uuid(), 'ada@example.com', 'Ada')",
     )
-    made = await backup(committed_url, tmp_path / "old.howdah")
+    made = await backup(committed_url, tmp_path / "old.howdah", objects=folder)
     assert made.revision == oldest
     url = target_url if migrated else empty_url
-    await restore(url, tmp_path / "old.howdah")
+    await restore(url, tmp_path / "old.howdah", objects=folder)
     assert await rows(url, "SELECT name FROM users") == [("Ada",)]
     assert await rows(url, "SELECT version_num FROM alembic_version") == [(migrations.head(),)]
     assert await rows(url) == []
 
 
-async def test_from_one_embedded_database_to_another(tmp_path: Path) -> None:
+async def test_from_one_embedded_database_to_another(folder: ObjectStore, tmp_path: Path) -> None:
     async with await open_fast(tmp_path / "one") as one:
         await migrations.upgrade(one.url)
         database = await open_database(one.url, pool_size=2)
         await create(database, await add_person(database, "Ada"), "moved")
-        made = await backup(one.url, tmp_path / "b.howdah")
+        made = await backup(one.url, tmp_path / "b.howdah", objects=folder)
         await database.close()
     async with await open_fast(tmp_path / "two") as two:
-        assert await restore(two.url, tmp_path / "b.howdah") == made
+        assert await restore(two.url, tmp_path / "b.howdah", objects=folder) == made
         assert [row[2] for row in await rows(two.url)] == ["moved"]
 
 
 async def test_an_empty_server_has_nothing_to_back_up(
-    cluster: EmbeddedPostgres, tmp_path: Path
+    folder: ObjectStore, cluster: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     with pytest.raises(Conflict, match="nothing of Howdah"):
-        await backup(cluster.url, tmp_path / "b.howdah")
+        await backup(cluster.url, tmp_path / "b.howdah", objects=folder)
     assert list(tmp_path.iterdir()) == []
 
 
