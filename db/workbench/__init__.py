@@ -6,6 +6,7 @@ libpq         one connection, with nothing of this server's account in it
 tunnels       the way through an SSH server
 road          the way to one destination, tunnel and certificates included
 breaker       sparing what does not answer
+awake         psycopg's pool, made to say what fails
 pools         connections lent and taken back, clean
 workbench     Workbench: everybody's pools, opened and closed
 shelf         connections saved and deleted, with secrets and pool
@@ -15,8 +16,9 @@ failures      what went wrong, in words
 `Workbench` is imported without the drivers: they come with the first connection.
 """
 
+from db.workbench.answers import ActivePool, Limits, Problem, Trial
 from db.workbench.shelf import Shelf
 from db.workbench.targets import Reach, Targets
-from db.workbench.workbench import ActivePool, Limits, Problem, Trial, Workbench
+from db.workbench.workbench import Workbench
 
 __all__ = ["ActivePool", "Limits", "Problem", "Reach", "Shelf", "Targets", "Trial", "Workbench"]

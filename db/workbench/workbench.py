@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -20,9 +19,9 @@ from db.connections import (
 from db.engine import Database
 from db.errors import HowdahError, Overloaded
 from db.vault import Place, Vault
+from db.workbench.answers import ActivePool, Limits, Problem, Trial
 from db.workbench.breaker import Breaker
 from db.workbench.destinations import Destination
-from db.workbench.failures import HostKeyUnconfirmed
 from db.workbench.targets import Targets
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
@@ -42,52 +41,6 @@ _PLACE = (
     *("ssh_host", "ssh_port", "ssh_username", "ssh_auth_method"),
 )
 _TO_CONNECT = ("host", "database", "username")
-
-
-class ActivePool(NamedTuple):
-    """A connection that is open here, and its figures now."""
-
-    connection_id: UUID
-    server_version: str
-    tls: str | None
-    connected_at: datetime
-    pool_size: int
-    idle: int
-    busy: int
-
-
-class Problem(NamedTuple):
-    """An error as data: what an API tells of it."""
-
-    code: str
-    message: str
-    hint: str
-    field: str | None
-    host_key_fingerprint: str | None
-
-    @classmethod
-    def of(cls, error: HowdahError) -> "Problem":
-        fingerprint = error.fingerprint if isinstance(error, HostKeyUnconfirmed) else None
-        return cls(error.code, error.message, error.hint, error.field, fingerprint)
-
-
-class Trial(NamedTuple):
-    """What came of trying a connection out."""
-
-    server_version: str | None = None
-    latency_ms: float | None = None
-    tls: str | None = None
-    problem: Problem | None = None
-
-
-class Limits(NamedTuple):
-    """What the operator allows."""
-
-    pool_size: int = 8
-    connections: int = 200
-    idle_s: float = 60.0
-    agent: bool = False
-    """Whether SSH tunnels may use the agent of our own account."""
 
 
 class _Generation(NamedTuple):
@@ -189,7 +142,7 @@ class Workbench:
         """A clean connection, in autocommit; what the borrower leaves behind goes with it.
 
         Close it to have it thrown away. Handlers that are added to it are taken off again by whom
-        they were added. To limit the time of a statement see `db.workbench.pools.cut_after`.
+        they were added. To limit the time of a statement see `db.workbench.libpq.cut_after`.
         """
         row = await self._row(owner, connection_id)
         pool = self._pool(owner, row, None)
