@@ -116,7 +116,7 @@ def import_tasks(file: Path, user: str, *, dry_run: bool, data_dir: Path | None)
 @click.argument("file", type=click.Path(path_type=Path))
 @data_dir_option
 def backup(file: Path, data_dir: Path | None) -> None:
-    """Write every row, as of one moment, into a new FILE; the server may go on meanwhile."""
+    """Write every row, as of one moment, and every file into a new FILE, beside a live server."""
     from graph.commands.backup import back_up
 
     back_up(load_settings(data_dir=data_dir), file)
