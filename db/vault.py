@@ -15,9 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from db.base import OwnerId
 from db.errors import Unavailable
 from db.keys import CredentialKeys
@@ -77,6 +74,8 @@ class Vault:
             reference = secrets.token_bytes(16)
             await keychain.keep(f"{place}/{reference.hex()}", secret)
             return _ELSEWHERE + reference
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         nonce = secrets.token_bytes(_NONCE_BYTES)
         key_id = self._keys.current_id.encode()
         head = _SEALED + bytes([len(key_id)]) + key_id
@@ -86,6 +85,9 @@ class Vault:
     async def open(self, sealed: bytes, place: Place) -> str:
         if sealed[:1] == _ELSEWHERE:
             return await self._fetch(f"{place}/{sealed[1:].hex()}")
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         end = 2 + int.from_bytes(sealed[1:2], "big")
         key = self._keys.keys.get(sealed[2:end].decode("ascii", "replace"))
         head, nonce, box = sealed[:end], sealed[end:][:_NONCE_BYTES], sealed[end:][_NONCE_BYTES:]
