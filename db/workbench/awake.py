@@ -103,6 +103,9 @@ class AwakePool:
             if not getting.done():
                 raise waiting_in.failure.result().with_traceback(None)
             return getting.result()
+        except asyncio.CancelledError:  # perhaps in the moment in which it was got
+            await self._take_back(getting)
+            raise
         except PoolTimeout:
             raise _busy() from None
         except PoolClosed:

@@ -88,7 +88,7 @@ class Reader:
         if self.columns is None or not unknown:
             return
         found = await connection.execute(_TYPE_NAMES, (unknown,))
-        names = dict(await found.fetchall())
+        names: dict[int, str] = dict(await found.fetchall())
         self.columns = [
             msgspec.structs.replace(column, type=column.type or names.get(column.type_oid, ""))
             for column in self.columns

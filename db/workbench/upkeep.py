@@ -113,10 +113,11 @@ async def _watch(runner: Runner, told: Event | None) -> None:
         return
     if not runner.running:
         return
+    asked = dict(runner.running)
     async with runner.database.read(reserved=True) as session:
-        found = await watched(session, list(runner.running))
+        found = await watched(session, list(asked))
     states = {run_id: (state, wanted) for run_id, state, wanted in found}
-    for run_id, execution in list(runner.running.items()):
+    for run_id, execution in asked.items():
         state, wanted = states.get(run_id, (INTERRUPTED, False))
         if wanted:
             execution.stop(CANCELLED)
