@@ -34,6 +34,8 @@ class Context:
     base_url: str = ""
     """How the client reaches this server: links begin with it."""
     loaders: dict[type, Any] = field(default_factory=dict)
+    end_turn: Callable[[], None] = field(default=lambda: None)
+    """To call before a long wait: the viewer's next operation need not wait for it too."""
 
     @property
     def signed_in(self) -> Viewer:

@@ -1,8 +1,10 @@
 """Runs prepared operations and puts what came of them into words of JSON."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,6 +17,7 @@ from graph.errors import present_all
 from graph.limits import Limits, refuse_cost
 from graph.operations.plans import Plans, Prepared
 from graph.operations.request import GraphQLRequest
+from graph.turns import Turns
 
 T = TypeVar("T")
 
@@ -64,6 +67,7 @@ class Operations:
         self._plans = plans
         self._timeout_s = timeout_s
         self._observe = observe
+        self._turns = Turns()
 
     async def prepare(self, request: GraphQLRequest) -> Prepared:
         """Find or make the plan of a request.
@@ -113,12 +117,19 @@ class Operations:
     ) -> Answer:
         try:
             refuse_cost(prepared.cost.run(variables or {}), self.limits)
-            result = await self._in_time(
-                prepared.plan.execute(context=context, variables=variables)
-            )
+            async with self._turn(context) as context.end_turn:
+                result = await self._in_time(
+                    prepared.plan.execute(context=context, variables=variables)
+                )
         except HowdahError as error:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
+
+    def _turn(self, context: Context) -> AbstractAsyncContextManager[Callable[[], None]]:
+        """Whom we do not know may only ask little, and signing in has limits of its own."""
+        if context.viewer is None:
+            return contextlib.nullcontext(context.end_turn)
+        return self._turns.of(context.viewer.id)
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """Errors of fields are in the result; what is raised here is about the whole of it."""

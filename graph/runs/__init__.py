@@ -87,6 +87,7 @@ class Mutation:
         runner, owner = info.context.services.runner, info.context.owner
         run, replayed = await runner.execute(owner, Order(**asked), key=key)
         if wait_ms:
+            info.context.end_turn()
             run = await runner.until_over(owner, run.id, within_s=wait_ms / 1000)
         return ExecuteQueryPayload(run=run, replayed=replayed)
 
