@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     Interval,
     Select,
     Text,
@@ -100,6 +101,7 @@ class Runs(Repository[RunRow]):
             to=ending.state,
             rows_affected=ending.rows_affected,
             command=ending.command,
+            without_rows=ending.without_rows,
             cancel_outcome=ending.cancel_outcome,
             connection_usable=ending.connection_usable,
             **packed,
@@ -192,6 +194,7 @@ class Runs(Repository[RunRow]):
     @statement
     def _finish(cls) -> ClauseElement:
         run = cls.table().c
+        without_rows = bindparam("without_rows", type_=Boolean())
         names = ("rows_affected", "command", "truncated", "error", "notices")
         values: dict[str, Any] = {name: bindparam(name) for name in names}
         values |= {name: bindparam(name) for name in ("cancel_outcome", "connection_usable")}
@@ -200,6 +203,8 @@ class Runs(Repository[RunRow]):
             "columns": func.coalesce(bindparam("columns", type_=Text()), run.columns),
             "finished_at": func.clock_timestamp(),
             "expires_at": func.now() + bindparam("keep", type_=Interval()),
+            "row_count": case((without_rows, 0), else_=run.row_count),
+            "result_bytes": case((without_rows, 0), else_=run.result_bytes),
             "revision": run.revision + 1,
         }
         return cls._running().values(values).returning(*cls.columns())

@@ -134,6 +134,8 @@ class Ending(msgspec.Struct, kw_only=True):
     notices: list[Notice] = []
     truncated: Truncated | None = None
     error: Failure | None = None
+    without_rows: bool = False
+    """The rows could not be kept, so none of them is to be seen."""
     cancel_outcome: str | None = None
     connection_usable: bool | None = None
 

@@ -265,8 +265,9 @@ class Execution:
             case None:
                 return work.result()
             case HowdahError() as error:
-                meaning = refused if self._connection is None else unstored
-                return Ending(state=FAILED, error=meaning(error))
+                if self._connection is None:
+                    return Ending(state=FAILED, error=refused(error))
+                return Ending(state=FAILED, error=unstored(error), without_rows=True)
             case psycopg.errors.QueryCanceled():
                 return Ending(state=FAILED, error=Failure(message="", sqlstate="57014"))
             case psycopg.Error():

@@ -14,6 +14,7 @@ from db.objects import ObjectStore
 from db.runs import PageRow, Pages
 
 PAGE_BYTES = 4 * 1024 * 1024
+ABANDON_S = 0.3
 FLUSH_S = 0.3
 """Rows are readable, and their columns known, so soon after they came."""
 
@@ -39,7 +40,9 @@ class Spool:
         self._objects = objects
         self._folder = folder
         self._flushed = flushed
-        self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue(maxsize=2)
+        self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
+        self._waiting_bytes = 0
+        self._taken = asyncio.Event()
         self._page = _Page(number=0, first_row=0)
         self._writing: asyncio.Task[None] | None = None
 
@@ -47,27 +50,31 @@ class Spool:
         """Waits while the store is slower than the rows; raises what it has raised."""
         if self._writing is None:
             self._writing = asyncio.create_task(self._write(), name="runs: spool")
-        await self._put(self._writing, chunk)
+        self._chunks.put_nowait(chunk)
+        self._waiting_bytes += len(chunk.lines)
+        if self._waiting_bytes > PAGE_BYTES or self._writing.done():
+            await self._until_taken(self._writing)
 
     async def close(self) -> None:
         """Writes what is left; all that was added can be read after it."""
         if self._writing is not None:
-            await self._put(self._writing, None)
+            self._chunks.put_nowait(None)
             await self._writing
 
     async def abandon(self) -> None:
-        """Writes nothing more."""
+        """Writes nothing more, and does not wait for a store that hangs."""
         if self._writing is not None:
             self._writing.cancel()
-            await asyncio.gather(self._writing, return_exceptions=True)
+            done, _ = await asyncio.wait({self._writing}, timeout=ABANDON_S)
+            await asyncio.gather(*done, return_exceptions=True)
 
-    async def _put(self, writing: "asyncio.Task[None]", chunk: Chunk | None) -> None:
-        putting = asyncio.ensure_future(self._chunks.put(chunk))
+    async def _until_taken(self, writing: "asyncio.Task[None]") -> None:
+        self._taken.clear()
+        taken = asyncio.ensure_future(self._taken.wait())
         try:
-            await asyncio.wait({putting, writing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({taken, writing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not putting.done():
-                putting.cancel()
+            taken.cancel()
         if writing.done():
             writing.result()
 
@@ -87,6 +94,9 @@ class Spool:
                 if chunk is None:
                     return False
                 self._page.add(chunk)
+                self._waiting_bytes -= len(chunk.lines)
+                if self._waiting_bytes <= PAGE_BYTES:
+                    self._taken.set()
         return True
 
     async def _flush(self) -> None:

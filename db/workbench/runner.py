@@ -237,7 +237,11 @@ class Runner:
             await self._note_backend(run, backend)
 
         async def ended(ending: Ending) -> None:
-            await self._finish(run, await _stored(spool, ending))
+            ending = await _stored(spool, ending)
+            await self._finish(run, ending)
+            if ending.without_rows:
+                with contextlib.suppress(HowdahError):  # what stays goes with the run
+                    await self.results.remove(owner, run.id)
 
         spool = Spool(self._objects, folder, flushed)
         execution = Execution(run, self.lender, spool, longest_cell=self.limits.longest_cell)
@@ -350,5 +354,7 @@ async def _stored(spool: Spool, ending: Ending) -> Ending:
     try:
         await spool.close()
     except HowdahError as error:
-        return msgspec.structs.replace(ending, state=FAILED, error=unstored(error))
+        return msgspec.structs.replace(
+            ending, state=FAILED, error=unstored(error), without_rows=True
+        )
     return ending

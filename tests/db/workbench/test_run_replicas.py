@@ -234,6 +234,7 @@ async def test_a_store_that_fails_fails_its_run_only(
         assert run.state == FAILED
         assert run.opened_error is not None
         assert "could not be stored" in run.opened_error.message
+        assert (run.row_count, await sit(one).rows(run)) == (0, [])
         (tmp_path / "objects" / "runs").unlink()
         assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
 
