@@ -11,9 +11,9 @@ Json = NewType("Json", object)
 Row = NewType("Row", object)
 
 
-def _serialize_time(value: datetime) -> str:
-    """`Z`, and as many digits of the second as there are."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _serialize_time(value: datetime) -> datetime:
+    """In UTC; the encoder of responses writes it, with `Z`, at a tenth of what a string costs."""
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 def _parse_time(value: Any) -> datetime:
