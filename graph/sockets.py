@@ -175,7 +175,7 @@ class _Socket:
             raise
         except Exception as error:  # noqa: BLE001 - a bug in one operation must not end the others
             refusal = refuse(error, request_id=request_id)
-        del self._running[message.id]  # first: the client may use the id again at once
+        self._running.pop(message.id, None)  # first: the client may use the id again at once
         if refusal:
             await self._send_error(message.id, refusal)
         else:
@@ -203,7 +203,8 @@ class _Socket:
     async def _end_with_session(self) -> None:
         error = await self._gateway.session_end(self._viewer, self._authorization)
         answer = refuse(error, request_id=new_request_id())
-        for operation_id, task in self._running.items():
+        while self._running:
+            operation_id, task = self._running.popitem()
             task.cancel()
             await self._send_error(operation_id, answer)
         raise _Closed(4403, error.message)
