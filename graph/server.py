@@ -7,11 +7,13 @@ import socket
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from db.settings import Settings
 from graph.limits import Limits
 from graph.shutdown import Shutdown
 
+HEAD_BYTES = 65_536
 _STREAMS_WAIT_S = 5.0
 
 
@@ -38,6 +40,28 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class Protocol(HttpToolsProtocol):
+    """Refuses request heads without an end; uvicorn keeps all that comes before the empty line."""
+
+    _head_bytes: int | None = None  # so many have come since the head began; None in a body
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_bytes is None:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"The headers are larger than {HEAD_BYTES:,} bytes.")
+
+
 def create_server(app: Starlette, settings: Settings) -> Server:
     """A server for an application of `graph.app`."""
     return Server(create_config(app, settings), app.state.shutdown)
@@ -49,6 +73,7 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         lifespan="on",
+        http=Protocol,
         ws_max_size=Limits().body_bytes,
         ws_per_message_deflate=False,  # 300 kB a socket, for messages that are small
         timeout_graceful_shutdown=settings.stop_seconds,
