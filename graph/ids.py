@@ -1,5 +1,6 @@
 """Typed, opaque ids (`task_<32 hex>`), and `node`, which finds anything by its id."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -12,6 +13,8 @@ from graph.fields import field
 from graph.loaders import Gathering
 
 T = TypeVar("T", bound=type)
+
+_DIGITS = re.compile(r"[0-9a-f]{32}").fullmatch
 
 
 class HasId(Protocol):
@@ -102,6 +105,4 @@ def _kind_of(value: str, *, argument: str) -> Kind:
 
 
 def _unhex(digits: str) -> UUID | None:
-    if len(digits) != 32 or not set(digits) <= set("0123456789abcdef"):
-        return None
-    return UUID(hex=digits)
+    return UUID(int=int(digits, 16)) if _DIGITS(digits) else None
