@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -277,8 +278,8 @@ class Runner:
         )
 
     async def _finish(self, run: RunRow, ending: Ending) -> None:
-        """Tried again while our database is away: a terminal state is written once at most."""
-        for pause_s in _PAUSES_S:
+        """Tried until our database is back: a terminal state is written once at most."""
+        for pause_s in chain(_PAUSES_S, repeat(_PAUSES_S[-1])):
             try:
                 await self.database.write(
                     lambda session: Runs(session, run.owner_id).finish(

@@ -95,8 +95,8 @@ async def _watch_for_ever(runner: Runner) -> None:
             told = await _next(cancels)
             try:
                 await _watch(runner, told)
-            except HowdahError as error:
-                log.warning("this server's runs could not be watched: %s", error.message)
+            except Exception:  # the next round may find the database back
+                log.exception("the runs of this server could not be watched")
 
 
 async def _next(cancels: Subscription) -> Event | None:
@@ -130,5 +130,5 @@ async def _repeat(every_s: float, work: Callable[[], Awaitable[object]]) -> None
         await asyncio.sleep(every_s)
         try:
             await work()
-        except HowdahError as error:
-            log.warning("the upkeep of runs is tried again: %s", error.message)
+        except Exception:  # the next round may find the database back
+            log.exception("the upkeep of runs is tried again")
