@@ -217,7 +217,14 @@ def _open_folder(folder: Path) -> ObjectStore:
 
         return LocalStore(folder, automatic_cleanup=True)
 
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"The folder {folder} for files can't be made: {error.strerror or error}.",
+            hint="Make it writable for this user, or choose another place with HOWDAH_DATA_DIR "
+            "or HOWDAH_OBJECTS_URL.",
+        ) from error
     return ObjectStore(open_store, "file", folder=folder)
 
 

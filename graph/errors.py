@@ -14,6 +14,8 @@ from db.errors import BadInput, HowdahError
 
 logger = logging.getLogger(__name__)
 
+LONGEST = 1_000
+
 _SYNTAX_HINT = "Correct the document at the line and column given, or make it smaller."
 _DOCUMENT_HINT = "Compare the operation and its variables with the schema."
 _MASK_HINT = "Try again; if it stays, tell the operator the requestId."
@@ -38,6 +40,7 @@ def present(error: Exception, *, request_id: str) -> dict[str, Any]:
         case _:
             shown["message"] = "Something went wrong on our side."
             shown["extensions"] = {"code": HowdahError.code, "hint": _MASK_HINT}
+    shown["message"] = _short(shown["message"])
     shown["extensions"]["requestId"] = request_id
     return shown
 
@@ -54,6 +57,11 @@ def present_all(errors: Sequence[Exception], *, request_id: str) -> list[dict[st
             extra={"request_id": request_id},
         )
     return [present(error, request_id=request_id) for error in errors]
+
+
+def _short(message: str) -> str:
+    """graphql-core repeats what it was sent, however long that is."""
+    return message if len(message) <= LONGEST else f"{message[:LONGEST]} …"
 
 
 def _is_unexpected(cause: Exception) -> bool:

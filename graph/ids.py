@@ -70,7 +70,10 @@ def parse_id(prefix: str, value: str, *, argument: str = "id") -> UUID:
     found, _, digits = value.partition("_")
     if found == prefix and (row_id := _unhex(digits)) is not None:
         return row_id
-    shown = f"`{found}_…`" if found in _by_prefix else "something else"
+    if found == prefix:
+        shown = "other than 32 hexadecimal digits after it"
+    else:
+        shown = f"`{found}_…`" if found in _by_prefix else "something else"
     raise BadInput(
         f"`{argument}` is no {prefix} id: expected `{prefix}_…`, got {shown}.",
         hint="Pass on an id as it came from this server.",
@@ -80,6 +83,7 @@ def parse_id(prefix: str, value: str, *, argument: str = "id") -> UUID:
 
 async def find_nodes(context: Context, ids: list[str], *, argument: str) -> list[Any]:
     """Rows of any kind, in the order of their ids; another's is as absent as none."""
+    _ = context.owner  # who has no session learns nothing of ids either
     found: list[Any] = [None] * len(ids)
     wanted: dict[Kind, list[tuple[int, UUID]]] = {}
     for place, value in enumerate(ids):

@@ -204,3 +204,10 @@ def test_memory_stays_bounded_whatever_the_size(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
     grown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own script
     assert int(grown.stdout) < 32 * 1024, f"{grown.stdout} KiB"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Unavailable, match="can't be made") as caught:
+        open_objects(None, data_dir=tmp_path / "file")
+    assert "HOWDAH_DATA_DIR" in caught.value.hint

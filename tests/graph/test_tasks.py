@@ -233,3 +233,35 @@ async def _lose(topic: str, payload: str = "") -> None:
 
 async def test_nobody_follows_without_a_session(anonymous: Client) -> None:
     assert (await anonymous.first(CHANGES)).code == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("task_xyz", "got other than 32 hexadecimal digits"),
+        (f"bucket_{'0' * 32}", "expected `task_…`, got `bucket_…`"),
+        ("", "got something else"),
+    ],
+)
+async def test_an_id_of_another_kind_says_what_was_expected(
+    ada: Client, asked: str, said: str
+) -> None:
+    answer = await ada.send("query($id: ID!) { task(id: $id) { id } }", id=asked)
+    assert answer.code == "BAD_USER_INPUT"
+    assert said in answer.message
+
+
+async def test_who_has_no_session_gets_not_even_an_empty_list(anonymous: Client) -> None:
+    assert (await anonymous.send("{ nodes(ids: []) { id } }")).code == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+async def test_moments_beyond_the_calendar_are_refused(ada: Client, moment: str) -> None:
+    answer = await ada.send(PAGE, first=1, filter={"createdAfter": moment})
+    assert answer.code == "BAD_USER_INPUT"
+
+
+async def test_a_message_does_not_repeat_all_it_was_sent(ada: Client) -> None:
+    answer = await ada.send(PAGE, first="9" * 5_000)
+    assert answer.code == "BAD_USER_INPUT"
+    assert len(answer.message) < 1_100
