@@ -6,11 +6,10 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from db.dial import FAILURES, Dropped, dial, patiently, told
@@ -18,6 +17,9 @@ from db.errors import Overloaded, Unavailable
 from db.leases import CLOSE_SECONDS, Lease, Lender, Pool, leased
 from db.statements import Statement, compile_statement
 from db.urls import DatabaseUrl, parse_url
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -230,8 +232,9 @@ class Database:
             raise meaning from error
 
 
-def create_engine(url: DatabaseUrl) -> AsyncEngine:
+def create_engine(url: DatabaseUrl) -> "AsyncEngine":
     """SQLAlchemy's road to the database, for alembic: each connection is made for its use."""
+    from sqlalchemy.ext.asyncio import create_async_engine
 
     async def connect(*_: Any, **__: Any) -> asyncpg.Connection:
         return await dial(url, statement_timeout_ms=MIGRATION_MS)
