@@ -4,8 +4,9 @@ make bench                       a quarter of an hour; let nothing else run mean
 make bench ARGS="--quick"        a minute, a smoke test without a verdict
 
 The limit is a bare ASGI function (bench.limit). PostGraphile is taken where npm can install it.
-All have one process and one PostgreSQL of the bench's own. Answers are compared before anything is
-timed; then the servers take turns, and the machine settles in between.
+Each server is one process, all on one PostgreSQL of the bench's own. A hundred people ask: no
+viewer of ours has more than two turns at once. Answers are compared before anything is timed;
+then the servers take turns too, and the machine settles in between.
 """
 
 import argparse
@@ -127,8 +128,8 @@ async def compete(
 
 async def run(peer: Peer, case: Case, size: Size) -> Measured:
     return await measure(
-        peer.target(case),
-        peer.bodies(case),
+        peer.url,
+        peer.requests(case),
         connections=case.connections,
         warm_s=size.warm_s,
         seconds=size.seconds,

@@ -17,8 +17,8 @@ async def compare(started: Sequence[Peer], case: Case) -> None:
     """Each is asked once; of changes, each another row."""
     said = {}
     for number, peer in enumerate(started):
-        bodies = peer.bodies(case)
-        answer = json.loads(await answer_to(peer.target(case), bodies[number % len(bodies)]))
+        request = peer.requests(case)[number if case.changes else 0]
+        answer = json.loads(await answer_to(peer.url, request))
         said[peer.name] = _alike(answer, dropped=CHANGING if case.changes else set())
     first, *others = said.values()
     if any(other != first for other in others):

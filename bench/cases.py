@@ -4,11 +4,21 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from bench.data import BUCKETS, FILES_IN_EACH, MAKER, READER, TOGGLER, DataSet, Person
+from bench.data import (
+    BUCKETS,
+    FILES_IN_EACH,
+    MADE,
+    PEOPLE,
+    WITH_1_000,
+    WITH_10_000,
+    WITH_FILES,
+    DataSet,
+    Owned,
+)
 
 FIELDS = "title description completed createdAt updatedAt"
 OF_FILE = "location size contentType createdAt"
-NEWEST = "orderBy: [CREATED_AT_DESC, ROW_ID_DESC]"
+MINE = "condition: {ownerId: $owner}, orderBy: [CREATED_AT_DESC, ROW_ID_DESC]"
 
 
 class Goals(NamedTuple):
@@ -25,6 +35,13 @@ LARGE_ALONE = Goals(limit=0.9, postgraphile=1.2)
 CHANGE = Goals(limit=0.8, postgraphile=2.0)
 
 
+class Asked(NamedTuple):
+    """Who asks, and with what variables."""
+
+    owner: UUID
+    variables: dict[str, Any]
+
+
 class Case(NamedTuple):
     """One question."""
 
@@ -35,9 +52,8 @@ class Case(NamedTuple):
     """Which of the limit's answers it is."""
     ours: str
     postgraphile: str
-    variables: Sequence[dict[str, Any]]
-    """Of one request after the other, round and round."""
-    viewer: Person = READER
+    asked: Sequence[Asked]
+    """One request after the other, round and round: nobody has many at once."""
     changes: bool = False
     """Then ids and times differ from answer to answer."""
 
@@ -49,20 +65,21 @@ class Case(NamedTuple):
 
 def cases(data: DataSet) -> list[Case]:
     one = _task(data.read)
+    page = _page("page of 50 tasks", 50, PEOPLE, connections=16, goals=SMALL)
     return [
         one,
         one._replace(name="one task by id, alone", connections=1, goals=SMALL_ALONE),
-        _page("page of 50 tasks", 50, connections=16, goals=SMALL),
-        _page("page of 50 tasks, alone", 50, connections=1, goals=SMALL_ALONE),
-        _page("1,000 tasks", 1_000, connections=8, goals=LARGE),
-        _page("10,000 tasks", 10_000, connections=1, goals=LARGE_ALONE),
+        page,
+        page._replace(name="page of 50 tasks, alone", connections=1, goals=SMALL_ALONE),
+        _page("1,000 tasks", 1_000, WITH_1_000, connections=8, goals=LARGE),
+        _page("10,000 tasks", 10_000, WITH_10_000, connections=1, goals=LARGE_ALONE),
         _files(),
         _create(),
         _toggle(data.toggled),
     ]
 
 
-def _task(task_id: UUID) -> Case:
+def _task(tasks: Sequence[Owned]) -> Case:
     return Case(
         name="one task by id",
         connections=100,
@@ -72,11 +89,11 @@ def _task(task_id: UUID) -> Case:
         postgraphile=(
             f"query($id: UUID!) {{ task: taskByRowId(rowId: $id) {{ id: rowId {FIELDS} }} }}"
         ),
-        variables=[{"id": task_id}],
+        asked=[Asked(owner, {"id": task}) for owner, task in tasks],
     )
 
 
-def _page(name: str, size: int, *, connections: int, goals: Goals) -> Case:
+def _page(name: str, size: int, people: Sequence[UUID], *, connections: int, goals: Goals) -> Case:
     return Case(
         name=name,
         connections=connections,
@@ -84,10 +101,10 @@ def _page(name: str, size: int, *, connections: int, goals: Goals) -> Case:
         path="/tasks",
         ours=f"query($first: Int!) {{ tasks(first: $first) {{ nodes {{ id {FIELDS} }} }} }}",
         postgraphile=(
-            f"query($first: Int!) {{ tasks: allTasks(first: $first, {_of(READER)}, {NEWEST})"
+            f"query($owner: UUID!, $first: Int!) {{ tasks: allTasks(first: $first, {MINE})"
             f" {{ nodes {{ id: rowId {FIELDS} }} }} }}"
         ),
-        variables=[{"first": size}],
+        asked=[Asked(person, {"first": size}) for person in people],
     )
 
 
@@ -102,12 +119,14 @@ def _files() -> Case:
             f" files(first: $files) {{ nodes {{ id {OF_FILE} }} }} }} }} }}"
         ),
         postgraphile=(
-            "query($buckets: Int!, $files: Int!) { buckets: allBuckets(first: $buckets,"
-            f" {_of(READER)}, {NEWEST}) {{ nodes {{ id: rowId name"
+            "query($owner: UUID!, $buckets: Int!, $files: Int!) {"
+            f" buckets: allBuckets(first: $buckets, {MINE}) {{ nodes {{ id: rowId name"
             " files: filesByBucketIdAndOwnerId(first: $files, orderBy: [LOCATION_ASC])"
             f" {{ nodes {{ id: rowId {OF_FILE} }} }} }} }} }}"
         ),
-        variables=[{"buckets": BUCKETS, "files": FILES_IN_EACH}],
+        asked=[
+            Asked(person, {"buckets": BUCKETS, "files": FILES_IN_EACH}) for person in WITH_FILES
+        ],
     )
 
 
@@ -122,16 +141,16 @@ def _create() -> Case:
             f" {{ task {{ id {FIELDS} }} }} }}"
         ),
         postgraphile=(
-            "mutation($title: String!) { createTask(input: {task: {title: $title,"
-            f' ownerId: "{MAKER.id}"}}}}) {{ task {{ id: rowId {FIELDS} }} }} }}'
+            "mutation($owner: UUID!, $title: String!) {"
+            " createTask(input: {task: {title: $title, ownerId: $owner}})"
+            f" {{ task {{ id: rowId {FIELDS} }} }} }}"
         ),
-        variables=[{"title": "Made under load"}],
-        viewer=MAKER,
+        asked=[Asked(person, {"title": MADE}) for person in PEOPLE],
         changes=True,
     )
 
 
-def _toggle(tasks: Sequence[UUID]) -> Case:
+def _toggle(tasks: Sequence[Owned]) -> Case:
     return Case(
         name="toggle a task",
         connections=100,
@@ -144,11 +163,6 @@ def _toggle(tasks: Sequence[UUID]) -> Case:
             "mutation($id: UUID!) { toggleTask(input: {id: $id})"
             f" {{ task: result {{ id: rowId {FIELDS} }} }} }}"
         ),
-        variables=[{"id": task} for task in tasks],
-        viewer=TOGGLER,
+        asked=[Asked(owner, {"id": task}) for owner, task in tasks],
         changes=True,
     )
-
-
-def _of(owner: Person) -> str:
-    return f'condition: {{ownerId: "{owner.id}"}}'

@@ -22,22 +22,6 @@ Answered: TypeAlias = Callable[[float, bytearray], bool]
 """Told when a request was sent, and what came back; whether the client goes on."""
 
 
-class Target(NamedTuple):
-    """Where requests go."""
-
-    url: str
-    token: str | None = None
-
-    def request(self, body: object) -> bytes:
-        place = urlsplit(self.url)
-        sign_in = f"Authorization: Bearer {self.token}\r\n" if self.token else ""
-        payload = msgspec.json.encode(body)
-        return (
-            f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\n{sign_in}"
-            f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
-        ).encode() + payload
-
-
 class Measured(NamedTuple):
     """What came of one run."""
 
@@ -100,29 +84,40 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
 
-async def answer_to(target: Target, body: object) -> bytearray:
-    """One request, and the body of its answer."""
+def request(url: str, body: object, *, token: str = "") -> bytes:
+    """A POST as it goes over the wire."""
+    place = urlsplit(url)
+    sign_in = f"Authorization: Bearer {token}\r\n" if token else ""
+    payload = msgspec.json.encode(body)
+    return (
+        f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\n{sign_in}"
+        f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
+    ).encode() + payload
+
+
+async def answer_to(url: str, request: bytes) -> bytearray:
+    """The body of one answer."""
     answers: list[bytearray] = []
 
     def keep(_: float, answer: bytearray) -> bool:
         answers.append(answer)
         return False
 
-    await _connected(target, iter([target.request(body)]), keep)
+    await _connected(url, iter([request]), keep)
     _refuse_error(answers[0])
     return answers[0].partition(b"\r\n\r\n")[2]
 
 
 async def measure(
-    target: Target,
-    bodies: Sequence[object],
+    url: str,
+    requests: Sequence[bytes],
     *,
     connections: int,
     warm_s: float,
     seconds: float,
     cpu_s: Callable[[], float],
 ) -> Measured:
-    """Send `bodies` round and round; what is answered in the first `warm_s` is not counted."""
+    """Send `requests` round and round; what is answered in the first `warm_s` is not counted."""
     begins_at = time.perf_counter() + warm_s
     ends_at = begins_at + seconds
     times_ms: list[float] = []
@@ -140,10 +135,10 @@ async def measure(
         await asyncio.sleep(ends_at - time.perf_counter())
         return cpu_s() - before
 
-    requests = itertools.cycle([target.request(body) for body in bodies])
+    endless = itertools.cycle(requests)
     with _no_collection():
         watch = asyncio.create_task(cpu_used())
-        await asyncio.gather(*(_connected(target, requests, answered) for _ in range(connections)))
+        await asyncio.gather(*(_connected(url, endless, answered) for _ in range(connections)))
         used_s = await watch
     cuts = statistics.quantiles(times_ms, n=100, method="inclusive")
     return Measured(
@@ -151,9 +146,9 @@ async def measure(
     )
 
 
-async def _connected(target: Target, requests: Iterator[bytes], answered: Answered) -> None:
+async def _connected(url: str, requests: Iterator[bytes], answered: Answered) -> None:
     """Until the client has all it wants, or the server hangs."""
-    place = urlsplit(target.url)
+    place = urlsplit(url)
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(
         lambda: Client(requests, answered), place.hostname or "", place.port or 80

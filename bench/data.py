@@ -1,28 +1,21 @@
-"""The data set: three people, their tasks, and fifty buckets of twenty files."""
+"""The data set: a hundred people with tasks, and eight with fifty buckets of twenty files."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
-TASKS = 10_000
-TOGGLED = 1_000
+PEOPLE = [UUID(int=number) for number in range(1, 101)]
+WITH_10_000 = PEOPLE[:1]
+WITH_1_000 = PEOPLE[:16]
+WITH_FILES = PEOPLE[:8]
+TOGGLED_OF_EACH = 10
 BUCKETS = 50
 FILES_IN_EACH = 20
+MADE = "Made under load"
 
-
-class Person(NamedTuple):
-    """Somebody with rows; three of them, so that what is written leaves alone what is read."""
-
-    id: UUID
-    email: str
-
-
-READER = Person(UUID(int=1), "reader@example.com")
-TOGGLER = Person(UUID(int=2), "toggler@example.com")
-MAKER = Person(UUID(int=3), "maker@example.com")
-
-_USER = "INSERT INTO users (id, email, name) VALUES ($1, $2, $2)"
+_USER = "INSERT INTO users (id, email, name) VALUES ($1::uuid, $1::uuid || '@example.com', 'User')"
 _READ = """
 INSERT INTO tasks
     (id, owner_id, title, description, completed, completed_at, created_at, updated_at)
@@ -32,9 +25,11 @@ SELECT uuidv7(), $1, 'Task number ' || n,
 FROM generate_series(1, $2::int) AS n,
     LATERAL (SELECT timestamptz '2026-01-01Z' + n * interval '61.000001 s') AS moments (moment)
 """
+# Older than what is read, so that no page holds what changes.
 _TOGGLED = """
-INSERT INTO tasks (id, owner_id, title)
-SELECT uuidv7(), $1, 'To be turned over' FROM generate_series(1, $2::int)
+INSERT INTO tasks (id, owner_id, title, created_at)
+SELECT uuidv7(), $1, 'To be turned over', timestamptz '2025-01-01Z'
+FROM generate_series(1, $2::int)
 """
 _BUCKETS = """
 INSERT INTO buckets (id, owner_id, name, private, file_count, total_size, created_at)
@@ -56,37 +51,52 @@ CREATE FUNCTION toggle_task(id uuid) RETURNS tasks LANGUAGE sql VOLATILE AS $$
     WHERE tasks.id = toggle_task.id RETURNING *
 $$
 """
-_A_TASK = "SELECT id FROM tasks WHERE owner_id = $1 ORDER BY created_at OFFSET 5000"
-_TO_TOGGLE = "SELECT id FROM tasks WHERE owner_id = $1"
+_A_TASK_OF_EACH = """
+SELECT DISTINCT ON (owner_id) owner_id, id FROM tasks WHERE created_at > '2026-01-01Z'
+"""
+_TO_TOGGLE = """
+SELECT owner_id, id FROM tasks WHERE created_at < '2026-01-01Z'
+ORDER BY row_number() OVER (PARTITION BY owner_id), owner_id
+"""
+
+
+class Owned(NamedTuple):
+    """A task that a request names."""
+
+    owner: UUID
+    task: UUID
 
 
 class DataSet(NamedTuple):
-    """The tasks that requests name."""
+    """What requests name; neighbours belong to different people."""
 
-    read: UUID
-    toggled: list[UUID]
+    read: Sequence[Owned]
+    toggled: Sequence[Owned]
 
 
 async def build(connection: Any) -> DataSet:
     """Fill a migrated, empty database."""
-    await connection.executemany(_USER, (READER, TOGGLER, MAKER))
-    await connection.execute(_READ, READER.id, TASKS)
-    await connection.execute(_TOGGLED, TOGGLER.id, TOGGLED)
-    await connection.execute(_BUCKETS, READER.id, BUCKETS, FILES_IN_EACH)
+    counts = dict.fromkeys(PEOPLE, 50)
+    counts |= dict.fromkeys(WITH_1_000, 1_000) | dict.fromkeys(WITH_10_000, 10_000)
+    await connection.executemany(_USER, [(person,) for person in PEOPLE])
+    await connection.executemany(_READ, counts.items())
+    await connection.executemany(_TOGGLED, [(person, TOGGLED_OF_EACH) for person in PEOPLE])
+    for person in WITH_FILES:
+        await connection.execute(_BUCKETS, person, BUCKETS, FILES_IN_EACH)
     await connection.execute(_FILES, FILES_IN_EACH)
     await connection.execute(_FOR_POSTGRAPHILE)
     await connection.execute("VACUUM ANALYZE")
     return DataSet(
-        read=await connection.fetchval(_A_TASK, READER.id),
-        toggled=[found[0] for found in await connection.fetch(_TO_TOGGLE, TOGGLER.id)],
+        read=[Owned(*found) for found in await connection.fetch(_A_TASK_OF_EACH)],
+        toggled=[Owned(*found) for found in await connection.fetch(_TO_TOGGLE)],
     )
 
 
 async def tidy(url: str) -> None:
-    """Undo what a run wrote, so that the next one meets the same tables."""
+    """Undo what a run made, so that the next one meets the same tables."""
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute("DELETE FROM tasks WHERE owner_id = $1", MAKER.id)
+        await connection.execute("DELETE FROM tasks WHERE title = $1", MADE)
         await connection.execute("VACUUM tasks")
         await connection.execute("CHECKPOINT")
     finally:

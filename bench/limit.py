@@ -19,7 +19,6 @@ import uvicorn
 import uvloop
 from starlette.types import Receive, Scope, Send
 
-from bench.data import MAKER, READER, TOGGLER
 from db.base import new_id
 
 CONNECTIONS = 32
@@ -87,31 +86,35 @@ def as_bucket(records: list[Sequence[Any]]) -> dict[str, Any]:
 
 
 async def task(connection: Any, asked: Variables) -> object:
-    return {"task": as_task(await connection.fetchrow(ONE, READER.id, _uuid(asked)))}
+    return {"task": as_task(await connection.fetchrow(ONE, _owner(asked), _task_id(asked)))}
 
 
 async def tasks(connection: Any, asked: Variables) -> object:
-    found = await connection.fetch(PAGE, READER.id, asked["first"])
+    found = await connection.fetch(PAGE, _owner(asked), asked["first"])
     return {"tasks": {"nodes": [as_task(record) for record in found]}}
 
 
 async def buckets(connection: Any, asked: Variables) -> object:
-    found = await connection.fetch(BUCKETS, READER.id, asked["buckets"], asked["files"])
+    found = await connection.fetch(BUCKETS, _owner(asked), asked["buckets"], asked["files"])
     each = itertools.groupby(found, key=lambda record: record[0])
     return {"buckets": {"nodes": [as_bucket(list(records)) for _, records in each]}}
 
 
 async def create(connection: Any, asked: Variables) -> object:
-    made = await connection.fetchrow(CREATE, new_id(), MAKER.id, asked["title"])
+    made = await connection.fetchrow(CREATE, new_id(), _owner(asked), asked["title"])
     return {"createTask": {"task": as_task(made)}}
 
 
 async def toggle(connection: Any, asked: Variables) -> object:
-    turned = await connection.fetchrow(TOGGLE, TOGGLER.id, _uuid(asked))
+    turned = await connection.fetchrow(TOGGLE, _owner(asked), _task_id(asked))
     return {"toggleTask": {"task": as_task(turned)}}
 
 
-def _uuid(asked: Variables) -> UUID:
+def _owner(asked: Variables) -> UUID:
+    return UUID(asked["owner"])
+
+
+def _task_id(asked: Variables) -> UUID:
     return UUID(asked["id"].removeprefix("task_"))
 
 
@@ -125,7 +128,7 @@ ANSWERS: dict[str, Answer] = {
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    asked = _decode((await receive())["body"])["variables"]
+    asked = _decode((await receive())["body"])
     connection = await _free.get()
     try:
         data = await ANSWERS[scope["path"]](connection, asked)

@@ -1,5 +1,6 @@
 """The servers that are measured: ours, the limit, and PostGraphile where npm can install it."""
 
+import asyncio
 import base64
 import contextlib
 import os
@@ -17,9 +18,11 @@ import platformdirs
 import psutil
 
 from bench.cases import Case
-from bench.clients import Target
-from bench.data import MAKER, READER, TOGGLER
+from bench.clients import request
 from bench.start import wait_for_address
+from db.services import open_services
+from db.settings import load_settings
+from db.users import Users
 
 POSTGRAPHILE = Path(__file__).with_name("postgraphile")
 HOWDAH = str(Path(sys.executable).with_name("howdah"))
@@ -39,31 +42,49 @@ class Peer:
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
-    def target(self, case: Case) -> Target:
-        return Target(self.url, self.tokens.get(case.viewer.id))
-
-    def bodies(self, case: Case) -> list[dict[str, Any]]:
-        return [{"query": case.ours, "variables": _named(asked)} for asked in case.variables]
+    def requests(self, case: Case) -> list[bytes]:
+        return [
+            request(
+                self.url,
+                {"query": case.ours, "variables": with_our_ids(variables)},
+                token=self.tokens[owner],
+            )
+            for owner, variables in case.asked
+        ]
 
 
 class Limit(Peer):
-    """Has an address for each question."""
+    """Has an address for each question, and believes who says whose rows they want."""
 
-    def target(self, case: Case) -> Target:
-        return Target(self.url.removesuffix("/graphql") + case.path)
+    def requests(self, case: Case) -> list[bytes]:
+        url = self.url.removesuffix("/graphql") + case.path
+        return [
+            request(url, {"owner": owner} | with_our_ids(variables))
+            for owner, variables in case.asked
+        ]
 
 
 class PostGraphile(Peer):
     """Has words of its own, and bare ids."""
 
-    def bodies(self, case: Case) -> list[dict[str, Any]]:
-        return [{"query": case.postgraphile, "variables": asked} for asked in case.variables]
+    def requests(self, case: Case) -> list[bytes]:
+        return [
+            request(
+                self.url,
+                {
+                    "query": case.postgraphile,
+                    "variables": {"owner": asked.owner, **asked.variables},
+                },
+            )
+            for asked in case.asked
+        ]
 
 
-def _named(asked: dict[str, Any]) -> dict[str, Any]:
+def with_our_ids(variables: dict[str, Any]) -> dict[str, Any]:
+    """Ours say of what type they are."""
     return {
         name: f"task_{value.hex}" if isinstance(value, UUID) else value
-        for name, value in asked.items()
+        for name, value in variables.items()
     }
 
 
@@ -80,13 +101,18 @@ def ours(url: str, folder: Path) -> Iterator[Peer]:
         "HOWDAH_MAX_PAGE_SIZE": "10000",
         "HOWDAH_LOG_LEVEL": "warning",
     }
-    tokens = {
-        person.id: _output([HOWDAH, "user", "token", person.email], environment)
-        for person in (READER, TOGGLER, MAKER)
-    }
+    tokens = asyncio.run(signed_in(environment))
     with running([HOWDAH, "serve", "--port", "0"], environment, folder / "ours.log") as started:
         process, address = started
         yield Peer(name="Howdah", url=address, process=process, tokens=tokens)
+
+
+async def signed_in(environment: Mapping[str, str]) -> dict[UUID, str]:
+    """Tokens as `howdah user token` issues them; it would take a minute for all people."""
+    async with open_services(load_settings(environment)) as services:
+        async with services.database.read() as session:
+            people = await Users(session).page()
+        return {person.id: await services.identity.issue(person) for person in people}
 
 
 @contextlib.contextmanager
@@ -151,13 +177,6 @@ def running(
     finally:
         server.terminate()
         server.communicate(timeout=60)
-
-
-def _output(command: list[str], environment: Mapping[str, str]) -> str:
-    asked = subprocess.run(
-        command, env=_environment(environment), capture_output=True, text=True, check=True
-    )
-    return asked.stdout.strip()
 
 
 def _environment(additions: Mapping[str, str]) -> dict[str, str]:
