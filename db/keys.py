@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from db.errors import BadInput
+from db.errors import BadInput, Unavailable
 from db.settings import Settings
 
 SHORTEST = 32
@@ -120,7 +120,14 @@ def _text(settings: Settings, name: str, make: Callable[[], str]) -> str:
     if given is not None:
         return given
     if settings.development:
-        return _kept(settings.data_dir / name, make)
+        try:
+            return _kept(settings.data_dir / name, make)
+        except OSError as error:
+            raise Unavailable(
+                f"No key can be kept in {settings.data_dir}: {error.strerror or error}.",
+                hint="Make it a folder that this user may write, or choose another "
+                "HOWDAH_DATA_DIR.",
+            ) from error
     variable = f"HOWDAH_{name.upper()}"
     raise BadInput(
         f"{variable} is not set, and this is a production server.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from db import idempotency, migrations
 from db.engine import Database, open_database
+from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.integrity import Checks
 from db.keys import Keys, load_keys
@@ -160,7 +161,13 @@ def _urls(settings: Settings, embedded: "EmbeddedPostgres | None") -> tuple[str,
     if embedded is not None:
         return embedded.url, embedded.url
     url = settings.database_url or ""
-    return url, settings.direct_database_url or url
+    if settings.direct_database_url is None:
+        return url, url
+    try:
+        parse_url(settings.direct_database_url)
+    except BadInput as error:
+        raise BadInput(f"HOWDAH_DIRECT_DATABASE_URL: {error.message}", hint=error.hint) from None
+    return url, settings.direct_database_url
 
 
 def open_vault(settings: Settings, keys: Keys) -> Vault:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 import platformdirs
@@ -12,9 +12,15 @@ import platformdirs
 from db.errors import BadInput
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 
 PREFIX = "HOWDAH_"
+SHARED_ALGORITHMS = ("HS256",)
+PUBLISHED_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+
+_SHOWN = 60
 
 
 def default_data_dir() -> Path:
@@ -38,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: str | None = None
     credential_key: str | None = None
     access_token_seconds: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 900
-    refresh_token_days: Positive = 30
+    refresh_token_days: Days = 30
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
@@ -48,8 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     events_url: str | None = None
     objects_url: str | None = None
-    storage_bytes_per_user: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    storage_files_per_user: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    storage_bytes_per_user: Amount | None = None
+    storage_files_per_user: Amount | None = None
 
     allowed_origins: str = ""
     introspection: bool | None = None
@@ -64,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_timeout_ms: Positive = 60_000
     run_max_rows: Positive = 1_000_000
     run_max_bytes: Positive = 256 * 1024 * 1024
-    run_days: Positive = 30
+    run_days: Days = 30
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
@@ -143,9 +149,38 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     try:
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
-        raise _explained(error) from None
+        raise _explained(error, values) from None
     _refuse_half_an_issuer(settings)
+    outside_algorithms(settings)
+    _refuse_half_a_database(settings)
     return settings
+
+
+def outside_algorithms(settings: Settings) -> tuple[str, ...]:
+    """By which tokens of an outside issuer may be signed: those asked for, else all with a key.
+
+    Raises:
+        BadInput: one that was asked for is unsafe, unknown, or without a key.
+    """
+    possible = (SHARED_ALGORITHMS if settings.jwt_secret else ()) + (
+        PUBLISHED_ALGORITHMS if settings.jwks_url else ()
+    )
+    if settings.jwt_algorithms is None:
+        return possible
+    asked = tuple(name.strip() for name in settings.jwt_algorithms.split(","))
+    accepted = (*SHARED_ALGORITHMS, *PUBLISHED_ALGORITHMS)
+    for name in asked:
+        if name not in accepted:
+            raise BadInput(
+                f"HOWDAH_JWT_ALGORITHMS names {_quoted(name)}, which is never accepted.",
+                hint=f"Name one or more of {', '.join(accepted)}, with commas between them.",
+            )
+        if name not in possible:
+            raise BadInput(
+                f"HOWDAH_JWT_ALGORITHMS names {name}, for which there is no key.",
+                hint="HS256 goes with HOWDAH_JWT_SECRET; RS256, ES256, EdDSA with HOWDAH_JWKS_URL.",
+            )
+    return asked
 
 
 def _path(kind: type, value: Any) -> Any:
@@ -197,13 +232,51 @@ def _refuse_half_an_issuer(settings: Settings) -> None:
             "HOWDAH_JWKS_URL is set, but HOWDAH_JWT_ISSUER is not.",
             hint="Set the issuer whose tokens these keys may sign.",
         )
+    for name in ("jwt_issuer", "jwt_audience"):
+        if getattr(settings, name) and not (settings.jwks_url or settings.jwt_secret):
+            raise BadInput(
+                f"HOWDAH_{name.upper()} is set, but no key to verify an outside token with.",
+                hint="Set HOWDAH_JWKS_URL, or HOWDAH_JWT_SECRET; or unset it.",
+            )
 
 
-def _explained(error: msgspec.ValidationError) -> BadInput:
-    """Names the variable, not the attribute: `... - at `$.port`` becomes HOWDAH_PORT."""
-    reason, _, path = str(error).partition(" - at `$.")
-    variable = PREFIX + path.rstrip("`").upper()
+def _refuse_half_a_database(settings: Settings) -> None:
+    if settings.direct_database_url and not settings.database_url:
+        raise BadInput(
+            "HOWDAH_DIRECT_DATABASE_URL is set, but HOWDAH_DATABASE_URL is not.",
+            hint="Set both: they lead to the same database, the direct one past a pooler.",
+        )
+
+
+def _explained(error: msgspec.ValidationError, values: Mapping[str, object]) -> BadInput:
+    """Names the variable, not the attribute: `... - at `$.port`` becomes HOWDAH_PORT.
+
+    Its value is shown: what can be wrong here is a number, a word or a switch, and no secret.
+    """
+    name = str(error).partition(" - at `$.")[2].rstrip("`")
+    variable = PREFIX + name.upper()
     return BadInput(
-        f"{variable} cannot be used: {reason[0].lower()}{reason[1:]}.",
-        hint=f"Correct or unset {variable}; `howdah doctor` lists every setting.",
+        f"{variable} is {_quoted(str(values[name]))}; it has to be {_expected(name)}.",
+        hint=f"Correct or unset {variable}; .env.example explains every setting.",
     )
+
+
+def _expected(name: str) -> str:
+    """What a setting takes, in words."""
+    from msgspec import inspect  # nobody waits for it who has no mistake
+
+    kind = inspect.type_info(get_type_hints(Settings, include_extras=True)[name])
+    if isinstance(kind, inspect.UnionType):
+        kind = kind.types[0]  # the other is None: not set
+    match kind:
+        case inspect.IntType(ge=least, le=most):
+            return f"a whole number from {least:,} to {most:,}"
+        case inspect.LiteralType(values=words):
+            return " or ".join(f"`{word}`" for word in words)
+        case _:
+            return "`true` or `false`"
+
+
+def _quoted(value: str) -> str:
+    """As somebody wrote it, in one line that is not too long."""
+    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…")

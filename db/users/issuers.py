@@ -11,7 +11,7 @@ from joserfc.jwk import OctKey
 
 from db.errors import BadInput
 from db.keys import checked_secret
-from db.settings import Settings
+from db.settings import SHARED_ALGORITHMS, Settings, outside_algorithms
 from db.users.accounts import OutsideUser, canonical_email, name_rule
 from db.users.key_sets import KeySet, VerifyingKey
 from db.users.signatures import verified_claims
@@ -19,8 +19,6 @@ from db.users.tokens import OURS
 from db.users.unverified import Refused, Seconds
 
 CLOCKS_DIFFER_S = 30
-SHARED = ("HS256",)
-PUBLISHED = ("RS256", "ES256", "EdDSA")
 
 
 class OutsideClaims(msgspec.Struct, frozen=True):
@@ -67,7 +65,7 @@ class OutsideIssuer:
         return cls(
             name=settings.jwt_issuer,
             audience=settings.jwt_audience,
-            algorithms=_algorithms(settings),
+            algorithms=outside_algorithms(settings),
             published=published,
             shared=_shared(settings.jwt_secret),
         )
@@ -88,7 +86,7 @@ class OutsideIssuer:
     async def _candidates(self, key_id: str | None) -> AsyncIterator[VerifyingKey]:
         """Each key with the algorithms that are its own: a token cannot choose another."""
         if self._shared is not None and "HS256" in self._algorithms:
-            yield VerifyingKey(None, SHARED, self._shared)
+            yield VerifyingKey(None, SHARED_ALGORITHMS, self._shared)
         if self._published is not None:
             for key in await self._published.matching(key_id):
                 if key.algorithms[0] in self._algorithms:
@@ -115,20 +113,6 @@ def _shared(secret: str | None) -> OctKey | None:
     if secret is None:
         return None
     return OctKey.import_key(checked_secret(secret, name="HOWDAH_JWT_SECRET"))
-
-
-def _algorithms(settings: Settings) -> tuple[str, ...]:
-    possible = (SHARED if settings.jwt_secret else ()) + (PUBLISHED if settings.jwks_url else ())
-    if settings.jwt_algorithms is None:
-        return possible
-    asked = tuple(name.strip() for name in settings.jwt_algorithms.split(","))
-    unknown = set(asked) - set(possible)
-    if unknown:
-        raise BadInput(
-            f"HOWDAH_JWT_ALGORITHMS names {', '.join(sorted(unknown))}, for which there is no key.",
-            hint="HS256 goes with HOWDAH_JWT_SECRET; RS256, ES256, EdDSA with HOWDAH_JWKS_URL.",
-        )
-    return asked
 
 
 def _email(claims: OutsideClaims) -> str | None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from db.errors import BadInput
-from db.settings import Settings, load_settings
+from db.settings import Settings, load_settings, outside_algorithms
 
 
 def test_a_bare_environment_is_a_laptop() -> None:
@@ -36,21 +36,74 @@ def test_the_data_folder_is_a_path_with_a_home(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "expected"),
     [
-        ("HOWDAH_PORT", "eighty"),
-        ("HOWDAH_PORT", "70000"),
-        ("HOWDAH_MAX_PAGE_SIZE", "10001"),
-        ("HOWDAH_ENV", "staging"),
-        ("HOWDAH_INTROSPECTION", "perhaps"),
-        ("HOWDAH_JWKS_URL", "http://issuer/keys"),
+        ("HOWDAH_PORT", "eighty", "a whole number from 0 to 65,535"),
+        ("HOWDAH_PORT", "70000", "a whole number from 0 to 65,535"),
+        ("HOWDAH_PORT", "-1", "a whole number from 0 to 65,535"),
+        ("HOWDAH_DATABASE_POOL_SIZE", "0", "a whole number from 2 to 1,000"),
+        ("HOWDAH_DATABASE_POOL_SIZE", "1.5", "a whole number from 2 to 1,000"),
+        ("HOWDAH_MAX_PAGE_SIZE", "10001", "a whole number from 1 to 10,000"),
+        ("HOWDAH_RUN_MAX_ROWS", "9" * 30, "a whole number from 1 to"),
+        ("HOWDAH_REFRESH_TOKEN_DAYS", "99999999", "a whole number from 1 to 36,500"),
+        ("HOWDAH_STORAGE_FILES_PER_USER", "-1", "a whole number from 0 to"),
+        ("HOWDAH_ENV", "staging", "`development` or `production`"),
+        ("HOWDAH_LOG_LEVEL", "loud\nline", "`debug` or `error` or `info` or `warning`"),
+        ("HOWDAH_INTROSPECTION", "perhaps", "`true` or `false`"),
     ],
 )
-def test_a_value_that_cannot_be_is_named_with_a_hint(name: str, value: str) -> None:
+def test_a_value_that_cannot_be_is_told_in_one_line(name: str, value: str, expected: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_settings({name: value})
-    assert name in caught.value.message
+    assert caught.value.message.startswith(f"{name} is {value!r}; it has to be {expected}")
+    assert len(caught.value.message.splitlines()) == 1
+    assert name in caught.value.hint
+
+
+def test_a_long_value_is_told_shortly() -> None:
+    with pytest.raises(BadInput) as caught:
+        load_settings({"HOWDAH_PORT": "x" * 10_000})
+    assert len(caught.value.message) < 150
+
+
+KEYS = {"HOWDAH_JWKS_URL": "https://issuer.example/keys", "HOWDAH_JWT_ISSUER": "issuer"}
+
+
+@pytest.mark.parametrize("name", ["none", "None", "HS256,none", "HS1", "RS256,,", "ES256K"])
+@pytest.mark.parametrize("others", [{}, KEYS], ids=["without keys", "with keys"])
+def test_an_unsafe_algorithm_is_refused_with_an_issuer_and_without(
+    name: str, others: dict[str, str]
+) -> None:
+    with pytest.raises(BadInput, match="HOWDAH_JWT_ALGORITHMS names"):
+        load_settings({"HOWDAH_JWT_ALGORITHMS": name, **others})
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"HOWDAH_JWT_ALGORITHMS": "none"}, "names 'none', which is never accepted"),
+        ({"HOWDAH_JWT_ALGORITHMS": "RS256"}, "names RS256, for which there is no key"),
+        ({"HOWDAH_JWT_ALGORITHMS": "HS256", **KEYS}, "names HS256, for which there is no key"),
+        ({"HOWDAH_JWT_ISSUER": "issuer"}, "HOWDAH_JWT_ISSUER is set, but no key"),
+        ({"HOWDAH_JWT_AUDIENCE": "us"}, "HOWDAH_JWT_AUDIENCE is set, but no key"),
+        ({"HOWDAH_JWKS_URL": "https://issuer/keys"}, "but HOWDAH_JWT_ISSUER is not"),
+        ({"HOWDAH_JWKS_URL": "http://issuer/keys"}, "HOWDAH_JWKS_URL is not an https address"),
+        ({"HOWDAH_DIRECT_DATABASE_URL": "postgres://a/b"}, "but HOWDAH_DATABASE_URL is not"),
+    ],
+)
+def test_half_of_what_belongs_together_is_refused(environ: dict[str, str], words: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_settings(environ)
+    assert words in caught.value.message
     assert caught.value.hint
+
+
+def test_an_outside_issuer_as_a_whole_is_taken() -> None:
+    settings = load_settings(
+        {**KEYS, "HOWDAH_JWT_AUDIENCE": "us", "HOWDAH_JWT_ALGORITHMS": "RS256, EdDSA"}
+    )
+    assert outside_algorithms(settings) == ("RS256", "EdDSA")
+    assert outside_algorithms(load_settings(KEYS)) == ("RS256", "ES256", "EdDSA")
 
 
 def test_a_dotenv_file_serves_development_only(

@@ -79,11 +79,36 @@ async def test_wrong_usage_says_how_it_is_meant(arguments: list[str], words: str
     assert words in errors
 
 
-async def test_a_setting_that_cannot_be_used_is_named() -> None:
-    code, _, errors = await howdah("serve", "--port", "70000")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOWDAH_PORT", "abc"),
+        ("HOWDAH_DATABASE_POOL_SIZE", "0"),
+        ("HOWDAH_JWT_ALGORITHMS", "none"),
+        ("HOWDAH_DATA_DIR", "/dev/null/here"),
+        ("HOWDAH_DIRECT_DATABASE_URL", "postgres://ann:hunter2@db/howdah"),
+    ],
+)
+async def test_a_setting_that_cannot_be_used_is_named_in_one_line_and_a_hint(
+    name: str, value: str
+) -> None:
+    code, output, errors = await howdah("serve", **{name: value})
+    assert (code, output) == (1, "")
+    message, hint = errors.splitlines()
+    assert message.startswith("error: ")
+    assert name in message + hint
+    assert "hunter2" not in errors
+
+
+async def test_a_direct_address_that_is_none_is_told_apart() -> None:
+    code, _, errors = await howdah(
+        "migrate",
+        HOWDAH_DATABASE_URL="postgresql://ann@127.0.0.1:1/nothing",
+        HOWDAH_DIRECT_DATABASE_URL="mysql://ann:hunter2@127.0.0.1:1/nothing",
+    )
     assert code == 1
-    assert "HOWDAH_PORT" in errors
-    assert "Traceback" not in errors
+    assert "HOWDAH_DIRECT_DATABASE_URL" in errors
+    assert "hunter2" not in errors
 
 
 async def test_migrations_go_up_and_down_and_are_checked(committed_url: str) -> None:
