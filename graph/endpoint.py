@@ -27,7 +27,7 @@ class GraphQLEndpoint:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await sockets.serve(scope, receive, send)
-        elif scope["method"] == "GET" and http.accept(dict(scope["headers"]).get(b"accept")).page:
+        elif scope["method"] != "POST" and _wants_page(scope):
             await self._page(scope, receive, send)
         else:
             await http.serve(scope, receive, send)
@@ -40,6 +40,12 @@ class GraphQLEndpoint:
             headers = await self._page_headers()
         response = await graphiql.page(request, default_headers=headers)
         await response(scope, receive, send)
+
+
+def _wants_page(scope: Scope) -> bool:
+    return scope["method"] in {"GET", "HEAD"} and (
+        http.accept(dict(scope["headers"]).get(b"accept")).page
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -97,10 +97,10 @@ class _Exchange:
             case "POST":
                 max_bytes = self._gateway.operations.limits.body_bytes
                 return await from_body(self._headers, self._receive, max_bytes=max_bytes)
-            case "GET":
+            case "GET" | "HEAD":  # whose body uvicorn leaves out
                 return from_query_string(self._scope)
             case method:
-                raise _method_refused(f"{method} means nothing here.", b"GET, POST")
+                raise _method_refused(f"{method} means nothing here.", b"GET, HEAD, POST")
 
     def _authorization(self) -> str | None:
         header = self._headers.get(b"authorization")
@@ -109,11 +109,13 @@ class _Exchange:
     async def _run(self, prepared: Prepared, request: GraphQLRequest, context: Context) -> None:
         operations = self._gateway.operations
         match prepared.kind:
+            case OperationType.SUBSCRIPTION if self._scope["method"] == "HEAD":
+                raise _method_refused("A subscription has no head without an end.", b"GET, POST")
             case OperationType.SUBSCRIPTION:
                 answers = operations.follow(prepared, request.variables, context)
                 await self._reply_stream(answers, self._accept.stream, context.viewer)
-            case OperationType.MUTATION if self._scope["method"] == "GET":
-                raise _method_refused("A mutation is not run by GET.", b"POST")
+            case OperationType.MUTATION if self._scope["method"] != "POST":
+                raise _method_refused("A mutation is run by POST only.", b"POST")
             case _ if self._accept.answer is None:
                 raise _not_acceptable()
             case _:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from graph.http.accept import GRAPHQL_JSON, JSON
-from tests.fixtures.toy import ANN, Door, calling, toy_app
+from tests.fixtures.toy import ANN, Door, ToyServer, calling, toy_app
 
 JSON_HEADERS = {"content-type": "application/json"}
 
@@ -214,11 +214,51 @@ async def test_a_query_string_that_is_no_request_is_refused(
     assert (await toy_client.get(f"/graphql?{query_string}")).status_code == 400
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_other_methods_are_told_which_there_are(
     toy_client: httpx.AsyncClient, method: str
 ) -> None:
     response = await toy_client.request(method, "/graphql")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, HEAD, POST"
+
+
+HELLO = {"query": "{ hello }"}
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "accept"),
+    [
+        ("/graphql", HELLO, "*/*"),
+        ("/graphql", HELLO, GRAPHQL_JSON),
+        ("/graphql", {}, "*/*"),
+        ("/graphql", {}, "text/html"),
+        ("/graphql", {"query": "{ nothing }"}, GRAPHQL_JSON),
+        ("/graphql", {"query": 'mutation { signIn(email: "a") }'}, "*/*"),
+        ("/healthz", {}, "*/*"),
+    ],
+)
+async def test_head_is_get_without_a_body(
+    toy_server: ToyServer, path: str, parameters: dict[str, str], accept: str
+) -> None:
+    headers = {"accept": accept, "x-request-id": "the-same"}
+    async with httpx.AsyncClient(base_url=f"http://{toy_server.address}") as client:
+        head = await client.head(path, params=parameters, headers=headers)
+        get = await client.get(path, params=parameters, headers=headers)  # on the same connection
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    assert get.content != b""
+    told = ("content-type", "content-length", "allow")
+    assert [head.headers.get(name) for name in told] == [get.headers.get(name) for name in told]
+
+
+async def test_a_subscription_has_no_head(toy_server: ToyServer) -> None:
+    async with httpx.AsyncClient(base_url=f"http://{toy_server.address}") as client:
+        response = await client.head(
+            "/graphql",
+            params={"query": "subscription { forever }"},
+            headers={"accept": "text/event-stream", "authorization": "Bearer ann"},
+        )
     assert response.status_code == 405
     assert response.headers["allow"] == "GET, POST"
 

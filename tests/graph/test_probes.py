@@ -86,5 +86,7 @@ async def test_a_database_without_its_migrations_is_not_ready(committed_url: str
     )
     async with calling(app) as client:
         answer = await client.get("/readyz")
+        head = await client.head("/readyz")
     await database.close()
     assert (answer.status_code, answer.text) == (503, "the database lacks migrations\n")
+    assert head.status_code == 503
