@@ -18,12 +18,14 @@ TERMINAL = (SUCCEEDED, FAILED, CANCELLED, TIMED_OUT, INTERRUPTED)
 MAX_ROWS, MAX_BYTES, MAX_CELL = "MAX_ROWS", "MAX_BYTES", "MAX_CELL"
 
 
-class Column(msgspec.Struct, frozen=True):
-    """A column of a result."""
+class Column(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A column of a result; `table` and `nullable` are of the table's column that it shows."""
 
     name: str
     type: str
     type_oid: int
+    table: str | None = None
+    nullable: bool | None = None
 
 
 class Notice(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -163,9 +163,9 @@ class Execution:
         await started(self._backend)
         parameters = [parameter(value) for value in run.opened_parameters]
         ending = await self._reader.read(connection, run.statement, parameters)
-        if ending.state == SUCCEEDED and not self._was_asked:
-            await self._reader.name_types(connection)
-            if run.read_only:
+        if ending.state == SUCCEEDED:
+            await self._reader.describe_columns(connection)
+            if run.read_only and not self._was_asked:
                 await connection.execute("COMMIT")
         return ending
 

@@ -1,9 +1,10 @@
 """Reads what a statement answers, within limits, and hands its rows to a spool."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
-import msgspec
+import psycopg
 from psycopg.errors import Diagnostic
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
@@ -21,6 +22,7 @@ from db.runs import (
     Truncated,
 )
 from db.workbench import wire
+from db.workbench.describing import described
 from db.workbench.libpq import Connection
 from db.workbench.outcomes import EMPTY, LOST, refused_copy, several
 from db.workbench.results import Spool
@@ -28,7 +30,6 @@ from db.workbench.sql import second_statement
 from db.workbench.values import chunk_of, cut, loaded
 
 MOST_NOTICES = 100
-_TYPE_NAMES = "SELECT oid::int8, format_type(oid, NULL) FROM pg_type WHERE oid = ANY(%s::oid[])"
 _CHANGING = {"INSERT", "UPDATE", "DELETE", "MERGE"}
 
 StopEarly = Callable[[Connection], Awaitable[bool]]
@@ -50,6 +51,7 @@ class Reader:
         self.columns: list[Column] | None = None
         self.notices: list[Notice] = []
         self.sent_at: float | None = None
+        self._origins: list[wire.Origin] = []
         self._spool = spool
         self._rows_left = max_rows
         self._bytes_left = max_bytes
@@ -82,17 +84,11 @@ class Reader:
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
         return ending
 
-    async def name_types(self, connection: Connection) -> None:
-        """Those that only the server knows: enums, domains, composites ..."""
-        unknown = [column.type_oid for column in self.columns or () if not column.type]
-        if self.columns is None or not unknown:
-            return
-        found = await connection.execute(_TYPE_NAMES, (unknown,))
-        names: dict[int, str] = dict(await found.fetchall())
-        self.columns = [
-            msgspec.structs.replace(column, type=column.type or names.get(column.type_oid, ""))
-            for column in self.columns
-        ]
+    async def describe_columns(self, connection: Connection) -> None:
+        """By what the catalogue says of them; as they are where it does not answer."""
+        if self.columns is not None:
+            with contextlib.suppress(psycopg.Error):
+                self.columns = await described(connection, self.columns, self._origins)
 
     async def _take(
         self, connection: Connection, result: PGresult, ending: Ending, statement: str
@@ -120,6 +116,7 @@ class Reader:
     async def _take_rows(self, connection: Connection, result: PGresult) -> None:
         if self.columns is None:
             self.columns = wire.columns_of(connection, result)
+            self._origins = wire.origins_of(result)
         if not result.ntuples or self._is_full:
             return
         self._is_full = not await self._keep(loaded(result))

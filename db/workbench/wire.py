@@ -4,7 +4,7 @@ Below psycopg's cursors, which tell neither the columns of a result without rows
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from psycopg import generators, pq
 from psycopg.errors import Diagnostic
@@ -14,12 +14,21 @@ from psycopg.pq.abc import PGresult
 from db.runs import Column, Failure, Notice
 from db.workbench.libpq import Connection
 from db.workbench.sql import line_and_column
+from db.workbench.values import loaded
 
 CHUNK_ROWS = 100
 LONGEST = 10_000
 """Characters of a message that are kept."""
 
 Parameters: TypeAlias = Sequence[bytes | None]
+
+
+class Origin(NamedTuple):
+    """Where the values of a column come from; both are 0 where they are computed."""
+
+    table_oid: int
+    number: int
+
 
 COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 ROWS = {ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK}
@@ -46,6 +55,22 @@ async def results(connection: Connection) -> AsyncIterator[PGresult]:
             return
 
 
+async def look_up(connection: Connection, queries: str, *, most: int) -> list[tuple[Any, ...]]:
+    """Rows of queries of ours; nothing where they fail. Who answers with more is hung up on."""
+    pgconn = connection.pgconn
+    pgconn.send_query(queries.encode())
+    pgconn.set_chunked_rows_mode(CHUNK_ROWS)
+    await connection.wait(generators.send(pgconn))
+    found: list[tuple[Any, ...]] = []
+    async for result in results(connection):
+        if result.status in ROWS:
+            found += loaded(result)
+        if result.status in COPYING or len(found) > most:
+            pgconn.finish()
+            return []
+    return found
+
+
 def columns_of(connection: Connection, result: PGresult) -> list[Column]:
     found = []
     for index in range(result.nfields):
@@ -53,6 +78,12 @@ def columns_of(connection: Connection, result: PGresult) -> list[Column]:
         name = (result.fname(index) or b"").decode(errors="replace")
         found.append(Column(name=name, type=_type_name(connection, oid), type_oid=oid))
     return found
+
+
+def origins_of(result: PGresult) -> list[Origin]:
+    return [
+        Origin(result.ftable(index), result.ftablecol(index)) for index in range(result.nfields)
+    ]
 
 
 def _type_name(connection: Connection, oid: int) -> str:
@@ -120,6 +151,11 @@ def _field(result: PGresult, field: DiagnosticField) -> str | None:
 
 def is_idle(connection: Connection) -> bool:
     return connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
+
+
+def has_failed(connection: Connection) -> bool:
+    """In a transaction that takes no statement any more."""
+    return connection.pgconn.transaction_status == pq.TransactionStatus.INERROR
 
 
 def is_busy(connection: Connection) -> bool:

@@ -67,6 +67,14 @@ class ResultColumn:
 
     name: str = plain("Its name; several may have the same.")
     type_oid: int = plain("The number of its type at the server.")
+    table: str | None = plain(
+        "The table that it shows a column of, as `schema.table`; null where it is computed, and "
+        "until the run has succeeded."
+    )
+    nullable: bool | None = plain(
+        "Whether that column takes NULL; an outer join may bring one all the same. Null where "
+        "that is not known."
+    )
 
     @field("The name of its type, such as `int4` or `text[]`; empty where only the server knows.")
     def type(root: strawberry.Parent[ColumnRow]) -> str:

@@ -1,0 +1,106 @@
+"""The columns of a result: their types, and the tables that they come from."""
+
+import pytest
+
+from db.runs import SUCCEEDED, RunRow
+from tests.fixtures.runs import Desk
+
+TABLES = (
+    'DROP SCHEMA IF EXISTS "Odd one" CASCADE',
+    'CREATE SCHEMA "Odd one"',
+    "DROP TABLE IF EXISTS people CASCADE",
+    "DROP DOMAIN IF EXISTS given CASCADE",
+    "CREATE DOMAIN given AS text NOT NULL",
+    "CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, nick text, given given)",
+    "INSERT INTO people SELECT i, 'Ada', NULL, 'A' FROM generate_series(1, 5000) i",
+    'CREATE TABLE "Odd one"."T" (a int)',
+    "CREATE VIEW seen AS SELECT id, name FROM people",
+)
+ROOM = [("id", "public.people", False), ("nick", "public.people", True)]
+
+
+@pytest.fixture
+async def tables(desk: Desk) -> Desk:
+    for statement in TABLES:
+        assert (await desk.run(statement)).error is None
+    return desk
+
+
+def told(run: RunRow) -> list[tuple[str, str | None, bool | None]]:
+    return [(one.name, one.table, one.nullable) for one in run.opened_columns or ()]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT id, nick FROM people LIMIT 1", ROOM),
+        ("SELECT id, nick FROM people WHERE false", ROOM),
+        ("WITH p AS (SELECT * FROM people) SELECT id, nick FROM (SELECT * FROM p) q", ROOM),
+        ("UPDATE people SET nick = 'x' WHERE id = 1 RETURNING id, nick", ROOM),
+        (
+            "SELECT given, given AS again FROM people LIMIT 1",
+            [("given", "public.people", False), ("again", "public.people", False)],
+        ),
+        (
+            'SELECT a, a + 1 AS b FROM "Odd one"."T"',
+            [("a", '"Odd one"."T"', True), ("b", None, None)],
+        ),
+        ("SELECT name FROM seen LIMIT 1", [("name", "public.seen", None)]),
+        ("SELECT ctid FROM people LIMIT 1", [("ctid", "public.people", False)]),
+        ("SELECT 1 AS a", [("a", None, None)]),
+        ("EXPLAIN SELECT id FROM people", [("QUERY PLAN", None, None)]),
+    ],
+)
+async def test_columns_tell_their_tables(
+    tables: Desk, statement: str, expected: list[tuple[str, str | None, bool | None]]
+) -> None:
+    run = await tables.run(statement)
+    assert (run.state, run.error) == (SUCCEEDED, None)
+    assert told(run) == expected
+
+
+async def test_a_table_that_changed_is_told_as_it_is_now(tables: Desk) -> None:
+    select = "SELECT nick FROM people"
+    assert told(await tables.run(select)) == [("nick", "public.people", True)]
+    await tables.run("UPDATE people SET nick = ''")
+    await tables.run("ALTER TABLE people ALTER nick SET NOT NULL")
+    assert told(await tables.run(select)) == [("nick", "public.people", False)]
+    await tables.run("ALTER TABLE people RENAME TO persons")
+    try:
+        assert told(await tables.run("SELECT nick FROM persons")) == [
+            ("nick", "public.persons", False)
+        ]
+    finally:
+        await tables.run("ALTER TABLE persons RENAME TO people")
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_columns_of_a_result_that_was_cut(tables: Desk, *, read_only: bool) -> None:
+    statement = "SELECT p.id, given FROM people p, generate_series(1, 100000)"
+    run = await tables.run(statement, max_rows=3, read_only=read_only)
+    assert (run.state, run.row_count, run.error) == (SUCCEEDED, 3, None)
+    assert told(run) == [("id", "public.people", False), ("given", "public.people", False)]
+    assert [one.type for one in run.opened_columns or ()] == ["int4", "text"]
+    assert run.connection_usable
+
+
+async def test_what_a_statement_sets_does_not_mislead(tables: Desk) -> None:
+    for statement in (
+        'CREATE OR REPLACE VIEW "Odd one".pg_class AS SELECT 1 AS oid',
+        'CREATE OR REPLACE VIEW "Odd one".pg_type AS SELECT 1 AS oid',
+    ):
+        assert (await tables.run(statement)).error is None
+    run = await tables.run(
+        """SELECT id, set_config('search_path', '"Odd one", pg_catalog', false),
+           set_config('statement_timeout', '1', false) FROM public.people WHERE id = 1"""
+    )
+    assert (run.state, told(run)[0]) == (SUCCEEDED, ("id", "public.people", False))
+
+
+async def test_a_catalogue_that_is_locked_costs_a_second_and_no_run(tables: Desk) -> None:
+    """Somebody else holds it; the run tells what libpq knows."""
+    async with tables.target._as_superuser() as other:
+        await other.execute("BEGIN; LOCK pg_attribute IN ACCESS EXCLUSIVE MODE")
+        run = await tables.run("SELECT id FROM people LIMIT 1")
+        await other.execute("ROLLBACK")
+    assert (run.state, run.error, told(run)) == (SUCCEEDED, None, [("id", None, None)])
