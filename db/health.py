@@ -21,12 +21,23 @@ class DatabaseProbe(NamedTuple):
     ok: bool
     """It answers, in time."""
     migrations_current: bool = False
+    newer_revision: str | None = None
+    """Where a newer Howdah has brought it, when one has."""
     version: str | None = None
     latency_ms: float | None = None
 
     @property
     def serves(self) -> bool:
         return self.ok and self.migrations_current
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What an operator should know, in words."""
+        if self.newer_revision is None:
+            return ()
+        ours, theirs = migrations.head(), self.newer_revision
+        words = f"A newer Howdah has migrated the database to {theirs}; this one knows {ours}."
+        return (words,)
 
 
 async def probe_database(database: Database) -> DatabaseProbe:
@@ -36,9 +47,14 @@ async def probe_database(database: Database) -> DatabaseProbe:
             started_at = time.perf_counter()
             version = await session.value(_VERSION)
             latency_ms = (time.perf_counter() - started_at) * 1000
-            current = await migrations.is_current(session)
+            revision = await migrations.present(session)
     except (HowdahError, OSError, TimeoutError):
         return DatabaseProbe(ok=False)
+    newer = migrations.is_newer(revision)
     return DatabaseProbe(
-        ok=True, migrations_current=current, version=version, latency_ms=round(latency_ms, 2)
+        ok=True,
+        migrations_current=newer or revision == migrations.head(),
+        newer_revision=revision if newer else None,
+        version=version,
+        latency_ms=round(latency_ms, 2),
     )

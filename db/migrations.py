@@ -1,4 +1,8 @@
-"""Bringing our database up to date: once, whoever starts first, however many start together."""
+"""Bringing our database up to date: once, whoever starts first, however many start together.
+
+Replicas are replaced one by one. So a migration leaves standing what the release before it needs,
+and a server goes on with a database that a newer one has migrated.
+"""
 
 import ast
 import contextlib
@@ -45,11 +49,23 @@ def revisions() -> tuple[str, ...]:
     return tuple(ordered)
 
 
-async def is_current(session: Session) -> bool:
-    """Whether the database has every migration we know of."""
+async def present(session: Session) -> str | None:
+    """The revision of the database; None when it has none."""
     if not await session.value(_EXISTS):
-        return False
-    return bool(await session.value(_PRESENT) == head())
+        return None
+    revision: str | None = await session.value(_PRESENT)
+    return revision
+
+
+def is_newer(revision: str | None) -> bool:
+    """Whether a newer Howdah has been there: all that we know of comes before its revision."""
+    return revision is not None and revision not in revisions()
+
+
+async def is_current(session: Session) -> bool:
+    """Whether the database has every migration we know of. It may have more."""
+    revision = await present(session)
+    return revision == head() or is_newer(revision)
 
 
 async def upgrade(url: str, revision: str = "head") -> None:

@@ -52,6 +52,11 @@ async def _migrate_to(revision: str, connection: asyncpg.Connection, direct_url:
     """Up or down: the tables are empty."""
     order = migrations.revisions()
     present = await revision_of(connection)
+    if migrations.is_newer(present):
+        raise Conflict(
+            f"The database was migrated to {present} by a newer Howdah.",
+            hint="Restore with the newer one, or into a new database.",
+        )
     if present in order and order.index(present) > order.index(revision):
         await migrations.downgrade(direct_url, revision)
     else:

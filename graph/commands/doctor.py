@@ -154,7 +154,10 @@ async def _own(own: OwnDatabase) -> AsyncIterator[Finding]:
     yield Finding(State.OK, "database", answer)
     for words in own.embedded.findings if own.embedded else ():
         yield Finding(State.ATTENTION, "database", words)
-    if found.migrations_current:
+    if found.newer_revision is not None:
+        mend = "Update this Howdah too; until then it goes on as it is."
+        yield Finding(State.ATTENTION, "migrations", found.findings[0], mend)
+    elif found.migrations_current:
         yield Finding(State.OK, "migrations", f"The database is at {migrations.head()}.")
     else:
         mend = "`howdah migrate` brings it there; `howdah serve` does so by itself."

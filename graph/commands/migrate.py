@@ -6,7 +6,7 @@ import click
 
 from db import migrations
 from db.errors import BadInput, Unavailable
-from db.services import OwnDatabase, migrate, open_own_database
+from db.services import migrate, open_own_database
 from db.settings import Settings
 
 
@@ -20,8 +20,12 @@ def bring_up_to_date(settings: Settings, *, down: str | None, check: bool) -> No
 
 async def _run(settings: Settings, *, down: str | None, check: bool) -> str:
     async with open_own_database(settings) as own:
+        async with own.database.read() as session:
+            present = await migrations.present(session)
+        if migrations.is_newer(present):
+            return _beside_a_newer(present, down=down)
         if check:
-            return await _check(own)
+            return _check(present)
         if down:
             await migrations.downgrade(own.direct_url, down)
             return f"The database went back to {down}."
@@ -29,10 +33,16 @@ async def _run(settings: Settings, *, down: str | None, check: bool) -> str:
     return f"The database {'is now' if changed else 'was already'} at {migrations.head()}."
 
 
-async def _check(own: OwnDatabase) -> str:
-    async with own.database.read() as session:
-        if await migrations.is_current(session):
-            return f"The database is at {migrations.head()}; nothing is to do."
+def _beside_a_newer(present: str | None, *, down: str | None) -> str:
+    words = f"The database is at {present}, from a newer Howdah; this one knows {migrations.head()}"
+    if down:
+        raise BadInput(f"{words}.", hint="Go back with the newer one: it has the way down.")
+    return f"{words}. Nothing is to do."
+
+
+def _check(present: str | None) -> str:
+    if present == migrations.head():
+        return f"The database is at {present}; nothing is to do."
     raise Unavailable(
         f"The database is not at {migrations.head()}.",
         hint="`howdah migrate` brings it there; `howdah serve` does so by itself.",
