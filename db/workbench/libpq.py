@@ -74,7 +74,7 @@ async def connect(
     """To `address`, while it is `destination.host` that a certificate must name."""
     _hide_environment()
     password: dict[str, Any] = {"password": destination.password} if destination.password else {}
-    return await psycopg.AsyncConnection.connect(
+    connection = await psycopg.AsyncConnection.connect(
         **_ALWAYS,
         host=destination.host,
         hostaddr=address,
@@ -89,6 +89,8 @@ async def connect(
         prepare_threshold=None,
         **password,
     )
+    connection.add_notify_handler(_forget)
+    return connection
 
 
 async def facts_of(connection: Connection) -> Facts:
@@ -129,6 +131,10 @@ def cut(connection: Connection) -> None:
         socket.socket(fileno=os.dup(connection.fileno())) as end,
     ):
         end.shutdown(socket.SHUT_RDWR)
+
+
+def _forget(_notification: psycopg.Notify) -> None:
+    """Without a handler psycopg keeps all that a server sends, however much that is."""
 
 
 def _hide_environment() -> None:

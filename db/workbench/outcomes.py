@@ -21,6 +21,20 @@ TRANSACTION_CONTROL = Failure(
     hint="To change several things at once write one statement, with WITH or as a DO block.",
 )
 
+_NOTHING_KEPT = "A run leaves nothing for the next: run the statement itself."
+HINTS = {
+    "08P01": "Give `parameters` as many values as the statement has $1, $2 ...",
+    "25001": "PostgreSQL runs this outside of transactions only: as a statement of its own, in no "
+    "function, and without `readOnly`, which is a transaction.",
+    "25006": "The run, its connection or its server is read-only; writing needs one that is not.",
+    "25P01": "Each run is a transaction of its own: write one statement, such as a DO block.",
+    "26000": _NOTHING_KEPT,
+    "2D000": "A run with `readOnly` is one transaction; only others can end theirs in between.",
+    "34000": _NOTHING_KEPT,
+    "42501": "The user of this connection lacks a privilege; an owner or a superuser can grant it.",
+}
+"""What to do where PostgreSQL does not say it, by SQLSTATE."""
+
 
 def refused_copy() -> Failure:
     return Failure(

@@ -110,7 +110,7 @@ class Reader:
         if command is None:
             return
         ending.command = command
-        if not result.nfields or command in _CHANGING:
+        if self.columns is None or command in _CHANGING:
             ending.rows_affected = result.command_tuples
 
     async def _take_rows(self, connection: Connection, result: PGresult) -> None:

@@ -16,6 +16,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _TRANSACTION_WORDS = frozenset(
     ("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE")
 )
@@ -47,8 +48,8 @@ def is_empty(text: str) -> bool:
 
 def line_and_column(text: str, position: int) -> tuple[int, int]:
     """Of the character at `position`, all three counted from 1."""
-    before = text[: position - 1]
-    return before.count("\n") + 1, position - 1 - before.rfind("\n")
+    lines = _LINE_END.split(text[: position - 1])
+    return len(lines), len(lines[-1]) + 1
 
 
 def _first(text: str, count: int) -> list[tuple[str, int, str]]:

@@ -13,6 +13,7 @@ from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Failure, Notice
 from db.workbench.libpq import Connection
+from db.workbench.outcomes import HINTS
 from db.workbench.sql import line_and_column
 from db.workbench.values import loaded
 
@@ -102,14 +103,15 @@ def command_of(result: PGresult) -> str | None:
 
 def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failure:
     """What the server says is wrong; `counts_bytes` where it knows no characters."""
+    sqlstate = _field(result, DiagnosticField.SQLSTATE)
     position = _position(result, statement, counts_bytes=counts_bytes)
     line, column = line_and_column(statement, position) if position else (None, None)
     return Failure(
         message=_field(result, DiagnosticField.MESSAGE_PRIMARY) or "The server gave no reason.",
-        sqlstate=_field(result, DiagnosticField.SQLSTATE),
+        sqlstate=sqlstate,
         severity=_severity(result),
         detail=_field(result, DiagnosticField.MESSAGE_DETAIL),
-        hint=_field(result, DiagnosticField.MESSAGE_HINT),
+        hint=_field(result, DiagnosticField.MESSAGE_HINT) or HINTS.get(sqlstate or ""),
         constraint=_field(result, DiagnosticField.CONSTRAINT_NAME),
         position=position,
         line=line,

@@ -57,38 +57,6 @@ async def test_what_one_run_sets_the_next_does_not_find(desk: Desk) -> None:
     assert (await desk.run("SELECT * FROM t")).state == FAILED
 
 
-@pytest.mark.parametrize(
-    ("statement", "part"),
-    [
-        ("COPY (SELECT 1) TO STDOUT", "COPY"),
-        ("CREATE TABLE IF NOT EXISTS c (a int)", ""),
-        ("COPY c FROM STDIN", "COPY"),
-        ("BEGIN", "transaction"),
-        ("/* so */ START TRANSACTION", "transaction"),
-        ("commit", "transaction"),
-        ("ROLLBACK TO x", "transaction"),
-        ("SAVEPOINT x", "transaction"),
-        ("PREPARE TRANSACTION 'x'", "transaction"),
-        ("-- nothing", "no statement"),
-        (";", "no statement"),
-        ("SELECT 1; SELECT 2", "more than one"),
-    ],
-)
-async def test_what_cannot_work_says_so(desk: Desk, statement: str, part: str) -> None:
-    run = await desk.run(statement)
-    assert (run.state == FAILED) == bool(part)
-    if run.opened_error:
-        assert part in run.opened_error.message
-        assert run.opened_error.hint
-
-
-async def test_the_hint_shows_where_the_second_begins(desk: Desk) -> None:
-    run = await desk.run("SELECT ';', $$;$$ /* ; /* ; */ */ ; -- ;\n  SELECT 2")
-    error = run.opened_error
-    assert error is not None
-    assert (error.sqlstate, error.line, error.column) == ("42601", 2, 3)
-
-
 @pytest.mark.parametrize("statement", [TRAP, DEAF, "SELECT pg_sleep(60)"])
 async def test_the_time_is_kept_whatever_the_statement_does(desk: Desk, statement: str) -> None:
     run = await desk.run(statement, timeout_ms=300)
@@ -177,18 +145,3 @@ async def test_a_statement_is_never_run_twice(desk: Desk) -> None:
     await desk.run("SELECT setval('tries', 1)")
     await desk.run("SELECT nextval('tries'), pg_terminate_backend(pg_backend_pid())")
     assert await desk.rows(await desk.run("SELECT last_value FROM tries")) == [["2"]]
-
-
-async def test_constraints_are_named(desk: Desk) -> None:
-    await desk.run("DROP TABLE IF EXISTS ruled")
-    await desk.run("CREATE TABLE ruled (a int CONSTRAINT positive CHECK (a > 0))")
-    run = await desk.run("INSERT INTO ruled VALUES ($1)", parameters=[-1])
-    assert run.opened_error is not None
-    assert (run.opened_error.constraint, run.opened_error.sqlstate) == ("positive", "23514")
-
-
-async def test_an_error_at_the_commit_is_one(desk: Desk) -> None:
-    await desk.run("DROP TABLE IF EXISTS late")
-    await desk.run("CREATE TABLE late (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
-    run = await desk.run("INSERT INTO late VALUES (1), (1) RETURNING a")
-    assert (run.state, run.opened_error and run.opened_error.sqlstate) == (FAILED, "23505")

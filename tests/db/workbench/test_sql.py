@@ -57,6 +57,8 @@ def test_a_position_as_line_and_column() -> None:
     text = "SELECT 'ö',\n\tnope"
     assert line_and_column(text, 1) == (1, 1)
     assert line_and_column(text, text.index("nope") + 1) == (2, 2)
+    for end in ("\n", "\r", "\r\n"):
+        assert line_and_column(f"a{end}{end} b", 2 * len(end) + 3) == (3, 2)
 
 
 def test_a_long_text_takes_no_longer_than_its_length() -> None:

@@ -1,0 +1,144 @@
+"""Where an error is in the user's own text, and when it is nowhere in it."""
+
+import pytest
+
+from db.runs import FAILED, Failure
+from tests.fixtures.runs import Desk
+from tests.fixtures.workbench import Shelf
+
+ELEPHANT = "\U0001f418"
+
+
+async def error_of(desk: Desk, statement: str, **options: object) -> Failure:
+    run = await desk.run(statement, **options)
+    assert run.state == FAILED, run
+    assert run.opened_error is not None
+    return run.opened_error
+
+
+@pytest.mark.parametrize(
+    ("before", "line", "column"),
+    [
+        ("SELECT ", 1, 8),
+        ("SELECT 'ö', ", 1, 13),
+        (f"SELECT '{ELEPHANT}', ", 1, 13),
+        (f"-- {ELEPHANT * 3}\nSELECT '한국어', ", 2, 15),
+        ("SELECT 1,\n\n  ", 3, 3),
+        ("SELECT 1,\r\n\r\n  ", 3, 3),
+        ("SELECT 1,\r  ", 2, 3),
+        ("\tSELECT\t", 1, 9),
+        ("SELECT 'e\u0301\u200d', ", 1, 15),
+        (f"SELECT '{ELEPHANT * 50_000}', /* {'ä' * 50_000} */\n\n", 3, 1),
+        ("SELECT 1,\n" + "       1,\n" * 10_000 + "  ", 10_002, 3),
+    ],
+)
+async def test_positions_count_characters(desk: Desk, before: str, line: int, column: int) -> None:
+    error = await error_of(desk, f"{before}nothing_here FROM pg_class\n")
+    assert error.sqlstate == "42703"
+    assert (error.position, error.line, error.column) == (len(before) + 1, line, column)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_KR"])
+async def test_positions_where_the_server_writes_otherwise(
+    desk: Desk, shelf: Shelf, encoding: str
+) -> None:
+    await desk.target.administer("DROP DATABASE IF EXISTS otherwise WITH (FORCE)")
+    await desk.target.administer(
+        f"CREATE DATABASE otherwise TEMPLATE template0 LOCALE 'C' ENCODING '{encoding}'"
+    )
+    there = desk._replace(connection_id=await shelf.save(database="otherwise"))
+    text = {"SQL_ASCII": f"한국어 {ELEPHANT} é", "LATIN1": "éü", "EUC_KR": "한국어"}[encoding]
+    before = f"SELECT '{text}',\r\n '{text}', "
+    error = await error_of(there, before + "nothing_here")
+    assert (error.sqlstate, error.position, error.line) == ("42703", len(before) + 1, 2)
+    assert error.column == len(text) + 6
+    if encoding == "LATIN1":
+        lost = await error_of(there, f"SELECT nothing_here, '{ELEPHANT}'")
+        assert (lost.sqlstate, lost.position) == ("22P05", None)
+
+
+async def test_the_end_of_the_text_is_a_place(desk: Desk) -> None:
+    statement = f"SELECT '{ELEPHANT}',\r\n("
+    error = await error_of(desk, statement)
+    assert (error.sqlstate, error.position) == ("42601", len(statement) + 1)
+    assert (error.line, error.column) == (2, 2)
+
+
+async def test_a_place_in_a_body_that_stands_in_the_text(desk: Desk) -> None:
+    """PostgreSQL reads the body by itself, and finds its place again."""
+    for statement in (
+        f"DO $$ -- {ELEPHANT}\nBEGIN\n  PERFORM 1 +;\nEND $$",
+        f"CREATE FUNCTION x() RETURNS int LANGUAGE sql AS $$ -- {ELEPHANT}\n\n  SELECT 1 +; $$",
+    ):
+        error = await error_of(desk, statement)
+        at = statement.index(";")
+        assert (error.sqlstate, error.position) == ("42601", at + 1)
+        assert (error.line, error.column) == (3, at - statement.rindex("\n", 0, at))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DO $$ BEGIN EXECUTE 'SELECT nothing_here'; END $$",
+        "DO $$ BEGIN PERFORM nothing_here FROM pg_class; END $$",
+        "SELECT query_to_xml('SELECT nothing_here', true, true, '')",
+        "SELECT broken_sql()",
+        "SELECT broken_plpgsql()",
+    ],
+)
+async def test_a_place_inside_of_a_function_is_none_in_the_text(desk: Desk, statement: str) -> None:
+    await desk.target.script(
+        """SET check_function_bodies = off;
+        CREATE OR REPLACE FUNCTION broken_sql() RETURNS int LANGUAGE sql
+          AS 'SELECT nothing_here';
+        CREATE OR REPLACE FUNCTION broken_plpgsql() RETURNS int LANGUAGE plpgsql
+          AS 'BEGIN RETURN nothing_here; END';"""
+    )
+    error = await error_of(desk, statement)
+    assert (error.sqlstate, error.message) == ("42703", 'column "nothing_here" does not exist')
+    assert (error.position, error.line, error.column) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sqlstate"),
+    [
+        (["seven"], "22P02"),
+        ([2**31], "22003"),
+        ([{"a": 1}], "22P02"),
+        ([1, 2], "08P01"),
+        ([], "08P01"),
+    ],
+)
+async def test_a_wrong_parameter_is_nowhere_in_the_text(
+    desk: Desk, parameters: list[object], sqlstate: str
+) -> None:
+    error = await error_of(desk, "SELECT\n $1::int4", parameters=parameters)
+    assert (error.sqlstate, error.position, error.line) == (sqlstate, None, None)
+
+
+async def test_what_happens_on_the_way_has_no_place(desk: Desk) -> None:
+    error = await error_of(desk, "SELECT 1 / (i - 500) FROM generate_series(1, 1000) i")
+    assert (error.sqlstate, error.severity, error.position) == ("22012", "ERROR", None)
+
+
+async def test_the_hint_shows_where_the_second_begins(desk: Desk) -> None:
+    error = await error_of(
+        desk, f"SELECT ';{ELEPHANT}', $$;$$ /* ; /* ; */ */ ; -- ;\r\n  SELECT 2"
+    )
+    assert (error.sqlstate, error.line, error.column) == ("42601", 2, 3)
+    assert "line 2, column 3" in (error.hint or "")
+
+
+async def test_constraints_are_named(desk: Desk) -> None:
+    await desk.run("DROP TABLE IF EXISTS ruled")
+    await desk.run("CREATE TABLE ruled (a int CONSTRAINT positive CHECK (a > 0))")
+    error = await error_of(desk, "INSERT INTO ruled VALUES ($1)", parameters=[-1])
+    assert (error.constraint, error.sqlstate) == ("positive", "23514")
+    assert "Failing row" in (error.detail or "")
+
+
+async def test_an_error_at_the_commit_is_one(desk: Desk) -> None:
+    await desk.run("DROP TABLE IF EXISTS late")
+    await desk.run("CREATE TABLE late (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    error = await error_of(desk, "INSERT INTO late VALUES (1), (1) RETURNING a")
+    assert error.sqlstate == "23505"
