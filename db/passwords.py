@@ -21,6 +21,8 @@ LONGEST = 1_024
 PROFILE = argon2.profiles.RFC_9106_LOW_MEMORY
 """64 MiB and about 0.3 s a hash."""
 
+_EFFORT = ("version", "memory_cost", "time_cost", "hash_len", "salt_len")
+
 
 def checked_password(password: str, *, field: str = "password") -> str:
     """The password in one spelling; a sign-in that cannot be right is not worth a hash."""
@@ -47,6 +49,7 @@ class Passwords:
         at_once: int = min(4, os.cpu_count() or 1),
         wait_ms: int = 3_000,
     ) -> None:
+        self._profile = profile
         self._hasher = argon2.PasswordHasher.from_parameters(profile)
         self._nobodys = _hash_of_nothing(profile)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
@@ -59,6 +62,16 @@ class Passwords:
     async def matches(self, password: str, password_hash: str | None) -> bool:
         """Without a hash to compare with it is False, after as much time."""
         return await self._run(lambda: self._matches(password, password_hash or self._nobodys))
+
+    def is_weaker(self, password_hash: str) -> bool:
+        """Whether it was made with less effort than hashes are made with now.
+
+        Of two releases side by side the later wins: the earlier leaves what is stronger alone.
+        """
+        found, ours = argon2.extract_parameters(password_hash), self._profile
+        return found.type is not ours.type or any(
+            getattr(found, name) < getattr(ours, name) for name in _EFFORT
+        )
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

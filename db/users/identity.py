@@ -91,13 +91,14 @@ class Identity:
         """One answer, after one time, for a wrong password and for an unknown address."""
         email, password = canonical_email(email), checked_password(password)
         async with self._throttle.password(email, address):
-            async with self._database.read() as session:
-                found = await Users(session).by_email(email)
-            user, password_hash = found or (None, None)
-            right = await self._passwords.matches(password, password_hash)
-            if not right or user is None or password_hash is None:
-                raise _wrong_sign_in()
-        return await self._database.write(lambda session: self._open(session, user, password_hash))
+            user, verified = await self._proved(email, password)
+            try:
+                signed_in = await self._opened(user, verified)
+            except Unauthenticated:  # the hash is another: renewed, or that of a new password
+                user, verified = await self._proved(email, password)
+                signed_in = await self._opened(user, verified)
+        await self._renew_hash(user.id, password, verified)
+        return signed_in
 
     async def refresh(self, refresh_token: str) -> SignedIn:
         try:
@@ -145,15 +146,13 @@ class Identity:
             if not await self._passwords.matches(current, old_hash):
                 raise _wrong_current_password()
         new_hash = await self._passwords.hash(new)
-
-        async def change(session: Session) -> SignedIn:
-            users = Users(session)
-            if not await users.set_password(user_id, verified=old_hash, password_hash=new_hash):
-                raise _wrong_current_password()
-            await Sessions(session).end_all(user_id)
-            return await self._open(session, user, new_hash)
-
-        signed_in = await self._database.transaction(change)
+        signed_in = await self._change(user, old_hash, new_hash)
+        if signed_in is None:  # the hash is another: a sign-in renewed it, or the password changed
+            user, old_hash = await self._with_password(user_id)
+            if await self._passwords.matches(current, old_hash):
+                signed_in = await self._change(user, old_hash, new_hash)
+        if signed_in is None:
+            raise _wrong_current_password()
         self.verifier.forget(user_id)
         return signed_in
 
@@ -196,6 +195,46 @@ class Identity:
             )
 
         return await self._database.transaction(find_or_add)
+
+    async def _proved(self, email: str, password: str) -> tuple[UserRow, str]:
+        """Whose password it is, and the hash that it matches."""
+        async with self._database.read() as session:
+            found = await Users(session).by_email(email)
+        user, password_hash = found or (None, None)
+        right = await self._passwords.matches(password, password_hash)
+        if not right or user is None or password_hash is None:
+            raise _wrong_sign_in()
+        return user, password_hash
+
+    async def _opened(self, user: UserRow, verified: str) -> SignedIn:
+        return await self._database.write(lambda session: self._open(session, user, verified))
+
+    async def _renew_hash(self, user_id: UUID, password: str, verified: str) -> None:
+        """Hash it anew when we hash with more effort by now. A new password wins over that."""
+        if not self._passwords.is_weaker(verified):
+            return
+        try:
+            renewed = await self._passwords.hash(password)
+            await self._database.write(
+                lambda session: Users(session).set_password(
+                    user_id, verified=verified, password_hash=renewed
+                )
+            )
+        except HowdahError as error:  # the next sign-in tries again
+            log.info("the hash of %s's password was not renewed: %s", user_id, error.message)
+
+    async def _change(self, user: UserRow, verified: str, new_hash: str) -> SignedIn | None:
+        """None when `verified` is the hash no longer."""
+
+        async def change(session: Session) -> SignedIn | None:
+            if not await Users(session).set_password(
+                user.id, verified=verified, password_hash=new_hash
+            ):
+                return None
+            await Sessions(session).end_all(user.id)
+            return await self._open(session, user, new_hash)
+
+        return await self._database.transaction(change)
 
     async def _with_password(self, user_id: UUID) -> tuple[UserRow, str]:
         async with self._database.read() as session:

@@ -1,6 +1,8 @@
 import asyncio
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import argon2
 import pytest
@@ -51,6 +53,26 @@ async def test_without_a_good_hash_nothing_matches(
     passwords: Passwords, stored: str | None
 ) -> None:
     assert not await passwords.matches("correct horse", stored)
+
+
+@pytest.mark.parametrize(
+    ("changes", "weaker"),
+    [
+        ({}, False),
+        ({"time_cost": 2}, True),
+        ({"memory_cost": 1_024}, True),
+        ({"memory_cost": 1_024, "time_cost": 9}, True),
+        ({"hash_len": 16}, True),
+        ({"type": argon2.Type.I}, True),
+        ({"time_cost": 9}, False),
+        ({"parallelism": 1}, False),
+    ],
+)
+def test_a_hash_made_with_less_effort_is_known(changes: dict[str, Any], *, weaker: bool) -> None:
+    passwords = Passwords()
+    made = argon2.PasswordHasher.from_parameters(dataclasses.replace(PROFILE, **changes)).hash("x")
+    assert passwords.is_weaker(made) is weaker
+    passwords.close()
 
 
 async def test_nobodys_password_costs_as_much_as_anybodys() -> None:

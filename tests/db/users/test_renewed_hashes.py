@@ -1,0 +1,137 @@
+"""A sign-in renews a hash that was made with less effort; whoever changes the password wins."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from uuid import UUID
+
+import argon2
+import pytest
+
+from db.engine import Database
+from db.errors import Overloaded, Unauthenticated
+from db.settings import Settings
+from db.users import Identity, SignedIn, Users, open_identity
+from tests.fixtures.identity import CHEAP, PASSWORD, SECRET, identity_on, sign_up
+
+HERE = "192.0.2.1"
+STRONGER = dataclasses.replace(CHEAP, time_cost=CHEAP.time_cost + 1)
+
+
+@pytest.fixture
+async def ada(committed: Database) -> SignedIn:
+    """Somebody whose hash was made by an earlier release."""
+    async with identity_on(committed) as earlier:
+        return await sign_up(earlier)
+
+
+@pytest.fixture
+async def later(committed: Database) -> AsyncIterator[Identity]:
+    async with open_identity(Settings(), committed, SECRET, profile=STRONGER) as identity:
+        yield identity
+
+
+async def sign_in(identity: Identity, password: str = PASSWORD) -> SignedIn:
+    return await identity.sign_in(email="ada@example.com", password=password, address=HERE)
+
+
+async def stored(database: Database, user_id: UUID) -> argon2.Parameters:
+    async with database.read() as session:
+        found = await Users(session).with_password(user_id)
+    assert found is not None
+    return argon2.extract_parameters(found[1])
+
+
+def before_hashing(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[object]]
+) -> None:
+    """Between the look at the old hash and the making of the next, once."""
+    hash_ = identity._passwords.hash
+
+    async def hash_after(password: str) -> str:
+        monkeypatch.setattr(identity._passwords, "hash", hash_)
+        await happens()
+        return await hash_(password)
+
+    monkeypatch.setattr(identity._passwords, "hash", hash_after)
+
+
+async def test_a_sign_in_renews_it_and_ends_no_session(
+    committed: Database, later: Identity, ada: SignedIn
+) -> None:
+    assert await stored(committed, ada.user.id) == CHEAP
+    first = await sign_in(later)
+    assert await stored(committed, ada.user.id) == STRONGER
+    second = await sign_in(later)
+    for signed_in in (ada, first, second):
+        await later.verifier.verify(signed_in.session.access_token)
+
+
+async def test_a_wrong_password_renews_nothing(
+    committed: Database, later: Identity, ada: SignedIn
+) -> None:
+    with pytest.raises(Unauthenticated):
+        await sign_in(later, "wrong horse")
+    assert await stored(committed, ada.user.id) == CHEAP
+
+
+async def test_an_earlier_release_leaves_a_stronger_hash_alone(
+    committed: Database, later: Identity, ada: SignedIn
+) -> None:
+    await sign_in(later)
+    async with identity_on(committed) as earlier:
+        await sign_in(earlier)
+    assert await stored(committed, ada.user.id) == STRONGER
+
+
+async def test_many_sign_ins_at_once_all_succeed(
+    committed: Database, later: Identity, ada: SignedIn
+) -> None:
+    together = await asyncio.gather(*(sign_in(later) for _ in range(6)))
+    for signed_in in together:
+        await later.verifier.verify(signed_in.session.access_token)
+    assert await stored(committed, ada.user.id) == STRONGER
+
+
+async def test_a_new_password_wins_over_the_renewal(
+    committed: Database, later: Identity, ada: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with identity_on(committed) as other:
+        before_hashing(
+            later,
+            monkeypatch,
+            lambda: other.change_password(
+                ada.user.id, current=PASSWORD, new="another horse", address=HERE
+            ),
+        )
+        overtaken = await sign_in(later)
+    with pytest.raises(Unauthenticated):
+        await later.verifier.verify(overtaken.session.access_token)
+    with pytest.raises(Unauthenticated):
+        await sign_in(later)
+    await sign_in(later, "another horse")
+
+
+async def test_a_renewal_in_the_middle_of_a_change_is_no_wrong_password(
+    committed: Database, later: Identity, ada: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with identity_on(committed) as other:
+        before_hashing(other, monkeypatch, lambda: sign_in(later))
+        await other.change_password(
+            ada.user.id, current=PASSWORD, new="another horse", address=HERE
+        )
+    await sign_in(later, "another horse")
+    with pytest.raises(Unauthenticated):
+        await sign_in(later)
+
+
+async def test_without_room_to_renew_it_the_sign_in_stands(
+    committed: Database, later: Identity, ada: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_room() -> None:
+        raise Overloaded("Too many.", hint="Later.")
+
+    before_hashing(later, monkeypatch, no_room)
+    signed_in = await sign_in(later)
+    await later.verifier.verify(signed_in.session.access_token)
+    assert await stored(committed, ada.user.id) == CHEAP
