@@ -7,8 +7,11 @@ import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
 BigInt = NewType("BigInt", int)
+SafeInt = NewType("SafeInt", int)
 Json = NewType("Json", object)
 Row = NewType("Row", object)
+
+LARGEST_SAFE = 2**53 - 1
 
 
 def _serialize_time(value: datetime) -> datetime:
@@ -26,6 +29,12 @@ def _parse_time(value: Any) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("a time lies in the years 1 to 9999 of UTC") from None
+
+
+def _parse_safe_int(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST_SAFE:
+        raise ValueError(f"a SafeInt is a whole number of at most {LARGEST_SAFE}")
+    return value
 
 
 def _parse_big_int(value: Any) -> int:
@@ -54,6 +63,12 @@ scalar_map: dict[object, ScalarDefinition] = {
         description="An integer as a string, for what may pass 2^53.",
         serialize=str,
         parse_value=_parse_big_int,
+    ),
+    SafeInt: strawberry.scalar(
+        name="SafeInt",
+        description="A whole number as JSON's own, for what may pass 2^31 and never 2^53.",
+        serialize=int,
+        parse_value=_parse_safe_int,
     ),
     Row: strawberry.scalar(
         name="Row",

@@ -20,7 +20,7 @@ from graph.ids import Node, node
 from graph.links import Links
 from graph.loaders import ById
 from graph.results import Format, result_path
-from graph.scalars import Json, Row
+from graph.scalars import Json, Row, SafeInt
 
 DOWNLOAD_WITHIN = timedelta(hours=1)
 
@@ -66,7 +66,7 @@ class ResultColumn:
     """Read from a Column."""
 
     name: str = plain("Its name; several may have the same.")
-    type_oid: int = plain("The number of its type at the server.")
+    type_oid: int = plain("The number of its type at the server.", type=SafeInt)
     table: str | None = plain(
         "The table that it shows a column of, as `schema.table`; null where it is computed, and "
         "until the run has succeeded."
@@ -111,7 +111,7 @@ class RunError:
 class Truncation:
     """Read from a Truncated."""
 
-    limit: int = plain("How much it allows.")
+    limit: int = plain("How much it allows.", type=SafeInt)
 
     @field("Which limit.")
     def reason(root: strawberry.Parent[Truncated]) -> TruncationReason:
@@ -150,8 +150,10 @@ class QueryRun(Node):
     created_at: datetime = plain("When it was asked for.")
     started_at: datetime | None = plain("When it began; null while it is queued.")
     finished_at: datetime | None = plain("When it ended.")
-    row_count: int = plain("How many rows can be read, so far.")
-    rows_affected: int | None = plain("How many rows it changed, where it changes rows.")
+    row_count: int = plain("How many rows can be read, so far.", type=SafeInt)
+    rows_affected: int | None = plain(
+        "How many rows it changed, where it changes rows.", type=SafeInt | None
+    )
     command: str | None = plain("What it was: SELECT, INSERT, CREATE TABLE ...")
     expires_at: datetime | None = plain("Until when it is kept; null until it has ended.")
 

@@ -1,7 +1,12 @@
-"""What a frontend learns of a result's columns."""
+"""What a frontend learns of a result's columns and counts."""
 
+from sqlalchemy import text
+
+from db.services import Services
+from db.statements import compile_statement
+from graph.ids import parse_id
 from tests.fixtures.clients import Client
-from tests.fixtures.factories import make_connection
+from tests.fixtures.factories import make_connection, make_run
 from tests.fixtures.targets import CANARY, Target
 
 EXECUTE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) {
@@ -29,3 +34,29 @@ async def test_columns_tell_where_they_come_from(ada: Client, target: Target) ->
         ("relacl", "aclitem[]", 1034, "pg_catalog.pg_class", True),
         ("one", "int4", 23, None, None),
     ]
+
+
+LARGE = 5_000_000_000
+COUNTS = """query($id: ID!) { queryRun(id: $id) {
+  rowCount rowsAffected truncated { limit } columns { typeOid } } }"""
+GROWN = compile_statement(
+    text(f"""UPDATE query_runs SET rows_affected = {LARGE}, row_count = {LARGE},
+        truncated = '{{"reason": "MAX_ROWS", "limit": {LARGE}}}',
+        columns = '[{{"name": "a", "type": "", "type_oid": 4294967295}}]'
+        WHERE id = :id""")  # noqa: S608 - a constant of this module
+)
+
+
+async def test_counts_pass_what_an_int_holds(ada: Client, services: Services) -> None:
+    run = await make_run(ada)
+    async with ada.follow(
+        "subscription($id: ID!) { queryStatus(id: $id) { state } }", id=run
+    ) as told:
+        assert [one.data["queryStatus"]["state"] async for one in told][-1] == "FAILED"
+    await services.database.write(lambda session: session.rows(GROWN, id=parse_id("run", run)))
+    assert (await ada.ask(COUNTS, id=run))["queryRun"] == {
+        "rowCount": LARGE,
+        "rowsAffected": LARGE,
+        "truncated": {"limit": LARGE},
+        "columns": [{"typeOid": 2**32 - 1}],
+    }

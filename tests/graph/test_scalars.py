@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from graph.scalars import scalar_map
+from graph.scalars import LARGEST_SAFE, SafeInt, scalar_map
 
 IN_UTC = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 time = scalar_map[datetime]
@@ -36,3 +36,19 @@ def test_what_is_no_moment_is_refused(value: object) -> None:
     assert time.parse_value is not None
     with pytest.raises(ValueError, match=r"zone|string|Invalid"):
         time.parse_value(value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**31, LARGEST_SAFE])
+def test_a_safe_int_is_a_number(value: int) -> None:
+    safe = scalar_map[SafeInt]
+    assert safe.serialize is not None
+    assert safe.parse_value is not None
+    assert (safe.serialize(value), safe.parse_value(value)) == (value, value)
+
+
+@pytest.mark.parametrize("value", [True, "1", 1.0, LARGEST_SAFE + 1, -LARGEST_SAFE - 1, None])
+def test_what_javascript_would_round_is_no_safe_int(value: object) -> None:
+    safe = scalar_map[SafeInt]
+    assert safe.parse_value is not None
+    with pytest.raises(ValueError, match="whole number"):
+        safe.parse_value(value)
