@@ -79,6 +79,7 @@ class ObjectStore:
                 await asyncio.shield(sending)
             except asyncio.CancelledError:
                 source.stop()  # then the store takes back what it has; a mere cancel leaves it
+                sending.add_done_callback(_unheard)
                 await asyncio.wait([sending])
                 raise
 
@@ -272,6 +273,12 @@ def _explained() -> Iterator[None]:
             hint="Try again in a moment; `howdah doctor` tells the operator more.",
             retry_after_s=5,
         ) from error
+
+
+def _unheard(sending: "asyncio.Future[Any]") -> None:
+    """Whoever wanted to know is gone; without this asyncio would complain of it."""
+    if not sending.cancelled():
+        sending.exception()
 
 
 def _prune(folder: Path, before: float) -> int:

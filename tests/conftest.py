@@ -14,4 +14,5 @@ pytest_plugins = [
     "tests.fixtures.runs",
     "tests.fixtures.toy",
     "tests.fixtures.clients",
+    "tests.fixtures.replicas",
 ]

@@ -30,6 +30,7 @@ from db.runs import (
     Runs,
     abandon,
 )
+from db.workbench.following import Following, topic_of_owner, topic_of_run
 from db.workbench.lanes import Lanes
 from db.workbench.orders import Order, RunLimits
 from db.workbench.outcomes import INTERRUPTION, unexpected, unstored
@@ -46,14 +47,6 @@ CANCEL_WITHIN_S = 1.9
 POLL_S = 0.25
 INTERRUPT_WITHIN_S = 4.0
 _PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
-
-
-def topic_of_run(run_id: UUID) -> str:
-    return f"run:{run_id.hex}"
-
-
-def topic_of_owner(owner: OwnerId) -> str:
-    return f"runs:{owner.hex}"
 
 
 class Started(NamedTuple):
@@ -96,6 +89,7 @@ class Runner:
         self.lender = lender
         self.database = database
         self.events = events
+        self.following = Following(database, events)
         self._objects = objects
         self._running: dict[UUID, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()

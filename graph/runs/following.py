@@ -1,13 +1,13 @@
-"""Runs as they change, on whichever replica: events wake, the database tells."""
+"""Runs as they change, told at a pace that a reader can follow."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 from db.errors import NotFound
-from db.events import Subscription
-from db.runs import RunRow, Runs
-from db.workbench.runner import topic_of_owner, topic_of_run
+from db.runs import RunRow
+from db.workbench.following import Ended, View
 from graph.context import Context
 
 EVERY_S = 0.3
@@ -16,56 +16,45 @@ EVERY_S = 0.3
 
 async def follow_run(context: Context, run_id: UUID) -> AsyncIterator[RunRow]:
     """The run as it is, then its changes until it has ended."""
-    async with context.services.events.subscribe(topic_of_run(run_id)) as changes:
-        told = await _read(context, run_id)
-        if told is None:
-            raise NotFound("There is no such run.", hint="It may have been deleted.", field="id")
-        yield told
-        while not told.is_over:
-            now = await _changed(context, changes, told)
-            if now is None:
-                return
-            told = now
+    following = context.services.runner.following
+    with contextlib.suppress(Ended):
+        async with following.run(context.owner, run_id) as view:
+            told = _found(await view.now())
             yield told
+            while not told.is_over:
+                told = await _worth_telling(view, told)
+                yield told
 
 
 async def follow_active(context: Context) -> AsyncIterator[Sequence[RunRow]]:
     """Those that are queued or running, whenever one begins or ends."""
-    async with context.services.events.subscribe(topic_of_owner(context.owner)) as changes:
-        told: Sequence[RunRow] | None = None
-        while True:
-            now = await context.read(Runs, Runs.active)
-            if told is None or _states(now) != _states(told):
-                yield now
-                told = now
-            try:
-                await anext(changes)
-            except StopAsyncIteration:
-                return
+    following = context.services.runner.following
+    with contextlib.suppress(Ended):
+        async with following.active(context.owner) as view:
+            told = await view.now()
+            yield told
+            while True:
+                now = await view.changed()
+                if _states(now) != _states(told):
+                    yield now
+                    told = now
 
 
-async def _changed(context: Context, changes: Subscription, told: RunRow) -> RunRow | None:
-    """The next state of the run worth telling; None when there is none to come."""
-    loop = asyncio.get_running_loop()
-    due = loop.time() + EVERY_S
-    now: RunRow | None = told
-    while now is not None and now.state == told.state:
-        is_news = now.revision != told.revision
-        if is_news and loop.time() >= due:
-            return now
-        try:
-            async with asyncio.timeout_at(due if is_news else None):
-                await anext(changes)
-        except TimeoutError:
-            return now
-        except StopAsyncIteration:
-            return None
-        now = await _read(context, told.id)
+async def _worth_telling(view: View[RunRow | None], told: RunRow) -> RunRow:
+    """Its next state; or, once it is time, how far it has come by then."""
+    due = asyncio.get_running_loop().time() + EVERY_S
+    now = _found(await view.changed())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(due):
+            while now.state == told.state:
+                now = _found(await view.changed())
     return now
 
 
-async def _read(context: Context, run_id: UUID) -> RunRow | None:
-    return await context.read(Runs, lambda runs: runs.get(run_id))
+def _found(run: RunRow | None) -> RunRow:
+    if run is None:
+        raise NotFound("There is no such run.", hint="It may have been deleted.", field="id")
+    return run
 
 
 def _states(runs: Sequence[RunRow]) -> list[tuple[UUID, str]]:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import hashlib
 import os
 import subprocess
@@ -86,7 +87,7 @@ async def test_a_source_that_fails_leaves_nothing(
 
 
 async def test_cancelling_leaves_nothing(
-    objects: ObjectStore, half_written: Callable[[], list[str]]
+    objects: ObjectStore, half_written: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
     waiting = asyncio.Event()
 
@@ -103,6 +104,9 @@ async def test_cancelling_leaves_nothing(
         await putting
     assert await keys(objects, "files") == []
     assert half_written() == []
+    del putting
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_the_store_is_asked_whether_it_answers(objects: ObjectStore) -> None:
