@@ -7,9 +7,7 @@ import asyncio
 import base64
 import binascii
 import re
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from typing import TypeAlias
 from uuid import UUID
 
@@ -18,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from db.errors import BadInput, Conflict, HowdahError, NotFound, Overloaded, TimedOut
+from db.places import Places
 from db.services import Services
 from db.storage import PENDING, STORED, FileRow, disposition, read_bytes, store_bytes
 from graph.errors import present_all
@@ -68,7 +67,7 @@ class Uploads:
     """Takes bytes in, so many uploads at once: each holds a few parts in memory."""
 
     def __init__(self) -> None:
-        self._going: Counter[UUID] = Counter()
+        self.places = Places("uploads", at_once=UPLOADS_AT_ONCE, of_one_user=UPLOADS_OF_ONE_USER)
 
     async def receive(self, request: Request) -> Response:
         """Answers when the file is STORED, or says why it is not."""
@@ -83,7 +82,7 @@ class Uploads:
         if file.status != PENDING:
             raise Conflict("This file has its bytes already.", hint="Read it: it is stored.")
         promised = _promised(request, file)
-        with self.place(file.owner_id):
+        with self.places.place(file.owner_id):
             stored = await store_bytes(
                 gateway.services.storage,
                 gateway.services.objects,
@@ -92,25 +91,6 @@ class Uploads:
                 promised=promised,
             )
         return JSONResponse(_told(stored), status_code=201, headers={"ETag": _etag(stored)})
-
-    @property
-    def going(self) -> int:
-        return self._going.total()
-
-    @contextmanager
-    def place(self, owner: UUID) -> Iterator[None]:
-        if self.going >= UPLOADS_AT_ONCE or self._going[owner] >= UPLOADS_OF_ONE_USER:
-            raise Overloaded(
-                "Too many uploads are going on at once.",
-                hint=f"Send at most {UPLOADS_OF_ONE_USER} at a time, and this one again later.",
-                retry_after_s=1,
-            )
-        self._going[owner] += 1
-        try:
-            yield
-        finally:
-            self._going[owner] -= 1
-            self._going += Counter()  # lets go of those at zero
 
 
 async def send(request: Request) -> Response:

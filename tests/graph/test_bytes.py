@@ -163,20 +163,20 @@ async def test_bytes_are_taken_once(ada: Client) -> None:
 
 
 def test_one_user_has_so_many_uploads_at_once() -> None:
-    uploads, flood, other = Uploads(), new_id(), new_id()
+    places, flood, other = Uploads().places, new_id(), new_id()
     with contextlib.ExitStack() as going:
         for _ in range(UPLOADS_OF_ONE_USER):
-            going.enter_context(uploads.place(flood))
-        with pytest.raises(Overloaded), uploads.place(flood):
+            going.enter_context(places.place(flood))
+        with pytest.raises(Overloaded), places.place(flood):
             pass
-        going.enter_context(uploads.place(other))
-        while uploads.going < UPLOADS_AT_ONCE:
-            going.enter_context(uploads.place(new_id()))
-        with pytest.raises(Overloaded), uploads.place(other):
+        going.enter_context(places.place(other))
+        while places.going < UPLOADS_AT_ONCE:
+            going.enter_context(places.place(new_id()))
+        with pytest.raises(Overloaded), places.place(other):
             pass
-    assert uploads.going == 0
-    with uploads.place(flood):
-        assert uploads.going == 1
+    assert places.going == 0
+    with places.place(flood):
+        assert places.going == 1
 
 
 async def test_a_client_that_goes_away_leaves_a_file_that_still_waits(
