@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from db.errors import NotFound
-from db.runs import RunRow, known_run
-from db.workbench.formats import CONTENT_TYPES, written
+from db.runs import known_run
+from db.workbench.files import gone
+from db.workbench.formats import CONTENT_TYPES, CSV, JSONL, PARQUET
 from graph.bytes import HARMLESS, answering
 from graph.gateway import Gateway
 from graph.links import Links
@@ -19,8 +19,9 @@ from graph.links import Links
 class Format(Enum):
     """The end of a link's path."""
 
-    CSV = "csv"
-    JSONL = "jsonl"
+    CSV = CSV
+    JSONL = JSONL
+    PARQUET = PARQUET
 
 
 def result_path(run_id: UUID, format: Format) -> str:
@@ -41,22 +42,16 @@ async def send(request: Request) -> Response:
     async with services.database.read() as session:
         run = await known_run(session, run_id)
     if run is None or run.opened_columns is None:
-        raise NotFound("There is no such result.", hint="It has expired, or was deleted.")
+        raise gone()
     headers = HARMLESS | {
         "Content-Type": CONTENT_TYPES[format],
         "Content-Disposition": f'attachment; filename="result-{run_id.hex[:8]}.{format}"',
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    pieces = _pieces(gateway, run, format)
+    pieces = services.runner.files.pieces(run, format)
     first = await anext(pieces, b"")  # while there is still time to say that it went wrong
     return StreamingResponse(_joined(first, pieces), headers=headers)
-
-
-def _pieces(gateway: Gateway, run: RunRow, format: str) -> AsyncIterator[bytes]:
-    names = [column.name for column in run.opened_columns or ()]
-    batches = gateway.services.runner.results.lines(run.owner_id, run.id)
-    return written(format, names, batches)
 
 
 async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

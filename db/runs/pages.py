@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, func
 from sqlalchemy.sql import ClauseElement
 
 from db.repository import Repository
@@ -26,6 +26,10 @@ class Pages(Repository[PageRow]):
         """Those with rows from `start` until before `end`, in order."""
         return await self.all(self._between(), run_id=run_id, start=start, end=end)
 
+    async def heaviest(self, run_id: UUID) -> int:
+        """The most bytes that the rows of a page have on average; 0 when there is none."""
+        return int(await self.value(self._heaviest(), run_id=run_id))
+
     async def drop(self, run_id: UUID) -> None:
         await self.run(self._drop(), run_id=run_id)
 
@@ -43,6 +47,13 @@ class Pages(Repository[PageRow]):
             page.first_row + page.row_count > bindparam("start"),
         )
         return found.order_by(page.number)
+
+    @statement
+    def _heaviest(cls) -> ClauseElement:
+        page = cls.table().c
+        each = (page.size + page.row_count - 1) // page.row_count
+        heaviest = cls.owned(func.coalesce(func.max(each), 0))
+        return heaviest.where(page.run_id == bindparam("run_id"))
 
     @statement
     def _drop(cls) -> ClauseElement:

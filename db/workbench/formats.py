@@ -1,28 +1,65 @@
-"""The rows of a result as files: CSV and JSON lines."""
+"""The rows of a result as a file: CSV, JSON lines or Parquet."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-CSV, JSONL = "csv", "jsonl"
-CONTENT_TYPES = {CSV: "text/csv; charset=utf-8; header=present", JSONL: "application/jsonl"}
+from db.runs import Column
+from db.workbench import parquet
+
+CSV, JSONL, PARQUET = "csv", "jsonl", "parquet"
+CONTENT_TYPES = {
+    CSV: "text/csv; charset=utf-8; header=present",
+    JSONL: "application/jsonl",
+    PARQUET: "application/vnd.apache.parquet",
+}
 
 _decode = msgspec.json.Decoder(list[Any]).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-async def written(
-    format: str, names: Sequence[str], batches: AsyncIterator[list[bytes]]
-) -> AsyncIterator[bytes]:
-    """The whole file, a piece for each batch of rows, which come as lists in JSON."""
-    write = _csv_writer() if format == CSV else _jsonl_writer(names)
+def refuse_unknown(format: str) -> None:
+    """Raises when this server cannot write it."""
+    if format == PARQUET:
+        parquet.refuse_missing()
+
+
+def written(
+    format: str,
+    columns: Sequence[Column],
+    batches: AsyncIterator[list[bytes]],
+    *,
+    group_rows: int,
+) -> AsyncGenerator[bytes]:
+    """The whole file in pieces. Rows come as lists in JSON; `group_rows` are a group in Parquet."""
+    names = [column.name for column in columns]
     if format == CSV:
-        yield _csv_line(names)
+        return _in_lines(_csv_writer(), batches, head=_csv_line(names))
+    if format == JSONL:
+        return _in_lines(_jsonl_writer(_unlike(names)), batches)
+    oids = [column.type_oid for column in columns]
+    return parquet.written(_unlike(names), oids, batches, group_rows=group_rows)
+
+
+async def _in_lines(
+    write: Callable[[Iterable[bytes]], bytes],
+    batches: AsyncIterator[list[bytes]],
+    *,
+    head: bytes = b"",
+) -> AsyncGenerator[bytes]:
+    """A piece for each batch, made in a thread: a batch takes longer than others should wait.
+
+    The head goes with the first of them, so that nothing is sent before there are rows to send.
+    """
     async for lines in batches:
-        yield write(lines)
+        yield head + await asyncio.to_thread(write, lines)
+        head = b""
+    if head:
+        yield head
 
 
 def _csv_writer() -> Callable[[Iterable[bytes]], bytes]:
@@ -49,7 +86,7 @@ def _csv_cell(value: Any) -> str:
 
 def _jsonl_writer(names: Sequence[str]) -> Callable[[Iterable[bytes]], bytes]:
     """The values are passed on as they are written."""
-    keys = [_encode(name) + b":" for name in _unlike(names)]
+    keys = [_encode(name) + b":" for name in names]
 
     def line(row: bytes) -> bytes:
         values = zip(keys, _decode_raw(row), strict=True)

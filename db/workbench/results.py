@@ -160,6 +160,11 @@ class Results:
                 start = end
 
     async def remove(self, owner: OwnerId, run_id: UUID) -> None:
+    async def heaviest_row(self, owner: OwnerId, run_id: UUID) -> int:
+        """How many bytes a row has on average, in the page where that is most."""
+        async with self._database.read() as session:
+            return await Pages(session, owner).heaviest(run_id)
+
         """First the bytes, then what names them."""
         async for batch in self._objects.list(folder_of(owner, run_id)):
             await self._objects.delete([stored.key for stored in batch])

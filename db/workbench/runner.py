@@ -30,6 +30,7 @@ from db.runs import (
     Runs,
     abandon,
 )
+from db.workbench.files import ResultFiles
 from db.workbench.following import Following, topic_of_owner, topic_of_run
 from db.workbench.lanes import Lanes
 from db.workbench.orders import Order, RunLimits
@@ -85,6 +86,7 @@ class Runner:
         """`process` is the number under which this process shows that it lives."""
         self.limits = limits
         self.results = Results(database, objects)
+        self.files = ResultFiles(self.results)
         self.process = process
         self.lender = lender
         self.database = database

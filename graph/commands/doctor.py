@@ -13,13 +13,14 @@ import click
 
 from db import migrations
 from db.embedded import beside_a_server
-from db.errors import HowdahError
+from db.errors import HowdahError, Unavailable
 from db.events import open_events
 from db.health import probe_database
 from db.keys import load_keys
 from db.services import OwnDatabase, open_own_database
 from db.settings import PREFIX, Settings, load_settings, sources, unknown_variables
 from db.vault import Keychain
+from db.workbench.formats import PARQUET, refuse_unknown
 
 SECRETS = {"secret_key", "credential_key", "jwt_secret", "metrics_token"}
 ROOM_BYTES = 500_000_000
@@ -80,7 +81,7 @@ def _shown(name: str, value: object) -> str:
 
 async def _look(settings: Settings) -> list[Finding]:
     findings = [*_settings(settings), _folder(settings), _keys(settings)]
-    findings.append(await _keychain(settings))
+    findings += [await _keychain(settings), _parquet()]
     findings += [finding async for finding in _database(settings)]
     return findings
 
@@ -128,6 +129,15 @@ async def _keychain(settings: Settings) -> Finding:
     if settings.single_user and await Keychain.find():
         return Finding(State.OK, "keychain", "Credentials are kept in this machine's.")
     return Finding(State.OK, "keychain", "None is used: credentials are sealed in their rows.")
+
+
+def _parquet() -> Finding:
+    try:
+        refuse_unknown(PARQUET)
+    except Unavailable:
+        words = "Results leave as CSV and JSON lines; pip install 'howdah[parquet]' adds Parquet."
+        return Finding(State.OK, "parquet", words)
+    return Finding(State.OK, "parquet", "Results leave as Parquet too.")
 
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:

@@ -12,6 +12,7 @@ from db.errors import BadInput
 from db.runs import Column as ColumnRow
 from db.runs import Failure, RunRow, Runs, Truncated
 from db.runs import Notice as NoticeRow
+from db.workbench.formats import refuse_unknown
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
@@ -59,6 +60,7 @@ class ResultFormat(Enum):
 
     CSV = choice("csv", "RFC 4180 with a header; NULL is empty, an empty text is in quotes.")
     JSONL = choice("jsonl", "One JSON object for each row, by the names of the columns.")
+    PARQUET = choice("parquet", "Apache Parquet, with types where rows have them in JSON too.")
 
 
 @strawberry.type(description="A column of a result.")
@@ -223,6 +225,7 @@ class QueryRun(Node):
     ) -> str | None:
         if not root.is_over or root.columns is None:
             return None
+        refuse_unknown(format.value)
         path = result_path(root.id, Format(format.value))
         signed = Links(info.context.services.keys).sign("GET", path, expires_in=DOWNLOAD_WITHIN)
         return info.context.base_url + signed

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.fixtures.clients import Client
-from tests.fixtures.factories import make_connection
-from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.factories import make_connection_to
+from tests.fixtures.targets import Target
 
 EXECUTE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) {
   replayed run { id state revision rowCount command rowsAffected
@@ -21,15 +21,7 @@ STATUS = "subscription($id: ID!) { queryStatus(id: $id) { state revision rowCoun
 
 @pytest.fixture
 async def connection(ada: Client, target: Target) -> str:
-    return await make_connection(
-        ada,
-        host="localhost",
-        port=target.port,
-        database="postgres",
-        username="ada",
-        password=CANARY,
-        savePassword=True,
-    )
+    return await make_connection_to(ada, target)
 
 
 async def execute(client: Client, connection: str, statement: str, **more: Any) -> Any:
@@ -75,28 +67,6 @@ async def test_a_run_that_has_ended_is_told_once(ada: Client, connection: str) -
     run = (await execute(ada, connection, "SELECT 1"))["run"]
     async with ada.follow(STATUS, id=run["id"]) as told:
         assert [one.data["queryStatus"]["state"] async for one in told] == ["SUCCEEDED"]
-
-
-@pytest.mark.parametrize(
-    ("format", "expected"),
-    [
-        ("CSV", b'a,b,a\r\n1,"x, ""y""",\r\n2,"",true\r\n'),
-        ("JSONL", b'{"a":1,"b":"x, \\"y\\"","a_2":null}\n{"a":2,"b":"","a_2":true}\n'),
-    ],
-)
-async def test_downloads(ada: Client, connection: str, format: str, expected: bytes) -> None:
-    statement = (
-        """SELECT a, b, c AS a FROM (VALUES (1, 'x, "y"', NULL), (2, '', true)) t (a, b, c)"""
-    )
-    run = (await execute(ada, connection, statement))["run"]
-    found = await ada.ask(
-        "query($id: ID!, $format: ResultFormat!) "
-        "{ queryRun(id: $id) { downloadUrl(format: $format) } }",
-        id=run["id"],
-        format=format,
-    )
-    answer = await ada.http.get(found["queryRun"]["downloadUrl"])
-    assert (answer.status_code, answer.content) == (200, expected)
 
 
 async def test_the_history(ada: Client, bob: Client, connection: str) -> None:

@@ -32,7 +32,7 @@ async def test_beside_a_running_server_all_is_well(tmp_path: Path) -> None:
     async with served(tmp_path / "data"):
         ended = await doctor(tmp_path / "data")
     assert ended.code == 0
-    for subject in ("settings", "data", "keys", "database", "migrations", "events"):
+    for subject in ("settings", "data", "keys", "parquet", "database", "migrations", "events"):
         assert found(ended, subject) == ["ok"], ended.output
 
 
