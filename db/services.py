@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 from db.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.opening import open_runner
+from db.workbench.retention import remove_orphans, retain
 from db.workbench.runner import Runner
-from db.workbench.upkeep import retain
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +116,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "attempts": lambda: write(sweep_attempts),
         "files": sweep_files,
         "runs": lambda: retain(services.runner),
+        "results": lambda: remove_orphans(services.database, services.objects),
     }
 
 

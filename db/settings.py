@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_max_rows: Positive = 1_000_000
     run_max_bytes: Positive = 256 * 1024 * 1024
     run_days: Days = 30
+    run_bytes_per_user: Positive = 5 * 1024**3
+    runs_per_user: Positive = 10_000
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None

@@ -38,10 +38,11 @@ async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:
 async def _for_ever(sweeps: Mapping[str, Sweep], every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s * random.uniform(0.5, 1.0))  # noqa: S311 - replicas take turns
-        try:
-            removed = await sweep_all(sweeps)
-        except Exception:  # the next round may find the database back
-            log.exception("sweeping failed; it is tried again")
-        else:
-            if any(removed.values()):
-                log.info("swept %s", removed)
+        removed: dict[str, int] = {}
+        for name, sweep in sweeps.items():
+            try:
+                removed |= await sweep_all({name: sweep})
+            except Exception:  # the next round may find the database back
+                log.exception("sweeping %s failed; it is tried again", name)
+        if any(removed.values()):
+            log.info("swept %s", removed)

@@ -1,6 +1,6 @@
 """Query runs: their states, their history, and where the rows of their results are."""
 
-from db.runs.known import known_run
+from db.runs.known import known_run, known_runs
 from db.runs.liveness import Liveness
 from db.runs.orphans import abandon, interrupt, miss, watched
 from db.runs.pages import Pages
@@ -65,6 +65,7 @@ __all__ = [
     "expired",
     "interrupt",
     "known_run",
+    "known_runs",
     "miss",
     "watched",
 ]

@@ -32,6 +32,8 @@ async def open_runner(
         max_rows=settings.run_max_rows,
         max_bytes=settings.run_max_bytes,
         days_kept=settings.run_days,
+        bytes_kept=settings.run_bytes_per_user,
+        runs_kept=settings.runs_per_user,
     )
     async with Liveness.opened(direct_url) as liveness:
         runner = Runner(

@@ -13,6 +13,7 @@ from db.engine import Database
 from db.objects import ObjectStore
 from db.runs import PageRow, Pages
 
+RESULTS = "runs"
 PAGE_BYTES = 4 * 1024 * 1024
 ABANDON_S = 0.3
 FLUSH_S = 0.3
@@ -29,7 +30,7 @@ class Chunk(NamedTuple):
 
 
 def folder_of(owner: OwnerId, run_id: UUID) -> str:
-    return f"runs/{owner.hex}/{run_id.hex}"
+    return f"{RESULTS}/{owner.hex}/{run_id.hex}"
 
 
 class Spool:
@@ -159,12 +160,12 @@ class Results:
                 yield await self._lines(owner, run_id, page, start, end)
                 start = end
 
-    async def remove(self, owner: OwnerId, run_id: UUID) -> None:
     async def heaviest_row(self, owner: OwnerId, run_id: UUID) -> int:
         """How many bytes a row has on average, in the page where that is most."""
         async with self._database.read() as session:
             return await Pages(session, owner).heaviest(run_id)
 
+    async def remove(self, owner: OwnerId, run_id: UUID) -> None:
         """First the bytes, then what names them."""
         async for batch in self._objects.list(folder_of(owner, run_id)):
             await self._objects.delete([stored.key for stored in batch])

@@ -1,4 +1,4 @@
-"""What goes on beside the runs: cancels from elsewhere, orphans of dead processes, retention."""
+"""What goes on beside the runs: cancels from elsewhere, and orphans of dead processes."""
 
 import asyncio
 import contextlib
@@ -7,15 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID
 
-from db.errors import HowdahError, NotFound
+from db.errors import HowdahError
 from db.events import Event, Subscription
 from db.runs import (
     CANCELLED,
     INTERRUPTED,
     TERMINAL,
     OrphanRow,
-    crowd_out,
-    expired,
     interrupt,
     miss,
     watched,
@@ -46,20 +44,6 @@ async def kept_up(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def retain(runner: Runner) -> int:
-    """Removes a batch of runs that have had their time, results first; how many that were."""
-    limits = runner.limits
-    await runner.database.write(
-        lambda session: crowd_out(session, most_bytes=limits.bytes_kept, most_runs=limits.runs_kept)
-    )
-    async with runner.database.read() as session:
-        batch = await expired(session)
-    for owner, run_id in batch:
-        with contextlib.suppress(NotFound):  # another replica was faster
-            await runner.delete(owner, run_id)
-    return len(batch)
 
 
 class Rescue:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from db.base import OwnerId
 from db.engine import Database, Session
-from db.errors import Conflict, NotFound, RateLimited
+from db.errors import RateLimited
 from db.events import open_events
 from db.objects import open_objects
 from db.runs import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Liveness
@@ -22,7 +22,7 @@ from db.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.orders import RunLimits
 from db.workbench.runner import Runner, closing
-from db.workbench.upkeep import Rescue, kept_up, retain
+from db.workbench.upkeep import Rescue, kept_up
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target
 from tests.fixtures.workbench import Shelf
@@ -189,40 +189,6 @@ async def test_two_cancels_at_once_have_one_verdict(
             *(runner.cancel(run.owner_id, run.id) for runner in (one, other, one))
         )
         assert {verdict.run.state for verdict in verdicts} == {CANCELLED}
-
-
-async def test_runs_that_have_had_their_time_go_with_their_bytes(
-    replica: OpenReplica, sit: Callable[[Runner], Desk], tmp_path: Path
-) -> None:
-    async with replica(days_kept=0) as one:
-        run = await sit(one).run("SELECT generate_series(1, 3)")
-        assert list(tmp_path.rglob(f"*{run.id.hex}*"))
-        assert await retain(one) == 1
-        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-        with pytest.raises(NotFound):
-            await sit(one).now(run)
-
-
-async def test_the_newest_runs_stay_when_there_are_too_many(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
-) -> None:
-    async with replica(runs_kept=2) as one:
-        runs = [await sit(one).run("SELECT 1") for _ in range(3)]
-        assert await retain(one) == 1
-        with pytest.raises(NotFound):
-            await sit(one).now(runs[0])
-        assert await sit(one).now(runs[2]) == runs[2]
-
-
-async def test_an_active_run_is_not_deleted(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
-) -> None:
-    async with replica() as one:
-        run = await sit(one).start("SELECT pg_sleep(60)")
-        with pytest.raises(Conflict):
-            await one.delete(run.owner_id, run.id)
-        await one.cancel(run.owner_id, run.id)
-        await one.delete(run.owner_id, run.id)
 
 
 async def test_a_store_that_fails_fails_its_run_only(
