@@ -1,16 +1,25 @@
-"""Looks for damage in our own database, and names it: checksums, tables, indexes."""
+"""Looks for damage in our own database, and names it: checksums, tables, indexes.
+
+What a check found is kept in the database itself, so every process of every replica knows it.
+"""
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import asyncpg
-from sqlalchemy import text
+import msgspec
+from sqlalchemy import CheckConstraint, Text, text, true
+from sqlalchemy.orm import Mapped, mapped_column
 
+from db.base import Base
 from db.engine import Database, Session
-from db.errors import Conflict, TimedOut
+from db.errors import Conflict, HowdahError, TimedOut
 from db.statements import Statement, compile_statement
+
+log = logging.getLogger(__name__)
 
 DEADLINE_S = 50.0  # an operation has 60
 MESSAGES = 3  # of one damaged table; the rest would say the same
@@ -58,6 +67,26 @@ _CHECKS = {
         text("SELECT 0, gin_index_check(CAST(:relation AS oid)::regclass)::text")
     ),
 }
+_KEEP = compile_statement(
+    text("""
+    INSERT INTO database_checks (checked_at, found) VALUES (:checked_at, :found)
+    ON CONFLICT (single) DO UPDATE SET checked_at = excluded.checked_at, found = excluded.found
+    WHERE database_checks.checked_at < excluded.checked_at
+    """)
+)
+_KEPT = compile_statement(text("SELECT found FROM database_checks"))
+
+
+class DatabaseCheck(Base):
+    """The table: one row, the last check. Not in backups: it is about this cluster's files."""
+
+    __tablename__ = "database_checks"
+
+    single: Mapped[bool] = mapped_column(primary_key=True, server_default=true())
+    checked_at: Mapped[datetime]
+    found: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (CheckConstraint("single", name="one_row"),)
 
 
 class Damage(NamedTuple):
@@ -89,9 +118,10 @@ class Integrity(NamedTuple):
 
 @dataclass(slots=True)
 class Checks:
-    """The last check of this process; one at a time."""
+    """Checks of this process, one at a time, and the last one of any."""
 
-    last: Check | None = None
+    _last: Check | None = None
+    """Ours: a damaged database may be unable to keep it."""
     _running: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, database: Database) -> None:
@@ -101,24 +131,31 @@ class Checks:
                 hint="Ask for databaseHealth in a moment; it will show what was found.",
             )
         async with self._running:
-            self.last = await check(database)
+            self._last = await check(database)
+            await _keep(database, self._last)
+
+    async def last(self, database: Database) -> Check | None:
+        """The latest, whichever process of whichever replica made it."""
+        found = [check for check in (self._last, await _kept(database)) if check]
+        return max(found, key=lambda check: check.checked_at, default=None)
 
     async def state(self, database: Database) -> Integrity:
         async with database.read() as session:
             checksums, size_bytes, failures = await session.row(_FACTS) or (False, 0, 0)
+        last = await self.last(database)
         findings = [] if checksums else ["Checksums are off: a damaged page may go unnoticed."]
         if failures:
             findings.append(f"PostgreSQL met {failures} pages whose checksum was wrong.")
-        if self.last is None:
-            findings.append("Not checked since this server started; checkDatabase does it.")
-        damages, notes = (self.last.damages, self.last.notes) if self.last else ((), ())
+        if last is None:
+            findings.append("Not checked yet; checkDatabase does it.")
+        damages, notes = (last.damages, last.notes) if last else ((), ())
         findings += [f"{damage.relation}: {damage.message}" for damage in damages]
         return Integrity(
             ok=not damages and not failures,
             checksums=checksums,
             corrupt_relations=list(dict.fromkeys(damage.relation for damage in damages)),
             size_bytes=size_bytes,
-            last_checked_at=self.last.checked_at if self.last else None,
+            last_checked_at=last.checked_at if last else None,
             findings=[*findings, *notes],
         )
 
@@ -131,6 +168,26 @@ async def check(database: Database) -> Check:
         async with database.read() as session:
             await _look(session, damages, notes)
     return Check(datetime.now(UTC), tuple(damages), tuple(notes))
+
+
+async def _keep(database: Database, check: Check) -> None:
+    found = msgspec.json.encode(check).decode()
+    try:
+        await database.write(
+            lambda session: session.rows(_KEEP, checked_at=check.checked_at, found=found)
+        )
+    except (HowdahError, asyncpg.PostgresError) as error:  # full, read-only, or damaged itself
+        log.warning("what the check of the database found could not be kept: %s", error)
+
+
+async def _kept(database: Database) -> Check | None:
+    try:
+        async with database.read() as session:
+            found = await session.value(_KEPT)
+    except asyncpg.PostgresError as error:
+        log.warning("the last check of the database could not be read: %s", error)
+        return None
+    return msgspec.json.decode(found, type=Check) if found else None
 
 
 async def _provide_amcheck(database: Database) -> str | None:

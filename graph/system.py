@@ -119,7 +119,7 @@ class DatabaseHealth:
     corrupt_relations: list[str] = plain("The tables and indexes that are damaged.")
     size_bytes: BigInt = plain("The size of the whole database.")
     last_checked_at: datetime | None = plain(
-        "When checkDatabase last ran in this server process; null when it has not."
+        "When checkDatabase last ended, whichever replica it ran on; null when it never has."
     )
     findings: list[str] = plain("What was found, and what could not be checked, in words.")
 

@@ -1,6 +1,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -10,7 +11,7 @@ from db import migrations
 from db.embedded import EmbeddedPostgres
 from db.engine import Database, open_database
 from db.errors import Conflict
-from db.integrity import Checks, check
+from db.integrity import Check, Checks, Damage, _keep, check
 from tests.fixtures.cluster import open_fast, query
 
 PEOPLE = """
@@ -105,4 +106,38 @@ async def test_one_check_at_a_time(committed: Database) -> None:
         *(checks.run(committed) for _ in range(3)), return_exceptions=True
     )
     assert [type(outcome) for outcome in outcomes] == [type(None), Conflict, Conflict]
-    assert checks.last is not None
+    assert await checks.last(committed) is not None
+
+
+async def test_another_process_and_the_next_one_know_what_was_found(committed: Database) -> None:
+    await Checks().run(committed)
+    ours = Checks()
+    first = await ours.last(committed)
+    assert first is not None
+    await Checks().run(committed)  # by another one
+    second = await ours.last(committed)
+    assert second is not None
+    assert second.checked_at > first.checked_at
+    state = await Checks().state(committed)
+    assert state.last_checked_at == second.checked_at
+    assert state.findings == []
+
+
+async def test_an_earlier_check_that_ends_later_hides_no_newer(committed: Database) -> None:
+    late = Check(datetime(2027, 1, 2, tzinfo=UTC), (Damage("tasks", "block 1: torn"),), ("x",))
+    early = late._replace(checked_at=datetime(2027, 1, 1, tzinfo=UTC), damages=())
+    await _keep(committed, late)
+    await _keep(committed, early)
+    assert await Checks().last(committed) == late
+
+
+async def test_what_a_damaged_database_cannot_keep_is_told_all_the_same(
+    committed: Database, committed_url: str
+) -> None:
+    connection = await asyncpg.connect(committed_url)
+    await connection.execute("DROP TABLE database_checks")
+    await connection.close()
+    checks = Checks()
+    assert (await checks.state(committed)).last_checked_at is None
+    await checks.run(committed)
+    assert (await checks.state(committed)).last_checked_at is not None
