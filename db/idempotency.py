@@ -76,18 +76,24 @@ class Idempotency(Repository[AskedRow]):
         Two at once meet at the key's row: the second waits until the first has committed.
         """
         key = key_rule.checked(key)
-        fingerprint = hashlib.sha256(msgspec.json.encode(asked)).digest()
+        fingerprint = _fingerprint(asked)
         if await self.run(self._claim(), key=key, fingerprint=fingerprint, kept=KEPT):
             done = await work()
             await self.run(self._answered(), the_key=key, answer=msgspec.json.encode(done))
             return done
-        first = await self.one(self._first(), key=key)
+        first = await self.one(self._first(), key=key, kept=KEPT)
         if first is None or first.fingerprint != fingerprint:
-            raise Conflict(
-                "This idempotency key was used for something else.",
-                hint="Take a new key for each thing to do; to retry, send the same input.",
-                field="idempotencyKey",
-            )
+            raise _used()
+        return msgspec.json.decode(first.answer, type=answer)
+
+    async def answered(self, key: str, asked: object, *, answer: type[R]) -> R | None:
+        """What was answered under `key` when it was first asked; None when it never was."""
+        key = key_rule.checked(key)
+        first = await self.one(self._first(), key=key, kept=KEPT)
+        if first is None:
+            return None
+        if first.fingerprint != _fingerprint(asked):
+            raise _used()
         return msgspec.json.decode(first.answer, type=answer)
 
     @statement
@@ -129,7 +135,21 @@ class Idempotency(Repository[AskedRow]):
 
     @statement
     def _first(cls) -> ClauseElement:
-        return cls.owned().where(cls.table().c.key == bindparam("key"))
+        table = cls.table()
+        kept = table.c.created_at >= func.now() - bindparam("kept", type_=Interval())
+        return cls.owned().where(table.c.key == bindparam("key"), kept)
+
+
+def _fingerprint(asked: object) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(asked)).digest()
+
+
+def _used() -> Conflict:
+    return Conflict(
+        "This idempotency key was used for something else.",
+        hint="Take a new key for each thing to do; to retry, send the same input.",
+        field="idempotencyKey",
+    )
 
 
 async def sweep(session: Session) -> int:

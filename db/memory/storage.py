@@ -29,6 +29,7 @@ from db.storage.rows import (
     NewBsp,
     NewFile,
     Quota,
+    Upload,
     file_key,
 )
 
@@ -152,26 +153,63 @@ class MemoryStorage:
         self, owner: OwnerId, new: NewFile, *, idempotency_key: str | None = None
     ) -> FileRow:
         new = rules.checked_file(new)
+        return self._once(
+            owner,
+            idempotency_key,
+            ("createFile", new),
+            lambda: self._put_in(owner, new, new_id()),
+        )
 
-        def create() -> FileRow:
-            mine = self._tables.my_buckets(owner)
-            used = Quota(
-                bytes=sum(bucket.total_size for bucket in mine),
-                files=sum(bucket.file_count for bucket in mine),
-            )
-            refusals.refuse_over(self._quota, used, more=new.size)
-            bucket = self._tables.my_bucket(owner, new.bucket_id, field="bucketId")
-            if any(
-                (file.bucket_id, file.location) == (bucket.id, new.location)
-                for file in self._tables.files.values()
-            ):
-                raise refusals.conflict(refusals.LOCATION_TAKEN)
-            providers = self._tables.roomiest(new)
-            return self._tables.put_in(bucket, pending(owner, new), providers)
+    async def expect_file(
+        self, owner: OwnerId, new: NewFile, *, source: str, idempotency_key: str | None = None
+    ) -> FileRow | None:
+        new = rules.checked_file(new)
+        added: FileRow | None = self._first(owner, idempotency_key, _asked_to_add(new, source))
+        if added is None:
+            self._placed(owner, new)
+        return added
 
-        return self._once(owner, idempotency_key, ("createFile", new), create)
+    async def add_file(
+        self,
+        owner: OwnerId,
+        new: NewFile,
+        upload: Upload,
+        *,
+        source: str,
+        idempotency_key: str | None = None,
+    ) -> FileRow:
+        new = rules.checked_file(new._replace(size=upload.size))
+
+        def add() -> FileRow:
+            file = self._put_in(owner, new, upload.file_id)
+            return self._finish(file, object_id=upload.object_id, fingerprint=upload.fingerprint)
+
+        return self._once(owner, idempotency_key, _asked_to_add(new, source), add)
 
     async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
+        return self._finish(file, object_id=object_id, fingerprint=fingerprint)
+
+    def _placed(self, owner: OwnerId, new: NewFile) -> BucketRow:
+        """Where it goes, if it may."""
+        mine = self._tables.my_buckets(owner)
+        used = Quota(
+            bytes=sum(bucket.total_size for bucket in mine),
+            files=sum(bucket.file_count for bucket in mine),
+        )
+        refusals.refuse_over(self._quota, used, more=new.size)
+        bucket = self._tables.my_bucket(owner, new.bucket_id, field="bucketId")
+        if any(
+            (file.bucket_id, file.location) == (bucket.id, new.location)
+            for file in self._tables.files.values()
+        ):
+            raise refusals.conflict(refusals.LOCATION_TAKEN)
+        return bucket
+
+    def _put_in(self, owner: OwnerId, new: NewFile, file_id: UUID) -> FileRow:
+        bucket, providers = self._placed(owner, new), self._tables.roomiest(new)
+        return self._tables.put_in(bucket, pending(owner, new, file_id=file_id), providers)
+
+    def _finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
         key = file_key(file, fingerprint)
         now = datetime.now(UTC)
         known = self._tables.my_file(file.owner_id, file.id)
@@ -261,16 +299,24 @@ class MemoryStorage:
                 del self._tables.files[file.id]
 
     def _once(self, owner: OwnerId, key: str | None, asked: object, work: Callable[[], Row]) -> Row:
-        if key is None:
-            return work()
-        known = self._answers.get((owner, key))
+        answer: Row = self._first(owner, key, asked) or work()
+        if key is not None:
+            self._answers[owner, key] = (asked, answer)
+        return answer
+
+    def _first(self, owner: OwnerId, key: str | None, asked: object) -> Any:
+        """What was answered under the key, if anything was."""
+        known = self._answers.get((owner, key)) if key is not None else None
         if known is None:
-            known = self._answers[owner, key] = (asked, work())
+            return None
         if known[0] != asked:
             raise Conflict(
                 "This idempotency key was used for something else.",
                 hint="Take a new key for each thing to do.",
                 field="idempotencyKey",
             )
-        answer: Row = known[1]
-        return answer
+        return known[1]
+
+
+def _asked_to_add(new: NewFile, source: str) -> tuple[object, ...]:
+    return ("addFile", new._replace(size=0), source)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from db.base import OwnerId, new_id
+from db.base import OwnerId
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.storage import refusals, rules
 from db.storage.rows import DELETING, PENDING, BspRow, BucketRow, FileRow, NewFile
@@ -126,9 +126,9 @@ def sized(bsp: BspRow) -> BspRow:
     return bsp._replace(free_capacity=bsp.capacity - bsp.used_capacity)
 
 
-def pending(owner: OwnerId, new: NewFile) -> FileRow:
+def pending(owner: OwnerId, new: NewFile, *, file_id: UUID) -> FileRow:
     return FileRow(
-        id=new_id(),
+        id=file_id,
         owner_id=owner,
         bucket_id=new.bucket_id,
         location=new.location,

@@ -13,6 +13,7 @@ from db.storage.rows import (
     NewBsp,
     NewFile,
     Quota,
+    Upload,
     file_key,
     object_key,
     objects_of,
@@ -20,6 +21,7 @@ from db.storage.rows import (
 from db.storage.sweep import Swept, sweep
 from db.storage.tables import Bsp, Bucket, File, Replica
 from db.storage.uploads import (
+    add_bytes,
     delete_file,
     disposition,
     object_headers,
@@ -46,6 +48,8 @@ __all__ = [
     "Replica",
     "StorageOperations",
     "Swept",
+    "Upload",
+    "add_bytes",
     "delete_file",
     "disposition",
     "file_key",

@@ -21,6 +21,7 @@ from db.storage.rows import (
     UPLOAD_WITHIN,
     FileRow,
     NewFile,
+    file_key,
 )
 from db.storage.tables import Bsp, Bucket, File, Replica
 
@@ -42,8 +43,13 @@ class Files(Repository[FileRow]):
         in_public = exists().where(_BUCKET.id == file.bucket_id, not_(_BUCKET.private))
         return select(*(columns or cls.columns())).where(or_(cls.is_owned(), in_public))
 
-    async def create(self, new: NewFile) -> FileRow:
-        return await self.add(**new._asdict())
+    async def create(self, new: NewFile, *, file_id: UUID) -> FileRow:
+        return await self.add(id=file_id, **new._asdict())
+
+    async def is_taken(self, bucket_id: UUID, location: str) -> bool:
+        """Whether there is a file at the location."""
+        at = {"bucket_id": bucket_id, "location": location}
+        return await self.value(self._at(), **at) is not None
 
     async def by_key(self, key: bytes) -> FileRow | None:
         return await self.one(self._by_key(), key=key)
@@ -77,9 +83,16 @@ class Files(Repository[FileRow]):
     async def mine(self, file_id: UUID) -> FileRow:
         return await self.changed(file_id, self._mine(), id=file_id)
 
-    async def finish(self, file_id: UUID, **values: Any) -> FileRow | None:
-        """STORED now, or None: it no longer waits for bytes."""
-        return await self.one(self._finish(), row_id=file_id, **values)
+    async def finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
+        """STORED now, or as it was by the same bytes before."""
+        key = file_key(file, fingerprint)
+        stored = await self.one(
+            self._finish(), row_id=file.id, object_id=object_id, fingerprint=fingerprint, key=key
+        )
+        present = stored or await self.mine(file.id)
+        if present.key != key:
+            raise refusals.not_awaited()
+        return present
 
     async def take_out(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:
         """DELETING now: one file of the bucket, or all of them."""
@@ -109,6 +122,12 @@ class Files(Repository[FileRow]):
     @statement
     def _by_key(cls) -> ClauseElement:
         return cls.readable().where(cls.table().c.key == bindparam("key"))
+
+    @statement
+    def _at(cls) -> ClauseElement:
+        file = cls.table().c
+        at = (file.bucket_id == bindparam("bucket_id"), file.location == bindparam("location"))
+        return cls.owned(file.id).where(*at)
 
     @statement
     def _mine(cls) -> ClauseElement:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from db.base import OwnerId
 from db.paging import Page, Window
-from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile
+from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Upload
 
 Pages = Mapping[UUID, Page[FileRow]]
 
@@ -73,6 +73,30 @@ class StorageOperations(Protocol):
         self, owner: OwnerId, new: NewFile, *, idempotency_key: str | None = None
     ) -> FileRow:
         """Makes room: in the quota, in the bucket, and on the providers with most of it."""
+        ...
+
+    async def expect_file(
+        self, owner: OwnerId, new: NewFile, *, source: str, idempotency_key: str | None = None
+    ) -> FileRow | None:
+        """What `add_file` has answered under this key; else None, or what it would refuse by now.
+
+        The size and the room on providers are not asked about: both are known when it is added.
+        """
+        ...
+
+    async def add_file(
+        self,
+        owner: OwnerId,
+        new: NewFile,
+        upload: Upload,
+        *,
+        source: str,
+        idempotency_key: str | None = None,
+    ) -> FileRow:
+        """Makes room for bytes that are there already: STORED at once, with their size.
+
+        `source` says what they are made of: the same key for another is a Conflict.
+        """
         ...
 
     async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from db.base import OwnerId
+from db.base import OwnerId, new_id
 from db.engine import Database, Session
 from db.idempotency import Idempotency
 from db.paging import Page, Window
@@ -15,7 +15,7 @@ from db.storage.buckets import Buckets
 from db.storage.files import Files
 from db.storage.known import KnownFiles
 from db.storage.replicas import Replicas
-from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Quota, file_key
+from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Quota, Upload
 
 Row = TypeVar("Row", bound=NamedTuple)
 Rows = TypeVar("Rows")
@@ -135,32 +135,61 @@ class PostgresStorage:
         self, owner: OwnerId, new: NewFile, *, idempotency_key: str | None = None
     ) -> FileRow:
         new = rules.checked_file(new)
+        return await self._once(
+            owner,
+            lambda session: self._make_room(session, owner, new, file_id=new_id()),
+            key=idempotency_key,
+            asked=("createFile", new),
+            answer=FileRow,
+        )
 
-        async def create(session: Session) -> FileRow:
+    async def expect_file(
+        self, owner: OwnerId, new: NewFile, *, source: str, idempotency_key: str | None = None
+    ) -> FileRow | None:
+        new = rules.checked_file(new)
+
+        async def expect(session: Session) -> FileRow | None:
+            if idempotency_key is not None:
+                keys, asked = Idempotency(session, owner), _asked_to_add(new, source)
+                added = await keys.answered(idempotency_key, asked, answer=FileRow)
+                if added is not None:
+                    return added
             buckets = Buckets(session, owner)
             refusals.refuse_over(self._quota, await buckets.used(), more=new.size)
-            await buckets.count_in(new.bucket_id, files=1, size=new.size)
-            file = await Files(session, owner).create(new)
-            await Replicas(session, owner).place(file)
-            return file
+            await buckets.count_in(new.bucket_id, files=0, size=0)
+            if await Files(session, owner).is_taken(new.bucket_id, new.location):
+                raise refusals.conflict(refusals.LOCATION_TAKEN)
+            return None
+
+        return await self._database.transaction(expect)
+
+    async def add_file(
+        self,
+        owner: OwnerId,
+        new: NewFile,
+        upload: Upload,
+        *,
+        source: str,
+        idempotency_key: str | None = None,
+    ) -> FileRow:
+        new = rules.checked_file(new._replace(size=upload.size))
+
+        async def add(session: Session) -> FileRow:
+            file = await self._make_room(session, owner, new, file_id=upload.file_id)
+            return await Files(session, owner).finish(
+                file, object_id=upload.object_id, fingerprint=upload.fingerprint
+            )
 
         return await self._once(
-            owner, create, key=idempotency_key, asked=("createFile", new), answer=FileRow
+            owner, add, key=idempotency_key, asked=_asked_to_add(new, source), answer=FileRow
         )
 
     async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
-        key = file_key(file, fingerprint)
-
-        async def finish(files: Files) -> FileRow:
-            stored = await files.finish(
-                file.id, object_id=object_id, fingerprint=fingerprint, key=key
-            )
-            present = stored or await files.mine(file.id)
-            if present.key != key:
-                raise refusals.not_awaited()
-            return present
-
-        return await self._change(Files, file.owner_id, finish)
+        return await self._change(
+            Files,
+            file.owner_id,
+            lambda files: files.finish(file, object_id=object_id, fingerprint=fingerprint),
+        )
 
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
         async def take_out(session: Session) -> None:
@@ -236,6 +265,16 @@ class PostgresStorage:
 
     # How each of them reaches its rows
 
+    async def _make_room(
+        self, session: Session, owner: OwnerId, new: NewFile, *, file_id: UUID
+    ) -> FileRow:
+        buckets = Buckets(session, owner)
+        refusals.refuse_over(self._quota, await buckets.used(), more=new.size)
+        await buckets.count_in(new.bucket_id, files=1, size=new.size)
+        file = await Files(session, owner).create(new, file_id=file_id)
+        await Replicas(session, owner).place(file)
+        return file
+
     async def _read(
         self,
         of: Callable[[Session, OwnerId], Rows],
@@ -269,3 +308,8 @@ class PostgresStorage:
             return await keys.once(key, asked, lambda: work(session), answer=answer)
 
         return await self._database.transaction(guarded)
+
+
+def _asked_to_add(new: NewFile, source: str) -> tuple[object, ...]:
+    """Whatever comes of the same source is the same file: it need not have the same size again."""
+    return ("addFile", new._replace(size=0), source)

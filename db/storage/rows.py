@@ -79,6 +79,15 @@ class NewFile(NamedTuple):
     desired_replicas: int = 0
 
 
+class Upload(NamedTuple):
+    """Bytes that are in the object store before there is a row of their file."""
+
+    file_id: UUID
+    object_id: UUID
+    size: int
+    fingerprint: bytes
+
+
 class Quota(NamedTuple):
     """How much one user may keep; None is no limit."""
 

@@ -42,7 +42,7 @@ async def sweep(
     """Repairs all there is. Safe at any time and on several replicas at once.
 
     An object goes only when no row can come to name it: the row is gone, or names another. Its age
-    protects what a restore or a replica with another clock has just brought.
+    protects those whose row is still to come: `add_bytes` and restores bring the bytes first.
     """
     storage, objects = services.storage, services.objects
     return Swept(

@@ -11,21 +11,25 @@ from urllib.parse import quote
 from uuid import UUID
 
 from db.base import OwnerId, new_id
-from db.errors import BadInput, Conflict, NotFound, Unavailable
+from db.errors import BadInput, Conflict, Forbidden, NotFound, TooLarge, Unavailable
 from db.objects import ObjectStore
 from db.storage.operations import StorageOperations
-from db.storage.rows import FileRow, object_key, objects_of
+from db.storage.rows import FileRow, NewFile, Upload, object_key, objects_of
+from db.storage.rules import checked_file
 
 log = logging.getLogger(__name__)
 
 
-class _Checked:
-    """Passes bytes on while it counts and digests them; an error when they are not the promised."""
+REFUSALS = (BadInput, Conflict, Forbidden, NotFound, TooLarge)
+"""After these no row names the bytes; after any other error one may, and sweeps will tell."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], *, size: int, promised: bytes | None) -> None:
+
+class _Counted:
+    """Passes bytes on while it counts and digests them."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self.size = 0
         self._chunks = chunks
-        self._size = size
-        self._promised = promised
         self._digest = hashlib.sha256()
 
     @property
@@ -33,16 +37,29 @@ class _Checked:
         return self._digest.digest()
 
     async def passing(self) -> AsyncIterator[bytes]:
-        left = self._size
         async for chunk in self._chunks:
-            left -= len(chunk)
-            if left < 0:
-                break
+            self.size += len(chunk)
             self._digest.update(chunk)
             yield chunk
-        if left:
+
+
+class _Checked(_Counted):
+    """An error when they are not the promised."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], *, size: int, promised: bytes | None) -> None:
+        super().__init__(chunks)
+        self._expected = size
+        self._promised = promised
+
+    async def passing(self) -> AsyncIterator[bytes]:
+        async for chunk in super().passing():
+            if self.size > self._expected:
+                break
+            yield chunk
+        if self.size != self._expected:
             raise BadInput(
-                f"The upload has {'more' if left < 0 else 'fewer'} than {self._size} bytes.",
+                f"The upload has {'more' if self.size > self._expected else 'fewer'} than "
+                f"{self._expected} bytes.",
                 hint="Send exactly the bytes that `createFile` was told of.",
                 field="size",
             )
@@ -74,12 +91,47 @@ async def store_bytes(
         stored = await storage.finish_upload(
             file, object_id=object_id, fingerprint=checked.fingerprint
         )
-    except (Conflict, NotFound):  # after any other error the row may name them: sweeps will tell
+    except REFUSALS:
         await _delete_if_possible(objects, key)
         raise
     if stored.object_id != object_id:
         await _delete_if_possible(objects, key)
     return stored
+
+
+async def add_bytes(
+    storage: StorageOperations,
+    objects: ObjectStore,
+    owner: OwnerId,
+    new: NewFile,
+    chunks: AsyncIterator[bytes],
+    *,
+    at_most: int,
+    source: str,
+    idempotency_key: str | None = None,
+) -> FileRow:
+    """Streams bytes whose number shows at their end into a new file: STORED, or nothing of it.
+
+    They come before their row: no other sees a file that waits, and nothing holds room for it.
+    `new` says all but the size, `at_most` what that could be.
+    """
+    new = checked_file(new)
+    file_id, object_id = new_id(), new_id()
+    key = object_key(file_id, object_id)
+    counted = _Counted(chunks)
+    headers = object_headers(new.content_type or "", new.location)
+    await objects.put(key, counted.passing(), size=at_most, headers=headers)
+    upload = Upload(file_id, object_id, counted.size, counted.fingerprint)
+    try:
+        added = await storage.add_file(
+            owner, new, upload, source=source, idempotency_key=idempotency_key
+        )
+    except REFUSALS:
+        await _delete_if_possible(objects, key)
+        raise
+    if added.id != file_id:  # two at once under one key: the other was faster
+        await _delete_if_possible(objects, key)
+    return added
 
 
 def read_bytes(

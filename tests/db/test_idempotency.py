@@ -75,6 +75,25 @@ async def test_a_failure_leaves_the_key_free(database: Database, owner: OwnerId)
     assert (await create(database, owner, "k", title="one")).title == "one"
 
 
+async def test_who_only_looks_is_told_the_first_answer_and_takes_no_key(
+    database: Database, owner: OwnerId
+) -> None:
+    async def look(key: str, title: str = "one") -> TaskRow | None:
+        async with database.read() as session:
+            keys = Idempotency(session, owner)
+            return await keys.answered(key, ("createTask", title), answer=TaskRow)
+
+    assert await look("k") is None
+    first = await create(database, owner, "k")
+    assert await look("k") == first
+    with pytest.raises(Conflict):
+        await look("k", title="two")
+    with pytest.raises(BadInput):
+        await look(" ")
+    await database.write(lambda session: session.rows(AGE))
+    assert await look("k", title="two") is None
+
+
 async def test_twenty_at_once_make_one(committed: Database, committed_owner: OwnerId) -> None:
     made = await asyncio.gather(*(create(committed, committed_owner, "k") for _ in range(20)))
     assert len({task.id for task in made}) == 1

@@ -15,11 +15,13 @@ import pytest
 from db.base import OwnerId, new_id
 from db.errors import BadInput, Conflict, Unavailable
 from db.objects import ObjectStore, open_objects
+from db.paging import Window
 from db.storage import (
     FileRow,
     NewFile,
     StorageOperations,
     Swept,
+    add_bytes,
     delete_file,
     disposition,
     object_key,
@@ -180,6 +182,103 @@ async def test_a_file_deleted_under_an_upload_stays_deleted(
         await store_bytes(storage, folder, pending, slowly())
     assert await keys(folder) == []
     assert await storage.known_files([pending.id]) == []
+
+
+# Bytes whose number shows at their end
+
+
+@pytest.fixture
+async def wanted(storage: StorageOperations, owner: OwnerId) -> NewFile:
+    bucket = await storage.create_bucket(owner, "exports", private=True)
+    return NewFile(bucket.id, " a.bin ", 0, "text/plain")
+
+
+@pytest.mark.parametrize("data", [DATA, b""], ids=["some", "none"])
+async def test_a_file_has_the_size_that_came(
+    storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile, data: bytes
+) -> None:
+    file = await add_bytes(storage, folder, owner, wanted, chunks(data), at_most=10, source="x")
+    assert (file.status, file.size, file.location) == ("STORED", len(data), "a.bin")
+    assert file.fingerprint == hashlib.sha256(data).digest()
+    assert await content(folder, file) == data
+    assert await swept(storage, folder) == Swept(0, 0, 0, 0)
+    assert await content(folder, file) == data
+
+
+async def test_what_breaks_off_or_is_refused_was_never_there(
+    storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile
+) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield DATA[:50_000]
+        raise Conflict("Broken.", hint="None.")
+
+    async def overtaken() -> AsyncIterator[bytes]:
+        yield DATA
+        await storage.create_file(owner, wanted)
+
+    for coming in (breaking(), overtaken()):
+        with pytest.raises(Conflict):
+            await add_bytes(storage, folder, owner, wanted, coming, at_most=10, source="x")
+        assert await keys(folder) == []
+    (other,) = (await storage.files(owner, Window(9))).rows
+    assert (other.status, other.size) == ("PENDING", 0)
+
+
+async def test_who_stops_waiting_leaves_nothing(
+    storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile, tmp_path: Path
+) -> None:
+    waiting = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield os.urandom(3_000_000)
+        waiting.set()
+        await asyncio.Event().wait()
+
+    adding = asyncio.ensure_future(
+        add_bytes(storage, folder, owner, wanted, slowly(), at_most=10, source="x")
+    )
+    await waiting.wait()
+    adding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adding
+    assert await keys(folder) == []
+    assert list(tmp_path.rglob("*#*")) == []
+    assert await storage.count_files(owner) == 0
+
+
+async def test_two_at_once_under_one_key_are_one_file(
+    storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile
+) -> None:
+    async def add(data: bytes) -> FileRow:
+        return await add_bytes(
+            storage,
+            folder,
+            owner,
+            wanted,
+            chunks(data),
+            at_most=10,
+            source="x",
+            idempotency_key="k",
+        )
+
+    first, second = await asyncio.gather(add(DATA), add(DATA[:9]))
+    assert first == second
+    assert await content(folder, first) in {DATA, DATA[:9]}
+    assert len(await keys(folder)) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_crash_at_the_row_is_swept_or_has_all_its_bytes(
+    storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile, when: str
+) -> None:
+    broken = failing(storage, "add_file", after=when == "after")
+    with pytest.raises(Unavailable):
+        await add_bytes(broken, folder, owner, wanted, chunks(DATA), at_most=10, source="x")
+    assert (await swept(storage, folder, objects_after=LONG)).objects == 0
+    assert (await swept(storage, folder)).objects == (0 if when == "after" else 1)
+    files = (await storage.files(owner, Window(9))).rows
+    found = [await content(folder, file) for file in files]
+    assert found == ([DATA] if when == "after" else [])
 
 
 # A crash at any point, and what a sweep makes of it

@@ -1,0 +1,110 @@
+"""What storage promises of buckets, whoever keeps the rows, however often a call has failed."""
+
+import pytest
+
+from db.base import OwnerId, new_id
+from db.errors import Conflict, Forbidden, NotFound
+from db.storage import (
+    BucketRow,
+    FileRow,
+    StorageOperations,
+)
+from tests.db.storage.samples import HELLO, MANY, a_bsp, a_bucket, a_file, stored, the_bucket
+
+
+async def test_a_bucket_starts_empty(storage: StorageOperations, owner: OwnerId) -> None:
+    bucket = await a_bucket(storage, owner, " photos ")
+    assert (bucket.name, bucket.private, bucket.version) == ("photos", True, 1)
+    assert (bucket.file_count, bucket.total_size) == (0, 0)
+    assert await the_bucket(storage, owner, bucket.id) == bucket
+
+
+async def test_names_are_unique_per_owner(
+    storage: StorageOperations, owner: OwnerId, other_owner: OwnerId
+) -> None:
+    await a_bucket(storage, owner)
+    second = await a_bucket(storage, owner, "second")
+    with pytest.raises(Conflict) as caught:
+        await a_bucket(storage, owner)
+    assert caught.value.field == "name"
+    with pytest.raises(Conflict):
+        await storage.rename_bucket(owner, second.id, "photos")
+    await a_bucket(storage, other_owner)
+    assert await storage.count_buckets(owner) == 2
+
+
+async def test_a_bucket_is_renamed_once_per_version(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    bucket = await a_bucket(storage, owner)
+    renamed = await storage.rename_bucket(owner, bucket.id, "films", expected_version=1)
+    assert (renamed.name, renamed.version) == ("films", 2)
+    with pytest.raises(Conflict):
+        await storage.rename_bucket(owner, bucket.id, "music", expected_version=1)
+
+
+async def test_another_s_private_bucket_is_absent_and_not_mine_to_change(
+    storage: StorageOperations, owner: OwnerId, other_owner: OwnerId
+) -> None:
+    bucket = await a_bucket(storage, other_owner)
+    file = await stored(storage, await a_file(storage, other_owner, bucket))
+    assert await storage.buckets_by_id(owner, [bucket.id]) == []
+    assert await storage.files_by_id(owner, [file.id]) == []
+    assert file.key is not None
+    assert await storage.file_by_key(owner, file.key) is None
+    pages = await storage.files_of_buckets(owner, [bucket.id], MANY, under=None)
+    assert pages[bucket.id].rows == []
+    assert await storage.count_files_of_buckets(owner, [bucket.id], under=None) == {}
+    assert (await storage.bsps_of_files(owner, [file.id]))[file.id] == []
+    assert (await storage.files(owner, MANY)).rows == []
+    assert (await storage.buckets(owner, MANY)).rows == []
+    await _nothing_changes(storage, owner, bucket, file)
+    assert await storage.files_by_id(other_owner, [file.id]) == [file]
+
+
+async def test_a_public_bucket_is_everyone_s_to_read_and_its_owner_s_to_change(
+    storage: StorageOperations, owner: OwnerId, other_owner: OwnerId
+) -> None:
+    bsp = await a_bsp(storage, other_owner)
+    bucket = await a_bucket(storage, other_owner, private=False)
+    file = await stored(storage, await a_file(storage, other_owner, bucket, replicas=1))
+    bucket = await the_bucket(storage, owner, bucket.id)
+    assert bucket.file_count == 1
+    assert await storage.files_by_id(owner, [file.id]) == [file]
+    assert file.key is not None
+    assert await storage.file_by_key(owner, file.key) == file
+    pages = await storage.files_of_buckets(owner, [bucket.id], MANY, under=None)
+    assert pages[bucket.id].rows == [file]
+    assert await storage.count_files_of_buckets(owner, [bucket.id], under=None) == {bucket.id: 1}
+    assert await storage.bsps_of_files(owner, [file.id]) == {file.id: [bsp.id]}
+    assert (await storage.files(owner, MANY)).rows == []
+    assert (await storage.files_of_bsps(owner, [bsp.id], MANY))[bsp.id].rows == []
+    await _nothing_changes(storage, owner, bucket, file)
+
+
+async def _nothing_changes(
+    storage: StorageOperations, stranger: OwnerId, bucket: BucketRow, file: FileRow
+) -> None:
+    with pytest.raises(Forbidden):
+        await storage.rename_bucket(stranger, bucket.id, "mine now")
+    with pytest.raises(Forbidden):
+        await storage.delete_bucket(stranger, bucket.id, with_files=True)
+    with pytest.raises(Forbidden) as caught:
+        await a_file(storage, stranger, bucket, "smuggled")
+    assert caught.value.field == "bucketId"
+    with pytest.raises(Forbidden):
+        await storage.begin_deletion(stranger, file.id)
+
+
+async def test_what_is_not_there_is_not_found(storage: StorageOperations, owner: OwnerId) -> None:
+    bucket = await a_bucket(storage, owner)
+    with pytest.raises(NotFound):
+        await storage.rename_bucket(owner, new_id(), "x")
+    with pytest.raises(NotFound):
+        await storage.delete_bucket(owner, new_id(), with_files=False)
+    with pytest.raises(NotFound) as caught:
+        await a_file(storage, owner, bucket._replace(id=new_id()))
+    assert caught.value.field == "bucketId"
+    with pytest.raises(NotFound):
+        await storage.begin_deletion(owner, new_id())
+    assert await storage.file_by_key(owner, HELLO) is None
