@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -39,16 +39,19 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[R]):
-    """Rows in the asked order, their keys in it, and whether there are more on either side."""
+    """Rows in the asked order, and whether there are more on either side."""
 
     rows: Sequence[R]
-    keys: Sequence[Any]
     order: Order
     has_next: bool
     has_previous: bool
+    keys: Sequence[Any] | None = None
+    """The rows' places in the order, where the rows themselves do not hold them."""
 
     def cursor(self, index: int) -> str:
-        return encode_cursor(self.order, self.keys[index], self.rows[index].id)  # type: ignore[attr-defined]  # every row that is paged has an id
+        row: Any = self.rows[index]
+        key = self.keys[index] if self.keys is not None else getattr(row, self.order.column)
+        return encode_cursor(self.order, key, row.id)
 
 
 class Place(NamedTuple):
@@ -64,9 +67,8 @@ class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     id: UUID
 
 
-def encode_cursor(order: Order, key: datetime | str, row_id: UUID) -> str:
-    text = key.isoformat() if isinstance(key, datetime) else key
-    packed = msgspec.json.encode(_Cursor(order.column, text, row_id))
+def encode_cursor(order: Order, key: str, row_id: UUID) -> str:
+    packed = msgspec.json.encode(_Cursor(order.column, key, row_id))
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
@@ -93,7 +95,7 @@ def decode_cursor(cursor: str, order: Order, *, kind: type, field: str) -> Place
 def windowed(
     query: Select[Any], order: Order, shape: tuple[bool, bool, bool], columns: Any
 ) -> Select[Any]:
-    """The statement of one page, each row followed by its key; values as in `window_values`."""
+    """The statement of one page; values as in `window_values`."""
     backward, has_after, has_before = shape
     key, row_id = columns[order.column], columns["id"]
     falling = order.descending is not backward
@@ -102,7 +104,7 @@ def windowed(
             beyond = order.descending is not follows
             query = query.where(_beyond(key, row_id, name, greater=beyond))
     directions = (key.desc(), row_id.desc()) if falling else (key.asc(), row_id.asc())
-    return query.add_columns(key).order_by(*directions).limit(bindparam("limit"))
+    return query.order_by(*directions).limit(bindparam("limit"))
 
 
 def _beyond(key: Any, row_id: Any, name: str, *, greater: bool) -> ColumnElement[bool]:
@@ -123,17 +125,15 @@ def window_values(window: Window, order: Order, *, kind: type) -> dict[str, Any]
 
 
 def page_of(
-    found: Sequence[Any], make: Callable[[Iterable[Any]], R], window: Window, order: Order
+    found: Sequence[R], window: Window, order: Order, keys: Sequence[Any] | None = None
 ) -> Page[R]:
     """One row more than asked for was fetched: it tells whether there are more."""
     more = len(found) > window.size
-    kept = found[: window.size]
-    if window.backward:
-        kept = kept[::-1]
+    step = -1 if window.backward else 1
     return Page(
-        rows=[make(record[:-1]) for record in kept],
-        keys=[record[-1] for record in kept],
+        rows=found[: window.size][::step],
         order=order,
         has_next=window.before is not None if window.backward else more,
         has_previous=more if window.backward else window.after is not None,
+        keys=None if keys is None else keys[: window.size][::step],
     )

@@ -156,14 +156,28 @@ class Repository(Generic[R]):
     def windowed(
         cls, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
     ) -> Select[Any]:
-        return windowed(query, order, shape, cls.table().c)
+        """The statement of a page; a key that the rows do not hold follows them."""
+        columns = cls.table().c
+        if not cls._holds(order):
+            query = query.add_columns(columns[order.column])
+        return windowed(query, order, shape, columns)
 
     async def page_by(
         self, query: Statement, window: Window, order: Order, /, **values: Any
     ) -> Page[R]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
-        return page_of(await self.run(query, **values), self._make, window, order)
+        return self.paged(await self.run(query, **values), window, order)
+
+    def paged(self, found: Sequence[Any], window: Window, order: Order) -> Page[R]:
+        if self._holds(order):
+            return page_of([self._make(record) for record in found], window, order)
+        rows = [self._make(record[:-1]) for record in found]
+        return page_of(rows, window, order, keys=[record[-1] for record in found])
+
+    @classmethod
+    def _holds(cls, order: Order) -> bool:
+        return order.column in cls.row._fields
 
     async def all(self, query: Statement, /, **values: Any) -> Sequence[R]:
         return [self._make(found) for found in await self.run(query, **values)]

@@ -94,7 +94,7 @@ class _Watch:
 
     def _remember(self, row: TaskRow) -> None:
         self._told[row.id] = row.version
-        self._moment = max(self._moment, row.updated_at)
+        self._moment = max(self._moment, datetime.fromisoformat(row.updated_at))
         if len(self._told) > 2_000:
             del self._told[next(iter(self._told))]
 

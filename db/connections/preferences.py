@@ -1,7 +1,6 @@
 """Preferences: JSON by key, for each user; what an editor wants to find again elsewhere."""
 
 import re
-from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasOwner, HasTimes, HasVersion
+from db.base import Base, HasOwner, HasTimes, HasVersion, Moment
 from db.errors import BadInput, Conflict, NotFound, TooLarge
 from db.repository import Repository
 from db.statements import statement
@@ -38,8 +37,8 @@ class PreferenceRow(NamedTuple):
 
     key: str
     value: str
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
     version: int
 
     @property

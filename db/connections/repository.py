@@ -1,6 +1,5 @@
 """Saved connections: the table, its rows, and the repository of one owner."""
 
-from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasId, HasOwner, HasTimes, HasVersion, OwnerId
+from db.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment, OwnerId
 from db.connections.drafts import SECRETS, Draft, check_whole, completed
 from db.engine import Session
 from db.paging import Order, Page, Window
@@ -53,7 +52,7 @@ class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
     sealed_ssh_password: Mapped[bytes | None]
     sealed_ssh_private_key: Mapped[bytes | None]
     sealed_ssh_passphrase: Mapped[bytes | None]
-    last_connected_at: Mapped[datetime | None]
+    last_connected_at: Mapped[Moment | None]
     sort_name: Mapped[str] = mapped_column(Text, Computed("lower(name)", persisted=True))
 
     __table_args__ = (
@@ -82,9 +81,9 @@ class ConnectionRow(NamedTuple):
     read_only: bool
     statement_timeout_ms: int | None
     has_stored_password: bool
-    created_at: datetime
-    updated_at: datetime
-    last_connected_at: datetime | None
+    created_at: Moment
+    updated_at: Moment
+    last_connected_at: Moment | None
     version: int
 
 

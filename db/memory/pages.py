@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
+from db.base import moment_of
 from db.paging import Order, Page, Window, page_of, window_values
 from db.storage.rows import NEWEST
 
@@ -15,6 +16,9 @@ def page(rows: Iterable[Row], window: Window, order: Order) -> Page[Row]:
     rows = list(rows)
     kind = datetime if order is NEWEST else str
     values = window_values(window, order, kind=kind)
+    for name in ("after_key", "before_key"):
+        if kind is datetime and name in values:
+            values[name] = moment_of(values[name])
     placed = sorted((getattr(row, order.column), row.id, row) for row in rows)  # type: ignore[attr-defined]  # every row has an id
     low, high = ("before", "after") if order.descending else ("after", "before")
     places = [place[:2] for place in placed]
@@ -26,6 +30,4 @@ def page(rows: Iterable[Row], window: Window, order: Order) -> Page[Row]:
     kept = placed[start:end]
     if order.descending is not window.backward:
         kept.reverse()
-    records = [(*row, key) for key, _, row in kept[: values["limit"]]]
-    make = type(rows[0])._make if rows else None
-    return page_of(records, make, window, order)  # type: ignore[arg-type]  # without rows nothing is made
+    return page_of([row for _, _, row in kept[: values["limit"]]], window, order)

@@ -6,14 +6,14 @@ what could refuse comes first, then what changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.base import OwnerId, new_id
 from db.errors import Conflict
 from db.memory.pages import page
-from db.memory.tables import Tables, expect, kept, now_twice, pending, present, sized, touched
+from db.memory.tables import Tables, ago, expect, kept, now_twice, pending, present, sized, touched
 from db.paging import Page, Window
 from db.storage import refusals, rules
 from db.storage.rows import (
@@ -211,16 +211,15 @@ class MemoryStorage:
 
     def _finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
         key = file_key(file, fingerprint)
-        now = datetime.now(UTC)
         known = self._tables.my_file(file.owner_id, file.id)
         if known.key == key:
             return known
-        if known.status != PENDING or known.created_at <= now - UPLOAD_WITHIN:
+        if known.status != PENDING or known.created_at <= ago(UPLOAD_WITHIN):
             raise refusals.not_awaited()
         stored = known._replace(
             status=STORED, object_id=object_id, fingerprint=fingerprint, key=key
         )
-        return kept(self._tables.files, stored._replace(updated_at=now))
+        return kept(self._tables.files, stored._replace(updated_at=ago()))
 
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
         file = self._tables.my_file(owner, file_id)
@@ -286,7 +285,7 @@ class MemoryStorage:
         return present(self._tables.files, ids)
 
     async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]:
-        late = datetime.now(UTC) - older_than
+        late = ago(older_than)
         waiting = (file for file in self._tables.files.values() if file.status == PENDING)
         return [file for file in waiting if file.created_at <= late][:limit]
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from db.base import OwnerId
+from db.base import Moment, OwnerId, moment_of
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.storage import refusals, rules
 from db.storage.rows import DELETING, PENDING, BspRow, BucketRow, FileRow, NewFile
@@ -113,13 +113,17 @@ def present(rows: Mapping[UUID, Row], ids: Iterable[UUID]) -> list[Row]:
     return [rows[one] for one in dict.fromkeys(ids) if one in rows]
 
 
-def now_twice() -> tuple[datetime, datetime]:
-    now = datetime.now(UTC)
+def ago(age: timedelta = timedelta()) -> Moment:
+    return moment_of(datetime.now(UTC) - age)
+
+
+def now_twice() -> tuple[Moment, Moment]:
+    now = ago()
     return now, now
 
 
 def touched(row: Row, **values: Any) -> Row:
-    return row._replace(**values, version=row.version + 1, updated_at=datetime.now(UTC))  # type: ignore[attr-defined]  # what is edited has a version
+    return row._replace(**values, version=row.version + 1, updated_at=ago())  # type: ignore[attr-defined]  # what is edited has a version
 
 
 def sized(bsp: BspRow) -> BspRow:
@@ -139,7 +143,7 @@ def pending(owner: OwnerId, new: NewFile, *, file_id: UUID) -> FileRow:
         object_id=None,
         fingerprint=None,
         key=None,
-        created_at=(now := datetime.now(UTC)),
+        created_at=(now := ago()),
         updated_at=now,
     )
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, bindparam, exists, func, not_, or_, select, true
 from sqlalchemy.sql import ClauseElement
 
-from db.paging import Order, Page, Window, page_of, window_values
+from db.paging import Order, Page, Window, window_values
 from db.repository import Repository
 from db.statements import Statement, statement
 from db.storage import refusals
@@ -105,11 +105,9 @@ class Files(Repository[FileRow]):
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
         found: dict[UUID, list[Any]] = {parent: [] for parent in ids}
-        for parent, *record in await self.run(query, ids=list(ids), **values):
-            found[parent].append(record)
-        return {
-            parent: page_of(records, self._make, window, order) for parent, records in found.items()
-        }
+        for record in await self.run(query, ids=list(ids), **values):
+            found[record[-1]].append(record[:-1])
+        return {parent: self.paged(records, window, order) for parent, records in found.items()}
 
     @statement
     def _by_id(cls) -> ClauseElement:
@@ -204,7 +202,7 @@ class Files(Repository[FileRow]):
     ) -> ClauseElement:
         """The same page of each parent, by one statement, whatever their number."""
         page = cls.windowed(query, order, shape).lateral("page")
-        each = select(parent, *page.c).select_from(parent.table.join(page, true()))
+        each = select(*page.c, parent).select_from(parent.table.join(page, true()))
         descending = order.descending is not shape[0]
         columns = (page.c[order.column], page.c.id)
         sorting = [column.desc() if descending else column.asc() for column in columns]

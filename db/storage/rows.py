@@ -1,11 +1,11 @@
 """What storage answers with, and what it is asked for: plain values, the same for every twin."""
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from db.base import OwnerId
+from db.base import Moment, OwnerId
 from db.paging import Order
 
 PENDING, STORED, DELETING = "PENDING", "STORED", "DELETING"
@@ -25,8 +25,8 @@ class BspRow(NamedTuple):
     used_capacity: int
     free_capacity: int
     multiaddresses: list[str]
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
     version: int
 
 
@@ -38,8 +38,8 @@ class BucketRow(NamedTuple):
     private: bool
     file_count: int
     total_size: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
     version: int
 
 
@@ -57,8 +57,8 @@ class FileRow(NamedTuple):
     object_id: UUID | None
     fingerprint: bytes | None
     key: bytes | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class NewBsp(NamedTuple):

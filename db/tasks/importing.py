@@ -27,13 +27,14 @@ from sqlalchemy import (
     case,
     column,
     func,
+    literal_column,
     null,
     select,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
-from db.base import new_id
+from db.base import Moment, moment_of, new_id
 from db.errors import Conflict
 from db.repository import Repository
 from db.statements import statement
@@ -62,8 +63,8 @@ class ImportedRow(NamedTuple):
     title: str
     description: str | None
     completed: bool
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class Imports(Repository[ImportedRow]):
@@ -89,8 +90,8 @@ class Imports(Repository[ImportedRow]):
         arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items()]
         columns = [column(name, kind) for name, kind in _COLUMNS.items()]
         old = func.unnest(*arrays).table_valued(*columns).render_derived(name="old")
-        made: ColumnElement[Any] = func.coalesce(old.c.created_at, func.now())
-        changed: ColumnElement[Any] = func.coalesce(old.c.updated_at, made)
+        made: ColumnElement[Any] = func.coalesce(_finite(old.c.created_at), func.now())
+        changed: ColumnElement[Any] = func.coalesce(_finite(old.c.updated_at), made)
         values = {name: old.c[name] for name in _COLUMNS} | {
             "owner_id": bindparam("owner_id", type_=Uuid()),
             "created_at": made,
@@ -108,6 +109,12 @@ class Imports(Repository[ImportedRow]):
     def _known(cls) -> ClauseElement:
         wanted = bindparam("imported_as", type_=ARRAY(LargeBinary))
         return cls.owned().where(cls.table().c.imported_as == any_(wanted))
+
+
+def _finite(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    """What asyncpg sends for the first moment of Python's calendar is minus infinity."""
+    first: ColumnElement[Any] = literal_column("timestamptz '0001-01-01Z'")
+    return case((moment.is_not(None), func.greatest(moment, first)))
 
 
 Run: TypeAlias = Callable[[Callable[[Imports], Awaitable[Any]]], Awaitable[Any]]
@@ -176,7 +183,9 @@ async def _add(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
 
 def _as_in_file(task: OldTask, new: Iterable[bytes]) -> tuple[Any, ...]:
     """All of a new task; of one that was there already only that it is: its owner may edit it."""
-    return tuple(task) if task.imported_as in new else (task.imported_as,)
+    if task.imported_as not in new:
+        return (task.imported_as,)
+    return tuple(moment_of(value) if isinstance(value, datetime) else value for value in task)
 
 
 def _as_in_table(

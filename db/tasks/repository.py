@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasId, HasOwner, HasTimes, HasVersion
+from db.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment
 from db.errors import BadInput
 from db.paging import Order, Page, Window
 from db.repository import Repository
@@ -42,7 +42,7 @@ class Task(HasId, HasOwner, HasTimes, HasVersion, Base):
     title: Mapped[str] = mapped_column(Text)
     description: Mapped[str | None] = mapped_column(Text)
     completed: Mapped[bool] = mapped_column(server_default="false")
-    completed_at: Mapped[datetime | None]
+    completed_at: Mapped[Moment | None]
     imported_as: Mapped[bytes | None]
     sort_title: Mapped[str] = mapped_column(Text, Computed("lower(title)", persisted=True))
     search_text: Mapped[str] = mapped_column(
@@ -80,9 +80,9 @@ class TaskRow(NamedTuple):
     title: str
     description: str | None
     completed: bool
-    created_at: datetime
-    updated_at: datetime
-    completed_at: datetime | None
+    created_at: Moment
+    updated_at: Moment
+    completed_at: Moment | None
     version: int
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasId, HasTimes, HasVersion, new_id
+from db.base import Base, HasId, HasTimes, HasVersion, Moment, new_id
 from db.engine import Session
 from db.errors import BadInput, Conflict
 from db.repository import Repository
@@ -71,7 +71,7 @@ class UserRow(NamedTuple):
     email: str | None
     name: str
     role: str
-    created_at: datetime
+    created_at: Moment
 
 
 class OutsideUser(NamedTuple):

@@ -169,4 +169,4 @@ async def _run(connection: Any, sql: str, values: list[Any]) -> Sequence[Any]:
 
 
 def _page(rows: Sequence[R], make: Callable[[Iterable[Any]], R], window: Window) -> Page[R]:
-    return page_of([(*row, row.name) for row in rows], make, window, BY_NAME)  # type: ignore[attr-defined]  # every row that is paged has a name
+    return page_of([make(row) for row in rows], window, BY_NAME)

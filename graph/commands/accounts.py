@@ -70,7 +70,7 @@ def described(user: UserRow) -> str:
     fields = (
         id_of("user", user.id),
         f"{user.role:5}",
-        user.created_at.strftime("%Y-%m-%d"),
+        user.created_at.partition("T")[0],
         user.email or "(outside)",
         user.name,
     )

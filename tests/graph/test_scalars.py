@@ -19,10 +19,10 @@ def written(moment: datetime) -> Any:
 @pytest.mark.parametrize(
     ("moment", "text"),
     [
-        (IN_UTC, "2026-11-21T10:00:00Z"),
+        (IN_UTC, "2026-11-21T10:00:00.000000Z"),
         (IN_UTC.replace(microsecond=120), "2026-11-21T10:00:00.000120Z"),
-        (IN_UTC.astimezone(timezone(timedelta(hours=-5))), "2026-11-21T10:00:00Z"),
-        (IN_UTC.replace(year=33), "0033-11-21T10:00:00Z"),
+        (IN_UTC.astimezone(timezone(timedelta(hours=-5))), "2026-11-21T10:00:00.000000Z"),
+        (IN_UTC.replace(year=33), "0033-11-21T10:00:00.000000Z"),
     ],
 )
 def test_a_time_is_written_in_utc_and_read_again(moment: datetime, text: str) -> None:

@@ -1,7 +1,6 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -82,11 +81,18 @@ async def test_tasks_arrive_as_they_were(mine: Chest) -> None:
     page = await mine.do(lambda t: t.page(Window(9), TaskFilter(completed=True), Order("id")))
     (task,) = page.rows
     assert (task.title, task.description) == ("Feed the elephant", "hay")
-    assert task.created_at == datetime(2020, 1, 1, 8, tzinfo=UTC)
-    assert task.updated_at == task.completed_at == datetime(2020, 1, 2, 8, tzinfo=UTC)
+    assert task.created_at == "2020-01-01T08:00:00.000000Z"
+    assert task.updated_at == task.completed_at == "2020-01-02T08:00:00.000000Z"
     assert await mine.titles() == ["Feed the elephant", "Wash the elephant", "Wash the elephant"]
     assert len(report.created_ids) == 3
     assert await mine.do(lambda t: t.get(report.created_ids[0])) == task
+
+
+async def test_a_placeholder_of_a_moment_is_taken_as_it_is(mine: Chest) -> None:
+    report = await mine.bring([{"title": "Of old", "created_at": "0001-01-01T00:00:00"}])
+    task = await mine.do(lambda t: t.get(report.created_ids[0]))
+    assert task is not None
+    assert task.created_at == "0001-01-01T00:00:00.000000Z"
 
 
 async def test_a_second_run_changes_nothing(mine: Chest) -> None:

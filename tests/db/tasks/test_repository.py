@@ -231,7 +231,7 @@ async def test_filters_add_up(mine: Desk) -> None:
     assert await mine.titles(Window(9), TaskFilter(search="milk")) == ["Buy MILK"]
     assert await mine.titles(Window(9), TaskFilter(search="LITRES")) == ["Buy MILK"]
     assert await mine.titles(Window(9), TaskFilter(search="buy", completed=False)) == ["Buy bread"]
-    now = milk.created_at
+    now = datetime.fromisoformat(milk.created_at)
     assert await mine.titles(Window(9), TaskFilter(created_after=now + timedelta(1))) == []
     assert len(await mine.titles(Window(9), TaskFilter(created_before=now + timedelta(1)))) == 2
     assert await mine.do(lambda t: t.count(TaskFilter(search="buy"))) == 2

@@ -1,8 +1,6 @@
-from datetime import UTC, datetime
-
 import pytest
 
-from db.base import new_id
+from db.base import Moment, new_id
 from db.errors import BadInput, Conflict, NotFound, Unauthenticated
 from db.services import Services
 from db.users import OutsideUser, UserRow, Users
@@ -89,5 +87,5 @@ async def test_everybody_is_listed(services: Services) -> None:
 
 
 def test_a_name_gives_no_orders_to_a_terminal() -> None:
-    row = UserRow(new_id(), None, "Ada\x1b[2J\n", "USER", datetime(2026, 11, 21, tzinfo=UTC))
+    row = UserRow(new_id(), None, "Ada\x1b[2J\n", "USER", Moment("2026-11-21T10:00:00.000000Z"))
     assert described(row) == f"{id_of('user', row.id)}  USER   2026-11-21  (outside)  Ada[2J"
