@@ -9,6 +9,7 @@ import strawberry
 
 from db.errors import BadInput
 from graph.context import Context
+from graph.executor.hints import accepting
 from graph.fields import field
 from graph.loaders import Gathering
 
@@ -33,11 +34,7 @@ class Kind(NamedTuple):
 
 
 _by_prefix: dict[str, Kind] = {}
-_by_row: dict[type, Kind] = {}
-
-
-def make_id(row: HasId) -> strawberry.ID:
-    return strawberry.ID(f"{_by_row[type(row)].prefix}_{row.id.hex}")
+_prefixes: dict[type, str] = {}  # by row
 
 
 def id_of(prefix: str, row_id: UUID) -> strawberry.ID:
@@ -50,16 +47,21 @@ class Node:
 
     @field("Opaque; says of what type it is. Pass it on as it came.")
     def id(root: strawberry.Parent[HasId]) -> strawberry.ID:
-        return make_id(root)
+        return f"{_prefixes[root.__class__]}_{root.id.hex}"  # type: ignore[return-value]  # pages ask for thousands: a call of `ID` each would tell
 
 
 def node(prefix: str, *, row: type, loader: type[Gathering[UUID, Any]]) -> Callable[[T], T]:
     """Makes a GraphQL type findable by `node(id:)`; goes under `@strawberry.type`."""
     kind = Kind(prefix, row, loader)
 
+    @accepting(row)
+    def is_type_of(value: object, _info: object) -> bool:
+        return isinstance(value, row)
+
     def register(cls: T) -> T:
-        _by_prefix[prefix] = _by_row[row] = kind
-        cls.is_type_of = staticmethod(lambda value, _info: isinstance(value, row))  # type: ignore[attr-defined]  # Strawberry looks for it by this name
+        _by_prefix[prefix] = kind
+        _prefixes[row] = prefix
+        cls.is_type_of = staticmethod(is_type_of)  # type: ignore[attr-defined]  # Strawberry looks for it by this name
         return cls
 
     return register

@@ -7,6 +7,7 @@ import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
 from db.base import Moment, moment_of
+from graph.executor.hints import leaving_strings
 
 BigInt = NewType("BigInt", int)
 SafeInt = NewType("SafeInt", int)
@@ -16,6 +17,7 @@ Row = NewType("Row", object)
 LARGEST_SAFE = 2**53 - 1
 
 
+@leaving_strings
 def _serialize_time(value: datetime | Moment) -> Moment:
     """Most times come from the database as they go out."""
     return moment_of(value) if isinstance(value, datetime) else value

@@ -34,10 +34,11 @@ from graphql import (
     GraphQLOutputType,
     GraphQLString,
 )
-from graphql.type import is_non_null_type
+from graphql.type import get_nullable_type, is_non_null_type, is_scalar_type
 
 from graph.executor.completion import Build, Complete, Fail, fill_in
 from graph.executor.fields import Reading
+from graph.executor.hints import leaves_strings
 
 # Which values the response holds as they are.
 _AS_IS: dict[GraphQLOutputType, str] = {
@@ -109,9 +110,14 @@ def _field_lines(number: int, part: Part, type_name: str) -> list[str]:
 
 
 def _needs_completion(value: str, type_: GraphQLOutputType) -> str:
+    as_is = _as_is(get_nullable_type(type_))
     if is_non_null_type(type_):
-        as_is = _AS_IS.get(type_.of_type)
         return f"not ({as_is.format(value)})" if as_is else "True"
-    as_is = _AS_IS.get(type_)
     present = f"{value} is not None"
     return f"not ({as_is.format(value)}) and {present}" if as_is else present
+
+
+def _as_is(type_: Any) -> str | None:
+    if is_scalar_type(type_) and leaves_strings(type_.coerce_output_value):
+        return _AS_IS[GraphQLString]
+    return _AS_IS.get(type_)

@@ -18,9 +18,19 @@ from graphql.type import (
 )
 
 from graph.executor.codegen import Part, Typename, object_builder
-from graph.executor.completion import Build, Complete, failing, if_null, leaf, list_of, positioned
+from graph.executor.completion import (
+    Build,
+    Complete,
+    Rows,
+    failing,
+    if_null,
+    leaf,
+    list_of,
+    positioned,
+)
 from graph.executor.document import Operation
 from graph.executor.fields import reading_of
+from graph.executor.hints import accepted_by
 from graph.executor.info import Field
 from graph.executor.objects import abstract, object_
 
@@ -119,7 +129,8 @@ class Compiler:
         nullable = get_nullable_type(type_)
         if is_list_type(nullable):
             item_type = nullable.of_type
-            return list_of(self._complete(item_type, field), item_type, field, null)
+            rows = self._rows(item_type, field)
+            return list_of(self._complete(item_type, field), item_type, field, null, rows)
         if is_leaf_type(nullable):
             return leaf(nullable, null)
 
@@ -130,3 +141,10 @@ class Compiler:
             return abstract(nullable, complete_as, field, null)
         assert is_object_type(nullable)  # noqa: S101 - no other output type is left
         return complete_as(nullable)
+
+    def _rows(self, item_type: GraphQLOutputType, field: Field) -> Rows | None:
+        """Which items of a list are known to be of its type."""
+        type_ = get_nullable_type(item_type)
+        if not is_object_type(type_) or (row := accepted_by(type_.is_type_of)) is None:
+            return None
+        return Rows(row, self._object(type_, field.details))

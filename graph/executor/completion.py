@@ -6,7 +6,7 @@ response or with a coroutine of ours that will. It raises what makes the positio
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 from types import CoroutineType, GeneratorType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from graphql import FieldNode, GraphQLError, GraphQLLeafType, GraphQLOutputType
 from graphql.execution.async_iterables import aclosing
@@ -71,11 +71,7 @@ def positioned(complete: Complete, fail: Fail) -> Complete:
         except Exception as error:  # noqa: BLE001 - whatever a resolver raises is a field error
             return fail(error, path, run)
 
-    async def guard(completing: Coroutine[Any, Any, Any], path: Path, run: Run) -> Any:
-        try:
-            return await completing
-        except Exception as error:  # noqa: BLE001 - as above
-            return fail(error, path, run)
+    guard = guarded(fail)
 
     def place(value: Any, path: Path, run: Run) -> Any:
         if value.__class__ not in _ordinary_classes and not is_ordinary(value):
@@ -88,6 +84,16 @@ def positioned(complete: Complete, fail: Fail) -> Complete:
         return completed
 
     return place
+
+
+def guarded(fail: Fail) -> Callable[..., Coroutine[Any, Any, Any]]:
+    async def guard(completing: Coroutine[Any, Any, Any], path: Path, run: Run) -> Any:
+        try:
+            return await completing
+        except Exception as error:  # noqa: BLE001 - as in settle
+            return fail(error, path, run)
+
+    return guard
 
 
 def if_null(type_: GraphQLOutputType, field: Field) -> Null:
@@ -118,11 +124,24 @@ def leaf(type_: GraphQLLeafType, null: Null) -> Complete:
     return complete_leaf
 
 
+class Rows(NamedTuple):
+    """Items of this class need no more than to be built."""
+
+    row: type
+    build: Build
+
+
 def list_of(
-    complete_item: Complete, item_type: GraphQLOutputType, field: Field, null: Null
+    complete_item: Complete,
+    item_type: GraphQLOutputType,
+    field: Field,
+    null: Null,
+    rows: Rows | None,
 ) -> Complete:
     fail = failing(item_type, field.nodes)
     place = positioned(complete_item, fail)
+    guard = guarded(fail)
+    row, build = rows or (None, complete_item)
     complete_async = async_list_of(place, fail)
 
     def complete_list(values: Any, path: Path, run: Run) -> Any:
@@ -136,9 +155,15 @@ def list_of(
         for index, value in enumerate(values):
             item_path = (path, index, None)
             try:
-                items.append(place(value, item_path, run))
+                if value.__class__ is row:
+                    item = build(value, item_path, run)
+                    if item.__class__ is CoroutineType:
+                        item = run.hold(guard(item, item_path, run))
+                else:
+                    item = place(value, item_path, run)
             except Exception as error:  # noqa: BLE001 - as in settle
-                items.append(fail(error, item_path, run))
+                item = fail(error, item_path, run)
+            items.append(item)
         waiting = waiting_in(items)
         return run.hold(fill_in(items, waiting)) if waiting else items
 

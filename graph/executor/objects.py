@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 from graphql import GraphQLAbstractType, GraphQLError, GraphQLObjectType
 from graphql.execution import default_type_resolver
@@ -11,6 +11,7 @@ from graphql.type import is_object_type
 
 from graph.executor.completion import Build, Complete, Null
 from graph.executor.errors import Path
+from graph.executor.hints import accepted_by
 from graph.executor.info import Field, ResolveInfo
 from graph.executor.run import Run
 
@@ -19,7 +20,21 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) ->
     """Objects of one type: ``build`` gathers their fields, after the type's own check."""
     if type_.is_type_of is None:
         return _unchecked(build, null)
-    is_type_of: Callable[..., Any] = type_.is_type_of
+    accepted = accepted_by(type_.is_type_of)
+    check = _checking(type_, build, field)
+
+    def complete_checked(value: Any, path: Path, run: Run) -> Any:
+        if value is None or value is Undefined:
+            return null()
+        if value.__class__ is accepted:
+            return build(value, path, run)
+        return check(value, path, run)
+
+    return complete_checked
+
+
+def _checking(type_: GraphQLObjectType, build: Build, field: Field) -> Complete:
+    is_type_of = cast("Callable[..., Any]", type_.is_type_of)
 
     def refuse(value: Any) -> GraphQLError:
         message = f"Expected value of type '{type_}' but got: {inspect(value)}."
@@ -30,9 +45,7 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) ->
             raise refuse(value)
         return await awaited(build(value, path, run))
 
-    def complete_checked(value: Any, path: Path, run: Run) -> Any:
-        if value is None or value is Undefined:
-            return null()
+    def check(value: Any, path: Path, run: Run) -> Any:
         verdict = is_type_of(value, ResolveInfo(field, path, run))
         if verdict is True:
             return build(value, path, run)
@@ -42,7 +55,7 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) ->
             raise refuse(value)
         return build(value, path, run)
 
-    return complete_checked
+    return check
 
 
 def _unchecked(build: Build, null: Null) -> Complete:

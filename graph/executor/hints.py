@@ -1,0 +1,37 @@
+"""What a schema may say about its own functions, so that the executor need not call them.
+
+Schemas that say nothing run all the same; graphql-core does not listen, so each hint has to be
+true: the function does for such a value what is said of it.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_leave_strings: set[Callable[..., Any]] = set()
+_rows_accepted: dict[Callable[..., Any], type] = {}
+
+
+def leaving_strings(serialize: F) -> F:
+    """Marks a scalar's `serialize` that gives back each string as it is."""
+    _leave_strings.add(serialize)
+    return serialize
+
+
+def leaves_strings(serialize: Callable[..., Any]) -> bool:
+    return serialize in _leave_strings
+
+
+def accepting(row: type) -> Callable[[F], F]:
+    """Marks an `is_type_of` that accepts every instance of this class."""
+
+    def mark(is_type_of: F) -> F:
+        _rows_accepted[is_type_of] = row
+        return is_type_of
+
+    return mark
+
+
+def accepted_by(is_type_of: Callable[..., Any] | None) -> type | None:
+    return None if is_type_of is None else _rows_accepted.get(is_type_of)
