@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from graphql import ExecutionResult, GraphQLError, GraphQLObjectType, OperationType
 from graphql.execution.async_iterables import aclosing
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.values import VariableValues
 
 from graph.executor.compiler import Compiler
 from graph.executor.completion import Build
@@ -14,11 +14,11 @@ from graph.executor.events import EventSource
 from graph.executor.fallback import CoreProgram
 from graph.executor.objects import awaited
 from graph.executor.run import Run
+from graph.executor.variables import Variables
 
 # How many choices of @skip and @include a program keeps. Clients use few; an attacker may not
 # have us keep more.
 _KEPT_VARIANTS = 8
-_MOST_VARIABLE_ERRORS = 50  # graphql-core's own limit
 
 
 class Variant(NamedTuple):
@@ -36,12 +36,16 @@ class CompiledProgram:
         self._root_type = root_type
         self._conditions = core.operation.condition_variables()
         self._variants: OrderedDict[tuple[Any, ...], Variant] = OrderedDict()
-        self._definitions = core.operation.definition.variable_definitions
+        self._variables = Variables(
+            core.schema,
+            core.operation.definition.variable_definitions or (),
+            hide_suggestions=core.hide_suggestions,
+        )
 
     async def execute(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object
     ) -> ExecutionResult:
-        values = self._coerce(variables)
+        values = self._variables.coerce(variables)
         if isinstance(values, list):
             return ExecutionResult(None, errors=values)
         try:
@@ -53,7 +57,7 @@ class CompiledProgram:
     async def subscribe(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object
     ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
-        values = self._coerce(variables)
+        values = self._variables.coerce(variables)
         if isinstance(values, list):
             return ExecutionResult(None, errors=values)
         try:
@@ -67,17 +71,6 @@ class CompiledProgram:
         except GraphQLError as error:
             return ExecutionResult(None, errors=[error])
         return _results(events, steps, context, values)
-
-    def _coerce(self, variables: Mapping[str, Any] | None) -> VariableValues | list[GraphQLError]:
-        if not self._definitions:
-            return VariableValues({}, {})
-        return get_variable_values(
-            self._core.schema,
-            self._definitions,
-            dict(variables or {}),
-            max_errors=_MOST_VARIABLE_ERRORS,
-            hide_suggestions=self._core.hide_suggestions,
-        )
 
     def _variant(self, values: VariableValues) -> Variant:
         choice = tuple(values.coerced.get(name) for name in self._conditions)

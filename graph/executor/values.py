@@ -1,24 +1,18 @@
 """The arguments of a field, computed as seldom as can be."""
 
 from collections.abc import Callable, Mapping
-from datetime import date, time, timedelta
-from decimal import Decimal
-from enum import Enum
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from graphql import GraphQLError, ListValueNode, ObjectValueNode, ValueNode, VariableNode
 from graphql.execution.values import VariableValues, get_argument_values
 
 from graph.executor.info import Field
+from graph.executor.inputs import IMMUTABLE
 from graph.executor.run import Run
 
 # From GraphQL's values to what the resolver takes; the second argument is Strawberry's Info.
 Convert: TypeAlias = Callable[[dict[str, Any], Any], dict[str, Any]]
 Arguments: TypeAlias = Callable[[Run, Any], dict[str, Any]]
-
-# What any number of resolver calls may share: none of them can change it.
-_IMMUTABLE = (str, int, float, bool, bytes, type(None), Enum, Decimal, UUID, date, time, timedelta)
 
 
 def arguments_of(field: Field, convert: Convert, *, hide_suggestions: bool) -> Arguments:
@@ -55,7 +49,7 @@ def arguments_of(field: Field, convert: Convert, *, hide_suggestions: bool) -> A
 
 
 def _is_immutable(values: Mapping[str, Any]) -> bool:
-    return all(isinstance(value, _IMMUTABLE) for value in values.values())
+    return all(isinstance(value, IMMUTABLE) for value in values.values())
 
 
 def _has_variable(node: ValueNode) -> bool:

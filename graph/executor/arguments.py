@@ -1,0 +1,143 @@
+"""The short way from a request's variables to the arguments of a Strawberry resolver."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    ListValueNode,
+    ObjectValueNode,
+    ValueNode,
+    VariableNode,
+)
+from graphql.pyutils import Undefined
+from graphql.type import get_nullable_type, is_input_object_type, is_non_null_type
+from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal
+from strawberry import Schema
+from strawberry.types.field import StrawberryField
+
+from graph.executor.info import Field
+from graph.executor.inputs import IMMUTABLE, Take, Unusual, as_it_is, converting, shared
+
+Read: TypeAlias = Callable[[Mapping[str, Any]], Any]
+"""A value by the coerced variables; `Undefined` where it is left out."""
+
+
+class _Argument(NamedTuple):
+    name: str
+    read: Read
+    convert: Take
+
+
+class Arguments:
+    """What a resolver is called with; raises Unusual for what Strawberry itself shall look at."""
+
+    def __init__(self, arguments: list[_Argument]) -> None:
+        self._arguments = arguments
+
+    def __call__(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        named: dict[str, Any] = {}
+        for name, read, convert in self._arguments:
+            value = read(variables)
+            if value is not Undefined:
+                named[name] = value if convert is as_it_is else convert(value)
+        return named
+
+
+def arguments_in_short(
+    field: Field, definition: StrawberryField, schema: Schema
+) -> Arguments | None:
+    """None where something about the field or its nodes is out of the ordinary."""
+    nodes = {node.name.value: node.value for node in field.nodes[0].arguments or ()}
+    arguments = []
+    for argument in definition.arguments:
+        name = schema.config.name_converter.from_argument(argument)
+        convert = converting(argument.type, schema)
+        if convert is None or argument.python_name is None:
+            return None
+        try:
+            read = _read(nodes.get(name), field.definition.args[name])
+        except (Unusual, TypeError, ValueError):
+            return None
+        arguments.append(_Argument(argument.python_name, read, convert))
+    return Arguments(arguments)
+
+
+def _read(node: ValueNode | None, place: GraphQLArgument | GraphQLInputField) -> Read:
+    """How a place learns its value: an argument, or a field of an input object."""
+    default = coerce_default_value(place)
+    must_be = is_non_null_type(place.type)
+    if node is None:
+        if must_be and default is Undefined:
+            raise Unusual
+        return _constant(default)
+    if isinstance(node, VariableNode):
+        return _variable(node.name.value, default, must_be=must_be)
+    return _literal(node, place.type)
+
+
+def _constant(value: Any) -> Read:
+    if value is not Undefined:
+        shared(value)
+    return lambda _variables: value
+
+
+def _variable(name: str, default: Any, *, must_be: bool) -> Read:
+    def read(variables: Mapping[str, Any]) -> Any:
+        if name not in variables:
+            if default is Undefined:
+                if must_be:
+                    raise Unusual
+                return Undefined
+            return shared(default)
+        value = variables[name]
+        if value is None and must_be:
+            raise Unusual
+        return value
+
+    return read
+
+
+def _literal(node: ValueNode, type_: GraphQLInputType) -> Read:
+    if not _has_variable(node):
+        value = coerce_input_literal(node, type_)
+        if value is Undefined:
+            raise Unusual
+        if isinstance(value, IMMUTABLE):
+            return lambda _variables: value
+        return lambda _variables: coerce_input_literal(node, type_)
+    object_type = get_nullable_type(type_)
+    if isinstance(node, ObjectValueNode) and is_input_object_type(object_type):
+        return _object(node, object_type)
+    raise Unusual
+
+
+def _object(node: ObjectValueNode, type_: GraphQLInputObjectType) -> Read:
+    nodes = {field.name.value: field.value for field in node.fields}
+    if type_.is_one_of or any(name not in type_.fields for name in nodes):
+        raise Unusual
+    fields = [
+        (field.out_name or name, _read(nodes.get(name), field))
+        for name, field in type_.fields.items()
+    ]
+
+    def read(variables: Mapping[str, Any]) -> Any:
+        found = {}
+        for name, read_field in fields:
+            value = read_field(variables)
+            if value is not Undefined:
+                found[name] = value
+        return type_.out_type(found)
+
+    return read
+
+
+def _has_variable(node: ValueNode) -> bool:
+    if isinstance(node, ListValueNode):
+        return any(_has_variable(item) for item in node.values)
+    if isinstance(node, ObjectValueNode):
+        return any(_has_variable(item.value) for item in node.fields)
+    return isinstance(node, VariableNode)

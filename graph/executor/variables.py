@@ -1,0 +1,93 @@
+"""The variables of an operation: what a request sends becomes what the fields are given."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from graphql import GraphQLError, GraphQLSchema, VariableDefinitionNode
+from graphql.execution.get_variable_signature import (
+    GraphQLVariableSignature,
+    get_variable_signature,
+)
+from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
+from graphql.pyutils import Undefined
+from graphql.type import is_non_null_type
+from graphql.utilities.coerce_input_value import coerce_default_value
+
+from graph.executor.inputs import Take, Unusual, shared, taking
+
+_MOST_ERRORS = 50  # graphql-core's own limit
+
+
+class _Variable(NamedTuple):
+    """One variable, as it is declared."""
+
+    name: str
+    signature: GraphQLVariableSignature
+    take: Take
+    default: Any
+    required: bool
+
+
+class Variables:
+    """Coerces them for one operation: the usual at once, the rest as graphql-core does."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        definitions: Sequence[VariableDefinitionNode],
+        *,
+        hide_suggestions: bool,
+    ) -> None:
+        self._schema = schema
+        self._definitions = definitions
+        self._hide_suggestions = hide_suggestions
+        self._variables = _declared(schema, definitions)
+
+    def coerce(self, given: Mapping[str, Any] | None) -> VariableValues | list[GraphQLError]:
+        given = given or {}
+        try:
+            return self._usual(given)
+        except (Unusual, RecursionError):
+            return get_variable_values(
+                self._schema,
+                self._definitions,
+                dict(given),
+                max_errors=_MOST_ERRORS,
+                hide_suggestions=self._hide_suggestions,
+            )
+
+    def _usual(self, given: Mapping[str, Any]) -> VariableValues:
+        if self._variables is None:
+            raise Unusual
+        sources: dict[str, VariableValueSource] = {}
+        coerced: dict[str, Any] = {}
+        for name, signature, take, default, required in self._variables:
+            if name in given:
+                coerced[name] = take(given[name])
+                sources[name] = VariableValueSource(signature, given[name])
+                continue
+            if default is not Undefined:
+                coerced[name] = shared(default)
+            elif required:
+                raise Unusual
+            sources[name] = VariableValueSource(signature)
+        return VariableValues(sources, coerced)
+
+
+def _declared(
+    schema: GraphQLSchema, definitions: Sequence[VariableDefinitionNode]
+) -> Sequence[_Variable] | None:
+    """None where one of them is wrong in itself: each request shall hear it."""
+    declared = []
+    for node in definitions:
+        signature = get_variable_signature(schema, node)
+        if isinstance(signature, GraphQLError):
+            return None
+        try:
+            default = coerce_default_value(signature)
+        except TypeError:
+            return None
+        required = is_non_null_type(signature.type)
+        take = taking(signature.type)
+        declared.append(_Variable(signature.name, signature, take, default, required))
+    return declared
