@@ -12,6 +12,7 @@ from db.errors import Unauthenticated
 from db.idempotency import Idempotency
 from db.services import Services
 from graph.auth import Viewer
+from graph.turns import Turn
 
 Rows = TypeVar("Rows")
 Answer = TypeVar("Answer")
@@ -34,8 +35,7 @@ class Context:
     base_url: str = ""
     """How the client reaches this server: links begin with it."""
     loaders: dict[type, Any] = field(default_factory=dict)
-    end_turn: Callable[[], None] = field(default=lambda: None)
-    """To call before a long wait: the viewer's next operation need not wait for it too."""
+    turn: Turn | None = None
 
     @property
     def signed_in(self) -> Viewer:
@@ -46,6 +46,11 @@ class Context:
                 hint="Sign in with signIn and send `Authorization: Bearer <accessToken>`.",
             )
         return self.viewer
+
+    def end_turn(self) -> None:
+        """To call before a long wait: the viewer's next operation need not wait for it too."""
+        if self.turn is not None:
+            self.turn.end()
 
     @property
     def owner(self) -> OwnerId:

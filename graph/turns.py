@@ -5,9 +5,9 @@ query of everybody else wait for sixty. Two keep the database and this process b
 """
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import Hashable
+from typing import TypeAlias
 
 from db.errors import RateLimited
 
@@ -16,21 +16,74 @@ WAITING = 500
 LASTS_S = 1.0
 
 
+class Turn:
+    """The right of one operation to work. Ends with it, or before."""
+
+    __slots__ = ("_ended", "_ends_at", "_line", "_timer")
+
+    def __init__(self, line: "_Line", ends_at: float) -> None:
+        self._line = line
+        self._ends_at = ends_at
+        self._ended = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def end(self) -> None:
+        """The next may begin; to end a turn again changes nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._line.pass_on(self)
+
+    def limit(self) -> None:
+        """Somebody waits for it: from now on it is looked after that it ends in time."""
+        if self._timer is None and not self._ended:
+            self._timer = asyncio.get_running_loop().call_at(self._ends_at, self.end)
+
+
+_Waiter: TypeAlias = asyncio.Future[Turn]
+
+
 class _Line:
     """One viewer's turns that are taken, and who of them waits for the next."""
 
-    __slots__ = ("taken", "waiting")
+    __slots__ = ("_turns", "_viewer", "taken", "waiting")
 
-    def __init__(self) -> None:
-        self.taken = 0
-        self.waiting: deque[asyncio.Future[None]] = deque()
+    def __init__(self, turns: "Turns", viewer: Hashable) -> None:
+        self._turns = turns
+        self._viewer = viewer
+        self.taken: list[Turn] = []
+        self.waiting: deque[_Waiter] = deque()
+
+    def take(self, ends_at: float) -> Turn:
+        turn = Turn(self, ends_at)
+        self.taken.append(turn)
+        return turn
+
+    def limit(self) -> None:
+        for turn in self.taken:
+            turn.limit()
+
+    def pass_on(self, ended: Turn) -> None:
+        self.taken.remove(ended)
+        while self.waiting:
+            heir = self.waiting.popleft()
+            if not heir.done():
+                heir.set_result(self.take(self._turns.end_of_one_from_now()))
+                break
+        if self.waiting:
+            self.limit()
+        if not self.taken:
+            self._turns.forget(self._viewer)
 
 
 class Turns:
     """Hands out turns, to each viewer first come, first served.
 
     A turn ends with its operation, or before: when the operation says that it only waits from
-    now on, and at the latest after `lasts_s`. So nothing long holds up what would cancel it.
+    now on, and after `lasts_s` at the latest when others wait. So nothing long holds up what
+    would cancel it.
     """
 
     def __init__(
@@ -41,49 +94,42 @@ class Turns:
         self._lasts_s = lasts_s
         self._lines: dict[Hashable, _Line] = {}
 
-    @contextlib.asynccontextmanager
-    async def of(self, viewer: Hashable) -> AsyncIterator[Callable[[], None]]:
-        """Around the work of one operation; gives it the way to end its turn early.
+    def take(self, viewer: Hashable) -> Turn | None:
+        """A turn for one operation, where there is one at once; else `wait` for it."""
+        line = self._lines.get(viewer)
+        if line is None:
+            line = self._lines[viewer] = _Line(self, viewer)
+        elif len(line.taken) >= self._at_once:
+            return None
+        return line.take(self.end_of_one_from_now())
+
+    async def wait(self, viewer: Hashable) -> Turn:
+        """A turn, once those before have had theirs.
 
         Raises:
             RateLimited: too many of this viewer's operations wait already.
         """
-        line = self._lines.setdefault(viewer, _Line())
-        if line.taken < self._at_once:
-            line.taken += 1
-        else:
-            await self._wait(viewer, line)
-        with contextlib.ExitStack() as turn:
-            turn.callback(self._pass_on, viewer, line)
-            timer = asyncio.get_running_loop().call_later(self._lasts_s, turn.close)
-            try:
-                yield turn.close
-            finally:
-                timer.cancel()
-
-    async def _wait(self, viewer: Hashable, line: _Line) -> None:
+        line = self._lines[viewer]
         if len(line.waiting) >= self._waiting:
             raise RateLimited(
                 f"{self._waiting} of your operations wait already.",
                 hint="Send the next when some of them are answered.",
                 retry_after_s=1,
             )
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.waiting.append(mine)
+        waiter: _Waiter = asyncio.get_running_loop().create_future()
+        line.waiting.append(waiter)
+        line.limit()
         try:
-            await mine
+            return await waiter
         except asyncio.CancelledError:
-            if mine.cancelled():
-                line.waiting.remove(mine)
+            if waiter.cancelled():
+                line.waiting.remove(waiter)
             else:  # it was given in the same moment: it goes to the next
-                self._pass_on(viewer, line)
+                waiter.result().end()
             raise
 
-    def _pass_on(self, viewer: Hashable, line: _Line) -> None:
-        while line.waiting:
-            if not (heir := line.waiting.popleft()).done():
-                heir.set_result(None)
-                return
-        line.taken -= 1
-        if line.taken == 0:
-            del self._lines[viewer]
+    def end_of_one_from_now(self) -> float:
+        return asyncio.get_running_loop().time() + self._lasts_s
+
+    def forget(self, viewer: Hashable) -> None:
+        del self._lines[viewer]

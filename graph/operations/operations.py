@@ -1,10 +1,8 @@
 """Runs prepared operations and puts what came of them into words of JSON."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,7 +15,7 @@ from graph.errors import present_all
 from graph.limits import Limits, refuse_cost
 from graph.operations.plans import Plans, Prepared
 from graph.operations.request import GraphQLRequest
-from graph.turns import Turns
+from graph.turns import Turn, Turns
 
 T = TypeVar("T")
 
@@ -117,19 +115,25 @@ class Operations:
     ) -> Answer:
         try:
             refuse_cost(prepared.cost.run(variables or {}), self.limits)
-            async with self._turn(context) as context.end_turn:
+            turn = await self._turn(context)
+            try:
                 result = await self._in_time(
                     prepared.plan.execute(context=context, variables=variables)
                 )
+            finally:
+                if turn is not None:
+                    turn.end()
         except HowdahError as error:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
 
-    def _turn(self, context: Context) -> AbstractAsyncContextManager[Callable[[], None]]:
+    async def _turn(self, context: Context) -> Turn | None:
         """Whom we do not know may only ask little, and signing in has limits of its own."""
         if context.viewer is None:
-            return contextlib.nullcontext(context.end_turn)
-        return self._turns.of(context.viewer.id)
+            return None
+        viewer = context.viewer.id
+        turn = context.turn = self._turns.take(viewer) or await self._turns.wait(viewer)
+        return turn
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """Errors of fields are in the result; what is raised here is about the whole of it."""

@@ -1,11 +1,22 @@
 """Turns: who floods waits for themselves, not others for them."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 
 from db.errors import RateLimited
-from graph.turns import Turns
+from graph.turns import Turn, Turns
+
+
+@contextlib.asynccontextmanager
+async def turn_of(turns: Turns, viewer: str) -> AsyncIterator[Turn]:
+    turn = turns.take(viewer) or await turns.wait(viewer)
+    try:
+        yield turn
+    finally:
+        turn.end()
 
 
 class Work:
@@ -25,7 +36,7 @@ class Work:
             self._ends[name].set()
 
     async def _run(self, viewer: str, name: str) -> None:
-        async with self._turns.of(viewer):
+        async with turn_of(self._turns, viewer):
             self.begun.append(name)
             await self._ends[name].wait()
 
@@ -54,7 +65,7 @@ async def test_who_waits_with_too_many_is_told() -> None:
     tasks = [work.begin("mine", name) for name in "ab"]
     await settled()
     with pytest.raises(RateLimited):
-        async with turns.of("mine"):
+        async with turn_of(turns, "mine"):
             pass
     work.end(*"ab")
     await asyncio.gather(*tasks)
@@ -62,11 +73,11 @@ async def test_who_waits_with_too_many_is_told() -> None:
 
 async def test_an_operation_that_only_waits_can_end_its_turn() -> None:
     turns = Turns(at_once=1)
-    async with turns.of("mine") as end_turn:
-        end_turn()
-        async with turns.of("mine"):
+    async with turn_of(turns, "mine") as turn:
+        turn.end()
+        async with turn_of(turns, "mine"):
             pass
-        end_turn()  # once more changes nothing
+        turn.end()  # once more changes nothing
     work = Work(turns)
     tasks = [work.begin("mine", name) for name in "ab"]
     await settled()
@@ -77,7 +88,7 @@ async def test_an_operation_that_only_waits_can_end_its_turn() -> None:
 
 async def test_a_turn_that_lasts_too_long_ends() -> None:
     turns = Turns(at_once=1, lasts_s=0)
-    async with turns.of("mine"), turns.of("mine"):
+    async with turn_of(turns, "mine"), turn_of(turns, "mine"), turn_of(turns, "mine"):
         pass
 
 
@@ -85,7 +96,7 @@ async def test_a_turn_that_lasts_too_long_ends() -> None:
 async def test_a_cancelled_operation_takes_no_turn_along(*, early: bool) -> None:
     turns = Turns(at_once=1)
     work = Work(turns)
-    async with turns.of("mine"):
+    async with turn_of(turns, "mine"):
         gone = work.begin("mine", "gone")
         await settled()
         if early:
@@ -95,5 +106,5 @@ async def test_a_cancelled_operation_takes_no_turn_along(*, early: bool) -> None
     with pytest.raises(asyncio.CancelledError):
         await gone
     assert work.begun == []
-    async with turns.of("mine"):
+    async with turn_of(turns, "mine"):
         pass
