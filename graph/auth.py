@@ -1,10 +1,9 @@
 """Who is asking: token -> Viewer, and the permissions fields ask for. The only mint of OwnerId."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import strawberry
@@ -25,8 +24,10 @@ class Role(Enum):
     ADMIN = choice("ADMIN", "That, and running the server.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Viewer:
+_ROLES = {role.value: role for role in Role}
+
+
+class Viewer(NamedTuple):
     """The person a verified token speaks for."""
 
     id: UUID
@@ -53,7 +54,7 @@ async def authenticate(services: Services, authorization: str | None) -> Viewer 
             hint="Send `Authorization: Bearer <accessToken>`, or none.",
         )
     verified = await services.identity.verifier.verify(token.strip())
-    return Viewer(id=verified.user_id, role=Role(verified.role), expires_at=verified.expires_at)
+    return Viewer(verified.user_id, _ROLES[verified.role], verified.expires_at)
 
 
 async def user_of_email(services: Services, email: str) -> UserRow:

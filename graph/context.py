@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import strawberry
+from starlette.types import Scope
 
 from db.base import OwnerId
 from db.engine import Session
@@ -31,9 +32,8 @@ class Context:
     services: Services
     viewer: Viewer | None
     request_id: str
-    client_address: str
-    base_url: str = ""
-    """How the client reaches this server: links begin with it."""
+    scope: Scope = field(default_factory=dict)
+    """Of the HTTP request or the socket."""
     loaders: dict[type, Any] = field(default_factory=dict)
     turn: Turn | None = None
 
@@ -46,6 +46,18 @@ class Context:
                 hint="Sign in with signIn and send `Authorization: Bearer <accessToken>`.",
             )
         return self.viewer
+
+    @property
+    def client_address(self) -> str:
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    @property
+    def base_url(self) -> str:
+        """How the client reaches this server, by the name that it used; links begin with it."""
+        host = dict(self.scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+        scheme = self.scope.get("scheme", "http").replace("ws", "http")
+        return f"{scheme}://{host}" if host else ""
 
     def end_turn(self) -> None:
         """To call before a long wait: the viewer's next operation need not wait for it too."""

@@ -6,29 +6,28 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from graph import graphiql, http, sockets
+from graph.request_id import RequestIds
 
 PageHeaders: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 """What GraphiQL sends along, made anew for each page: a token in it does not last."""
 
 
 class GraphQLEndpoint:
-    """One address before the router: matching routes would take a fifth of a small query."""
+    """`/graphql`, whatever it is asked for."""
 
-    def __init__(self, app: ASGIApp, *, path: str, page_headers: PageHeaders | None = None) -> None:
-        self._app = app
-        self._path = path
+    def __init__(self, *, page_headers: PageHeaders | None = None) -> None:
         self._page_headers = page_headers
+        self._sockets = RequestIds(sockets.serve)
+        self._pages = RequestIds(self._page)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("path") != self._path:
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await sockets.serve(scope, receive, send)
+        if scope["type"] == "websocket":
+            await self._sockets(scope, receive, send)
         elif scope["method"] != "POST" and _wants_page(scope):
-            await self._page(scope, receive, send)
+            await self._pages(scope, receive, send)
         else:
             await http.serve(scope, receive, send)
 

@@ -38,14 +38,7 @@ class Gateway:
         return await self.authenticate(self.services, authorization)
 
     def context(self, viewer: Viewer | None, request_id: str, scope: Scope) -> Context:
-        client = scope.get("client")
-        return Context(
-            services=self.services,
-            viewer=viewer,
-            request_id=request_id,
-            client_address=client[0] if client else "",
-            base_url=_base_url(scope),
-        )
+        return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
 
     async def session_end(self, viewer: Viewer | None, authorization: str | None) -> HowdahError:
         """Return when a session is over: it expired, was signed out of, or its user is gone."""
@@ -61,10 +54,3 @@ class Gateway:
         return Unauthenticated(
             "The session has expired.", hint="Get a new access token with refreshSession."
         )
-
-
-def _base_url(scope: Scope) -> str:
-    """By the name that the client itself used; without one, links are relative."""
-    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-    scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
-    return f"{scheme}://{host}" if host else ""

@@ -1,11 +1,10 @@
 """Loaders: one batch per level of a query, each with a read session of its own."""
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 from uuid import UUID
-
-from strawberry.dataloader import DataLoader
 
 from db.engine import Session
 from db.repository import Repository
@@ -20,7 +19,9 @@ class Gathering(ABC, Generic[K, V]):
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._batches: DataLoader[K, V | None] = DataLoader(load_fn=self._load)
+        self._loaded: dict[K, asyncio.Future[V | None]] = {}
+        self._asked: list[K] = []
+        self._batches: set[asyncio.Task[None]] = set()  # of tasks the loop knows only weakly
 
     @classmethod
     def of(cls, context: Context) -> Self:
@@ -30,19 +31,43 @@ class Gathering(ABC, Generic[K, V]):
             found = context.loaders[cls] = cls(context)
         return found
 
-    async def load(self, key: K) -> V | None:
-        return await self._batches.load(key)
+    def load(self, key: K) -> Awaitable[V | None]:
+        """What there is of a key; asked for once, however often it is loaded."""
+        answer = self._loaded.get(key)
+        if answer is None or answer.cancelled():
+            loop = asyncio.get_running_loop()
+            answer = self._loaded[key] = loop.create_future()
+            if not self._asked:
+                loop.call_soon(self._start_batch)
+            self._asked.append(key)
+        return answer
 
     async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
-        return await self._batches.load_many(keys)
+        return await asyncio.gather(*map(self.load, keys))
 
     @abstractmethod
     async def find(self, keys: list[K]) -> Mapping[K, V]:
-        """What there is of `keys`; the order is restored here."""
+        """What there is of `keys`."""
 
-    async def _load(self, keys: list[K]) -> list[V | None]:
-        found = await self.find(keys)
-        return [found.get(key) for key in keys]
+    def _start_batch(self) -> None:
+        batch = asyncio.create_task(self._answer_all())
+        self._batches.add(batch)
+        batch.add_done_callback(self._batches.discard)
+
+    async def _answer_all(self) -> None:
+        """Answers all that was asked for until now; whoever asks from here on is in the next."""
+        asked, self._asked = self._asked, []
+        answers = {key: self._loaded[key] for key in asked}
+        try:
+            found = await self.find(asked)
+        except Exception as error:  # noqa: BLE001 - whatever it is, each who waits shall hear it
+            for answer in answers.values():
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for key, answer in answers.items():
+            if not answer.done():
+                answer.set_result(found.get(key))
 
 
 class Loader(Gathering[K, V]):

@@ -1,7 +1,9 @@
 """Gives every request an id that its response, its errors and the log agree on."""
 
+import itertools
 import re
 import secrets
+from collections.abc import Mapping
 from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,6 +12,8 @@ current_request_id: ContextVar[str] = ContextVar("current_request_id", default="
 """Of the request that this task works for; the log names it."""
 
 _SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_process = secrets.token_hex(6)
+_count = itertools.count()
 
 
 class RequestIds:
@@ -22,8 +26,7 @@ class RequestIds:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        request_id = _given(scope) or new_request_id()
-        current_request_id.set(request_id)
+        request_id = begin_request(dict(scope["headers"]))
         scope.setdefault("state", {})["request_id"] = request_id
         header = (b"x-request-id", request_id.encode())
 
@@ -35,12 +38,14 @@ class RequestIds:
         await self._app(scope, receive, send_with_id)
 
 
+def begin_request(headers: Mapping[bytes, bytes]) -> str:
+    """The id of the request with these headers, and of all that is logged from now on."""
+    given = headers.get(b"x-request-id", b"")
+    request_id = str(given, "ascii") if _SANE.fullmatch(given) else new_request_id()
+    current_request_id.set(request_id)
+    return request_id
+
+
 def new_request_id() -> str:
-    return secrets.token_hex(8)
-
-
-def _given(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _SANE.fullmatch(value):
-            return str(value, "ascii")
-    return None
+    """Unique among all replicas: a word for the process, and the request's number."""
+    return f"{_process}{next(_count):06x}"

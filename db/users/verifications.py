@@ -47,14 +47,15 @@ class Verifications:
         if found is None:
             return None
         verified, until = found
-        if until <= self._clock() or verified.expires_at.timestamp() <= time.time():
+        if until <= self._clock():
             del self._known[key]
             return None
         self._known.move_to_end(key)
         return verified
 
     def put(self, token: str, verified: Verified) -> None:
-        self._known[_hash(token)] = verified, self._clock() + self._for_s
+        left_s = verified.expires_at.timestamp() - time.time()
+        self._known[_hash(token)] = verified, self._clock() + min(self._for_s, left_s)
         if len(self._known) > self._most:
             self._known.popitem(last=False)
 

@@ -15,6 +15,7 @@ from graph.http.accept import GRAPHQL_JSON, JSON, accept
 from graph.http.requests import ClientGone, HttpRefusal, from_body, from_query_string
 from graph.http.streams import FORMATS, Stream
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
+from graph.request_id import begin_request
 
 Header: TypeAlias = tuple[bytes, bytes]
 
@@ -58,13 +59,24 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
 class _Exchange:
     """One request and its response."""
 
+    __slots__ = (
+        "_accept",
+        "_gateway",
+        "_headers",
+        "_receive",
+        "_request_id",
+        "_scope",
+        "_send",
+        "started",
+    )
+
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._gateway: Gateway = scope["state"]["gateway"]
-        self._request_id: str = scope["state"]["request_id"]
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._request_id = begin_request(self._headers)
         self._accept = accept(self._headers.get(b"accept"))
         self.started = False
 
@@ -164,7 +176,12 @@ class _Exchange:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [(b"content-type", content_type), *_EVERY_RESPONSE, *headers],
+                "headers": [
+                    (b"content-type", content_type),
+                    (b"x-request-id", self._request_id.encode()),
+                    *_EVERY_RESPONSE,
+                    *headers,
+                ],
             }
         )
 

@@ -80,7 +80,10 @@ class Operations:
     ) -> Answer:
         """Run a query or a mutation."""
         started_at = time.perf_counter()
-        answer = await self._run(prepared, variables, context)
+        try:
+            answer = await self._run(prepared, variables, context)
+        finally:
+            context.loaders.clear()  # they know the context: a circle that holds all they loaded
         self._observe(prepared.kind.value, answer.code, time.perf_counter() - started_at)
         return answer
 

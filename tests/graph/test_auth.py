@@ -67,7 +67,7 @@ def context(services: Services, role: Role | None) -> Context:
     viewer = None
     if role is not None:
         viewer = Viewer(id=new_id(), role=role, expires_at=datetime.now(UTC))
-    return Context(services=services, viewer=viewer, request_id="r", client_address="")
+    return Context(services=services, viewer=viewer, request_id="r")
 
 
 @pytest.mark.parametrize(

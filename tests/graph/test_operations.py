@@ -22,7 +22,7 @@ def plans(*, introspection: bool = True, suggestions: bool = True, **limits: int
 
 def context() -> Context:
     services = cast("Any", None)
-    return Context(services=services, viewer=None, request_id="r1", client_address="")
+    return Context(services=services, viewer=None, request_id="r1")
 
 
 async def prepare(kept: Plans, text: str, name: str | None = None) -> Prepared:

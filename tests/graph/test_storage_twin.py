@@ -50,9 +50,7 @@ class Desk:
         self.viewer = Viewer(id=new_id(), role=role, expires_at=expires_at)
 
     async def ask(self, document: str, **variables: Any) -> Any:
-        context = Context(
-            services=self.services, viewer=self.viewer, request_id="1", client_address=""
-        )
+        context = Context(services=self.services, viewer=self.viewer, request_id="1")
         result = await schema.execute(document, variables, context_value=context)
         for error in result.errors or []:
             raise error.original_error or error
