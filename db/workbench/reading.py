@@ -30,6 +30,8 @@ from db.workbench.sql import second_statement
 from db.workbench.values import chunk_of, cut, loaded
 
 MOST_NOTICES = 100
+AT_ONCE_BYTES = 1024 * 1024
+"""Rows are turned into lines of about so many bytes at a time: wide ones one by one."""
 _CHANGING = {"INSERT", "UPDATE", "DELETE", "MERGE"}
 
 StopEarly = Callable[[Connection], Awaitable[bool]]
@@ -61,6 +63,8 @@ class Reader:
         self._stopping = False
         self._truncated: str | None = None
         self._is_full = False
+        self._rows_at_once = 1
+        """Until it is known how wide they are."""
 
     def note(self, diagnostic: Diagnostic) -> None:
         """The first of them are kept."""
@@ -119,7 +123,11 @@ class Reader:
             self._origins = wire.origins_of(result)
         if not result.ntuples or self._is_full:
             return
-        self._is_full = not await self._keep(loaded(result))
+        start, count = 0, result.ntuples
+        while start < count and not self._is_full:
+            end = min(start + self._rows_at_once, count)
+            self._is_full = not await self._keep(loaded(result, start, end))
+            start = end
         if self._is_full:
             self._stopping = await self._stop_early(connection)
 
@@ -129,12 +137,12 @@ class Reader:
         if len(rows) > self._rows_left:
             rows = rows[: self._rows_left]
             self._truncated, full = MAX_ROWS, True
+        if len(rows) == 1:  # it may be a wide one: those are not written twice
+            rows = self._with_short_cells(rows)
         chunk = chunk_of(rows)
-        if len(chunk.lines) > self._longest_cell:
-            whole, rows = rows, cut(rows, self._longest_cell)
-            if rows != whole:
-                self._truncated = self._truncated or MAX_CELL
-                chunk = chunk_of(rows)
+        if len(rows) > 1 and len(chunk.lines) > self._longest_cell:
+            rows = self._with_short_cells(rows)
+            chunk = chunk_of(rows)
         if len(chunk.lines) > self._bytes_left:
             rows = _fitting(rows, self._bytes_left)
             chunk = chunk_of(rows)
@@ -142,8 +150,15 @@ class Reader:
         self._rows_left -= chunk.rows
         self._bytes_left -= len(chunk.lines)
         if rows:
+            self._rows_at_once = max(1, AT_ONCE_BYTES * chunk.rows // len(chunk.lines))
             await self._spool.add(chunk)
         return not full
+
+    def _with_short_cells(self, rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+        short = cut(rows, self._longest_cell)
+        if short != rows:
+            self._truncated = self._truncated or MAX_CELL
+        return short
 
     def _failure(self, connection: Connection, result: PGresult, statement: str) -> Failure:
         encoding = connection.pgconn.parameter_status(b"server_encoding")

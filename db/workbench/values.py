@@ -58,18 +58,18 @@ _STRICT = _Loaders(TextLoader)
 _LENIENT = _Loaders(_AnyText)
 
 
-def loaded(result: PGresult) -> list[tuple[Any, ...]]:
-    """The rows of a result of libpq."""
+def loaded(result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
+    """The rows of a result of libpq from `start` until before `end`."""
     try:
-        return _loaded(result, _STRICT)
+        return _loaded(result, start, end, _STRICT)
     except UnicodeDecodeError:
-        return _loaded(result, _LENIENT)
+        return _loaded(result, start, end, _LENIENT)
 
 
-def _loaded(result: PGresult, loaders: _Loaders) -> list[tuple[Any, ...]]:
+def _loaded(result: PGresult, start: int, end: int, loaders: _Loaders) -> list[tuple[Any, ...]]:
     transformer = Transformer(loaders)
     transformer.set_pgresult(result)
-    return transformer.load_rows(0, result.ntuples, tuple)
+    return transformer.load_rows(start, end, tuple)
 
 
 def chunk_of(rows: Sequence[tuple[Any, ...]]) -> Chunk:

@@ -17,7 +17,8 @@ from db.workbench.outcomes import HINTS
 from db.workbench.sql import line_and_column
 from db.workbench.values import loaded
 
-CHUNK_ROWS = 100
+CHUNK_ROWS = 50
+"""Of wide rows libpq holds so many at once; fewer cost time with narrow ones."""
 LONGEST = 10_000
 """Characters of a message that are kept."""
 
@@ -46,13 +47,15 @@ async def send(connection: Connection, statement: str, parameters: Parameters) -
 
 
 async def results(connection: Connection) -> AsyncIterator[PGresult]:
-    """Until the server is ready for the next statement, or wants to copy."""
-    while True:
-        result = await connection.wait(generators.fetch(connection.pgconn))
-        if result is None:
-            return
+    """Until the server is ready for the next statement, or wants to copy.
+
+    Each is gone when the next is asked for: two chunks of wide rows are more than one.
+    """
+    while (result := await connection.wait(generators.fetch(connection.pgconn))) is not None:
+        is_last = result.status in COPYING
         yield result
-        if result.status in COPYING:
+        result.clear()
+        if is_last:
             return
 
 
@@ -65,7 +68,7 @@ async def look_up(connection: Connection, queries: str, *, most: int) -> list[tu
     found: list[tuple[Any, ...]] = []
     async for result in results(connection):
         if result.status in ROWS:
-            found += loaded(result)
+            found += loaded(result, 0, result.ntuples)
         if result.status in COPYING or len(found) > most:
             pgconn.finish()
             return []

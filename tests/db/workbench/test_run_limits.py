@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.runs import CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Truncated
+from db.runs import CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Pages, Truncated
 from tests.fixtures.runs import Desk
 
 TRAP = """DO $$ BEGIN
@@ -145,3 +145,25 @@ async def test_a_statement_is_never_run_twice(desk: Desk) -> None:
     await desk.run("SELECT setval('tries', 1)")
     await desk.run("SELECT nextval('tries'), pg_terminate_backend(pg_backend_pid())")
     assert await desk.rows(await desk.run("SELECT last_value FROM tries")) == [["2"]]
+
+
+async def test_wide_rows_are_taken_one_by_one(desk: Desk) -> None:
+    """As many at once as narrow ones are would fill the memory."""
+    run = await desk.run("SELECT repeat('x', 1000000) FROM generate_series(1, 60) i")
+    assert (run.state, run.row_count, run.truncated) == (SUCCEEDED, 60, None)
+    async with desk.runner.database.read() as session:
+        pages = await Pages(session, desk.owner).between(run.id, 0, 60)
+    for page in pages:
+        starts = [(0, 0), *page.ends]
+        taken = [end[1] - start[1] for start, end in zip(starts, page.ends, strict=False)]
+        assert max(taken) < 1_500_000
+    assert await desk.rows(run, offset=59) == [["x" * 1_000_000]]
+
+
+async def test_a_wide_cell_beside_narrow_rows_is_cut(desk: Desk) -> None:
+    desk.runner.limits = desk.runner.limits._replace(longest_cell=1_000)
+    run = await desk.run(
+        "SELECT repeat('x', CASE i WHEN 30 THEN 9999 ELSE 1 END) FROM generate_series(1, 60) i"
+    )
+    assert run.opened_truncated == Truncated(reason="MAX_CELL", limit=1_000)
+    assert [len(row[0]) for row in await desk.rows(run)] == [1] * 29 + [1_000] + [1] * 30
