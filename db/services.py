@@ -2,9 +2,9 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from db import idempotency, migrations
 from db.engine import Database, open_database
@@ -46,7 +46,22 @@ class Services:
     workbench: Workbench
     runner: Runner
     embedded: "EmbeddedPostgres | None" = None
+    shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
+
+    @property
+    def findings(self) -> Sequence[str]:
+        """What was unusual about the embedded PostgreSQL, in words."""
+        if self.shared is not None:
+            return self.shared.findings()
+        return self.embedded.findings if self.embedded else ()
+
+
+class SharedPostgres(NamedTuple):
+    """The embedded PostgreSQL of another process: that which started this one."""
+
+    url: str
+    findings: Callable[[], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +75,15 @@ class OwnDatabase:
 
 @contextlib.asynccontextmanager
 async def open_services(
-    settings: Settings, *, storage: StorageOperations | None = None
+    settings: Settings,
+    *,
+    storage: StorageOperations | None = None,
+    shared: SharedPostgres | None = None,
 ) -> AsyncIterator[Services]:
     """Everything a server needs; `storage` puts a twin in the place of PostgreSQL's."""
     keys = load_keys(settings)
     async with contextlib.AsyncExitStack() as stack:
-        own = await stack.enter_async_context(open_own_database(settings))
+        own = await stack.enter_async_context(open_own_database(settings, shared))
         database = own.database
         await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
@@ -98,6 +116,7 @@ async def open_services(
             workbench=workbench,
             runner=runner,
             embedded=own.embedded,
+            shared=shared,
         )
         await stack.enter_async_context(sweeping(sweeps_of(services)))
         yield services
@@ -121,11 +140,13 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
 
 
 @contextlib.asynccontextmanager
-async def open_own_database(settings: Settings) -> AsyncIterator[OwnDatabase]:
+async def open_own_database(
+    settings: Settings, shared: SharedPostgres | None = None
+) -> AsyncIterator[OwnDatabase]:
     """As it is, whatever its migrations."""
     async with contextlib.AsyncExitStack() as stack:
-        embedded = await _open_embedded(settings, stack)
-        url, direct_url = _urls(settings, embedded)
+        embedded = None if shared else await _open_embedded(settings, stack)
+        url, direct_url = _urls(settings, shared or embedded)
         database = await open_database(
             url,
             pool_size=settings.database_pool_size,
@@ -158,7 +179,9 @@ async def _open_embedded(
     )
 
 
-def _urls(settings: Settings, embedded: "EmbeddedPostgres | None") -> tuple[str, str]:
+def _urls(
+    settings: Settings, embedded: "EmbeddedPostgres | SharedPostgres | None"
+) -> tuple[str, str]:
     if embedded is not None:
         return embedded.url, embedded.url
     url = settings.database_url or ""

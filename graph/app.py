@@ -1,5 +1,6 @@
 """The composition root: what the server is made of, and which address leads where."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +17,7 @@ from db.services import Services, open_services
 from db.settings import Settings
 from graph import bytes as file_bytes
 from graph import graphiql, probes, results
+from graph.board import Board
 from graph.endpoint import GraphQLEndpoint, PageHeaders
 from graph.gateway import Authenticate, Gateway
 from graph.limits import Limits
@@ -49,8 +51,12 @@ def build_app(
     authenticate: Authenticate,
     open_services: OpenServices = open_services,
     page_headers: PageHeaders | None = None,
+    board: Board | None = None,
 ) -> Starlette:
-    """Howdah over any schema; `page_headers` are GraphiQL's, for browsers on this machine."""
+    """Howdah over any schema.
+
+    `page_headers` are GraphiQL's, for browsers on this machine; `board` is that of several workers.
+    """
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins)
     cross_origin = _cross_origin(origins)
@@ -59,7 +65,7 @@ def build_app(
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
         async with open_services(settings) as services:
             with contextlib.closing(_plans(settings, schema)) as plans:
-                metrics = Metrics(services, plans, shutdown)
+                metrics = Metrics(services, plans, shutdown, board)
                 gateway = Gateway(
                     services=services,
                     operations=Operations(plans, limits=Limits(), observe=metrics.count),
@@ -67,7 +73,8 @@ def build_app(
                     shutdown=shutdown,
                     origins=origins,
                 )
-                yield {"gateway": gateway, "metrics": metrics}
+                async with _telling(metrics, board):
+                    yield {"gateway": gateway, "metrics": metrics}
 
     graphql = GraphQLEndpoint(page_headers=page_headers)
     app = Application(
@@ -86,6 +93,19 @@ def build_app(
     )
     app.state.shutdown = shutdown
     return app
+
+
+@contextlib.asynccontextmanager
+async def _telling(metrics: Metrics, board: Board | None) -> AsyncIterator[None]:
+    """Alone there is nobody to tell."""
+    if board is None:
+        yield
+        return
+    task = asyncio.create_task(metrics.keep_telling())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _plans(settings: Settings, schema: strawberry.Schema) -> Plans:

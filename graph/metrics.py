@@ -1,98 +1,90 @@
-"""What Prometheus is told: numbers, under labels of which there are few. Nothing of users.
+"""What is counted, in this process and by its neighbours. Nothing of users.
 
-prometheus_client is loaded by the first who asks: a start should not wait for it.
+Of several workers any one may be asked: it answers for all of them (graph.exposition).
 """
 
-from bisect import bisect_left
+import asyncio
+import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import NoReturn
+
+import msgspec
 
 from db.services import Services
+from graph.board import Board
+from graph.exposition import Reading, Times, page
 from graph.operations import Plans
 from graph.shutdown import Shutdown
 
-if TYPE_CHECKING:
-    from prometheus_client import Metric
+TELL_S = 1.0
 
-_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-
-
-class _Times:
-    """How long operations of one kind and outcome took."""
-
-    __slots__ = ("counts", "total_s")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(_BUCKETS_S) + 1)
-        self.total_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(_BUCKETS_S, seconds)] += 1
-        self.total_s += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Each holds those before it too, as Prometheus wants them."""
-        names = (*map(str, _BUCKETS_S), "+Inf")
-        return list(zip(names, accumulate(self.counts), strict=True))
+_decode = msgspec.json.Decoder(Reading).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Metrics:
-    """Counts operations as they end; looks at everything else when asked."""
+    """Counts operations as they end; looks at everything else when asked.
 
-    def __init__(self, services: Services, plans: Plans, shutdown: Shutdown) -> None:
+    With a board it goes on where a worker that had its page has ended: a sum never falls.
+    """
+
+    def __init__(
+        self, services: Services, plans: Plans, shutdown: Shutdown, board: Board | None = None
+    ) -> None:
         self._services = services
         self._plans = plans
         self._shutdown = shutdown
-        self._times: defaultdict[tuple[str, str], _Times] = defaultdict(_Times)
+        self._board = board
+        self._times: defaultdict[tuple[str, str], Times] = defaultdict(Times)
+        self._counted_before: dict[str, float] = {}
+        if board is not None and (told := board.told()):
+            before = _decode(told)
+            self._counted_before = before.counters
+            self._times.update({(kind, outcome): times for kind, outcome, times in before.times})
 
     def count(self, kind: str, outcome: str, seconds: float) -> None:
         self._times[kind, outcome].add(seconds)
 
     def page(self) -> tuple[bytes, str]:
         """As Prometheus reads it, and the media type of that."""
-        from prometheus_client import (
-            CONTENT_TYPE_LATEST,
-            CollectorRegistry,
-            ProcessCollector,
-            generate_latest,
-        )
+        return page(list(self._readings()))
 
-        registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        registry.register(self)
-        return generate_latest(registry), CONTENT_TYPE_LATEST
+    async def keep_telling(self) -> NoReturn:
+        """Put our numbers on the board, again and again, for whichever worker is asked."""
+        while True:
+            self._tell()
+            await asyncio.sleep(TELL_S)
 
-    def collect(self) -> Iterator["Metric"]:
-        from prometheus_client.core import HistogramMetricFamily
+    def _readings(self) -> Iterator[Reading]:
+        yield self._reading()
+        if self._board is not None:
+            self._tell()  # the next to be asked, at once, may not know less
+            yield from map(_decode, self._board.others())
 
-        times = HistogramMetricFamily(
-            "howdah_operation_seconds",
-            "How long GraphQL operations took, by kind and outcome.",
-            labels=("kind", "outcome"),
-        )
-        for labels, found in self._times.items():
-            times.add_metric(labels, found.buckets(), found.total_s)
-        yield times
-        yield from self._state()
+    def _tell(self) -> None:
+        if self._board is not None:
+            self._board.tell(_encode(self._reading()))
 
-    def _state(self) -> Iterator["Metric"]:
-        """The parts of the server as they are now."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
+    def _reading(self) -> Reading:
         database, events, plans = self._services.database, self._services.events, self._plans
-        for name, meaning, value in (
-            ("database_connections_in_use", "Lent connections.", database.in_use),
-            ("database_waiting", "Operations that wait for a connection.", database.waiting),
-            ("events_up", "Whether the event bus works: 1 or 0.", events.is_up),
-            ("event_readers", "Subscriptions to the event bus.", events.readers),
-            ("streams_open", "Open sockets and streams.", self._shutdown.streams),
-            ("plans_kept", "Compiled operations in memory.", plans.count),
-        ):
-            yield GaugeMetricFamily(f"howdah_{name}", meaning, value=value)
-        for name, meaning, value in (
-            ("plan_hits", "Operations whose plan was kept.", plans.hits),
-            ("plan_misses", "Operations whose plan had to be made.", plans.misses),
-        ):
-            yield CounterMetricFamily(f"howdah_{name}", meaning, value=value)
+        counters = {
+            "plan_hits": plans.hits,
+            "plan_misses": plans.misses,
+            "cpu_seconds": time.process_time(),
+        }
+        before = self._counted_before
+        return Reading(
+            pid=os.getpid(),
+            times=[(*labels, times) for labels, times in self._times.items()],
+            counters={name: value + before.get(name, 0) for name, value in counters.items()},
+            gauges={
+                "database_connections_in_use": database.in_use,
+                "database_waiting": database.waiting,
+                "events_up": float(events.is_up),
+                "event_readers": events.readers,
+                "streams_open": self._shutdown.streams,
+                "plans_kept": plans.count,
+            },
+        )

@@ -168,7 +168,7 @@ async def _health(services: Services, *, details: bool) -> HealthRow:
         status = HealthStatus.DOWN
     else:
         status = HealthStatus.OK if events_ok else HealthStatus.DEGRADED
-    findings = (*(services.embedded.findings if services.embedded else ()), *database.findings)
+    findings = (*services.findings, *database.findings)
     return HealthRow(
         status=status,
         database=DatabaseStatusRow(

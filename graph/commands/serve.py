@@ -8,6 +8,7 @@ from db.services import Services, open_services
 from db.settings import Settings
 from graph.app import build_app
 from graph.auth import authenticate
+from graph.board import Board
 from graph.commands.greeting import LocalSignIn, greet
 from graph.commands.listening import address_of, listen
 from graph.commands.stopping import Stop, run
@@ -39,7 +40,9 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Services, socket.soc
             yield services, listener
 
 
-async def answer(services: Services, listener: socket.socket, stop: Stop) -> None:
+async def answer(
+    services: Services, listener: socket.socket, stop: Stop, board: Board | None = None
+) -> None:
     """Answer requests on a socket that listens already, until told to stop."""
     settings = services.settings
     # Beyond loopback a stranger could claim to be here, and be handed the admin's page.
@@ -50,6 +53,7 @@ async def answer(services: Services, listener: socket.socket, stop: Stop) -> Non
         authenticate=authenticate,
         open_services=lambda _: contextlib.nullcontext(services),
         page_headers=LocalSignIn(services).headers if signs_in else None,
+        board=board,
     )
     server = create_server(app, settings)
 

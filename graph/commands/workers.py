@@ -1,33 +1,55 @@
 """`howdah serve --workers N`: one parent that owns the database, N processes that share the socket.
 
 A worker is this module as a program. It reads its settings, secrets among them, from standard
-input, and stops when that ends: no worker outlives its parent.
+input, and stops when that ends: no worker outlives its parent. On a board (graph.board) stand what
+each counts, for whichever is asked for metrics, and what befell the database of the parent.
 """
 
 import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
 import time
-from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
-from db.embedded import beside_a_server
-from db.services import open_services
+from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
+from graph.board import Board
 from graph.commands.serve import answer, opened
 from graph.commands.stopping import Stop, run
+from graph.exposition import Reading
 from graph.logs import logging_to
+from graph.metrics import TELL_S
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 10.0  # beyond stop_seconds: for sockets, and for the services to close
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 STEADY_S = 10.0
+LONGEST = 1_000
+
+
+class WorkerTask(msgspec.Struct, frozen=True):
+    """What a worker is told when it starts; the numbers are open files."""
+
+    settings: Settings
+    listener: int
+    database_url: str | None
+    """The embedded database's, which the parent runs."""
+    board: int
+    page: int
+
+
+class Note(Reading):
+    """The parent's page of the board."""
+
+    findings: list[str] = msgspec.field(default_factory=list)
 
 
 def serve_with_workers(settings: Settings, count: int) -> None:
@@ -37,20 +59,37 @@ def serve_with_workers(settings: Settings, count: int) -> None:
 
 
 async def _supervise(settings: Settings, count: int, stop: Stop) -> None:
-    async with opened(settings) as (_, listener):
+    board = Board.make(1 + count)
+    async with opened(settings) as (services, listener):
         ending = asyncio.Event()
         stop.by = ending.set
+        database_url = services.embedded.url if services.embedded else None
+        telling = asyncio.create_task(_tell(services, board))
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(count):
-                tasks.create_task(_keep_one(settings, listener, ending))
+            for number in range(count):
+                task = WorkerTask(
+                    settings, listener.fileno(), database_url, board.descriptor, number + 1
+                )
+                tasks.create_task(_keep_one(task, ending))
+        telling.cancel()
 
 
-async def _keep_one(settings: Settings, listener: socket.socket, ending: asyncio.Event) -> None:
+async def _tell(services: Services, board: Board) -> NoReturn:
+    """What only the parent knows, because it runs the database."""
+    while True:
+        found = [words[:LONGEST] for words in services.findings]
+        cpu_s = time.process_time()
+        note = Note(pid=os.getpid(), counters={"cpu_seconds": cpu_s}, findings=found)
+        board.tell(msgspec.json.encode(note))
+        await asyncio.sleep(TELL_S)
+
+
+async def _keep_one(task: WorkerTask, ending: asyncio.Event) -> None:
     """A worker, and another in its place whenever it ends unasked."""
     pause_s = FIRST_PAUSE_S
     while not ending.is_set():
         started_at = time.monotonic()
-        code = await _run_one(settings, listener, ending)
+        code = await _run_one(task, ending)
         if ending.is_set():
             return
         if time.monotonic() - started_at > STEADY_S:
@@ -61,20 +100,20 @@ async def _keep_one(settings: Settings, listener: socket.socket, ending: asyncio
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-async def _run_one(settings: Settings, listener: socket.socket, ending: asyncio.Event) -> int:
+async def _run_one(task: WorkerTask, ending: asyncio.Event) -> int:
     worker = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", __name__, str(listener.fileno())),
+        *(sys.executable, "-m", __name__),
         stdin=asyncio.subprocess.PIPE,
-        pass_fds=[listener.fileno()],
+        pass_fds=[task.listener, task.board],
     )
     assert worker.stdin is not None  # noqa: S101 - it was asked for
-    worker.stdin.write(msgspec.json.encode(settings, enc_hook=str) + b"\n")
+    worker.stdin.write(msgspec.json.encode(task, enc_hook=str) + b"\n")
     ended = asyncio.create_task(worker.wait())
     asked = asyncio.create_task(ending.wait())
     try:
         await asyncio.wait([ended, asked], return_when=asyncio.FIRST_COMPLETED)
         worker.stdin.close()
-        async with asyncio.timeout(settings.stop_seconds + GRACE_S):
+        async with asyncio.timeout(task.settings.stop_seconds + GRACE_S):
             return await ended
     except TimeoutError:
         log.warning("a worker did not stop in time")
@@ -86,16 +125,26 @@ async def _run_one(settings: Settings, listener: socket.socket, ending: asyncio.
             await worker.wait()
 
 
-async def _work(settings: Settings, listener: socket.socket, stop: Stop) -> None:
+async def _work(task: WorkerTask, stop: Stop) -> None:
     parent = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(parent), sys.stdin)
-    async with open_services(settings) as services:
+    board = Board(task.board, own=task.page)
+    shared = None
+    if task.database_url is not None:
+        shared = SharedPostgres(task.database_url, lambda: _findings(board))
+    listener = socket.socket(fileno=task.listener)
+    async with open_services(task.settings, shared=shared) as services:
         watch = asyncio.create_task(_stop_with(parent, stop))
         try:
-            await answer(services, listener, stop)
+            await answer(services, listener, stop, board)
         finally:
             watch.cancel()
+
+
+def _findings(board: Board) -> list[str]:
+    told = board.first()
+    return msgspec.json.decode(told, type=Note).findings if told else []
 
 
 async def _stop_with(parent: asyncio.StreamReader, stop: Stop) -> None:
@@ -103,15 +152,15 @@ async def _stop_with(parent: asyncio.StreamReader, stop: Stop) -> None:
     stop.ask(signal.SIGTERM)
 
 
-def main(descriptor: str) -> None:
+def main() -> None:
     """One worker, started by its parent."""
-    told = msgspec.json.decode(sys.stdin.buffer.readline())
-    settings = beside_a_server(msgspec.convert(told, Settings, dec_hook=lambda _, text: Path(text)))
-    listener = socket.socket(fileno=int(descriptor))
-    with logging_to(settings):
-        run(lambda stop: _work(settings, listener, stop))
+    task = msgspec.json.decode(
+        sys.stdin.buffer.readline(), type=WorkerTask, dec_hook=lambda kind, text: kind(text)
+    )
+    with logging_to(task.settings):
+        run(lambda stop: _work(task, stop))
 
 
 if __name__ == "__main__":
     gc.disable()  # as `howdah serve`
-    main(sys.argv[1])
+    main()

@@ -1,10 +1,19 @@
+import os
 import re
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
 
+from db.services import Services
 from db.settings import Settings
+from graph.board import Board
+from graph.exposition import Reading, Times, page
+from graph.metrics import Metrics
+from graph.operations import Plans
 from graph.probes import _may_measure
+from graph.shutdown import Shutdown
 from tests.fixtures.clients import Client
 
 TOKEN = "0123456789abcdef-of-prometheus"
@@ -71,3 +80,48 @@ def test_who_may_measure(
 ) -> None:
     settings = Settings(host=host, metrics_token=token)
     assert _may_measure(settings, authorization) is allowed
+
+
+def read(page: bytes) -> dict[str, float]:
+    found = re.findall(r"^([^#\s]+) (\S+)$", page.decode(), re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
+COUNT = 'howdah_operation_seconds_count{kind="query",outcome="OK"}'
+BUCKET = 'howdah_operation_seconds_bucket{kind="query",le="0.1",outcome="OK"}'
+
+
+def test_several_processes_are_one_server() -> None:
+    fast, slow = Times(), Times()
+    fast.add(0.05)
+    slow.add(0.5)
+    slow.add(0.5)
+    here, ended = os.getpid(), 2**22 + 1  # no process has a number like that
+    readings = [
+        Reading(
+            here, [("query", "OK", fast)], {"plan_hits": 1}, {"streams_open": 2, "events_up": 1}
+        ),
+        Reading(
+            here, [("query", "OK", slow)], {"plan_hits": 5}, {"streams_open": 3, "events_up": 0}
+        ),
+        Reading(ended, [("query", "OK", fast)], {"plan_hits": 10}, {"streams_open": 50}),
+    ]
+    found = read(page(readings)[0])
+    assert (found[COUNT], found[BUCKET]) == (4, 2)
+    assert found["howdah_plan_hits_total"] == 16
+    assert found["howdah_streams_open"] == 5  # those of the one that has ended are closed
+    assert found["howdah_events_up"] == 0
+    assert found["howdah_workers"] == 2
+
+
+async def test_a_worker_in_the_place_of_another_counts_on(services: Services) -> None:
+    board = Board.make(2)
+    plans = cast("Plans", SimpleNamespace(hits=3, misses=1, count=1))
+    shutdown = Shutdown()
+    for expected in (1, 2):
+        worker = Metrics(services, plans, shutdown, Board(board.descriptor, own=1))
+        worker.count("query", "OK", 0.05)
+        found = read(worker.page()[0])
+        assert (found[COUNT], found[BUCKET]) == (expected, expected)
+        assert found["howdah_plan_hits_total"] == 3 * expected
+    os.close(board.descriptor)

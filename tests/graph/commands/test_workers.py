@@ -1,0 +1,105 @@
+"""Several workers answer as one server, whichever of them is asked."""
+
+import asyncio
+import contextlib
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.fixtures.served import Served, served
+from tests.graph.commands.test_serve import workers_of
+
+COUNTED = re.compile(
+    r'^howdah_operation_seconds_count\{kind="query",outcome="UNAUTHENTICATED"\} (\S+)$',
+    re.MULTILINE,
+)
+SAVE = """mutation ($input: SaveConnectionInput!) {
+  saveConnection(input: $input) { connection { id } }
+}"""
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """Two workers over a cluster that was damaged before they started."""
+    folder = tmp_path_factory.mktemp("workers") / "data"
+    async with served(folder):
+        pass
+    (folder / "postgres" / "cluster" / "PG_VERSION").unlink()
+    async with served(folder, "--workers", "2") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def halted(worker: psutil.Process) -> Iterator[None]:
+    """It takes no connection meanwhile, so another one answers."""
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.send_signal(signal.SIGCONT)
+
+
+async def each(server: Served, query: str, **variables: Any) -> list[Any]:
+    """What each of the two workers answers, on a connection of its own."""
+    answers = []
+    for worker in await workers_of(psutil.Process(server._process.pid)):
+        async with httpx.AsyncClient(headers=server.http.headers, timeout=30) as http:
+            with halted(worker):
+                body = {"query": query, "variables": variables}
+                answers.append((await http.post(server.address, json=body)).json())
+    return answers
+
+
+async def counted(server: Served) -> int:
+    """As whoever is asked says; by a connection of its own."""
+    async with httpx.AsyncClient() as http:
+        page = await http.get(server.address.replace("/graphql", "/metrics"))
+    found = COUNTED.search(page.text)
+    return int(float(found[1])) if found else 0
+
+
+async def test_each_knows_what_befell_the_database(server: Served) -> None:
+    for answer in await each(server, "{ health { status findings } }"):
+        assert answer["data"]["health"]["status"] == "OK"
+        (words,) = answer["data"]["health"]["findings"]
+        assert "cluster.damaged-" in words
+
+
+async def test_each_knows_what_a_check_found(server: Served) -> None:
+    checked = await server.ask("mutation { checkDatabase { databaseHealth { lastCheckedAt } } }")
+    for answer in await each(server, "{ databaseHealth { lastCheckedAt findings } }"):
+        found = answer["data"]["databaseHealth"]
+        assert found["lastCheckedAt"] == checked["checkDatabase"]["databaseHealth"]["lastCheckedAt"]
+
+
+async def test_each_is_on_the_developers_own_machine(server: Served) -> None:
+    tunnel = {"host": "127.0.0.1", "username": "ada", "authMethod": "AGENT"}
+    for number in range(2):
+        draft = {"name": f"{number}", "host": "localhost", "database": "x", "username": "ada"}
+        for answer in await each(server, SAVE, input=draft | {"sshTunnel": tunnel}):
+            assert "errors" not in answer or answer["errors"][0]["extensions"]["code"] == "CONFLICT"
+
+
+async def test_metrics_are_those_of_all_and_never_fall(server: Served) -> None:
+    refused = "{ taskStats { total } }"
+    authorization = server.http.headers.pop("Authorization")
+    for _ in range(3):
+        assert len(await each(server, refused)) == 2
+    async with asyncio.timeout(30):
+        while (found := await counted(server)) < 6:
+            pass  # the other's numbers come within a second
+    assert found == 6
+    killed, other = await workers_of(psutil.Process(server._process.pid))
+    killed.kill()
+    await asyncio.to_thread(psutil.wait_procs, [killed])
+    assert await counted(server) == 6
+    await each(server, refused)
+    assert other in await workers_of(psutil.Process(server._process.pid))
+    assert await counted(server) >= 7
+    server.http.headers["Authorization"] = authorization
