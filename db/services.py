@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 from db.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.opening import open_runner
-from db.workbench.retention import remove_orphans, retain
+from db.workbench.retention import remove_orphans, remove_partial, retain
 from db.workbench.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -135,6 +135,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "attempts": lambda: write(sweep_attempts),
         "files": sweep_files,
         "runs": lambda: retain(services.runner),
+        "partial results": lambda: remove_partial(services.runner),
         "results": lambda: remove_orphans(services.database, services.objects),
     }
 

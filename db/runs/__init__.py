@@ -5,7 +5,7 @@ from db.runs.liveness import Liveness
 from db.runs.orphans import abandon, interrupt, miss, watched
 from db.runs.pages import Pages
 from db.runs.repository import Runs
-from db.runs.retention import crowd_out, expired
+from db.runs.retention import crowd_out, expired, partial
 from db.runs.rows import (
     ACTIVE,
     CANCELLED,
@@ -67,5 +67,6 @@ __all__ = [
     "known_run",
     "known_runs",
     "miss",
+    "partial",
     "watched",
 ]

@@ -25,6 +25,11 @@ _EXPIRED = compile_statement(
     text("""SELECT owner_id, id FROM query_runs
         WHERE expires_at <= now() AND finished_at IS NOT NULL ORDER BY expires_at LIMIT 100""")
 )
+_PARTIAL = compile_statement(
+    text("""SELECT DISTINCT page.owner_id, page.run_id
+        FROM query_run_pages AS page JOIN query_runs AS run ON run.id = page.run_id
+        WHERE run.row_count = 0 AND run.finished_at IS NOT NULL LIMIT 100""")
+)
 
 
 async def crowd_out(session: Session, *, most_bytes: int, most_runs: int) -> int:
@@ -35,4 +40,10 @@ async def crowd_out(session: Session, *, most_bytes: int, most_runs: int) -> int
 async def expired(session: Session) -> Sequence[tuple[OwnerId, UUID]]:
     """A batch of everybody's."""
     found: Sequence[Any] = await session.rows(_EXPIRED)
+    return [tuple(row) for row in found]
+
+
+async def partial(session: Session) -> Sequence[tuple[OwnerId, UUID]]:
+    """A batch of everybody's runs that ended without rows and have pages: a store was away."""
+    found: Sequence[Any] = await session.rows(_PARTIAL)
     return [tuple(row) for row in found]

@@ -30,6 +30,7 @@ from db.workbench.outcomes import (
     INTERRUPTION,
     LOST,
     TRANSACTION_CONTROL,
+    UNSTORED_IN_TIME,
     refused,
     timed_out,
     unstored,
@@ -86,6 +87,7 @@ class Execution:
     def __init__(self, run: RunRow, lender: Lender, spool: Spool, *, longest_cell: int) -> None:
         self._run = run
         self._lender = lender
+        self._spool = spool
         self._reader = Reader(
             spool,
             max_rows=run.max_rows,
@@ -122,7 +124,7 @@ class Execution:
         timer = loop.call_later(self._run.timeout_ms / 1000 + PATIENCE_S, self.stop, TIMED_OUT)
         try:
             async with contextlib.AsyncExitStack() as lent:
-                await ended(await self._outcome(lent, started))
+                await ended(await self._stored(await self._outcome(lent, started)))
         finally:
             timer.cancel()
 
@@ -143,6 +145,21 @@ class Execution:
             await asyncio.wait({work})
         usable = await self._settle()
         return self._judged(work, usable=usable)
+
+    async def _stored(self, ending: Ending) -> Ending:
+        """The ending once the rows are where it says they are, or it is no success."""
+        if ending.state == SUCCEEDED:
+            storing = asyncio.create_task(self._spool.close(), name="runs: last page")
+            stopped = asyncio.create_task(self._stopped.wait())
+            try:
+                await asyncio.wait({storing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                _unless_stored(ending, storing, self._why)
+            finally:
+                stopped.cancel()
+                storing.cancel()
+        if ending.state != SUCCEEDED:
+            await self._spool.abandon()
+        return ending
 
     async def _work(
         self, lent: contextlib.AsyncExitStack, started: Callable[[Backend], Awaitable[None]]
@@ -265,7 +282,7 @@ class Execution:
             case None:
                 return work.result()
             case HowdahError() as error:
-                if self._connection is None:
+                if self._reader.sent_at is None:
                     return Ending(state=FAILED, error=refused(error))
                 return Ending(state=FAILED, error=unstored(error), without_rows=True)
             case psycopg.errors.QueryCanceled():
@@ -291,6 +308,19 @@ class Execution:
         if self._why == TIMED_OUT:
             return timed_out(self._run.timeout_ms)
         return INTERRUPTION if self._why == INTERRUPTED else None
+
+
+def _unless_stored(ending: Ending, storing: "asyncio.Task[None]", why: str) -> None:
+    """A store that hangs may take no longer than the run; what the statement has done stays."""
+    if not storing.done():
+        ending.state, ending.error = (FAILED if why == TIMED_OUT else why), UNSTORED_IN_TIME
+        ending.without_rows = ending.state == FAILED
+    elif isinstance(error := storing.exception(), HowdahError):
+        ending.state, ending.error, ending.without_rows = FAILED, unstored(error), True
+    else:
+        storing.result()
+    if ending.state == CANCELLED:
+        ending.cancel_outcome = CANCELLED
 
 
 def _unfit(statement: str) -> Failure | None:

@@ -12,6 +12,10 @@ INTERRUPTION = Failure(
     message="The server was stopped while this ran.",
     hint="Look at what the statement has done before you run it again.",
 )
+UNSTORED_IN_TIME = Failure(
+    message="The statement has ended, but its rows were not stored before the run was stopped.",
+    hint="What it has done is done. The store of results is slow: ask the operator, or try again.",
+)
 EMPTY = Failure(
     message="There is no statement in this text.",
     hint="Comments and blanks alone do nothing; write a statement.",
@@ -65,7 +69,7 @@ def timed_out(timeout_ms: int) -> Failure:
 
 
 def refused(error: HowdahError) -> Failure:
-    """No connection came about."""
+    """The statement was not sent."""
     return Failure(message=error.message, hint=error.hint)
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from db.base import OwnerId
 from db.engine import Database
+from db.errors import NotFound
 from db.objects import ObjectStore
 from db.runs import PageRow, Pages
 
@@ -188,10 +189,19 @@ class Results:
                 last_byte = size
                 break
         key = f"{folder_of(owner, run_id)}/{page.number:06}"
-        pieces = self._objects.read(key, start=first_byte, end=last_byte)
-        async with contextlib.aclosing(pieces):  # type: ignore[type-var]  # an async generator by its body
-            lines = b"".join([piece async for piece in pieces]).splitlines()
+        lines = (await self._read(key, start=first_byte, end=last_byte)).splitlines()
         return lines[max(low - first_row, 0) : high - first_row]
+
+    async def _read(self, key: str, *, start: int, end: int) -> bytes:
+        pieces = self._objects.read(key, start=start, end=end)
+        try:
+            async with contextlib.aclosing(pieces):  # type: ignore[type-var]  # an async generator by its body
+                return b"".join([piece async for piece in pieces])
+        except NotFound as error:
+            raise NotFound(
+                "The rows of this result are no longer in the store.",
+                hint="Run the statement again; a restored server may be without old results.",
+            ) from error
 
 
 async def _once(parts: Sequence[bytes]) -> AsyncIterator[bytes]:

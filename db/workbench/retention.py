@@ -7,7 +7,7 @@ from uuid import UUID
 from db.engine import Database
 from db.errors import NotFound
 from db.objects import ObjectStore
-from db.runs import crowd_out, expired, known_runs
+from db.runs import crowd_out, expired, known_runs, partial
 from db.workbench.results import RESULTS
 from db.workbench.runner import Runner
 
@@ -25,6 +25,15 @@ async def retain(runner: Runner) -> int:
     for owner, run_id in batch:
         with contextlib.suppress(NotFound):  # another replica was faster
             await runner.delete(owner, run_id)
+    return len(batch)
+
+
+async def remove_partial(runner: Runner) -> int:
+    """Removes a batch of pages of results that could not be stored whole, nor removed then."""
+    async with runner.database.read() as session:
+        batch = await partial(session)
+    for owner, run_id in batch:
+        await runner.results.remove(owner, run_id)
     return len(batch)
 
 

@@ -22,7 +22,6 @@ from db.runs import (
     CANCELLED,
     FAILED,
     INTERRUPTED,
-    SUCCEEDED,
     Ending,
     PageRow,
     Pages,
@@ -34,7 +33,7 @@ from db.workbench.files import ResultFiles
 from db.workbench.following import Following, topic_of_owner, topic_of_run
 from db.workbench.lanes import Lanes
 from db.workbench.orders import Order, RunLimits
-from db.workbench.outcomes import INTERRUPTION, unexpected, unstored
+from db.workbench.outcomes import INTERRUPTION, unexpected
 from db.workbench.results import Results, Spool, folder_of
 
 if TYPE_CHECKING:  # psycopg comes with the first run, not at the start
@@ -47,6 +46,7 @@ CANCELS = "runs:cancel"
 CANCEL_WITHIN_S = 1.9
 POLL_S = 0.25
 INTERRUPT_WITHIN_S = 4.0
+REMOVE_WITHIN_S = 5.0
 _PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -226,23 +226,17 @@ class Runner:
         from db.workbench.execution import Execution
 
         owner, folder = run.owner_id, folder_of(run.owner_id, run.id)
-
-        async def flushed(page: PageRow) -> None:
-            await self._note_page(execution, run, page)
+        spool = Spool(self._objects, folder, lambda page: self._note_page(execution, run, page))
+        execution = Execution(run, self.lender, spool, longest_cell=self.limits.longest_cell)
+        self._running[run.id] = execution
 
         async def started(backend: "Backend") -> None:
             await self._note_backend(run, backend)
 
         async def ended(ending: Ending) -> None:
-            ending = await _stored(spool, ending)
-            await self._finish(run, ending)
-            if ending.without_rows:
-                with contextlib.suppress(HowdahError):  # what stays goes with the run
-                    await self.results.remove(owner, run.id)
+            if await self._finish(run, ending) and ending.without_rows:
+                await self._remove_partial(run)
 
-        spool = Spool(self._objects, folder, flushed)
-        execution = Execution(run, self.lender, spool, longest_cell=self.limits.longest_cell)
-        self._running[run.id] = execution
         await self.announce(owner, run.id)
         try:
             await execution.conduct(started, ended)
@@ -273,11 +267,12 @@ class Runner:
             )
         )
 
-    async def _finish(self, run: RunRow, ending: Ending) -> None:
-        """Tried until our database is back: a terminal state is written once at most."""
+    async def _finish(self, run: RunRow, ending: Ending) -> bool:
+        """Tried until our database is back; False when another terminal state was written first."""
+        written = None
         for pause_s in chain(_PAUSES_S, repeat(_PAUSES_S[-1])):
             try:
-                await self.database.write(
+                written = await self.database.write(
                     lambda session: Runs(session, run.owner_id).finish(
                         run.id, ending, keep=self.keep
                     )
@@ -287,6 +282,13 @@ class Runner:
                 log.warning("the end of run %s is not written yet: %s", run.id, error.message)
                 await asyncio.sleep(pause_s)
         await self.announce(run.owner_id, run.id)
+        return written is not None
+
+    async def _remove_partial(self, run: RunRow) -> None:
+        """At once where the store lets us; else the sweep finds them."""
+        with contextlib.suppress(HowdahError, TimeoutError):
+            async with asyncio.timeout(REMOVE_WITHIN_S):
+                await self.results.remove(run.owner_id, run.id)
 
     # Cancelling
 
@@ -341,17 +343,3 @@ async def closing(runner: Runner, *, grace_s: float) -> AsyncIterator[Runner]:
         yield runner
     finally:
         await runner.close(grace_s=grace_s)
-
-
-async def _stored(spool: Spool, ending: Ending) -> Ending:
-    """The ending once the rows are where it says they are."""
-    if ending.state != SUCCEEDED:
-        await spool.abandon()
-        return ending
-    try:
-        await spool.close()
-    except HowdahError as error:
-        return msgspec.structs.replace(
-            ending, state=FAILED, error=unstored(error), without_rows=True
-        )
-    return ending

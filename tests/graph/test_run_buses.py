@@ -189,6 +189,7 @@ async def test_a_restart_of_our_database_ends_no_subscription(
         async with ada.socket() as socket:
             await socket.subscribe(STATUS, id=run)
             await until_running(socket)
+            await gate.reached()
             await own.kill()
             await gate.open()
             assert (await states(socket))[-1] == "SUCCEEDED"
