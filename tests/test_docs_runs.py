@@ -53,5 +53,7 @@ async def test_the_whole_loop(target: Target, tmp_path: Path) -> None:
     assert said.decode().splitlines() == [
         "SUCCEEDED 5",
         '{"rows":[[3,"3000000000000000"],[4,"4000000000000000"]],"hasMore":true}',
+        "PAR1",
+        "2026/five.csv STORED 107",
         "CANCELLED",
     ]

@@ -18,7 +18,7 @@ from db.storage.rows import (
     object_key,
     objects_of,
 )
-from db.storage.sweep import Swept, sweep
+from db.storage.sweep import HasStorage, Swept, sweep
 from db.storage.tables import Bsp, Bucket, File, Replica
 from db.storage.uploads import (
     add_bytes,
@@ -41,6 +41,7 @@ __all__ = [
     "BucketRow",
     "File",
     "FileRow",
+    "HasStorage",
     "NewBsp",
     "NewFile",
     "PostgresStorage",

@@ -8,6 +8,7 @@ import strawberry
 
 from db.errors import BadInput
 from db.runs import RunFilter, RunRow, Runs
+from db.workbench.exports import Export, export
 from db.workbench.orders import Order
 from graph.auth import SignedIn
 from graph.context import Info
@@ -23,6 +24,8 @@ from graph.runs.inputs import (
     DeleteQueryRunPayload,
     ExecuteQueryInput,
     ExecuteQueryPayload,
+    ExportQueryRunInput,
+    ExportQueryRunPayload,
 )
 from graph.runs.types import QueryRun, RunById, RunState
 
@@ -103,6 +106,20 @@ class Mutation:
             latency_ms=verdict.latency_ms,
             connection_usable=verdict.connection_usable,
         )
+
+    @mutation("Writes the result of a run into a file of one of my buckets.", who=SignedIn)
+    async def export_query_run(
+        self, info: Info, input: Annotated[ExportQueryRunInput, argument("What, and where to.")]
+    ) -> ExportQueryRunPayload:
+        asked = given(input)
+        key = asked.pop("idempotency_key", None)
+        run_id = parse_id("run", asked.pop("id"))
+        asked["bucket_id"] = parse_id("bucket", asked["bucket_id"], argument="bucketId")
+        asked["format"] = input.format.value
+        info.context.end_turn()
+        services, owner = info.context.services, info.context.owner
+        file = await export(services, owner, Export(run_id, **asked), idempotency_key=key)
+        return ExportQueryRunPayload(file=file)
 
     @mutation("Deletes a run that has ended, with its result.", who=SignedIn)
     async def delete_query_run(

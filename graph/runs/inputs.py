@@ -5,9 +5,11 @@ from enum import Enum
 import strawberry
 
 from db.runs import RunRow
+from db.storage import FileRow
 from graph.fields import choice, optional, plain
-from graph.runs.types import QueryRun
+from graph.runs.types import QueryRun, ResultFormat
 from graph.scalars import Json
+from graph.storage.types import File
 
 
 @strawberry.enum(description="What has come of a cancel.")
@@ -50,6 +52,18 @@ class DeleteQueryRunInput:
     id: strawberry.ID = plain("Which run.")
 
 
+@strawberry.input(description="A result to write into a bucket.")
+class ExportQueryRunInput:
+    """Checked in db.workbench.exports and db.storage."""
+
+    id: strawberry.ID = plain("Which run; it must have ended.")
+    bucket_id: strawberry.ID = plain("Into which of my buckets.")
+    location: str = plain("Its path there, such as `reports/2026/May.csv`.")
+    format: ResultFormat = plain("As what.")
+    desired_replicas: int = optional("How many providers shall keep a copy.", default=0)
+    idempotency_key: str | None = optional("Makes a retry safe: one key, one file, for 24 hours.")
+
+
 @strawberry.type(description="The run that was started.")
 class ExecuteQueryPayload:
     """Holds it."""
@@ -73,3 +87,10 @@ class DeleteQueryRunPayload:
     """Names it."""
 
     deleted_query_run_id: strawberry.ID = plain("The id it had.")
+
+
+@strawberry.type(description="The file that was written.")
+class ExportQueryRunPayload:
+    """Holds it."""
+
+    file: FileRow = plain("The new file, STORED.", type=File)

@@ -4,8 +4,8 @@ A new type of id needs a factory in tests/fixtures/factories.py, and nothing her
 """
 
 import re
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 from graphql import (
@@ -29,32 +29,45 @@ from tests.fixtures.factories import FACTORIES, SHARED, VALUES
 core: Any = schema._schema
 
 
+Path: TypeAlias = tuple[str, ...]
+
+
 class Door(NamedTuple):
-    """A root field, and the way to one id that it takes."""
+    """A root field, the way to one id that it takes, and to the others that it needs with it."""
 
     root: str
     field: str
-    path: tuple[str, ...]
+    path: Path
+    others: tuple[Path, ...]
 
     def __str__(self) -> str:
         return f"{self.field}({'.'.join(self.path)})"
 
+    @property
+    def definition(self) -> GraphQLField:
+        found: GraphQLField = getattr(core, f"{self.root}_type").fields[self.field]
+        return found
 
-def id_paths(name: str, kind: Any) -> Iterator[tuple[str, ...]]:
-    named = get_named_type(kind)
+
+def id_paths(name: str, definition: Any) -> Iterator[tuple[Path, bool]]:
+    """The ways to the ids in an argument or a field of an input; whether each has to be given."""
+    needed = is_required_argument(definition)
+    named = get_named_type(definition.type)
     if named is GraphQLID:
-        yield (name,)
+        yield (name,), needed
     elif isinstance(named, GraphQLInputObjectType):
         for child, field in named.fields.items():
-            yield from ((name, *path) for path in id_paths(child, field.type))
+            for path, needed_within in id_paths(child, field):
+                yield (name, *path), needed and needed_within
 
 
 def doors() -> Iterator[Door]:
     for root in ("query", "mutation", "subscription"):
         for name, field in getattr(core, f"{root}_type").fields.items():
-            for argument, definition in field.args.items():
-                for path in id_paths(argument, definition.type):
-                    yield Door(root, name, path)
+            ids = [found for argument in field.args.items() for found in id_paths(*argument)]
+            for path, _ in ids:
+                others = tuple(other for other, needed in ids if needed and other != path)
+                yield Door(root, name, path, others)
 
 
 DOORS = list(doors())
@@ -78,7 +91,7 @@ def sample(name: str, kind: Any) -> Any:
     return {"Int": 1, "Float": 1.0, "Boolean": True, "BigInt": "1", "JSON": {}}.get(kind.name, "x")
 
 
-def with_id(path: tuple[str, ...], kind: Any, given: Any, value: str) -> Any:
+def with_id(path: Path, kind: Any, given: Any, value: str) -> Any:
     kind = get_nullable_type(kind)
     if is_list_type(kind):
         return [with_id(path, kind.of_type, None, value)]
@@ -97,50 +110,65 @@ def selection(kind: Any) -> str:
     return " { nodes { __typename } }" if "nodes" in kind.fields else " { __typename }"
 
 
-async def knock(client: Client, door: Door, value: str) -> Response:
-    field: GraphQLField = getattr(core, f"{door.root}_type").fields[door.field]
+async def knock(client: Client, door: Door, ids: Mapping[Path, str]) -> Response:
+    arguments = door.definition.args
     values: dict[str, Any] = {
         name: sample(name, argument.type)
-        for name, argument in field.args.items()
+        for name, argument in arguments.items()
         if is_required_argument(argument) or name == "first"
     }
-    head, *rest = door.path
-    values[head] = with_id(tuple(rest), field.args[head].type, values.get(head), value)
-    declared = ", ".join(f"${name}: {field.args[name].type}" for name in values)
+    for (head, *rest), value in ids.items():
+        values[head] = with_id(tuple(rest), arguments[head].type, values.get(head), value)
+    declared = ", ".join(f"${name}: {arguments[name].type}" for name in values)
     passed = ", ".join(f"{name}: ${name}" for name in values)
-    selected = selection(get_named_type(field.type))
+    selected = selection(get_named_type(door.definition.type))
     document = f"{door.root} Knock({declared}) {{ {door.field}({passed}){selected} }}"
     if door.root == "subscription":
         return await client.first(document, **values)
     return await client.send(document, **values)
 
 
-async def prefixes(client: Client, door: Door) -> list[str]:
-    """What ids a door takes: it says so when it is shown another."""
-    answer = await knock(client, door, "nonsense_1")
-    assert answer.code == "BAD_USER_INPUT", f"{door} takes nonsense: {answer}"
-    expected = re.search(r"expected `(\w+)_…`", answer.message)
-    return [expected[1]] if expected else list(FACTORIES)
+async def prefixes(client: Client, door: Door) -> dict[Path, list[str]]:
+    """What ids a door takes: it says so when it is shown others, of one after the other."""
+    found: dict[Path, list[str]] = {}
+    shown = dict.fromkeys((door.path, *door.others), "nonsense_1")
+    while unknown := shown.keys() - found.keys():
+        answer = await knock(client, door, shown)
+        assert answer.code == "BAD_USER_INPUT", f"{door} takes nonsense: {answer}"
+        field = answer.errors[0]["extensions"].get("field")
+        told = [path for path in unknown if path[-1] == field]
+        assert len(told) == 1, f"{door} does not say which of its ids is wrong: {answer}"
+        expected = re.search(r"expected `(\w+)_…`", answer.message)
+        found[told[0]] = [expected[1]] if expected else list(FACTORIES)
+        shown[told[0]] = f"{found[told[0]][0]}_{new_id().hex}"
+    return found
+
+
+async def own(stranger: Client, admin: Client, prefix: str) -> str:
+    return await FACTORIES[prefix](admin if prefix in SHARED else stranger)
 
 
 @pytest.mark.parametrize("door", DOORS, ids=str)
 async def test_anothers_id_opens_nothing(
     ada: Client, bob: Client, admin: Client, door: Door
 ) -> None:
-    for prefix in await prefixes(admin, door):
+    taken = await prefixes(admin, door)
+    for prefix in taken[door.path]:
         assert prefix in FACTORIES, f"add a factory for `{prefix}_…` ids"
         if prefix in SHARED:
             continue
         theirs = await FACTORIES[prefix](ada)
         missing = f"{prefix}_{new_id().hex}"
         for stranger in (bob, admin):
-            answer = await knock(stranger, door, theirs)
+            mine = {path: await own(stranger, admin, taken[path][0]) for path in door.others}
+            answer = await knock(stranger, door, mine | {door.path: theirs})
+            answer_to_none = await knock(stranger, door, mine | {door.path: missing})
             if door.root == "query":
-                assert answer == await knock(stranger, door, missing)
+                assert answer == answer_to_none
                 assert "__typename" not in str(answer.data)
             elif door.root == "mutation":
                 assert answer.code == "FORBIDDEN", f"{door}: {answer}"
-                assert (await knock(stranger, door, missing)).code == "NOT_FOUND"
+                assert answer_to_none.code == "NOT_FOUND", f"{door}: {answer_to_none}"
             else:
                 assert answer.code == "NOT_FOUND", f"{door}: {answer}"
         found = await ada.send("query($id: ID!) { node(id: $id) { id } }", id=theirs)
@@ -149,9 +177,13 @@ async def test_anothers_id_opens_nothing(
 
 @pytest.mark.parametrize("door", DOORS, ids=str)
 async def test_without_a_session_no_door_opens(anonymous: Client, door: Door) -> None:
-    answer = await knock(anonymous, door, f"task_{new_id().hex}")
+    answer = await knock(anonymous, door, {door.path: f"task_{new_id().hex}"})
     assert answer.code in {"UNAUTHENTICATED", "BAD_USER_INPUT"}
 
 
 def test_there_are_doors() -> None:
     assert {door.field for door in DOORS} >= {"node", "task", "updateTask"}
+    assert {str(door) for door in DOORS if door.others} >= {
+        "exportQueryRun(input.id)",
+        "exportQueryRun(input.bucketId)",
+    }

@@ -1,0 +1,261 @@
+"""Results become files of buckets, whole or not at all."""
+
+import asyncio
+import dataclasses
+import hashlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from db.base import OwnerId, new_id
+from db.objects import ObjectStore
+from db.services import Services
+from db.storage import read_bytes
+from db.workbench.exports import Export, export
+from graph.ids import parse_id
+from tests.fixtures.clients import Client
+from tests.fixtures.factories import make_bsp, make_bucket, make_connection_to
+from tests.fixtures.targets import Target
+
+EXECUTE = """mutation($input: ExecuteQueryInput!) {
+  executeQuery(input: $input) { run { id state } } }"""
+EXPORT = """mutation($input: ExportQueryRunInput!) { exportQueryRun(input: $input) { file {
+  id location size fingerprint contentType status desiredReplicas replicas { bsp { id } }
+  bucket { id fileCount totalSize } downloadUrl } } }"""
+BUCKET = """query($id: ID!) { bucket(id: $id) {
+  fileCount totalSize files(first: 9) { nodes { location } } } }"""
+LINK = """query($id: ID!, $format: ResultFormat!) {
+  queryRun(id: $id) { downloadUrl(format: $format) } }"""
+CANCEL = "mutation($id: ID!) { cancelQuery(input: {id: $id}) { outcome } }"
+EMPTY = {"bucket": {"fileCount": 0, "totalSize": "0", "files": {"nodes": []}}}
+NOISE = """SELECT string_agg(md5((1000 * i + j)::text), '')
+    FROM generate_series(1, 400) i, generate_series(1, 1000) j GROUP BY i"""
+
+
+@pytest.fixture
+async def connection(ada: Client, target: Target) -> str:
+    return await make_connection_to(ada, target)
+
+
+@pytest.fixture
+async def bucket(ada: Client) -> str:
+    return await make_bucket(ada)
+
+
+async def a_run(client: Client, connection: str, statement: str, **more: Any) -> str:
+    asked = {"connectionId": connection, "statement": statement, "waitMs": 20_000} | more
+    return str((await client.ask(EXECUTE, input=asked))["executeQuery"]["run"]["id"])
+
+
+def asked(run: str, bucket: str, **more: Any) -> dict[str, Any]:
+    return {"id": run, "bucketId": bucket, "location": "a/b.csv", "format": "CSV"} | more
+
+
+async def objects_of_files(services: Services) -> list[str]:
+    return [one.key async for batch in services.objects.list("files") for one in batch]
+
+
+async def nothing_is_left(ada: Client, services: Services, bucket: str) -> bool:
+    half_written = list((services.settings.data_dir / "objects").rglob("*#*"))
+    return (
+        await ada.ask(BUCKET, id=bucket) == EMPTY
+        and not await objects_of_files(services)
+        and not half_written
+        and services.runner.files.going == 0
+    )
+
+
+def owner_of(client: Client) -> OwnerId:
+    assert client.user is not None
+    return OwnerId(client.user.id)
+
+
+def wanted(run: str, bucket: str, format: str = "parquet") -> Export:
+    return Export(parse_id("run", run), parse_id("bucket", bucket), "a/b", format)
+
+
+@pytest.mark.parametrize(
+    ("format", "content_type"),
+    [
+        ("CSV", "text/csv; charset=utf-8; header=present"),
+        ("JSONL", "application/jsonl"),
+        ("PARQUET", "application/vnd.apache.parquet"),
+    ],
+)
+async def test_the_file_is_what_a_download_would_be(
+    ada: Client, connection: str, bucket: str, format: str, content_type: str
+) -> None:
+    run = await a_run(ada, connection, "SELECT i, i / 7.0 AS x FROM generate_series(1, 20000) i")
+    made = await ada.ask(EXPORT, input=asked(run, bucket, format=format))
+    file = made["exportQueryRun"]["file"]
+    content = (await ada.http.get(file["downloadUrl"])).content
+    link = (await ada.ask(LINK, id=run, format=format))["queryRun"]["downloadUrl"]
+    assert content == (await ada.http.get(link)).content
+    assert file["bucket"] == {"id": bucket, "fileCount": 1, "totalSize": file["size"]}
+    assert (file["location"], file["status"]) == ("a/b.csv", "STORED")
+    assert (file["size"], file["contentType"]) == (str(len(content)), content_type)
+    assert file["fingerprint"] == hashlib.sha256(content).hexdigest()
+
+
+async def test_providers_keep_copies_while_they_have_room(
+    ada: Client, admin: Client, connection: str, bucket: str, services: Services
+) -> None:
+    bsp = await make_bsp(admin, capacity="9")
+    run = await a_run(ada, connection, "SELECT 1 AS a")  # in CSV six bytes
+    for number, name in enumerate(("kept", "too much")):
+        values = asked(run, bucket, location=name, desiredReplicas=1)
+        answer = await ada.send(EXPORT, input=values)
+        if number == 0:
+            file = answer.data["exportQueryRun"]["file"]
+            assert (file["size"], file["replicas"]) == ("6", [{"bsp": {"id": bsp}}])
+    assert (answer.code, answer.errors[0]["extensions"]["field"]) == ("CONFLICT", "desiredReplicas")
+    assert len(await objects_of_files(services)) == 1
+    assert (await ada.ask(BUCKET, id=bucket))["bucket"]["totalSize"] == "6"
+
+
+async def test_a_run_that_goes_on_is_to_end_first(
+    ada: Client, connection: str, bucket: str, services: Services
+) -> None:
+    run = await a_run(ada, connection, "SELECT pg_sleep(60)", waitMs=0)
+    answer = await ada.send(EXPORT, input=asked(run, bucket))
+    assert answer.code == "CONFLICT"
+    assert "cancel" in answer.errors[0]["extensions"]["hint"]
+    assert await nothing_is_left(ada, services, bucket)
+    await ada.ask(CANCEL, id=run)
+    assert (await ada.send(EXPORT, input=asked(run, bucket))).code != "CONFLICT"
+
+
+async def test_what_has_no_result_is_no_file(
+    ada: Client, connection: str, bucket: str, services: Services
+) -> None:
+    without_columns = await a_run(ada, connection, "DO 'BEGIN END'")
+    removed = await a_run(ada, connection, "SELECT 1")
+    await services.runner.results.remove(owner_of(ada), parse_id("run", removed))
+    for run in (without_columns, removed, f"run_{new_id().hex}"):
+        answer = await ada.send(EXPORT, input=asked(run, bucket))
+        assert answer.code == "NOT_FOUND"
+    assert await nothing_is_left(ada, services, bucket)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "field"),
+    [
+        ({"location": "../x"}, "BAD_USER_INPUT", "location"),
+        ({"location": "taken"}, "CONFLICT", "location"),
+        ({"desiredReplicas": -1}, "BAD_USER_INPUT", "desiredReplicas"),
+        ({"bucketId": f"bucket_{new_id().hex}"}, "NOT_FOUND", "bucketId"),
+        ({"bucketId": "task_1"}, "BAD_USER_INPUT", "bucketId"),
+        ({"id": "task_1", "bucketId": "task_1"}, "BAD_USER_INPUT", "id"),
+        ({"idempotencyKey": ""}, "BAD_USER_INPUT", "idempotencyKey"),
+    ],
+)
+async def test_what_is_refused(
+    ada: Client,
+    connection: str,
+    bucket: str,
+    services: Services,
+    wrong: dict[str, Any],
+    code: str,
+    field: str,
+) -> None:
+    run = await a_run(ada, connection, "SELECT 1")
+    await ada.ask(EXPORT, input=asked(run, bucket, location="taken"))
+    answer = await ada.send(EXPORT, input=asked(run, bucket) | wrong)
+    assert (answer.code, answer.errors[0]["extensions"]["field"]) == (code, field)
+    assert len(await objects_of_files(services)) == 1
+    assert (await ada.ask(BUCKET, id=bucket))["bucket"]["fileCount"] == 1
+
+
+async def test_a_retry_finds_the_first_file_also_without_the_run(
+    ada: Client, connection: str, bucket: str
+) -> None:
+    run = await a_run(ada, connection, "SELECT 1")
+    values = asked(run, bucket, idempotencyKey="once")
+    first = (await ada.ask(EXPORT, input=values))["exportQueryRun"]["file"]["id"]
+    await ada.ask("mutation($id: ID!) { deleteQueryRun(input: {id: $id}) { __typename } }", id=run)
+    assert (await ada.ask(EXPORT, input=values))["exportQueryRun"]["file"]["id"] == first
+    for other in ({"location": "c.csv"}, {"format": "JSONL"}, {"id": f"run_{new_id().hex}"}):
+        assert (await ada.send(EXPORT, input=values | other)).code == "CONFLICT"
+    assert (await ada.ask(BUCKET, id=bucket))["bucket"]["fileCount"] == 1
+
+
+async def test_a_store_that_fails_leaves_nothing(
+    ada: Client, connection: str, bucket: str, services: Services
+) -> None:
+    run = await a_run(ada, connection, "SELECT 1")
+    in_the_way = services.settings.data_dir / "objects" / "files"
+    in_the_way.write_text("a file where a folder is to be")
+    assert (await ada.send(EXPORT, input=asked(run, bucket))).code == "UNAVAILABLE"
+    in_the_way.unlink()
+    assert await nothing_is_left(ada, services, bucket)
+    assert (await ada.send(EXPORT, input=asked(run, bucket))).code == "OK"
+
+
+class Stuck(ObjectStore):
+    """A folder that takes the first piece, and then no more."""
+
+    def __init__(self, folder: ObjectStore) -> None:
+        super().__init__(folder._open_store, folder.kind, folder=folder._folder)
+        self.reached = asyncio.Event()
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes], **options: Any) -> None:
+        async def first() -> AsyncIterator[bytes]:
+            yield await anext(chunks)
+            self.reached.set()
+            await asyncio.Event().wait()
+
+        await super().put(key, first(), **options)
+
+
+async def test_an_export_that_is_stopped_leaves_nothing(
+    ada: Client, connection: str, bucket: str, services: Services
+) -> None:
+    """As by a socket that closes, and by the time that an operation may take."""
+    run = await a_run(ada, connection, NOISE)
+    stuck = Stuck(services.objects)
+    exporting = asyncio.ensure_future(
+        export(
+            dataclasses.replace(services, objects=stuck), owner_of(ada), wanted(run, bucket, "csv")
+        )
+    )
+    await stuck.reached.wait()
+    assert services.runner.files.going == 1
+    exporting.cancel()
+    await asyncio.wait({exporting})
+    assert exporting.cancelled()
+    assert await nothing_is_left(ada, services, bucket)
+
+
+async def test_any_store_takes_a_result_of_many_parts(
+    ada: Client,
+    connection: str,
+    bucket: str,
+    services: Services,
+    objects: ObjectStore,
+    tmp_path: Path,
+) -> None:
+    run = await a_run(ada, connection, NOISE)
+    elsewhere = dataclasses.replace(services, objects=objects)
+    file = await export(elsewhere, owner_of(ada), wanted(run, bucket))
+    assert file.size > 5 * 1024 * 1024
+    content = [piece async for piece in read_bytes(objects, file, start=0, end=file.size)]
+    (tmp_path / "a.parquet").write_bytes(b"".join(content))
+    found = duckdb.read_parquet(str(tmp_path / "a.parquet")).fetchall()
+    assert {len(row[0]) for row in found} == {32_000}
+    assert len(set(found)) == 400
+
+
+async def test_parquet_that_cannot_be_written_is_said(
+    ada: Client, connection: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await a_run(ada, connection, "SELECT 1")
+    for name in [name for name in sys.modules if name.split(".")[0] == "arro3"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "arro3", None)
+    answer = await ada.send(EXPORT, input=asked(run, bucket, format="PARQUET"))
+    assert answer.code == "UNAVAILABLE"
+    assert "howdah[parquet]" in answer.errors[0]["extensions"]["hint"]
