@@ -54,6 +54,8 @@ class Runs(Repository[RunRow]):
     noun = "run"
 
     async def create(self, new: NewRun, *, process: int, most_active: int) -> RunRow:
+        """Queues it; an error when as many as may be are active. One after the other."""
+        await self.run(self._lock_queue())
         if await self.value(self._count_active()) >= most_active:
             raise RateLimited(
                 f"You have {most_active} runs queued or running already.",
@@ -130,6 +132,11 @@ class Runs(Repository[RunRow]):
     async def count(self, filters: RunFilter) -> int:
         values = _values(filters)
         return int(await self.value(self._count(tuple(values)), **values))
+
+    @statement
+    def _lock_queue(cls) -> ClauseElement:
+        name = func.concat("runs of ", bindparam("owner_id", type_=Uuid()))
+        return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
 
     @statement
     def _count_active(cls) -> ClauseElement:
