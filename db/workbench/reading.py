@@ -27,7 +27,7 @@ from db.workbench.libpq import Connection
 from db.workbench.outcomes import EMPTY, LOST, refused_copy, several
 from db.workbench.results import Spool
 from db.workbench.sql import second_statement
-from db.workbench.values import chunk_of, cut, loaded
+from db.workbench.values import Rows, chunk_of, cut
 
 MOST_NOTICES = 100
 AT_ONCE_BYTES = 1024 * 1024
@@ -54,6 +54,7 @@ class Reader:
         self.notices: list[Notice] = []
         self.sent_at: float | None = None
         self._origins: list[wire.Origin] = []
+        self._rows = Rows()
         self._spool = spool
         self._rows_left = max_rows
         self._bytes_left = max_bytes
@@ -126,7 +127,7 @@ class Reader:
         start, count = 0, result.ntuples
         while start < count and not self._is_full:
             end = min(start + self._rows_at_once, count)
-            self._is_full = not await self._keep(loaded(result, start, end))
+            self._is_full = not await self._keep(self._rows.load(result, start, end))
             start = end
         if self._is_full:
             self._stopping = await self._stop_early(connection)

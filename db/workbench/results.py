@@ -35,37 +35,42 @@ def folder_of(owner: OwnerId, run_id: UUID) -> str:
 
 
 class Spool:
-    """Takes chunks of rows and writes them as pages while more come; holds a few in memory."""
+    """Takes chunks of rows and writes them as pages: one fills while another is written."""
 
     def __init__(self, objects: ObjectStore, folder: str, flushed: Flushed) -> None:
         """`flushed` is told of each page once it can be read."""
         self._objects = objects
         self._folder = folder
         self._flushed = flushed
-        self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
-        self._waiting_bytes = 0
-        self._taken = asyncio.Event()
         self._page = _Page(number=0, first_row=0)
+        self._ready = asyncio.Event()
+        """The page is full, or its time has come, or it is the last."""
+        self._taken = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def add(self, chunk: Chunk) -> None:
         """Waits while the store is slower than the rows; raises what it has raised."""
         if self._writing is None:
             self._writing = asyncio.create_task(self._write(), name="runs: spool")
-        self._chunks.put_nowait(chunk)
-        self._waiting_bytes += len(chunk.lines)
-        if self._waiting_bytes > PAGE_BYTES or self._writing.done():
+        if not self._page.row_count:
+            self._page.due = asyncio.get_running_loop().call_later(FLUSH_S, self._ready.set)
+        self._page.add(chunk)
+        if self._page.size >= PAGE_BYTES or self._writing.done():
+            self._ready.set()
             await self._until_taken(self._writing)
 
     async def close(self) -> None:
         """Writes what is left; all that was added can be read after it."""
         if self._writing is not None:
-            self._chunks.put_nowait(None)
+            self._closing = True
+            self._ready.set()
             await self._writing
 
     async def abandon(self) -> None:
         """Writes nothing more, and does not wait for a store that hangs."""
         if self._writing is not None:
+            self._page.due_no_more()
             self._writing.cancel()
             done, _ = await asyncio.wait({self._writing}, timeout=ABANDON_S)
             await asyncio.gather(*done, return_exceptions=True)
@@ -81,31 +86,18 @@ class Spool:
             writing.result()
 
     async def _write(self) -> None:
-        more = True
-        while more:
-            more = await self._gather()
-            if self._page.row_count:
-                await self._flush()
+        while self._page.row_count or not self._closing:
+            await self._ready.wait()
+            self._ready.clear()
+            page, self._page = self._page, self._page.following()
+            self._taken.set()
+            page.due_no_more()
+            if page.row_count:
+                await self._flush(page)
 
-    async def _gather(self) -> bool:
-        """Fills the page until it is full or its time has come; False after the last chunk."""
-        with contextlib.suppress(TimeoutError):
-            while self._page.size < PAGE_BYTES:
-                async with asyncio.timeout_at(self._page.due):
-                    chunk = await self._chunks.get()
-                if chunk is None:
-                    return False
-                self._page.add(chunk)
-                self._waiting_bytes -= len(chunk.lines)
-                if self._waiting_bytes <= PAGE_BYTES:
-                    self._taken.set()
-        return True
-
-    async def _flush(self) -> None:
-        page, self._page = self._page, self._page.following()
-        await self._objects.put(
-            f"{self._folder}/{page.number:06}", _once(page.lines), size=page.size
-        )
+    async def _flush(self, page: "_Page") -> None:
+        key = f"{self._folder}/{page.number:06}"
+        await self._objects.put(key, _once(b"".join(page.lines)), size=page.size)
         await self._flushed(page.row)
 
 
@@ -118,16 +110,19 @@ class _Page:
         self.row_count = 0
         self.size = 0
         self.lines: list[bytes] = []
-        self.due: float | None = None
-        """When it is to be written at the latest, by the loop's clock."""
+        self.due: asyncio.TimerHandle | None = None
+        """Rings when it is to be written at the latest."""
         self._marks: list[int] = []
 
     def add(self, chunk: Chunk) -> None:
-        self.due = self.due or asyncio.get_running_loop().time() + FLUSH_S
         self.lines.append(chunk.lines)
         self.row_count += chunk.rows
         self.size += len(chunk.lines)
         self._marks += (self.row_count, self.size)
+
+    def due_no_more(self) -> None:
+        if self.due is not None:
+            self.due.cancel()
 
     def following(self) -> "_Page":
         return _Page(number=self.number + 1, first_row=self.first_row + self.row_count)
@@ -204,6 +199,6 @@ class Results:
             ) from error
 
 
-async def _once(parts: Sequence[bytes]) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
+async def _once(whole: bytes) -> AsyncIterator[bytes]:
+    """In one piece: each takes a way through the store's threads."""
+    yield whole

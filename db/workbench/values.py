@@ -10,12 +10,13 @@ from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.adapt import Loader as LoaderBase
 from psycopg.pq.abc import PGresult
 from psycopg.types.bool import BoolLoader
-from psycopg.types.numeric import IntLoader
+from psycopg.types.numeric import FloatLoader, IntLoader
 from psycopg.types.string import TextLoader
 
 from db.workbench.results import Chunk
 
 BOOL, INT2, INT4, FLOAT4, FLOAT8, ANY = 16, 21, 23, 700, 701, 0
+FLOATS = (FLOAT4, FLOAT8)
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 _encode = msgspec.json.Encoder().encode
@@ -41,29 +42,52 @@ class _Loaders:
 
     connection = None
 
-    def __init__(self, text: type[Loader]) -> None:
+    def __init__(self, text: type[Loader], number: type[Loader]) -> None:
         self.adapters = AdaptersMap()
         for oid, loader in (
             (ANY, text),
             (BOOL, BoolLoader),
             (INT2, IntLoader),
             (INT4, IntLoader),
-            (FLOAT4, _FiniteFloat),
-            (FLOAT8, _FiniteFloat),
+            (FLOAT4, number),
+            (FLOAT8, number),
         ):
             self.adapters.register_loader(oid, loader)
 
 
-_STRICT = _Loaders(TextLoader)
-_LENIENT = _Loaders(_AnyText)
+_USUAL = _Loaders(TextLoader, FloatLoader)
+_WITH_ANY_NUMBER = _Loaders(TextLoader, _FiniteFloat)
+_WITH_ANY_BYTES = _Loaders(_AnyText, _FiniteFloat)
 
 
-def loaded(result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
-    """The rows of a result of libpq from `start` until before `end`."""
-    try:
-        return _loaded(result, start, end, _STRICT)
-    except UnicodeDecodeError:
-        return _loaded(result, start, end, _LENIENT)
+class Rows:
+    """Loads the rows of one statement's results, in C where that can be."""
+
+    def __init__(self) -> None:
+        self._usual = Transformer(_USUAL)
+        self._floats: list[int] | None = None
+
+    def load(self, result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
+        """Those from `start` until before `end`."""
+        self._usual.set_pgresult(result, set_loaders=self._floats is None)
+        if self._floats is None:
+            columns = range(result.nfields)
+            self._floats = [column for column in columns if result.ftype(column) in FLOATS]
+        try:
+            rows = self._usual.load_rows(start, end, tuple)
+            if _are_finite(rows, self._floats):
+                return rows
+            return _loaded(result, start, end, _WITH_ANY_NUMBER)
+        except UnicodeDecodeError:
+            return _loaded(result, start, end, _WITH_ANY_BYTES)
+
+
+def _are_finite(rows: Sequence[tuple[Any, ...]], columns: Sequence[int]) -> bool:
+    """Whether their numbers are, and not even their sum is too large for one."""
+    return all(
+        math.isfinite(sum([row[column] for row in rows if row[column] is not None]))
+        for column in columns
+    )
 
 
 def _loaded(result: PGresult, start: int, end: int, loaders: _Loaders) -> list[tuple[Any, ...]]:

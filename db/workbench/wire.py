@@ -15,7 +15,7 @@ from db.runs import Column, Failure, Notice
 from db.workbench.libpq import Connection
 from db.workbench.outcomes import HINTS
 from db.workbench.sql import line_and_column
-from db.workbench.values import loaded
+from db.workbench.values import Rows
 
 CHUNK_ROWS = 50
 """Of wide rows libpq holds so many at once; fewer cost time with narrow ones."""
@@ -66,9 +66,10 @@ async def look_up(connection: Connection, queries: str, *, most: int) -> list[tu
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
     await connection.wait(generators.send(pgconn))
     found: list[tuple[Any, ...]] = []
+    rows = Rows()
     async for result in results(connection):
         if result.status in ROWS:
-            found += loaded(result, 0, result.ntuples)
+            found += rows.load(result, 0, result.ntuples)
         if result.status in COPYING or len(found) > most:
             pgconn.finish()
             return []

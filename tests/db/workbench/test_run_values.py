@@ -148,6 +148,21 @@ async def test_types_of_the_users_own(desk: Desk) -> None:
     assert named == ["mood", "pair", "int8", "mood[]", "pair[]"]
 
 
+async def test_numbers_that_are_none_among_many(desk: Desk) -> None:
+    """Rows are loaded many at a time; one that JSON has no number for changes no other."""
+    odd = {70: "NaN", 120: "-Infinity", 150: None, 180: 1.7976931348623157e308, 181: 1.7e308}
+    cases = " ".join(
+        f"WHEN {i} THEN {'NULL' if value is None else repr(str(value))}" for i, value in odd.items()
+    )
+    run = await desk.run(
+        f"SELECT (CASE i {cases} ELSE i::text END)::float8, i / 4::float4, i "  # noqa: S608 - numbers
+        "FROM generate_series(1, 200) AS i"
+    )
+    rows = await desk.rows(run)
+    assert rows == [[odd.get(i, float(i)), i / 4, i] for i in range(1, 201)]
+    assert {type(row[0]) for row in rows} == {float, str, type(None)}
+
+
 async def test_parameters_take_their_types_from_their_places(desk: Desk) -> None:
     run = await desk.run(
         "SELECT $1::int8 + 1, $2::bool, $3::jsonb, $4::text, $5::numeric, $6::text IS NULL",
