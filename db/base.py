@@ -45,8 +45,9 @@ def new_id() -> UUID:
     Of one process each is greater than the one before, also within a millisecond.
     """
     global _latest  # noqa: PLW0603 - the order is the process's
-    moment = time.time_ns() // 1_000_000 << 74 | int.from_bytes(os.urandom(9), "big")
-    _latest = max(moment, _latest + 1 + int.from_bytes(os.urandom(4), "big"))
+    random = int.from_bytes(os.urandom(13), "big")
+    moment = time.time_ns() // 1_000_000 << 74 | random >> 32
+    _latest = max(moment, _latest + 1 + (random & 0xFFFF_FFFF))
     milliseconds, high, low = _latest >> 74, _latest >> 62 & 0xFFF, _latest & (1 << 62) - 1
     return UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
 

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from db.dial import FAILURES, Dropped, dial, patiently, told
 from db.errors import Overloaded, Unavailable
-from db.leases import CLOSE_SECONDS, Lease, Lender, Pool, leased
+from db.leases import CLOSE_SECONDS, Lease, Lender, Pool
 from db.statements import Statement, compile_statement
 from db.urls import DatabaseUrl, parse_url
 
@@ -206,11 +206,13 @@ class Database:
     async def _repeatedly(self, run: Callable[[Lease], Awaitable[T]]) -> T:
         pause = FIRST_PAUSE_S
         for _ in range(ATTEMPTS):
+            lease = await self._lender.acquire()
             try:
-                async with leased(self._lender) as lease:
-                    return await run(lease)
+                return await run(lease)
             except _AGAIN as error:
                 log.info("a transaction met another and runs again: %s", type(error).__name__)
+            finally:
+                await self._lender.release(lease)
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
             pause *= 2
         raise Overloaded(

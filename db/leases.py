@@ -186,15 +186,6 @@ class Pool:
             lease.driver.terminate()
 
 
-@contextlib.asynccontextmanager
-async def leased(lender: Lender) -> AsyncIterator[Lease]:
-    lease = await lender.acquire()
-    try:
-        yield lease
-    finally:
-        await lender.release(lease)
-
-
 def _overloaded(wait_ms: int) -> Overloaded:
     return Overloaded(
         f"No database connection became free within {wait_ms} ms.",

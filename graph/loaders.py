@@ -22,6 +22,7 @@ class Gathering(ABC, Generic[K, V]):
         self._loaded: dict[K, asyncio.Future[V | None]] = {}
         self._asked: list[K] = []
         self._batches: set[asyncio.Task[None]] = set()  # of tasks the loop knows only weakly
+        self._loop = asyncio.get_running_loop()
 
     @classmethod
     def of(cls, context: Context) -> Self:
@@ -35,10 +36,9 @@ class Gathering(ABC, Generic[K, V]):
         """What there is of a key; asked for once, however often it is loaded."""
         answer = self._loaded.get(key)
         if answer is None or answer.cancelled():
-            loop = asyncio.get_running_loop()
-            answer = self._loaded[key] = loop.create_future()
+            answer = self._loaded[key] = self._loop.create_future()
             if not self._asked:
-                loop.call_soon(self._start_batch)
+                self._loop.call_soon(self._start_batch)
             self._asked.append(key)
         return answer
 
@@ -50,7 +50,7 @@ class Gathering(ABC, Generic[K, V]):
         """What there is of `keys`."""
 
     def _start_batch(self) -> None:
-        batch = asyncio.create_task(self._answer_all())
+        batch = self._loop.create_task(self._answer_all())
         self._batches.add(batch)
         batch.add_done_callback(self._batches.discard)
 

@@ -5,6 +5,7 @@ query of everybody else wait for sixty. Two keep the database and this process b
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Hashable
 from typing import TypeAlias
@@ -39,7 +40,8 @@ class Turn:
     def limit(self) -> None:
         """Somebody waits for it: from now on it is looked after that it ends in time."""
         if self._timer is None and not self._ended:
-            self._timer = asyncio.get_running_loop().call_at(self._ends_at, self.end)
+            left_s = self._ends_at - time.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(max(left_s, 0), self.end)
 
 
 _Waiter: TypeAlias = asyncio.Future[Turn]
@@ -129,7 +131,7 @@ class Turns:
             raise
 
     def end_of_one_from_now(self) -> float:
-        return asyncio.get_running_loop().time() + self._lasts_s
+        return time.monotonic() + self._lasts_s
 
     def forget(self, viewer: Hashable) -> None:
         del self._lines[viewer]

@@ -193,4 +193,5 @@ class EventBus:
 
 def encode(event: Event) -> str:
     """Plain ASCII, so that no server encoding and no character can stop an event."""
-    return json.dumps(event, separators=(",", ":"))
+    frame = msgspec.json.encode(event)
+    return frame.decode() if frame.isascii() else json.dumps(event, separators=(",", ":"))

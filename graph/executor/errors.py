@@ -34,17 +34,20 @@ class ErrorLog:
 
     def __init__(self) -> None:
         self.errors: list[GraphQLError] = []
-        self._nulled: set[Path | None] = set()
+        self._nulled: set[Path | None] | None = None  # most runs meet no error
 
     def add(self, error: GraphQLError, path: Path | None) -> None:
         """Report an error that nulls this position; ``None`` is the whole response."""
-        if not self._is_nulled(path):
+        if self._nulled is None:
+            self._nulled = set()
+        if not _is_within(path, self._nulled):
             self._nulled.add(path)
             self.errors.append(error)
 
-    def _is_nulled(self, path: Path | None) -> bool:
-        while path is not None:
-            if path in self._nulled:
-                return True
-            path = path[0]
-        return None in self._nulled
+
+def _is_within(path: Path | None, nulled: set[Path | None]) -> bool:
+    while path is not None:
+        if path in nulled:
+            return True
+        path = path[0]
+    return None in nulled

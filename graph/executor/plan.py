@@ -1,6 +1,6 @@
 """The plan: an operation made ready once, so that a request only has to run it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, Protocol
 
 from graphql import DocumentNode, ExecutionResult, GraphQLSchema, OperationType
@@ -32,17 +32,17 @@ class Plan:
         self.compiled = isinstance(program, CompiledProgram)
         self._program = program
 
-    async def execute(
+    def execute(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
-    ) -> ExecutionResult:
+    ) -> Awaitable[ExecutionResult]:
         """Run a query or a mutation. Errors are in the result, never raised."""
-        return await self._program.execute(context=context, variables=variables, root=root)
+        return self._program.execute(context=context, variables=variables, root=root)
 
-    async def subscribe(
+    def subscribe(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
-    ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
+    ) -> Awaitable[AsyncIterator[ExecutionResult] | ExecutionResult]:
         """Open a subscription: its results, or one result that says why there are none."""
-        return await self._program.subscribe(context=context, variables=variables, root=root)
+        return self._program.subscribe(context=context, variables=variables, root=root)
 
 
 def compile_plan(

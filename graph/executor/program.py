@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from graphql import ExecutionResult, GraphQLError, GraphQLObjectType, OperationType
@@ -12,7 +13,6 @@ from graph.executor.compiler import Compiler
 from graph.executor.completion import Build
 from graph.executor.events import EventSource
 from graph.executor.fallback import CoreProgram
-from graph.executor.objects import awaited
 from graph.executor.run import Run
 from graph.executor.variables import Variables
 
@@ -105,7 +105,8 @@ async def run_steps(steps: Sequence[Build], run: Run) -> ExecutionResult:
     data: dict[str, Any] = {}
     try:
         for step in steps:
-            data |= await awaited(step(run.root, None, run))
+            built = step(run.root, None, run)
+            data |= await built if built.__class__ is CoroutineType else built
     except GraphQLError as error:
         run.log.add(error, None)
         run.abandon()

@@ -1,16 +1,15 @@
 """Runs prepared operations and puts what came of them into words of JSON."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from graphql import ExecutionResult
 
 from db.errors import BadInput, HowdahError, TimedOut
 from graph.context import Context
+from graph.deadlines import Deadlines
 from graph.errors import present_all
 from graph.limits import Limits, refuse_cost
 from graph.operations.plans import Plans, Prepared
@@ -25,8 +24,7 @@ Observe: TypeAlias = Callable[[str, str, float], None]
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A response as it goes out, and what a transport needs to know of it."""
 
     payload: bytes
@@ -64,6 +62,7 @@ class Operations:
         self.limits = limits
         self._plans = plans
         self._timeout_s = timeout_s
+        self._deadlines = Deadlines(timeout_s)
         self._observe = observe
         self._turns = Turns()
 
@@ -141,8 +140,7 @@ class Operations:
     async def _in_time(self, work: Awaitable[T]) -> T:
         """Errors of fields are in the result; what is raised here is about the whole of it."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await work
+            return await self._deadlines.within(work)
         except TimeoutError:
             raise TimedOut(
                 f"The operation took longer than {self._timeout_s:g} seconds and was stopped.",
@@ -155,7 +153,7 @@ class Operations:
 
 
 def _answer(result: ExecutionResult, request_id: str) -> Answer:
-    errors = present_all(result.errors or (), request_id=request_id)
+    errors = present_all(result.errors, request_id=request_id) if result.errors else []
     body: dict[str, Any] = {"errors": errors} if errors else {}
     ran = result.data is not None or not _is_refusal(result)
     if ran:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from db.errors import HowdahError, Overloaded, Unavailable
-from db.leases import Pool, PooledLease, leased
+from db.leases import Pool, PooledLease
+from tests.fixtures.database import leased
 
 SOON_MS = 10_000
 

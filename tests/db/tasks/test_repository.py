@@ -9,10 +9,9 @@ import pytest
 from db.base import OwnerId, new_id
 from db.engine import Database
 from db.errors import BadInput, Conflict, Forbidden, NotFound
-from db.leases import leased
 from db.paging import Order, Window
 from db.tasks import TaskFilter, TaskRow, Tasks
-from tests.fixtures.database import Statements
+from tests.fixtures.database import Statements, leased
 
 NEWEST = Order("created_at")
 EVERY = TaskFilter()

@@ -1,0 +1,49 @@
+"""Deadlines: what lasts too long is ended, and nothing else."""
+
+import asyncio
+
+import pytest
+
+from graph.deadlines import Deadlines
+
+
+async def test_what_ends_in_time_is_let_be() -> None:
+    deadlines = Deadlines(60)
+    assert await deadlines.within(asyncio.sleep(0, "answer")) == "answer"
+
+
+async def test_what_lasts_too_long_is_ended_one_after_the_other() -> None:
+    deadlines = Deadlines(0.01)
+
+    async def begin() -> None:
+        with pytest.raises(TimeoutError):
+            await deadlines.within(asyncio.Event().wait())
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    for _ in range(2):
+        await asyncio.gather(*(asyncio.create_task(begin()) for _ in range(3)))
+
+
+async def test_a_cancellation_from_elsewhere_stays_one() -> None:
+    deadlines = Deadlines(60)
+    task = asyncio.create_task(deadlines.within(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_who_does_not_mind_being_late_is_not_cancelled_afterwards() -> None:
+    async def stubborn() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "done all the same"
+        return "never"
+
+    assert await Deadlines(0.01).within(stubborn()) == "done all the same"
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
