@@ -43,7 +43,7 @@ class Deadlines:
             self._ended_late(task)
 
     def _ended_late(self, task: asyncio.Task[Any]) -> bool:
-        """Whether it was cancelled for that alone; the first who asks is told, and takes it back."""
+        """Whether it was cancelled for that alone; the first who asks takes that back."""
         self._ends_at.pop(task, None)
         if task not in self._late:
             return False

@@ -7,7 +7,7 @@ import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
 from db.base import Moment, moment_of
-from graph.executor.hints import leaving_strings
+from graph.executor.hints import leaving_strings, spelling_integers
 
 BigInt = NewType("BigInt", int)
 SafeInt = NewType("SafeInt", int)
@@ -65,7 +65,7 @@ scalar_map: dict[object, ScalarDefinition] = {
     BigInt: strawberry.scalar(
         name="BigInt",
         description="An integer as a string, for what may pass 2^53.",
-        serialize=str,
+        serialize=spelling_integers(str),
         parse_value=_parse_big_int,
     ),
     SafeInt: strawberry.scalar(

@@ -4,10 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, bindparam, exists, func, not_, or_, select, true
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Uuid,
+    bindparam,
+    column,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.sql import ClauseElement
 
-from db.paging import Order, Page, Window, window_values
+from db.paging import Order, Page, Window, page_of, window_values
 from db.repository import Repository
 from db.statements import Statement, statement
 from db.storage import refusals
@@ -23,9 +36,14 @@ from db.storage.rows import (
     NewFile,
     file_key,
 )
-from db.storage.tables import Bsp, Bucket, File, Replica
+from db.storage.tables import Bucket, File, Replica
 
-_BSP, _BUCKET, _REPLICA = (model.__table__.c for model in (Bsp, Bucket, Replica))
+_BUCKET, _REPLICA = (model.__table__.c for model in (Bucket, Replica))
+_PARENTS = (
+    func.unnest(bindparam("ids", type_=ARRAY(Uuid)))
+    .table_valued(column("id", Uuid), with_ordinality="place")
+    .render_derived(name="parents")
+)
 
 
 class Files(Repository[FileRow]):
@@ -104,10 +122,11 @@ class Files(Repository[FileRow]):
     ) -> Mapping[UUID, Page[FileRow]]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
-        found: dict[UUID, list[Any]] = {parent: [] for parent in ids}
+        found: list[list[FileRow]] = [[] for _ in ids]
         for record in await self.run(query, ids=list(ids), **values):
-            found[record[-1]].append(record[:-1])
-        return {parent: self.paged(records, window, order) for parent, records in found.items()}
+            found[record[-1] - 1].append(self._make(record[:-1]))
+        pages = (page_of(rows, window, order) for rows in found)
+        return dict(zip(ids, pages, strict=True))
 
     @statement
     def _by_id(cls) -> ClauseElement:
@@ -141,12 +160,10 @@ class Files(Repository[FileRow]):
 
     @statement
     def _of_buckets(cls, under: bool, shape: tuple[bool, bool, bool]) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
-        mine = (
-            cls.readable().where(cls.table().c.bucket_id == _BUCKET.id).correlate(_BUCKET.id.table)
-        )
+        mine = cls.readable().where(cls.table().c.bucket_id == _PARENTS.c.id)
         if under:
             mine = mine.where(cls._is_within())
-        return cls._page_each(_BUCKET.id, mine, BY_LOCATION, shape)
+        return cls._page_each(mine, BY_LOCATION, shape)
 
     @statement
     def _count_of_buckets(cls, under: bool) -> ClauseElement:  # noqa: FBT001 - as above
@@ -156,8 +173,10 @@ class Files(Repository[FileRow]):
 
     @statement
     def _of_bsps(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        kept = exists().where(_REPLICA.bsp_id == _BSP.id, _REPLICA.file_id == cls.table().c.id)
-        return cls._page_each(_BSP.id, cls.owned().where(kept), NEWEST, shape)
+        kept = exists().where(
+            _REPLICA.bsp_id == _PARENTS.c.id, _REPLICA.file_id == cls.table().c.id
+        )
+        return cls._page_each(cls.owned().where(kept), NEWEST, shape)
 
     @statement
     def _count_of_bsps(cls) -> ClauseElement:
@@ -198,15 +217,16 @@ class Files(Repository[FileRow]):
 
     @classmethod
     def _page_each(
-        cls, parent: Any, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
+        cls, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
     ) -> ClauseElement:
-        """The same page of each parent, by one statement, whatever their number."""
+        """The same page of each parent, by one statement; behind each row its parent's place."""
         page = cls.windowed(query, order, shape).lateral("page")
-        each = select(*page.c, parent).select_from(parent.table.join(page, true()))
+        place = _PARENTS.c.place
+        each = select(*page.c, place).select_from(_PARENTS.join(page, true()))
         descending = order.descending is not shape[0]
         columns = (page.c[order.column], page.c.id)
         sorting = [column.desc() if descending else column.asc() for column in columns]
-        return each.where(among(parent)).order_by(parent, *sorting)
+        return each.order_by(place, *sorting)
 
 
 def within(under: str | None) -> dict[str, str]:

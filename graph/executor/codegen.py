@@ -38,7 +38,7 @@ from graphql.type import get_nullable_type, is_non_null_type, is_scalar_type
 
 from graph.executor.completion import Build, Complete, Fail, fill_in
 from graph.executor.fields import Reading
-from graph.executor.hints import leaves_strings
+from graph.executor.hints import leaves_strings, spells_integers
 
 # Which values the response holds as they are.
 _AS_IS: dict[GraphQLOutputType, str] = {
@@ -97,16 +97,26 @@ def _code(source: str) -> CodeType:
 def _field_lines(number: int, part: Part, type_name: str) -> list[str]:
     value, path = f"v{number}", f"(path, {part.key!r}, {type_name!r})"
     read = part.reading.expression.format(function=f"read{number}", path=path)
+    short_ways = _short_ways(value, part.type)
     return [
         "    try:",
         f"        {value} = {read}",
-        f"        if {_needs_completion(value, part.type)}:",
+        *short_ways,
+        f"        {'elif' if short_ways else 'if'} {_needs_completion(value, part.type)}:",
         f"            {value} = place{number}({value}, {path}, run)",
         f"            if {value}.__class__ is Coroutine:",
         f"                waiting += ({part.key!r},)",
         "    except Exception as error:",
         f"        {value} = fail{number}(error, {path}, run)",
     ]
+
+
+def _short_ways(value: str, type_: Any) -> list[str]:
+    """What can be written down at once, before the question whether more is needed."""
+    nullable = get_nullable_type(type_)
+    if is_scalar_type(nullable) and spells_integers(nullable.coerce_output_value):
+        return [f"        if {value}.__class__ is int:", f"            {value} = str({value})"]
+    return []
 
 
 def _needs_completion(value: str, type_: GraphQLOutputType) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 _leave_strings: set[Callable[..., Any]] = set()
+_spell_integers: set[Callable[..., Any]] = set()
 _rows_accepted: dict[Callable[..., Any], type] = {}
 
 
@@ -21,6 +22,16 @@ def leaving_strings(serialize: F) -> F:
 
 def leaves_strings(serialize: Callable[..., Any]) -> bool:
     return serialize in _leave_strings
+
+
+def spelling_integers(serialize: F) -> F:
+    """Marks a scalar's `serialize` that does with each integer what `str` does."""
+    _spell_integers.add(serialize)
+    return serialize
+
+
+def spells_integers(serialize: Callable[..., Any]) -> bool:
+    return serialize in _spell_integers
 
 
 def accepting(row: type) -> Callable[[F], F]:
