@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from db.base import read_id
 from db.errors import BadInput
 from graph.context import Context
 from graph.executor.hints import accepting
@@ -111,4 +112,4 @@ def _kind_of(value: str, *, argument: str) -> Kind:
 
 
 def _unhex(digits: str) -> UUID | None:
-    return UUID(int=int(digits, 16)) if _DIGITS(digits) else None
+    return read_id(digits) if _DIGITS(digits) else None

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from db.base import read_id
 from db.engine import Database
 from db.errors import Unauthenticated
 from db.users.accounts import OutsideUser, Users
@@ -74,7 +75,7 @@ class Verifier:
             role = await Sessions(session).role(claims.sid, claims.sub)
         if role is None:
             raise Refused("its session has ended")
-        return Verified(claims.sub, role, claims.expires_at)
+        return Verified(read_id(claims.sub.bytes), role, claims.expires_at)
 
     async def _outside(self, issuer: Issuer, token: str, key_id: str | None) -> Verified:
         person, expires_at = await issuer.verify(token, key_id)
