@@ -86,6 +86,10 @@ bench: setup ## measure requests per second against the limit and PostGraphile
 bench-start: setup ## measure the time to the first answer, and idle memory
 	$(BIN)/python -m bench.start $(ARGS)
 
+.PHONY: bench-hostile
+bench-hostile: setup ## measure how long hostile requests keep the event loop
+	$(BIN)/python -m bench.hostile $(ARGS)
+
 .PHONY: bench-load
 bench-load: setup ## measure a list page's operations with 100 users at once
 	$(BIN)/python -m bench.load $(ARGS)

@@ -13,9 +13,11 @@ from graphql.pyutils import Undefined
 from graphql.type import is_non_null_type
 from graphql.utilities.coerce_input_value import coerce_default_value
 
+from db.errors import BadInput
 from graph.executor.inputs import Take, Unusual, shared, taking
 
-_MOST_ERRORS = 50  # graphql-core's own limit
+_MOST_ERRORS = 5  # graphql-core looks through the whole value for the text of each
+_MOST_VALUES = 20_000
 
 
 class _Variable(NamedTuple):
@@ -48,6 +50,7 @@ class Variables:
         try:
             return self._usual(given)
         except (Unusual, RecursionError):
+            _refuse_many(given)
             return get_variable_values(
                 self._schema,
                 self._definitions,
@@ -72,6 +75,23 @@ class Variables:
                 raise Unusual
             sources[name] = VariableValueSource(signature)
         return VariableValues(sources, coerced)
+
+
+def _refuse_many(given: Mapping[str, Any]) -> None:
+    """What is right is taken in at once; looking for what is wrong takes several times as long."""
+    waiting: list[Any] = list(given.values())
+    seen = 0
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list | dict):
+            seen += len(value)
+            if seen > _MOST_VALUES:
+                raise BadInput(
+                    "Something in the variables is not as the operation declares it, and they are "
+                    "too many to say what.",
+                    hint=f"Try with fewer than {_MOST_VALUES:,} values, in lists and objects.",
+                )
+            waiting += value if isinstance(value, list) else value.values()
 
 
 def _declared(

@@ -16,6 +16,19 @@ CEILING = 2**53
 
 _PAGE_ARGUMENTS = frozenset({"first", "last", "limit"})
 
+# Introspection's lists have no page size. These are somewhat longer than a schema's usually are,
+# so that an operation may ask for a whole schema, or two, but not for fifty under as many names.
+_INTROSPECTION_LISTS = {
+    "types": 150,
+    "fields": 10,
+    "args": 3,
+    "inputFields": 10,
+    "enumValues": 10,
+    "possibleTypes": 10,
+    "interfaces": 3,
+    "directives": 10,
+}
+
 PageSize: TypeAlias = int | str  # a number, or the name of the variable that holds it
 
 
@@ -30,6 +43,8 @@ def page_sizes(field_node: FieldNode) -> list[PageSize]:
                 sizes.append(_as_page_size(int(digits) if len(digits) < 16 else CEILING))
             case VariableNode(name=name):
                 sizes.append(name.value)
+    if not sizes and (usual := _INTROSPECTION_LISTS.get(field_node.name.value)):
+        return [usual]
     return sizes
 
 

@@ -4,6 +4,8 @@ from graphql import GraphQLError, get_introspection_query, parse
 from db.errors import BadInput, HowdahError, TooLarge
 from graph.executor.document import select_operation
 from graph.limits import Limits, read, refuse_cost, weigh
+from graph.limits.cost import _INTROSPECTION_LISTS
+from graph.schema import schema
 
 LIMITS = Limits()
 
@@ -129,6 +131,31 @@ def test_introspection_as_tools_send_it_is_within_the_limits() -> None:
     )
     operation = select_operation(read(text, LIMITS), None)
     refuse_cost(weigh(operation.definition, operation.fragments, LIMITS).run({}), LIMITS)
+
+
+WHOLE_TYPE = """fragment T on __Type { name fields { name args { ...I } type { ...R } }
+  inputFields { ...I } interfaces { ...R } enumValues { name } possibleTypes { ...R } }
+fragment I on __InputValue { name type { ...R } }
+fragment R on __Type { name ofType { name ofType { name ofType { name ofType { name } } } } }"""
+
+
+def test_a_schema_is_told_once_or_twice_and_not_under_fifty_names() -> None:
+    def asked(times: int, field: str = "__schema { types { ...T } }") -> str:
+        return "{ " + " ".join(f"a{n}: {field}" for n in range(times)) + " } " + WHOLE_TYPE
+
+    refuse_cost(cost_of(asked(2)), LIMITS)
+    refuse_cost(cost_of(asked(49, '__type(name: "Query") { ...T }')), LIMITS)
+    with pytest.raises(TooLarge):
+        refuse_cost(cost_of(asked(49)), LIMITS)
+    aliased = " ".join(f"a{n}: types {{ ...T }}" for n in range(49))
+    with pytest.raises(TooLarge):
+        refuse_cost(cost_of("{ __schema { " + aliased + " } } " + WHOLE_TYPE), LIMITS)
+
+
+def test_no_list_of_ours_is_weighed_as_one_of_introspections() -> None:
+    ours = [type_ for name, type_ in schema._schema.type_map.items() if not name.startswith("__")]
+    names = {name for type_ in ours for name in getattr(type_, "fields", ())}
+    assert names.isdisjoint(_INTROSPECTION_LISTS)
 
 
 @pytest.mark.parametrize(

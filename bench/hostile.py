@@ -1,0 +1,102 @@
+"""How long hostile requests keep the event loop: CPU of its thread, at a stretch and in all.
+
+make bench-hostile                  the worst of three for each request
+
+Others wait for the longest stretch. What large documents take in their own thread is not in it:
+the two threads take turns of 5 ms.
+"""
+
+import argparse
+import asyncio
+import gc
+import time
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
+
+from db.services import Services
+from graph.context import Context
+from graph.http.requests import from_body
+from graph.limits import Limits
+from graph.operations import Operations, Plans, Refused, refuse
+from graph.schema import schema
+from graph.server import _settle_memory
+from tests.fixtures.hostile import REQUESTS, body_of
+
+GOAL_MS = 80.0
+HEADERS = {b"content-type": b"application/json"}
+
+
+class Taken(NamedTuple):
+    """CPU of one request."""
+
+    longest_ms: float
+    loop_ms: float
+    process_ms: float
+    code: str
+
+
+class Stopwatch:
+    """Around each step of the event loop."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        run = asyncio.Handle._run  # noqa: SLF001 - the one place that every step passes
+
+        def timed(handle: asyncio.Handle) -> None:
+            began = time.thread_time()
+            run(handle)
+            self.steps.append(time.thread_time() - began)
+
+        asyncio.Handle._run = timed  # type: ignore[method-assign]  # noqa: SLF001
+
+
+async def answer(operations: Operations, body: bytes) -> str:
+    """From the bytes of a request to those of its answer."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    context = Context(services=cast("Services", SimpleNamespace()), viewer=None, request_id="bench")
+    request = await from_body(HEADERS, receive, max_bytes=Limits().body_bytes)
+    try:
+        prepared = await operations.prepare(request)
+    except Refused as refused:
+        return refuse(*refused.errors, request_id="bench").code
+    return (await operations.run(prepared, request.variables, context)).code
+
+
+async def measure(operations: Operations, body: bytes, stopwatch: Stopwatch) -> Taken:
+    gc.collect()
+    await asyncio.sleep(0)
+    stopwatch.steps.clear()
+    began = time.process_time()
+    code = await asyncio.create_task(answer(operations, body))
+    await asyncio.sleep(0)
+    process_ms = (time.process_time() - began) * 1000
+    steps = stopwatch.steps
+    return Taken(max(steps) * 1000, sum(steps) * 1000, process_ms, code)
+
+
+async def main(runs: int) -> None:
+    limits = Limits()
+    core = schema._schema  # noqa: SLF001 - as in graph.app
+    plans = Plans(core, limits=limits, introspection=True, suggestions=False)
+    operations = Operations(plans, limits=limits)
+    stopwatch = Stopwatch()
+    await measure(operations, b'{"query": "{ nothing }"}', stopwatch)  # loads what is loaded late
+    _settle_memory()
+    print(
+        f"{'':34}{'longest':>10}{'loop':>10}{'process':>10}   ms of CPU; goal: {GOAL_MS:g} at most"
+    )
+    for name, request in REQUESTS.items():
+        body = body_of(request)
+        taken = max([await measure(operations, body, stopwatch) for _ in range(runs)])
+        figures = "".join(f"{figure:10.1f}" for figure in taken[:3])
+        print(f"{name:34}{figures}   {taken.code}{'' if taken[0] <= GOAL_MS else '  TOO LONG'}")
+    plans.close()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=3)
+    asyncio.run(main(arguments.parse_args().runs))
