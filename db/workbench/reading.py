@@ -98,11 +98,12 @@ class Reader:
     async def _take(
         self, connection: Connection, result: PGresult, ending: Ending, statement: str
     ) -> None:
-        if result.status in wire.ROWS:
+        status = result.status
+        if status in wire.ROWS:
             await self._take_rows(connection, result)
-        if result.status == ExecStatus.EMPTY_QUERY:
+        if status == ExecStatus.EMPTY_QUERY:
             ending.state, ending.error = FAILED, EMPTY
-        elif result.status in wire.ROWS or result.status in wire.DONE:
+        elif status in wire.ROWS or status in wire.DONE:
             self._take_command(result, ending)
         else:
             failure = self._failure(connection, result, statement)
@@ -111,9 +112,9 @@ class Reader:
 
     def _take_command(self, result: PGresult, ending: Ending) -> None:
         """It comes with the last chunk of rows, or after it."""
-        command = wire.command_of(result)
-        if command is None:
+        if not result.command_status:
             return
+        command = wire.command_of(result)
         ending.command = command
         if self.columns is None or command in _CHANGING:
             ending.rows_affected = result.command_tuples

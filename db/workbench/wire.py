@@ -51,12 +51,20 @@ async def results(connection: Connection) -> AsyncIterator[PGresult]:
 
     Each is gone when the next is asked for: two chunks of wide rows are more than one.
     """
-    while (result := await connection.wait(generators.fetch(connection.pgconn))) is not None:
+    while (result := await _next(connection)) is not None:
         is_last = result.status in COPYING
         yield result
         result.clear()
         if is_last:
             return
+
+
+async def _next(connection: Connection) -> PGresult | None:
+    """Without a way through the event loop when it has come already."""
+    pgconn = connection.pgconn
+    if not pgconn.is_busy():
+        return pgconn.get_result()
+    return await connection.wait(generators.fetch(pgconn))
 
 
 async def look_up(connection: Connection, queries: str, *, most: int) -> list[tuple[Any, ...]]:
