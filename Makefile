@@ -90,6 +90,18 @@ bench-start: setup ## measure the time to the first answer, and idle memory
 bench-hostile: setup ## measure how long hostile requests keep the event loop
 	$(BIN)/python -m bench.hostile $(ARGS)
 
+.PHONY: bench-memory
+bench-memory: setup ## measure what runs add to the memory of a server
+	$(BIN)/python -m bench.memory $(ARGS)
+
+.PHONY: bench-stream
+bench-stream: setup ## measure rows a second into the store against bare drivers
+	$(BIN)/python -m bench.stream $(ARGS)
+
+.PHONY: bench-runs
+bench-runs: setup ## measure how soon cancels and changes reach subscribers
+	$(BIN)/python -m bench.runs $(ARGS)
+
 .PHONY: bench-load
 bench-load: setup ## measure a list page's operations with 100 users at once
 	$(BIN)/python -m bench.load $(ARGS)
