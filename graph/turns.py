@@ -13,7 +13,7 @@ from typing import TypeAlias
 from db.errors import RateLimited
 
 AT_ONCE = 2
-WAITING = 500
+WAITING = 2_000  # a page that reconnects may open a thousand subscriptions together
 LASTS_S = 1.0
 
 

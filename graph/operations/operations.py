@@ -1,13 +1,14 @@
 """Runs prepared operations and puts what came of them into words of JSON."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from graphql import ExecutionResult
 
 from db.errors import BadInput, HowdahError, TimedOut
+from db.users.throttle import network_of
 from graph.context import Context
 from graph.deadlines import Deadlines
 from graph.errors import present_all
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 Observe: TypeAlias = Callable[[str, str, float], None]
 """Told of each finished operation: its kind, `OK` or its first error's code, its seconds."""
+
+STRANGERS_AT_ONCE = 8
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,6 +68,7 @@ class Operations:
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
         self._turns = Turns()
+        self._turns_of_strangers = Turns(at_once=STRANGERS_AT_ONCE)
 
     async def prepare(self, request: GraphQLRequest) -> Prepared:
         """Find or make the plan of a request.
@@ -93,9 +97,13 @@ class Operations:
         request_id = context.request_id
         try:
             refuse_cost(prepared.cost.run(variables or {}), self.limits)
-            source = await self._in_time(
-                prepared.plan.subscribe(context=context, variables=variables)
-            )
+            turn = await self._turn(context)
+            try:
+                source = await self._in_time(
+                    prepared.plan.subscribe(context=context, variables=variables)
+                )
+            finally:
+                turn.end()
         except HowdahError as error:
             yield refuse(error, request_id=request_id)
             return
@@ -123,18 +131,19 @@ class Operations:
                     prepared.plan.execute(context=context, variables=variables)
                 )
             finally:
-                if turn is not None:
-                    turn.end()
+                turn.end()
         except HowdahError as error:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
 
-    async def _turn(self, context: Context) -> Turn | None:
-        """Whom we do not know may only ask little, and signing in has limits of its own."""
-        if context.viewer is None:
-            return None
-        viewer = context.viewer.id
-        turn = context.turn = self._turns.take(viewer) or await self._turns.wait(viewer)
+    async def _turn(self, context: Context) -> Turn:
+        """Whom we do not know shares the turns of an address: perhaps with all behind a proxy."""
+        whose: Hashable
+        if context.viewer is not None:
+            turns, whose = self._turns, context.viewer.id
+        else:
+            turns, whose = self._turns_of_strangers, network_of(context.client_address)
+        turn = context.turn = turns.take(whose) or await turns.wait(whose)
         return turn
 
     async def _in_time(self, work: Awaitable[T]) -> T:

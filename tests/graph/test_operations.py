@@ -1,14 +1,20 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 from graphql import OperationType
 
 from db.errors import TooLarge
+from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.limits import Limits
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
-from tests.fixtures.toy import schema
+from graph.operations.operations import STRANGERS_AT_ONCE
+from graph.turns import AT_ONCE
+from tests.fixtures.toy import ANN, schema
 
 
 def plans(*, introspection: bool = True, suggestions: bool = True, **limits: int) -> Plans:
@@ -20,9 +26,10 @@ def plans(*, introspection: bool = True, suggestions: bool = True, **limits: int
     )
 
 
-def context() -> Context:
+def context(address: str = "192.0.2.1", viewer: Viewer | None = None) -> Context:
     services = cast("Any", None)
-    return Context(services=services, viewer=None, request_id="r1")
+    scope = {"client": (address, 50_000)}
+    return Context(services=services, viewer=viewer, request_id="r1", scope=scope)
 
 
 async def prepare(kept: Plans, text: str, name: str | None = None) -> Prepared:
@@ -172,3 +179,66 @@ async def test_what_one_event_loaded_is_gone_at_the_next() -> None:
     async for _ in operations.follow(prepared, None, shared):
         assert not shared.loaders
         shared.loaders[object] = "loaded"
+
+
+@asynccontextmanager
+async def busy(
+    operations: Operations, count: int, address: str, viewer: Viewer | None = None
+) -> AsyncIterator[None]:
+    """So many operations are at work, and go on for ever."""
+    prepared = await operations.prepare(GraphQLRequest("{ wait }"))
+    tasks = [
+        asyncio.create_task(operations.run(prepared, None, context(address, viewer)))
+        for _ in range(count)
+    ]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def begun(answer: Any) -> bool:
+    """Whether it is answered in a few steps of the loop; else it is given up."""
+    task = asyncio.ensure_future(answer)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("address", "same", "other"),
+    [("192.0.2.1", "192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")],
+)
+async def test_strangers_share_the_turns_of_their_address(
+    address: str, same: str, other: str
+) -> None:
+    operations = Operations(plans(), limits=Limits())
+    hello = await operations.prepare(GraphQLRequest("{ hello }"))
+    async with busy(operations, STRANGERS_AT_ONCE - 1, address):
+        assert await begun(operations.run(hello, None, context(same)))
+    async with busy(operations, STRANGERS_AT_ONCE, address):
+        assert not await begun(operations.run(hello, None, context(same)))
+        assert await begun(operations.run(hello, None, context(other)))
+    assert await begun(operations.run(hello, None, context(same)))
+
+
+async def test_a_subscription_takes_a_turn_to_begin_and_none_to_go_on() -> None:
+    operations = Operations(plans(), limits=Limits())
+    ann = Viewer(id=ANN, role=Role.USER, expires_at=datetime.max.replace(tzinfo=UTC))
+    forever = await operations.prepare(GraphQLRequest("subscription { forever }"))
+    hello = await operations.prepare(GraphQLRequest("{ hello }"))
+    open_ones = [operations.follow(forever, None, context(viewer=ann)) for _ in range(5)]
+    for answers in open_ones:
+        assert (await anext(answers)).code == "OK"
+    assert await begun(operations.run(hello, None, context(viewer=ann)))
+    async with busy(operations, AT_ONCE, "192.0.2.1", ann):
+        waits = operations.follow(forever, None, context(viewer=ann))
+        assert not await begun(anext(waits))
+    for answers in open_ones:
+        await answers.aclose()
