@@ -20,7 +20,7 @@ from strawberry import Schema
 from strawberry.types.field import StrawberryField
 
 from graph.executor.info import Field
-from graph.executor.inputs import IMMUTABLE, Take, Unusual, as_it_is, converting, shared
+from graph.executor.inputs import IMMUTABLE, Take, Unusual, as_it_is, converting, is_plain, shared
 
 Read: TypeAlias = Callable[[Mapping[str, Any]], Any]
 """A value by the coerced variables; `Undefined` where it is left out."""
@@ -117,7 +117,7 @@ def _literal(node: ValueNode, type_: GraphQLInputType) -> Read:
 
 def _object(node: ObjectValueNode, type_: GraphQLInputObjectType) -> Read:
     nodes = {field.name.value: field.value for field in node.fields}
-    if type_.is_one_of or any(name not in type_.fields for name in nodes):
+    if not is_plain(type_) or any(name not in type_.fields for name in nodes):
         raise Unusual
     fields = [
         (field.out_name or name, _read(nodes.get(name), field))
@@ -130,7 +130,7 @@ def _object(node: ObjectValueNode, type_: GraphQLInputObjectType) -> Read:
             value = read_field(variables)
             if value is not Undefined:
                 found[name] = value
-        return type_.out_type(found)
+        return found
 
     return read
 

@@ -70,7 +70,7 @@ def taking(type_: GraphQLInputType, within: tuple[GraphQLInputType, ...] = ()) -
     if is_list_type(type_):
         return _optional(_list(taking(type_.of_type, within)))
     if is_input_object_type(type_):
-        if type_.is_one_of or type_ in within:  # a type within itself has a limit to its depth
+        if not is_plain(type_) or type_ in within:  # a type within itself has a limit to its depth
             return _refuse
         return _optional(_input_object(type_, (*within, type_)))
     assert is_leaf_type(type_)  # noqa: S101 - no other input type is left
@@ -157,9 +157,14 @@ def _input_object(type_: GraphQLInputObjectType, within: tuple[GraphQLInputType,
                 taken[out_name] = shared(default)
         if known < len(value) or not all(name in value for name in required):
             raise Unusual
-        return type_.out_type(taken)
+        return taken
 
     return take_object
+
+
+def is_plain(type_: GraphQLInputObjectType) -> bool:
+    """Whether its fields are all there is to it."""
+    return not type_.is_one_of and type_.out_type is GraphQLInputObjectType.out_type
 
 
 def shared(value: Any) -> Any:
