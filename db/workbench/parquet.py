@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BATCH_ROWS = 5_000
+BATCH_CELLS = 50_000
+ZSTD_COLUMNS = 200
+"""Each column that is written has its own state of zstd, of 100 KB; that of snappy is nothing."""
 PIECE_BYTES = 256 * 1024
 GROUP_BYTES = 16 * 1024 * 1024
 MOST_CHUNKS = 20_000
@@ -60,7 +62,7 @@ async def written(
     bridge = _Bridge(batches)
     thread = concurrent.futures.ThreadPoolExecutor(1, "parquet")
     writing = asyncio.get_running_loop().run_in_executor(
-        thread, _write, names, oids, bridge, group_rows
+        thread, _write_all, names, oids, bridge, group_rows
     )
     try:
         while (piece := await bridge.take()) is not None:
@@ -150,26 +152,30 @@ class _Sink:
     seek = read
 
 
+def _write_all(names: Sequence[str], oids: Sequence[int], bridge: _Bridge, group_rows: int) -> None:
+    """In the thread. Whatever comes of it, nobody waits for more after it."""
+    try:
+        _write(names, oids, bridge, group_rows)
+    finally:
+        bridge.push(None)
+
+
 def _write(names: Sequence[str], oids: Sequence[int], bridge: _Bridge, group_rows: int) -> None:
-    """In the thread, from the first byte to the last."""
     from arro3.core import Field, RecordBatchReader, Schema
     from arro3.io import write_parquet
 
     types = _types(oids)
     schema = Schema([Field(name, type) for name, type in zip(names, types, strict=True)])
     sink = _Sink(bridge)
-    try:
-        write_parquet(
-            RecordBatchReader.from_batches(schema, _record_batches(schema, types, bridge)),
-            cast("Any", sink),
-            compression="zstd(1)",
-            created_by="Howdah",
-            max_row_group_size=group_rows,
-            skip_arrow_metadata=True,
-        )
-        sink.flush()
-    finally:
-        bridge.push(None)
+    write_parquet(
+        RecordBatchReader.from_batches(schema, _record_batches(schema, types, bridge)),
+        cast("Any", sink),
+        compression="zstd(1)" if len(names) <= ZSTD_COLUMNS else "snappy",
+        created_by="Howdah",
+        max_row_group_size=group_rows,
+        skip_arrow_metadata=True,
+    )
+    sink.flush()
 
 
 def _types(oids: Sequence[int]) -> "list[DataType]":
@@ -194,9 +200,10 @@ def _record_batches(
     from arro3.core import Array, DataType, RecordBatch
 
     floats = [type == DataType.float64() for type in types]
+    rows = max(1, BATCH_CELLS // max(1, len(types)))
     while (lines := bridge.pull()) is not None:
-        for start in range(0, len(lines) if types else 0, BATCH_ROWS):
-            columns = zip(*map(_decode, lines[start : start + BATCH_ROWS]), strict=True)
+        for start in range(0, len(lines) if types else 0, rows):
+            columns = zip(*map(_decode, lines[start : start + rows]), strict=True)
             arrays = [
                 Array(_numbers(column) if is_float else column, type)
                 for column, type, is_float in zip(columns, types, floats, strict=True)

@@ -16,6 +16,7 @@ import pytest
 
 from db.errors import Unavailable
 from db.runs import Column
+from db.workbench import parquet
 from db.workbench.formats import PARQUET, refuse_unknown, written
 from db.workbench.parquet import GROUP_BYTES, MOST_CHUNKS, PIECE_BYTES, group_rows
 from db.workbench.values import BOOL, FLOAT4, FLOAT8, INT2, INT4
@@ -201,6 +202,27 @@ async def test_rows_that_fail_are_told_as_they_failed() -> None:
     assert the_writer_ends()
 
 
+async def test_a_writer_that_fails_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise LookupError("a bug of ours")
+
+    monkeypatch.setattr(parquet, "_types", fail)
+    pieces = written(PARQUET, columns(("i", INT4)), Batches([[1]]).lines(), group_rows=1)
+    async with asyncio.timeout(10):
+        with pytest.raises(LookupError):
+            await anext(pieces)
+    assert the_writer_ends()
+
+
+async def test_rows_that_are_not_what_their_columns_say_keep_nobody_waiting() -> None:
+    batches = Batches(*([["no number"]] for _ in range(100)))
+    pieces = written(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
+    async with asyncio.timeout(10):
+        with pytest.raises(Exception, match="Data interface"):
+            [piece async for piece in pieces]
+    assert the_writer_ends()
+
+
 @pytest.mark.parametrize("missing", ["arro3", "arro3.core", "arro3.io"])
 def test_without_the_extra_it_is_said_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, missing: str
@@ -215,33 +237,42 @@ def test_without_the_extra_it_is_said_how_to_get_it(
 
 
 MEMORY = """
-import asyncio, json, os, resource
+import asyncio, json, os, resource, sys
 from db.runs import Column
 from db.workbench.formats import PARQUET, written
 from db.workbench.parquet import group_rows
 
-page = [json.dumps([n, os.urandom(500).hex()]).encode() for n in range(4_000)]
-size = sum(map(len, page)) / len(page)
-
-async def pages(count):
+async def repeated(page, count):
     for _ in range(count):
         yield page
 
-async def through(count):
-    rows = group_rows(rows=count * len(page), columns=2, heaviest=round(size))
-    columns = [Column(name="i", type="", type_oid=23), Column(name="t", type="", type_oid=25)]
-    pieces = written(PARQUET, columns, pages(count), group_rows=rows)
+async def through(page, count):
+    texts = len(json.loads(page[0]))
+    columns = [Column(name=f"c{number}", type="", type_oid=25) for number in range(texts)]
+    group = group_rows(rows=count * len(page), columns=texts, heaviest=len(page[0]))
+    pieces = written(PARQUET, columns, repeated(page, count), group_rows=group)
     return sum([len(piece) async for piece in pieces])
 
-asyncio.run(through(8))
+texts, cell, rows, pages = map(int, sys.argv[1:])
+row = lambda: [os.urandom(cell // 2).hex() for _ in range(texts)]
+page = [json.dumps(row()).encode() for _ in range(rows)]
+asyncio.run(through([b'["warm"]'], 1))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-asyncio.run(through(256))
+asyncio.run(through(page, pages))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def test_memory_stays_bounded_whatever_the_size() -> None:
-    """1 GiB of rows, in a process of its own: peaks are a process's."""
-    command = [sys.executable, "-c", MEMORY]
+@pytest.mark.parametrize(
+    ("columns", "cell", "rows", "pages", "most_mib"),
+    [(2, 500, 4_000, 128, 40), (1_600, 16, 150, 10, 100), (1, 1_000_000, 4, 50, 64)],
+    ids=["half a GiB of rows", "as many columns as PostgreSQL has", "large cells"],
+)
+def test_memory_stays_bounded(
+    columns: int, cell: int, rows: int, pages: int, most_mib: int
+) -> None:
+    """In a process of its own: peaks are a process's."""
+    numbers = [str(number) for number in (columns, cell, rows, pages)]
+    command = [sys.executable, "-c", MEMORY, *numbers]
     grown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own script
-    assert int(grown.stdout) < 32 * 1024, f"{grown.stdout} KiB"
+    assert int(grown.stdout) < most_mib * 1024, f"{grown.stdout} KiB"
