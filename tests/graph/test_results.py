@@ -19,6 +19,7 @@ from db.workbench import parquet
 from db.workbench.files import OF_ONE_USER
 from db.workbench.parquet import PIECE_BYTES
 from graph.ids import parse_id
+from tests.db.workbench.test_run_values import SAMPLES
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection_to
 from tests.fixtures.targets import Target
@@ -101,6 +102,22 @@ async def test_parquet(ada: Client, connection: str, tmp_path: Path) -> None:
     assert [row[0] for row in rows] == list(range(1, 30_001))
     assert rows[98][:4] == (99, 49.5, "1" + "0" * 30 + ".000", None)
     assert rows[98][4] == "é" * 99
+
+
+async def test_parquet_holds_what_rows_show_for_every_type(
+    ada: Client, connection: str, tmp_path: Path
+) -> None:
+    samples = {kind: texts[0] for kind, texts in SAMPLES.items() if texts}
+    values = (f'$x${text}$x$::pg_catalog."{kind}"' for kind, text in samples.items())
+    run = await a_run(ada, connection, f"SELECT {', '.join(values)}")
+    (tmp_path / "a.parquet").write_bytes(
+        (await ada.http.get(await link(ada, run, "PARQUET"))).content
+    )
+    rows = "query($id: ID!) { queryRun(id: $id) { rows(first: 1) { rows } } }"
+    shown = (await ada.ask(rows, id=run))["queryRun"]["rows"]["rows"]
+    found = duckdb.read_parquet(str(tmp_path / "a.parquet")).fetchall()
+    assert [list(row) for row in found] == shown
+    assert len(shown[0]) > 50
 
 
 @pytest.mark.parametrize("format", FORMATS)
