@@ -7,7 +7,7 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from db.errors import BadInput, HowdahError, TooLarge
-from graph.operations import GraphQLRequest
+from graph.operations import PERSISTED_QUERY, GraphQLRequest
 
 
 class HttpRefusal(Exception):
@@ -26,8 +26,16 @@ class ClientGone(Exception):
     """Nobody is left to answer."""
 
 
+class _ByHash(msgspec.Struct, rename="camel"):
+    extensions: dict[str, Any]
+    query: None = None
+    operation_name: str | None = None
+    variables: dict[str, Any] | None = None
+
+
 _decode = msgspec.json.Decoder(GraphQLRequest).decode
-_decode_variables = msgspec.json.Decoder(dict[str, Any] | None).decode
+_decode_by_hash = msgspec.json.Decoder(_ByHash).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any] | None).decode
 _UTF_8 = {"utf-8", "utf8", '"utf-8"', '"utf8"'}
 
 
@@ -38,6 +46,10 @@ async def from_body(
     body = await _read_body(headers, receive, max_bytes)
     try:
         return _decode(body)
+    except msgspec.ValidationError as error:
+        if (request := _by_hash(body)) is not None:
+            return request
+        raise _unreadable("The request body", error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable("The request body", error) from None
 
@@ -47,10 +59,11 @@ def from_query_string(scope: Scope) -> GraphQLRequest:
         raw = scope["query_string"].decode("ascii")
         fields = parse_qs(raw, keep_blank_values=True, errors="strict", max_num_fields=20)
         values = {name: texts[-1] for name, texts in fields.items()}
-        variables = _decode_variables(values.get("variables") or "null")
+        variables = _decode_object(values.get("variables") or "null")
+        extensions = _decode_object(values.get("extensions") or "null")
     except (ValueError, RecursionError) as error:  # msgspec's and the decoding's errors are too
         raise _unreadable("The query string", error) from None
-    if "query" not in values:
+    if "query" not in values and PERSISTED_QUERY not in (extensions or {}):
         raise HttpRefusal(
             400,
             BadInput(
@@ -58,7 +71,19 @@ def from_query_string(scope: Scope) -> GraphQLRequest:
                 hint="GET /graphql?query={...}, or POST JSON with a `query`.",
             ),
         )
-    return GraphQLRequest(values["query"], values.get("operationName"), variables)
+    query, name = values.get("query", ""), values.get("operationName")
+    return GraphQLRequest(query, name, variables, extensions)
+
+
+def _by_hash(body: bytes) -> GraphQLRequest | None:
+    """A request for a persisted document: it may leave out the text, where others must not."""
+    try:
+        asked = _decode_by_hash(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if PERSISTED_QUERY not in asked.extensions:
+        return None
+    return GraphQLRequest("", asked.operation_name, asked.variables, asked.extensions)
 
 
 def _refuse_other_content(headers: dict[bytes, bytes]) -> None:

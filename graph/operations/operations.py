@@ -13,6 +13,7 @@ from graph.context import Context
 from graph.deadlines import Deadlines
 from graph.errors import present_all
 from graph.limits import Limits, refuse_cost
+from graph.operations.persisted import PersistedDocuments
 from graph.operations.plans import Plans, Prepared
 from graph.operations.request import GraphQLRequest
 from graph.turns import Turn, Turns
@@ -64,6 +65,7 @@ class Operations:
     ) -> None:
         self.limits = limits
         self._plans = plans
+        self._persisted = PersistedDocuments(plans)
         self._timeout_s = timeout_s
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
@@ -76,6 +78,8 @@ class Operations:
         Raises:
             Refused: with the reasons.
         """
+        if request.extensions is not None:
+            return await self._persisted.prepare(request)
         return await self._plans.get(request.query, request.operation_name or None)
 
     async def run(

@@ -8,7 +8,7 @@ import msgspec
 class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
     """One operation to run: a document, which of its operations, and their variables."""
 
-    query: str
+    query: str  # empty where `extensions` has the hash of a persisted one
     operation_name: str | None = None
     variables: dict[str, Any] | None = None
-    extensions: dict[str, Any] | None = None  # an object or an error; we know of none yet
+    extensions: dict[str, Any] | None = None

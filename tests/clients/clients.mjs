@@ -1,6 +1,8 @@
 // What frontends use, against a server of the toy schema: node clients.mjs URL
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { ApolloClient, gql, HttpLink, InMemoryCache } from '@apollo/client';
+import { PersistedQueryLink } from '@apollo/client/link/persisted-queries';
 import { Client, fetchExchange } from '@urql/core';
 import { createClient as createSseClient } from 'graphql-sse';
 import { createClient as createWsClient } from 'graphql-ws';
@@ -80,7 +82,36 @@ async function apollo() {
   assert.deepEqual(numbers(counted), [1, 2, 3]);
 }
 
-for (const check of [graphqlWs, graphqlSse, urql, apollo]) {
+async function apolloPersisted() {
+  const requests = [];
+  const counting = (uri, options) => {
+    requests.push(`${options.method} ${uri.includes('query=') || (options.body ?? '').includes('"query"')}`);
+    return fetch(uri, options);
+  };
+  const sha256 = async (text) => createHash('sha256').update(text).digest('hex');
+  for (const useGETForHashedQueries of [false, true]) {
+    const ask = async () => {
+      const link = new PersistedQueryLink({ sha256, useGETForHashedQueries }).concat(
+        new HttpLink({ uri: url, headers, fetch: counting })
+      );
+      const client = new ApolloClient({ link, cache: new InMemoryCache() });
+      const query = gql(`query Persisted${useGETForHashedQueries} { whoami }`);
+      const { data } = await client.query({ query });
+      assert.deepEqual(data, { whoami: ANN });
+    };
+    requests.length = 0;
+    await ask();
+    const byHash = `${useGETForHashedQueries ? 'GET' : 'POST'} false`;
+    assert.equal(requests.length, 2);
+    assert.equal(requests[0], byHash); // not found: the text is sent along
+    assert.match(requests[1], /true$/);
+    requests.length = 0;
+    await ask(); // another client, which knows nothing of the first
+    assert.deepEqual(requests, [byHash]);
+  }
+}
+
+for (const check of [graphqlWs, graphqlSse, urql, apollo, apolloPersisted]) {
   await check();
   console.log(`${check.name} works`);
 }

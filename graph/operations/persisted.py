@@ -1,0 +1,91 @@
+"""Automatic persisted queries: a document that was sent once may be asked for by its SHA-256.
+
+As Apollo's protocol has it: who asks for one that is not kept is told so, and sends its text along
+with the hash. Each process keeps its own, so that may happen again at any time.
+"""
+
+import re
+from collections import OrderedDict
+from hashlib import sha256
+from typing import Any, ClassVar
+
+from db.errors import BadInput, HowdahError
+from graph.operations.plans import Plans, Prepared, Refused
+from graph.operations.request import GraphQLRequest
+
+EXTENSION = "persistedQuery"
+KEPT_CHARACTERS = 4_000_000
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class PersistedQueryNotFound(HowdahError):
+    """The document is not kept here. Clients know this by its message, letter for letter."""
+
+    code: ClassVar[str] = "PERSISTED_QUERY_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "PersistedQueryNotFound", hint="Send the document along with its hash, once."
+        )
+
+
+class PersistedDocuments:
+    """Texts by their hashes; those used last are kept. Only what could be prepared is."""
+
+    def __init__(self, plans: Plans, *, characters: int = KEPT_CHARACTERS) -> None:
+        self._plans = plans
+        self._room = characters
+        self._texts: OrderedDict[str, str] = OrderedDict()
+
+    async def prepare(self, request: GraphQLRequest) -> Prepared:
+        """The plan of a request that comes with extensions.
+
+        Raises:
+            Refused: with the reasons.
+        """
+        name = request.operation_name or None
+        wanted = _hash_of(request.extensions or {})
+        if wanted is None:
+            return await self._plans.get(request.query, name)
+        if not request.query:
+            return await self._plans.get(self._text(wanted), name)
+        if sha256(request.query.encode(errors="surrogatepass")).hexdigest() != wanted:
+            raise Refused(
+                BadInput(
+                    "The hash of the persisted query is not that of the document.",
+                    hint="Send the SHA-256 of the document's UTF-8 text, in small hex digits.",
+                )
+            )
+        prepared = await self._plans.get(request.query, name)
+        self._keep(wanted, request.query)
+        return prepared
+
+    def _text(self, wanted: str) -> str:
+        text = self._texts.get(wanted)
+        if text is None:
+            raise Refused(PersistedQueryNotFound())
+        self._texts.move_to_end(wanted)
+        return text
+
+    def _keep(self, key: str, text: str) -> None:
+        if key not in self._texts:
+            self._texts[key] = text
+            self._room -= len(text)
+        self._texts.move_to_end(key)
+        while self._room < 0:
+            self._room += len(self._texts.popitem(last=False)[1])
+
+
+def _hash_of(extensions: dict[str, Any]) -> str | None:
+    if EXTENSION not in extensions:
+        return None
+    match extensions[EXTENSION]:
+        case {"version": 1, "sha256Hash": str(wanted)} if _HASH.fullmatch(wanted):
+            return wanted
+    raise Refused(
+        BadInput(
+            f"The extension {EXTENSION} is not as it should be.",
+            hint='Send {"version": 1, "sha256Hash": "<64 small hex digits>"}.',
+        )
+    )

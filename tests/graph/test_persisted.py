@@ -1,0 +1,150 @@
+"""Automatic persisted queries, as Apollo's protocol has them."""
+
+import json
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import pytest
+
+from db.errors import TooLarge
+from graph.http.accept import GRAPHQL_JSON
+from graph.limits import Limits
+from graph.operations import GraphQLRequest, Plans, Refused
+from graph.operations.persisted import PersistedDocuments, PersistedQueryNotFound
+from tests.fixtures.toy import schema
+
+HELLO = "query($n: String) { hello(name: $n) }"
+ANSWER = {"data": {"hello": "Hello, Ann!"}}
+
+
+def extension(text: str, **changes: Any) -> dict[str, Any]:
+    digest = sha256(text.encode()).hexdigest()
+    return {"persistedQuery": {"version": 1, "sha256Hash": digest} | changes}
+
+
+async def post(
+    client: httpx.AsyncClient, accept: str = "application/json", **body: Any
+) -> httpx.Response:
+    return await client.post("/graphql", json=body, headers={"accept": accept})
+
+
+async def get(client: httpx.AsyncClient, **parameters: Any) -> httpx.Response:
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in parameters.items()
+    }
+    return await client.get("/graphql", params=texts)
+
+
+def code_of(response: httpx.Response) -> str:
+    error = response.json()["errors"][0]
+    assert error["extensions"]["hint"]
+    return str(error["extensions"]["code"])
+
+
+async def test_unknown_then_sent_along_then_known(toy_client: httpx.AsyncClient) -> None:
+    asked: dict[str, Any] = {"extensions": extension(HELLO), "variables": {"n": "Ann"}}
+    unknown = await post(toy_client, **asked)
+    assert unknown.json()["errors"][0]["message"] == "PersistedQueryNotFound"
+    assert code_of(unknown) == "PERSISTED_QUERY_NOT_FOUND"
+    assert (await post(toy_client, query=HELLO, **asked)).json() == ANSWER
+    assert (await post(toy_client, **asked)).json() == ANSWER
+    assert (await post(toy_client, query=None, **asked)).json() == ANSWER
+    assert (await get(toy_client, **asked)).json() == ANSWER
+
+
+@pytest.mark.parametrize(("accept", "status"), [("application/json", 200), (GRAPHQL_JSON, 400)])
+async def test_unknown_is_a_request_that_was_not_run(
+    toy_client: httpx.AsyncClient, accept: str, status: int
+) -> None:
+    assert (await post(toy_client, accept, extensions=extension(HELLO))).status_code == status
+
+
+async def test_a_mutation_is_not_run_by_its_hash_over_get(toy_client: httpx.AsyncClient) -> None:
+    mutation = 'mutation { signIn(email: "a") }'
+    asked: dict[str, Any] = {"extensions": extension(mutation)}
+    assert (await post(toy_client, query=mutation, **asked)).json() == {"data": {"signIn": "a"}}
+    assert (await get(toy_client, **asked)).status_code == 405
+
+
+async def test_another_hash_than_the_documents_is_refused_and_not_kept(
+    toy_client: httpx.AsyncClient,
+) -> None:
+    asked: dict[str, Any] = {"extensions": extension("{ name }"), "variables": {"n": "Ann"}}
+    refused = await post(toy_client, query=HELLO, **asked)
+    assert code_of(refused) == "BAD_USER_INPUT"
+    assert "data" not in refused.json()
+    assert code_of(await post(toy_client, **asked)) == "PERSISTED_QUERY_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        extension(HELLO, version=2),
+        extension(HELLO, sha256Hash="ABC"),
+        extension(HELLO, sha256Hash=None),
+        {"persistedQuery": "abc"},
+        {"persistedQuery": None},
+    ],
+)
+async def test_an_extension_that_is_none_is_refused(
+    toy_client: httpx.AsyncClient, wrong: dict[str, Any]
+) -> None:
+    for response in (
+        await post(toy_client, extensions=wrong),
+        await post(toy_client, query=HELLO, extensions=wrong),
+        await get(toy_client, extensions=wrong),
+    ):
+        assert code_of(response) == "BAD_USER_INPUT"
+
+
+async def test_without_a_hash_the_document_is_still_required(toy_client: httpx.AsyncClient) -> None:
+    for extensions in ({}, {"other": 1}, None):
+        assert (await post(toy_client, extensions=extensions)).status_code == 400
+        assert (await get(toy_client, extensions=extensions or {})).status_code == 400
+    assert (await post(toy_client, query=7, extensions=extension(HELLO))).status_code == 400
+    answered = await post(toy_client, query="{ hello }", extensions={"other": 1})
+    assert answered.json() == {"data": {"hello": "Hello, you!"}}
+
+
+def documents(**limits: int) -> PersistedDocuments:
+    plans = Plans(schema._schema, limits=Limits(**limits), introspection=True, suggestions=False)
+    return PersistedDocuments(plans, characters=40)
+
+
+async def kept(documents: PersistedDocuments, text: str) -> bool:
+    try:
+        await documents.prepare(GraphQLRequest("", extensions=extension(text)))
+    except Refused as refused:
+        if not isinstance(refused.errors[0], PersistedQueryNotFound):
+            raise
+        return False
+    return True
+
+
+async def register(documents: PersistedDocuments, text: str) -> None:
+    await documents.prepare(GraphQLRequest(text, extensions=extension(text)))
+
+
+async def test_those_used_longest_ago_give_way() -> None:
+    ours = documents()
+    first, second, third = (f"{{ {name}: hello }} ".ljust(20) for name in "abc")
+    for text in (first, second, first):
+        await register(ours, text)
+    assert await kept(ours, first)
+    await register(ours, third)
+    assert [await kept(ours, text) for text in (first, second, third)] == [True, False, True]
+    await register(ours, "{ hello } #" + "x" * 100)  # longer than all the room there is
+    assert not await kept(ours, first)
+    assert ours._room == 40
+
+
+@pytest.mark.parametrize("text", ["{ a: hello b: hello }", "{ nothing }", "{"])
+async def test_what_is_refused_is_not_kept(text: str) -> None:
+    ours = documents(aliases=1)
+    with pytest.raises(Refused) as caught:
+        await register(ours, text)
+    if "hello" in text:
+        assert isinstance(caught.value.errors[0], TooLarge)
+    assert not await kept(ours, text)
