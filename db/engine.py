@@ -170,13 +170,15 @@ class Database:
         A connection that drops is not tried again, because the commit may have happened.
         """
         return await self._repeatedly(
-            lambda lease: self._in_transaction(lease, work, Session(lease, self.observe))
+            self._lender,
+            lambda lease: self._in_transaction(lease, work, Session(lease, self.observe)),
         )
 
-    async def write(self, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
         """Like `transaction`, for work that changes rows by one statement: no BEGIN, no COMMIT.
 
         Each statement is a transaction of its own; reads may go before or after the one change.
+        `reserved` is as in `read`.
         """
 
         def run(lease: Lease) -> Awaitable[T]:
@@ -185,7 +187,7 @@ class Database:
                 return work(session)
             return self._in_transaction(lease, work, session)
 
-        return await self._repeatedly(run)
+        return await self._repeatedly(self._reserve if reserved else self._lender, run)
 
     async def ping(self) -> None:
         """Raises when the database does not answer soon."""
@@ -203,16 +205,16 @@ class Database:
         await self._lender.close()
         await self._reserve.close()
 
-    async def _repeatedly(self, run: Callable[[Lease], Awaitable[T]]) -> T:
+    async def _repeatedly(self, lender: Lender, run: Callable[[Lease], Awaitable[T]]) -> T:
         pause = FIRST_PAUSE_S
         for _ in range(ATTEMPTS):
-            lease = await self._lender.acquire()
+            lease = await lender.acquire()
             try:
                 return await run(lease)
             except _AGAIN as error:
                 log.info("a transaction met another and runs again: %s", type(error).__name__)
             finally:
-                await self._lender.release(lease)
+                await lender.release(lease)
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
             pause *= 2
         raise Overloaded(

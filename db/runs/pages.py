@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import bindparam, func
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
 from db.repository import Repository
@@ -19,8 +20,9 @@ class Pages(Repository[PageRow]):
     row = PageRow
     noun = "page"
 
-    async def append(self, run_id: UUID, page: PageRow) -> None:
-        await self.run(self._append(), run_id=run_id, **page._asdict())
+    async def append(self, run_id: UUID, page: PageRow) -> bool:
+        """False when it is there already."""
+        return bool(await self.run(self._append(), run_id=run_id, **page._asdict()))
 
     async def between(self, run_id: UUID, start: int, end: int) -> Sequence[PageRow]:
         """Those with rows from `start` until before `end`, in order."""
@@ -36,7 +38,8 @@ class Pages(Repository[PageRow]):
     @statement
     def _append(cls) -> ClauseElement:
         names = ("owner_id", "run_id", *PageRow._fields)
-        return cls.table().insert().values({name: bindparam(name) for name in names})
+        new = insert(cls.table()).values({name: bindparam(name) for name in names})
+        return new.on_conflict_do_nothing().returning(cls.table().c.number)
 
     @statement
     def _between(cls) -> ClauseElement:

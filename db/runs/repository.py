@@ -75,14 +75,18 @@ class Runs(Repository[RunRow]):
         return bool(await self.value(self._count_queued(), process=process))
 
     async def note_backend(self, run_id: UUID, *, pid: int, started_at: str) -> None:
-        """Which backend of the target runs it, so that whoever survives us can end it."""
-        await self.run(self._note_backend(), row_id=run_id, pid=pid, started=started_at)
+        """Which backend of the target runs it, so that whoever survives us can end it.
+
+        An error when the run is over already: its statement is not to be sent any more.
+        """
+        if not await self.run(self._note_backend(), row_id=run_id, pid=pid, started=started_at):
+            raise _over()
 
     async def progress(self, run_id: UUID, *, columns: str, rows: int, size: int) -> None:
         """So many more rows can be read; an error when the run is over already."""
         values = {"columns": columns, "rows": rows, "size": size}
         if not await self.run(self._progress(), row_id=run_id, **values):
-            raise Conflict("This run is over.", hint="Its result stays as it is.")
+            raise _over()
 
     async def finish(self, run_id: UUID, ending: Ending, *, keep: timedelta) -> RunRow | None:
         """The terminal state, unless there is one already: then None, and nothing changes."""
@@ -185,7 +189,7 @@ class Runs(Repository[RunRow]):
             "backend_pid": bindparam("pid"),
             "backend_started_at": bindparam("started"),
         }
-        return cls._running().values(noted)
+        return cls._running().values(noted).returning(cls.table().c.revision)
 
     @statement
     def _progress(cls) -> ClauseElement:
@@ -275,6 +279,10 @@ def _values(filters: RunFilter) -> dict[str, Any]:
     if filters.search is not None:
         present["search"] = containing(search_rule.checked(filters.search).lower())
     return present
+
+
+def _over() -> Conflict:
+    return Conflict("This run is over.", hint="Its result stays as it is.")
 
 
 def _word(state: str) -> Any:

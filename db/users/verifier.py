@@ -71,7 +71,7 @@ class Verifier:
 
     async def _ours(self, token: str) -> Verified:
         claims = self._access_tokens.verify(token)
-        async with self._database.read() as session:
+        async with self._database.read(reserved=True) as session:  # who cancels must come in
             role = await Sessions(session).role(claims.sid, claims.sub)
         if role is None:
             raise Refused("its session has ended")

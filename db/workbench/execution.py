@@ -31,6 +31,7 @@ from db.workbench.outcomes import (
     LOST,
     TRANSACTION_CONTROL,
     UNSTORED_IN_TIME,
+    connection_deleted,
     refused,
     timed_out,
     unstored,
@@ -165,7 +166,8 @@ class Execution:
         self, lent: contextlib.AsyncExitStack, started: Callable[[Backend], Awaitable[None]]
     ) -> Ending:
         run = self._run
-        assert run.connection_id is not None  # noqa: S101 - it was there when the run was made
+        if run.connection_id is None:
+            raise connection_deleted()
         began = asyncio.get_running_loop().time()
         connection = await lent.enter_async_context(
             self._lender.lend(run.owner_id, run.connection_id)

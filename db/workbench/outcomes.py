@@ -1,6 +1,6 @@
 """Why a run did not succeed, where it is we who say so."""
 
-from db.errors import HowdahError
+from db.errors import HowdahError, NotFound
 from db.runs import Failure
 from db.workbench.sql import line_and_column
 
@@ -71,6 +71,14 @@ def timed_out(timeout_ms: int) -> Failure:
 def refused(error: HowdahError) -> Failure:
     """The statement was not sent."""
     return Failure(message=error.message, hint=error.hint)
+
+
+def connection_deleted() -> HowdahError:
+    """While the run waited for its turn."""
+    return NotFound(
+        "The connection of this run was deleted before it began.",
+        hint="Nothing was sent to the database. Run the statement on another connection.",
+    )
 
 
 def unexpected() -> Failure:

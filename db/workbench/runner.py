@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -47,7 +47,9 @@ CANCEL_WITHIN_S = 1.9
 POLL_S = 0.25
 INTERRUPT_WITHIN_S = 4.0
 REMOVE_WITHIN_S = 5.0
-_PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+_PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0)
+
+T = TypeVar("T")
 
 
 class Started(NamedTuple):
@@ -151,12 +153,13 @@ class Runner:
         began = loop.time()
         async with self.events.subscribe(topic_of_run(run_id)) as changes:
             asked = await self.database.write(
-                lambda session: Runs(session, owner).request_cancel(run_id, keep=self.keep)
+                lambda session: Runs(session, owner).request_cancel(run_id, keep=self.keep),
+                reserved=True,
             )
             if asked is not None:
                 await self._pass_on_cancel(owner, run_id)
             left_s = CANCEL_WITHIN_S - (loop.time() - began)
-            run = await self._until_over(owner, run_id, changes, left_s)
+            run = await self._until_over(owner, run_id, changes, left_s, reserved=True)
         if not run.is_over:
             run = await self._give_up(owner, run_id)
         outcome = ALREADY_FINISHED
@@ -254,33 +257,26 @@ class Runner:
 
         async def work(session: Session) -> None:
             runs, pages = Runs(session, run.owner_id), Pages(session, run.owner_id)
-            await runs.progress(run.id, columns=columns, rows=page.row_count, size=page.size)
-            await pages.append(run.id, page)
+            if await pages.append(run.id, page):
+                await runs.progress(run.id, columns=columns, rows=page.row_count, size=page.size)
 
-        await self.database.transaction(work)
+        await _until_written(run, lambda: self.database.transaction(work))
         await self.events.publish(topic_of_run(run.id))
 
     async def _note_backend(self, run: RunRow, backend: "Backend") -> None:
-        await self.database.write(
-            lambda session: Runs(session, run.owner_id).note_backend(
-                run.id, pid=backend.pid, started_at=backend.started_at
-            )
-        )
+        def work(session: Session) -> Awaitable[None]:
+            runs = Runs(session, run.owner_id)
+            return runs.note_backend(run.id, pid=backend.pid, started_at=backend.started_at)
+
+        await _until_written(run, lambda: self.database.write(work))
 
     async def _finish(self, run: RunRow, ending: Ending) -> bool:
-        """Tried until our database is back; False when another terminal state was written first."""
-        written = None
-        for pause_s in chain(_PAUSES_S, repeat(_PAUSES_S[-1])):
-            try:
-                written = await self.database.write(
-                    lambda session: Runs(session, run.owner_id).finish(
-                        run.id, ending, keep=self.keep
-                    )
-                )
-                break
-            except HowdahError as error:
-                log.warning("the end of run %s is not written yet: %s", run.id, error.message)
-                await asyncio.sleep(pause_s)
+        """False when another terminal state was written first."""
+
+        def work(session: Session) -> Awaitable[RunRow | None]:
+            return Runs(session, run.owner_id).finish(run.id, ending, keep=self.keep)
+
+        written = await _until_written(run, lambda: self.database.write(work, reserved=True))
         await self.announce(run.owner_id, run.id)
         return written is not None
 
@@ -303,27 +299,34 @@ class Runner:
         """Whoever carries it out will find that it is over."""
         ending = Ending(state=CANCELLED, cancel_outcome=TERMINATED, connection_usable=False)
         await self.database.write(
-            lambda session: Runs(session, owner).finish(run_id, ending, keep=self.keep)
+            lambda session: Runs(session, owner).finish(run_id, ending, keep=self.keep),
+            reserved=True,
         )
         await self.announce(owner, run_id)
-        return await self._read(owner, run_id)
+        return await self._read(owner, run_id, reserved=True)
 
     async def _until_over(
-        self, owner: OwnerId, run_id: UUID, changes: Subscription, within_s: float
+        self,
+        owner: OwnerId,
+        run_id: UUID,
+        changes: Subscription,
+        within_s: float,
+        *,
+        reserved: bool = False,
     ) -> RunRow:
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
-        run = await self._read(owner, run_id)
+        run = await self._read(owner, run_id, reserved=reserved)
         while not run.is_over and loop.time() < until:
             with contextlib.suppress(TimeoutError, StopAsyncIteration):
                 async with asyncio.timeout_at(min(until, loop.time() + POLL_S)):
                     await anext(changes)
-            run = await self._read(owner, run_id)
+            run = await self._read(owner, run_id, reserved=reserved)
         return run
 
-    async def _read(self, owner: OwnerId, run_id: UUID) -> RunRow:
+    async def _read(self, owner: OwnerId, run_id: UUID, *, reserved: bool = False) -> RunRow:
         """Raises when there is none of theirs."""
-        async with self.database.read() as session:
+        async with self.database.read(reserved=reserved) as session:
             return await Runs(session, owner).update(run_id)
 
     async def _abandon_queued(self) -> None:
@@ -343,3 +346,16 @@ async def closing(runner: Runner, *, grace_s: float) -> AsyncIterator[Runner]:
         yield runner
     finally:
         await runner.close(grace_s=grace_s)
+
+
+async def _until_written(run: RunRow, write: Callable[[], Awaitable[T]]) -> T:
+    """Tried until our database is back, so twice must be as good as once; a Conflict is final."""
+    pauses = chain(_PAUSES_S, repeat(_PAUSES_S[-1]))
+    while True:
+        try:
+            return await write()
+        except Conflict:
+            raise
+        except HowdahError as error:
+            log.warning("what run %s has come to is not written yet: %s", run.id, error.message)
+        await asyncio.sleep(next(pauses))

@@ -106,3 +106,19 @@ async def test_pages_that_cannot_be(
         refused = await ada.client.send(query, id=run, **bad)
         assert refused.code == "BAD_USER_INPUT"
         assert refused.errors[0]["extensions"]["field"] in bad
+
+
+async def test_cancel_answers_while_our_pool_is_exhausted(
+    open_replica: OpenReplica, add_user: AddUser, target: Target, gate: Gate
+) -> None:
+    async with open_replica(database_pool_size=2, database_wait_ms=500) as replica:
+        ada = await replica.person(await add_user("Ada"))
+        run = await ada.execute(await connect_to(target, ada), f"SELECT {gate.wait}")
+        await gate.reached()
+        database = replica.services.database
+        async with database.read(), database.read():
+            assert (await ada.client.send("{ tasks(first: 1) { nodes { id } } }")).code == (
+                "OVERLOADED"
+            )
+            verdict = await ada.cancel(run)
+        assert (verdict["outcome"], verdict["run"]["state"]) == ("CANCELLED", "CANCELLED")

@@ -9,12 +9,13 @@ from typing import TypeAlias
 import pytest
 
 from db.base import OwnerId
-from db.errors import Forbidden
+from db.errors import Conflict, Forbidden
 from db.objects import ObjectStore
-from db.runs import CANCELLED, INTERRUPTED, QUEUED, RUNNING, SUCCEEDED, TIMED_OUT, RunRow
+from db.runs import CANCELLED, INTERRUPTED, QUEUED, RUNNING, SUCCEEDED, TIMED_OUT, RunRow, Runs
 from db.workbench.runner import Verdict, closing
+from tests.fixtures.objects import Cable
 from tests.fixtures.runs import Desk
-from tests.fixtures.targets import silent, speaking
+from tests.fixtures.targets import Target, silent, speaking
 from tests.fixtures.workbench import Shelf
 
 BAD_LISTENER = """DO $$ BEGIN
@@ -198,3 +199,41 @@ async def test_nobody_elses(desk: Desk, other_owner: OwnerId) -> None:
         await desk.runner.cancel(other_owner, run.id)
     assert (await desk.now(run)).state == RUNNING
     await cancel(desk, run)
+
+
+@pytest.fixture
+async def wire(target: Target) -> AsyncIterator[tuple[Cable, int]]:
+    """A way to the target that can go dead, and its port."""
+    laid = Cable(target.port)
+    async with await asyncio.start_server(laid.call, "127.0.0.1", 0) as server:
+        yield laid, server.sockets[0].getsockname()[1]
+        laid.cut()
+
+
+async def test_while_the_target_is_there_and_says_nothing_more(
+    desk: Desk, shelf: Shelf, wire: tuple[Cable, int]
+) -> None:
+    """As behind a cable that was pulled: neither the statement nor the cancel is answered."""
+    laid, port = wire
+    far = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=port))
+    asked = await far.start("SELECT pg_sleep(60)")
+    timed = await far.start("SELECT pg_sleep(60)", timeout_ms=1_000)
+    pids = [await far.until_backend(run) for run in (asked, timed)]
+    laid.deaden()
+    verdict = await cancel(far, asked)
+    assert (verdict.outcome, verdict.run.state) == ("TERMINATED", CANCELLED)
+    assert not verdict.connection_usable
+    assert (await far.end_of(timed)).state == TIMED_OUT
+    laid.mend()
+    assert (await far.run("SELECT 1")).state == SUCCEEDED
+    for pid in pids:
+        await far.cut(pid)
+
+
+async def test_a_run_that_is_over_is_not_sent(desk: Desk) -> None:
+    """Its end was written elsewhere while this process was connecting."""
+    run = await desk.run("SELECT 1")
+    with pytest.raises(Conflict):
+        await desk.runner.database.write(
+            lambda session: Runs(session, desk.owner).note_backend(run.id, pid=1, started_at="")
+        )

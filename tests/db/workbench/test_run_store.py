@@ -10,7 +10,7 @@ import pytest
 
 from db.errors import NotFound, Unavailable
 from db.objects import ObjectStore, open_objects
-from db.runs import CANCELLED, FAILED, INTERRUPTED, SUCCEEDED, Ending, RunRow
+from db.runs import CANCELLED, FAILED, INTERRUPTED, SUCCEEDED, Ending, PageRow, RunRow
 from db.workbench.execution import Backend, Execution
 from db.workbench.results import Spool, folder_of
 from db.workbench.retention import remove_partial
@@ -198,3 +198,13 @@ async def _until_idle(desk: Desk, run: RunRow) -> None:
     pid = await desk.backend(run)
     assert pid is not None
     await desk.until_gone(pid)
+
+
+async def test_a_page_that_is_noted_again_counts_once(desk: Desk, opened: Gate) -> None:
+    """As when our database went away in its commit."""
+    run = await with_a_page(desk, opened, "SELECT 3, ''")
+    execution = desk.runner.running[run.id]
+    page = PageRow(number=7, first_row=run.row_count, row_count=5, size=5, marks="[5,5]")
+    for _ in range(2):
+        await desk.runner._note_page(execution, run, page)
+    assert (await desk.now(run)).row_count == run.row_count + 5

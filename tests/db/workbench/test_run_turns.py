@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from db.base import OwnerId
+from db.connections import Connections
 from db.engine import Database
 from db.errors import RateLimited
 from db.events import open_events
 from db.objects import ObjectStore
-from db.runs import QUEUED, RUNNING, SUCCEEDED
+from db.runs import FAILED, QUEUED, RUNNING, SUCCEEDED
 from db.vault import Vault
 from db.workbench import Reach, Targets, Workbench
 from db.workbench.orders import RunLimits
@@ -140,3 +141,20 @@ async def test_the_number_at_once_counts_over_all_replicas(
     assert [(await ada.now(run)).state for run in runs].count(RUNNING) == 2
     await gate.open()
     assert {(await ada.end_of(run)).state for run in runs} == {SUCCEEDED}
+
+
+async def test_a_connection_deleted_meanwhile(
+    open_runner: OpenRunner, sit: OpenRunner, committed: Database, gate: Gate
+) -> None:
+    runner = await open_runner(at_once=1)
+    ada = await sit(runner, "Ada")
+    running = await ada.start(f"SELECT {gate.wait}")
+    waiting = await ada.start("SELECT 1")
+    await gate.reached()
+    await committed.write(lambda session: Connections(session, ada.owner).remove(ada.connection_id))
+    await gate.open()
+    assert (await ada.end_of(running)).state == SUCCEEDED  # the shelf ends it; here nobody did
+    over = await ada.end_of(waiting)
+    assert over.state == FAILED
+    assert over.opened_error is not None
+    assert "deleted before it began" in over.opened_error.message
