@@ -1,9 +1,12 @@
 """Whose run is next: each owner has a lane, oldest first, and lanes take turns."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from db.base import OwnerId
+
+log = logging.getLogger(__name__)
 
 CLOSE_S = 1.0
 LOOK_AGAIN_S = 1.0
@@ -54,10 +57,13 @@ class Lanes:
         try:
             while not self._closing:
                 woken.clear()
-                if await self._begun(owner):
-                    continue
-                if not await self._has_queued(owner) and not woken.is_set():
-                    return
+                try:
+                    if await self._begun(owner):
+                        continue
+                    if not await self._has_queued(owner) and not woken.is_set():
+                        return
+                except Exception:  # whatever it was, what is queued must not wait for ever
+                    log.exception("the runs of one owner cannot begin just now")
                 await _within(LOOK_AGAIN_S, woken)
         finally:
             del self._woken[owner]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from db.base import OwnerId
+from db.base import OwnerId, new_id
 from db.connections import Connections
 from db.engine import Database
 from db.errors import RateLimited
@@ -15,7 +15,7 @@ from db.events import open_events
 from db.objects import ObjectStore
 from db.runs import FAILED, QUEUED, RUNNING, SUCCEEDED
 from db.vault import Vault
-from db.workbench import Reach, Targets, Workbench
+from db.workbench import Reach, Targets, Workbench, lanes
 from db.workbench.orders import RunLimits
 from db.workbench.runner import Runner, closing
 from tests.fixtures.people import add_person
@@ -158,3 +158,24 @@ async def test_a_connection_deleted_meanwhile(
     assert over.state == FAILED
     assert over.opened_error is not None
     assert "deleted before it began" in over.opened_error.message
+
+
+async def test_a_surprise_shuts_no_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "LOOK_AGAIN_S", 0)
+    ada, begun = OwnerId(new_id()), asyncio.Event()
+    surprises = [ValueError("one"), ValueError("two")]
+
+    async def begin(_: OwnerId) -> bool:
+        if surprises:
+            raise surprises.pop()
+        begun.set()
+        return False
+
+    async def has_queued(_: OwnerId) -> bool:
+        return not begun.is_set()
+
+    hers = lanes.Lanes(begin, has_queued, slots=1)
+    hers.wake(ada)
+    async with asyncio.timeout(10):
+        await begun.wait()
+    await hers.close()
