@@ -24,6 +24,8 @@ Observe: TypeAlias = Callable[[str, str, float], None]
 """Told of each finished operation: its kind, `OK` or its first error's code, its seconds."""
 
 STRANGERS_AT_ONCE = 8
+HEAVY = 10_000
+"""Fields; of operations that ask for more than this, each viewer has one at work at a time."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -70,6 +72,7 @@ class Operations:
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
         self._turns = Turns()
+        self._heavy_turns = Turns(at_once=1)
         self._turns_of_strangers = Turns(at_once=STRANGERS_AT_ONCE)
 
     async def prepare(self, request: GraphQLRequest) -> Prepared:
@@ -128,27 +131,34 @@ class Operations:
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
     ) -> Answer:
         try:
-            refuse_cost(prepared.cost.run(variables or {}), self.limits)
-            turn = await self._turn(context)
+            cost = prepared.cost.run(variables or {})
+            refuse_cost(cost, self.limits)
+            alone = None if cost <= HEAVY else await self._turn_alone(context)
             try:
-                result = await self._in_time(
-                    prepared.plan.execute(context=context, variables=variables)
-                )
+                turn = await self._turn(context)
+                try:
+                    result = await self._in_time(
+                        prepared.plan.execute(context=context, variables=variables)
+                    )
+                finally:
+                    turn.end()
             finally:
-                turn.end()
+                if alone is not None:
+                    alone.end()
         except HowdahError as error:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
 
     async def _turn(self, context: Context) -> Turn:
-        """Whom we do not know shares the turns of an address: perhaps with all behind a proxy."""
-        whose: Hashable
-        if context.viewer is not None:
-            turns, whose = self._turns, context.viewer.id
-        else:
-            turns, whose = self._turns_of_strangers, network_of(context.client_address)
+        turns = self._turns_of_strangers if context.viewer is None else self._turns
+        whose = _whose(context)
         turn = context.turn = turns.take(whose) or await turns.wait(whose)
         return turn
+
+    async def _turn_alone(self, context: Context) -> Turn:
+        """Besides the usual one: several heavy ones at once would take all connections."""
+        whose = _whose(context)
+        return self._heavy_turns.take(whose) or await self._heavy_turns.wait(whose)
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """Errors of fields are in the result; what is raised here is about the whole of it."""
@@ -163,6 +173,13 @@ class Operations:
             raise BadInput(
                 "The variables are nested too deeply.", hint="Send flatter values."
             ) from None
+
+
+def _whose(context: Context) -> Hashable:
+    """Whom we do not know shares the turns of an address: perhaps with all behind a proxy."""
+    if context.viewer is not None:
+        return context.viewer.id
+    return network_of(context.client_address)
 
 
 def _answer(result: ExecutionResult, request_id: str) -> Answer:

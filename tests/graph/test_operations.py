@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from graphql import OperationType
@@ -12,7 +13,7 @@ from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.limits import Limits
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
-from graph.operations.operations import STRANGERS_AT_ONCE
+from graph.operations.operations import HEAVY, STRANGERS_AT_ONCE
 from graph.turns import AT_ONCE
 from tests.fixtures.toy import ANN, schema
 
@@ -183,10 +184,14 @@ async def test_what_one_event_loaded_is_gone_at_the_next() -> None:
 
 @asynccontextmanager
 async def busy(
-    operations: Operations, count: int, address: str, viewer: Viewer | None = None
+    operations: Operations,
+    count: int,
+    address: str,
+    viewer: Viewer | None = None,
+    text: str = "{ wait }",
 ) -> AsyncIterator[None]:
     """So many operations are at work, and go on for ever."""
-    prepared = await operations.prepare(GraphQLRequest("{ wait }"))
+    prepared = await operations.prepare(GraphQLRequest(text))
     tasks = [
         asyncio.create_task(operations.run(prepared, None, context(address, viewer)))
         for _ in range(count)
@@ -242,3 +247,19 @@ async def test_a_subscription_takes_a_turn_to_begin_and_none_to_go_on() -> None:
         assert not await begun(anext(waits))
     for answers in open_ones:
         await answers.aclose()
+
+
+async def test_of_heavy_operations_one_is_at_work() -> None:
+    operations = Operations(plans(), limits=Limits())
+    ann, bob = (
+        Viewer(id=id_, role=Role.USER, expires_at=datetime.max.replace(tzinfo=UTC))
+        for id_ in (ANN, UUID(int=2))
+    )
+    pages = " ".join(f"a{n}: boxes(first: $n) {{ name }}" for n in range(11))
+    heavy = await operations.prepare(GraphQLRequest(f"query($n: Int = 0) {{ {pages} }}"))
+    waits = f"{{ wait b: boxes(first: {HEAVY}) {{ name }} }}"
+    async with busy(operations, 1, "192.0.2.1", ann, waits):
+        assert await begun(operations.run(heavy, {"n": 1}, context(viewer=ann)))
+        assert not await begun(operations.run(heavy, {"n": 1_000}, context(viewer=ann)))
+        assert await begun(operations.run(heavy, {"n": 1_000}, context(viewer=bob)))
+    assert await begun(operations.run(heavy, {"n": 1_000}, context(viewer=ann)))
