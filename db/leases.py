@@ -72,6 +72,14 @@ class PooledLease:
             await self.driver.close(timeout=CLOSE_SECONDS)
 
 
+class _Waiter(asyncio.Future["PooledLease | None"]):
+    """Waits for a lease, or for None: a place in the pool, to open a connection in."""
+
+    def __init__(self, deadline: float, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.deadline = deadline
+
+
 class Pool:
     """At most `size` connections; who waits longer than `wait_ms` is told to come back."""
 
@@ -88,8 +96,8 @@ class Pool:
         self._size = size
         self._wait_ms = wait_ms
         self._idle = [] if first is None else [PooledLease(first)]
-        # Each waits for a lease, or for None: a place in the pool, to open a connection in.
-        self._waiting: deque[asyncio.Future[PooledLease | None]] = deque()
+        self._waiting: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._count = len(self._idle)
         self._closed = False
 
@@ -135,29 +143,42 @@ class Pool:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_exception(_closed())
+        if self._timer is not None:
+            self._timer.cancel()
         idle, self._idle = self._idle, []
         self._count -= len(idle)
         await asyncio.gather(*(lease.close() for lease in idle))
 
     async def _wait(self, deadline: float) -> PooledLease | None:
-        waiter: asyncio.Future[PooledLease | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(deadline, loop=loop)
         self._waiting.append(waiter)
+        if self._timer is None:
+            self._timer = loop.call_at(deadline, self._send_away)
         try:
-            async with asyncio.timeout_at(deadline):
-                return await waiter
-        except BaseException as error:
+            return await waiter
+        except asyncio.CancelledError:
             self._take_back(waiter)
-            if isinstance(error, TimeoutError):
-                raise _overloaded(self._wait_ms) from None
             raise
 
-    def _take_back(self, waiter: asyncio.Future[PooledLease | None]) -> None:
+    def _take_back(self, waiter: "_Waiter") -> None:
         """It left; what it was given in the same moment goes to the next."""
         if waiter.cancel() or waiter.cancelled():
             with contextlib.suppress(ValueError):  # `_pass_on` has met it already
                 self._waiting.remove(waiter)
         elif waiter.exception() is None:
             self._pass_on(waiter.result())
+
+    def _send_away(self) -> None:
+        """Who has waited long enough. One timer for all: they came in the order of deadlines."""
+        loop = asyncio.get_running_loop()
+        while self._waiting and self._waiting[0].deadline <= loop.time():
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(_overloaded(self._wait_ms))
+        self._timer = None
+        if self._waiting:
+            self._timer = loop.call_at(self._waiting[0].deadline, self._send_away)
 
     def _pass_on(self, lease: PooledLease | None) -> None:
         while self._waiting:
