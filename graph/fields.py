@@ -10,6 +10,8 @@ import strawberry
 from strawberry.permission import BasePermission
 from strawberry.types.field import StrawberryField
 
+URGENT = "urgent"
+
 Declare: TypeAlias = Callable[[Callable[..., Any]], StrawberryField]
 
 
@@ -48,9 +50,15 @@ def argument(description: str) -> Any:
     return strawberry.argument(description=description)
 
 
-def mutation(description: str, *, who: type[BasePermission], type: Any = None) -> Declare:
+def mutation(
+    description: str, *, who: type[BasePermission], type: Any = None, urgent: bool = False
+) -> Declare:
+    """`urgent` is what ends other work of the same viewer: it does not wait behind it."""
     return strawberry.mutation(  # type: ignore[no-any-return]
-        description=description, permission_classes=[who], graphql_type=type
+        description=description,
+        permission_classes=[who],
+        graphql_type=type,
+        metadata={URGENT: urgent},
     )
 
 

@@ -141,7 +141,9 @@ class Mutation:
         return ConnectPayload(connection=await _row(info.context, row_id), active_connection=active)
 
     @mutation(
-        "Closes a connection: ends its statements, forgets what was typed to open it.", who=SignedIn
+        "Closes a connection: ends its statements, forgets what was typed to open it.",
+        who=SignedIn,
+        urgent=True,
     )
     async def disconnect(
         self, info: Info, input: Annotated[DisconnectInput, argument("Which one.")]

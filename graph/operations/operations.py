@@ -1,31 +1,26 @@
 """Runs prepared operations and puts what came of them into words of JSON."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from graphql import ExecutionResult
 
 from db.errors import BadInput, HowdahError, TimedOut
-from db.users.throttle import network_of
 from graph.context import Context
 from graph.deadlines import Deadlines
 from graph.errors import present_all
 from graph.limits import Limits, refuse_cost
+from graph.operations.fairness import Fairness
 from graph.operations.persisted import PersistedDocuments
 from graph.operations.plans import Plans, Prepared
 from graph.operations.request import GraphQLRequest
-from graph.turns import Turn, Turns
 
 T = TypeVar("T")
 
 Observe: TypeAlias = Callable[[str, str, float], None]
 """Told of each finished operation: its kind, `OK` or its first error's code, its seconds."""
-
-STRANGERS_AT_ONCE = 8
-HEAVY = 10_000
-"""Fields; of operations that ask for more than this, each viewer has one at work at a time."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -71,9 +66,7 @@ class Operations:
         self._timeout_s = timeout_s
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
-        self._turns = Turns()
-        self._heavy_turns = Turns(at_once=1)
-        self._turns_of_strangers = Turns(at_once=STRANGERS_AT_ONCE)
+        self._fairness = Fairness()
 
     async def prepare(self, request: GraphQLRequest) -> Prepared:
         """Find or make the plan of a request.
@@ -103,8 +96,9 @@ class Operations:
         """Open a subscription: its answers, or the one that says why there are none."""
         request_id = context.request_id
         try:
-            refuse_cost(prepared.cost.run(variables or {}), self.limits)
-            turn = await self._turn(context)
+            cost = prepared.cost.run(variables or {})
+            refuse_cost(cost, self.limits)
+            turn = await self._fairness.turn(context, cost=cost)
             try:
                 source = await self._in_time(
                     prepared.plan.subscribe(context=context, variables=variables)
@@ -133,32 +127,16 @@ class Operations:
         try:
             cost = prepared.cost.run(variables or {})
             refuse_cost(cost, self.limits)
-            alone = None if cost <= HEAVY else await self._turn_alone(context)
+            turn = await self._fairness.turn(context, cost=cost, urgent=prepared.urgent)
             try:
-                turn = await self._turn(context)
-                try:
-                    result = await self._in_time(
-                        prepared.plan.execute(context=context, variables=variables)
-                    )
-                finally:
-                    turn.end()
+                result = await self._in_time(
+                    prepared.plan.execute(context=context, variables=variables)
+                )
             finally:
-                if alone is not None:
-                    alone.end()
+                turn.end()
         except HowdahError as error:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
-
-    async def _turn(self, context: Context) -> Turn:
-        turns = self._turns_of_strangers if context.viewer is None else self._turns
-        whose = _whose(context)
-        turn = context.turn = turns.take(whose) or await turns.wait(whose)
-        return turn
-
-    async def _turn_alone(self, context: Context) -> Turn:
-        """Besides the usual one: several heavy ones at once would take all connections."""
-        whose = _whose(context)
-        return self._heavy_turns.take(whose) or await self._heavy_turns.wait(whose)
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """Errors of fields are in the result; what is raised here is about the whole of it."""
@@ -173,13 +151,6 @@ class Operations:
             raise BadInput(
                 "The variables are nested too deeply.", hint="Send flatter values."
             ) from None
-
-
-def _whose(context: Context) -> Hashable:
-    """Whom we do not know shares the turns of an address: perhaps with all behind a proxy."""
-    if context.viewer is not None:
-        return context.viewer.id
-    return network_of(context.client_address)
 
 
 def _answer(result: ExecutionResult, request_id: str) -> Answer:

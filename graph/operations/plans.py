@@ -17,6 +17,7 @@ from db.errors import HowdahError
 from graph.executor import Plan, compile_plan
 from graph.executor.document import select_operation
 from graph.limits import CostProgram, Limits, read, weigh
+from graph.operations.fairness import is_urgent
 
 _MAX_ERRORS = 5  # graphql-core may print the whole document into each of them
 _OVERLAP_BUDGET = 10_000  # about 25 ms; graphql-core would spend a second
@@ -53,6 +54,8 @@ class Prepared:
     plan: Plan
     cost: CostProgram
     size_bytes: int
+    urgent: bool
+    """Whether it need not wait behind what else its viewer has at work."""
 
     @property
     def kind(self) -> OperationType:
@@ -130,7 +133,8 @@ class Plans:
         except (GraphQLError, HowdahError) as error:
             raise Refused(error) from None
         size_bytes = len(text) + document.token_count * _BYTES_PER_TOKEN
-        return Prepared(plan, cost, size_bytes)
+        urgent = is_urgent(self._schema, operation.definition)
+        return Prepared(plan, cost, size_bytes, urgent)
 
     def _keep(self, key: tuple[str, str | None], prepared: Prepared) -> None:
         if key in self._kept:

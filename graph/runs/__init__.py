@@ -94,7 +94,7 @@ class Mutation:
             run = await runner.until_over(owner, run.id, within_s=wait_ms / 1000)
         return ExecuteQueryPayload(run=run, replayed=replayed)
 
-    @mutation("Ends a run, within two seconds.", who=SignedIn)
+    @mutation("Ends a run, within two seconds.", who=SignedIn, urgent=True)
     async def cancel_query(
         self, info: Info, input: Annotated[CancelQueryInput, argument("The run.")]
     ) -> CancelQueryPayload:

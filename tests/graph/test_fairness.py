@@ -1,0 +1,77 @@
+"""Fairness: what would end other work need not wait behind it."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from graphql import parse
+
+from db.base import new_id
+from graph.auth import Role, Viewer
+from graph.context import Context
+from graph.executor.document import select_operation
+from graph.operations.fairness import HEAVY, Fairness, is_urgent
+from graph.schema import schema
+from graph.turns import AT_ONCE
+
+CANCEL = "cancelQuery(input: {id: $id}) { latencyMs }"
+ME = Viewer(new_id(), Role.USER, cast("Any", None))
+
+
+def context(viewer: Viewer | None = ME) -> Context:
+    return Context(services=cast("Any", None), viewer=viewer, request_id="r")
+
+
+@pytest.mark.parametrize(
+    ("text", "urgent"),
+    [
+        (f"mutation($id: ID!) {{ {CANCEL} }}", True),
+        (f"mutation($id: ID!) {{ one: {CANCEL} two: {CANCEL} }}", True),
+        (
+            f"mutation($id: ID!) {{ {CANCEL} toggleTask(input: {{id: $id}}) {{ task {{ id }} }} }}",
+            False,
+        ),
+        (f"mutation($id: ID!) {{ ...F }} fragment F on Mutation {{ {CANCEL} }}", False),
+        ("{ taskStats { open } }", False),
+        ("{ __typename }", False),
+    ],
+)
+def test_only_what_ends_other_work_is_urgent(text: str, *, urgent: bool) -> None:
+    operation = select_operation(parse(text), None)
+    assert is_urgent(schema._schema, operation.definition) is urgent
+
+
+async def test_the_urgent_does_not_wait_behind_ones_own_backlog() -> None:
+    fairness = Fairness()
+    held = [await fairness.turn(context()) for _ in range(AT_ONCE)]
+    waiting = [asyncio.create_task(fairness.turn(context())) for _ in range(10)]
+    await asyncio.sleep(0)
+    (await fairness.turn(context(), urgent=True)).end()
+    assert not any(task.done() for task in waiting)
+    for turn in held:
+        turn.end()
+    for task in waiting:
+        (await task).end()
+
+
+async def test_one_heavy_operation_is_at_work_at_a_time_beside_a_usual_one() -> None:
+    fairness = Fairness()
+    heavy = await fairness.turn(context(), cost=HEAVY + 1)
+    next_heavy = asyncio.create_task(fairness.turn(context(), cost=HEAVY + 1))
+    await asyncio.sleep(0)
+    (await fairness.turn(context())).end()
+    assert not next_heavy.done()
+    heavy.end()
+    (await next_heavy).end()
+
+
+async def test_a_heavy_one_that_is_cancelled_leaves_its_place() -> None:
+    fairness = Fairness()
+    held = [await fairness.turn(context()) for _ in range(AT_ONCE)]
+    gone = asyncio.create_task(fairness.turn(context(), cost=HEAVY + 1))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    for turn in held:
+        turn.end()
+    (await fairness.turn(context(), cost=HEAVY + 1)).end()
