@@ -63,6 +63,7 @@ class ObjectStore:
         """
         import obstore
 
+        self._refuse_if_gone()
         source = _Stoppable(chunks)
         with _explained():
             sending = asyncio.ensure_future(
@@ -119,6 +120,7 @@ class ObjectStore:
 
     async def ping(self) -> None:
         """Raises when the store does not answer."""
+        self._refuse_if_gone()
         with _explained():
             await anext(aiter(self._store.list("nothing/here")), None)
 
@@ -145,6 +147,14 @@ class ObjectStore:
         return await asyncio.to_thread(
             _prune, self._folder, time.time() - older_than.total_seconds()
         )
+
+    def _refuse_if_gone(self) -> None:
+        """Or obstore would make the folder again, and what was in it would be missing quietly."""
+        if self._folder is not None and not self._folder.is_dir():
+            raise Unavailable(
+                f"The folder {self._folder} for files is gone.",
+                hint="Bring it back with what was in it, or make it anew if that is lost.",
+            )
 
     @functools.cached_property
     def _store(self) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,6 +103,20 @@ async def test_a_store_that_goes_away(
     assert await remove_partial(desk.runner) == 0
     assert await pages_of(result_store, run) == []
     assert await desk.rows(kept) == [[2]]
+
+
+async def test_a_folder_that_is_removed(
+    desk: Desk, opened: Gate, result_store: ObjectStore, tmp_path: Path
+) -> None:
+    run = await with_a_page(
+        desk, opened, "SELECT 3, repeat('x', 100) FROM generate_series(1, 1000)"
+    )
+    shutil.rmtree(tmp_path / "objects")
+    await opened.open()
+    await failed(desk, run)
+    assert not await result_store.answers()
+    (tmp_path / "objects").mkdir()
+    assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
 async def test_a_deaf_store_takes_no_longer_than_the_run_may(
