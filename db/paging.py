@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -76,20 +76,27 @@ def decode_cursor(cursor: str, order: Order, *, kind: type, field: str) -> Place
     try:
         packed = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
         opened = msgspec.json.decode(packed, type=_Cursor)
-        key = datetime.fromisoformat(opened.key) if kind is datetime else opened.key
-    except (ValueError, binascii.Error, msgspec.DecodeError):
+        key = _moment(opened.key) if kind is datetime else opened.key
+    except (ValueError, OverflowError, binascii.Error, msgspec.DecodeError):
         raise BadInput(
             f"`{field}` is not a cursor of this server.",
             hint="Pass on a cursor from `edges { cursor }` or `pageInfo` as it came.",
             field=field,
         ) from None
-    if opened.column != order.column or (isinstance(key, datetime) and key.tzinfo is None):
+    if opened.column != order.column:
         raise BadInput(
             f"`{field}` is a cursor of a list in another order.",
             hint="Start at the first page again when `orderBy` changes.",
             field=field,
         )
     return Place(key, opened.id)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a moment has a zone")
+    return moment.astimezone(UTC)
 
 
 def windowed(

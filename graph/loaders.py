@@ -19,7 +19,8 @@ class Gathering(ABC, Generic[K, V]):
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._loaded: dict[K, asyncio.Future[V | None]] = {}
+        self._found: dict[K, V | Exception | None] = {}
+        self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._asked: list[K] = []
         self._batches: set[asyncio.Task[None]] = set()  # of tasks the loop knows only weakly
         self._loop = asyncio.get_running_loop()
@@ -33,21 +34,28 @@ class Gathering(ABC, Generic[K, V]):
         return found
 
     def load(self, key: K) -> Awaitable[V | None]:
-        """What there is of a key; asked for once, however often it is loaded."""
-        answer = self._loaded.get(key)
-        if answer is None or answer.cancelled():
-            answer = self._loaded[key] = self._loop.create_future()
+        """What there is of a key; asked for once, however often it is loaded.
+
+        Each who asks gets a future of their own: whoever is cancelled takes nobody along.
+        """
+        mine: asyncio.Future[V | None] = self._loop.create_future()
+        if key in self._found:
+            _tell(mine, self._found[key])
+        elif (waiting := self._waiting.get(key)) is not None:
+            waiting.append(mine)
+        else:
+            self._waiting[key] = [mine]
             if not self._asked:
                 self._loop.call_soon(self._start_batch)
             self._asked.append(key)
-        return answer
+        return mine
 
     async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
         return await asyncio.gather(*map(self.load, keys))
 
     @abstractmethod
-    async def find(self, keys: list[K]) -> Mapping[K, V]:
-        """What there is of `keys`."""
+    async def find(self, keys: list[K]) -> Mapping[K, V | Exception]:
+        """What there is of `keys`, or why that cannot be told of one of them."""
 
     def _start_batch(self) -> None:
         batch = self._loop.create_task(self._answer_all())
@@ -57,17 +65,22 @@ class Gathering(ABC, Generic[K, V]):
     async def _answer_all(self) -> None:
         """Answers all that was asked for until now; whoever asks from here on is in the next."""
         asked, self._asked = self._asked, []
-        answers = {key: self._loaded[key] for key in asked}
         try:
             found = await self.find(asked)
         except Exception as error:  # noqa: BLE001 - whatever it is, each who waits shall hear it
-            for answer in answers.values():
-                if not answer.done():
-                    answer.set_exception(error)
-            return
-        for key, answer in answers.items():
-            if not answer.done():
-                answer.set_result(found.get(key))
+            found = dict.fromkeys(asked, error)
+        for key in asked:
+            answer = self._found[key] = found.get(key)
+            for future in self._waiting.pop(key):
+                if not future.done():
+                    _tell(future, answer)
+
+
+def _tell(future: "asyncio.Future[Any]", answer: object) -> None:
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 class Loader(Gathering[K, V]):

@@ -175,7 +175,9 @@ class _Socket:
             raise
         except Exception as error:  # noqa: BLE001 - a bug in one operation must not end the others
             refusal = refuse(error, request_id=request_id)
-        self._running.pop(message.id, None)  # first: the client may use the id again at once
+        if self._running.get(message.id) is not asyncio.current_task():
+            return  # the client has completed it, and may have used the id again
+        del self._running[message.id]  # first: the client may use the id again at once
         if refusal:
             await self._send_error(message.id, refusal)
         else:

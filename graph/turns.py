@@ -5,6 +5,7 @@ query of everybody else wait for sixty. Two keep the database and this process b
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Hashable
@@ -125,7 +126,8 @@ class Turns:
             return await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
-                line.waiting.remove(waiter)
+                with contextlib.suppress(ValueError):  # `pass_on` has met it already
+                    line.waiting.remove(waiter)
             else:  # it was given in the same moment: it goes to the next
                 waiter.result().end()
             raise

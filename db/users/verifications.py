@@ -36,6 +36,8 @@ class Verifications:
         self._for_s = for_s
         self._most = most
         self._clock = clock
+        self.forgotten = 0
+        """How often; to be looked at before the question whether a token is good."""
         self._known: OrderedDict[bytes, tuple[Verified, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -53,7 +55,10 @@ class Verifications:
         self._known.move_to_end(key)
         return verified
 
-    def put(self, token: str, verified: Verified) -> None:
+    def put(self, token: str, verified: Verified, *, asked_at: int) -> None:
+        """Unless somebody was forgotten since `asked_at`: it could be this one."""
+        if asked_at != self.forgotten:
+            return
         left_s = verified.expires_at.timestamp() - time.time()
         self._known[_hash(token)] = verified, self._clock() + min(self._for_s, left_s)
         if len(self._known) > self._most:
@@ -61,6 +66,7 @@ class Verifications:
 
     def forget(self, user_id: UUID) -> None:
         """What has just ended here ends here at once."""
+        self.forgotten += 1
         for key in [key for key, (known, _) in self._known.items() if known.user_id == user_id]:
             del self._known[key]
 

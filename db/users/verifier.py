@@ -59,6 +59,7 @@ class Verifier:
             raise Refused("it is not ASCII")
         if (known := self._verifications.get(token)) is not None:
             return known
+        asked_at = self._verifications.forgotten
         unverified = look_into(token)
         if unverified.issuer == OURS:
             verified = await self._ours(token)
@@ -66,7 +67,7 @@ class Verifier:
             verified = await self._outside(self._issuer, token, unverified.key_id)
         else:
             raise Refused("no outside issuer is set")
-        self._verifications.put(token, verified)
+        self._verifications.put(token, verified, asked_at=asked_at)
         return verified
 
     async def _ours(self, token: str) -> Verified:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from db.errors import HowdahError
 from db.paging import Page, Window
 from db.workbench import catalogue
 from db.workbench.catalogue import ColumnRow, SchemaRow, TableRow
@@ -31,8 +32,11 @@ class SchemasOf(Gathering[PageAsked, Any]):
     async def find(self, keys: list[PageAsked]) -> Mapping[PageAsked, Any]:
         found: dict[PageAsked, Any] = {}
         for key in keys:
-            async with _lent(self.context, key.connection_id) as connection:
-                found[key] = await _schemas(connection, key)
+            try:
+                async with _lent(self.context, key.connection_id) as connection:
+                    found[key] = await _schemas(connection, key)
+            except HowdahError as error:
+                found[key] = error
         return found
 
     @classmethod
@@ -49,7 +53,10 @@ class TablesOf(Gathering[PageAsked, Any]):
             alike.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
         found: dict[PageAsked, Any] = {}
         for asked, parents in alike.items():
-            answers = await self._answers(asked, parents)
+            try:
+                answers = await self._answers(asked, parents)
+            except HowdahError as error:
+                answers = dict.fromkeys(parents, error)
             found |= {asked._replace(parent=parent): page for parent, page in answers.items()}
         return found
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.base import OwnerId
+from db.errors import HowdahError
 from db.paging import Page, Window
 from db.storage import BspRow, BucketRow, FileRow, StorageOperations
 from graph.context import Context
@@ -67,12 +68,16 @@ class FilesOfMany(StorageLoader[Any]):
     """Of many parents at once: one call for all that ask alike, as those of one field do."""
 
     async def find(self, keys: list[FilesAsked]) -> Mapping[FilesAsked, Any]:
+        """What is wrong with one field's arguments is no other's error."""
         alike: dict[FilesAsked, list[UUID]] = {}
         for key in keys:
             alike.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
         found: dict[FilesAsked, Any] = {}
         for asked, parents in alike.items():
-            answers = await self.answers(parents, asked)
+            try:
+                answers = await self.answers(parents, asked)
+            except HowdahError as error:
+                answers = dict.fromkeys(parents, error)
             found |= {asked._replace(parent=one): answer for one, answer in answers.items()}
         return found
 

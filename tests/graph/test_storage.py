@@ -236,3 +236,18 @@ async def test_one_statement_a_level_however_wide(
     statements = [sql for sql in sent if "users" not in sql and "sessions" not in sql]
     assert counts[0] == counts[1]
     assert len(statements) <= 2 * 8, "\n".join(statements)
+
+
+@pytest.mark.parametrize("bad", ["first: -1", 'first: 5, after: "junk"'])
+async def test_what_is_wrong_with_one_list_is_no_other_ones_error(ada: Client, bad: str) -> None:
+    bucket = await make_bucket(ada)
+    query = f"""query($id: ID!) {{
+      x: bucket(id: $id) {{
+        bad: files({bad}) {{ totalCount }} good: files(first: 5) {{ totalCount }}
+      }}
+      y: bucket(id: $id) {{ good: files(first: 5) {{ totalCount }} }}
+    }}"""
+    answer = await ada.send(query, id=bucket)
+    assert answer.data == {"x": None, "y": {"good": {"totalCount": 0}}}
+    (error,) = answer.errors
+    assert error["path"] == ["x", "bad"]

@@ -108,3 +108,17 @@ async def test_a_cancelled_operation_takes_no_turn_along(*, early: bool) -> None
     assert work.begun == []
     async with turn_of(turns, "mine"):
         pass
+
+
+async def test_a_cancellation_and_a_turn_that_ends_in_the_same_moment() -> None:
+    turns = Turns(at_once=1)
+    turn = turns.take("mine")
+    assert turn is not None
+    gone = asyncio.ensure_future(turns.wait("mine"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    turn.end()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    async with turn_of(turns, "mine"):
+        pass

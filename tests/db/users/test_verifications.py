@@ -22,7 +22,7 @@ def test_what_is_good_is_known_for_half_a_minute() -> None:
     clock = Clock()
     known = Verifications(clock=clock)
     ada = verified()
-    known.put("token", ada)
+    known.put("token", ada, asked_at=known.forgotten)
     clock.now = 29.9
     assert known.get("token") is ada
     clock.now = 30
@@ -32,16 +32,16 @@ def test_what_is_good_is_known_for_half_a_minute() -> None:
 
 def test_no_token_is_known_longer_than_it_lives() -> None:
     known = Verifications()
-    known.put("token", verified(seconds=-1))
+    known.put("token", verified(seconds=-1), asked_at=known.forgotten)
     assert known.get("token") is None
 
 
 def test_the_least_recently_used_leaves_when_there_are_too_many() -> None:
     known = Verifications(most=2)
     for token in ("a", "b"):
-        known.put(token, verified())
+        known.put(token, verified(), asked_at=known.forgotten)
     known.get("a")
-    known.put("c", verified())
+    known.put("c", verified(), asked_at=known.forgotten)
     assert [known.get(token) is not None for token in ("a", "b", "c")] == [True, False, True]
 
 
@@ -49,12 +49,21 @@ def test_one_person_can_be_forgotten_with_all_their_tokens() -> None:
     known = Verifications()
     ada, bob = verified(), verified()
     for token, who in (("a1", ada), ("a2", ada), ("b", bob)):
-        known.put(token, who)
+        known.put(token, who, asked_at=known.forgotten)
     known.forget(ada.user_id)
     assert [known.get(token) for token in ("a1", "a2", "b")] == [None, None, bob]
 
 
 def test_tokens_themselves_are_not_kept() -> None:
     known = Verifications()
-    known.put("a-token-to-be-kept-secret", verified())
+    known.put("a-token-to-be-kept-secret", verified(), asked_at=known.forgotten)
     assert "a-token-to-be-kept-secret" not in repr(known._known)
+
+
+def test_who_is_forgotten_while_being_verified_is_not_remembered() -> None:
+    known = Verifications()
+    asked_at = known.forgotten
+    ada = verified()
+    known.forget(ada.user_id)
+    known.put("token", ada, asked_at=asked_at)
+    assert known.get("token") is None
