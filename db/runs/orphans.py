@@ -20,6 +20,11 @@ GONE = Failure(
     hint="Look at what it has done before you run it again.",
 )
 
+UNSENT = Failure(
+    message="The server that was to run this statement has stopped before it began.",
+    hint="Nothing was sent to the database. Run it again.",
+)
+
 _IS_HELD = """EXISTS (
     SELECT 1 FROM pg_locks
     WHERE locktype = 'advisory' AND objsubid = 1 AND granted
@@ -34,7 +39,8 @@ _MISS = compile_statement(
 )
 _INTERRUPT = compile_statement(
     text(f"""UPDATE query_runs
-        SET state = :state, error = :error, finished_at = clock_timestamp(),
+        SET state = :state, error = CASE state WHEN 'QUEUED' THEN :unsent ELSE :error END,
+            finished_at = clock_timestamp(),
             expires_at = now() + :keep ::interval, revision = revision + 1
         WHERE {_IS_ACTIVE} AND process_missed_at < clock_timestamp() - :missed_for ::interval
           AND NOT {_IS_HELD}
@@ -66,17 +72,16 @@ async def interrupt(
         _INTERRUPT,
         state=INTERRUPTED,
         error=msgspec.json.encode(GONE).decode(),
+        unsent=msgspec.json.encode(UNSENT).decode(),
         keep=keep,
         missed_for=missed_for,
     )
     return [OrphanRow(*row) for row in found]
 
 
-async def abandon(
-    session: Session, *, process: int, error: Failure, keep: timedelta
-) -> Sequence[OrphanRow]:
+async def abandon(session: Session, *, process: int, keep: timedelta) -> Sequence[OrphanRow]:
     """Ends what a process that stops has queued."""
-    packed = msgspec.json.encode(error).decode()
+    packed = msgspec.json.encode(UNSENT).decode()
     found = await session.rows(
         _ABANDON, state=INTERRUPTED, error=packed, process=process, keep=keep
     )

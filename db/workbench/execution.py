@@ -185,7 +185,7 @@ class Execution:
         if ending.state == SUCCEEDED:
             await self._reader.describe_columns(connection)
             if run.read_only and not self._was_asked:
-                await connection.execute("COMMIT")
+                await connection.execute("ROLLBACK")  # some writes pass as reads: lo_create
         return ending
 
     async def _prepare(self, connection: Connection, left_ms: float) -> None:

@@ -5,11 +5,10 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from db.base import OwnerId
-from db.errors import Conflict
+from db.errors import BadInput, Conflict
 from db.objects import MIB
 from db.runs import RunRow, Runs
 from db.storage import FileRow, HasStorage, NewFile, add_bytes
-from db.workbench.files import gone
 from db.workbench.formats import CONTENT_TYPES, refuse_unknown
 from db.workbench.runner import Runner
 
@@ -69,7 +68,11 @@ async def _ended(runner: Runner, owner: OwnerId, run_id: UUID) -> RunRow:
             field="id",
         )
     if run.columns is None:
-        raise gone()
+        raise BadInput(
+            "This run has no rows to export.",
+            hint="Export one whose `columns` are not null.",
+            field="id",
+        )
     return run
 
 

@@ -1,5 +1,6 @@
 """What somebody asks to have run, checked against what the operator allows."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,7 +12,6 @@ from db.errors import BadInput, TooLarge
 from db.runs import NewRun
 
 LARGEST_STATEMENT = 500_000
-LARGEST_PARAMETERS = 500_000
 MOST_PARAMETERS = 1_000
 
 
@@ -66,9 +66,9 @@ class Order(NamedTuple):
         return self
 
     def written_parameters(self) -> str:
-        text = msgspec.json.encode(list(self.parameters or ())).decode()
-        _storable(text.replace("\\u0000", "\0"), "parameters")
-        return text
+        for value in self.parameters or ():
+            _sendable(value)
+        return msgspec.json.encode(list(self.parameters or ())).decode()
 
     def on(self, connection: ConnectionRow, limits: RunLimits) -> NewRun:
         """As it is run there: what the connection says counts where the order says nothing."""
@@ -89,6 +89,25 @@ def _within(field: str, value: int | None, most: int) -> None:
         raise BadInput(
             f"`{field}` must be from 1 to {most}.", hint="Leave it out for the usual.", field=field
         )
+
+
+def _sendable(value: object) -> None:
+    match value:
+        case str():
+            _storable(value, "parameters")
+        case float() if not math.isfinite(value):
+            raise BadInput(
+                "`parameters` holds a number that is too large for JSON.",
+                hint='Send it as text, such as "1e400".',
+                field="parameters",
+            )
+        case list():
+            for item in value:
+                _sendable(item)
+        case dict():
+            for name, item in value.items():
+                _storable(name, "parameters")
+                _sendable(item)
 
 
 def _storable(text: str, field: str) -> None:

@@ -18,10 +18,14 @@ UNSTORED_IN_TIME = Failure(
 )
 EMPTY = Failure(
     message="There is no statement in this text.",
+    sqlstate="42601",
+    severity="ERROR",
     hint="Comments and blanks alone do nothing; write a statement.",
 )
 TRANSACTION_CONTROL = Failure(
     message="A run cannot begin or end a transaction: each is one of its own.",
+    sqlstate="0A000",
+    severity="ERROR",
     hint="To change several things at once write one statement, with WITH or as a DO block.",
 )
 
@@ -35,6 +39,7 @@ HINTS = {
     "26000": _NOTHING_KEPT,
     "2D000": "A run with `readOnly` is one transaction; only others can end theirs in between.",
     "34000": _NOTHING_KEPT,
+    "57014": "Somebody else has cancelled it, or its connection was closed or deleted here.",
     "42501": "The user of this connection lacks a privilege; an owner or a superuser can grant it.",
 }
 """What to do where PostgreSQL does not say it, by SQLSTATE."""
@@ -43,6 +48,8 @@ HINTS = {
 def refused_copy() -> Failure:
     return Failure(
         message="COPY from or to the client does not work here.",
+        sqlstate="0A000",
+        severity="ERROR",
         hint="Use INSERT to bring rows in; to get rows out run the SELECT and download its result.",
     )
 
@@ -64,6 +71,8 @@ def several(statement: str, second: int) -> Failure:
 def timed_out(timeout_ms: int) -> Failure:
     return Failure(
         message=f"The statement took longer than {timeout_ms} ms and was stopped.",
+        sqlstate="57014",
+        severity="ERROR",
         hint="Make it faster, or run it with a larger `timeoutMs`.",
     )
 

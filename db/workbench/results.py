@@ -140,11 +140,18 @@ class Results:
         self._database = database
         self._objects = objects
 
-    async def rows(self, owner: OwnerId, run_id: UUID, *, offset: int, first: int) -> list[bytes]:
-        """At most `first` rows from `offset` on, each a list in JSON."""
+    async def rows(
+        self, owner: OwnerId, run_id: UUID, *, offset: int, first: int, most_bytes: int
+    ) -> list[bytes]:
+        """At most `first` rows from `offset` on, each a list in JSON; one, however large it is."""
         found: list[bytes] = []
+        left = most_bytes
         for page in await self._pages(owner, run_id, offset, offset + first):
-            found += await self._lines(owner, run_id, page, offset, offset + first)
+            for line in await self._lines(owner, run_id, page, offset, offset + first):
+                left -= len(line)
+                if left < 0 and found:
+                    return found
+                found.append(line)
         return found
 
     async def lines(self, owner: OwnerId, run_id: UUID) -> AsyncIterator[list[bytes]]:

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from db.base import OwnerId
-from db.connections import Connections
+from db.connections import ConnectionRow, Connections
 from db.engine import Database, Session
 from db.errors import Conflict, HowdahError, Unavailable
 from db.events import EventBus, Subscription
@@ -33,7 +33,7 @@ from db.workbench.files import ResultFiles
 from db.workbench.following import Following, topic_of_owner, topic_of_run
 from db.workbench.lanes import Lanes
 from db.workbench.orders import Order, RunLimits
-from db.workbench.outcomes import INTERRUPTION, unexpected
+from db.workbench.outcomes import unexpected
 from db.workbench.results import Results, Spool, folder_of
 
 if TYPE_CHECKING:  # psycopg comes with the first run, not at the start
@@ -119,7 +119,7 @@ class Runner:
         async def create(session: Session) -> _Id:
             nonlocal replayed
             replayed = False
-            connection = await Connections(session, owner).update(order.connection_id)
+            connection = await _connection_of(session, owner, order.connection_id)
             new = order.on(connection, self.limits)
             runs = Runs(session, owner)
             run = await runs.create(new, process=self.process, most_active=self.limits.waiting)
@@ -331,9 +331,7 @@ class Runner:
 
     async def _abandon_queued(self) -> None:
         abandoned = await self.database.write(
-            lambda session: abandon(
-                session, process=self.process, error=INTERRUPTION, keep=self.keep
-            )
+            lambda session: abandon(session, process=self.process, keep=self.keep)
         )
         for orphan in abandoned:
             await self.announce(orphan.owner_id, orphan.id)
@@ -359,3 +357,11 @@ async def _until_written(run: RunRow, write: Callable[[], Awaitable[T]]) -> T:
         except HowdahError as error:
             log.warning("what run %s has come to is not written yet: %s", run.id, error.message)
         await asyncio.sleep(next(pauses))
+
+
+async def _connection_of(session: Session, owner: OwnerId, connection_id: UUID) -> ConnectionRow:
+    try:
+        return await Connections(session, owner).update(connection_id)
+    except HowdahError as error:
+        error.field = "connectionId"
+        raise

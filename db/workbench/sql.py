@@ -25,12 +25,34 @@ _TRANSACTION_WORDS = frozenset(
 def second_statement(text: str) -> int | None:
     """The index at which a second statement begins; None when there is none."""
     ended = False
-    for kind, start, _ in _tokens(text):
+    nesting = _Nesting()
+    for kind, start, written in _tokens(text):
         if kind == "end":
-            ended = True
+            ended = not nesting.depth
         elif ended:
             return start
+        nesting.note(written)
     return None
+
+
+class _Nesting:
+    """How deep in parentheses and in a body of SQL a token lies: semicolons end nothing there."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self._before = ""
+        self._bodies = 0
+
+    def note(self, written: str) -> None:
+        word = written.upper()
+        if word == "ATOMIC" and self._before == "BEGIN":
+            self._bodies += 1
+            self.depth += 1
+        elif word == "(" or (self._bodies and word == "CASE"):
+            self.depth += 1
+        elif self.depth and (word == ")" or (self._bodies and word == "END")):
+            self.depth -= 1
+        self._before = word
 
 
 def controls_transaction(text: str) -> bool:

@@ -21,6 +21,7 @@ from graph.ids import Node, node
 from graph.links import Links
 from graph.loaders import ById
 from graph.results import Format, result_path
+from graph.runs.rows import RowsShown
 from graph.scalars import Json, Row, SafeInt
 
 DOWNLOAD_WITHIN = timedelta(hours=1)
@@ -199,7 +200,10 @@ class QueryRun(Node):
     def error(root: strawberry.Parent[RunRow]) -> Failure | None:
         return root.opened_error
 
-    @field("Some of its rows, from any on, also while it runs.", type=RowPage)
+    @field(
+        "Some of its rows, from any on, also while it runs; fewer where they are large.",
+        type=RowPage,
+    )
     async def rows(
         root: strawberry.Parent[RunRow],
         info: Info,
@@ -210,11 +214,10 @@ class QueryRun(Node):
         largest = context.services.settings.max_page_size
         _check("first", first, 1, largest)
         _check("offset", offset, 0, 2**31 - 1)
-        results = context.services.runner.results
         end = min(offset + first, root.row_count)
         lines = []
         if offset < end:
-            lines = await results.rows(context.owner, root.id, offset=offset, first=end - offset)
+            lines = await RowsShown.of(context).read(root.id, offset=offset, first=end - offset)
         return RowPageRow(offset, lines, has_more=offset + len(lines) < root.row_count)
 
     @field("Where to GET all its rows within the hour; null until it has ended with columns.")

@@ -132,10 +132,9 @@ async def test_a_run_that_goes_on_is_to_end_first(
 async def test_what_has_no_result_is_no_file(
     ada: Client, connection: str, bucket: str, services: Services
 ) -> None:
-    without_columns = await a_run(ada, connection, "DO 'BEGIN END'")
     removed = await a_run(ada, connection, "SELECT 1")
     await services.runner.results.remove(owner_of(ada), parse_id("run", removed))
-    for run in (without_columns, removed, f"run_{new_id().hex}"):
+    for run in (removed, f"run_{new_id().hex}"):
         answer = await ada.send(EXPORT, input=asked(run, bucket))
         assert answer.code == "NOT_FOUND"
     assert await nothing_is_left(ada, services, bucket)
@@ -259,3 +258,13 @@ async def test_parquet_that_cannot_be_written_is_said(
     answer = await ada.send(EXPORT, input=asked(run, bucket, format="PARQUET"))
     assert answer.code == "UNAVAILABLE"
     assert "howdah[parquet]" in answer.errors[0]["extensions"]["hint"]
+
+
+async def test_a_run_without_rows_has_nothing_to_export(
+    ada: Client, connection: str, bucket: str
+) -> None:
+    for statement in ("DO ''", "SELECT 1 / 0 FROM nowhere"):
+        run = await a_run(ada, connection, statement)
+        answer = await ada.send(EXPORT, input=asked(run, bucket))
+        assert (answer.code, answer.errors[0]["extensions"]["field"]) == ("BAD_USER_INPUT", "id")
+    assert await ada.ask(BUCKET, id=bucket) == EMPTY

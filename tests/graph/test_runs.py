@@ -135,3 +135,48 @@ async def test_active_queries_are_followed(ada: Client, connection: str) -> None
 async def test_what_is_refused(ada: Client, connection: str, wrong: dict[str, Any]) -> None:
     values = {"connectionId": connection, "statement": "SELECT 1"} | wrong
     assert (await ada.send(EXECUTE, input=values)).code == "BAD_USER_INPUT"
+
+
+async def test_large_rows_come_a_few_at_a_time(ada: Client, connection: str) -> None:
+    statement = "SELECT repeat('x', 3000000) FROM generate_series(1, 12)"
+    run = (await execute(ada, connection, statement, maxBytes=64_000_000))["run"]
+    rows = "rows(first: 12, offset: $at) { rows hasMore }"
+    read = f"query($id: ID!, $at: Int!) {{ queryRun(id: $id) {{ {rows} }} }}"
+    for at, count, has_more in ((0, 2, True), (2, 2, True), (11, 1, False)):
+        page = (await ada.ask(read, id=run["id"], at=at))["queryRun"]["rows"]
+        assert (len(page["rows"]), page["hasMore"]) == (count, has_more)
+    many = " ".join(f"a{number}: {rows}" for number in range(8))
+    answer = await ada.send(
+        f"query($id: ID!, $at: Int!) {{ queryRun(id: $id) {{ {many} }} }}", id=run["id"], at=0
+    )
+    assert (answer.code, answer.errors[0]["extensions"]["field"]) == ("TOO_LARGE", "first")
+
+
+async def test_parameters_arrive_or_are_refused(ada: Client, connection: str) -> None:
+    texts = ["a\\u0000b", "[^\\u0000-\\u007f]"]
+    run = (await execute(ada, connection, "SELECT $1::text, $2::text", parameters=texts))["run"]
+    assert run["rows"]["rows"] == [texts]
+    execute_literal = """mutation($id: ID!) { executeQuery(input: {
+      connectionId: $id, statement: "SELECT $1::text", parameters: [1e400]}) { run { id } } }"""
+    answer = await ada.send(execute_literal, id=connection)
+    assert (answer.code, answer.errors[0]["extensions"]["field"]) == (
+        "BAD_USER_INPUT",
+        "parameters",
+    )
+
+
+async def test_a_connection_that_is_not_there_is_named(
+    ada: Client, bob: Client, connection: str
+) -> None:
+    for connection_id, code in ((f"conn_{0:032x}", "NOT_FOUND"), (connection, "FORBIDDEN")):
+        values = {"connectionId": connection_id, "statement": "SELECT 1"}
+        answer = await bob.send(EXECUTE, input=values)
+        assert (answer.code, answer.errors[0]["extensions"]["field"]) == (code, "connectionId")
+
+
+async def test_what_a_read_only_run_did_is_undone(ada: Client, connection: str) -> None:
+    asked = "SELECT pg_current_xact_id()::text"
+    run = (await execute(ada, connection, asked, readOnly=True))["run"]
+    ((number,),) = run["rows"]["rows"]
+    status = (await execute(ada, connection, f"SELECT pg_xact_status('{number}')"))["run"]
+    assert status["rows"]["rows"] == [["aborted"]]

@@ -101,18 +101,18 @@ async def test_what_works(
     [
         ("COPY kinds TO '/tmp/nowhere'", "42501", "COPY to a file"),
         ("COPY kinds FROM PROGRAM 'true'", "42501", "external program"),
-        ("BEGIN", None, "transaction"),
-        ("/* so */ START TRANSACTION READ ONLY", None, "transaction"),
-        ("commit", None, "transaction"),
-        ("END", None, "transaction"),
-        ("ROLLBACK", None, "transaction"),
-        ("ABORT", None, "transaction"),
-        ("SAVEPOINT a", None, "transaction"),
-        ("RELEASE a", None, "transaction"),
-        ("ROLLBACK TO a", None, "transaction"),
-        ("PREPARE TRANSACTION 'a'", None, "transaction"),
-        ("-- nothing", None, "no statement"),
-        ("/* nothing */ ;;", None, "no statement"),
+        ("BEGIN", "0A000", "transaction"),
+        ("/* so */ START TRANSACTION READ ONLY", "0A000", "transaction"),
+        ("commit", "0A000", "transaction"),
+        ("END", "0A000", "transaction"),
+        ("ROLLBACK", "0A000", "transaction"),
+        ("ABORT", "0A000", "transaction"),
+        ("SAVEPOINT a", "0A000", "transaction"),
+        ("RELEASE a", "0A000", "transaction"),
+        ("ROLLBACK TO a", "0A000", "transaction"),
+        ("PREPARE TRANSACTION 'a'", "0A000", "transaction"),
+        ("-- nothing", "42601", "no statement"),
+        ("/* nothing */ ;;", "42601", "no statement"),
         ("SELECT 1; SELECT 2", "42601", "more than one"),
         ("EXECUTE p", "26000", "does not exist"),
         ("DEALLOCATE p", "26000", "does not exist"),
@@ -125,7 +125,7 @@ async def test_what_works(
     ],
 )
 async def test_what_cannot_work_says_so(
-    kinds: Desk, statement: str, sqlstate: str | None, part: str
+    kinds: Desk, statement: str, sqlstate: str, part: str
 ) -> None:
     run = await kinds.run(statement)
     error = run.opened_error

@@ -120,6 +120,20 @@ async def test_what_a_dead_process_left_is_interrupted_and_ended(
         await sit(survivor).until_gone(pid)
 
 
+async def test_what_had_not_begun_is_said_to_be_unsent(
+    replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
+) -> None:
+    async with replica() as survivor, replica(at_once=1) as dead:
+        await sit(dead).until_backend(await sit(dead).start("SELECT pg_sleep(60)"))
+        queued = await sit(dead).start("SELECT 1")
+        await committed.write(lambda session: forget_process(session, queued.id))
+        await Rescue(survivor, missed_for=timedelta(0)).run()
+        over = await sit(survivor).end_of(queued)
+        assert over.state == INTERRUPTED
+        assert over.opened_error is not None
+        assert "before it began" in over.opened_error.message
+
+
 async def test_a_live_process_is_never_robbed(
     replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
 ) -> None:
