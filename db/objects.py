@@ -7,6 +7,7 @@ whole or not at all: whoever lists or reads it never meets half of one.
 import asyncio
 import contextlib
 import functools
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from db.errors import BadInput, HowdahError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
+
+log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 READ_BYTES = MIB
@@ -151,9 +154,10 @@ class ObjectStore:
     def _refuse_if_gone(self) -> None:
         """Or obstore would make the folder again, and what was in it would be missing quietly."""
         if self._folder is not None and not self._folder.is_dir():
+            log.error("the folder for files is gone: %s", self._folder)
             raise Unavailable(
-                f"The folder {self._folder} for files is gone.",
-                hint="Bring it back with what was in it, or make it anew if that is lost.",
+                "The folder that files are kept in is gone.",
+                hint="Ask the operator: the log says where it was.",
             )
 
     @functools.cached_property
