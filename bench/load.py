@@ -7,7 +7,6 @@ One `howdah serve` with its embedded PostgreSQL, as `make serve` runs it; the us
 process, each on a connection of their own, and ask again as soon as they have their answer.
 """
 
-import argparse
 import asyncio
 import itertools
 import json
@@ -25,9 +24,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import uvloop
-
 from bench.start import serving, wait_for_address
+from bench.verdict import judge
 from db.embedded import beside_a_server
 from db.services import Services, open_services
 from db.settings import Settings
@@ -125,11 +123,7 @@ def operations() -> list[Operation]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small, without a verdict")
-    quick = parser.parse_args().quick
-    missed = uvloop.run(bench(QUICK if quick else FULL))
-    sys.exit(1 if missed and not quick else 0)
+    judge(__doc__, bench, FULL, QUICK)
 
 
 async def bench(size: Size) -> list[str]:

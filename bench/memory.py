@@ -4,16 +4,13 @@ make bench-memory                    about a minute, and 4 GB of the temporary f
 make bench-memory ARGS="--quick"     small, a smoke test without a verdict
 """
 
-import argparse
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
-import uvloop
-
 from bench.desk import Desk, at_a_desk, machine, subscribe
+from bench.verdict import judge
 
 MB = 1_000_000
 EVERY_S = 0.01
@@ -47,11 +44,7 @@ class Case(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small, without a verdict")
-    quick = parser.parse_args().quick
-    missed = uvloop.run(bench(QUICK if quick else FULL))
-    sys.exit(1 if missed and not quick else 0)
+    judge(__doc__, bench, FULL, QUICK)
 
 
 async def bench(size: Size) -> list[str]:

@@ -6,21 +6,19 @@ make bench-runs ARGS="--quick"       small, a smoke test without a verdict
 Both are counted from the moment when `cancelQuery` is sent: the cancel itself is in them.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import psycopg
-import uvloop
 import websockets
 
 from bench.desk import STATUS, Desk, at_a_desk, machine, subscribe, told
+from bench.verdict import judge
 
 CANCEL = """mutation($id: ID!) {
   cancelQuery(input: {id: $id}) { outcome connectionUsable run { state } } }"""
@@ -42,11 +40,7 @@ QUICK = Size(cancels=3, subscribers=20, changes=1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small, without a verdict")
-    quick = parser.parse_args().quick
-    missed = uvloop.run(bench(QUICK if quick else FULL))
-    sys.exit(1 if missed and not quick else 0)
+    judge(__doc__, bench, FULL, QUICK)
 
 
 async def bench(size: Size) -> list[str]:

@@ -7,19 +7,17 @@ The run is one of a served process, timed by its own clock from its start to its
 reading, writing pages to the store and their places to the database. The others only read.
 """
 
-import argparse
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import asyncpg
 import psycopg
-import uvloop
 from psycopg.types.string import TextLoader
 
 from bench.desk import Desk, at_a_desk, machine
+from bench.verdict import judge
 
 CHUNK_ROWS = 100
 OF_A_RUN = "query($id: ID!) { queryRun(id: $id) { elapsedMs rowCount truncated { limit } } }"
@@ -42,11 +40,7 @@ QUICK = Size(rows=20_000, rounds=1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small, without a verdict")
-    quick = parser.parse_args().quick
-    missed = uvloop.run(bench(QUICK if quick else FULL))
-    sys.exit(1 if missed and not quick else 0)
+    judge(__doc__, bench, FULL, QUICK)
 
 
 async def bench(size: Size) -> list[str]:
