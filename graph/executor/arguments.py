@@ -8,7 +8,6 @@ from graphql import (
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
-    ListValueNode,
     ObjectValueNode,
     ValueNode,
     VariableNode,
@@ -19,6 +18,7 @@ from graphql.utilities.coerce_input_value import coerce_default_value, coerce_in
 from strawberry import Schema
 from strawberry.types.field import StrawberryField
 
+from graph.executor.document import has_variable
 from graph.executor.info import Field
 from graph.executor.inputs import IMMUTABLE, Take, Unusual, as_it_is, converting, is_plain, shared
 
@@ -102,7 +102,7 @@ def _variable(name: str, default: Any, *, must_be: bool) -> Read:
 
 
 def _literal(node: ValueNode, type_: GraphQLInputType) -> Read:
-    if not _has_variable(node):
+    if not has_variable(node):
         value = coerce_input_literal(node, type_)
         if value is Undefined:
             raise Unusual
@@ -133,11 +133,3 @@ def _object(node: ObjectValueNode, type_: GraphQLInputObjectType) -> Read:
         return found
 
     return read
-
-
-def _has_variable(node: ValueNode) -> bool:
-    if isinstance(node, ListValueNode):
-        return any(_has_variable(item) for item in node.values)
-    if isinstance(node, ObjectValueNode):
-        return any(_has_variable(item.value) for item in node.fields)
-    return isinstance(node, VariableNode)

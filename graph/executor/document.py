@@ -14,8 +14,11 @@ from graphql import (
     GraphQLSkipDirective,
     GraphQLStreamDirective,
     InlineFragmentNode,
+    ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    ValueNode,
     VariableNode,
 )
 from graphql.type.directives import GraphQLDisableErrorPropagationDirective
@@ -89,3 +92,12 @@ def select_operation(document: DocumentNode, name: str | None) -> Operation:
         if isinstance(node, FragmentDefinitionNode)
     }
     return Operation(document, operations[0], name, fragments)
+
+
+def has_variable(node: ValueNode) -> bool:
+    """Whether a value differs from request to request."""
+    if isinstance(node, ListValueNode):
+        return any(has_variable(item) for item in node.values)
+    if isinstance(node, ObjectValueNode):
+        return any(has_variable(item.value) for item in node.fields)
+    return isinstance(node, VariableNode)

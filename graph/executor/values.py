@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from graphql import GraphQLError, ListValueNode, ObjectValueNode, ValueNode, VariableNode
+from graphql import GraphQLError
 from graphql.execution.values import VariableValues, get_argument_values
 
+from graph.executor.document import has_variable
 from graph.executor.info import Field
 from graph.executor.inputs import IMMUTABLE
 from graph.executor.run import Run
@@ -38,7 +39,7 @@ def arguments_of(field: Field, convert: Convert, *, hide_suggestions: bool) -> A
             run.arguments[field] = converted
         return converted
 
-    if any(_has_variable(argument.value) for argument in node.arguments or ()):
+    if any(has_variable(argument.value) for argument in node.arguments or ()):
         return arguments
     try:
         values = compute(VariableValues({}, {}))
@@ -50,11 +51,3 @@ def arguments_of(field: Field, convert: Convert, *, hide_suggestions: bool) -> A
 
 def _is_immutable(values: Mapping[str, Any]) -> bool:
     return all(isinstance(value, IMMUTABLE) for value in values.values())
-
-
-def _has_variable(node: ValueNode) -> bool:
-    if isinstance(node, ListValueNode):
-        return any(_has_variable(item) for item in node.values)
-    if isinstance(node, ObjectValueNode):
-        return any(_has_variable(item.value) for item in node.fields)
-    return isinstance(node, VariableNode)
