@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from graph.deadlines import Deadlines
+from graph.operations.deadlines import Deadlines
 
 
 async def test_what_ends_in_time_is_let_be() -> None:
