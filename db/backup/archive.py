@@ -27,6 +27,7 @@ from db.errors import BadInput, Conflict, Unavailable
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 10_000_000
+# The last is zipfile's word for a compression that a damaged byte made up.
 _DAMAGE = (BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError)
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z_][a-z0-9_]*$")]

@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from io import UnsupportedOperation
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import msgspec
@@ -147,7 +148,7 @@ class _Sink:
             self._buffer.clear()
 
     def read(self, _size: int = -1) -> NoReturn:
-        raise NotImplementedError
+        raise UnsupportedOperation("it is only written")
 
     seek = read
 
