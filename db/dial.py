@@ -165,15 +165,18 @@ async def patiently(attempt: Callable[[], Awaitable[T]], url: DatabaseUrl, deadl
     """Tries again with growing, jittered pauses while waiting may help; then says why not."""
     loop = asyncio.get_running_loop()
     pause = FIRST_PAUSE_S
+    refusal: Exception | None = None
     while True:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline) as limit:
                 return await attempt()
         except _REFUSALS as error:
+            # An attempt that the deadline cut short knows less than one that was refused.
+            refusal = refusal if refusal and limit.expired() else error
             wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
             passing = isinstance(error, _PASSING) and not isinstance(error, _LASTING)
             if not passing or loop.time() + wait >= deadline:
-                raise explained(error, url) from error
+                raise explained(refusal, url) from refusal
             log.info("the database at %s does not answer yet: %s", url, type(error).__name__)
         await asyncio.sleep(wait)
         pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -25,7 +25,7 @@ LEFT = "SELECT 1 FROM pg_stat_activity WHERE usename = 'eve'"
 LOGIN = f"eve:{quote(SECRET, safe='')}"
 
 
-async def refusal(url: str, *, connect_ms: int = 200) -> Unavailable:
+async def refusal(url: str, *, connect_ms: int = 1_000) -> Unavailable:
     with pytest.raises(Unavailable) as refused:
         await open_database(url, connect_ms=connect_ms)
     error = refused.value
@@ -166,6 +166,18 @@ async def test_what_will_not_pass_is_not_waited_for(eve: str) -> None:
     with pytest.raises(Unavailable):
         await patiently(attempt, parse_url(eve), asyncio.get_running_loop().time() + 60)
     assert attempts == 1
+
+
+async def test_a_refusal_is_told_also_when_the_last_attempt_hangs(eve: str) -> None:
+    refused = [asyncpg.TooManyConnectionsError("sorry, too many clients already")]
+
+    async def attempt() -> None:
+        if refused:
+            raise refused.pop()
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Unavailable, match="no connection left"):
+        await patiently(attempt, parse_url(eve), asyncio.get_running_loop().time() + 0.5)
 
 
 async def test_json_is_text_one_way_and_values_the_other(cluster: EmbeddedPostgres) -> None:
