@@ -6,10 +6,14 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import strawberry
 from graphql import parse
 
 from graph.executor import compile_plan
+
+# A loop for each test: what others left in the session's is not theirs to judge.
+pytestmark = pytest.mark.asyncio(loop_scope="function")
 
 
 class Stage:
@@ -79,7 +83,7 @@ def run(query: str, stage: Stage) -> Awaitable[Any]:
     return compile_plan(schema, parse(query), None).execute(context=stage, variables=None)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="function")
 async def stage() -> Stage:
     return Stage()
 
@@ -145,8 +149,5 @@ async def test_cancelling_at_any_moment_leaves_nothing(stage: Stage) -> None:
     assert stage.log.count("waits began") == stage.log.count("waits ended")
 
 
-def _resolving() -> list[str]:
-    """Tasks of resolvers; fixtures of the whole session have theirs in the same loop."""
-    current = asyncio.current_task()
-    named = [str(task.get_coro()) for task in asyncio.all_tasks() if task is not current]
-    return [name for name in named if "EventBus" not in name and "EmbeddedPostgres" not in name]
+def _resolving() -> set[asyncio.Task[Any]]:
+    return asyncio.all_tasks() - {asyncio.current_task()}
