@@ -15,17 +15,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db.services import Services, open_services
 from db.settings import Settings
-from graph import bytes as file_bytes
-from graph import graphiql, probes, results
-from graph.board import Board
+from graph import graphiql
 from graph.endpoint import GraphQLEndpoint, PageHeaders
 from graph.gateway import Authenticate, Gateway
 from graph.limits import Limits
-from graph.metrics import Metrics
+from graph.monitoring import probes
+from graph.monitoring.board import Board
+from graph.monitoring.metrics import Metrics
 from graph.operations import Operations, Plans
 from graph.origins import Origins
 from graph.request_id import RequestIds
 from graph.shutdown import Shutdown
+from graph.transfers import files, results
 
 OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
@@ -81,7 +82,7 @@ def build_app(
         graphql=CORSMiddleware(graphql, **cross_origin) if cross_origin else graphql,
         routes=[
             Mount("/graphql/assets", graphiql.assets()),
-            *file_bytes.routes(),
+            *files.routes(),
             *results.routes(),
             *probes.ROUTES,
         ],

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import strawberry
 from starlette.types import Scope
@@ -13,13 +13,18 @@ from db.errors import Unauthenticated
 from db.idempotency import Idempotency
 from db.services import Services
 from graph.auth import Viewer
-from graph.turns import Turn
 
 Rows = TypeVar("Rows")
 Answer = TypeVar("Answer")
 Row = TypeVar("Row", bound=NamedTuple)
 Of: TypeAlias = Callable[[Session, OwnerId], Rows]
 """A repository's class: made for a session and an owner."""
+
+
+class Turn(Protocol):
+    """The right of this operation to work (graph.operations.turns)."""
+
+    def end(self) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)

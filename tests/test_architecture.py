@@ -1,4 +1,4 @@
-"""The rules of docs/architecture.md that a machine can hold. Plain `ast`: nothing is imported."""
+"""The rules of the house that a machine can hold. Plain `ast`: nothing is imported."""
 
 import ast
 import re

@@ -14,7 +14,7 @@ from db.services import open_services
 from db.settings import Settings
 from db.tasks import CHUNK_BYTES, ImportReport, Imports, bring_in, decoded, old_tasks
 from graph.auth import owner_of_email
-from graph.task_changes import ChangeKind, announce_to
+from graph.tasks.changes import ChangeKind, announce_to
 
 
 def import_tasks(settings: Settings, file: Path, *, email: str, dry_run: bool) -> bool:

@@ -8,11 +8,11 @@ from db.services import Services, open_services
 from db.settings import Settings
 from graph.app import build_app
 from graph.auth import authenticate
-from graph.board import Board
 from graph.commands.greeting import LocalSignIn, greet
 from graph.commands.listening import address_of, listen
 from graph.commands.stopping import Stop, run
-from graph.logs import logging_to
+from graph.monitoring.board import Board
+from graph.monitoring.logs import logging_to
 from graph.schema import schema
 from graph.server import create_server
 

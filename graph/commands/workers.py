@@ -1,8 +1,9 @@
 """`howdah serve --workers N`: one parent that owns the database, N processes that share the socket.
 
 A worker is this module as a program. It reads its settings, secrets among them, from standard
-input, and stops when that ends: no worker outlives its parent. On a board (graph.board) stand what
-each counts, for whichever is asked for metrics, and what befell the database of the parent.
+input, and stops when that ends: no worker outlives its parent. On a board (graph.monitoring.board)
+stand what each counts, for whichever is asked for metrics, and what befell the database of the
+parent.
 """
 
 import asyncio
@@ -20,12 +21,12 @@ import msgspec
 
 from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
-from graph.board import Board
 from graph.commands.serve import answer, opened
 from graph.commands.stopping import Stop, run
-from graph.exposition import Reading
-from graph.logs import logging_to
-from graph.metrics import TELL_S
+from graph.monitoring.board import Board
+from graph.monitoring.exposition import Reading
+from graph.monitoring.logs import logging_to
+from graph.monitoring.metrics import TELL_S
 
 log = logging.getLogger(__name__)
 

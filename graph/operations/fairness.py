@@ -8,7 +8,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from db.users.throttle import network_of
 from graph.context import Context
 from graph.fields import URGENT
-from graph.turns import Turn, Turns
+from graph.operations.turns import Turn, Turns
 
 STRANGERS_AT_ONCE = 8
 HEAVY = 10_000

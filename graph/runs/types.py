@@ -18,11 +18,11 @@ from graph.connections.types import DatabaseConnection
 from graph.context import Info
 from graph.fields import argument, choice, field, plain
 from graph.ids import Node, node
-from graph.links import Links
 from graph.loaders import ById
-from graph.results import Format, result_path
 from graph.runs.rows import RowsShown
 from graph.scalars import Json, Row, SafeInt
+from graph.transfers.links import Links
+from graph.transfers.results import Format, result_path
 
 DOWNLOAD_WITHIN = timedelta(hours=1)
 

@@ -1,4 +1,4 @@
-"""Storage: providers keep files, buckets hold them, and their bytes go by HTTP (graph.bytes)."""
+"""Storage: providers keep files, buckets hold them, their bytes go by HTTP (graph.transfers)."""
 
 from typing import Annotated
 
@@ -15,11 +15,9 @@ from db.storage import (
     remove_bytes_if_possible,
 )
 from graph.auth import AdminOnly, SignedIn
-from graph.bytes import file_path
 from graph.context import Info
 from graph.fields import argument, field, given, mutation
 from graph.ids import parse_id
-from graph.links import Links
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.storage.inputs import (
     CreateBspInput,
@@ -43,6 +41,8 @@ from graph.storage.inputs import (
 )
 from graph.storage.loaders import BspById, BucketById, FileById
 from graph.storage.types import Bsp, Bucket, File, parse_key
+from graph.transfers.files import file_path
+from graph.transfers.links import Links
 
 REMOVED_AT_ONCE = 100
 """Bytes of so many files go with their bucket; those of the rest with the next sweep."""

@@ -10,11 +10,9 @@ import strawberry
 
 from db.errors import BadInput
 from db.storage import STORED, BspRow, BucketRow, FileRow, object_key
-from graph.bytes import file_path
 from graph.context import Info
 from graph.fields import argument, choice, field, plain
 from graph.ids import Node, node
-from graph.links import Links
 from graph.paging import After, Before, Connection, First, Last, Listing, window
 from graph.scalars import BigInt
 from graph.storage.loaders import (
@@ -26,6 +24,8 @@ from graph.storage.loaders import (
     FilesOfBsp,
     FilesOfBucket,
 )
+from graph.transfers.files import file_path
+from graph.transfers.links import Links
 
 DOWNLOAD_WITHIN = timedelta(hours=1)
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from db.settings import Settings
-from graph.logs import logging_to
-from graph.redaction import redacted
+from graph.monitoring.logs import logging_to
+from graph.monitoring.redaction import redacted
 from graph.request_id import current_request_id
 
 CANARY = "c4n4ry-hunter2"

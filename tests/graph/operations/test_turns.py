@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from db.errors import RateLimited
-from graph.turns import Turn, Turns
+from graph.operations.turns import Turn, Turns
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,6 @@
 """What is counted, in this process and by its neighbours. Nothing of users.
 
-Of several workers any one may be asked: it answers for all of them (graph.exposition).
+Of several workers any one may be asked: it answers for all of them (graph.monitoring.exposition).
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from typing import NoReturn
 import msgspec
 
 from db.services import Services
-from graph.board import Board
-from graph.exposition import Reading, Times, page
+from graph.monitoring.board import Board
+from graph.monitoring.exposition import Reading, Times, page
 from graph.operations import Plans
 from graph.shutdown import Shutdown
 

@@ -14,7 +14,7 @@ from graph.context import Context
 from graph.limits import Limits
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
 from graph.operations.fairness import HEAVY, STRANGERS_AT_ONCE
-from graph.turns import AT_ONCE
+from graph.operations.turns import AT_ONCE
 from tests.fixtures.toy import ANN, schema
 
 

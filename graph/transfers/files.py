@@ -1,6 +1,6 @@
 """The bytes of files over HTTP: PUT to an upload link, GET from a download link.
 
-A link speaks for itself (graph.links), so neither asks for a session: a browser can follow it.
+A link speaks for itself (graph.transfers.links): neither asks for a session, a browser can follow.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from db.services import Services
 from db.storage import PENDING, STORED, FileRow, disposition, read_bytes, store_bytes
 from graph.errors import present_all
 from graph.gateway import Gateway
-from graph.links import Links
+from graph.transfers.links import Links
 
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 4

@@ -24,7 +24,7 @@ from graph.fields import argument, choice, field, given, mutation, optional, pla
 from graph.ids import Node, id_of, node, parse_id
 from graph.loaders import ById
 from graph.paging import After, Before, Connection, First, Last, Listing, OrderDirection, window
-from graph.task_changes import Change, ChangeKind, announce, follow
+from graph.tasks.changes import Change, ChangeKind, announce, follow
 
 
 class TaskById(ById[TaskRow]):

@@ -7,7 +7,7 @@ import pytest
 from db.services import Services
 from db.tasks.importing import IDS_KEPT
 from tests.fixtures.clients import Client
-from tests.graph.test_tasks import followed
+from tests.graph.tasks.test_tasks import followed
 
 IMPORT = """
 mutation Import($json: String!, $dryRun: Boolean) {

@@ -11,9 +11,9 @@ from starlette.routing import Route
 from db.runs import known_run
 from db.workbench.files import gone
 from db.workbench.formats import CONTENT_TYPES, CSV, JSONL, PARQUET
-from graph.bytes import HARMLESS, answering
 from graph.gateway import Gateway
-from graph.links import Links
+from graph.transfers.files import HARMLESS, answering
+from graph.transfers.links import Links
 
 
 class Format(Enum):

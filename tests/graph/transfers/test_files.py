@@ -15,9 +15,9 @@ from db.base import new_id
 from db.errors import Overloaded
 from db.objects import ObjectStore
 from db.services import Services
-from graph.bytes import UPLOADS_AT_ONCE, UPLOADS_OF_ONE_USER, Uploads, file_path
 from graph.ids import parse_id
-from graph.links import Links
+from graph.transfers.files import UPLOADS_AT_ONCE, UPLOADS_OF_ONE_USER, Uploads, file_path
+from graph.transfers.links import Links
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket
 from tests.fixtures.toy import serving

@@ -8,11 +8,11 @@ import pytest
 
 from db.services import Services
 from db.settings import Settings
-from graph.board import Board
-from graph.exposition import Reading, Times, page
-from graph.metrics import Metrics
+from graph.monitoring.board import Board
+from graph.monitoring.exposition import Reading, Times, page
+from graph.monitoring.metrics import Metrics
+from graph.monitoring.probes import _may_measure
 from graph.operations import Plans
-from graph.probes import _may_measure
 from graph.shutdown import Shutdown
 from tests.fixtures.clients import Client
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from graph.board import COPY_BYTES, Board
+from graph.monitoring.board import COPY_BYTES, Board
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_what_is_too_long_is_refused_and_changes_nothing(board: Board) -> None:
 
 WRITE_FOR_EVER = """
 import itertools, sys
-from graph.board import Board
+from graph.monitoring.board import Board
 
 board = Board(int(sys.argv[1]), own=1)
 for number in itertools.count():

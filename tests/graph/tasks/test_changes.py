@@ -20,7 +20,7 @@ from graph.schema import schema
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_task
 from tests.fixtures.toy import calling
-from tests.graph.test_tasks import followed
+from tests.graph.tasks.test_tasks import followed
 
 CHANGES = "subscription { taskChanged { kind id task { title version } } }"
 RENAME = """

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from db.health import probe_database
 from db.settings import Settings
 from graph.gateway import Gateway
-from graph.metrics import Metrics
+from graph.monitoring.metrics import Metrics
 
 
 async def alive(_: Request) -> Response:

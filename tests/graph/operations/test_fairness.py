@@ -11,8 +11,8 @@ from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.executor.document import select_operation
 from graph.operations.fairness import HEAVY, Fairness, is_urgent
+from graph.operations.turns import AT_ONCE
 from graph.schema import schema
-from graph.turns import AT_ONCE
 
 CANCEL = "cancelQuery(input: {id: $id}) { latencyMs }"
 ME = Viewer(new_id(), Role.USER, cast("Any", None))

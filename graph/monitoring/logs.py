@@ -16,7 +16,7 @@ from typing import IO, Any
 import msgspec
 
 from db.settings import Settings
-from graph.redaction import redacted
+from graph.monitoring.redaction import redacted
 from graph.request_id import current_request_id
 
 KEPT_DAYS = 14

@@ -1,0 +1,1 @@
+"""Bytes over plain HTTP, by links that speak for themselves: users' files, results of runs."""
