@@ -106,6 +106,10 @@ bench-runs: setup ## measure how soon cancels and changes reach subscribers
 bench-load: setup ## measure a list page's operations with 100 users at once
 	$(BIN)/python -m bench.load $(ARGS)
 
+.PHONY: bench-flood
+bench-flood: setup ## measure what others feel while one user floods
+	$(BIN)/python -m bench.flood $(ARGS)
+
 # --- keep -------------------------------------------------------------------
 
 .PHONY: lock

@@ -47,7 +47,7 @@ class Stopwatch:
             run(handle)
             self.steps.append(time.thread_time() - began)
 
-        asyncio.Handle._run = timed  # type: ignore[method-assign]  # noqa: SLF001
+        asyncio.Handle._run = timed  # type: ignore[assignment,method-assign]  # noqa: SLF001
 
 
 async def answer(operations: Operations, body: bytes) -> str:

@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,27 +128,38 @@ def main() -> None:
 
 async def bench(size: Size) -> list[str]:
     """The operations that missed the goal."""
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"HOWDAH_DATA_DIR": folder, "HOWDAH_LOG_LEVEL": "warning"}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        command = [str(Path(sys.executable).with_name("howdah")), "serve", "--port", "0"]
-        with serving(command, environment) as server:
-            address = await asyncio.to_thread(wait_for_address, server)
-            settings = beside_a_server(Settings(data_dir=Path(folder)))
-            async with open_services(settings) as services:
-                tokens = [await prepared(services, number, size) for number in range(size.users)]
+    counts = [size.tasks_of_first, *[size.tasks_of_others] * (size.users - 1)]
+    with tempfile.TemporaryDirectory() as name:
+        async with server_in(Path(name)) as address:
+            tokens = await prepared_users(Path(name), counts)
             async with connected(tokens, address) as users:
                 return await measure(users, size)
 
 
-async def prepared(services: Services, number: int, size: Size) -> str:
+@asynccontextmanager
+async def server_in(folder: Path) -> AsyncIterator[str]:
+    """A server as `make serve` runs it, and its address."""
+    environment = os.environ | {"HOWDAH_DATA_DIR": str(folder), "HOWDAH_LOG_LEVEL": "warning"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [str(Path(sys.executable).with_name("howdah")), "serve", "--port", "0"]
+    with serving(command, environment) as server:
+        yield await asyncio.to_thread(wait_for_address, server)
+
+
+async def prepared_users(folder: Path, counts: Sequence[int]) -> list[str]:
+    """Users with so many tasks each; their tokens."""
+    settings = beside_a_server(Settings(data_dir=folder))
+    async with open_services(settings) as services:
+        return [await prepared(services, number, count) for number, count in enumerate(counts)]
+
+
+async def prepared(services: Services, number: int, count: int) -> str:
     """A user with tasks, and their token."""
     email = f"user{number}@example.com"
     user = await services.database.write(
         lambda session: Users(session).add(email=email, name="User", password_hash=None)
     )
     owner = await owner_of_email(services, email)
-    count = size.tasks_of_others if number else size.tasks_of_first
     async for _ in bring_in(
         lambda work: services.database.transaction(lambda session: work(Imports(session, owner))),
         old_tasks(old_records(count)),
