@@ -103,7 +103,7 @@ async def answer_to(url: str, request: bytes) -> bytearray:
         answers.append(answer)
         return False
 
-    await _connected(url, iter([request]), keep)
+    await converse(url, iter([request]), keep)
     _refuse_error(answers[0])
     return answers[0].partition(b"\r\n\r\n")[2]
 
@@ -138,7 +138,7 @@ async def measure(
     endless = itertools.cycle(requests)
     with _no_collection():
         watch = asyncio.create_task(cpu_used())
-        await asyncio.gather(*(_connected(url, endless, answered) for _ in range(connections)))
+        await asyncio.gather(*(converse(url, endless, answered) for _ in range(connections)))
         used_s = await watch
     cuts = statistics.quantiles(times_ms, n=100, method="inclusive")
     return Measured(
@@ -146,7 +146,7 @@ async def measure(
     )
 
 
-async def _connected(url: str, requests: Iterator[bytes], answered: Answered) -> None:
+async def converse(url: str, requests: Iterator[bytes], answered: Answered) -> None:
     """Until the client has all it wants, or the server hangs."""
     place = urlsplit(url)
     loop = asyncio.get_running_loop()

@@ -11,24 +11,35 @@ and flood take turns.
 import asyncio
 import itertools
 import json
+import multiprocessing
 import os
 import platform
+import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import uvloop
+
+from bench.clients import converse, request
 from bench.load import User, connected, percentiles, prepared_users, server_in
 from bench.verdict import judge
 
 GOAL = 2.0
+DOCUMENTS = 3_000
 PAUSE_S = 0.05
 PAGE = "{ tasks(first: 20) { nodes { id title completed } } }"
 TASK = "query($id: ID!) { task(id: $id) { id title } }"
-CREATE = 'createTask(input: {title: "Flood"}) { task { id } }'
 TOGGLE = "mutation($id: ID!) { toggleTask(input: {id: $id}) { task { completed } } }"
+
+
+SPAWNING = multiprocessing.get_context("spawn")
+Counter: TypeAlias = "Synchronized[int]"
 
 
 class Size(NamedTuple):
@@ -46,28 +57,56 @@ QUICK = Size(connections=16, others=4, tasks_of_flooder=500, rounds=1, seconds=0
 
 
 class Flood(NamedTuple):
-    """What the one user sends."""
+    """What the one user sends: a document for each number."""
 
     name: str
-    query: str
+    document: Callable[[int], str]
+    header: str = "{}"
+    """Around the flooder's token, whatever is sent as one."""
+
+
+class Flooder(NamedTuple):
+    """The one user, and where to find the server."""
+
+    address: str
+    token: str
+
+
+class Felt(NamedTuple):
+    """What the others waited, without and with it, and how much the flood got."""
+
+    calm_ms: float
+    flooded_ms: float
+    per_s: float
 
 
 def floods() -> list[Flood]:
     search = 'tasks(first: 10, filter: {search: "number 7"}) { nodes { id } }'
     # Too short for the index, and in none of them: every task is looked at.
     of_all = 'tasks(first: 10, filter: {search: "7 e"}) { nodes { id } totalCount }'
+    create = 'createTask(input: {title: "Flood"}) { task { id } }'
+    lists = _aliases(50, "tasks(first: 20) { nodes { id title } }")
+    many_fields = " ".join(f"b{number}: id" for number in range(200))
     return [
-        Flood("small pages", PAGE),
-        Flood("a search in each", f"{{ {search} }}"),
-        Flood("20 searches in each", _aliases(20, search)),
-        Flood("a search of all", f"{{ {of_all} }}"),
-        Flood("20 searches of all", _aliases(20, of_all)),
-        Flood("50 pages in each", _aliases(50, "tasks(first: 20) { nodes { id title } }")),
-        Flood("1,000 tasks in each", "{ tasks(first: 1000) { nodes { id title description } } }"),
-        Flood("a create in each", f"mutation {_aliases(1, CREATE)}"),
-        Flood("20 creates in each", f"mutation {_aliases(20, CREATE)}"),
-        Flood("refused documents", "{ nothing }"),
+        Flood("small pages", _always(PAGE)),
+        Flood("a search in each", _always(f"{{ {search} }}")),
+        Flood("20 searches in each", _always(_aliases(20, search))),
+        Flood("a search of all", _always(f"{{ {of_all} }}")),
+        Flood("20 searches of all", _always(_aliases(20, of_all))),
+        Flood("50 pages in each", _always(lists)),
+        Flood("1,000 tasks in each", _always("{ tasks(first: 1000) { nodes { id title } } }")),
+        Flood("a create in each", _always(f"mutation {_aliases(1, create)}")),
+        Flood("20 creates in each", _always(f"mutation {_aliases(20, create)}")),
+        Flood("refused documents", lambda number: f"{{ nothing{number} }}"),
+        Flood("new documents", lambda number: f"{{ a{number}: taskStats {{ total }} }}"),
+        Flood("new large documents", lambda number: f"{{ a{number}: viewer {{ {many_fields} }} }}"),
+        Flood("strangers", _always("{ health { status } }"), header=""),
+        Flood("wrong tokens", _always(PAGE), header="x{}"),
     ]
+
+
+def _always(document: str) -> Callable[[int], str]:
+    return lambda _: document
 
 
 def _aliases(count: int, selection: str) -> str:
@@ -84,14 +123,10 @@ async def bench(size: Size) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         async with server_in(Path(name)) as address:
             tokens = await prepared_users(Path(name), counts)
-            async with (
-                connected([tokens[0]] * size.connections, address) as flooders,
-                connected(tokens[1:], address) as others,
-            ):
-                return await measure(flooders, others, size)
+            return await measure(Flooder(address, tokens[0]), tokens[1:], size)
 
 
-async def measure(flooders: list[User], others: list[User], size: Size) -> list[str]:
+async def measure(flooder: Flooder, others: list[str], size: Size) -> list[str]:
     print(
         f"{size.connections} connections of one user with {size.tasks_of_flooder:,} tasks against "
         f"{size.others} others; {size.rounds} rounds of {size.seconds:g} s\n"
@@ -99,21 +134,13 @@ async def measure(flooders: list[User], others: list[User], size: Size) -> list[
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n\n"
         f"{'p95 in ms':24}{'calm':>8}{'flood':>8}{'times':>8}{'flood/s':>10}"
     )
-    await watch(others, 1.0)
     missed = []
     for flood in floods():
-        calm, flooded, rates = [], [], []
-        for _ in range(size.rounds):
-            calm.append(percentiles(await watch(others, size.seconds))[95])
-            times, rate = await during(flood, flooders, others, size.seconds)
-            flooded.append(percentiles(times)[95])
-            rates.append(rate)
-        before_ms, meanwhile_ms = statistics.median(calm), statistics.median(flooded)
-        ratio = statistics.median(b / a for a, b in zip(calm, flooded, strict=True))
+        felt = [await feel(flood, flooder, others, size) for _ in range(size.rounds)]
+        ratio = statistics.median(one.flooded_ms / one.calm_ms for one in felt)
+        calm_ms, flooded_ms, per_s = map(statistics.median, zip(*felt, strict=True))
         print(
-            f"{flood.name:24}{before_ms:8.1f}{meanwhile_ms:8.1f}{ratio:8.1f}"
-            f"{statistics.median(rates):10.0f}",
-            flush=True,
+            f"{flood.name:24}{calm_ms:8.1f}{flooded_ms:8.1f}{ratio:8.1f}{per_s:10.0f}", flush=True
         )
         if ratio > GOAL:
             missed.append(flood.name)
@@ -121,27 +148,55 @@ async def measure(flooders: list[User], others: list[User], size: Size) -> list[
     return missed
 
 
-async def during(
-    flood: Flood, flooders: list[User], others: list[User], seconds: float
-) -> tuple[list[float], float]:
-    """What the others waited, and the answers a second that the flood got."""
-    answers = itertools.count()
-    stop = asyncio.Event()
+async def feel(flood: Flood, flooder: Flooder, tokens: list[str], size: Size) -> Felt:
+    """The same visits twice; connections are made anew, since the server ends idle ones."""
+    async with connected(tokens, flooder.address) as others:
+        await watch(others, size.seconds / 4)
+        calm = await watch(others, size.seconds)
+        async with flooding(flood, flooder, size.connections) as answers:
+            await watch(others, size.seconds / 4)
+            before, began = answers.value, time.perf_counter()
+            flooded = await watch(others, size.seconds)
+            per_s = (answers.value - before) / (time.perf_counter() - began)
+    return Felt(percentiles(calm)[95], percentiles(flooded)[95], per_s)
 
-    async def ask_on(user: User) -> None:
-        while not stop.is_set():
-            await user.ask(flood.query)
-            next(answers)
 
-    tasks = [asyncio.create_task(ask_on(user)) for user in flooders]
-    await asyncio.sleep(0.3)
-    began = time.perf_counter()
-    before = next(answers)
-    times = await watch(others, seconds)
-    rate = (next(answers) - before) / (time.perf_counter() - began)
-    stop.set()
-    await asyncio.gather(*tasks)
-    return times, rate
+@asynccontextmanager
+async def flooding(flood: Flood, flooder: Flooder, connections: int) -> AsyncIterator[Counter]:
+    """Meanwhile the flood, from a process of its own; how many answers it has got."""
+    header = flood.header.format(flooder.token)
+    requests = [
+        request(flooder.address, {"query": flood.document(number)}, token=header)
+        for number in range(time.monotonic_ns(), time.monotonic_ns() + DOCUMENTS)
+    ]
+    answers = SPAWNING.Value("Q", 0)
+    process = SPAWNING.Process(
+        target=ask_on, args=(flooder.address, requests, connections, answers)
+    )
+    process.start()
+    try:
+        while not answers.value:  # noqa: ASYNC110 - of another process: no event
+            await asyncio.sleep(0.05)
+        yield answers
+    finally:
+        process.kill()
+        process.join()
+    async with connected([flooder.token], flooder.address):
+        pass  # it was answered, so what was left of the flood is through
+
+
+def ask_on(address: str, requests: list[bytes], connections: int, answers: Counter) -> None:
+    """Round and round, whatever comes back."""
+
+    def answered(_sent_at: float, _answer: bytearray) -> bool:
+        answers.value += 1
+        return True
+
+    async def ask() -> None:
+        endless = itertools.cycle(requests)
+        await asyncio.gather(*(converse(address, endless, answered) for _ in range(connections)))
+
+    uvloop.run(ask())
 
 
 async def watch(others: list[User], seconds: float) -> list[float]:
@@ -160,7 +215,7 @@ async def visit(user: User, ends_at: float) -> list[float]:
         answer = await user.ask(query, **variables)
         times.append((time.perf_counter() - began) * 1000)
         assert b'"errors"' not in answer, json.loads(answer)
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(random.uniform(0, 2 * PAUSE_S))
     return times
 
 
