@@ -98,7 +98,7 @@ def floods() -> list[Flood]:
         Flood("a create in each", _always(f"mutation {_aliases(1, create)}")),
         Flood("20 creates in each", _always(f"mutation {_aliases(20, create)}")),
         Flood("refused documents", lambda number: f"{{ nothing{number} }}"),
-        Flood("new documents", lambda number: f"{{ a{number}: taskStats {{ total }} }}"),
+        Flood("new documents", lambda number: f"{{ a{number}: viewer {{ id }} }}"),
         Flood("new large documents", lambda number: f"{{ a{number}: viewer {{ {many_fields} }} }}"),
         Flood("strangers", _always("{ health { status } }"), header=""),
         Flood("wrong tokens", _always(PAGE), header="x{}"),

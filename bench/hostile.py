@@ -59,7 +59,7 @@ async def answer(operations: Operations, body: bytes) -> str:
     context = Context(services=cast("Services", SimpleNamespace()), viewer=None, request_id="bench")
     request = await from_body(HEADERS, receive, max_bytes=Limits().body_bytes)
     try:
-        prepared = await operations.prepare(request)
+        prepared = await operations.prepare(request, context)
     except Refused as refused:
         return refuse(*refused.errors, request_id="bench").code
     return (await operations.run(prepared, request.variables, context)).code

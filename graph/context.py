@@ -1,6 +1,8 @@
 """What one operation knows: who asks, what the server is made of, what was already loaded."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -24,7 +26,27 @@ Of: TypeAlias = Callable[[Session, OwnerId], Rows]
 class Turn(Protocol):
     """The right of this operation to work (graph.operations.turns)."""
 
+    @property
+    def reads(self) -> AbstractAsyncContextManager[None]:
+        """To be in while reading, so that its viewer has few reads at the database at once."""
+
+    @property
+    def search(self) -> AbstractAsyncContextManager[None]:
+        """The same for what looks at many rows."""
+
     def end(self) -> None: ...
+
+
+class _Unrationed:
+    """What is not an operation of somebody waits for nobody."""
+
+    reads = search = contextlib.nullcontext()
+
+    def end(self) -> None:
+        """Nobody waits for it."""
+
+
+UNRATIONED = _Unrationed()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +62,7 @@ class Context:
     scope: Scope = field(default_factory=dict)
     """Of the HTTP request or the socket."""
     loaders: dict[type, Any] = field(default_factory=dict)
-    turn: Turn | None = None
+    turn: Turn = UNRATIONED
 
     @property
     def signed_in(self) -> Viewer:
@@ -66,8 +88,7 @@ class Context:
 
     def end_turn(self) -> None:
         """To call before a long wait: the viewer's next operation need not wait for it too."""
-        if self.turn is not None:
-            self.turn.end()
+        self.turn.end()
 
     @property
     def owner(self) -> OwnerId:
@@ -77,8 +98,13 @@ class Context:
     async def read(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
         """What `work` finds among the viewer's rows."""
         owner = self.owner
-        async with self.services.database.read() as session:
+        async with self.turn.reads, self.services.database.read() as session:
             return await work(of(session, owner))
+
+    async def search(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+        """Like `read`, for what looks at many rows: one after the other."""
+        async with self.turn.search:
+            return await self.read(of, work)
 
     async def write(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
         """A change by one statement, a transaction of its own."""

@@ -91,7 +91,8 @@ class Loader(Gathering[K, V]):
         """What there is of `keys`."""
 
     async def find(self, keys: list[K]) -> Mapping[K, V]:
-        async with self.context.services.database.read() as session:
+        context = self.context
+        async with context.turn.reads, context.services.database.read() as session:
             return await self.batch(session, keys)
 
 

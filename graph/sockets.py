@@ -186,7 +186,7 @@ class _Socket:
     async def _answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:
         operations = self._gateway.operations
         try:
-            prepared = await operations.prepare(request)
+            prepared = await operations.prepare(request, context)
         except Refused as refused:
             yield refuse(*refused.errors, request_id=context.request_id)
             return

@@ -88,7 +88,7 @@ class _Exchange:
         viewer = await self._gateway.viewer(authorization)
         context = self._gateway.context(viewer, self._request_id, self._scope)
         try:
-            prepared = await self._gateway.operations.prepare(request)
+            prepared = await self._gateway.operations.prepare(request, context)
         except Refused as refused:
             await self._reply(refuse(*refused.errors, request_id=self._request_id))
             return
@@ -98,6 +98,8 @@ class _Exchange:
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
     ) -> None:
         """Answer that nothing was run."""
+        client = self._scope.get("client")
+        await self._gateway.operations.before_refusal(client[0] if client else "")
         answer = refuse(error, request_id=self._request_id)
         media_type = GRAPHQL_JSON if self._accept.answer == GRAPHQL_JSON else JSON
         await self._send_answer(

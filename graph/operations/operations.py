@@ -1,5 +1,6 @@
 """Runs prepared operations and puts what came of them into words of JSON."""
 
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import msgspec
 from graphql import ExecutionResult
 
-from db.errors import BadInput, HowdahError, TimedOut
+from db.errors import BadInput, HowdahError, RateLimited, TimedOut
 from graph.context import Context
 from graph.errors import present_all
 from graph.limits import Limits, refuse_cost
@@ -62,21 +63,33 @@ class Operations:
     ) -> None:
         self.limits = limits
         self._plans = plans
-        self._persisted = PersistedDocuments(plans)
+        self._persisted = PersistedDocuments()
         self._timeout_s = timeout_s
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
         self._fairness = Fairness()
 
-    async def prepare(self, request: GraphQLRequest) -> Prepared:
+    async def prepare(self, request: GraphQLRequest, context: Context) -> Prepared:
         """Find or make the plan of a request.
 
         Raises:
             Refused: with the reasons.
         """
-        if request.extensions is not None:
-            return await self._persisted.prepare(request)
-        return await self._plans.get(request.query, request.operation_name or None)
+        wanted = self._persisted.hash_of(request)
+        text = request.query if wanted is None else self._persisted.text_of(request, wanted)
+        name = request.operation_name or None
+        prepared = self._plans.find(text, name)
+        if prepared is None:
+            async with self._fairness.document(context):
+                prepared = await self._plans.make(text, name)
+        if wanted is not None:
+            self._persisted.keep(wanted, text)
+        return prepared
+
+    async def before_refusal(self, client_address: str) -> None:
+        """Waits for the time to refuse a request of which not even the sender is known."""
+        with contextlib.suppress(RateLimited):  # it is refused anyway
+            await self._fairness.refusal(client_address)
 
     async def run(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context

@@ -7,10 +7,10 @@ with the hash. Each process keeps its own, so that may happen again at any time.
 import re
 from collections import OrderedDict
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from db.errors import BadInput, HowdahError
-from graph.operations.plans import Plans, Prepared, Refused
+from graph.operations.plans import Refused
 from graph.operations.request import GraphQLRequest
 
 EXTENSION = "persistedQuery"
@@ -33,23 +33,38 @@ class PersistedQueryNotFound(HowdahError):
 class PersistedDocuments:
     """Texts by their hashes; those used last are kept. Only what could be prepared is."""
 
-    def __init__(self, plans: Plans, *, characters: int = KEPT_CHARACTERS) -> None:
-        self._plans = plans
+    def __init__(self, *, characters: int = KEPT_CHARACTERS) -> None:
         self._room = characters
         self._texts: OrderedDict[str, str] = OrderedDict()
 
-    async def prepare(self, request: GraphQLRequest) -> Prepared:
-        """The plan of a request that comes with extensions.
+    @staticmethod
+    def hash_of(request: GraphQLRequest) -> str | None:
+        """The hash that a request names, if any.
 
         Raises:
-            Refused: with the reasons.
+            Refused: it is not as it should be.
         """
-        name = request.operation_name or None
-        wanted = _hash_of(request.extensions or {})
-        if wanted is None:
-            return await self._plans.get(request.query, name)
+        extensions = request.extensions
+        if extensions is None or EXTENSION not in extensions:
+            return None
+        match extensions[EXTENSION]:
+            case {"version": 1, "sha256Hash": str(wanted)} if _HASH.fullmatch(wanted):
+                return wanted
+        raise Refused(
+            BadInput(
+                f"The extension {EXTENSION} is not as it should be.",
+                hint='Send {"version": 1, "sha256Hash": "<64 small hex digits>"}.',
+            )
+        )
+
+    def text_of(self, request: GraphQLRequest, wanted: str) -> str:
+        """The document of a request that names its hash.
+
+        Raises:
+            Refused: it is not kept, or another one came along.
+        """
         if not request.query:
-            return await self._plans.get(self._text(wanted), name)
+            return self._kept(wanted)
         if sha256(request.query.encode(errors="surrogatepass")).hexdigest() != wanted:
             raise Refused(
                 BadInput(
@@ -57,18 +72,10 @@ class PersistedDocuments:
                     hint="Send the SHA-256 of the document's UTF-8 text, in small hex digits.",
                 )
             )
-        prepared = await self._plans.get(request.query, name)
-        self._keep(wanted, request.query)
-        return prepared
+        return request.query
 
-    def _text(self, wanted: str) -> str:
-        text = self._texts.get(wanted)
-        if text is None:
-            raise Refused(PersistedQueryNotFound())
-        self._texts.move_to_end(wanted)
-        return text
-
-    def _keep(self, key: str, text: str) -> None:
+    def keep(self, key: str, text: str) -> None:
+        """What could be prepared."""
         if key not in self._texts:
             self._texts[key] = text
             self._room -= len(text)
@@ -76,16 +83,9 @@ class PersistedDocuments:
         while self._room < 0:
             self._room += len(self._texts.popitem(last=False)[1])
 
-
-def _hash_of(extensions: dict[str, Any]) -> str | None:
-    if EXTENSION not in extensions:
-        return None
-    match extensions[EXTENSION]:
-        case {"version": 1, "sha256Hash": str(wanted)} if _HASH.fullmatch(wanted):
-            return wanted
-    raise Refused(
-        BadInput(
-            f"The extension {EXTENSION} is not as it should be.",
-            hint='Send {"version": 1, "sha256Hash": "<64 small hex digits>"}.',
-        )
-    )
+    def _kept(self, wanted: str) -> str:
+        text = self._texts.get(wanted)
+        if text is None:
+            raise Refused(PersistedQueryNotFound())
+        self._texts.move_to_end(wanted)
+        return text

@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from typing import TypeAlias
 
 from db.errors import RateLimited
+from graph.operations.reads import Reads
 
 AT_ONCE = 2
 WAITING = 2_000  # a page that reconnects may open a thousand subscriptions together
@@ -38,11 +39,30 @@ class Turn:
             self._timer.cancel()
         self._line.pass_on(self)
 
+    def rest(self, seconds: float) -> None:
+        """Ends it, a while later if somebody waits: what is not rationed gets the time between."""
+        if self._ended or not self._line.waiting:
+            self.end()
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.end)
+
     def limit(self) -> None:
         """Somebody waits for it: from now on it is looked after that it ends in time."""
         if self._timer is None and not self._ended:
             left_s = self._ends_at - time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(max(left_s, 0), self.end)
+
+    @property
+    def reads(self) -> Reads:
+        """Of all that its viewer has at work."""
+        return self._line.reads
+
+    @property
+    def search(self) -> asyncio.Lock:
+        """Of all that its viewer has at work, one read at a time that looks at many rows."""
+        return self._line.search
 
 
 _Waiter: TypeAlias = asyncio.Future[Turn]
@@ -51,13 +71,15 @@ _Waiter: TypeAlias = asyncio.Future[Turn]
 class _Line:
     """One viewer's turns that are taken, and who of them waits for the next."""
 
-    __slots__ = ("_turns", "_viewer", "taken", "waiting")
+    __slots__ = ("_turns", "_viewer", "reads", "search", "taken", "waiting")
 
     def __init__(self, turns: "Turns", viewer: Hashable) -> None:
         self._turns = turns
         self._viewer = viewer
         self.taken: list[Turn] = []
         self.waiting: deque[_Waiter] = deque()
+        self.reads = Reads()
+        self.search = asyncio.Lock()
 
     def take(self, ends_at: float) -> Turn:
         turn = Turn(self, ends_at)

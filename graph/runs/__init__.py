@@ -67,8 +67,9 @@ class Query:
             states=None if states is None else tuple(state.value for state in states),
             search=search,
         )
-        page = await context.read(Runs, lambda runs: runs.page(asked, which))
-        return Listing(page, lambda: context.read(Runs, lambda runs: runs.count(which)))
+        read = context.read if search is None else context.search
+        page = await read(Runs, lambda runs: runs.page(asked, which))
+        return Listing(page, lambda: read(Runs, lambda runs: runs.count(which)))
 
     @field("My runs that are queued or running, oldest first.", type=list[QueryRun])
     async def active_queries(self, info: Info) -> Sequence[RunRow]:

@@ -214,8 +214,9 @@ class Query:
         context = info.context
         asked = window(context, first=first, after=after, last=last, before=before)
         which = TaskFilter(**given(filter)) if filter else TaskFilter()
-        page = await context.read(Tasks, lambda tasks: tasks.page(asked, which, _order(order_by)))
-        return Listing(page, lambda: context.read(Tasks, lambda tasks: tasks.count(which)))
+        read = context.read if which.search is None else context.search
+        page = await read(Tasks, lambda tasks: tasks.page(asked, which, _order(order_by)))
+        return Listing(page, lambda: read(Tasks, lambda tasks: tasks.count(which)))
 
     @field("How many tasks I have.", type=TaskStats)
     async def task_stats(self, info: Info) -> TaskStatsRow:

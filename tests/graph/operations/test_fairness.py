@@ -75,3 +75,43 @@ async def test_a_heavy_one_that_is_cancelled_leaves_its_place() -> None:
     for turn in held:
         turn.end()
     (await fairness.turn(context(), cost=HEAVY + 1)).end()
+
+
+async def test_of_one_senders_new_documents_one_is_prepared_at_a_time() -> None:
+    fairness = Fairness()
+    prepared: list[str] = []
+
+    async def prepare(name: str, sender: Context) -> None:
+        async with fairness.document(sender):
+            prepared.append(name)
+
+    mine, stranger = context(), context(None)
+    yours = context(Viewer(new_id(), Role.USER, cast("Any", None)))
+    flood = [prepare(f"mine {number}", mine) for number in range(20)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*flood, prepare("yours", yours), prepare("stranger", stranger))
+    assert set(prepared[:3]) == {"mine 0", "yours", "stranger"}
+    assert prepared[3:] == [f"mine {number}" for number in range(1, 20)]
+
+
+async def test_one_who_is_refused_while_preparing_leaves_the_place() -> None:
+    fairness = Fairness()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="refused"):
+            async with fairness.document(context()):
+                raise ValueError("refused")
+
+
+async def test_of_an_address_one_is_refused_in_a_round_of_the_loop() -> None:
+    fairness = Fairness()
+    refused: list[str] = []
+
+    async def refuse(address: str) -> None:
+        await fairness.refusal(address)
+        refused.append(address)
+
+    flood = [asyncio.create_task(refuse("192.0.2.1")) for _ in range(20)]
+    other = asyncio.create_task(refuse("192.0.2.2"))
+    await other
+    assert len(refused) <= 3
+    await asyncio.gather(*flood)

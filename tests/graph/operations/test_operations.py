@@ -34,12 +34,12 @@ def context(address: str = "192.0.2.1", viewer: Viewer | None = None) -> Context
 
 
 async def prepare(kept: Plans, text: str, name: str | None = None) -> Prepared:
-    return await kept.get(text, name)
+    return kept.find(text, name) or await kept.make(text, name)
 
 
 async def run(text: str, variables: dict[str, Any] | None = None, **options: Any) -> Answer:
     operations = Operations(plans(), limits=Limits(), **options)
-    prepared = await operations.prepare(GraphQLRequest(text))
+    prepared = await operations.prepare(GraphQLRequest(text), context())
     return await operations.run(prepared, variables, context())
 
 
@@ -156,7 +156,7 @@ async def test_each_operation_is_observed_once() -> None:
 
 async def follow(text: str) -> list[Answer]:
     operations = Operations(plans(), limits=Limits())
-    prepared = await operations.prepare(GraphQLRequest(text))
+    prepared = await operations.prepare(GraphQLRequest(text), context())
     return [answer async for answer in operations.follow(prepared, None, context())]
 
 
@@ -175,7 +175,7 @@ async def test_a_subscription_that_breaks_says_why_and_ends() -> None:
 
 async def test_what_one_event_loaded_is_gone_at_the_next() -> None:
     operations = Operations(plans(), limits=Limits())
-    prepared = await operations.prepare(GraphQLRequest("subscription { count(to: 3) }"))
+    prepared = await operations.prepare(GraphQLRequest("subscription { count(to: 3) }"), context())
     shared = context()
     async for _ in operations.follow(prepared, None, shared):
         assert not shared.loaders
@@ -191,7 +191,7 @@ async def busy(
     text: str = "{ wait }",
 ) -> AsyncIterator[None]:
     """So many operations are at work, and go on for ever."""
-    prepared = await operations.prepare(GraphQLRequest(text))
+    prepared = await operations.prepare(GraphQLRequest(text), context())
     tasks = [
         asyncio.create_task(operations.run(prepared, None, context(address, viewer)))
         for _ in range(count)
@@ -224,7 +224,7 @@ async def test_strangers_share_the_turns_of_their_address(
     address: str, same: str, other: str
 ) -> None:
     operations = Operations(plans(), limits=Limits())
-    hello = await operations.prepare(GraphQLRequest("{ hello }"))
+    hello = await operations.prepare(GraphQLRequest("{ hello }"), context())
     async with busy(operations, STRANGERS_AT_ONCE - 1, address):
         assert await begun(operations.run(hello, None, context(same)))
     async with busy(operations, STRANGERS_AT_ONCE, address):
@@ -236,8 +236,8 @@ async def test_strangers_share_the_turns_of_their_address(
 async def test_a_subscription_takes_a_turn_to_begin_and_none_to_go_on() -> None:
     operations = Operations(plans(), limits=Limits())
     ann = Viewer(id=ANN, role=Role.USER, expires_at=datetime.max.replace(tzinfo=UTC))
-    forever = await operations.prepare(GraphQLRequest("subscription { forever }"))
-    hello = await operations.prepare(GraphQLRequest("{ hello }"))
+    forever = await operations.prepare(GraphQLRequest("subscription { forever }"), context())
+    hello = await operations.prepare(GraphQLRequest("{ hello }"), context())
     open_ones = [operations.follow(forever, None, context(viewer=ann)) for _ in range(5)]
     for answers in open_ones:
         assert (await anext(answers)).code == "OK"
@@ -256,7 +256,7 @@ async def test_of_heavy_operations_one_is_at_work() -> None:
         for id_ in (ANN, UUID(int=2))
     )
     pages = " ".join(f"a{n}: boxes(first: $n) {{ name }}" for n in range(11))
-    heavy = await operations.prepare(GraphQLRequest(f"query($n: Int = 0) {{ {pages} }}"))
+    heavy = await operations.prepare(GraphQLRequest(f"query($n: Int = 0) {{ {pages} }}"), context())
     waits = f"{{ wait b: boxes(first: {HEAVY}) {{ name }} }}"
     async with busy(operations, 1, "192.0.2.1", ann, waits):
         assert await begun(operations.run(heavy, {"n": 1}, context(viewer=ann)))

@@ -2,15 +2,16 @@
 
 import json
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from db.errors import TooLarge
+from graph.context import Context
 from graph.http.accept import GRAPHQL_JSON
 from graph.limits import Limits
-from graph.operations import GraphQLRequest, Plans, Refused
+from graph.operations import GraphQLRequest, Operations, Plans, Refused
 from graph.operations.persisted import PersistedDocuments, PersistedQueryNotFound
 from tests.fixtures.toy import schema
 
@@ -18,9 +19,12 @@ HELLO = "query($n: String) { hello(name: $n) }"
 ANSWER = {"data": {"hello": "Hello, Ann!"}}
 
 
+def hash_of(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
 def extension(text: str, **changes: Any) -> dict[str, Any]:
-    digest = sha256(text.encode()).hexdigest()
-    return {"persistedQuery": {"version": 1, "sha256Hash": digest} | changes}
+    return {"persistedQuery": {"version": 1, "sha256Hash": hash_of(text)} | changes}
 
 
 async def post(
@@ -108,43 +112,39 @@ async def test_without_a_hash_the_document_is_still_required(toy_client: httpx.A
     assert answered.json() == {"data": {"hello": "Hello, you!"}}
 
 
-def documents(**limits: int) -> PersistedDocuments:
-    plans = Plans(schema._schema, limits=Limits(**limits), introspection=True, suggestions=False)
-    return PersistedDocuments(plans, characters=40)
-
-
-async def kept(documents: PersistedDocuments, text: str) -> bool:
+def kept(documents: PersistedDocuments, text: str) -> bool:
+    asked = GraphQLRequest("", extensions=extension(text))
     try:
-        await documents.prepare(GraphQLRequest("", extensions=extension(text)))
+        return documents.text_of(asked, hash_of(text)) == text
     except Refused as refused:
         if not isinstance(refused.errors[0], PersistedQueryNotFound):
             raise
         return False
-    return True
 
 
-async def register(documents: PersistedDocuments, text: str) -> None:
-    await documents.prepare(GraphQLRequest(text, extensions=extension(text)))
-
-
-async def test_those_used_longest_ago_give_way() -> None:
-    ours = documents()
+def test_those_used_longest_ago_give_way() -> None:
+    ours = PersistedDocuments(characters=40)
     first, second, third = (f"{{ {name}: hello }} ".ljust(20) for name in "abc")
     for text in (first, second, first):
-        await register(ours, text)
-    assert await kept(ours, first)
-    await register(ours, third)
-    assert [await kept(ours, text) for text in (first, second, third)] == [True, False, True]
-    await register(ours, "{ hello } #" + "x" * 100)  # longer than all the room there is
-    assert not await kept(ours, first)
+        ours.keep(hash_of(text), text)
+    assert kept(ours, first)
+    ours.keep(hash_of(third), third)
+    assert [kept(ours, text) for text in (first, second, third)] == [True, False, True]
+    longer_than_the_room = "{ hello } #" + "x" * 100
+    ours.keep(hash_of(longer_than_the_room), longer_than_the_room)
+    assert not kept(ours, first)
     assert ours._room == 40
 
 
 @pytest.mark.parametrize("text", ["{ a: hello b: hello }", "{ nothing }", "{"])
 async def test_what_is_refused_is_not_kept(text: str) -> None:
-    ours = documents(aliases=1)
+    plans = Plans(schema._schema, limits=Limits(aliases=1), introspection=True, suggestions=False)
+    operations = Operations(plans, limits=Limits())
+    stranger = Context(services=cast("Any", None), viewer=None, request_id="r")
     with pytest.raises(Refused) as caught:
-        await register(ours, text)
+        await operations.prepare(GraphQLRequest(text, extensions=extension(text)), stranger)
     if "hello" in text:
         assert isinstance(caught.value.errors[0], TooLarge)
-    assert not await kept(ours, text)
+    with pytest.raises(Refused) as caught:
+        await operations.prepare(GraphQLRequest("", extensions=extension(text)), stranger)
+    assert isinstance(caught.value.errors[0], PersistedQueryNotFound)

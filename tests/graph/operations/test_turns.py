@@ -86,6 +86,20 @@ async def test_an_operation_that_only_waits_can_end_its_turn() -> None:
     await asyncio.gather(*tasks)
 
 
+async def test_after_a_rest_the_next_may_begin() -> None:
+    turns = Turns(at_once=1)
+    turn = turns.take("mine")
+    assert turn is not None
+    waits = asyncio.ensure_future(turns.wait("mine"))
+    await settled()
+    turn.rest(0.01)
+    await settled()
+    assert not waits.done()
+    (await waits).rest(60)  # nobody waits: it is over
+    async with turn_of(turns, "mine"):
+        pass
+
+
 async def test_a_turn_that_lasts_too_long_ends() -> None:
     turns = Turns(at_once=1, lasts_s=0)
     async with turn_of(turns, "mine"), turn_of(turns, "mine"), turn_of(turns, "mine"):
