@@ -60,6 +60,19 @@ async def test_a_failed_read_leaves_it_usable_too(database: Database) -> None:
         assert await session.value(PEOPLE) == 0
 
 
+async def test_whoever_is_cancelled_at_whatever_moment_leaves_it_usable(database: Database) -> None:
+    cancelled = 0
+    for steps in range(60):
+        reading = asyncio.create_task(people(database))
+        for _ in range(steps):
+            await asyncio.sleep(0.0001)
+        reading.cancel()
+        await asyncio.wait([reading])
+        cancelled += reading.cancelled()
+        assert await people(database) == 0
+    assert cancelled
+
+
 async def test_sessions_at_once_take_turns(database: Database, owner: OwnerId) -> None:
     async def create(number: int) -> None:
         await database.transaction(lambda s: Tasks(s, owner).create(title=f"{number}"))
