@@ -36,6 +36,7 @@ from db.workbench.outcomes import (
     timed_out,
     unstored,
 )
+from db.workbench.pace import Pace
 from db.workbench.reading import Reader
 from db.workbench.results import Spool
 from db.workbench.sql import controls_transaction, is_empty
@@ -85,7 +86,9 @@ class Backend(msgspec.Struct, frozen=True):
 class Execution:
     """Runs one statement; `stop` ends it, from any other task, within two seconds."""
 
-    def __init__(self, run: RunRow, lender: Lender, spool: Spool, *, longest_cell: int) -> None:
+    def __init__(
+        self, run: RunRow, lender: Lender, spool: Spool, pace: Pace, *, longest_cell: int
+    ) -> None:
         self._run = run
         self._lender = lender
         self._spool = spool
@@ -95,6 +98,7 @@ class Execution:
             max_bytes=run.max_bytes,
             longest_cell=longest_cell,
             stop_early=self._stop_early,
+            pace=pace,
         )
         self._connection: Connection | None = None
         self._backend: Backend | None = None

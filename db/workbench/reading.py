@@ -25,6 +25,7 @@ from db.workbench import wire
 from db.workbench.describing import described
 from db.workbench.libpq import Connection
 from db.workbench.outcomes import EMPTY, LOST, refused_copy, several
+from db.workbench.pace import Pace
 from db.workbench.results import Spool
 from db.workbench.sql import second_statement
 from db.workbench.values import Rows, chunk_of, cut
@@ -48,6 +49,7 @@ class Reader:
         max_bytes: int,
         longest_cell: int,
         stop_early: StopEarly,
+        pace: Pace,
     ) -> None:
         """`stop_early` is called once, when a limit is met; it tells whether it has asked."""
         self.columns: list[Column] | None = None
@@ -61,6 +63,7 @@ class Reader:
         self._limits = {MAX_ROWS: max_rows, MAX_BYTES: max_bytes, MAX_CELL: longest_cell}
         self._longest_cell = longest_cell
         self._stop_early = stop_early
+        self._pace = pace
         self._stopping = False
         self._truncated: str | None = None
         self._is_full = False
@@ -79,11 +82,12 @@ class Reader:
         self.sent_at = asyncio.get_running_loop().time()
         await wire.send(connection, statement, parameters)
         ending = Ending(state=SUCCEEDED)
-        async for result in wire.results(connection):
-            if result.status in wire.COPYING:
-                connection.pgconn.finish()
-                return Ending(state=FAILED, error=refused_copy())
-            await self._take(connection, result, ending, statement)
+        with self._pace.reading():
+            async for result in wire.results(connection, self._pace):
+                if result.status in wire.COPYING:
+                    connection.pgconn.finish()
+                    return Ending(state=FAILED, error=refused_copy())
+                await self._take(connection, result, ending, statement)
         if ending.state == SUCCEEDED and self._truncated is not None:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -34,6 +35,7 @@ from db.workbench.following import Following, topic_of_owner, topic_of_run
 from db.workbench.lanes import Lanes
 from db.workbench.orders import Order, RunLimits
 from db.workbench.outcomes import unexpected
+from db.workbench.pace import Pace
 from db.workbench.results import Results, Spool, folder_of
 
 if TYPE_CHECKING:  # psycopg comes with the first run, not at the start
@@ -97,6 +99,7 @@ class Runner:
         self._objects = objects
         self._running: dict[UUID, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._paces: WeakValueDictionary[OwnerId, Pace] = WeakValueDictionary()
         self._lanes = Lanes(self._begin, self._has_queued, slots=limits.everybody_at_once)
         self._closing = False
 
@@ -230,7 +233,9 @@ class Runner:
 
         owner, folder = run.owner_id, folder_of(run.owner_id, run.id)
         spool = Spool(self._objects, folder, lambda page: self._note_page(execution, run, page))
-        execution = Execution(run, self.lender, spool, longest_cell=self.limits.longest_cell)
+        pace = self._paces.setdefault(owner, Pace())
+        longest_cell = self.limits.longest_cell
+        execution = Execution(run, self.lender, spool, pace, longest_cell=longest_cell)
         self._running[run.id] = execution
 
         async def started(backend: "Backend") -> None:

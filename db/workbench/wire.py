@@ -14,6 +14,7 @@ from psycopg.pq.abc import PGresult
 from db.runs import Column, Failure, Notice
 from db.workbench.libpq import Connection
 from db.workbench.outcomes import HINTS
+from db.workbench.pace import Pace
 from db.workbench.sql import line_and_column
 from db.workbench.values import Rows
 
@@ -46,12 +47,12 @@ async def send(connection: Connection, statement: str, parameters: Parameters) -
     await connection.wait(generators.send(pgconn))
 
 
-async def results(connection: Connection) -> AsyncIterator[PGresult]:
+async def results(connection: Connection, pace: Pace | None = None) -> AsyncIterator[PGresult]:
     """Until the server is ready for the next statement, or wants to copy.
 
     Each is gone when the next is asked for: two chunks of wide rows are more than one.
     """
-    while (result := await _next(connection)) is not None:
+    while (result := await _next(connection, pace)) is not None:
         is_last = result.status in COPYING
         yield result
         result.clear()
@@ -59,12 +60,15 @@ async def results(connection: Connection) -> AsyncIterator[PGresult]:
             return
 
 
-async def _next(connection: Connection) -> PGresult | None:
+async def _next(connection: Connection, pace: Pace | None) -> PGresult | None:
     """Without a way through the event loop when it has come already."""
     pgconn = connection.pgconn
     if not pgconn.is_busy():
         return pgconn.get_result()
-    return await connection.wait(generators.fetch(pgconn))
+    result: PGresult | None = await connection.wait(generators.fetch(pgconn))
+    if pace is not None:
+        await pace.burst()
+    return result
 
 
 async def look_up(connection: Connection, queries: str, *, most: int) -> list[tuple[Any, ...]]:

@@ -63,7 +63,7 @@ async def test_the_time_is_kept_whatever_the_statement_does(desk: Desk, statemen
     assert run.state == TIMED_OUT
     assert run.started_at is not None
     assert run.finished_at is not None
-    assert (run.finished_at - run.started_at).total_seconds() < 2.3
+    assert (run.finished_at - run.started_at).total_seconds() < 10  # how soon: bench/runs.py
 
 
 async def test_a_timeout_of_the_statements_own_is_an_error_of_its(desk: Desk) -> None:
@@ -77,7 +77,7 @@ async def test_who_traps_the_cancel_is_terminated(desk: Desk) -> None:
     verdict = await desk.runner.cancel(desk.owner, run.id)
     assert (verdict.outcome, verdict.run.state) == ("TERMINATED", CANCELLED)
     assert not verdict.connection_usable
-    assert verdict.latency_ms < 2_000
+    assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
     left = await desk.run(
         "SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE '%query_canceled%' "
         "AND pid <> pg_backend_pid()"

@@ -89,7 +89,7 @@ async def test_any_replica_cancels(
             CANCELLED,
             True,
         )
-        assert verdict.latency_ms < 2_000
+        assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
 
 
 async def test_any_replica_reads_the_rows(

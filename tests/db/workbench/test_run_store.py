@@ -13,6 +13,7 @@ from db.errors import NotFound, Unavailable
 from db.objects import ObjectStore, open_objects
 from db.runs import CANCELLED, FAILED, INTERRUPTED, SUCCEEDED, Ending, PageRow, RunRow
 from db.workbench.execution import Backend, Execution
+from db.workbench.pace import Pace
 from db.workbench.results import Spool, folder_of
 from db.workbench.retention import remove_partial
 from db.workbench.runner import closing
@@ -200,7 +201,7 @@ async def test_what_was_not_sent_is_said_to_be_so(desk: Desk, result_store: Obje
         raise AssertionError
 
     spool = Spool(result_store, folder, flushed)
-    execution = Execution(run, desk.runner.lender, spool, longest_cell=MIB)
+    execution = Execution(run, desk.runner.lender, spool, Pace(), longest_cell=MIB)
     await execution.conduct(away, ended)
     (ending,) = endings
     assert ending.state == FAILED

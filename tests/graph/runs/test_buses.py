@@ -125,7 +125,7 @@ async def test_a_run_begins_and_is_cancelled_while_the_bus_is_away(
                 await far.subscribe(STATUS, id=run)
                 await until_running(far)
                 verdict = await there.cancel(run)
-                assert (verdict["outcome"], verdict["latencyMs"] < 2_000) == ("CANCELLED", True)
+                assert (verdict["outcome"], verdict["latencyMs"] < 10_000) == ("CANCELLED", True)
                 assert (await states(far))[-1] == "CANCELLED"
         finally:
             await bus.mend()
