@@ -50,8 +50,10 @@ class Fairness:
     async def refusal(self, client_address: str) -> None:
         """Returns when it is time to refuse somebody: one of an address each round of the loop."""
         turn = await _taken(self._refusals, network_of(client_address))
-        await asyncio.sleep(0)
-        turn.end()
+        try:
+            await asyncio.sleep(0)
+        finally:
+            turn.end()
 
     @contextlib.asynccontextmanager
     async def document(self, context: Context) -> AsyncIterator[None]:

@@ -80,8 +80,8 @@ class Operations:
         name = request.operation_name or None
         prepared = self._plans.find(text, name)
         if prepared is None:
-            async with self._fairness.document(context):
-                prepared = await self._plans.make(text, name)
+            async with self._fairness.document(context):  # perhaps it was made meanwhile
+                prepared = self._plans.find(text, name) or await self._plans.make(text, name)
         if wanted is not None:
             self._persisted.keep(wanted, text)
         return prepared

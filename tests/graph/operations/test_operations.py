@@ -75,6 +75,14 @@ async def test_large_plans_take_the_room_of_many() -> None:
     assert large.size_bytes > 20_000 > small.size_bytes
 
 
+async def test_what_one_sends_many_times_at_once_is_prepared_once() -> None:
+    kept = plans()
+    operations = Operations(kept, limits=Limits())
+    sent = [operations.prepare(GraphQLRequest("{ hello }"), context()) for _ in range(10)]
+    assert len(set(map(id, await asyncio.gather(*sent)))) == 1
+    assert kept.misses == 1
+
+
 async def test_a_document_prepared_in_the_thread_is_the_same() -> None:
     kept = plans()
     text = "# " + "long " * 1_000 + "\n{ hello }"
