@@ -76,8 +76,7 @@ class Context:
 
     @property
     def client_address(self) -> str:
-        client = self.scope.get("client")
-        return client[0] if client else ""
+        return address_of(self.scope)
 
     @property
     def base_url(self) -> str:
@@ -135,6 +134,12 @@ class Context:
             return await keys.once(key, asked, lambda: work(of(session, owner)), answer=answer)
 
         return await self.services.database.transaction(guarded)
+
+
+def address_of(scope: Scope) -> str:
+    """Whom a request came from; empty where nobody told."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from db.errors import BadInput, Overloaded
 from graph.auth import Viewer
-from graph.context import Context
+from graph.context import Context, address_of
 from graph.gateway import Gateway
 from graph.http.accept import GRAPHQL_JSON, JSON, accept
 from graph.http.requests import ClientGone, HttpRefusal, from_body, from_query_string
@@ -98,8 +98,7 @@ class _Exchange:
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
     ) -> None:
         """Answer that nothing was run."""
-        client = self._scope.get("client")
-        await self._gateway.operations.before_refusal(client[0] if client else "")
+        await self._gateway.operations.before_refusal(address_of(self._scope))
         answer = refuse(error, request_id=self._request_id)
         media_type = GRAPHQL_JSON if self._accept.answer == GRAPHQL_JSON else JSON
         await self._send_answer(

@@ -7,45 +7,25 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from db.errors import BadInput, Conflict, HowdahError, NotFound, Overloaded, TimedOut
+from db.errors import BadInput, Conflict, NotFound, Overloaded, TimedOut
 from db.places import Places
 from db.services import Services
 from db.storage import PENDING, STORED, FileRow, disposition, read_bytes, store_bytes
-from graph.errors import present_all
 from graph.gateway import Gateway
+from graph.transfers.answers import HARMLESS, answering, streamed
 from graph.transfers.links import Links
 
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 4
 SILENCE_S = 60.0
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
-
-_STATUS = {
-    "BAD_USER_INPUT": 400,
-    "FORBIDDEN": 403,
-    "NOT_FOUND": 404,
-    "TIMEOUT": 408,
-    "CONFLICT": 409,
-    "TOO_LARGE": 413,
-    "OVERLOADED": 503,
-    "UNAVAILABLE": 503,
-}
-# What a user stored is never shown as ours: saved, not opened; and if opened, able to do nothing.
-HARMLESS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cache-Control": "private, no-cache",
-    "Referrer-Policy": "no-referrer",
-}
 _DIGESTS = ("content-digest", "repr-digest", "digest")
 _RANGE = re.compile(r"bytes=(?P<first>\d{0,19})-(?P<last>\d{0,19})")
 
@@ -117,8 +97,7 @@ async def send(request: Request) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
     pieces = read_bytes(gateway.services.objects, file, start=span.start, end=span.stop)
-    first = await anext(pieces, b"")  # while there is still time to say that it went wrong
-    return StreamingResponse(_joined(first, pieces), status_code=status, headers=headers)
+    return await streamed(pieces, status_code=status, headers=headers)
 
 
 async def _linked(request: Request, services: Services, method: str) -> FileRow:
@@ -205,12 +184,6 @@ def _asked_range(request: Request, file: FileRow) -> range | None:
     return None
 
 
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
-
-
 def _etag(file: FileRow) -> str:
     return f'"{(file.fingerprint or b"").hex()}"'
 
@@ -218,28 +191,3 @@ def _etag(file: FileRow) -> str:
 def _told(file: FileRow) -> dict[str, object]:
     fingerprint, key = file.fingerprint or b"", file.key or b""
     return {"size": str(file.size), "fingerprint": fingerprint.hex(), "key": key.hex()}
-
-
-def answering(handler: Handler) -> Handler:
-    """Errors go out as they do from GraphQL, under the status that suits their code."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except ClientDisconnect:
-            return Response(status_code=400)  # to nobody
-        except Exception as error:  # noqa: BLE001 - a bug, too, is answered in JSON; it is logged and masked
-            return _refusal(error, request.state.request_id)
-
-    return answer
-
-
-def _refusal(error: Exception, request_id: str) -> Response:
-    code = error.code if isinstance(error, HowdahError) else HowdahError.code
-    wait = error.retry_after_s if isinstance(error, HowdahError) else None
-    headers = HARMLESS | ({} if wait is None else {"Retry-After": f"{wait:.0f}"})
-    return JSONResponse(
-        {"errors": present_all([error], request_id=request_id)},
-        status_code=_STATUS.get(code, 500),
-        headers=headers,
-    )

@@ -1,18 +1,17 @@
 """Results as files over HTTP: GET from a download link, which speaks for itself."""
 
-from collections.abc import AsyncIterator
 from enum import Enum
 from uuid import UUID
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from db.runs import known_run
 from db.workbench.files import gone
 from db.workbench.formats import CONTENT_TYPES, CSV, JSONL, PARQUET
 from graph.gateway import Gateway
-from graph.transfers.files import HARMLESS, answering
+from graph.transfers.answers import HARMLESS, answering, streamed
 from graph.transfers.links import Links
 
 
@@ -49,12 +48,4 @@ async def send(request: Request) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    pieces = services.runner.files.pieces(run, format)
-    first = await anext(pieces, b"")  # while there is still time to say that it went wrong
-    return StreamingResponse(_joined(first, pieces), headers=headers)
-
-
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
+    return await streamed(services.runner.files.pieces(run, format), headers=headers)
