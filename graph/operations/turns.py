@@ -60,7 +60,7 @@ class Turn:
         return self._line.reads
 
     @property
-    def search(self) -> asyncio.Lock:
+    def search(self) -> Reads:
         """Of all that its viewer has at work, one read at a time that looks at many rows."""
         return self._line.search
 
@@ -79,7 +79,7 @@ class _Line:
         self.taken: list[Turn] = []
         self.waiting: deque[_Waiter] = deque()
         self.reads = Reads()
-        self.search = asyncio.Lock()
+        self.search = Reads(1)
 
     def take(self, ends_at: float) -> Turn:
         turn = Turn(self, ends_at)

@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 
 from db.base import OwnerId
-from db.engine import Database
+from db.engine import Database, open_database
 from db.errors import Overloaded
+from db.leases import Lease
 from db.settings import Settings
 from graph.auth import Role, Viewer
 from graph.context import Context
@@ -55,6 +56,35 @@ async def test_a_viewer_keeps_few_connections_busy(
     assert await asyncio.gather(*(ask() for _ in range(3))) == ["OK"] * 3
     assert len(lent) >= 3 * 12
     assert max(lent) == at_once
+
+
+@pytest.mark.parametrize(("selection", "tries"), [(PAGE, AT_ONCE), (SEARCH, 1), (RUNS, 1)])
+async def test_an_exhausted_pool_is_waited_for_once(
+    selection: str,
+    tries: int,
+    operations: Operations,
+    committed_url: str,
+    committed_owner: OwnerId,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database = await open_database(committed_url, pool_size=1, wait_ms=50)
+    acquire, tried = database._lender.acquire, 0
+
+    async def counted() -> Lease:
+        nonlocal tried
+        tried += 1
+        return await acquire()
+
+    services = cast("Any", SimpleNamespace(database=database, settings=Settings()))
+    viewer = Viewer(committed_owner, Role.USER, cast("Any", None))
+    context = Context(services=services, viewer=viewer, request_id="r")
+    prepared = await operations.prepare(GraphQLRequest(aliased(selection)), context)
+    async with database.read():
+        monkeypatch.setattr(database._lender, "acquire", counted)
+        answer = await operations.run(prepared, None, context)
+    assert answer.code == "OVERLOADED"
+    assert tried == tries
+    await database.close()
 
 
 async def test_when_one_finds_no_connection_those_who_wait_need_not_try() -> None:
