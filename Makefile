@@ -65,7 +65,7 @@ check-schema: setup
 # `alembic check` against a database that the test harness makes and removes.
 .PHONY: check-migrations
 check-migrations: setup
-	$(BIN)/python -m pytest -q tests/db/test_migrations.py
+	$(BIN)/python -m pytest -q tests/db/postgres/test_migrations.py
 
 .PHONY: format
 format: setup ## let ruff mend and format the code
@@ -120,5 +120,5 @@ lock: ## renew requirements.lock from pyproject.toml; needs uv (ARGS=--upgrade t
 
 .PHONY: clean
 clean: ## remove what was made: .venv, caches, builds
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist graph/graphiql/dist graph/graphiql/node_modules
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist graph/transport/graphiql/dist graph/transport/graphiql/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Runs migrations on a connection given by `db.migrations`, or on one of its own for the CLI."""
+"""Runs migrations on the connection that `db.postgres.migrations` gives, or on one of its own."""
 
 import asyncio
 
@@ -6,10 +6,10 @@ from sqlalchemy import Connection
 
 from alembic import context
 from db import models
-from db.engine import create_engine
-from db.migrations import holding_the_lock
+from db.postgres.engine import create_engine
+from db.postgres.migrations import holding_the_lock
+from db.postgres.urls import parse_url
 from db.settings import load_settings
-from db.urls import parse_url
 
 config = context.config
 

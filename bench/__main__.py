@@ -27,8 +27,8 @@ from bench.cases import Case, cases
 from bench.clients import Measured, measure
 from bench.peers import Peer
 from bench.report import Result, markdown
-from db import migrations
-from db.embedded import EmbeddedPostgres
+from db.postgres import migrations
+from db.postgres.embedded import EmbeddedPostgres
 
 RESULTS = Path(__file__).with_name("results")
 

@@ -18,7 +18,7 @@ import psutil
 import websockets
 
 from bench.start import serving
-from db.embedded import EmbeddedPostgres
+from db.postgres.embedded import EmbeddedPostgres
 
 PROTOCOL = websockets.Subprotocol("graphql-transport-ws")
 EXECUTE = """mutation($input: ExecuteQueryInput!) {

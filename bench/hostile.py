@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, cast
 
 from db.services import Services
 from graph.context import Context
-from graph.http.requests import from_body
-from graph.limits import Limits
 from graph.operations import Operations, Plans, Refused, refuse
+from graph.operations.limits import Limits
 from graph.schema import schema
-from graph.server import _settle_memory
+from graph.server.uvicorn_server import _settle_memory
+from graph.transport.http.request_parsing import from_body
 from tests.fixtures.hostile import REQUESTS, body_of
 
 GOAL_MS = 80.0

@@ -19,7 +19,7 @@ import uvicorn
 import uvloop
 from starlette.types import Receive, Scope, Send
 
-from db.base import new_id
+from db.kit.base import new_id
 
 CONNECTIONS = 32
 

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from bench.start import serving, wait_for_address
 from bench.verdict import judge
-from db.embedded import beside_a_server
+from db.postgres.embedded import beside_a_server
 from db.services import Services, open_services
 from db.settings import Settings
 from db.tasks import Imports, bring_in, old_tasks

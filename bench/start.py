@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import psutil
 
-from db import migrations
-from db.embedded import EmbeddedPostgres
+from db.postgres import migrations
+from db.postgres.embedded import EmbeddedPostgres
 
 QUERY = b'{"query": "{ health { status } }"}'
 STARTED = re.compile(r"http://\S+/graphql")

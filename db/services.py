@@ -6,27 +6,28 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from db import idempotency, migrations
-from db.engine import Database, open_database
 from db.errors import BadInput
 from db.events import EventBus, open_events
-from db.integrity import Checks
-from db.keys import Keys, load_keys
-from db.objects import ObjectStore, open_objects
+from db.kit import idempotency
+from db.kit.sweeps import Sweep, sweeping
+from db.objects.store import ObjectStore, open_objects
+from db.postgres import migrations
+from db.postgres.engine import Database, open_database
+from db.postgres.urls import parse_url
+from db.security.keys import Keys, load_keys
 from db.settings import Settings
 from db.storage import PostgresStorage, Quota, StorageOperations
 from db.storage import sweep as sweep_storage
-from db.sweeps import Sweep, sweeping
-from db.urls import parse_url
+from db.system.integrity import Checks
 from db.users import Identity, open_identity, sweep_attempts, sweep_sessions
 
 if TYPE_CHECKING:
-    from db.embedded import EmbeddedPostgres
-from db.vault import Keychain, Vault
+    from db.postgres.embedded import EmbeddedPostgres
+from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
-from db.workbench.opening import open_runner
+from db.workbench.execution.runner import Runner
+from db.workbench.execution.startup import open_runner
 from db.workbench.retention import remove_orphans, remove_partial, retain
-from db.workbench.runner import Runner
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +174,9 @@ async def _open_embedded(
 ) -> "EmbeddedPostgres | None":
     if not settings.embedded:
         return None
-    from db.embedded import EmbeddedPostgres  # not needed beside a database of the operator's
+    from db.postgres.embedded import (
+        EmbeddedPostgres,  # not needed beside a database of the operator's
+    )
 
     return await stack.enter_async_context(
         await EmbeddedPostgres.open(settings.data_dir / "postgres")

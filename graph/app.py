@@ -15,18 +15,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db.services import Services, open_services
 from db.settings import Settings
-from graph import graphiql
-from graph.endpoint import GraphQLEndpoint, PageHeaders
-from graph.gateway import Authenticate, Gateway
-from graph.limits import Limits
-from graph.monitoring import probes
-from graph.monitoring.board import Board
-from graph.monitoring.metrics import Metrics
 from graph.operations import Operations, Plans
-from graph.origins import Origins
-from graph.request_id import RequestIds
-from graph.shutdown import Shutdown
-from graph.transfers import files, results
+from graph.operations.limits import Limits
+from graph.server import probes
+from graph.server.metrics import Metrics
+from graph.server.metrics_board import Board
+from graph.transport import file_routes, graphiql, result_routes
+from graph.transport.gateway import Authenticate, Gateway
+from graph.transport.graphql_endpoint import GraphQLEndpoint, PageHeaders
+from graph.transport.origins import Origins
+from graph.transport.request_ids import RequestIds
+from graph.transport.shutdown import Shutdown
 
 OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
@@ -82,8 +81,8 @@ def build_app(
         graphql=CORSMiddleware(graphql, **cross_origin) if cross_origin else graphql,
         routes=[
             Mount("/graphql/assets", graphiql.assets()),
-            *files.routes(),
-            *results.routes(),
+            *file_routes.routes(),
+            *result_routes.routes(),
             *probes.ROUTES,
         ],
         middleware=[

@@ -9,22 +9,21 @@ from uuid import UUID
 import strawberry
 from strawberry.permission import BasePermission
 
-from db.base import OwnerId
 from db.errors import Forbidden, NotFound, Unauthenticated
+from db.kit.base import OwnerId
 from db.services import Services
 from db.users import UserRow, Users, canonical_email
-from graph.fields import choice
 
 
 @strawberry.enum(description="What a person may do.")
 class Role(Enum):
     """As it stands in the table too."""
 
-    USER = choice("USER", "Whatever concerns their own things.")
-    ADMIN = choice("ADMIN", "That, and running the server.")
+    USER = strawberry.enum_value("USER", description="Whatever concerns their own things.")
+    ADMIN = strawberry.enum_value("ADMIN", description="That, and running the server.")
 
 
-_ROLES = {role.value: role for role in Role}
+_ROLES = {str(role.value): role for role in Role}
 
 
 class Viewer(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 import strawberry
 from starlette.types import Scope
 
-from db.base import OwnerId
-from db.engine import Session
 from db.errors import Unauthenticated
-from db.idempotency import Idempotency
+from db.kit.base import OwnerId
+from db.kit.idempotency import Idempotency
+from db.postgres.engine import Session
 from db.services import Services
 from graph.auth import Viewer
 
@@ -24,7 +24,7 @@ Of: TypeAlias = Callable[[Session, OwnerId], Rows]
 
 
 class Turn(Protocol):
-    """The right of this operation to work (graph.operations.turns)."""
+    """The right of this operation to work (graph.operations.slots)."""
 
     @property
     def reads(self) -> AbstractAsyncContextManager[None]:

@@ -6,8 +6,14 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
-from graph import connections, nodes, runs, storage, system, tasks, users
-from graph.scalars import scalar_map
+from graph.connections import resolvers as connections
+from graph.kit import nodes
+from graph.kit.scalars import scalar_map
+from graph.runs import resolvers as runs
+from graph.storage import resolvers as storage
+from graph.system import resolvers as system
+from graph.tasks import resolvers as tasks
+from graph.users import resolvers as users
 
 DOMAINS = (nodes, system, users, tasks, storage, connections, runs)
 

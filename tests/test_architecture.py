@@ -2,7 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,19 +19,9 @@ SOURCES = sorted(
 FILE_LINES = 400
 FUNCTION_LINES = 50
 
-# Lower may never import higher; within a number, only what IMPORTS_OF_EQUALS allows.
-LAYERS = (
-    (r"graph\.(app|cli|commands)(\..*)?", 90),
-    (r"graph\.schema", 80),
-    (r"graph\.(nodes|system|users|tasks|storage|connections|runs)(\..*)?", 70),
-    (r"graph(\..*)?", 60),
-    (r"db\.(services|embedded|models|migrations|health|integrity|backup)(\..*)?", 40),
-    (r"db\.workbench(\..*)?", 35),
-    (r"db\.(users|tasks|storage|memory|connections|runs|idempotency)(\..*)?", 30),
-    (r"db\.repository", 20),
-    (r"db(\..*)?", 10),
-)
-DB_DOMAINS = {"users", "tasks", "storage", "connections", "runs"}
+DB_DOMAINS = {
+    path.name for path in (ROOT / "db").iterdir() if (ROOT / "graph" / path.name).is_dir()
+} - {"__pycache__"}
 
 
 def name_of(path: Path) -> str:
@@ -50,11 +42,33 @@ def imports_of(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
-def layer_of(module: str) -> int | None:
-    for pattern, layer in LAYERS:
-        if re.fullmatch(pattern, module):
-            return layer
-    return None
+def siblings(importer: str, imported: str) -> tuple[str, str, str] | None:
+    """The folder in which the two ways part, and the two entries of it; None within one way."""
+    ours, theirs = importer.split("."), imported.split(".")
+    shared = 0
+    while shared < min(len(ours), len(theirs)) and ours[shared] == theirs[shared]:
+        shared += 1
+    if shared in {len(ours), len(theirs)}:
+        return None
+    return ".".join(ours[:shared]), ours[shared], theirs[shared]
+
+
+def circles(sources: Mapping[str, ast.AST]) -> list[str]:
+    """Entries of one folder that import each other, directly or by a detour."""
+    edges: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for module, tree in sources.items():
+        for imported, _ in imports_of(tree):
+            if imported not in sources:
+                continue
+            if (pair := siblings(module, imported)) is not None:
+                edges[pair[0]][pair[1]].add(pair[2])
+    found = []
+    for folder, graph in edges.items():
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            found.append(f"{folder or 'top'}: {' <- '.join(error.args[1])}")
+    return found
 
 
 @pytest.fixture(params=SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -63,16 +77,25 @@ def source(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def test_imports_go_one_way(source: Path) -> None:
-    own = layer_of(name_of(source))
-    if own is None:
-        return
-    upward = [
-        f"line {line}: {name_of(source)} -> {module}"
-        for module, line in imports_of(tree_of(source))
-        if (layer := layer_of(module)) is not None and layer > own
+def test_imports_go_one_way_among_the_entries_of_every_folder() -> None:
+    assert circles({name_of(path): tree_of(path) for path in SOURCES}) == []
+
+
+def test_a_planted_circle_is_caught() -> None:
+    planted = {
+        "db.low.a": ast.parse("from db.high import b"),
+        "db.high.b": ast.parse("from db.low.c import something"),
+        "db.low.c": ast.parse("import json"),
+    }
+    assert circles(planted) == ["db: low <- high <- low"] or circles(planted) == [
+        "db: high <- low <- high"
     ]
-    assert upward == []
+
+
+def test_db_never_imports_graph(source: Path) -> None:
+    if name_of(source).startswith("db"):
+        roots = {module.partition(".")[0] for module, _ in imports_of(tree_of(source))}
+        assert "graph" not in roots
 
 
 def test_graph_knows_no_sql_and_drivers_stay_where_they_belong(source: Path) -> None:
@@ -95,7 +118,7 @@ def test_a_db_domain_imports_no_other(source: Path) -> None:
 
 
 def test_only_the_engine_commits(source: Path) -> None:
-    if name_of(source) in {"db.engine", "db.migrations"}:
+    if name_of(source) in {"db.postgres.engine", "db.postgres.migrations"}:
         return  # migrations hold their lock on a connection of their own
     assert ".commit(" not in source.read_text(encoding="utf-8")
 
@@ -144,10 +167,11 @@ def _carries_a_heavy_library(module: str) -> bool:
     """Modules of ours around one heavy library: imported where they are used."""
     return bool(
         re.match(
-            r"(db\.events\.(redis|nats)|db\.users\.issuers|db\.objects|db\.workbench|db\.embedded)\b",
+            r"(db\.events\.(redis|nats)|db\.users\.issuers|db\.objects|db\.workbench"
+            r"|db\.postgres\.embedded)\b",
             module,
         )
         or re.match(
-            r"graph\.(app|cli|commands)\b|db\.(migrations|services|integrity|backup)\b", module
+            r"graph\.(app|commands)\b|db\.(postgres\.migrations|services|system|backup)\b", module
         )
     )

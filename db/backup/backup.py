@@ -10,7 +10,7 @@ from db.backup.archive import Manifest, TableManifest, Writer, writing
 from db.backup.objects import copy_objects_out, find_lost
 from db.backup.tables import connected, copy_out, revision_of, settle, tables_of
 from db.errors import Conflict
-from db.objects import ObjectStore
+from db.objects.store import ObjectStore
 from db.version import __version__
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import asyncpg
 
 from db.backup.bundle import ObjectEntry, ObjectsReader, ObjectsWriter, pieces
 from db.errors import NotFound, Unavailable
-from db.objects import ObjectStore
+from db.objects.store import ObjectStore
 from db.storage import object_headers, object_key
 
 _STORED = """

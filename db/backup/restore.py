@@ -4,7 +4,6 @@ from pathlib import Path
 
 import asyncpg
 
-from db import migrations
 from db.backup.archive import Manifest, Reader, TableManifest, damaged, reading
 from db.backup.objects import copy_objects_in, count_named
 from db.backup.tables import (
@@ -18,7 +17,8 @@ from db.backup.tables import (
     tables_of,
 )
 from db.errors import BadInput, Conflict
-from db.objects import ObjectStore
+from db.objects.store import ObjectStore
+from db.postgres import migrations
 
 
 async def restore(direct_url: str, path: Path, *, objects: ObjectStore) -> Manifest:

@@ -8,8 +8,8 @@ from typing import IO, NamedTuple
 import asyncpg
 
 from db.backup.archive import TableManifest
-from db.dial import FAILURES, dial, told
-from db.urls import parse_url
+from db.postgres.connect import FAILURES, dial, told
+from db.postgres.urls import parse_url
 
 CHUNK_BYTES = 65_536
 LONGEST_COPY_S = 86_400.0

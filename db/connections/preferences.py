@@ -10,10 +10,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasOwner, HasTimes, HasVersion, Moment
 from db.errors import BadInput, Conflict, NotFound, TooLarge
-from db.repository import Repository
-from db.statements import statement
+from db.kit.base import Base, HasOwner, HasTimes, HasVersion, Moment
+from db.kit.repository import Repository
+from db.postgres.statements import statement
 
 LARGEST = 65_536
 MOST = 1_000

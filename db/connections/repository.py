@@ -18,18 +18,18 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment, OwnerId
 from db.connections.drafts import SECRETS, Draft, check_whole, completed
-from db.engine import Session
-from db.paging import Order, Page, Window
-from db.repository import Repository
-from db.statements import statement
+from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment, OwnerId
+from db.kit.paging import Order, Page, Window
+from db.kit.repository import Repository
+from db.postgres.engine import Session
+from db.postgres.statements import statement
 
 BY_NAME = Order("sort_name", descending=False)
 
 
 class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
-    """The table. What is secret stands in columns of its own, sealed by `db.vault`."""
+    """The table. What is secret stands in columns of its own, sealed by `db.security.vault`."""
 
     __tablename__ = "database_connections"
 

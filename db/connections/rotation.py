@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from db.connections.repository import DatabaseConnection, Sealed
-from db.engine import Database
-from db.vault import Place, Vault
+from db.postgres.engine import Database
+from db.security.vault import Place, Vault
 
 
 async def rotate(database: Database, vault: Vault) -> int:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from db.errors import BadInput
-from db.texts import Required
+from db.kit.text_rules import Required
 
 SSL_MODES = ("DISABLE", "PREFER", "REQUIRE", "VERIFY_CA", "VERIFY_FULL")
 AUTH_METHODS = ("PASSWORD", "PRIVATE_KEY", "AGENT")

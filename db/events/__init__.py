@@ -9,13 +9,13 @@ async with bus.subscribe(topic) as changes:
 from functools import partial
 from urllib.parse import urlsplit
 
-from db.dial import dial
 from db.errors import BadInput
 from db.events.backlog import Event
 from db.events.bus import Dial, EventBus
 from db.events.postgres import postgres_link
 from db.events.subscription import Subscription
-from db.urls import parse_url
+from db.postgres.connect import dial
+from db.postgres.urls import parse_url
 
 __all__ = ["Event", "EventBus", "Subscription", "open_events"]
 

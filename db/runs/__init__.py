@@ -1,10 +1,9 @@
 """Query runs: their states, their history, and where the rows of their results are."""
 
-from db.runs.known import known_run, known_runs
 from db.runs.liveness import Liveness
 from db.runs.orphans import abandon, interrupt, miss, watched
-from db.runs.pages import Pages
 from db.runs.repository import Runs
+from db.runs.result_pages import Pages
 from db.runs.retention import crowd_out, expired, partial
 from db.runs.rows import (
     ACTIVE,
@@ -31,6 +30,7 @@ from db.runs.rows import (
     Truncated,
 )
 from db.runs.tables import QueryRun, QueryRunPage
+from db.runs.unscoped import known_run, known_runs
 
 __all__ = [
     "ACTIVE",

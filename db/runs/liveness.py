@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
-from db.dial import dial
 from db.errors import HowdahError, Unavailable
-from db.urls import parse_url
+from db.postgres.connect import dial
+from db.postgres.urls import parse_url
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import text
 
-from db.engine import Session
+from db.postgres.engine import Session
+from db.postgres.statements import compile_statement
 from db.runs.rows import INTERRUPTED, Failure, OrphanRow
-from db.statements import compile_statement
 
 MISSED_FOR = timedelta(seconds=10)
 """How long a process may be without its lock: after a restart of the database all are."""

@@ -26,8 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict, RateLimited
-from db.paging import Order, Page, Window
-from db.repository import Repository
+from db.kit.paging import Order, Page, Window
+from db.kit.repository import Repository
+from db.kit.text_rules import Required, containing
+from db.postgres.statements import statement
 from db.runs.rows import (
     ACTIVE,
     CANCELLED,
@@ -39,8 +41,6 @@ from db.runs.rows import (
     RunRow,
 )
 from db.runs.tables import QueryRun
-from db.statements import statement
-from db.texts import Required, containing
 
 NEWEST = Order("created_at", descending=True)
 search_rule = Required("search", longest=200)

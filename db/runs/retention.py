@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from db.base import OwnerId
-from db.engine import Session
-from db.statements import compile_statement
+from db.kit.base import OwnerId
+from db.postgres.engine import Session
+from db.postgres.statements import compile_statement
 
 _CROWD_OUT = compile_statement(
     text("""UPDATE query_runs SET expires_at = now()

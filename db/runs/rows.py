@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from db.base import OwnerId
+from db.kit.base import OwnerId
 
 QUEUED, RUNNING = "QUEUED", "RUNNING"
 SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, HasId, HasOwner
+from db.kit.base import Base, HasId, HasOwner
 
 _IS_ACTIVE = text("state IN ('QUEUED', 'RUNNING')")
 

@@ -6,10 +6,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Uuid, bindparam, func, insert, select, true
 from sqlalchemy.sql import ClauseElement
 
-from db.paging import Page, Window
-from db.repository import Repository
-from db.statements import statement
-from db.storage import refusals
+from db.kit.paging import Page, Window
+from db.kit.repository import Repository
+from db.postgres.statements import statement
+from db.storage import errors
 from db.storage.rows import NEWEST, BspRow, NewBsp
 from db.storage.tables import Bsp
 
@@ -21,8 +21,8 @@ class Bsps(Repository[BspRow]):
     row = BspRow
     noun = "provider"
     conflicts = {  # noqa: RUF012 - a Mapping, never written to
-        "uq_bsps_account": refusals.ACCOUNT_TAKEN,
-        "fk_replicas_bsp_id_bsps": refusals.STILL_KEEPS,
+        "uq_bsps_account": errors.ACCOUNT_TAKEN,
+        "fk_replicas_bsp_id_bsps": errors.STILL_KEEPS,
     }
 
     @classmethod
@@ -43,7 +43,7 @@ class Bsps(Repository[BspRow]):
             return changed
         present = await self.get(bsp_id)
         if present is not None and present.used_capacity > capacity:
-            raise refusals.under_use(present.used_capacity)
+            raise errors.under_use(present.used_capacity)
         raise await self.refusal(bsp_id)
 
     async def page(self, window: Window) -> Page[BspRow]:

@@ -17,10 +17,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.paging import Page, Window
-from db.repository import Repository
-from db.statements import statement
-from db.storage import refusals
+from db.kit.paging import Page, Window
+from db.kit.repository import Repository
+from db.postgres.statements import statement
+from db.storage import errors
 from db.storage.rows import NEWEST, BucketRow, Quota
 from db.storage.tables import Bucket
 
@@ -31,7 +31,7 @@ class Buckets(Repository[BucketRow]):
     model = Bucket
     row = BucketRow
     noun = "bucket"
-    conflicts = {"uq_buckets_owner_id_name": refusals.NAME_TAKEN}  # noqa: RUF012 - a Mapping, never written to
+    conflicts = {"uq_buckets_owner_id_name": errors.NAME_TAKEN}  # noqa: RUF012 - a Mapping, never written to
 
     @classmethod
     def readable(cls, *columns: Any) -> Select[Any]:

@@ -20,10 +20,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.paging import Order, Page, Window, page_of, window_values
-from db.repository import Repository
-from db.statements import Statement, statement
-from db.storage import refusals
+from db.kit.paging import Order, Page, Window, page_of, window_values
+from db.kit.repository import Repository
+from db.postgres.statements import Statement, statement
+from db.storage import errors
 from db.storage.buckets import among
 from db.storage.rows import (
     BY_LOCATION,
@@ -52,7 +52,7 @@ class Files(Repository[FileRow]):
     model = File
     row = FileRow
     noun = "file"
-    conflicts = {"uq_files_bucket_id_location": refusals.LOCATION_TAKEN}  # noqa: RUF012 - a Mapping, never written to
+    conflicts = {"uq_files_bucket_id_location": errors.LOCATION_TAKEN}  # noqa: RUF012 - a Mapping, never written to
 
     @classmethod
     def readable(cls, *columns: Any) -> Select[Any]:
@@ -109,7 +109,7 @@ class Files(Repository[FileRow]):
         )
         present = stored or await self.mine(file.id)
         if present.key != key:
-            raise refusals.not_awaited()
+            raise errors.not_awaited()
         return present
 
     async def take_out(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from db.base import OwnerId
-from db.paging import Page, Window
+from db.kit.base import OwnerId
+from db.kit.paging import Page, Window
 from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Upload
 
 Pages = Mapping[UUID, Page[FileRow]]

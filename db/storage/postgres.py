@@ -5,17 +5,17 @@ from datetime import timedelta
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from db.base import OwnerId, new_id
-from db.engine import Database, Session
-from db.idempotency import Idempotency
-from db.paging import Page, Window
-from db.storage import refusals, rules
+from db.kit.base import OwnerId, new_id
+from db.kit.idempotency import Idempotency
+from db.kit.paging import Page, Window
+from db.postgres.engine import Database, Session
+from db.storage import errors, rules
 from db.storage.bsps import Bsps
 from db.storage.buckets import Buckets
 from db.storage.files import Files
-from db.storage.known import KnownFiles
 from db.storage.replicas import Replicas
 from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Quota, Upload
+from db.storage.unscoped import KnownFiles
 
 Row = TypeVar("Row", bound=NamedTuple)
 Rows = TypeVar("Rows")
@@ -112,7 +112,7 @@ class PostgresStorage:
             if bucket is None:
                 raise await buckets.refusal(bucket_id)
             if bucket.file_count and not with_files:
-                raise refusals.still_full(bucket.file_count)
+                raise errors.still_full(bucket.file_count)
             await Replicas(session, owner).release_all(bucket_id)
             files = await Files(session, owner).take_out(bucket_id)
             await buckets.remove(bucket_id)
@@ -155,10 +155,10 @@ class PostgresStorage:
                 if added is not None:
                     return added
             buckets = Buckets(session, owner)
-            refusals.refuse_over(self._quota, await buckets.used(), more=new.size)
+            errors.refuse_over(self._quota, await buckets.used(), more=new.size)
             await buckets.count_in(new.bucket_id, files=0, size=0)
             if await Files(session, owner).is_taken(new.bucket_id, new.location):
-                raise refusals.conflict(refusals.LOCATION_TAKEN)
+                raise errors.conflict(errors.LOCATION_TAKEN)
             return None
 
         return await self._database.transaction(expect)
@@ -269,7 +269,7 @@ class PostgresStorage:
         self, session: Session, owner: OwnerId, new: NewFile, *, file_id: UUID
     ) -> FileRow:
         buckets = Buckets(session, owner)
-        refusals.refuse_over(self._quota, await buckets.used(), more=new.size)
+        errors.refuse_over(self._quota, await buckets.used(), more=new.size)
         await buckets.count_in(new.bucket_id, files=1, size=new.size)
         file = await Files(session, owner).create(new, file_id=file_id)
         await Replicas(session, owner).place(file)

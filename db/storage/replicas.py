@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, func, insert, literal, select
 from sqlalchemy.sql import ClauseElement
 
-from db.repository import Repository
-from db.statements import statement
-from db.storage import refusals
+from db.kit.repository import Repository
+from db.postgres.statements import statement
+from db.storage import errors
 from db.storage.buckets import among
 from db.storage.files import Files
 from db.storage.rows import FileRow
@@ -45,7 +45,7 @@ class Replicas(Repository[ReplicaRow]):
             self._place(), file_id=file.id, size=file.size, wanted=file.desired_replicas
         )
         if len(found) < file.desired_replicas:
-            raise refusals.no_room(file.desired_replicas, len(found), file.size)
+            raise errors.no_room(file.desired_replicas, len(found), file.size)
 
     async def release(self, file_id: UUID) -> None:
         await self.run(self._release(), file_id=file_id)

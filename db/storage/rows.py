@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from db.base import Moment, OwnerId
-from db.paging import Order
+from db.kit.base import Moment, OwnerId
+from db.kit.paging import Order
 
 PENDING, STORED, DELETING = "PENDING", "STORED", "DELETING"
 UPLOAD_WITHIN = timedelta(hours=24)

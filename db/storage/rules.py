@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Sequence
 
 from db.errors import BadInput
+from db.kit.text_rules import Required
 from db.storage import multiaddresses
 from db.storage.rows import NewBsp, NewFile
-from db.texts import Required
 
 LARGEST = 2**63 - 1
 MOST_REPLICAS = 20

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from db.errors import NotFound
-from db.objects import ObjectStore
+from db.objects.store import ObjectStore
 from db.storage.operations import StorageOperations
 from db.storage.rows import STORED, UPLOAD_WITHIN, FileRow
 from db.storage.uploads import remove_bytes

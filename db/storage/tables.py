@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, HasId, HasOwner, HasTimes, HasVersion
+from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion
 
 
 class Bsp(HasId, HasTimes, HasVersion, Base):

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from urllib.parse import quote
 from uuid import UUID
 
-from db.base import OwnerId, new_id
 from db.errors import BadInput, Conflict, Forbidden, NotFound, TooLarge, Unavailable
-from db.objects import ObjectStore
+from db.kit.base import OwnerId, new_id
+from db.objects.store import ObjectStore
 from db.storage.operations import StorageOperations
 from db.storage.rows import FileRow, NewFile, Upload, object_key, objects_of
 from db.storage.rules import checked_file

@@ -1,8 +1,7 @@
 """Tasks: a to-do list per owner, and the way in for the file of the old console application."""
 
-from db.tasks.importing import ImportReport, Imports, bring_in
-from db.tasks.old_file import CHUNK_BYTES, decoded
-from db.tasks.old_task import OldTask, Rejected, old_tasks
+from db.tasks.legacy_file import CHUNK_BYTES, decoded
+from db.tasks.legacy_task import OldTask, Rejected, old_tasks
 from db.tasks.repository import (
     Task,
     TaskFilter,
@@ -13,6 +12,7 @@ from db.tasks.repository import (
     search_rule,
     title_rule,
 )
+from db.tasks.task_import import ImportReport, Imports, bring_in
 
 __all__ = [
     "CHUNK_BYTES",

@@ -21,12 +21,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment
 from db.errors import BadInput
-from db.paging import Order, Page, Window
-from db.repository import Repository
-from db.statements import statement
-from db.texts import Optional, Required, containing
+from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment
+from db.kit.paging import Order, Page, Window
+from db.kit.repository import Repository
+from db.kit.text_rules import Optional, Required, containing
+from db.postgres.statements import statement
 
 title_rule = Required("title", longest=200)
 description_rule = Optional("description", longest=1_000)

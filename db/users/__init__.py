@@ -7,18 +7,18 @@ from datetime import timedelta
 
 import argon2
 
-from db.engine import Database, Session
-from db.keys import SecretKey
-from db.passwords import PROFILE, Passwords
+from db.postgres.engine import Database, Session
+from db.security.keys import SecretKey
+from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
 from db.users.accounts import OutsideUser, OwnUser, User, UserRow, Users, canonical_email
-from db.users.attempts import Attempts, RateLimit
+from db.users.attempt_counts import Attempts, RateLimit
 from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignedIn
 from db.users.sessions import Sessions, UserSession
 from db.users.throttle import Throttle
+from db.users.token_verifier import Issuer, Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
-from db.users.verifications import Verifications, Verified
-from db.users.verifier import Issuer, Verifier
+from db.users.verified_tokens import Verifications, Verified
 
 __all__ = [
     "LOCAL_ADMIN",

@@ -25,12 +25,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasId, HasTimes, HasVersion, Moment, new_id
-from db.engine import Session
 from db.errors import BadInput, Conflict
-from db.repository import Repository
-from db.statements import statement
-from db.texts import Required
+from db.kit.base import Base, HasId, HasTimes, HasVersion, Moment, new_id
+from db.kit.repository import Repository
+from db.kit.text_rules import Required
+from db.postgres.engine import Session
+from db.postgres.statements import statement
 
 name_rule = Required("name", longest=100)
 _email_text = Required("email", longest=254)

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from db.base import new_id
-from db.engine import Database, Session
 from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unauthenticated
-from db.passwords import Passwords, checked_password
+from db.kit.base import new_id
+from db.postgres.engine import Database, Session
+from db.security.passwords import Passwords, checked_password
 from db.users.accounts import UserRow, Users, canonical_email, name_rule
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
+from db.users.token_verifier import Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
-from db.users.unverified import Refused
-from db.users.verifier import Verifier
+from db.users.unverified_claims import Refused
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import msgspec
 from joserfc.jwk import OctKey
 
 from db.errors import BadInput
-from db.keys import checked_secret
+from db.security.keys import checked_secret
 from db.settings import SHARED_ALGORITHMS, Settings, outside_algorithms
 from db.users.accounts import OutsideUser, canonical_email, name_rule
 from db.users.key_sets import KeySet, VerifyingKey
 from db.users.signatures import verified_claims
 from db.users.tokens import OURS
-from db.users.unverified import Refused, Seconds
+from db.users.unverified_claims import Refused, Seconds
 
 CLOCKS_DIFFER_S = 30
 

@@ -22,9 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.base import Base, HasId, HasOwner
-from db.engine import Session
-from db.statements import statement
+from db.kit.base import Base, HasId, HasOwner
+from db.postgres.engine import Session
+from db.postgres.statements import statement
 from db.users.accounts import User, UserRow
 
 

@@ -13,7 +13,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from db.users.unverified import Refused
+from db.users.unverified_claims import Refused
 
 T = TypeVar("T")
 Key = OctKey | RSAKey | ECKey | OKPKey

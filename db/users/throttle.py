@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from db.engine import Database
 from db.errors import RateLimited
-from db.users.attempts import Attempts, Limit
+from db.postgres.engine import Database
+from db.users.attempt_counts import Attempts, Limit
 
 PASSWORDS_OF_ACCOUNT = Limit(10, timedelta(minutes=5))
 PASSWORDS_FROM_ADDRESS = Limit(100, timedelta(minutes=5))

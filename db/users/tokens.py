@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from db.users.unverified import Refused, Seconds, decoded
+from db.users.unverified_claims import Refused, Seconds, decoded
 
 OURS = "howdah"
 """Issuer and audience of our access tokens."""

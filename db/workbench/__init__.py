@@ -16,9 +16,9 @@ failures      what went wrong, in words
 `Workbench` is imported without the drivers: they come with the first connection.
 """
 
-from db.workbench.answers import ActivePool, Limits, Problem, Trial
-from db.workbench.shelf import Shelf
-from db.workbench.targets import Reach, Targets
-from db.workbench.workbench import Workbench
+from db.workbench.connections.network_policy import Reach, Targets
+from db.workbench.connections.saved_connections import Shelf
+from db.workbench.connections.values import ActivePool, Limits, Problem, Trial
+from db.workbench.connections.workbench import Workbench
 
 __all__ = ["ActivePool", "Limits", "Problem", "Reach", "Shelf", "Targets", "Trial", "Workbench"]

@@ -4,13 +4,13 @@ import contextlib
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from db.base import OwnerId
 from db.errors import BadInput, Conflict
-from db.objects import MIB
+from db.kit.base import OwnerId
+from db.objects.store import MIB
 from db.runs import RunRow, Runs
 from db.storage import FileRow, HasStorage, NewFile, add_bytes
-from db.workbench.formats import CONTENT_TYPES, refuse_unknown
-from db.workbench.runner import Runner
+from db.workbench.execution.runner import Runner
+from db.workbench.results.formats import CONTENT_TYPES, refuse_unknown
 
 
 class Export(NamedTuple):

@@ -4,12 +4,12 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from db.engine import Database
 from db.errors import NotFound
-from db.objects import ObjectStore
+from db.objects.store import ObjectStore
+from db.postgres.engine import Database
 from db.runs import crowd_out, expired, known_runs, partial
-from db.workbench.results import RESULTS
-from db.workbench.runner import Runner
+from db.workbench.execution.runner import Runner
+from db.workbench.results.result_store import RESULTS
 
 ORPHANS_AFTER = timedelta(days=1)
 

@@ -1,1 +1,1 @@
-"""What the commands of `graph.cli` do. Each module is loaded by its own command only."""
+"""What the commands of `graph.commands.main` do. Each module is loaded by its own command only."""

@@ -6,7 +6,7 @@ from db.errors import NotFound
 from db.services import Services
 from db.users import UserRow, Users
 from graph.auth import user_of_email
-from graph.ids import id_of, parse_id
+from graph.kit.ids import id_of, parse_id
 
 
 async def create_user(

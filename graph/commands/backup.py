@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from db.backup import Manifest, backup, restore
-from db.embedded import beside_a_server
-from db.objects import ObjectStore, open_objects
+from db.objects.store import ObjectStore, open_objects
+from db.postgres.embedded import beside_a_server
 from db.services import open_own_database
 from db.settings import Settings
 

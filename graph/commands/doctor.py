@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from db import migrations
-from db.embedded import beside_a_server
 from db.errors import HowdahError, Unavailable
 from db.events import open_events
-from db.health import probe_database
-from db.keys import load_keys
+from db.postgres import migrations
+from db.postgres.embedded import beside_a_server
+from db.security.keys import load_keys
+from db.security.vault import Keychain
 from db.services import OwnDatabase, open_own_database
 from db.settings import PREFIX, Settings, load_settings, sources, unknown_variables
-from db.vault import Keychain
-from db.workbench.formats import PARQUET, refuse_unknown
+from db.system.health import probe_database
+from db.workbench.results.formats import PARQUET, refuse_unknown
 
 SECRETS = {"secret_key", "credential_key", "jwt_secret", "metrics_token"}
 ROOM_BYTES = 500_000_000

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from db.embedded import beside_a_server
 from db.errors import BadInput
+from db.postgres.embedded import beside_a_server
 from db.services import open_services
 from db.settings import Settings
 from db.tasks import CHUNK_BYTES, ImportReport, Imports, bring_in, decoded, old_tasks

@@ -5,7 +5,7 @@ import asyncio
 import click
 
 from db.connections import rotate
-from db.keys import add_credential_key, load_keys
+from db.security.keys import add_credential_key, load_keys
 from db.services import open_own_database, open_vault
 from db.settings import Settings
 

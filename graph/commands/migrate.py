@@ -4,8 +4,8 @@ import asyncio
 
 import click
 
-from db import migrations
 from db.errors import BadInput, Unavailable
+from db.postgres import migrations
 from db.services import migrate, open_own_database
 from db.settings import Settings
 

@@ -8,13 +8,13 @@ from db.services import Services, open_services
 from db.settings import Settings
 from graph.app import build_app
 from graph.auth import authenticate
-from graph.commands.greeting import LocalSignIn, greet
-from graph.commands.listening import address_of, listen
-from graph.commands.stopping import Stop, run
-from graph.monitoring.board import Board
-from graph.monitoring.logs import logging_to
+from graph.commands.banner import LocalSignIn, greet
 from graph.schema import schema
-from graph.server import create_server
+from graph.server.listening import address_of, listen
+from graph.server.logs import logging_to
+from graph.server.metrics_board import Board
+from graph.server.signals import Stop, run
+from graph.server.uvicorn_server import create_server
 
 
 def serve_until_stopped(settings: Settings) -> None:

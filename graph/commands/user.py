@@ -92,7 +92,7 @@ def token(person: str, data_dir: Path | None) -> None:
 
 
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:
-    from db.embedded import beside_a_server
+    from db.postgres.embedded import beside_a_server
     from db.services import open_services
 
     settings = beside_a_server(load_settings(data_dir=data_dir))

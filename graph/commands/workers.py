@@ -1,7 +1,7 @@
 """`howdah serve --workers N`: one parent that owns the database, N processes that share the socket.
 
 A worker is this module as a program. It reads its settings, secrets among them, from standard
-input, and stops when that ends: no worker outlives its parent. On a board (graph.monitoring.board)
+input, and stops when that ends: no worker outlives its parent. On a board (metrics_board)
 stand what each counts, for whichever is asked for metrics, and what befell the database of the
 parent.
 """
@@ -22,11 +22,11 @@ import msgspec
 from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
 from graph.commands.serve import answer, opened
-from graph.commands.stopping import Stop, run
-from graph.monitoring.board import Board
-from graph.monitoring.exposition import Reading
-from graph.monitoring.logs import logging_to
-from graph.monitoring.metrics import TELL_S
+from graph.server.exposition import Reading
+from graph.server.logs import logging_to
+from graph.server.metrics import TELL_S
+from graph.server.metrics_board import Board
+from graph.server.signals import Stop, run
 
 log = logging.getLogger(__name__)
 

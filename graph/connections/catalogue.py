@@ -8,14 +8,14 @@ from uuid import UUID
 import strawberry
 
 from db.errors import HowdahError
-from db.paging import Page, Window
-from db.workbench import catalogue
-from db.workbench.catalogue import ColumnRow, SchemaRow, TableRow
+from db.kit.paging import Page, Window
+from db.workbench.catalogue import queries
+from db.workbench.catalogue.queries import ColumnRow, SchemaRow, TableRow
 from graph.context import Context, Info
-from graph.fields import choice, field, plain
-from graph.loaders import Gathering
-from graph.paging import After, Before, Connection, First, Last, Listing, window
-from graph.scalars import BigInt
+from graph.kit.fields import choice, field, plain
+from graph.kit.loaders import Gathering
+from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.scalars import BigInt
 
 
 class PageAsked(NamedTuple):
@@ -63,8 +63,8 @@ class TablesOf(Gathering[PageAsked, Any]):
     async def _answers(self, asked: PageAsked, parents: Sequence[UUID]) -> Mapping[UUID, Any]:
         async with _lent(self.context, asked.connection_id) as connection:
             if asked.window is None:
-                return await catalogue.count_tables(connection, parents)
-            return await catalogue.tables(connection, asked.connection_id, parents, asked.window)
+                return await queries.count_tables(connection, parents)
+            return await queries.tables(connection, asked.connection_id, parents, asked.window)
 
 
 class ColumnsOf(Gathering[tuple[UUID, UUID], list[ColumnRow]]):
@@ -79,7 +79,7 @@ class ColumnsOf(Gathering[tuple[UUID, UUID], list[ColumnRow]]):
         found: dict[tuple[UUID, UUID], list[ColumnRow]] = {}
         for connection_id, parents in tables.items():
             async with _lent(self.context, connection_id) as connection:
-                answers = await catalogue.columns(connection, parents)
+                answers = await queries.columns(connection, parents)
             found |= {(connection_id, table): rows for table, rows in answers.items()}
         return found
 
@@ -155,8 +155,8 @@ def _lent(context: Context, connection_id: UUID) -> Any:
 
 async def _schemas(connection: Any, asked: PageAsked) -> Any:
     if asked.window is None:
-        return await catalogue.count_schemas(connection)
-    return await catalogue.schemas(connection, asked.connection_id, asked.window)
+        return await queries.count_schemas(connection)
+    return await queries.schemas(connection, asked.connection_id, asked.window)
 
 
 async def _listing(loader: Gathering[PageAsked, Any], asked: PageAsked) -> Listing:

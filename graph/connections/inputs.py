@@ -13,8 +13,8 @@ from graph.connections.types import (
     SshAuthMethod,
     SslMode,
 )
-from graph.fields import given, optional, plain
-from graph.scalars import Json
+from graph.kit.fields import given, optional, plain
+from graph.kit.scalars import Json
 
 _IF_STILL = "Change it only if this is still its `version`."
 

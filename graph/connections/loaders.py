@@ -1,7 +1,7 @@
 """What one level of a query needs of connections, by one call each."""
 
 from db.connections import ConnectionRow, Connections
-from graph.loaders import ById
+from graph.kit.loaders import ById
 
 
 class ConnectionById(ById[ConnectionRow]):

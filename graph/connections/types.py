@@ -10,10 +10,10 @@ from db.workbench import ActivePool, Problem, Trial
 from graph.connections.catalogue import DatabaseSchema, SchemasOf
 from graph.connections.loaders import ConnectionById
 from graph.context import Info
-from graph.fields import choice, field, plain
-from graph.ids import Node, node
-from graph.paging import After, Before, Connection, First, Last, Listing, window
-from graph.scalars import Json
+from graph.kit.fields import choice, field, plain
+from graph.kit.ids import Node, node
+from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.scalars import Json
 
 
 @strawberry.enum(description="How TLS is used, as libpq means it.")

@@ -11,9 +11,9 @@ from graphql import ExecutionResult
 from db.errors import BadInput, HowdahError, RateLimited, TimedOut
 from graph.context import Context
 from graph.errors import present_all
-from graph.limits import Limits, refuse_cost
+from graph.operations.admission import Fairness
 from graph.operations.deadlines import Deadlines
-from graph.operations.fairness import Fairness
+from graph.operations.limits import Limits, refuse_cost
 from graph.operations.persisted import PersistedDocuments
 from graph.operations.plans import Plans, Prepared
 from graph.operations.request import GraphQLRequest

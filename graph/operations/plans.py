@@ -17,8 +17,8 @@ from graphql.validation import (
 from db.errors import HowdahError
 from graph.executor import Plan, compile_plan
 from graph.executor.document import select_operation
-from graph.limits import CostProgram, Limits, read, weigh
-from graph.operations.fairness import is_urgent
+from graph.operations.admission import is_urgent
+from graph.operations.limits import CostProgram, Limits, read, weigh
 
 _MAX_ERRORS = 5  # graphql-core may print the whole document into each of them
 _OVERLAP_BUDGET = 10_000  # about 25 ms; graphql-core would spend a second

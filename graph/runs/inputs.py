@@ -6,9 +6,9 @@ import strawberry
 
 from db.runs import RunRow
 from db.storage import FileRow
-from graph.fields import choice, optional, plain
+from graph.kit.fields import choice, optional, plain
+from graph.kit.scalars import Json
 from graph.runs.types import QueryRun, ResultFormat
-from graph.scalars import Json
 from graph.storage.types import File
 
 
@@ -23,7 +23,7 @@ class CancelOutcome(Enum):
 
 @strawberry.input(description="A statement to run.")
 class ExecuteQueryInput:
-    """Checked in db.workbench.orders."""
+    """Checked in db.workbench.execution.run_request."""
 
     connection_id: strawberry.ID = plain("On which of my connections.")
     statement: str = plain("One statement, with $1, $2 ... for parameters.")

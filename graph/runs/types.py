@@ -12,17 +12,17 @@ from db.errors import BadInput
 from db.runs import Column as ColumnRow
 from db.runs import Failure, RunRow, Runs, Truncated
 from db.runs import Notice as NoticeRow
-from db.workbench.formats import refuse_unknown
+from db.workbench.results.formats import refuse_unknown
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
-from graph.fields import argument, choice, field, plain
-from graph.ids import Node, node
-from graph.loaders import ById
-from graph.runs.rows import RowsShown
-from graph.scalars import Json, Row, SafeInt
-from graph.transfers.links import Links
-from graph.transfers.results import Format, result_path
+from graph.kit.fields import argument, choice, field, plain
+from graph.kit.ids import Node, node
+from graph.kit.loaders import ById
+from graph.kit.scalars import Json, Row, SafeInt
+from graph.kit.signed_links import Links
+from graph.runs.row_budget import RowsShown
+from graph.transport.result_routes import Format, result_path
 
 DOWNLOAD_WITHIN = timedelta(hours=1)
 

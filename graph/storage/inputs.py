@@ -3,8 +3,8 @@
 import strawberry
 
 from db.storage import BspRow, BucketRow, FileRow
-from graph.fields import optional, plain
-from graph.scalars import BigInt
+from graph.kit.fields import optional, plain
+from graph.kit.scalars import BigInt
 from graph.storage.types import Bsp, Bucket, File
 
 _ONCE = "Makes a retry safe: one key, one thing, for 24 hours."

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from db.base import OwnerId
 from db.errors import HowdahError
-from db.paging import Page, Window
+from db.kit.base import OwnerId
+from db.kit.paging import Page, Window
 from db.storage import BspRow, BucketRow, FileRow, StorageOperations
 from graph.context import Context
-from graph.loaders import Gathering
-from graph.paging import Listing
+from graph.kit.loaders import Gathering
+from graph.kit.paging import Listing
 
 V = TypeVar("V")
 

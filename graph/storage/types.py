@@ -11,10 +11,11 @@ import strawberry
 from db.errors import BadInput
 from db.storage import STORED, BspRow, BucketRow, FileRow, object_key
 from graph.context import Info
-from graph.fields import argument, choice, field, plain
-from graph.ids import Node, node
-from graph.paging import After, Before, Connection, First, Last, Listing, window
-from graph.scalars import BigInt
+from graph.kit.fields import argument, choice, field, plain
+from graph.kit.ids import Node, node
+from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.scalars import BigInt
+from graph.kit.signed_links import Links
 from graph.storage.loaders import (
     BspById,
     BspsOfFile,
@@ -24,8 +25,7 @@ from graph.storage.loaders import (
     FilesOfBsp,
     FilesOfBucket,
 )
-from graph.transfers.files import file_path
-from graph.transfers.links import Links
+from graph.transport.file_routes import file_path
 
 DOWNLOAD_WITHIN = timedelta(hours=1)
 

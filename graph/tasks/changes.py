@@ -9,11 +9,11 @@ from uuid import UUID
 import msgspec
 import strawberry
 
-from db.base import OwnerId
 from db.events import EventBus
+from db.kit.base import OwnerId
 from db.tasks import TaskRow, Tasks
 from graph.context import Context
-from graph.fields import choice
+from graph.kit.fields import choice
 
 IDS_IN_AN_EVENT = 150  # as text within text, still under the bus's FRAME_LIMIT
 # A change becomes visible at its commit, a little after the moment it carries.

@@ -5,9 +5,9 @@ import asyncpg
 import httpx
 import pytest
 
-from db.embedded import EmbeddedPostgres
-from db.engine import Database
 from db.errors import BadInput
+from db.postgres.embedded import EmbeddedPostgres
+from db.postgres.engine import Database
 from db.settings import Settings
 from graph.app import build_app
 from tests.fixtures.toy import Door, calling, only, schema, serving, toy_app

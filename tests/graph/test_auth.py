@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from db.base import new_id
 from db.errors import BadInput, Forbidden, NotFound, Unauthenticated
+from db.kit.base import new_id
 from db.services import Services
 from graph.auth import (
     AdminOnly,

@@ -21,7 +21,7 @@ from graphql import (
     is_required_input_field,
 )
 
-from db.base import new_id
+from db.kit.base import new_id
 from graph.schema import schema
 from tests.fixtures.clients import Client, Response
 from tests.fixtures.factories import FACTORIES, SHARED, VALUES

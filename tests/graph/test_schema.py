@@ -18,7 +18,7 @@ from graphql import (
 from graph.schema import schema
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "graph/graphiql/source/examples").glob("*.graphql"))
+EXAMPLES = sorted((ROOT / "graph/transport/graphiql/source/examples").glob("*.graphql"))
 core: GraphQLSchema = schema._schema
 
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from db.embedded import EmbeddedPostgres
-from db.objects import ObjectStore, open_objects
+from db.objects.store import ObjectStore, open_objects
+from db.postgres.embedded import EmbeddedPostgres
 from tests.fixtures.database import _administer, _clone
 
 

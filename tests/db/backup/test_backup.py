@@ -10,15 +10,15 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db import migrations
 from db.backup import backup, restore
-from db.base import OwnerId
-from db.embedded import EmbeddedPostgres
-from db.engine import Database, open_database
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
-from db.objects import ObjectStore
-from db.paging import Order, Window
-from db.statements import compile_statement
+from db.kit.base import OwnerId
+from db.kit.paging import Order, Window
+from db.objects.store import ObjectStore
+from db.postgres import migrations
+from db.postgres.embedded import EmbeddedPostgres
+from db.postgres.engine import Database, open_database
+from db.postgres.statements import compile_statement
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.cluster import open_fast
 from tests.fixtures.people import add_person

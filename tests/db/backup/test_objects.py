@@ -13,12 +13,13 @@ import httpx
 import pytest
 
 from db.backup import backup, restore
-from db.base import OwnerId, new_id
 from db.connections import Connections, Preferences, draft
-from db.engine import Database
 from db.errors import BadInput, NotFound, Unavailable
-from db.keys import CredentialKeys
-from db.objects import ObjectStore, open_objects
+from db.kit.base import OwnerId, new_id
+from db.objects.store import ObjectStore, open_objects
+from db.postgres.engine import Database
+from db.security.keys import CredentialKeys
+from db.security.vault import Place, Vault
 from db.storage import (
     FileRow,
     NewBsp,
@@ -30,7 +31,6 @@ from db.storage import (
     read_bytes,
     store_bytes,
 )
-from db.vault import Place, Vault
 
 SIZES = (0, 1, 100_000, 2_500_000)
 """Of the last one the bytes come in several pieces."""

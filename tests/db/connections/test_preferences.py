@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from db.base import OwnerId
 from db.connections import Preferences
-from db.engine import Database
 from db.errors import BadInput, Conflict, NotFound, TooLarge
+from db.kit.base import OwnerId
+from db.postgres.engine import Database
 
 
 class Drawer:

@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
-from db.base import OwnerId, new_id
 from db.connections import ConnectionRow, Connections, draft
-from db.engine import Database
 from db.errors import BadInput, Conflict, Forbidden, NotFound
-from db.paging import Window
+from db.kit.base import OwnerId, new_id
+from db.kit.paging import Window
+from db.postgres.engine import Database
 from tests.db.connections.test_drafts import TUNNEL, WHOLE
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from db.base import OwnerId, new_id
 from db.errors import Conflict, Forbidden, NotFound
+from db.kit.base import OwnerId, new_id
 from db.storage import (
     BucketRow,
     FileRow,

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from db.base import OwnerId, new_id
 from db.errors import BadInput, Conflict, Forbidden, NotFound, TooLarge
+from db.kit.base import OwnerId, new_id
 from db.storage import (
     NewBsp,
     NewFile,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from db.base import OwnerId, new_id
 from db.errors import BadInput
-from db.paging import Window
+from db.kit.base import OwnerId, new_id
+from db.kit.paging import Window
 from db.storage import (
     StorageOperations,
 )

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db.base import OwnerId, new_id
-from db.engine import Database
 from db.errors import Conflict, HowdahError, TooLarge
-from db.paging import Window
-from db.statements import compile_statement
+from db.kit.base import OwnerId, new_id
+from db.kit.paging import Window
+from db.postgres.engine import Database
+from db.postgres.statements import compile_statement
 from db.storage import FileRow, NewBsp, NewFile, PostgresStorage, Quota
 from tests.fixtures.database import Statements
 from tests.fixtures.people import add_person
@@ -120,7 +120,7 @@ async def test_a_quota_holds_against_many_at_once_in_different_buckets(
 async def test_creating_and_deleting_at_once_neither_drifts_nor_deadlocks(
     committed: Database, committed_owner: OwnerId, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="db.engine")
+    caplog.set_level("INFO", logger="db.postgres.engine")
     owner, storage = committed_owner, PostgresStorage(committed)
     for number in range(4):
         await storage.create_bsp(owner, NewBsp(f"{number}", 10_000, []))

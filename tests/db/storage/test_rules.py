@@ -1,7 +1,7 @@
 import pytest
 
-from db.base import new_id
 from db.errors import BadInput
+from db.kit.base import new_id
 from db.storage import NewFile, rules
 from db.storage.rules import (
     checked_content_type,

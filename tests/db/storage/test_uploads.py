@@ -12,10 +12,10 @@ from uuid import UUID
 
 import pytest
 
-from db.base import OwnerId, new_id
 from db.errors import BadInput, Conflict, Unavailable
-from db.objects import ObjectStore, open_objects
-from db.paging import Window
+from db.kit.base import OwnerId, new_id
+from db.kit.paging import Window
+from db.objects.store import ObjectStore, open_objects
 from db.storage import (
     FileRow,
     NewFile,

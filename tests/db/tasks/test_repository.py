@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from db.base import OwnerId, new_id
-from db.engine import Database
 from db.errors import BadInput, Conflict, Forbidden, NotFound
-from db.paging import Order, Window
+from db.kit.base import OwnerId, new_id
+from db.kit.paging import Order, Window
+from db.postgres.engine import Database
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.database import Statements, leased
 

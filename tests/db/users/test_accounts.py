@@ -3,9 +3,9 @@ from uuid import UUID
 
 import pytest
 
-from db.base import OwnerId, new_id
-from db.engine import Database
 from db.errors import Conflict
+from db.kit.base import OwnerId, new_id
+from db.postgres.engine import Database
 from db.users import OutsideUser, OwnUser, UserRow, Users, canonical_email
 
 OUTSIDE = OutsideUser("https://issuer.example.com/", "subject-1", "ada@example.com", "Ada")

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from db.engine import Database
 from db.errors import (
     BadInput,
     Conflict,
@@ -15,8 +14,9 @@ from db.errors import (
     RateLimited,
     Unauthenticated,
 )
-from db.statements import compile_statement
-from db.sweeps import sweep_all
+from db.kit.sweeps import sweep_all
+from db.postgres.engine import Database
+from db.postgres.statements import compile_statement
 from db.users import LOCAL_ADMIN, Identity, SignedIn, Users, sweep_attempts, sweep_sessions
 from tests.fixtures.database import Statements
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from db.engine import Database
 from db.errors import BadInput, Unauthenticated, Unavailable
+from db.postgres.engine import Database
 from db.settings import Settings
 from db.users import Identity, UserRow, Users
 from db.users.issuers import OutsideIssuer

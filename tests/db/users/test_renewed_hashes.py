@@ -8,8 +8,8 @@ from uuid import UUID
 import argon2
 import pytest
 
-from db.engine import Database
 from db.errors import Overloaded, Unauthenticated
+from db.postgres.engine import Database
 from db.settings import Settings
 from db.users import Identity, SignedIn, Users, open_identity
 from tests.fixtures.identity import CHEAP, PASSWORD, SECRET, identity_on, sign_up

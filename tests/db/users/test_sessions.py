@@ -2,9 +2,9 @@ import asyncio
 
 from sqlalchemy import text
 
-from db.engine import Database, Session
 from db.errors import Conflict
-from db.statements import compile_statement
+from db.postgres.engine import Database, Session
+from db.postgres.statements import compile_statement
 from db.users import Identity, SignedIn
 from tests.fixtures.identity import sign_up
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from db.base import new_id
 from db.errors import Unauthenticated
+from db.kit.base import new_id
 from db.users import Identity, SignedIn
 from db.users.tokens import AccessTokens, RefreshTokens
-from db.users.unverified import Refused
+from db.users.unverified_claims import Refused
 from tests.fixtures.identity import SECRET, sign_up
 
 KEY = SECRET.derive("access tokens")

@@ -1,7 +1,7 @@
 import pytest
 
-from db.base import Moment, new_id
 from db.errors import BadInput, Conflict, NotFound, Unauthenticated
+from db.kit.base import Moment, new_id
 from db.services import Services
 from db.users import OutsideUser, UserRow, Users
 from graph.commands.accounts import (
@@ -13,7 +13,7 @@ from graph.commands.accounts import (
     promote_user,
     remove_user,
 )
-from graph.ids import id_of
+from graph.kit.ids import id_of
 from tests.fixtures.identity import PASSWORD
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from db.base import OwnerId
-from db.engine import Database, open_database
 from db.errors import Conflict
+from db.kit.base import OwnerId
+from db.postgres.engine import Database, open_database
 from db.services import migrate, open_own_database
 from db.settings import Settings
 from db.tasks import Tasks

@@ -23,7 +23,7 @@ class Ended(NamedTuple):
 async def howdah(*arguments: str, **environment: str) -> Ended:
     clean = {name: value for name, value in os.environ.items() if "HOWDAH" not in name}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "graph.cli", *arguments),
+        *(sys.executable, "-m", "graph.commands.main", *arguments),
         cwd=ROOT,
         env=clean | environment,
         stdin=asyncio.subprocess.DEVNULL,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from db.base import OwnerId
-from db.engine import Database
 from db.errors import BadInput, NotFound
+from db.kit.base import OwnerId
+from db.postgres.engine import Database
 from db.settings import Settings
 from db.tasks import Tasks
 from db.users import OwnUser

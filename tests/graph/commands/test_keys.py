@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from db.base import OwnerId
 from db.connections import Connections
-from db.engine import Database
-from db.keys import load_keys
+from db.kit.base import OwnerId
+from db.postgres.engine import Database
+from db.security.keys import load_keys
+from db.security.vault import Place, Vault
 from db.settings import Settings
-from db.vault import Place, Vault
 from db.workbench import Shelf
 from graph.commands.keys import _rotate, rotate_keys
 

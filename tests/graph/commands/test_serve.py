@@ -30,7 +30,7 @@ KEYS = {
 async def started(*arguments: str, **environment: str) -> AsyncIterator[Process]:
     clean = {name: value for name, value in os.environ.items() if "HOWDAH" not in name}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "graph.cli", "serve", *arguments),
+        *(sys.executable, "-m", "graph.commands.main", "serve", *arguments),
         cwd=ROOT,
         env=clean | environment,
         stdout=PIPE,

@@ -11,10 +11,10 @@ from graphql import OperationType
 from db.errors import TooLarge
 from graph.auth import Role, Viewer
 from graph.context import Context
-from graph.limits import Limits
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
-from graph.operations.fairness import HEAVY, STRANGERS_AT_ONCE
-from graph.operations.turns import AT_ONCE
+from graph.operations.admission import HEAVY, STRANGERS_AT_ONCE
+from graph.operations.limits import Limits
+from graph.operations.slots import AT_ONCE
 from tests.fixtures.toy import ANN, schema
 
 

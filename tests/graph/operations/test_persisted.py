@@ -9,10 +9,10 @@ import pytest
 
 from db.errors import TooLarge
 from graph.context import Context
-from graph.http.accept import GRAPHQL_JSON
-from graph.limits import Limits
 from graph.operations import GraphQLRequest, Operations, Plans, Refused
+from graph.operations.limits import Limits
 from graph.operations.persisted import PersistedDocuments, PersistedQueryNotFound
+from graph.transport.http.accept import GRAPHQL_JSON
 from tests.fixtures.toy import schema
 
 HELLO = "query($n: String) { hello(name: $n) }"

@@ -2,9 +2,9 @@
 
 from sqlalchemy import text
 
+from db.postgres.statements import compile_statement
 from db.services import Services
-from db.statements import compile_statement
-from graph.ids import parse_id
+from graph.kit.ids import parse_id
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection, make_run
 from tests.fixtures.targets import CANARY, Target

@@ -11,12 +11,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from db.base import OwnerId, new_id
-from db.objects import ObjectStore
+from db.kit.base import OwnerId, new_id
+from db.objects.store import ObjectStore
 from db.services import Services
 from db.storage import read_bytes
 from db.workbench.exports import Export, export
-from graph.ids import parse_id
+from graph.kit.ids import parse_id
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bsp, make_bucket, make_connection_to
 from tests.fixtures.targets import Target

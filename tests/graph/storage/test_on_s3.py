@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from db.objects import ObjectStore
+from db.objects.store import ObjectStore
 from db.services import Services
 from db.settings import Settings
 from db.storage import sweep

@@ -6,20 +6,20 @@ from typing import Any, cast
 
 import pytest
 
-from db.base import new_id
-from db.engine import Database
 from db.errors import HowdahError, Unavailable
 from db.events import EventBus
-from db.keys import load_keys
-from db.memory import MemoryStorage
-from db.objects import open_objects
+from db.kit.base import new_id
+from db.objects.store import open_objects
+from db.postgres.engine import Database
+from db.security.keys import load_keys
+from db.security.vault import Vault
 from db.services import Services
 from db.settings import Settings
 from db.storage import Quota, StorageOperations
+from db.storage.memory import MemoryStorage
 from db.users import Identity
-from db.vault import Vault
 from db.workbench import Workbench
-from db.workbench.runner import Runner
+from db.workbench.execution.runner import Runner
 from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.schema import schema

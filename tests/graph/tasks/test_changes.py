@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import text
 
-from db.base import new_id
+from db.kit.base import new_id
+from db.postgres.statements import compile_statement
 from db.services import Services, open_services
 from db.settings import Settings
-from db.statements import compile_statement
 from db.users import UserRow, Users
 from graph.app import build_app
 from graph.auth import authenticate

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from db.services import Services
-from db.tasks.importing import IDS_KEPT
+from db.tasks.task_import import IDS_KEPT
 from tests.fixtures.clients import Client
 from tests.graph.tasks.test_tasks import followed
 

@@ -1,0 +1,157 @@
+"""A change asked for twice under one key happens once and is answered twice."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Interval,
+    LargeBinary,
+    Text,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import ClauseElement
+
+from db.errors import Conflict
+from db.kit.base import Base, HasOwner
+from db.kit.repository import Repository
+from db.kit.text_rules import Required
+from db.postgres.engine import Session
+from db.postgres.statements import statement
+
+KEPT = timedelta(hours=24)
+
+key_rule = Required("idempotencyKey", longest=200)
+
+R = TypeVar("R", bound=NamedTuple)
+
+
+class IdempotencyKey(HasOwner, Base):
+    """What was asked under a key, and what was answered."""
+
+    __tablename__ = "idempotency_keys"
+
+    owner_id: Mapped[UUID] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (Index(None, "created_at"),)
+
+
+class AskedRow(NamedTuple):
+    """What was asked, and what was answered."""
+
+    fingerprint: bytes
+    answer: bytes
+
+
+class Idempotency(Repository[AskedRow]):
+    """One owner's keys, used inside the transaction of the change that they guard."""
+
+    model = IdempotencyKey
+    row = AskedRow
+    noun = "idempotency key"
+
+    async def once(
+        self, key: str, asked: object, work: Callable[[], Awaitable[R]], *, answer: type[R]
+    ) -> R:
+        """What `work` answers, or what it answered when it was first asked under `key`.
+
+        Two at once meet at the key's row: the second waits until the first has committed.
+        """
+        key = key_rule.checked(key)
+        fingerprint = _fingerprint(asked)
+        if await self.run(self._claim(), key=key, fingerprint=fingerprint, kept=KEPT):
+            done = await work()
+            await self.run(self._answered(), the_key=key, answer=msgspec.json.encode(done))
+            return done
+        first = await self.one(self._first(), key=key, kept=KEPT)
+        if first is None or first.fingerprint != fingerprint:
+            raise _used()
+        return msgspec.json.decode(first.answer, type=answer)
+
+    async def answered(self, key: str, asked: object, *, answer: type[R]) -> R | None:
+        """What was answered under `key` when it was first asked; None when it never was."""
+        key = key_rule.checked(key)
+        first = await self.one(self._first(), key=key, kept=KEPT)
+        if first is None:
+            return None
+        if first.fingerprint != _fingerprint(asked):
+            raise _used()
+        return msgspec.json.decode(first.answer, type=answer)
+
+    @statement
+    def _expired(cls) -> ClauseElement:
+        """A batch of everybody's, for `sweep`."""
+        table = cls.table()
+        old = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
+        place: ColumnElement[Any] = literal_column("ctid")
+        batch = (
+            select(place)
+            .select_from(table)
+            .where(old)
+            .limit(1_000)
+            .with_for_update(skip_locked=True)
+        )
+        return delete(table).where(place.in_(batch)).returning(table.c.key)
+
+    @statement
+    def _claim(cls) -> ClauseElement:
+        """Takes the key when it is new, or so old that it means nothing any more."""
+        table = cls.table()
+        new: dict[str, Any] = {name: bindparam(name) for name in ("owner_id", "key", "fingerprint")}
+        expired = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
+        return (
+            insert(table)
+            .values(new)
+            .on_conflict_do_update(
+                index_elements=[table.c.owner_id, table.c.key],
+                set_={"fingerprint": new["fingerprint"], "answer": None, "created_at": func.now()},
+                where=expired,
+            )
+            .returning(table.c.key)
+        )
+
+    @statement
+    def _answered(cls) -> ClauseElement:
+        mine = cls.owned_update().where(cls.table().c.key == bindparam("the_key"))
+        return mine.values(answer=bindparam("answer"))
+
+    @statement
+    def _first(cls) -> ClauseElement:
+        table = cls.table()
+        kept = table.c.created_at >= func.now() - bindparam("kept", type_=Interval())
+        return cls.owned().where(table.c.key == bindparam("key"), kept)
+
+
+def _fingerprint(asked: object) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(asked)).digest()
+
+
+def _used() -> Conflict:
+    return Conflict(
+        "This idempotency key was used for something else.",
+        hint="Take a new key for each thing to do; to retry, send the same input.",
+        field="idempotencyKey",
+    )
+
+
+async def sweep(session: Session) -> int:
+    """Removes a batch of keys that no retry will come for any more."""
+    return len(await session.rows(Idempotency._expired(), kept=KEPT))  # noqa: SLF001 - of this module

@@ -1,0 +1,233 @@
+"""One owner's rows of one table. Every statement starts from them and cannot leave them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Delete,
+    Select,
+    Table,
+    Update,
+    Uuid,
+    any_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.sql import ClauseElement
+
+from db.errors import Conflict, Forbidden, HowdahError, NotFound
+from db.kit.base import Base, OwnerId, new_id
+from db.kit.paging import Order, Page, Window, page_of, window_values, windowed
+from db.postgres.engine import Session
+from db.postgres.statements import Statement, statement
+
+R = TypeVar("R", bound=NamedTuple)
+
+
+class Repository(Generic[R]):
+    """Reads and changes the rows of one owner; knows no other way to reach the table.
+
+    A subclass names its model, the row it answers with, and what a violated constraint means.
+    """
+
+    model: ClassVar[type[Base]]
+    row: ClassVar[type[NamedTuple]]
+    noun: ClassVar[str]
+    conflicts: ClassVar[Mapping[str, tuple[str, str, str | None]]] = {}
+    """Constraint -> (message, hint, field) of the Conflict that it is."""
+
+    def __init__(self, session: Session, owner: OwnerId) -> None:
+        self.session = session
+        self.owner = owner
+        # What `_make` does, without asking each record whether it has the right length.
+        self._make = cast("Callable[[Iterable[Any]], R]", partial(tuple.__new__, self.row))
+
+    # What every statement starts from
+
+    @classmethod
+    def table(cls) -> Table:
+        return cast("Table", cls.model.__table__)
+
+    @classmethod
+    def columns(cls) -> list[Any]:
+        table = cls.table()
+        return [table.c[name] for name in cls.row._fields]
+
+    @classmethod
+    def is_owned(cls) -> ColumnElement[bool]:
+        return cls.table().c.owner_id == bindparam("owner_id")
+
+    @classmethod
+    def owned(cls, *columns: Any) -> Select[Any]:
+        return select(*(columns or cls.columns())).where(cls.is_owned())
+
+    @classmethod
+    def owned_update(cls) -> Update:
+        return update(cls.table()).where(cls.is_owned())
+
+    @classmethod
+    def owned_delete(cls) -> Delete:
+        return delete(cls.table()).where(cls.is_owned())
+
+    # What every domain needs
+
+    @statement
+    def _by_id(cls) -> ClauseElement:
+        return cls.owned().where(cls.table().c.id == bindparam("id"))
+
+    @statement
+    def _by_ids(cls) -> ClauseElement:
+        return cls.owned().where(cls.table().c.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
+
+    @statement
+    def _insert(cls, names: tuple[str, ...]) -> ClauseElement:
+        values: dict[str, Any] = {name: bindparam(name) for name in ("id", "owner_id", *names)}
+        return insert(cls.table()).values(values).returning(*cls.columns())
+
+    @statement
+    def _update(cls, names: tuple[str, ...], versioned: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
+        table = cls.table()
+        change = cls.owned_update().where(table.c.id == bindparam("row_id"))
+        if versioned:
+            change = change.where(table.c.version == bindparam("expected_version"))
+        values = cls.touched()
+        for name in names:
+            values |= cls.setting(name)
+        return change.values(values).returning(*cls.columns())
+
+    @classmethod
+    def setting(cls, name: str) -> dict[str, Any]:
+        """What changes when `name` is set; a subclass adds what must move with it."""
+        return {name: bindparam(name, type_=cls.table().c[name].type)}
+
+    @classmethod
+    def touched(cls) -> dict[str, Any]:
+        """What changes with every change, where the table has it."""
+        table = cls.table()
+        marks: dict[str, Any] = {"updated_at": func.now()} if "updated_at" in table.c else {}
+        return marks | ({"version": table.c.version + 1} if "version" in table.c else {})
+
+    @statement
+    def _delete(cls) -> ClauseElement:
+        table = cls.table()
+        return cls.owned_delete().where(table.c.id == bindparam("id")).returning(table.c.id)
+
+    @statement
+    def _anyones(cls) -> ClauseElement:
+        table = cls.table()
+        return select(table.c.owner_id).where(table.c.id == bindparam("id"))
+
+    async def get(self, row_id: UUID) -> R | None:
+        return await self.one(self._by_id(), id=row_id)
+
+    async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
+        return await self.all(self._by_ids(), ids=list(ids))
+
+    async def add(self, **values: Any) -> R:
+        found = await self.one(self._insert(tuple(values)), **({"id": new_id()} | values))
+        return cast("R", found)
+
+    async def update(
+        self, row_id: UUID, *, expected_version: int | None = None, **values: Any
+    ) -> R:
+        """Sets `values` and leaves the rest; with nothing to set, nothing changes."""
+        if not values:
+            return await self.changed(row_id, self._by_id(), id=row_id)
+        change = self._update(tuple(values), expected_version is not None)
+        version = {} if expected_version is None else {"expected_version": expected_version}
+        return await self.changed(row_id, change, row_id=row_id, **version, **values)
+
+    async def remove(self, row_id: UUID) -> UUID:
+        removed = await self.run(self._delete(), id=row_id)
+        if not removed:
+            raise await self.refusal(row_id)
+        return row_id
+
+    # What subclasses say more with
+
+    @classmethod
+    def windowed(
+        cls, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
+    ) -> Select[Any]:
+        """The statement of a page; a key that the rows do not hold follows them."""
+        columns = cls.table().c
+        if not cls._holds(order):
+            query = query.add_columns(columns[order.column])
+        return windowed(query, order, shape, columns)
+
+    async def page_by(
+        self, query: Statement, window: Window, order: Order, /, **values: Any
+    ) -> Page[R]:
+        kind = self.table().c[order.column].type.python_type
+        values |= window_values(window, order, kind=kind)
+        return self.paged(await self.run(query, **values), window, order)
+
+    def paged(self, found: Sequence[Any], window: Window, order: Order) -> Page[R]:
+        if self._holds(order):
+            return page_of(list(map(self._make, found)), window, order)
+        rows = [self._make(record[:-1]) for record in found]
+        return page_of(rows, window, order, keys=[record[-1] for record in found])
+
+    @classmethod
+    def _holds(cls, order: Order) -> bool:
+        return order.column in cls.row._fields
+
+    async def all(self, query: Statement, /, **values: Any) -> Sequence[R]:
+        return list(map(self._make, await self.run(query, **values)))
+
+    async def one(self, query: Statement, /, **values: Any) -> R | None:
+        found = await self.run(query, **values)
+        return self._make(found[0]) if found else None
+
+    async def value(self, query: Statement, /, **values: Any) -> Any:
+        """The first column of the first row, or None."""
+        found = await self.run(query, **values)
+        return found[0][0] if found else None
+
+    async def changed(self, row_id: UUID, change: Statement, /, **values: Any) -> R:
+        """The row as it is now, or an error that says why it was not changed."""
+        found = await self.one(change, **values)
+        if found is None:
+            raise await self.refusal(row_id)
+        return found
+
+    async def refusal(self, row_id: UUID) -> HowdahError:
+        """Why a change met no row: it is another's, it is not there, or it moved on."""
+        owner = await self.session.value(self._anyones(), id=row_id, owner_id=self.owner)
+        if owner is None:
+            return NotFound(
+                f"There is no such {self.noun}.",
+                hint="It may have been deleted; read the list again.",
+                field="id",
+            )
+        if owner != self.owner:
+            return Forbidden(
+                f"This {self.noun} is not yours to change.",
+                hint="Sign in as its owner.",
+                field="id",
+            )
+        return Conflict(
+            f"This {self.noun} has changed since it was read.",
+            hint="Read it again, then send the change with its present `version`.",
+            field="expectedVersion",
+        )
+
+    async def run(self, query: Statement, /, **values: Any) -> Sequence[Any]:
+        """Plain records; every statement is told whose rows it may reach."""
+        try:
+            return await self.session.rows(query, owner_id=self.owner, **values)
+        except asyncpg.IntegrityConstraintViolationError as error:
+            known = self.conflicts.get(error.constraint_name or "")
+            if known is None:
+                raise
+            message, hint, field = known
+            raise Conflict(message, hint=hint, field=field) from error

@@ -1,0 +1,1 @@
+"""The object store: a local folder, S3, Google Cloud Storage or Azure."""

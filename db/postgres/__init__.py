@@ -1,0 +1,1 @@
+"""Howdah's own PostgreSQL: the engine, its connections, migrations and the embedded server."""

@@ -1,0 +1,232 @@
+"""Connecting to our own database: patiently, and with words for what went wrong."""
+
+import asyncio
+import json
+import logging
+import random
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import asyncpg
+
+from db.errors import HowdahError, TimedOut, Unavailable
+from db.postgres.urls import DatabaseUrl
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+
+
+class Dropped(Unavailable):
+    """The connection is gone, whatever it was doing."""
+
+
+class TlsRefused(ConnectionError):
+    """The server has no TLS, or speaks another language."""
+
+
+# What can go wrong on the way to a session
+_REFUSALS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# Waiting may help: it starts, restarts, or has no place just now.
+_PASSING = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+_LASTING = (ssl.SSLError, TlsRefused)
+_DROPPED = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.DatabaseDroppedError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+# Managed databases that are full often turn read-only instead; so does one that was replaced.
+_FULL = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
+# On a connection that is closed these say so, or trip over the server's last word on it.
+_MISUSED = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+FAILURES = (*_DROPPED, *_FULL, *_MISUSED, TimeoutError, asyncpg.QueryCanceledError)
+"""What a statement can fail with that may not be about the statement: see `told`."""
+
+_REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+    (
+        (asyncpg.InvalidPasswordError,),
+        "The database at {place} refused the user {user!r}: the password is wrong.",
+        "Check user and password in HOWDAH_DATABASE_URL; encode special characters as %XX.",
+    ),
+    (
+        (asyncpg.InvalidAuthorizationSpecificationError,),
+        "The database at {place} refused the user {user!r}: {detail}.",
+        "Check the user in HOWDAH_DATABASE_URL; where the server insists on TLS: sslmode=require.",
+    ),
+    (
+        (asyncpg.InvalidCatalogNameError,),
+        "There is no database {database!r} at {place}.",
+        "Create it (CREATE DATABASE {database}) or correct HOWDAH_DATABASE_URL.",
+    ),
+    (
+        (asyncpg.TooManyConnectionsError,),
+        "The database at {place} has no connection left.",
+        "Raise its max_connections or lower HOWDAH_DATABASE_POOL_SIZE.",
+    ),
+    (
+        (asyncpg.CannotConnectNowError,),
+        "The database at {place} is starting up or shutting down.",
+        "Wait until it is ready.",
+    ),
+    (
+        (asyncpg.TargetServerAttributeNotMatched,),
+        "No server at {place} is what target_session_attrs asks for.",
+        "Wait until one is promoted, or correct HOWDAH_DATABASE_URL.",
+    ),
+    (
+        (TlsRefused,),
+        "The server at {place} refused TLS, or is no PostgreSQL.",
+        "Check host and port in HOWDAH_DATABASE_URL; without TLS on its side, use sslmode=disable.",
+    ),
+    (
+        (ssl.SSLError,),
+        "TLS with the database at {place} failed: {detail}.",
+        "Check sslmode and sslrootcert in HOWDAH_DATABASE_URL.",
+    ),
+    (
+        (socket.gaierror,),
+        "The database's host {host!r} is not known.",
+        "Check the host in HOWDAH_DATABASE_URL and this machine's name resolution.",
+    ),
+    (
+        (TimeoutError,),
+        "The database at {place} did not answer in time.",
+        "Check that it runs, is PostgreSQL, and that no firewall lies between.",
+    ),
+    (
+        (OSError, asyncpg.ConnectionDoesNotExistError),
+        "Nothing that speaks as PostgreSQL should answers at {place}.",
+        "Check that it runs and listens there.",
+    ),
+)
+
+
+async def dial(
+    url: DatabaseUrl, *, application_name: str = "howdah", statement_timeout_ms: int = 60_000
+) -> asyncpg.Connection:
+    """One connection, one attempt."""
+    try:
+        # Behind a pooler the next statement may meet another server's connection: none is prepared.
+        connection = await asyncpg.connect(
+            url.dsn,
+            ssl=url.ssl,
+            timeout=10,
+            command_timeout=statement_timeout_ms / 1000,
+            statement_cache_size=0 if url.pooled else 100,
+            server_settings={} if url.pooled else {"application_name": application_name},
+        )
+    except ConnectionError as error:
+        if "rejected SSL upgrade" in str(error):  # asyncpg has no class of its own for it
+            raise TlsRefused(str(error)) from error
+        raise
+    await _speak_json(connection)
+    return connection
+
+
+async def _speak_json(connection: asyncpg.Connection) -> None:
+    """As SQLAlchemy's JSON types expect it, which encode by themselves. Sends no query."""
+    for name, version in (("json", b""), ("jsonb", b"\x01")):
+        await connection.set_type_codec(
+            name,
+            schema="pg_catalog",
+            format="binary",
+            encoder=partial(_to_json, version),
+            decoder=partial(_from_json, len(version)),
+        )
+
+
+def _to_json(version: bytes, text: str) -> bytes:
+    return version + text.encode()
+
+
+def _from_json(start: int, data: bytes) -> Any:
+    return json.loads(data[start:])
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]], url: DatabaseUrl, deadline: float) -> T:
+    """Tries again with growing, jittered pauses while waiting may help; then says why not."""
+    loop = asyncio.get_running_loop()
+    pause = FIRST_PAUSE_S
+    refusal: Exception | None = None
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                return await attempt()
+        except _REFUSALS as error:
+            # An attempt that the deadline cut short knows less than one that was refused.
+            refusal = refusal if refusal and limit.expired() else error
+            wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
+            passing = isinstance(error, _PASSING) and not isinstance(error, _LASTING)
+            if not passing or loop.time() + wait >= deadline:
+                raise explained(refusal, url) from refusal
+            log.info("the database at %s does not answer yet: %s", url, type(error).__name__)
+        await asyncio.sleep(wait)
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+def explained(error: Exception, url: DatabaseUrl) -> Unavailable:
+    """What is wrong with the way to the database and what to do. Never the URL's password."""
+    message, hint = next(
+        ((message, hint) for kinds, message, hint in _REASONS if isinstance(error, kinds)),
+        (
+            "The database at {place} refused the connection: {detail}.",
+            "Its own log says more; `howdah doctor` checks the settings.",
+        ),
+    )
+    words = {
+        "place": url.place,
+        "user": url.user,
+        "database": url.database,
+        "host": url.host,
+        "detail": _detail(error),
+    }
+    return Unavailable(message.format(**words), hint=hint.format(**words), retry_after_s=1)
+
+
+def _detail(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "no reason was given"
+    return str(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__
+
+
+def told(error: Exception, driver: Any) -> HowdahError | None:
+    """What one of FAILURES means, or None when it is about the statement after all."""
+    if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
+        return TimedOut(
+            "The database took too long and the statement was ended.",
+            hint="Ask for less at once, or try again when the database is less busy.",
+        )
+    if isinstance(error, _FULL):
+        return Unavailable(
+            "The database takes no changes: it is full, or set to read-only.",
+            hint="Nothing was changed, reading goes on. The operator finds what to do in "
+            "docs/operating.md.",
+            retry_after_s=60,
+        )
+    if isinstance(error, _MISUSED) and not driver.is_closed():
+        return None
+    return Dropped(
+        "The connection to the database dropped.",
+        hint="Try again. A change may have been made: read first, or repeat its idempotencyKey.",
+        retry_after_s=1,
+    )

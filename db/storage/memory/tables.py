@@ -1,0 +1,163 @@
+"""What the twin keeps, and what every call on it needs: lists stand in for tables."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+from db.errors import Conflict, Forbidden, HowdahError, NotFound
+from db.kit.base import Moment, OwnerId, moment_of
+from db.storage import errors, rules
+from db.storage.rows import DELETING, PENDING, BspRow, BucketRow, FileRow, NewFile
+
+Row = TypeVar("Row", bound=NamedTuple)
+
+
+@dataclass(slots=True)
+class Tables:
+    """Rows by their ids, and the counters that move with them."""
+
+    bsps: dict[UUID, BspRow] = field(default_factory=dict)
+    buckets: dict[UUID, BucketRow] = field(default_factory=dict)
+    owners: dict[UUID, OwnerId] = field(default_factory=dict)
+    files: dict[UUID, FileRow] = field(default_factory=dict)
+    replicas: dict[UUID, list[UUID]] = field(default_factory=dict)
+
+    def bsp(self, bsp_id: UUID) -> BspRow:
+        if bsp_id not in self.bsps:
+            raise absent()
+        return self.bsps[bsp_id]
+
+    def my_bucket(self, owner: OwnerId, bucket_id: UUID, *, field: str = "id") -> BucketRow:
+        if bucket_id not in self.buckets:
+            raise absent(field)
+        if self.owners[bucket_id] != owner:
+            raise anothers(field)
+        return self.buckets[bucket_id]
+
+    def my_file(self, owner: OwnerId, file_id: UUID) -> FileRow:
+        if file_id not in self.files:
+            raise absent()
+        if self.files[file_id].owner_id != owner:
+            raise anothers()
+        return self.files[file_id]
+
+    def my_buckets(self, owner: OwnerId) -> Sequence[BucketRow]:
+        return [self.buckets[one] for one, whose in self.owners.items() if whose == owner]
+
+    def my_files(self, owner: OwnerId) -> Sequence[FileRow]:
+        mine = (file for file in self.files.values() if file.owner_id == owner)
+        return [file for file in mine if file.bucket_id is not None]
+
+    def may_read(self, owner: OwnerId, bucket_id: UUID) -> bool:
+        return self.owners[bucket_id] == owner or not self.buckets[bucket_id].private
+
+    def may_read_file(self, owner: OwnerId, file: FileRow) -> bool:
+        in_sight = file.bucket_id is not None and self.may_read(owner, file.bucket_id)
+        return file.owner_id == owner or in_sight
+
+    def files_in(self, owner: OwnerId, bucket_id: UUID, under: str | None) -> Sequence[FileRow]:
+        folder = "" if under is None else rules.checked_folder(under) + "/"
+        files = (file for file in self.files.values() if file.bucket_id == bucket_id)
+        return [
+            file
+            for file in files
+            if file.location.startswith(folder) and self.may_read_file(owner, file)
+        ]
+
+    def files_on(self, owner: OwnerId, bsp_id: UUID) -> Sequence[FileRow]:
+        return [file for file in self.my_files(owner) if bsp_id in self.replicas[file.id]]
+
+    def refuse_taken_name(self, owner: OwnerId, name: str, *, but: UUID | None = None) -> None:
+        if any(bucket.name == name and bucket.id != but for bucket in self.my_buckets(owner)):
+            raise errors.conflict(errors.NAME_TAKEN)
+
+    def roomiest(self, new: NewFile) -> Sequence[UUID]:
+        roomy = [bsp for bsp in self.bsps.values() if bsp.free_capacity >= new.size]
+        roomy.sort(key=lambda bsp: (-bsp.free_capacity, bsp.id))
+        chosen = [bsp.id for bsp in roomy[: new.desired_replicas]]
+        if len(chosen) < new.desired_replicas:
+            raise errors.no_room(new.desired_replicas, len(chosen), new.size)
+        return chosen
+
+    def put_in(self, bucket: BucketRow, file: FileRow, providers: Sequence[UUID]) -> FileRow:
+        self.replicas[file.id] = list(providers)
+        self._count(bucket, providers, files=1, size=file.size)
+        return kept(self.files, file)
+
+    def take_out(self, file: FileRow) -> None:
+        assert file.bucket_id is not None  # noqa: S101 - it is in a bucket, or it could not go
+        providers = self.replicas.pop(file.id)
+        self._count(self.buckets[file.bucket_id], providers, files=-1, size=-file.size)
+        kept(self.files, file._replace(status=DELETING, bucket_id=None, key=None))
+
+    def _count(
+        self, bucket: BucketRow, providers: Iterable[UUID], *, files: int, size: int
+    ) -> None:
+        counted = bucket._replace(
+            file_count=bucket.file_count + files, total_size=bucket.total_size + size
+        )
+        kept(self.buckets, counted)
+        for bsp_id in providers:
+            bsp = self.bsps[bsp_id]
+            kept(self.bsps, sized(bsp._replace(used_capacity=bsp.used_capacity + size)))
+
+
+def kept(rows: dict[UUID, Row], row: Row) -> Row:
+    rows[row.id] = row  # type: ignore[attr-defined]  # every row that is kept has an id
+    return row
+
+
+def present(rows: Mapping[UUID, Row], ids: Iterable[UUID]) -> list[Row]:
+    return [rows[one] for one in dict.fromkeys(ids) if one in rows]
+
+
+def ago(age: timedelta = timedelta()) -> Moment:
+    return moment_of(datetime.now(UTC) - age)
+
+
+def now_twice() -> tuple[Moment, Moment]:
+    now = ago()
+    return now, now
+
+
+def touched(row: Row, **values: Any) -> Row:
+    return row._replace(**values, version=row.version + 1, updated_at=ago())  # type: ignore[attr-defined]  # what is edited has a version
+
+
+def sized(bsp: BspRow) -> BspRow:
+    return bsp._replace(free_capacity=bsp.capacity - bsp.used_capacity)
+
+
+def pending(owner: OwnerId, new: NewFile, *, file_id: UUID) -> FileRow:
+    return FileRow(
+        id=file_id,
+        owner_id=owner,
+        bucket_id=new.bucket_id,
+        location=new.location,
+        size=new.size,
+        content_type=new.content_type or "",
+        status=PENDING,
+        desired_replicas=new.desired_replicas,
+        object_id=None,
+        fingerprint=None,
+        key=None,
+        created_at=(now := ago()),
+        updated_at=now,
+    )
+
+
+def expect(version: int, expected: int | None) -> None:
+    if expected is not None and version != expected:
+        raise Conflict(
+            "This has changed since it was read.", hint="Read it again.", field="expectedVersion"
+        )
+
+
+def absent(field: str = "id") -> HowdahError:
+    return NotFound("There is no such thing.", hint="Read the list again.", field=field)
+
+
+def anothers(field: str = "id") -> HowdahError:
+    return Forbidden("This is not yours to change.", hint="Sign in as its owner.", field=field)

@@ -1,0 +1,1 @@
+"""Health and integrity of Howdah's own database."""

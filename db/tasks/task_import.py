@@ -1,0 +1,201 @@
+"""Brings old tasks in: batch by batch, each checked once it is there; a second run changes nothing.
+
+async for report in bring_in(run, old_tasks(chunks)):
+    ...                       # what has become of the records so far
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    LargeBinary,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    column,
+    func,
+    literal_column,
+    null,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql import ClauseElement
+
+from db.errors import Conflict
+from db.kit.base import Moment, moment_of, new_id
+from db.kit.repository import Repository
+from db.postgres.statements import statement
+from db.tasks.legacy_task import OldTask, Rejected
+from db.tasks.repository import Task
+
+BATCH = 1_000
+IDS_KEPT = 1_000
+
+_MOMENT = DateTime(timezone=True)
+_COLUMNS: dict[str, Any] = {
+    "id": Uuid(),
+    "imported_as": LargeBinary(),
+    "title": Text(),
+    "description": Text(),
+    "completed": Boolean(),
+    "created_at": _MOMENT,
+    "updated_at": _MOMENT,
+}
+
+
+class ImportedRow(NamedTuple):
+    """What the check afterwards compares."""
+
+    imported_as: bytes
+    title: str
+    description: str | None
+    completed: bool
+    created_at: Moment
+    updated_at: Moment
+
+
+class Imports(Repository[ImportedRow]):
+    """The tasks of one owner that came from an old file, known by what they came as."""
+
+    model = Task
+    row = ImportedRow
+    noun = "task"
+
+    async def add_new(self, old: Sequence[OldTask]) -> dict[bytes, UUID]:
+        """Adds those that are not there; which these were, and the ids they have got."""
+        rows = [(new_id(), *task) for task in old]
+        values = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+        return dict(await self.run(self._add_new(), **values))
+
+    async def known(self, old: Iterable[OldTask]) -> dict[bytes, ImportedRow]:
+        found = await self.all(self._known(), imported_as=[task.imported_as for task in old])
+        return {row.imported_as: row for row in found}
+
+    @statement
+    def _add_new(cls) -> ClauseElement:
+        table = cls.table()
+        arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items()]
+        columns = [column(name, kind) for name, kind in _COLUMNS.items()]
+        old = func.unnest(*arrays).table_valued(*columns).render_derived(name="old")
+        made: ColumnElement[Any] = func.coalesce(_finite(old.c.created_at), func.now())
+        changed: ColumnElement[Any] = func.coalesce(_finite(old.c.updated_at), made)
+        values = {name: old.c[name] for name in _COLUMNS} | {
+            "owner_id": bindparam("owner_id", type_=Uuid()),
+            "created_at": made,
+            "updated_at": changed,
+            "completed_at": case((old.c.completed, changed), else_=null()),
+        }
+        return (
+            insert(table)
+            .from_select(list(values), select(*values.values()))
+            .on_conflict_do_nothing(index_elements=[table.c.owner_id, table.c.imported_as])
+            .returning(table.c.imported_as, table.c.id)
+        )
+
+    @statement
+    def _known(cls) -> ClauseElement:
+        wanted = bindparam("imported_as", type_=ARRAY(LargeBinary))
+        return cls.owned().where(cls.table().c.imported_as == any_(wanted))
+
+
+def _finite(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    """What asyncpg sends for the first moment of Python's calendar is minus infinity."""
+    first: ColumnElement[Any] = literal_column("timestamptz '0001-01-01Z'")
+    return case((moment.is_not(None), func.greatest(moment, first)))
+
+
+Run: TypeAlias = Callable[[Callable[[Imports], Awaitable[Any]]], Awaitable[Any]]
+"""Runs work on somebody's Imports: each in a transaction of its own, or all in one."""
+
+
+@dataclass
+class ImportReport:
+    """What has become of the records of a file."""
+
+    created: int = 0
+    unchanged: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+    created_ids: deque[UUID] = field(default_factory=lambda: deque(maxlen=IDS_KEPT))
+    """The latest; all of them would not fit everywhere that they are told."""
+    checksum: str = ""
+    """Of what was imported or is there already, the same in file and table."""
+
+    @property
+    def read(self) -> int:
+        return self.created + self.unchanged + len(self.rejected)
+
+
+async def bring_in(
+    run: Run, records: Iterable[OldTask | Rejected], *, dry_run: bool = False
+) -> AsyncIterator[ImportReport]:
+    """The report, each time it has grown by a batch, and at the end.
+
+    After each batch the table is read again: raises Conflict when it disagrees with the file.
+    """
+    report = ImportReport()
+    source = iter(records)
+    while batch := list(islice(source, BATCH)):
+        old = [record for record in batch if isinstance(record, OldTask)]
+        report.rejected += [record for record in batch if isinstance(record, Rejected)]
+        if old:
+            await (_try if dry_run else _add)(run, old, report)
+        yield report
+    yield report
+
+
+async def _try(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
+    there = await run(lambda imports: imports.known(old))
+    report.unchanged += len(there)
+    report.created += len(old) - len(there)
+
+
+async def _add(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
+    new = await run(lambda imports: imports.add_new(old))
+    there = await run(lambda imports: imports.known(old))
+    in_file = [_as_in_file(task, new) for task in old]
+    in_table = [_as_in_table(task, there.get(task.imported_as), new) for task in old]
+    if in_file != in_table:
+        raise Conflict(
+            "What is in the table is not what the file says.",
+            hint="Somebody may be changing these tasks just now. Import the file again: "
+            "what is in already stays as it is.",
+        )
+    report.checksum = hashlib.sha256(
+        report.checksum.encode() + msgspec.json.encode(in_table)
+    ).hexdigest()
+    report.created += len(new)
+    report.unchanged += len(old) - len(new)
+    report.created_ids += new.values()
+
+
+def _as_in_file(task: OldTask, new: Iterable[bytes]) -> tuple[Any, ...]:
+    """All of a new task; of one that was there already only that it is: its owner may edit it."""
+    if task.imported_as not in new:
+        return (task.imported_as,)
+    return tuple(moment_of(value) if isinstance(value, datetime) else value for value in task)
+
+
+def _as_in_table(
+    task: OldTask, row: ImportedRow | None, new: Iterable[bytes]
+) -> tuple[Any, ...] | None:
+    if row is None:
+        return None
+    if task.imported_as not in new:
+        return (row.imported_as,)
+    return tuple(
+        None if said is None and name in {"created_at", "updated_at"} else getattr(row, name)
+        for name, said in task._asdict().items()
+    )

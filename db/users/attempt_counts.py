@@ -1,0 +1,88 @@
+"""Attempts: how often something was tried of late, counted for all replicas together."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ARRAY, Interval, LargeBinary, any_, bindparam, case, delete, func, select
+from sqlalchemy import update as change
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import ClauseElement
+
+from db.kit.base import Base
+from db.postgres.engine import Session
+from db.postgres.statements import statement
+
+
+class RateLimit(Base):
+    """The table. A key is a hash: whoever reads the table learns no address from it."""
+
+    __tablename__ = "rate_limits"
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    count: Mapped[int]
+    resets_at: Mapped[datetime]
+
+
+class Limit(NamedTuple):
+    """So many, in a stretch of time that begins with the first."""
+
+    most: int
+    within: timedelta
+
+
+class Attempts:
+    """Counts attempts under keys."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def count(self, limits: Mapping[bytes, Limit]) -> float:
+        """Counts one attempt under each key; the seconds to wait where one is over its limit."""
+        keys = sorted(limits)  # everybody locks in the same order
+        within = [limits[key].within for key in keys]
+        counted = await self._session.rows(self._count(), keys=keys, within=within)
+        return max(left_s if count > limits[key].most else 0 for key, count, left_s in counted)
+
+    async def give_back(self, limits: Mapping[bytes, Limit]) -> None:
+        """An attempt that succeeded does not count."""
+        await self._session.rows(self._give_back(), keys=sorted(limits))
+
+    async def sweep(self) -> int:
+        return len(await self._session.rows(self._sweep()))
+
+    @statement
+    def _count(cls) -> ClauseElement:
+        given = (
+            func.unnest(
+                bindparam("keys", type_=ARRAY(LargeBinary)),
+                bindparam("within", type_=ARRAY(Interval)),
+            )
+            .table_valued("key", "within", name="given")
+            .render_derived()
+        )
+        source = select(given.c.key, 1, func.now() + given.c.within).order_by(given.c.key)
+        new = insert(RateLimit).from_select(["key", "count", "resets_at"], source)
+        over = _LIMITS.resets_at <= func.now()
+        values: dict[str, Any] = {
+            "count": case((over, 1), else_=_LIMITS.count + 1),
+            "resets_at": case((over, new.excluded.resets_at), else_=_LIMITS.resets_at),
+        }
+        counted = new.on_conflict_do_update(index_elements=[_LIMITS.key], set_=values)
+        left = func.date_part("epoch", _LIMITS.resets_at - func.now())
+        return counted.returning(_LIMITS.key, _LIMITS.count, left)
+
+    @statement
+    def _give_back(cls) -> ClauseElement:
+        keys = any_(bindparam("keys", type_=ARRAY(LargeBinary)))
+        return change(RateLimit).where(_LIMITS.key == keys).values(count=_LIMITS.count - 1)
+
+    @statement
+    def _sweep(cls) -> ClauseElement:
+        over = select(_LIMITS.key).where(_LIMITS.resets_at <= func.now())
+        batch = over.limit(1_000).with_for_update(skip_locked=True)
+        return delete(RateLimit).where(_LIMITS.key.in_(batch)).returning(_LIMITS.key)
+
+
+_LIMITS = RateLimit.__table__.c

@@ -1,0 +1,1 @@
+"""Connections to users' databases: policy, tunnels, pools and saved credentials."""

@@ -1,0 +1,123 @@
+"""The way to one destination: its tunnel while that stands, its certificates as a file."""
+
+import asyncio
+import ssl
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+
+from db.workbench.connections import libpq
+from db.workbench.connections.connection_errors import (
+    Unreachable,
+    explained,
+    tunnel_unreachable,
+    unreachable,
+)
+from db.workbench.connections.destinations import Bastion, Destination
+from db.workbench.connections.network_policy import Targets
+from db.workbench.connections.ssh_tunnels import LOOPBACK, Tunnel
+
+CONNECT_S = 10.0
+TUNNEL_S = 7.0
+# Below REQUIRE libpq takes a certificate that does not verify as a reason for clear text.
+_VERIFYING = {"REQUIRE", "VERIFY_CA", "VERIFY_FULL"}
+
+
+class Road:
+    """Connects as often as asked, each time by fresh addresses, or by a tunnel of its own."""
+
+    def __init__(self, destination: Destination, targets: Targets) -> None:
+        self.destination = destination
+        self.facts: libpq.Facts | None = None
+        self._targets = targets
+        self._tunnel: Tunnel | None = None
+        self._digging = asyncio.Lock()
+        self._files = ExitStack()
+        self._certificates = self._write_certificates()
+
+    async def connect(self) -> libpq.Connection:
+        """Within 10 s, whatever the other side does; it has answered a question."""
+        deadline = asyncio.get_running_loop().time() + CONNECT_S
+        try:
+            async with asyncio.timeout_at(deadline):
+                connection = await self._connect(deadline)
+        except TimeoutError:
+            raise unreachable(self.destination) from None
+        try:
+            with libpq.cut_after(connection, deadline - asyncio.get_running_loop().time()):
+                self.facts = await libpq.facts_of(connection)
+        except BaseException as error:
+            connection.pgconn.finish()
+            if isinstance(error, psycopg.Error):
+                raise unreachable(self.destination) from None
+            raise
+        return connection
+
+    async def close(self) -> None:
+        tunnel, self._tunnel = self._tunnel, None
+        try:
+            if tunnel is not None:
+                await tunnel.close()
+        finally:
+            self._files.close()
+
+    async def _connect(self, deadline: float) -> libpq.Connection:
+        addresses, port = await self._ends()
+        for tried, address in enumerate(addresses):
+            left_s = deadline - asyncio.get_running_loop().time()
+            try:
+                return await libpq.connect(
+                    self.destination,
+                    address=address,
+                    port=port,
+                    root_certificates=self._certificates,
+                    timeout_s=left_s / (len(addresses) - tried),
+                )
+            except psycopg.Error as error:
+                failure = explained(error, self.destination)
+                if not isinstance(failure, Unreachable):
+                    raise failure from None
+        raise unreachable(self.destination)
+
+    async def _ends(self) -> tuple[list[str], int]:
+        """Addresses and port to connect to."""
+        destination = self.destination
+        if destination.bastion is None:
+            addresses = await self._targets.resolve(destination.host, destination.port)
+            return addresses, destination.port
+        tunnel = await self._stand(destination.bastion)
+        return [LOOPBACK], tunnel.port
+
+    async def _stand(self, bastion: Bastion) -> Tunnel:
+        """The tunnel, dug anew when it has fallen in."""
+        async with self._digging:
+            if self._tunnel is None or not self._tunnel.is_open:
+                try:
+                    async with asyncio.timeout(TUNNEL_S):
+                        self._tunnel = await Tunnel.open(self.destination, bastion, self._targets)
+                except TimeoutError:
+                    raise tunnel_unreachable(bastion) from None
+            return self._tunnel
+
+    def _write_certificates(self) -> Path | None:
+        """As the file that libpq wants: nobody else reads it, and it goes with the road."""
+        destination = self.destination
+        if destination.ssl_mode not in _VERIFYING:
+            return None
+        if destination.ssl_root_certificate:
+            folder = tempfile.TemporaryDirectory(prefix="howdah-")
+            file = Path(self._files.enter_context(folder), "authorities.pem")
+            file.write_text(destination.ssl_root_certificate, encoding="ascii")
+            return file
+        return _public_authorities() if destination.ssl_mode == "VERIFY_FULL" else None
+
+
+def _public_authorities() -> Path:
+    """Those that this system trusts, else those that browsers do."""
+    if system := ssl.get_default_verify_paths().cafile:
+        return Path(system)
+    import certifi  # comes with httpx
+
+    return Path(certifi.where())

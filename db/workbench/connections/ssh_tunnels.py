@@ -1,0 +1,192 @@
+"""Ways through SSH servers: each owner's own, and open to this process only."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from db.errors import BadInput
+from db.workbench.connections.connection_errors import (
+    HostKeyUnconfirmed,
+    host_key_unconfirmed,
+    tunnel_refused,
+    tunnel_unreachable,
+)
+from db.workbench.connections.destinations import Bastion, Destination
+from db.workbench.connections.network_policy import Targets
+
+# Who went where is the users' business; what goes wrong is told to whom it concerns.
+logging.getLogger("asyncssh").setLevel(logging.ERROR)
+
+LOOPBACK = "127.0.0.1"
+# Three signs of life missed in a row: a dropped tunnel is noticed after 30 s.
+KEEPALIVE_S = 10
+KEEPALIVES = 2
+CLOSE_S = 2.0
+
+
+class Tunnel:
+    """One SSH connection, and a port on loopback that leads through it to the database."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
+        self._connection = connection
+        self.port = 0
+
+    @classmethod
+    async def open(cls, destination: Destination, bastion: Bastion, targets: Targets) -> "Tunnel":
+        tunnel = cls(await _connect(bastion, targets))
+        try:
+            listener = await tunnel._connection.forward_local_port(
+                LOOPBACK, 0, destination.host, destination.port, accept_handler=_is_ours
+            )
+        except BaseException:
+            tunnel.terminate()
+            raise
+        tunnel.port = listener.get_port()
+        return tunnel
+
+    @property
+    def is_open(self) -> bool:
+        return not self._connection.is_closed()
+
+    async def close(self) -> None:
+        self._connection.close()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._connection.wait_closed()
+        except TimeoutError:
+            self.terminate()
+
+    def terminate(self) -> None:
+        self._connection.abort()
+
+
+class _Pinned(asyncssh.SSHClient):
+    """Trusts one host key. Until it has seen it, nothing is sent that proves who we are."""
+
+    def __init__(self, bastion: Bastion) -> None:
+        self._bastion = bastion
+        self.refusal: HostKeyUnconfirmed | None = None
+
+    def validate_host_public_key(
+        self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey
+    ) -> bool:
+        fingerprint = key.get_fingerprint("sha256")
+        if fingerprint != self._bastion.fingerprint:
+            self.refusal = host_key_unconfirmed(self._bastion, fingerprint)
+        return self.refusal is None
+
+
+async def _connect(bastion: Bastion, targets: Targets) -> asyncssh.SSHClientConnection:
+    addresses = await targets.resolve(bastion.host, bastion.port)
+    client = _Pinned(bastion)
+    async with _login(bastion) as login:
+        for address in addresses:
+            try:
+                return await asyncssh.connect(
+                    address, bastion.port, client_factory=lambda: client, **_ISOLATED, **login
+                )
+            except asyncssh.PermissionDenied:
+                raise tunnel_refused(bastion) from None
+            except (OSError, asyncssh.Error):
+                if client.refusal is not None:
+                    raise client.refusal from None
+    raise tunnel_unreachable(bastion)
+
+
+# Nothing of the account that Howdah runs under: no configuration, keys, agent, tickets or hosts.
+_ISOLATED: dict[str, Any] = {
+    "config": None,
+    "known_hosts": ([], [], []),
+    "x509_trusted_certs": [],
+    "x509_trusted_cert_paths": [],
+    "agent_path": None,
+    "agent_forwarding": False,
+    "host_based_auth": False,
+    "gss_kex": False,
+    "gss_auth": False,
+    "compression_algs": None,
+    "keepalive_interval": KEEPALIVE_S,
+    "keepalive_count_max": KEEPALIVES,
+}
+
+
+@contextlib.asynccontextmanager
+async def _login(bastion: Bastion) -> AsyncIterator[dict[str, Any]]:
+    """Only the one way in that was chosen; an agent stays open while it is asked."""
+    by_password = bastion.auth_method == "PASSWORD"
+    login: dict[str, Any] = {
+        "username": bastion.username,
+        "client_keys": None,
+        "password": (bastion.password or "") if by_password else None,
+        "public_key_auth": not by_password,
+        "password_auth": by_password,
+        "kbdint_auth": by_password,
+    }
+    if by_password:
+        yield login
+    elif bastion.auth_method == "AGENT":
+        async with _agent() as keys:
+            yield login | {"client_keys": keys}
+    else:
+        yield login | {"client_keys": [await _opened_key(bastion)]}
+
+
+async def _opened_key(bastion: Bastion) -> asyncssh.SSHKey:
+    """In a thread: a passphrase is made slow to guess."""
+    try:
+        return await asyncio.to_thread(
+            asyncssh.import_private_key, bastion.private_key or "", bastion.passphrase
+        )
+    except (asyncssh.KeyImportError, ValueError):
+        raise BadInput(
+            "The private key of the tunnel does not open.",
+            hint="Save the key again, with its passphrase if it has one.",
+            field="sshTunnel.privateKey",
+        ) from None
+
+
+@contextlib.asynccontextmanager
+async def _agent() -> AsyncIterator[Sequence[Any]]:
+    """The keys of the developer's own agent; drafts see to it that nobody else asks."""
+    keys: Sequence[Any] = ()
+    async with contextlib.AsyncExitStack() as stack:
+        with contextlib.suppress(OSError, asyncssh.Error, ValueError):
+            agent = await asyncssh.connect_agent(os.environ.get("SSH_AUTH_SOCK", ""))
+            await stack.enter_async_context(agent)
+            keys = await agent.get_keys()
+        if not keys:
+            raise BadInput(
+                "No SSH agent with a key answers.",
+                hint="Start one and `ssh-add` a key, then start Howdah from the same shell.",
+                field="sshTunnel.authMethod",
+            )
+        yield keys
+
+
+def _is_ours(host: str, port: int) -> bool:
+    """Whether the other end of a connection to our port is this very process.
+
+    TLS needs a TCP port, and a port of loopback is open to every user of the machine.
+    """
+    for entry in Path("/dev/fd").iterdir():
+        with contextlib.suppress(OSError), _duplicate(int(entry.name)) as found:
+            if found.getsockname()[:2] == (host, port):
+                return True
+    return False
+
+
+def _duplicate(descriptor: int) -> socket.socket:
+    """Of its own, so that closing it closes nothing; OSError where it is no socket."""
+    duplicate = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        raise

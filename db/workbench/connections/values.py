@@ -1,0 +1,54 @@
+"""What the workbench is told, and what it tells: plain values."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from db.errors import HowdahError
+from db.workbench.connections.connection_errors import HostKeyUnconfirmed
+
+
+class ActivePool(NamedTuple):
+    """A connection that is open here, and its figures now."""
+
+    connection_id: UUID
+    server_version: str
+    tls: str | None
+    connected_at: datetime
+    pool_size: int
+    idle: int
+    busy: int
+
+
+class Problem(NamedTuple):
+    """An error as data: what an API tells of it."""
+
+    code: str
+    message: str
+    hint: str
+    field: str | None
+    host_key_fingerprint: str | None
+
+    @classmethod
+    def of(cls, error: HowdahError) -> "Problem":
+        fingerprint = error.fingerprint if isinstance(error, HostKeyUnconfirmed) else None
+        return cls(error.code, error.message, error.hint, error.field, fingerprint)
+
+
+class Trial(NamedTuple):
+    """What came of trying a connection out."""
+
+    server_version: str | None = None
+    latency_ms: float | None = None
+    tls: str | None = None
+    problem: Problem | None = None
+
+
+class Limits(NamedTuple):
+    """What the operator allows."""
+
+    pool_size: int = 8
+    connections: int = 200
+    idle_s: float = 60.0
+    agent: bool = False
+    """Whether SSH tunnels may use the agent of our own account."""

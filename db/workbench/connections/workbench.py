@@ -1,0 +1,338 @@
+"""The workbench: every user's connections to their own databases, while they are open."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+from db.connections import (
+    SECRETS,
+    ConnectionRow,
+    Connections,
+    DatabaseConnection,
+    Draft,
+    check_whole,
+    completed,
+)
+from db.errors import HowdahError, Overloaded
+from db.kit.base import OwnerId
+from db.postgres.engine import Database
+from db.security.vault import Place, Vault
+from db.workbench.connections.circuit_breaker import Breaker
+from db.workbench.connections.destinations import Destination
+from db.workbench.connections.network_policy import Targets
+from db.workbench.connections.values import ActivePool, Limits, Problem, Trial
+
+if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
+    from db.workbench.connections.connector import Road
+    from db.workbench.connections.libpq import Connection, Facts
+    from db.workbench.connections.pools import Pool
+
+SWEEP_S = 5.0
+FORGET_S = 12 * 3_600.0
+
+Key: TypeAlias = tuple[OwnerId, UUID]
+Given: TypeAlias = Mapping[str, str]
+"""Secrets that were typed to connect, by their names; they live as long as their pool."""
+
+_PLACE = (
+    *("host", "port", "database", "username", "ssl_mode", "ssl_root_certificate"),
+    *("ssh_host", "ssh_port", "ssh_username", "ssh_auth_method"),
+)
+_TO_CONNECT = ("host", "database", "username")
+
+
+class _Generation(NamedTuple):
+    """A pool for one version of a connection; a change of the connection makes another."""
+
+    row: ConnectionRow
+    given: Given
+    pool: "Pool"
+
+
+class Workbench:
+    """Opens pools when they are asked for, and closes them when they are not.
+
+    An owner reaches their own saved connections only: each time the row is read as theirs, so what
+    was changed or deleted by another replica counts here from the next statement on.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        targets: Targets,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._targets = targets
+        self._limits = limits
+        self._open: dict[Key, _Generation] = {}
+        self._living: set[Pool] = set()  # those of earlier generations too, until they are empty
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(
+        cls,
+        database: Database,
+        vault: Vault,
+        targets: Targets,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+    ) -> AsyncIterator["Workbench"]:
+        workbench = cls(database, vault, targets, limits)
+        workbench._in_background(workbench._sweep())
+        try:
+            yield workbench
+        finally:
+            await workbench._close()
+
+    async def connect(
+        self, owner: OwnerId, connection_id: UUID, given: Given | None = None
+    ) -> ActivePool:
+        """Open, and prove it by a connection. What is `given` replaces what is stored."""
+        row = await self._row(owner, connection_id)
+        pool = self._pool(owner, row, given or {})
+        try:
+            await pool.release(await pool.acquire())
+        except HowdahError:
+            if pool.facts is None:
+                self._forget_given(owner, row)
+            raise
+        await self._database.write(
+            lambda session: Connections(session, owner).note_connected(connection_id)
+        )
+        return _active(connection_id, pool)
+
+    async def disconnect(self, owner: OwnerId, connection_id: UUID) -> None:
+        await self._row(owner, connection_id)
+        await self.drop(owner, connection_id)
+
+    async def drop(self, owner: OwnerId, connection_id: UUID) -> None:
+        """Ends its statements, closes its connections and forgets what was given to open it."""
+        generation = self._open.pop((owner, connection_id), None)
+        if generation is not None:
+            await self._close_pool(generation.pool)
+
+    def renew(self, owner: OwnerId, row: ConnectionRow) -> None:
+        """It was changed: what is open moves to a new generation."""
+        if (owner, row.id) in self._open:
+            self._pool(owner, row, None)
+
+    @property
+    def lends_agent(self) -> bool:
+        return self._limits.agent
+
+    def active(self, owner: OwnerId) -> list[ActivePool]:
+        """Those of this process, in the order in which they were opened."""
+        return [
+            _active(connection_id, generation.pool)
+            for (whose, connection_id), generation in self._open.items()
+            if whose == owner and generation.pool.facts is not None
+        ]
+
+    def is_connected(self, owner: OwnerId, connection_id: UUID) -> bool:
+        generation = self._open.get((owner, connection_id))
+        return generation is not None and generation.pool.facts is not None
+
+    @contextlib.asynccontextmanager
+    async def lend(self, owner: OwnerId, connection_id: UUID) -> "AsyncIterator[Connection]":
+        """A clean connection, in autocommit; what the borrower leaves behind goes with it.
+
+        Close it to have it thrown away. Handlers that are added to it are taken off again by whom
+        they were added. To limit the time of a statement see `libpq.cut_after`.
+        """
+        row = await self._row(owner, connection_id)
+        pool = self._pool(owner, row, None)
+        connection = await pool.acquire()
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
+
+    @contextlib.asynccontextmanager
+    async def spare(self, owner: OwnerId, connection_id: UUID) -> "AsyncIterator[Connection]":
+        """A connection beside the pool, for one short question: there is always room for it."""
+        row = await self._row(owner, connection_id)
+        async with self._pool(owner, row, None).spare() as connection:
+            yield connection
+
+    async def probe(
+        self, owner: OwnerId, draft: Draft, *, connection_id: UUID | None = None
+    ) -> Trial:
+        """Tries out a saved connection, or one that is not saved, or changes to a saved one."""
+        destination = await self._drafted(owner, draft, connection_id)
+        road = self._lay(destination)
+        try:
+            return await _try_out(road)
+        except HowdahError as error:
+            return Trial(problem=Problem.of(error))
+        finally:
+            await road.close()
+
+    async def _row(self, owner: OwnerId, connection_id: UUID) -> ConnectionRow:
+        async with self._database.read() as session:
+            connections = Connections(session, owner)
+            row = await connections.get(connection_id)
+            if row is None:
+                self._retire(self._open.pop((owner, connection_id), None))
+                raise await connections.refusal(connection_id)
+        return row
+
+    def _pool(self, owner: OwnerId, row: ConnectionRow, given: Given | None) -> "Pool":
+        """This version's; the one before lives on until its statements have ended.
+
+        Nothing is awaited between looking and making: two at once get the same.
+        """
+        now = self._open.get((owner, row.id))
+        if now is None:
+            return self._start(owner, row, given or {})
+        same = now.row.version == row.version
+        if same and (not given or given == now.given):
+            return now.pool
+        self._retire(now)
+        if not same and _place(now.row) != _place(row):
+            return self._start(owner, row, given or {})
+        facts = None if given else now.pool.facts
+        return self._start(owner, row, given or now.given, facts, now.pool.breaker)
+
+    def _start(
+        self,
+        owner: OwnerId,
+        row: ConnectionRow,
+        given: Given,
+        facts: "Facts | None" = None,
+        breaker: Breaker | None = None,
+    ) -> "Pool":
+        from db.workbench.connections.pools import Pool
+
+        async def lay() -> "Road":
+            stored = await self._stored(owner, row.id)
+            return self._lay(self._destination(row._asdict(), stored | dict(given)))
+
+        pool = Pool(
+            lay,
+            size=self._limits.pool_size,
+            breaker=breaker or Breaker(),
+            make_room=self._make_room,
+            facts=facts,
+        )
+        self._living.add(pool)
+        self._open[owner, row.id] = _Generation(row, given, pool)
+        return pool
+
+    def _lay(self, destination: Destination) -> "Road":
+        from db.workbench.connections.connector import Road
+
+        return Road(destination, self._targets)
+
+    async def _drafted(
+        self, owner: OwnerId, draft: Draft, connection_id: UUID | None
+    ) -> Destination:
+        if connection_id is None:
+            return self._destination(completed(draft.values, needed=_TO_CONNECT), draft.secrets)
+        row = await self._row(owner, connection_id)
+        stored = await self._stored(owner, connection_id)
+        return self._destination(row._asdict() | draft.values, {**stored, **draft.secrets})
+
+    def _destination(
+        self, values: Mapping[str, Any], secrets: Mapping[str, str | None]
+    ) -> Destination:
+        kept = {name for name, secret in secrets.items() if secret is not None}
+        check_whole(values, kept=kept, agent=self.lends_agent)
+        return Destination.of(values, secrets)
+
+    async def _stored(self, owner: OwnerId, connection_id: UUID) -> dict[str, str]:
+        async with self._database.read() as session:
+            row = await Connections(session, owner).sealed(connection_id)
+        table = DatabaseConnection.__tablename__
+        return {
+            name: await self._vault.open(sealed, Place(table, connection_id, owner, column))
+            for name, column, sealed in zip(SECRETS, row._fields, row, strict=True)
+            if sealed is not None
+        }
+
+    def _forget_given(self, owner: OwnerId, row: ConnectionRow) -> None:
+        """It opened nothing: the next attempt starts from what is stored."""
+        now = self._open.get((owner, row.id))
+        if now is not None and now.given and now.pool.facts is None:
+            self._retire(now)
+            self._start(owner, row, {}, None, now.pool.breaker)
+
+    def _retire(self, generation: _Generation | None) -> None:
+        if generation is not None:
+            self._in_background(self._close_when_back(generation.pool))
+
+    async def _close_when_back(self, pool: "Pool") -> None:
+        await pool.all_back()
+        await self._close_pool(pool)
+
+    async def _close_pool(self, pool: "Pool") -> None:
+        try:
+            await pool.close()
+        finally:
+            self._living.discard(pool)
+
+    def _make_room(self) -> None:
+        """For one more, of which the count knows already."""
+        if sum(pool.figures.size for pool in self._living) <= self._limits.connections:
+            return
+        unused = [pool for pool in self._living if pool.figures.size and not pool.in_use]
+        if unused:
+            longest = min(unused, key=lambda pool: pool.used_at)
+            self._in_background(longest.sleep())
+            return
+        raise Overloaded(
+            "Howdah has as many connections to databases open as it may.",
+            hint="Disconnect one that is not needed, or try again in a moment.",
+            retry_after_s=5,
+        )
+
+    async def _sweep(self) -> None:
+        """Puts to sleep what is unused; forgets what nobody has wanted for half a day."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(SWEEP_S, self._limits.idle_s / 4))
+            for key, generation in list(self._open.items()):
+                pool = generation.pool
+                unused_s = 0.0 if pool.in_use else loop.time() - pool.used_at
+                if unused_s >= self._limits.idle_s and pool.is_awake:
+                    self._in_background(pool.sleep())
+                if unused_s >= FORGET_S:
+                    self._retire(self._open.pop(key))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self) -> None:
+        """What was retired ends with its pool; the sweep would go on for ever."""
+        self._open.clear()
+        await asyncio.gather(*map(self._close_pool, list(self._living)), return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._targets.close()
+
+
+def _place(row: ConnectionRow) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in _PLACE)
+
+
+def _active(connection_id: UUID, pool: "Pool") -> ActivePool:
+    facts = pool.facts
+    assert facts is not None  # noqa: S101 - only pools that have connected are shown
+    return ActivePool(connection_id, *facts, *pool.figures)
+
+
+async def _try_out(road: "Road") -> Trial:
+    started = asyncio.get_running_loop().time()
+    connection = await road.connect()
+    latency_ms = (asyncio.get_running_loop().time() - started) * 1000
+    await connection.close()
+    facts = road.facts
+    assert facts is not None  # noqa: S101 - it has connected
+    return Trial(facts.server_version, round(latency_ms, 3), facts.tls)

@@ -1,0 +1,1 @@
+"""Query runs on users' databases: scheduling, execution, cancellation and live status."""

@@ -1,0 +1,1 @@
+"""Stored results of query runs: pages, downloads, exports and retention."""

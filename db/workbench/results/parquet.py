@@ -1,0 +1,217 @@
+"""Results as Parquet: arro3 writes in a thread, the loop brings rows and takes bytes.
+
+Needs the extra `parquet`. What that costs in memory is a group of rows, whatever the result's size.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import importlib.util
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from io import UnsupportedOperation
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+import msgspec
+
+from db.errors import Unavailable
+
+if TYPE_CHECKING:
+    from arro3.core import DataType, RecordBatch, Schema
+
+T = TypeVar("T")
+
+BATCH_CELLS = 50_000
+ZSTD_COLUMNS = 200
+"""Each column that is written has its own state of zstd, of 100 KB; that of snappy is nothing."""
+PIECE_BYTES = 256 * 1024
+GROUP_BYTES = 16 * 1024 * 1024
+MOST_CHUNKS = 20_000
+"""Column chunks of a file: each group has one a column, and the end of the file names them all."""
+
+_decode = msgspec.json.Decoder(list[Any]).decode
+
+
+def refuse_missing() -> None:
+    """Raises when the extra is not installed."""
+    try:
+        found = importlib.util.find_spec("arro3.core") and importlib.util.find_spec("arro3.io")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise Unavailable(
+            "This server does not write Parquet: arro3 is not installed.",
+            hint="Take CSV or JSONL, or have the operator run: pip install 'howdah[parquet]'.",
+        )
+
+
+def group_rows(*, rows: int, columns: int, heaviest: int) -> int:
+    """How many rows make a group of at most GROUP_BYTES, where `heaviest` are the bytes of one."""
+    groups = min(rows * heaviest / GROUP_BYTES, MOST_CHUNKS / max(columns, 1))
+    return max(1, int(rows / max(groups, 1)))
+
+
+async def written(
+    names: Sequence[str],
+    oids: Sequence[int],
+    batches: AsyncIterator[list[bytes]],
+    *,
+    group_rows: int,
+) -> AsyncGenerator[bytes]:
+    """The file in pieces; `oids` are the types that PostgreSQL has for the columns."""
+    refuse_missing()
+    bridge = _Bridge(batches)
+    thread = concurrent.futures.ThreadPoolExecutor(1, "parquet")
+    writing = asyncio.get_running_loop().run_in_executor(
+        thread, _write_all, names, oids, bridge, group_rows
+    )
+    try:
+        while (piece := await bridge.take()) is not None:
+            yield piece
+        await writing
+    finally:
+        bridge.close()
+        await asyncio.wait({writing})
+        thread.shutdown(wait=False)
+
+
+class _Bridge:
+    """Between the loop, which has the rows and takes the bytes, and the thread that writes.
+
+    Nothing is raised into the thread, as arro3 panics when a file does: once the bytes are no
+    longer wanted there are no more rows, and what is still written is dropped.
+    """
+
+    def __init__(self, batches: AsyncIterator[list[bytes]]) -> None:
+        self._batches = batches
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=2)
+        self._failure: Exception | None = None
+        self._loop = asyncio.get_running_loop()
+        self._closed = threading.Event()
+        self._waiting: concurrent.futures.Future[Any] | None = None
+
+    async def take(self) -> bytes | None:
+        """What is written next, None after the last; raises what the rows have raised."""
+        piece = await self._pieces.get()
+        if self._failure is not None:
+            raise self._failure
+        return piece
+
+    def close(self) -> None:
+        """Lets the thread wait for nothing more."""
+        self._closed.set()
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    # For the thread, which waits in them
+
+    def pull(self) -> list[bytes] | None:
+        return self._await(self._next)
+
+    def push(self, piece: bytes | None) -> None:
+        self._await(lambda: self._pieces.put(piece))
+
+    def _await(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
+        if self._closed.is_set():
+            return None
+        self._waiting = waiting = asyncio.run_coroutine_threadsafe(work(), self._loop)
+        if self._closed.is_set():  # in the meantime, perhaps without having seen what to cancel
+            waiting.cancel()
+        with contextlib.suppress(concurrent.futures.CancelledError):
+            return waiting.result()
+        return None
+
+    async def _next(self) -> list[bytes] | None:
+        try:
+            return await anext(self._batches, None)
+        except Exception as error:  # noqa: BLE001 - it is raised where the bytes are taken
+            self._failure = error
+            return None
+
+
+class _Sink:
+    """What arro3 takes for a file. It writes forward only, but looks for more."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._bridge = bridge
+        self._buffer = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._buffer += data
+        if len(self._buffer) >= PIECE_BYTES:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        if self._buffer:
+            self._bridge.push(bytes(self._buffer))
+            self._buffer.clear()
+
+    def read(self, _size: int = -1) -> NoReturn:
+        raise UnsupportedOperation("it is only written")
+
+    seek = read
+
+
+def _write_all(names: Sequence[str], oids: Sequence[int], bridge: _Bridge, group_rows: int) -> None:
+    """In the thread. Whatever comes of it, nobody waits for more after it."""
+    try:
+        _write(names, oids, bridge, group_rows)
+    finally:
+        bridge.push(None)
+
+
+def _write(names: Sequence[str], oids: Sequence[int], bridge: _Bridge, group_rows: int) -> None:
+    from arro3.core import Field, RecordBatchReader, Schema
+    from arro3.io import write_parquet
+
+    types = _types(oids)
+    schema = Schema([Field(name, type) for name, type in zip(names, types, strict=True)])
+    sink = _Sink(bridge)
+    write_parquet(
+        RecordBatchReader.from_batches(schema, _record_batches(schema, types, bridge)),
+        cast("Any", sink),
+        compression="zstd(1)" if len(names) <= ZSTD_COLUMNS else "snappy",
+        created_by="Howdah",
+        max_row_group_size=group_rows,
+        skip_arrow_metadata=True,
+    )
+    sink.flush()
+
+
+def _types(oids: Sequence[int]) -> "list[DataType]":
+    """As in JSON: what it holds natively is native, everything else PostgreSQL's own text."""
+    from arro3.core import DataType
+
+    from db.workbench.results.values import BOOL, FLOAT4, FLOAT8, INT2, INT4
+
+    native = {
+        BOOL: DataType.bool(),
+        INT2: DataType.int16(),
+        INT4: DataType.int32(),
+        FLOAT4: DataType.float64(),
+        FLOAT8: DataType.float64(),
+    }
+    return [native.get(oid, DataType.large_utf8()) for oid in oids]
+
+
+def _record_batches(
+    schema: "Schema", types: "Sequence[DataType]", bridge: _Bridge
+) -> "Iterator[RecordBatch]":
+    from arro3.core import Array, DataType, RecordBatch
+
+    floats = [type == DataType.float64() for type in types]
+    rows = max(1, BATCH_CELLS // max(1, len(types)))
+    while (lines := bridge.pull()) is not None:
+        for start in range(0, len(lines) if types else 0, rows):
+            columns = zip(*map(_decode, lines[start : start + rows]), strict=True)
+            arrays = [
+                Array(_numbers(column) if is_float else column, type)
+                for column, type, is_float in zip(columns, types, floats, strict=True)
+            ]
+            yield RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _numbers(column: Sequence[float | str | None]) -> list[float | None]:
+    """NaN and the infinities come as texts."""
+    return [None if value is None else float(value) for value in column]

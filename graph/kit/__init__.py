@@ -1,0 +1,1 @@
+"""What domains are declared with: fields, ids, paging, scalars and loaders."""

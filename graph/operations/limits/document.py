@@ -1,0 +1,197 @@
+"""How much one document may ask for, found out in time linear in its size, before validation.
+
+Fragments are weighed once each, those they spread first. So a bomb of nested spreads costs what
+its text costs, and everything it spreads is counted as often as it is spread.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    parse,
+)
+
+from db.errors import BadInput, TooLarge
+from graph.operations.limits.cost import CEILING, Cost, CostProgram, default_page_sizes, page_sizes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request may ask for, and how much is kept of what was prepared for it.
+
+    The introspection query of GraphiQL is 15 levels deep.
+    """
+
+    body_bytes: int = 1_000_000
+    characters: int = 100_000
+    tokens: int = 2_000
+    depth: int = 20
+    aliases: int = 50
+    directives: int = 50
+    cost: int = 500_000
+    kept_plans: int = 1_000
+    kept_plan_bytes: int = 32_000_000
+
+
+@dataclass(slots=True)
+class Weight:
+    """What a selection asks for, together with everything it spreads."""
+
+    depth: int = 0
+    aliases: int = 0
+    directives: int = 0
+    sign_ins: int = 0
+    cost: Cost = field(default_factory=Cost)
+    step: int | None = None  # of a fragment whose cost depends on page sizes
+
+
+def read(text: str, limits: Limits) -> DocumentNode:
+    """Parse a document, giving up where it grows too long."""
+    if len(text) > limits.characters:
+        raise TooLarge(
+            f"The document has {len(text):,} characters; at most {limits.characters:,} are read.",
+            hint="Pass long values as variables, and send only the operation that runs.",
+        )
+    return parse(text, max_lexical_tokens=limits.tokens, max_comments=limits.tokens)
+
+
+def weigh(
+    operation: OperationDefinitionNode,
+    fragments: dict[str, FragmentDefinitionNode],
+    limits: Limits,
+) -> CostProgram:
+    """Refuse an operation over a limit; answer how to compute its cost from its variables."""
+    scale = _Scale()
+    for name in _spread_first(fragments):
+        scale.weigh_fragment(name, fragments[name])
+    weight = scale.weigh(operation)
+    _refuse_excess(weight, limits)
+    scale.program.defaults = default_page_sizes(operation)
+    scale.program.close(weight.cost)
+    return scale.program
+
+
+def refuse_cost(cost: int, limits: Limits) -> None:
+    if cost > limits.cost:
+        raise TooLarge(
+            f"The operation asks for up to {cost:,} fields; at most {limits.cost:,} are allowed.",
+            hint="Ask for smaller pages (first, last, limit) or for fewer fields in nested lists.",
+        )
+
+
+def _refuse_excess(weight: Weight, limits: Limits) -> None:
+    for what, found, allowed in (
+        ("levels of fields", weight.depth, limits.depth),
+        ("aliases", weight.aliases, limits.aliases),
+        ("directives", weight.directives, limits.directives),
+    ):
+        if found > allowed:
+            raise TooLarge(
+                f"The operation has {found:,} {what}, fragments included;"
+                f" at most {allowed:,} are allowed.",
+                hint="Split it into several operations.",
+            )
+    if weight.sign_ins > 1:
+        raise BadInput(
+            "The operation has more than one signIn.",
+            hint="Send each signIn in a request of its own.",
+        )
+
+
+def _spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
+    """The names of all fragments, each after those that it spreads."""
+    spreads = {
+        name: {spread for spread in _spreads(fragment.selection_set) if spread in fragments}
+        for name, fragment in fragments.items()
+    }
+    try:
+        yield from TopologicalSorter(spreads).static_order()
+    except CycleError as error:
+        raise BadInput(
+            f"The fragment {error.args[1][0]!r} spreads itself, directly or through others.",
+            hint="Take the spread that closes the circle out.",
+        ) from None
+
+
+def _spreads(selection_set: SelectionSetNode) -> Iterator[str]:
+    pending = [selection_set]
+    while pending:
+        for selection in pending.pop().selections:
+            match selection:
+                case FragmentSpreadNode(name=name):
+                    yield name.value
+                case FieldNode(selection_set=inner) | InlineFragmentNode(selection_set=inner):
+                    if inner:
+                        pending.append(inner)
+
+
+class _Scale:
+    """Weighs selections; knows the fragments that were weighed before."""
+
+    def __init__(self) -> None:
+        self.program = CostProgram()
+        self._fragments: dict[str, Weight] = {}
+
+    def weigh_fragment(self, name: str, fragment: FragmentDefinitionNode) -> None:
+        weight = self.weigh(fragment)
+        if weight.cost.parts:
+            weight.step = self.program.close(weight.cost)
+        self._fragments[name] = weight
+
+    def weigh(self, definition: OperationDefinitionNode | FragmentDefinitionNode) -> Weight:
+        weight = Weight(directives=len(definition.directives or ()))
+        if isinstance(definition, OperationDefinitionNode):
+            weight.directives += sum(
+                len(variable.directives or ()) for variable in definition.variable_definitions or ()
+            )
+        self._add_all(weight, weight.cost, definition.selection_set, depth=1)
+        return weight
+
+    def _add_all(
+        self, weight: Weight, cost: Cost, selection_set: SelectionSetNode, *, depth: int
+    ) -> None:
+        """Recursion is safe: the parser gives up long before the stack does."""
+        for selection in selection_set.selections:
+            weight.directives += len(selection.directives or ())
+            match selection:
+                case FieldNode():
+                    self._add_field(weight, cost, selection, depth=depth)
+                case FragmentSpreadNode(name=name):
+                    self._add_fragment(weight, cost, name.value, depth=depth)
+                case InlineFragmentNode(selection_set=inner):
+                    self._add_all(weight, cost, inner, depth=depth)
+
+    def _add_field(self, weight: Weight, cost: Cost, field_node: FieldNode, *, depth: int) -> None:
+        weight.depth = max(weight.depth, depth)
+        weight.aliases += field_node.alias is not None
+        weight.sign_ins += field_node.name.value == "signIn"
+        cost.fixed += 1
+        if field_node.selection_set is None:
+            return
+        if sizes := page_sizes(field_node):
+            inner = Cost()
+            self._add_all(weight, inner, field_node.selection_set, depth=depth + 1)
+            self.program.add_pages(cost, sizes, inner)
+        else:
+            self._add_all(weight, cost, field_node.selection_set, depth=depth + 1)
+
+    def _add_fragment(self, weight: Weight, cost: Cost, name: str, *, depth: int) -> None:
+        fragment = self._fragments.get(name)
+        if fragment is None:
+            return  # there is no such fragment: validation will say so
+        weight.depth = max(weight.depth, depth - 1 + fragment.depth)
+        weight.aliases = min(weight.aliases + fragment.aliases, CEILING)
+        weight.directives = min(weight.directives + fragment.directives, CEILING)
+        weight.sign_ins = min(weight.sign_ins + fragment.sign_ins, CEILING)
+        if fragment.step is None:
+            cost.fixed = min(cost.fixed + fragment.cost.fixed, CEILING)
+        else:
+            cost.parts.append((1, fragment.step))

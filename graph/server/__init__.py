@@ -1,0 +1,1 @@
+"""The server process: uvicorn, signals, logs, metrics and probes."""

@@ -1,0 +1,139 @@
+"""Logs: words on a terminal, JSON elsewhere, one file a day in the data folder; secrets in none.
+
+The modules log through the standard library. structlog would add 160 ms to every start, because
+it loads rich, for what two formatters do (docs/decisions).
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from db.settings import Settings
+from graph.server.redaction import redacted
+from graph.transport.request_ids import current_request_id
+
+KEPT_DAYS = 14
+_COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31m"}
+
+
+@contextlib.contextmanager
+def logging_to(settings: Settings, stream: IO[str] | None = None) -> Iterator[None]:
+    """Log to the stream, else standard error, and to the day's file within the block."""
+    stream = stream or sys.stderr
+    as_json = settings.log_format == "json" or (settings.log_format is None and not stream.isatty())
+    console = logging.StreamHandler(stream)
+    console.setFormatter(Lines() if as_json else Words(colours=stream.isatty()))
+    file = DailyFile(settings.log_dir)
+    file.setFormatter(Lines())
+    root = logging.getLogger()
+    before = root.handlers
+    root.handlers = [console, file]
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    root.setLevel(max(level, logging.WARNING))  # libraries tell every step, some whole messages
+    for own in ("db", "graph"):
+        logging.getLogger(own).setLevel(level)
+    try:
+        yield
+    finally:
+        root.handlers = before
+        file.close()
+
+
+class Words(logging.Formatter):
+    """One line for a reader: time, level, who, what."""
+
+    def __init__(self, *, colours: bool) -> None:
+        super().__init__()
+        self._colours = colours
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created).astimezone()
+        level = f"{record.levelname.lower():8}"
+        if self._colours and record.levelname in _COLOURS:
+            level = f"{_COLOURS[record.levelname]}{level}\033[0m"
+        line = f"{at:%H:%M:%S} {level} {redacted(record.getMessage())}"
+        if request_id := _request_id(record):
+            line += f"  (request {request_id})"
+        if record.exc_info:
+            line += "\n" + redacted(self.formatException(record.exc_info))
+        return line
+
+
+class Lines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redacted(record.getMessage()),
+        }
+        if request_id := _request_id(record):
+            entry["requestId"] = request_id
+        if record.exc_info:
+            entry["exception"] = redacted(self.formatException(record.exc_info))
+        return msgspec.json.encode(entry).decode()
+
+
+class DailyFile(logging.Handler):
+    """`howdah-<date>.log`, a new one each day, the old ones removed after two weeks.
+
+    Named by the day instead of renamed at its end: any number of processes may write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._day = ""
+        self._file: IO[str] | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if (day := f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%d}") != self._day:
+                self._begin(day)
+            if self._file is not None:
+                self._file.write(self.format(record) + "\n")
+                self._file.flush()
+        except Exception:  # noqa: BLE001 - as every handler of the standard library does
+            self.handleError(record)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        super().close()
+
+    def _begin(self, day: str) -> None:
+        """Without the file the server serves all the same, and says so on the console."""
+        self.close()
+        self._day = day
+        try:
+            self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            path = self._folder / f"howdah-{day}.log"
+            self._file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115 - closed by close()
+            self._remove_old(day)
+        except OSError as error:
+            sys.stderr.write(f"No log file can be written in {self._folder}: {error.strerror}\n")
+
+    def _remove_old(self, day: str) -> None:
+        oldest = f"{datetime.fromisoformat(day) - timedelta(days=KEPT_DAYS):%Y-%m-%d}"
+        for path in self._folder.glob("howdah-*.log"):
+            if path.stem.removeprefix("howdah-") <= oldest:
+                path.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _request_id(record: logging.LogRecord) -> str:
+    return getattr(record, "request_id", "") or current_request_id.get()

@@ -1,0 +1,58 @@
+"""For those who look after servers: is it alive, can it serve, what does it count."""
+
+import hmac
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from db.settings import Settings
+from db.system.health import probe_database
+from graph.server.metrics import Metrics
+from graph.transport.gateway import Gateway
+
+
+async def alive(_: Request) -> Response:
+    """Answer as long as the process can answer at all."""
+    return PlainTextResponse("alive\n")
+
+
+async def ready(request: Request) -> Response:
+    """Say, within a second, whether this replica should get requests."""
+    gateway: Gateway = request.state.gateway
+    if gateway.shutdown.begun:
+        return _not_ready("stopping")
+    found = await probe_database(gateway.services.database)
+    if not found.ok:
+        return _not_ready("the database does not answer")
+    if not found.migrations_current:
+        return _not_ready("the database lacks migrations")
+    return PlainTextResponse("ready\n")
+
+
+async def metrics(request: Request) -> Response:
+    """Answer Prometheus, which has the token, or calls a server that only this machine reaches."""
+    settings: Settings = request.state.gateway.services.settings
+    if not _may_measure(settings, request.headers.get("authorization", "")):
+        return PlainTextResponse(
+            "Metrics need `Authorization: Bearer <HOWDAH_METRICS_TOKEN>`.\n",
+            status_code=401,
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    counted: Metrics = request.state.metrics
+    text, media_type = counted.page()
+    return Response(text, media_type=media_type)
+
+
+ROUTES = (Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics))
+
+
+def _may_measure(settings: Settings, authorization: str) -> bool:
+    if settings.metrics_token is None:
+        return settings.on_loopback
+    expected = f"Bearer {settings.metrics_token}"
+    return hmac.compare_digest(authorization.encode(), expected.encode())
+
+
+def _not_ready(why: str) -> Response:
+    return PlainTextResponse(f"{why}\n", status_code=503)

@@ -1,1 +1,0 @@
-"""Bytes over plain HTTP, by links that speak for themselves: users' files, results of runs."""

@@ -1,0 +1,1 @@
+"""GraphQL and bytes over HTTP and WebSocket."""

@@ -1,0 +1,56 @@
+"""What every transport needs to serve an operation, and the same for each of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from starlette.types import Scope
+
+from db.errors import HowdahError, Unauthenticated
+from db.services import Services
+from graph.auth import Viewer
+from graph.context import Context
+from graph.operations import Operations
+from graph.transport.origins import Origins
+from graph.transport.shutdown import Shutdown
+
+Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
+"""Whom an `Authorization` header speaks for; raises Unauthenticated when it cannot."""
+
+RECHECK_S = 30.0
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """Opened with the services, found by the transports in their scope's state."""
+
+    services: Services
+    operations: Operations
+    authenticate: Authenticate
+    shutdown: Shutdown
+    origins: Origins
+
+    async def viewer(self, authorization: str | None) -> Viewer | None:
+        return await self.authenticate(self.services, authorization)
+
+    def context(self, viewer: Viewer | None, request_id: str, scope: Scope) -> Context:
+        return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
+
+    async def session_end(self, viewer: Viewer | None, authorization: str | None) -> HowdahError:
+        """Return when a session is over: it expired, was signed out of, or its user is gone."""
+        expires_at = viewer.expires_at if viewer else _NEVER
+        while (left_s := (expires_at - datetime.now(UTC)).total_seconds()) > 0:
+            await asyncio.sleep(min(left_s, RECHECK_S))
+            try:
+                await self.viewer(authorization)
+            except Unauthenticated as error:
+                return error
+            except HowdahError:
+                continue  # the database is away for a moment: that ends no session
+        return Unauthenticated(
+            "The session has expired.", hint="Get a new access token with refreshSession."
+        )

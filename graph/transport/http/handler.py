@@ -1,0 +1,226 @@
+"""The road of one HTTP request: read, authenticated, prepared, run, answered."""
+
+import math
+from collections.abc import AsyncGenerator, Iterable
+from typing import TypeAlias
+
+from graphql import OperationType
+from starlette.types import Receive, Scope, Send
+
+from db.errors import BadInput, Overloaded
+from graph.auth import Viewer
+from graph.context import Context, address_of
+from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
+from graph.transport.gateway import Gateway
+from graph.transport.http.accept import GRAPHQL_JSON, JSON, accept
+from graph.transport.http.request_parsing import (
+    ClientGone,
+    HttpRefusal,
+    from_body,
+    from_query_string,
+)
+from graph.transport.http.streams import FORMATS, Stream
+from graph.transport.request_ids import begin_request
+
+Header: TypeAlias = tuple[bytes, bytes]
+
+_CONTENT_TYPES = {
+    JSON: b"application/json; charset=utf-8",
+    GRAPHQL_JSON: b"application/graphql-response+json; charset=utf-8",
+}
+_EVERY_RESPONSE: tuple[Header, ...] = (
+    (b"cache-control", b"no-store"),
+    (b"vary", b"accept"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+# These say nothing about the document, so they keep their status whatever the media type.
+_STATUS = {
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
+    "RATE_LIMITED": 429,
+    "OVERLOADED": 503,
+    "UNAVAILABLE": 503,
+    "TIMEOUT": 504,
+    "INTERNAL": 500,
+}
+
+
+async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one HTTP request, whatever is in it."""
+    exchange = _Exchange(scope, receive, send)
+    try:
+        await exchange.serve()
+    except ClientGone:
+        pass
+    except HttpRefusal as refusal:
+        await exchange.refuse(refusal.error, status=refusal.status, headers=refusal.headers)
+    except Exception as error:
+        if exchange.started:
+            raise
+        await exchange.refuse(error)  # a bug, too, is answered in JSON, and logged and masked
+
+
+class _Exchange:
+    """One request and its response."""
+
+    __slots__ = (
+        "_accept",
+        "_gateway",
+        "_headers",
+        "_receive",
+        "_request_id",
+        "_scope",
+        "_send",
+        "started",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._gateway: Gateway = scope["state"]["gateway"]
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._request_id = begin_request(self._headers)
+        self._accept = accept(self._headers.get(b"accept"))
+        self.started = False
+
+    async def serve(self) -> None:
+        if self._gateway.shutdown.begun:
+            raise _stopping()
+        request = await self._read()
+        authorization = self._authorization()
+        viewer = await self._gateway.viewer(authorization)
+        context = self._gateway.context(viewer, self._request_id, self._scope)
+        try:
+            prepared = await self._gateway.operations.prepare(request, context)
+        except Refused as refused:
+            await self._reply(refuse(*refused.errors, request_id=self._request_id))
+            return
+        await self._run(prepared, request, context)
+
+    async def refuse(
+        self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
+    ) -> None:
+        """Answer that nothing was run."""
+        await self._gateway.operations.before_refusal(address_of(self._scope))
+        answer = refuse(error, request_id=self._request_id)
+        media_type = GRAPHQL_JSON if self._accept.answer == GRAPHQL_JSON else JSON
+        await self._send_answer(
+            answer, media_type, status or _STATUS.get(answer.code, 400), headers
+        )
+
+    async def _read(self) -> GraphQLRequest:
+        match self._scope["method"]:
+            case "POST":
+                max_bytes = self._gateway.operations.limits.body_bytes
+                return await from_body(self._headers, self._receive, max_bytes=max_bytes)
+            case "GET" | "HEAD":  # whose body uvicorn leaves out
+                return from_query_string(self._scope)
+            case method:
+                raise _method_refused(f"{method} means nothing here.", b"GET, HEAD, POST")
+
+    def _authorization(self) -> str | None:
+        header = self._headers.get(b"authorization")
+        return None if header is None else header.decode("latin-1")
+
+    async def _run(self, prepared: Prepared, request: GraphQLRequest, context: Context) -> None:
+        operations = self._gateway.operations
+        match prepared.kind:
+            case OperationType.SUBSCRIPTION if self._scope["method"] == "HEAD":
+                raise _method_refused("A subscription has no head without an end.", b"GET, POST")
+            case OperationType.SUBSCRIPTION:
+                answers = operations.follow(prepared, request.variables, context)
+                await self._reply_stream(answers, self._accept.stream, context.viewer)
+            case OperationType.MUTATION if self._scope["method"] != "POST":
+                raise _method_refused("A mutation is run by POST only.", b"POST")
+            case _ if self._accept.answer is None:
+                raise _not_acceptable()
+            case _:
+                await self._reply(await operations.run(prepared, request.variables, context))
+
+    async def _reply(self, answer: Answer) -> None:
+        media_type = self._accept.answer or self._accept.stream
+        if media_type in FORMATS:
+            await self._reply_stream(_only(answer), media_type, None)
+        elif media_type is None:
+            raise _not_acceptable()
+        else:
+            await self._send_answer(answer, media_type, _status(answer, media_type))
+
+    async def _reply_stream(
+        self, answers: AsyncGenerator[Answer], media_type: str | None, viewer: Viewer | None
+    ) -> None:
+        if media_type is None:
+            raise _not_acceptable()
+        form = FORMATS[media_type]
+        await self._start(200, form.content_type, ((b"x-accel-buffering", b"no"),))
+        with self._gateway.shutdown.stream():
+            await Stream(form, write=self._write, receive=self._receive).send(
+                answers,
+                session_end=self._session_end(viewer),
+                server_end=self._gateway.shutdown.wait(),
+            )
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _session_end(self, viewer: Viewer | None) -> Answer:
+        error = await self._gateway.session_end(viewer, self._authorization())
+        return refuse(error, request_id=self._request_id)
+
+    async def _send_answer(
+        self, answer: Answer, media_type: str, status: int, headers: Iterable[Header] = ()
+    ) -> None:
+        if answer.retry_after_s is not None:
+            headers = (*headers, (b"retry-after", b"%d" % math.ceil(answer.retry_after_s)))
+        length = (b"content-length", b"%d" % len(answer.payload))
+        await self._start(status, _CONTENT_TYPES[media_type], (length, *headers))
+        await self._send({"type": "http.response.body", "body": answer.payload})
+
+    async def _start(self, status: int, content_type: bytes, headers: Iterable[Header]) -> None:
+        self.started = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (b"content-type", content_type),
+                    (b"x-request-id", self._request_id.encode()),
+                    *_EVERY_RESPONSE,
+                    *headers,
+                ],
+            }
+        )
+
+    async def _write(self, chunk: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+def _status(answer: Answer, media_type: str) -> int:
+    """By GraphQL over HTTP: `application/json` answers what was well-formed with 200."""
+    if answer.ran:
+        return 200
+    return _STATUS.get(answer.code, 200 if media_type == JSON else 400)
+
+
+async def _only(answer: Answer) -> AsyncGenerator[Answer]:
+    yield answer
+
+
+def _stopping() -> HttpRefusal:
+    error = Overloaded(
+        "This server is stopping.", hint="Send it again: another takes over.", retry_after_s=1
+    )
+    return HttpRefusal(503, error, headers=((b"connection", b"close"),))
+
+
+def _method_refused(message: str, allowed: bytes) -> HttpRefusal:
+    hint = f"Send it by {allowed.decode().replace(', ', ' or ')}."
+    return HttpRefusal(405, BadInput(message, hint=hint), headers=((b"allow", allowed),))
+
+
+def _not_acceptable() -> HttpRefusal:
+    error = BadInput(
+        "The Accept header leaves no way to answer this.",
+        hint="Accept application/json; for a subscription text/event-stream or multipart/mixed.",
+    )
+    return HttpRefusal(406, error)

@@ -1,0 +1,51 @@
+"""Results as files over HTTP: GET from a download link, which speaks for itself."""
+
+from enum import Enum
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from db.runs import known_run
+from db.workbench.results.formats import CONTENT_TYPES, CSV, JSONL, PARQUET
+from db.workbench.results.result_files import gone
+from graph.kit.signed_links import Links
+from graph.transport.byte_responses import HARMLESS, answering, streamed
+from graph.transport.gateway import Gateway
+
+
+class Format(Enum):
+    """The end of a link's path."""
+
+    CSV = CSV
+    JSONL = JSONL
+    PARQUET = PARQUET
+
+
+def result_path(run_id: UUID, format: Format) -> str:
+    return f"/results/{run_id.hex}.{format.value}"
+
+
+def routes() -> list[Route]:
+    """What `graph.app` mounts."""
+    return [Route("/results/{run_id}.{format}", answering(send), methods=["GET"])]
+
+
+async def send(request: Request) -> Response:
+    """All rows, streamed."""
+    gateway: Gateway = request.state.gateway
+    services = gateway.services
+    Links(services.keys).check("GET", request.url.path, request.query_params)
+    run_id, format = UUID(hex=request.path_params["run_id"]), request.path_params["format"]
+    async with services.database.read() as session:
+        run = await known_run(session, run_id)
+    if run is None or run.opened_columns is None:
+        raise gone()
+    headers = HARMLESS | {
+        "Content-Type": CONTENT_TYPES[format],
+        "Content-Disposition": f'attachment; filename="result-{run_id.hex[:8]}.{format}"',
+    }
+    if request.method == "HEAD":
+        return Response(headers=headers)
+    return await streamed(services.runner.files.pieces(run, format), headers=headers)

@@ -1,0 +1,243 @@
+"""GraphQL over WebSocket: the `graphql-transport-ws` protocol, and no other.
+
+One socket is one task group: a reader, a task for each operation, and the watchers of what can end
+it all. Whoever finds a reason to end raises `_Closed`; the group cancels the rest.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from graphql import OperationType
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from db.errors import Forbidden, HowdahError, RateLimited, Unauthenticated
+from graph.auth import Viewer
+from graph.context import Context
+from graph.operations import Answer, GraphQLRequest, Refused, refuse
+from graph.transport.gateway import Gateway
+from graph.transport.request_ids import current_request_id, new_request_id
+
+PROTOCOL = "graphql-transport-ws"
+INIT_WAIT_S = 10.0
+CLOSE_WAIT_S = 2.0
+MAX_OPERATIONS = 100
+
+Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class ConnectionInit(msgspec.Struct, tag_field="type", tag="connection_init"):
+    """The first message: who is there."""
+
+    payload: dict[str, Any] | None = None
+
+
+class Ping(msgspec.Struct, tag_field="type", tag="ping"):
+    """Asks for a pong."""
+
+
+class Pong(msgspec.Struct, tag_field="type", tag="pong"):
+    """Answers a ping, or only says that somebody is there."""
+
+
+class Subscribe(msgspec.Struct, tag_field="type", tag="subscribe"):
+    """Starts an operation of any kind."""
+
+    id: Id
+    payload: GraphQLRequest
+
+
+class Complete(msgspec.Struct, tag_field="type", tag="complete"):
+    """Stops an operation."""
+
+    id: Id
+
+
+Message: TypeAlias = ConnectionInit | Ping | Pong | Subscribe | Complete
+
+_decode: Callable[[str], Message] = msgspec.json.Decoder(Message).decode
+
+
+class _Closed(Exception):
+    """The socket ends, for a reason that the protocol has a code for."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one socket from its handshake to its end."""
+    gateway: Gateway = scope["state"]["gateway"]
+    websocket = WebSocket(scope, receive, send)
+    if gateway.shutdown.begun or not gateway.origins.allow(dict(scope["headers"])):
+        await websocket.close()  # before it is accepted: the handshake is answered with 403
+    elif PROTOCOL not in scope["subprotocols"]:
+        await websocket.accept()
+        await websocket.close(4406, "Subprotocol not acceptable")
+    else:
+        await websocket.accept(PROTOCOL)
+        with gateway.shutdown.stream():
+            await _Socket(websocket, gateway).serve()
+
+
+class _Socket:
+    """One connection and the operations that run on it."""
+
+    def __init__(self, websocket: WebSocket, gateway: Gateway) -> None:
+        self._websocket = websocket
+        self._gateway = gateway
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._authorization: str | None = None
+        self._viewer: Viewer | None = None
+
+    async def serve(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._end_with_server())
+                await self._greet()
+                tasks.create_task(self._end_with_session())
+                while True:
+                    await self._take(await self._receive(), tasks)
+        except* _Closed as ends:
+            match ends.exceptions[0]:
+                case _Closed(code=code, reason=reason):
+                    await self._close(code, reason)
+        except* WebSocketDisconnect:
+            pass
+
+    async def _greet(self) -> None:
+        """Nothing runs before the client has said who is there."""
+        try:
+            async with asyncio.timeout(INIT_WAIT_S):
+                while not isinstance(message := await self._receive(), ConnectionInit):
+                    if isinstance(message, Subscribe):
+                        raise _Closed(4401, "Unauthorized")
+                    if isinstance(message, Ping):
+                        await self._send({"type": "pong"})
+        except TimeoutError:
+            raise _Closed(4408, "Connection initialisation timeout") from None
+        self._authorization = _authorization(message.payload or {})
+        try:
+            self._viewer = await self._gateway.viewer(self._authorization)
+        except (Unauthenticated, Forbidden) as error:
+            raise _Closed(4403, error.message) from None
+        except HowdahError as error:
+            raise _Closed(1013, error.message) from None  # try again later
+        await self._send({"type": "connection_ack"})
+
+    async def _take(self, message: Message, tasks: asyncio.TaskGroup) -> None:
+        match message:
+            case Subscribe():
+                await self._subscribe(message, tasks)
+            case Complete():
+                if task := self._running.pop(message.id, None):
+                    task.cancel()
+            case Ping():
+                await self._send({"type": "pong"})
+            case ConnectionInit():
+                raise _Closed(4429, "Too many initialisation requests")
+            case Pong():
+                pass
+
+    async def _subscribe(self, message: Subscribe, tasks: asyncio.TaskGroup) -> None:
+        if message.id in self._running:
+            raise _Closed(4409, f"Subscriber for {message.id} already exists")
+        if len(self._running) >= MAX_OPERATIONS:
+            error = RateLimited(
+                f"This socket has {MAX_OPERATIONS} operations already.",
+                hint="Complete some of them first, or open another socket.",
+            )
+            await self._send_error(message.id, refuse(error, request_id=new_request_id()))
+            return
+        self._running[message.id] = tasks.create_task(self._run(message))
+
+    async def _run(self, message: Subscribe) -> None:
+        """One operation, to its last message."""
+        request_id = new_request_id()
+        current_request_id.set(request_id)
+        context = self._gateway.context(self._viewer, request_id, self._websocket.scope)
+        refusal = None
+        try:
+            async with contextlib.aclosing(self._answers(message.payload, context)) as answers:
+                async for answer in answers:
+                    if not answer.ran:
+                        refusal = answer
+                        break
+                    await self._send(
+                        {"id": message.id, "type": "next", "payload": msgspec.Raw(answer.payload)}
+                    )
+        except WebSocketDisconnect:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug in one operation must not end the others
+            refusal = refuse(error, request_id=request_id)
+        if self._running.get(message.id) is not asyncio.current_task():
+            return  # the client has completed it, and may have used the id again
+        del self._running[message.id]  # first: the client may use the id again at once
+        if refusal:
+            await self._send_error(message.id, refusal)
+        else:
+            await self._send({"id": message.id, "type": "complete"})
+
+    async def _answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:
+        operations = self._gateway.operations
+        try:
+            prepared = await operations.prepare(request, context)
+        except Refused as refused:
+            yield refuse(*refused.errors, request_id=context.request_id)
+            return
+        if prepared.kind is not OperationType.SUBSCRIPTION:
+            yield await operations.run(prepared, request.variables, context)
+            return
+        followed = operations.follow(prepared, request.variables, context)
+        async with contextlib.aclosing(followed) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def _end_with_server(self) -> None:
+        await self._gateway.shutdown.wait()
+        raise _Closed(1001, "The server is stopping")
+
+    async def _end_with_session(self) -> None:
+        error = await self._gateway.session_end(self._viewer, self._authorization)
+        answer = refuse(error, request_id=new_request_id())
+        while self._running:
+            operation_id, task = self._running.popitem()
+            task.cancel()
+            await self._send_error(operation_id, answer)
+        raise _Closed(4403, error.message)
+
+    async def _receive(self) -> Message:
+        try:
+            text = await self._websocket.receive_text()
+            if len(text) > self._gateway.operations.limits.body_bytes:
+                raise _Closed(1009, "Message too big")
+            return _decode(text)
+        except (KeyError, msgspec.DecodeError, UnicodeError, RecursionError):  # KeyError: no text
+            raise _Closed(4400, "Invalid message") from None
+
+    async def _send_error(self, operation_id: str, answer: Answer) -> None:
+        await self._send({"id": operation_id, "type": "error", "payload": answer.errors})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        text = msgspec.json.encode(message).decode()
+        await self._websocket.send({"type": "websocket.send", "text": text})
+
+    async def _close(self, code: int, reason: str) -> None:
+        """Tell the client why, unless it is gone or has stopped reading."""
+        with contextlib.suppress(WebSocketDisconnect, TimeoutError):
+            async with asyncio.timeout(CLOSE_WAIT_S):
+                await self._websocket.close(code, reason)
+
+
+def _authorization(payload: dict[str, Any]) -> str | None:
+    for name, value in payload.items():
+        if name.lower() == "authorization":
+            if not isinstance(value, str):
+                raise _Closed(4400, "Authorization is no string")
+            return value
+    return None

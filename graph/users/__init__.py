@@ -1,0 +1,1 @@
+"""The GraphQL API of accounts and sessions."""

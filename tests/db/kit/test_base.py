@@ -1,0 +1,51 @@
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import RFC_4122
+
+import pytest
+from sqlalchemy import column, literal, select, text
+
+from db.kit.base import MomentText, moment_of, new_id
+from db.postgres.engine import Database, Session
+from db.postgres.statements import compile_statement
+
+
+def test_ids_are_version_7_and_carry_the_time() -> None:
+    before = time.time_ns() // 1_000_000
+    made = new_id()
+    assert made.version == 7
+    assert made.variant == RFC_4122
+    assert before <= made.int >> 80 <= before + 10_000
+
+
+def test_each_id_is_greater_than_the_one_before() -> None:
+    ids = [new_id() for _ in range(10_000)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids)
+
+
+MOMENTS = [
+    datetime(2026, 11, 21, 10, tzinfo=UTC),
+    datetime(2026, 3, 29, 1, 59, 59, 999_999, tzinfo=UTC),
+    datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC),
+    datetime(9999, 12, 31, 23, 59, 59, 120, tzinfo=UTC),
+    datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=-11, minutes=-30))),
+]
+
+
+@pytest.mark.parametrize("time", MOMENTS)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns"])
+async def test_postgresql_and_python_write_moments_alike(
+    database: Database, time: datetime, zone: str
+) -> None:
+    inner = select(literal(time, MomentText()).label("at")).subquery()
+    written = compile_statement(select(column("at", MomentText())).select_from(inner))
+
+    async def read(session: Session) -> str:
+        await session.rows(compile_statement(text(f"SET LOCAL TimeZone = '{zone}'")))
+        moment: str = await session.value(written)
+        return moment
+
+    moment = await database.transaction(read)
+    assert moment == moment_of(time)
+    assert datetime.fromisoformat(moment) == time

@@ -1,0 +1,113 @@
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db.errors import BadInput, Conflict
+from db.kit import idempotency
+from db.kit.base import OwnerId
+from db.kit.idempotency import Idempotency
+from db.kit.sweeps import sweep_all
+from db.postgres.engine import Database, Session
+from db.postgres.statements import compile_statement
+from db.tasks import TaskFilter, TaskRow, Tasks
+
+AGE = compile_statement(
+    text("UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
+)
+
+
+async def create(database: Database, owner: OwnerId, key: str, title: str = "one") -> TaskRow:
+    async def guarded(session: Session) -> TaskRow:
+        return await Idempotency(session, owner).once(
+            key,
+            ("createTask", title),
+            lambda: Tasks(session, owner).create(title=title),
+            answer=TaskRow,
+        )
+
+    return await database.transaction(guarded)
+
+
+async def count(database: Database, owner: OwnerId) -> Any:
+    async with database.read() as session:
+        return await Tasks(session, owner).count(TaskFilter())
+
+
+async def test_a_retry_gets_the_first_answer(database: Database, owner: OwnerId) -> None:
+    first = await create(database, owner, "k")
+    await database.write(lambda session: Tasks(session, owner).toggle(first.id))
+    assert await create(database, owner, "k") == first
+    assert await count(database, owner) == 1
+
+
+async def test_another_input_under_the_same_key_is_a_conflict(
+    database: Database, owner: OwnerId
+) -> None:
+    await create(database, owner, "k")
+    with pytest.raises(Conflict):
+        await create(database, owner, "k", title="two")
+    assert await count(database, owner) == 1
+
+
+async def test_keys_are_each_owner_s_own(
+    database: Database, owner: OwnerId, other_owner: OwnerId
+) -> None:
+    first = await create(database, owner, "k")
+    second = await create(database, other_owner, "k", title="theirs")
+    assert first.id != second.id
+    assert await count(database, owner) == await count(database, other_owner) == 1
+
+
+@pytest.mark.parametrize("key", ["", " ", "x" * 201, "\0"])
+async def test_what_cannot_be_a_key_is_refused(
+    database: Database, owner: OwnerId, key: str
+) -> None:
+    with pytest.raises(BadInput):
+        await create(database, owner, key)
+    assert await count(database, owner) == 0
+
+
+async def test_a_failure_leaves_the_key_free(database: Database, owner: OwnerId) -> None:
+    with pytest.raises(BadInput):
+        await create(database, owner, "k", title="")
+    assert (await create(database, owner, "k", title="one")).title == "one"
+
+
+async def test_who_only_looks_is_told_the_first_answer_and_takes_no_key(
+    database: Database, owner: OwnerId
+) -> None:
+    async def look(key: str, title: str = "one") -> TaskRow | None:
+        async with database.read() as session:
+            keys = Idempotency(session, owner)
+            return await keys.answered(key, ("createTask", title), answer=TaskRow)
+
+    assert await look("k") is None
+    first = await create(database, owner, "k")
+    assert await look("k") == first
+    with pytest.raises(Conflict):
+        await look("k", title="two")
+    with pytest.raises(BadInput):
+        await look(" ")
+    await database.write(lambda session: session.rows(AGE))
+    assert await look("k", title="two") is None
+
+
+async def test_twenty_at_once_make_one(committed: Database, committed_owner: OwnerId) -> None:
+    made = await asyncio.gather(*(create(committed, committed_owner, "k") for _ in range(20)))
+    assert len({task.id for task in made}) == 1
+    assert await count(committed, committed_owner) == 1
+
+
+async def test_after_a_day_a_key_means_nothing_and_is_swept(
+    database: Database, owner: OwnerId
+) -> None:
+    first = await create(database, owner, "k")
+    await database.write(lambda session: session.rows(AGE))
+    assert (await create(database, owner, "k", title="new")).id != first.id
+    await create(database, owner, "other")
+    await database.write(lambda session: session.rows(AGE))
+    await create(database, owner, "young")
+    assert await sweep_all({"keys": lambda: database.write(idempotency.sweep)}) == {"keys": 2}
+    assert await count(database, owner) == 4

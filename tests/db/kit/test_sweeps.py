@@ -1,0 +1,24 @@
+"""Sweeps in the background."""
+
+import asyncio
+
+from db.kit.sweeps import sweeping
+
+
+async def test_a_sweep_that_fails_keeps_no_other_from_its_turn() -> None:
+    turns: list[str] = []
+    twice = asyncio.Event()
+
+    async def broken() -> int:
+        turns.append("broken")
+        raise OSError("the store is away")
+
+    async def whole() -> int:
+        turns.append("whole")
+        if turns.count("whole") == 2:
+            twice.set()
+        return 0
+
+    async with asyncio.timeout(10), sweeping({"broken": broken, "whole": whole}, every_s=0.001):
+        await twice.wait()
+    assert turns[:4] == ["broken", "whole", "broken", "whole"]

@@ -1,0 +1,218 @@
+import asyncio
+import gc
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from db.errors import BadInput, NotFound, Unavailable
+from db.objects.store import MIB, ObjectStore, open_objects
+from tests.fixtures.brokers import free_port
+
+ROOT = Path(__file__).parents[3]
+
+
+async def chunks(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def put(objects: ObjectStore, key: str, data: bytes) -> None:
+    await objects.put(key, chunks(data), size=len(data))
+
+
+async def read(objects: ObjectStore, key: str, start: int, end: int) -> bytes:
+    return b"".join([piece async for piece in objects.read(key, start=start, end=end)])
+
+
+async def keys(objects: ObjectStore, prefix: str) -> list[str]:
+    return sorted([one.key async for batch in objects.list(prefix) for one in batch])
+
+
+async def test_bytes_come_back_whole_and_in_ranges(objects: ObjectStore) -> None:
+    data = os.urandom(2 * MIB + 7)
+    await put(objects, "files/a", data)
+    assert await read(objects, "files/a", 0, len(data)) == data
+    assert await read(objects, "files/a", MIB - 1, MIB + 1) == data[MIB - 1 : MIB + 1]
+    assert await read(objects, "files/a", 5, 5) == b""
+    await put(objects, "files/empty", b"")
+    assert await keys(objects, "files") == ["files/a", "files/empty"]
+
+
+async def test_large_objects_go_in_parts(objects: ObjectStore) -> None:
+    piece = os.urandom(MIB)
+    await objects.put("files/large", chunks(*[piece] * 12), size=12 * MIB)
+    got = await read(objects, "files/large", 0, 12 * MIB)
+    assert hashlib.sha256(got).digest() == hashlib.sha256(piece * 12).digest()
+
+
+async def test_a_list_tells_what_is_in_its_folder(objects: ObjectStore) -> None:
+    for key in ("files/a/1", "files/a/2", "files/ab/1", "results/1"):
+        await put(objects, key, b"x")
+    assert await keys(objects, "files/a") == ["files/a/1", "files/a/2"]
+    assert await keys(objects, "nothing") == []
+    (one,) = [one async for batch in objects.list("results") for one in batch]
+    assert abs(datetime.now(UTC) - one.modified_at) < timedelta(minutes=1)
+
+
+async def test_deletion_leaves_none_whether_there_was_one(objects: ObjectStore) -> None:
+    await put(objects, "files/a", b"x")
+    await put(objects, "files/b", b"x")
+    await objects.delete(["files/a", "files/never"])
+    await objects.delete([])
+    assert await keys(objects, "files") == ["files/b"]
+    with pytest.raises(NotFound):
+        await read(objects, "files/a", 0, 1)
+
+
+async def test_a_source_that_fails_leaves_nothing(
+    objects: ObjectStore, half_written: Callable[[], list[str]]
+) -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield bytes(MIB)
+        raise BadInput("Not this.", hint="None.")
+
+    with pytest.raises(BadInput):
+        await objects.put("files/a", failing(), size=20 * MIB)
+    assert await keys(objects, "files") == []
+    assert half_written() == []
+
+
+async def test_cancelling_leaves_nothing(
+    objects: ObjectStore, half_written: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting = asyncio.Event()
+
+    async def stuck() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield bytes(MIB)
+        waiting.set()
+        await asyncio.Event().wait()
+
+    putting = asyncio.create_task(objects.put("files/a", stuck(), size=20 * MIB))
+    await waiting.wait()
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert await keys(objects, "files") == []
+    assert half_written() == []
+    del putting
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+async def test_the_store_is_asked_whether_it_answers(objects: ObjectStore) -> None:
+    await objects.ping()
+    assert await objects.answers()
+
+
+async def test_a_store_s_own_link_serves_the_bytes_under_their_headers(s3_bucket: str) -> None:
+    objects = open_objects(f"s3://{s3_bucket}/x", data_dir=Path("/nowhere"))
+    headers = {"Content-Type": "text/plain", "Content-Disposition": 'attachment; filename="a"'}
+    await objects.put("files/a", chunks(b"hello"), size=5, headers=headers)
+    link = await objects.link("files/a", expires_in=timedelta(minutes=5))
+    assert link is not None
+    assert "X-Amz-Expires=300" in link
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(link, headers={"Range": "bytes=1-2"})
+    assert (answer.status_code, answer.content) == (206, b"el")
+    assert answer.headers["content-type"] == "text/plain"
+    assert answer.headers["content-disposition"] == 'attachment; filename="a"'
+
+
+async def test_a_folder_has_no_links_of_its_own(tmp_path: Path) -> None:
+    objects = open_objects(None, data_dir=tmp_path)
+    await put(objects, "files/a", b"x")
+    assert await objects.link("files/a", expires_in=timedelta(minutes=5)) is None
+
+
+async def test_a_folder_is_for_us_alone(tmp_path: Path) -> None:
+    open_objects(None, data_dir=tmp_path)
+    assert (tmp_path / "objects").stat().st_mode & 0o777 == 0o700
+    named = open_objects(f"file://{tmp_path}/else where", data_dir=tmp_path)
+    await put(named, "a", b"x")
+    assert (tmp_path / "else where" / "a").read_bytes() == b"x"
+
+
+async def test_what_a_killed_process_left_is_pruned(tmp_path: Path) -> None:
+    objects = open_objects(None, data_dir=tmp_path)
+    await put(objects, "files/a", b"x")
+    left = tmp_path / "objects" / "files" / "b#1"
+    left.write_bytes(b"half")
+    assert await objects.prune(older_than=timedelta(hours=1)) == 0
+    long_ago = time.time() - 7_200
+    for path in (left, tmp_path / "objects" / "files" / "a"):
+        os.utime(path, (long_ago, long_ago))
+    assert await objects.prune(older_than=timedelta(hours=1)) == 1
+    assert not left.exists()
+    assert await keys(objects, "files") == ["files/a"]
+
+
+@pytest.mark.parametrize("url", ["ftp://x/y", "nonsense", "", "s3:"])
+def test_what_is_no_store_is_said_to_be_none(url: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="HOWDAH_OBJECTS_URL"):
+        open_objects(url, data_dir=tmp_path)
+
+
+async def test_a_store_that_is_gone_is_unavailable(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    gone = open_objects(f"s3://{s3_bucket}", data_dir=tmp_path)
+    with pytest.raises(Unavailable) as caught:
+        await gone.ping()
+    assert "127.0.0.1" not in str(caught.value)
+    assert not await gone.answers()
+
+
+async def test_no_bucket_is_no_store(s3_bucket: str, tmp_path: Path) -> None:
+    missing = open_objects(f"s3://{s3_bucket}-missing", data_dir=tmp_path)
+    with pytest.raises(Unavailable):
+        await missing.ping()
+
+
+MEMORY = """
+import asyncio, os, resource, sys
+from pathlib import Path
+from db.objects.store import open_objects
+
+async def main(folder):
+    objects = open_objects(None, data_dir=Path(folder))
+    piece = bytes(65_536)
+    async def chunks(count):
+        for _ in range(count):
+            yield piece
+    async def through(key, count):
+        size = count * len(piece)
+        await objects.put(key, chunks(count), size=size)
+        return sum([len(part) async for part in objects.read(key, start=0, end=size)])
+    await through("warm", 64)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert await through("large", 4_096) == 268_435_456
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, flush=True)
+    os._exit(0)  # obstore's threads and an interpreter that is taken down may meet in SIGABRT
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_memory_stays_bounded_whatever_the_size(tmp_path: Path) -> None:
+    """256 MiB in and out again, in a process of its own: peaks are a process's."""
+    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    grown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own script
+    assert int(grown.stdout) < 32 * 1024, f"{grown.stdout} KiB"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Unavailable, match="can't be made") as caught:
+        open_objects(None, data_dir=tmp_path / "file")
+    assert "HOWDAH_DATA_DIR" in caught.value.hint

@@ -1,0 +1,192 @@
+"""What an operator is told when the way to the database is barred."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+import pytest
+
+from db.errors import Unavailable
+from db.postgres.connect import dial, patiently
+from db.postgres.embedded import EmbeddedPostgres
+from db.postgres.engine import open_database
+from db.postgres.urls import parse_url
+from tests.fixtures import impostors
+from tests.fixtures.brokers import free_port
+from tests.fixtures.database import named
+
+SECRET = "hush-hush/9"
+LEFT = "SELECT 1 FROM pg_stat_activity WHERE usename = 'eve'"
+LOGIN = f"eve:{quote(SECRET, safe='')}"
+
+
+async def refusal(url: str, *, connect_ms: int = 1_000) -> Unavailable:
+    with pytest.raises(Unavailable) as refused:
+        await open_database(url, connect_ms=connect_ms)
+    error = refused.value
+    for told in (str(error), repr(error), error.message, error.hint):
+        assert SECRET not in told
+        assert quote(SECRET, safe="") not in told
+    assert error.hint
+    return error
+
+
+@pytest.fixture
+async def administrator(cluster: EmbeddedPostgres) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(cluster.url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def eve(
+    cluster: EmbeddedPostgres, administrator: asyncpg.Connection, request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
+    """The URL of a user with the secret as password; the attributes are the test's."""
+    await administrator.execute(
+        f"CREATE ROLE eve LOGIN PASSWORD '{SECRET}' {getattr(request, 'param', '')}"
+    )
+    yield re.sub("//[^@]*@", f"//{LOGIN}@", cluster.url)
+    async with asyncio.timeout(5):  # no attempt leaves a session behind
+        while await administrator.fetchval(LEFT):  # noqa: ASYNC110 - of another process: no event
+            await asyncio.sleep(0.01)
+    await administrator.execute("DROP ROLE eve")
+
+
+async def test_a_wrong_password(eve: str) -> None:
+    error = await refusal(eve.replace("9@", "8@"), connect_ms=10_000)
+    assert "refused the user 'eve': the password is wrong" in error.message
+    assert "%XX" in error.hint
+
+
+async def test_an_unknown_user(cluster: EmbeddedPostgres) -> None:
+    error = await refusal(re.sub("//[^@]*@", f"//{LOGIN}@", cluster.url), connect_ms=10_000)
+    assert "refused the user 'eve'" in error.message
+
+
+async def test_an_unknown_database(eve: str) -> None:
+    error = await refusal(named(eve, "not-there"), connect_ms=10_000)
+    assert "no database 'not-there'" in error.message
+    assert "CREATE DATABASE" in error.hint
+
+
+async def test_a_setting_that_the_server_does_not_have(eve: str) -> None:
+    error = await refusal(f"{eve}?options=-c%20nosuch%3D1", connect_ms=10_000)
+    assert 'unrecognized configuration parameter "nosuch"' in error.message
+
+
+@pytest.mark.parametrize("eve", ["CONNECTION LIMIT 0"], indirect=True)
+async def test_no_connection_left(eve: str) -> None:
+    error = await refusal(eve)
+    assert "no connection left" in error.message
+    assert "max_connections" in error.hint
+
+
+@pytest.mark.parametrize("eve", ["VALID UNTIL '2020-01-01'"], indirect=True)
+async def test_a_password_that_expired(eve: str) -> None:
+    assert "refused the user" in (await refusal(eve, connect_ms=10_000)).message
+
+
+async def test_a_server_without_tls(eve: str) -> None:
+    error = await refusal(f"{eve}?sslmode=require", connect_ms=10_000)
+    assert "refused TLS" in error.message
+    assert "sslmode=disable" in error.hint
+
+
+async def test_an_unknown_host() -> None:
+    error = await refusal(f"postgresql://{LOGIN}@nowhere.invalid/d")
+    assert "host 'nowhere.invalid' is not known" in error.message
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:{}", "[::1]:{}"])
+async def test_nobody_listens(place: str) -> None:
+    error = await refusal(f"postgresql://{LOGIN}@{place.format(free_port())}/d")
+    assert "Nothing that speaks as PostgreSQL should answers at" in error.message
+
+
+async def test_no_socket_in_the_folder(tmp_path: Path) -> None:
+    error = await refusal(f"postgresql://{LOGIN}@/d?host={tmp_path}")
+    assert str(tmp_path) in error.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (impostors.silence, "did not answer in time"),
+        (impostors.http, "is no PostgreSQL"),
+        (impostors.hanging_up, "Nothing that speaks as PostgreSQL should"),
+        (impostors.babble, "refused the connection"),
+    ],
+)
+async def test_something_else_listens(answer: impostors.Answer, message: str) -> None:
+    async with impostors.listening(answer) as port:
+        error = await refusal(f"postgresql://{LOGIN}@127.0.0.1:{port}/d")
+    assert message in error.message
+    assert f"127.0.0.1:{port}" in error.message
+
+
+@pytest.mark.parametrize("mode", ["verify-full", "verify-full&sslrootcert={root}"])
+async def test_a_certificate_that_does_not_verify(mode: str, tmp_path: Path) -> None:
+    answer = impostors.with_a_certificate_for("elsewhere", tmp_path)
+    root = tmp_path / "elsewhere.pem"
+    async with impostors.listening(answer) as port:
+        query = f"sslmode={mode.format(root=root)}"
+        error = await refusal(f"postgresql://{LOGIN}@localhost:{port}/d?{query}", connect_ms=10_000)
+    reason = "not valid for 'localhost'" if "root" in mode else "self-signed certificate"
+    assert "TLS with the database" in error.message
+    assert reason in error.message
+
+
+async def test_what_may_pass_is_waited_for(eve: str) -> None:
+    target = parse_url(eve)
+    refused = [ConnectionRefusedError(), asyncpg.CannotConnectNowError("starting up")]
+
+    async def attempt() -> asyncpg.Connection:
+        if refused:
+            raise refused.pop()
+        return await dial(target)
+
+    connection = await patiently(attempt, target, asyncio.get_running_loop().time() + 60)
+    await connection.close()
+
+
+async def test_what_will_not_pass_is_not_waited_for(eve: str) -> None:
+    attempts = 0
+
+    async def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise asyncpg.InvalidPasswordError("no")
+
+    with pytest.raises(Unavailable):
+        await patiently(attempt, parse_url(eve), asyncio.get_running_loop().time() + 60)
+    assert attempts == 1
+
+
+async def test_a_refusal_is_told_also_when_the_last_attempt_hangs(eve: str) -> None:
+    refused = [asyncpg.TooManyConnectionsError("sorry, too many clients already")]
+
+    async def attempt() -> None:
+        if refused:
+            raise refused.pop()
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Unavailable, match="no connection left"):
+        await patiently(attempt, parse_url(eve), asyncio.get_running_loop().time() + 0.5)
+
+
+async def test_json_is_text_one_way_and_values_the_other(cluster: EmbeddedPostgres) -> None:
+    connection = await dial(parse_url(cluster.url))
+    try:
+        values: list[Any] = [{"é": [1, None, 2.5, "\N{ELEPHANT}"]}, [], "text", None, 10**30]
+        for value in values:
+            given = json.dumps(value)
+            found = await connection.fetchrow("SELECT $1::json, $2::jsonb", given, given)
+            assert tuple(found or ()) == (value, value)
+    finally:
+        await connection.close()

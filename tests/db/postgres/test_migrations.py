@@ -1,0 +1,73 @@
+import asyncio
+import sys
+
+import asyncpg
+from sqlalchemy import text
+
+from db.postgres import migrations
+from db.postgres.engine import Database, open_database
+from db.postgres.statements import compile_statement
+
+TABLES = compile_statement(
+    text(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+)
+
+
+async def tables(url: str) -> set[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return {row["relname"] for row in await connection.fetch(TABLES.sql)}
+    finally:
+        await connection.close()
+
+
+async def test_the_tables_are_those_of_the_models(committed_url: str) -> None:
+    await migrations.check(committed_url)
+
+
+async def test_a_migrated_database_is_current(committed: Database) -> None:
+    async with committed.read() as session:
+        assert await migrations.is_current(session)
+
+
+async def test_eight_in_one_process_take_turns(empty_url: str) -> None:
+    await asyncio.gather(*(migrations.upgrade(empty_url) for _ in range(8)))
+    await migrations.check(empty_url)
+
+
+async def test_eight_processes_migrate_at_once_and_once(empty_url: str) -> None:
+    script = (
+        "import asyncio, sys; from db import migrations as m; asyncio.run(m.upgrade(sys.argv[1]))"
+    )
+    started = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", script, empty_url)
+        for _ in range(8)
+    ]
+    assert await asyncio.gather(*(process.wait() for process in started)) == [0] * 8
+    await migrations.check(empty_url)
+
+
+async def test_down_and_up_again_is_the_same(committed_url: str) -> None:
+    before = await tables(committed_url)
+    await migrations.downgrade(committed_url, "base")
+    assert await tables(committed_url) == {"alembic_version"}
+    await migrations.upgrade(committed_url)
+    assert await tables(committed_url) == before
+    await migrations.check(committed_url)
+
+
+async def test_an_older_database_is_not_current(committed_url: str) -> None:
+    await migrations.downgrade(committed_url, "-1")
+    database = await open_database(committed_url)
+    async with database.read() as session:
+        assert not await migrations.is_current(session)
+    await database.close()
+
+
+async def test_an_empty_database_is_not_current(empty_url: str) -> None:
+    database = await open_database(empty_url)
+    async with database.read() as session:
+        assert not await migrations.is_current(session)
+    await database.close()

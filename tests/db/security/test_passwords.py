@@ -1,0 +1,131 @@
+import asyncio
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import argon2
+import pytest
+
+from db.errors import BadInput, Overloaded
+from db.security.passwords import PROFILE, Passwords, checked_password
+
+
+@pytest.fixture
+def passwords() -> Iterator[Passwords]:
+    passwords = Passwords(profile=argon2.profiles.CHEAPEST, at_once=1, wait_ms=10)
+    yield passwords
+    passwords.close()
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Opens at the end, whatever happens: a thread that waits would never end."""
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+async def blocked(passwords: Passwords, gate: threading.Event) -> asyncio.Task[bool]:
+    """The only place, taken until the gate opens."""
+    taken = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> bool:
+        loop.call_soon_threadsafe(taken.set)
+        return gate.wait()
+
+    task = asyncio.create_task(passwords._run(work))
+    await taken.wait()
+    return task
+
+
+async def test_a_password_matches_its_hash_and_no_other(passwords: Passwords) -> None:
+    hashed = await passwords.hash("correct horse")
+    assert "correct horse" not in hashed
+    assert await passwords.matches("correct horse", hashed)
+    assert not await passwords.matches("wrong horse", hashed)
+    assert hashed != await passwords.hash("correct horse")
+
+
+@pytest.mark.parametrize("stored", [None, "", "no hash", "$argon2id$v=19$m=8,t=1,p=1$x$y"])
+async def test_without_a_good_hash_nothing_matches(
+    passwords: Passwords, stored: str | None
+) -> None:
+    assert not await passwords.matches("correct horse", stored)
+
+
+@pytest.mark.parametrize(
+    ("changes", "weaker"),
+    [
+        ({}, False),
+        ({"time_cost": 2}, True),
+        ({"memory_cost": 1_024}, True),
+        ({"memory_cost": 1_024, "time_cost": 9}, True),
+        ({"hash_len": 16}, True),
+        ({"type": argon2.Type.I}, True),
+        ({"time_cost": 9}, False),
+        ({"parallelism": 1}, False),
+    ],
+)
+def test_a_hash_made_with_less_effort_is_known(changes: dict[str, Any], *, weaker: bool) -> None:
+    passwords = Passwords()
+    made = argon2.PasswordHasher.from_parameters(dataclasses.replace(PROFILE, **changes)).hash("x")
+    assert passwords.is_weaker(made) is weaker
+    passwords.close()
+
+
+async def test_nobodys_password_costs_as_much_as_anybodys() -> None:
+    passwords = Passwords()
+    assert argon2.extract_parameters(passwords._nobodys) == PROFILE
+    real = await passwords.hash("correct horse")
+    assert argon2.extract_parameters(real) == PROFILE
+    assert [len(part) for part in passwords._nobodys.split("$")] == [
+        len(part) for part in real.split("$")
+    ]
+    assert not await passwords.matches("correct horse", None)
+    passwords.close()
+
+
+async def test_who_waits_too_long_for_a_place_is_told_to_come_back(
+    passwords: Passwords, gate: threading.Event
+) -> None:
+    first = await blocked(passwords, gate)
+    with pytest.raises(Overloaded) as caught:
+        await passwords.hash("correct horse")
+    assert caught.value.retry_after_s
+    gate.set()
+    await first
+    await passwords.hash("correct horse")
+
+
+async def test_who_leaves_early_keeps_the_place_until_the_thread_ends(
+    passwords: Passwords, gate: threading.Event
+) -> None:
+    first = await blocked(passwords, gate)
+    first.cancel()
+    await asyncio.wait([first])
+    with pytest.raises(Overloaded):
+        await passwords.hash("correct horse")
+    gate.set()
+    passwords._wait_ms = 10_000
+    await passwords.hash("correct horse")
+
+
+@pytest.mark.parametrize("make", [lambda: "é" * 4, lambda: "x" * 1024, lambda: "\ud800" * 8])
+def test_eight_bytes_to_a_kilobyte_make_a_password(make: Callable[[], str]) -> None:
+    assert checked_password(make()) == make()
+
+
+def test_one_password_is_one_however_its_accents_are_typed() -> None:
+    assert checked_password("e\u0301le\u0301phant") == "éléphant"
+
+
+@pytest.mark.parametrize(
+    "password", ["", "é" * 3, "x" * 1025, "é" * 513, "a" + "\u0300\u0327" * 500_000]
+)
+def test_other_sizes_are_refused_without_telling_the_password(password: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        checked_password(password, field="newPassword")
+    assert caught.value.field == "newPassword"
+    assert not password or password not in caught.value.message

@@ -1,0 +1,190 @@
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from db.errors import Unavailable
+from db.kit.base import OwnerId, new_id
+from db.security import vault as module
+from db.security.keys import CredentialKeys
+from db.security.vault import Keychain, Place, Vault
+
+OLD = CredentialKeys("old", {"old": bytes(range(32))})
+BOTH = CredentialKeys("new", {"new": bytes(range(1, 33)), "old": bytes(range(32))})
+SECRET = "correct horse ü battery"
+PLACE = Place("database_connections", new_id(), OwnerId(new_id()), "sealed_password")
+
+
+def vault_on(keychain: Keychain) -> Vault:
+    async def find() -> Keychain:
+        return keychain
+
+    return Vault(OLD, find_keychain=find)
+
+
+class Drawer(dict[tuple[str, str], str]):
+    """A keychain in memory."""
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self[service, username] = password
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.get((service, username))
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self[service, username]
+
+
+class Leaky(Drawer):
+    """Takes everything and keeps nothing."""
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        """Like `keyring.backends.null`."""
+
+
+class Locked(Drawer):
+    """Raises something of its own."""
+
+    def get_password(self, service: str, username: str) -> str | None:
+        raise ArithmeticError("locked")
+
+
+class Silent(Drawer):
+    """Waits for a user who is not there."""
+
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.answered.wait(60)
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silent]:
+    monkeypatch.setattr(module, "KEYCHAIN_WAIT_S", 0.05)
+    backend = Silent()
+    yield backend
+    backend.answered.set()
+
+
+@pytest.fixture
+async def drawer() -> Drawer:
+    return Drawer()
+
+
+@pytest.fixture
+async def keychain(drawer: Drawer) -> Keychain:
+    found = await Keychain.find(drawer)
+    assert found is not None
+    assert drawer == {}, "the probe stayed behind"
+    return found
+
+
+async def test_what_is_sealed_opens_in_its_place() -> None:
+    vault = Vault(OLD)
+    sealed = await vault.seal(SECRET, PLACE)
+    assert SECRET.encode() not in sealed
+    assert await vault.seal(SECRET, PLACE) != sealed
+    assert await vault.open(sealed, PLACE) == SECRET
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        PLACE._replace(table="others"),
+        PLACE._replace(row=new_id()),
+        PLACE._replace(owner=OwnerId(new_id())),
+        PLACE._replace(column="sealed_ssh_password"),
+    ],
+    ids=["table", "row", "owner", "column"],
+)
+@pytest.mark.parametrize("kept", ["sealed", "keychain"])
+async def test_a_moved_secret_does_not_open(elsewhere: Place, kept: str, drawer: Drawer) -> None:
+    vault = vault_on(Keychain(drawer)) if kept == "keychain" else Vault(OLD)
+    sealed = await vault.seal(SECRET, PLACE)
+    with pytest.raises(Unavailable) as caught:
+        await vault.open(sealed, elsewhere)
+    assert SECRET not in str(caught.value)
+    assert await vault.open(sealed, PLACE) == SECRET
+
+
+async def test_a_changed_seal_does_not_open() -> None:
+    vault = Vault(OLD)
+    sealed = await vault.seal(SECRET, PLACE)
+    for at in range(len(sealed)):
+        changed = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
+        with pytest.raises(Unavailable):
+            await vault.open(changed, PLACE)
+    for length in range(len(sealed)):
+        with pytest.raises(Unavailable):
+            await vault.open(sealed[:length], PLACE)
+
+
+async def test_an_older_key_opens_and_is_no_longer_current() -> None:
+    sealed = await Vault(OLD).seal(SECRET, PLACE)
+    vault = Vault(BOTH)
+    assert await Vault(OLD).is_current(sealed)
+    assert not await vault.is_current(sealed)
+    assert await vault.open(sealed, PLACE) == SECRET
+    renewed = await vault.seal(SECRET, PLACE)
+    assert await vault.is_current(renewed)
+    with pytest.raises(Unavailable, match="its key is not among"):
+        await Vault(OLD).open(renewed, PLACE)
+
+
+async def test_a_keychain_holds_the_secret_itself(drawer: Drawer, keychain: Keychain) -> None:
+    vault = vault_on(keychain)
+    sealed = await vault.seal(SECRET, PLACE)
+    assert list(drawer.values()) == [SECRET]
+    assert await vault.open(sealed, PLACE) == SECRET
+    assert await vault.is_current(sealed)
+    assert not await Vault(OLD).is_current(sealed)
+    assert not await vault.is_current(await Vault(OLD).seal(SECRET, PLACE))
+    await vault.forget(sealed, PLACE)
+    assert drawer == {}
+    with pytest.raises(Unavailable, match="keychain"):
+        await vault.open(sealed, PLACE)
+    await vault.forget(sealed, PLACE)  # once more does no harm
+
+
+@pytest.mark.parametrize("backend", [Leaky(), Locked()])
+async def test_a_keychain_that_gives_nothing_back_is_none(backend: Any) -> None:
+    assert await Keychain.find(backend) is None
+
+
+async def test_a_keychain_that_waits_for_its_user_is_none(silent: Silent) -> None:
+    assert await Keychain.find(silent) is None
+
+
+async def test_a_keychain_that_stops_answering_is_said_to(silent: Silent) -> None:
+    with pytest.raises(Unavailable, match="does not answer"):
+        await vault_on(Keychain(silent)).seal(SECRET, PLACE)
+
+
+async def test_what_could_not_be_stored_leaves_nothing_in_the_keychain(
+    drawer: Drawer, keychain: Keychain
+) -> None:
+    vault = vault_on(keychain)
+
+    async def store() -> None:
+        place = {"table": PLACE.table, "row": PLACE.row, "owner": PLACE.owner}
+        async with vault.sealing({"a": SECRET, "b": None}, **place) as sealed:  # type: ignore[arg-type]  # three names, three types
+            assert len(drawer) == 1
+            assert sealed["b"] is None
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await store()
+    assert drawer == {}
+
+
+def test_a_fingerprint_tells_same_from_other() -> None:
+    vault = Vault(OLD)
+    assert vault.fingerprint("a") == vault.fingerprint("a") != vault.fingerprint("b")
+    assert vault.fingerprint("a") != Vault(BOTH).fingerprint("a")
+
+
+def test_nothing_shows_a_key() -> None:
+    assert "\\x01" not in repr(OLD)
+    assert repr(OLD.current) not in repr(vars(Vault(OLD)))

@@ -1,0 +1,143 @@
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from db.errors import Conflict
+from db.postgres import migrations
+from db.postgres.embedded import EmbeddedPostgres
+from db.postgres.engine import Database, open_database
+from db.system.integrity import Check, Checks, Damage, _keep, check
+from tests.fixtures.cluster import open_fast, query
+
+PEOPLE = """
+    INSERT INTO users (id, email, name)
+    SELECT gen_random_uuid(), 'person' || n || '@example.com', 'Person ' || n
+    FROM generate_series(1, 2000) n
+"""
+PAGE = 8_192
+
+
+@pytest.fixture(scope="module")
+async def peopled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
+    """The folder of a closed server whose database has two thousand people."""
+    folder = tmp_path_factory.mktemp("peopled")
+    async with await open_fast(folder) as server:
+        await migrations.upgrade(server.url)
+        await query(server, PEOPLE)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder(peopled: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    return Path(shutil.copytree(peopled, tmp_path / "copy"))
+
+
+async def path_of(folder: Path, relation: str) -> Path:
+    async with await open_fast(folder) as server:
+        return (
+            folder
+            / "cluster"
+            / str(await query(server, f"SELECT pg_relation_filepath('{relation}')"))
+        )
+
+
+def overwrite(path: Path, *, page: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(page * PAGE + 100)
+        file.write(b"\xa5" * 500)
+
+
+async def test_a_whole_database_is_found_whole(committed: Database) -> None:
+    checks = Checks()
+    before = await checks.state(committed)
+    assert before.last_checked_at is None
+    assert any("Not checked" in finding for finding in before.findings)
+    await checks.run(committed)
+    after = await checks.state(committed)
+    assert (after.ok, after.checksums, after.corrupt_relations) == (True, True, [])
+    assert after.findings == []
+    assert after.last_checked_at is not None
+    assert after.size_bytes > 1_000_000
+
+
+@pytest.mark.parametrize("relation", ["users", "uq_users_email", "pg_depend_reference_index"])
+async def test_a_damaged_page_is_found_and_named(folder: Path, relation: str) -> None:
+    overwrite(await path_of(folder, relation), page=1)
+    async with await open_fast(folder) as server:
+        database = await open_database(server.url)
+        checks = Checks()
+        await checks.run(database)
+        state = await checks.state(database)
+        await database.close()
+    assert not state.ok
+    assert relation in state.corrupt_relations
+    assert any(finding.startswith(f"{relation}: ") for finding in state.findings)
+
+
+@pytest.mark.parametrize("installed", [False, True])
+async def test_without_the_right_to_amcheck_it_says_so(
+    cluster: EmbeddedPostgres, committed_url: str, *, installed: bool
+) -> None:
+    owner = await asyncpg.connect(committed_url)
+    await owner.execute("DROP ROLE IF EXISTS tenant")
+    await owner.execute("CREATE ROLE tenant LOGIN PASSWORD 'tenant' IN ROLE pg_read_all_data")
+    if installed:
+        await owner.execute("CREATE EXTENSION amcheck")
+    await owner.close()
+    place = committed_url.partition("@")[2]
+    database = await open_database(f"postgresql://tenant:tenant@{place}")
+    found = await check(database)
+    await database.close()
+    assert found.damages == ()
+    (note,) = found.notes
+    assert "not checked" in note or "Not all was checked" in note
+
+
+async def test_one_check_at_a_time(committed: Database) -> None:
+    checks = Checks()
+    outcomes = await asyncio.gather(
+        *(checks.run(committed) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), Conflict, Conflict]
+    assert await checks.last(committed) is not None
+
+
+async def test_another_process_and_the_next_one_know_what_was_found(committed: Database) -> None:
+    await Checks().run(committed)
+    ours = Checks()
+    first = await ours.last(committed)
+    assert first is not None
+    await Checks().run(committed)  # by another one
+    second = await ours.last(committed)
+    assert second is not None
+    assert second.checked_at > first.checked_at
+    state = await Checks().state(committed)
+    assert state.last_checked_at == second.checked_at
+    assert state.findings == []
+
+
+async def test_an_earlier_check_that_ends_later_hides_no_newer(committed: Database) -> None:
+    late = Check(datetime(2027, 1, 2, tzinfo=UTC), (Damage("tasks", "block 1: torn"),), ("x",))
+    early = late._replace(checked_at=datetime(2027, 1, 1, tzinfo=UTC), damages=())
+    await _keep(committed, late)
+    await _keep(committed, early)
+    assert await Checks().last(committed) == late
+
+
+async def test_what_a_damaged_database_cannot_keep_is_told_all_the_same(
+    committed: Database, committed_url: str
+) -> None:
+    connection = await asyncpg.connect(committed_url)
+    await connection.execute("DROP TABLE database_checks")
+    await connection.close()
+    checks = Checks()
+    assert (await checks.state(committed)).last_checked_at is None
+    await checks.run(committed)
+    assert (await checks.state(committed)).last_checked_at is not None

@@ -1,0 +1,206 @@
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+from db.errors import Conflict
+from db.kit.base import OwnerId
+from db.kit.paging import Order, Window
+from db.postgres.engine import Database
+from db.postgres.statements import compile_statement
+from db.tasks import ImportReport, Imports, TaskFilter, Tasks, bring_in, old_tasks
+from tests.fixtures.database import Statements
+
+OLD = [
+    {
+        "id": 1,
+        "title": "Feed the elephant",
+        "description": "hay",
+        "completed": True,
+        "created_at": "2020-01-01T08:00:00",
+        "updated_at": "2020-01-02T08:00:00Z",
+    },
+    {"id": "2", "title": "Wash the elephant", "done": 0},
+    {"id": 3, "title": ""},
+    {"id": 2, "title": "Wash the elephant", "done": 0},
+]
+
+
+class Chest:
+    """One owner's imports and lists."""
+
+    def __init__(self, database: Database, owner: OwnerId) -> None:
+        self.database = database
+        self.owner = owner
+
+    async def run(self, work: Callable[[Imports], Awaitable[Any]]) -> Any:
+        return await self.database.transaction(lambda session: work(Imports(session, self.owner)))
+
+    async def bring(self, records: Any, *, dry_run: bool = False) -> ImportReport:
+        chunks = [records if isinstance(records, str) else json.dumps(records)]
+        async for report in bring_in(self.run, old_tasks(chunks), dry_run=dry_run):
+            last = report
+        return last
+
+    async def do(self, work: Callable[[Tasks], Awaitable[Any]]) -> Any:
+        return await self.database.transaction(lambda session: work(Tasks(session, self.owner)))
+
+    async def titles(self) -> list[str]:
+        page = await self.do(
+            lambda t: t.page(Window(100), TaskFilter(), Order("created_at", descending=False))
+        )
+        return [row.title for row in page.rows]
+
+
+@pytest.fixture
+def mine(database: Database, owner: OwnerId) -> Chest:
+    return Chest(database, owner)
+
+
+@pytest.fixture
+def theirs(database: Database, other_owner: OwnerId) -> Chest:
+    return Chest(database, other_owner)
+
+
+async def execute(database: Database, sql: str) -> None:
+    statement = compile_statement(text(sql))
+    await database.transaction(lambda session: session.rows(statement))
+
+
+def counts(report: ImportReport) -> tuple[int, int, list[int]]:
+    return report.created, report.unchanged, [rejected.index for rejected in report.rejected]
+
+
+async def test_tasks_arrive_as_they_were(mine: Chest) -> None:
+    report = await mine.bring(OLD)
+    assert counts(report) == (3, 0, [2])
+    page = await mine.do(lambda t: t.page(Window(9), TaskFilter(completed=True), Order("id")))
+    (task,) = page.rows
+    assert (task.title, task.description) == ("Feed the elephant", "hay")
+    assert task.created_at == "2020-01-01T08:00:00.000000Z"
+    assert task.updated_at == task.completed_at == "2020-01-02T08:00:00.000000Z"
+    assert await mine.titles() == ["Feed the elephant", "Wash the elephant", "Wash the elephant"]
+    assert len(report.created_ids) == 3
+    assert await mine.do(lambda t: t.get(report.created_ids[0])) == task
+
+
+async def test_a_placeholder_of_a_moment_is_taken_as_it_is(mine: Chest) -> None:
+    report = await mine.bring([{"title": "Of old", "created_at": "0001-01-01T00:00:00"}])
+    task = await mine.do(lambda t: t.get(report.created_ids[0]))
+    assert task is not None
+    assert task.created_at == "0001-01-01T00:00:00.000000Z"
+
+
+async def test_a_second_run_changes_nothing(mine: Chest) -> None:
+    first = await mine.bring(OLD)
+    task_id = first.created_ids[1]
+    edited = await mine.do(lambda t: t.change(task_id, title="Wash it", completed=True))
+    again = await mine.bring(OLD)
+    assert counts(again) == (0, 3, [2])
+    assert list(again.created_ids) == []
+    assert await mine.do(lambda t: t.get(task_id)) == edited
+    assert len(await mine.titles()) == 3
+
+
+async def test_a_file_that_has_grown_brings_what_is_new(mine: Chest) -> None:
+    await mine.bring(OLD)
+    assert counts(await mine.bring([*OLD, {"id": 4, "title": "Ride"}])) == (1, 3, [2])
+
+
+async def test_another_file_with_the_same_ids_arrives_too(mine: Chest) -> None:
+    await mine.bring(OLD)
+    assert counts(await mine.bring([{"id": 1, "title": "Of the old laptop"}])) == (1, 0, [])
+
+
+async def test_a_dry_run_says_the_same_and_changes_nothing(mine: Chest) -> None:
+    assert counts(await mine.bring(OLD, dry_run=True)) == (3, 0, [2])
+    assert await mine.titles() == []
+    await mine.bring(OLD[:1])
+    assert counts(await mine.bring(OLD, dry_run=True)) == (2, 1, [2])
+    assert await mine.titles() == ["Feed the elephant"]
+
+
+async def test_two_people_import_one_file_each_for_themselves(mine: Chest, theirs: Chest) -> None:
+    assert counts(await mine.bring(OLD)) == counts(await theirs.bring(OLD)) == (3, 0, [2])
+    assert await mine.do(Tasks.stats) == await theirs.do(Tasks.stats) == (3, 1, 2)
+
+
+async def test_what_comes_before_a_break_is_in_and_the_mended_file_completes_it(
+    mine: Chest,
+) -> None:
+    whole = json.dumps(OLD)
+    report = await mine.bring(whole[:-20])
+    assert counts(report) == (2, 0, [2, 3])
+    assert "breaks at line 1" in report.rejected[1].reason
+    assert counts(await mine.bring(whole)) == (1, 2, [2])
+
+
+async def test_an_empty_list_imports_nothing(mine: Chest) -> None:
+    assert counts(await mine.bring([])) == (0, 0, [])
+
+
+async def test_the_same_file_at_once_arrives_once(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    chest = Chest(committed, committed_owner)
+    records = [{"id": number, "title": f"{number}"} for number in range(2_500)]
+    reports = await asyncio.gather(*(chest.bring(records) for _ in range(4)))
+    assert sum(report.created for report in reports) == 2_500
+    assert {report.read for report in reports} == {2_500}
+    assert (await chest.do(Tasks.stats)).total == 2_500
+
+
+async def test_what_the_database_changed_on_the_way_is_noticed(mine: Chest) -> None:
+    """A trigger stands for whatever may come between the file and the table."""
+    meddle = """
+        CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN NEW.title := upper(NEW.title); RETURN NEW; END $$
+    """
+    tie = "CREATE TRIGGER meddle BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION meddle()"
+    for sql in (meddle, tie):
+        await execute(mine.database, sql)
+    with pytest.raises(Conflict, match="not what the file says"):
+        await mine.bring(OLD)
+
+
+async def test_checksums_say_whether_two_imports_were_of_the_same(
+    mine: Chest, theirs: Chest
+) -> None:
+    first = await mine.bring(OLD)
+    assert first.checksum == (await theirs.bring(OLD)).checksum != ""
+    other = [*OLD[:1], OLD[1] | {"done": 1}, *OLD[2:]]
+    assert (await Chest(mine.database, theirs.owner).bring(other)).checksum != first.checksum
+
+
+async def test_a_batch_costs_two_statements(mine: Chest, statements: Statements) -> None:
+    records = [{"id": number, "title": f"{number}"} for number in range(2_000)]
+    with statements.expected(4):
+        await mine.bring(records)
+
+
+async def test_a_hundred_thousand_records_in_bounded_memory(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    many = 100_000
+
+    def chunks() -> Iterator[str]:
+        yield '{"tasks": ['
+        for number in range(many):
+            comma = "" if number == 0 else ","
+            task = {"id": number, "title": f"Task {number}", "description": "d" * 200}
+            yield comma + json.dumps(task | {"created_at": 1_500_000_000 + number})
+        yield "]}"
+
+    chest = Chest(committed, committed_owner)
+    process = psutil.Process()
+    before = most = process.memory_info().rss
+    async for report in bring_in(chest.run, old_tasks(chunks())):
+        most = max(most, process.memory_info().rss)
+        last = report
+    assert counts(last) == (many, 0, [])
+    assert (await chest.do(Tasks.stats)).total == many
+    assert most - before < 50_000_000

@@ -1,0 +1,205 @@
+"""Connections that are lent: clean, bounded, and gone when nobody needs them."""
+
+import asyncio
+import gc
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from db.errors import Overloaded
+from db.kit.base import OwnerId
+from db.postgres.engine import Database
+from db.security.vault import Vault
+from db.workbench import Limits, Reach, Targets, Workbench
+from tests.fixtures.targets import Target
+from tests.fixtures.workbench import Shelf, one, until_no_guests
+
+SETTING = "SELECT current_setting('%s', true) = '%s'"
+LEAVINGS = [
+    ("SET search_path = elsewhere", SETTING % ("search_path", "elsewhere")),
+    ("SET ROLE ada; SET statement_timeout = 1", SETTING % ("statement_timeout", "1ms")),
+    ("CREATE TEMP TABLE left_behind ()", "SELECT to_regclass('pg_temp.left_behind') IS NOT NULL"),
+    (
+        "SELECT pg_advisory_lock(42)",
+        "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND objid = 42",
+    ),
+    ("PREPARE left_behind AS SELECT 1", "SELECT count(*) > 0 FROM pg_prepared_statements"),
+    ("LISTEN left_behind", "SELECT count(*) > 0 FROM pg_listening_channels()"),
+    (
+        "DECLARE left_behind CURSOR WITH HOLD FOR SELECT 1",
+        "SELECT count(*) > 0 FROM pg_cursors WHERE name = 'left_behind'",
+    ),
+    ("SELECT set_config('my.secret', 'left', false)", SETTING % ("my.secret", "left")),
+    ("BEGIN; CREATE TABLE left_behind ()", "SELECT to_regclass('left_behind') IS NOT NULL"),
+    (
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        SETTING % ("transaction_read_only", "on"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("leave", "is_there"), LEAVINGS, ids=lambda sql: sql[:20])
+async def test_a_borrower_leaves_nothing_behind(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, leave: str, is_there: str
+) -> None:
+    saved = await shelf.save()
+    async with workbench.lend(owner, saved) as connection:
+        backend = connection.info.backend_pid
+        await connection.execute(leave)
+        assert await one(connection, is_there)
+    async with workbench.lend(owner, saved) as connection:
+        assert connection.info.backend_pid == backend
+        assert not await one(connection, is_there)
+
+
+async def test_a_failed_transaction_and_manual_commits_are_put_right(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId
+) -> None:
+    saved = await shelf.save()
+    async with workbench.lend(owner, saved) as connection:
+        await connection.set_autocommit(False)
+        with pytest.raises(psycopg.Error):
+            await connection.execute("SELECT 1 / 0")
+    async with workbench.lend(owner, saved) as connection:
+        assert connection.autocommit
+        assert await one(connection, "SELECT 1") == 1
+
+
+async def test_a_broken_connection_is_not_lent_again(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+) -> None:
+    saved = await shelf.save()
+    async with workbench.lend(owner, saved) as connection:
+        backend = connection.info.backend_pid
+        await target.administer(f"SELECT pg_terminate_backend({backend})")
+        with pytest.raises(psycopg.OperationalError):
+            await connection.execute("SELECT 1")
+    async with workbench.lend(owner, saved) as connection:
+        assert connection.info.backend_pid != backend
+
+
+async def test_a_server_that_hung_up_on_an_idle_connection_is_noticed(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+) -> None:
+    saved = await shelf.save()
+    await workbench.connect(owner, saved)
+    await target.administer(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE application_name = 'howdah'"
+    )
+    await until_no_guests(target)
+    async with workbench.lend(owner, saved) as connection:
+        assert await one(connection, "SELECT 1") == 1
+
+
+async def test_a_borrower_who_is_cancelled_gives_it_back(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId
+) -> None:
+    saved = await shelf.save()
+    running = asyncio.Event()
+
+    async def run() -> None:
+        async with workbench.lend(owner, saved) as connection:
+            running.set()
+            await connection.execute("SELECT pg_sleep(60)")
+
+    task = asyncio.create_task(run())
+    await running.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert workbench.active(owner)[0].busy == 0
+    async with workbench.lend(owner, saved) as connection:
+        assert await one(connection, "SELECT 1") == 1
+
+
+async def test_a_pool_is_bounded(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.workbench.connections.fail_fast_pool.WAIT_S", 0.1)
+    saved = await shelf.save()
+    async with asyncio.timeout(10):
+        lends = [workbench.lend(owner, saved) for _ in range(4)]
+        for lend in lends:
+            await lend.__aenter__()
+        with pytest.raises(Overloaded):
+            await workbench.lend(owner, saved).__aenter__()
+        for lend in lends:
+            await lend.__aexit__(None, None, None)
+
+
+async def test_all_pools_together_are_bounded_and_the_unused_make_room(
+    database: Database, vault: Vault, shelf: Shelf, owner: OwnerId, target: Target
+) -> None:
+    targets = Targets(Reach(private=True))
+    limits = Limits(pool_size=2, connections=2)
+    async with Workbench.opened(database, vault, targets, limits) as workbench:
+        first, second, third = [await shelf.save() for _ in range(3)]
+        async with workbench.lend(owner, first):
+            await workbench.connect(owner, second)
+            async with workbench.lend(owner, third):
+                with pytest.raises(Overloaded):
+                    await workbench.connect(owner, second)
+    await until_no_guests(target)
+
+
+async def test_the_unused_are_closed_and_open_again_on_demand(
+    database: Database, vault: Vault, shelf: Shelf, owner: OwnerId, target: Target
+) -> None:
+    targets = Targets(Reach(private=True))
+    limits = Limits(idle_s=0.05)
+    async with Workbench.opened(database, vault, targets, limits) as workbench:
+        saved = await shelf.save()
+        async with workbench.lend(owner, saved):
+            await asyncio.sleep(0.2)
+            assert await target.guests() == 1
+        await until_no_guests(target)
+        assert workbench.active(owner)[0].pool_size == 0
+        async with workbench.lend(owner, saved) as connection:
+            assert await one(connection, "SELECT 1") == 1
+
+
+async def test_a_disconnect_ends_what_is_running(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+) -> None:
+    saved = await shelf.save()
+    running = asyncio.Event()
+
+    async def run() -> None:
+        async with workbench.lend(owner, saved) as connection:
+            running.set()
+            await connection.execute("SELECT pg_sleep(60)")
+
+    task = asyncio.create_task(run())
+    await running.wait()
+    async with asyncio.timeout(5):
+        await workbench.disconnect(owner, saved)
+        with pytest.raises(psycopg.Error):
+            await task
+    await until_no_guests(target)
+
+
+async def test_a_hundred_cycles_leave_nothing(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+) -> None:
+    saved = await shelf.save(ssl_mode="VERIFY_CA", ssl_root_certificate=target.certificate)
+    process = psutil.Process()
+
+    async def cycles(count: int) -> None:
+        for _ in range(count):
+            await workbench.connect(owner, saved)
+            await workbench.disconnect(owner, saved)
+        await until_no_guests(target)
+        gc.collect()
+
+    def holdings() -> tuple[int, int, int]:
+        ports = [place for place in process.net_connections() if place.status == "LISTEN"]
+        return len(list(Path("/dev/fd").iterdir())), len(asyncio.all_tasks()), len(ports)
+
+    await cycles(20)
+    before, memory = holdings(), process.memory_info().rss
+    await cycles(100)
+    assert all(now <= then for now, then in zip(holdings(), before, strict=True))
+    assert process.memory_info().rss <= memory * 1.05

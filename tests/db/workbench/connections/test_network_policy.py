@@ -1,0 +1,163 @@
+import asyncio
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, ip_address
+
+import pytest
+
+from db.errors import BadInput, Forbidden, Unavailable
+from db.workbench.connections import network_policy
+from db.workbench.connections.network_policy import Reach, Targets
+
+PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+PRIVATE = [
+    *("127.0.0.1", "127.255.255.254", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1"),
+    *("::1", "fd12:3456::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1"),
+    *("2002:7f00:1::1", "2002:a00:1::", "64:ff9b::7f00:1", "64:ff9b::a00:1"),
+]
+NEVER = [
+    str(IPv4Address(0)),
+    *("0.1.2.3", "169.254.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255"),
+    *("240.0.0.1", "100.100.100.200", "168.63.129.16", "192.0.0.192", "::", "fe80::1", "ff02::1"),
+    *(
+        "fe80::1%eth0",
+        "fec0::1",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "::ffff:169.254.169.254",
+        "::ffff:0.0.0.0",
+    ),
+    *("2002:a9fe:a9fe::", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2001:0:1::1", "100::1"),
+]
+
+
+class Names:
+    """A name server that answers what it is told to, one answer after the other."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self.answers = list(answers)
+
+    async def __call__(self, host: str) -> Sequence[str]:
+        return self.answers.pop(0)
+
+
+@pytest.fixture
+def closing() -> Iterator[list[Targets]]:
+    made: list[Targets] = []
+    yield made
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def private(closing: list[Targets]) -> Targets:
+    closing.append(Targets(Reach(private=True), own=[("localhost", 5999)]))
+    return closing[0]
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_are_open(address: str) -> None:
+    assert Reach().allows(ip_address(address))
+    assert Reach(private=True).allows(ip_address(address))
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_addresses_are_open_where_the_operator_says_so(address: str) -> None:
+    assert not Reach().allows(ip_address(address))
+    assert Reach(private=True).allows(ip_address(address))
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_some_addresses_are_never_open(address: str) -> None:
+    everything = Reach.parse("0.0.0.0/0, ::/0", on_loopback=True)
+    for reach in (Reach(), Reach(private=True), everything):
+        assert not reach.allows(ip_address(address))
+
+
+def test_a_list_of_networks_is_all_there_is() -> None:
+    reach = Reach.parse("10.0.0.0/8, 2001:db8::/32", on_loopback=True)
+    assert reach.allows(ip_address("10.1.2.3"))
+    assert reach.allows(ip_address("::ffff:10.1.2.3"))
+    assert reach.allows(ip_address("2001:db8::1"))
+    assert not reach.allows(ip_address("11.1.2.3"))
+    assert not reach.allows(ip_address("127.0.0.1"))
+
+
+@pytest.mark.parametrize(
+    ("text", "on_loopback", "private"),
+    [
+        (None, True, True),
+        (None, False, False),
+        ("", False, False),
+        ("public", True, False),
+        (" private ", False, True),
+    ],
+)
+def test_the_setting(text: str | None, *, on_loopback: bool, private: bool) -> None:
+    assert Reach.parse(text, on_loopback=on_loopback) == Reach(private=private)
+
+
+@pytest.mark.parametrize("text", ["privat", "public,private", "10.0.0.0/33", "private,10.0.0.0/8"])
+def test_a_setting_that_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="HOWDAH_TARGETS"):
+        Reach.parse(text, on_loopback=True)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "[::1]"]
+)
+async def test_every_spelling_of_loopback_is_loopback(closing: list[Targets], host: str) -> None:
+    public, private = Targets(Reach()), Targets(Reach(private=True))
+    closing += [public, private]
+    with pytest.raises(Forbidden):
+        await public.resolve(host, 5432)
+    assert set(await private.resolve(host, 5432)) <= {"127.0.0.1", "::1"}
+
+
+@pytest.mark.parametrize("host", ["/var/run/postgresql", "@abstract", "/tmp"])  # noqa: S108 - a UNIX socket
+async def test_unix_sockets_are_never_open(private: Targets, host: str) -> None:
+    with pytest.raises(Forbidden):
+        await private.resolve(host, 5432)
+
+
+async def test_one_bad_address_of_a_name_spoils_it(closing: list[Targets]) -> None:
+    both = Targets(Reach(), look_up=Names(["8.8.8.8", "10.0.0.1"]))
+    closing.append(both)
+    with pytest.raises(Forbidden):
+        await both.resolve("rebind.example", 5432)
+
+
+async def test_a_name_is_looked_up_once_and_what_was_checked_is_used(
+    closing: list[Targets],
+) -> None:
+    changing = Targets(Reach(), look_up=Names(["8.8.8.8", "1.1.1.1", "8.8.8.8"], ["127.0.0.1"]))
+    closing.append(changing)
+    assert await changing.resolve("rebind.example", 5432) == ["8.8.8.8", "1.1.1.1"]
+    with pytest.raises(Forbidden):
+        await changing.resolve("rebind.example", 5432)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost", "::ffff:127.0.0.1"])
+async def test_our_own_database_is_never_open(private: Targets, host: str) -> None:
+    with pytest.raises(Forbidden):
+        await private.resolve(host, 5999)
+    assert await private.resolve(host, 5432)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "..", "a" * 64 + ".example", "\ud800"])
+async def test_a_host_that_is_not_there(private: Targets, host: str) -> None:
+    with pytest.raises(Unavailable, match="not found"):
+        await private.resolve(host, 5432)
+
+
+async def test_a_silent_name_server_is_given_up_on(
+    closing: list[Targets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(host: str) -> Sequence[str]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(network_policy, "LOOK_UP_S", 0.01)
+    waiting = Targets(Reach(), look_up=silent)
+    closing.append(waiting)
+    with pytest.raises(Unavailable, match="not found"):
+        await waiting.resolve("silent.example", 5432)

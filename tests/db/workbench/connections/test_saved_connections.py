@@ -1,0 +1,103 @@
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from db.connections import Connections, DatabaseConnection, SealedRow, rotate
+from db.errors import Conflict, Forbidden, Unavailable
+from db.kit.base import OwnerId
+from db.postgres.engine import Database
+from db.security.keys import CredentialKeys
+from db.security.vault import Keychain, Place, Vault
+from db.workbench import Shelf, Workbench
+from tests.db.security.test_vault import Drawer
+from tests.fixtures.workbench import KEYS
+
+WHOLE: dict[str, Any] = {
+    "name": "Orders",
+    "host": "db.example.com",
+    "database": "orders",
+    "username": "ada",
+    "password": "first",
+    "save_password": True,
+}
+NEWER = CredentialKeys("k2", {"k2": bytes(range(1, 33)), **KEYS.keys})
+
+
+@pytest.fixture
+def drawer() -> Drawer:
+    return Drawer()
+
+
+@pytest.fixture
+def shelf(database: Database, workbench: Workbench, drawer: Drawer) -> Shelf:
+    """With a keychain: what stays behind there is seen."""
+
+    async def find() -> Keychain:
+        return Keychain(drawer)
+
+    return Shelf(database, Vault(KEYS, find_keychain=find), workbench)
+
+
+async def sealed_of(database: Database, owner: OwnerId, row_id: UUID) -> SealedRow:
+    async with database.read() as session:
+        return await Connections(session, owner).sealed(row_id)
+
+
+async def test_the_keychain_holds_what_rows_refer_to_and_nothing_else(
+    shelf: Shelf, drawer: Drawer, owner: OwnerId, other_owner: OwnerId
+) -> None:
+    row = await shelf.add(owner, WHOLE)
+    assert list(drawer.values()) == ["first"]
+    await shelf.change(owner, row.id, {"password": "second"})
+    assert list(drawer.values()) == ["second"]
+    await shelf.change(owner, row.id, {"name": "Invoices"})
+    with pytest.raises(Forbidden):
+        await shelf.change(other_owner, row.id, {"password": "theirs", "save_password": True})
+    with pytest.raises(Conflict):
+        await shelf.change(owner, row.id, {"password": "third"}, expected_version=1)
+    with pytest.raises(Forbidden):
+        await shelf.remove(other_owner, row.id)
+    assert list(drawer.values()) == ["second"]
+    await shelf.remove(owner, row.id)
+    assert drawer == {}
+
+
+async def test_a_retry_leaves_no_second_secret(
+    shelf: Shelf, drawer: Drawer, owner: OwnerId
+) -> None:
+    first = await shelf.add(owner, WHOLE, idempotency_key="once")
+    assert await shelf.add(owner, WHOLE, idempotency_key="once") == first
+    with pytest.raises(Conflict):
+        await shelf.add(owner, WHOLE | {"password": "another"}, idempotency_key="once")
+    assert list(drawer.values()) == ["first"]
+
+
+async def test_rotation_seals_anew_under_the_current_key(
+    database: Database, workbench: Workbench, owner: OwnerId
+) -> None:
+    old = Shelf(database, Vault(KEYS), workbench)
+    rows = [await old.add(owner, WHOLE | {"password": f"secret {n}"}) for n in range(3)]
+    vault = Vault(NEWER)
+    assert await rotate(database, vault) == 3
+    assert await rotate(database, vault) == 0
+    only_new = Vault(CredentialKeys("k2", {"k2": NEWER.keys["k2"]}))
+    for number, row in enumerate(rows):
+        sealed = (await sealed_of(database, owner, row.id)).sealed_password
+        assert sealed is not None
+        place = Place(DatabaseConnection.__tablename__, row.id, owner, "sealed_password")
+        assert await only_new.open(sealed, place) == f"secret {number}"
+        with pytest.raises(Unavailable):
+            await Vault(KEYS).open(sealed, place)
+
+
+async def test_rotation_moves_secrets_into_the_keychain_and_out_of_it(
+    shelf: Shelf, drawer: Drawer, database: Database, workbench: Workbench, owner: OwnerId
+) -> None:
+    row = await Shelf(database, Vault(KEYS), workbench).add(owner, WHOLE)
+    assert await rotate(database, shelf.vault) == 1
+    assert list(drawer.values()) == ["first"]
+    sealed = (await sealed_of(database, owner, row.id)).sealed_password
+    place = Place(DatabaseConnection.__tablename__, row.id, owner, "sealed_password")
+    assert sealed is not None
+    assert await shelf.vault.open(sealed, place) == "first"

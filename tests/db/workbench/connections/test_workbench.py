@@ -1,0 +1,230 @@
+"""Saved connections that are opened, changed, tried out and closed, each for its owner."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from db.connections import ConnectionRow, Connections, draft
+from db.errors import BadInput, Forbidden, HowdahError, NotFound
+from db.kit.base import OwnerId, new_id
+from db.postgres.engine import Database
+from db.workbench import Workbench
+from db.workbench.connections import connector
+from db.workbench.connections.connection_errors import Unreachable
+from tests.fixtures.targets import CANARY, Target, silent, speaking
+from tests.fixtures.workbench import Shelf, one, until, until_no_guests
+
+
+async def test_a_saved_connection_opens_with_its_stored_password(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+) -> None:
+    saved = await shelf.save()
+    assert not workbench.is_connected(owner, saved)
+    active = await workbench.connect(owner, saved)
+    assert active.server_version.startswith("17.")
+    assert active.tls is not None
+    assert active.tls.startswith("TLSv1.3")
+    assert (active.pool_size, active.idle, active.busy) == (1, 1, 0)
+    assert workbench.active(owner) == [active]
+    assert workbench.is_connected(owner, saved)
+    async with workbench.lend(owner, saved) as connection:
+        assert await one(connection, "SELECT current_user") == "ada"
+        assert workbench.active(owner)[0].busy == 1
+    await workbench.disconnect(owner, saved)
+    assert workbench.active(owner) == []
+    await until_no_guests(target)
+
+
+async def test_connecting_is_noted(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, database: Database
+) -> None:
+    saved = await shelf.save()
+    await workbench.connect(owner, saved)
+    async with database.read() as session:
+        row = await Connections(session, owner).get(saved)
+    assert row is not None
+    assert (row.version, row.last_connected_at is None) == (1, False)
+
+
+async def test_two_connects_at_once_build_one_pool(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+) -> None:
+    saved = await shelf.save()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(4):
+            tasks.create_task(workbench.connect(owner, saved))
+    assert len(workbench._living) == 1
+    assert len(workbench.active(owner)) == 1
+    assert await target.guests() == workbench.active(owner)[0].pool_size <= 4
+
+
+async def test_a_password_that_is_not_saved_lives_as_long_as_the_connection(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId
+) -> None:
+    saved = await shelf.save(password=None)
+    with pytest.raises(BadInput, match="asks for a password"):
+        await workbench.connect(owner, saved)
+    assert workbench.active(owner) == []
+    with pytest.raises(BadInput, match="refused"):
+        await workbench.connect(owner, saved, {"password": "wrong"})
+    with pytest.raises(BadInput, match="asks for a password"):
+        await workbench.connect(owner, saved)
+    await workbench.connect(owner, saved, {"password": CANARY})
+    await workbench.connect(owner, saved)
+    for generation in workbench._open.values():
+        await generation.pool.sleep()
+    async with workbench.lend(owner, saved) as connection:
+        assert await one(connection, "SELECT 1") == 1
+    await workbench.disconnect(owner, saved)
+    with pytest.raises(BadInput, match="asks for a password"):
+        await workbench.connect(owner, saved)
+
+
+async def test_anothers_connection_is_refused_and_a_missing_one_is_not_found(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, other_owner: OwnerId
+) -> None:
+    saved = await shelf.save()
+    await workbench.connect(owner, saved)
+    empty = await draft({})
+    attempts: list[Callable[[OwnerId, UUID], Awaitable[Any]]] = [
+        workbench.connect,
+        workbench.disconnect,
+        lambda whose, which: workbench.lend(whose, which).__aenter__(),
+        lambda whose, which: workbench.probe(whose, empty, connection_id=which),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Forbidden):
+            await attempt(other_owner, saved)
+        with pytest.raises(NotFound):
+            await attempt(owner, new_id())
+    assert workbench.active(other_owner) == []
+    assert workbench.is_connected(owner, saved)
+
+
+async def test_a_change_moves_to_a_new_generation_while_statements_finish(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+) -> None:
+    saved = await shelf.save()
+    async with workbench.lend(owner, saved) as old:
+        row: ConnectionRow = await shelf.change(saved, username="trusted")
+        workbench.renew(owner, row)
+        async with workbench.lend(owner, saved) as new:
+            assert await one(new, "SELECT current_user") == "trusted"
+        assert await one(old, "SELECT current_user") == "ada"
+        assert len(workbench._living) == 2
+
+    async def only_the_new() -> bool:
+        return len(workbench._living) == 1 and await target.guests() == 1
+
+    await until(only_the_new)
+
+
+async def test_a_new_name_asks_for_no_password_again_and_a_new_host_does(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId
+) -> None:
+    saved = await shelf.save(password=None)
+    await workbench.connect(owner, saved, {"password": CANARY})
+    workbench.renew(owner, await shelf.change(saved, name="Renamed"))
+    assert workbench.is_connected(owner, saved)
+    async with workbench.lend(owner, saved) as connection:
+        assert await one(connection, "SELECT 1") == 1
+    workbench.renew(owner, await shelf.change(saved, host="127.0.0.1"))
+    assert not workbench.is_connected(owner, saved)
+    with pytest.raises(BadInput, match="asks for a password"):
+        await workbench.connect(owner, saved)
+
+
+async def test_a_deleted_connection_is_closed_when_it_is_met_next(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, database: Database, target: Target
+) -> None:
+    saved = await shelf.save()
+    await workbench.connect(owner, saved)
+    await database.write(lambda session: Connections(session, owner).remove(saved))
+    with pytest.raises(NotFound):
+        await workbench.lend(owner, saved).__aenter__()
+    assert workbench.active(owner) == []
+    await until_no_guests(target)
+
+
+async def test_after_three_failures_the_next_come_at_once(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "CONNECT_S", 0.2)
+    met = 0
+
+    async def count(*ends: Any) -> None:
+        nonlocal met
+        met += 1
+        await silent(*ends)
+
+    async with speaking(count) as port:
+        saved = await shelf.save(port=port)
+        for _ in range(5):
+            with pytest.raises(Unreachable):
+                await workbench.connect(owner, saved)
+    assert met == 3
+
+
+async def test_a_wrong_password_is_tried_once_and_breaks_nothing(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId
+) -> None:
+    saved = await shelf.save(password="wrong", ssl_mode="DISABLE")
+    for _ in range(5):
+        with pytest.raises(BadInput, match="refused"):
+            await workbench.connect(owner, saved)
+    await workbench.connect(owner, saved, {"password": CANARY})
+
+
+async def test_a_dead_target_delays_nobody(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "CONNECT_S", 5.0)
+    async with speaking(silent) as port:
+        dead, alive = await shelf.save(port=port), await shelf.save()
+        stuck = [asyncio.create_task(workbench.connect(owner, dead)) for _ in range(20)]
+        async with asyncio.timeout(4):
+            for _ in range(20):
+                async with workbench.lend(owner, alive) as connection:
+                    assert await one(connection, "SELECT 1") == 1
+        assert not any(task.done() for task in stuck)
+        async with asyncio.timeout(4):
+            await workbench.disconnect(owner, dead)
+        outcomes = await asyncio.gather(*stuck, return_exceptions=True)
+        assert all(isinstance(outcome, HowdahError) for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("given", "ok"),
+    [
+        ({}, True),
+        ({"password": "wrong"}, False),
+        ({"database": "nowhere"}, False),
+        ({"port": 1}, False),
+        ({"ssl_mode": "REQUIRE"}, True),
+    ],
+)
+async def test_a_connection_is_tried_out_without_opening_it(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, given: dict[str, Any], *, ok: bool
+) -> None:
+    saved = await shelf.save()
+    whole = await draft({**shelf.usual, **given})
+    changed = await draft(given)
+    for trial in (
+        await workbench.probe(owner, whole),
+        await workbench.probe(owner, changed, connection_id=saved),
+    ):
+        assert (trial.problem is None) is ok
+        assert (trial.latency_ms is not None) is ok
+        assert (trial.tls is not None) is ok
+    assert workbench.active(owner) == []
+
+
+async def test_nobody_borrows_the_agent_of_a_server(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId
+) -> None:
+    tunnel = {"host": "localhost", "username": "ada", "auth_method": "AGENT"}
+    with pytest.raises(BadInput, match="SSH agent"):
+        await workbench.probe(owner, await draft({**shelf.usual, "ssh_tunnel": tunnel}))

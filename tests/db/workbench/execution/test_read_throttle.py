@@ -1,0 +1,49 @@
+"""One owner's runs that read at once take turns; one alone waits for nobody."""
+
+import asyncio
+
+from db.workbench.execution.read_throttle import Pace
+
+
+async def test_who_reads_alone_goes_on_at_once() -> None:
+    pace = Pace()
+    with pace.reading():
+        burst = pace.burst()
+        try:
+            burst.send(None)
+        except StopIteration:
+            return
+    raise AssertionError("it has waited")
+
+
+async def test_of_several_one_goes_on_in_a_round_of_the_loop() -> None:
+    pace = Pace()
+    rounds: list[int] = []
+    now = 0
+
+    async def read() -> None:
+        with pace.reading():
+            await asyncio.sleep(0)  # all have begun
+            for _ in range(5):
+                await pace.burst()
+                rounds.append(now)
+
+    reading = asyncio.gather(*(read() for _ in range(4)))
+    while not reading.done():
+        now += 1
+        await asyncio.sleep(0)
+    await reading
+    while_several = rounds[:-5]
+    assert len(rounds) == 20
+    assert len(set(while_several)) == len(while_several)
+
+
+async def test_who_is_cancelled_keeps_nobody_waiting() -> None:
+    pace = Pace()
+    with pace.reading(), pace.reading():
+        bursts = [asyncio.ensure_future(pace.burst()) for _ in range(5)]
+        await asyncio.sleep(0)
+        for burst in bursts[:3]:
+            burst.cancel()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*bursts[3:])

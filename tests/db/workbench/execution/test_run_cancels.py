@@ -1,0 +1,239 @@
+"""`cancel`, whatever the run is at: one verdict, nothing left behind, the next run goes well."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+
+from db.errors import Conflict, Forbidden
+from db.kit.base import OwnerId
+from db.objects.store import ObjectStore
+from db.runs import CANCELLED, INTERRUPTED, QUEUED, RUNNING, SUCCEEDED, TIMED_OUT, RunRow, Runs
+from db.workbench.execution.runner import Verdict, closing
+from tests.fixtures.objects import Cable
+from tests.fixtures.runs import Desk
+from tests.fixtures.targets import Target, silent, speaking
+from tests.fixtures.workbench import Shelf
+
+BAD_LISTENER = """DO $$ BEGIN
+  LOOP
+    BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN END;
+  END LOOP;
+END $$"""
+
+
+@contextlib.contextmanager
+def full() -> Iterator[int]:
+    """A port that answers nobody's SYN any more: its queue is full and nobody accepts."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def backlogged() -> AsyncIterator[int]:
+    with full() as port:
+        yield port
+
+
+Hole: TypeAlias = Callable[[], contextlib.AbstractAsyncContextManager[int]]
+HOLES: dict[str, Hole] = {
+    "accepts and says nothing": lambda: speaking(silent),
+    "does not accept": backlogged,
+}
+
+
+@pytest.fixture(params=HOLES)
+async def hole(request: pytest.FixtureRequest) -> AsyncIterator[int]:
+    """The port of a target that will never answer."""
+    async with HOLES[request.param]() as port:
+        yield port
+
+
+async def cancel(desk: Desk, run: RunRow) -> Verdict:
+    return await desk.runner.cancel(desk.owner, run.id)
+
+
+def as_asked(verdict: Verdict) -> bool:
+    return (verdict.outcome, verdict.run.state, verdict.connection_usable) == (
+        CANCELLED,
+        CANCELLED,
+        True,
+    )
+
+
+async def fill(desk: Desk) -> list[RunRow]:
+    """As many as may run at once, all running."""
+    runs = [await desk.start("SELECT pg_sleep(60)") for _ in range(desk.runner.limits.at_once)]
+    for run in runs:
+        await desk.until_backend(run)
+    return runs
+
+
+async def test_what_is_queued_never_begins(desk: Desk) -> None:
+    await desk.run("DROP TABLE IF EXISTS begun")
+    await desk.run("CREATE TABLE begun (a int)")
+    runs = await fill(desk)
+    waiting = await desk.start("INSERT INTO begun VALUES (1)")
+    assert waiting.state == QUEUED
+    assert as_asked(await cancel(desk, waiting))
+    for run in runs:
+        assert as_asked(await cancel(desk, run))
+    assert await desk.rows(await desk.run("SELECT count(*) FROM begun")) == [["0"]]
+
+
+async def test_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
+    nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
+    runs = [await nowhere.start("SELECT 1") for _ in range(desk.runner.limits.at_once)]
+    for run in runs:
+        await nowhere.until_running(run)
+    verdicts = await asyncio.gather(*(cancel(nowhere, run) for run in runs))
+    assert [as_asked(verdict) for verdict in verdicts] == [True] * len(runs)
+    assert (await desk.run("SELECT 1")).state == SUCCEEDED  # their places are free
+
+
+async def test_while_an_ssh_server_says_nothing(desk: Desk, shelf: Shelf, hole: int) -> None:
+    tunnel = {
+        "ssh_host": "127.0.0.1",
+        "ssh_port": hole,
+        "ssh_username": "ada",
+        "ssh_auth_method": "PASSWORD",
+        "ssh_password": "hers",
+    }
+    nowhere = desk._replace(connection_id=await shelf.save(**tunnel))
+    run = await nowhere.start("SELECT 1")
+    await nowhere.until_running(run)
+    assert as_asked(await cancel(nowhere, run))
+
+
+async def test_the_time_is_kept_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
+    nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
+    run = await nowhere.run("SELECT 1", timeout_ms=200)
+    assert run.state == TIMED_OUT
+    assert run.opened_error is not None
+    assert "200 ms" in run.opened_error.message
+
+
+async def test_a_stop_of_the_server_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
+    nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
+    async with closing(desk.runner, grace_s=0):
+        run = await nowhere.start("SELECT 1")
+        await nowhere.until_running(run)
+    assert (await nowhere.now(run)).state == INTERRUPTED
+
+
+async def test_while_all_connections_are_in_use(desk: Desk) -> None:
+    """It may run, by its owner's number; but the pool of this connection is smaller."""
+    running = await fill(desk)
+    desk.runner.limits = desk.runner.limits._replace(at_once=len(running) + 1)
+    waiting = await desk.start("SELECT 1")
+    await desk.until_running(waiting)
+    assert as_asked(await cancel(desk, waiting))
+    for run in running:
+        assert as_asked(await cancel(desk, run))
+    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+
+
+async def test_while_rows_come(desk: Desk) -> None:
+    run = await desk.start("SELECT generate_series(1, 1e9::int8), repeat('x', 100)")
+    await desk.until(run, lambda now: now.row_count)
+    verdict = await cancel(desk, run)
+    assert as_asked(verdict)
+    kept = verdict.run.row_count
+    first, last = [await desk.rows(verdict.run, offset=at, first=1) for at in (0, kept - 1)]
+    assert (first[0][0], last[0][0]) == ("1", str(kept))
+    assert await desk.now(run) == verdict.run  # no page comes after the end
+
+
+async def test_while_the_store_hangs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ObjectStore, "put", hang)
+        run = await desk.start("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)")
+        await hanging.wait()
+        verdict = await cancel(desk, run)
+        assert verdict.run.state == CANCELLED
+        assert (await desk.end_of(run)).row_count == 0
+    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+
+
+async def test_twice_and_after_the_end(desk: Desk) -> None:
+    run = await desk.start("SELECT pg_sleep(60)")
+    await desk.until_backend(run)
+    assert as_asked(await cancel(desk, run))
+    again = await cancel(desk, run)
+    assert (again.outcome, again.run.state) == ("ALREADY_FINISHED", CANCELLED)
+    done = await desk.run("SELECT 1")
+    late = await cancel(desk, done)
+    assert (late.outcome, late.run) == ("ALREADY_FINISHED", done)
+
+
+async def test_who_does_not_listen_is_made_to(desk: Desk) -> None:
+    run = await desk.start(BAD_LISTENER)
+    pid = await desk.until_backend(run)
+    verdict = await cancel(desk, run)
+    assert (verdict.outcome, verdict.run.state) == ("TERMINATED", CANCELLED)
+    assert not verdict.connection_usable
+    await desk.until_gone(pid)
+    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+
+
+async def test_nobody_elses(desk: Desk, other_owner: OwnerId) -> None:
+    run = await desk.start("SELECT pg_sleep(60)")
+    await desk.until_backend(run)
+    with pytest.raises(Forbidden):
+        await desk.runner.cancel(other_owner, run.id)
+    assert (await desk.now(run)).state == RUNNING
+    await cancel(desk, run)
+
+
+@pytest.fixture
+async def wire(target: Target) -> AsyncIterator[tuple[Cable, int]]:
+    """A way to the target that can go dead, and its port."""
+    laid = Cable(target.port)
+    async with await asyncio.start_server(laid.call, "127.0.0.1", 0) as server:
+        yield laid, server.sockets[0].getsockname()[1]
+        laid.cut()
+
+
+async def test_while_the_target_is_there_and_says_nothing_more(
+    desk: Desk, shelf: Shelf, wire: tuple[Cable, int]
+) -> None:
+    """As behind a cable that was pulled: neither the statement nor the cancel is answered."""
+    laid, port = wire
+    far = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=port))
+    asked = await far.start("SELECT pg_sleep(60)")
+    timed = await far.start("SELECT pg_sleep(60)", timeout_ms=1_000)
+    pids = [await far.until_backend(run) for run in (asked, timed)]
+    laid.deaden()
+    verdict = await cancel(far, asked)
+    assert (verdict.outcome, verdict.run.state) == ("TERMINATED", CANCELLED)
+    assert not verdict.connection_usable
+    assert (await far.end_of(timed)).state == TIMED_OUT
+    laid.mend()
+    assert (await far.run("SELECT 1")).state == SUCCEEDED
+    for pid in pids:
+        await far.cut(pid)
+
+
+async def test_a_run_that_is_over_is_not_sent(desk: Desk) -> None:
+    """Its end was written elsewhere while this process was connecting."""
+    run = await desk.run("SELECT 1")
+    with pytest.raises(Conflict):
+        await desk.runner.database.write(
+            lambda session: Runs(session, desk.owner).note_backend(run.id, pid=1, started_at="")
+        )

@@ -1,0 +1,238 @@
+"""Several processes over one database: cancels from elsewhere, orphans, turns, a deaf bus."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from db.errors import RateLimited
+from db.events import open_events
+from db.kit.base import OwnerId
+from db.objects.store import open_objects
+from db.postgres.engine import Database, Session
+from db.postgres.statements import compile_statement
+from db.runs import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Liveness
+from db.security.vault import Vault
+from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench.execution.maintenance import Rescue, kept_up
+from db.workbench.execution.run_request import RunLimits
+from db.workbench.execution.runner import Runner, closing
+from tests.fixtures.runs import Desk
+from tests.fixtures.targets import Target
+from tests.fixtures.workbench import Shelf
+
+_FORGET = compile_statement(text("UPDATE query_runs SET process = 0 WHERE id = :id"))
+
+
+async def forget_process(session: Session, run_id: UUID) -> None:
+    """As if the process that has this run were gone: nobody holds the lock of its number."""
+    await session.rows(_FORGET, id=run_id)
+
+
+OpenReplica: TypeAlias = Callable[..., contextlib.AbstractAsyncContextManager[Runner]]
+
+
+@pytest.fixture
+def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Path) -> OpenReplica:
+    """Opens another process's runner, bus and pools; `deaf` has a bus that reaches nobody."""
+
+    @contextlib.asynccontextmanager
+    async def opened(*, deaf: bool = False, **limits: Any) -> AsyncIterator[Runner]:
+        async with contextlib.AsyncExitStack() as stack:
+            events = await open_events(committed_url, channel="deaf" if deaf else "runs")
+            stack.push_async_callback(events.close)
+            workbench = await stack.enter_async_context(
+                Workbench.opened(
+                    committed, vault, Targets(Reach(private=True)), Limits(pool_size=4)
+                )
+            )
+            live = await stack.enter_async_context(Liveness.opened(committed_url))
+            runner = Runner(
+                database=committed,
+                events=events,
+                objects=open_objects(None, data_dir=tmp_path),
+                lender=workbench,
+                process=live.process,
+                limits=RunLimits(**limits),
+            )
+            await stack.enter_async_context(kept_up(runner, rescue_s=3_600))
+            yield await stack.enter_async_context(closing(runner, grace_s=0))
+
+    return opened
+
+
+@pytest.fixture
+async def sit(
+    committed: Database, vault: Vault, committed_owner: OwnerId, target: Target
+) -> Callable[[Runner], Any]:
+    """A desk of the one owner at any replica."""
+    connection = await Shelf(committed, vault, committed_owner, target).save()
+    return lambda runner: Desk(runner, committed_owner, connection, target)
+
+
+@pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
+async def test_any_replica_cancels(
+    replica: OpenReplica, sit: Callable[[Runner], Desk], bus: dict[str, bool]
+) -> None:
+    async with replica() as one, replica(**bus) as other:
+        run = await sit(one).start("SELECT pg_sleep(60)")
+        await sit(one).until_backend(run)
+        verdict = await other.cancel(run.owner_id, run.id)
+        assert (verdict.outcome, verdict.run.state, verdict.connection_usable) == (
+            CANCELLED,
+            CANCELLED,
+            True,
+        )
+        assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
+
+
+async def test_any_replica_reads_the_rows(
+    replica: OpenReplica, sit: Callable[[Runner], Desk]
+) -> None:
+    async with replica() as one, replica() as other:
+        run = await sit(one).run("SELECT generate_series(1, 3)")
+        assert await sit(other).rows(run) == [[1], [2], [3]]
+
+
+async def test_what_a_dead_process_left_is_interrupted_and_ended(
+    replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
+) -> None:
+    """The first replica loses its lock, as when it is killed; its own hands are tied meanwhile."""
+    async with replica() as survivor, replica() as dead:
+        kept = await sit(survivor).start("SELECT pg_sleep(61)")
+        lost = await sit(dead).start("SELECT pg_sleep(62)")
+        await sit(survivor).until_backend(kept)
+        pid = await sit(dead).until_backend(lost)
+        await committed.write(lambda session: forget_process(session, lost.id))
+        rescue = Rescue(survivor, missed_for=timedelta(0))
+        await rescue.run()
+        over = await sit(survivor).end_of(lost)
+        assert over.state == INTERRUPTED
+        assert over.opened_error is not None
+        assert "outcome is unknown" in over.opened_error.message
+        assert (await sit(survivor).now(kept)).state == RUNNING
+        await sit(survivor).until_gone(pid)
+
+
+async def test_what_had_not_begun_is_said_to_be_unsent(
+    replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
+) -> None:
+    async with replica() as survivor, replica(at_once=1) as dead:
+        await sit(dead).until_backend(await sit(dead).start("SELECT pg_sleep(60)"))
+        queued = await sit(dead).start("SELECT 1")
+        await committed.write(lambda session: forget_process(session, queued.id))
+        await Rescue(survivor, missed_for=timedelta(0)).run()
+        over = await sit(survivor).end_of(queued)
+        assert over.state == INTERRUPTED
+        assert over.opened_error is not None
+        assert "before it began" in over.opened_error.message
+
+
+async def test_a_live_process_is_never_robbed(
+    replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
+) -> None:
+    async with replica() as survivor, replica() as other:
+        run = await sit(other).start("SELECT pg_sleep(60)")
+        await sit(other).until_backend(run)
+        await Rescue(survivor, missed_for=timedelta(0)).run()
+        assert (await sit(survivor).now(run)).state == RUNNING
+        await committed.write(lambda session: forget_process(session, run.id))
+        await Rescue(survivor).run()
+        await Rescue(survivor).run()
+        assert (await sit(survivor).now(run)).state == RUNNING  # not gone for long enough
+
+
+async def test_a_stopping_process_interrupts_what_it_has(
+    replica: OpenReplica, sit: Callable[[Runner], Desk]
+) -> None:
+    async with replica() as survivor:
+        async with replica(at_once=1) as stopping:
+            running = await sit(stopping).start("SELECT pg_sleep(60)")
+            queued = await sit(stopping).start("SELECT 2")
+            await sit(stopping).until_backend(running)
+        for run in (running, queued):
+            assert (await sit(survivor).now(run)).state == INTERRUPTED
+
+
+async def test_runs_take_turns_over_all_replicas(
+    replica: OpenReplica, sit: Callable[[Runner], Desk]
+) -> None:
+    async with replica(at_once=1) as one, replica(at_once=1) as other:
+        first = await sit(one).start("SELECT pg_sleep(60)")
+        await sit(one).until_backend(first)
+        second = await sit(other).start("SELECT 2")
+        assert (await sit(other).now(second)).state == "QUEUED"
+        await one.cancel(first.owner_id, first.id)
+        assert (await sit(other).end_of(second)).state == SUCCEEDED
+
+
+async def test_too_many_are_refused(replica: OpenReplica, sit: Callable[[Runner], Desk]) -> None:
+    async with replica(at_once=1, waiting=3) as one:
+        runs = [await sit(one).start("SELECT pg_sleep(60)") for _ in range(3)]
+        with pytest.raises(RateLimited):
+            await sit(one).start("SELECT 1")
+        for run in reversed(runs):
+            verdict = await one.cancel(run.owner_id, run.id)
+            assert verdict.outcome == CANCELLED
+        assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
+
+
+async def test_a_terminal_state_is_final(
+    replica: OpenReplica, sit: Callable[[Runner], Desk]
+) -> None:
+    async with replica() as one:
+        run = await sit(one).run("SELECT 1")
+        verdicts = await asyncio.gather(*(one.cancel(run.owner_id, run.id) for _ in range(5)))
+        assert {verdict.outcome for verdict in verdicts} == {"ALREADY_FINISHED"}
+        assert await sit(one).now(run) == run
+
+
+async def test_two_cancels_at_once_have_one_verdict(
+    replica: OpenReplica, sit: Callable[[Runner], Desk]
+) -> None:
+    async with replica() as one, replica() as other:
+        run = await sit(one).start("SELECT pg_sleep(60)")
+        await sit(one).until_backend(run)
+        verdicts = await asyncio.gather(
+            *(runner.cancel(run.owner_id, run.id) for runner in (one, other, one))
+        )
+        assert {verdict.run.state for verdict in verdicts} == {CANCELLED}
+
+
+async def test_a_store_that_fails_fails_its_run_only(
+    replica: OpenReplica, sit: Callable[[Runner], Desk], tmp_path: Path
+) -> None:
+    async with replica() as one:
+        (tmp_path / "objects" / "runs").write_text("no folder")
+        run = await sit(one).run("SELECT generate_series(1, 100000)")
+        assert run.state == FAILED
+        assert run.opened_error is not None
+        assert "could not be stored" in run.opened_error.message
+        assert (run.row_count, await sit(one).rows(run)) == (0, [])
+        (tmp_path / "objects" / "runs").unlink()
+        assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
+
+
+async def test_three_hundred_cancels_harm_no_innocent(
+    replica: OpenReplica, sit: Callable[[Runner], Desk]
+) -> None:
+    """Each cancel races the end of its statement; on the same connections others run at once."""
+    async with replica(at_once=4, waiting=1_000) as one:
+        desk = sit(one)
+
+        async def race(number: int) -> str:
+            doomed = await desk.start(f"SELECT pg_sleep({(number % 10) / 2000})")
+            verdict = await one.cancel(doomed.owner_id, doomed.id)
+            assert verdict.run.state in {CANCELLED, SUCCEEDED}
+            innocent = await desk.run("SELECT count(*) FROM generate_series(1, 1000)")
+            assert (innocent.state, innocent.error) == (SUCCEEDED, None)
+            return verdict.run.state
+
+        for start in range(0, 300, 10):
+            await asyncio.gather(*(race(number) for number in range(start, start + 10)))

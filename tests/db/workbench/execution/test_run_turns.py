@@ -1,0 +1,182 @@
+"""Whose run is next: nobody waits for somebody else's backlog, and nobody's grows without end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from db.connections import Connections
+from db.errors import RateLimited
+from db.events import open_events
+from db.kit.base import OwnerId, new_id
+from db.objects.store import ObjectStore
+from db.postgres.engine import Database
+from db.runs import FAILED, QUEUED, RUNNING, SUCCEEDED
+from db.security.vault import Vault
+from db.workbench import Reach, Targets, Workbench
+from db.workbench.execution import scheduler
+from db.workbench.execution.run_request import RunLimits
+from db.workbench.execution.runner import Runner, closing
+from tests.fixtures.people import add_person
+from tests.fixtures.replicas import Gate
+from tests.fixtures.runs import Desk
+from tests.fixtures.targets import Target
+from tests.fixtures.workbench import Shelf
+
+OpenRunner = Callable[..., Any]
+
+
+@pytest.fixture
+async def open_runner(
+    committed: Database, committed_url: str, vault: Vault, result_store: ObjectStore
+) -> AsyncIterator[OpenRunner]:
+    """A process's runner within limits; all on one database."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(**limits: int) -> Runner:
+            events = await open_events(committed_url)
+            stack.push_async_callback(events.close)
+            workbench = await stack.enter_async_context(
+                Workbench.opened(committed, vault, Targets(Reach(private=True)))
+            )
+            runner = Runner(
+                database=committed,
+                events=events,
+                objects=result_store,
+                lender=workbench,
+                process=len(numbers),
+                limits=RunLimits(**limits),
+            )
+            numbers.append(runner)
+            return await stack.enter_async_context(closing(runner, grace_s=0))
+
+        numbers: list[Runner] = []
+        yield opened
+
+
+@pytest.fixture
+async def sit(committed: Database, vault: Vault, target: Target) -> OpenRunner:
+    """Somebody new at a runner."""
+
+    async def seated(runner: Runner, name: str) -> Desk:
+        owner: OwnerId = await add_person(committed, name)
+        connection = await Shelf(committed, vault, owner, target).save()
+        return Desk(runner, owner, connection, target)
+
+    return seated
+
+
+async def test_a_backlog_delays_nobody_elses_run(
+    open_runner: OpenRunner, sit: OpenRunner, gate: Gate
+) -> None:
+    """Ada has more to run than she may at once; Bob's run begins although hers stand still."""
+    runner = await open_runner(at_once=2, everybody_at_once=3)
+    ada, bob = await sit(runner, "Ada"), await sit(runner, "Bob")
+    hers = [await ada.start(f"SELECT {gate.wait}") for _ in range(20)]
+    for run in hers[:2]:
+        await ada.until_running(run)
+    assert (await bob.run("SELECT 1")).state == SUCCEEDED
+    states = [(await ada.now(run)).state for run in hers]
+    assert states == [RUNNING] * 2 + [QUEUED] * 18
+    await gate.open()
+    over = [await ada.end_of(run) for run in hers]
+    began = [run.started_at for run in over if run.started_at]
+    assert began == sorted(began)  # oldest first
+
+
+async def test_lanes_take_turns_when_all_places_are_taken(
+    open_runner: OpenRunner, sit: OpenRunner, gate: Gate
+) -> None:
+    """Whoever waits longest for a place is next, and then goes to the end of the line."""
+    runner = await open_runner(at_once=2, everybody_at_once=2)
+    ada, bob = await sit(runner, "Ada"), await sit(runner, "Bob")
+    hers = [await ada.start(f"SELECT {gate.wait}") for _ in range(20)]
+    for run in hers[:2]:
+        await ada.until_running(run)
+    his = [await bob.start("SELECT 1") for _ in range(3)]
+    assert [run.state for run in his] == [QUEUED] * 3
+    await gate.open()
+    began = {
+        run.id: (await desk.end_of(run)).started_at
+        for desk, runs in ((ada, hers), (bob, his))
+        for run in runs
+    }
+    order = sorted(began, key=lambda run_id: str(began[run_id]))
+    places = [order.index(run.id) for run in his]
+    assert places[0] <= 4  # two of hers ran, one more waited before him
+    assert places[2] <= 10  # and not after all twenty
+
+
+async def test_who_has_too_many_is_told_so_and_nobody_else(
+    open_runner: OpenRunner, sit: OpenRunner, gate: Gate
+) -> None:
+    runner = await open_runner(at_once=1, waiting=5)
+    ada, bob = await sit(runner, "Ada"), await sit(runner, "Bob")
+    asked = await asyncio.gather(
+        *(ada.start(f"SELECT {gate.wait}") for _ in range(20)), return_exceptions=True
+    )
+    refused = [one for one in asked if isinstance(one, BaseException)]
+    assert len(refused) == 15
+    for error in refused:
+        assert isinstance(error, RateLimited)
+        assert (error.code, bool(error.hint), error.retry_after_s) == ("RATE_LIMITED", True, 1)
+    assert (await bob.run("SELECT 1")).state == SUCCEEDED
+    await gate.open()
+    for run in asked:
+        if not isinstance(run, BaseException):
+            assert (await ada.end_of(run)).state == SUCCEEDED
+    assert (await ada.run("SELECT 1")).state == SUCCEEDED
+
+
+async def test_the_number_at_once_counts_over_all_replicas(
+    open_runner: OpenRunner, sit: OpenRunner, gate: Gate
+) -> None:
+    runners = [await open_runner(at_once=2) for _ in range(3)]
+    ada = await sit(runners[0], "Ada")
+    desks = [ada._replace(runner=runner) for runner in runners]
+    runs = await asyncio.gather(*(desk.start(f"SELECT {gate.wait}") for desk in desks * 4))
+    for run in sorted(runs, key=lambda run: run.id)[:2]:
+        await ada.until_running(run)
+    assert [(await ada.now(run)).state for run in runs].count(RUNNING) == 2
+    await gate.open()
+    assert {(await ada.end_of(run)).state for run in runs} == {SUCCEEDED}
+
+
+async def test_a_connection_deleted_meanwhile(
+    open_runner: OpenRunner, sit: OpenRunner, committed: Database, gate: Gate
+) -> None:
+    runner = await open_runner(at_once=1)
+    ada = await sit(runner, "Ada")
+    running = await ada.start(f"SELECT {gate.wait}")
+    waiting = await ada.start("SELECT 1")
+    await gate.reached()
+    await committed.write(lambda session: Connections(session, ada.owner).remove(ada.connection_id))
+    await gate.open()
+    assert (await ada.end_of(running)).state == SUCCEEDED  # the shelf ends it; here nobody did
+    over = await ada.end_of(waiting)
+    assert over.state == FAILED
+    assert over.opened_error is not None
+    assert "deleted before it began" in over.opened_error.message
+
+
+async def test_a_surprise_shuts_no_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "LOOK_AGAIN_S", 0)
+    ada, begun = OwnerId(new_id()), asyncio.Event()
+    surprises = [ValueError("one"), ValueError("two")]
+
+    async def begin(_: OwnerId) -> bool:
+        if surprises:
+            raise surprises.pop()
+        begun.set()
+        return False
+
+    async def has_queued(_: OwnerId) -> bool:
+        return not begun.is_set()
+
+    hers = scheduler.Lanes(begin, has_queued, slots=1)
+    hers.wake(ada)
+    async with asyncio.timeout(10):
+        await begun.wait()
+    await hers.close()

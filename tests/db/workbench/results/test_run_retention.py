@@ -1,0 +1,158 @@
+"""How long runs and their bytes stay: until their time, their number, their owner's end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from db.errors import Conflict, Forbidden, NotFound
+from db.kit.base import OwnerId, new_id
+from db.objects.store import ObjectStore
+from db.postgres.engine import Database
+from db.runs import SUCCEEDED, Pages, RunRow
+from db.security.vault import Vault
+from db.users import Users
+from db.workbench.results.result_store import folder_of
+from db.workbench.retention import remove_orphans, retain
+from tests.fixtures.runs import Desk
+from tests.fixtures.targets import Target
+from tests.fixtures.workbench import Shelf
+
+ROWS = "SELECT i, repeat('x', 1000) FROM generate_series(1, 100) i"
+SLOW = "SELECT i, pg_sleep(i / 1500 * 60)::text FROM generate_series(1, 2000) i"
+NO_TIME = timedelta(0)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Where the store keeps what runs have left."""
+    return tmp_path / "objects" / "runs"
+
+
+@pytest.fixture
+async def other_desk(
+    desk: Desk, database: Database, vault: Vault, other_owner: OwnerId, target: Target
+) -> Desk:
+    shelf = Shelf(database, vault, other_owner, target)
+    return desk._replace(owner=other_owner, connection_id=await shelf.save())
+
+
+def limit(desk: Desk, **limits: int) -> None:
+    desk.runner.limits = desk.runner.limits._replace(**limits)
+
+
+async def is_there(desk: Desk, run: RunRow, files: Path) -> bool:
+    """Its row, its pages and its bytes: all of them or none."""
+    async with desk.runner.database.read() as session:
+        pages = await Pages(session, desk.owner).between(run.id, 0, 1)
+    bytes_there = any(files.glob(f"*/{run.id.hex}/*"))
+    try:
+        await desk.now(run)
+    except NotFound:
+        assert (list(pages), bytes_there) == ([], False)
+        return False
+    assert (len(pages), bytes_there) == (1, True)
+    return True
+
+
+async def test_a_deleted_run_goes_with_its_bytes(desk: Desk, other_desk: Desk, files: Path) -> None:
+    run, other = await desk.run(ROWS), await other_desk.run(ROWS)
+    with pytest.raises(Forbidden):
+        await desk.runner.delete(other_desk.owner, run.id)
+    assert await is_there(desk, run, files)
+    await desk.runner.delete(desk.owner, run.id)
+    assert not await is_there(desk, run, files)
+    assert await is_there(other_desk, other, files)
+    with pytest.raises(NotFound):
+        await desk.runner.delete(desk.owner, run.id)
+
+
+async def test_an_active_run_is_not_deleted(desk: Desk) -> None:
+    run = await desk.start("SELECT pg_sleep(60)")
+    with pytest.raises(Conflict):
+        await desk.runner.delete(desk.owner, run.id)
+    await desk.runner.cancel(desk.owner, run.id)
+    await desk.runner.delete(desk.owner, run.id)
+
+
+async def test_runs_go_when_their_time_has_come(desk: Desk, files: Path) -> None:
+    kept = await desk.run(ROWS)
+    limit(desk, days_kept=0)
+    gone = [await desk.run(ROWS) for _ in range(2)]
+    live = await desk.start("SELECT pg_sleep(60)")
+    assert await retain(desk.runner) == 2
+    assert await is_there(desk, kept, files)
+    assert [await is_there(desk, run, files) for run in gone] == [False, False]
+    assert not (await desk.now(live)).is_over
+    assert await retain(desk.runner) == 0
+    await desk.runner.cancel(desk.owner, live.id)
+
+
+async def test_the_oldest_go_when_an_owner_has_too_many_bytes(
+    desk: Desk, other_desk: Desk, files: Path
+) -> None:
+    other = await other_desk.run(ROWS)
+    runs = [await desk.run(ROWS) for _ in range(4)]
+    limit(desk, bytes_kept=2 * runs[0].result_bytes)
+    assert await retain(desk.runner) == 2
+    assert [await is_there(desk, run, files) for run in runs] == [False, False, True, True]
+    assert await is_there(other_desk, other, files)
+
+
+async def test_the_oldest_go_when_an_owner_has_too_many_runs(desk: Desk, files: Path) -> None:
+    runs = [await desk.run(ROWS) for _ in range(3)]
+    limit(desk, runs_kept=2)
+    live = await desk.start("SELECT pg_sleep(60)")
+    assert await retain(desk.runner) == 1
+    assert [await is_there(desk, run, files) for run in runs] == [False, True, True]
+    assert not (await desk.now(live)).is_over
+    await desk.runner.cancel(desk.owner, live.id)
+
+
+async def test_replicas_that_sweep_at_once_do_no_harm(desk: Desk, files: Path) -> None:
+    kept = await desk.run(ROWS)
+    limit(desk, days_kept=0)
+    gone = [await desk.run(ROWS) for _ in range(5)]
+    await asyncio.gather(*(retain(desk.runner) for _ in range(4)))
+    assert [await is_there(desk, run, files) for run in gone] == [False] * 5
+    assert await is_there(desk, kept, files)
+
+
+async def test_what_a_removed_user_leaves_in_the_store_goes(
+    desk: Desk, other_desk: Desk, files: Path, database: Database, result_store: ObjectStore
+) -> None:
+    mine, others = await desk.run(ROWS), await other_desk.run(ROWS)
+    live = await other_desk.start(SLOW)
+    while not (await other_desk.now(live)).row_count:
+        await other_desk.changed(live)
+    await database.write(lambda session: Users(session).remove(UUID(bytes=desk.owner.bytes)))
+    assert list(files.glob(f"*/{mine.id.hex}/*"))
+    assert await remove_orphans(database, result_store) == 0  # too young to be told from restored
+    assert await remove_orphans(database, result_store, after=NO_TIME) == 1
+    assert not list(files.glob(f"*/{mine.id.hex}/*"))
+    assert await is_there(other_desk, others, files)
+    assert await is_there(other_desk, live, files)
+    assert await remove_orphans(database, result_store, after=NO_TIME) == 0
+    await other_desk.runner.cancel(other_desk.owner, live.id)
+
+
+async def test_only_pages_of_runs_are_orphans(
+    desk: Desk, files: Path, database: Database, result_store: ObjectStore
+) -> None:
+    run = await desk.run(ROWS)
+    late = folder_of(desk.owner, new_id())
+    for key in (f"{late}/000000", f"{late}/000001", f"{late}/notes", "runs/readme", "files/1/2"):
+        await result_store.put(key, aiter_of(b"x"), size=1)
+    assert await remove_orphans(database, result_store, after=NO_TIME) == 2
+    left = {path.name for path in files.parent.rglob("*") if path.is_file()}
+    assert left == {"notes", "readme", "2", "000000"}
+    assert await is_there(desk, run, files)
+    assert (await desk.now(run)).state == SUCCEEDED
+
+
+async def aiter_of(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece

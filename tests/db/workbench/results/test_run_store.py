@@ -1,0 +1,226 @@
+"""A store of results that is full, gone or deaf fails its own run only, and keeps nothing of it."""
+
+import asyncio
+import resource
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from db.errors import NotFound, Unavailable
+from db.objects.store import ObjectStore, open_objects
+from db.runs import CANCELLED, FAILED, INTERRUPTED, SUCCEEDED, Ending, PageRow, RunRow
+from db.workbench.execution.execution import Backend, Execution
+from db.workbench.execution.read_throttle import Pace
+from db.workbench.execution.runner import closing
+from db.workbench.results.result_store import Spool, folder_of
+from db.workbench.retention import remove_partial
+from tests.fixtures.objects import Cable
+from tests.fixtures.replicas import Gate
+from tests.fixtures.runs import Desk
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def result_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    """A folder; for those who ask for a cable, S3 behind it."""
+    if "cable" not in request.fixturenames:
+        return open_objects(None, data_dir=tmp_path)
+    request.getfixturevalue("cable")
+    return open_objects(f"s3://{request.getfixturevalue('s3_bucket')}/x", data_dir=tmp_path)
+
+
+@contextmanager
+def full_above(size: int) -> Iterator[None]:
+    """No file of this process grows beyond it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def pages_of(store: ObjectStore, run: RunRow) -> list[str]:
+    found = [batch async for batch in store.list(folder_of(run.owner_id, run.id))]
+    return [stored.key for batch in found for stored in batch]
+
+
+async def with_a_page(desk: Desk, gate: Gate, more: str, **options: int) -> RunRow:
+    """A run that has a page and waits for the gate; then `more` rows come."""
+    run = await desk.start(
+        f"""SELECT 1, repeat('x', 100) FROM generate_series(1, 1000) UNION ALL
+            SELECT 2, {gate.wait}::text UNION ALL {more}""",  # noqa: S608 - of this module
+        **options,
+    )
+    return await desk.until(run, lambda now: now.row_count)
+
+
+async def failed(desk: Desk, run: RunRow) -> None:
+    """With words, and without rows."""
+    over = await desk.end_of(run)
+    assert (over.state, over.row_count) == (FAILED, 0)
+    assert over.opened_error is not None
+    assert "stored" in over.opened_error.message
+    assert over.opened_error.hint
+    async with asyncio.timeout(10):
+        while run.id in desk.runner.running:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def opened(gate: Gate) -> AsyncIterator[Gate]:
+    yield gate
+    await gate.open()
+
+
+async def test_a_full_disk(desk: Desk, opened: Gate, result_store: ObjectStore) -> None:
+    more = "SELECT 3, repeat('x', 1000) FROM generate_series(1, 5000)"
+    run = await with_a_page(desk, opened, more)
+    assert len(await pages_of(result_store, run)) == 1
+    with full_above(MIB):
+        await opened.open()
+        await failed(desk, run)
+    assert await pages_of(result_store, run) == []
+    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+
+
+async def test_a_store_that_goes_away(
+    desk: Desk, opened: Gate, cable: Cable, result_store: ObjectStore
+) -> None:
+    """What cannot be removed then is removed when the store is back."""
+    run = await with_a_page(desk, opened, "SELECT 3, ''")
+    cable.cut()
+    await opened.open()
+    await failed(desk, run)
+    cable.mend()
+    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+    kept = await desk.run("SELECT 2")
+    assert len(await pages_of(result_store, run)) == 1
+    assert await remove_partial(desk.runner) == 1
+    assert await remove_partial(desk.runner) == 0
+    assert await pages_of(result_store, run) == []
+    assert await desk.rows(kept) == [[2]]
+
+
+async def test_a_folder_that_is_removed(
+    desk: Desk, opened: Gate, result_store: ObjectStore, tmp_path: Path
+) -> None:
+    run = await with_a_page(
+        desk, opened, "SELECT 3, repeat('x', 100) FROM generate_series(1, 1000)"
+    )
+    shutil.rmtree(tmp_path / "objects")
+    await opened.open()
+    await failed(desk, run)
+    assert not await result_store.answers()
+    (tmp_path / "objects").mkdir()
+    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+
+
+async def test_a_deaf_store_takes_no_longer_than_the_run_may(
+    desk: Desk, opened: Gate, cable: Cable
+) -> None:
+    run = await with_a_page(desk, opened, "SELECT 3, ''", timeout_ms=1_500)
+    cable.deaden()
+    await opened.open()
+    over = await desk.end_of(run)
+    assert (over.state, over.row_count) == (FAILED, 0)
+    assert over.opened_error is not None
+    assert "has ended, but its rows were not stored" in over.opened_error.message
+    cable.mend()
+    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+
+
+async def test_a_run_that_waits_for_a_deaf_store_is_cancelled(
+    desk: Desk, opened: Gate, cable: Cable
+) -> None:
+    """Its statement has ended, and its connection is as good as new. What was stored stays."""
+    run = await with_a_page(desk, opened, "SELECT 3, ''")
+    cable.deaden()
+    await opened.open()
+    await _until_idle(desk, run)
+    verdict = await desk.runner.cancel(desk.owner, run.id)
+    assert (verdict.outcome, verdict.run.state, verdict.connection_usable) == (
+        CANCELLED,
+        CANCELLED,
+        True,
+    )
+    cable.mend()
+    assert len(await desk.rows(await desk.now(run))) == verdict.run.row_count > 0
+
+
+async def test_a_server_that_stops_does_not_wait_for_a_deaf_store(
+    desk: Desk, opened: Gate, cable: Cable
+) -> None:
+    run = await with_a_page(desk, opened, "SELECT 3, ''")
+    async with closing(desk.runner, grace_s=0):
+        cable.deaden()
+        await opened.open()
+        await _until_idle(desk, run)
+    assert (await desk.now(run)).state == INTERRUPTED
+
+
+async def test_rows_that_are_no_longer_there(
+    desk: Desk, result_store: ObjectStore, tmp_path: Path
+) -> None:
+    """As after a restore without them."""
+    run = await desk.run("SELECT generate_series(1, 3)")
+    await result_store.delete(await pages_of(result_store, run))
+    with pytest.raises(NotFound, match="no longer in the store") as caught:
+        await desk.rows(run)
+    assert "again" in caught.value.hint
+    assert (await desk.now(run)) == run
+    await desk.runner.delete(desk.owner, run.id)
+
+
+async def test_rows_while_the_store_is_away(desk: Desk, cable: Cable) -> None:
+    run = await desk.run("SELECT generate_series(1, 3)")
+    cable.cut()
+    with pytest.raises(Unavailable):
+        await desk.rows(run)
+    cable.mend()
+    assert await desk.rows(run) == [[1], [2], [3]]
+
+
+async def test_what_was_not_sent_is_said_to_be_so(desk: Desk, result_store: ObjectStore) -> None:
+    """Our own database goes away between the connection and the statement."""
+    run = await desk.run("SELECT 1")
+    folder = folder_of(desk.owner, run.id)
+    endings: list[Ending] = []
+
+    async def away(_: Backend) -> None:
+        raise Unavailable("The database does not answer.", hint="Try again.")
+
+    async def ended(ending: Ending) -> None:
+        endings.append(ending)
+
+    async def flushed(_: object) -> None:
+        raise AssertionError
+
+    spool = Spool(result_store, folder, flushed)
+    execution = Execution(run, desk.runner.lender, spool, Pace(), longest_cell=MIB)
+    await execution.conduct(away, ended)
+    (ending,) = endings
+    assert ending.state == FAILED
+    assert ending.error is not None
+    assert ending.error.message == "The database does not answer."
+
+
+async def _until_idle(desk: Desk, run: RunRow) -> None:
+    """Its statement has ended on the target."""
+    pid = await desk.backend(run)
+    assert pid is not None
+    await desk.until_gone(pid)
+
+
+async def test_a_page_that_is_noted_again_counts_once(desk: Desk, opened: Gate) -> None:
+    """As when our database went away in its commit."""
+    run = await with_a_page(desk, opened, "SELECT 3, ''")
+    execution = desk.runner.running[run.id]
+    page = PageRow(number=7, first_row=run.row_count, row_count=5, size=5, marks="[5,5]")
+    for _ in range(2):
+        await desk.runner._note_page(execution, run, page)
+    assert (await desk.now(run)).row_count == run.row_count + 5

@@ -1,0 +1,59 @@
+"""What docs/runs.md tells people to copy works, with the real client of graphql-ws."""
+
+import asyncio
+import re
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.served import served
+from tests.fixtures.targets import CANARY, Target
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
+CLIENTS = ROOT / "tests" / "clients"
+SAVE = """mutation($input: SaveConnectionInput!) {
+  saveConnection(input: $input) { connection { id } } }"""
+
+
+@pytest.mark.skipif(
+    not (CLIENTS / "node_modules").is_dir(), reason="needs npm install --prefix tests/clients"
+)
+async def test_the_whole_loop(target: Target, tmp_path: Path) -> None:
+    (script,) = re.findall(r"^```js\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    (tmp_path / "data").mkdir()
+    async with served(tmp_path / "data") as server:
+        connection = {
+            "name": "Target",
+            "host": "localhost",
+            "port": target.port,
+            "database": "postgres",
+            "username": "ada",
+            "password": CANARY,
+            "savePassword": True,
+        }
+        saved = await server.ask(SAVE, input=connection)
+        ours = {
+            "http://127.0.0.1:8000/graphql": server.address,
+            "conn_0123456789abcdef0123456789abcdef": saved["saveConnection"]["connection"]["id"],
+            "Bearer paste the access token here": server.http.headers["Authorization"],
+        }
+        for theirs, own in ours.items():
+            assert theirs in script
+            script = script.replace(theirs, own)
+        process = await asyncio.create_subprocess_exec(
+            *("node", "--experimental-global-webcrypto", "--input-type=module", "-e", script),
+            cwd=CLIENTS,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        said, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert said.decode().splitlines() == [
+        "SUCCEEDED 5",
+        '{"rows":[[3,"3000000000000000"],[4,"4000000000000000"]],"hasMore":true}',
+        "PAR1",
+        "2026/five.csv STORED 107",
+        "CANCELLED",
+    ]

@@ -1,0 +1,35 @@
+"""What docs/storage.md tells people to copy works against a real server."""
+
+import asyncio
+import hashlib
+import json
+import re
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+from tests.fixtures.served import served
+
+TEXT = (Path(__file__).parents[2] / "docs" / "storage.md").read_text(encoding="utf-8")
+ADDRESS = "http://127.0.0.1:8000/graphql"
+SIGN_UP = """mutation { signUp(input: {
+  email: "me@example.com", password: "correct horse battery", name: "Me"
+}) { user { id } } }"""
+
+
+async def test_the_terminal_stores_a_file_and_reads_a_part_of_it(tmp_path: Path) -> None:
+    (script,) = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    assert ADDRESS in script
+    (tmp_path / "data").mkdir()
+    async with served(tmp_path / "data") as server:
+        await server.ask(SIGN_UP)
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-euc", script.replace(ADDRESS, server.address)),
+            cwd=tmp_path,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        said, errors = await process.communicate()
+    assert (process.returncode, errors, said) == (0, b"", b"Hay")
+    stored = json.loads((tmp_path / "stored.json").read_text())
+    fingerprint = hashlib.sha256((tmp_path / "may.txt").read_bytes()).hexdigest()
+    assert (stored["size"], stored["fingerprint"]) == ("17", fingerprint)

@@ -1,0 +1,72 @@
+"""Loaders: asked for once, answered to each, and nobody's cancellation is another's."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from db.errors import BadInput
+from graph.context import Context
+from graph.kit.loaders import Gathering
+
+
+class Doubles(Gathering[int, int]):
+    """Twice the key; 13 is refused, and 0 has none."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.batches: list[list[int]] = []
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def find(self, keys: list[int]) -> Mapping[int, int | Exception]:
+        self.batches.append(keys)
+        await self.go_on.wait()
+        found: dict[int, int | Exception] = {key: 2 * key for key in keys if key}
+        return found | {13: BadInput("No.", hint="Take another.")}
+
+
+@pytest.fixture
+async def doubles() -> Doubles:
+    return Doubles.of(Context(services=cast("Any", None), viewer=None, request_id="r"))
+
+
+async def test_all_who_ask_before_it_is_found_are_one_batch(doubles: Doubles) -> None:
+    assert await doubles.load_many([1, 2, 1, 0]) == [2, 4, 2, None]
+    assert doubles.batches == [[1, 2, 0]]
+    assert await doubles.load(2) == 4
+    assert await doubles.load(3) == 6
+    assert doubles.batches == [[1, 2, 0], [3]]
+
+
+async def test_who_is_cancelled_takes_nobody_along(doubles: Doubles) -> None:
+    doubles.go_on.clear()
+    first, second = (asyncio.ensure_future(doubles.load(1)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    third = asyncio.ensure_future(doubles.load(1))
+    doubles.go_on.set()
+    assert await second == await third == 2
+    assert first.cancelled()
+    assert doubles.batches == [[1]]
+
+
+async def test_what_is_wrong_with_one_key_is_told_of_that_alone(doubles: Doubles) -> None:
+    answers = await asyncio.gather(*map(doubles.load, (1, 13)), return_exceptions=True)
+    assert answers[0] == 2
+    assert isinstance(answers[1], BadInput)
+    with pytest.raises(BadInput):
+        await doubles.load(13)
+
+
+async def test_a_batch_that_fails_fails_all_who_asked(
+    doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_keys: list[int]) -> Mapping[int, int]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(doubles, "find", broken)
+    answers = await asyncio.gather(*map(doubles.load, (1, 2)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ZeroDivisionError] * 2

@@ -1,0 +1,54 @@
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pytest
+
+from graph.kit.scalars import LARGEST_SAFE, SafeInt, scalar_map
+
+IN_UTC = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+time = scalar_map[datetime]
+
+
+def written(moment: datetime) -> Any:
+    """As a response holds it."""
+    assert time.serialize is not None
+    return msgspec.json.decode(msgspec.json.encode(time.serialize(moment)))
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (IN_UTC, "2026-11-21T10:00:00.000000Z"),
+        (IN_UTC.replace(microsecond=120), "2026-11-21T10:00:00.000120Z"),
+        (IN_UTC.astimezone(timezone(timedelta(hours=-5))), "2026-11-21T10:00:00.000000Z"),
+        (IN_UTC.replace(year=33), "0033-11-21T10:00:00.000000Z"),
+    ],
+)
+def test_a_time_is_written_in_utc_and_read_again(moment: datetime, text: str) -> None:
+    assert written(moment) == text
+    assert time.parse_value is not None
+    assert time.parse_value(text) == moment
+
+
+@pytest.mark.parametrize("value", ["2026-11-21T10:00:00", "soon", 1_700_000_000, None])
+def test_what_is_no_moment_is_refused(value: object) -> None:
+    assert time.parse_value is not None
+    with pytest.raises(ValueError, match=r"zone|string|Invalid"):
+        time.parse_value(value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**31, LARGEST_SAFE])
+def test_a_safe_int_is_a_number(value: int) -> None:
+    safe = scalar_map[SafeInt]
+    assert safe.serialize is not None
+    assert safe.parse_value is not None
+    assert (safe.serialize(value), safe.parse_value(value)) == (value, value)
+
+
+@pytest.mark.parametrize("value", [True, "1", 1.0, LARGEST_SAFE + 1, -LARGEST_SAFE - 1, None])
+def test_what_javascript_would_round_is_no_safe_int(value: object) -> None:
+    safe = scalar_map[SafeInt]
+    assert safe.parse_value is not None
+    with pytest.raises(ValueError, match="whole number"):
+        safe.parse_value(value)

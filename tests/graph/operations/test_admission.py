@@ -1,0 +1,122 @@
+"""Fairness: what would end other work need not wait behind it."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from graphql import parse
+
+from db.kit.base import new_id
+from graph.auth import Role, Viewer
+from graph.context import Context
+from graph.executor.document import select_operation
+from graph.operations.admission import HEAVY, Fairness, is_urgent
+from graph.operations.slots import AT_ONCE
+from graph.schema import schema
+
+CANCEL = "cancelQuery(input: {id: $id}) { latencyMs }"
+ME = Viewer(new_id(), Role.USER, cast("Any", None))
+
+
+def context(viewer: Viewer | None = ME) -> Context:
+    return Context(services=cast("Any", None), viewer=viewer, request_id="r")
+
+
+@pytest.mark.parametrize(
+    ("text", "urgent"),
+    [
+        (f"mutation($id: ID!) {{ {CANCEL} }}", True),
+        (f"mutation($id: ID!) {{ one: {CANCEL} two: {CANCEL} }}", True),
+        (
+            f"mutation($id: ID!) {{ {CANCEL} toggleTask(input: {{id: $id}}) {{ task {{ id }} }} }}",
+            False,
+        ),
+        (f"mutation($id: ID!) {{ ...F }} fragment F on Mutation {{ {CANCEL} }}", False),
+        ("{ taskStats { open } }", False),
+        ("{ __typename }", False),
+    ],
+)
+def test_only_what_ends_other_work_is_urgent(text: str, *, urgent: bool) -> None:
+    operation = select_operation(parse(text), None)
+    assert is_urgent(schema._schema, operation.definition) is urgent
+
+
+async def test_the_urgent_does_not_wait_behind_ones_own_backlog() -> None:
+    fairness = Fairness()
+    held = [await fairness.turn(context()) for _ in range(AT_ONCE)]
+    waiting = [asyncio.create_task(fairness.turn(context())) for _ in range(10)]
+    await asyncio.sleep(0)
+    (await fairness.turn(context(), urgent=True)).end()
+    assert not any(task.done() for task in waiting)
+    for turn in held:
+        turn.end()
+    for task in waiting:
+        (await task).end()
+
+
+async def test_one_heavy_operation_is_at_work_at_a_time_beside_a_usual_one() -> None:
+    fairness = Fairness()
+    heavy = await fairness.turn(context(), cost=HEAVY + 1)
+    next_heavy = asyncio.create_task(fairness.turn(context(), cost=HEAVY + 1))
+    await asyncio.sleep(0)
+    (await fairness.turn(context())).end()
+    assert not next_heavy.done()
+    heavy.end()
+    (await next_heavy).end()
+
+
+async def test_a_heavy_one_that_is_cancelled_leaves_its_place() -> None:
+    fairness = Fairness()
+    held = [await fairness.turn(context()) for _ in range(AT_ONCE)]
+    gone = asyncio.create_task(fairness.turn(context(), cost=HEAVY + 1))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    for turn in held:
+        turn.end()
+    (await fairness.turn(context(), cost=HEAVY + 1)).end()
+
+
+async def test_of_one_senders_new_documents_one_is_prepared_at_a_time() -> None:
+    fairness = Fairness()
+    prepared: list[str] = []
+
+    async def prepare(name: str, sender: Context) -> None:
+        async with fairness.document(sender):
+            prepared.append(name)
+
+    mine, stranger = context(), context(None)
+    yours = context(Viewer(new_id(), Role.USER, cast("Any", None)))
+    flood = [prepare(f"mine {number}", mine) for number in range(20)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*flood, prepare("yours", yours), prepare("stranger", stranger))
+    assert set(prepared[:3]) == {"mine 0", "yours", "stranger"}
+    assert prepared[3:] == [f"mine {number}" for number in range(1, 20)]
+
+
+async def test_one_who_is_refused_while_preparing_leaves_the_place() -> None:
+    fairness = Fairness()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="refused"):
+            async with fairness.document(context()):
+                raise ValueError("refused")
+
+
+async def test_of_an_address_one_is_refused_in_a_round_of_the_loop() -> None:
+    fairness = Fairness()
+    refused: list[str] = []
+
+    async def refuse(address: str) -> None:
+        await fairness.refusal(address)
+        refused.append(address)
+
+    gone = asyncio.create_task(refuse("192.0.2.1"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    flood = [asyncio.create_task(refuse("192.0.2.1")) for _ in range(20)]
+    other = asyncio.create_task(refuse("192.0.2.2"))
+    await other
+    assert len(refused) <= 3
+    for _ in range(100):  # far sooner than a turn that was lost would end
+        await asyncio.sleep(0)
+    assert all(task.done() for task in flood)

@@ -1,0 +1,203 @@
+"""`queryStatus` over real sockets: now, each change, always the end, then complete."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+
+from db.kit.base import OwnerId
+from db.runs import Runs
+from db.workbench.execution.live_status import topic_of_run
+from graph.kit.ids import parse_id
+from graph.runs import live_status
+from tests.fixtures.replicas import (
+    AddUser,
+    Gate,
+    OpenReplica,
+    Person,
+    Replica,
+    Socket,
+    connect_to,
+)
+from tests.fixtures.targets import Target
+
+STATUS = "subscription($id: ID!) { queryStatus(id: $id) { state revision rowCount } }"
+
+
+class Scene(NamedTuple):
+    """Ada at two servers, with a run of hers that goes on at the first until the gate opens."""
+
+    one: Replica
+    other: Replica
+    ada: Person
+    ada_elsewhere: Person
+    run: str
+    gate: Gate
+
+
+@pytest.fixture
+async def scene(
+    open_replica: OpenReplica, add_user: AddUser, target: Target, gate: Gate
+) -> AsyncIterator[Scene]:
+    async with open_replica() as one, open_replica() as other:
+        user = await add_user("Ada")
+        ada = await one.person(user)
+        connection = await connect_to(target, ada)
+        run = await ada.execute(connection, f"SELECT 1, {gate.wait}")
+        yield Scene(one, other, ada, await other.person(user), run, gate)
+        await gate.open()
+
+
+async def until_running(socket: Socket) -> int:
+    """The revision that says so."""
+    while (told := (await socket.next())["queryStatus"])["state"] != "RUNNING":
+        assert told["state"] == "QUEUED"
+    return int(told["revision"])
+
+
+async def rest_of(socket: Socket) -> list[Any]:
+    return [told["queryStatus"] async for told in socket.rest()]
+
+
+@pytest.mark.parametrize("where", ["ada", "ada_elsewhere"])
+async def test_the_state_now_then_changes_then_the_end(scene: Scene, where: str) -> None:
+    person: Person = getattr(scene, where)
+    async with person.socket() as socket:
+        await socket.subscribe(STATUS, id=scene.run)
+        await until_running(socket)
+        await scene.gate.open()
+        told = await rest_of(socket)
+    assert (told[-1]["state"], told[-1]["rowCount"]) == ("SUCCEEDED", 1)
+    assert [one["revision"] for one in told] == sorted({one["revision"] for one in told})
+
+
+async def test_who_comes_after_the_end_is_told_once(scene: Scene) -> None:
+    async with scene.ada.socket() as socket:
+        await socket.subscribe(STATUS, id=scene.run)
+        await until_running(socket)
+        await scene.gate.open()
+        await rest_of(socket)
+    for person in (scene.ada, scene.ada_elsewhere):
+        async with person.socket() as socket:
+            await socket.subscribe(STATUS, id=scene.run)
+            assert [one["state"] for one in await rest_of(socket)] == ["SUCCEEDED"]
+
+
+async def test_a_dropped_socket_stops_no_run_and_the_next_is_told_the_end(scene: Scene) -> None:
+    async with scene.ada.socket() as socket:
+        await socket.subscribe(STATUS, id=scene.run)
+        seen = await until_running(socket)
+        socket.drop()
+    async with scene.ada.socket() as socket:
+        await socket.subscribe(STATUS, id=scene.run)
+        assert await until_running(socket) >= seen
+        await scene.gate.open()
+        assert (await rest_of(socket))[-1]["state"] == "SUCCEEDED"
+
+
+async def test_what_is_followed_is_let_go_of(scene: Scene) -> None:
+    """By who drops, by who completes, and by the end."""
+    watches = scene.one.services.runner.following._watches
+    async with scene.ada.socket() as dropping, scene.ada.socket() as staying:
+        for socket in (dropping, staying):
+            await socket.subscribe(STATUS, id=scene.run)
+            await until_running(socket)
+        (watch,) = watches.values()
+        assert watch.followers == 2
+        dropping.drop()
+        await staying.say(type="complete", id="1")
+        async with asyncio.timeout(10):
+            while watches:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.01)
+        assert scene.one.services.events.readers == 1  # what hears of cancels
+    await scene.gate.open()
+
+
+async def test_nobody_else_is_told(scene: Scene, add_user: AddUser) -> None:
+    bob = await scene.one.person(await add_user("Bob"))
+    async with scene.ada.socket() as hers, bob.socket() as his:
+        await hers.subscribe(STATUS, id=scene.run)
+        await until_running(hers)
+        await his.subscribe(STATUS, id=scene.run)
+        message = await his.hear()
+        errors = message["payload"].get("errors") if message["type"] == "next" else None
+        (error,) = errors or message["payload"]
+        assert (error["extensions"]["code"], error["extensions"]["field"]) == ("NOT_FOUND", "id")
+        await scene.gate.open()
+        assert (await rest_of(hers))[-1]["state"] == "SUCCEEDED"
+
+
+async def test_a_thousand_followers_of_one_run_are_all_told_its_end(scene: Scene) -> None:
+    followers = 100
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(scene.ada.socket()) for _ in range(10)]
+        names = [str(number) for number in range(followers)]
+        for socket in sockets:
+            for name in names:
+                await socket.subscribe(STATUS, name=name, id=scene.run)
+        ends = [asyncio.create_task(_ends(socket, followers)) for socket in sockets]
+        watches = scene.one.services.runner.following._watches
+        async with asyncio.timeout(30):
+            while sum(watch.followers for watch in watches.values()) < 1_000:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert len(watches) == 1
+        await scene.gate.open()
+        assert await asyncio.gather(*ends) == [dict.fromkeys(names, "SUCCEEDED")] * 10
+
+
+async def _ends(socket: Socket, followers: int) -> dict[str, str]:
+    """What each operation of the socket was told last, once all are complete."""
+    last, complete = {}, 0
+    while complete < followers:
+        message = await socket.hear()
+        if message["type"] == "complete":
+            complete += 1
+        else:
+            last[message["id"]] = message["payload"]["data"]["queryStatus"]["state"]
+    return last
+
+
+async def test_who_does_not_read_costs_little_and_finds_the_latest(
+    open_replica: OpenReplica,
+    add_user: AddUser,
+    target: Target,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """2,000 changes, told as fast as they come, each in a message of 400 kB: 800 MB if kept."""
+    monkeypatch.setattr(live_status, "EVERY_S", 0)
+    changes, padding = 2_000, "x" * 400_000
+    async with open_replica() as replica:
+        ada = await replica.person(await add_user("Ada"))
+        connection = await connect_to(target, ada)
+        run = await ada.execute(connection, f"SELECT {gate.wait} -- {padding}")
+        query = "subscription($id: ID!) { queryStatus(id: $id) { state revision statement } }"
+        async with ada.socket(max_queue=1) as lazy, ada.socket() as eager:
+            await lazy.subscribe(query, id=run)
+            await eager.subscribe(STATUS, id=run)
+            await until_running(eager)
+            draining = asyncio.create_task(rest_of(eager))
+            for _ in range(changes):
+                await progress(replica, ada, parse_id("run", run))
+            await gate.open()
+            assert (await draining)[-1]["state"] == "SUCCEEDED"
+            told = await rest_of(lazy)
+        revisions = [one["revision"] for one in told]
+        assert told[-1]["state"] == "SUCCEEDED"
+        assert revisions == sorted(set(revisions))
+        assert revisions[-1] > changes
+        assert len(told) < 100  # what fits between the two, not what has happened
+
+
+async def progress(replica: Replica, person: Person, run_id: UUID) -> None:
+    """As the runner notes it with each page of rows."""
+    assert person.client.user is not None
+    owner = OwnerId(person.client.user.id)
+    services = replica.services
+    await services.database.write(
+        lambda session: Runs(session, owner).progress(run_id, columns="[]", rows=1, size=1)
+    )
+    await services.events.publish(topic_of_run(run_id))

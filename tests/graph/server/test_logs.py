@@ -1,0 +1,192 @@
+import io
+import json
+import logging
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from db.settings import Settings
+from graph.server.logs import logging_to
+from graph.server.redaction import redacted
+from graph.transport.request_ids import current_request_id
+
+CANARY = "c4n4ry-hunter2"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjNG40cnkifQ.c2lnbmF0dXJl"
+log = logging.getLogger("db.canary")
+
+
+class Terminal(io.StringIO):
+    """Says that somebody reads."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def levels() -> Iterator[None]:
+    """As they were, after the test."""
+    loggers = [logging.getLogger(name) for name in ("", "db", "graph")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+def file_of(folder: Path) -> Path:
+    (found,) = (folder / "logs").iterdir()
+    return found
+
+
+def test_words_on_a_terminal_json_elsewhere_and_in_the_file(tmp_path: Path) -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        with logging_to(Settings(data_dir=tmp_path), stream):
+            log.warning("the %s is dry", "well")
+    assert "warning" in terminal.getvalue()
+    assert "the well is dry" in terminal.getvalue()
+    entries = [json.loads(line) for line in file_of(tmp_path).read_text().splitlines()]
+    entries.append(json.loads(pipe.getvalue()))
+    assert len(entries) == 3
+    for entry in entries:
+        assert (entry["level"], entry["logger"]) == ("warning", "db.canary")
+        assert entry["message"] == "the well is dry"
+        assert datetime.fromisoformat(entry["at"]).tzinfo
+
+
+@pytest.mark.parametrize("chosen", ["console", "json"])
+def test_the_setting_wins_over_the_terminal(tmp_path: Path, chosen: str) -> None:
+    stream = io.StringIO() if chosen == "console" else Terminal()
+    with logging_to(Settings(data_dir=tmp_path, log_format=chosen), stream):  # type: ignore[arg-type]  # one of the two
+        log.info("hello")
+    assert stream.getvalue().startswith("{") == (chosen == "json")
+
+
+def test_libraries_speak_up_only_when_something_is_wrong(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with logging_to(Settings(data_dir=tmp_path), stream):
+        logging.getLogger("uvicorn.error").info("Started server process")
+        logging.getLogger("uvicorn.error").error("Exception in ASGI application")
+    assert "Started" not in stream.getvalue()
+    assert "Exception in ASGI application" in stream.getvalue()
+
+
+def test_the_level_is_for_our_own_modules(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with logging_to(Settings(data_dir=tmp_path, log_level="debug"), stream):
+        log.debug("ours")
+        logging.getLogger("websockets.server").debug("a whole frame, token and all")
+    assert "ours" in stream.getvalue()
+    assert "frame" not in stream.getvalue()
+
+
+def test_files_are_private_one_a_day_and_kept_two_weeks(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    today = datetime.now(UTC).date()
+    for age in (1, 13, 14, 30):
+        (folder / f"howdah-{today - timedelta(days=age)}.log").touch()
+    (folder / "notes.txt").touch()
+    with logging_to(Settings(data_dir=tmp_path), io.StringIO()):
+        log.info("today")
+    names = {path.name for path in folder.iterdir()}
+    kept = {f"howdah-{today - timedelta(days=age)}.log" for age in (0, 1, 13)}
+    assert names == kept | {"notes.txt"}
+    mode = (folder / f"howdah-{today}.log").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+
+
+def test_a_new_day_begins_a_new_file(tmp_path: Path) -> None:
+    with logging_to(Settings(data_dir=tmp_path), io.StringIO()):
+        log.info("today")
+        tomorrow = log.makeRecord("db", logging.INFO, "", 0, "tomorrow", (), None)
+        tomorrow.created += 86_400
+        logging.getLogger().handle(tomorrow)
+    texts = [path.read_text() for path in sorted((tmp_path / "logs").iterdir())]
+    assert ["today" in text for text in texts] == [True, False]
+    assert ["tomorrow" in text for text in texts] == [False, True]
+
+
+def test_without_a_folder_it_logs_to_the_console_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").write_text("no folder")
+    stream = io.StringIO()
+    with logging_to(Settings(data_dir=tmp_path), stream):
+        log.info("one")
+        log.info("two")
+    assert stream.getvalue().count("\n") == 2
+    assert capsys.readouterr().err.count("No log file can be written") == 1
+
+
+def test_a_line_names_its_request(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with logging_to(Settings(data_dir=tmp_path), stream):
+        token = current_request_id.set("of-the-request")
+        log.info("inside")
+        current_request_id.reset(token)
+        log.info("outside")
+    inside, outside = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert inside["requestId"] == "of-the-request"
+    assert "requestId" not in outside
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"postgresql://ann:{CANARY}@db.example.com/howdah",
+        f"redis://:{CANARY}@cache",
+        f"postgresql+asyncpg://ann:p@ss{CANARY}@db/howdah?sslmode=require",
+        f"Authorization: Bearer {CANARY}",
+        f"authorization: Basic {CANARY}",
+        f"(b'authorization', b'Bearer {CANARY}')",
+        f'{{"payload": {{"Authorization": "Bearer {CANARY}"}}}}',
+        f"password={CANARY}",
+        f"HOWDAH_SECRET_KEY={CANARY}",
+        f"{{'newPassword': '{CANARY}', 'email': 'a@b.c'}}",
+        f'{{"refreshToken":"{CANARY}"}}',
+        f'{{"password":"with \\" quote {CANARY}"}}',
+        f"host=db user=ann password='{CANARY}' port=5432",
+        f"https://x.example.com/?api_key={CANARY}&page=2",
+        f"-----BEGIN EC PRIVATE KEY-----\n{CANARY}\n-----END EC PRIVATE KEY-----",
+        f"-----BEGIN PRIVATE KEY-----\n{CANARY}",
+    ],
+)
+def test_no_secret_reaches_a_log(tmp_path: Path, text: str) -> None:
+    stream = io.StringIO()
+    for chosen in ("json", "console"):
+        with logging_to(Settings(data_dir=tmp_path, log_format=chosen), stream):
+            log.error("it failed: %s", text)
+            log.error("unexpected", exc_info=RuntimeError(text))
+    for written in (stream.getvalue(), file_of(tmp_path).read_text()):
+        assert CANARY not in written
+        assert "it failed" in written
+    assert JWT not in redacted(f"the token {JWT} was refused")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The password file was missing: a new password was set.",
+        "a refresh token of 01a1fd19 was used again; its session ends",
+        "the database at db.example.com:5432 does not answer yet: ConnectionRefusedError",
+        "listening at http://127.0.0.1:8000/graphql",
+        "write to ann@example.com",
+    ],
+)
+def test_words_about_secrets_stay(text: str) -> None:
+    assert redacted(text) == text
+
+
+async def test_what_a_request_logs_carries_the_id_of_its_response(
+    toy_client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    stream = io.StringIO()
+    with logging_to(Settings(data_dir=tmp_path), stream):
+        response = await toy_client.post("/graphql", json={"query": "{ meet(trouble: SURPRISE) }"})
+    (entry,) = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert entry["requestId"] == response.headers["x-request-id"]
+    assert "RuntimeError" in entry["exception"]

@@ -1,0 +1,29 @@
+"""Clients other people wrote, against our server; `npm install --prefix tests/clients` first."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.toy import ToyServer
+
+CLIENTS = Path(__file__).parents[2] / "clients"
+
+
+@pytest.mark.skipif(
+    not (CLIENTS / "node_modules").is_dir(),
+    reason="needs npm install --prefix tests/clients",
+)
+@pytest.mark.parametrize("script", ["audits.mjs", "clients.mjs"])
+async def test_they_find_nothing_to_complain_about(toy_server: ToyServer, script: str) -> None:
+    url = f"http://{toy_server.address}/graphql"
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        script,
+        url,
+        cwd=CLIENTS,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()

@@ -1,0 +1,326 @@
+import asyncio
+import base64
+import contextlib
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from db.errors import Overloaded
+from db.kit.base import new_id
+from db.objects.store import ObjectStore
+from db.services import Services
+from graph.kit.ids import parse_id
+from graph.kit.signed_links import Links
+from graph.transport.file_routes import UPLOADS_AT_ONCE, UPLOADS_OF_ONE_USER, Uploads, file_path
+from tests.fixtures.clients import Client
+from tests.fixtures.factories import make_bucket
+from tests.fixtures.toy import serving
+
+DATA = os.urandom(2_500_000)
+DIGEST = base64.b64encode(hashlib.sha256(DATA).digest()).decode()
+WRONG = base64.b64encode(bytes(32)).decode()
+
+
+class Made(NamedTuple):
+    """A file that waits, and where its bytes go."""
+
+    id: str
+    upload_url: str
+
+
+async def make(client: Client, size: int = len(DATA), **values: Any) -> Made:
+    bucket = values.pop("bucketId", None) or await make_bucket(client)
+    made = await client.ask(
+        "mutation($input: CreateFileInput!) "
+        "{ createFile(input: $input) { file { id } uploadUrl } }",
+        input={"bucketId": bucket, "location": "a.bin", "size": str(size)} | values,
+    )
+    return Made(made["createFile"]["file"]["id"], made["createFile"]["uploadUrl"])
+
+
+async def shown(client: Client, made: Made) -> dict[str, Any]:
+    found = await client.ask(
+        "query($id: ID!) { file(id: $id) { status fingerprint key downloadUrl } }", id=made.id
+    )
+    file: dict[str, Any] = found["file"]
+    return file
+
+
+async def stored(client: Client, data: bytes = DATA, **values: Any) -> str:
+    made = await make(client, len(data), **values)
+    assert (await client.http.put(made.upload_url, content=data)).status_code == 201
+    return str((await shown(client, made))["downloadUrl"])
+
+
+def error_of(answer: httpx.Response) -> dict[str, Any]:
+    extensions: dict[str, Any] = answer.json()["errors"][0]["extensions"]
+    assert extensions["hint"]
+    assert extensions["requestId"]
+    return extensions
+
+
+async def keys(objects: ObjectStore) -> list[str]:
+    return [one.key async for batch in objects.list("files") for one in batch]
+
+
+# Up
+
+
+async def test_an_upload_says_what_was_stored(ada: Client) -> None:
+    made = await make(ada)
+    answer = await ada.http.put(made.upload_url, content=DATA)
+    assert answer.status_code == 201
+    file = await shown(ada, made)
+    assert file["status"] == "STORED"
+    assert answer.json() == {
+        "size": str(len(DATA)),
+        "fingerprint": file["fingerprint"],
+        "key": file["key"],
+    }
+    assert answer.headers["etag"] == f'"{file["fingerprint"]}"'
+
+
+async def test_an_upload_may_come_in_chunks_of_unknown_number(ada: Client) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(DATA), 70_000):
+            yield DATA[start : start + 70_000]
+
+    made = await make(ada)
+    assert (await ada.http.put(made.upload_url, content=chunks())).status_code == 201
+    assert (await shown(ada, made))["fingerprint"] == hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Digest": f"SHA-256={DIGEST}"},
+        {"Digest": f"md5=abc, sha-256={DIGEST}"},
+        {"Content-Digest": f"sha-256=:{DIGEST}:"},
+        {"Content-Digest": f"sha-512=:{WRONG}:, sha-256=:{DIGEST}:"},
+        {"Repr-Digest": f"sha-256=:{DIGEST}:"},
+        {"Digest": "unixsum=30637"},
+    ],
+)
+async def test_a_digest_that_is_right_is_welcome(ada: Client, headers: dict[str, str]) -> None:
+    made = await make(ada)
+    answer = await ada.http.put(made.upload_url, content=DATA, headers=headers)
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Digest": f"SHA-256={WRONG}"},
+        {"Content-Digest": f"sha-256=:{WRONG}:"},
+        {"Repr-Digest": f"sha-256=:{WRONG}:"},
+        {"Content-Digest": f"sha-256=:{DIGEST}:", "Digest": f"sha-256={WRONG}"},
+        {"Digest": "sha-256=nonsense"},
+        {"Content-Encoding": "gzip"},
+        {"Content-Range": f"bytes 0-{len(DATA) - 1}/{len(DATA)}"},
+        {"Content-Length": "7"},
+    ],
+)
+async def test_what_cannot_be_right_leaves_nothing(
+    ada: Client, services: Services, headers: dict[str, str]
+) -> None:
+    made = await make(ada)
+    content = DATA[:7] if "Content-Length" in headers else DATA
+    answer = await ada.http.put(made.upload_url, content=content, headers=headers)
+    assert answer.status_code == 400
+    assert error_of(answer)["code"] == "BAD_USER_INPUT"
+    assert (await shown(ada, made))["status"] == "PENDING"
+    assert await keys(services.objects) == []
+
+
+async def test_too_many_bytes_of_no_declared_length_are_cut_off(
+    ada: Client, services: Services
+) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(1_000):
+            sent += 65_536
+            yield bytes(65_536)
+
+    made = await make(ada, 100_000)
+    answer = await ada.http.put(made.upload_url, content=endless())
+    assert answer.status_code == 400
+    assert await keys(services.objects) == []
+
+
+async def test_bytes_are_taken_once(ada: Client) -> None:
+    made = await make(ada)
+    assert (await ada.http.put(made.upload_url, content=DATA)).status_code == 201
+    again = await ada.http.put(made.upload_url, content=DATA)
+    assert (again.status_code, error_of(again)["code"]) == (409, "CONFLICT")
+
+
+def test_one_user_has_so_many_uploads_at_once() -> None:
+    places, flood, other = Uploads().places, new_id(), new_id()
+    with contextlib.ExitStack() as going:
+        for _ in range(UPLOADS_OF_ONE_USER):
+            going.enter_context(places.place(flood))
+        with pytest.raises(Overloaded), places.place(flood):
+            pass
+        going.enter_context(places.place(other))
+        while places.going < UPLOADS_AT_ONCE:
+            going.enter_context(places.place(new_id()))
+        with pytest.raises(Overloaded), places.place(other):
+            pass
+    assert places.going == 0
+    with places.place(flood):
+        assert places.going == 1
+
+
+async def test_a_client_that_goes_away_leaves_a_file_that_still_waits(
+    ada: Client, app: Starlette, services: Services
+) -> None:
+    made = await make(ada)
+    target = httpx.URL(made.upload_url).raw_path.decode()
+    async with serving(app) as server:
+        host, _, port = server.address.partition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = f"PUT {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(DATA)}\r\n\r\n"
+        writer.write(head.encode() + DATA[:2_000_000])
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+    (file,) = await services.storage.known_files([parse_id("file", made.id)])
+    assert file.status == "PENDING"
+    assert await keys(services.objects) == []
+    assert list((services.settings.data_dir / "objects").rglob("*#*")) == []
+
+
+# Links
+
+
+async def test_a_link_is_good_for_its_own_file_method_and_time(
+    ada: Client, services: Services
+) -> None:
+    made, other = await make(ada), await make(ada)
+    link, foreign = httpx.URL(made.upload_url), httpx.URL(other.upload_url)
+    forged = [
+        link.copy_with(path=foreign.path),
+        link.copy_merge_params({"expires": str(int(link.params["expires"]) + 1)}),
+        link.copy_merge_params({"expires": ""}),
+        link.copy_merge_params({"signature": "é"}),
+        link.copy_remove_param("signature"),
+        link.copy_with(query=None),
+    ]
+    for url in forged:
+        answer = await ada.http.put(url, content=DATA)
+        assert (answer.status_code, error_of(answer)["code"]) == (403, "FORBIDDEN")
+    assert (await ada.http.get(link)).status_code == 403
+    path = file_path(parse_id("file", made.id))
+    expired = Links(services.keys).sign("PUT", path, expires_in=timedelta(seconds=-1))
+    answer = await ada.http.put(expired, content=DATA)
+    assert answer.status_code == 403
+    assert "expired" in answer.json()["errors"][0]["message"]
+    assert (await ada.http.put(link, content=DATA)).status_code == 201
+
+
+async def test_a_link_to_upload_reads_nothing_and_one_to_read_stores_nothing(ada: Client) -> None:
+    download = await stored(ada)
+    assert (await ada.http.put(download, content=DATA)).status_code == 403
+    assert (await ada.http.post(download)).status_code == 405
+
+
+# Down
+
+
+async def test_a_download_is_the_bytes_and_harmless(ada: Client) -> None:
+    url = await stored(ada, location="reports/Mai «é».html", contentType="text/html")
+    answer = await ada.http.get(url)
+    assert (answer.status_code, answer.content) == (200, DATA)
+    assert answer.headers["content-type"] == "text/html"
+    assert answer.headers["content-length"] == str(len(DATA))
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["content-disposition"].startswith("attachment;")
+    assert "filename*=UTF-8''Mai%20%C2%AB%C3%A9%C2%BB.html" in answer.headers["content-disposition"]
+    head = await ada.http.head(url)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(DATA))
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "end"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=5-9", 5, 10),
+        ("bytes=1048570-1048585", 1048570, 1048586),
+        ("bytes=2499999-", 2_499_999, 2_500_000),
+        ("bytes=-1", 2_499_999, 2_500_000),
+        ("bytes=-9999999", 0, 2_500_000),
+        ("bytes=10-99999999", 10, 2_500_000),
+        ("bytes=0-", 0, 2_500_000),
+    ],
+)
+async def test_a_range_is_what_was_asked_for(ada: Client, asked: str, start: int, end: int) -> None:
+    url = await stored(ada)
+    answer = await ada.http.get(url, headers={"Range": asked})
+    assert (answer.status_code, answer.content) == (206, DATA[start:end])
+    assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{len(DATA)}"
+    assert answer.headers["content-length"] == str(end - start)
+
+
+@pytest.mark.parametrize("asked", ["bytes=2500000-", "bytes=-0", "bytes=9999999-99999999"])
+async def test_a_range_beyond_the_end_is_told(ada: Client, asked: str) -> None:
+    answer = await ada.http.get(await stored(ada), headers={"Range": asked})
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == f"bytes */{len(DATA)}"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["bytes=9-5", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "bytes=" + "9" * 99],
+)
+async def test_ranges_that_mean_nothing_are_passed_over(ada: Client, asked: str) -> None:
+    answer = await ada.http.get(await stored(ada), headers={"Range": asked})
+    assert (answer.status_code, answer.content) == (200, DATA)
+
+
+async def test_what_is_known_is_not_sent_again(ada: Client) -> None:
+    url = await stored(ada)
+    tag = (await ada.http.head(url)).headers["etag"]
+    for known in (tag, f'W/{tag}, "x"', "*"):
+        answer = await ada.http.get(url, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content) == (304, b"")
+    assert (await ada.http.get(url, headers={"If-None-Match": '"x"'})).status_code == 200
+    half = {"Range": "bytes=0-1"}
+    assert (await ada.http.get(url, headers=half | {"If-Range": tag})).status_code == 206
+    assert (await ada.http.get(url, headers=half | {"If-Range": '"x"'})).status_code == 200
+
+
+async def test_an_empty_file_is_served_too(ada: Client) -> None:
+    url = await stored(ada, b"")
+    answer = await ada.http.get(url)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert (await ada.http.get(url, headers={"Range": "bytes=0-"})).status_code == 416
+
+
+async def test_bytes_that_are_gone_are_told_before_anything_is_sent(
+    ada: Client, services: Services
+) -> None:
+    url = await stored(ada)
+    await services.objects.delete(await keys(services.objects))
+    answer = await ada.http.get(url)
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "NOT_FOUND")
+
+
+async def test_what_was_not_expected_is_masked(
+    ada: Client, services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = await make(ada)
+    (services.settings.data_dir / "objects").rmdir()
+    (services.settings.data_dir / "objects").write_text("a file where a folder was")
+    answer = await ada.http.put(made.upload_url, content=DATA)
+    assert answer.status_code in {500, 503}
+    assert str(services.settings.data_dir) not in answer.text

@@ -1,0 +1,186 @@
+import json
+import shutil
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from graph.transport import graphiql
+
+SCRIPT = "console.log('built');"
+SOURCE = Path(graphiql.__file__).with_name("index.html")
+
+
+class Scripts(HTMLParser):
+    """The script elements a browser would see: their attributes, and the text of the config."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.attributes: list[dict[str, str | None]] = []
+        self._config = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "script":
+            self.attributes.append(dict(attrs))
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self._config += data
+
+    def config(self) -> dict[str, str]:
+        config: dict[str, str] = json.loads(self._config)
+        return config
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    """A build as vite leaves it, with one script, and a secret next door."""
+    folder = tmp_path / "dist"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text(SOURCE.read_text("utf-8"), "utf-8")
+    (folder / "assets" / "index-1a2b.js").write_text(SCRIPT, "utf-8")
+    (folder / "assets" / "index-1a2b.css").write_text("body{}", "utf-8")
+    (folder / "assets" / "icons-1a2b.ttf").write_bytes(b"\0\1")
+    (folder / "secret.js").write_text("secret", "utf-8")
+    return folder
+
+
+def browser(dist: Path, default_headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+    async def page(request: Request) -> Response:
+        return await graphiql.page(request, default_headers=default_headers, dist=dist)
+
+    app = Starlette(
+        routes=[Route("/graphql", page), Mount("/graphql/assets", graphiql.assets(dist))]
+    )
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://howdah")
+
+
+async def test_without_a_build_the_page_says_how_to_make_it(tmp_path: Path) -> None:
+    async with browser(tmp_path / "never made") as client:
+        page = await client.get("/graphql")
+        asset = await client.get("/graphql/assets/index-1a2b.js")
+    assert page.status_code == 404
+    assert page.headers["content-type"].startswith("text/html")
+    assert "make graphiql" in page.text
+    assert "by POST to <code>/graphql</code>" in page.text
+    assert asset.status_code == 404
+
+
+async def test_a_build_made_later_is_served_without_a_restart(tmp_path: Path, dist: Path) -> None:
+    later = tmp_path / "later"
+    async with browser(later) as client:
+        assert (await client.get("/graphql")).status_code == 404
+        shutil.move(dist, later)
+        assert (await client.get("/graphql")).status_code == 200
+        assert (await client.get("/graphql/assets/index-1a2b.js")).text == SCRIPT
+
+
+async def test_the_page_knows_its_endpoint_and_signs_nobody_in(dist: Path) -> None:
+    async with browser(dist) as client:
+        page = await client.get("/graphql")
+    assert Scripts(page.text).config() == {"endpoint": "/graphql"}
+
+
+async def test_default_headers_arrive_as_text_for_the_headers_tab(dist: Path) -> None:
+    headers = {"Authorization": "Bearer abc"}
+    async with browser(dist, headers) as client:
+        page = await client.get("/graphql")
+    assert json.loads(Scripts(page.text).config()["defaultHeaders"]) == headers
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["</script><script>alert(1)</script>", "<!--<script>", "]]>&lt;", "'\"\\", "\u2028"],
+)
+async def test_no_header_value_breaks_out_of_the_page(dist: Path, value: str) -> None:
+    async with browser(dist, {"X-Name": value}) as client:
+        page = await client.get("/graphql")
+    scripts = Scripts(page.text)
+    assert len(scripts.attributes) == 2  # the configuration and the page's own
+    assert json.loads(scripts.config()["defaultHeaders"]) == {"X-Name": value}
+    assert value not in page.text
+
+
+@pytest.mark.parametrize("folder", ["dist", "never made"])
+async def test_the_page_is_never_kept_and_runs_its_own_scripts_only(
+    dist: Path, folder: str
+) -> None:
+    async with browser(dist.with_name(folder)) as client:
+        headers = (await client.get("/graphql")).headers
+    policy = dict(one.split(" ", 1) for one in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["worker-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("index-1a2b.js", "text/javascript; charset=utf-8"),
+        ("index-1a2b.css", "text/css; charset=utf-8"),
+        ("icons-1a2b.ttf", "font/ttf"),
+    ],
+)
+async def test_assets_have_their_type_and_are_kept_for_ever(
+    dist: Path, name: str, media_type: str
+) -> None:
+    async with browser(dist) as client:
+        asset = await client.get(f"/graphql/assets/{name}")
+    assert asset.status_code == 200
+    assert asset.headers["content-type"] == media_type
+    assert asset.headers["x-content-type-options"] == "nosniff"
+    assert "immutable" in asset.headers["cache-control"]
+
+
+async def test_a_large_asset_is_compressed(dist: Path) -> None:
+    (dist / "assets" / "editor-1a2b.js").write_text(SCRIPT * 100, "utf-8")
+    async with browser(dist) as client:
+        asset = await client.get("/graphql/assets/editor-1a2b.js")
+    assert asset.headers["content-encoding"] == "gzip"
+    assert asset.text == SCRIPT * 100
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "%2e%2e/secret.js",
+        "..%2fsecret.js",
+        "x/%2e%2e/%2e%2e/secret.js",
+        "..%5csecret.js",
+        "%2fetc%2fpasswd",
+        "",
+        "missing.js",
+        "%00",
+    ],
+)
+async def test_nothing_but_the_assets_can_be_read(dist: Path, path: str) -> None:
+    async with browser(dist) as client:
+        answer = await client.get(f"/graphql/assets/{path}")
+    assert answer.status_code == 404
+    assert "secret" not in answer.text
+
+
+async def test_a_link_out_of_the_build_is_not_followed(dist: Path) -> None:
+    (dist / "assets" / "out.js").symlink_to(dist / "secret.js")
+    async with browser(dist) as client:
+        assert (await client.get("/graphql/assets/out.js")).status_code == 404
+
+
+@pytest.mark.skipif(not graphiql.DIST.exists(), reason="GraphiQL is not built: make graphiql")
+async def test_the_real_build_takes_its_configuration_and_has_its_files() -> None:
+    async with browser(graphiql.DIST, {"Authorization": "Bearer abc"}) as client:
+        page = await client.get("/graphql")
+        scripts = Scripts(page.text)
+        addresses = [source for each in scripts.attributes if (source := each.get("src"))]
+        answers = [await client.get(address) for address in addresses]
+    assert "Bearer abc" in scripts.config()["defaultHeaders"]
+    assert [answer.status_code for answer in answers] == [200]

@@ -1,0 +1,24 @@
+"""Hostile requests are refused in few words; `make bench-hostile` says how long each takes."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from graph.operations.limits import Limits
+from tests.fixtures.hostile import REQUESTS, body_of
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS.keys())
+async def test_it_is_refused_and_said_why_in_few_words(
+    http: httpx.AsyncClient, request_: dict[str, Any]
+) -> None:
+    body = body_of(request_)
+    assert len(body) < Limits().body_bytes
+    headers = {"content-type": "application/json", "accept": "application/graphql-response+json"}
+    answer = await http.post("/graphql", content=body, headers=headers)
+    assert answer.status_code == 400
+    errors = answer.json()["errors"]
+    assert 1 <= len(errors) <= 6  # five, and that these were not all
+    assert {error["extensions"]["code"] for error in errors} <= {"BAD_USER_INPUT", "TOO_LARGE"}
+    assert len(answer.content) < 10_000

@@ -1,0 +1,111 @@
+import json
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from graph.transport import gateway
+from graph.transport.http import streams
+from tests.fixtures.toy import Door, ToyServer, serving, toy_app
+
+SSE = "text/event-stream"
+APOLLO = 'multipart/mixed;boundary="graphql";subscriptionSpec=1.0,application/json'
+COUNT = "subscription { count(to: 2) }"
+FOREVER = "subscription { forever }"
+
+
+async def followed(
+    server: ToyServer, query: str, accept: str, **headers: str
+) -> AsyncGenerator[str]:
+    """The body as it arrives; the first part is the response's content type."""
+    url = f"http://{server.address}/graphql"
+    async with (
+        httpx.AsyncClient(headers={"accept": accept} | headers) as client,
+        client.stream("POST", url, json={"query": query}) as response,
+    ):
+        yield response.headers["content-type"]
+        async for chunk in response.aiter_text():
+            yield chunk
+
+
+async def body(server: ToyServer, query: str, accept: str, **headers: str) -> str:
+    return "".join([part async for part in followed(server, query, accept, **headers)][1:])
+
+
+async def test_events_follow_the_protocol(toy_server: ToyServer) -> None:
+    assert await body(toy_server, COUNT, SSE) == (
+        ":\n\n"
+        'event: next\ndata: {"data":{"count":1}}\n\n'
+        'event: next\ndata: {"data":{"count":2}}\n\n'
+        "event: complete\ndata: \n\n"
+    )
+
+
+async def test_a_query_may_be_answered_as_events(toy_server: ToyServer) -> None:
+    text = await body(toy_server, "{ hello }", SSE)
+    assert text.count("event: next") == text.count("event: complete") == 1
+    assert '{"data":{"hello":"Hello, you!"}}' in text
+
+
+async def test_a_refused_document_is_an_event_that_event_sources_can_read(
+    toy_server: ToyServer,
+) -> None:
+    text = await body(toy_server, "subscription { nothing }", SSE)
+    assert "BAD_USER_INPUT" in text
+    assert text.endswith("event: complete\ndata: \n\n")
+
+
+async def test_apollos_parts_are_framed_as_it_expects(toy_server: ToyServer) -> None:
+    content_type, *chunks = [part async for part in followed(toy_server, COUNT, APOLLO)]
+    assert content_type == 'multipart/mixed; boundary="-"; subscriptionSpec=1.0'
+    _, *parts, end = "".join(chunks).split("\r\n---")
+    assert end == "--\r\n"
+    bodies = [json.loads(part.split("\r\n\r\n", 1)[1]) for part in parts]
+    assert bodies == [{"payload": {"data": {"count": number}}} for number in (1, 2)]
+
+
+@pytest.mark.parametrize("accept", [SSE, APOLLO])
+async def test_silence_is_filled(
+    toy_server: ToyServer, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "HEARTBEAT_S", 0.01)
+    beats = 0
+    parts = followed(toy_server, FOREVER, accept, authorization="Bearer ann")
+    async for part in parts:
+        beats += part == ":\n\n" or part.endswith("{}\r\n---")
+        if beats == 3:
+            break
+    await parts.aclose()
+    await toy_server.stop.streams_ended()
+
+
+@pytest.mark.parametrize("accept", [SSE, APOLLO])
+async def test_a_stream_ends_with_its_token(door: Door, toy_server: ToyServer, accept: str) -> None:
+    door.expires_at = datetime.now(UTC) + timedelta(seconds=0.5)
+    text = await body(toy_server, FOREVER, accept, authorization="Bearer ann")
+    assert text.count("UNAUTHENTICATED") == 1
+    assert text.endswith(("event: complete\ndata: \n\n", "--\r\n"))
+
+
+async def test_a_stream_ends_after_sign_out(
+    door: Door, toy_server: ToyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "RECHECK_S", 0.01)
+    received = []
+    async for part in followed(toy_server, FOREVER, SSE, authorization="Bearer ann"):
+        received.append(part)
+        if "next" in part:
+            door.open = False
+    assert "UNAUTHENTICATED" in "".join(received)
+    assert received[-1].endswith("event: complete\ndata: \n\n")
+
+
+async def test_a_stopping_server_does_not_say_complete(door: Door) -> None:
+    received = []
+    async with serving(toy_app(door)) as server:
+        async for part in followed(server, FOREVER, SSE, authorization="Bearer ann"):
+            received.append(part)
+            if "next" in part:
+                server.should_exit = True
+    assert "complete" not in "".join(received)

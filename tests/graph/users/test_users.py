@@ -1,0 +1,173 @@
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from graph.kit.ids import id_of
+from graph.users.resolvers import ChangePasswordInput, SignInInput
+from tests.fixtures.clients import Client, Response
+from tests.fixtures.identity import PASSWORD
+
+SIGN_UP = """mutation ($input: SignUpInput!) {
+  signUp(input: $input) {
+    session { accessToken refreshToken expiresAt } user { id email name role createdAt }
+  }
+}"""
+SIGN_IN = """mutation ($input: SignInInput!) {
+  signIn(input: $input) { session { accessToken refreshToken } user { id } }
+}"""
+REFRESH = """mutation ($input: RefreshSessionInput!) {
+  refreshSession(input: $input) { session { accessToken refreshToken } user { id } }
+}"""
+SIGN_OUT = "mutation ($input: SignOutInput!) { signOut(input: $input) { signedOut } }"
+CHANGE = """mutation ($input: ChangePasswordInput!) {
+  changePassword(input: $input) { session { accessToken refreshToken } user { id } }
+}"""
+VIEWER = "{ viewer { id email name role createdAt } }"
+
+NEW = {"email": "Eve@example.com", "password": PASSWORD, "name": "Eve"}
+
+
+class Person(Client):
+    """Somebody who has signed up by the API itself."""
+
+    refresh_token: str
+    id: str
+
+    @classmethod
+    async def sign_up(cls, app: Starlette, http: httpx.AsyncClient, **changes: Any) -> "Person":
+        person = cls(app, http, None, "")
+        person.take((await person.ask(SIGN_UP, input=NEW | changes))["signUp"])
+        return person
+
+    def take(self, payload: dict[str, Any]) -> None:
+        self.token = payload["session"]["accessToken"]
+        self.refresh_token = payload["session"]["refreshToken"]
+        self.id = payload["user"]["id"]
+
+
+@pytest.fixture
+async def eve(app: Starlette, http: httpx.AsyncClient) -> Person:
+    return await Person.sign_up(app, http)
+
+
+def errors_of(response: Response) -> dict[str, Any]:
+    extensions: dict[str, Any] = response.errors[0]["extensions"]
+    return extensions
+
+
+async def test_who_signs_up_is_the_viewer(eve: Person) -> None:
+    viewer = (await eve.ask(VIEWER))["viewer"]
+    assert viewer.pop("createdAt").endswith("Z")
+    assert viewer == {"id": eve.id, "email": "eve@example.com", "name": "Eve", "role": "USER"}
+    assert eve.id.startswith("user_")
+
+
+async def test_nobody_is_no_viewer(anonymous: Client) -> None:
+    assert await anonymous.ask(VIEWER) == {"viewer": None}
+
+
+async def test_a_bad_token_is_an_error_and_not_nobody(anonymous: Client) -> None:
+    anonymous.token = "nonsense"
+    assert (await anonymous.send(VIEWER)).code == "UNAUTHENTICATED"
+
+
+async def test_an_admin_is_seen_as_one(admin: Client) -> None:
+    assert (await admin.ask("{ viewer { role } }"))["viewer"] == {"role": "ADMIN"}
+
+
+async def test_signing_in_opens_another_session(eve: Person, anonymous: Client) -> None:
+    asked = {"email": "EVE@example.com", "password": PASSWORD}
+    signed_in = (await anonymous.ask(SIGN_IN, input=asked))["signIn"]
+    assert signed_in["user"] == {"id": eve.id}
+    assert signed_in["session"]["refreshToken"] != eve.refresh_token
+
+
+async def test_a_wrong_password_and_an_unknown_user_get_one_answer(
+    eve: Person, anonymous: Client
+) -> None:
+    wrong = await anonymous.send(SIGN_IN, input={"email": NEW["email"], "password": "wrong one"})
+    unknown = await anonymous.send(
+        SIGN_IN, input={"email": "nobody@example.com", "password": PASSWORD}
+    )
+    assert wrong == unknown
+    assert wrong.code == "UNAUTHENTICATED"
+
+
+async def test_too_many_guesses_are_told_when_to_come_back(eve: Person, anonymous: Client) -> None:
+    for _ in range(10):
+        await anonymous.send(SIGN_IN, input={"email": NEW["email"], "password": "wrong one"})
+    answer = await anonymous.send(SIGN_IN, input={"email": NEW["email"], "password": PASSWORD})
+    assert answer.code == "RATE_LIMITED"
+    assert errors_of(answer)["retryAfter"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "field"),
+    [
+        ({"email": "no address"}, "BAD_USER_INPUT", "email"),
+        ({"password": "short"}, "BAD_USER_INPUT", "password"),
+        ({"name": " "}, "BAD_USER_INPUT", "name"),
+        ({}, "CONFLICT", "email"),
+    ],
+)
+async def test_an_account_that_cannot_be_is_refused_with_the_field_that_is_wrong(
+    eve: Person, anonymous: Client, changes: dict[str, str], code: str, field: str
+) -> None:
+    answer = await anonymous.send(SIGN_UP, input=NEW | changes)
+    assert (answer.code, errors_of(answer)["field"]) == (code, field)
+    assert errors_of(answer)["hint"]
+
+
+async def test_a_session_goes_on_with_new_tokens_and_an_old_one_ends_it(eve: Person) -> None:
+    first = eve.refresh_token
+    eve.take((await eve.ask(REFRESH, input={"refreshToken": first}))["refreshSession"])
+    await eve.ask(VIEWER)
+    assert (await eve.send(REFRESH, input={"refreshToken": first})).code == "UNAUTHENTICATED"
+    latest = await eve.send(REFRESH, input={"refreshToken": eve.refresh_token})
+    assert latest.code == "UNAUTHENTICATED"
+    assert (await eve.send(VIEWER)).code == "UNAUTHENTICATED"
+
+
+async def test_signing_out_ends_the_session(eve: Person) -> None:
+    asked = {"refreshToken": eve.refresh_token}
+    assert await eve.ask(SIGN_OUT, input=asked) == {"signOut": {"signedOut": True}}
+    assert (await eve.send(VIEWER)).code == "UNAUTHENTICATED"
+
+
+async def test_nobody_signs_another_out(eve: Person, ada: Client, anonymous: Client) -> None:
+    asked = {"refreshToken": eve.refresh_token}
+    assert (await ada.send(SIGN_OUT, input=asked)).code == "BAD_USER_INPUT"
+    assert (await anonymous.send(SIGN_OUT, input=asked)).code == "UNAUTHENTICATED"
+    await eve.ask(VIEWER)
+
+
+async def test_a_new_password_ends_older_tokens_and_answers_new_ones(eve: Person) -> None:
+    old = eve.token
+    asked = {"currentPassword": PASSWORD, "newPassword": "another horse"}
+    eve.take((await eve.ask(CHANGE, input=asked))["changePassword"])
+    await eve.ask(VIEWER)
+    again = await eve.send(CHANGE, input=asked)
+    assert (again.code, errors_of(again)["field"]) == ("BAD_USER_INPUT", "currentPassword")
+    eve.token = old
+    assert (await eve.send(VIEWER)).code == "UNAUTHENTICATED"
+
+
+async def test_a_password_is_changed_by_who_is_signed_in(anonymous: Client) -> None:
+    asked = {"currentPassword": PASSWORD, "newPassword": "another horse"}
+    assert (await anonymous.send(CHANGE, input=asked)).code == "UNAUTHENTICATED"
+
+
+async def test_people_are_found_by_themselves_only(ada: Client, bob: Client, admin: Client) -> None:
+    assert ada.user is not None
+    document = "query ($id: ID!) { node(id: $id) { id ... on User { name } } }"
+    ada_id = id_of("user", ada.user.id)
+    assert (await ada.ask(document, id=ada_id))["node"] == {"id": ada_id, "name": "Ada"}
+    for other in (bob, admin):
+        assert (await other.ask(document, id=ada_id))["node"] is None
+
+
+async def test_secrets_in_inputs_are_not_in_their_repr() -> None:
+    assert PASSWORD not in repr(SignInInput(email="a@b.example", password=PASSWORD))
+    assert PASSWORD not in repr(ChangePasswordInput(current_password=PASSWORD, new_password="x"))
