@@ -85,6 +85,10 @@ class Context:
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
 
+    def forget_loaded(self) -> None:
+        """Drop what loaders hold: each root field of a mutation reads what the last one left."""
+        self.loaders.clear()
+
     def end_turn(self) -> None:
         """To call before a long wait: the viewer's next operation need not wait for it too."""
         self.turn.end()

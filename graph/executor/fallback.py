@@ -1,10 +1,10 @@
 """graphql-core behind the plan's interface: for the few operations that are not compiled."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import graphql
-from graphql import ExecutionResult, GraphQLSchema
+from graphql import ExecutionResult, GraphQLResolveInfo, GraphQLSchema
 
 from graph.executor.document import Operation
 
@@ -15,6 +15,8 @@ class CoreProgram(NamedTuple):
     schema: GraphQLSchema
     operation: Operation
     hide_suggestions: bool
+    before_step: Callable[[Any], object] | None = None
+    """Called with the context before each root field of a mutation."""
 
     async def execute(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object
@@ -44,5 +46,17 @@ class CoreProgram(NamedTuple):
             "variable_values": cast("dict[str, Any] | None", variables),
             "operation_name": self.operation.name,
             "hide_suggestions": self.hide_suggestions,
+            "middleware": self.before_step and [_before_each_root_field(self.before_step)],
             "executor_class": getattr(strawberry_schema, "execution_context_class", None),
         }
+
+
+def _before_each_root_field(before_step: Callable[[Any], object]) -> Callable[..., Any]:
+    def middleware(
+        resolve: Callable[..., Any], root: Any, info: GraphQLResolveInfo[Any], **arguments: Any
+    ) -> Any:
+        if info.path.prev is None:
+            before_step(info.context)
+        return resolve(root, info, **arguments)
+
+    return middleware

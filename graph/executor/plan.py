@@ -1,6 +1,6 @@
 """The plan: an operation made ready once, so that a request only has to run it."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from graphql import DocumentNode, ExecutionResult, GraphQLSchema, OperationType
@@ -51,15 +51,19 @@ def compile_plan(
     operation_name: str | None,
     *,
     hide_suggestions: bool = False,
+    before_mutation_field: Callable[[Any], object] | None = None,
 ) -> Plan:
     """Make a validated document ready to run.
+
+    `before_mutation_field` is called with the context before each root field of a mutation.
 
     Raises:
         GraphQLError: the document has no such operation, or more than one it could be.
     """
     operation = select_operation(document, operation_name)
     kind = operation.definition.operation
-    core = CoreProgram(schema, operation, hide_suggestions)
+    before_step = before_mutation_field if kind is OperationType.MUTATION else None
+    core = CoreProgram(schema, operation, hide_suggestions, before_step)
     root_type = schema.get_root_type(kind)
     if root_type is None or not operation.is_compilable():
         return Plan(kind, core)

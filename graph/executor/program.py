@@ -1,7 +1,7 @@
 """A compiled operation: variables in, results out."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from types import CoroutineType
 from typing import Any, NamedTuple
 
@@ -52,7 +52,8 @@ class CompiledProgram:
             steps = self._variant(values).steps
         except (GraphQLError, RecursionError):  # graphql-core knows where to report it
             return await self._core.execute(context=context, variables=variables, root=root)
-        return await run_steps(steps, Run(context=context, root=root, variables=values))
+        run = Run(context=context, root=root, variables=values)
+        return await run_steps(steps, run, self._core.before_step)
 
     async def subscribe(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object
@@ -84,7 +85,7 @@ class CompiledProgram:
         return variant
 
     def _compile(self, values: VariableValues) -> Variant:
-        schema, operation, hide_suggestions = self._core
+        schema, operation, hide_suggestions, _ = self._core
         names = self._conditions
         conditions = VariableValues(  # no more of the request's values than this is kept
             {name: values.sources[name] for name in names if name in values.sources},
@@ -100,11 +101,15 @@ class CompiledProgram:
         return Variant(steps, source)
 
 
-async def run_steps(steps: Sequence[Build], run: Run) -> ExecutionResult:
+async def run_steps(
+    steps: Sequence[Build], run: Run, before_step: Callable[[Any], object] | None = None
+) -> ExecutionResult:
     """Run the steps one after the other; the sum of their fields is the response's data."""
     data: dict[str, Any] = {}
     try:
         for step in steps:
+            if before_step is not None:
+                before_step(run.context)
             built = step(run.root, None, run)
             data |= await built if built.__class__ is CoroutineType else built
     except GraphQLError as error:

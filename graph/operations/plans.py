@@ -15,6 +15,7 @@ from graphql.validation import (
 )
 
 from db.errors import HowdahError
+from graph.context import Context
 from graph.executor import Plan, compile_plan
 from graph.executor.document import select_operation
 from graph.operations.admission import is_urgent
@@ -136,7 +137,11 @@ class Plans:
             ):
                 raise Refused(*errors)
             plan = compile_plan(
-                self._schema, document, operation_name, hide_suggestions=self._hide_suggestions
+                self._schema,
+                document,
+                operation_name,
+                hide_suggestions=self._hide_suggestions,
+                before_mutation_field=Context.forget_loaded,
             )
         except (GraphQLError, HowdahError) as error:
             raise Refused(error) from None
