@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.fixtures.storage",
     "tests.fixtures.targets",
     "tests.fixtures.bastion",
+    "tests.fixtures.collectors",
     "tests.fixtures.workbench",
     "tests.fixtures.runs",
     "tests.fixtures.toy",

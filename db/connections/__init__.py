@@ -1,5 +1,6 @@
 """Saved connections to the users' databases, and the preferences of those who use them."""
 
+from db.connections.binding import SecretRequired, check_binding, secret_places
 from db.connections.drafts import SECRETS, Draft, check_whole, completed, draft
 from db.connections.preferences import PreferenceRow, Preferences
 from db.connections.repository import (
@@ -21,8 +22,11 @@ __all__ = [
     "Preferences",
     "Sealed",
     "SealedRow",
+    "SecretRequired",
+    "check_binding",
     "check_whole",
     "completed",
     "draft",
     "rotate",
+    "secret_places",
 ]

@@ -30,11 +30,6 @@ class Draft(NamedTuple):
     values: dict[str, Any]
     secrets: dict[str, str | None]
 
-    @property
-    def sealed(self) -> dict[str, str | None]:
-        """The secrets by their columns."""
-        return {f"sealed_{name}": secret for name, secret in self.secrets.items()}
-
 
 async def draft(given: Mapping[str, Any]) -> Draft:
     """Checks each field that is given; a tunnel replaces the one before it, or null removes it."""

@@ -1,5 +1,6 @@
 """Saved connections: the table, its rows, and the repository of one owner."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,12 +19,15 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
+from db.connections.binding import DATABASE, TABLE, check_binding, secret_places
 from db.connections.drafts import SECRETS, Draft, check_whole, completed
+from db.errors import Conflict
 from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment, OwnerId
 from db.kit.paging import Order, Page, Window
 from db.kit.repository import Repository
 from db.postgres.engine import Session
 from db.postgres.statements import statement
+from db.security.vault import Place
 
 BY_NAME = Order("sort_name", descending=False)
 
@@ -31,7 +35,7 @@ BY_NAME = Order("sort_name", descending=False)
 class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
     """The table. What is secret stands in columns of its own, sealed by `db.security.vault`."""
 
-    __tablename__ = "database_connections"
+    __tablename__ = TABLE
 
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(Text)
@@ -101,6 +105,14 @@ class SealedRow(NamedTuple):
         return {name for name, sealed in zip(SECRETS, self, strict=True) if sealed is not None}
 
 
+class Change(NamedTuple):
+    """What a change of a connection did, so that seals no longer in use can be forgotten."""
+
+    before: ConnectionRow
+    replaced: SealedRow
+    row: ConnectionRow
+
+
 class Connections(Repository[ConnectionRow]):
     """The saved connections of one owner."""
 
@@ -126,26 +138,48 @@ class Connections(Repository[ConnectionRow]):
 
     async def change(
         self,
-        row_id: UUID,
+        seen: ConnectionRow,
         draft: Draft,
         sealed: dict[str, bytes | None],
         *,
         agent: bool,
         expected_version: int | None = None,
-    ) -> ConnectionRow:
-        """Sets what the draft names; the whole is checked as it will stand."""
-        now = await self.changed(row_id, self._by_id(), id=row_id)
-        before = await self.sealed(row_id)
-        kept = before._replace(**sealed).kept
-        check_whole(now._asdict() | draft.values, kept=kept, agent=agent)
-        return await self.update(
-            row_id, expected_version=expected_version, **draft.values, **sealed
-        )
+    ) -> Change:
+        """Sets what the draft names, in a transaction; the row is locked and checked as a whole.
 
-    async def sealed(self, row_id: UUID) -> SealedRow:
-        """None of them, where there is no such connection."""
-        found = await self.run(self._sealed(), id=row_id)
-        return SealedRow(*found[0]) if found else SealedRow()
+        `seen` is the connection as it was read to seal the secrets of the draft.
+
+        Raises:
+            SecretRequired: a stored secret would be used for another destination.
+            Conflict: the destination was changed after `seen` was read, so the secrets of the draft
+                are sealed for one that is no longer true.
+        """
+        before, stored = await self.with_secrets(seen.id, lock=True)
+        then, after = seen._asdict() | draft.values, before._asdict() | draft.values
+        if any(sealed.values()) and not _same_destination(then, after):
+            raise _changed_meanwhile()
+        check_binding(before._asdict(), after, stored=stored.kept, entered=draft.secrets)
+        check_whole(after, kept=stored._replace(**sealed).kept, agent=agent)
+        row = await self.update(
+            seen.id, expected_version=expected_version, **draft.values, **sealed
+        )
+        replaced = {name: value for name, value in stored._asdict().items() if name in sealed}
+        return Change(before, SealedRow(**replaced), row)
+
+    async def with_secrets(
+        self, row_id: UUID, *, lock: bool = False
+    ) -> tuple[ConnectionRow, SealedRow]:
+        """The connection and its seals, read at once; `lock` keeps others from changing them.
+
+        Raises:
+            NotFound: it does not exist.
+            Forbidden: it belongs to another user.
+        """
+        found = await self.run(self._with_secrets(lock), id=row_id)
+        if not found:
+            raise await self.refusal(row_id)
+        columns = len(ConnectionRow._fields)
+        return self._make(found[0][:columns]), SealedRow(*found[0][columns:])
 
     async def note_connected(self, row_id: UUID) -> None:
         """It is no change of the connection: its version stays."""
@@ -158,10 +192,11 @@ class Connections(Repository[ConnectionRow]):
         return int(await self.value(self._count()))
 
     @statement
-    def _sealed(cls) -> ClauseElement:
+    def _with_secrets(cls, lock: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         table = cls.table()
-        columns = (table.c[name] for name in SealedRow._fields)
-        return cls.owned(*columns).where(table.c.id == bindparam("id"))
+        sealed = (table.c[name] for name in SealedRow._fields)
+        found = cls.owned(*cls.columns(), *sealed).where(table.c.id == bindparam("id"))
+        return found.with_for_update() if lock else found
 
     @statement
     def _note_connected(cls) -> ClauseElement:
@@ -183,7 +218,8 @@ class Sealed:
     @statement
     def _batch(cls) -> ClauseElement:
         table = Connections.table()
-        columns = (table.c[name] for name in ("id", "owner_id", *SealedRow._fields))
+        names = ("id", "owner_id", *DATABASE, *SealedRow._fields)
+        columns = (table.c[name] for name in names)
         after = select(*columns).where(table.c.id > bindparam("after"))
         return after.order_by(table.c.id).limit(100)
 
@@ -195,9 +231,10 @@ class Sealed:
         return update(table).where(*same).values({column: bindparam("new")}).returning(table.c.id)
 
     @classmethod
-    async def batch(cls, session: Session, after: UUID) -> list[tuple[UUID, OwnerId, SealedRow]]:
+    async def batch(cls, session: Session, after: UUID) -> list[tuple[UUID, dict[Place, bytes]]]:
+        """The next connections after this id: the id, and the secrets that it has."""
         found = await session.rows(cls._batch(), after=after)
-        return [(row[0], row[1], SealedRow(*row[2:])) for row in found]
+        return [(row[0], _placed(*row)) for row in found]
 
     @classmethod
     async def exchange(
@@ -205,3 +242,23 @@ class Sealed:
     ) -> bool:
         found = await session.rows(cls._exchange(column), row_id=row_id, old=old, new=new)
         return bool(found)
+
+
+def _placed(row_id: UUID, owner: OwnerId, *columns: Any) -> dict[Place, bytes]:
+    """The seals of a row by their places; `columns` are its destination, then its seals."""
+    bound, sealed = columns[: len(DATABASE)], columns[len(DATABASE) :]
+    places = secret_places(dict(zip(DATABASE, bound, strict=True)), row=row_id, owner=owner)
+    found = ((places[name], value) for name, value in zip(SECRETS, sealed, strict=True))
+    return {place: value for place, value in found if value is not None}
+
+
+def _same_destination(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one[column] == other[column] for column in DATABASE)
+
+
+def _changed_meanwhile() -> Conflict:
+    return Conflict(
+        "The destination of this connection was changed at the same time.",
+        hint="Read it again, then send the change with its present `version`.",
+        field="expectedVersion",
+    )

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from db.connections.repository import DatabaseConnection, Sealed
+from db.connections.repository import Sealed
 from db.postgres.engine import Database
 from db.security.vault import Place, Vault
 
@@ -15,11 +15,11 @@ async def rotate(database: Database, vault: Vault) -> int:
             batch = await Sealed.batch(session, last)
         if not batch:
             return count
-        for last, owner, row in batch:
-            for column, sealed in row._asdict().items():
-                place = Place(DatabaseConnection.__tablename__, last, owner, column)
-                if sealed is not None and not await vault.is_current(sealed):
+        for _, placed in batch:
+            for place, sealed in placed.items():
+                if not await vault.is_current(sealed):
                     count += await _reseal(database, vault, sealed, place)
+        last = batch[-1][0]
 
 
 async def _reseal(database: Database, vault: Vault, old: bytes, place: Place) -> int:

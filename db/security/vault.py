@@ -1,6 +1,7 @@
 """Keeps the secrets that users give us: sealed in their rows, or in the keychain of the machine.
 
-What stands in a row opens only there: its place (table, row, owner, column) is part of the seal.
+What stands in a row opens only there: its place (table, row, owner, column) is part of the seal,
+and so is a digest of the destination it was saved for.
 In single-user development the operating system's keychain keeps the secret itself, and the row only
 says that it does.
 """
@@ -35,9 +36,11 @@ class Place(NamedTuple):
     row: UUID
     owner: OwnerId
     column: str
+    bound_to: str
+    """Digest of the destination that the secret may be sent to; see `db.connections.binding`."""
 
     def __str__(self) -> str:
-        return f"{self.table}/{self.row.hex}/{self.owner.hex}/{self.column}"
+        return f"{self.table}/{self.row.hex}/{self.owner.hex}/{self.column}/{self.bound_to}"
 
 
 class Backend(Protocol):
@@ -96,7 +99,7 @@ class Vault:
         try:
             return AESGCM(key).decrypt(nonce, box, head + str(place).encode()).decode()
         except (InvalidTag, ValueError):
-            raise _lost("it was changed, or moved here from elsewhere") from None
+            raise _lost("it, or the destination it was saved for, was changed") from None
 
     async def forget(self, sealed: bytes | None, place: Place) -> None:
         """Remove what the keychain holds of it; the row is its owner's business."""
@@ -105,18 +108,17 @@ class Vault:
 
     @contextlib.asynccontextmanager
     async def sealing(
-        self, given: Mapping[str, str | None], *, table: str, row: UUID, owner: OwnerId
+        self, given: Mapping[Place, str | None]
     ) -> AsyncIterator[dict[str, bytes | None]]:
         """Seal by column what the block then stores; when it fails nothing stays behind."""
-        sealed: dict[str, bytes | None] = {}
+        sealed: dict[Place, bytes | None] = {}
         try:
-            for column, secret in given.items():
-                place = Place(table, row, owner, column)
-                sealed[column] = None if secret is None else await self.seal(secret, place)
-            yield sealed
+            for place, secret in given.items():
+                sealed[place] = None if secret is None else await self.seal(secret, place)
+            yield {place.column: value for place, value in sealed.items()}
         except BaseException:
-            for column, value in sealed.items():
-                await self.forget(value, Place(table, row, owner, column))
+            for place, value in sealed.items():
+                await self.forget(value, place)
             raise
 
     async def is_current(self, sealed: bytes) -> bool:

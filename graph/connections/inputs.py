@@ -19,17 +19,29 @@ from graph.kit.scalars import Json
 _IF_STILL = "Change it only if this is still its `version`."
 
 
-@strawberry.input(description="The way through an SSH server; replaces the former one as a whole.")
+@strawberry.input(
+    description="The SSH server used to reach the database. Replaces the former tunnel as a whole. "
+    "Its stored secrets stay in use only while `host`, `port`, `username` and `hostKeyFingerprint` "
+    "are unchanged; otherwise they must be entered again."
+)
 class SshTunnelInput:
-    """Checked in db.connections. Secrets of the same method stay unless new ones are given."""
+    """Checked in db.connections."""
 
     host: str = plain("The SSH server.")
     port: int = optional("Its port.", default=22)
     username: str = plain("Who logs in.")
     auth_method: SshAuthMethod = plain("How.")
-    password: str | None = optional("For PASSWORD. Kept sealed, never shown; null removes it.")
-    private_key: str | None = optional("For PRIVATE_KEY: the PEM text. Kept sealed, never shown.")
-    passphrase: str | None = optional("Opens the private key. Kept sealed, never shown.")
+    password: str | None = optional(
+        "For PASSWORD. Stored sealed, never shown. Omit it to keep the stored one for the same SSH "
+        "server; null removes it."
+    )
+    private_key: str | None = optional(
+        "For PRIVATE_KEY: the PEM text. Stored sealed, never shown. Omit it to keep the stored one "
+        "for the same SSH server."
+    )
+    passphrase: str | None = optional(
+        "Opens `privateKey` and is sent together with it. Stored sealed, never shown."
+    )
     host_key_fingerprint: str | None = optional(
         "The key the server must have, `SHA256:...`; the first attempt shows it."
     )
@@ -45,7 +57,11 @@ class SaveConnectionInput:
     port: int | None = optional("Its port; 5432 unless given.")
     database: str | None = optional("The database on it.")
     username: str | None = optional("Who logs in.")
-    password: str | None = optional("Kept only with `savePassword`; null removes a stored one.")
+    password: str | None = optional(
+        "Stored only with `savePassword`, or in place of a stored one; null removes a stored one. "
+        "Required again, if one is stored, when `host`, `port`, `username`, `sslMode`, "
+        "`sslRootCertificate` or the SSH server of `sshTunnel` changes."
+    )
     save_password: bool | None = optional("Whether the password is kept, sealed; false removes it.")
     ssl_mode: SslMode | None = optional("How TLS is used; PREFER unless given.")
     ssl_root_certificate: str | None = optional("The authority of the certificate, as PEM text.")
@@ -60,13 +76,20 @@ class SaveConnectionInput:
 class TestConnectionInput:
     """Checked in db.connections; nothing of it is saved."""
 
-    id: strawberry.ID | None = optional("A saved one; other fields are tried instead of its own.")
+    id: strawberry.ID | None = optional(
+        "A saved connection to test. Other fields are tested in place of its own; a stored secret "
+        "is used only if the destination it was saved for is unchanged."
+    )
     name: str | None = optional("Of no account here.")
     host: str | None = optional("The server: a name or an address.")
     port: int | None = optional("Its port; 5432 unless given.")
     database: str | None = optional("The database on it.")
     username: str | None = optional("Who logs in.")
-    password: str | None = optional("The password to try.")
+    password: str | None = optional(
+        "The password to test. Omit it to use the stored one, which is possible only while `host`, "
+        "`port`, `username`, `sslMode`, `sslRootCertificate` and the SSH server are unchanged; "
+        "null tests without a password."
+    )
     save_password: bool | None = optional("Of no account here.")
     ssl_mode: SslMode | None = optional("How TLS is used; PREFER unless given.")
     ssl_root_certificate: str | None = optional("The authority of the certificate, as PEM text.")

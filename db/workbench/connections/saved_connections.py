@@ -1,18 +1,26 @@
 """Saves and deletes connections: row, sealed secrets and open pool together."""
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from db.connections import ConnectionRow, Connections, DatabaseConnection, Draft, SealedRow, draft
+from db.connections import (
+    SECRETS,
+    ConnectionRow,
+    Connections,
+    Draft,
+    SealedRow,
+    completed,
+    draft,
+    secret_places,
+)
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency
 from db.postgres.engine import Database, Session
 from db.security.vault import Place, Vault
 from db.workbench.connections.workbench import Workbench
-
-_TABLE = DatabaseConnection.__tablename__
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +41,9 @@ class Shelf:
         if not save:
             taken.secrets.pop("password", None)
         row_id = new_id()
+        places = secret_places(completed(taken.values), row=row_id, owner=owner)
         asked = ("saveConnection", taken.values, self._fingerprints(taken))
-        async with self.vault.sealing(
-            taken.sealed, table=_TABLE, row=row_id, owner=owner
-        ) as sealed:
+        async with self._sealing(taken, places) as sealed:
             agent = self.workbench.lends_agent
 
             async def work(session: Session) -> ConnectionRow:
@@ -52,7 +59,7 @@ class Shelf:
 
             row = await self.database.transaction(work)
             if row.id != row_id:  # a retry: its first answer stands, with the secrets of then
-                await self._forget(owner, row_id, SealedRow(**sealed))
+                await self._forget(SealedRow(**sealed), places)
         return row
 
     async def change(
@@ -63,55 +70,57 @@ class Shelf:
         *,
         expected_version: int | None = None,
     ) -> ConnectionRow:
-        """A new password replaces a stored one; to store the first, ask with `save_password`."""
+        """A new password replaces a stored one; to store the first, ask with `save_password`.
+
+        Raises:
+            SecretRequired: the destination changes, and a secret stored for it is not given anew.
+        """
         typed = dict(given)
         save = typed.pop("save_password", None)
         taken = await draft(typed)
+        async with self.database.read() as session:
+            seen, _ = await Connections(session, owner).with_secrets(connection_id)
         if save is False:
             taken.secrets["password"] = None
-        elif save is None and "password" in typed and not await self._stores(owner, connection_id):
+        elif save is None and "password" in typed and not seen.has_stored_password:
             del taken.secrets["password"]
-        place: dict[str, Any] = {"table": _TABLE, "row": connection_id, "owner": owner}
-        async with self.vault.sealing(taken.sealed, **place) as sealed:
-
-            async def work(session: Session) -> tuple[SealedRow, ConnectionRow]:
-                connections = Connections(session, owner)
-                before = await connections.sealed(connection_id)
-                return before, await connections.change(
-                    connection_id,
+        places = secret_places(seen._asdict() | taken.values, row=seen.id, owner=owner)
+        async with self._sealing(taken, places) as sealed:
+            change = await self.database.transaction(
+                lambda session: Connections(session, owner).change(
+                    seen,
                     taken,
                     sealed,
                     agent=self.workbench.lends_agent,
                     expected_version=expected_version,
                 )
-
-            before, row = await self.database.transaction(work)
-        replaced = {name: value for name, value in before._asdict().items() if name in sealed}
-        await self._forget(owner, connection_id, SealedRow(**replaced))
-        self.workbench.renew(owner, row)
-        return row
+            )
+        former = secret_places(change.before._asdict(), row=seen.id, owner=owner)
+        await self._forget(change.replaced, former)
+        self.workbench.renew(owner, change.row)
+        return change.row
 
     async def remove(self, owner: OwnerId, connection_id: UUID) -> None:
         """Its pool is closed, its secrets are forgotten; what was run with it stays."""
 
-        async def work(session: Session) -> SealedRow:
+        async def work(session: Session) -> tuple[ConnectionRow, SealedRow]:
             connections = Connections(session, owner)
-            sealed = await connections.sealed(connection_id)
+            removed = await connections.with_secrets(connection_id, lock=True)
             await connections.remove(connection_id)
-            return sealed
+            return removed
 
-        sealed = await self.database.transaction(work)
+        row, sealed = await self.database.transaction(work)
         await self.workbench.drop(owner, connection_id)
-        await self._forget(owner, connection_id, sealed)
+        await self._forget(sealed, secret_places(row._asdict(), row=row.id, owner=owner))
 
-    async def _stores(self, owner: OwnerId, connection_id: UUID) -> bool:
-        async with self.database.read() as session:
-            row = await Connections(session, owner).get(connection_id)
-        return row is not None and row.has_stored_password
+    def _sealing(
+        self, taken: Draft, places: Mapping[str, Place]
+    ) -> AbstractAsyncContextManager[dict[str, bytes | None]]:
+        return self.vault.sealing({places[name]: secret for name, secret in taken.secrets.items()})
 
-    async def _forget(self, owner: OwnerId, row_id: UUID, sealed: SealedRow) -> None:
-        for column, value in sealed._asdict().items():
-            await self.vault.forget(value, Place(_TABLE, row_id, owner, column))
+    async def _forget(self, sealed: SealedRow, places: Mapping[str, Place]) -> None:
+        for name, value in zip(SECRETS, sealed, strict=True):
+            await self.vault.forget(value, places[name])
 
     def _fingerprints(self, taken: Draft) -> dict[str, str | None]:
         """Tells the same secret from another, and nobody else anything."""

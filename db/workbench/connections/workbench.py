@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -10,15 +10,19 @@ from db.connections import (
     SECRETS,
     ConnectionRow,
     Connections,
-    DatabaseConnection,
     Draft,
+    SealedRow,
+    SecretRequired,
+    check_binding,
     check_whole,
     completed,
+    secret_places,
 )
-from db.errors import HowdahError, Overloaded
+from db.connections.binding import DATABASE
+from db.errors import Conflict, HowdahError, Overloaded
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
-from db.security.vault import Place, Vault
+from db.security.vault import Vault
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.destinations import Destination
 from db.workbench.connections.network_policy import Targets
@@ -36,10 +40,8 @@ Key: TypeAlias = tuple[OwnerId, UUID]
 Given: TypeAlias = Mapping[str, str]
 """Secrets that were typed to connect, by their names; they live as long as their pool."""
 
-_PLACE = (
-    *("host", "port", "database", "username", "ssl_mode", "ssl_root_certificate"),
-    *("ssh_host", "ssh_port", "ssh_username", "ssh_auth_method"),
-)
+_PLACE = (*DATABASE, "database", "ssh_auth_method")
+"""What a pool is opened for. What was typed to open it is not used for another place."""
 _TO_CONNECT = ("host", "database", "username")
 
 
@@ -162,8 +164,14 @@ class Workbench:
     async def probe(
         self, owner: OwnerId, draft: Draft, *, connection_id: UUID | None = None
     ) -> Trial:
-        """Tries out a saved connection, or one that is not saved, or changes to a saved one."""
-        destination = await self._drafted(owner, draft, connection_id)
+        """Tries out a saved connection, or one that is not saved, or changes to a saved one.
+
+        Stored secrets are used only for the destination that they were saved for.
+        """
+        try:
+            destination = await self._drafted(owner, draft, connection_id)
+        except SecretRequired as error:
+            return Trial(problem=Problem.of(error))
         road = self._lay(destination)
         try:
             return await _try_out(road)
@@ -209,7 +217,10 @@ class Workbench:
         from db.workbench.connections.pools import Pool
 
         async def lay() -> "Road":
-            stored = await self._stored(owner, row.id)
+            now, sealed = await self._with_secrets(owner, row.id)
+            if _place(now) != _place(row):  # what is stored by now is for another destination
+                raise _changed_meanwhile()
+            stored = await self._opened(owner, now, sealed, entered=given)
             return self._lay(self._destination(row._asdict(), stored | dict(given)))
 
         pool = Pool(
@@ -233,9 +244,11 @@ class Workbench:
     ) -> Destination:
         if connection_id is None:
             return self._destination(completed(draft.values, needed=_TO_CONNECT), draft.secrets)
-        row = await self._row(owner, connection_id)
-        stored = await self._stored(owner, connection_id)
-        return self._destination(row._asdict() | draft.values, {**stored, **draft.secrets})
+        row, sealed = await self._with_secrets(owner, connection_id)
+        before, after = row._asdict(), row._asdict() | draft.values
+        check_binding(before, after, stored=sealed.kept, entered=draft.secrets)
+        stored = await self._opened(owner, row, sealed, entered=draft.secrets)
+        return self._destination(after, {**stored, **draft.secrets})
 
     def _destination(
         self, values: Mapping[str, Any], secrets: Mapping[str, str | None]
@@ -244,14 +257,21 @@ class Workbench:
         check_whole(values, kept=kept, agent=self.lends_agent)
         return Destination.of(values, secrets)
 
-    async def _stored(self, owner: OwnerId, connection_id: UUID) -> dict[str, str]:
+    async def _with_secrets(
+        self, owner: OwnerId, connection_id: UUID
+    ) -> tuple[ConnectionRow, SealedRow]:
         async with self._database.read() as session:
-            row = await Connections(session, owner).sealed(connection_id)
-        table = DatabaseConnection.__tablename__
+            return await Connections(session, owner).with_secrets(connection_id)
+
+    async def _opened(
+        self, owner: OwnerId, row: ConnectionRow, sealed: SealedRow, *, entered: Collection[str]
+    ) -> dict[str, str]:
+        """The stored secrets, without those that were entered in their place."""
+        places = secret_places(row._asdict(), row=row.id, owner=owner)
         return {
-            name: await self._vault.open(sealed, Place(table, connection_id, owner, column))
-            for name, column, sealed in zip(SECRETS, row._fields, row, strict=True)
-            if sealed is not None
+            name: await self._vault.open(value, places[name])
+            for name, value in zip(SECRETS, sealed, strict=True)
+            if value is not None and name not in entered
         }
 
     def _forget_given(self, owner: OwnerId, row: ConnectionRow) -> None:
@@ -320,6 +340,13 @@ class Workbench:
 
 def _place(row: ConnectionRow) -> tuple[Any, ...]:
     return tuple(getattr(row, name) for name in _PLACE)
+
+
+def _changed_meanwhile() -> Conflict:
+    return Conflict(
+        "The destination of the connection was changed while it was being opened.",
+        hint="Try again; the connection is opened as it is saved now.",
+    )
 
 
 def _active(connection_id: UUID, pool: "Pool") -> ActivePool:

@@ -317,7 +317,7 @@ async def test_rows_of_every_wing_come_back_and_secrets_open_with_their_key(
 ) -> None:
     vault = Vault(CredentialKeys("a", {"a": bytes(range(32))}))
     row_id = new_id()
-    place = Place("database_connections", row_id, committed_owner, "password")
+    place = Place("database_connections", row_id, committed_owner, "password", bound_to="db")
     sealed: dict[str, bytes | None] = {"sealed_password": await vault.seal("peanuts", place)}
     files = Files(committed, folder, committed_owner)
     await files.storage.create_bsp(committed_owner, NewBsp("savanna", 1_000, []))

@@ -36,11 +36,16 @@ class Desk:
         **given: Any,
     ) -> Any:
         taken = await draft(given)
-        return await self.do(
-            lambda c: c.change(
-                row.id, taken, sealed or {}, agent=False, expected_version=expected_version
+        return (
+            await self.do(
+                lambda c: c.change(
+                    row, taken, sealed or {}, agent=False, expected_version=expected_version
+                )
             )
-        )
+        ).row
+
+    async def seals(self, row: ConnectionRow) -> Any:
+        return (await self.do(lambda c: c.with_secrets(row.id)))[1]
 
 
 @pytest.fixture
@@ -60,17 +65,17 @@ async def test_what_is_saved_is_found_again_without_its_secrets(mine: Desk) -> N
     assert (row.ssh_host, row.ssh_port) == ("bastion.example.com", 22)
     assert row.has_stored_password
     assert b"sealed" not in row
-    assert (await mine.do(lambda c: c.sealed(row.id))).sealed_password == b"sealed"
+    assert (await mine.seals(row)).sealed_password == b"sealed"
 
 
 async def test_absent_stays_and_null_clears(mine: Desk) -> None:
     row = await mine.create(
         {"sealed_password": b"sealed"}, ssh_tunnel=TUNNEL, statement_timeout_ms=5
     )
-    changed = await mine.change(row, port=5433)
-    assert changed == row._replace(port=5433, version=2, updated_at=changed.updated_at)
+    changed = await mine.change(row, database="invoices")
+    assert changed == row._replace(database="invoices", version=2, updated_at=changed.updated_at)
     cleared = await mine.change(
-        row, {"sealed_password": None}, ssh_tunnel=None, statement_timeout_ms=None
+        row, {"sealed_password": None}, password=None, ssh_tunnel=None, statement_timeout_ms=None
     )
     assert (cleared.ssh_host, cleared.statement_timeout_ms) == (None, None)
     assert not cleared.has_stored_password
@@ -106,7 +111,8 @@ async def test_connecting_is_no_change(mine: Desk) -> None:
 async def test_anothers_connection_is_not_there(mine: Desk, theirs: Desk) -> None:
     row = await theirs.create({"sealed_password": b"sealed"})
     assert await mine.do(lambda c: c.get(row.id)) is None
-    assert (await mine.do(lambda c: c.sealed(row.id))).kept == set()
+    with pytest.raises(Forbidden):
+        await mine.seals(row)
     assert await mine.do(lambda c: c.count()) == 0
     with pytest.raises(Forbidden):
         await mine.change(row, name="Mine")

@@ -13,7 +13,7 @@ from db.security.vault import Keychain, Place, Vault
 OLD = CredentialKeys("old", {"old": bytes(range(32))})
 BOTH = CredentialKeys("new", {"new": bytes(range(1, 33)), "old": bytes(range(32))})
 SECRET = "correct horse ü battery"
-PLACE = Place("database_connections", new_id(), OwnerId(new_id()), "sealed_password")
+PLACE = Place("database_connections", new_id(), OwnerId(new_id()), "sealed_password", "destination")
 
 
 def vault_on(keychain: Keychain) -> Vault:
@@ -96,8 +96,9 @@ async def test_what_is_sealed_opens_in_its_place() -> None:
         PLACE._replace(row=new_id()),
         PLACE._replace(owner=OwnerId(new_id())),
         PLACE._replace(column="sealed_ssh_password"),
+        PLACE._replace(bound_to="elsewhere"),
     ],
-    ids=["table", "row", "owner", "column"],
+    ids=["table", "row", "owner", "column", "destination"],
 )
 @pytest.mark.parametrize("kept", ["sealed", "keychain"])
 async def test_a_moved_secret_does_not_open(elsewhere: Place, kept: str, drawer: Drawer) -> None:
@@ -168,8 +169,8 @@ async def test_what_could_not_be_stored_leaves_nothing_in_the_keychain(
     vault = vault_on(keychain)
 
     async def store() -> None:
-        place = {"table": PLACE.table, "row": PLACE.row, "owner": PLACE.owner}
-        async with vault.sealing({"a": SECRET, "b": None}, **place) as sealed:  # type: ignore[arg-type]  # three names, three types
+        places = PLACE._replace(column="a"), PLACE._replace(column="b")
+        async with vault.sealing(dict(zip(places, (SECRET, None), strict=True))) as sealed:
             assert len(drawer) == 1
             assert sealed["b"] is None
             raise LookupError

@@ -3,23 +3,22 @@ from typing import Any
 
 import pytest
 
-from db.connections import Connections
+from db.connections import Connections, secret_places
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.keys import load_keys
-from db.security.vault import Place, Vault
+from db.security.vault import Vault
 from db.settings import Settings
 from db.workbench import Shelf
 from graph.commands.keys import _rotate, rotate_keys
 
-SEALED = "sealed_password"
-
 
 async def secret_of(database: Database, vault: Vault, owner: OwnerId, row_id: Any) -> str:
     async with database.read() as session:
-        sealed = (await Connections(session, owner).sealed(row_id)).sealed_password
-    assert sealed is not None
-    return await vault.open(sealed, Place("database_connections", row_id, owner, SEALED))
+        row, sealed = await Connections(session, owner).with_secrets(row_id)
+    assert sealed.sealed_password is not None
+    places = secret_places(row._asdict(), row=row_id, owner=owner)
+    return await vault.open(sealed.sealed_password, places["password"])
 
 
 async def test_what_was_sealed_under_the_old_key_opens_under_the_new_alone(

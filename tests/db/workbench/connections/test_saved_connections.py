@@ -3,12 +3,12 @@ from uuid import UUID
 
 import pytest
 
-from db.connections import Connections, DatabaseConnection, SealedRow, rotate
+from db.connections import Connections, SealedRow, SecretRequired, rotate, secret_places
 from db.errors import Conflict, Forbidden, Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.keys import CredentialKeys
-from db.security.vault import Keychain, Place, Vault
+from db.security.vault import Keychain, Vault
 from db.workbench import Shelf, Workbench
 from tests.db.security.test_vault import Drawer
 from tests.fixtures.workbench import KEYS
@@ -41,7 +41,8 @@ def shelf(database: Database, workbench: Workbench, drawer: Drawer) -> Shelf:
 
 async def sealed_of(database: Database, owner: OwnerId, row_id: UUID) -> SealedRow:
     async with database.read() as session:
-        return await Connections(session, owner).sealed(row_id)
+        _, sealed = await Connections(session, owner).with_secrets(row_id)
+    return sealed
 
 
 async def test_the_keychain_holds_what_rows_refer_to_and_nothing_else(
@@ -60,6 +61,19 @@ async def test_the_keychain_holds_what_rows_refer_to_and_nothing_else(
         await shelf.remove(other_owner, row.id)
     assert list(drawer.values()) == ["second"]
     await shelf.remove(owner, row.id)
+    assert drawer == {}
+
+
+async def test_the_keychain_follows_a_change_of_the_destination(
+    shelf: Shelf, drawer: Drawer, owner: OwnerId
+) -> None:
+    row = await shelf.add(owner, WHOLE)
+    with pytest.raises(SecretRequired):
+        await shelf.change(owner, row.id, {"host": "other.example.com"})
+    assert list(drawer.values()) == ["first"]
+    await shelf.change(owner, row.id, {"host": "other.example.com", "password": "second"})
+    assert list(drawer.values()) == ["second"]
+    await shelf.change(owner, row.id, {"host": "third.example.com", "save_password": False})
     assert drawer == {}
 
 
@@ -85,7 +99,7 @@ async def test_rotation_seals_anew_under_the_current_key(
     for number, row in enumerate(rows):
         sealed = (await sealed_of(database, owner, row.id)).sealed_password
         assert sealed is not None
-        place = Place(DatabaseConnection.__tablename__, row.id, owner, "sealed_password")
+        place = secret_places(row._asdict(), row=row.id, owner=owner)["password"]
         assert await only_new.open(sealed, place) == f"secret {number}"
         with pytest.raises(Unavailable):
             await Vault(KEYS).open(sealed, place)
@@ -98,6 +112,6 @@ async def test_rotation_moves_secrets_into_the_keychain_and_out_of_it(
     assert await rotate(database, shelf.vault) == 1
     assert list(drawer.values()) == ["first"]
     sealed = (await sealed_of(database, owner, row.id)).sealed_password
-    place = Place(DatabaseConnection.__tablename__, row.id, owner, "sealed_password")
+    place = secret_places(row._asdict(), row=row.id, owner=owner)["password"]
     assert sealed is not None
     assert await shelf.vault.open(sealed, place) == "first"

@@ -6,14 +6,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
-from db.connections import ConnectionRow, Connections, draft
-from db.errors import BadInput, Forbidden, HowdahError, NotFound
+from db.connections import Connections, draft
+from db.connections.binding import BOUND_TO
+from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database
+from db.postgres.statements import compile_statement
 from db.workbench import Workbench
-from db.workbench.connections import connector
+from db.workbench.connections import connector as road
 from db.workbench.connections.connection_errors import Unreachable
+from tests.fixtures.collectors import Collector
 from tests.fixtures.targets import CANARY, Target, silent, speaking
 from tests.fixtures.workbench import Shelf, one, until, until_no_guests
 
@@ -109,7 +113,7 @@ async def test_a_change_moves_to_a_new_generation_while_statements_finish(
 ) -> None:
     saved = await shelf.save()
     async with workbench.lend(owner, saved) as old:
-        row: ConnectionRow = await shelf.change(saved, username="trusted")
+        row = await shelf.change(saved, username="trusted", password=CANARY)
         workbench.renew(owner, row)
         async with workbench.lend(owner, saved) as new:
             assert await one(new, "SELECT current_user") == "trusted"
@@ -152,7 +156,7 @@ async def test_a_deleted_connection_is_closed_when_it_is_met_next(
 async def test_after_three_failures_the_next_come_at_once(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connector, "CONNECT_S", 0.2)
+    monkeypatch.setattr(road, "CONNECT_S", 0.2)
     met = 0
 
     async def count(*ends: Any) -> None:
@@ -181,7 +185,7 @@ async def test_a_wrong_password_is_tried_once_and_breaks_nothing(
 async def test_a_dead_target_delays_nobody(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connector, "CONNECT_S", 5.0)
+    monkeypatch.setattr(road, "CONNECT_S", 5.0)
     async with speaking(silent) as port:
         dead, alive = await shelf.save(port=port), await shelf.save()
         stuck = [asyncio.create_task(workbench.connect(owner, dead)) for _ in range(20)]
@@ -202,8 +206,8 @@ async def test_a_dead_target_delays_nobody(
         ({}, True),
         ({"password": "wrong"}, False),
         ({"database": "nowhere"}, False),
-        ({"port": 1}, False),
-        ({"ssl_mode": "REQUIRE"}, True),
+        ({"port": 1, "password": CANARY}, False),
+        ({"ssl_mode": "REQUIRE", "password": CANARY}, True),
     ],
 )
 async def test_a_connection_is_tried_out_without_opening_it(
@@ -228,3 +232,67 @@ async def test_nobody_borrows_the_agent_of_a_server(
     tunnel = {"host": "localhost", "username": "ada", "auth_method": "AGENT"}
     with pytest.raises(BadInput, match="SSH agent"):
         await workbench.probe(owner, await draft({**shelf.usual, "ssh_tunnel": tunnel}))
+
+
+_TAMPER = compile_statement(
+    text("UPDATE database_connections SET port = :port WHERE id = :id RETURNING id")
+)
+ELSEWHERE: dict[str, Any] = {
+    "host": "127.0.0.1",
+    "port": 1,
+    "username": "eve",
+    "ssl_mode": "DISABLE",
+    "ssl_root_certificate": "another",
+    "ssh_host": "bastion.example.com",
+    "ssh_port": 22,
+    "ssh_username": "eve",
+    "ssh_host_key_fingerprint": "SHA256:another",
+}
+
+
+async def test_a_pool_of_an_earlier_destination_is_not_given_a_newer_secret(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, collector: Collector, target: Target
+) -> None:
+    """It was made, but not yet opened, when another replica saved the change."""
+    saved = await shelf.save(port=collector.port, password=None)
+    row = await workbench._row(owner, saved)
+    pool = workbench._pool(owner, row, None)
+    await shelf.change(saved, port=target.port, password=CANARY)
+    attempts = await asyncio.gather(*(pool.acquire() for _ in range(4)), return_exceptions=True)
+    assert [type(error) for error in attempts] == [Conflict] * 4
+    assert collector.visits == 0
+    async with workbench.lend(owner, saved) as connection:
+        assert await one(connection, "SELECT 1") == 1
+
+
+async def test_a_secret_does_not_open_when_its_row_was_led_elsewhere(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, collector: Collector, database: Database
+) -> None:
+    saved = await shelf.save()
+    await database.write(lambda session: session.rows(_TAMPER, id=saved, port=collector.port))
+    for attempt in (
+        workbench.connect(owner, saved),
+        workbench.probe(owner, await draft({}), connection_id=saved),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            await attempt
+        assert "Enter it again" in caught.value.hint
+    assert collector.visits == 0
+    with pytest.raises(HowdahError):
+        await workbench.connect(owner, saved, {"password": "typed"})
+    await shelf.change(saved, password="typed again")
+    await workbench.probe(owner, await draft({}), connection_id=saved)
+    assert len(collector.passwords) == 2
+
+
+@pytest.mark.parametrize("column", BOUND_TO["password"])
+async def test_what_was_typed_to_connect_is_forgotten_for_another_destination(
+    workbench: Workbench, shelf: Shelf, owner: OwnerId, column: str
+) -> None:
+    saved = await shelf.save(password=None)
+    row = await workbench._row(owner, saved)
+    workbench._pool(owner, row, {"password": CANARY, "ssh_password": CANARY})
+    workbench.renew(owner, row._replace(version=2, name="Renamed"))
+    assert workbench._open[owner, saved].given
+    workbench.renew(owner, row._replace(version=3, **{column: ELSEWHERE[column]}))
+    assert not workbench._open[owner, saved].given

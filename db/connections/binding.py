@@ -1,0 +1,118 @@
+"""Binds each stored secret to the destination it was saved for.
+
+A secret is write-only for its owner's sessions too: without this rule a session could send a stored
+password to a server of its own by changing the host. The rule is checked when a connection is
+saved or tested, and a digest of the destination is part of each seal, so a row that was changed
+by other means does not open.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import UUID
+
+from db.errors import BadInput
+from db.kit.base import OwnerId
+from db.security.vault import Place
+
+TABLE = "database_connections"
+
+TUNNEL = ("ssh_host", "ssh_port", "ssh_username", "ssh_host_key_fingerprint")
+# The database's password is bound to the tunnel as well: an SSH server sees all that passes where
+# TLS is off, and decides which server answers. The name of the database is not part of it: it
+# selects nothing but a database of the same server and user.
+DATABASE = ("host", "port", "username", "ssl_mode", "ssl_root_certificate", *TUNNEL)
+
+BOUND_TO: Mapping[str, tuple[str, ...]] = {
+    "password": DATABASE,
+    "ssh_password": TUNNEL,
+    "ssh_private_key": TUNNEL,
+    "ssh_passphrase": TUNNEL,
+}
+"""The columns that each secret is bound to, by its name."""
+
+_FIELDS: Mapping[str, str] = {
+    "host": "host",
+    "port": "port",
+    "username": "username",
+    "ssl_mode": "sslMode",
+    "ssl_root_certificate": "sslRootCertificate",
+    "ssh_host": "sshTunnel.host",
+    "ssh_port": "sshTunnel.port",
+    "ssh_username": "sshTunnel.username",
+    "ssh_host_key_fingerprint": "sshTunnel.hostKeyFingerprint",
+}
+_PROMPTS: Mapping[str, tuple[str, str, str]] = {
+    "password": (
+        "password",
+        "password",
+        "Enter the password again; to save the connection without one, pass `savePassword: false`.",
+    ),
+    "ssh_password": (
+        "SSH password",
+        "sshTunnel.password",
+        "Enter the SSH password again, or pass null to remove it.",
+    ),
+    "ssh_private_key": (
+        "SSH private key",
+        "sshTunnel.privateKey",
+        "Paste the private key again, with its passphrase if it has one.",
+    ),
+    "ssh_passphrase": (
+        "SSH passphrase",
+        "sshTunnel.passphrase",
+        "Paste the private key again, with its passphrase.",
+    ),
+}
+
+
+class SecretRequired(BadInput):
+    """A stored secret is bound to another destination and must be entered again."""
+
+
+def check_binding(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    *,
+    stored: Collection[str],
+    entered: Collection[str],
+) -> None:
+    """Compares the columns of a connection before and after a change.
+
+    `stored` names the secrets in its row, `entered` those that the change replaces or removes.
+
+    Raises:
+        SecretRequired: a stored secret would stay in use for a destination that has changed.
+    """
+    for secret, columns in BOUND_TO.items():
+        if secret not in stored or secret in entered:
+            continue
+        changed = [column for column in columns if before[column] != after[column]]
+        if changed:
+            raise _secret_required(secret, changed)
+
+
+def secret_places(values: Mapping[str, Any], *, row: UUID, owner: OwnerId) -> dict[str, Place]:
+    """Where each secret of a connection with these columns is sealed, by its name."""
+    return {
+        secret: Place(TABLE, row, owner, f"sealed_{secret}", bound_to=_digest(values, columns))
+        for secret, columns in BOUND_TO.items()
+    }
+
+
+def _digest(values: Mapping[str, Any], columns: Collection[str]) -> str:
+    destination = json.dumps({column: values[column] for column in columns}, sort_keys=True)
+    return hashlib.sha256(destination.encode()).hexdigest()
+
+
+def _secret_required(secret: str, changed: Collection[str]) -> SecretRequired:
+    name, field, hint = _PROMPTS[secret]
+    *others, last = (f"`{_FIELDS[column]}`" for column in changed)
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return SecretRequired(
+        f"The stored {name} is sent only to the destination it was saved for,"
+        f" and {listed} changed.",
+        hint=hint,
+        field=field,
+    )
