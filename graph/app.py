@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db.services import Services, open_services
 from db.settings import Settings
-from graph import graphiql
-from graph.endpoint import GraphQLEndpoint, PageHeaders
+from graph import graphiql, sign_in
+from graph.endpoint import GraphQLEndpoint
 from graph.gateway import Authenticate, Gateway
 from graph.limits import Limits
 from graph.monitoring import probes
@@ -24,6 +24,7 @@ from graph.monitoring.board import Board
 from graph.monitoring.metrics import Metrics
 from graph.operations import Operations, Plans
 from graph.origins import Origins
+from graph.proxies import ProxyWarning
 from graph.request_id import RequestIds
 from graph.shutdown import Shutdown
 from graph.transfers import files, results
@@ -34,11 +35,16 @@ OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Servi
 class Application(Starlette):
     """Starlette for all addresses but one: its layers would take a fifth of a small query."""
 
-    def __init__(self, *, graphql: ASGIApp, **options: Any) -> None:
+    def __init__(
+        self, *, graphql: ASGIApp, proxy_warning: ProxyWarning | None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._graphql = graphql
+        self._proxy_warning = proxy_warning
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._proxy_warning is not None:
+            self._proxy_warning.check(scope)
         if scope.get("path") == "/graphql":
             await self._graphql(scope, receive, send)
         else:
@@ -51,13 +57,9 @@ def build_app(
     schema: strawberry.Schema,
     authenticate: Authenticate,
     open_services: OpenServices = open_services,
-    page_headers: PageHeaders | None = None,
     board: Board | None = None,
 ) -> Starlette:
-    """Howdah over any schema.
-
-    `page_headers` are GraphiQL's, for browsers on this machine; `board` is that of several workers.
-    """
+    """Howdah over any schema; `board` is that of several workers."""
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins)
     cross_origin = _cross_origin(origins)
@@ -77,11 +79,13 @@ def build_app(
                 async with _telling(metrics, board):
                     yield {"gateway": gateway, "metrics": metrics}
 
-    graphql = GraphQLEndpoint(page_headers=page_headers)
+    graphql = GraphQLEndpoint()
     app = Application(
         graphql=CORSMiddleware(graphql, **cross_origin) if cross_origin else graphql,
+        proxy_warning=ProxyWarning() if settings.development else None,
         routes=[
             Mount("/graphql/assets", graphiql.assets()),
+            *sign_in.routes(),
             *files.routes(),
             *results.routes(),
             *probes.ROUTES,
