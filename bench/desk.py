@@ -111,7 +111,7 @@ async def at_a_desk() -> AsyncIterator[Desk]:
         command = [str(Path(sys.executable).with_name("howdah")), "serve", "--port", "0"]
         async with await EmbeddedPostgres.open(Path(folder) / "target") as target:
             with serving(command, environment | UNLIMITED) as server:
-                address, token = await asyncio.to_thread(_greeting, server)
+                address, token = await asyncio.to_thread(_signed_in, server)
                 async with httpx.AsyncClient(headers={"Authorization": token}, timeout=60) as http:
                     process = psutil.Process(server.pid)
                     desk = Desk(address, token, http, process, target)
@@ -145,13 +145,12 @@ async def _connected(desk: Desk) -> str:
     return str(answer["saveConnection"]["connection"]["id"])
 
 
-def _greeting(server: Any) -> tuple[str, str]:
-    """The address and the header that it prints."""
-    address = ""
+def _signed_in(server: Any) -> tuple[str, str]:
+    """The server's address, and a header of its local admin by the sign-in link it prints."""
     for line in server.stdout:
         words = line.split()
-        if words and words[-1].startswith("http"):
-            address = words[-1]
-        if words and words[0] == "Authorization:":
-            return address, " ".join(words[1:])
+        if words and words[0] == "Open":
+            address, _, code = words[1].partition("#sign-in=")
+            answer = httpx.post(f"{address}/sign-in", json={"code": code}).raise_for_status()
+            return address, f"Bearer {answer.json()['accessToken']}"
     raise SystemExit("the server ended before it served")

@@ -104,6 +104,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.env == "development"
 
     @property
+    def allows_sign_in_links(self) -> bool:
+        """Whether a link in the terminal signs in the local admin (db.users.sign_in_links)."""
+        return self.development and self.on_loopback
+
+    @property
     def single_user(self) -> bool:
         """On somebody's own machine: its keychain and its SSH agent are theirs."""
         return self.development and self.embedded and self.on_loopback

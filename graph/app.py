@@ -20,10 +20,11 @@ from graph.operations.limits import Limits
 from graph.server import probes
 from graph.server.metrics import Metrics
 from graph.server.metrics_board import Board
-from graph.transport import file_routes, graphiql, result_routes
+from graph.transport import file_routes, graphiql, result_routes, sign_in
 from graph.transport.gateway import Authenticate, Gateway
-from graph.transport.graphql_endpoint import GraphQLEndpoint, PageHeaders
+from graph.transport.graphql_endpoint import GraphQLEndpoint
 from graph.transport.origins import Origins
+from graph.transport.proxies import ProxyWarning
 from graph.transport.request_ids import RequestIds
 from graph.transport.shutdown import Shutdown
 
@@ -33,11 +34,16 @@ OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Servi
 class Application(Starlette):
     """Starlette for all addresses but one: its layers would take a fifth of a small query."""
 
-    def __init__(self, *, graphql: ASGIApp, **options: Any) -> None:
+    def __init__(
+        self, *, graphql: ASGIApp, proxy_warning: ProxyWarning | None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._graphql = graphql
+        self._proxy_warning = proxy_warning
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._proxy_warning is not None:
+            self._proxy_warning.check(scope)
         if scope.get("path") == "/graphql":
             await self._graphql(scope, receive, send)
         else:
@@ -50,13 +56,9 @@ def build_app(
     schema: strawberry.Schema,
     authenticate: Authenticate,
     open_services: OpenServices = open_services,
-    page_headers: PageHeaders | None = None,
     board: Board | None = None,
 ) -> Starlette:
-    """Howdah over any schema.
-
-    `page_headers` are GraphiQL's, for browsers on this machine; `board` is that of several workers.
-    """
+    """Howdah over any schema; `board` is that of several workers."""
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins)
     cross_origin = _cross_origin(origins)
@@ -76,11 +78,13 @@ def build_app(
                 async with _telling(metrics, board):
                     yield {"gateway": gateway, "metrics": metrics}
 
-    graphql = GraphQLEndpoint(page_headers=page_headers)
+    graphql = GraphQLEndpoint()
     app = Application(
         graphql=CORSMiddleware(graphql, **cross_origin) if cross_origin else graphql,
+        proxy_warning=ProxyWarning() if settings.development else None,
         routes=[
             Mount("/graphql/assets", graphiql.assets()),
+            *sign_in.routes(),
             *file_routes.routes(),
             *result_routes.routes(),
             *probes.ROUTES,

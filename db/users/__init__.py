@@ -15,6 +15,7 @@ from db.users.accounts import OutsideUser, OwnUser, User, UserRow, Users, canoni
 from db.users.attempt_counts import Attempts, RateLimit
 from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignedIn
 from db.users.sessions import Sessions, UserSession
+from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
 from db.users.token_verifier import Issuer, Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
@@ -29,6 +30,7 @@ __all__ = [
     "RateLimit",
     "SessionTokens",
     "Sessions",
+    "SignInLinks",
     "SignedIn",
     "User",
     "UserRow",

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 from db.errors import NotFound
 from db.services import Services
-from db.users import UserRow, Users
+from db.settings import Settings
+from db.users import SignInLinks, UserRow, Users
 from graph.auth import user_of_email
 from graph.kit.ids import id_of, parse_id
 
@@ -51,6 +52,11 @@ async def remove_user(services: Services, person: str) -> UserRow:
 async def issue_token(services: Services, person: str) -> str:
     """An access token of theirs that expires as any other."""
     return await services.identity.issue(await find_user(services, person))
+
+
+def make_sign_in_link(settings: Settings) -> str:
+    """Another one-time link to the development server that uses the data folder."""
+    return SignInLinks(settings.data_dir).make()
 
 
 async def find_user(services: Services, person: str) -> UserRow:

@@ -1,37 +1,43 @@
-"""What a server says when it is ready: where it is and, in development, how to come in."""
+"""What a server prints when it is ready: its address and, in development, how to sign in."""
 
-import time
-from collections.abc import Mapping
+import contextlib
+import logging
+from collections.abc import Iterator
 
 import click
 
 from db.services import Services
-from db.users import LOCAL_ADMIN
+from db.settings import Settings
+from db.users import LOCAL_ADMIN, SignInLinks
 from db.version import __version__
 
-
-class LocalSignIn:
-    """The local admin's `Authorization` header, renewed before it is half used up."""
-
-    def __init__(self, services: Services) -> None:
-        self._identity = services.identity
-        self._lives_s = services.settings.access_token_seconds
-        self._token = ""
-        self._renew_at = 0.0
-
-    async def headers(self) -> Mapping[str, str]:
-        if time.monotonic() >= self._renew_at:
-            self._renew_at = time.monotonic() + self._lives_s / 2
-            self._token = await self._identity.issue(await self._identity.local_admin())
-        return {"Authorization": f"Bearer {self._token}"}
+log = logging.getLogger(__name__)
 
 
-async def greet(services: Services, address: str) -> None:
-    """On standard output, apart from the logs: a token must be in none of them."""
+@contextlib.contextmanager
+def accept_sign_in_links(settings: Settings, address: str) -> Iterator[SignInLinks | None]:
+    """The sign-in links of this server, None if it has none. Void when the block ends."""
+    with contextlib.ExitStack() as stack:
+        links = SignInLinks(settings.data_dir) if settings.allows_sign_in_links else None
+        if links is not None:
+            try:
+                stack.enter_context(links.serving(address))
+            except OSError as error:
+                log.warning("no sign-in link can be kept in the data folder: %s", error.strerror)
+                links = None
+        yield links
+
+
+async def greet(services: Services, address: str, links: SignInLinks | None) -> None:
+    """Print to standard output, which is not the log: no log may hold a link that signs in."""
     settings = services.settings
     click.echo(f"Howdah {__version__} serves at {address}")
-    if settings.development and settings.log_format != "json":
-        minutes = settings.access_token_seconds // 60
-        click.echo(f"Signed in as {LOCAL_ADMIN} for {minutes} minutes, with the header:")
-        for name, value in (await LocalSignIn(services).headers()).items():
-            click.echo(f"{name}: {value}")
+    if not settings.development or settings.log_format == "json":
+        return
+    await services.identity.local_admin()
+    if links is None:
+        click.echo(f"`howdah user token {LOCAL_ADMIN}` prints an access token for its Headers tab.")
+        return
+    click.echo(f"Open {links.make()}")
+    click.echo(f"You are signed in there as {LOCAL_ADMIN}. The link works once;")
+    click.echo("`howdah user sign-in-link` prints another one.")

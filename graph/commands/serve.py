@@ -8,7 +8,7 @@ from db.services import Services, open_services
 from db.settings import Settings
 from graph.app import build_app
 from graph.auth import authenticate
-from graph.commands.banner import LocalSignIn, greet
+from graph.commands.banner import accept_sign_in_links, greet
 from graph.schema import schema
 from graph.server.listening import address_of, listen
 from graph.server.logs import logging_to
@@ -36,8 +36,9 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Services, socket.soc
             address = address_of(listener)
             if services.embedded is not None:
                 services.embedded.announce(address)
-            await greet(services, address)
-            yield services, listener
+            with accept_sign_in_links(settings, address) as links:
+                await greet(services, address, links)
+                yield services, listener
 
 
 async def answer(
@@ -45,14 +46,11 @@ async def answer(
 ) -> None:
     """Answer requests on a socket that listens already, until told to stop."""
     settings = services.settings
-    # Beyond loopback a stranger could claim to be here, and be handed the admin's page.
-    signs_in = settings.development and settings.on_loopback
     app = build_app(
         settings,
         schema=schema,
         authenticate=authenticate,
         open_services=lambda _: contextlib.nullcontext(services),
-        page_headers=LocalSignIn(services).headers if signs_in else None,
         board=board,
     )
     server = create_server(app, settings)

@@ -91,6 +91,15 @@ def token(person: str, data_dir: Path | None) -> None:
     click.echo(_run(data_dir, lambda services: accounts.issue_token(services, person)))
 
 
+@people.command(name="sign-in-link")
+@data_dir_option
+def sign_in_link(data_dir: Path | None) -> None:
+    """Print a one-time link to GraphiQL that signs in the local admin of a development server."""
+    from graph.commands import accounts
+
+    click.echo(accounts.make_sign_in_link(load_settings(data_dir=data_dir)))
+
+
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:
     from db.postgres.embedded import beside_a_server
     from db.services import open_services

@@ -13,12 +13,13 @@ const { positionals, values: options } = parseArgs({
     chromium: { type: 'string', default: '/usr/bin/chromium' },
   },
 });
-const [url, token] = positionals;
-if (!url || !token) {
-  console.error('usage: node graphiql.mjs URL TOKEN [--subscription ... --trigger ... --screenshot ...]');
+const [link] = positionals;
+if (!link?.includes('#sign-in=')) {
+  console.error('usage: node graphiql.mjs LINK [--subscription ... --trigger ... --screenshot ...]');
   process.exit(2);
 }
-const authorization = `Bearer ${token}`;
+const url = link.split('#')[0];
+let authorization; // of the tab, once the link has signed it in
 const waitMs = 15_000;
 
 /** Everything the page asked for or complained about. */
@@ -84,16 +85,36 @@ async function trigger() {
   assert.equal(errors, undefined, 'the trigger is accepted');
 }
 
+async function checkSignIn(page, seen) {
+  assert.equal(page.url(), url, 'the code is taken out of the address');
+  const kept = await page.evaluate(() => JSON.parse(sessionStorage.getItem('howdah:sign-in')));
+  authorization = `Bearer ${kept.accessToken}`;
+  await page.locator('[aria-label=Headers] .view-line', { hasText: 'Authorization' }).waitFor();
+  const elsewhere = await page.evaluate(() => JSON.stringify(localStorage) + document.cookie);
+  assert.ok(!elsewhere.includes(kept.accessToken), 'the token is kept in the tab only');
+  const code = link.split('#sign-in=')[1];
+  assert.ok(!seen.urls.some((one) => one.includes(code)), 'the code is in no address that is asked for');
+}
+
 async function checkQueries(page, seen) {
   await runOneOf(page, 'Health');
   await shows(page, /"health"/);
-
-  await page.locator('.graphiql-editor-tools button[data-name=headers]').click();
-  await write(page, '[aria-label=Headers]', JSON.stringify({ Authorization: authorization }));
   await runOneOf(page, 'Me');
   await shows(page, /"viewer":\s*\{/);
   const sent = await seen.posts.at(-1).headerValue('authorization');
   assert.equal(sent, authorization, 'the Headers tab is sent over HTTP');
+}
+
+/** The signed-in tab stays so over a reload; another one is told that the link was used. */
+async function checkOnce(page) {
+  await page.reload();
+  await page.locator('[aria-label=Headers] .view-line', { hasText: 'Authorization' }).waitFor();
+  const other = await browser.newPage();
+  await other.goto(link);
+  await other.locator('[role=alert]', { hasText: 'howdah user sign-in-link' }).waitFor();
+  assert.equal(await other.evaluate(() => sessionStorage.getItem('howdah:sign-in')), null);
+  if (options.screenshot) await other.screenshot({ path: `${options.screenshot}.used.png` });
+  await other.close();
 }
 
 async function checkSubscription(page, seen) {
@@ -127,11 +148,14 @@ const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
 try {
   page.setDefaultTimeout(waitMs);
   const seen = observe(page);
-  await page.goto(url);
+  await page.goto(link);
   await page.locator('.graphiql-query-editor .view-line').first().waitFor();
 
+  await checkSignIn(page, seen);
   await checkQueries(page, seen);
   if (options.subscription) await checkSubscription(page, seen);
+
+  await checkOnce(page);
 
   const host = new URL(url).host;
   const foreign = seen.urls.filter((one) => !/^(data|blob):/.test(one) && new URL(one).host !== host);

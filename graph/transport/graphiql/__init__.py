@@ -48,7 +48,7 @@ _CONTENT_SECURITY_POLICY = {
 }
 
 _PAGE_HEADERS = {
-    "Cache-Control": "no-store",  # the page may carry a token, and names the files of this build
+    "Cache-Control": "no-store",  # the page names the files of this build
     "Content-Security-Policy": "; ".join(map(" ".join, _CONTENT_SECURITY_POLICY.items())),
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -67,15 +67,10 @@ _MEDIA_TYPES = {
 }
 
 
-async def page(
-    request: Request,
-    *,
-    default_headers: Mapping[str, str] | None = None,
-    dist: Path = DIST,
-) -> Response:
+async def page(request: Request, *, dist: Path = DIST) -> Response:
     """Answer GET with GraphiQL, set to the address it was asked at.
 
-    `default_headers` fill the Headers tab: a development server signs its local admin in.
+    The page never holds a token, since anyone may ask for it; see graph.transport.sign_in.
     """
     endpoint = request.url.path
     try:
@@ -85,8 +80,6 @@ async def page(
             _NOT_BUILT.format(endpoint=escape(endpoint)), status_code=404, headers=_PAGE_HEADERS
         )
     config = {"endpoint": endpoint}
-    if default_headers:
-        config["defaultHeaders"] = json.dumps(dict(default_headers), indent=2)
     return HTMLResponse(
         html.replace(_CONFIG_SLOT, _CONFIG_SLOT.replace("{}", _embeddable(config))),
         headers=_PAGE_HEADERS,

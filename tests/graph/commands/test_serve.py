@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,6 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -17,7 +17,7 @@ import psutil
 import pytest
 import websockets
 
-from tests.fixtures.served import served
+from tests.fixtures.served import exchange, printed_link, served
 from tests.graph.commands.test_cli import ROOT, howdah
 
 KEYS = {
@@ -26,7 +26,7 @@ KEYS = {
 }
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def started(*arguments: str, **environment: str) -> AsyncIterator[Process]:
     clean = {name: value for name, value in os.environ.items() if "HOWDAH" not in name}
     process = await asyncio.create_subprocess_exec(
@@ -49,18 +49,63 @@ async def address_from(process: Process) -> str:
     return (await process.stdout.readline()).decode().split()[-1]
 
 
-async def test_a_sign_in_is_printed_and_in_no_log(tmp_path: Path) -> None:
+async def test_sign_in_link_works_once_and_is_in_no_log(tmp_path: Path) -> None:
     async with served(tmp_path / "data") as server:
         assert await server.ask("{ viewer { role } }") == {"viewer": {"role": "ADMIN"}}
         token = server.http.headers["authorization"].removeprefix("Bearer ")
+        assert (await exchange(server.http, server.link)).status_code == 403
         page = await server.http.get(server.address, headers={"accept": "text/html"})
-    assert page.status_code == 404 or "Authorization" in page.text  # 404: GraphiQL is not built
+    assert "Bearer" not in page.text
     logs = [*(tmp_path / "data" / "logs").iterdir(), tmp_path / "data.log"]
     for log in logs:
         assert token not in log.read_text()
+        assert server.link.partition("#sign-in=")[2] not in log.read_text()
         for line in log.read_text().splitlines():
             assert json.loads(line)["level"] == "info"
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
+async def test_sign_in_link_command_prints_a_link_of_the_running_server(tmp_path: Path) -> None:
+    command = ("user", "sign-in-link", "--data-dir", str(tmp_path / "data"))
+    async with served(tmp_path / "data", "--workers", "2") as server:
+        links = [(await howdah(*command)).output.strip() for _ in range(2)]
+        for link in links:
+            assert link.startswith(f"{server.address}#sign-in=")
+            async with httpx.AsyncClient() as http:  # a connection of its own: to either worker
+                answers = [await exchange(http, link) for _ in range(2)]
+            assert [answer.status_code for answer in answers] == [200, 403]
+    code, output, errors = await howdah(*command)
+    assert (code, output) == (1, "")
+    assert "No development server is running" in errors
+
+
+async def test_sign_in_link_signs_in_one_of_many_workers_callers(tmp_path: Path) -> None:
+    async with started(
+        *("--workers", "2", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    ) as process:
+        link = await printed_link(process)
+        async with contextlib.AsyncExitStack() as stack:
+            callers = [await stack.enter_async_context(httpx.AsyncClient()) for _ in range(8)]
+            answers = await asyncio.gather(*(exchange(http, link) for http in callers))
+        assert sorted(answer.status_code for answer in answers) == [200] + 7 * [403]
+        process.terminate()
+        await process.communicate()
+
+
+async def test_forwarded_address_is_not_believed_in_development(tmp_path: Path) -> None:
+    async with started(
+        *("--port", "0", "--data-dir", str(tmp_path / "data")), FORWARDED_ALLOW_IPS="*"
+    ) as process:
+        link = await printed_link(process)
+        address = link.partition("#")[0]
+        async with httpx.AsyncClient(headers={"X-Forwarded-For": "127.0.0.1"}) as http:
+            answers = [await exchange(http, link) for _ in range(3)]
+            await http.post(address, json={"query": "{ health { status } }"})
+        assert [answer.status_code for answer in answers] == 3 * [403]
+        process.terminate()
+        _, errors = await process.communicate()
+    (warning,) = [line for line in errors.splitlines() if b"PROXY" in line]
+    assert b"HOWDAH_ENV=production" in warning
 
 
 async def test_a_second_server_on_the_folder_learns_where_the_first_is(tmp_path: Path) -> None:

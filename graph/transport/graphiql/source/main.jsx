@@ -7,6 +7,7 @@ import { GraphiQL } from 'graphiql';
 import { createRoot } from 'react-dom/client';
 
 import { examples } from './examples';
+import { signIn } from './sign-in';
 
 // Written into the page by the server (graph/transport/graphiql/__init__.py).
 const config = JSON.parse(document.getElementById('howdah-config').textContent);
@@ -21,13 +22,19 @@ const fetcher = createGraphiQLFetcher({ url: endpoint.href, subscriptionUrl: soc
 // settings dialog. GraphiQL forgets that choice when the property is false: read it ourselves.
 const keepHeaders = localStorage.getItem('graphiql:shouldPersistHeaders') === 'true';
 
+const { accessToken, problem } = await signIn(endpoint);
+const headers = accessToken && JSON.stringify({ Authorization: `Bearer ${accessToken}` }, null, 2);
+
 createRoot(document.getElementById('graphiql')).render(
-  <GraphiQL
-    fetcher={fetcher}
-    defaultTabs={examples}
-    defaultHeaders={config.defaultHeaders}
-    defaultEditorToolsVisibility="headers"
-    shouldPersistHeaders={keepHeaders}
-    showPersistHeadersSettings
-  />,
+  <>
+    {problem && <p role="alert">{problem}</p>}
+    <GraphiQL
+      fetcher={fetcher}
+      defaultTabs={examples}
+      defaultHeaders={headers}
+      defaultEditorToolsVisibility="headers"
+      shouldPersistHeaders={keepHeaders}
+      showPersistHeadersSettings
+    />
+  </>,
 );

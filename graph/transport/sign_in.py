@@ -1,0 +1,124 @@
+"""`POST /graphql/sign-in` exchanges the code of a one-time sign-in link for an access token.
+
+The link appears in the terminal of a development server; GraphiQL sends its code. Knowing the code
+is what signs in. The other conditions keep a code that was seen elsewhere from being used through
+a proxy, from another machine or by a foreign web page.
+"""
+
+import asyncio
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from db.errors import BadInput, Forbidden, NotFound, TooLarge
+from db.settings import Settings
+from db.users import SignInLinks
+from graph.transport.byte_responses import HARMLESS, answering
+from graph.transport.gateway import Gateway
+from graph.transport.proxies import forwarding_header
+
+TOKEN_SECONDS = 8 * 3_600
+"""A working day. A refresh token would renew it, but lives 30 days and is worth more to a thief."""
+
+_BODY_BYTES = 1_024
+
+
+class SignInRequest(msgspec.Struct):
+    """The body: `{"code": "..."}`."""
+
+    code: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,100}$")]
+
+
+_decode = msgspec.json.Decoder(SignInRequest).decode
+
+
+def routes() -> list[Route]:
+    """The routes that `graph.app` mounts."""
+    return [Route("/graphql/sign-in", answering(exchange), methods=["POST"])]
+
+
+async def exchange(request: Request) -> Response:
+    """Answers `{"accessToken": "...", "expiresIn": seconds}`.
+
+    A refused request leaves the link as it was; only its code uses it up.
+    """
+    gateway: Gateway = request.state.gateway
+    services = gateway.services
+    _refuse_outside_caller(request, services.settings)
+    code = await _read_code(request)
+    links = SignInLinks(services.settings.data_dir)
+    if not await asyncio.to_thread(links.claim, code):
+        raise Forbidden(
+            "This sign-in link was used already, or is not valid any more.",
+            hint="Run `howdah user sign-in-link` to get a new one.",
+        )
+    user = await services.identity.local_admin()
+    token = await services.identity.issue(user, seconds=TOKEN_SECONDS)
+    return JSONResponse(
+        {"accessToken": token, "expiresIn": TOKEN_SECONDS},
+        headers=HARMLESS | {"Cache-Control": "no-store"},
+    )
+
+
+def _refuse_outside_caller(request: Request, settings: Settings) -> None:
+    if not settings.allows_sign_in_links:
+        raise NotFound(
+            "This server has no sign-in links.",
+            hint="Sign in with `signIn`, or ask the operator for `howdah user token`.",
+        )
+    if header := forwarding_header(request.scope["headers"]):
+        raise Forbidden(
+            f"A sign-in link does not work through a proxy (header {header}).",
+            hint="Open the link as the terminal shows it, in a browser on the server's machine.",
+        )
+    host = request.headers.get("host", "")
+    if not (request.client and _is_loopback(request.client.host) and _is_loopback(host)):
+        raise Forbidden(
+            "A sign-in link works only on the machine of the server.",
+            hint="Open the link as the terminal shows it, or forward the port with `ssh -L`.",
+        )
+    if request.headers.get("origin", f"http://{host}") != f"http://{host}":
+        raise Forbidden(
+            "Another web page must not use a sign-in link.",
+            hint="Open the link as the terminal shows it.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host, with or without port, is this machine by its name or address alone.
+
+    Other names are not resolved: a foreign name that leads here is a DNS rebinding attack.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+async def _read_code(request: Request) -> str:
+    if request.headers.get("content-type") != "application/json":
+        raise BadInput(
+            "The request body is not declared as JSON.",
+            hint="Send `Content-Type: application/json`.",
+        )
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY_BYTES:
+            raise TooLarge(
+                f"The request body is larger than {_BODY_BYTES:,} bytes.",
+                hint='Send only {"code": "..."}.',
+            )
+    try:
+        return _decode(body).code
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadInput(
+            "The request body holds no sign-in code.",
+            hint='Send {"code": "..."} with the text after `#sign-in=` of the link.',
+        ) from None
