@@ -71,3 +71,13 @@ def test_code_names_only_pages_that_exist() -> None:
     }
     assert named
     assert [page for page in sorted(named) if not (ROOT / page).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("docs/decisions/*.md")), ids=lambda page: page.stem
+)
+def test_decision_has_number_status_and_date(page: Path) -> None:
+    number = page.name[:4]
+    status = r"Status: (?:proposed|accepted|superseded by \d{4}) *"
+    head = rf"# {number} .+\n\n{status}\nDate: \d{{4}}-\d\d-\d\d\n"
+    assert re.match(head, page.read_text(encoding="utf-8"))
