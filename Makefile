@@ -76,6 +76,10 @@ format: setup ## let ruff mend and format the code
 schema: setup ## write schema.graphql anew from the code
 	$(BIN)/howdah schema > .schema.graphql.new && mv .schema.graphql.new schema.graphql
 
+.PHONY: settings
+settings: setup ## write docs/settings.md anew from .env.example and db/settings.py
+	$(BIN)/python -m tests.fixtures.settings_page > .settings.md.new && mv .settings.md.new docs/settings.md
+
 # --- measure ----------------------------------------------------------------
 
 .PHONY: bench

@@ -1,7 +1,7 @@
 """Connections to our own database, lent first come, first served.
 
-SQLAlchemy's asynchronous pool starves waiters under load (speed.md: p99 433 ms against 46). Here
-whoever has waited longest is next.
+SQLAlchemy's asynchronous pool starves waiters under load (p99 433 ms against 46, see
+docs/performance.md). Here whoever has waited longest is next.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Statements built with SQLAlchemy Core, compiled once, carried by asyncpg.
 
-Compiling takes longer than running (speed.md), so a repository writes each statement as a
-`@statement` method. It is built and compiled the first time for each set of arguments, which are
+Compiling takes longer than running (docs/performance.md), so a repository writes each statement as
+a `@statement` method. It is built and compiled the first time for each set of arguments, which are
 its shape (columns, filters present, order), never its values: those are `bindparam`s.
 """
 

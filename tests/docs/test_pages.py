@@ -1,0 +1,83 @@
+"""Whatever a page names is there: the targets of links, and paths of this repository."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *ROOT.glob("docs/**/*.md")])
+# The CONTRIBUTING page adds a domain of this name.
+EXAMPLES = re.compile(r"(db|graph|tests/db|tests/graph)/notes\b|alembic/versions/<")
+
+_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)\s#]+)(?:#[^)]*)?\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+_PATH = re.compile(
+    r"(?<![\w./<-])(?:(?:graph|db|tests|docs|bench|alembic)/[\w./-]*[\w/]"
+    r"|(?:graph|db|tests|bench)\.[a-z_]+(?:\.[a-z_]+)+)(?![\w<*-])"
+)
+
+
+def missing(text: str, folder: Path) -> Iterator[str]:
+    """The paths in a page of `folder` that lead nowhere."""
+    prose = _FENCE.sub("", text)
+    for link in _LINK.findall(prose):
+        if not (folder / link).exists():
+            yield link
+    for code in _CODE.findall(prose):
+        for path in _PATH.findall(code):
+            if not EXAMPLES.match(path) and not _is_here(path):
+                yield path
+
+
+def ids(letter: str, last: int) -> set[str]:
+    return {f"{letter}{number}" for number in range(1, last + 1)}
+
+
+def _is_here(path: str) -> bool:
+    if "/" in path:
+        return (ROOT / path).exists()
+    return any((ROOT / path.replace(".", "/")).with_suffix(end).exists() for end in ("", ".py"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_names_only_paths_that_exist(page: Path) -> None:
+    assert list(missing(page.read_text(encoding="utf-8"), page.parent)) == []
+
+
+def test_missing_paths_are_found() -> None:
+    text = (
+        "See [this](docs/gone.md), `db/gone.py`, `db.tasks.gone`, `graph/notes`, "
+        "[here](README.md#top) and `db/settings.py`.\n"
+    )
+    assert list(missing(text, ROOT)) == ["docs/gone.md", "db/gone.py", "db.tasks.gone"]
+
+
+def test_requirements_page_has_each_row_once() -> None:
+    text = (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([STD]\d+) \|", text, re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert set(rows) == ids("S", 8) | ids("T", 11) | ids("D", 13)
+
+
+def test_code_names_only_pages_that_exist() -> None:
+    sources = [path for top in ("graph", "db", "bench") for path in (ROOT / top).rglob("*.py")]
+    named = {
+        page
+        for path in sources
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert [page for page in sorted(named) if not (ROOT / page).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("docs/decisions/*.md")), ids=lambda page: page.stem
+)
+def test_decision_has_number_status_and_date(page: Path) -> None:
+    number = page.name[:4]
+    status = r"Status: (?:proposed|accepted|superseded by \d{4}) *"
+    head = rf"# {number} .+\n\n{status}\nDate: \d{{4}}-\d\d-\d\d\n"
+    assert re.match(head, page.read_text(encoding="utf-8"))
