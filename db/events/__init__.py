@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from db.errors import BadInput
 from db.events.backlog import Event
-from db.events.bus import Dial, EventBus
+from db.events.bus import EventBus, OpenLink
 from db.events.postgres import postgres_link
 from db.events.subscription import Subscription
-from db.postgres.connect import dial
+from db.postgres.connect import connect
 from db.postgres.urls import parse_url
 
 __all__ = ["Event", "EventBus", "Subscription", "open_events"]
@@ -34,7 +34,7 @@ async def open_events(url: str, *, channel: str = "howdah") -> EventBus:
     return bus
 
 
-def carrier(url: str, channel: str) -> tuple[str, Dial]:
+def carrier(url: str, channel: str) -> tuple[str, OpenLink]:
     """What carries the events, by the scheme of the URL. The driver of an extra loads when chosen.
 
     Raises `BadInput` for a scheme that nothing here speaks, or whose extra is not installed.
@@ -43,8 +43,8 @@ def carrier(url: str, channel: str) -> tuple[str, Dial]:
     try:
         match scheme:
             case "postgresql" | "postgres":
-                connect = partial(dial, parse_url(url), application_name="howdah events")
-                return "postgres", partial(postgres_link, connect, channel)
+                open_connection = partial(connect, parse_url(url), application_name="howdah events")
+                return "postgres", partial(postgres_link, open_connection, channel)
             case "redis" | "rediss":
                 from db.events.redis import redis_link
 

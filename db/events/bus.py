@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 Receive = Callable[[str], None]
 Send = Callable[[Sequence[str]], Awaitable[object]]
-Dial = Callable[[Receive], AbstractAsyncContextManager[Send]]
+OpenLink = Callable[[Receive], AbstractAsyncContextManager[Send]]
 """Opens a link: what is sent comes back, in order, to every process that listens, us included."""
 
 # PostgreSQL refuses a NOTIFY of 8000 bytes or more; all carriers share the limit, so that moving
@@ -48,9 +48,9 @@ class EventBus:
     reader is told `missed` again and again, which makes it poll.
     """
 
-    def __init__(self, kind: str, dial: Dial) -> None:
+    def __init__(self, kind: str, open_link: OpenLink) -> None:
         self.kind = kind
-        self._dial = dial
+        self._open_link = open_link
         self._subscriptions = Subscriptions()
         self._unsent = Backlog(capacity=UNSENT_LIMIT)
         self._heartbeat = Event(f"heartbeat:{uuid4()}")
@@ -121,7 +121,7 @@ class EventBus:
         pause_s = RETRY_FIRST_S
         while not self._closing:
             try:
-                async with self._dial(self._receive) as send:
+                async with self._open_link(self._receive) as send:
                     await self._beat(send)
                     pause_s = RETRY_FIRST_S
                     self._rise()

@@ -58,7 +58,7 @@ _FULL = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
 # On a connection that is closed these say so, or trip over the server's last word on it.
 _MISUSED = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 FAILURES = (*_DROPPED, *_FULL, *_MISUSED, TimeoutError, asyncpg.QueryCanceledError)
-"""What a statement can fail with that may not be about the statement: see `told`."""
+"""What a statement can fail with that may not be about the statement: see `translate_error`."""
 
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
@@ -119,7 +119,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
 )
 
 
-async def dial(
+async def connect(
     url: DatabaseUrl, *, application_name: str = "howdah", statement_timeout_ms: int = 60_000
 ) -> asyncpg.Connection:
     """One connection, one attempt."""
@@ -161,7 +161,9 @@ def _from_json(start: int, data: bytes) -> Any:
     return json.loads(data[start:])
 
 
-async def patiently(attempt: Callable[[], Awaitable[T]], url: DatabaseUrl, deadline: float) -> T:
+async def connect_with_retry(
+    attempt: Callable[[], Awaitable[T]], url: DatabaseUrl, deadline: float
+) -> T:
     """Tries again with growing, jittered pauses while waiting may help; then says why not."""
     loop = asyncio.get_running_loop()
     pause = FIRST_PAUSE_S
@@ -176,13 +178,13 @@ async def patiently(attempt: Callable[[], Awaitable[T]], url: DatabaseUrl, deadl
             wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
             passing = isinstance(error, _PASSING) and not isinstance(error, _LASTING)
             if not passing or loop.time() + wait >= deadline:
-                raise explained(refusal, url) from refusal
+                raise connection_error(refusal, url) from refusal
             log.info("the database at %s does not answer yet: %s", url, type(error).__name__)
         await asyncio.sleep(wait)
         pause = min(pause * 2, LONGEST_PAUSE_S)
 
 
-def explained(error: Exception, url: DatabaseUrl) -> Unavailable:
+def connection_error(error: Exception, url: DatabaseUrl) -> Unavailable:
     """What is wrong with the way to the database and what to do. Never the URL's password."""
     message, hint = next(
         ((message, hint) for kinds, message, hint in _REASONS if isinstance(error, kinds)),
@@ -209,7 +211,7 @@ def _detail(error: Exception) -> str:
     return str(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__
 
 
-def told(error: Exception, driver: Any) -> HowdahError | None:
+def translate_error(error: Exception, driver: Any) -> HowdahError | None:
     """What one of FAILURES means, or None when it is about the statement after all."""
     if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
         return TimedOut(

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
-from db.postgres.connect import FAILURES, Dropped, dial, patiently, told
+from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
 from db.postgres.leases import CLOSE_SECONDS, Lease, Lender, Pool
 from db.postgres.statements import Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
@@ -69,7 +69,7 @@ class Session:
         try:
             records: Sequence[Any] = await driver.fetch(statement.sql, *arguments)
         except FAILURES as error:
-            if (meaning := told(error, driver)) is None:
+            if (meaning := translate_error(error, driver)) is None:
                 raise
             if isinstance(error, TimeoutError):  # maybe no one is there to hear it was cancelled
                 with contextlib.suppress(Exception):
@@ -231,7 +231,7 @@ class Database:
             async with lease.begin():
                 return await work(session)
         except FAILURES as error:
-            if (meaning := told(error, lease.driver)) is None:
+            if (meaning := translate_error(error, lease.driver)) is None:
                 raise
             raise meaning from error
 
@@ -240,10 +240,12 @@ def create_engine(url: DatabaseUrl) -> "AsyncEngine":
     """SQLAlchemy's road to the database, for alembic: each connection is made for its use."""
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    async def connect(*_: Any, **__: Any) -> asyncpg.Connection:
-        return await dial(url, statement_timeout_ms=MIGRATION_MS)
+    async def open_connection(*_: Any, **__: Any) -> asyncpg.Connection:
+        return await connect(url, statement_timeout_ms=MIGRATION_MS)
 
-    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
+    )
 
 
 async def open_database(
@@ -258,10 +260,10 @@ async def open_database(
     target = parse_url(url)
 
     def one() -> Awaitable[asyncpg.Connection]:
-        return dial(target, statement_timeout_ms=statement_timeout_ms)
+        return connect(target, statement_timeout_ms=statement_timeout_ms)
 
     def another(deadline: float) -> Awaitable[asyncpg.Connection]:
-        return patiently(one, target, deadline)
+        return connect_with_retry(one, target, deadline)
 
     first = await another(asyncio.get_running_loop().time() + connect_ms / 1000)
     pool = Pool(another, size=pool_size, wait_ms=wait_ms, first=first)
