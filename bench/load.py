@@ -29,7 +29,7 @@ from bench.verdict import judge
 from db.postgres.embedded import beside_a_server
 from db.services import Services, open_services
 from db.settings import Settings
-from db.tasks import Imports, bring_in, old_tasks
+from db.tasks import Imports, import_records, old_tasks
 from db.users import Users
 from graph.auth import owner_of_email
 
@@ -160,7 +160,7 @@ async def prepared(services: Services, number: int, count: int) -> str:
         lambda session: Users(session).add(email=email, name="User", password_hash=None)
     )
     owner = await owner_of_email(services, email)
-    async for _ in bring_in(
+    async for _ in import_records(
         lambda work: services.database.transaction(lambda session: work(Imports(session, owner))),
         old_tasks(old_records(count)),
     ):

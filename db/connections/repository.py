@@ -19,13 +19,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.connections.drafts import SECRETS, Draft, check_whole, completed
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment, OwnerId
-from db.kit.paging import Order, Page, Window
+from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, OwnerId, TimestampText
+from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository
 from db.postgres.engine import Session
 from db.postgres.statements import statement
 
-BY_NAME = Order("sort_name", descending=False)
+BY_NAME = SortOrder("sort_name", descending=False)
 
 
 class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
@@ -52,7 +52,7 @@ class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
     sealed_ssh_password: Mapped[bytes | None]
     sealed_ssh_private_key: Mapped[bytes | None]
     sealed_ssh_passphrase: Mapped[bytes | None]
-    last_connected_at: Mapped[Moment | None]
+    last_connected_at: Mapped[TimestampText | None]
     sort_name: Mapped[str] = mapped_column(Text, Computed("lower(name)", persisted=True))
 
     __table_args__ = (
@@ -81,9 +81,9 @@ class ConnectionRow(NamedTuple):
     read_only: bool
     statement_timeout_ms: int | None
     has_stored_password: bool
-    created_at: Moment
-    updated_at: Moment
-    last_connected_at: Moment | None
+    created_at: TimestampText
+    updated_at: TimestampText
+    last_connected_at: TimestampText | None
     version: int
 
 
@@ -134,7 +134,7 @@ class Connections(Repository[ConnectionRow]):
         expected_version: int | None = None,
     ) -> ConnectionRow:
         """Sets what the draft names; the whole is checked as it will stand."""
-        now = await self.changed(row_id, self._by_id(), id=row_id)
+        now = await self.require(row_id)
         before = await self.sealed(row_id)
         kept = before._replace(**sealed).kept
         check_whole(now._asdict() | draft.values, kept=kept, agent=agent)

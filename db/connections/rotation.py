@@ -4,7 +4,7 @@ from uuid import UUID
 
 from db.connections.repository import DatabaseConnection, Sealed
 from db.postgres.engine import Database
-from db.security.vault import Place, Vault
+from db.security.vault import SecretLocation, Vault
 
 
 async def rotate(database: Database, vault: Vault) -> int:
@@ -17,12 +17,12 @@ async def rotate(database: Database, vault: Vault) -> int:
             return count
         for last, owner, row in batch:
             for column, sealed in row._asdict().items():
-                place = Place(DatabaseConnection.__tablename__, last, owner, column)
+                place = SecretLocation(DatabaseConnection.__tablename__, last, owner, column)
                 if sealed is not None and not await vault.is_current(sealed):
                     count += await _reseal(database, vault, sealed, place)
 
 
-async def _reseal(database: Database, vault: Vault, old: bytes, place: Place) -> int:
+async def _reseal(database: Database, vault: Vault, old: bytes, place: SecretLocation) -> int:
     new = await vault.seal(await vault.open(old, place), place)
     exchanged = await database.write(
         lambda session: Sealed.exchange(session, place.row, place.column, old=old, new=new)

@@ -13,17 +13,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 OwnerId = NewType("OwnerId", UUID)
 """Whose rows. Minted from a verified token, in `graph.auth` only (a test holds that)."""
 
-Moment = NewType("Moment", str)
+TimestampText = NewType("TimestampText", str)
 """A point in time that is only passed on: RFC 3339 in UTC, always with microseconds."""
 
 
-def moment_of(time: datetime) -> Moment:
+def to_timestamp_text(time: datetime) -> TimestampText:
     text = time.astimezone(UTC).isoformat(timespec="microseconds")
-    return Moment(text.removesuffix("+00:00") + "Z")
+    return TimestampText(text.removesuffix("+00:00") + "Z")
 
 
-class MomentText(TypeDecorator[Any]):
-    """A timestamp that PostgreSQL writes as a Moment when it is read.
+class TimestampTextType(TypeDecorator[Any]):
+    """A timestamp that PostgreSQL writes as a TimestampText when it is read.
 
     Reading one as a datetime costs the process more than all other columns of a task together.
     """
@@ -37,7 +37,7 @@ class MomentText(TypeDecorator[Any]):
         return func.to_char(func.timezone(literal_column("'UTC'"), column), form)
 
 
-def read_id(written: Any) -> UUID:
+def parse_uuid(written: Any) -> UUID:
     """An id from 32 hexadecimal digits or 16 bytes; the driver's own kind, in C, costs a tenth."""
     found: UUID = pgproto.UUID(written)
     return found
@@ -57,7 +57,7 @@ def new_id() -> UUID:
     _latest = max(moment, _latest + 1 + (random & 0xFFFF_FFFF))
     milliseconds, high, low = _latest >> 74, _latest >> 62 & 0xFFF, _latest & (1 << 62) - 1
     number = milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
-    return read_id(number.to_bytes(16, "big"))
+    return parse_uuid(number.to_bytes(16, "big"))
 
 
 class Base(DeclarativeBase):
@@ -74,7 +74,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map: dict[Any, Any] = {  # noqa: RUF012 - SQLAlchemy reads it as written
         datetime: DateTime(timezone=True),
-        Moment: MomentText(),
+        TimestampText: TimestampTextType(),
         UUID: Uuid(),
     }
 
@@ -94,8 +94,8 @@ class HasOwner:
 class HasTimes:
     """When it was made and last changed, by PostgreSQL's clock."""
 
-    created_at: Mapped[Moment] = mapped_column(server_default=func.now(), sort_order=90)
-    updated_at: Mapped[Moment] = mapped_column(server_default=func.now(), sort_order=91)
+    created_at: Mapped[TimestampText] = mapped_column(server_default=func.now(), sort_order=90)
+    updated_at: Mapped[TimestampText] = mapped_column(server_default=func.now(), sort_order=91)
 
 
 class HasVersion:

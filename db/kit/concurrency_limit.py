@@ -1,4 +1,4 @@
-"""Places: so much goes on at once, and so much of it one user's."""
+"""ConcurrencyLimit: so much goes on at once, and so much of it one user's."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from uuid import UUID
 from db.errors import Overloaded
 
 
-class Places:
+class ConcurrencyLimit:
     """Counts what goes on; whoever finds no place is told to come again."""
 
     def __init__(self, noun: str, *, at_once: int, of_one_user: int) -> None:
@@ -16,23 +16,23 @@ class Places:
         self._noun = noun
         self._at_once = at_once
         self._of_one_user = of_one_user
-        self._going: Counter[UUID] = Counter()
+        self._held: Counter[UUID] = Counter()
 
     @property
-    def going(self) -> int:
-        return self._going.total()
+    def in_use(self) -> int:
+        return self._held.total()
 
     @contextmanager
-    def place(self, owner: UUID) -> Iterator[None]:
-        if self.going >= self._at_once or self._going[owner] >= self._of_one_user:
+    def slot(self, owner: UUID) -> Iterator[None]:
+        if self.in_use >= self._at_once or self._held[owner] >= self._of_one_user:
             raise Overloaded(
                 f"Too many {self._noun} are going on at once.",
                 hint=f"Have at most {self._of_one_user} at a time, and this one again later.",
                 retry_after_s=1,
             )
-        self._going[owner] += 1
+        self._held[owner] += 1
         try:
             yield
         finally:
-            self._going[owner] -= 1
-            self._going += Counter()  # lets go of those at zero
+            self._held[owner] -= 1
+            self._held += Counter()  # lets go of those at zero

@@ -16,7 +16,7 @@ from db.errors import BadInput
 R = TypeVar("R", bound=NamedTuple)
 
 
-class Order(NamedTuple):
+class SortOrder(NamedTuple):
     """One way to sort: a column that is never null, then the id, both in one direction."""
 
     column: str
@@ -42,7 +42,7 @@ class Page(Generic[R]):
     """Rows in the asked order, and whether there are more on either side."""
 
     rows: Sequence[R]
-    order: Order
+    order: SortOrder
     has_next: bool
     has_previous: bool
     keys: Sequence[Any] | None = None
@@ -54,7 +54,7 @@ class Page(Generic[R]):
         return encode_cursor(self.order, key, row.id)
 
 
-class Place(NamedTuple):
+class CursorPosition(NamedTuple):
     """What a cursor says once opened."""
 
     key: Any
@@ -67,12 +67,12 @@ class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     id: UUID
 
 
-def encode_cursor(order: Order, key: str, row_id: UUID) -> str:
+def encode_cursor(order: SortOrder, key: str, row_id: UUID) -> str:
     packed = msgspec.json.encode(_Cursor(order.column, key, row_id))
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str, order: Order, *, kind: type, field: str) -> Place:
+def decode_cursor(cursor: str, order: SortOrder, *, kind: type, field: str) -> CursorPosition:
     try:
         packed = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
         opened = msgspec.json.decode(packed, type=_Cursor)
@@ -89,7 +89,7 @@ def decode_cursor(cursor: str, order: Order, *, kind: type, field: str) -> Place
             hint="Start at the first page again when `orderBy` changes.",
             field=field,
         )
-    return Place(key, opened.id)
+    return CursorPosition(key, opened.id)
 
 
 def _moment(text: str) -> datetime:
@@ -100,7 +100,7 @@ def _moment(text: str) -> datetime:
 
 
 def windowed(
-    query: Select[Any], order: Order, shape: tuple[bool, bool, bool], columns: Any
+    query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool], columns: Any
 ) -> Select[Any]:
     """The statement of one page; values as in `window_values`."""
     backward, has_after, has_before = shape
@@ -122,7 +122,7 @@ def _beyond(key: Any, row_id: Any, name: str, *, greater: bool) -> ColumnElement
     return here > there if greater else here < there
 
 
-def window_values(window: Window, order: Order, *, kind: type) -> dict[str, Any]:
+def window_values(window: Window, order: SortOrder, *, kind: type) -> dict[str, Any]:
     values: dict[str, Any] = {"limit": window.size + 1}
     for field, cursor in (("after", window.after), ("before", window.before)):
         if cursor is not None:
@@ -132,7 +132,7 @@ def window_values(window: Window, order: Order, *, kind: type) -> dict[str, Any]
 
 
 def page_of(
-    found: Sequence[R], window: Window, order: Order, keys: Sequence[Any] | None = None
+    found: Sequence[R], window: Window, order: SortOrder, keys: Sequence[Any] | None = None
 ) -> Page[R]:
     """One row more than asked for was fetched: it tells whether there are more."""
     more = len(found) > window.size

@@ -26,7 +26,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
-from db.kit.paging import Order, Page, Window, page_of, window_values, windowed
+from db.kit.paging import Page, SortOrder, Window, page_of, window_values, windowed
 from db.postgres.engine import Session
 from db.postgres.statements import Statement, statement
 
@@ -99,18 +99,18 @@ class Repository(Generic[R]):
         change = cls.owned_update().where(table.c.id == bindparam("row_id"))
         if versioned:
             change = change.where(table.c.version == bindparam("expected_version"))
-        values = cls.touched()
+        values = cls.audit_columns()
         for name in names:
-            values |= cls.setting(name)
+            values |= cls.assignments(name)
         return change.values(values).returning(*cls.columns())
 
     @classmethod
-    def setting(cls, name: str) -> dict[str, Any]:
+    def assignments(cls, name: str) -> dict[str, Any]:
         """What changes when `name` is set; a subclass adds what must move with it."""
         return {name: bindparam(name, type_=cls.table().c[name].type)}
 
     @classmethod
-    def touched(cls) -> dict[str, Any]:
+    def audit_columns(cls) -> dict[str, Any]:
         """What changes with every change, where the table has it."""
         table = cls.table()
         marks: dict[str, Any] = {"updated_at": func.now()} if "updated_at" in table.c else {}
@@ -122,12 +122,21 @@ class Repository(Generic[R]):
         return cls.owned_delete().where(table.c.id == bindparam("id")).returning(table.c.id)
 
     @statement
-    def _anyones(cls) -> ClauseElement:
+    def _owner_of(cls) -> ClauseElement:
         table = cls.table()
         return select(table.c.owner_id).where(table.c.id == bindparam("id"))
 
     async def get(self, row_id: UUID) -> R | None:
         return await self.one(self._by_id(), id=row_id)
+
+    async def require(self, row_id: UUID) -> R:
+        """Returns the row.
+
+        Raises:
+            NotFound: no such row.
+            Forbidden: the row belongs to another user.
+        """
+        return await self.update_or_raise(row_id, self._by_id(), id=row_id)
 
     async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
         return await self.all(self._by_ids(), ids=list(ids))
@@ -141,22 +150,22 @@ class Repository(Generic[R]):
     ) -> R:
         """Sets `values` and leaves the rest; with nothing to set, nothing changes."""
         if not values:
-            return await self.changed(row_id, self._by_id(), id=row_id)
+            return await self.update_or_raise(row_id, self._by_id(), id=row_id)
         change = self._update(tuple(values), expected_version is not None)
         version = {} if expected_version is None else {"expected_version": expected_version}
-        return await self.changed(row_id, change, row_id=row_id, **version, **values)
+        return await self.update_or_raise(row_id, change, row_id=row_id, **version, **values)
 
     async def remove(self, row_id: UUID) -> UUID:
         removed = await self.run(self._delete(), id=row_id)
         if not removed:
-            raise await self.refusal(row_id)
+            raise await self.missing_row_error(row_id)
         return row_id
 
     # What subclasses say more with
 
     @classmethod
     def windowed(
-        cls, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
+        cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> Select[Any]:
         """The statement of a page; a key that the rows do not hold follows them."""
         columns = cls.table().c
@@ -165,20 +174,20 @@ class Repository(Generic[R]):
         return windowed(query, order, shape, columns)
 
     async def page_by(
-        self, query: Statement, window: Window, order: Order, /, **values: Any
+        self, query: Statement, window: Window, order: SortOrder, /, **values: Any
     ) -> Page[R]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
         return self.paged(await self.run(query, **values), window, order)
 
-    def paged(self, found: Sequence[Any], window: Window, order: Order) -> Page[R]:
+    def paged(self, found: Sequence[Any], window: Window, order: SortOrder) -> Page[R]:
         if self._holds(order):
             return page_of(list(map(self._make, found)), window, order)
         rows = [self._make(record[:-1]) for record in found]
         return page_of(rows, window, order, keys=[record[-1] for record in found])
 
     @classmethod
-    def _holds(cls, order: Order) -> bool:
+    def _holds(cls, order: SortOrder) -> bool:
         return order.column in cls.row._fields
 
     async def all(self, query: Statement, /, **values: Any) -> Sequence[R]:
@@ -193,16 +202,16 @@ class Repository(Generic[R]):
         found = await self.run(query, **values)
         return found[0][0] if found else None
 
-    async def changed(self, row_id: UUID, change: Statement, /, **values: Any) -> R:
+    async def update_or_raise(self, row_id: UUID, change: Statement, /, **values: Any) -> R:
         """The row as it is now, or an error that says why it was not changed."""
         found = await self.one(change, **values)
         if found is None:
-            raise await self.refusal(row_id)
+            raise await self.missing_row_error(row_id)
         return found
 
-    async def refusal(self, row_id: UUID) -> HowdahError:
+    async def missing_row_error(self, row_id: UUID) -> HowdahError:
         """Why a change met no row: it is another's, it is not there, or it moved on."""
-        owner = await self.session.value(self._anyones(), id=row_id, owner_id=self.owner)
+        owner = await self.session.value(self._owner_of(), id=row_id, owner_id=self.owner)
         if owner is None:
             return NotFound(
                 f"There is no such {self.noun}.",

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict, RateLimited
-from db.kit.paging import Order, Page, Window
+from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository
 from db.kit.text_rules import Required, containing
 from db.postgres.statements import statement
@@ -42,7 +42,7 @@ from db.runs.rows import (
 )
 from db.runs.tables import QueryRun
 
-NEWEST = Order("created_at", descending=True)
+NEWEST = SortOrder("created_at", descending=True)
 search_rule = Required("search", longest=200)
 
 
@@ -121,7 +121,7 @@ class Runs(Repository[RunRow]):
         """Deletes a run that is over."""
         if await self.run(self._remove_over(), row_id=run_id):
             return
-        found = await self.update(run_id)
+        found = await self.require(run_id)
         raise Conflict(
             f"This run is {found.state}.", hint="Cancel it first, then delete it.", field="id"
         )

@@ -28,7 +28,7 @@ _SEALED, _ELSEWHERE = b"\x01", b"\x02"
 _NONCE_BYTES = 12
 
 
-class Place(NamedTuple):
+class SecretLocation(NamedTuple):
     """Where a secret stands, and the only place where it opens."""
 
     table: str
@@ -69,7 +69,7 @@ class Vault:
             self._finding = asyncio.ensure_future(self._find_keychain())
         return await asyncio.shield(self._finding)
 
-    async def seal(self, secret: str, place: Place) -> bytes:
+    async def seal(self, secret: str, place: SecretLocation) -> bytes:
         if keychain := await self.keychain():
             reference = secrets.token_bytes(16)
             await keychain.keep(f"{place}/{reference.hex()}", secret)
@@ -82,7 +82,7 @@ class Vault:
         box = AESGCM(self._keys.current).encrypt(nonce, secret.encode(), head + str(place).encode())
         return head + nonce + box
 
-    async def open(self, sealed: bytes, place: Place) -> str:
+    async def open(self, sealed: bytes, place: SecretLocation) -> str:
         if sealed[:1] == _ELSEWHERE:
             return await self._fetch(f"{place}/{sealed[1:].hex()}")
         from cryptography.exceptions import InvalidTag
@@ -98,7 +98,7 @@ class Vault:
         except (InvalidTag, ValueError):
             raise _lost("it was changed, or moved here from elsewhere") from None
 
-    async def forget(self, sealed: bytes | None, place: Place) -> None:
+    async def forget(self, sealed: bytes | None, place: SecretLocation) -> None:
         """Remove what the keychain holds of it; the row is its owner's business."""
         if sealed and sealed[:1] == _ELSEWHERE and (keychain := await self.keychain()):
             await keychain.forget(f"{place}/{sealed[1:].hex()}")
@@ -111,12 +111,12 @@ class Vault:
         sealed: dict[str, bytes | None] = {}
         try:
             for column, secret in given.items():
-                place = Place(table, row, owner, column)
+                place = SecretLocation(table, row, owner, column)
                 sealed[column] = None if secret is None else await self.seal(secret, place)
             yield sealed
         except BaseException:
             for column, value in sealed.items():
-                await self.forget(value, Place(table, row, owner, column))
+                await self.forget(value, SecretLocation(table, row, owner, column))
             raise
 
     async def is_current(self, sealed: bytes) -> bool:

@@ -44,7 +44,7 @@ class Bsps(Repository[BspRow]):
         present = await self.get(bsp_id)
         if present is not None and present.used_capacity > capacity:
             raise errors.under_use(present.used_capacity)
-        raise await self.refusal(bsp_id)
+        raise await self.missing_row_error(bsp_id)
 
     async def page(self, window: Window) -> Page[BspRow]:
         return await self.page_by(self._page(window.shape), window, NEWEST)
@@ -64,7 +64,9 @@ class Bsps(Repository[BspRow]):
         change = cls.owned_update().where(bsp.id == bindparam("row_id"), fits)
         if versioned:
             change = change.where(bsp.version == bindparam("expected_version"))
-        return change.values(cls.setting("capacity") | cls.touched()).returning(*cls.columns())
+        return change.values(cls.assignments("capacity") | cls.audit_columns()).returning(
+            *cls.columns()
+        )
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
@@ -75,7 +77,7 @@ class Bsps(Repository[BspRow]):
         return cls.owned(func.count()).select_from(cls.table())
 
     @statement
-    def _anyones(cls) -> ClauseElement:
+    def _owner_of(cls) -> ClauseElement:
         """Whoever asks counts as the owner."""
         return select(bindparam("owner_id", type_=Uuid())).where(
             cls.table().c.id == bindparam("id")

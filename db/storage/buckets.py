@@ -61,7 +61,7 @@ class Buckets(Repository[BucketRow]):
     async def count_in(self, bucket_id: UUID, *, files: int, size: int) -> None:
         """Moves the counters, downwards too, and keeps the row locked."""
         if not await self.run(self._count_in(), row_id=bucket_id, more=files, size=size):
-            refusal = await self.refusal(bucket_id)
+            refusal = await self.missing_row_error(bucket_id)
             refusal.field = "bucketId"
             raise refusal
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Order, Page, Window, page_of, window_values
+from db.kit.paging import Page, SortOrder, Window, page_of, window_values
 from db.kit.repository import Repository
 from db.postgres.statements import Statement, statement
 from db.storage import errors
@@ -99,7 +99,7 @@ class Files(Repository[FileRow]):
         return dict(await self.run(self._count_of_bsps(), ids=list(bsp_ids)))
 
     async def mine(self, file_id: UUID) -> FileRow:
-        return await self.changed(file_id, self._mine(), id=file_id)
+        return await self.update_or_raise(file_id, self._mine(), id=file_id)
 
     async def finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
         """STORED now, or as it was by the same bytes before."""
@@ -118,7 +118,7 @@ class Files(Repository[FileRow]):
         return await self.all(self._take_out(bool(only)), of_bucket=bucket_id, **only)
 
     async def _pages(
-        self, query: Statement, ids: Sequence[UUID], window: Window, order: Order, **values: Any
+        self, query: Statement, ids: Sequence[UUID], window: Window, order: SortOrder, **values: Any
     ) -> Mapping[UUID, Page[FileRow]]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
@@ -195,7 +195,9 @@ class Files(Repository[FileRow]):
         new: dict[str, Any] = {
             name: bindparam(name) for name in ("object_id", "fingerprint", "key")
         }
-        return change.values(new | {"status": STORED} | cls.touched()).returning(*cls.columns())
+        return change.values(new | {"status": STORED} | cls.audit_columns()).returning(
+            *cls.columns()
+        )
 
     @statement
     def _take_out(cls, one: bool) -> ClauseElement:  # noqa: FBT001 - as above
@@ -204,7 +206,7 @@ class Files(Repository[FileRow]):
         if one:
             change = change.where(file.id == bindparam("row_id"))
         values = {"status": DELETING, "bucket_id": None, "key": None}
-        return change.values(values | cls.touched()).returning(*cls.columns())
+        return change.values(values | cls.audit_columns()).returning(*cls.columns())
 
     @classmethod
     def _in_a_bucket(cls, query: Select[Any]) -> Select[Any]:
@@ -217,7 +219,7 @@ class Files(Repository[FileRow]):
 
     @classmethod
     def _page_each(
-        cls, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
+        cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> ClauseElement:
         """The same page of each parent, by one statement; behind each row its parent's place."""
         page = cls.windowed(query, order, shape).lateral("page")

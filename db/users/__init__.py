@@ -11,7 +11,7 @@ from db.postgres.engine import Database, Session
 from db.security.keys import SecretKey
 from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
-from db.users.accounts import OutsideUser, OwnUser, User, UserRow, Users, canonical_email
+from db.users.accounts import ExternalUser, OwnUser, User, UserRow, Users, canonical_email
 from db.users.attempt_counts import Attempts, RateLimit
 from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignedIn
 from db.users.sessions import Sessions, UserSession
@@ -23,8 +23,8 @@ from db.users.verified_tokens import Verifications, Verified
 __all__ = [
     "LOCAL_ADMIN",
     "Attempts",
+    "ExternalUser",
     "Identity",
-    "OutsideUser",
     "OwnUser",
     "RateLimit",
     "SessionTokens",
@@ -63,7 +63,7 @@ async def open_identity(
 ) -> AsyncIterator[Identity]:
     """`profile` and `tls` are for tests: cheap hashes, and an authority of their own."""
     access_tokens = AccessTokens(secret.derive("access tokens"))
-    issuer = _outside_issuer(settings, tls)
+    issuer = _external_issuer(settings, tls)
     passwords = Passwords(profile=profile)
     try:
         yield Identity(
@@ -83,9 +83,9 @@ async def open_identity(
         passwords.close()
 
 
-def _outside_issuer(settings: Settings, tls: ssl.SSLContext | None) -> Issuer | None:
+def _external_issuer(settings: Settings, tls: ssl.SSLContext | None) -> Issuer | None:
     if settings.jwks_url is None and settings.jwt_secret is None:
         return None
-    from db.users.issuers import OutsideIssuer
+    from db.users.issuers import ExternalIssuer
 
-    return OutsideIssuer.of(settings, tls=tls)
+    return ExternalIssuer.of(settings, tls=tls)

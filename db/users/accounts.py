@@ -26,7 +26,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict
-from db.kit.base import Base, HasId, HasTimes, HasVersion, Moment, new_id
+from db.kit.base import Base, HasId, HasTimes, HasVersion, TimestampText, new_id
 from db.kit.repository import Repository
 from db.kit.text_rules import Required
 from db.postgres.engine import Session
@@ -71,10 +71,10 @@ class UserRow(NamedTuple):
     email: str | None
     name: str
     role: str
-    created_at: Moment
+    created_at: TimestampText
 
 
-class OutsideUser(NamedTuple):
+class ExternalUser(NamedTuple):
     """What an outside issuer says of somebody."""
 
     issuer: str
@@ -152,13 +152,13 @@ class Users:
             )
         return added
 
-    async def meet(self, person: OutsideUser) -> UserRow | None:
+    async def get_or_create_external(self, person: ExternalUser) -> UserRow | None:
         """Whom an issuer speaks of, made at first sight; None when they were removed."""
         known: Any = {"issuer": person.issuer, "subject": person.subject}
         found = await self._session.row(self._by_subject(), **known)
         if found is None:
             new = person._asdict() | {"id": new_id()}
-            (found,) = await self._session.rows(self._meet(), **new)
+            (found,) = await self._session.rows(self._get_or_create_external(), **new)
         return None if found[-1] else UserRow(*found[:-1])
 
     async def set_role(self, user_id: UUID, role: str) -> UserRow | None:
@@ -215,7 +215,7 @@ class Users:
         return new.on_conflict_do_nothing().returning(*_COLUMNS)
 
     @statement
-    def _meet(cls) -> ClauseElement:
+    def _get_or_create_external(cls) -> ClauseElement:
         """Two first tokens at once make one person: the later insert answers the earlier's row."""
         names = ("id", "email", "name", "issuer", "subject")
         new = insert(User).values({name: bindparam(name) for name in names})

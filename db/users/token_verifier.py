@@ -6,12 +6,12 @@ from typing import Protocol
 from uuid import UUID
 
 from db.errors import Unauthenticated
-from db.kit.base import read_id
+from db.kit.base import parse_uuid
 from db.postgres.engine import Database
-from db.users.accounts import OutsideUser, Users
+from db.users.accounts import ExternalUser, Users
 from db.users.sessions import Sessions
 from db.users.tokens import OURS, AccessTokens
-from db.users.unverified_claims import Refused, look_into
+from db.users.unverified_claims import Refused, peek_claims
 from db.users.verified_tokens import Verifications, Verified
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class Issuer(Protocol):
     """Somebody outside whose word we take; `db.users.issuers` has the one there is."""
 
-    async def verify(self, token: str, key_id: str | None) -> tuple[OutsideUser, datetime]:
+    async def verify(self, token: str, key_id: str | None) -> tuple[ExternalUser, datetime]:
         """Who the token speaks for, and until when; Refused when it is not the issuer's."""
 
 
@@ -60,7 +60,7 @@ class Verifier:
         if (known := self._verifications.get(token)) is not None:
             return known
         asked_at = self._verifications.forgotten
-        unverified = look_into(token)
+        unverified = peek_claims(token)
         if unverified.issuer == OURS:
             verified = await self._ours(token)
         elif self._issuer is not None:
@@ -76,11 +76,13 @@ class Verifier:
             role = await Sessions(session).role(claims.sid, claims.sub)
         if role is None:
             raise Refused("its session has ended")
-        return Verified(read_id(claims.sub.bytes), role, claims.expires_at)
+        return Verified(parse_uuid(claims.sub.bytes), role, claims.expires_at)
 
     async def _outside(self, issuer: Issuer, token: str, key_id: str | None) -> Verified:
         person, expires_at = await issuer.verify(token, key_id)
-        user = await self._database.write(lambda session: Users(session).meet(person))
+        user = await self._database.write(
+            lambda session: Users(session).get_or_create_external(person)
+        )
         if user is None:
             raise Refused("its user was removed")
         return Verified(user.id, user.role, expires_at)

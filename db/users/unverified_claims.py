@@ -16,7 +16,7 @@ class Refused(Exception):
     """A token is not to be trusted. The reason is for our log; callers all hear the same."""
 
 
-class Unverified(NamedTuple):
+class UnverifiedClaims(NamedTuple):
     """Where to look for the key, and no more."""
 
     issuer: str | None
@@ -33,7 +33,7 @@ class _Issuer(msgspec.Struct):
     iss: str | None = None
 
 
-def look_into(token: str) -> Unverified:
+def peek_claims(token: str) -> UnverifiedClaims:
     """Refuses what cannot be a token of ours or of an issuer: too long, no JSON, `crit`."""
     if len(token) > LONGEST:
         raise Refused("it is too long")
@@ -43,7 +43,7 @@ def look_into(token: str) -> Unverified:
     header = decoded(parts[0], _Header)
     if header.crit is not msgspec.UNSET:
         raise Refused("it demands what we do not do (crit)")
-    return Unverified(decoded(parts[1], _Issuer).iss, header.kid)
+    return UnverifiedClaims(decoded(parts[1], _Issuer).iss, header.kid)
 
 
 def decoded(part: str, kind: type[T]) -> T:

@@ -60,7 +60,7 @@ async def export(
 
 async def _ended(runner: Runner, owner: OwnerId, run_id: UUID) -> RunRow:
     async with runner.database.read() as session:
-        run = await Runs(session, owner).update(run_id)
+        run = await Runs(session, owner).require(run_id)
     if not run.is_over:
         raise Conflict(
             f"This run is {run.state}.",

@@ -5,20 +5,20 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
-from db.kit.base import moment_of
-from db.kit.paging import Order, Page, Window, page_of, window_values
+from db.kit.base import to_timestamp_text
+from db.kit.paging import Page, SortOrder, Window, page_of, window_values
 from db.storage.rows import NEWEST
 
 Row = TypeVar("Row", bound=NamedTuple)
 
 
-def page(rows: Iterable[Row], window: Window, order: Order) -> Page[Row]:
+def page(rows: Iterable[Row], window: Window, order: SortOrder) -> Page[Row]:
     rows = list(rows)
     kind = datetime if order is NEWEST else str
     values = window_values(window, order, kind=kind)
     for name in ("after_key", "before_key"):
         if kind is datetime and name in values:
-            values[name] = moment_of(values[name])
+            values[name] = to_timestamp_text(values[name])
     placed = sorted((getattr(row, order.column), row.id, row) for row in rows)  # type: ignore[attr-defined]  # every row has an id
     low, high = ("before", "after") if order.descending else ("after", "before")
     places = [place[:2] for place in placed]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
-from db.kit.base import Moment, OwnerId, moment_of
+from db.kit.base import OwnerId, TimestampText, to_timestamp_text
 from db.storage import errors, rules
 from db.storage.rows import DELETING, PENDING, BspRow, BucketRow, FileRow, NewFile
 
@@ -113,11 +113,11 @@ def present(rows: Mapping[UUID, Row], ids: Iterable[UUID]) -> list[Row]:
     return [rows[one] for one in dict.fromkeys(ids) if one in rows]
 
 
-def ago(age: timedelta = timedelta()) -> Moment:
-    return moment_of(datetime.now(UTC) - age)
+def ago(age: timedelta = timedelta()) -> TimestampText:
+    return to_timestamp_text(datetime.now(UTC) - age)
 
 
-def now_twice() -> tuple[Moment, Moment]:
+def now_twice() -> tuple[TimestampText, TimestampText]:
     now = ago()
     return now, now
 

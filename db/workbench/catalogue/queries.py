@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.errors import TimedOut, TooLarge
-from db.kit.paging import Order, Page, Window, decode_cursor, page_of
+from db.kit.paging import Page, SortOrder, Window, decode_cursor, page_of
 
-BY_NAME = Order("name", descending=False)
+BY_NAME = SortOrder("name", descending=False)
 WITHIN_S = 5.0
 MOST_COLUMNS = 50_000
 _LARGEST = 2**63 - 1

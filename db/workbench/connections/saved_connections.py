@@ -9,7 +9,7 @@ from db.connections import ConnectionRow, Connections, DatabaseConnection, Draft
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency
 from db.postgres.engine import Database, Session
-from db.security.vault import Place, Vault
+from db.security.vault import SecretLocation, Vault
 from db.workbench.connections.workbench import Workbench
 
 _TABLE = DatabaseConnection.__tablename__
@@ -111,7 +111,7 @@ class Shelf:
 
     async def _forget(self, owner: OwnerId, row_id: UUID, sealed: SealedRow) -> None:
         for column, value in sealed._asdict().items():
-            await self.vault.forget(value, Place(_TABLE, row_id, owner, column))
+            await self.vault.forget(value, SecretLocation(_TABLE, row_id, owner, column))
 
     def _fingerprints(self, taken: Draft) -> dict[str, str | None]:
         """Tells the same secret from another, and nobody else anything."""

@@ -18,7 +18,7 @@ from db.connections import (
 from db.errors import HowdahError, Overloaded
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
-from db.security.vault import Place, Vault
+from db.security.vault import SecretLocation, Vault
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.destinations import Destination
 from db.workbench.connections.network_policy import Targets
@@ -178,7 +178,7 @@ class Workbench:
             row = await connections.get(connection_id)
             if row is None:
                 self._retire(self._open.pop((owner, connection_id), None))
-                raise await connections.refusal(connection_id)
+                raise await connections.missing_row_error(connection_id)
         return row
 
     def _pool(self, owner: OwnerId, row: ConnectionRow, given: Given | None) -> "Pool":
@@ -249,7 +249,9 @@ class Workbench:
             row = await Connections(session, owner).sealed(connection_id)
         table = DatabaseConnection.__tablename__
         return {
-            name: await self._vault.open(sealed, Place(table, connection_id, owner, column))
+            name: await self._vault.open(
+                sealed, SecretLocation(table, connection_id, owner, column)
+            )
             for name, column, sealed in zip(SECRETS, row._fields, row, strict=True)
             if sealed is not None
         }

@@ -8,12 +8,12 @@ import pytest
 
 from db.errors import BadInput, Conflict, Forbidden, NotFound
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Order, Window
+from db.kit.paging import SortOrder, Window
 from db.postgres.engine import Database
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.database import Statements, leased
 
-NEWEST = Order("created_at")
+NEWEST = SortOrder("created_at")
 EVERY = TaskFilter()
 
 
@@ -32,7 +32,7 @@ class Desk:
         return row
 
     async def titles(
-        self, window: Window, filters: TaskFilter = EVERY, order: Order = NEWEST
+        self, window: Window, filters: TaskFilter = EVERY, order: SortOrder = NEWEST
     ) -> list[str]:
         page = await self.do(lambda t: t.page(window, filters, order))
         return [row.title for row in page.rows]
@@ -168,7 +168,7 @@ async def test_a_hundred_toggles_at_once_give_exact_parity(
 async def test_pages_follow_each_other_both_ways(mine: Desk) -> None:
     for number in range(7):
         await mine.create(f"{number}")
-    order = Order("created_at", descending=False)
+    order = SortOrder("created_at", descending=False)
     first = await mine.do(lambda t: t.page(Window(3), EVERY, order))
     assert [row.title for row in first.rows] == ["0", "1", "2"]
     assert (first.has_previous, first.has_next) == (False, True)
@@ -196,7 +196,7 @@ async def test_pages_hold_still_while_rows_come_and_go(mine: Desk) -> None:
 async def test_titles_sort_whatever_their_case(mine: Desk) -> None:
     for title in ["beta", "Alpha", "alpha", "Beta", "Émile"]:
         await mine.create(title)
-    order = Order("sort_title", descending=False)
+    order = SortOrder("sort_title", descending=False)
     walked: list[str] = []
     after = None
     while page := (await mine.do(lambda t: t.page(Window(1, after=after), EVERY, order))):  # noqa: B023 - called at once
@@ -220,7 +220,7 @@ async def test_a_cursor_of_another_order_is_refused(mine: Desk) -> None:
     await mine.create("one")
     page = await mine.do(lambda t: t.page(Window(1), EVERY, NEWEST))
     with pytest.raises(BadInput, match="another order"):
-        await mine.titles(Window(1, after=page.cursor(0)), order=Order("updated_at"))
+        await mine.titles(Window(1, after=page.cursor(0)), order=SortOrder("updated_at"))
 
 
 async def test_filters_add_up(mine: Desk) -> None:
@@ -255,7 +255,7 @@ async def test_a_statement_each(mine: Desk, statements: Statements) -> None:
 
 
 @pytest.fixture(scope="module")
-def conditions() -> list[tuple[TaskFilter, Order]]:
+def conditions() -> list[tuple[TaskFilter, SortOrder]]:
     day = datetime(2026, 1, 5, tzinfo=UTC)
     filters = [
         EVERY,
@@ -263,7 +263,7 @@ def conditions() -> list[tuple[TaskFilter, Order]]:
         TaskFilter(completed=False),
         TaskFilter(search="needle"),
     ]
-    orders = [Order(column, descending=down) for column in _COLUMNS for down in (True, False)]
+    orders = [SortOrder(column, descending=down) for column in _COLUMNS for down in (True, False)]
     return [(which, order) for which in filters for order in orders] + [
         (TaskFilter(created_after=day), NEWEST),
         (TaskFilter(created_before=day), NEWEST),
@@ -274,7 +274,7 @@ _COLUMNS = ("created_at", "updated_at", "sort_title")
 
 
 async def test_no_page_of_fifty_reads_more_than_a_few_blocks(
-    committed: Database, committed_owner: OwnerId, conditions: list[tuple[TaskFilter, Order]]
+    committed: Database, committed_owner: OwnerId, conditions: list[tuple[TaskFilter, SortOrder]]
 ) -> None:
     """One in 100 is done, one in 200 holds the needle; 10,000 are another's."""
     async with leased(committed._lender) as lease:

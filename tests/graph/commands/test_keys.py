@@ -7,7 +7,7 @@ from db.connections import Connections
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.keys import load_keys
-from db.security.vault import Place, Vault
+from db.security.vault import SecretLocation, Vault
 from db.settings import Settings
 from db.workbench import Shelf
 from graph.commands.keys import _rotate, rotate_keys
@@ -19,7 +19,7 @@ async def secret_of(database: Database, vault: Vault, owner: OwnerId, row_id: An
     async with database.read() as session:
         sealed = (await Connections(session, owner).sealed(row_id)).sealed_password
     assert sealed is not None
-    return await vault.open(sealed, Place("database_connections", row_id, owner, SEALED))
+    return await vault.open(sealed, SecretLocation("database_connections", row_id, owner, SEALED))
 
 
 async def test_what_was_sealed_under_the_old_key_opens_under_the_new_alone(

@@ -8,7 +8,7 @@ from db.errors import Conflict, Forbidden, Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.keys import CredentialKeys
-from db.security.vault import Keychain, Place, Vault
+from db.security.vault import Keychain, SecretLocation, Vault
 from db.workbench import Shelf, Workbench
 from tests.db.security.test_vault import Drawer
 from tests.fixtures.workbench import KEYS
@@ -85,7 +85,7 @@ async def test_rotation_seals_anew_under_the_current_key(
     for number, row in enumerate(rows):
         sealed = (await sealed_of(database, owner, row.id)).sealed_password
         assert sealed is not None
-        place = Place(DatabaseConnection.__tablename__, row.id, owner, "sealed_password")
+        place = SecretLocation(DatabaseConnection.__tablename__, row.id, owner, "sealed_password")
         assert await only_new.open(sealed, place) == f"secret {number}"
         with pytest.raises(Unavailable):
             await Vault(KEYS).open(sealed, place)
@@ -98,6 +98,6 @@ async def test_rotation_moves_secrets_into_the_keychain_and_out_of_it(
     assert await rotate(database, shelf.vault) == 1
     assert list(drawer.values()) == ["first"]
     sealed = (await sealed_of(database, owner, row.id)).sealed_password
-    place = Place(DatabaseConnection.__tablename__, row.id, owner, "sealed_password")
+    place = SecretLocation(DatabaseConnection.__tablename__, row.id, owner, "sealed_password")
     assert sealed is not None
     assert await shelf.vault.open(sealed, place) == "first"
