@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.kit import idempotency
-from db.kit.sweeps import Sweep, sweeping
+from db.kit.sweeps import Sweep, sweep_in_background
 from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
@@ -119,7 +119,7 @@ async def open_services(
             embedded=own.embedded,
             shared=shared,
         )
-        await stack.enter_async_context(sweeping(sweeps_of(services)))
+        await stack.enter_async_context(sweep_in_background(sweeps_of(services)))
         yield services
 
 

@@ -79,7 +79,9 @@ async def tables_of(connection: asyncpg.Connection) -> list[Table]:
 
 
 @contextlib.asynccontextmanager
-async def connected(direct_url: str, application_name: str) -> AsyncIterator[asyncpg.Connection]:
+async def open_connection(
+    direct_url: str, application_name: str
+) -> AsyncIterator[asyncpg.Connection]:
     """A connection whose statements may take their time."""
     url = parse_url(direct_url)
     connection = await connect(
@@ -95,7 +97,7 @@ async def connected(direct_url: str, application_name: str) -> AsyncIterator[asy
         await connection.close()
 
 
-async def settle(connection: asyncpg.Connection) -> None:
+async def apply_copy_settings(connection: asyncpg.Connection) -> None:
     """Before any COPY, in its transaction."""
     await connection.execute(_SETTINGS)
 

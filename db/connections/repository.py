@@ -152,7 +152,7 @@ class Connections(Repository[ConnectionRow]):
         await self.run(self._note_connected(), row_id=row_id)
 
     async def page(self, window: Window) -> Page[ConnectionRow]:
-        return await self.page_by(self._page(window.shape), window, BY_NAME)
+        return await self.fetch_page(self._page(window.shape), window, BY_NAME)
 
     async def count(self) -> int:
         return int(await self.value(self._count()))
@@ -170,7 +170,7 @@ class Connections(Repository[ConnectionRow]):
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        return cls.windowed(cls.owned(), BY_NAME, shape)
+        return cls.select_page(cls.owned(), BY_NAME, shape)
 
     @statement
     def _count(cls) -> ClauseElement:

@@ -27,16 +27,16 @@ FRAME_LIMIT = 7_900
 BATCH_LIMIT = 500
 UNSENT_LIMIT = 4_096
 
-# A link gone silent is noticed after HEARTBEAT_S + ANSWER_S at most, and readers of a bus that is
-# down are woken every POLL_S: either way a change is seen within the two seconds promised.
+# A silent link is detected within HEARTBEAT_S + ECHO_TIMEOUT_S, and while the bus is down readers
+# are woken every POLL_S: either way a change is seen within the promised two seconds.
 HEARTBEAT_S = 1.0
-ANSWER_S = 0.75
+ECHO_TIMEOUT_S = 0.75
 POLL_S = 1.5
 
 OPEN_S = 2.0
 CLOSE_S = 1.0
 RETRY_FIRST_S = 0.05
-RETRY_MOST_S = 1.0
+RETRY_MAX_S = 1.0
 
 
 class EventBus:
@@ -122,34 +122,34 @@ class EventBus:
         while not self._closing:
             try:
                 async with self._open_link(self._receive) as send:
-                    await self._beat(send)
+                    await self._send_heartbeat(send)
                     pause_s = RETRY_FIRST_S
-                    self._rise()
-                    await self._converse(send)
+                    self._mark_up()
+                    await self._pump(send)
             except Exception as error:  # noqa: BLE001 - whatever ended it, the cure is a new link
-                self._fall(error)
+                self._mark_down(error)
                 await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - only jitter
-                pause_s = min(pause_s * 2, RETRY_MOST_S)
+                pause_s = min(pause_s * 2, RETRY_MAX_S)
 
-    def _rise(self) -> None:
+    def _mark_up(self) -> None:
         self._up.set()
-        self._subscriptions.miss()
+        self._subscriptions.mark_missed()
         log.info("The %s event bus is up", self.kind)
 
-    def _fall(self, error: Exception) -> None:
+    def _mark_down(self, error: Exception) -> None:
         if self._up.is_set():
             # The type alone: a driver's message may quote the URL and its password.
             log.warning("The %s event bus is down (%s)", self.kind, type(error).__name__)
             self._up.clear()
-            self._subscriptions.miss()
+            self._subscriptions.mark_missed()
 
-    async def _converse(self, send: Send) -> None:
+    async def _pump(self, send: Send) -> None:
         while not self._closing or self._unsent:
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._unsent.wait()
             except TimeoutError:
-                await self._beat(send)
+                await self._send_heartbeat(send)
             else:
                 await self._send_batch(send)
 
@@ -157,20 +157,20 @@ class EventBus:
         batch = self._unsent.take(BATCH_LIMIT)
         try:
             if batch:
-                await self._send_and_hear(send, batch)
+                await self._send_and_confirm(send, batch)
         except BaseException:
             self._unsent.put_back(batch)
             raise
 
-    async def _beat(self, send: Send) -> None:
-        await self._send_and_hear(send, [self._heartbeat])
+    async def _send_heartbeat(self, send: Send) -> None:
+        await self._send_and_confirm(send, [self._heartbeat])
 
-    async def _send_and_hear(self, send: Send, batch: Sequence[Event]) -> None:
+    async def _send_and_confirm(self, send: Send, batch: Sequence[Event]) -> None:
         """Sends, and waits for the last event to come back: the whole road works, both ways."""
         frames = [encode(event) for event in batch]
         self._expected = frames[-1]
         self._returned.clear()
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(ECHO_TIMEOUT_S):
             await send(frames)
             await self._returned.wait()
 
@@ -188,7 +188,7 @@ class EventBus:
         while True:
             await asyncio.sleep(POLL_S)
             if not self._up.is_set():
-                self._subscriptions.miss()
+                self._subscriptions.mark_missed()
 
 
 def encode(event: Event) -> str:

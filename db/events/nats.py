@@ -15,7 +15,7 @@ CONNECT_S = 10
 async def nats_link(url: str, channel: str, receive: Receive) -> AsyncIterator[Send]:
     """One connection for both ways. It does not reconnect: the bus does that."""
 
-    async def hear(message: Msg) -> None:
+    async def on_message(message: Msg) -> None:
         receive(message.data.decode())
 
     async def send(frames: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ async def nats_link(url: str, channel: str, receive: Receive) -> AsyncIterator[S
             error_cb=ignore,
         )
         # No limits here, past which the driver would drop silently: a backlog takes what comes.
-        await client.subscribe(channel, cb=hear, pending_msgs_limit=0, pending_bytes_limit=0)
+        await client.subscribe(channel, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0)
         yield send
     finally:
         await client.close()

@@ -63,11 +63,11 @@ class Subscriptions:
 
     def deliver(self, event: Event) -> None:
         if event.topic == EVERY_TOPIC:
-            self.miss()
+            self.mark_missed()
         for subscription in self._by_topic.get(event.topic, ()):
             subscription.deliver(event)
 
-    def miss(self) -> None:
+    def mark_missed(self) -> None:
         """Tells every reader to look at the database again."""
         for topic, readers in self._by_topic.items():
             for subscription in readers:

@@ -33,7 +33,7 @@ from db.postgres.statements import statement
 
 KEPT = timedelta(hours=24)
 
-key_rule = Required("idempotencyKey", longest=200)
+key_rule = Required("idempotencyKey", max_length=200)
 
 R = TypeVar("R", bound=NamedTuple)
 
@@ -54,21 +54,21 @@ class IdempotencyKey(HasOwner, Base):
     __table_args__ = (Index(None, "created_at"),)
 
 
-class AskedRow(NamedTuple):
+class IdempotencyRow(NamedTuple):
     """What was asked, and what was answered."""
 
     fingerprint: bytes
     answer: bytes
 
 
-class Idempotency(Repository[AskedRow]):
+class Idempotency(Repository[IdempotencyRow]):
     """One owner's keys, used inside the transaction of the change that they guard."""
 
     model = IdempotencyKey
-    row = AskedRow
+    row = IdempotencyRow
     noun = "idempotency key"
 
-    async def once(
+    async def run_once(
         self, key: str, asked: object, work: Callable[[], Awaitable[R]], *, answer: type[R]
     ) -> R:
         """What `work` answers, or what it answered when it was first asked under `key`.
@@ -79,21 +79,21 @@ class Idempotency(Repository[AskedRow]):
         fingerprint = _fingerprint(asked)
         if await self.run(self._claim(), key=key, fingerprint=fingerprint, kept=KEPT):
             done = await work()
-            await self.run(self._answered(), the_key=key, answer=msgspec.json.encode(done))
+            await self.run(self._store_answer(), the_key=key, answer=msgspec.json.encode(done))
             return done
         first = await self.one(self._first(), key=key, kept=KEPT)
         if first is None or first.fingerprint != fingerprint:
-            raise _used()
+            raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
 
-    async def answered(self, key: str, asked: object, *, answer: type[R]) -> R | None:
+    async def find_answer(self, key: str, asked: object, *, answer: type[R]) -> R | None:
         """What was answered under `key` when it was first asked; None when it never was."""
         key = key_rule.checked(key)
         first = await self.one(self._first(), key=key, kept=KEPT)
         if first is None:
             return None
         if first.fingerprint != _fingerprint(asked):
-            raise _used()
+            raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
 
     @statement
@@ -129,7 +129,7 @@ class Idempotency(Repository[AskedRow]):
         )
 
     @statement
-    def _answered(cls) -> ClauseElement:
+    def _store_answer(cls) -> ClauseElement:
         mine = cls.owned_update().where(cls.table().c.key == bindparam("the_key"))
         return mine.values(answer=bindparam("answer"))
 
@@ -144,7 +144,7 @@ def _fingerprint(asked: object) -> bytes:
     return hashlib.sha256(msgspec.json.encode(asked)).digest()
 
 
-def _used() -> Conflict:
+def _key_reused() -> Conflict:
     return Conflict(
         "This idempotency key was used for something else.",
         hint="Take a new key for each thing to do; to retry, send the same input.",

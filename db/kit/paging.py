@@ -99,7 +99,7 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def windowed(
+def select_page(
     query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool], columns: Any
 ) -> Select[Any]:
     """The statement of one page; values as in `window_values`."""
@@ -131,7 +131,7 @@ def window_values(window: Window, order: SortOrder, *, kind: type) -> dict[str, 
     return values
 
 
-def page_of(
+def make_page(
     found: Sequence[R], window: Window, order: SortOrder, keys: Sequence[Any] | None = None
 ) -> Page[R]:
     """One row more than asked for was fetched: it tells whether there are more."""

@@ -26,7 +26,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
-from db.kit.paging import Page, SortOrder, Window, page_of, window_values, windowed
+from db.kit.paging import Page, SortOrder, Window, make_page, select_page, window_values
 from db.postgres.engine import Session
 from db.postgres.statements import Statement, statement
 
@@ -164,30 +164,30 @@ class Repository(Generic[R]):
     # What subclasses say more with
 
     @classmethod
-    def windowed(
+    def select_page(
         cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> Select[Any]:
         """The statement of a page; a key that the rows do not hold follows them."""
         columns = cls.table().c
-        if not cls._holds(order):
+        if not cls._row_has_sort_key(order):
             query = query.add_columns(columns[order.column])
-        return windowed(query, order, shape, columns)
+        return select_page(query, order, shape, columns)
 
-    async def page_by(
+    async def fetch_page(
         self, query: Statement, window: Window, order: SortOrder, /, **values: Any
     ) -> Page[R]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
-        return self.paged(await self.run(query, **values), window, order)
+        return self.to_page(await self.run(query, **values), window, order)
 
-    def paged(self, found: Sequence[Any], window: Window, order: SortOrder) -> Page[R]:
-        if self._holds(order):
-            return page_of(list(map(self._make, found)), window, order)
+    def to_page(self, found: Sequence[Any], window: Window, order: SortOrder) -> Page[R]:
+        if self._row_has_sort_key(order):
+            return make_page(list(map(self._make, found)), window, order)
         rows = [self._make(record[:-1]) for record in found]
-        return page_of(rows, window, order, keys=[record[-1] for record in found])
+        return make_page(rows, window, order, keys=[record[-1] for record in found])
 
     @classmethod
-    def _holds(cls, order: SortOrder) -> bool:
+    def _row_has_sort_key(cls, order: SortOrder) -> bool:
         return order.column in cls.row._fields
 
     async def all(self, query: Statement, /, **values: Any) -> Sequence[R]:

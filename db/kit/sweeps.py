@@ -15,9 +15,11 @@ Sweep = Callable[[], Awaitable[int]]
 
 
 @contextlib.asynccontextmanager
-async def sweeping(sweeps: Mapping[str, Sweep], *, every_s: float = EVERY_S) -> AsyncIterator[None]:
+async def sweep_in_background(
+    sweeps: Mapping[str, Sweep], *, every_s: float = EVERY_S
+) -> AsyncIterator[None]:
     """Sweeps in the background while the block runs."""
-    task = asyncio.create_task(_for_ever(sweeps, every_s), name="sweeps")
+    task = asyncio.create_task(_sweep_periodically(sweeps, every_s), name="sweeps")
     try:
         yield
     finally:
@@ -35,7 +37,7 @@ async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:
     return removed
 
 
-async def _for_ever(sweeps: Mapping[str, Sweep], every_s: float) -> None:
+async def _sweep_periodically(sweeps: Mapping[str, Sweep], every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s * random.uniform(0.5, 1.0))  # noqa: S311 - replicas take turns
         removed: dict[str, int] = {}

@@ -24,16 +24,16 @@ log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 READ_BYTES = MIB
-MOST_PARTS = 9_000  # S3 takes 10,000
-DELETED_AT_ONCE = 1_000
+MAX_PARTS = 9_000  # S3 takes 10,000
+DELETE_BATCH = 1_000
 PROBE_S = 1.0
-PROBED_FOR_S = 5.0
+PROBE_TTL_S = 5.0
 # What obstore writes before an object is whole: `key#1`. A killed process leaves it behind.
 _STAGED = re.compile(r".+#\d+")
 _SCHEMES = {"file": "file", "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "memory": "memory"}
 
 
-class Stored(NamedTuple):
+class ObjectInfo(NamedTuple):
     """An object as a listing tells of it."""
 
     key: str
@@ -49,8 +49,8 @@ class ObjectStore:
         self.kind = kind
         self._open_store = open_store
         self._folder = folder
-        self._answered = False
-        self._ask_again_at = 0.0
+        self._available = False
+        self._probe_expires_at = 0.0
 
     async def put(
         self,
@@ -66,9 +66,9 @@ class ObjectStore:
         """
         import obstore
 
-        self._refuse_if_gone()
+        self._require_folder()
         source = _Stoppable(chunks)
-        with _explained():
+        with _translate_errors():
             sending = asyncio.ensure_future(
                 obstore.put_async(
                     self._store,
@@ -83,7 +83,7 @@ class ObjectStore:
                 await asyncio.shield(sending)
             except asyncio.CancelledError:
                 source.stop()  # then the store takes back what it has; a mere cancel leaves it
-                sending.add_done_callback(_unheard)
+                sending.add_done_callback(_consume_exception)
                 await asyncio.wait([sending])
                 raise
 
@@ -92,7 +92,7 @@ class ObjectStore:
         import obstore
 
         for here in range(start, end, READ_BYTES):
-            with _explained():
+            with _translate_errors():
                 piece = await obstore.get_range_async(
                     self._store, key, start=here, end=min(here + READ_BYTES, end)
                 )
@@ -102,15 +102,15 @@ class ObjectStore:
         """After it none of `keys` is there, whether it was before or not."""
         import obstore
 
-        for start in range(0, len(keys), DELETED_AT_ONCE):
-            with _explained():
-                await self._delete(obstore, keys[start : start + DELETED_AT_ONCE])
+        for start in range(0, len(keys), DELETE_BATCH):
+            with _translate_errors():
+                await self._delete(obstore, keys[start : start + DELETE_BATCH])
 
-    async def list(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
+    async def list(self, prefix: str) -> AsyncIterator[Sequence[ObjectInfo]]:
         """Every object whose key begins with the folders of `prefix`, a batch at a time."""
-        with _explained():
+        with _translate_errors():
             async for batch in self._store.list(prefix, chunk_size=1_000):
-                yield [Stored(entry["path"], entry["last_modified"]) for entry in batch]
+                yield [ObjectInfo(entry["path"], entry["last_modified"]) for entry in batch]
 
     async def link(self, key: str, *, expires_in: timedelta) -> str | None:
         """An address at the store itself that anyone may read for a while, where it has such."""
@@ -118,27 +118,27 @@ class ObjectStore:
             return None
         import obstore
 
-        with _explained():
+        with _translate_errors():
             return await obstore.sign_async(self._store, "GET", key, expires_in)
 
     async def ping(self) -> None:
         """Raises when the store does not answer."""
-        self._refuse_if_gone()
-        with _explained():
+        self._require_folder()
+        with _translate_errors():
             await anext(aiter(self._store.list("nothing/here")), None)
 
     async def answers(self) -> bool:
         """Whether it does, by now or a few seconds ago: anyone may ask us, and asking it costs."""
-        if time.monotonic() >= self._ask_again_at:
+        if time.monotonic() >= self._probe_expires_at:
             try:
                 async with asyncio.timeout(PROBE_S):
                     await self.ping()
             except (HowdahError, TimeoutError):
-                self._answered = False
+                self._available = False
             else:
-                self._answered = True
-            self._ask_again_at = time.monotonic() + PROBED_FOR_S
-        return self._answered
+                self._available = True
+            self._probe_expires_at = time.monotonic() + PROBE_TTL_S
+        return self._available
 
     async def prune(self, *, older_than: timedelta) -> int:
         """Removes what killed processes left half written in the folder; how many that were.
@@ -151,7 +151,7 @@ class ObjectStore:
             _prune, self._folder, time.time() - older_than.total_seconds()
         )
 
-    def _refuse_if_gone(self) -> None:
+    def _require_folder(self) -> None:
         """Or obstore would make the folder again, and what was in it would be missing quietly."""
         if self._folder is not None and not self._folder.is_dir():
             log.error("the folder for files is gone: %s", self._folder)
@@ -170,7 +170,7 @@ class ObjectStore:
 
     def _part_bytes(self, size: int) -> int:
         smallest = 5 * MIB if self._has_links else MIB
-        return max(smallest, -(-size // MOST_PARTS))
+        return max(smallest, -(-size // MAX_PARTS))
 
     async def _delete(self, obstore: Any, keys: Sequence[str]) -> None:
         if self._has_links:
@@ -218,7 +218,7 @@ def open_objects(url: str | None, *, data_dir: Path) -> ObjectStore:
     from obstore.store import from_url
 
     try:
-        store = from_url(url, **_patience(kind))
+        store = from_url(url, **_client_options(kind))
     except (BaseError, ValueError) as error:
         raise _unusable(str(error).partition("\n")[0]) from None
     return ObjectStore(lambda: store, kind)
@@ -243,7 +243,7 @@ def _open_folder(folder: Path) -> ObjectStore:
     return ObjectStore(open_store, "file", folder=folder)
 
 
-def _patience(kind: str) -> dict[str, Any]:
+def _client_options(kind: str) -> dict[str, Any]:
     """How long a store may keep us waiting; whether http will do, its endpoint's setting says."""
     if kind == "memory":
         return {}
@@ -271,7 +271,7 @@ def _unusable(reason: str) -> BadInput:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """What the store says in its own words goes to the log with the cause, not to the client."""
     from obstore.exceptions import BaseError
 
@@ -289,7 +289,7 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
-def _unheard(sending: "asyncio.Future[Any]") -> None:
+def _consume_exception(sending: "asyncio.Future[Any]") -> None:
     """Whoever wanted to know is gone; without this asyncio would complain of it."""
     if not sending.cancelled():
         sending.exception()

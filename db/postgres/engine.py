@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
-from db.postgres.leases import CLOSE_SECONDS, Lease, Lender, Pool
+from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, Pool
 from db.postgres.statements import Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
 
@@ -30,7 +30,7 @@ RESERVED = 2
 RESERVED_WAIT_MS = 1_000
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 PING_S = 1.5
-_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
 
 
@@ -81,15 +81,15 @@ class Session:
 class ReadSession(Session):
     """Single statements, each a transaction of its own; retried once when the connection drops."""
 
-    __slots__ = ("_held", "_lender")
+    __slots__ = ("_held", "_source")
 
-    def __init__(self, lender: Lender, observe: Observer | None) -> None:
-        self._lender = lender
+    def __init__(self, source: LeaseSource, observe: Observer | None) -> None:
+        self._source = source
         self._observe = observe
         self._held = False
 
     async def __aenter__(self) -> Self:
-        self._lease = await self._lender.acquire()
+        self._lease = await self._source.acquire()
         self._held = True
         return self
 
@@ -121,7 +121,7 @@ class ReadSession(Session):
     async def _release(self, *, broken: bool = False) -> None:
         if self._held:
             self._held = False
-            await self._lender.release(self._lease, broken=broken)
+            await self._source.release(self._lease, broken=broken)
 
 
 class WriteSession(Session):
@@ -144,24 +144,24 @@ class WriteSession(Session):
 class Database:
     """Lends sessions: `read()` for reads, `transaction(work)` and `write(work)` for changes."""
 
-    def __init__(self, lender: Lender, reserve: Lender) -> None:
-        self._lender = lender
+    def __init__(self, source: LeaseSource, reserve: LeaseSource) -> None:
+        self._source = source
         self._reserve = reserve
         self.observe: Observer | None = None
 
     @property
     def in_use(self) -> int:
         """Connections lent just now."""
-        return self._lender.in_use
+        return self._source.in_use
 
     @property
     def waiting(self) -> int:
         """Callers that wait for a connection."""
-        return self._lender.waiting
+        return self._source.waiting
 
     def read(self, *, reserved: bool = False) -> contextlib.AbstractAsyncContextManager[Session]:
         """For one batch of reads. `reserved` is for what must answer when the pool is exhausted."""
-        return ReadSession(self._reserve if reserved else self._lender, self.observe)
+        return ReadSession(self._reserve if reserved else self._source, self.observe)
 
     async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """All of `work` or nothing; run again when PostgreSQL asks for that.
@@ -169,8 +169,8 @@ class Database:
         `work` may therefore run several times: what it does outside the database it does after.
         A connection that drops is not tried again, because the commit may have happened.
         """
-        return await self._repeatedly(
-            self._lender,
+        return await self._run_with_retry(
+            self._source,
             lambda lease: self._in_transaction(lease, work, Session(lease, self.observe)),
         )
 
@@ -187,7 +187,7 @@ class Database:
                 return work(session)
             return self._in_transaction(lease, work, session)
 
-        return await self._repeatedly(self._reserve if reserved else self._lender, run)
+        return await self._run_with_retry(self._reserve if reserved else self._source, run)
 
     async def ping(self) -> None:
         """Raises when the database does not answer soon."""
@@ -202,19 +202,19 @@ class Database:
             ) from error
 
     async def close(self) -> None:
-        await self._lender.close()
+        await self._source.close()
         await self._reserve.close()
 
-    async def _repeatedly(self, lender: Lender, run: Callable[[Lease], Awaitable[T]]) -> T:
+    async def _run_with_retry(self, source: LeaseSource, run: Callable[[Lease], Awaitable[T]]) -> T:
         pause = FIRST_PAUSE_S
         for _ in range(ATTEMPTS):
-            lease = await lender.acquire()
+            lease = await source.acquire()
             try:
                 return await run(lease)
-            except _AGAIN as error:
+            except _RETRYABLE as error:
                 log.info("a transaction met another and runs again: %s", type(error).__name__)
             finally:
-                await lender.release(lease)
+                await source.release(lease)
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
             pause *= 2
         raise Overloaded(
@@ -259,13 +259,13 @@ async def open_database(
     """Connects once, so that a wrong URL is told at the start; waits while it may help."""
     target = parse_url(url)
 
-    def one() -> Awaitable[asyncpg.Connection]:
+    def connect_once() -> Awaitable[asyncpg.Connection]:
         return connect(target, statement_timeout_ms=statement_timeout_ms)
 
-    def another(deadline: float) -> Awaitable[asyncpg.Connection]:
-        return connect_with_retry(one, target, deadline)
+    def connect_until(deadline: float) -> Awaitable[asyncpg.Connection]:
+        return connect_with_retry(connect_once, target, deadline)
 
-    first = await another(asyncio.get_running_loop().time() + connect_ms / 1000)
-    pool = Pool(another, size=pool_size, wait_ms=wait_ms, first=first)
-    reserve = Pool(another, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
+    pool = Pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
+    reserve = Pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
     return Database(pool, reserve)

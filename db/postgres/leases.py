@@ -27,7 +27,7 @@ class Lease(Protocol):
         """A transaction: committed at the end, rolled back on an error."""
 
 
-class Lender(Protocol):
+class LeaseSource(Protocol):
     """What `Database` asks for connections: a pool, or in tests one bound connection."""
 
     @property
@@ -61,9 +61,9 @@ class PooledLease:
                 await self.driver.execute("ROLLBACK")
                 self.settled = True
             raise
-        ending = await self.driver.execute("COMMIT")
+        status = await self.driver.execute("COMMIT")
         self.settled = True
-        if ending != "COMMIT":
+        if status != "COMMIT":
             raise RuntimeError("a statement had failed, its error was caught: nothing was kept")
 
     async def close(self) -> None:
@@ -130,12 +130,12 @@ class Pool:
             self._drop_idle()  # what ended this one has ended them too, most likely
         driver = lease.driver
         if driver.is_closed():
-            self._pass_on(None)
+            self._grant_next(None)
         elif broken or not lease.settled or driver.is_in_transaction():
             driver.terminate()
-            self._pass_on(None)
+            self._grant_next(None)
         else:
-            self._pass_on(lease)
+            self._grant_next(lease)
 
     async def close(self) -> None:
         self._closed = True
@@ -154,22 +154,22 @@ class Pool:
         waiter = _Waiter(deadline, loop=loop)
         self._waiting.append(waiter)
         if self._timer is None:
-            self._timer = loop.call_at(deadline, self._send_away)
+            self._timer = loop.call_at(deadline, self._expire_waiters)
         try:
             return await waiter
         except asyncio.CancelledError:
-            self._take_back(waiter)
+            self._abandon(waiter)
             raise
 
-    def _take_back(self, waiter: "_Waiter") -> None:
+    def _abandon(self, waiter: "_Waiter") -> None:
         """It left; what it was given in the same moment goes to the next."""
         if waiter.cancel() or waiter.cancelled():
-            with contextlib.suppress(ValueError):  # `_pass_on` has met it already
+            with contextlib.suppress(ValueError):  # `_grant_next` has met it already
                 self._waiting.remove(waiter)
         elif waiter.exception() is None:
-            self._pass_on(waiter.result())
+            self._grant_next(waiter.result())
 
-    def _send_away(self) -> None:
+    def _expire_waiters(self) -> None:
         """Who has waited long enough. One timer for all: they came in the order of deadlines."""
         loop = asyncio.get_running_loop()
         while self._waiting and self._waiting[0].deadline <= loop.time():
@@ -178,9 +178,9 @@ class Pool:
                 waiter.set_exception(_overloaded(self._wait_ms))
         self._timer = None
         if self._waiting:
-            self._timer = loop.call_at(self._waiting[0].deadline, self._send_away)
+            self._timer = loop.call_at(self._waiting[0].deadline, self._expire_waiters)
 
-    def _pass_on(self, lease: PooledLease | None) -> None:
+    def _grant_next(self, lease: PooledLease | None) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -197,7 +197,7 @@ class Pool:
         try:
             return PooledLease(await self._connect(deadline))
         except BaseException:
-            self._pass_on(None)
+            self._grant_next(None)
             raise
 
     def _drop_idle(self) -> None:

@@ -28,7 +28,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import Conflict, RateLimited
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository
-from db.kit.text_rules import Required, containing
+from db.kit.text_rules import Required, contains_pattern
 from db.postgres.statements import statement
 from db.runs.rows import (
     ACTIVE,
@@ -43,7 +43,7 @@ from db.runs.rows import (
 from db.runs.tables import QueryRun
 
 NEWEST = SortOrder("created_at", descending=True)
-search_rule = Required("search", longest=200)
+search_rule = Required("search", max_length=200)
 
 
 class Runs(Repository[RunRow]):
@@ -131,7 +131,9 @@ class Runs(Repository[RunRow]):
 
     async def page(self, window: Window, filters: RunFilter) -> Page[RunRow]:
         values = _values(filters)
-        return await self.page_by(self._page(tuple(values), window.shape), window, NEWEST, **values)
+        return await self.fetch_page(
+            self._page(tuple(values), window.shape), window, NEWEST, **values
+        )
 
     async def count(self, filters: RunFilter) -> int:
         values = _values(filters)
@@ -251,7 +253,7 @@ class Runs(Repository[RunRow]):
 
     @statement
     def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:
-        return cls.windowed(cls._filtered(cls.owned(), filters), NEWEST, shape)
+        return cls.select_page(cls._filtered(cls.owned(), filters), NEWEST, shape)
 
     @statement
     def _count(cls, filters: tuple[str, ...]) -> ClauseElement:
@@ -277,7 +279,7 @@ def _values(filters: RunFilter) -> dict[str, Any]:
     """The conditions there are; their names are the shape of the statement."""
     present = {name: value for name, value in filters._asdict().items() if value is not None}
     if filters.search is not None:
-        present["search"] = containing(search_rule.checked(filters.search).lower())
+        present["search"] = contains_pattern(search_rule.checked(filters.search).lower())
     return present
 
 

@@ -21,7 +21,7 @@ LONGEST = 1_024
 PROFILE = argon2.profiles.RFC_9106_LOW_MEMORY
 """64 MiB and about 0.3 s a hash."""
 
-_EFFORT = ("version", "memory_cost", "time_cost", "hash_len", "salt_len")
+_COST_PARAMETERS = ("version", "memory_cost", "time_cost", "hash_len", "salt_len")
 
 
 def checked_password(password: str, *, field: str = "password") -> str:
@@ -51,9 +51,9 @@ class Passwords:
     ) -> None:
         self._profile = profile
         self._hasher = argon2.PasswordHasher.from_parameters(profile)
-        self._nobodys = _hash_of_nothing(profile)
+        self._dummy_hash = _make_dummy_hash(profile)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
-        self._places = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(at_once)
         self._wait_ms = wait_ms
 
     async def hash(self, password: str) -> str:
@@ -61,7 +61,7 @@ class Passwords:
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
         """Without a hash to compare with it is False, after as much time."""
-        return await self._run(lambda: self._matches(password, password_hash or self._nobodys))
+        return await self._run(lambda: self._matches(password, password_hash or self._dummy_hash))
 
     def is_weaker(self, password_hash: str) -> bool:
         """Whether it was made with less effort than hashes are made with now.
@@ -70,7 +70,7 @@ class Passwords:
         """
         found, ours = argon2.extract_parameters(password_hash), self._profile
         return found.type is not ours.type or any(
-            getattr(found, name) < getattr(ours, name) for name in _EFFORT
+            getattr(found, name) < getattr(ours, name) for name in _COST_PARAMETERS
         )
 
     def close(self) -> None:
@@ -83,16 +83,16 @@ class Passwords:
             return False
 
     async def _run(self, work: Callable[[], T]) -> T:
-        await self._take_place()
+        await self._acquire_slot()
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._slots.release())
         # whoever stops waiting cannot stop the thread: its place stays taken until it ends
         return await asyncio.shield(future)
 
-    async def _take_place(self) -> None:
+    async def _acquire_slot(self) -> None:
         try:
             async with asyncio.timeout(self._wait_ms / 1000):
-                await self._places.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             raise Overloaded(
                 "Too many people are signing in just now.",
@@ -105,7 +105,7 @@ def _bytes(password: str) -> bytes:
     return password.encode(errors="surrogatepass")
 
 
-def _hash_of_nothing(profile: argon2.Parameters) -> str:
+def _make_dummy_hash(profile: argon2.Parameters) -> str:
     """As costly to check as any other, and matched by no password: its digest is random."""
     salt, digest = (
         base64.b64encode(os.urandom(size)).rstrip(b"=").decode()

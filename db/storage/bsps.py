@@ -22,7 +22,7 @@ class Bsps(Repository[BspRow]):
     noun = "provider"
     conflicts = {  # noqa: RUF012 - a Mapping, never written to
         "uq_bsps_account": errors.ACCOUNT_TAKEN,
-        "fk_replicas_bsp_id_bsps": errors.STILL_KEEPS,
+        "fk_replicas_bsp_id_bsps": errors.STILL_HAS_FILES,
     }
 
     @classmethod
@@ -43,11 +43,11 @@ class Bsps(Repository[BspRow]):
             return changed
         present = await self.get(bsp_id)
         if present is not None and present.used_capacity > capacity:
-            raise errors.under_use(present.used_capacity)
+            raise errors.capacity_in_use(present.used_capacity)
         raise await self.missing_row_error(bsp_id)
 
     async def page(self, window: Window) -> Page[BspRow]:
-        return await self.page_by(self._page(window.shape), window, NEWEST)
+        return await self.fetch_page(self._page(window.shape), window, NEWEST)
 
     async def count(self) -> int:
         return int(await self.value(self._count()))
@@ -70,7 +70,7 @@ class Bsps(Repository[BspRow]):
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        return cls.windowed(cls.owned(), NEWEST, shape)
+        return cls.select_page(cls.owned(), NEWEST, shape)
 
     @statement
     def _count(cls) -> ClauseElement:

@@ -43,7 +43,7 @@ class Buckets(Repository[BucketRow]):
         return await self.add(name=name, private=private)
 
     async def page(self, window: Window) -> Page[BucketRow]:
-        return await self.page_by(self._page(window.shape), window, NEWEST)
+        return await self.fetch_page(self._page(window.shape), window, NEWEST)
 
     async def count(self) -> int:
         return int(await self.value(self._count()))
@@ -71,11 +71,11 @@ class Buckets(Repository[BucketRow]):
 
     @statement
     def _by_ids(cls) -> ClauseElement:
-        return cls.readable().where(among(cls.table().c.id))
+        return cls.readable().where(is_any_of(cls.table().c.id))
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        return cls.windowed(cls.owned(), NEWEST, shape)
+        return cls.select_page(cls.owned(), NEWEST, shape)
 
     @statement
     def _count(cls) -> ClauseElement:
@@ -109,5 +109,5 @@ class Buckets(Repository[BucketRow]):
         return change.values(counters).returning(bucket.id)
 
 
-def among(column: Any, name: str = "ids") -> ColumnElement[bool]:
+def is_any_of(column: Any, name: str = "ids") -> ColumnElement[bool]:
     return column == any_(bindparam(name, type_=ARRAY(Uuid)))  # type: ignore[no-any-return]  # the column is any table's

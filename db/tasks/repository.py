@@ -25,12 +25,12 @@ from db.errors import BadInput
 from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository
-from db.kit.text_rules import Optional, Required, containing
+from db.kit.text_rules import Optional, Required, contains_pattern
 from db.postgres.statements import statement
 
-title_rule = Required("title", longest=200)
-description_rule = Optional("description", longest=1_000)
-search_rule = Required("search", longest=200)
+title_rule = Required("title", max_length=200)
+description_rule = Optional("description", max_length=1_000)
+search_rule = Required("search", max_length=200)
 
 
 class Task(HasId, HasOwner, HasTimes, HasVersion, Base):
@@ -107,7 +107,7 @@ class TaskFilter(NamedTuple):
         """The conditions there are; their names are the shape of the statement."""
         present = {name: value for name, value in self._asdict().items() if value is not None}
         if self.search is not None:
-            present["search"] = containing(search_rule.checked(self.search).lower())
+            present["search"] = contains_pattern(search_rule.checked(self.search).lower())
         return present
 
 
@@ -146,7 +146,7 @@ class Tasks(Repository[TaskRow]):
 
     async def page(self, window: Window, filters: TaskFilter, order: SortOrder) -> Page[TaskRow]:
         values = filters.values
-        return await self.page_by(
+        return await self.fetch_page(
             self._page(tuple(values), order, window.shape), window, order, **values
         )
 
@@ -196,7 +196,7 @@ class Tasks(Repository[TaskRow]):
     def _page(
         cls, filters: tuple[str, ...], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> ClauseElement:
-        return cls.windowed(cls._filtered(cls.owned(), filters), order, shape)
+        return cls.select_page(cls._filtered(cls.owned(), filters), order, shape)
 
     @statement
     def _count(cls, filters: tuple[str, ...]) -> ClauseElement:

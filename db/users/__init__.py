@@ -18,7 +18,7 @@ from db.users.sessions import Sessions, UserSession
 from db.users.throttle import Throttle
 from db.users.token_verifier import Issuer, Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
-from db.users.verified_tokens import Verifications, Verified
+from db.users.verified_tokens import VerificationCache, VerifiedToken
 
 __all__ = [
     "LOCAL_ADMIN",
@@ -34,7 +34,7 @@ __all__ = [
     "UserRow",
     "UserSession",
     "Users",
-    "Verified",
+    "VerifiedToken",
     "canonical_email",
     "open_identity",
     "sweep_attempts",
@@ -71,7 +71,7 @@ async def open_identity(
             passwords=passwords,
             access_tokens=access_tokens,
             refresh_tokens=RefreshTokens(secret.derive("refresh tokens")),
-            verifier=Verifier(database, access_tokens, issuer, Verifications()),
+            verifier=Verifier(database, access_tokens, issuer, VerificationCache()),
             throttle=Throttle(database, secret.derive("attempts")),
             rules=Rules(
                 sign_up_open=settings.sign_up_open,

@@ -32,8 +32,8 @@ from db.kit.text_rules import Required
 from db.postgres.engine import Session
 from db.postgres.statements import statement
 
-name_rule = Required("name", longest=100)
-_email_text = Required("email", longest=254)
+name_rule = Required("name", max_length=100)
+_email_text = Required("email", max_length=254)
 _LABEL = r"[^\W_](?:[^\W_]|-){0,62}"
 _EMAIL = re.compile(rf"[^\s@\"(),:;<>\[\]\\]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 
@@ -177,25 +177,27 @@ class Users:
         found = await self._session.row(self._remove(), id=user_id)
         if found is not None and found[0] is not None:
             issuer, subject = found
-            await self._session.rows(self._mark(), id=new_id(), issuer=issuer, subject=subject)
+            await self._session.rows(
+                self._insert_tombstone(), id=new_id(), issuer=issuer, subject=subject
+            )
         return found is not None
 
     @classmethod
-    def _present(cls, *more: Any) -> Select[Any]:
+    def _select_active(cls, *more: Any) -> Select[Any]:
         return select(*_COLUMNS, *more).where(_USERS.removed_at.is_(None))
 
     @statement
     def _by_id(cls) -> ClauseElement:
-        return cls._present().where(_USERS.id == bindparam("id"))
+        return cls._select_active().where(_USERS.id == bindparam("id"))
 
     @statement
     def _by_email(cls) -> ClauseElement:
-        ours = cls._present(_USERS.password_hash).where(_USERS.issuer.is_(None))
+        ours = cls._select_active(_USERS.password_hash).where(_USERS.issuer.is_(None))
         return ours.where(_USERS.email == bindparam("email"))
 
     @statement
     def _with_password(cls) -> ClauseElement:
-        known = cls._present(_USERS.password_hash).where(_USERS.password_hash.is_not(None))
+        known = cls._select_active(_USERS.password_hash).where(_USERS.password_hash.is_not(None))
         return known.where(_USERS.id == bindparam("id"))
 
     @statement
@@ -205,7 +207,7 @@ class Users:
 
     @statement
     def _page(cls) -> ClauseElement:
-        later = cls._present().where(_USERS.id > bindparam("after"))
+        later = cls._select_active().where(_USERS.id > bindparam("after"))
         return later.order_by(_USERS.id).limit(500)
 
     @statement
@@ -227,13 +229,13 @@ class Users:
     @statement
     def _set_role(cls) -> ClauseElement:
         change = update(User).where(_USERS.id == bindparam("row_id"), _USERS.removed_at.is_(None))
-        return change.values(role=bindparam("new_role"), **_TOUCHED).returning(*_COLUMNS)
+        return change.values(role=bindparam("new_role"), **_AUDIT).returning(*_COLUMNS)
 
     @statement
     def _set_password(cls) -> ClauseElement:
         same = _USERS.password_hash == bindparam("verified")
         change = update(User).where(_USERS.id == bindparam("row_id"), same)
-        return change.values(password_hash=bindparam("new_hash"), **_TOUCHED).returning(_USERS.id)
+        return change.values(password_hash=bindparam("new_hash"), **_AUDIT).returning(_USERS.id)
 
     @statement
     def _remove(cls) -> ClauseElement:
@@ -241,14 +243,14 @@ class Users:
         return gone.returning(_USERS.issuer, _USERS.subject)
 
     @statement
-    def _mark(cls) -> ClauseElement:
+    def _insert_tombstone(cls) -> ClauseElement:
         known: dict[str, Any] = {name: bindparam(name) for name in ("id", "issuer", "subject")}
         return insert(User).values(**known, name="", removed_at=func.now())
 
 
 _USERS = User.__table__.c
 _COLUMNS = [_USERS[name] for name in UserRow._fields]
-_TOUCHED: dict[str, Any] = {"updated_at": func.now(), "version": _USERS.version + 1}
+_AUDIT: dict[str, Any] = {"updated_at": func.now(), "version": _USERS.version + 1}
 
 
 def _row(found: Any) -> UserRow | None:

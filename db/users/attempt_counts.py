@@ -45,9 +45,9 @@ class Attempts:
         counted = await self._session.rows(self._count(), keys=keys, within=within)
         return max(left_s if count > limits[key].most else 0 for key, count, left_s in counted)
 
-    async def give_back(self, limits: Mapping[bytes, Limit]) -> None:
+    async def refund(self, limits: Mapping[bytes, Limit]) -> None:
         """An attempt that succeeded does not count."""
-        await self._session.rows(self._give_back(), keys=sorted(limits))
+        await self._session.rows(self._refund(), keys=sorted(limits))
 
     async def sweep(self) -> int:
         return len(await self._session.rows(self._sweep()))
@@ -74,7 +74,7 @@ class Attempts:
         return counted.returning(_LIMITS.key, _LIMITS.count, left)
 
     @statement
-    def _give_back(cls) -> ClauseElement:
+    def _refund(cls) -> ClauseElement:
         keys = any_(bindparam("keys", type_=ARRAY(LargeBinary)))
         return change(RateLimit).where(_LIMITS.key == keys).values(count=_LIMITS.count - 1)
 

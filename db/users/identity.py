@@ -14,7 +14,7 @@ from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.token_verifier import Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
-from db.users.unverified_claims import Refused
+from db.users.unverified_claims import InvalidToken
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +76,14 @@ class Identity:
                 "Nobody can sign up here by themselves.",
                 hint="Ask the operator for an account; they make one with `howdah user create`.",
             )
-        email, name = _free_email(email), name_rule.checked(name)
+        email, name = _validate_new_email(email), name_rule.checked(name)
         password = checked_password(password)
         await self._throttle.sign_up(address)
         password_hash = await self._passwords.hash(password)
 
         async def add_and_open(session: Session) -> SignedIn:
             user = await Users(session).add(email=email, name=name, password_hash=password_hash)
-            return await self._open(session, user, password_hash)
+            return await self._insert_session(session, user, password_hash)
 
         return await self._database.transaction(add_and_open)
 
@@ -91,19 +91,19 @@ class Identity:
         """One answer, after one time, for a wrong password and for an unknown address."""
         email, password = canonical_email(email), checked_password(password)
         async with self._throttle.password(email, address):
-            user, verified = await self._proved(email, password)
+            user, verified = await self._authenticate(email, password)
             try:
-                signed_in = await self._opened(user, verified)
+                signed_in = await self._open_session(user, verified)
             except Unauthenticated:  # the hash is another: renewed, or that of a new password
-                user, verified = await self._proved(email, password)
-                signed_in = await self._opened(user, verified)
+                user, verified = await self._authenticate(email, password)
+                signed_in = await self._open_session(user, verified)
         await self._renew_hash(user.id, password, verified)
         return signed_in
 
     async def refresh(self, refresh_token: str) -> SignedIn:
         try:
             presented = self._refresh_tokens.open(refresh_token)
-        except Refused:
+        except InvalidToken:
             raise _wrong_refresh_token() from None
         new_token, new_hash = self._refresh_tokens.make(presented.session_id)
         rotation = await self._database.write(
@@ -121,18 +121,18 @@ class Identity:
             self.verifier.forget(rotation.user.id)
             raise _wrong_refresh_token()
         if not rotation.rotated:
-            raise _overtaken()
+            raise _concurrent_refresh()
         return self._signed_in(rotation.user, presented.session_id, new_token)
 
     async def sign_out(self, user_id: UUID, refresh_token: str) -> None:
         try:
             session_id = self._refresh_tokens.open(refresh_token).session_id
-        except Refused:
-            raise _not_yours() from None
+        except InvalidToken:
+            raise _unknown_refresh_token() from None
         if not await self._database.write(
             lambda session: Sessions(session).end(session_id, user_id)
         ):
-            raise _not_yours()
+            raise _unknown_refresh_token()
         self.verifier.forget(user_id)
 
     async def change_password(
@@ -146,11 +146,11 @@ class Identity:
             if not await self._passwords.matches(current, old_hash):
                 raise _wrong_current_password()
         new_hash = await self._passwords.hash(new)
-        signed_in = await self._change(user, old_hash, new_hash)
+        signed_in = await self._set_password(user, old_hash, new_hash)
         if signed_in is None:  # the hash is another: a sign-in renewed it, or the password changed
             user, old_hash = await self._with_password(user_id)
             if await self._passwords.matches(current, old_hash):
-                signed_in = await self._change(user, old_hash, new_hash)
+                signed_in = await self._set_password(user, old_hash, new_hash)
         if signed_in is None:
             raise _wrong_current_password()
         self.verifier.forget(user_id)
@@ -159,7 +159,7 @@ class Identity:
     # For the operator
 
     async def create(self, *, email: str, password: str, name: str, role: str) -> UserRow:
-        email, name = _free_email(email), name_rule.checked(name)
+        email, name = _validate_new_email(email), name_rule.checked(name)
         password_hash = await self._passwords.hash(checked_password(password))
         return await self._database.write(
             lambda session: Users(session).add(
@@ -196,7 +196,7 @@ class Identity:
 
         return await self._database.transaction(find_or_add)
 
-    async def _proved(self, email: str, password: str) -> tuple[UserRow, str]:
+    async def _authenticate(self, email: str, password: str) -> tuple[UserRow, str]:
         """Whose password it is, and the hash that it matches."""
         async with self._database.read() as session:
             found = await Users(session).by_email(email)
@@ -206,8 +206,10 @@ class Identity:
             raise _wrong_sign_in()
         return user, password_hash
 
-    async def _opened(self, user: UserRow, verified: str) -> SignedIn:
-        return await self._database.write(lambda session: self._open(session, user, verified))
+    async def _open_session(self, user: UserRow, verified: str) -> SignedIn:
+        return await self._database.write(
+            lambda session: self._insert_session(session, user, verified)
+        )
 
     async def _renew_hash(self, user_id: UUID, password: str, verified: str) -> None:
         """Hash it anew when we hash with more effort by now. A new password wins over that."""
@@ -223,7 +225,7 @@ class Identity:
         except HowdahError as error:  # the next sign-in tries again
             log.info("the hash of %s's password was not renewed: %s", user_id, error.message)
 
-    async def _change(self, user: UserRow, verified: str, new_hash: str) -> SignedIn | None:
+    async def _set_password(self, user: UserRow, verified: str, new_hash: str) -> SignedIn | None:
         """None when `verified` is the hash no longer."""
 
         async def change(session: Session) -> SignedIn | None:
@@ -232,7 +234,7 @@ class Identity:
             ):
                 return None
             await Sessions(session).end_all(user.id)
-            return await self._open(session, user, new_hash)
+            return await self._insert_session(session, user, new_hash)
 
         return await self._database.transaction(change)
 
@@ -245,7 +247,7 @@ class Identity:
             )
         return found
 
-    async def _open(self, session: Session, user: UserRow, verified: str) -> SignedIn:
+    async def _insert_session(self, session: Session, user: UserRow, verified: str) -> SignedIn:
         """A session for who has just proved the password with the hash `verified`."""
         session_id = new_id()
         token, token_hash = self._refresh_tokens.make(session_id)
@@ -269,7 +271,7 @@ class Identity:
         return SignedIn(session=tokens, user=user)
 
 
-def _free_email(email: str) -> str:
+def _validate_new_email(email: str) -> str:
     canonical = canonical_email(email)
     if canonical == LOCAL_ADMIN:
         raise BadInput(
@@ -299,7 +301,7 @@ def _wrong_refresh_token() -> HowdahError:
     )
 
 
-def _overtaken() -> HowdahError:
+def _concurrent_refresh() -> HowdahError:
     return Conflict(
         "Another request has used this refresh token at the same moment.",
         hint="Go on with the tokens that it was answered with.",
@@ -307,7 +309,7 @@ def _overtaken() -> HowdahError:
     )
 
 
-def _not_yours() -> HowdahError:
+def _unknown_refresh_token() -> HowdahError:
     return BadInput(
         "This is no refresh token of yours.",
         hint="Send the latest that you were given.",

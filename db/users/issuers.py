@@ -16,7 +16,7 @@ from db.users.accounts import ExternalUser, canonical_email, name_rule
 from db.users.key_sets import KeySet, VerifyingKey
 from db.users.signatures import verified_claims
 from db.users.tokens import OURS
-from db.users.unverified_claims import Refused, Seconds
+from db.users.unverified_claims import InvalidToken, Seconds
 
 CLOCKS_DIFFER_S = 30
 
@@ -72,11 +72,11 @@ class ExternalIssuer:
 
     async def verify(self, token: str, key_id: str | None) -> tuple[ExternalUser, datetime]:
         """Who the token speaks for, and until when."""
-        reason = Refused("no key of the issuer's is for it")
+        reason = InvalidToken("no key of the issuer's is for it")
         async for candidate in self._candidates(key_id):
             try:
                 claims = verified_claims(token, candidate.key, candidate.algorithms, ExternalClaims)
-            except Refused as error:
+            except InvalidToken as error:
                 reason = error
             else:
                 self._check(claims)
@@ -96,13 +96,13 @@ class ExternalIssuer:
         now = time.time()
         audiences = claims.aud if isinstance(claims.aud, list) else [claims.aud]
         if self._name is not None and claims.iss != self._name:
-            raise Refused("it is of another issuer")
+            raise InvalidToken("it is of another issuer")
         if self._audience is not None and self._audience not in audiences:
-            raise Refused("it is for another audience")
+            raise InvalidToken("it is for another audience")
         if claims.exp <= now:
-            raise Refused("it has expired")
+            raise InvalidToken("it has expired")
         if claims.nbf > now + CLOCKS_DIFFER_S:
-            raise Refused("it is not valid yet")
+            raise InvalidToken("it is not valid yet")
 
     def _person(self, claims: ExternalClaims) -> ExternalUser:
         issuer = self._name or "shared secret"

@@ -32,7 +32,7 @@ class Throttle:
         }
         await self._count(limits)
         yield
-        await self._database.write(lambda session: Attempts(session).give_back(limits))
+        await self._database.write(lambda session: Attempts(session).refund(limits))
 
     async def sign_up(self, address: str) -> None:
         await self._count({self._hash("sign-up", network_of(address)): SIGN_UPS_FROM_ADDRESS})

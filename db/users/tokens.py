@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from db.users.unverified_claims import Refused, Seconds, decoded
+from db.users.unverified_claims import InvalidToken, Seconds, decode_part
 
 OURS = "howdah"
 """Issuer and audience of our access tokens."""
@@ -63,14 +63,14 @@ class AccessTokens:
     def verify(self, token: str) -> AccessClaims:
         body, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(body).encode()):
-            raise Refused("its signature is not ours")
+            raise InvalidToken("its signature is not ours")
         if not body.startswith(_HEADER):
-            raise Refused("its header is not ours")
-        claims = decoded(body.removeprefix(_HEADER), AccessClaims)
+            raise InvalidToken("its header is not ours")
+        claims = decode_part(body.removeprefix(_HEADER), AccessClaims)
         if claims.iss != OURS or claims.aud != OURS:
-            raise Refused("it was made by somebody else, or for somebody else")
+            raise InvalidToken("it was made by somebody else, or for somebody else")
         if claims.exp <= time.time():
-            raise Refused("it has expired")
+            raise InvalidToken("it has expired")
         return claims
 
     def _signature(self, body: str) -> str:
@@ -103,10 +103,10 @@ class RefreshTokens:
         try:
             raw = base64.b64decode(token, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
-            raise Refused("it is not base64") from None
+            raise InvalidToken("it is not base64") from None
         body, code = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         if not hmac.compare_digest(code, self._code(body)):
-            raise Refused("it is not one of ours")
+            raise InvalidToken("it is not one of ours")
         return RefreshToken(UUID(bytes=body[:16]), hashlib.sha256(raw).digest())
 
     def _code(self, body: bytes) -> bytes:

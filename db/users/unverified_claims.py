@@ -12,7 +12,7 @@ Seconds: Final = msgspec.Meta(ge=0, le=253_402_300_799)
 """A moment in seconds since 1970 that a datetime can hold."""
 
 
-class Refused(Exception):
+class InvalidToken(Exception):
     """A token is not to be trusted. The reason is for our log; callers all hear the same."""
 
 
@@ -36,19 +36,19 @@ class _Issuer(msgspec.Struct):
 def peek_claims(token: str) -> UnverifiedClaims:
     """Refuses what cannot be a token of ours or of an issuer: too long, no JSON, `crit`."""
     if len(token) > LONGEST:
-        raise Refused("it is too long")
+        raise InvalidToken("it is too long")
     parts = token.split(".")
     if len(parts) != 3:
-        raise Refused("it has not three parts")
-    header = decoded(parts[0], _Header)
+        raise InvalidToken("it has not three parts")
+    header = decode_part(parts[0], _Header)
     if header.crit is not msgspec.UNSET:
-        raise Refused("it demands what we do not do (crit)")
-    return UnverifiedClaims(decoded(parts[1], _Issuer).iss, header.kid)
+        raise InvalidToken("it demands what we do not do (crit)")
+    return UnverifiedClaims(decode_part(parts[1], _Issuer).iss, header.kid)
 
 
-def decoded(part: str, kind: type[T]) -> T:
+def decode_part(part: str, kind: type[T]) -> T:
     """JSON in base64, of the right kind."""
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(part + "=="), type=kind)
     except (ValueError, RecursionError):
-        raise Refused("it is not readable") from None
+        raise InvalidToken("it is not readable") from None

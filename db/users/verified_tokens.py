@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-FOR_S = 30.0
-MOST = 8_192
+TTL_S = 30.0
+MAX_ENTRIES = 8_192
 
 
-class Verified(NamedTuple):
+class VerifiedToken(NamedTuple):
     """Whom a token speaks for, what they may do, and until when."""
 
     user_id: UUID
@@ -20,7 +20,7 @@ class Verified(NamedTuple):
     expires_at: datetime
 
 
-class Verifications:
+class VerificationCache:
     """Keyed by the tokens' hashes; the least recently used leave first.
 
     The time bounds how long a session works on after it was ended on another replica.
@@ -29,21 +29,21 @@ class Verifications:
     def __init__(
         self,
         *,
-        for_s: float = FOR_S,
-        most: int = MOST,
+        ttl_s: float = TTL_S,
+        max_entries: int = MAX_ENTRIES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._for_s = for_s
-        self._most = most
+        self._ttl_s = ttl_s
+        self._max_entries = max_entries
         self._clock = clock
         self.forgotten = 0
         """How often; to be looked at before the question whether a token is good."""
-        self._known: OrderedDict[bytes, tuple[Verified, float]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[VerifiedToken, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, token: str) -> Verified | None:
+    def get(self, token: str) -> VerifiedToken | None:
         key = _hash(token)
         found = self._known.get(key)
         if found is None:
@@ -55,13 +55,13 @@ class Verifications:
         self._known.move_to_end(key)
         return verified
 
-    def put(self, token: str, verified: Verified, *, asked_at: int) -> None:
+    def put(self, token: str, verified: VerifiedToken, *, asked_at: int) -> None:
         """Unless somebody was forgotten since `asked_at`: it could be this one."""
         if asked_at != self.forgotten:
             return
         left_s = verified.expires_at.timestamp() - time.time()
-        self._known[_hash(token)] = verified, self._clock() + min(self._for_s, left_s)
-        if len(self._known) > self._most:
+        self._known[_hash(token)] = verified, self._clock() + min(self._ttl_s, left_s)
+        if len(self._known) > self._max_entries:
             self._known.popitem(last=False)
 
     def forget(self, user_id: UUID) -> None:

@@ -9,7 +9,7 @@ import click
 from db.backup import Manifest, backup
 from db.backup import restore as restore_archive
 from db.objects.store import ObjectStore, open_objects
-from db.postgres.embedded import beside_a_server
+from db.postgres.embedded import use_running_server
 from db.services import open_own_database
 from db.settings import Settings
 
@@ -39,12 +39,12 @@ def restore(settings: Settings, file: Path) -> None:
 
 
 async def _back_up(settings: Settings, file: Path) -> Manifest:
-    async with open_own_database(beside_a_server(settings)) as own:
+    async with open_own_database(use_running_server(settings)) as own:
         return await backup(own.direct_url, file, objects=_objects(settings))
 
 
 async def _restore(settings: Settings, file: Path) -> Manifest:
-    async with open_own_database(beside_a_server(settings)) as own:
+    async with open_own_database(use_running_server(settings)) as own:
         return await restore_archive(own.direct_url, file, objects=_objects(settings))
 
 

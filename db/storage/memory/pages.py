@@ -1,4 +1,4 @@
-"""Keyset pages over plain lists, the same that a statement of `db.kit.paging.windowed` gives."""
+"""Keyset pages over plain lists, the same that a statement of `db.kit.paging.select_page` gives."""
 
 import bisect
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from db.kit.base import to_timestamp_text
-from db.kit.paging import Page, SortOrder, Window, page_of, window_values
+from db.kit.paging import Page, SortOrder, Window, make_page, window_values
 from db.storage.rows import NEWEST
 
 Row = TypeVar("Row", bound=NamedTuple)
@@ -30,4 +30,4 @@ def page(rows: Iterable[Row], window: Window, order: SortOrder) -> Page[Row]:
     kept = placed[start:end]
     if order.descending is not window.backward:
         kept.reverse()
-    return page_of([row for _, _, row in kept[: values["limit"]]], window, order)
+    return make_page([row for _, _, row in kept[: values["limit"]]], window, order)

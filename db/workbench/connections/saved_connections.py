@@ -43,7 +43,7 @@ class Shelf:
                 connections = Connections(session, owner)
                 if idempotency_key is None:
                     return await connections.create(row_id, taken, sealed, agent=agent)
-                return await Idempotency(session, owner).once(
+                return await Idempotency(session, owner).run_once(
                     idempotency_key,
                     asked,
                     lambda: connections.create(row_id, taken, sealed, agent=agent),

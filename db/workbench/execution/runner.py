@@ -136,7 +136,7 @@ class Runner:
             else:
                 keys = Idempotency(session, owner)
                 asked = ("executeQuery", order)
-                found = await keys.once(key, asked, lambda: create(session), answer=_Id)
+                found = await keys.run_once(key, asked, lambda: create(session), answer=_Id)
             return await Runs(session, owner).require(found.id)
 
         run = await self.database.transaction(once)

@@ -277,7 +277,7 @@ async def test_no_page_of_fifty_reads_more_than_a_few_blocks(
     committed: Database, committed_owner: OwnerId, conditions: list[tuple[TaskFilter, SortOrder]]
 ) -> None:
     """One in 100 is done, one in 200 holds the needle; 10,000 are another's."""
-    async with leased(committed._lender) as lease:
+    async with leased(committed._source) as lease:
         driver: Any = lease.driver
         await _fill(driver, committed_owner)
         for which, order in conditions:
