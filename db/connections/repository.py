@@ -149,7 +149,7 @@ class Connections(Repository[ConnectionRow]):
 
     async def note_connected(self, row_id: UUID) -> None:
         """It is no change of the connection: its version stays."""
-        await self.run(self._note_connected(), row_id=row_id)
+        await self.run(self._note_connected(), id=row_id)
 
     async def page(self, window: Window) -> Page[ConnectionRow]:
         return await self.fetch_page(self._page(window.shape), window, BY_NAME)
@@ -165,7 +165,7 @@ class Connections(Repository[ConnectionRow]):
 
     @statement
     def _note_connected(cls) -> ClauseElement:
-        mine = cls.owned_update().where(cls.table().c.id == bindparam("row_id"))
+        mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
         return mine.values(last_connected_at=func.now())
 
     @statement
@@ -191,7 +191,7 @@ class Sealed:
     def _exchange(cls, column: str) -> ClauseElement:
         """Only what is still the old: a user may have saved a new one meanwhile."""
         table = Connections.table()
-        same = (table.c.id == bindparam("row_id"), table.c[column] == bindparam("old"))
+        same = (table.c.id == bindparam("id"), table.c[column] == bindparam("old"))
         return update(table).where(*same).values({column: bindparam("new")}).returning(table.c.id)
 
     @classmethod
@@ -203,5 +203,5 @@ class Sealed:
     async def exchange(
         cls, session: Session, row_id: UUID, column: str, *, old: bytes, new: bytes
     ) -> bool:
-        found = await session.rows(cls._exchange(column), row_id=row_id, old=old, new=new)
+        found = await session.rows(cls._exchange(column), id=row_id, old=old, new=new)
         return bool(found)

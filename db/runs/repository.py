@@ -79,13 +79,13 @@ class Runs(Repository[RunRow]):
 
         An error when the run is over already: its statement is not to be sent any more.
         """
-        if not await self.run(self._note_backend(), row_id=run_id, pid=pid, started=started_at):
+        if not await self.run(self._note_backend(), id=run_id, pid=pid, started=started_at):
             raise _over()
 
     async def progress(self, run_id: UUID, *, columns: str, rows: int, size: int) -> None:
         """So many more rows can be read; an error when the run is over already."""
         values = {"columns": columns, "rows": rows, "size": size}
-        if not await self.run(self._progress(), row_id=run_id, **values):
+        if not await self.run(self._progress(), id=run_id, **values):
             raise _over()
 
     async def finish(self, run_id: UUID, ending: Ending, *, keep: timedelta) -> RunRow | None:
@@ -102,7 +102,7 @@ class Runs(Repository[RunRow]):
         }
         return await self.one(
             self._finish(),
-            row_id=run_id,
+            id=run_id,
             keep=keep,
             to=ending.state,
             rows_affected=ending.rows_affected,
@@ -115,11 +115,11 @@ class Runs(Repository[RunRow]):
 
     async def request_cancel(self, run_id: UUID, *, keep: timedelta) -> RunRow | None:
         """Ends a queued run at once, asks a running one to end; None when it has ended."""
-        return await self.one(self._request_cancel(), row_id=run_id, keep=keep)
+        return await self.one(self._request_cancel(), id=run_id, keep=keep)
 
     async def remove_over(self, run_id: UUID) -> None:
         """Deletes a run that is over."""
-        if await self.run(self._remove_over(), row_id=run_id):
+        if await self.run(self._remove_over(), id=run_id):
             return
         found = await self.require(run_id)
         raise Conflict(
@@ -226,9 +226,7 @@ class Runs(Repository[RunRow]):
     def _request_cancel(cls) -> ClauseElement:
         run = cls.table().c
         queued = run.state == _word(QUEUED)
-        change = cls.owned_update().where(
-            run.id == bindparam("row_id"), run.state.in_(_words(ACTIVE))
-        )
+        change = cls.owned_update().where(run.id == bindparam("id"), run.state.in_(_words(ACTIVE)))
         values = {
             "cancel_requested_at": func.coalesce(run.cancel_requested_at, func.now()),
             "state": case((queued, CANCELLED), else_=run.state),
@@ -243,7 +241,7 @@ class Runs(Repository[RunRow]):
     @statement
     def _remove_over(cls) -> ClauseElement:
         run = cls.table().c
-        over = (run.id == bindparam("row_id"), run.state.not_in(_words(ACTIVE)))
+        over = (run.id == bindparam("id"), run.state.not_in(_words(ACTIVE)))
         return cls.owned_delete().where(*over).returning(run.id)
 
     @statement
@@ -262,7 +260,7 @@ class Runs(Repository[RunRow]):
     @classmethod
     def _running(cls) -> Update:
         run = cls.table().c
-        return cls.owned_update().where(run.id == bindparam("row_id"), run.state == _word(RUNNING))
+        return cls.owned_update().where(run.id == bindparam("id"), run.state == _word(RUNNING))
 
     @classmethod
     def _filtered(cls, query: Select[Any], filters: tuple[str, ...]) -> Select[Any]:

@@ -35,7 +35,7 @@ class Bsps(Repository[BspRow]):
     async def set_capacity(
         self, bsp_id: UUID, capacity: int, *, expected_version: int | None
     ) -> BspRow:
-        values: dict[str, Any] = {"row_id": bsp_id, "capacity": capacity}
+        values: dict[str, Any] = {"id": bsp_id, "capacity": capacity}
         if expected_version is not None:
             values["expected_version"] = expected_version
         changed = await self.one(self._set_capacity(expected_version is not None), **values)
@@ -44,7 +44,7 @@ class Bsps(Repository[BspRow]):
         present = await self.get(bsp_id)
         if present is not None and present.used_capacity > capacity:
             raise errors.capacity_in_use(present.used_capacity)
-        raise await self.missing_row_error(bsp_id)
+        raise await self.missing_row_error(bsp_id, field="id")
 
     async def page(self, window: Window) -> Page[BspRow]:
         return await self.fetch_page(self._page(window.shape), window, NEWEST)
@@ -61,7 +61,7 @@ class Bsps(Repository[BspRow]):
     def _set_capacity(cls, versioned: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         bsp = cls.table().c
         fits = bsp.used_capacity <= bindparam("capacity", type_=bsp.capacity.type)
-        change = cls.owned_update().where(bsp.id == bindparam("row_id"), fits)
+        change = cls.owned_update().where(bsp.id == bindparam("id"), fits)
         if versioned:
             change = change.where(bsp.version == bindparam("expected_version"))
         return change.values(cls.assignments("capacity") | cls.audit_columns()).returning(

@@ -60,10 +60,8 @@ class Buckets(Repository[BucketRow]):
 
     async def count_in(self, bucket_id: UUID, *, files: int, size: int) -> None:
         """Moves the counters, downwards too, and keeps the row locked."""
-        if not await self.run(self._count_in(), row_id=bucket_id, more=files, size=size):
-            refusal = await self.missing_row_error(bucket_id)
-            refusal.field = "bucketId"
-            raise refusal
+        if not await self.run(self._count_in(), id=bucket_id, more=files, size=size):
+            raise await self.missing_row_error(bucket_id, field="bucketId")
 
     @statement
     def _by_id(cls) -> ClauseElement:
@@ -105,7 +103,7 @@ class Buckets(Repository[BucketRow]):
             "file_count": bucket.file_count + bindparam("more", type_=bucket.file_count.type),
             "total_size": bucket.total_size + bindparam("size", type_=bucket.total_size.type),
         }
-        change = cls.owned_update().where(bucket.id == bindparam("row_id"))
+        change = cls.owned_update().where(bucket.id == bindparam("id"))
         return change.values(counters).returning(bucket.id)
 
 

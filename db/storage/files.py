@@ -105,7 +105,7 @@ class Files(Repository[FileRow]):
         """STORED now, or as it was by the same bytes before."""
         key = file_key(file, fingerprint)
         stored = await self.one(
-            self._finish(), row_id=file.id, object_id=object_id, fingerprint=fingerprint, key=key
+            self._finish(), id=file.id, object_id=object_id, fingerprint=fingerprint, key=key
         )
         present = stored or await self.require_owned(file.id)
         if present.key != key:
@@ -114,7 +114,7 @@ class Files(Repository[FileRow]):
 
     async def detach(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:
         """DELETING now: one file of the bucket, or all of them."""
-        only = {} if file_id is None else {"row_id": file_id}
+        only = {} if file_id is None else {"id": file_id}
         return await self.all(self._detach(bool(only)), of_bucket=bucket_id, **only)
 
     async def _pages(
@@ -190,7 +190,7 @@ class Files(Repository[FileRow]):
     def _finish(cls) -> ClauseElement:
         file = cls.table().c
         change = cls.owned_update().where(
-            file.id == bindparam("row_id"),
+            file.id == bindparam("id"),
             file.status == PENDING,
             file.created_at > func.now() - UPLOAD_WITHIN,
         )
@@ -206,7 +206,7 @@ class Files(Repository[FileRow]):
         file = cls.table().c
         change = cls.owned_update().where(file.bucket_id == bindparam("of_bucket"))
         if one:
-            change = change.where(file.id == bindparam("row_id"))
+            change = change.where(file.id == bindparam("id"))
         values = {"status": DELETING, "bucket_id": None, "key": None}
         return change.values(values | cls.audit_columns()).returning(*cls.columns())
 

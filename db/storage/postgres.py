@@ -110,7 +110,7 @@ class PostgresStorage:
             buckets = Buckets(session, owner)
             bucket = await buckets.lock(bucket_id)
             if bucket is None:
-                raise await buckets.missing_row_error(bucket_id)
+                raise await buckets.missing_row_error(bucket_id, field="id")
             if bucket.file_count and not with_files:
                 raise errors.bucket_not_empty(bucket.file_count)
             await Replicas(session, owner).release_all(bucket_id)

@@ -139,7 +139,7 @@ class Tasks(Repository[TaskRow]):
         return await self.update(task_id, expected_version=expected_version, **changes)
 
     async def toggle(self, task_id: UUID) -> TaskRow:
-        return await self.update_or_raise(task_id, self._toggle(), row_id=task_id)
+        return await self.update_or_raise(task_id, self._toggle(), id=task_id)
 
     async def remove_completed(self) -> Sequence[UUID]:
         return [found[0] for found in await self.run(self._remove_completed())]
@@ -180,7 +180,7 @@ class Tasks(Repository[TaskRow]):
     @statement
     def _toggle(cls) -> ClauseElement:
         task = cls.table().c
-        change = cls.owned_update().where(task.id == bindparam("row_id"))
+        change = cls.owned_update().where(task.id == bindparam("id"))
         turned = {
             "completed": not_(task.completed),
             "completed_at": case((task.completed, null()), else_=func.now()),

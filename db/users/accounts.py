@@ -162,12 +162,12 @@ class Users:
         return None if found[-1] else UserRow(*found[:-1])
 
     async def set_role(self, user_id: UUID, role: str) -> UserRow | None:
-        return _row(await self._session.row(self._set_role(), row_id=user_id, new_role=role))
+        return _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
 
     async def set_password(self, user_id: UUID, *, verified: str, password_hash: str) -> bool:
         """Whether it was set; not when `verified` is no longer the hash there."""
         values = {"verified": verified, "new_hash": password_hash}
-        return await self._session.row(self._set_password(), row_id=user_id, **values) is not None
+        return await self._session.row(self._set_password(), id=user_id, **values) is not None
 
     async def remove(self, user_id: UUID) -> bool:
         """Removes a person and all they own.
@@ -228,13 +228,13 @@ class Users:
 
     @statement
     def _set_role(cls) -> ClauseElement:
-        change = update(User).where(_USERS.id == bindparam("row_id"), _USERS.removed_at.is_(None))
+        change = update(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
         return change.values(role=bindparam("new_role"), **_AUDIT).returning(*_COLUMNS)
 
     @statement
     def _set_password(cls) -> ClauseElement:
         same = _USERS.password_hash == bindparam("verified")
-        change = update(User).where(_USERS.id == bindparam("row_id"), same)
+        change = update(User).where(_USERS.id == bindparam("id"), same)
         return change.values(password_hash=bindparam("new_hash"), **_AUDIT).returning(_USERS.id)
 
     @statement

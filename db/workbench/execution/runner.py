@@ -365,8 +365,4 @@ async def _until_written(run: RunRow, write: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _connection_of(session: Session, owner: OwnerId, connection_id: UUID) -> ConnectionRow:
-    try:
-        return await Connections(session, owner).require(connection_id)
-    except HowdahError as error:
-        error.field = "connectionId"
-        raise
+    return await Connections(session, owner).require(connection_id, field="connectionId")

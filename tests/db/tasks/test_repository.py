@@ -116,6 +116,24 @@ async def test_a_lost_update_is_noticed(mine: Desk) -> None:
     assert (await mine.do(lambda t: t.get(task.id))).title == "two"
 
 
+async def test_change_without_values_checks_expected_version(mine: Desk) -> None:
+    task = await mine.create("one")
+    assert await mine.do(lambda t: t.change(task.id, expected_version=1)) == task
+    await mine.do(lambda t: t.change(task.id, title="two"))
+    with pytest.raises(Conflict) as caught:
+        await mine.do(lambda t: t.change(task.id, expected_version=1))
+    assert caught.value.field == "expectedVersion"
+
+
+async def test_missing_row_error_names_the_given_field(mine: Desk, theirs: Desk) -> None:
+    task = await theirs.create("theirs")
+    for field in ("taskId", None):
+        for row_id, kind in ((new_id(), NotFound), (task.id, Forbidden)):
+            with pytest.raises(kind) as caught:
+                await mine.do(lambda t, row_id=row_id, field=field: t.require(row_id, field=field))
+            assert caught.value.field == field
+
+
 @pytest.mark.parametrize("change", ["change", "toggle", "remove"])
 async def test_what_is_anothers_is_forbidden_and_what_is_not_there_not_found(
     mine: Desk, theirs: Desk, change: str
