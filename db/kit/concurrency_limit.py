@@ -1,4 +1,4 @@
-"""ConcurrencyLimit: so much goes on at once, and so much of it one user's."""
+"""Limits concurrent operations, in total and for each user."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from db.errors import Overloaded
 
 
 class ConcurrencyLimit:
-    """Counts what goes on; whoever finds no place is told to come again."""
+    """Raises Overloaded if all slots, or all slots of the owner, are in use."""
 
     def __init__(self, noun: str, *, at_once: int, of_one_user: int) -> None:
-        """`noun` says what goes on, in the plural."""
+        """`noun` names the operations in errors, in the plural."""
         self._noun = noun
         self._at_once = at_once
         self._of_one_user = of_one_user
@@ -26,8 +26,8 @@ class ConcurrencyLimit:
     def slot(self, owner: UUID) -> Iterator[None]:
         if self.in_use >= self._at_once or self._held[owner] >= self._of_one_user:
             raise Overloaded(
-                f"Too many {self._noun} are going on at once.",
-                hint=f"Have at most {self._of_one_user} at a time, and this one again later.",
+                f"Too many {self._noun} are running at once.",
+                hint=f"Run at most {self._of_one_user} at a time, and try again later.",
                 retry_after_s=1,
             )
         self._held[owner] += 1
@@ -35,4 +35,4 @@ class ConcurrencyLimit:
             yield
         finally:
             self._held[owner] -= 1
-            self._held += Counter()  # lets go of those at zero
+            self._held += Counter()  # removes owners whose count is zero

@@ -1,4 +1,4 @@
-"""A change asked for twice under one key happens once and is answered twice."""
+"""Idempotency keys: a change requested twice with one key is made once."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -39,8 +39,6 @@ R = TypeVar("R", bound=NamedTuple)
 
 
 class IdempotencyKey(HasOwner, Base):
-    """What was asked under a key, and what was answered."""
-
     __tablename__ = "idempotency_keys"
 
     owner_id: Mapped[UUID] = mapped_column(
@@ -55,14 +53,12 @@ class IdempotencyKey(HasOwner, Base):
 
 
 class IdempotencyRow(NamedTuple):
-    """What was asked, and what was answered."""
-
     fingerprint: bytes
     answer: bytes
 
 
 class Idempotency(Repository[IdempotencyRow]):
-    """One owner's keys, used inside the transaction of the change that they guard."""
+    """One owner's keys, used in the transaction of the change that they protect."""
 
     model = IdempotencyKey
     row = IdempotencyRow
@@ -71,9 +67,12 @@ class Idempotency(Repository[IdempotencyRow]):
     async def run_once(
         self, key: str, asked: object, work: Callable[[], Awaitable[R]], *, answer: type[R]
     ) -> R:
-        """What `work` answers, or what it answered when it was first asked under `key`.
+        """Runs `work`, or returns the stored answer of the first request with `key`.
 
-        Two at once meet at the key's row: the second waits until the first has committed.
+        Concurrent requests lock the row of the key: the second waits for the first to commit.
+
+        Raises:
+            Conflict: the key was used for another request.
         """
         key = key_rule.checked(key)
         fingerprint = _fingerprint(asked)
@@ -87,7 +86,7 @@ class Idempotency(Repository[IdempotencyRow]):
         return msgspec.json.decode(first.answer, type=answer)
 
     async def find_answer(self, key: str, asked: object, *, answer: type[R]) -> R | None:
-        """What was answered under `key` when it was first asked; None when it never was."""
+        """Returns the stored answer of the first request with `key`, or None."""
         key = key_rule.checked(key)
         first = await self.one(self._first(), key=key, kept=KEPT)
         if first is None:
@@ -98,7 +97,7 @@ class Idempotency(Repository[IdempotencyRow]):
 
     @statement
     def _expired(cls) -> ClauseElement:
-        """A batch of everybody's, for `sweep`."""
+        """Deletes a batch of expired keys of all owners, for `sweep`."""
         table = cls.table()
         old = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
         place: ColumnElement[Any] = literal_column("ctid")
@@ -113,7 +112,7 @@ class Idempotency(Repository[IdempotencyRow]):
 
     @statement
     def _claim(cls) -> ClauseElement:
-        """Takes the key when it is new, or so old that it means nothing any more."""
+        """Claims the key if it is new or has expired."""
         table = cls.table()
         new: dict[str, Any] = {name: bindparam(name) for name in ("owner_id", "key", "fingerprint")}
         expired = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
@@ -146,12 +145,12 @@ def _fingerprint(asked: object) -> bytes:
 
 def _key_reused() -> Conflict:
     return Conflict(
-        "This idempotency key was used for something else.",
-        hint="Take a new key for each thing to do; to retry, send the same input.",
+        "This idempotency key was used for another request.",
+        hint="Use a new key for each request; to retry, send the same input.",
         field="idempotencyKey",
     )
 
 
 async def sweep(session: Session) -> int:
-    """Removes a batch of keys that no retry will come for any more."""
+    """Deletes a batch of expired keys and returns their number."""
     return len(await session.rows(Idempotency._expired(), kept=KEPT))  # noqa: SLF001 - of this module

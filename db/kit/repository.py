@@ -158,7 +158,9 @@ class Repository(Generic[R]):
         if not values:
             return await self._require_version(row_id, expected_version)
         change = self._update(tuple(values), expected_version is not None)
-        version = {} if expected_version is None else {"expected_version": expected_version}
+        version: dict[str, Any] = (
+            {} if expected_version is None else {"expected_version": expected_version}
+        )
         return await self.update_or_raise(row_id, change, id=row_id, **version, **values)
 
     async def _require_version(self, row_id: UUID, expected_version: int | None) -> R:

@@ -1,8 +1,8 @@
 # ruff: noqa: ARG002 - the protocol names the owner everywhere; providers have none
 """The in-memory twin of storage, for unit tests of what stands above it.
 
-Held to the same contract tests as PostgreSQL's way. Nothing in it awaits, so each call is whole:
-what could refuse comes first, then what changes.
+Passes the same contract tests as PostgresStorage. No method awaits, so each call is atomic: checks
+come first, then changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +47,7 @@ Row = TypeVar("Row", bound=NamedTuple)
 
 
 class MemoryStorage:
-    """See StorageOperations, whose promises these are."""
+    """Implements StorageOperations in memory."""
 
     def __init__(self, *, quota: Quota = Quota()) -> None:  # noqa: B008 - it is immutable
         self._quota = quota
@@ -204,7 +204,7 @@ class MemoryStorage:
         return self._finish(file, object_id=object_id, fingerprint=fingerprint)
 
     def _placed(self, owner: OwnerId, new: NewFile) -> BucketRow:
-        """Where it goes, if it may."""
+        """The bucket for a new file, after all checks."""
         mine = self._tables.my_buckets(owner)
         used = Quota(
             bytes=sum(bucket.total_size for bucket in mine),
@@ -318,14 +318,14 @@ class MemoryStorage:
         return answer
 
     def _first(self, owner: OwnerId, key: str | None, asked: object) -> Any:
-        """What was answered under the key, if anything was."""
+        """The stored answer of the first request with the key, or None."""
         known = self._answers.get((owner, key)) if key is not None else None
         if known is None:
             return None
         if known[0] != asked:
             raise Conflict(
-                "This idempotency key was used for something else.",
-                hint="Take a new key for each thing to do.",
+                "This idempotency key was used for another request.",
+                hint="Use a new key for each request; to retry, send the same input.",
                 field="idempotencyKey",
             )
         return known[1]

@@ -1,4 +1,4 @@
-"""What the twin keeps, and what every call on it needs: lists stand in for tables."""
+"""The in-memory tables of the storage twin, and the operations on them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Row = TypeVar("Row", bound=NamedTuple)
 
 @dataclass(slots=True)
 class Tables:
-    """Rows by their ids, and the counters that move with them."""
+    """Rows by ID, with the counters that depend on them."""
 
     bsps: dict[UUID, BspRow] = field(default_factory=dict)
     buckets: dict[UUID, BucketRow] = field(default_factory=dict)
@@ -158,8 +158,10 @@ def check_version(version: int, expected: int | None) -> None:
 
 
 def not_found(field: str = "id") -> HowdahError:
-    return NotFound("There is no such thing.", hint="Read the list again.", field=field)
+    return NotFound("This object does not exist.", hint="Read the list again.", field=field)
 
 
 def forbidden(field: str = "id") -> HowdahError:
-    return Forbidden("This is not yours to change.", hint="Sign in as its owner.", field=field)
+    return Forbidden(
+        "This object belongs to another user.", hint="Sign in as its owner.", field=field
+    )
