@@ -1,4 +1,4 @@
-"""Events wake readers up, across processes. The truth stays in the database.
+"""Events wake readers across processes; the data stays in the database.
 
 async with bus.subscribe(topic) as changes:
     ...                       # read the database once
@@ -35,9 +35,10 @@ async def open_events(url: str, *, channel: str = "howdah") -> EventBus:
 
 
 def carrier(url: str, channel: str) -> tuple[str, OpenLink]:
-    """What carries the events, by the scheme of the URL. The driver of an extra loads when chosen.
+    """Returns the transport for the scheme of the URL; imports its driver only when selected.
 
-    Raises `BadInput` for a scheme that nothing here speaks, or whose extra is not installed.
+    Raises:
+        BadInput: the scheme is unknown, or its extra is not installed.
     """
     scheme = urlsplit(url).scheme.partition("+")[0]
     try:

@@ -1,4 +1,4 @@
-"""The event bus, whatever carries it: batches out, fan-out in, heartbeats, reconnecting."""
+"""The event bus over any transport: batching, fan-out, heartbeats and reconnects."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 Receive = Callable[[str], None]
 Send = Callable[[Sequence[str]], Awaitable[object]]
 OpenLink = Callable[[Receive], AbstractAsyncContextManager[Send]]
-"""Opens a link: what is sent comes back, in order, to every process that listens, us included."""
+"""Opens a link. Every listening process, the sender included, receives each frame in order."""
 
 # PostgreSQL refuses a NOTIFY of 8000 bytes or more; all carriers share the limit, so that moving
 # from one to another changes nothing.
@@ -42,10 +42,10 @@ RETRY_MAX_S = 1.0
 class EventBus:
     """Wakes readers in all processes when something they follow has changed.
 
-    Events carry no truth: that is in the database, where readers look when they are woken.
+    Events hold no data; readers query the database when they are woken.
     Publishing never delays or fails the change it announces. While a process lives, each of its
-    events arrives in order, once or more often, or else as `missed`; while the bus is down, every
-    reader is told `missed` again and again, which makes it poll.
+    events arrives in order, at least once, or else as `missed`; while the bus is down, every
+    reader gets `missed` periodically, which makes it poll.
     """
 
     def __init__(self, kind: str, open_link: OpenLink) -> None:
@@ -62,7 +62,7 @@ class EventBus:
 
     @property
     def is_up(self) -> bool:
-        """Whether the last heartbeat came back."""
+        """True if the last heartbeat returned."""
         return self._up.is_set()
 
     @property
@@ -70,7 +70,7 @@ class EventBus:
         return self._subscriptions.count
 
     async def open(self) -> None:
-        """Starts to connect, and waits a little for it: a server starts without its bus too."""
+        """Starts to connect and waits up to OPEN_S: a server also starts without its bus."""
         self._tasks = [
             asyncio.create_task(self._stay_connected(), name="events: link"),
             asyncio.create_task(self._poll_while_down(), name="events: poll"),
@@ -79,10 +79,12 @@ class EventBus:
             async with asyncio.timeout(OPEN_S):
                 await self._up.wait()
         except TimeoutError:
-            log.warning("The %s event bus does not answer yet: readers poll meanwhile", self.kind)
+            log.warning(
+                "The %s event bus is not available yet; readers poll until it is", self.kind
+            )
 
     async def close(self) -> None:
-        """Sends what is left if the link is up, then ends every subscription."""
+        """Flushes unsent events if the link is up, then ends every subscription."""
         self._closing = True
         self._unsent.wake()
         if self._up.is_set():
@@ -94,14 +96,14 @@ class EventBus:
         self._subscriptions.end()
 
     async def publish(self, topic: str, payload: str = "") -> None:
-        """Announces a change that is committed. Neither waits for the bus nor fails with it."""
+        """Announces a committed change. Does not wait for the bus and does not fail with it."""
         event = Event(topic, payload)
         fits = len(encode(event)) <= FRAME_LIMIT
         self._unsent.add(event if fits else Event(topic, missed=True))
 
     @asynccontextmanager
     async def subscribe(self, topic: str) -> AsyncIterator[Subscription]:
-        """Follows a topic. Read the database after entering: what changes later wakes you."""
+        """Subscribes to a topic. Read the database after entering: later changes are delivered."""
         subscription = Subscription(topic)
         with self._subscriptions.joined(subscription):
             if self._closing:
@@ -109,7 +111,7 @@ class EventBus:
             yield subscription
 
     async def ping(self) -> None:
-        """Raises `Unavailable` unless the last heartbeat came back."""
+        """Raises `Unavailable` unless the last heartbeat returned."""
         if not self.is_up:
             raise Unavailable(
                 f"The {self.kind} event bus does not answer.",
@@ -126,7 +128,7 @@ class EventBus:
                     pause_s = RETRY_FIRST_S
                     self._mark_up()
                     await self._pump(send)
-            except Exception as error:  # noqa: BLE001 - whatever ended it, the cure is a new link
+            except Exception as error:  # noqa: BLE001 - any error is handled by reconnecting
                 self._mark_down(error)
                 await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - only jitter
                 pause_s = min(pause_s * 2, RETRY_MAX_S)
@@ -166,7 +168,7 @@ class EventBus:
         await self._send_and_confirm(send, [self._heartbeat])
 
     async def _send_and_confirm(self, send: Send, batch: Sequence[Event]) -> None:
-        """Sends, and waits for the last event to come back: the whole road works, both ways."""
+        """Sends a batch and waits for its last event to return, which proves both directions."""
         frames = [encode(event) for event in batch]
         self._expected = frames[-1]
         self._returned.clear()
@@ -180,7 +182,7 @@ class EventBus:
         try:
             event = msgspec.json.decode(frame, type=Event)
         except msgspec.DecodeError:
-            log.warning("Something that is no event of ours arrived on the %s bus", self.kind)
+            log.warning("Ignored an invalid event on the %s bus", self.kind)
         else:
             self._subscriptions.deliver(event)
 
@@ -192,6 +194,6 @@ class EventBus:
 
 
 def encode(event: Event) -> str:
-    """Plain ASCII, so that no server encoding and no character can stop an event."""
+    """Encodes as ASCII, so that no server encoding can reject an event."""
     frame = msgspec.json.encode(event)
     return frame.decode() if frame.isascii() else json.dumps(event, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Events over NATS: takes them off the database. Needs the extra `nats`."""
+"""Events over NATS, which relieves the database. Needs the extra `nats`."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ CONNECT_S = 10
 
 @asynccontextmanager
 async def nats_link(url: str, channel: str, receive: Receive) -> AsyncIterator[Send]:
-    """One connection for both ways. It does not reconnect: the bus does that."""
+    """Uses one connection in both directions. The bus reconnects, not the driver."""
 
     async def on_message(message: Msg) -> None:
         receive(message.data.decode())

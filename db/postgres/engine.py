@@ -1,4 +1,4 @@
-"""The one door to our own database, and the only place that commits."""
+"""Access to Howdah's own database: sessions and transactions. Only this module commits."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ _PING = compile_statement(text("SELECT 1"))
 
 
 class Observer(Protocol):
-    """Is told of every statement before it runs: the tests' statement counter, traces."""
+    """Called before each statement: for the statement counter of tests, and for traces."""
 
     def __call__(self, sql: str, /) -> None: ...
 
@@ -50,7 +50,7 @@ class Session:
         self._observe = observe
 
     async def rows(self, statement: Statement, /, **values: Any) -> Sequence[Any]:
-        """Plain rows, in the order of the statement's columns."""
+        """The rows as tuples, in the order of the statement's columns."""
         return statement.decode(await self._fetch(statement, statement.arguments(values)))
 
     async def row(self, statement: Statement, /, **values: Any) -> Any | None:
@@ -71,7 +71,9 @@ class Session:
         except FAILURES as error:
             if (meaning := translate_error(error, driver)) is None:
                 raise
-            if isinstance(error, TimeoutError):  # maybe no one is there to hear it was cancelled
+            if isinstance(
+                error, TimeoutError
+            ):  # the server may be unreachable, so the cancel may not arrive
                 with contextlib.suppress(Exception):
                     await driver.close(timeout=CLOSE_SECONDS)
             raise meaning from error
@@ -79,7 +81,7 @@ class Session:
 
 
 class ReadSession(Session):
-    """Single statements, each a transaction of its own; retried once when the connection drops."""
+    """Runs single statements, each in its own transaction; retries once on a lost connection."""
 
     __slots__ = ("_held", "_source")
 
@@ -103,11 +105,11 @@ class ReadSession(Session):
 
     async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
         if statement.changes:
-            raise RuntimeError(f"a read may be sent twice, a change never: {statement.sql}")
+            raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
         try:
             return await self._once(statement, arguments)
         except Dropped as error:
-            log.warning("a connection to the database dropped; reading again: %r", error.__cause__)
+            log.warning("lost a connection to the database; retrying the read: %r", error.__cause__)
         await self._release(broken=True)
         await self.__aenter__()
         return await self._once(statement, arguments)
@@ -125,7 +127,7 @@ class ReadSession(Session):
 
 
 class WriteSession(Session):
-    """Refuses a second change: without a transaction it would stand or fall by itself."""
+    """Refuses a second change, because two changes need a transaction."""
 
     __slots__ = ("_changed",)
 
@@ -151,23 +153,23 @@ class Database:
 
     @property
     def in_use(self) -> int:
-        """Connections lent just now."""
+        """The number of connections in use."""
         return self._source.in_use
 
     @property
     def waiting(self) -> int:
-        """Callers that wait for a connection."""
+        """The number of callers waiting for a connection."""
         return self._source.waiting
 
     def read(self, *, reserved: bool = False) -> contextlib.AbstractAsyncContextManager[Session]:
-        """For one batch of reads. `reserved` is for what must answer when the pool is exhausted."""
+        """Opens a session for one batch of reads. `reserved` works with an exhausted pool."""
         return ReadSession(self._reserve if reserved else self._source, self.observe)
 
     async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        """All of `work` or nothing; run again when PostgreSQL asks for that.
+        """Runs `work` in a transaction; retries serialization failures and deadlocks.
 
-        `work` may therefore run several times: what it does outside the database it does after.
-        A connection that drops is not tried again, because the commit may have happened.
+        `work` may run several times, so it has no side effects outside the database. A lost
+        connection is not retried, because the commit may have happened.
         """
         return await self._run_with_retry(
             self._source,
@@ -175,9 +177,9 @@ class Database:
         )
 
     async def write(self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
-        """Like `transaction`, for work that changes rows by one statement: no BEGIN, no COMMIT.
+        """Like `transaction`, for work with a single change: sends no BEGIN and COMMIT.
 
-        Each statement is a transaction of its own; reads may go before or after the one change.
+        Each statement is its own transaction; reads may precede or follow the change.
         `reserved` is as in `read`.
         """
 
@@ -190,7 +192,7 @@ class Database:
         return await self._run_with_retry(self._reserve if reserved else self._source, run)
 
     async def ping(self) -> None:
-        """Raises when the database does not answer soon."""
+        """Raises Unavailable if the database does not respond within PING_S."""
         try:
             async with asyncio.timeout(PING_S), self.read(reserved=True) as session:
                 await session.value(_PING)
@@ -212,13 +214,13 @@ class Database:
             try:
                 return await run(lease)
             except _RETRYABLE as error:
-                log.info("a transaction met another and runs again: %s", type(error).__name__)
+                log.info("retrying a transaction after %s", type(error).__name__)
             finally:
                 await source.release(lease)
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
             pause *= 2
         raise Overloaded(
-            "Others changed the same rows at the same time, again and again.",
+            "Concurrent changes of the same rows kept conflicting.",
             hint="Nothing was changed; try again in a moment.",
             retry_after_s=1,
         )
@@ -237,7 +239,7 @@ class Database:
 
 
 def create_engine(url: DatabaseUrl) -> "AsyncEngine":
-    """SQLAlchemy's road to the database, for alembic: each connection is made for its use."""
+    """An SQLAlchemy engine for alembic, without a pool."""
     from sqlalchemy.ext.asyncio import create_async_engine
 
     async def open_connection(*_: Any, **__: Any) -> asyncpg.Connection:
@@ -256,7 +258,7 @@ async def open_database(
     connect_ms: int = 10_000,
     statement_timeout_ms: int = 60_000,
 ) -> Database:
-    """Connects once, so that a wrong URL is told at the start; waits while it may help."""
+    """Opens the pool and one connection, so that a wrong URL fails at startup."""
     target = parse_url(url)
 
     def connect_once() -> Awaitable[asyncpg.Connection]:

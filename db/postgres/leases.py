@@ -1,7 +1,6 @@
-"""Connections to our own database, lent first come, first served.
+"""A fair (FIFO) connection pool for Howdah's own database.
 
-SQLAlchemy's asynchronous pool starves waiters under load (speed.md: p99 433 ms against 46). Here
-whoever has waited longest is next.
+SQLAlchemy's asynchronous pool starves waiters under load (speed.md: p99 433 ms against 46).
 """
 
 import asyncio
@@ -16,7 +15,7 @@ CLOSE_SECONDS = 5
 
 
 class Lease(Protocol):
-    """One connection, lent to one caller at a time."""
+    """A connection in use by one caller at a time."""
 
     driver: Any
     """The asyncpg connection."""
@@ -28,7 +27,7 @@ class Lease(Protocol):
 
 
 class LeaseSource(Protocol):
-    """What `Database` asks for connections: a pool, or in tests one bound connection."""
+    """Source of connections for `Database`: a pool, or one bound connection in tests."""
 
     @property
     def in_use(self) -> int: ...
@@ -40,15 +39,13 @@ class LeaseSource(Protocol):
 
 
 class PooledLease:
-    """A connection of the pool."""
-
     __slots__ = ("driver", "settled")
     autocommit = True
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
         self.settled = True
-        """Whether no transaction can be open: a BEGIN that was cancelled may still arrive."""
+        """False while a transaction may be open: a cancelled BEGIN may still reach the server."""
 
     @contextlib.asynccontextmanager
     async def begin(self) -> AsyncIterator[None]:
@@ -57,23 +54,25 @@ class PooledLease:
             await self.driver.execute("BEGIN")
             yield
         except BaseException:
-            with contextlib.suppress(Exception):  # what failed first counts
+            with contextlib.suppress(Exception):  # the first error is reported
                 await self.driver.execute("ROLLBACK")
                 self.settled = True
             raise
         status = await self.driver.execute("COMMIT")
         self.settled = True
         if status != "COMMIT":
-            raise RuntimeError("a statement had failed, its error was caught: nothing was kept")
+            raise RuntimeError(
+                "the error of a failed statement was caught: the transaction was rolled back"
+            )
 
     async def close(self) -> None:
-        """Gently, and when that takes too long, hard: asyncpg does both."""
-        with contextlib.suppress(Exception):  # it leaves; why not well changes nothing
+        """Closes gracefully; asyncpg terminates the connection after CLOSE_SECONDS."""
+        with contextlib.suppress(Exception):  # the connection is discarded in any case
             await self.driver.close(timeout=CLOSE_SECONDS)
 
 
 class _Waiter(asyncio.Future["PooledLease | None"]):
-    """Waits for a lease, or for None: a place in the pool, to open a connection in."""
+    """Resolves to a lease, or to None: permission to open a new connection."""
 
     def __init__(self, deadline: float, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
@@ -81,7 +80,7 @@ class _Waiter(asyncio.Future["PooledLease | None"]):
 
 
 class Pool:
-    """At most `size` connections; who waits longer than `wait_ms` is told to come back."""
+    """At most `size` connections; `acquire` raises Overloaded after `wait_ms`."""
 
     def __init__(
         self,
@@ -91,7 +90,7 @@ class Pool:
         wait_ms: int,
         first: Any | None = None,
     ) -> None:
-        """`connect` gets the time of the loop at which it must have succeeded."""
+        """`connect` gets its deadline, in the time of the event loop."""
         self._connect = connect
         self._size = size
         self._wait_ms = wait_ms
@@ -114,7 +113,7 @@ class Pool:
             lease = self._idle.pop()
             if not lease.driver.is_closed():
                 return lease
-            self._count -= 1  # where one is idle nobody waits for its place
+            self._count -= 1  # idle connections exist only without waiters
         if self._closed:
             raise _closed()
         deadline = asyncio.get_running_loop().time() + self._wait_ms / 1000
@@ -124,10 +123,10 @@ class Pool:
         return await self._wait(deadline) or await self._open(deadline)
 
     async def release(self, lease: Lease, *, broken: bool = False) -> None:
-        """Never waits: a caller that is cancelled here would lose the connection."""
-        assert isinstance(lease, PooledLease)  # noqa: S101 - a lease goes back where it came from
+        """Does not await: a cancelled caller would leak the connection."""
+        assert isinstance(lease, PooledLease)  # noqa: S101 - it was acquired from this pool
         if broken:
-            self._drop_idle()  # what ended this one has ended them too, most likely
+            self._drop_idle()  # the cause has probably broken them too
         driver = lease.driver
         if driver.is_closed():
             self._grant_next(None)
@@ -162,15 +161,15 @@ class Pool:
             raise
 
     def _abandon(self, waiter: "_Waiter") -> None:
-        """It left; what it was given in the same moment goes to the next."""
+        """Handles a cancelled waiter; a lease granted at the same time goes to the next."""
         if waiter.cancel() or waiter.cancelled():
-            with contextlib.suppress(ValueError):  # `_grant_next` has met it already
+            with contextlib.suppress(ValueError):  # `_grant_next` has removed it
                 self._waiting.remove(waiter)
         elif waiter.exception() is None:
             self._grant_next(waiter.result())
 
     def _expire_waiters(self) -> None:
-        """Who has waited long enough. One timer for all: they came in the order of deadlines."""
+        """Fails expired waiters. One timer suffices: the queue is ordered by deadline."""
         loop = asyncio.get_running_loop()
         while self._waiting and self._waiting[0].deadline <= loop.time():
             waiter = self._waiting.popleft()

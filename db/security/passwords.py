@@ -1,4 +1,4 @@
-"""Passwords: hashed by argon2 in threads, so many at once and no more."""
+"""Password hashing with argon2 in a bounded thread pool."""
 
 import asyncio
 import base64
@@ -40,7 +40,7 @@ def checked_password(password: str, *, field: str = "password") -> str:
 
 
 class Passwords:
-    """Makes and checks hashes. Waits its turn, but not for long."""
+    """Hashes and verifies passwords; raises Overloaded if no thread is free within `wait_ms`."""
 
     def __init__(
         self,
@@ -60,13 +60,13 @@ class Passwords:
         return await self._run(lambda: self._hasher.hash(_bytes(password)))
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
-        """Without a hash to compare with it is False, after as much time."""
+        """Returns False without a hash, after the same time as with one."""
         return await self._run(lambda: self._matches(password, password_hash or self._dummy_hash))
 
     def is_weaker(self, password_hash: str) -> bool:
-        """Whether it was made with less effort than hashes are made with now.
+        """True if the hash has weaker parameters than the current profile.
 
-        Of two releases side by side the later wins: the earlier leaves what is stronger alone.
+        An older release running alongside keeps stronger hashes as they are.
         """
         found, ours = argon2.extract_parameters(password_hash), self._profile
         return found.type is not ours.type or any(
@@ -86,7 +86,7 @@ class Passwords:
         await self._acquire_slot()
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
         future.add_done_callback(lambda _: self._slots.release())
-        # whoever stops waiting cannot stop the thread: its place stays taken until it ends
+        # A cancelled caller cannot stop the thread, which keeps its slot until it ends.
         return await asyncio.shield(future)
 
     async def _acquire_slot(self) -> None:
@@ -95,7 +95,7 @@ class Passwords:
                 await self._slots.acquire()
         except TimeoutError:
             raise Overloaded(
-                "Too many people are signing in just now.",
+                "Too many sign-ins are in progress.",
                 hint="Try again in a few seconds.",
                 retry_after_s=3,
             ) from None
@@ -106,7 +106,7 @@ def _bytes(password: str) -> bytes:
 
 
 def _make_dummy_hash(profile: argon2.Parameters) -> str:
-    """As costly to check as any other, and matched by no password: its digest is random."""
+    """A hash with the normal cost and a random digest, which no password matches."""
     salt, digest = (
         base64.b64encode(os.urandom(size)).rstrip(b"=").decode()
         for size in (profile.salt_len, profile.hash_len)

@@ -1,4 +1,4 @@
-"""Keeps the secrets that users give us: sealed in their rows, or in the keychain of the machine.
+"""Stores users' secrets: encrypted in their rows, or in the keychain of the machine.
 
 What stands in a row opens only there: its place (table, row, owner, column) is part of the seal.
 In single-user development the operating system's keychain keeps the secret itself, and the row only
@@ -29,7 +29,7 @@ _NONCE_BYTES = 12
 
 
 class SecretLocation(NamedTuple):
-    """Where a secret stands, and the only place where it opens."""
+    """The row and column of a secret, authenticated as part of its encryption."""
 
     table: str
     row: UUID
@@ -49,8 +49,6 @@ class Backend(Protocol):
 
 
 class Vault:
-    """Seals, opens and forgets."""
-
     def __init__(
         self,
         keys: CredentialKeys,
@@ -96,7 +94,7 @@ class Vault:
         try:
             return AESGCM(key).decrypt(nonce, box, head + str(place).encode()).decode()
         except (InvalidTag, ValueError):
-            raise _cannot_open("it was changed, or moved here from elsewhere") from None
+            raise _cannot_open("it was modified, or copied from another row") from None
 
     async def forget(self, sealed: bytes | None, place: SecretLocation) -> None:
         """Remove what the keychain holds of it; the row is its owner's business."""
@@ -219,5 +217,5 @@ async def _in_thread(work: Callable[..., T], *arguments: str) -> T:
 def _cannot_open(reason: str) -> Unavailable:
     return Unavailable(
         f"A stored secret cannot be opened: {reason}.",
-        hint="Enter it again and save; nothing else is lost.",
+        hint="Enter the secret again and save it; other data is not affected.",
     )
