@@ -1,7 +1,6 @@
-"""Where bytes are kept: a folder, S3, Google Cloud Storage or Azure, all through obstore.
+"""The object store: a folder, S3, Google Cloud Storage or Azure, through obstore.
 
-A key names one object; ours are made of ids and never of what a user typed. An object is there
-whole or not at all: whoever lists or reads it never meets half of one.
+Keys consist of IDs and never of user input. Writes are atomic: no reader sees a partial object.
 """
 
 import asyncio
@@ -34,14 +33,14 @@ _SCHEMES = {"file": "file", "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "me
 
 
 class ObjectInfo(NamedTuple):
-    """An object as a listing tells of it."""
+    """An object in a listing."""
 
     key: str
     modified_at: datetime
 
 
 class ObjectStore:
-    """Puts, reads, lists and deletes objects; in bounded memory, whatever their size."""
+    """Writes, reads, lists and deletes objects of any size in bounded memory."""
 
     def __init__(
         self, open_store: Callable[[], "Store"], kind: str, *, folder: Path | None = None
@@ -60,9 +59,9 @@ class ObjectStore:
         size: int,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Streams an object in. Should `chunks` raise, or this be cancelled, nothing stays.
+        """Writes an object from a stream; keeps nothing if `chunks` raises or on cancellation.
 
-        `headers` (Content-Type ...) go out with the store's own links, where it has them.
+        `headers` (Content-Type ...) are served with signed links, if the store supports them.
         """
         import obstore
 
@@ -82,13 +81,13 @@ class ObjectStore:
             try:
                 await asyncio.shield(sending)
             except asyncio.CancelledError:
-                source.stop()  # then the store takes back what it has; a mere cancel leaves it
+                source.stop()  # makes the store abort the upload, which a cancel alone does not
                 sending.add_done_callback(_consume_exception)
                 await asyncio.wait([sending])
                 raise
 
     async def read(self, key: str, *, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` until before `end`, a piece at a time."""
+        """Yields the bytes from `start` to `end` (exclusive) in pieces."""
         import obstore
 
         for here in range(start, end, READ_BYTES):
@@ -99,7 +98,7 @@ class ObjectStore:
             yield bytes(piece)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """After it none of `keys` is there, whether it was before or not."""
+        """Deletes objects; missing keys are ignored."""
         import obstore
 
         for start in range(0, len(keys), DELETE_BATCH):
@@ -107,13 +106,13 @@ class ObjectStore:
                 await self._delete(obstore, keys[start : start + DELETE_BATCH])
 
     async def list(self, prefix: str) -> AsyncIterator[Sequence[ObjectInfo]]:
-        """Every object whose key begins with the folders of `prefix`, a batch at a time."""
+        """Yields the objects below the folder `prefix` in batches."""
         with _translate_errors():
             async for batch in self._store.list(prefix, chunk_size=1_000):
                 yield [ObjectInfo(entry["path"], entry["last_modified"]) for entry in batch]
 
     async def link(self, key: str, *, expires_in: timedelta) -> str | None:
-        """An address at the store itself that anyone may read for a while, where it has such."""
+        """Returns a signed URL of the store, or None if the store has none."""
         if not self._has_links:
             return None
         import obstore
@@ -122,13 +121,13 @@ class ObjectStore:
             return await obstore.sign_async(self._store, "GET", key, expires_in)
 
     async def ping(self) -> None:
-        """Raises when the store does not answer."""
+        """Raises Unavailable if the store does not respond."""
         self._require_folder()
         with _translate_errors():
             await anext(aiter(self._store.list("nothing/here")), None)
 
     async def answers(self) -> bool:
-        """Whether it does, by now or a few seconds ago: anyone may ask us, and asking it costs."""
+        """Result of `ping`, cached for PROBE_TTL_S because clients can trigger it often."""
         if time.monotonic() >= self._probe_expires_at:
             try:
                 async with asyncio.timeout(PROBE_S):
@@ -141,9 +140,9 @@ class ObjectStore:
         return self._available
 
     async def prune(self, *, older_than: timedelta) -> int:
-        """Removes what killed processes left half written in the folder; how many that were.
+        """Removes partial files of killed processes from the folder; returns their number.
 
-        Stores beyond the network are told to by a lifecycle rule: docs/storage.md.
+        Cloud stores need a lifecycle rule instead: docs/storage.md.
         """
         if self._folder is None:
             return 0
@@ -152,12 +151,12 @@ class ObjectStore:
         )
 
     def _require_folder(self) -> None:
-        """Or obstore would make the folder again, and what was in it would be missing quietly."""
+        """Raises if the folder is missing, because obstore would recreate it silently."""
         if self._folder is not None and not self._folder.is_dir():
-            log.error("the folder for files is gone: %s", self._folder)
+            log.error("the folder for files is missing: %s", self._folder)
             raise Unavailable(
-                "The folder that files are kept in is gone.",
-                hint="Ask the operator: the log says where it was.",
+                "The folder for files is missing.",
+                hint="Ask the operator; the log contains its path.",
             )
 
     @functools.cached_property
@@ -208,7 +207,7 @@ class _Stoppable:
 
 
 def open_objects(url: str | None, *, data_dir: Path) -> ObjectStore:
-    """The store that `HOWDAH_OBJECTS_URL` names; without one a folder of the data folder."""
+    """Opens the store at `HOWDAH_OBJECTS_URL`; defaults to a folder in the data folder."""
     if url is None or url.startswith("file:"):
         return _open_folder(data_dir / "objects" if url is None else _folder_of(url))
     kind = _SCHEMES.get(url.partition(":")[0])
@@ -272,7 +271,7 @@ def _unusable(reason: str) -> BadInput:
 
 @contextlib.contextmanager
 def _translate_errors() -> Iterator[None]:
-    """What the store says in its own words goes to the log with the cause, not to the client."""
+    """Translates errors of the store; its own messages go to the log only."""
     from obstore.exceptions import BaseError
 
     try:
@@ -280,17 +279,17 @@ def _translate_errors() -> Iterator[None]:
     except HowdahError:
         raise
     except FileNotFoundError as error:
-        raise NotFound("These bytes are no longer there.", hint="Read the file again.") from error
+        raise NotFound("These bytes no longer exist.", hint="Read the file again.") from error
     except (BaseError, OSError) as error:
         raise Unavailable(
-            "The object store does not answer as it should.",
+            "The object store failed or did not respond.",
             hint="Try again in a moment; `howdah doctor` tells the operator more.",
             retry_after_s=5,
         ) from error
 
 
 def _consume_exception(sending: "asyncio.Future[Any]") -> None:
-    """Whoever wanted to know is gone; without this asyncio would complain of it."""
+    """Retrieves the exception of an abandoned upload, so that asyncio does not log it."""
     if not sending.cancelled():
         sending.exception()
 

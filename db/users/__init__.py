@@ -1,4 +1,4 @@
-"""People: their accounts, their sessions, and whom a token speaks for."""
+"""User accounts, sessions and token verification."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -43,12 +43,12 @@ __all__ = [
 
 
 async def sweep_sessions(session: Session) -> int:
-    """Removes a batch of those that have expired."""
+    """Deletes a batch of expired sessions."""
     return await Sessions(session).sweep()
 
 
 async def sweep_attempts(session: Session) -> int:
-    """Removes a batch of counters that count no more."""
+    """Deletes a batch of expired counters."""
     return await Attempts(session).sweep()
 
 

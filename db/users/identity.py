@@ -1,4 +1,4 @@
-"""Identity: signs people up, in and out, with e-mail addresses and passwords."""
+"""Sign-up, sign-in, sign-out and password changes for own accounts."""
 
 import logging
 from dataclasses import dataclass, field
@@ -19,13 +19,11 @@ from db.users.unverified_claims import InvalidToken
 log = logging.getLogger(__name__)
 
 LOCAL_ADMIN = "admin@howdah.local"
-"""The one account that nobody signs up for: a development server makes it for itself."""
+"""The account that a development server creates for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the operator decides."""
-
     sign_up_open: bool
     access_token_seconds: int
     session_life: timedelta
@@ -33,7 +31,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTokens:
-    """A session as its holder knows it."""
+    """The tokens of a session, as sent to the client."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -42,15 +40,11 @@ class SessionTokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
-    """A session, and whose it is."""
-
     session: SessionTokens
     user: UserRow
 
 
 class Identity:
-    """The accounts of our own, and their sessions."""
-
     def __init__(
         self,
         database: Database,
@@ -73,8 +67,8 @@ class Identity:
     async def sign_up(self, *, email: str, password: str, name: str, address: str) -> SignedIn:
         if not self._rules.sign_up_open:
             raise Forbidden(
-                "Nobody can sign up here by themselves.",
-                hint="Ask the operator for an account; they make one with `howdah user create`.",
+                "Sign-up is closed on this server.",
+                hint="Ask the operator for an account (`howdah user create`).",
             )
         email, name = _validate_new_email(email), name_rule.checked(name)
         password = checked_password(password)
@@ -88,13 +82,13 @@ class Identity:
         return await self._database.transaction(add_and_open)
 
     async def sign_in(self, *, email: str, password: str, address: str) -> SignedIn:
-        """One answer, after one time, for a wrong password and for an unknown address."""
+        """A wrong password and an unknown address give the same error after the same time."""
         email, password = canonical_email(email), checked_password(password)
         async with self._throttle.password(email, address):
             user, verified = await self._authenticate(email, password)
             try:
                 signed_in = await self._open_session(user, verified)
-            except Unauthenticated:  # the hash is another: renewed, or that of a new password
+            except Unauthenticated:  # the hash has changed: rehashed, or a new password
                 user, verified = await self._authenticate(email, password)
                 signed_in = await self._open_session(user, verified)
         await self._renew_hash(user.id, password, verified)
@@ -117,7 +111,9 @@ class Identity:
         if rotation is None:
             raise _wrong_refresh_token()
         if rotation.revoked:
-            log.warning("a refresh token of %s was used again; its session ends", rotation.user.id)
+            log.warning(
+                "a refresh token of %s was reused; its session was revoked", rotation.user.id
+            )
             self.verifier.forget(rotation.user.id)
             raise _wrong_refresh_token()
         if not rotation.rotated:
@@ -138,7 +134,7 @@ class Identity:
     async def change_password(
         self, user_id: UUID, *, current: str, new: str, address: str
     ) -> SignedIn:
-        """Ends every session of the user, and opens the one that is answered."""
+        """Ends every session of the user and opens a new one."""
         current = checked_password(current, field="currentPassword")
         new = checked_password(new, field="newPassword")
         user, old_hash = await self._with_password(user_id)
@@ -181,7 +177,7 @@ class Identity:
         return self._access_tokens.make(user.id, session_id, seconds=lives_s)[0]
 
     async def local_admin(self) -> UserRow:
-        """Made at first sight. It has no password: it signs in by tokens that the server prints."""
+        """Creates the account if missing. It has no password; the server prints its tokens."""
 
         async def find_or_add(session: Session) -> UserRow:
             users = Users(session)
@@ -197,7 +193,7 @@ class Identity:
         return await self._database.transaction(find_or_add)
 
     async def _authenticate(self, email: str, password: str) -> tuple[UserRow, str]:
-        """Whose password it is, and the hash that it matches."""
+        """Returns the user with this password, and the matching hash."""
         async with self._database.read() as session:
             found = await Users(session).by_email(email)
         user, password_hash = found or (None, None)
@@ -212,7 +208,7 @@ class Identity:
         )
 
     async def _renew_hash(self, user_id: UUID, password: str, verified: str) -> None:
-        """Hash it anew when we hash with more effort by now. A new password wins over that."""
+        """Rehashes the password if its hash is weak, unless the password has changed."""
         if not self._passwords.is_weaker(verified):
             return
         try:
@@ -226,7 +222,7 @@ class Identity:
             log.info("the hash of %s's password was not renewed: %s", user_id, error.message)
 
     async def _set_password(self, user: UserRow, verified: str, new_hash: str) -> SignedIn | None:
-        """None when `verified` is the hash no longer."""
+        """Returns None if `verified` is no longer the stored hash."""
 
         async def change(session: Session) -> SignedIn | None:
             if not await Users(session).set_password(
@@ -248,7 +244,7 @@ class Identity:
         return found
 
     async def _insert_session(self, session: Session, user: UserRow, verified: str) -> SignedIn:
-        """A session for who has just proved the password with the hash `verified`."""
+        """Opens a session for a user whose password matched the hash `verified`."""
         session_id = new_id()
         token, token_hash = self._refresh_tokens.make(session_id)
         if not await Sessions(session).open_verified(
@@ -275,7 +271,7 @@ def _validate_new_email(email: str) -> str:
     canonical = canonical_email(email)
     if canonical == LOCAL_ADMIN:
         raise BadInput(
-            "This address is the server's own.", hint="Take one of yours.", field="email"
+            "This address is the server's own.", hint="Use another address.", field="email"
         )
     return canonical
 
@@ -290,28 +286,26 @@ def _wrong_sign_in() -> HowdahError:
 def _wrong_current_password() -> HowdahError:
     return BadInput(
         "This is not the current password.",
-        hint="Give the one that you signed in with.",
+        hint="Pass the password that you signed in with.",
         field="currentPassword",
     )
 
 
 def _wrong_refresh_token() -> HowdahError:
-    return Unauthenticated(
-        "This refresh token is not valid, or not any more.", hint="Sign in again."
-    )
+    return Unauthenticated("This refresh token is invalid or has expired.", hint="Sign in again.")
 
 
 def _concurrent_refresh() -> HowdahError:
     return Conflict(
         "Another request has used this refresh token at the same moment.",
-        hint="Go on with the tokens that it was answered with.",
+        hint="Use the tokens from the response to that request.",
         field="refreshToken",
     )
 
 
 def _unknown_refresh_token() -> HowdahError:
     return BadInput(
-        "This is no refresh token of yours.",
-        hint="Send the latest that you were given.",
+        "This refresh token does not belong to you.",
+        hint="Send the latest refresh token of your session.",
         field="refreshToken",
     )

@@ -1,4 +1,4 @@
-"""The one place where a token becomes a person."""
+"""Verifies access tokens, own and external."""
 
 import logging
 from datetime import datetime
@@ -18,15 +18,13 @@ log = logging.getLogger(__name__)
 
 
 class Issuer(Protocol):
-    """Somebody outside whose word we take; `db.users.issuers` has the one there is."""
+    """A trusted external issuer, implemented by `db.users.issuers`."""
 
     async def verify(self, token: str, key_id: str | None) -> tuple[ExternalUser, datetime]:
-        """Who the token speaks for, and until when; InvalidToken when it is not the issuer's."""
+        """Returns the user and the expiry; raises InvalidToken if the issuer did not sign it."""
 
 
 class Verifier:
-    """Knows our own access tokens and those of the outside issuer, should there be one."""
-
     def __init__(
         self,
         database: Database,
@@ -40,18 +38,18 @@ class Verifier:
         self._verifications = verifications
 
     async def verify(self, token: str) -> VerifiedToken:
-        """Whom an access token speaks for; one answer for all that are no good."""
+        """Verifies a token; every invalid token gives the same error."""
         try:
             return await self._verified(token)
         except InvalidToken as reason:
-            log.info("a token was refused: %s", reason)
+            log.info("rejected a token: %s", reason)
             raise Unauthenticated(
-                "This session is not valid, or not any more.",
+                "This session is invalid or has ended.",
                 hint="Get a new access token with refreshSession, or sign in again.",
             ) from None
 
     def forget(self, user_id: UUID) -> None:
-        """To be called when a session of theirs has ended."""
+        """Call this when a session of the user has ended."""
         self._verifications.forget(user_id)
 
     async def _verified(self, token: str) -> VerifiedToken:

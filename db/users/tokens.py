@@ -1,4 +1,4 @@
-"""Tokens we make ourselves: access tokens (JWT) and refresh tokens (random, and ours to tell)."""
+"""Own tokens: access tokens (JWT) and refresh tokens (random, with a MAC)."""
 
 import base64
 import binascii
@@ -21,8 +21,6 @@ _MAC_BYTES = 18  # makes a refresh token 66 bytes, and so base64 without padding
 
 
 class AccessClaims(msgspec.Struct, frozen=True):
-    """What one of our access tokens says."""
-
     iss: str
     aud: str
     sub: UUID
@@ -46,7 +44,7 @@ class AccessTokens:
         self._key = key
 
     def make(self, user_id: UUID, session_id: UUID, *, seconds: int) -> tuple[str, datetime]:
-        """The token, and when it expires."""
+        """Returns the token and its expiry."""
         now = int(time.time())
         claims = AccessClaims(
             iss=OURS,
@@ -68,7 +66,7 @@ class AccessTokens:
             raise InvalidToken("its header is not ours")
         claims = decode_part(body.removeprefix(_HEADER), AccessClaims)
         if claims.iss != OURS or claims.aud != OURS:
-            raise InvalidToken("it was made by somebody else, or for somebody else")
+            raise InvalidToken("its issuer or audience is not ours")
         if claims.exp <= time.time():
             raise InvalidToken("it has expired")
         return claims
@@ -78,23 +76,23 @@ class AccessTokens:
 
 
 class RefreshToken(NamedTuple):
-    """The session it belongs to, and the hash that the session knows it by."""
+    """The session of a refresh token, and the token's hash."""
 
     session_id: UUID
     hash: bytes
 
 
 class RefreshTokens:
-    """256 random bits and the session's id, under a code that only we can write.
+    """Tokens of 256 random bits and the session ID, authenticated by a MAC.
 
-    So a token that is not its session's latest was its latest once: it has been used again.
+    A valid token that is not the latest of its session has therefore been reused.
     """
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def make(self, session_id: UUID) -> tuple[str, bytes]:
-        """The token, which is kept nowhere, and its hash."""
+        """Returns the token, which is not stored, and its hash."""
         body = session_id.bytes + os.urandom(32)
         raw = body + self._code(body)
         return base64.urlsafe_b64encode(raw).decode(), hashlib.sha256(raw).digest()

@@ -1,4 +1,4 @@
-"""What can be read in a token before anything of it is known to be true."""
+"""Reads token claims before verification."""
 
 import base64
 from typing import Final, NamedTuple, TypeVar
@@ -13,11 +13,11 @@ Seconds: Final = msgspec.Meta(ge=0, le=253_402_300_799)
 
 
 class InvalidToken(Exception):
-    """A token is not to be trusted. The reason is for our log; callers all hear the same."""
+    """A token is invalid. The reason is logged and not sent to the client."""
 
 
 class UnverifiedClaims(NamedTuple):
-    """Where to look for the key, and no more."""
+    """The claims that select the key; nothing else is used unverified."""
 
     issuer: str | None
     key_id: str | None
@@ -34,7 +34,7 @@ class _Issuer(msgspec.Struct):
 
 
 def peek_claims(token: str) -> UnverifiedClaims:
-    """Refuses what cannot be a token of ours or of an issuer: too long, no JSON, `crit`."""
+    """Reads the issuer and key ID; raises InvalidToken for malformed tokens."""
     if len(token) > LONGEST:
         raise InvalidToken("it is too long")
     parts = token.split(".")
@@ -42,12 +42,12 @@ def peek_claims(token: str) -> UnverifiedClaims:
         raise InvalidToken("it has not three parts")
     header = decode_part(parts[0], _Header)
     if header.crit is not msgspec.UNSET:
-        raise InvalidToken("it demands what we do not do (crit)")
+        raise InvalidToken("it has unsupported critical headers (crit)")
     return UnverifiedClaims(decode_part(parts[1], _Issuer).iss, header.kid)
 
 
 def decode_part(part: str, kind: type[T]) -> T:
-    """JSON in base64, of the right kind."""
+    """Decodes base64url JSON; raises InvalidToken for other content."""
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(part + "=="), type=kind)
     except (ValueError, RecursionError):

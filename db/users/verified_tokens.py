@@ -1,4 +1,4 @@
-"""Remembers for a while which tokens were good, so that a busy client is verified once."""
+"""A cache of verified tokens."""
 
 import hashlib
 import time
@@ -13,7 +13,7 @@ MAX_ENTRIES = 8_192
 
 
 class VerifiedToken(NamedTuple):
-    """Whom a token speaks for, what they may do, and until when."""
+    """The user, role and expiry of a verified token."""
 
     user_id: UUID
     role: str
@@ -21,9 +21,9 @@ class VerifiedToken(NamedTuple):
 
 
 class VerificationCache:
-    """Keyed by the tokens' hashes; the least recently used leave first.
+    """An LRU cache keyed by token hash.
 
-    The time bounds how long a session works on after it was ended on another replica.
+    `ttl_s` bounds how long a session remains usable after it was ended on another replica.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class VerificationCache:
         self._max_entries = max_entries
         self._clock = clock
         self.forgotten = 0
-        """How often; to be looked at before the question whether a token is good."""
+        """The number of `forget` calls; read it before verifying a token and pass it to `put`."""
         self._known: OrderedDict[bytes, tuple[VerifiedToken, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class VerificationCache:
         return verified
 
     def put(self, token: str, verified: VerifiedToken, *, asked_at: int) -> None:
-        """Unless somebody was forgotten since `asked_at`: it could be this one."""
+        """Caches a token, unless `forget` was called since `asked_at`: it may be revoked."""
         if asked_at != self.forgotten:
             return
         left_s = verified.expires_at.timestamp() - time.time()
@@ -65,7 +65,7 @@ class VerificationCache:
             self._known.popitem(last=False)
 
     def forget(self, user_id: UUID) -> None:
-        """What has just ended here ends here at once."""
+        """Evicts the tokens of a user."""
         self.forgotten += 1
         for key in [key for key, (known, _) in self._known.items() if known.user_id == user_id]:
             del self._known[key]
