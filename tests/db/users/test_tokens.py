@@ -42,7 +42,7 @@ async def refused(identity: Identity, token: str) -> None:
     """In one wording, whatever is wrong."""
     with pytest.raises(Unauthenticated) as caught:
         await identity.verifier.verify(token)
-    assert caught.value.message == "This session is not valid, or not any more."
+    assert caught.value.message == "This session is invalid or has ended."
 
 
 async def test_a_token_made_by_hand_with_our_key_is_good_so_the_others_fail_for_their_fault(
