@@ -26,10 +26,10 @@ from urllib.parse import urlsplit
 
 from bench.start import serving, wait_for_address
 from bench.verdict import judge
-from db.postgres.embedded import beside_a_server
+from db.postgres.embedded import use_running_server
 from db.services import Services, open_services
 from db.settings import Settings
-from db.tasks import Imports, bring_in, old_tasks
+from db.tasks import Imports, import_records, old_tasks
 from db.users import Users
 from graph.auth import owner_of_email
 
@@ -148,7 +148,7 @@ async def server_in(folder: Path) -> AsyncIterator[str]:
 
 async def prepared_users(folder: Path, counts: Sequence[int]) -> list[str]:
     """Users with so many tasks each; their tokens."""
-    settings = beside_a_server(Settings(data_dir=folder))
+    settings = use_running_server(Settings(data_dir=folder))
     async with open_services(settings) as services:
         return [await prepared(services, number, count) for number, count in enumerate(counts)]
 
@@ -160,7 +160,7 @@ async def prepared(services: Services, number: int, count: int) -> str:
         lambda session: Users(session).add(email=email, name="User", password_hash=None)
     )
     owner = await owner_of_email(services, email)
-    async for _ in bring_in(
+    async for _ in import_records(
         lambda work: services.database.transaction(lambda session: work(Imports(session, owner))),
         old_tasks(old_records(count)),
     ):

@@ -1,23 +1,23 @@
-"""Every error Howdah raises on purpose. What is not in this tree is a bug and answered as INTERNAL.
+"""The errors that Howdah raises deliberately. Any other exception is a bug, reported as INTERNAL.
 
 HowdahError
 ├── Unauthenticated     no valid session
-├── Forbidden           a session, but not the right
-├── NotFound            what was to be changed does not exist
-├── BadInput            the request cannot mean anything as it stands
-├── Conflict            true when it was read, no longer true
-├── TooLarge            over a limit of size
-├── RateLimited         too many, too fast; carries retry_after_s
-├── Overloaded          no room just now; carries retry_after_s
-├── Unavailable         something we need does not answer
-└── TimedOut            it would have taken longer than was allowed
+├── Forbidden           the session lacks the permission
+├── NotFound            the object to change does not exist
+├── BadInput            the input is invalid
+├── Conflict            the state has changed since it was read
+├── TooLarge            a size limit is exceeded
+├── RateLimited         too many requests; has retry_after_s
+├── Overloaded          no capacity at the moment; has retry_after_s
+├── Unavailable         a dependency does not respond
+└── TimedOut            a deadline was exceeded
 """
 
 from typing import ClassVar
 
 
 class HowdahError(Exception):
-    """What happened, in words, and a hint at what to do about it. Never holds a secret."""
+    """A message that says what happened, and a hint that says what to do. Holds no secrets."""
 
     code: ClassVar[str] = "INTERNAL"
 
@@ -37,60 +37,40 @@ class HowdahError(Exception):
 
 
 class Unauthenticated(HowdahError):
-    """No valid session."""
-
     code = "UNAUTHENTICATED"
 
 
 class Forbidden(HowdahError):
-    """A session, but not the right."""
-
     code = "FORBIDDEN"
 
 
 class NotFound(HowdahError):
-    """What was to be changed does not exist."""
-
     code = "NOT_FOUND"
 
 
 class BadInput(HowdahError):
-    """The request cannot mean anything as it stands."""
-
     code = "BAD_USER_INPUT"
 
 
 class Conflict(HowdahError):
-    """True when it was read, no longer true."""
-
     code = "CONFLICT"
 
 
 class TooLarge(HowdahError):
-    """Over a limit of size."""
-
     code = "TOO_LARGE"
 
 
 class RateLimited(HowdahError):
-    """Too many, too fast."""
-
     code = "RATE_LIMITED"
 
 
 class Overloaded(HowdahError):
-    """No room just now."""
-
     code = "OVERLOADED"
 
 
 class Unavailable(HowdahError):
-    """Something we need does not answer."""
-
     code = "UNAVAILABLE"
 
 
 class TimedOut(HowdahError):
-    """It would have taken longer than was allowed."""
-
     code = "TIMEOUT"

@@ -1,4 +1,4 @@
-"""Every table of every domain, so that the metadata alembic compares with is whole."""
+"""Imports every table, so that the metadata for alembic is complete."""
 
 from db import connections, runs, storage, tasks, users
 from db.kit import idempotency

@@ -1,4 +1,4 @@
-"""What a running Howdah is made of, opened in order and closed in reverse."""
+"""The services of a process, opened in order and closed in reverse."""
 
 import contextlib
 import logging
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.kit import idempotency
-from db.kit.sweeps import Sweep, sweeping
+from db.kit.sweeps import Sweep, sweep_in_background
 from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Opened once per process, handed to every request through its context."""
+    """Opened once per process and passed to every request in its context."""
 
     settings: Settings
     database: Database
@@ -52,14 +52,14 @@ class Services:
 
     @property
     def findings(self) -> Sequence[str]:
-        """What was unusual about the embedded PostgreSQL, in words."""
+        """Problems of the embedded PostgreSQL, as text."""
         if self.shared is not None:
             return self.shared.findings()
         return self.embedded.findings if self.embedded else ()
 
 
 class SharedPostgres(NamedTuple):
-    """The embedded PostgreSQL of another process: that which started this one."""
+    """The embedded PostgreSQL of the parent process."""
 
     url: str
     findings: Callable[[], Sequence[str]]
@@ -67,7 +67,7 @@ class SharedPostgres(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnDatabase:
-    """Howdah's own database, reached in both ways, as `howdah migrate` and `doctor` need it."""
+    """Howdah's own database with its direct URL, for `howdah migrate` and `doctor`."""
 
     database: Database
     direct_url: str
@@ -81,7 +81,7 @@ async def open_services(
     storage: StorageOperations | None = None,
     shared: SharedPostgres | None = None,
 ) -> AsyncIterator[Services]:
-    """Everything a server needs; `storage` puts a twin in the place of PostgreSQL's."""
+    """Opens all services; `storage` replaces PostgresStorage in tests."""
     keys = load_keys(settings)
     async with contextlib.AsyncExitStack() as stack:
         own = await stack.enter_async_context(open_own_database(settings, shared))
@@ -119,12 +119,12 @@ async def open_services(
             embedded=own.embedded,
             shared=shared,
         )
-        await stack.enter_async_context(sweeping(sweeps_of(services)))
+        await stack.enter_async_context(sweep_in_background(sweeps_of(services)))
         yield services
 
 
 def sweeps_of(services: Services) -> dict[str, Sweep]:
-    """What is thrown away in the background, by what it is."""
+    """The background sweeps by name."""
     write = services.database.write
 
     async def sweep_files() -> int:
@@ -145,7 +145,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
 async def open_own_database(
     settings: Settings, shared: SharedPostgres | None = None
 ) -> AsyncIterator[OwnDatabase]:
-    """As it is, whatever its migrations."""
+    """Opens the database without migrating it."""
     async with contextlib.AsyncExitStack() as stack:
         embedded = None if shared else await _open_embedded(settings, stack)
         url, direct_url = _urls(settings, shared or embedded)
@@ -160,7 +160,7 @@ async def open_own_database(
 
 
 async def migrate(own: OwnDatabase) -> bool:
-    """Bring it up to date; whether there was anything to do."""
+    """Applies pending migrations; returns False if there were none."""
     async with own.database.read() as session:
         if await migrations.is_current(session):
             return False
@@ -175,7 +175,7 @@ async def _open_embedded(
     if not settings.embedded:
         return None
     from db.postgres.embedded import (
-        EmbeddedPostgres,  # not needed beside a database of the operator's
+        EmbeddedPostgres,  # not needed with an external database
     )
 
     return await stack.enter_async_context(
@@ -204,7 +204,7 @@ def open_vault(settings: Settings, keys: Keys) -> Vault:
 
 
 def _targets(settings: Settings, own: OwnDatabase) -> Targets:
-    """Whatever users may reach, our own database is not among it."""
+    """The hosts that users may connect to, without Howdah's own database."""
     urls = (settings.database_url, settings.direct_database_url, own.direct_url)
     places = [parse_url(url) for url in urls if url]
     return Targets(

@@ -158,12 +158,12 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     except msgspec.ValidationError as error:
         raise _explained(error, values) from None
     _refuse_half_an_issuer(settings)
-    outside_algorithms(settings)
+    external_algorithms(settings)
     _refuse_half_a_database(settings)
     return settings
 
 
-def outside_algorithms(settings: Settings) -> tuple[str, ...]:
+def external_algorithms(settings: Settings) -> tuple[str, ...]:
     """By which tokens of an outside issuer may be signed: those asked for, else all with a key.
 
     Raises:

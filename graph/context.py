@@ -135,7 +135,7 @@ class Context:
 
         async def guarded(session: Session) -> Row:
             keys = Idempotency(session, owner)
-            return await keys.once(key, asked, lambda: work(of(session, owner)), answer=answer)
+            return await keys.run_once(key, asked, lambda: work(of(session, owner)), answer=answer)
 
         return await self.services.database.transaction(guarded)
 

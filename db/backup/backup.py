@@ -8,7 +8,7 @@ import asyncpg
 
 from db.backup.archive import Manifest, TableManifest, Writer, writing
 from db.backup.objects import copy_objects_out, find_lost
-from db.backup.tables import connected, copy_out, revision_of, settle, tables_of
+from db.backup.tables import apply_copy_settings, copy_out, open_connection, revision_of, tables_of
 from db.errors import Conflict
 from db.objects.store import ObjectStore
 from db.version import __version__
@@ -21,10 +21,10 @@ async def backup(direct_url: str, path: Path, *, objects: ObjectStore) -> Manife
 
     A file deleted after that moment may be missing. One that nobody deleted is told in the log.
     """
-    async with connected(direct_url, "howdah backup") as connection:
+    async with open_connection(direct_url, "howdah backup") as connection:
         with writing(path) as archive:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                await settle(connection)
+                await apply_copy_settings(connection)
                 revision = await _revision_of(connection)
                 created_at = datetime.now(UTC)
                 tables = await _write_rows(connection, archive)

@@ -8,12 +8,12 @@ from db.backup.archive import Manifest, Reader, TableManifest, damaged, reading
 from db.backup.objects import copy_objects_in, count_named
 from db.backup.tables import (
     Table,
-    connected,
+    apply_copy_settings,
     copy_in,
     copy_out,
+    open_connection,
     quoted,
     revision_of,
-    settle,
     tables_of,
 )
 from db.errors import BadInput, Conflict
@@ -35,11 +35,11 @@ async def restore(direct_url: str, path: Path, *, objects: ObjectStore) -> Manif
                 hint="Update Howdah, then restore.",
             )
         archive.objects.check(archive.manifest.objects)
-        async with connected(direct_url, "howdah restore") as connection:
+        async with open_connection(direct_url, "howdah restore") as connection:
             await _refuse_unless_empty(connection, await tables_of(connection))
             await _migrate_to(revision, connection, direct_url)
             async with connection.transaction():
-                await settle(connection)
+                await apply_copy_settings(connection)
                 await _load(connection, archive, path)
                 if await count_named(connection) != archive.manifest.objects.named:
                     raise damaged(path)

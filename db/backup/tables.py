@@ -8,7 +8,7 @@ from typing import IO, NamedTuple
 import asyncpg
 
 from db.backup.archive import TableManifest
-from db.postgres.connect import FAILURES, dial, told
+from db.postgres.connect import FAILURES, connect, translate_error
 from db.postgres.urls import parse_url
 
 CHUNK_BYTES = 65_536
@@ -79,23 +79,25 @@ async def tables_of(connection: asyncpg.Connection) -> list[Table]:
 
 
 @contextlib.asynccontextmanager
-async def connected(direct_url: str, application_name: str) -> AsyncIterator[asyncpg.Connection]:
+async def open_connection(
+    direct_url: str, application_name: str
+) -> AsyncIterator[asyncpg.Connection]:
     """A connection whose statements may take their time."""
     url = parse_url(direct_url)
-    connection = await dial(
+    connection = await connect(
         url, application_name=application_name, statement_timeout_ms=int(LONGEST_COPY_S * 1000)
     )
     try:
         yield connection
     except FAILURES as error:
-        if (meaning := told(error, connection)) is None:
+        if (meaning := translate_error(error, connection)) is None:
             raise
         raise meaning from error
     finally:
         await connection.close()
 
 
-async def settle(connection: asyncpg.Connection) -> None:
+async def apply_copy_settings(connection: asyncpg.Connection) -> None:
     """Before any COPY, in its transaction."""
     await connection.execute(_SETTINGS)
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from db.errors import BadInput
 from db.kit.base import OwnerId
-from db.security.vault import Place
+from db.security.vault import SecretLocation
 
 TABLE = "database_connections"
 
@@ -93,10 +93,14 @@ def check_binding(
             raise _secret_required(secret, changed)
 
 
-def secret_places(values: Mapping[str, Any], *, row: UUID, owner: OwnerId) -> dict[str, Place]:
+def secret_places(
+    values: Mapping[str, Any], *, row: UUID, owner: OwnerId
+) -> dict[str, SecretLocation]:
     """Where each secret of a connection with these columns is sealed, by its name."""
     return {
-        secret: Place(TABLE, row, owner, f"sealed_{secret}", bound_to=_digest(values, columns))
+        secret: SecretLocation(
+            TABLE, row, owner, f"sealed_{secret}", bound_to=_digest(values, columns)
+        )
         for secret, columns in BOUND_TO.items()
     }
 

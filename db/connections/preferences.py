@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict, NotFound, TooLarge
-from db.kit.base import Base, HasOwner, HasTimes, HasVersion, Moment
+from db.kit.base import Base, HasOwner, HasTimes, HasVersion, TimestampText
 from db.kit.repository import Repository
 from db.postgres.statements import statement
 
@@ -37,8 +37,8 @@ class PreferenceRow(NamedTuple):
 
     key: str
     value: str
-    created_at: Moment
-    updated_at: Moment
+    created_at: TimestampText
+    updated_at: TimestampText
     version: int
 
     @property
@@ -103,7 +103,7 @@ class Preferences(Repository[PreferenceRow]):
         table = cls.table()
         new = insert(table).values({name: bindparam(name) for name in ("owner_id", "key", "value")})
         same = table.c.version == bindparam("expected_version") if guarded else None
-        change = {"value": new.excluded.value} | cls.touched()
+        change = {"value": new.excluded.value} | cls.audit_columns()
         return new.on_conflict_do_update(
             index_elements=[table.c.owner_id, table.c.key], set_=change, where=same
         ).returning(*cls.columns())

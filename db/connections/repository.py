@@ -22,14 +22,14 @@ from sqlalchemy.sql import ClauseElement
 from db.connections.binding import DATABASE, TABLE, check_binding, secret_places
 from db.connections.drafts import SECRETS, Draft, check_whole, completed
 from db.errors import Conflict
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment, OwnerId
-from db.kit.paging import Order, Page, Window
+from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, OwnerId, TimestampText
+from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository
 from db.postgres.engine import Session
 from db.postgres.statements import statement
-from db.security.vault import Place
+from db.security.vault import SecretLocation
 
-BY_NAME = Order("sort_name", descending=False)
+BY_NAME = SortOrder("sort_name", descending=False)
 
 
 class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
@@ -56,7 +56,7 @@ class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
     sealed_ssh_password: Mapped[bytes | None]
     sealed_ssh_private_key: Mapped[bytes | None]
     sealed_ssh_passphrase: Mapped[bytes | None]
-    last_connected_at: Mapped[Moment | None]
+    last_connected_at: Mapped[TimestampText | None]
     sort_name: Mapped[str] = mapped_column(Text, Computed("lower(name)", persisted=True))
 
     __table_args__ = (
@@ -85,9 +85,9 @@ class ConnectionRow(NamedTuple):
     read_only: bool
     statement_timeout_ms: int | None
     has_stored_password: bool
-    created_at: Moment
-    updated_at: Moment
-    last_connected_at: Moment | None
+    created_at: TimestampText
+    updated_at: TimestampText
+    last_connected_at: TimestampText | None
     version: int
 
 
@@ -177,16 +177,16 @@ class Connections(Repository[ConnectionRow]):
         """
         found = await self.run(self._with_secrets(lock), id=row_id)
         if not found:
-            raise await self.refusal(row_id)
+            raise await self.missing_row_error(row_id)
         columns = len(ConnectionRow._fields)
         return self._make(found[0][:columns]), SealedRow(*found[0][columns:])
 
     async def note_connected(self, row_id: UUID) -> None:
         """It is no change of the connection: its version stays."""
-        await self.run(self._note_connected(), row_id=row_id)
+        await self.run(self._note_connected(), id=row_id)
 
     async def page(self, window: Window) -> Page[ConnectionRow]:
-        return await self.page_by(self._page(window.shape), window, BY_NAME)
+        return await self.fetch_page(self._page(window.shape), window, BY_NAME)
 
     async def count(self) -> int:
         return int(await self.value(self._count()))
@@ -200,12 +200,12 @@ class Connections(Repository[ConnectionRow]):
 
     @statement
     def _note_connected(cls) -> ClauseElement:
-        mine = cls.owned_update().where(cls.table().c.id == bindparam("row_id"))
+        mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
         return mine.values(last_connected_at=func.now())
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        return cls.windowed(cls.owned(), BY_NAME, shape)
+        return cls.select_page(cls.owned(), BY_NAME, shape)
 
     @statement
     def _count(cls) -> ClauseElement:
@@ -227,11 +227,13 @@ class Sealed:
     def _exchange(cls, column: str) -> ClauseElement:
         """Only what is still the old: a user may have saved a new one meanwhile."""
         table = Connections.table()
-        same = (table.c.id == bindparam("row_id"), table.c[column] == bindparam("old"))
+        same = (table.c.id == bindparam("id"), table.c[column] == bindparam("old"))
         return update(table).where(*same).values({column: bindparam("new")}).returning(table.c.id)
 
     @classmethod
-    async def batch(cls, session: Session, after: UUID) -> list[tuple[UUID, dict[Place, bytes]]]:
+    async def batch(
+        cls, session: Session, after: UUID
+    ) -> list[tuple[UUID, dict[SecretLocation, bytes]]]:
         """The next connections after this id: the id, and the secrets that it has."""
         found = await session.rows(cls._batch(), after=after)
         return [(row[0], _placed(*row)) for row in found]
@@ -240,11 +242,11 @@ class Sealed:
     async def exchange(
         cls, session: Session, row_id: UUID, column: str, *, old: bytes, new: bytes
     ) -> bool:
-        found = await session.rows(cls._exchange(column), row_id=row_id, old=old, new=new)
+        found = await session.rows(cls._exchange(column), id=row_id, old=old, new=new)
         return bool(found)
 
 
-def _placed(row_id: UUID, owner: OwnerId, *columns: Any) -> dict[Place, bytes]:
+def _placed(row_id: UUID, owner: OwnerId, *columns: Any) -> dict[SecretLocation, bytes]:
     """The seals of a row by their places; `columns` are its destination, then its seals."""
     bound, sealed = columns[: len(DATABASE)], columns[len(DATABASE) :]
     places = secret_places(dict(zip(DATABASE, bound, strict=True)), row=row_id, owner=owner)

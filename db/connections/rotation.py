@@ -4,7 +4,7 @@ from uuid import UUID
 
 from db.connections.repository import Sealed
 from db.postgres.engine import Database
-from db.security.vault import Place, Vault
+from db.security.vault import SecretLocation, Vault
 
 
 async def rotate(database: Database, vault: Vault) -> int:
@@ -22,7 +22,7 @@ async def rotate(database: Database, vault: Vault) -> int:
         last = batch[-1][0]
 
 
-async def _reseal(database: Database, vault: Vault, old: bytes, place: Place) -> int:
+async def _reseal(database: Database, vault: Vault, old: bytes, place: SecretLocation) -> int:
     new = await vault.seal(await vault.open(old, place), place)
     exchanged = await database.write(
         lambda session: Sealed.exchange(session, place.row, place.column, old=old, new=new)

@@ -13,7 +13,7 @@ SSL_MODES = ("DISABLE", "PREFER", "REQUIRE", "VERIFY_CA", "VERIFY_FULL")
 AUTH_METHODS = ("PASSWORD", "PRIVATE_KEY", "AGENT")
 LONGEST_TIMEOUT_MS = 3_600_000
 
-name_rule = Required("name", longest=100)
+name_rule = Required("name", max_length=100)
 
 _HOST = re.compile(r"(?!-)[\w-]{1,63}(?:\.[\w-]{1,63})*\.?")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")

@@ -1,4 +1,4 @@
-"""Events wake readers up, across processes. The truth stays in the database.
+"""Events wake readers across processes; the data stays in the database.
 
 async with bus.subscribe(topic) as changes:
     ...                       # read the database once
@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from db.errors import BadInput
 from db.events.backlog import Event
-from db.events.bus import Dial, EventBus
+from db.events.bus import EventBus, OpenLink
 from db.events.postgres import postgres_link
 from db.events.subscription import Subscription
-from db.postgres.connect import dial
+from db.postgres.connect import connect
 from db.postgres.urls import parse_url
 
 __all__ = ["Event", "EventBus", "Subscription", "open_events"]
@@ -34,17 +34,18 @@ async def open_events(url: str, *, channel: str = "howdah") -> EventBus:
     return bus
 
 
-def carrier(url: str, channel: str) -> tuple[str, Dial]:
-    """What carries the events, by the scheme of the URL. The driver of an extra loads when chosen.
+def carrier(url: str, channel: str) -> tuple[str, OpenLink]:
+    """Returns the transport for the scheme of the URL; imports its driver only when selected.
 
-    Raises `BadInput` for a scheme that nothing here speaks, or whose extra is not installed.
+    Raises:
+        BadInput: the scheme is unknown, or its extra is not installed.
     """
     scheme = urlsplit(url).scheme.partition("+")[0]
     try:
         match scheme:
             case "postgresql" | "postgres":
-                connect = partial(dial, parse_url(url), application_name="howdah events")
-                return "postgres", partial(postgres_link, connect, channel)
+                open_connection = partial(connect, parse_url(url), application_name="howdah events")
+                return "postgres", partial(postgres_link, open_connection, channel)
             case "redis" | "rediss":
                 from db.events.redis import redis_link
 

@@ -1,4 +1,4 @@
-"""What waits to be sent or read. An event is a wake-up: the same one twice, unread, is one."""
+"""A bounded queue of events without duplicates."""
 
 import asyncio
 from collections.abc import Iterable
@@ -17,9 +17,9 @@ class Event(NamedTuple):
 
 
 class Backlog:
-    """Events on their way to one reader: in order, without repeats, and never above `capacity`.
+    """Events for one reader: in order, without duplicates, up to `capacity`.
 
-    When full, what waits shrinks to one `missed` event for each topic, so that a slow reader
+    When full, the queue shrinks to one `missed` event for each topic, so that a slow reader
     costs bounded memory and still learns that it must look again.
     """
 

@@ -1,4 +1,4 @@
-"""The event bus, whatever carries it: batches out, fan-out in, heartbeats, reconnecting."""
+"""The event bus over any transport: batching, fan-out, heartbeats and reconnects."""
 
 import asyncio
 import json
@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 Receive = Callable[[str], None]
 Send = Callable[[Sequence[str]], Awaitable[object]]
-Dial = Callable[[Receive], AbstractAsyncContextManager[Send]]
-"""Opens a link: what is sent comes back, in order, to every process that listens, us included."""
+OpenLink = Callable[[Receive], AbstractAsyncContextManager[Send]]
+"""Opens a link. Every listening process, the sender included, receives each frame in order."""
 
 # PostgreSQL refuses a NOTIFY of 8000 bytes or more; all carriers share the limit, so that moving
 # from one to another changes nothing.
@@ -27,30 +27,30 @@ FRAME_LIMIT = 7_900
 BATCH_LIMIT = 500
 UNSENT_LIMIT = 4_096
 
-# A link gone silent is noticed after HEARTBEAT_S + ANSWER_S at most, and readers of a bus that is
-# down are woken every POLL_S: either way a change is seen within the two seconds promised.
+# A silent link is detected within HEARTBEAT_S + ECHO_TIMEOUT_S, and while the bus is down readers
+# are woken every POLL_S: either way a change is seen within the promised two seconds.
 HEARTBEAT_S = 1.0
-ANSWER_S = 0.75
+ECHO_TIMEOUT_S = 0.75
 POLL_S = 1.5
 
 OPEN_S = 2.0
 CLOSE_S = 1.0
 RETRY_FIRST_S = 0.05
-RETRY_MOST_S = 1.0
+RETRY_MAX_S = 1.0
 
 
 class EventBus:
     """Wakes readers in all processes when something they follow has changed.
 
-    Events carry no truth: that is in the database, where readers look when they are woken.
+    Events hold no data; readers query the database when they are woken.
     Publishing never delays or fails the change it announces. While a process lives, each of its
-    events arrives in order, once or more often, or else as `missed`; while the bus is down, every
-    reader is told `missed` again and again, which makes it poll.
+    events arrives in order, at least once, or else as `missed`; while the bus is down, every
+    reader gets `missed` periodically, which makes it poll.
     """
 
-    def __init__(self, kind: str, dial: Dial) -> None:
+    def __init__(self, kind: str, open_link: OpenLink) -> None:
         self.kind = kind
-        self._dial = dial
+        self._open_link = open_link
         self._subscriptions = Subscriptions()
         self._unsent = Backlog(capacity=UNSENT_LIMIT)
         self._heartbeat = Event(f"heartbeat:{uuid4()}")
@@ -62,7 +62,7 @@ class EventBus:
 
     @property
     def is_up(self) -> bool:
-        """Whether the last heartbeat came back."""
+        """True if the last heartbeat returned."""
         return self._up.is_set()
 
     @property
@@ -70,7 +70,7 @@ class EventBus:
         return self._subscriptions.count
 
     async def open(self) -> None:
-        """Starts to connect, and waits a little for it: a server starts without its bus too."""
+        """Starts to connect and waits up to OPEN_S: a server also starts without its bus."""
         self._tasks = [
             asyncio.create_task(self._stay_connected(), name="events: link"),
             asyncio.create_task(self._poll_while_down(), name="events: poll"),
@@ -79,10 +79,12 @@ class EventBus:
             async with asyncio.timeout(OPEN_S):
                 await self._up.wait()
         except TimeoutError:
-            log.warning("The %s event bus does not answer yet: readers poll meanwhile", self.kind)
+            log.warning(
+                "The %s event bus is not available yet; readers poll until it is", self.kind
+            )
 
     async def close(self) -> None:
-        """Sends what is left if the link is up, then ends every subscription."""
+        """Flushes unsent events if the link is up, then ends every subscription."""
         self._closing = True
         self._unsent.wake()
         if self._up.is_set():
@@ -94,14 +96,14 @@ class EventBus:
         self._subscriptions.end()
 
     async def publish(self, topic: str, payload: str = "") -> None:
-        """Announces a change that is committed. Neither waits for the bus nor fails with it."""
+        """Announces a committed change. Does not wait for the bus and does not fail with it."""
         event = Event(topic, payload)
         fits = len(encode(event)) <= FRAME_LIMIT
         self._unsent.add(event if fits else Event(topic, missed=True))
 
     @asynccontextmanager
     async def subscribe(self, topic: str) -> AsyncIterator[Subscription]:
-        """Follows a topic. Read the database after entering: what changes later wakes you."""
+        """Subscribes to a topic. Read the database after entering: later changes are delivered."""
         subscription = Subscription(topic)
         with self._subscriptions.joined(subscription):
             if self._closing:
@@ -109,7 +111,7 @@ class EventBus:
             yield subscription
 
     async def ping(self) -> None:
-        """Raises `Unavailable` unless the last heartbeat came back."""
+        """Raises `Unavailable` unless the last heartbeat returned."""
         if not self.is_up:
             raise Unavailable(
                 f"The {self.kind} event bus does not answer.",
@@ -121,35 +123,35 @@ class EventBus:
         pause_s = RETRY_FIRST_S
         while not self._closing:
             try:
-                async with self._dial(self._receive) as send:
-                    await self._beat(send)
+                async with self._open_link(self._receive) as send:
+                    await self._send_heartbeat(send)
                     pause_s = RETRY_FIRST_S
-                    self._rise()
-                    await self._converse(send)
-            except Exception as error:  # noqa: BLE001 - whatever ended it, the cure is a new link
-                self._fall(error)
+                    self._mark_up()
+                    await self._pump(send)
+            except Exception as error:  # noqa: BLE001 - any error is handled by reconnecting
+                self._mark_down(error)
                 await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - only jitter
-                pause_s = min(pause_s * 2, RETRY_MOST_S)
+                pause_s = min(pause_s * 2, RETRY_MAX_S)
 
-    def _rise(self) -> None:
+    def _mark_up(self) -> None:
         self._up.set()
-        self._subscriptions.miss()
+        self._subscriptions.mark_missed()
         log.info("The %s event bus is up", self.kind)
 
-    def _fall(self, error: Exception) -> None:
+    def _mark_down(self, error: Exception) -> None:
         if self._up.is_set():
             # The type alone: a driver's message may quote the URL and its password.
             log.warning("The %s event bus is down (%s)", self.kind, type(error).__name__)
             self._up.clear()
-            self._subscriptions.miss()
+            self._subscriptions.mark_missed()
 
-    async def _converse(self, send: Send) -> None:
+    async def _pump(self, send: Send) -> None:
         while not self._closing or self._unsent:
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._unsent.wait()
             except TimeoutError:
-                await self._beat(send)
+                await self._send_heartbeat(send)
             else:
                 await self._send_batch(send)
 
@@ -157,20 +159,20 @@ class EventBus:
         batch = self._unsent.take(BATCH_LIMIT)
         try:
             if batch:
-                await self._send_and_hear(send, batch)
+                await self._send_and_confirm(send, batch)
         except BaseException:
             self._unsent.put_back(batch)
             raise
 
-    async def _beat(self, send: Send) -> None:
-        await self._send_and_hear(send, [self._heartbeat])
+    async def _send_heartbeat(self, send: Send) -> None:
+        await self._send_and_confirm(send, [self._heartbeat])
 
-    async def _send_and_hear(self, send: Send, batch: Sequence[Event]) -> None:
-        """Sends, and waits for the last event to come back: the whole road works, both ways."""
+    async def _send_and_confirm(self, send: Send, batch: Sequence[Event]) -> None:
+        """Sends a batch and waits for its last event to return, which proves both directions."""
         frames = [encode(event) for event in batch]
         self._expected = frames[-1]
         self._returned.clear()
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(ECHO_TIMEOUT_S):
             await send(frames)
             await self._returned.wait()
 
@@ -180,7 +182,7 @@ class EventBus:
         try:
             event = msgspec.json.decode(frame, type=Event)
         except msgspec.DecodeError:
-            log.warning("Something that is no event of ours arrived on the %s bus", self.kind)
+            log.warning("Ignored an invalid event on the %s bus", self.kind)
         else:
             self._subscriptions.deliver(event)
 
@@ -188,10 +190,10 @@ class EventBus:
         while True:
             await asyncio.sleep(POLL_S)
             if not self._up.is_set():
-                self._subscriptions.miss()
+                self._subscriptions.mark_missed()
 
 
 def encode(event: Event) -> str:
-    """Plain ASCII, so that no server encoding and no character can stop an event."""
+    """Encodes as ASCII, so that no server encoding can reject an event."""
     frame = msgspec.json.encode(event)
     return frame.decode() if frame.isascii() else json.dumps(event, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Events over NATS: takes them off the database. Needs the extra `nats`."""
+"""Events over NATS, which relieves the database. Needs the extra `nats`."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,9 +13,9 @@ CONNECT_S = 10
 
 @asynccontextmanager
 async def nats_link(url: str, channel: str, receive: Receive) -> AsyncIterator[Send]:
-    """One connection for both ways. It does not reconnect: the bus does that."""
+    """Uses one connection in both directions. The bus reconnects, not the driver."""
 
-    async def hear(message: Msg) -> None:
+    async def on_message(message: Msg) -> None:
         receive(message.data.decode())
 
     async def send(frames: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ async def nats_link(url: str, channel: str, receive: Receive) -> AsyncIterator[S
             error_cb=ignore,
         )
         # No limits here, past which the driver would drop silently: a backlog takes what comes.
-        await client.subscribe(channel, cb=hear, pending_msgs_limit=0, pending_bytes_limit=0)
+        await client.subscribe(channel, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0)
         yield send
     finally:
         await client.close()

@@ -1,4 +1,4 @@
-"""Events over LISTEN and NOTIFY: nothing to run but the database."""
+"""Events over LISTEN and NOTIFY, without an additional server."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,9 +14,9 @@ NOTIFY = "SELECT pg_notify($1, frame) FROM unnest($2::text[]) AS frame"
 
 @asynccontextmanager
 async def postgres_link(connect: Connect, channel: str, receive: Receive) -> AsyncIterator[Send]:
-    """One connection of its own, for all topics. It must not go through a pooler."""
+    """Uses one dedicated connection for all topics. It must not go through a pooler."""
 
-    def hear(_connection: object, _pid: int, _channel: str, frame: object) -> None:
+    def on_message(_connection: object, _pid: int, _channel: str, frame: object) -> None:
         receive(str(frame))
 
     async def send(frames: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ async def postgres_link(connect: Connect, channel: str, receive: Receive) -> Asy
 
     connection = await connect()
     try:
-        await connection.add_listener(channel, hear)
+        await connection.add_listener(channel, on_message)
         yield send
     finally:
         connection.terminate()

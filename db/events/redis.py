@@ -1,4 +1,4 @@
-"""Events over Redis: takes them off the database. Needs the extra `redis`."""
+"""Events over Redis, which relieves the database. Needs the extra `redis`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -16,7 +16,7 @@ CONNECT_S = 10.0
 
 @asynccontextmanager
 async def redis_link(url: str, channel: str, receive: Receive) -> AsyncIterator[Send]:
-    """A connection that listens and one that sends. Neither reconnects: the bus does that."""
+    """Uses one connection to receive and one to send. The bus reconnects, not the driver."""
 
     async def send(frames: Sequence[str]) -> None:
         async with client.pipeline(transaction=False) as pipeline:
@@ -32,7 +32,9 @@ async def redis_link(url: str, channel: str, receive: Receive) -> AsyncIterator[
     )
     async with client, client.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
         await pubsub.subscribe(channel)
-        await pubsub.get_message(timeout=CONNECT_S)  # the answer: from here on we are listening
+        await pubsub.get_message(
+            timeout=CONNECT_S
+        )  # the confirmation that the subscription is active
         listening = tasks.create_task(listen(pubsub, receive))
         yield send
         listening.cancel()

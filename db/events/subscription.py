@@ -1,4 +1,4 @@
-"""Who is listening in this process, and to what."""
+"""The subscriptions of this process, by topic."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Subscription:
 
 
 class Subscriptions:
-    """All subscriptions of this process. An event costs as much as its topic has readers."""
+    """All subscriptions of this process; delivery costs O(readers of the topic)."""
 
     def __init__(self) -> None:
         self._by_topic: defaultdict[str, set[Subscription]] = defaultdict(set)
@@ -63,12 +63,12 @@ class Subscriptions:
 
     def deliver(self, event: Event) -> None:
         if event.topic == EVERY_TOPIC:
-            self.miss()
+            self.mark_missed()
         for subscription in self._by_topic.get(event.topic, ()):
             subscription.deliver(event)
 
-    def miss(self) -> None:
-        """Tells every reader to look at the database again."""
+    def mark_missed(self) -> None:
+        """Makes every reader query the database again."""
         for topic, readers in self._by_topic.items():
             for subscription in readers:
                 subscription.deliver(Event(topic, missed=True))

@@ -1,4 +1,4 @@
-"""Places: so much goes on at once, and so much of it one user's."""
+"""Limits concurrent operations, in total and for each user."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,31 +8,31 @@ from uuid import UUID
 from db.errors import Overloaded
 
 
-class Places:
-    """Counts what goes on; whoever finds no place is told to come again."""
+class ConcurrencyLimit:
+    """Raises Overloaded if all slots, or all slots of the owner, are in use."""
 
     def __init__(self, noun: str, *, at_once: int, of_one_user: int) -> None:
-        """`noun` says what goes on, in the plural."""
+        """`noun` names the operations in errors, in the plural."""
         self._noun = noun
         self._at_once = at_once
         self._of_one_user = of_one_user
-        self._going: Counter[UUID] = Counter()
+        self._held: Counter[UUID] = Counter()
 
     @property
-    def going(self) -> int:
-        return self._going.total()
+    def in_use(self) -> int:
+        return self._held.total()
 
     @contextmanager
-    def place(self, owner: UUID) -> Iterator[None]:
-        if self.going >= self._at_once or self._going[owner] >= self._of_one_user:
+    def slot(self, owner: UUID) -> Iterator[None]:
+        if self.in_use >= self._at_once or self._held[owner] >= self._of_one_user:
             raise Overloaded(
-                f"Too many {self._noun} are going on at once.",
-                hint=f"Have at most {self._of_one_user} at a time, and this one again later.",
+                f"Too many {self._noun} are running at once.",
+                hint=f"Run at most {self._of_one_user} at a time, and try again later.",
                 retry_after_s=1,
             )
-        self._going[owner] += 1
+        self._held[owner] += 1
         try:
             yield
         finally:
-            self._going[owner] -= 1
-            self._going += Counter()  # lets go of those at zero
+            self._held[owner] -= 1
+            self._held += Counter()  # removes owners whose count is zero

@@ -1,4 +1,4 @@
-"""A change asked for twice under one key happens once and is answered twice."""
+"""Idempotency keys: a change requested twice with one key is made once."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -33,14 +33,12 @@ from db.postgres.statements import statement
 
 KEPT = timedelta(hours=24)
 
-key_rule = Required("idempotencyKey", longest=200)
+key_rule = Required("idempotencyKey", max_length=200)
 
 R = TypeVar("R", bound=NamedTuple)
 
 
 class IdempotencyKey(HasOwner, Base):
-    """What was asked under a key, and what was answered."""
-
     __tablename__ = "idempotency_keys"
 
     owner_id: Mapped[UUID] = mapped_column(
@@ -54,51 +52,52 @@ class IdempotencyKey(HasOwner, Base):
     __table_args__ = (Index(None, "created_at"),)
 
 
-class AskedRow(NamedTuple):
-    """What was asked, and what was answered."""
-
+class IdempotencyRow(NamedTuple):
     fingerprint: bytes
     answer: bytes
 
 
-class Idempotency(Repository[AskedRow]):
-    """One owner's keys, used inside the transaction of the change that they guard."""
+class Idempotency(Repository[IdempotencyRow]):
+    """One owner's keys, used in the transaction of the change that they protect."""
 
     model = IdempotencyKey
-    row = AskedRow
+    row = IdempotencyRow
     noun = "idempotency key"
 
-    async def once(
+    async def run_once(
         self, key: str, asked: object, work: Callable[[], Awaitable[R]], *, answer: type[R]
     ) -> R:
-        """What `work` answers, or what it answered when it was first asked under `key`.
+        """Runs `work`, or returns the stored answer of the first request with `key`.
 
-        Two at once meet at the key's row: the second waits until the first has committed.
+        Concurrent requests lock the row of the key: the second waits for the first to commit.
+
+        Raises:
+            Conflict: the key was used for another request.
         """
         key = key_rule.checked(key)
         fingerprint = _fingerprint(asked)
         if await self.run(self._claim(), key=key, fingerprint=fingerprint, kept=KEPT):
             done = await work()
-            await self.run(self._answered(), the_key=key, answer=msgspec.json.encode(done))
+            await self.run(self._store_answer(), the_key=key, answer=msgspec.json.encode(done))
             return done
         first = await self.one(self._first(), key=key, kept=KEPT)
         if first is None or first.fingerprint != fingerprint:
-            raise _used()
+            raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
 
-    async def answered(self, key: str, asked: object, *, answer: type[R]) -> R | None:
-        """What was answered under `key` when it was first asked; None when it never was."""
+    async def find_answer(self, key: str, asked: object, *, answer: type[R]) -> R | None:
+        """Returns the stored answer of the first request with `key`, or None."""
         key = key_rule.checked(key)
         first = await self.one(self._first(), key=key, kept=KEPT)
         if first is None:
             return None
         if first.fingerprint != _fingerprint(asked):
-            raise _used()
+            raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
 
     @statement
     def _expired(cls) -> ClauseElement:
-        """A batch of everybody's, for `sweep`."""
+        """Deletes a batch of expired keys of all owners, for `sweep`."""
         table = cls.table()
         old = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
         place: ColumnElement[Any] = literal_column("ctid")
@@ -113,7 +112,7 @@ class Idempotency(Repository[AskedRow]):
 
     @statement
     def _claim(cls) -> ClauseElement:
-        """Takes the key when it is new, or so old that it means nothing any more."""
+        """Claims the key if it is new or has expired."""
         table = cls.table()
         new: dict[str, Any] = {name: bindparam(name) for name in ("owner_id", "key", "fingerprint")}
         expired = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
@@ -129,7 +128,7 @@ class Idempotency(Repository[AskedRow]):
         )
 
     @statement
-    def _answered(cls) -> ClauseElement:
+    def _store_answer(cls) -> ClauseElement:
         mine = cls.owned_update().where(cls.table().c.key == bindparam("the_key"))
         return mine.values(answer=bindparam("answer"))
 
@@ -144,14 +143,14 @@ def _fingerprint(asked: object) -> bytes:
     return hashlib.sha256(msgspec.json.encode(asked)).digest()
 
 
-def _used() -> Conflict:
+def _key_reused() -> Conflict:
     return Conflict(
-        "This idempotency key was used for something else.",
-        hint="Take a new key for each thing to do; to retry, send the same input.",
+        "This idempotency key was used for another request.",
+        hint="Use a new key for each request; to retry, send the same input.",
         field="idempotencyKey",
     )
 
 
 async def sweep(session: Session) -> int:
-    """Removes a batch of keys that no retry will come for any more."""
+    """Deletes a batch of expired keys and returns their number."""
     return len(await session.rows(Idempotency._expired(), kept=KEPT))  # noqa: SLF001 - of this module

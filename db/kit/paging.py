@@ -1,4 +1,4 @@
-"""Keyset paging: a cursor is a place in an order, so pages hold still while rows come and go."""
+"""Keyset paging: cursors are sort positions, so inserts and deletes do not shift pages."""
 
 import base64
 import binascii
@@ -16,15 +16,15 @@ from db.errors import BadInput
 R = TypeVar("R", bound=NamedTuple)
 
 
-class Order(NamedTuple):
-    """One way to sort: a column that is never null, then the id, both in one direction."""
+class SortOrder(NamedTuple):
+    """Sorts by a column that is never null, then by ID, both in the same direction."""
 
     column: str
     descending: bool = True
 
 
 class Window(NamedTuple):
-    """Which rows of an order: so many, from one end, between two cursors."""
+    """Selects up to `size` rows from one end of a list, between two optional cursors."""
 
     size: int
     backward: bool = False
@@ -33,20 +33,20 @@ class Window(NamedTuple):
 
     @property
     def shape(self) -> tuple[bool, bool, bool]:
-        """What the statement depends on; the rest are values."""
+        """The part that determines the SQL; the other fields are bound values."""
         return self.backward, self.after is not None, self.before is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[R]):
-    """Rows in the asked order, and whether there are more on either side."""
+    """Rows in the requested order, and whether more exist on either side."""
 
     rows: Sequence[R]
-    order: Order
+    order: SortOrder
     has_next: bool
     has_previous: bool
     keys: Sequence[Any] | None = None
-    """The rows' places in the order, where the rows themselves do not hold them."""
+    """The sort keys, if the rows do not contain them."""
 
     def cursor(self, index: int) -> str:
         row: Any = self.rows[index]
@@ -54,9 +54,7 @@ class Page(Generic[R]):
         return encode_cursor(self.order, key, row.id)
 
 
-class Place(NamedTuple):
-    """What a cursor says once opened."""
-
+class CursorPosition(NamedTuple):
     key: Any
     id: UUID
 
@@ -67,42 +65,42 @@ class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     id: UUID
 
 
-def encode_cursor(order: Order, key: str, row_id: UUID) -> str:
+def encode_cursor(order: SortOrder, key: str, row_id: UUID) -> str:
     packed = msgspec.json.encode(_Cursor(order.column, key, row_id))
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str, order: Order, *, kind: type, field: str) -> Place:
+def decode_cursor(cursor: str, order: SortOrder, *, kind: type, field: str) -> CursorPosition:
     try:
         packed = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
         opened = msgspec.json.decode(packed, type=_Cursor)
-        key = _moment(opened.key) if kind is datetime else opened.key
+        key = _parse_timestamp(opened.key) if kind is datetime else opened.key
     except (ValueError, OverflowError, binascii.Error, msgspec.DecodeError):
         raise BadInput(
             f"`{field}` is not a cursor of this server.",
-            hint="Pass on a cursor from `edges { cursor }` or `pageInfo` as it came.",
+            hint="Pass a cursor from `edges { cursor }` or `pageInfo` unchanged.",
             field=field,
         ) from None
     if opened.column != order.column:
         raise BadInput(
-            f"`{field}` is a cursor of a list in another order.",
-            hint="Start at the first page again when `orderBy` changes.",
+            f"`{field}` belongs to a list with another order.",
+            hint="Start from the first page when `orderBy` changes.",
             field=field,
         )
-    return Place(key, opened.id)
+    return CursorPosition(key, opened.id)
 
 
-def _moment(text: str) -> datetime:
+def _parse_timestamp(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError("a moment has a zone")
+        raise ValueError("a timestamp needs a time zone")
     return moment.astimezone(UTC)
 
 
-def windowed(
-    query: Select[Any], order: Order, shape: tuple[bool, bool, bool], columns: Any
+def select_page(
+    query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool], columns: Any
 ) -> Select[Any]:
-    """The statement of one page; values as in `window_values`."""
+    """The statement for one page; `window_values` returns its values."""
     backward, has_after, has_before = shape
     key, row_id = columns[order.column], columns["id"]
     falling = order.descending is not backward
@@ -122,7 +120,7 @@ def _beyond(key: Any, row_id: Any, name: str, *, greater: bool) -> ColumnElement
     return here > there if greater else here < there
 
 
-def window_values(window: Window, order: Order, *, kind: type) -> dict[str, Any]:
+def window_values(window: Window, order: SortOrder, *, kind: type) -> dict[str, Any]:
     values: dict[str, Any] = {"limit": window.size + 1}
     for field, cursor in (("after", window.after), ("before", window.before)):
         if cursor is not None:
@@ -131,10 +129,10 @@ def window_values(window: Window, order: Order, *, kind: type) -> dict[str, Any]
     return values
 
 
-def page_of(
-    found: Sequence[R], window: Window, order: Order, keys: Sequence[Any] | None = None
+def make_page(
+    found: Sequence[R], window: Window, order: SortOrder, keys: Sequence[Any] | None = None
 ) -> Page[R]:
-    """One row more than asked for was fetched: it tells whether there are more."""
+    """Builds the page from up to `size` + 1 rows; the extra row shows that more exist."""
     more = len(found) > window.size
     step = -1 if window.backward else 1
     return Page(

@@ -1,4 +1,4 @@
-"""One owner's rows of one table. Every statement starts from them and cannot leave them."""
+"""Repositories: every statement is restricted to the rows of one owner in one table."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -26,7 +26,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
-from db.kit.paging import Order, Page, Window, page_of, window_values, windowed
+from db.kit.paging import Page, SortOrder, Window, make_page, select_page, window_values
 from db.postgres.engine import Session
 from db.postgres.statements import Statement, statement
 
@@ -34,24 +34,24 @@ R = TypeVar("R", bound=NamedTuple)
 
 
 class Repository(Generic[R]):
-    """Reads and changes the rows of one owner; knows no other way to reach the table.
+    """Reads and changes the rows of one owner.
 
-    A subclass names its model, the row it answers with, and what a violated constraint means.
+    A subclass declares its model, the row type that it returns, and the error for each constraint.
     """
 
     model: ClassVar[type[Base]]
     row: ClassVar[type[NamedTuple]]
     noun: ClassVar[str]
     conflicts: ClassVar[Mapping[str, tuple[str, str, str | None]]] = {}
-    """Constraint -> (message, hint, field) of the Conflict that it is."""
+    """Constraint name -> (message, hint, field) of the Conflict raised when it is violated."""
 
     def __init__(self, session: Session, owner: OwnerId) -> None:
         self.session = session
         self.owner = owner
-        # What `_make` does, without asking each record whether it has the right length.
+        # Like `NamedTuple._make`, but without its length check for each record.
         self._make = cast("Callable[[Iterable[Any]], R]", partial(tuple.__new__, self.row))
 
-    # What every statement starts from
+    # The base of every statement
 
     @classmethod
     def table(cls) -> Table:
@@ -78,7 +78,7 @@ class Repository(Generic[R]):
     def owned_delete(cls) -> Delete:
         return delete(cls.table()).where(cls.is_owned())
 
-    # What every domain needs
+    # Reads and changes
 
     @statement
     def _by_id(cls) -> ClauseElement:
@@ -96,25 +96,25 @@ class Repository(Generic[R]):
     @statement
     def _update(cls, names: tuple[str, ...], versioned: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         table = cls.table()
-        change = cls.owned_update().where(table.c.id == bindparam("row_id"))
+        change = cls.owned_update().where(table.c.id == bindparam("id"))
         if versioned:
             change = change.where(table.c.version == bindparam("expected_version"))
-        values = cls.touched()
+        values = cls.audit_columns()
         for name in names:
-            values |= cls.setting(name)
+            values |= cls.assignments(name)
         return change.values(values).returning(*cls.columns())
 
     @classmethod
-    def setting(cls, name: str) -> dict[str, Any]:
-        """What changes when `name` is set; a subclass adds what must move with it."""
+    def assignments(cls, name: str) -> dict[str, Any]:
+        """The columns to assign when `name` is set; a subclass adds dependent columns."""
         return {name: bindparam(name, type_=cls.table().c[name].type)}
 
     @classmethod
-    def touched(cls) -> dict[str, Any]:
-        """What changes with every change, where the table has it."""
+    def audit_columns(cls) -> dict[str, Any]:
+        """`updated_at` and `version`, if the table has them: every change assigns them."""
         table = cls.table()
-        marks: dict[str, Any] = {"updated_at": func.now()} if "updated_at" in table.c else {}
-        return marks | ({"version": table.c.version + 1} if "version" in table.c else {})
+        columns: dict[str, Any] = {"updated_at": func.now()} if "updated_at" in table.c else {}
+        return columns | ({"version": table.c.version + 1} if "version" in table.c else {})
 
     @statement
     def _delete(cls) -> ClauseElement:
@@ -122,12 +122,21 @@ class Repository(Generic[R]):
         return cls.owned_delete().where(table.c.id == bindparam("id")).returning(table.c.id)
 
     @statement
-    def _anyones(cls) -> ClauseElement:
+    def _owner_of(cls) -> ClauseElement:
         table = cls.table()
         return select(table.c.owner_id).where(table.c.id == bindparam("id"))
 
     async def get(self, row_id: UUID) -> R | None:
         return await self.one(self._by_id(), id=row_id)
+
+    async def require(self, row_id: UUID, *, field: str | None = "id") -> R:
+        """Returns the row; `field` is the input field that errors refer to.
+
+        Raises:
+            NotFound: no such row.
+            Forbidden: the row belongs to another user.
+        """
+        return await self.update_or_raise(row_id, self._by_id(), field=field, id=row_id)
 
     async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
         return await self.all(self._by_ids(), ids=list(ids))
@@ -139,46 +148,60 @@ class Repository(Generic[R]):
     async def update(
         self, row_id: UUID, *, expected_version: int | None = None, **values: Any
     ) -> R:
-        """Sets `values` and leaves the rest; with nothing to set, nothing changes."""
+        """Sets `values` and keeps the other columns; without values the row stays as it is.
+
+        Raises:
+            NotFound: no such row.
+            Forbidden: the row belongs to another user.
+            Conflict: the row's version is not `expected_version`.
+        """
         if not values:
-            return await self.changed(row_id, self._by_id(), id=row_id)
+            return await self._require_version(row_id, expected_version)
         change = self._update(tuple(values), expected_version is not None)
-        version = {} if expected_version is None else {"expected_version": expected_version}
-        return await self.changed(row_id, change, row_id=row_id, **version, **values)
+        version: dict[str, Any] = (
+            {} if expected_version is None else {"expected_version": expected_version}
+        )
+        return await self.update_or_raise(row_id, change, id=row_id, **version, **values)
+
+    async def _require_version(self, row_id: UUID, expected_version: int | None) -> R:
+        found = await self.require(row_id)
+        if expected_version is not None and getattr(found, "version", None) != expected_version:
+            raise self._version_conflict()
+        return found
 
     async def remove(self, row_id: UUID) -> UUID:
         removed = await self.run(self._delete(), id=row_id)
         if not removed:
-            raise await self.refusal(row_id)
+            raise await self.missing_row_error(row_id, field="id")
         return row_id
 
-    # What subclasses say more with
+    # For subclasses
 
     @classmethod
-    def windowed(
-        cls, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
+    def select_page(
+        cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> Select[Any]:
-        """The statement of a page; a key that the rows do not hold follows them."""
+        """The statement for one page; a sort key that the row lacks is added as last column."""
         columns = cls.table().c
-        if not cls._holds(order):
+        if not cls._row_has_sort_key(order):
             query = query.add_columns(columns[order.column])
-        return windowed(query, order, shape, columns)
+        return select_page(query, order, shape, columns)
 
-    async def page_by(
-        self, query: Statement, window: Window, order: Order, /, **values: Any
+    async def fetch_page(
+        self, query: Statement, window: Window, order: SortOrder, /, **values: Any
     ) -> Page[R]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
-        return self.paged(await self.run(query, **values), window, order)
+        return self.to_page(await self.run(query, **values), window, order)
 
-    def paged(self, found: Sequence[Any], window: Window, order: Order) -> Page[R]:
-        if self._holds(order):
-            return page_of(list(map(self._make, found)), window, order)
+    def to_page(self, found: Sequence[Any], window: Window, order: SortOrder) -> Page[R]:
+        if self._row_has_sort_key(order):
+            return make_page(list(map(self._make, found)), window, order)
         rows = [self._make(record[:-1]) for record in found]
-        return page_of(rows, window, order, keys=[record[-1] for record in found])
+        return make_page(rows, window, order, keys=[record[-1] for record in found])
 
     @classmethod
-    def _holds(cls, order: Order) -> bool:
+    def _row_has_sort_key(cls, order: SortOrder) -> bool:
         return order.column in cls.row._fields
 
     async def all(self, query: Statement, /, **values: Any) -> Sequence[R]:
@@ -193,41 +216,47 @@ class Repository(Generic[R]):
         found = await self.run(query, **values)
         return found[0][0] if found else None
 
-    async def changed(self, row_id: UUID, change: Statement, /, **values: Any) -> R:
-        """The row as it is now, or an error that says why it was not changed."""
+    async def update_or_raise(
+        self, row_id: UUID, change: Statement, /, *, field: str | None = "id", **values: Any
+    ) -> R:
+        """Runs `change` and returns the row, or raises `missing_row_error`."""
         found = await self.one(change, **values)
         if found is None:
-            raise await self.refusal(row_id)
+            raise await self.missing_row_error(row_id, field=field)
         return found
 
-    async def refusal(self, row_id: UUID) -> HowdahError:
-        """Why a change met no row: it is another's, it is not there, or it moved on."""
-        owner = await self.session.value(self._anyones(), id=row_id, owner_id=self.owner)
+    async def missing_row_error(self, row_id: UUID, *, field: str | None = None) -> HowdahError:
+        """Explains why a statement matched no row; `field` is the input field with the ID."""
+        owner = await self.session.value(self._owner_of(), id=row_id, owner_id=self.owner)
         if owner is None:
             return NotFound(
-                f"There is no such {self.noun}.",
+                f"This {self.noun} does not exist.",
                 hint="It may have been deleted; read the list again.",
-                field="id",
+                field=field,
             )
         if owner != self.owner:
             return Forbidden(
-                f"This {self.noun} is not yours to change.",
+                f"This {self.noun} belongs to another user.",
                 hint="Sign in as its owner.",
-                field="id",
+                field=field,
             )
+        return self._version_conflict()
+
+    @classmethod
+    def _version_conflict(cls) -> Conflict:
         return Conflict(
-            f"This {self.noun} has changed since it was read.",
-            hint="Read it again, then send the change with its present `version`.",
+            f"This {cls.noun} has changed since it was read.",
+            hint="Read it again, then send the change with its current `version`.",
             field="expectedVersion",
         )
 
     async def run(self, query: Statement, /, **values: Any) -> Sequence[Any]:
-        """Plain records; every statement is told whose rows it may reach."""
+        """Runs a statement with the owner bound; raises Conflict for a violated constraint."""
         try:
             return await self.session.rows(query, owner_id=self.owner, **values)
         except asyncpg.IntegrityConstraintViolationError as error:
-            known = self.conflicts.get(error.constraint_name or "")
-            if known is None:
+            conflict = self.conflicts.get(error.constraint_name or "")
+            if conflict is None:
                 raise
-            message, hint, field = known
+            message, hint, field = conflict
             raise Conflict(message, hint=hint, field=field) from error

@@ -1,4 +1,4 @@
-"""Throws away what has had its time, a little at a time, on every replica."""
+"""Deletes expired data in the background, in batches, on every replica."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,15 @@ log = logging.getLogger(__name__)
 EVERY_S = 600.0
 
 Sweep = Callable[[], Awaitable[int]]
-"""Removes at most a batch, and answers how many that were; two at once do no harm."""
+"""Removes up to one batch and returns its size. Safe to run concurrently."""
 
 
 @contextlib.asynccontextmanager
-async def sweeping(sweeps: Mapping[str, Sweep], *, every_s: float = EVERY_S) -> AsyncIterator[None]:
-    """Sweeps in the background while the block runs."""
-    task = asyncio.create_task(_for_ever(sweeps, every_s), name="sweeps")
+async def sweep_in_background(
+    sweeps: Mapping[str, Sweep], *, every_s: float = EVERY_S
+) -> AsyncIterator[None]:
+    """Runs the sweeps periodically until the block ends."""
+    task = asyncio.create_task(_sweep_periodically(sweeps, every_s), name="sweeps")
     try:
         yield
     finally:
@@ -26,7 +28,7 @@ async def sweeping(sweeps: Mapping[str, Sweep], *, every_s: float = EVERY_S) -> 
 
 
 async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:
-    """Everything there is to throw away now, by what it was."""
+    """Runs each sweep until nothing is left; returns the number removed by name."""
     removed: dict[str, int] = {}
     for name, sweep in sweeps.items():
         removed[name] = 0
@@ -35,14 +37,14 @@ async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:
     return removed
 
 
-async def _for_ever(sweeps: Mapping[str, Sweep], every_s: float) -> None:
+async def _sweep_periodically(sweeps: Mapping[str, Sweep], every_s: float) -> None:
     while True:
-        await asyncio.sleep(every_s * random.uniform(0.5, 1.0))  # noqa: S311 - replicas take turns
+        await asyncio.sleep(every_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter between replicas
         removed: dict[str, int] = {}
         for name, sweep in sweeps.items():
             try:
                 removed |= await sweep_all({name: sweep})
-            except Exception:  # the next round may find the database back
-                log.exception("sweeping %s failed; it is tried again", name)
+            except Exception:  # the database may be available at the next sweep
+                log.exception("sweep of %s failed; retrying at the next interval", name)
         if any(removed.values()):
             log.info("swept %s", removed)

@@ -1,4 +1,4 @@
-"""Rules for what people type: trimmed, in one spelling, within a length, storable."""
+"""Text validation: trims, normalizes (NFC), limits the length and rejects unstorable text."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -8,44 +8,42 @@ from db.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class Required:
-    """A text that must be there."""
-
     field: str
-    longest: int
+    max_length: int
 
     def checked(self, text: str | None) -> str:
-        text = _storable(self.field, text or "", self.longest)
+        text = _storable(self.field, text or "", self.max_length)
         if not text:
             raise BadInput(
                 f"`{self.field}` is empty.",
-                hint=f"Write 1 to {self.longest} characters.",
+                hint=f"Pass 1 to {self.max_length} characters.",
                 field=self.field,
             )
-        return _short_enough(self.field, text, self.longest)
+        return _short_enough(self.field, text, self.max_length)
 
 
 @dataclass(frozen=True, slots=True)
 class Optional:
-    """A text that may be absent; nothing but blanks is none."""
+    """Text that may be null; blank text becomes null."""
 
     field: str
-    longest: int
+    max_length: int
 
     def checked(self, text: str | None) -> str | None:
-        if text is None or not (text := _storable(self.field, text, self.longest)):
+        if text is None or not (text := _storable(self.field, text, self.max_length)):
             return None
-        return _short_enough(self.field, text, self.longest)
+        return _short_enough(self.field, text, self.max_length)
 
 
-def containing(text: str) -> str:
-    """The LIKE pattern of what contains `text`, its own wildcards taken literally."""
+def contains_pattern(text: str) -> str:
+    """A LIKE pattern that matches text containing `text`, with its wildcards escaped."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
 
 
-def _storable(field: str, text: str, longest: int) -> str:
-    # first, because the time of NFC grows with the square of a run of combining characters
-    text = _short_enough(field, text.strip(), longest, composing=4)
+def _storable(field: str, text: str, max_length: int) -> str:
+    # Checked before NFC, whose time is quadratic in a run of combining characters.
+    text = _short_enough(field, text.strip(), max_length, composing=4)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -54,18 +52,18 @@ def _storable(field: str, text: str, longest: int) -> str:
         storable = "\0" not in text
     if not storable:
         raise BadInput(
-            f"`{field}` holds a character that cannot be stored.",
-            hint="Leave out U+0000 and halves of surrogate pairs.",
+            f"`{field}` contains a character that cannot be stored.",
+            hint="Remove U+0000 and unpaired surrogates.",
             field=field,
         )
     return unicodedata.normalize("NFC", text)
 
 
-def _short_enough(field: str, text: str, longest: int, *, composing: int = 1) -> str:
-    """`composing` characters may still become one."""
-    if len(text) > longest * composing:
+def _short_enough(field: str, text: str, max_length: int, *, composing: int = 1) -> str:
+    """Up to `composing` characters may still be composed into one."""
+    if len(text) > max_length * composing:
         raise BadInput(
-            f"`{field}` has {len(text)} characters; {longest} is the most.",
+            f"`{field}` has {len(text)} characters; the limit is {max_length}.",
             hint="Shorten it.",
             field=field,
         )

@@ -1,7 +1,6 @@
-"""Where bytes are kept: a folder, S3, Google Cloud Storage or Azure, all through obstore.
+"""The object store: a folder, S3, Google Cloud Storage or Azure, through obstore.
 
-A key names one object; ours are made of ids and never of what a user typed. An object is there
-whole or not at all: whoever lists or reads it never meets half of one.
+Keys consist of IDs and never of user input. Writes are atomic: no reader sees a partial object.
 """
 
 import asyncio
@@ -24,24 +23,24 @@ log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 READ_BYTES = MIB
-MOST_PARTS = 9_000  # S3 takes 10,000
-DELETED_AT_ONCE = 1_000
+MAX_PARTS = 9_000  # S3 takes 10,000
+DELETE_BATCH = 1_000
 PROBE_S = 1.0
-PROBED_FOR_S = 5.0
+PROBE_TTL_S = 5.0
 # What obstore writes before an object is whole: `key#1`. A killed process leaves it behind.
 _STAGED = re.compile(r".+#\d+")
 _SCHEMES = {"file": "file", "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "memory": "memory"}
 
 
-class Stored(NamedTuple):
-    """An object as a listing tells of it."""
+class ObjectInfo(NamedTuple):
+    """An object in a listing."""
 
     key: str
     modified_at: datetime
 
 
 class ObjectStore:
-    """Puts, reads, lists and deletes objects; in bounded memory, whatever their size."""
+    """Writes, reads, lists and deletes objects of any size in bounded memory."""
 
     def __init__(
         self, open_store: Callable[[], "Store"], kind: str, *, folder: Path | None = None
@@ -49,8 +48,8 @@ class ObjectStore:
         self.kind = kind
         self._open_store = open_store
         self._folder = folder
-        self._answered = False
-        self._ask_again_at = 0.0
+        self._available = False
+        self._probe_expires_at = 0.0
 
     async def put(
         self,
@@ -60,15 +59,15 @@ class ObjectStore:
         size: int,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Streams an object in. Should `chunks` raise, or this be cancelled, nothing stays.
+        """Writes an object from a stream; keeps nothing if `chunks` raises or on cancellation.
 
-        `headers` (Content-Type ...) go out with the store's own links, where it has them.
+        `headers` (Content-Type ...) are served with signed links, if the store supports them.
         """
         import obstore
 
-        self._refuse_if_gone()
+        self._require_folder()
         source = _Stoppable(chunks)
-        with _explained():
+        with _translate_errors():
             sending = asyncio.ensure_future(
                 obstore.put_async(
                     self._store,
@@ -82,68 +81,68 @@ class ObjectStore:
             try:
                 await asyncio.shield(sending)
             except asyncio.CancelledError:
-                source.stop()  # then the store takes back what it has; a mere cancel leaves it
-                sending.add_done_callback(_unheard)
+                source.stop()  # makes the store abort the upload, which a cancel alone does not
+                sending.add_done_callback(_consume_exception)
                 await asyncio.wait([sending])
                 raise
 
     async def read(self, key: str, *, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` until before `end`, a piece at a time."""
+        """Yields the bytes from `start` to `end` (exclusive) in pieces."""
         import obstore
 
         for here in range(start, end, READ_BYTES):
-            with _explained():
+            with _translate_errors():
                 piece = await obstore.get_range_async(
                     self._store, key, start=here, end=min(here + READ_BYTES, end)
                 )
             yield bytes(piece)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """After it none of `keys` is there, whether it was before or not."""
+        """Deletes objects; missing keys are ignored."""
         import obstore
 
-        for start in range(0, len(keys), DELETED_AT_ONCE):
-            with _explained():
-                await self._delete(obstore, keys[start : start + DELETED_AT_ONCE])
+        for start in range(0, len(keys), DELETE_BATCH):
+            with _translate_errors():
+                await self._delete(obstore, keys[start : start + DELETE_BATCH])
 
-    async def list(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
-        """Every object whose key begins with the folders of `prefix`, a batch at a time."""
-        with _explained():
+    async def list(self, prefix: str) -> AsyncIterator[Sequence[ObjectInfo]]:
+        """Yields the objects below the folder `prefix` in batches."""
+        with _translate_errors():
             async for batch in self._store.list(prefix, chunk_size=1_000):
-                yield [Stored(entry["path"], entry["last_modified"]) for entry in batch]
+                yield [ObjectInfo(entry["path"], entry["last_modified"]) for entry in batch]
 
     async def link(self, key: str, *, expires_in: timedelta) -> str | None:
-        """An address at the store itself that anyone may read for a while, where it has such."""
+        """Returns a signed URL of the store, or None if the store has none."""
         if not self._has_links:
             return None
         import obstore
 
-        with _explained():
+        with _translate_errors():
             return await obstore.sign_async(self._store, "GET", key, expires_in)
 
     async def ping(self) -> None:
-        """Raises when the store does not answer."""
-        self._refuse_if_gone()
-        with _explained():
+        """Raises Unavailable if the store does not respond."""
+        self._require_folder()
+        with _translate_errors():
             await anext(aiter(self._store.list("nothing/here")), None)
 
     async def answers(self) -> bool:
-        """Whether it does, by now or a few seconds ago: anyone may ask us, and asking it costs."""
-        if time.monotonic() >= self._ask_again_at:
+        """Result of `ping`, cached for PROBE_TTL_S because clients can trigger it often."""
+        if time.monotonic() >= self._probe_expires_at:
             try:
                 async with asyncio.timeout(PROBE_S):
                     await self.ping()
             except (HowdahError, TimeoutError):
-                self._answered = False
+                self._available = False
             else:
-                self._answered = True
-            self._ask_again_at = time.monotonic() + PROBED_FOR_S
-        return self._answered
+                self._available = True
+            self._probe_expires_at = time.monotonic() + PROBE_TTL_S
+        return self._available
 
     async def prune(self, *, older_than: timedelta) -> int:
-        """Removes what killed processes left half written in the folder; how many that were.
+        """Removes partial files of killed processes from the folder; returns their number.
 
-        Stores beyond the network are told to by a lifecycle rule: docs/storage.md.
+        Cloud stores need a lifecycle rule instead: docs/storage.md.
         """
         if self._folder is None:
             return 0
@@ -151,13 +150,13 @@ class ObjectStore:
             _prune, self._folder, time.time() - older_than.total_seconds()
         )
 
-    def _refuse_if_gone(self) -> None:
-        """Or obstore would make the folder again, and what was in it would be missing quietly."""
+    def _require_folder(self) -> None:
+        """Raises if the folder is missing, because obstore would recreate it silently."""
         if self._folder is not None and not self._folder.is_dir():
-            log.error("the folder for files is gone: %s", self._folder)
+            log.error("the folder for files is missing: %s", self._folder)
             raise Unavailable(
-                "The folder that files are kept in is gone.",
-                hint="Ask the operator: the log says where it was.",
+                "The folder for files is missing.",
+                hint="Ask the operator; the log contains its path.",
             )
 
     @functools.cached_property
@@ -170,7 +169,7 @@ class ObjectStore:
 
     def _part_bytes(self, size: int) -> int:
         smallest = 5 * MIB if self._has_links else MIB
-        return max(smallest, -(-size // MOST_PARTS))
+        return max(smallest, -(-size // MAX_PARTS))
 
     async def _delete(self, obstore: Any, keys: Sequence[str]) -> None:
         if self._has_links:
@@ -208,7 +207,7 @@ class _Stoppable:
 
 
 def open_objects(url: str | None, *, data_dir: Path) -> ObjectStore:
-    """The store that `HOWDAH_OBJECTS_URL` names; without one a folder of the data folder."""
+    """Opens the store at `HOWDAH_OBJECTS_URL`; defaults to a folder in the data folder."""
     if url is None or url.startswith("file:"):
         return _open_folder(data_dir / "objects" if url is None else _folder_of(url))
     kind = _SCHEMES.get(url.partition(":")[0])
@@ -218,7 +217,7 @@ def open_objects(url: str | None, *, data_dir: Path) -> ObjectStore:
     from obstore.store import from_url
 
     try:
-        store = from_url(url, **_patience(kind))
+        store = from_url(url, **_client_options(kind))
     except (BaseError, ValueError) as error:
         raise _unusable(str(error).partition("\n")[0]) from None
     return ObjectStore(lambda: store, kind)
@@ -243,7 +242,7 @@ def _open_folder(folder: Path) -> ObjectStore:
     return ObjectStore(open_store, "file", folder=folder)
 
 
-def _patience(kind: str) -> dict[str, Any]:
+def _client_options(kind: str) -> dict[str, Any]:
     """How long a store may keep us waiting; whether http will do, its endpoint's setting says."""
     if kind == "memory":
         return {}
@@ -271,8 +270,8 @@ def _unusable(reason: str) -> BadInput:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """What the store says in its own words goes to the log with the cause, not to the client."""
+def _translate_errors() -> Iterator[None]:
+    """Translates errors of the store; its own messages go to the log only."""
     from obstore.exceptions import BaseError
 
     try:
@@ -280,17 +279,17 @@ def _explained() -> Iterator[None]:
     except HowdahError:
         raise
     except FileNotFoundError as error:
-        raise NotFound("These bytes are no longer there.", hint="Read the file again.") from error
+        raise NotFound("These bytes no longer exist.", hint="Read the file again.") from error
     except (BaseError, OSError) as error:
         raise Unavailable(
-            "The object store does not answer as it should.",
+            "The object store failed or did not respond.",
             hint="Try again in a moment; `howdah doctor` tells the operator more.",
             retry_after_s=5,
         ) from error
 
 
-def _unheard(sending: "asyncio.Future[Any]") -> None:
-    """Whoever wanted to know is gone; without this asyncio would complain of it."""
+def _consume_exception(sending: "asyncio.Future[Any]") -> None:
+    """Retrieves the exception of an abandoned upload, so that asyncio does not log it."""
     if not sending.cancelled():
         sending.exception()
 

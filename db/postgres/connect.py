@@ -1,4 +1,4 @@
-"""Connecting to our own database: patiently, and with words for what went wrong."""
+"""Connects to Howdah's own database, with retries, and translates connection errors."""
 
 import asyncio
 import json
@@ -23,16 +23,16 @@ LONGEST_PAUSE_S = 1.0
 
 
 class Dropped(Unavailable):
-    """The connection is gone, whatever it was doing."""
+    """The connection was lost; a statement may or may not have run."""
 
 
 class TlsRefused(ConnectionError):
-    """The server has no TLS, or speaks another language."""
+    """The server refused TLS, or is not PostgreSQL."""
 
 
-# What can go wrong on the way to a session
+# Errors of a connection attempt
 _REFUSALS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-# Waiting may help: it starts, restarts, or has no place just now.
+# Transient: the server is starting, restarting or out of connections.
 _PASSING = (
     OSError,
     asyncpg.CannotConnectNowError,
@@ -55,10 +55,10 @@ _DROPPED = (
 )
 # Managed databases that are full often turn read-only instead; so does one that was replaced.
 _FULL = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
-# On a connection that is closed these say so, or trip over the server's last word on it.
+# Raised on a closed connection, or by asyncpg while it processes the server's last message.
 _MISUSED = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 FAILURES = (*_DROPPED, *_FULL, *_MISUSED, TimeoutError, asyncpg.QueryCanceledError)
-"""What a statement can fail with that may not be about the statement: see `told`."""
+"""Errors that may not be caused by the statement itself: see `translate_error`."""
 
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
@@ -103,28 +103,28 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     ),
     (
         (socket.gaierror,),
-        "The database's host {host!r} is not known.",
+        "The database host {host!r} cannot be resolved.",
         "Check the host in HOWDAH_DATABASE_URL and this machine's name resolution.",
     ),
     (
         (TimeoutError,),
         "The database at {place} did not answer in time.",
-        "Check that it runs, is PostgreSQL, and that no firewall lies between.",
+        "Check that it runs, is PostgreSQL, and is not blocked by a firewall.",
     ),
     (
         (OSError, asyncpg.ConnectionDoesNotExistError),
-        "Nothing that speaks as PostgreSQL should answers at {place}.",
+        "No PostgreSQL server responds at {place}.",
         "Check that it runs and listens there.",
     ),
 )
 
 
-async def dial(
+async def connect(
     url: DatabaseUrl, *, application_name: str = "howdah", statement_timeout_ms: int = 60_000
 ) -> asyncpg.Connection:
-    """One connection, one attempt."""
+    """Opens one connection in one attempt."""
     try:
-        # Behind a pooler the next statement may meet another server's connection: none is prepared.
+        # A pooler may run each statement on another server connection: prepare none.
         connection = await asyncpg.connect(
             url.dsn,
             ssl=url.ssl,
@@ -134,15 +134,15 @@ async def dial(
             server_settings={} if url.pooled else {"application_name": application_name},
         )
     except ConnectionError as error:
-        if "rejected SSL upgrade" in str(error):  # asyncpg has no class of its own for it
+        if "rejected SSL upgrade" in str(error):  # asyncpg has no exception class for this
             raise TlsRefused(str(error)) from error
         raise
-    await _speak_json(connection)
+    await _set_json_codecs(connection)
     return connection
 
 
-async def _speak_json(connection: asyncpg.Connection) -> None:
-    """As SQLAlchemy's JSON types expect it, which encode by themselves. Sends no query."""
+async def _set_json_codecs(connection: asyncpg.Connection) -> None:
+    """Passes JSON as text, because SQLAlchemy's JSON types encode it. Sends no query."""
     for name, version in (("json", b""), ("jsonb", b"\x01")):
         await connection.set_type_codec(
             name,
@@ -161,8 +161,14 @@ def _from_json(start: int, data: bytes) -> Any:
     return json.loads(data[start:])
 
 
-async def patiently(attempt: Callable[[], Awaitable[T]], url: DatabaseUrl, deadline: float) -> T:
-    """Tries again with growing, jittered pauses while waiting may help; then says why not."""
+async def connect_with_retry(
+    attempt: Callable[[], Awaitable[T]], url: DatabaseUrl, deadline: float
+) -> T:
+    """Retries transient errors with exponential backoff and jitter until `deadline`.
+
+    Raises:
+        Unavailable: the last attempt failed; the message gives the cause.
+    """
     loop = asyncio.get_running_loop()
     pause = FIRST_PAUSE_S
     refusal: Exception | None = None
@@ -171,24 +177,24 @@ async def patiently(attempt: Callable[[], Awaitable[T]], url: DatabaseUrl, deadl
             async with asyncio.timeout_at(deadline) as limit:
                 return await attempt()
         except _REFUSALS as error:
-            # An attempt that the deadline cut short knows less than one that was refused.
+            # A refused attempt is more informative than one cut short by the deadline.
             refusal = refusal if refusal and limit.expired() else error
             wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
             passing = isinstance(error, _PASSING) and not isinstance(error, _LASTING)
             if not passing or loop.time() + wait >= deadline:
-                raise explained(refusal, url) from refusal
-            log.info("the database at %s does not answer yet: %s", url, type(error).__name__)
+                raise connection_error(refusal, url) from refusal
+            log.info("the database at %s is not available yet: %s", url, type(error).__name__)
         await asyncio.sleep(wait)
         pause = min(pause * 2, LONGEST_PAUSE_S)
 
 
-def explained(error: Exception, url: DatabaseUrl) -> Unavailable:
-    """What is wrong with the way to the database and what to do. Never the URL's password."""
+def connection_error(error: Exception, url: DatabaseUrl) -> Unavailable:
+    """An error with cause and hint for a failed connection. Never holds the password."""
     message, hint = next(
         ((message, hint) for kinds, message, hint in _REASONS if isinstance(error, kinds)),
         (
             "The database at {place} refused the connection: {detail}.",
-            "Its own log says more; `howdah doctor` checks the settings.",
+            "Read the database's log; run `howdah doctor` to check the settings.",
         ),
     )
     words = {
@@ -209,12 +215,12 @@ def _detail(error: Exception) -> str:
     return str(error) if isinstance(error, asyncpg.PostgresError) else type(error).__name__
 
 
-def told(error: Exception, driver: Any) -> HowdahError | None:
-    """What one of FAILURES means, or None when it is about the statement after all."""
+def translate_error(error: Exception, driver: Any) -> HowdahError | None:
+    """Translates one of FAILURES; returns None if the statement itself is the cause."""
     if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
         return TimedOut(
-            "The database took too long and the statement was ended.",
-            hint="Ask for less at once, or try again when the database is less busy.",
+            "The statement exceeded its timeout and was cancelled.",
+            hint="Request less at once, or try again when the database is less busy.",
         )
     if isinstance(error, _FULL):
         return Unavailable(

@@ -1,4 +1,4 @@
-"""The one door to our own database, and the only place that commits."""
+"""Access to Howdah's own database: sessions and transactions. Only this module commits."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
-from db.postgres.connect import FAILURES, Dropped, dial, patiently, told
-from db.postgres.leases import CLOSE_SECONDS, Lease, Lender, Pool
+from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
+from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, Pool
 from db.postgres.statements import Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
 
@@ -30,12 +30,12 @@ RESERVED = 2
 RESERVED_WAIT_MS = 1_000
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 PING_S = 1.5
-_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
 
 
 class Observer(Protocol):
-    """Is told of every statement before it runs: the tests' statement counter, traces."""
+    """Called before each statement: for the statement counter of tests, and for traces."""
 
     def __call__(self, sql: str, /) -> None: ...
 
@@ -50,7 +50,7 @@ class Session:
         self._observe = observe
 
     async def rows(self, statement: Statement, /, **values: Any) -> Sequence[Any]:
-        """Plain rows, in the order of the statement's columns."""
+        """The rows as tuples, in the order of the statement's columns."""
         return statement.decode(await self._fetch(statement, statement.arguments(values)))
 
     async def row(self, statement: Statement, /, **values: Any) -> Any | None:
@@ -69,9 +69,11 @@ class Session:
         try:
             records: Sequence[Any] = await driver.fetch(statement.sql, *arguments)
         except FAILURES as error:
-            if (meaning := told(error, driver)) is None:
+            if (meaning := translate_error(error, driver)) is None:
                 raise
-            if isinstance(error, TimeoutError):  # maybe no one is there to hear it was cancelled
+            if isinstance(
+                error, TimeoutError
+            ):  # the server may be unreachable, so the cancel may not arrive
                 with contextlib.suppress(Exception):
                     await driver.close(timeout=CLOSE_SECONDS)
             raise meaning from error
@@ -79,17 +81,17 @@ class Session:
 
 
 class ReadSession(Session):
-    """Single statements, each a transaction of its own; retried once when the connection drops."""
+    """Runs single statements, each in its own transaction; retries once on a lost connection."""
 
-    __slots__ = ("_held", "_lender")
+    __slots__ = ("_held", "_source")
 
-    def __init__(self, lender: Lender, observe: Observer | None) -> None:
-        self._lender = lender
+    def __init__(self, source: LeaseSource, observe: Observer | None) -> None:
+        self._source = source
         self._observe = observe
         self._held = False
 
     async def __aenter__(self) -> Self:
-        self._lease = await self._lender.acquire()
+        self._lease = await self._source.acquire()
         self._held = True
         return self
 
@@ -103,11 +105,11 @@ class ReadSession(Session):
 
     async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
         if statement.changes:
-            raise RuntimeError(f"a read may be sent twice, a change never: {statement.sql}")
+            raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
         try:
             return await self._once(statement, arguments)
         except Dropped as error:
-            log.warning("a connection to the database dropped; reading again: %r", error.__cause__)
+            log.warning("lost a connection to the database; retrying the read: %r", error.__cause__)
         await self._release(broken=True)
         await self.__aenter__()
         return await self._once(statement, arguments)
@@ -121,11 +123,11 @@ class ReadSession(Session):
     async def _release(self, *, broken: bool = False) -> None:
         if self._held:
             self._held = False
-            await self._lender.release(self._lease, broken=broken)
+            await self._source.release(self._lease, broken=broken)
 
 
 class WriteSession(Session):
-    """Refuses a second change: without a transaction it would stand or fall by itself."""
+    """Refuses a second change, because two changes need a transaction."""
 
     __slots__ = ("_changed",)
 
@@ -144,40 +146,40 @@ class WriteSession(Session):
 class Database:
     """Lends sessions: `read()` for reads, `transaction(work)` and `write(work)` for changes."""
 
-    def __init__(self, lender: Lender, reserve: Lender) -> None:
-        self._lender = lender
+    def __init__(self, source: LeaseSource, reserve: LeaseSource) -> None:
+        self._source = source
         self._reserve = reserve
         self.observe: Observer | None = None
 
     @property
     def in_use(self) -> int:
-        """Connections lent just now."""
-        return self._lender.in_use
+        """The number of connections in use."""
+        return self._source.in_use
 
     @property
     def waiting(self) -> int:
-        """Callers that wait for a connection."""
-        return self._lender.waiting
+        """The number of callers waiting for a connection."""
+        return self._source.waiting
 
     def read(self, *, reserved: bool = False) -> contextlib.AbstractAsyncContextManager[Session]:
-        """For one batch of reads. `reserved` is for what must answer when the pool is exhausted."""
-        return ReadSession(self._reserve if reserved else self._lender, self.observe)
+        """Opens a session for one batch of reads. `reserved` works with an exhausted pool."""
+        return ReadSession(self._reserve if reserved else self._source, self.observe)
 
     async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        """All of `work` or nothing; run again when PostgreSQL asks for that.
+        """Runs `work` in a transaction; retries serialization failures and deadlocks.
 
-        `work` may therefore run several times: what it does outside the database it does after.
-        A connection that drops is not tried again, because the commit may have happened.
+        `work` may run several times, so it has no side effects outside the database. A lost
+        connection is not retried, because the commit may have happened.
         """
-        return await self._repeatedly(
-            self._lender,
+        return await self._run_with_retry(
+            self._source,
             lambda lease: self._in_transaction(lease, work, Session(lease, self.observe)),
         )
 
     async def write(self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
-        """Like `transaction`, for work that changes rows by one statement: no BEGIN, no COMMIT.
+        """Like `transaction`, for work with a single change: sends no BEGIN and COMMIT.
 
-        Each statement is a transaction of its own; reads may go before or after the one change.
+        Each statement is its own transaction; reads may precede or follow the change.
         `reserved` is as in `read`.
         """
 
@@ -187,10 +189,10 @@ class Database:
                 return work(session)
             return self._in_transaction(lease, work, session)
 
-        return await self._repeatedly(self._reserve if reserved else self._lender, run)
+        return await self._run_with_retry(self._reserve if reserved else self._source, run)
 
     async def ping(self) -> None:
-        """Raises when the database does not answer soon."""
+        """Raises Unavailable if the database does not respond within PING_S."""
         try:
             async with asyncio.timeout(PING_S), self.read(reserved=True) as session:
                 await session.value(_PING)
@@ -202,23 +204,23 @@ class Database:
             ) from error
 
     async def close(self) -> None:
-        await self._lender.close()
+        await self._source.close()
         await self._reserve.close()
 
-    async def _repeatedly(self, lender: Lender, run: Callable[[Lease], Awaitable[T]]) -> T:
+    async def _run_with_retry(self, source: LeaseSource, run: Callable[[Lease], Awaitable[T]]) -> T:
         pause = FIRST_PAUSE_S
         for _ in range(ATTEMPTS):
-            lease = await lender.acquire()
+            lease = await source.acquire()
             try:
                 return await run(lease)
-            except _AGAIN as error:
-                log.info("a transaction met another and runs again: %s", type(error).__name__)
+            except _RETRYABLE as error:
+                log.info("retrying a transaction after %s", type(error).__name__)
             finally:
-                await lender.release(lease)
+                await source.release(lease)
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
             pause *= 2
         raise Overloaded(
-            "Others changed the same rows at the same time, again and again.",
+            "Concurrent changes of the same rows kept conflicting.",
             hint="Nothing was changed; try again in a moment.",
             retry_after_s=1,
         )
@@ -231,19 +233,21 @@ class Database:
             async with lease.begin():
                 return await work(session)
         except FAILURES as error:
-            if (meaning := told(error, lease.driver)) is None:
+            if (meaning := translate_error(error, lease.driver)) is None:
                 raise
             raise meaning from error
 
 
 def create_engine(url: DatabaseUrl) -> "AsyncEngine":
-    """SQLAlchemy's road to the database, for alembic: each connection is made for its use."""
+    """An SQLAlchemy engine for alembic, without a pool."""
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    async def connect(*_: Any, **__: Any) -> asyncpg.Connection:
-        return await dial(url, statement_timeout_ms=MIGRATION_MS)
+    async def open_connection(*_: Any, **__: Any) -> asyncpg.Connection:
+        return await connect(url, statement_timeout_ms=MIGRATION_MS)
 
-    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
+    )
 
 
 async def open_database(
@@ -254,16 +258,16 @@ async def open_database(
     connect_ms: int = 10_000,
     statement_timeout_ms: int = 60_000,
 ) -> Database:
-    """Connects once, so that a wrong URL is told at the start; waits while it may help."""
+    """Opens the pool and one connection, so that a wrong URL fails at startup."""
     target = parse_url(url)
 
-    def one() -> Awaitable[asyncpg.Connection]:
-        return dial(target, statement_timeout_ms=statement_timeout_ms)
+    def connect_once() -> Awaitable[asyncpg.Connection]:
+        return connect(target, statement_timeout_ms=statement_timeout_ms)
 
-    def another(deadline: float) -> Awaitable[asyncpg.Connection]:
-        return patiently(one, target, deadline)
+    def connect_until(deadline: float) -> Awaitable[asyncpg.Connection]:
+        return connect_with_retry(connect_once, target, deadline)
 
-    first = await another(asyncio.get_running_loop().time() + connect_ms / 1000)
-    pool = Pool(another, size=pool_size, wait_ms=wait_ms, first=first)
-    reserve = Pool(another, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
+    pool = Pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
+    reserve = Pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
     return Database(pool, reserve)

@@ -1,7 +1,6 @@
-"""Connections to our own database, lent first come, first served.
+"""A fair (FIFO) connection pool for Howdah's own database.
 
-SQLAlchemy's asynchronous pool starves waiters under load (p99 433 ms against 46, see
-docs/performance.md). Here whoever has waited longest is next.
+SQLAlchemy's asynchronous pool starves waiters under load (docs/performance.md: p99 433 ms against 46).
 """
 
 import asyncio
@@ -16,7 +15,7 @@ CLOSE_SECONDS = 5
 
 
 class Lease(Protocol):
-    """One connection, lent to one caller at a time."""
+    """A connection in use by one caller at a time."""
 
     driver: Any
     """The asyncpg connection."""
@@ -27,8 +26,8 @@ class Lease(Protocol):
         """A transaction: committed at the end, rolled back on an error."""
 
 
-class Lender(Protocol):
-    """What `Database` asks for connections: a pool, or in tests one bound connection."""
+class LeaseSource(Protocol):
+    """Source of connections for `Database`: a pool, or one bound connection in tests."""
 
     @property
     def in_use(self) -> int: ...
@@ -40,15 +39,13 @@ class Lender(Protocol):
 
 
 class PooledLease:
-    """A connection of the pool."""
-
     __slots__ = ("driver", "settled")
     autocommit = True
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
         self.settled = True
-        """Whether no transaction can be open: a BEGIN that was cancelled may still arrive."""
+        """False while a transaction may be open: a cancelled BEGIN may still reach the server."""
 
     @contextlib.asynccontextmanager
     async def begin(self) -> AsyncIterator[None]:
@@ -57,23 +54,25 @@ class PooledLease:
             await self.driver.execute("BEGIN")
             yield
         except BaseException:
-            with contextlib.suppress(Exception):  # what failed first counts
+            with contextlib.suppress(Exception):  # the first error is reported
                 await self.driver.execute("ROLLBACK")
                 self.settled = True
             raise
-        ending = await self.driver.execute("COMMIT")
+        status = await self.driver.execute("COMMIT")
         self.settled = True
-        if ending != "COMMIT":
-            raise RuntimeError("a statement had failed, its error was caught: nothing was kept")
+        if status != "COMMIT":
+            raise RuntimeError(
+                "the error of a failed statement was caught: the transaction was rolled back"
+            )
 
     async def close(self) -> None:
-        """Gently, and when that takes too long, hard: asyncpg does both."""
-        with contextlib.suppress(Exception):  # it leaves; why not well changes nothing
+        """Closes gracefully; asyncpg terminates the connection after CLOSE_SECONDS."""
+        with contextlib.suppress(Exception):  # the connection is discarded in any case
             await self.driver.close(timeout=CLOSE_SECONDS)
 
 
 class _Waiter(asyncio.Future["PooledLease | None"]):
-    """Waits for a lease, or for None: a place in the pool, to open a connection in."""
+    """Resolves to a lease, or to None: permission to open a new connection."""
 
     def __init__(self, deadline: float, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
@@ -81,7 +80,7 @@ class _Waiter(asyncio.Future["PooledLease | None"]):
 
 
 class Pool:
-    """At most `size` connections; who waits longer than `wait_ms` is told to come back."""
+    """At most `size` connections; `acquire` raises Overloaded after `wait_ms`."""
 
     def __init__(
         self,
@@ -91,7 +90,7 @@ class Pool:
         wait_ms: int,
         first: Any | None = None,
     ) -> None:
-        """`connect` gets the time of the loop at which it must have succeeded."""
+        """`connect` gets its deadline, in the time of the event loop."""
         self._connect = connect
         self._size = size
         self._wait_ms = wait_ms
@@ -114,7 +113,7 @@ class Pool:
             lease = self._idle.pop()
             if not lease.driver.is_closed():
                 return lease
-            self._count -= 1  # where one is idle nobody waits for its place
+            self._count -= 1  # idle connections exist only without waiters
         if self._closed:
             raise _closed()
         deadline = asyncio.get_running_loop().time() + self._wait_ms / 1000
@@ -124,18 +123,18 @@ class Pool:
         return await self._wait(deadline) or await self._open(deadline)
 
     async def release(self, lease: Lease, *, broken: bool = False) -> None:
-        """Never waits: a caller that is cancelled here would lose the connection."""
-        assert isinstance(lease, PooledLease)  # noqa: S101 - a lease goes back where it came from
+        """Does not await: a cancelled caller would leak the connection."""
+        assert isinstance(lease, PooledLease)  # noqa: S101 - it was acquired from this pool
         if broken:
-            self._drop_idle()  # what ended this one has ended them too, most likely
+            self._drop_idle()  # the cause has probably broken them too
         driver = lease.driver
         if driver.is_closed():
-            self._pass_on(None)
+            self._grant_next(None)
         elif broken or not lease.settled or driver.is_in_transaction():
             driver.terminate()
-            self._pass_on(None)
+            self._grant_next(None)
         else:
-            self._pass_on(lease)
+            self._grant_next(lease)
 
     async def close(self) -> None:
         self._closed = True
@@ -154,23 +153,23 @@ class Pool:
         waiter = _Waiter(deadline, loop=loop)
         self._waiting.append(waiter)
         if self._timer is None:
-            self._timer = loop.call_at(deadline, self._send_away)
+            self._timer = loop.call_at(deadline, self._expire_waiters)
         try:
             return await waiter
         except asyncio.CancelledError:
-            self._take_back(waiter)
+            self._abandon(waiter)
             raise
 
-    def _take_back(self, waiter: "_Waiter") -> None:
-        """It left; what it was given in the same moment goes to the next."""
+    def _abandon(self, waiter: "_Waiter") -> None:
+        """Handles a cancelled waiter; a lease granted at the same time goes to the next."""
         if waiter.cancel() or waiter.cancelled():
-            with contextlib.suppress(ValueError):  # `_pass_on` has met it already
+            with contextlib.suppress(ValueError):  # `_grant_next` has removed it
                 self._waiting.remove(waiter)
         elif waiter.exception() is None:
-            self._pass_on(waiter.result())
+            self._grant_next(waiter.result())
 
-    def _send_away(self) -> None:
-        """Who has waited long enough. One timer for all: they came in the order of deadlines."""
+    def _expire_waiters(self) -> None:
+        """Fails expired waiters. One timer suffices: the queue is ordered by deadline."""
         loop = asyncio.get_running_loop()
         while self._waiting and self._waiting[0].deadline <= loop.time():
             waiter = self._waiting.popleft()
@@ -178,9 +177,9 @@ class Pool:
                 waiter.set_exception(_overloaded(self._wait_ms))
         self._timer = None
         if self._waiting:
-            self._timer = loop.call_at(self._waiting[0].deadline, self._send_away)
+            self._timer = loop.call_at(self._waiting[0].deadline, self._expire_waiters)
 
-    def _pass_on(self, lease: PooledLease | None) -> None:
+    def _grant_next(self, lease: PooledLease | None) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -197,7 +196,7 @@ class Pool:
         try:
             return PooledLease(await self._connect(deadline))
         except BaseException:
-            self._pass_on(None)
+            self._grant_next(None)
             raise
 
     def _drop_idle(self) -> None:

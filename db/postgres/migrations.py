@@ -1,4 +1,4 @@
-"""Bringing our database up to date: once, whoever starts first, however many start together.
+"""Runs migrations under a lock, so that concurrent servers migrate once.
 
 Replicas are replaced one by one. So a migration leaves standing what the release before it needs,
 and a server goes on with a database that a newer one has migrated.
@@ -41,7 +41,7 @@ def head() -> str:
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """All that we know of, oldest first."""
+    """All known revisions, oldest first."""
     newer = {older: found for found, older in map(_revision, (folder() / "versions").glob("*.py"))}
     ordered = [newer[None]]
     while ordered[-1] in newer:
@@ -50,7 +50,7 @@ def revisions() -> tuple[str, ...]:
 
 
 async def present(session: Session) -> str | None:
-    """The revision of the database; None when it has none."""
+    """The revision of the database, or None."""
     if not await session.value(_EXISTS):
         return None
     revision: str | None = await session.value(_PRESENT)
@@ -58,7 +58,7 @@ async def present(session: Session) -> str | None:
 
 
 def is_newer(revision: str | None) -> bool:
-    """Whether a newer Howdah has been there: all that we know of comes before its revision."""
+    """True if a newer Howdah has migrated the database: its revision is unknown here."""
     return revision is not None and revision not in revisions()
 
 
@@ -69,7 +69,7 @@ async def is_current(session: Session) -> bool:
 
 
 async def upgrade(url: str, revision: str = "head") -> None:
-    """Takes the direct road: a pooler would lose the lock."""
+    """`url` must be the direct URL: a pooler would lose the session lock."""
     from alembic import command
 
     await _run(url, lambda config: command.upgrade(config, revision))
@@ -90,7 +90,7 @@ async def check(url: str) -> None:
 
 @contextlib.contextmanager
 def holding_the_lock(connection: Connection) -> Iterator[None]:
-    """Others wait here; when their turn comes there is nothing left to do."""
+    """Serializes migrations; waiting servers then find nothing left to migrate."""
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
     connection.commit()
     try:

@@ -1,4 +1,4 @@
-"""Statements built with SQLAlchemy Core, compiled once, carried by asyncpg.
+"""Statements built with SQLAlchemy Core, compiled once, executed by asyncpg.
 
 Compiling takes longer than running (docs/performance.md), so a repository writes each statement as
 a `@statement` method. It is built and compiled the first time for each set of arguments, which are
@@ -22,7 +22,7 @@ Process = Callable[[Any], Any]
 
 
 class Statement(NamedTuple):
-    """SQL with $1, $2 ..., and what its parameters and columns go through."""
+    """SQL with $1, $2 ..., its parameter encoders and its column decoders."""
 
     sql: str
     names: tuple[str, ...]
@@ -30,7 +30,7 @@ class Statement(NamedTuple):
     defaults: dict[str, Any]
     decoders: tuple[tuple[int, Process], ...]
     changes: bool
-    """Whether it may change rows: then it is never sent twice."""
+    """True if it may change rows; such a statement is never retried."""
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         bound = self.defaults | values if self.defaults else values
@@ -60,7 +60,7 @@ class Statement(NamedTuple):
 def compile_statement(clause: ClauseElement) -> Statement:
     compiled: Any = clause.compile(dialect=_DIALECT)
     if compiled.post_compile_params:
-        raise TypeError(f"its SQL depends on its values; for a list take any_(): {compiled}")
+        raise TypeError(f"its SQL depends on its values; use any_() for a list: {compiled}")
     names = tuple(compiled.positiontup or ())
     types = {name: bind.type for bind, name in compiled.bind_names.items()}
     encoders = tuple(_encoder(types[name]) for name in names)
@@ -74,7 +74,7 @@ def compile_statement(clause: ClauseElement) -> Statement:
 
 
 def _changes(clause: ClauseElement) -> bool:
-    """Of a text only the first word is known."""
+    """Text statements are classified by their first keyword."""
     if isinstance(clause, TextClause):
         return _READS.match(clause.text) is None
     if not isinstance(clause, SelectBase):
@@ -97,7 +97,7 @@ def _decoders(compiled: Any) -> tuple[tuple[int, Process], ...]:
 
 
 class statement:  # noqa: N801 - used as a decorator, it reads as one
-    """A method that builds a clause for its class answers it compiled, from a cache."""
+    """Decorates a method that builds a clause; calls return the compiled, cached statement."""
 
     def __init__(self, build: Callable[..., ClauseElement]) -> None:
         self._compiled = lru_cache(maxsize=_SHAPES)(

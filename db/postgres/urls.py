@@ -1,4 +1,4 @@
-"""What managed providers hand out as a database URL, made into what asyncpg takes."""
+"""Parses the database URLs of managed providers into arguments for asyncpg."""
 
 import os
 import re
@@ -41,7 +41,7 @@ _HOST = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?P<name>[^:]*))(?::(?P<port>.*)
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """Where our own database is and how to speak to it. Its `repr` holds no password."""
+    """Address and connection options of Howdah's own database. `repr` omits the password."""
 
     dsn: str = field(repr=False)
     host: str
@@ -50,7 +50,7 @@ class DatabaseUrl:
     database: str
     ssl: SSLContext | None = field(repr=False)
     pooled: bool
-    """A pooler such as PgBouncer lies between: no statement may outlive its transaction."""
+    """True behind a pooler such as PgBouncer: prepared statements are not usable."""
 
     @property
     def place(self) -> str:
@@ -101,7 +101,7 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 def _hosts(place: str, host: str, port: str) -> list[tuple[str, int]]:
-    """As libpq reads them: several with commas, and the parameters before the authority."""
+    """Like libpq: several hosts with commas; parameters override the authority."""
     if not host:
         found = [_host(part) for part in place.split(",")] if place else []
     else:
@@ -110,7 +110,7 @@ def _hosts(place: str, host: str, port: str) -> list[tuple[str, int]]:
     if len(ports) == 1:
         ports *= len(found)
     if len(ports) != len(found):
-        raise _unusable("it has not as many ports as hosts")
+        raise _unusable("the numbers of ports and hosts differ")
     return [
         (name, _port(outer or inner)) for (name, inner), outer in zip(found, ports, strict=True)
     ]
@@ -119,7 +119,7 @@ def _hosts(place: str, host: str, port: str) -> list[tuple[str, int]]:
 def _host(part: str) -> tuple[str, str]:
     match = _HOST.fullmatch(part)
     if match is None:
-        raise _unusable("its host is not one")
+        raise _unusable("its host is invalid")
     return unquote(match["address"] or match["name"]) or "localhost", match["port"] or ""
 
 
@@ -137,12 +137,12 @@ def _refuse_unsendable(
     names = [host for host, _ in hosts]
     # A NUL ends a word in PostgreSQL's messages: what follows would be read as another.
     if any("\0" in part for part in (user, password, database, *names)):
-        raise _unusable("it holds a NUL")
+        raise _unusable("it contains a NUL")
     try:
         for name in names:
             name.encode("idna" if not name.startswith("/") else "utf-8")
     except UnicodeError:
-        raise _unusable("its host is not one") from None
+        raise _unusable("its host is invalid") from None
 
 
 def _is_pooled(host: str, port: int, flag: str) -> bool:
@@ -152,7 +152,7 @@ def _is_pooled(host: str, port: int, flag: str) -> bool:
 
 
 def _tls(parameters: dict[str, str]) -> SSLContext | None:
-    """The files exist. Verifying without a root certificate means the system's authorities."""
+    """Checks the files. Without a root certificate, the system's authorities are trusted."""
     mode = _ssl_mode(parameters)
     for name in _FILES:
         file = parameters.get(name, "system")
@@ -178,7 +178,7 @@ def _ssl_mode(parameters: dict[str, str]) -> str:
 
 
 def _trusting_the_system(parameters: dict[str, str]) -> SSLContext:
-    """The name is always verified: a certificate of the public's authorities is anybody's."""
+    """Always verifies the host name, because anyone can get a certificate of a public authority."""
     for name in ("sslmode", "sslrootcert"):
         parameters.pop(name, None)
     context = create_default_context()
@@ -197,7 +197,7 @@ def _trusting_the_system(parameters: dict[str, str]) -> SSLContext:
 def _known(parameters: dict[str, str]) -> dict[str, str]:
     unknown = sorted(parameters.keys() - _KEPT - _IGNORED)
     if unknown:
-        raise _unusable(f"it has a parameter that is not known: {unknown[0]}")
+        raise _unusable(f"it has an unknown parameter: {unknown[0]}")
     return {name: value for name, value in parameters.items() if name in _KEPT}
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 
 from db.errors import HowdahError, Unavailable
-from db.postgres.connect import dial
+from db.postgres.connect import connect
 from db.postgres.urls import parse_url
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Liveness:
 
     async def _hold(self) -> None:
         """Until the connection fails, which a beat notices that gets no answer."""
-        connection = await dial(self._url, application_name="howdah runs")
+        connection = await connect(self._url, application_name="howdah runs")
         try:
             await connection.execute(_HOLD, self.process)
             self._held.set()

@@ -26,9 +26,9 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict, RateLimited
-from db.kit.paging import Order, Page, Window
+from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository
-from db.kit.text_rules import Required, containing
+from db.kit.text_rules import Required, contains_pattern
 from db.postgres.statements import statement
 from db.runs.rows import (
     ACTIVE,
@@ -42,8 +42,8 @@ from db.runs.rows import (
 )
 from db.runs.tables import QueryRun
 
-NEWEST = Order("created_at", descending=True)
-search_rule = Required("search", longest=200)
+NEWEST = SortOrder("created_at", descending=True)
+search_rule = Required("search", max_length=200)
 
 
 class Runs(Repository[RunRow]):
@@ -79,13 +79,13 @@ class Runs(Repository[RunRow]):
 
         An error when the run is over already: its statement is not to be sent any more.
         """
-        if not await self.run(self._note_backend(), row_id=run_id, pid=pid, started=started_at):
+        if not await self.run(self._note_backend(), id=run_id, pid=pid, started=started_at):
             raise _over()
 
     async def progress(self, run_id: UUID, *, columns: str, rows: int, size: int) -> None:
         """So many more rows can be read; an error when the run is over already."""
         values = {"columns": columns, "rows": rows, "size": size}
-        if not await self.run(self._progress(), row_id=run_id, **values):
+        if not await self.run(self._progress(), id=run_id, **values):
             raise _over()
 
     async def finish(self, run_id: UUID, ending: Ending, *, keep: timedelta) -> RunRow | None:
@@ -102,7 +102,7 @@ class Runs(Repository[RunRow]):
         }
         return await self.one(
             self._finish(),
-            row_id=run_id,
+            id=run_id,
             keep=keep,
             to=ending.state,
             rows_affected=ending.rows_affected,
@@ -115,13 +115,13 @@ class Runs(Repository[RunRow]):
 
     async def request_cancel(self, run_id: UUID, *, keep: timedelta) -> RunRow | None:
         """Ends a queued run at once, asks a running one to end; None when it has ended."""
-        return await self.one(self._request_cancel(), row_id=run_id, keep=keep)
+        return await self.one(self._request_cancel(), id=run_id, keep=keep)
 
     async def remove_over(self, run_id: UUID) -> None:
         """Deletes a run that is over."""
-        if await self.run(self._remove_over(), row_id=run_id):
+        if await self.run(self._remove_over(), id=run_id):
             return
-        found = await self.update(run_id)
+        found = await self.require(run_id)
         raise Conflict(
             f"This run is {found.state}.", hint="Cancel it first, then delete it.", field="id"
         )
@@ -131,7 +131,9 @@ class Runs(Repository[RunRow]):
 
     async def page(self, window: Window, filters: RunFilter) -> Page[RunRow]:
         values = _values(filters)
-        return await self.page_by(self._page(tuple(values), window.shape), window, NEWEST, **values)
+        return await self.fetch_page(
+            self._page(tuple(values), window.shape), window, NEWEST, **values
+        )
 
     async def count(self, filters: RunFilter) -> int:
         values = _values(filters)
@@ -224,9 +226,7 @@ class Runs(Repository[RunRow]):
     def _request_cancel(cls) -> ClauseElement:
         run = cls.table().c
         queued = run.state == _word(QUEUED)
-        change = cls.owned_update().where(
-            run.id == bindparam("row_id"), run.state.in_(_words(ACTIVE))
-        )
+        change = cls.owned_update().where(run.id == bindparam("id"), run.state.in_(_words(ACTIVE)))
         values = {
             "cancel_requested_at": func.coalesce(run.cancel_requested_at, func.now()),
             "state": case((queued, CANCELLED), else_=run.state),
@@ -241,7 +241,7 @@ class Runs(Repository[RunRow]):
     @statement
     def _remove_over(cls) -> ClauseElement:
         run = cls.table().c
-        over = (run.id == bindparam("row_id"), run.state.not_in(_words(ACTIVE)))
+        over = (run.id == bindparam("id"), run.state.not_in(_words(ACTIVE)))
         return cls.owned_delete().where(*over).returning(run.id)
 
     @statement
@@ -251,7 +251,7 @@ class Runs(Repository[RunRow]):
 
     @statement
     def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:
-        return cls.windowed(cls._filtered(cls.owned(), filters), NEWEST, shape)
+        return cls.select_page(cls._filtered(cls.owned(), filters), NEWEST, shape)
 
     @statement
     def _count(cls, filters: tuple[str, ...]) -> ClauseElement:
@@ -260,7 +260,7 @@ class Runs(Repository[RunRow]):
     @classmethod
     def _running(cls) -> Update:
         run = cls.table().c
-        return cls.owned_update().where(run.id == bindparam("row_id"), run.state == _word(RUNNING))
+        return cls.owned_update().where(run.id == bindparam("id"), run.state == _word(RUNNING))
 
     @classmethod
     def _filtered(cls, query: Select[Any], filters: tuple[str, ...]) -> Select[Any]:
@@ -277,7 +277,7 @@ def _values(filters: RunFilter) -> dict[str, Any]:
     """The conditions there are; their names are the shape of the statement."""
     present = {name: value for name, value in filters._asdict().items() if value is not None}
     if filters.search is not None:
-        present["search"] = containing(search_rule.checked(filters.search).lower())
+        present["search"] = contains_pattern(search_rule.checked(filters.search).lower())
     return present
 
 

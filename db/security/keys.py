@@ -1,4 +1,4 @@
-"""Key material: the secret that signs, and the keys that seal stored credentials."""
+"""Key material: the signing secret, and the keys that encrypt stored credentials."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ from db.settings import Settings
 
 SHORTEST = 32
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
-# What people put where a secret belongs. It counts for nothing, alone or as a part.
+# Common placeholder secrets; they add no strength, alone or as a part.
 _WELL_KNOWN = re.compile(
     r"abcdefghijklmnopqrstuvwxyz|qwertyuiop|0?123456789|0?12345678|howdah|changeme|change|secret"
     r"|password|default|example|insecure|django|development|production|please|your|key|test|jwt|me"
@@ -25,7 +25,7 @@ _WELL_KNOWN = re.compile(
 
 
 class SecretKey:
-    """Never used itself: for each purpose another key is derived from it."""
+    """Never used directly: a separate key is derived for each purpose."""
 
     __slots__ = ("_secret",)
 
@@ -33,13 +33,13 @@ class SecretKey:
         self._secret = secret
 
     def derive(self, purpose: str) -> bytes:
-        """32 bytes that tell nothing of the secret, nor of those for another purpose."""
+        """32 bytes that reveal neither the secret nor the keys for other purposes."""
         return hmac.digest(self._secret, f"howdah {purpose}".encode(), "sha256")
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialKeys:
-    """Seals with the current key, opens with any; 32 bytes each, found by their ids."""
+    """Keys of 32 bytes by ID; the current one seals, any of them opens."""
 
     current_id: str
     keys: Mapping[str, bytes] = field(repr=False)
@@ -51,8 +51,6 @@ class CredentialKeys:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """All that is secret about a server, its database apart."""
-
     secret: SecretKey = field(repr=False)
     credentials: CredentialKeys
 
@@ -64,7 +62,7 @@ def load_keys(settings: Settings) -> Keys:
     if secret in credentials:
         raise BadInput(
             "HOWDAH_CREDENTIAL_KEY is the same as HOWDAH_SECRET_KEY.",
-            hint="Make another: who learns the one must not have the other.",
+            hint="Generate another key, so that a leak of one does not expose both.",
         )
     return Keys(
         secret=SecretKey(checked_secret(secret, name="HOWDAH_SECRET_KEY")),
@@ -85,7 +83,7 @@ def add_credential_key(settings: Settings) -> bool:
 
 
 def checked_secret(secret: str, *, name: str) -> bytes:
-    """The bytes of a secret that nobody guesses, or an error that does not tell it."""
+    """Validates the strength of a secret; the error does not contain it."""
     if len(secret.encode()) < SHORTEST:
         problem = f"is shorter than {SHORTEST} bytes"
     elif secret in (secret * 2)[1:-1]:

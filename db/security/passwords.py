@@ -1,4 +1,4 @@
-"""Passwords: hashed by argon2 in threads, so many at once and no more."""
+"""Password hashing with argon2 in a bounded thread pool."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ LONGEST = 1_024
 PROFILE = argon2.profiles.RFC_9106_LOW_MEMORY
 """64 MiB and about 0.3 s a hash."""
 
-_EFFORT = ("version", "memory_cost", "time_cost", "hash_len", "salt_len")
+_COST_PARAMETERS = ("version", "memory_cost", "time_cost", "hash_len", "salt_len")
 
 
 def checked_password(password: str, *, field: str = "password") -> str:
@@ -40,7 +40,7 @@ def checked_password(password: str, *, field: str = "password") -> str:
 
 
 class Passwords:
-    """Makes and checks hashes. Waits its turn, but not for long."""
+    """Hashes and verifies passwords; raises Overloaded if no thread is free within `wait_ms`."""
 
     def __init__(
         self,
@@ -51,26 +51,26 @@ class Passwords:
     ) -> None:
         self._profile = profile
         self._hasher = argon2.PasswordHasher.from_parameters(profile)
-        self._nobodys = _hash_of_nothing(profile)
+        self._dummy_hash = _make_dummy_hash(profile)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
-        self._places = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(at_once)
         self._wait_ms = wait_ms
 
     async def hash(self, password: str) -> str:
         return await self._run(lambda: self._hasher.hash(_bytes(password)))
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
-        """Without a hash to compare with it is False, after as much time."""
-        return await self._run(lambda: self._matches(password, password_hash or self._nobodys))
+        """Returns False without a hash, after the same time as with one."""
+        return await self._run(lambda: self._matches(password, password_hash or self._dummy_hash))
 
     def is_weaker(self, password_hash: str) -> bool:
-        """Whether it was made with less effort than hashes are made with now.
+        """True if the hash has weaker parameters than the current profile.
 
-        Of two releases side by side the later wins: the earlier leaves what is stronger alone.
+        An older release running alongside keeps stronger hashes as they are.
         """
         found, ours = argon2.extract_parameters(password_hash), self._profile
         return found.type is not ours.type or any(
-            getattr(found, name) < getattr(ours, name) for name in _EFFORT
+            getattr(found, name) < getattr(ours, name) for name in _COST_PARAMETERS
         )
 
     def close(self) -> None:
@@ -83,19 +83,19 @@ class Passwords:
             return False
 
     async def _run(self, work: Callable[[], T]) -> T:
-        await self._take_place()
+        await self._acquire_slot()
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        future.add_done_callback(lambda _: self._places.release())
-        # whoever stops waiting cannot stop the thread: its place stays taken until it ends
+        future.add_done_callback(lambda _: self._slots.release())
+        # A cancelled caller cannot stop the thread, which keeps its slot until it ends.
         return await asyncio.shield(future)
 
-    async def _take_place(self) -> None:
+    async def _acquire_slot(self) -> None:
         try:
             async with asyncio.timeout(self._wait_ms / 1000):
-                await self._places.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             raise Overloaded(
-                "Too many people are signing in just now.",
+                "Too many sign-ins are in progress.",
                 hint="Try again in a few seconds.",
                 retry_after_s=3,
             ) from None
@@ -105,8 +105,8 @@ def _bytes(password: str) -> bytes:
     return password.encode(errors="surrogatepass")
 
 
-def _hash_of_nothing(profile: argon2.Parameters) -> str:
-    """As costly to check as any other, and matched by no password: its digest is random."""
+def _make_dummy_hash(profile: argon2.Parameters) -> str:
+    """A hash with the normal cost and a random digest, which no password matches."""
     salt, digest = (
         base64.b64encode(os.urandom(size)).rstrip(b"=").decode()
         for size in (profile.salt_len, profile.hash_len)

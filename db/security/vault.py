@@ -1,4 +1,4 @@
-"""Keeps the secrets that users give us: sealed in their rows, or in the keychain of the machine.
+"""Stores users' secrets: encrypted in their rows, or in the keychain of the machine.
 
 What stands in a row opens only there: its place (table, row, owner, column) is part of the seal,
 and so is a digest of the destination it was saved for.
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 KEYCHAIN_WAIT_S = 5.0
 SERVICE = "howdah"
-_SEALED, _ELSEWHERE = b"\x01", b"\x02"
+_SEALED, _IN_KEYCHAIN = b"\x01", b"\x02"
 _NONCE_BYTES = 12
 
 
-class Place(NamedTuple):
-    """Where a secret stands, and the only place where it opens."""
+class SecretLocation(NamedTuple):
+    """The row and column of a secret, authenticated as part of its encryption."""
 
     table: str
     row: UUID
@@ -52,8 +52,6 @@ class Backend(Protocol):
 
 
 class Vault:
-    """Seals, opens and forgets."""
-
     def __init__(
         self,
         keys: CredentialKeys,
@@ -72,11 +70,11 @@ class Vault:
             self._finding = asyncio.ensure_future(self._find_keychain())
         return await asyncio.shield(self._finding)
 
-    async def seal(self, secret: str, place: Place) -> bytes:
+    async def seal(self, secret: str, place: SecretLocation) -> bytes:
         if keychain := await self.keychain():
             reference = secrets.token_bytes(16)
             await keychain.keep(f"{place}/{reference.hex()}", secret)
-            return _ELSEWHERE + reference
+            return _IN_KEYCHAIN + reference
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -85,8 +83,8 @@ class Vault:
         box = AESGCM(self._keys.current).encrypt(nonce, secret.encode(), head + str(place).encode())
         return head + nonce + box
 
-    async def open(self, sealed: bytes, place: Place) -> str:
-        if sealed[:1] == _ELSEWHERE:
+    async def open(self, sealed: bytes, place: SecretLocation) -> str:
+        if sealed[:1] == _IN_KEYCHAIN:
             return await self._fetch(f"{place}/{sealed[1:].hex()}")
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -95,23 +93,23 @@ class Vault:
         key = self._keys.keys.get(sealed[2:end].decode("ascii", "replace"))
         head, nonce, box = sealed[:end], sealed[end:][:_NONCE_BYTES], sealed[end:][_NONCE_BYTES:]
         if key is None:
-            raise _lost("its key is not among HOWDAH_CREDENTIAL_KEY")
+            raise _cannot_open("its key is not among HOWDAH_CREDENTIAL_KEY")
         try:
             return AESGCM(key).decrypt(nonce, box, head + str(place).encode()).decode()
         except (InvalidTag, ValueError):
-            raise _lost("it, or the destination it was saved for, was changed") from None
+            raise _cannot_open("it, or the destination it was saved for, was changed") from None
 
-    async def forget(self, sealed: bytes | None, place: Place) -> None:
+    async def forget(self, sealed: bytes | None, place: SecretLocation) -> None:
         """Remove what the keychain holds of it; the row is its owner's business."""
-        if sealed and sealed[:1] == _ELSEWHERE and (keychain := await self.keychain()):
+        if sealed and sealed[:1] == _IN_KEYCHAIN and (keychain := await self.keychain()):
             await keychain.forget(f"{place}/{sealed[1:].hex()}")
 
     @contextlib.asynccontextmanager
     async def sealing(
-        self, given: Mapping[Place, str | None]
+        self, given: Mapping[SecretLocation, str | None]
     ) -> AsyncIterator[dict[str, bytes | None]]:
         """Seal by column what the block then stores; when it fails nothing stays behind."""
-        sealed: dict[Place, bytes | None] = {}
+        sealed: dict[SecretLocation, bytes | None] = {}
         try:
             for place, secret in given.items():
                 sealed[place] = None if secret is None else await self.seal(secret, place)
@@ -124,8 +122,8 @@ class Vault:
     async def is_current(self, sealed: bytes) -> bool:
         """Whether sealing it now would be by the same means; see `howdah keys rotate`."""
         in_keychain = await self.keychain() is not None
-        if in_keychain or sealed[:1] == _ELSEWHERE:
-            return (sealed[:1] == _ELSEWHERE) is in_keychain
+        if in_keychain or sealed[:1] == _IN_KEYCHAIN:
+            return (sealed[:1] == _IN_KEYCHAIN) is in_keychain
         return sealed[2 : 2 + sealed[1]].decode() == self._keys.current_id
 
     def fingerprint(self, secret: str) -> str:
@@ -136,7 +134,7 @@ class Vault:
         keychain = await self.keychain()
         found = await keychain.fetch(name) if keychain else None
         if found is None:
-            raise _lost("the keychain of this machine does not have it")
+            raise _cannot_open("the keychain of this machine does not have it")
         return found
 
 
@@ -218,8 +216,8 @@ async def _in_thread(work: Callable[..., T], *arguments: str) -> T:
         return await answer
 
 
-def _lost(reason: str) -> Unavailable:
+def _cannot_open(reason: str) -> Unavailable:
     return Unavailable(
         f"A stored secret cannot be opened: {reason}.",
-        hint="Enter it again and save; nothing else is lost.",
+        hint="Enter the secret again and save it; other data is not affected.",
     )

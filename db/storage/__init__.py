@@ -18,7 +18,7 @@ from db.storage.rows import (
     object_key,
     objects_of,
 )
-from db.storage.sweep import HasStorage, Swept, sweep
+from db.storage.sweep import StorageServices, SweepResult, sweep
 from db.storage.tables import Bsp, Bucket, File, Replica
 from db.storage.uploads import (
     add_bytes,
@@ -41,14 +41,14 @@ __all__ = [
     "BucketRow",
     "File",
     "FileRow",
-    "HasStorage",
     "NewBsp",
     "NewFile",
     "PostgresStorage",
     "Quota",
     "Replica",
     "StorageOperations",
-    "Swept",
+    "StorageServices",
+    "SweepResult",
     "Upload",
     "add_bytes",
     "delete_file",

@@ -22,7 +22,7 @@ class Bsps(Repository[BspRow]):
     noun = "provider"
     conflicts = {  # noqa: RUF012 - a Mapping, never written to
         "uq_bsps_account": errors.ACCOUNT_TAKEN,
-        "fk_replicas_bsp_id_bsps": errors.STILL_KEEPS,
+        "fk_replicas_bsp_id_bsps": errors.STILL_HAS_FILES,
     }
 
     @classmethod
@@ -35,7 +35,7 @@ class Bsps(Repository[BspRow]):
     async def set_capacity(
         self, bsp_id: UUID, capacity: int, *, expected_version: int | None
     ) -> BspRow:
-        values: dict[str, Any] = {"row_id": bsp_id, "capacity": capacity}
+        values: dict[str, Any] = {"id": bsp_id, "capacity": capacity}
         if expected_version is not None:
             values["expected_version"] = expected_version
         changed = await self.one(self._set_capacity(expected_version is not None), **values)
@@ -43,11 +43,11 @@ class Bsps(Repository[BspRow]):
             return changed
         present = await self.get(bsp_id)
         if present is not None and present.used_capacity > capacity:
-            raise errors.under_use(present.used_capacity)
-        raise await self.refusal(bsp_id)
+            raise errors.capacity_in_use(present.used_capacity)
+        raise await self.missing_row_error(bsp_id, field="id")
 
     async def page(self, window: Window) -> Page[BspRow]:
-        return await self.page_by(self._page(window.shape), window, NEWEST)
+        return await self.fetch_page(self._page(window.shape), window, NEWEST)
 
     async def count(self) -> int:
         return int(await self.value(self._count()))
@@ -61,21 +61,23 @@ class Bsps(Repository[BspRow]):
     def _set_capacity(cls, versioned: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         bsp = cls.table().c
         fits = bsp.used_capacity <= bindparam("capacity", type_=bsp.capacity.type)
-        change = cls.owned_update().where(bsp.id == bindparam("row_id"), fits)
+        change = cls.owned_update().where(bsp.id == bindparam("id"), fits)
         if versioned:
             change = change.where(bsp.version == bindparam("expected_version"))
-        return change.values(cls.setting("capacity") | cls.touched()).returning(*cls.columns())
+        return change.values(cls.assignments("capacity") | cls.audit_columns()).returning(
+            *cls.columns()
+        )
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        return cls.windowed(cls.owned(), NEWEST, shape)
+        return cls.select_page(cls.owned(), NEWEST, shape)
 
     @statement
     def _count(cls) -> ClauseElement:
         return cls.owned(func.count()).select_from(cls.table())
 
     @statement
-    def _anyones(cls) -> ClauseElement:
+    def _owner_of(cls) -> ClauseElement:
         """Whoever asks counts as the owner."""
         return select(bindparam("owner_id", type_=Uuid())).where(
             cls.table().c.id == bindparam("id")

@@ -43,7 +43,7 @@ class Buckets(Repository[BucketRow]):
         return await self.add(name=name, private=private)
 
     async def page(self, window: Window) -> Page[BucketRow]:
-        return await self.page_by(self._page(window.shape), window, NEWEST)
+        return await self.fetch_page(self._page(window.shape), window, NEWEST)
 
     async def count(self) -> int:
         return int(await self.value(self._count()))
@@ -60,10 +60,8 @@ class Buckets(Repository[BucketRow]):
 
     async def count_in(self, bucket_id: UUID, *, files: int, size: int) -> None:
         """Moves the counters, downwards too, and keeps the row locked."""
-        if not await self.run(self._count_in(), row_id=bucket_id, more=files, size=size):
-            refusal = await self.refusal(bucket_id)
-            refusal.field = "bucketId"
-            raise refusal
+        if not await self.run(self._count_in(), id=bucket_id, more=files, size=size):
+            raise await self.missing_row_error(bucket_id, field="bucketId")
 
     @statement
     def _by_id(cls) -> ClauseElement:
@@ -71,11 +69,11 @@ class Buckets(Repository[BucketRow]):
 
     @statement
     def _by_ids(cls) -> ClauseElement:
-        return cls.readable().where(among(cls.table().c.id))
+        return cls.readable().where(is_any_of(cls.table().c.id))
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        return cls.windowed(cls.owned(), NEWEST, shape)
+        return cls.select_page(cls.owned(), NEWEST, shape)
 
     @statement
     def _count(cls) -> ClauseElement:
@@ -105,9 +103,9 @@ class Buckets(Repository[BucketRow]):
             "file_count": bucket.file_count + bindparam("more", type_=bucket.file_count.type),
             "total_size": bucket.total_size + bindparam("size", type_=bucket.total_size.type),
         }
-        change = cls.owned_update().where(bucket.id == bindparam("row_id"))
+        change = cls.owned_update().where(bucket.id == bindparam("id"))
         return change.values(counters).returning(bucket.id)
 
 
-def among(column: Any, name: str = "ids") -> ColumnElement[bool]:
+def is_any_of(column: Any, name: str = "ids") -> ColumnElement[bool]:
     return column == any_(bindparam(name, type_=ARRAY(Uuid)))  # type: ignore[no-any-return]  # the column is any table's

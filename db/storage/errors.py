@@ -8,7 +8,7 @@ ACCOUNT_TAKEN = (
     "Take another account, or change the provider there is.",
     "account",
 )
-STILL_KEEPS = (
+STILL_HAS_FILES = (
     "This provider still keeps files.",
     "Delete those files first; capacity 0 keeps new ones away.",
     "id",
@@ -30,7 +30,7 @@ def conflict(words: tuple[str, str, str | None]) -> Conflict:
     return Conflict(message, hint=hint, field=field)
 
 
-def under_use(used: int) -> Conflict:
+def capacity_in_use(used: int) -> Conflict:
     return Conflict(
         f"{used} bytes of this provider are in use.",
         hint=f"Set a capacity of at least {used}, or delete files that it keeps.",
@@ -38,7 +38,7 @@ def under_use(used: int) -> Conflict:
     )
 
 
-def still_full(count: int) -> Conflict:
+def bucket_not_empty(count: int) -> Conflict:
     return Conflict(
         f"This bucket still holds {count} file(s).",
         hint="Delete them first, or send `withFiles: true`.",
@@ -46,7 +46,7 @@ def still_full(count: int) -> Conflict:
     )
 
 
-def no_room(wanted: int, found: int, size: int) -> Conflict:
+def insufficient_capacity(wanted: int, found: int, size: int) -> Conflict:
     return Conflict(
         f"Of {wanted} providers that shall keep this file, {found} have room for {size} bytes.",
         hint="Ask for fewer `desiredReplicas`, or have an admin add capacity.",
@@ -54,14 +54,14 @@ def no_room(wanted: int, found: int, size: int) -> Conflict:
     )
 
 
-def not_awaited() -> Conflict:
+def upload_not_pending() -> Conflict:
     return Conflict(
         "This file no longer waits for bytes.",
         hint="It was stored, deleted, or given up after a day; read it, or create it anew.",
     )
 
 
-def refuse_over(quota: Quota, used: Quota, *, more: int) -> None:
+def check_quota(quota: Quota, used: Quota, *, more: int) -> None:
     """Raises when one more file of `more` bytes goes beyond what a user may keep."""
     used_bytes, used_files = used.bytes or 0, used.files or 0
     if quota.files is not None and used_files + 1 > quota.files:

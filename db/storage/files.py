@@ -20,11 +20,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Order, Page, Window, page_of, window_values
+from db.kit.paging import Page, SortOrder, Window, make_page, window_values
 from db.kit.repository import Repository
 from db.postgres.statements import Statement, statement
 from db.storage import errors
-from db.storage.buckets import among
+from db.storage.buckets import is_any_of
 from db.storage.rows import (
     BY_LOCATION,
     DELETING,
@@ -73,7 +73,7 @@ class Files(Repository[FileRow]):
         return await self.one(self._by_key(), key=key)
 
     async def page(self, window: Window) -> Page[FileRow]:
-        return await self.page_by(self._page(window.shape), window, NEWEST)
+        return await self.fetch_page(self._page(window.shape), window, NEWEST)
 
     async def count(self) -> int:
         return int(await self.value(self._count()))
@@ -82,13 +82,13 @@ class Files(Repository[FileRow]):
         self, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
     ) -> Mapping[UUID, Page[FileRow]]:
         query = self._of_buckets(under is not None, window.shape)
-        return await self._pages(query, bucket_ids, window, BY_LOCATION, **within(under))
+        return await self._pages(query, bucket_ids, window, BY_LOCATION, **location_bounds(under))
 
     async def count_of_buckets(
         self, bucket_ids: Sequence[UUID], *, under: str | None
     ) -> Mapping[UUID, int]:
         query = self._count_of_buckets(under is not None)
-        return dict(await self.run(query, ids=list(bucket_ids), **within(under)))
+        return dict(await self.run(query, ids=list(bucket_ids), **location_bounds(under)))
 
     async def of_bsps(
         self, bsp_ids: Sequence[UUID], window: Window
@@ -98,34 +98,34 @@ class Files(Repository[FileRow]):
     async def count_of_bsps(self, bsp_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         return dict(await self.run(self._count_of_bsps(), ids=list(bsp_ids)))
 
-    async def mine(self, file_id: UUID) -> FileRow:
-        return await self.changed(file_id, self._mine(), id=file_id)
+    async def require_owned(self, file_id: UUID) -> FileRow:
+        return await self.update_or_raise(file_id, self._owned_by_id(), id=file_id)
 
     async def finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
         """STORED now, or as it was by the same bytes before."""
         key = file_key(file, fingerprint)
         stored = await self.one(
-            self._finish(), row_id=file.id, object_id=object_id, fingerprint=fingerprint, key=key
+            self._finish(), id=file.id, object_id=object_id, fingerprint=fingerprint, key=key
         )
-        present = stored or await self.mine(file.id)
+        present = stored or await self.require_owned(file.id)
         if present.key != key:
-            raise errors.not_awaited()
+            raise errors.upload_not_pending()
         return present
 
-    async def take_out(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:
+    async def detach(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:
         """DELETING now: one file of the bucket, or all of them."""
-        only = {} if file_id is None else {"row_id": file_id}
-        return await self.all(self._take_out(bool(only)), of_bucket=bucket_id, **only)
+        only = {} if file_id is None else {"id": file_id}
+        return await self.all(self._detach(bool(only)), of_bucket=bucket_id, **only)
 
     async def _pages(
-        self, query: Statement, ids: Sequence[UUID], window: Window, order: Order, **values: Any
+        self, query: Statement, ids: Sequence[UUID], window: Window, order: SortOrder, **values: Any
     ) -> Mapping[UUID, Page[FileRow]]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
         found: list[list[FileRow]] = [[] for _ in ids]
         for record in await self.run(query, ids=list(ids), **values):
             found[record[-1] - 1].append(self._make(record[:-1]))
-        pages = (page_of(rows, window, order) for rows in found)
+        pages = (make_page(rows, window, order) for rows in found)
         return dict(zip(ids, pages, strict=True))
 
     @statement
@@ -134,7 +134,7 @@ class Files(Repository[FileRow]):
 
     @statement
     def _by_ids(cls) -> ClauseElement:
-        return cls.readable().where(among(cls.table().c.id))
+        return cls.readable().where(is_any_of(cls.table().c.id))
 
     @statement
     def _by_key(cls) -> ClauseElement:
@@ -147,12 +147,12 @@ class Files(Repository[FileRow]):
         return cls.owned(file.id).where(*at)
 
     @statement
-    def _mine(cls) -> ClauseElement:
+    def _owned_by_id(cls) -> ClauseElement:
         return cls.owned().where(cls.table().c.id == bindparam("id"))
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        return cls.windowed(cls._in_a_bucket(cls.owned()), NEWEST, shape)
+        return cls.select_page(cls._in_a_bucket(cls.owned()), NEWEST, shape)
 
     @statement
     def _count(cls) -> ClauseElement:
@@ -163,12 +163,14 @@ class Files(Repository[FileRow]):
         mine = cls.readable().where(cls.table().c.bucket_id == _PARENTS.c.id)
         if under:
             mine = mine.where(cls._is_within())
-        return cls._page_each(mine, BY_LOCATION, shape)
+        return cls._page_per_parent(mine, BY_LOCATION, shape)
 
     @statement
     def _count_of_buckets(cls, under: bool) -> ClauseElement:  # noqa: FBT001 - as above
         bucket_id = cls.table().c.bucket_id
-        counted = cls.readable(bucket_id, func.count()).where(among(bucket_id)).group_by(bucket_id)
+        counted = (
+            cls.readable(bucket_id, func.count()).where(is_any_of(bucket_id)).group_by(bucket_id)
+        )
         return counted.where(cls._is_within()) if under else counted
 
     @statement
@@ -176,35 +178,37 @@ class Files(Repository[FileRow]):
         kept = exists().where(
             _REPLICA.bsp_id == _PARENTS.c.id, _REPLICA.file_id == cls.table().c.id
         )
-        return cls._page_each(cls.owned().where(kept), NEWEST, shape)
+        return cls._page_per_parent(cls.owned().where(kept), NEWEST, shape)
 
     @statement
     def _count_of_bsps(cls) -> ClauseElement:
         mine = _REPLICA.owner_id == bindparam("owner_id")
-        counted = select(_REPLICA.bsp_id, func.count()).where(mine, among(_REPLICA.bsp_id))
+        counted = select(_REPLICA.bsp_id, func.count()).where(mine, is_any_of(_REPLICA.bsp_id))
         return counted.group_by(_REPLICA.bsp_id)
 
     @statement
     def _finish(cls) -> ClauseElement:
         file = cls.table().c
         change = cls.owned_update().where(
-            file.id == bindparam("row_id"),
+            file.id == bindparam("id"),
             file.status == PENDING,
             file.created_at > func.now() - UPLOAD_WITHIN,
         )
         new: dict[str, Any] = {
             name: bindparam(name) for name in ("object_id", "fingerprint", "key")
         }
-        return change.values(new | {"status": STORED} | cls.touched()).returning(*cls.columns())
+        return change.values(new | {"status": STORED} | cls.audit_columns()).returning(
+            *cls.columns()
+        )
 
     @statement
-    def _take_out(cls, one: bool) -> ClauseElement:  # noqa: FBT001 - as above
+    def _detach(cls, one: bool) -> ClauseElement:  # noqa: FBT001 - as above
         file = cls.table().c
         change = cls.owned_update().where(file.bucket_id == bindparam("of_bucket"))
         if one:
-            change = change.where(file.id == bindparam("row_id"))
+            change = change.where(file.id == bindparam("id"))
         values = {"status": DELETING, "bucket_id": None, "key": None}
-        return change.values(values | cls.touched()).returning(*cls.columns())
+        return change.values(values | cls.audit_columns()).returning(*cls.columns())
 
     @classmethod
     def _in_a_bucket(cls, query: Select[Any]) -> Select[Any]:
@@ -216,11 +220,11 @@ class Files(Repository[FileRow]):
         return (location >= bindparam("from_location")) & (location < bindparam("to_location"))
 
     @classmethod
-    def _page_each(
-        cls, query: Select[Any], order: Order, shape: tuple[bool, bool, bool]
+    def _page_per_parent(
+        cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> ClauseElement:
         """The same page of each parent, by one statement; behind each row its parent's place."""
-        page = cls.windowed(query, order, shape).lateral("page")
+        page = cls.select_page(query, order, shape).lateral("page")
         place = _PARENTS.c.place
         each = select(*page.c, place).select_from(_PARENTS.join(page, true()))
         descending = order.descending is not shape[0]
@@ -229,6 +233,6 @@ class Files(Repository[FileRow]):
         return each.order_by(place, *sorting)
 
 
-def within(under: str | None) -> dict[str, str]:
+def location_bounds(under: str | None) -> dict[str, str]:
     """The locations in a folder, by the order of their characters: `0` comes next after `/`."""
     return {} if under is None else {"from_location": f"{under}/", "to_location": f"{under}0"}

@@ -15,7 +15,7 @@ from db.storage.buckets import Buckets
 from db.storage.files import Files
 from db.storage.replicas import Replicas
 from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Quota, Upload
-from db.storage.unscoped import KnownFiles
+from db.storage.unscoped import UnscopedFiles
 
 Row = TypeVar("Row", bound=NamedTuple)
 Rows = TypeVar("Rows")
@@ -110,11 +110,11 @@ class PostgresStorage:
             buckets = Buckets(session, owner)
             bucket = await buckets.lock(bucket_id)
             if bucket is None:
-                raise await buckets.refusal(bucket_id)
+                raise await buckets.missing_row_error(bucket_id, field="id")
             if bucket.file_count and not with_files:
-                raise errors.still_full(bucket.file_count)
+                raise errors.bucket_not_empty(bucket.file_count)
             await Replicas(session, owner).release_all(bucket_id)
-            files = await Files(session, owner).take_out(bucket_id)
+            files = await Files(session, owner).detach(bucket_id)
             await buckets.remove(bucket_id)
             return [file.id for file in files]
 
@@ -151,11 +151,11 @@ class PostgresStorage:
         async def expect(session: Session) -> FileRow | None:
             if idempotency_key is not None:
                 keys, asked = Idempotency(session, owner), _asked_to_add(new, source)
-                added = await keys.answered(idempotency_key, asked, answer=FileRow)
+                added = await keys.find_answer(idempotency_key, asked, answer=FileRow)
                 if added is not None:
                     return added
             buckets = Buckets(session, owner)
-            errors.refuse_over(self._quota, await buckets.used(), more=new.size)
+            errors.check_quota(self._quota, await buckets.used(), more=new.size)
             await buckets.count_in(new.bucket_id, files=0, size=0)
             if await Files(session, owner).is_taken(new.bucket_id, new.location):
                 raise errors.conflict(errors.LOCATION_TAKEN)
@@ -192,16 +192,16 @@ class PostgresStorage:
         )
 
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
-        async def take_out(session: Session) -> None:
+        async def detach(session: Session) -> None:
             buckets, files = Buckets(session, owner), Files(session, owner)
-            file = await files.mine(file_id)
+            file = await files.require_owned(file_id)
             if file.bucket_id is None or await buckets.lock(file.bucket_id) is None:
                 return  # somebody else has begun, perhaps with the whole bucket
-            for gone in await files.take_out(file.bucket_id, file_id):
+            for gone in await files.detach(file.bucket_id, file_id):
                 await buckets.count_in(file.bucket_id, files=-1, size=-gone.size)
                 await Replicas(session, owner).release(file_id)
 
-        await self._database.transaction(take_out)
+        await self._database.transaction(detach)
 
     async def files_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[FileRow]:
         return await self._read(Files, owner, lambda files: files.get_many(ids))
@@ -250,18 +250,18 @@ class PostgresStorage:
 
     async def known_files(self, ids: Sequence[UUID]) -> Sequence[FileRow]:
         async with self._database.read() as session:
-            return await KnownFiles(session).by_id(ids)
+            return await UnscopedFiles(session).by_id(ids)
 
     async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]:
         async with self._database.read() as session:
-            return await KnownFiles(session).stale(older_than=older_than, limit=limit)
+            return await UnscopedFiles(session).stale(older_than=older_than, limit=limit)
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
         async with self._database.read() as session:
-            return await KnownFiles(session).deleting(limit=limit)
+            return await UnscopedFiles(session).deleting(limit=limit)
 
     async def end_deletion(self, ids: Sequence[UUID]) -> None:
-        await self._database.write(lambda session: KnownFiles(session).forget(ids))
+        await self._database.write(lambda session: UnscopedFiles(session).forget(ids))
 
     # How each of them reaches its rows
 
@@ -269,7 +269,7 @@ class PostgresStorage:
         self, session: Session, owner: OwnerId, new: NewFile, *, file_id: UUID
     ) -> FileRow:
         buckets = Buckets(session, owner)
-        errors.refuse_over(self._quota, await buckets.used(), more=new.size)
+        errors.check_quota(self._quota, await buckets.used(), more=new.size)
         await buckets.count_in(new.bucket_id, files=1, size=new.size)
         file = await Files(session, owner).create(new, file_id=file_id)
         await Replicas(session, owner).place(file)
@@ -305,7 +305,7 @@ class PostgresStorage:
             if key is None:
                 return await work(session)
             keys = Idempotency(session, owner)
-            return await keys.once(key, asked, lambda: work(session), answer=answer)
+            return await keys.run_once(key, asked, lambda: work(session), answer=answer)
 
         return await self._database.transaction(guarded)
 

@@ -10,7 +10,7 @@ from sqlalchemy.sql import ClauseElement
 from db.kit.repository import Repository
 from db.postgres.statements import statement
 from db.storage import errors
-from db.storage.buckets import among
+from db.storage.buckets import is_any_of
 from db.storage.files import Files
 from db.storage.rows import FileRow
 from db.storage.tables import Bsp, File, Replica
@@ -45,7 +45,7 @@ class Replicas(Repository[ReplicaRow]):
             self._place(), file_id=file.id, size=file.size, wanted=file.desired_replicas
         )
         if len(found) < file.desired_replicas:
-            raise errors.no_room(file.desired_replicas, len(found), file.size)
+            raise errors.insufficient_capacity(file.desired_replicas, len(found), file.size)
 
     async def release(self, file_id: UUID) -> None:
         await self.run(self._release(), file_id=file_id)
@@ -91,4 +91,4 @@ class Replicas(Repository[ReplicaRow]):
     def _of_files(cls) -> ClauseElement:
         replica = cls.table().c
         readable = Files.readable(*cls.columns()).where(replica.file_id == _FILE.id)
-        return readable.where(among(_FILE.id)).order_by(replica.file_id, replica.bsp_id)
+        return readable.where(is_any_of(_FILE.id)).order_by(replica.file_id, replica.bsp_id)

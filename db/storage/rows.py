@@ -5,15 +5,15 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from db.kit.base import Moment, OwnerId
-from db.kit.paging import Order
+from db.kit.base import OwnerId, TimestampText
+from db.kit.paging import SortOrder
 
 PENDING, STORED, DELETING = "PENDING", "STORED", "DELETING"
 UPLOAD_WITHIN = timedelta(hours=24)
 """How long a file waits for its bytes before it is given up."""
 
-NEWEST = Order("created_at", descending=True)
-BY_LOCATION = Order("location", descending=False)
+NEWEST = SortOrder("created_at", descending=True)
+BY_LOCATION = SortOrder("location", descending=False)
 
 
 class BspRow(NamedTuple):
@@ -25,8 +25,8 @@ class BspRow(NamedTuple):
     used_capacity: int
     free_capacity: int
     multiaddresses: list[str]
-    created_at: Moment
-    updated_at: Moment
+    created_at: TimestampText
+    updated_at: TimestampText
     version: int
 
 
@@ -38,8 +38,8 @@ class BucketRow(NamedTuple):
     private: bool
     file_count: int
     total_size: int
-    created_at: Moment
-    updated_at: Moment
+    created_at: TimestampText
+    updated_at: TimestampText
     version: int
 
 
@@ -57,8 +57,8 @@ class FileRow(NamedTuple):
     object_id: UUID | None
     fingerprint: bytes | None
     key: bytes | None
-    created_at: Moment
-    updated_at: Moment
+    created_at: TimestampText
+    updated_at: TimestampText
 
 
 class NewBsp(NamedTuple):

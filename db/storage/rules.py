@@ -13,10 +13,10 @@ LARGEST = 2**63 - 1
 MOST_REPLICAS = 20
 MOST_ADDRESSES = 32
 
-account_rule = Required("account", longest=200)
-bucket_name_rule = Required("name", longest=100)
-location_rule = Required("location", longest=1_000)
-under_rule = Required("under", longest=1_000)
+account_rule = Required("account", max_length=200)
+bucket_name_rule = Required("name", max_length=100)
+location_rule = Required("location", max_length=1_000)
+under_rule = Required("under", max_length=1_000)
 
 # An index entry of PostgreSQL must stay under 2,704 bytes.
 _LONGEST_LOCATION_BYTES = 2_000

@@ -14,7 +14,7 @@ from db.storage.uploads import remove_bytes
 BATCH = 100
 
 
-class HasStorage(Protocol):
+class StorageServices(Protocol):
     """What a sweep needs of the services."""
 
     @property
@@ -24,7 +24,7 @@ class HasStorage(Protocol):
     def objects(self) -> ObjectStore: ...
 
 
-class Swept(NamedTuple):
+class SweepResult(NamedTuple):
     """How many of each."""
 
     uploads: int
@@ -34,18 +34,18 @@ class Swept(NamedTuple):
 
 
 async def sweep(
-    services: HasStorage,
+    services: StorageServices,
     *,
     uploads_after: timedelta = UPLOAD_WITHIN,
     objects_after: timedelta = UPLOAD_WITHIN,
-) -> Swept:
+) -> SweepResult:
     """Repairs all there is. Safe at any time and on several replicas at once.
 
     An object goes only when no row can come to name it: the row is gone, or names another. Its age
     protects those whose row is still to come: `add_bytes` and restores bring the bytes first.
     """
     storage, objects = services.storage, services.objects
-    return Swept(
+    return SweepResult(
         uploads=await _give_up_uploads(storage, uploads_after),
         deletions=await _end_deletions(storage, objects),
         objects=await _remove_orphans(storage, objects, datetime.now(UTC) - objects_after),

@@ -10,7 +10,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.postgres.engine import Session
 from db.postgres.statements import Statement, statement
-from db.storage.buckets import among
+from db.storage.buckets import is_any_of
 from db.storage.files import Files
 from db.storage.rows import DELETING, PENDING, FileRow
 from db.storage.tables import File
@@ -18,7 +18,7 @@ from db.storage.tables import File
 _FILE = File.__table__.c
 
 
-class KnownFiles:
+class UnscopedFiles:
     """The one way to files that asks for no owner."""
 
     def __init__(self, session: Session) -> None:
@@ -41,7 +41,7 @@ class KnownFiles:
 
     @statement
     def _by_ids(cls) -> ClauseElement:
-        return select(*Files.columns()).where(among(_FILE.id))
+        return select(*Files.columns()).where(is_any_of(_FILE.id))
 
     @statement
     def _stale(cls) -> ClauseElement:
@@ -56,4 +56,4 @@ class KnownFiles:
 
     @statement
     def _forget(cls) -> ClauseElement:
-        return delete(File).where(among(_FILE.id), _FILE.status == DELETING)
+        return delete(File).where(is_any_of(_FILE.id), _FILE.status == DELETING)

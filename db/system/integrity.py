@@ -132,11 +132,11 @@ class Checks:
             )
         async with self._running:
             self._last = await check(database)
-            await _keep(database, self._last)
+            await _save(database, self._last)
 
     async def last(self, database: Database) -> Check | None:
         """The latest, whichever process of whichever replica made it."""
-        found = [check for check in (self._last, await _kept(database)) if check]
+        found = [check for check in (self._last, await _load_last(database)) if check]
         return max(found, key=lambda check: check.checked_at, default=None)
 
     async def state(self, database: Database) -> Integrity:
@@ -166,11 +166,11 @@ async def check(database: Database) -> Check:
     notes = [refusal] if (refusal := await _provide_amcheck(database)) else []
     if not refusal:
         async with database.read() as session:
-            await _look(session, damages, notes)
+            await _check_relations(session, damages, notes)
     return Check(datetime.now(UTC), tuple(damages), tuple(notes))
 
 
-async def _keep(database: Database, check: Check) -> None:
+async def _save(database: Database, check: Check) -> None:
     found = msgspec.json.encode(check).decode()
     try:
         await database.write(
@@ -180,7 +180,7 @@ async def _keep(database: Database, check: Check) -> None:
         log.warning("what the check of the database found could not be kept: %s", error)
 
 
-async def _kept(database: Database) -> Check | None:
+async def _load_last(database: Database) -> Check | None:
     try:
         async with database.read() as session:
             found = await session.value(_KEPT)
@@ -202,7 +202,7 @@ async def _provide_amcheck(database: Database) -> str | None:
     return None
 
 
-async def _look(session: Session, damages: list[Damage], notes: list[str]) -> None:
+async def _check_relations(session: Session, damages: list[Damage], notes: list[str]) -> None:
     clock = asyncio.get_running_loop().time
     deadline = clock() + DEADLINE_S
     checks = dict(_CHECKS)

@@ -12,7 +12,7 @@ from db.tasks.repository import (
     search_rule,
     title_rule,
 )
-from db.tasks.task_import import ImportReport, Imports, bring_in
+from db.tasks.task_import import ImportReport, Imports, import_records
 
 __all__ = [
     "CHUNK_BYTES",
@@ -25,9 +25,9 @@ __all__ = [
     "TaskRow",
     "TaskStatsRow",
     "Tasks",
-    "bring_in",
     "decoded",
     "description_rule",
+    "import_records",
     "old_tasks",
     "search_rule",
     "title_rule",

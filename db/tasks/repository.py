@@ -22,15 +22,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, Moment
-from db.kit.paging import Order, Page, Window
+from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
+from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository
-from db.kit.text_rules import Optional, Required, containing
+from db.kit.text_rules import Optional, Required, contains_pattern
 from db.postgres.statements import statement
 
-title_rule = Required("title", longest=200)
-description_rule = Optional("description", longest=1_000)
-search_rule = Required("search", longest=200)
+title_rule = Required("title", max_length=200)
+description_rule = Optional("description", max_length=1_000)
+search_rule = Required("search", max_length=200)
 
 
 class Task(HasId, HasOwner, HasTimes, HasVersion, Base):
@@ -42,7 +42,7 @@ class Task(HasId, HasOwner, HasTimes, HasVersion, Base):
     title: Mapped[str] = mapped_column(Text)
     description: Mapped[str | None] = mapped_column(Text)
     completed: Mapped[bool] = mapped_column(server_default="false")
-    completed_at: Mapped[Moment | None]
+    completed_at: Mapped[TimestampText | None]
     imported_as: Mapped[bytes | None]
     sort_title: Mapped[str] = mapped_column(Text, Computed("lower(title)", persisted=True))
     search_text: Mapped[str] = mapped_column(
@@ -80,9 +80,9 @@ class TaskRow(NamedTuple):
     title: str
     description: str | None
     completed: bool
-    created_at: Moment
-    updated_at: Moment
-    completed_at: Moment | None
+    created_at: TimestampText
+    updated_at: TimestampText
+    completed_at: TimestampText | None
     version: int
 
 
@@ -107,7 +107,7 @@ class TaskFilter(NamedTuple):
         """The conditions there are; their names are the shape of the statement."""
         present = {name: value for name, value in self._asdict().items() if value is not None}
         if self.search is not None:
-            present["search"] = containing(search_rule.checked(self.search).lower())
+            present["search"] = contains_pattern(search_rule.checked(self.search).lower())
         return present
 
 
@@ -139,14 +139,14 @@ class Tasks(Repository[TaskRow]):
         return await self.update(task_id, expected_version=expected_version, **changes)
 
     async def toggle(self, task_id: UUID) -> TaskRow:
-        return await self.changed(task_id, self._toggle(), row_id=task_id)
+        return await self.update_or_raise(task_id, self._toggle(), id=task_id)
 
     async def remove_completed(self) -> Sequence[UUID]:
         return [found[0] for found in await self.run(self._remove_completed())]
 
-    async def page(self, window: Window, filters: TaskFilter, order: Order) -> Page[TaskRow]:
+    async def page(self, window: Window, filters: TaskFilter, order: SortOrder) -> Page[TaskRow]:
         values = filters.values
-        return await self.page_by(
+        return await self.fetch_page(
             self._page(tuple(values), order, window.shape), window, order, **values
         )
 
@@ -167,9 +167,9 @@ class Tasks(Repository[TaskRow]):
         return await self.all(self._changed_since(), moment=moment)
 
     @classmethod
-    def setting(cls, name: str) -> dict[str, Any]:
+    def assignments(cls, name: str) -> dict[str, Any]:
         """`completed` takes its moment with it, and keeps the first when set twice."""
-        values = super().setting(name)
+        values = super().assignments(name)
         if name == "completed":
             task, now_completed = cls.table().c, values[name]
             values["completed_at"] = case(
@@ -180,12 +180,12 @@ class Tasks(Repository[TaskRow]):
     @statement
     def _toggle(cls) -> ClauseElement:
         task = cls.table().c
-        change = cls.owned_update().where(task.id == bindparam("row_id"))
+        change = cls.owned_update().where(task.id == bindparam("id"))
         turned = {
             "completed": not_(task.completed),
             "completed_at": case((task.completed, null()), else_=func.now()),
         }
-        return change.values(turned | cls.touched()).returning(*cls.columns())
+        return change.values(turned | cls.audit_columns()).returning(*cls.columns())
 
     @statement
     def _remove_completed(cls) -> ClauseElement:
@@ -194,9 +194,9 @@ class Tasks(Repository[TaskRow]):
 
     @statement
     def _page(
-        cls, filters: tuple[str, ...], order: Order, shape: tuple[bool, bool, bool]
+        cls, filters: tuple[str, ...], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> ClauseElement:
-        return cls.windowed(cls._filtered(cls.owned(), filters), order, shape)
+        return cls.select_page(cls._filtered(cls.owned(), filters), order, shape)
 
     @statement
     def _count(cls, filters: tuple[str, ...]) -> ClauseElement:

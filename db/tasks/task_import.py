@@ -1,6 +1,6 @@
 """Brings old tasks in: batch by batch, each checked once it is there; a second run changes nothing.
 
-async for report in bring_in(run, old_tasks(chunks)):
+async for report in import_records(run, old_tasks(chunks)):
     ...                       # what has become of the records so far
 """
 
@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
-from db.kit.base import Moment, moment_of, new_id
+from db.kit.base import TimestampText, new_id, to_timestamp_text
 from db.kit.repository import Repository
 from db.postgres.statements import statement
 from db.tasks.legacy_task import OldTask, Rejected
@@ -63,8 +63,8 @@ class ImportedRow(NamedTuple):
     title: str
     description: str | None
     completed: bool
-    created_at: Moment
-    updated_at: Moment
+    created_at: TimestampText
+    updated_at: TimestampText
 
 
 class Imports(Repository[ImportedRow]):
@@ -138,7 +138,7 @@ class ImportReport:
         return self.created + self.unchanged + len(self.rejected)
 
 
-async def bring_in(
+async def import_records(
     run: Run, records: Iterable[OldTask | Rejected], *, dry_run: bool = False
 ) -> AsyncIterator[ImportReport]:
     """The report, each time it has grown by a batch, and at the end.
@@ -185,7 +185,9 @@ def _as_in_file(task: OldTask, new: Iterable[bytes]) -> tuple[Any, ...]:
     """All of a new task; of one that was there already only that it is: its owner may edit it."""
     if task.imported_as not in new:
         return (task.imported_as,)
-    return tuple(moment_of(value) if isinstance(value, datetime) else value for value in task)
+    return tuple(
+        to_timestamp_text(value) if isinstance(value, datetime) else value for value in task
+    )
 
 
 def _as_in_table(

@@ -1,4 +1,4 @@
-"""People: their accounts, their sessions, and whom a token speaks for."""
+"""User accounts, sessions and token verification."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from db.postgres.engine import Database, Session
 from db.security.keys import SecretKey
 from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
-from db.users.accounts import OutsideUser, OwnUser, User, UserRow, Users, canonical_email
+from db.users.accounts import ExternalUser, OwnUser, User, UserRow, Users, canonical_email
 from db.users.attempt_counts import Attempts, RateLimit
 from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignedIn
 from db.users.sessions import Sessions, UserSession
@@ -19,13 +19,13 @@ from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
 from db.users.token_verifier import Issuer, Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
-from db.users.verified_tokens import Verifications, Verified
+from db.users.verified_tokens import VerificationCache, VerifiedToken
 
 __all__ = [
     "LOCAL_ADMIN",
     "Attempts",
+    "ExternalUser",
     "Identity",
-    "OutsideUser",
     "OwnUser",
     "RateLimit",
     "SessionTokens",
@@ -36,7 +36,7 @@ __all__ = [
     "UserRow",
     "UserSession",
     "Users",
-    "Verified",
+    "VerifiedToken",
     "canonical_email",
     "open_identity",
     "sweep_attempts",
@@ -45,12 +45,12 @@ __all__ = [
 
 
 async def sweep_sessions(session: Session) -> int:
-    """Removes a batch of those that have expired."""
+    """Deletes a batch of expired sessions."""
     return await Sessions(session).sweep()
 
 
 async def sweep_attempts(session: Session) -> int:
-    """Removes a batch of counters that count no more."""
+    """Deletes a batch of expired counters."""
     return await Attempts(session).sweep()
 
 
@@ -65,7 +65,7 @@ async def open_identity(
 ) -> AsyncIterator[Identity]:
     """`profile` and `tls` are for tests: cheap hashes, and an authority of their own."""
     access_tokens = AccessTokens(secret.derive("access tokens"))
-    issuer = _outside_issuer(settings, tls)
+    issuer = _external_issuer(settings, tls)
     passwords = Passwords(profile=profile)
     try:
         yield Identity(
@@ -73,7 +73,7 @@ async def open_identity(
             passwords=passwords,
             access_tokens=access_tokens,
             refresh_tokens=RefreshTokens(secret.derive("refresh tokens")),
-            verifier=Verifier(database, access_tokens, issuer, Verifications()),
+            verifier=Verifier(database, access_tokens, issuer, VerificationCache()),
             throttle=Throttle(database, secret.derive("attempts")),
             rules=Rules(
                 sign_up_open=settings.sign_up_open,
@@ -85,9 +85,9 @@ async def open_identity(
         passwords.close()
 
 
-def _outside_issuer(settings: Settings, tls: ssl.SSLContext | None) -> Issuer | None:
+def _external_issuer(settings: Settings, tls: ssl.SSLContext | None) -> Issuer | None:
     if settings.jwks_url is None and settings.jwt_secret is None:
         return None
-    from db.users.issuers import OutsideIssuer
+    from db.users.issuers import ExternalIssuer
 
-    return OutsideIssuer.of(settings, tls=tls)
+    return ExternalIssuer.of(settings, tls=tls)

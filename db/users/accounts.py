@@ -1,4 +1,4 @@
-"""Accounts: who is known here, by e-mail and password or by an outside issuer's word."""
+"""User accounts: with e-mail and password, or of an external issuer."""
 
 import re
 import unicodedata
@@ -26,23 +26,23 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict
-from db.kit.base import Base, HasId, HasTimes, HasVersion, Moment, new_id
+from db.kit.base import Base, HasId, HasTimes, HasVersion, TimestampText, new_id
 from db.kit.repository import Repository
 from db.kit.text_rules import Required
 from db.postgres.engine import Session
 from db.postgres.statements import statement
 
-name_rule = Required("name", longest=100)
-_email_text = Required("email", longest=254)
+name_rule = Required("name", max_length=100)
+_email_text = Required("email", max_length=254)
 _LABEL = r"[^\W_](?:[^\W_]|-){0,62}"
 _EMAIL = re.compile(rf"[^\s@\"(),:;<>\[\]\\]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 
 
 class User(HasId, HasTimes, HasVersion, Base):
-    """The table. Someone is known by e-mail, or else by (issuer, subject); never by both.
+    """A user is identified by e-mail address or by (issuer, subject), never by both.
 
-    Addresses are unique among our own accounts only: what an issuer says of an address proves
-    nothing, so it neither finds an account nor takes the address from one.
+    Addresses are unique among own accounts only: an address claimed by an issuer is unverified, so
+    it neither matches nor blocks an account.
     """
 
     __tablename__ = "users"
@@ -65,17 +65,17 @@ class User(HasId, HasTimes, HasVersion, Base):
 
 
 class UserRow(NamedTuple):
-    """A person, as others may see them: nothing secret."""
+    """A user without secrets."""
 
     id: UUID
     email: str | None
     name: str
     role: str
-    created_at: Moment
+    created_at: TimestampText
 
 
-class OutsideUser(NamedTuple):
-    """What an outside issuer says of somebody."""
+class ExternalUser(NamedTuple):
+    """The identity in a token of an external issuer."""
 
     issuer: str
     subject: str
@@ -88,7 +88,7 @@ def canonical_email(email: str) -> str:
     canonical = unicodedata.normalize("NFC", _email_text.checked(email).lower())
     if _EMAIL.fullmatch(canonical) is None:
         raise BadInput(
-            "`email` is no e-mail address.",
+            "`email` is not a valid e-mail address.",
             hint="Write it like `name@example.com`.",
             field="email",
         )
@@ -96,7 +96,7 @@ def canonical_email(email: str) -> str:
 
 
 class OwnUser(Repository[UserRow]):
-    """A person's own row: they are its owner."""
+    """The row of the user themselves, as its owner."""
 
     model = User
     row = UserRow
@@ -108,7 +108,7 @@ class OwnUser(Repository[UserRow]):
 
 
 class Users:
-    """Everybody. For signing in and for the operator; the API reaches people by `OwnUser`."""
+    """All users: for authentication and the operator. The API uses `OwnUser`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -117,17 +117,17 @@ class Users:
         return _row(await self._session.row(self._by_id(), id=user_id))
 
     async def by_email(self, email: str) -> tuple[UserRow, str | None] | None:
-        """An account of ours and the hash of its password."""
+        """An own account and its password hash."""
         found = await self._session.row(self._by_email(), email=email)
         return None if found is None else (UserRow(*found[:-1]), found[-1])
 
     async def with_password(self, user_id: UUID) -> tuple[UserRow, str] | None:
-        """A person and the hash of their password; None when they have none here."""
+        """A user and their password hash; None if they have no password."""
         found = await self._session.row(self._with_password(), id=user_id)
         return None if found is None else (UserRow(*found[:-1]), found[-1])
 
     async def page(self, after: UUID | None = None) -> Sequence[UserRow]:
-        """Up to 500 in the order in which they came, those after `after`."""
+        """Up to 500 users after `after`, oldest first."""
         rows = await self._session.rows(self._page(), after=after or UUID(int=0))
         return [UserRow(*row) for row in rows]
 
@@ -147,55 +147,57 @@ class Users:
         if added is None:
             raise Conflict(
                 "This e-mail address has an account already.",
-                hint="Sign in with it, or take another address.",
+                hint="Sign in with it, or use another address.",
                 field="email",
             )
         return added
 
-    async def meet(self, person: OutsideUser) -> UserRow | None:
-        """Whom an issuer speaks of, made at first sight; None when they were removed."""
+    async def get_or_create_external(self, person: ExternalUser) -> UserRow | None:
+        """Returns the user of an external identity, created if new; None if they were removed."""
         known: Any = {"issuer": person.issuer, "subject": person.subject}
         found = await self._session.row(self._by_subject(), **known)
         if found is None:
             new = person._asdict() | {"id": new_id()}
-            (found,) = await self._session.rows(self._meet(), **new)
+            (found,) = await self._session.rows(self._get_or_create_external(), **new)
         return None if found[-1] else UserRow(*found[:-1])
 
     async def set_role(self, user_id: UUID, role: str) -> UserRow | None:
-        return _row(await self._session.row(self._set_role(), row_id=user_id, new_role=role))
+        return _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
 
     async def set_password(self, user_id: UUID, *, verified: str, password_hash: str) -> bool:
-        """Whether it was set; not when `verified` is no longer the hash there."""
+        """Returns False if `verified` is no longer the stored hash."""
         values = {"verified": verified, "new_hash": password_hash}
-        return await self._session.row(self._set_password(), row_id=user_id, **values) is not None
+        return await self._session.row(self._set_password(), id=user_id, **values) is not None
 
     async def remove(self, user_id: UUID) -> bool:
-        """Removes a person and all they own.
+        """Deletes a user and everything they own.
 
-        Of an outsider a mark stays, or their next token would make them anew.
+        An external user leaves a tombstone, or their next token would create them again.
         """
         found = await self._session.row(self._remove(), id=user_id)
         if found is not None and found[0] is not None:
             issuer, subject = found
-            await self._session.rows(self._mark(), id=new_id(), issuer=issuer, subject=subject)
+            await self._session.rows(
+                self._insert_tombstone(), id=new_id(), issuer=issuer, subject=subject
+            )
         return found is not None
 
     @classmethod
-    def _present(cls, *more: Any) -> Select[Any]:
+    def _select_active(cls, *more: Any) -> Select[Any]:
         return select(*_COLUMNS, *more).where(_USERS.removed_at.is_(None))
 
     @statement
     def _by_id(cls) -> ClauseElement:
-        return cls._present().where(_USERS.id == bindparam("id"))
+        return cls._select_active().where(_USERS.id == bindparam("id"))
 
     @statement
     def _by_email(cls) -> ClauseElement:
-        ours = cls._present(_USERS.password_hash).where(_USERS.issuer.is_(None))
+        ours = cls._select_active(_USERS.password_hash).where(_USERS.issuer.is_(None))
         return ours.where(_USERS.email == bindparam("email"))
 
     @statement
     def _with_password(cls) -> ClauseElement:
-        known = cls._present(_USERS.password_hash).where(_USERS.password_hash.is_not(None))
+        known = cls._select_active(_USERS.password_hash).where(_USERS.password_hash.is_not(None))
         return known.where(_USERS.id == bindparam("id"))
 
     @statement
@@ -205,7 +207,7 @@ class Users:
 
     @statement
     def _page(cls) -> ClauseElement:
-        later = cls._present().where(_USERS.id > bindparam("after"))
+        later = cls._select_active().where(_USERS.id > bindparam("after"))
         return later.order_by(_USERS.id).limit(500)
 
     @statement
@@ -215,8 +217,8 @@ class Users:
         return new.on_conflict_do_nothing().returning(*_COLUMNS)
 
     @statement
-    def _meet(cls) -> ClauseElement:
-        """Two first tokens at once make one person: the later insert answers the earlier's row."""
+    def _get_or_create_external(cls) -> ClauseElement:
+        """Concurrent first tokens create one user: the later insert returns the existing row."""
         names = ("id", "email", "name", "issuer", "subject")
         new = insert(User).values({name: bindparam(name) for name in names})
         met = new.on_conflict_do_update(
@@ -226,14 +228,14 @@ class Users:
 
     @statement
     def _set_role(cls) -> ClauseElement:
-        change = update(User).where(_USERS.id == bindparam("row_id"), _USERS.removed_at.is_(None))
-        return change.values(role=bindparam("new_role"), **_TOUCHED).returning(*_COLUMNS)
+        change = update(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
+        return change.values(role=bindparam("new_role"), **_AUDIT).returning(*_COLUMNS)
 
     @statement
     def _set_password(cls) -> ClauseElement:
         same = _USERS.password_hash == bindparam("verified")
-        change = update(User).where(_USERS.id == bindparam("row_id"), same)
-        return change.values(password_hash=bindparam("new_hash"), **_TOUCHED).returning(_USERS.id)
+        change = update(User).where(_USERS.id == bindparam("id"), same)
+        return change.values(password_hash=bindparam("new_hash"), **_AUDIT).returning(_USERS.id)
 
     @statement
     def _remove(cls) -> ClauseElement:
@@ -241,14 +243,14 @@ class Users:
         return gone.returning(_USERS.issuer, _USERS.subject)
 
     @statement
-    def _mark(cls) -> ClauseElement:
+    def _insert_tombstone(cls) -> ClauseElement:
         known: dict[str, Any] = {name: bindparam(name) for name in ("id", "issuer", "subject")}
         return insert(User).values(**known, name="", removed_at=func.now())
 
 
 _USERS = User.__table__.c
 _COLUMNS = [_USERS[name] for name in UserRow._fields]
-_TOUCHED: dict[str, Any] = {"updated_at": func.now(), "version": _USERS.version + 1}
+_AUDIT: dict[str, Any] = {"updated_at": func.now(), "version": _USERS.version + 1}
 
 
 def _row(found: Any) -> UserRow | None:

@@ -1,4 +1,4 @@
-"""Attempts: how often something was tried of late, counted for all replicas together."""
+"""Attempt counters, shared by all replicas."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from db.postgres.statements import statement
 
 
 class RateLimit(Base):
-    """The table. A key is a hash: whoever reads the table learns no address from it."""
+    """A counter. Its key is a hash, so the table reveals no addresses."""
 
     __tablename__ = "rate_limits"
 
@@ -26,28 +26,26 @@ class RateLimit(Base):
 
 
 class Limit(NamedTuple):
-    """So many, in a stretch of time that begins with the first."""
+    """At most `most` attempts in a window that starts with the first."""
 
     most: int
     within: timedelta
 
 
 class Attempts:
-    """Counts attempts under keys."""
-
     def __init__(self, session: Session) -> None:
         self._session = session
 
     async def count(self, limits: Mapping[bytes, Limit]) -> float:
-        """Counts one attempt under each key; the seconds to wait where one is over its limit."""
-        keys = sorted(limits)  # everybody locks in the same order
+        """Counts one attempt for each key; returns the seconds to wait, 0 within the limits."""
+        keys = sorted(limits)  # a fixed lock order prevents deadlocks
         within = [limits[key].within for key in keys]
         counted = await self._session.rows(self._count(), keys=keys, within=within)
         return max(left_s if count > limits[key].most else 0 for key, count, left_s in counted)
 
-    async def give_back(self, limits: Mapping[bytes, Limit]) -> None:
-        """An attempt that succeeded does not count."""
-        await self._session.rows(self._give_back(), keys=sorted(limits))
+    async def refund(self, limits: Mapping[bytes, Limit]) -> None:
+        """Removes a successful attempt from the counters."""
+        await self._session.rows(self._refund(), keys=sorted(limits))
 
     async def sweep(self) -> int:
         return len(await self._session.rows(self._sweep()))
@@ -74,7 +72,7 @@ class Attempts:
         return counted.returning(_LIMITS.key, _LIMITS.count, left)
 
     @statement
-    def _give_back(cls) -> ClauseElement:
+    def _refund(cls) -> ClauseElement:
         keys = any_(bindparam("keys", type_=ARRAY(LargeBinary)))
         return change(RateLimit).where(_LIMITS.key == keys).values(count=_LIMITS.count - 1)
 

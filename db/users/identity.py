@@ -1,4 +1,4 @@
-"""Identity: signs people up, in and out, with e-mail addresses and passwords."""
+"""Sign-up, sign-in, sign-out and password changes for own accounts."""
 
 import logging
 from dataclasses import dataclass, field
@@ -14,18 +14,16 @@ from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.token_verifier import Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
-from db.users.unverified_claims import Refused
+from db.users.unverified_claims import InvalidToken
 
 log = logging.getLogger(__name__)
 
 LOCAL_ADMIN = "admin@howdah.local"
-"""The one account that nobody signs up for: a development server makes it for itself."""
+"""The account that a development server creates for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the operator decides."""
-
     sign_up_open: bool
     access_token_seconds: int
     session_life: timedelta
@@ -33,7 +31,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTokens:
-    """A session as its holder knows it."""
+    """The tokens of a session, as sent to the client."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -42,15 +40,11 @@ class SessionTokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
-    """A session, and whose it is."""
-
     session: SessionTokens
     user: UserRow
 
 
 class Identity:
-    """The accounts of our own, and their sessions."""
-
     def __init__(
         self,
         database: Database,
@@ -73,37 +67,37 @@ class Identity:
     async def sign_up(self, *, email: str, password: str, name: str, address: str) -> SignedIn:
         if not self._rules.sign_up_open:
             raise Forbidden(
-                "Nobody can sign up here by themselves.",
-                hint="Ask the operator for an account; they make one with `howdah user create`.",
+                "Sign-up is closed on this server.",
+                hint="Ask the operator for an account (`howdah user create`).",
             )
-        email, name = _free_email(email), name_rule.checked(name)
+        email, name = _validate_new_email(email), name_rule.checked(name)
         password = checked_password(password)
         await self._throttle.sign_up(address)
         password_hash = await self._passwords.hash(password)
 
         async def add_and_open(session: Session) -> SignedIn:
             user = await Users(session).add(email=email, name=name, password_hash=password_hash)
-            return await self._open(session, user, password_hash)
+            return await self._insert_session(session, user, password_hash)
 
         return await self._database.transaction(add_and_open)
 
     async def sign_in(self, *, email: str, password: str, address: str) -> SignedIn:
-        """One answer, after one time, for a wrong password and for an unknown address."""
+        """A wrong password and an unknown address give the same error after the same time."""
         email, password = canonical_email(email), checked_password(password)
         async with self._throttle.password(email, address):
-            user, verified = await self._proved(email, password)
+            user, verified = await self._authenticate(email, password)
             try:
-                signed_in = await self._opened(user, verified)
-            except Unauthenticated:  # the hash is another: renewed, or that of a new password
-                user, verified = await self._proved(email, password)
-                signed_in = await self._opened(user, verified)
+                signed_in = await self._open_session(user, verified)
+            except Unauthenticated:  # the hash has changed: rehashed, or a new password
+                user, verified = await self._authenticate(email, password)
+                signed_in = await self._open_session(user, verified)
         await self._renew_hash(user.id, password, verified)
         return signed_in
 
     async def refresh(self, refresh_token: str) -> SignedIn:
         try:
             presented = self._refresh_tokens.open(refresh_token)
-        except Refused:
+        except InvalidToken:
             raise _wrong_refresh_token() from None
         new_token, new_hash = self._refresh_tokens.make(presented.session_id)
         rotation = await self._database.write(
@@ -117,28 +111,30 @@ class Identity:
         if rotation is None:
             raise _wrong_refresh_token()
         if rotation.revoked:
-            log.warning("a refresh token of %s was used again; its session ends", rotation.user.id)
+            log.warning(
+                "a refresh token of %s was reused; its session was revoked", rotation.user.id
+            )
             self.verifier.forget(rotation.user.id)
             raise _wrong_refresh_token()
         if not rotation.rotated:
-            raise _overtaken()
+            raise _concurrent_refresh()
         return self._signed_in(rotation.user, presented.session_id, new_token)
 
     async def sign_out(self, user_id: UUID, refresh_token: str) -> None:
         try:
             session_id = self._refresh_tokens.open(refresh_token).session_id
-        except Refused:
-            raise _not_yours() from None
+        except InvalidToken:
+            raise _unknown_refresh_token() from None
         if not await self._database.write(
             lambda session: Sessions(session).end(session_id, user_id)
         ):
-            raise _not_yours()
+            raise _unknown_refresh_token()
         self.verifier.forget(user_id)
 
     async def change_password(
         self, user_id: UUID, *, current: str, new: str, address: str
     ) -> SignedIn:
-        """Ends every session of the user, and opens the one that is answered."""
+        """Ends every session of the user and opens a new one."""
         current = checked_password(current, field="currentPassword")
         new = checked_password(new, field="newPassword")
         user, old_hash = await self._with_password(user_id)
@@ -146,11 +142,11 @@ class Identity:
             if not await self._passwords.matches(current, old_hash):
                 raise _wrong_current_password()
         new_hash = await self._passwords.hash(new)
-        signed_in = await self._change(user, old_hash, new_hash)
+        signed_in = await self._set_password(user, old_hash, new_hash)
         if signed_in is None:  # the hash is another: a sign-in renewed it, or the password changed
             user, old_hash = await self._with_password(user_id)
             if await self._passwords.matches(current, old_hash):
-                signed_in = await self._change(user, old_hash, new_hash)
+                signed_in = await self._set_password(user, old_hash, new_hash)
         if signed_in is None:
             raise _wrong_current_password()
         self.verifier.forget(user_id)
@@ -159,7 +155,7 @@ class Identity:
     # For the operator
 
     async def create(self, *, email: str, password: str, name: str, role: str) -> UserRow:
-        email, name = _free_email(email), name_rule.checked(name)
+        email, name = _validate_new_email(email), name_rule.checked(name)
         password_hash = await self._passwords.hash(checked_password(password))
         return await self._database.write(
             lambda session: Users(session).add(
@@ -181,7 +177,7 @@ class Identity:
         return self._access_tokens.make(user.id, session_id, seconds=lives_s)[0]
 
     async def local_admin(self) -> UserRow:
-        """Made at first sight. It has no password: it signs in by tokens that the server prints."""
+        """Creates the account if missing. It has no password; the server prints its tokens."""
 
         async def find_or_add(session: Session) -> UserRow:
             users = Users(session)
@@ -196,8 +192,8 @@ class Identity:
 
         return await self._database.transaction(find_or_add)
 
-    async def _proved(self, email: str, password: str) -> tuple[UserRow, str]:
-        """Whose password it is, and the hash that it matches."""
+    async def _authenticate(self, email: str, password: str) -> tuple[UserRow, str]:
+        """Returns the user with this password, and the matching hash."""
         async with self._database.read() as session:
             found = await Users(session).by_email(email)
         user, password_hash = found or (None, None)
@@ -206,11 +202,13 @@ class Identity:
             raise _wrong_sign_in()
         return user, password_hash
 
-    async def _opened(self, user: UserRow, verified: str) -> SignedIn:
-        return await self._database.write(lambda session: self._open(session, user, verified))
+    async def _open_session(self, user: UserRow, verified: str) -> SignedIn:
+        return await self._database.write(
+            lambda session: self._insert_session(session, user, verified)
+        )
 
     async def _renew_hash(self, user_id: UUID, password: str, verified: str) -> None:
-        """Hash it anew when we hash with more effort by now. A new password wins over that."""
+        """Rehashes the password if its hash is weak, unless the password has changed."""
         if not self._passwords.is_weaker(verified):
             return
         try:
@@ -223,8 +221,8 @@ class Identity:
         except HowdahError as error:  # the next sign-in tries again
             log.info("the hash of %s's password was not renewed: %s", user_id, error.message)
 
-    async def _change(self, user: UserRow, verified: str, new_hash: str) -> SignedIn | None:
-        """None when `verified` is the hash no longer."""
+    async def _set_password(self, user: UserRow, verified: str, new_hash: str) -> SignedIn | None:
+        """Returns None if `verified` is no longer the stored hash."""
 
         async def change(session: Session) -> SignedIn | None:
             if not await Users(session).set_password(
@@ -232,7 +230,7 @@ class Identity:
             ):
                 return None
             await Sessions(session).end_all(user.id)
-            return await self._open(session, user, new_hash)
+            return await self._insert_session(session, user, new_hash)
 
         return await self._database.transaction(change)
 
@@ -245,8 +243,8 @@ class Identity:
             )
         return found
 
-    async def _open(self, session: Session, user: UserRow, verified: str) -> SignedIn:
-        """A session for who has just proved the password with the hash `verified`."""
+    async def _insert_session(self, session: Session, user: UserRow, verified: str) -> SignedIn:
+        """Opens a session for a user whose password matched the hash `verified`."""
         session_id = new_id()
         token, token_hash = self._refresh_tokens.make(session_id)
         if not await Sessions(session).open_verified(
@@ -269,11 +267,11 @@ class Identity:
         return SignedIn(session=tokens, user=user)
 
 
-def _free_email(email: str) -> str:
+def _validate_new_email(email: str) -> str:
     canonical = canonical_email(email)
     if canonical == LOCAL_ADMIN:
         raise BadInput(
-            "This address is the server's own.", hint="Take one of yours.", field="email"
+            "This address is the server's own.", hint="Use another address.", field="email"
         )
     return canonical
 
@@ -288,28 +286,26 @@ def _wrong_sign_in() -> HowdahError:
 def _wrong_current_password() -> HowdahError:
     return BadInput(
         "This is not the current password.",
-        hint="Give the one that you signed in with.",
+        hint="Pass the password that you signed in with.",
         field="currentPassword",
     )
 
 
 def _wrong_refresh_token() -> HowdahError:
-    return Unauthenticated(
-        "This refresh token is not valid, or not any more.", hint="Sign in again."
-    )
+    return Unauthenticated("This refresh token is invalid or has expired.", hint="Sign in again.")
 
 
-def _overtaken() -> HowdahError:
+def _concurrent_refresh() -> HowdahError:
     return Conflict(
         "Another request has used this refresh token at the same moment.",
-        hint="Go on with the tokens that it was answered with.",
+        hint="Use the tokens from the response to that request.",
         field="refreshToken",
     )
 
 
-def _not_yours() -> HowdahError:
+def _unknown_refresh_token() -> HowdahError:
     return BadInput(
-        "This is no refresh token of yours.",
-        hint="Send the latest that you were given.",
+        "This refresh token does not belong to you.",
+        hint="Send the latest refresh token of your session.",
         field="refreshToken",
     )

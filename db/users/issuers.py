@@ -11,17 +11,17 @@ from joserfc.jwk import OctKey
 
 from db.errors import BadInput
 from db.security.keys import checked_secret
-from db.settings import SHARED_ALGORITHMS, Settings, outside_algorithms
-from db.users.accounts import OutsideUser, canonical_email, name_rule
+from db.settings import SHARED_ALGORITHMS, Settings, external_algorithms
+from db.users.accounts import ExternalUser, canonical_email, name_rule
 from db.users.key_sets import KeySet, VerifyingKey
 from db.users.signatures import verified_claims
 from db.users.tokens import OURS
-from db.users.unverified_claims import Refused, Seconds
+from db.users.unverified_claims import InvalidToken, Seconds
 
 CLOCKS_DIFFER_S = 30
 
 
-class OutsideClaims(msgspec.Struct, frozen=True):
+class ExternalClaims(msgspec.Struct, frozen=True):
     """What an issuer's token says; only what decides anything has to be of the right kind."""
 
     sub: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -35,7 +35,7 @@ class OutsideClaims(msgspec.Struct, frozen=True):
     email_verified: object = None
 
 
-class OutsideIssuer:
+class ExternalIssuer:
     """Verifies tokens by its published keys, by a shared secret, or by both."""
 
     def __init__(
@@ -65,18 +65,18 @@ class OutsideIssuer:
         return cls(
             name=settings.jwt_issuer,
             audience=settings.jwt_audience,
-            algorithms=outside_algorithms(settings),
+            algorithms=external_algorithms(settings),
             published=published,
             shared=_shared(settings.jwt_secret),
         )
 
-    async def verify(self, token: str, key_id: str | None) -> tuple[OutsideUser, datetime]:
+    async def verify(self, token: str, key_id: str | None) -> tuple[ExternalUser, datetime]:
         """Who the token speaks for, and until when."""
-        reason = Refused("no key of the issuer's is for it")
+        reason = InvalidToken("no key of the issuer's is for it")
         async for candidate in self._candidates(key_id):
             try:
-                claims = verified_claims(token, candidate.key, candidate.algorithms, OutsideClaims)
-            except Refused as error:
+                claims = verified_claims(token, candidate.key, candidate.algorithms, ExternalClaims)
+            except InvalidToken as error:
                 reason = error
             else:
                 self._check(claims)
@@ -92,21 +92,21 @@ class OutsideIssuer:
                 if key.algorithms[0] in self._algorithms:
                     yield key
 
-    def _check(self, claims: OutsideClaims) -> None:
+    def _check(self, claims: ExternalClaims) -> None:
         now = time.time()
         audiences = claims.aud if isinstance(claims.aud, list) else [claims.aud]
         if self._name is not None and claims.iss != self._name:
-            raise Refused("it is of another issuer")
+            raise InvalidToken("it is of another issuer")
         if self._audience is not None and self._audience not in audiences:
-            raise Refused("it is for another audience")
+            raise InvalidToken("it is for another audience")
         if claims.exp <= now:
-            raise Refused("it has expired")
+            raise InvalidToken("it has expired")
         if claims.nbf > now + CLOCKS_DIFFER_S:
-            raise Refused("it is not valid yet")
+            raise InvalidToken("it is not valid yet")
 
-    def _person(self, claims: OutsideClaims) -> OutsideUser:
+    def _person(self, claims: ExternalClaims) -> ExternalUser:
         issuer = self._name or "shared secret"
-        return OutsideUser(issuer, claims.sub, _email(claims), _name(claims))
+        return ExternalUser(issuer, claims.sub, _email(claims), _name(claims))
 
 
 def _shared(secret: str | None) -> OctKey | None:
@@ -115,7 +115,7 @@ def _shared(secret: str | None) -> OctKey | None:
     return OctKey.import_key(checked_secret(secret, name="HOWDAH_JWT_SECRET"))
 
 
-def _email(claims: OutsideClaims) -> str | None:
+def _email(claims: ExternalClaims) -> str | None:
     """Only an address that the issuer has verified."""
     if claims.email_verified is not True or not isinstance(claims.email, str):
         return None
@@ -125,7 +125,7 @@ def _email(claims: OutsideClaims) -> str | None:
         return None
 
 
-def _name(claims: OutsideClaims) -> str:
+def _name(claims: ExternalClaims) -> str:
     for said in (claims.name, claims.preferred_username):
         if isinstance(said, str):
             try:

@@ -1,4 +1,4 @@
-"""Sessions: what a sign-in opens, a refresh token keeps alive, and a sign-out ends."""
+"""User sessions: opened by sign-in, extended by refresh tokens, ended by sign-out."""
 
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from db.users.accounts import User, UserRow
 
 
 class UserSession(HasId, HasOwner, Base):
-    """The table. One row is one family of refresh tokens; it knows the hash of the latest."""
+    """A session is one family of refresh tokens and stores the hash of the latest."""
 
     __tablename__ = "sessions"
 
@@ -43,7 +43,7 @@ class UserSession(HasId, HasOwner, Base):
 
 
 class Rotation(NamedTuple):
-    """What became of a refresh token that was presented."""
+    """The result of presenting a refresh token."""
 
     rotated: bool
     revoked: bool
@@ -51,7 +51,7 @@ class Rotation(NamedTuple):
 
 
 class Sessions:
-    """Everybody's sessions, found by what only their holder knows."""
+    """Sessions of all users, found by token."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -59,16 +59,16 @@ class Sessions:
     async def open(
         self, session_id: UUID, user_id: UUID, *, token_hash: bytes, life: timedelta
     ) -> bool:
-        """Whether there is such a user. For whom the operator trusts."""
+        """Opens a session without a password; returns False if the user does not exist."""
         values = {"user_id": user_id, "token_hash": token_hash, "life": life}
         return await self._session.row(self._open(), session_id=session_id, **values) is not None
 
     async def open_verified(
         self, session_id: UUID, user_id: UUID, *, token_hash: bytes, life: timedelta, verified: str
     ) -> bool:
-        """Whether it was opened; not when `verified` is no longer the hash of the password.
+        """Opens a session; returns False if `verified` is no longer the stored password hash.
 
-        So a sign-in that a change of password overtakes leaves no session behind.
+        A sign-in concurrent with a password change therefore leaves no session.
         """
         opened = await self._session.row(
             self._open_verified(),
@@ -83,10 +83,10 @@ class Sessions:
     async def rotate(
         self, session_id: UUID, *, presented: bytes, new: bytes, life: timedelta
     ) -> Rotation | None:
-        """Puts a new token in the place of the one presented, when that is the latest.
+        """Replaces the presented token if it is the latest of its family.
 
-        An older one means that two hold tokens of this family: it is revoked. Not so when it was
-        the latest when this call began: then one holder has sent it twice at once.
+        Reuse of an older token revokes the family, unless it was the latest when this call began:
+        then the same client sent it twice concurrently.
         """
         found = await self._session.row(
             self._rotate(), session_id=session_id, presented=presented, new_hash=new, life=life
@@ -94,14 +94,14 @@ class Sessions:
         return None if found is None else Rotation(found[0], found[1], UserRow(*found[2:]))
 
     async def role(self, session_id: UUID, user_id: UUID) -> str | None:
-        """What the session's user may do now; None when it has ended."""
+        """The current role of the session's user; None if the session has ended."""
         role: str | None = await self._session.value(
             self._role(), session_id=session_id, user_id=user_id
         )
         return role
 
     async def end(self, session_id: UUID, user_id: UUID) -> bool:
-        """Whether the user has such a session; it may have ended before."""
+        """Ends a session; returns False if the user has no such session."""
         ended = await self._session.row(self._end(), session_id=session_id, user_id=user_id)
         return ended is not None
 
@@ -109,7 +109,7 @@ class Sessions:
         await self._session.rows(self._end_all(), user_id=user_id)
 
     async def sweep(self) -> int:
-        """Forgets a batch of what has expired: how many."""
+        """Deletes a batch of expired sessions; returns their number."""
         return len(await self._session.rows(self._sweep()))
 
     @statement

@@ -13,7 +13,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from db.users.unverified_claims import Refused
+from db.users.unverified_claims import InvalidToken
 
 T = TypeVar("T")
 Key = OctKey | RSAKey | ECKey | OKPKey
@@ -37,4 +37,4 @@ def verified_claims(token: str, key: Key, algorithms: Collection[str], claims: t
         payload = jws.deserialize_compact(token, key, algorithms, registry).payload
         return msgspec.json.decode(payload or b"", type=claims)
     except (JoseError, ValueError, TypeError, RecursionError) as error:
-        raise Refused(f"{type(error).__name__} while verifying it") from None
+        raise InvalidToken(f"{type(error).__name__} while verifying it") from None

@@ -1,4 +1,4 @@
-"""Slows down whoever guesses passwords, by account and by address."""
+"""Rate limits for sign-in and sign-up, by account and by network address."""
 
 import hmac
 import math
@@ -17,7 +17,7 @@ SIGN_UPS_FROM_ADDRESS = Limit(20, timedelta(hours=1))
 
 
 class Throttle:
-    """Counts before the work is done, so that many at once count too."""
+    """Counts attempts before the work, so that concurrent attempts count too."""
 
     def __init__(self, database: Database, key: bytes) -> None:
         self._database = database
@@ -25,14 +25,14 @@ class Throttle:
 
     @asynccontextmanager
     async def password(self, email: str, address: str) -> AsyncIterator[None]:
-        """Around one check of a password; one that succeeds does not count."""
+        """Wraps one password check; a successful check is not counted."""
         limits = {
             self._hash("account", email): PASSWORDS_OF_ACCOUNT,
             self._hash("address", network_of(address)): PASSWORDS_FROM_ADDRESS,
         }
         await self._count(limits)
         yield
-        await self._database.write(lambda session: Attempts(session).give_back(limits))
+        await self._database.write(lambda session: Attempts(session).refund(limits))
 
     async def sign_up(self, address: str) -> None:
         await self._count({self._hash("sign-up", network_of(address)): SIGN_UPS_FROM_ADDRESS})
@@ -53,7 +53,7 @@ class Throttle:
 
 
 def network_of(address: str) -> str:
-    """Who has one IPv6 address has its whole /64: it counts as one."""
+    """Returns the /64 network of an IPv6 address, since one client usually controls all of it."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

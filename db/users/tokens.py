@@ -1,4 +1,4 @@
-"""Tokens we make ourselves: access tokens (JWT) and refresh tokens (random, and ours to tell)."""
+"""Own tokens: access tokens (JWT) and refresh tokens (random, with a MAC)."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from db.users.unverified_claims import Refused, Seconds, decoded
+from db.users.unverified_claims import InvalidToken, Seconds, decode_part
 
 OURS = "howdah"
 """Issuer and audience of our access tokens."""
@@ -21,8 +21,6 @@ _MAC_BYTES = 18  # makes a refresh token 66 bytes, and so base64 without padding
 
 
 class AccessClaims(msgspec.Struct, frozen=True):
-    """What one of our access tokens says."""
-
     iss: str
     aud: str
     sub: UUID
@@ -46,7 +44,7 @@ class AccessTokens:
         self._key = key
 
     def make(self, user_id: UUID, session_id: UUID, *, seconds: int) -> tuple[str, datetime]:
-        """The token, and when it expires."""
+        """Returns the token and its expiry."""
         now = int(time.time())
         claims = AccessClaims(
             iss=OURS,
@@ -63,14 +61,14 @@ class AccessTokens:
     def verify(self, token: str) -> AccessClaims:
         body, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(body).encode()):
-            raise Refused("its signature is not ours")
+            raise InvalidToken("its signature is not ours")
         if not body.startswith(_HEADER):
-            raise Refused("its header is not ours")
-        claims = decoded(body.removeprefix(_HEADER), AccessClaims)
+            raise InvalidToken("its header is not ours")
+        claims = decode_part(body.removeprefix(_HEADER), AccessClaims)
         if claims.iss != OURS or claims.aud != OURS:
-            raise Refused("it was made by somebody else, or for somebody else")
+            raise InvalidToken("its issuer or audience is not ours")
         if claims.exp <= time.time():
-            raise Refused("it has expired")
+            raise InvalidToken("it has expired")
         return claims
 
     def _signature(self, body: str) -> str:
@@ -78,23 +76,23 @@ class AccessTokens:
 
 
 class RefreshToken(NamedTuple):
-    """The session it belongs to, and the hash that the session knows it by."""
+    """The session of a refresh token, and the token's hash."""
 
     session_id: UUID
     hash: bytes
 
 
 class RefreshTokens:
-    """256 random bits and the session's id, under a code that only we can write.
+    """Tokens of 256 random bits and the session ID, authenticated by a MAC.
 
-    So a token that is not its session's latest was its latest once: it has been used again.
+    A valid token that is not the latest of its session has therefore been reused.
     """
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def make(self, session_id: UUID) -> tuple[str, bytes]:
-        """The token, which is kept nowhere, and its hash."""
+        """Returns the token, which is not stored, and its hash."""
         body = session_id.bytes + os.urandom(32)
         raw = body + self._code(body)
         return base64.urlsafe_b64encode(raw).decode(), hashlib.sha256(raw).digest()
@@ -103,10 +101,10 @@ class RefreshTokens:
         try:
             raw = base64.b64decode(token, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
-            raise Refused("it is not base64") from None
+            raise InvalidToken("it is not base64") from None
         body, code = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         if not hmac.compare_digest(code, self._code(body)):
-            raise Refused("it is not one of ours")
+            raise InvalidToken("it is not one of ours")
         return RefreshToken(UUID(bytes=body[:16]), hashlib.sha256(raw).digest())
 
     def _code(self, body: bytes) -> bytes:

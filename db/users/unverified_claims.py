@@ -1,4 +1,4 @@
-"""What can be read in a token before anything of it is known to be true."""
+"""Reads token claims before verification."""
 
 import base64
 from typing import Final, NamedTuple, TypeVar
@@ -12,12 +12,12 @@ Seconds: Final = msgspec.Meta(ge=0, le=253_402_300_799)
 """A moment in seconds since 1970 that a datetime can hold."""
 
 
-class Refused(Exception):
-    """A token is not to be trusted. The reason is for our log; callers all hear the same."""
+class InvalidToken(Exception):
+    """A token is invalid. The reason is logged and not sent to the client."""
 
 
-class Unverified(NamedTuple):
-    """Where to look for the key, and no more."""
+class UnverifiedClaims(NamedTuple):
+    """The claims that select the key; nothing else is used unverified."""
 
     issuer: str | None
     key_id: str | None
@@ -33,22 +33,22 @@ class _Issuer(msgspec.Struct):
     iss: str | None = None
 
 
-def look_into(token: str) -> Unverified:
-    """Refuses what cannot be a token of ours or of an issuer: too long, no JSON, `crit`."""
+def peek_claims(token: str) -> UnverifiedClaims:
+    """Reads the issuer and key ID; raises InvalidToken for malformed tokens."""
     if len(token) > LONGEST:
-        raise Refused("it is too long")
+        raise InvalidToken("it is too long")
     parts = token.split(".")
     if len(parts) != 3:
-        raise Refused("it has not three parts")
-    header = decoded(parts[0], _Header)
+        raise InvalidToken("it has not three parts")
+    header = decode_part(parts[0], _Header)
     if header.crit is not msgspec.UNSET:
-        raise Refused("it demands what we do not do (crit)")
-    return Unverified(decoded(parts[1], _Issuer).iss, header.kid)
+        raise InvalidToken("it has unsupported critical headers (crit)")
+    return UnverifiedClaims(decode_part(parts[1], _Issuer).iss, header.kid)
 
 
-def decoded(part: str, kind: type[T]) -> T:
-    """JSON in base64, of the right kind."""
+def decode_part(part: str, kind: type[T]) -> T:
+    """Decodes base64url JSON; raises InvalidToken for other content."""
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(part + "=="), type=kind)
     except (ValueError, RecursionError):
-        raise Refused("it is not readable") from None
+        raise InvalidToken("it is not readable") from None

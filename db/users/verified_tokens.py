@@ -1,4 +1,4 @@
-"""Remembers for a while which tokens were good, so that a busy client is verified once."""
+"""A cache of verified tokens."""
 
 import hashlib
 import time
@@ -8,42 +8,42 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-FOR_S = 30.0
-MOST = 8_192
+TTL_S = 30.0
+MAX_ENTRIES = 8_192
 
 
-class Verified(NamedTuple):
-    """Whom a token speaks for, what they may do, and until when."""
+class VerifiedToken(NamedTuple):
+    """The user, role and expiry of a verified token."""
 
     user_id: UUID
     role: str
     expires_at: datetime
 
 
-class Verifications:
-    """Keyed by the tokens' hashes; the least recently used leave first.
+class VerificationCache:
+    """An LRU cache keyed by token hash.
 
-    The time bounds how long a session works on after it was ended on another replica.
+    `ttl_s` bounds how long a session remains usable after it was ended on another replica.
     """
 
     def __init__(
         self,
         *,
-        for_s: float = FOR_S,
-        most: int = MOST,
+        ttl_s: float = TTL_S,
+        max_entries: int = MAX_ENTRIES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._for_s = for_s
-        self._most = most
+        self._ttl_s = ttl_s
+        self._max_entries = max_entries
         self._clock = clock
         self.forgotten = 0
-        """How often; to be looked at before the question whether a token is good."""
-        self._known: OrderedDict[bytes, tuple[Verified, float]] = OrderedDict()
+        """The number of `forget` calls; read it before verifying a token and pass it to `put`."""
+        self._known: OrderedDict[bytes, tuple[VerifiedToken, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, token: str) -> Verified | None:
+    def get(self, token: str) -> VerifiedToken | None:
         key = _hash(token)
         found = self._known.get(key)
         if found is None:
@@ -55,17 +55,17 @@ class Verifications:
         self._known.move_to_end(key)
         return verified
 
-    def put(self, token: str, verified: Verified, *, asked_at: int) -> None:
-        """Unless somebody was forgotten since `asked_at`: it could be this one."""
+    def put(self, token: str, verified: VerifiedToken, *, asked_at: int) -> None:
+        """Caches a token, unless `forget` was called since `asked_at`: it may be revoked."""
         if asked_at != self.forgotten:
             return
         left_s = verified.expires_at.timestamp() - time.time()
-        self._known[_hash(token)] = verified, self._clock() + min(self._for_s, left_s)
-        if len(self._known) > self._most:
+        self._known[_hash(token)] = verified, self._clock() + min(self._ttl_s, left_s)
+        if len(self._known) > self._max_entries:
             self._known.popitem(last=False)
 
     def forget(self, user_id: UUID) -> None:
-        """What has just ended here ends here at once."""
+        """Evicts the tokens of a user."""
         self.forgotten += 1
         for key in [key for key, (known, _) in self._known.items() if known.user_id == user_id]:
             del self._known[key]

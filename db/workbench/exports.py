@@ -8,7 +8,7 @@ from db.errors import BadInput, Conflict
 from db.kit.base import OwnerId
 from db.objects.store import MIB
 from db.runs import RunRow, Runs
-from db.storage import FileRow, HasStorage, NewFile, add_bytes
+from db.storage import FileRow, NewFile, StorageServices, add_bytes
 from db.workbench.execution.runner import Runner
 from db.workbench.results.formats import CONTENT_TYPES, refuse_unknown
 
@@ -23,7 +23,7 @@ class Export(NamedTuple):
     desired_replicas: int = 0
 
 
-class HasResults(HasStorage, Protocol):
+class HasResults(StorageServices, Protocol):
     """What an export needs of the services."""
 
     @property
@@ -60,7 +60,7 @@ async def export(
 
 async def _ended(runner: Runner, owner: OwnerId, run_id: UUID) -> RunRow:
     async with runner.database.read() as session:
-        run = await Runs(session, owner).update(run_id)
+        run = await Runs(session, owner).require(run_id)
     if not run.is_over:
         raise Conflict(
             f"This run is {run.state}.",

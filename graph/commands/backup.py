@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from db.backup import Manifest, backup, restore
+from db.backup import Manifest, backup
+from db.backup import restore as restore_archive
 from db.objects.store import ObjectStore, open_objects
-from db.postgres.embedded import beside_a_server
+from db.postgres.embedded import use_running_server
 from db.services import open_own_database
 from db.settings import Settings
 
@@ -27,8 +28,8 @@ def back_up(settings: Settings, file: Path) -> None:
         sys.exit(1)
 
 
-def bring_back(settings: Settings, file: Path) -> None:
-    made = asyncio.run(_bring_back(settings, file))
+def restore(settings: Settings, file: Path) -> None:
+    made = asyncio.run(_restore(settings, file))
     _tell(made)
     click.echo(
         f"Restored {made.rows:,} rows and {made.objects.count:,} files as of "
@@ -38,13 +39,13 @@ def bring_back(settings: Settings, file: Path) -> None:
 
 
 async def _back_up(settings: Settings, file: Path) -> Manifest:
-    async with open_own_database(beside_a_server(settings)) as own:
+    async with open_own_database(use_running_server(settings)) as own:
         return await backup(own.direct_url, file, objects=_objects(settings))
 
 
-async def _bring_back(settings: Settings, file: Path) -> Manifest:
-    async with open_own_database(beside_a_server(settings)) as own:
-        return await restore(own.direct_url, file, objects=_objects(settings))
+async def _restore(settings: Settings, file: Path) -> Manifest:
+    async with open_own_database(use_running_server(settings)) as own:
+        return await restore_archive(own.direct_url, file, objects=_objects(settings))
 
 
 def _objects(settings: Settings) -> ObjectStore:

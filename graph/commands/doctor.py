@@ -14,7 +14,7 @@ import click
 from db.errors import HowdahError, Unavailable
 from db.events import open_events
 from db.postgres import migrations
-from db.postgres.embedded import beside_a_server
+from db.postgres.embedded import use_running_server
 from db.security.keys import load_keys
 from db.security.vault import Keychain
 from db.services import OwnDatabase, open_own_database
@@ -142,7 +142,7 @@ def _parquet() -> Finding:
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:
     try:
-        settings = beside_a_server(settings)
+        settings = use_running_server(settings)
         if settings.embedded and not (settings.data_dir / "postgres" / "cluster").exists():
             yield Finding(State.OK, "database", "The embedded one is made at the first start.")
             return

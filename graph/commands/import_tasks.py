@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from db.errors import BadInput
-from db.postgres.embedded import beside_a_server
+from db.postgres.embedded import use_running_server
 from db.services import open_services
 from db.settings import Settings
-from db.tasks import CHUNK_BYTES, ImportReport, Imports, bring_in, decoded, old_tasks
+from db.tasks import CHUNK_BYTES, ImportReport, Imports, decoded, import_records, old_tasks
 from graph.auth import owner_of_email
 from graph.tasks.changes import ChangeKind, announce_to
 
@@ -35,9 +35,9 @@ async def _import(
     """Each batch is kept as it comes: what interrupts us loses none that was told."""
     records = old_tasks(decoded(_chunks(file, progress)))
     report = ImportReport()
-    async with open_services(beside_a_server(settings)) as services:
+    async with open_services(use_running_server(settings)) as services:
         database, owner = services.database, await owner_of_email(services, email)
-        async for report in bring_in(
+        async for report in import_records(
             lambda work: database.transaction(lambda session: work(Imports(session, owner))),
             records,
             dry_run=dry_run,

@@ -127,9 +127,9 @@ def backup(file: Path, data_dir: Path | None) -> None:
 @data_dir_option
 def restore(file: Path, data_dir: Path | None) -> None:
     """Bring a backup into an empty database, and compare what is there with it."""
-    from graph.commands.backup import bring_back
+    from graph.commands.backup import restore
 
-    bring_back(load_settings(data_dir=data_dir), file)
+    restore(load_settings(data_dir=data_dir), file)
 
 
 if __name__ == "__main__":

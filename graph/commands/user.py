@@ -101,10 +101,10 @@ def sign_in_link(data_dir: Path | None) -> None:
 
 
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:
-    from db.postgres.embedded import beside_a_server
+    from db.postgres.embedded import use_running_server
     from db.services import open_services
 
-    settings = beside_a_server(load_settings(data_dir=data_dir))
+    settings = use_running_server(load_settings(data_dir=data_dir))
 
     async def within_services() -> T:
         async with open_services(settings) as services:

@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 
 from db.errors import BadInput
-from db.kit.base import read_id
+from db.kit.base import parse_uuid
 from graph.context import Context
 from graph.executor.hints import accepting
 from graph.kit.fields import field
@@ -112,4 +112,4 @@ def _kind_of(value: str, *, argument: str) -> Kind:
 
 
 def _unhex(digits: str) -> UUID | None:
-    return read_id(digits) if _DIGITS(digits) else None
+    return parse_uuid(digits) if _DIGITS(digits) else None

@@ -6,7 +6,7 @@ from typing import Any, NewType
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
-from db.kit.base import Moment, moment_of
+from db.kit.base import TimestampText, to_timestamp_text
 from graph.executor.hints import leaving_strings, spelling_integers
 
 BigInt = NewType("BigInt", int)
@@ -18,9 +18,9 @@ LARGEST_SAFE = 2**53 - 1
 
 
 @leaving_strings
-def _serialize_time(value: datetime | Moment) -> Moment:
+def _serialize_time(value: datetime | TimestampText) -> TimestampText:
     """Most times come from the database as they go out."""
-    return moment_of(value) if isinstance(value, datetime) else value
+    return to_timestamp_text(value) if isinstance(value, datetime) else value
 
 
 def _parse_time(value: Any) -> datetime:

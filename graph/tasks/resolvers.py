@@ -7,7 +7,7 @@ from typing import Annotated
 
 import strawberry
 
-from db.kit.paging import Order
+from db.kit.paging import SortOrder
 from db.tasks import (
     ImportReport,
     Imports,
@@ -15,7 +15,7 @@ from db.tasks import (
     TaskRow,
     Tasks,
     TaskStatsRow,
-    bring_in,
+    import_records,
     old_tasks,
 )
 from graph.auth import SignedIn
@@ -290,7 +290,7 @@ class Mutation:
         dry_run = input.dry_run is True
 
         async def work(imports: Imports) -> ImportReport:
-            async for report in bring_in(
+            async for report in import_records(
                 lambda step: step(imports), old_tasks([input.json]), dry_run=dry_run
             ):
                 last = report
@@ -311,7 +311,7 @@ class Subscription:
             yield change
 
 
-def _order(asked: TaskOrder | None) -> Order:
+def _order(asked: TaskOrder | None) -> SortOrder:
     if asked is None:
-        return Order("created_at", descending=True)
-    return Order(asked.field.value, descending=asked.direction is OrderDirection.DESC)
+        return SortOrder("created_at", descending=True)
+    return SortOrder(asked.field.value, descending=asked.direction is OrderDirection.DESC)

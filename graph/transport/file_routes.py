@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from db.errors import BadInput, Conflict, NotFound, Overloaded, TimedOut
-from db.kit.concurrency_limit import Places
+from db.kit.concurrency_limit import ConcurrencyLimit
 from db.services import Services
 from db.storage import PENDING, STORED, FileRow, disposition, read_bytes, store_bytes
 from graph.kit.signed_links import Links
@@ -47,7 +47,9 @@ class Uploads:
     """Takes bytes in, so many uploads at once: each holds a few parts in memory."""
 
     def __init__(self) -> None:
-        self.places = Places("uploads", at_once=UPLOADS_AT_ONCE, of_one_user=UPLOADS_OF_ONE_USER)
+        self.places = ConcurrencyLimit(
+            "uploads", at_once=UPLOADS_AT_ONCE, of_one_user=UPLOADS_OF_ONE_USER
+        )
 
     async def receive(self, request: Request) -> Response:
         """Answers when the file is STORED, or says why it is not."""
@@ -62,7 +64,7 @@ class Uploads:
         if file.status != PENDING:
             raise Conflict("This file has its bytes already.", hint="Read it: it is stored.")
         promised = _promised(request, file)
-        with self.places.place(file.owner_id):
+        with self.places.slot(file.owner_id):
             stored = await store_bytes(
                 gateway.services.storage,
                 gateway.services.objects,

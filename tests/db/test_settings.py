@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from db.errors import BadInput
-from db.settings import Settings, load_settings, outside_algorithms
+from db.settings import Settings, external_algorithms, load_settings
 
 
 def test_a_bare_environment_is_a_laptop() -> None:
@@ -102,8 +102,8 @@ def test_an_outside_issuer_as_a_whole_is_taken() -> None:
     settings = load_settings(
         {**KEYS, "HOWDAH_JWT_AUDIENCE": "us", "HOWDAH_JWT_ALGORITHMS": "RS256, EdDSA"}
     )
-    assert outside_algorithms(settings) == ("RS256", "EdDSA")
-    assert outside_algorithms(load_settings(KEYS)) == ("RS256", "ES256", "EdDSA")
+    assert external_algorithms(settings) == ("RS256", "EdDSA")
+    assert external_algorithms(load_settings(KEYS)) == ("RS256", "ES256", "EdDSA")
 
 
 def test_a_dotenv_file_serves_development_only(

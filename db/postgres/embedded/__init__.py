@@ -10,8 +10,8 @@ failures   telling a damaged cluster from a bad moment
 server     EmbeddedPostgres, which puts these together
 """
 
-from db.postgres.embedded.address import beside_a_server
+from db.postgres.embedded.address import use_running_server
 from db.postgres.embedded.binaries import binary
 from db.postgres.embedded.server import EmbeddedPostgres
 
-__all__ = ["EmbeddedPostgres", "beside_a_server", "binary"]
+__all__ = ["EmbeddedPostgres", "binary", "use_running_server"]

@@ -22,7 +22,7 @@ def url_of(port: int, password: str) -> str:
     return f"postgresql://{NAME}:{quote(password, safe='')}@{HOST}:{port}/{NAME}"
 
 
-def beside_a_server(settings: Settings) -> Settings:
+def use_running_server(settings: Settings) -> Settings:
     """For a command that may run while a server holds the data folder: its database is used."""
     url = running_url(settings.data_dir / "postgres") if settings.embedded else None
     if url is None:

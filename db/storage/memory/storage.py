@@ -1,8 +1,8 @@
 # ruff: noqa: ARG002 - the protocol names the owner everywhere; providers have none
 """The in-memory twin of storage, for unit tests of what stands above it.
 
-Held to the same contract tests as PostgreSQL's way. Nothing in it awaits, so each call is whole:
-what could refuse comes first, then what changes.
+Passes the same contract tests as PostgresStorage. No method awaits, so each call is atomic: checks
+come first, then changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +18,13 @@ from db.storage.memory.pages import page
 from db.storage.memory.tables import (
     Tables,
     ago,
-    expect,
-    kept,
+    check_version,
+    existing,
     now_twice,
     pending,
-    present,
-    sized,
-    touched,
+    store_row,
+    with_free_capacity,
+    with_new_version,
 )
 from db.storage.rows import (
     BY_LOCATION,
@@ -47,7 +47,7 @@ Row = TypeVar("Row", bound=NamedTuple)
 
 
 class MemoryStorage:
-    """See StorageOperations, whose promises these are."""
+    """Implements StorageOperations in memory."""
 
     def __init__(self, *, quota: Quota = Quota()) -> None:  # noqa: B008 - it is immutable
         self._quota = quota
@@ -65,7 +65,7 @@ class MemoryStorage:
             if any(bsp.account == new.account for bsp in self._tables.bsps.values()):
                 raise errors.conflict(errors.ACCOUNT_TAKEN)
             capacity, addresses = new.capacity, new.multiaddresses
-            return kept(
+            return store_row(
                 self._tables.bsps,
                 BspRow(new_id(), new.account, capacity, 0, capacity, addresses, *now_twice(), 1),
             )
@@ -83,24 +83,28 @@ class MemoryStorage:
         capacity = rules.checked_capacity(capacity)
         bsp = self._tables.bsp(bsp_id)
         if bsp.used_capacity > capacity:
-            raise errors.under_use(bsp.used_capacity)
-        expect(bsp.version, expected_version)
-        return kept(self._tables.bsps, sized(touched(bsp, capacity=capacity)))
+            raise errors.capacity_in_use(bsp.used_capacity)
+        check_version(bsp.version, expected_version)
+        return store_row(
+            self._tables.bsps, with_free_capacity(with_new_version(bsp, capacity=capacity))
+        )
 
     async def set_bsp_multiaddresses(
         self, owner: OwnerId, bsp_id: UUID, multiaddresses: Sequence[str]
     ) -> BspRow:
         checked = rules.checked_multiaddresses(multiaddresses)
-        return kept(self._tables.bsps, touched(self._tables.bsp(bsp_id), multiaddresses=checked))
+        return store_row(
+            self._tables.bsps, with_new_version(self._tables.bsp(bsp_id), multiaddresses=checked)
+        )
 
     async def delete_bsp(self, owner: OwnerId, bsp_id: UUID) -> None:
         bsp = self._tables.bsp(bsp_id)
         if any(bsp_id in kept for kept in self._tables.replicas.values()):
-            raise errors.conflict(errors.STILL_KEEPS)
+            raise errors.conflict(errors.STILL_HAS_FILES)
         del self._tables.bsps[bsp.id]
 
     async def bsps_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BspRow]:
-        return present(self._tables.bsps, ids)
+        return existing(self._tables.bsps, ids)
 
     async def bsps(self, owner: OwnerId, window: Window) -> Page[BspRow]:
         return page(self._tables.bsps.values(), window, NEWEST)
@@ -116,10 +120,10 @@ class MemoryStorage:
         name = rules.bucket_name_rule.checked(name)
 
         def create() -> BucketRow:
-            self._tables.refuse_taken_name(owner, name)
+            self._tables.check_name_free(owner, name)
             bucket = BucketRow(new_id(), name, private, 0, 0, *now_twice(), 1)
             self._tables.owners[bucket.id] = owner
-            return kept(self._tables.buckets, bucket)
+            return store_row(self._tables.buckets, bucket)
 
         return self._once(owner, idempotency_key, ("createBucket", name, private), create)
 
@@ -128,26 +132,26 @@ class MemoryStorage:
     ) -> BucketRow:
         name = rules.bucket_name_rule.checked(name)
         bucket = self._tables.my_bucket(owner, bucket_id)
-        expect(bucket.version, expected_version)
-        self._tables.refuse_taken_name(owner, name, but=bucket_id)
-        return kept(self._tables.buckets, touched(bucket, name=name))
+        check_version(bucket.version, expected_version)
+        self._tables.check_name_free(owner, name, but=bucket_id)
+        return store_row(self._tables.buckets, with_new_version(bucket, name=name))
 
     async def delete_bucket(
         self, owner: OwnerId, bucket_id: UUID, *, with_files: bool
     ) -> Sequence[UUID]:
         bucket = self._tables.my_bucket(owner, bucket_id)
         if bucket.file_count and not with_files:
-            raise errors.still_full(bucket.file_count)
+            raise errors.bucket_not_empty(bucket.file_count)
         files = [file for file in self._tables.files.values() if file.bucket_id == bucket_id]
         for file in files:
-            self._tables.take_out(file)
+            self._tables.detach(file)
         del self._tables.buckets[bucket_id], self._tables.owners[bucket_id]
         return [file.id for file in files]
 
     async def buckets_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BucketRow]:
         return [
             bucket
-            for bucket in present(self._tables.buckets, ids)
+            for bucket in existing(self._tables.buckets, ids)
             if self._tables.may_read(owner, bucket.id)
         ]
 
@@ -200,13 +204,13 @@ class MemoryStorage:
         return self._finish(file, object_id=object_id, fingerprint=fingerprint)
 
     def _placed(self, owner: OwnerId, new: NewFile) -> BucketRow:
-        """Where it goes, if it may."""
+        """The bucket for a new file, after all checks."""
         mine = self._tables.my_buckets(owner)
         used = Quota(
             bytes=sum(bucket.total_size for bucket in mine),
             files=sum(bucket.file_count for bucket in mine),
         )
-        errors.refuse_over(self._quota, used, more=new.size)
+        errors.check_quota(self._quota, used, more=new.size)
         bucket = self._tables.my_bucket(owner, new.bucket_id, field="bucketId")
         if any(
             (file.bucket_id, file.location) == (bucket.id, new.location)
@@ -225,21 +229,21 @@ class MemoryStorage:
         if known.key == key:
             return known
         if known.status != PENDING or known.created_at <= ago(UPLOAD_WITHIN):
-            raise errors.not_awaited()
+            raise errors.upload_not_pending()
         stored = known._replace(
             status=STORED, object_id=object_id, fingerprint=fingerprint, key=key
         )
-        return kept(self._tables.files, stored._replace(updated_at=ago()))
+        return store_row(self._tables.files, stored._replace(updated_at=ago()))
 
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
         file = self._tables.my_file(owner, file_id)
         if file.bucket_id is not None:
-            self._tables.take_out(file)
+            self._tables.detach(file)
 
     async def files_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[FileRow]:
         return [
             file
-            for file in present(self._tables.files, ids)
+            for file in existing(self._tables.files, ids)
             if self._tables.may_read_file(owner, file)
         ]
 
@@ -292,7 +296,7 @@ class MemoryStorage:
     # For signed links and sweeps
 
     async def known_files(self, ids: Sequence[UUID]) -> Sequence[FileRow]:
-        return present(self._tables.files, ids)
+        return existing(self._tables.files, ids)
 
     async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]:
         late = ago(older_than)
@@ -303,7 +307,7 @@ class MemoryStorage:
         return [file.id for file in self._tables.files.values() if file.status == DELETING][:limit]
 
     async def end_deletion(self, ids: Sequence[UUID]) -> None:
-        for file in present(self._tables.files, ids):
+        for file in existing(self._tables.files, ids):
             if file.status == DELETING:
                 del self._tables.files[file.id]
 
@@ -314,14 +318,14 @@ class MemoryStorage:
         return answer
 
     def _first(self, owner: OwnerId, key: str | None, asked: object) -> Any:
-        """What was answered under the key, if anything was."""
+        """The stored answer of the first request with the key, or None."""
         known = self._answers.get((owner, key)) if key is not None else None
         if known is None:
             return None
         if known[0] != asked:
             raise Conflict(
-                "This idempotency key was used for something else.",
-                hint="Take a new key for each thing to do.",
+                "This idempotency key was used for another request.",
+                hint="Use a new key for each request; to retry, send the same input.",
                 field="idempotencyKey",
             )
         return known[1]

@@ -1,4 +1,4 @@
-"""What the twin keeps, and what every call on it needs: lists stand in for tables."""
+"""The in-memory tables of the storage twin, and the operations on them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
-from db.kit.base import Moment, OwnerId, moment_of
+from db.kit.base import OwnerId, TimestampText, to_timestamp_text
 from db.storage import errors, rules
 from db.storage.rows import DELETING, PENDING, BspRow, BucketRow, FileRow, NewFile
 
@@ -16,7 +16,7 @@ Row = TypeVar("Row", bound=NamedTuple)
 
 @dataclass(slots=True)
 class Tables:
-    """Rows by their ids, and the counters that move with them."""
+    """Rows by ID, with the counters that depend on them."""
 
     bsps: dict[UUID, BspRow] = field(default_factory=dict)
     buckets: dict[UUID, BucketRow] = field(default_factory=dict)
@@ -26,21 +26,21 @@ class Tables:
 
     def bsp(self, bsp_id: UUID) -> BspRow:
         if bsp_id not in self.bsps:
-            raise absent()
+            raise not_found()
         return self.bsps[bsp_id]
 
     def my_bucket(self, owner: OwnerId, bucket_id: UUID, *, field: str = "id") -> BucketRow:
         if bucket_id not in self.buckets:
-            raise absent(field)
+            raise not_found(field)
         if self.owners[bucket_id] != owner:
-            raise anothers(field)
+            raise forbidden(field)
         return self.buckets[bucket_id]
 
     def my_file(self, owner: OwnerId, file_id: UUID) -> FileRow:
         if file_id not in self.files:
-            raise absent()
+            raise not_found()
         if self.files[file_id].owner_id != owner:
-            raise anothers()
+            raise forbidden()
         return self.files[file_id]
 
     def my_buckets(self, owner: OwnerId) -> Sequence[BucketRow]:
@@ -69,7 +69,7 @@ class Tables:
     def files_on(self, owner: OwnerId, bsp_id: UUID) -> Sequence[FileRow]:
         return [file for file in self.my_files(owner) if bsp_id in self.replicas[file.id]]
 
-    def refuse_taken_name(self, owner: OwnerId, name: str, *, but: UUID | None = None) -> None:
+    def check_name_free(self, owner: OwnerId, name: str, *, but: UUID | None = None) -> None:
         if any(bucket.name == name and bucket.id != but for bucket in self.my_buckets(owner)):
             raise errors.conflict(errors.NAME_TAKEN)
 
@@ -78,19 +78,19 @@ class Tables:
         roomy.sort(key=lambda bsp: (-bsp.free_capacity, bsp.id))
         chosen = [bsp.id for bsp in roomy[: new.desired_replicas]]
         if len(chosen) < new.desired_replicas:
-            raise errors.no_room(new.desired_replicas, len(chosen), new.size)
+            raise errors.insufficient_capacity(new.desired_replicas, len(chosen), new.size)
         return chosen
 
     def put_in(self, bucket: BucketRow, file: FileRow, providers: Sequence[UUID]) -> FileRow:
         self.replicas[file.id] = list(providers)
         self._count(bucket, providers, files=1, size=file.size)
-        return kept(self.files, file)
+        return store_row(self.files, file)
 
-    def take_out(self, file: FileRow) -> None:
+    def detach(self, file: FileRow) -> None:
         assert file.bucket_id is not None  # noqa: S101 - it is in a bucket, or it could not go
         providers = self.replicas.pop(file.id)
         self._count(self.buckets[file.bucket_id], providers, files=-1, size=-file.size)
-        kept(self.files, file._replace(status=DELETING, bucket_id=None, key=None))
+        store_row(self.files, file._replace(status=DELETING, bucket_id=None, key=None))
 
     def _count(
         self, bucket: BucketRow, providers: Iterable[UUID], *, files: int, size: int
@@ -98,35 +98,37 @@ class Tables:
         counted = bucket._replace(
             file_count=bucket.file_count + files, total_size=bucket.total_size + size
         )
-        kept(self.buckets, counted)
+        store_row(self.buckets, counted)
         for bsp_id in providers:
             bsp = self.bsps[bsp_id]
-            kept(self.bsps, sized(bsp._replace(used_capacity=bsp.used_capacity + size)))
+            store_row(
+                self.bsps, with_free_capacity(bsp._replace(used_capacity=bsp.used_capacity + size))
+            )
 
 
-def kept(rows: dict[UUID, Row], row: Row) -> Row:
+def store_row(rows: dict[UUID, Row], row: Row) -> Row:
     rows[row.id] = row  # type: ignore[attr-defined]  # every row that is kept has an id
     return row
 
 
-def present(rows: Mapping[UUID, Row], ids: Iterable[UUID]) -> list[Row]:
+def existing(rows: Mapping[UUID, Row], ids: Iterable[UUID]) -> list[Row]:
     return [rows[one] for one in dict.fromkeys(ids) if one in rows]
 
 
-def ago(age: timedelta = timedelta()) -> Moment:
-    return moment_of(datetime.now(UTC) - age)
+def ago(age: timedelta = timedelta()) -> TimestampText:
+    return to_timestamp_text(datetime.now(UTC) - age)
 
 
-def now_twice() -> tuple[Moment, Moment]:
+def now_twice() -> tuple[TimestampText, TimestampText]:
     now = ago()
     return now, now
 
 
-def touched(row: Row, **values: Any) -> Row:
+def with_new_version(row: Row, **values: Any) -> Row:
     return row._replace(**values, version=row.version + 1, updated_at=ago())  # type: ignore[attr-defined]  # what is edited has a version
 
 
-def sized(bsp: BspRow) -> BspRow:
+def with_free_capacity(bsp: BspRow) -> BspRow:
     return bsp._replace(free_capacity=bsp.capacity - bsp.used_capacity)
 
 
@@ -148,16 +150,18 @@ def pending(owner: OwnerId, new: NewFile, *, file_id: UUID) -> FileRow:
     )
 
 
-def expect(version: int, expected: int | None) -> None:
+def check_version(version: int, expected: int | None) -> None:
     if expected is not None and version != expected:
         raise Conflict(
             "This has changed since it was read.", hint="Read it again.", field="expectedVersion"
         )
 
 
-def absent(field: str = "id") -> HowdahError:
-    return NotFound("There is no such thing.", hint="Read the list again.", field=field)
+def not_found(field: str = "id") -> HowdahError:
+    return NotFound("This object does not exist.", hint="Read the list again.", field=field)
 
 
-def anothers(field: str = "id") -> HowdahError:
-    return Forbidden("This is not yours to change.", hint="Sign in as its owner.", field=field)
+def forbidden(field: str = "id") -> HowdahError:
+    return Forbidden(
+        "This object belongs to another user.", hint="Sign in as its owner.", field=field
+    )

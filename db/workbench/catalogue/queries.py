@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.errors import TimedOut, TooLarge
-from db.kit.paging import Order, Page, Window, decode_cursor, page_of
+from db.kit.paging import Page, SortOrder, Window, decode_cursor, make_page
 
-BY_NAME = Order("name", descending=False)
+BY_NAME = SortOrder("name", descending=False)
 WITHIN_S = 5.0
 MOST_COLUMNS = 50_000
 _LARGEST = 2**63 - 1
@@ -169,4 +169,4 @@ async def _run(connection: Any, sql: str, values: list[Any]) -> Sequence[Any]:
 
 
 def _page(rows: Sequence[R], make: Callable[[Iterable[Any]], R], window: Window) -> Page[R]:
-    return page_of([make(row) for row in rows], window, BY_NAME)
+    return make_page([make(row) for row in rows], window, BY_NAME)

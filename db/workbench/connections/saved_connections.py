@@ -19,7 +19,7 @@ from db.connections import (
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency
 from db.postgres.engine import Database, Session
-from db.security.vault import Place, Vault
+from db.security.vault import SecretLocation, Vault
 from db.workbench.connections.workbench import Workbench
 
 
@@ -50,7 +50,7 @@ class Shelf:
                 connections = Connections(session, owner)
                 if idempotency_key is None:
                     return await connections.create(row_id, taken, sealed, agent=agent)
-                return await Idempotency(session, owner).once(
+                return await Idempotency(session, owner).run_once(
                     idempotency_key,
                     asked,
                     lambda: connections.create(row_id, taken, sealed, agent=agent),
@@ -114,11 +114,11 @@ class Shelf:
         await self._forget(sealed, secret_places(row._asdict(), row=row.id, owner=owner))
 
     def _sealing(
-        self, taken: Draft, places: Mapping[str, Place]
+        self, taken: Draft, places: Mapping[str, SecretLocation]
     ) -> AbstractAsyncContextManager[dict[str, bytes | None]]:
         return self.vault.sealing({places[name]: secret for name, secret in taken.secrets.items()})
 
-    async def _forget(self, sealed: SealedRow, places: Mapping[str, Place]) -> None:
+    async def _forget(self, sealed: SealedRow, places: Mapping[str, SecretLocation]) -> None:
         for name, value in zip(SECRETS, sealed, strict=True):
             await self.vault.forget(value, places[name])
 

@@ -186,7 +186,7 @@ class Workbench:
             row = await connections.get(connection_id)
             if row is None:
                 self._retire(self._open.pop((owner, connection_id), None))
-                raise await connections.refusal(connection_id)
+                raise await connections.missing_row_error(connection_id, field="id")
         return row
 
     def _pool(self, owner: OwnerId, row: ConnectionRow, given: Given | None) -> "Pool":

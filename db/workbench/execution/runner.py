@@ -136,8 +136,8 @@ class Runner:
             else:
                 keys = Idempotency(session, owner)
                 asked = ("executeQuery", order)
-                found = await keys.once(key, asked, lambda: create(session), answer=_Id)
-            return await Runs(session, owner).update(found.id)
+                found = await keys.run_once(key, asked, lambda: create(session), answer=_Id)
+            return await Runs(session, owner).require(found.id)
 
         run = await self.database.transaction(once)
         if not replayed:
@@ -332,7 +332,7 @@ class Runner:
     async def _read(self, owner: OwnerId, run_id: UUID, *, reserved: bool = False) -> RunRow:
         """Raises when there is none of theirs."""
         async with self.database.read(reserved=reserved) as session:
-            return await Runs(session, owner).update(run_id)
+            return await Runs(session, owner).require(run_id)
 
     async def _abandon_queued(self) -> None:
         abandoned = await self.database.write(
@@ -365,8 +365,4 @@ async def _until_written(run: RunRow, write: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _connection_of(session: Session, owner: OwnerId, connection_id: UUID) -> ConnectionRow:
-    try:
-        return await Connections(session, owner).update(connection_id)
-    except HowdahError as error:
-        error.field = "connectionId"
-        raise
+    return await Connections(session, owner).require(connection_id, field="connectionId")

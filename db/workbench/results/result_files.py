@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from db.errors import NotFound
-from db.kit.concurrency_limit import Places
+from db.kit.concurrency_limit import ConcurrencyLimit
 from db.runs import RunRow
 from db.workbench.results import parquet
 from db.workbench.results.formats import refuse_unknown, written
@@ -19,12 +19,14 @@ class ResultFiles:
 
     def __init__(self, results: Results) -> None:
         self._results = results
-        self._places = Places("exports and downloads", at_once=AT_ONCE, of_one_user=OF_ONE_USER)
+        self._places = ConcurrencyLimit(
+            "exports and downloads", at_once=AT_ONCE, of_one_user=OF_ONE_USER
+        )
 
     @property
     def going(self) -> int:
         """How many are being written."""
-        return self._places.going
+        return self._places.in_use
 
     async def pieces(self, run: RunRow, format: str) -> AsyncGenerator[bytes]:
         """The file of a run that has ended, whole, or an error at the latest at its end."""
@@ -32,7 +34,7 @@ class ResultFiles:
         columns = run.opened_columns
         if columns is None:
             raise gone()
-        with self._places.place(run.owner_id):
+        with self._places.slot(run.owner_id):
             heaviest = await self._results.heaviest_row(run.owner_id, run.id)
             group_rows = parquet.group_rows(
                 rows=run.row_count, columns=len(columns), heaviest=heaviest

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from db.backup import backup, restore
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.kit.base import OwnerId
-from db.kit.paging import Order, Window
+from db.kit.paging import SortOrder, Window
 from db.objects.store import ObjectStore
 from db.postgres import migrations
 from db.postgres.embedded import EmbeddedPostgres
@@ -81,7 +81,7 @@ async def test_a_restored_database_serves(
     await create(database, owner, "after")
     async with database.read() as session:
         page = await Tasks(session, owner).page(
-            Window(9), TaskFilter(search="PLAIN"), Order("created_at")
+            Window(9), TaskFilter(search="PLAIN"), SortOrder("created_at")
         )
     assert [row.title for row in page.rows] == ["plain"]
     await database.close()

@@ -19,7 +19,7 @@ from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore, open_objects
 from db.postgres.engine import Database
 from db.security.keys import CredentialKeys
-from db.security.vault import Place, Vault
+from db.security.vault import SecretLocation, Vault
 from db.storage import (
     FileRow,
     NewBsp,
@@ -317,7 +317,9 @@ async def test_rows_of_every_wing_come_back_and_secrets_open_with_their_key(
 ) -> None:
     vault = Vault(CredentialKeys("a", {"a": bytes(range(32))}))
     row_id = new_id()
-    place = Place("database_connections", row_id, committed_owner, "password", bound_to="db")
+    place = SecretLocation(
+        "database_connections", row_id, committed_owner, "password", bound_to="db"
+    )
     sealed: dict[str, bytes | None] = {"sealed_password": await vault.seal("peanuts", place)}
     files = Files(committed, folder, committed_owner)
     await files.storage.create_bsp(committed_owner, NewBsp("savanna", 1_000, []))

@@ -242,7 +242,7 @@ async def test_what_is_no_event_of_ours_is_ignored(
             bus._receive(nonsense)
         await bus.publish("run:1", "sense")
         assert await receive(subscription, 1) == [Event("run:1", "sense")]
-    assert "no event of ours" in caplog.text
+    assert "invalid event" in caplog.text
     assert broker.url not in caplog.text
 
 
@@ -285,7 +285,7 @@ async def test_a_server_that_is_not_there_delays_the_start_and_no_more(
             await bus.ping()
     finally:
         await bus.close()
-    assert "does not answer yet" in caplog.text
+    assert "is not available yet" in caplog.text
     assert PASSWORD not in caplog.text
 
 
@@ -297,7 +297,7 @@ async def test_a_wrong_password_is_no_start_without_words(
     with caplog.at_level(logging.DEBUG):
         bus = await open_events(wrong)
         await bus.close()
-    assert "does not answer yet" in caplog.text
+    assert "is not available yet" in caplog.text
     assert PASSWORD not in caplog.text
 
 

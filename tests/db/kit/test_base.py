@@ -5,7 +5,7 @@ from uuid import RFC_4122
 import pytest
 from sqlalchemy import column, literal, select, text
 
-from db.kit.base import MomentText, moment_of, new_id
+from db.kit.base import TimestampTextType, new_id, to_timestamp_text
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_statement
 
@@ -38,8 +38,8 @@ MOMENTS = [
 async def test_postgresql_and_python_write_moments_alike(
     database: Database, time: datetime, zone: str
 ) -> None:
-    inner = select(literal(time, MomentText()).label("at")).subquery()
-    written = compile_statement(select(column("at", MomentText())).select_from(inner))
+    inner = select(literal(time, TimestampTextType()).label("at")).subquery()
+    written = compile_statement(select(column("at", TimestampTextType())).select_from(inner))
 
     async def read(session: Session) -> str:
         await session.rows(compile_statement(text(f"SET LOCAL TimeZone = '{zone}'")))
@@ -47,5 +47,5 @@ async def test_postgresql_and_python_write_moments_alike(
         return moment
 
     moment = await database.transaction(read)
-    assert moment == moment_of(time)
+    assert moment == to_timestamp_text(time)
     assert datetime.fromisoformat(moment) == time

@@ -20,7 +20,7 @@ AGE = compile_statement(
 
 async def create(database: Database, owner: OwnerId, key: str, title: str = "one") -> TaskRow:
     async def guarded(session: Session) -> TaskRow:
-        return await Idempotency(session, owner).once(
+        return await Idempotency(session, owner).run_once(
             key,
             ("createTask", title),
             lambda: Tasks(session, owner).create(title=title),
@@ -81,7 +81,7 @@ async def test_who_only_looks_is_told_the_first_answer_and_takes_no_key(
     async def look(key: str, title: str = "one") -> TaskRow | None:
         async with database.read() as session:
             keys = Idempotency(session, owner)
-            return await keys.answered(key, ("createTask", title), answer=TaskRow)
+            return await keys.find_answer(key, ("createTask", title), answer=TaskRow)
 
     assert await look("k") is None
     first = await create(database, owner, "k")

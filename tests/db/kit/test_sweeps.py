@@ -2,7 +2,7 @@
 
 import asyncio
 
-from db.kit.sweeps import sweeping
+from db.kit.sweeps import sweep_in_background
 
 
 async def test_a_sweep_that_fails_keeps_no_other_from_its_turn() -> None:
@@ -19,6 +19,9 @@ async def test_a_sweep_that_fails_keeps_no_other_from_its_turn() -> None:
             twice.set()
         return 0
 
-    async with asyncio.timeout(10), sweeping({"broken": broken, "whole": whole}, every_s=0.001):
+    async with (
+        asyncio.timeout(10),
+        sweep_in_background({"broken": broken, "whole": whole}, every_s=0.001),
+    ):
         await twice.wait()
     assert turns[:4] == ["broken", "whole", "broken", "whole"]

@@ -6,7 +6,9 @@ from db.kit.text_rules import Optional, Required
 HOSTILE = "a" + "\u0300\u0327" * 500_000  # NFC would sort these for hours
 
 
-@pytest.mark.parametrize("rule", [Required("title", longest=200), Optional("title", longest=200)])
+@pytest.mark.parametrize(
+    "rule", [Required("title", max_length=200), Optional("title", max_length=200)]
+)
 def test_a_text_that_would_take_hours_to_normalise_is_too_long_at_once(
     rule: Required | Optional,
 ) -> None:
@@ -16,4 +18,4 @@ def test_a_text_that_would_take_hours_to_normalise_is_too_long_at_once(
 
 
 def test_what_composes_into_a_short_text_is_short_enough() -> None:
-    assert Required("title", longest=3).checked("e\u0301" * 3) == "\u00e9" * 3
+    assert Required("title", max_length=3).checked("e\u0301" * 3) == "\u00e9" * 3

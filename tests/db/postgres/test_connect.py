@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from db.errors import Unavailable
-from db.postgres.connect import dial, patiently
+from db.postgres.connect import connect, connect_with_retry
 from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import open_database
 from db.postgres.urls import parse_url
@@ -100,13 +100,13 @@ async def test_a_server_without_tls(eve: str) -> None:
 
 async def test_an_unknown_host() -> None:
     error = await refusal(f"postgresql://{LOGIN}@nowhere.invalid/d")
-    assert "host 'nowhere.invalid' is not known" in error.message
+    assert "host 'nowhere.invalid' cannot be resolved" in error.message
 
 
 @pytest.mark.parametrize("place", ["127.0.0.1:{}", "[::1]:{}"])
 async def test_nobody_listens(place: str) -> None:
     error = await refusal(f"postgresql://{LOGIN}@{place.format(free_port())}/d")
-    assert "Nothing that speaks as PostgreSQL should answers at" in error.message
+    assert "No PostgreSQL server responds at" in error.message
 
 
 async def test_no_socket_in_the_folder(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_no_socket_in_the_folder(tmp_path: Path) -> None:
     [
         (impostors.silence, "did not answer in time"),
         (impostors.http, "is no PostgreSQL"),
-        (impostors.hanging_up, "Nothing that speaks as PostgreSQL should"),
+        (impostors.hanging_up, "No PostgreSQL server responds"),
         (impostors.babble, "refused the connection"),
     ],
 )
@@ -149,9 +149,9 @@ async def test_what_may_pass_is_waited_for(eve: str) -> None:
     async def attempt() -> asyncpg.Connection:
         if refused:
             raise refused.pop()
-        return await dial(target)
+        return await connect(target)
 
-    connection = await patiently(attempt, target, asyncio.get_running_loop().time() + 60)
+    connection = await connect_with_retry(attempt, target, asyncio.get_running_loop().time() + 60)
     await connection.close()
 
 
@@ -164,7 +164,7 @@ async def test_what_will_not_pass_is_not_waited_for(eve: str) -> None:
         raise asyncpg.InvalidPasswordError("no")
 
     with pytest.raises(Unavailable):
-        await patiently(attempt, parse_url(eve), asyncio.get_running_loop().time() + 60)
+        await connect_with_retry(attempt, parse_url(eve), asyncio.get_running_loop().time() + 60)
     assert attempts == 1
 
 
@@ -177,11 +177,11 @@ async def test_a_refusal_is_told_also_when_the_last_attempt_hangs(eve: str) -> N
         await asyncio.get_running_loop().create_future()
 
     with pytest.raises(Unavailable, match="no connection left"):
-        await patiently(attempt, parse_url(eve), asyncio.get_running_loop().time() + 0.5)
+        await connect_with_retry(attempt, parse_url(eve), asyncio.get_running_loop().time() + 0.5)
 
 
 async def test_json_is_text_one_way_and_values_the_other(cluster: EmbeddedPostgres) -> None:
-    connection = await dial(parse_url(cluster.url))
+    connection = await connect(parse_url(cluster.url))
     try:
         values: list[Any] = [{"é": [1, None, 2.5, "\N{ELEPHANT}"]}, [], "text", None, 10**30]
         for value in values:

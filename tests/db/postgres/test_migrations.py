@@ -39,8 +39,8 @@ async def test_eight_in_one_process_take_turns(empty_url: str) -> None:
 
 async def test_eight_processes_migrate_at_once_and_once(empty_url: str) -> None:
     script = (
-        "import asyncio, sys; from db.postgres import migrations as m; "
-        "asyncio.run(m.upgrade(sys.argv[1]))"
+        "import asyncio, sys; from db.postgres import migrations;"
+        " asyncio.run(migrations.upgrade(sys.argv[1]))"
     )
     started = [
         await asyncio.create_subprocess_exec(sys.executable, "-c", script, empty_url)

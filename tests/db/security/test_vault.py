@@ -8,12 +8,14 @@ from db.errors import Unavailable
 from db.kit.base import OwnerId, new_id
 from db.security import vault as module
 from db.security.keys import CredentialKeys
-from db.security.vault import Keychain, Place, Vault
+from db.security.vault import Keychain, SecretLocation, Vault
 
 OLD = CredentialKeys("old", {"old": bytes(range(32))})
 BOTH = CredentialKeys("new", {"new": bytes(range(1, 33)), "old": bytes(range(32))})
 SECRET = "correct horse ü battery"
-PLACE = Place("database_connections", new_id(), OwnerId(new_id()), "sealed_password", "destination")
+PLACE = SecretLocation(
+    "database_connections", new_id(), OwnerId(new_id()), "sealed_password", "destination"
+)
 
 
 def vault_on(keychain: Keychain) -> Vault:
@@ -101,7 +103,9 @@ async def test_what_is_sealed_opens_in_its_place() -> None:
     ids=["table", "row", "owner", "column", "destination"],
 )
 @pytest.mark.parametrize("kept", ["sealed", "keychain"])
-async def test_a_moved_secret_does_not_open(elsewhere: Place, kept: str, drawer: Drawer) -> None:
+async def test_a_moved_secret_does_not_open(
+    elsewhere: SecretLocation, kept: str, drawer: Drawer
+) -> None:
     vault = vault_on(Keychain(drawer)) if kept == "keychain" else Vault(OLD)
     sealed = await vault.seal(SECRET, PLACE)
     with pytest.raises(Unavailable) as caught:

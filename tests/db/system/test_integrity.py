@@ -11,7 +11,7 @@ from db.errors import Conflict
 from db.postgres import migrations
 from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import Database, open_database
-from db.system.integrity import Check, Checks, Damage, _keep, check
+from db.system.integrity import Check, Checks, Damage, _save, check
 from tests.fixtures.cluster import open_fast, query
 
 PEOPLE = """
@@ -126,8 +126,8 @@ async def test_another_process_and_the_next_one_know_what_was_found(committed: D
 async def test_an_earlier_check_that_ends_later_hides_no_newer(committed: Database) -> None:
     late = Check(datetime(2027, 1, 2, tzinfo=UTC), (Damage("tasks", "block 1: torn"),), ("x",))
     early = late._replace(checked_at=datetime(2027, 1, 1, tzinfo=UTC), damages=())
-    await _keep(committed, late)
-    await _keep(committed, early)
+    await _save(committed, late)
+    await _save(committed, early)
     assert await Checks().last(committed) == late
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from db.errors import BadInput, Conflict, Forbidden, NotFound
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Order, Window
+from db.kit.paging import SortOrder, Window
 from db.postgres.engine import Database
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.database import Statements, leased
 
-NEWEST = Order("created_at")
+NEWEST = SortOrder("created_at")
 EVERY = TaskFilter()
 
 
@@ -32,7 +32,7 @@ class Desk:
         return row
 
     async def titles(
-        self, window: Window, filters: TaskFilter = EVERY, order: Order = NEWEST
+        self, window: Window, filters: TaskFilter = EVERY, order: SortOrder = NEWEST
     ) -> list[str]:
         page = await self.do(lambda t: t.page(window, filters, order))
         return [row.title for row in page.rows]
@@ -116,6 +116,24 @@ async def test_a_lost_update_is_noticed(mine: Desk) -> None:
     assert (await mine.do(lambda t: t.get(task.id))).title == "two"
 
 
+async def test_change_without_values_checks_expected_version(mine: Desk) -> None:
+    task = await mine.create("one")
+    assert await mine.do(lambda t: t.change(task.id, expected_version=1)) == task
+    await mine.do(lambda t: t.change(task.id, title="two"))
+    with pytest.raises(Conflict) as caught:
+        await mine.do(lambda t: t.change(task.id, expected_version=1))
+    assert caught.value.field == "expectedVersion"
+
+
+async def test_missing_row_error_names_the_given_field(mine: Desk, theirs: Desk) -> None:
+    task = await theirs.create("theirs")
+    with pytest.raises(Forbidden) as forbidden:
+        await mine.do(lambda t: t.require(task.id, field="taskId"))
+    with pytest.raises(NotFound) as not_found:
+        await mine.do(lambda t: t.require(new_id(), field=None))
+    assert (forbidden.value.field, not_found.value.field) == ("taskId", None)
+
+
 @pytest.mark.parametrize("change", ["change", "toggle", "remove"])
 async def test_what_is_anothers_is_forbidden_and_what_is_not_there_not_found(
     mine: Desk, theirs: Desk, change: str
@@ -168,7 +186,7 @@ async def test_a_hundred_toggles_at_once_give_exact_parity(
 async def test_pages_follow_each_other_both_ways(mine: Desk) -> None:
     for number in range(7):
         await mine.create(f"{number}")
-    order = Order("created_at", descending=False)
+    order = SortOrder("created_at", descending=False)
     first = await mine.do(lambda t: t.page(Window(3), EVERY, order))
     assert [row.title for row in first.rows] == ["0", "1", "2"]
     assert (first.has_previous, first.has_next) == (False, True)
@@ -196,7 +214,7 @@ async def test_pages_hold_still_while_rows_come_and_go(mine: Desk) -> None:
 async def test_titles_sort_whatever_their_case(mine: Desk) -> None:
     for title in ["beta", "Alpha", "alpha", "Beta", "Émile"]:
         await mine.create(title)
-    order = Order("sort_title", descending=False)
+    order = SortOrder("sort_title", descending=False)
     walked: list[str] = []
     after = None
     while page := (await mine.do(lambda t: t.page(Window(1, after=after), EVERY, order))):  # noqa: B023 - called at once
@@ -220,7 +238,7 @@ async def test_a_cursor_of_another_order_is_refused(mine: Desk) -> None:
     await mine.create("one")
     page = await mine.do(lambda t: t.page(Window(1), EVERY, NEWEST))
     with pytest.raises(BadInput, match="another order"):
-        await mine.titles(Window(1, after=page.cursor(0)), order=Order("updated_at"))
+        await mine.titles(Window(1, after=page.cursor(0)), order=SortOrder("updated_at"))
 
 
 async def test_filters_add_up(mine: Desk) -> None:
@@ -255,7 +273,7 @@ async def test_a_statement_each(mine: Desk, statements: Statements) -> None:
 
 
 @pytest.fixture(scope="module")
-def conditions() -> list[tuple[TaskFilter, Order]]:
+def conditions() -> list[tuple[TaskFilter, SortOrder]]:
     day = datetime(2026, 1, 5, tzinfo=UTC)
     filters = [
         EVERY,
@@ -263,7 +281,7 @@ def conditions() -> list[tuple[TaskFilter, Order]]:
         TaskFilter(completed=False),
         TaskFilter(search="needle"),
     ]
-    orders = [Order(column, descending=down) for column in _COLUMNS for down in (True, False)]
+    orders = [SortOrder(column, descending=down) for column in _COLUMNS for down in (True, False)]
     return [(which, order) for which in filters for order in orders] + [
         (TaskFilter(created_after=day), NEWEST),
         (TaskFilter(created_before=day), NEWEST),
@@ -274,10 +292,10 @@ _COLUMNS = ("created_at", "updated_at", "sort_title")
 
 
 async def test_no_page_of_fifty_reads_more_than_a_few_blocks(
-    committed: Database, committed_owner: OwnerId, conditions: list[tuple[TaskFilter, Order]]
+    committed: Database, committed_owner: OwnerId, conditions: list[tuple[TaskFilter, SortOrder]]
 ) -> None:
     """One in 100 is done, one in 200 holds the needle; 10,000 are another's."""
-    async with leased(committed._lender) as lease:
+    async with leased(committed._source) as lease:
         driver: Any = lease.driver
         await _fill(driver, committed_owner)
         for which, order in conditions:

@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from db.errors import Conflict
 from db.kit.base import OwnerId
-from db.kit.paging import Order, Window
+from db.kit.paging import SortOrder, Window
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
-from db.tasks import ImportReport, Imports, TaskFilter, Tasks, bring_in, old_tasks
+from db.tasks import ImportReport, Imports, TaskFilter, Tasks, import_records, old_tasks
 from tests.fixtures.database import Statements
 
 OLD = [
@@ -42,7 +42,7 @@ class Chest:
 
     async def bring(self, records: Any, *, dry_run: bool = False) -> ImportReport:
         chunks = [records if isinstance(records, str) else json.dumps(records)]
-        async for report in bring_in(self.run, old_tasks(chunks), dry_run=dry_run):
+        async for report in import_records(self.run, old_tasks(chunks), dry_run=dry_run):
             last = report
         return last
 
@@ -51,7 +51,7 @@ class Chest:
 
     async def titles(self) -> list[str]:
         page = await self.do(
-            lambda t: t.page(Window(100), TaskFilter(), Order("created_at", descending=False))
+            lambda t: t.page(Window(100), TaskFilter(), SortOrder("created_at", descending=False))
         )
         return [row.title for row in page.rows]
 
@@ -78,7 +78,7 @@ def counts(report: ImportReport) -> tuple[int, int, list[int]]:
 async def test_tasks_arrive_as_they_were(mine: Chest) -> None:
     report = await mine.bring(OLD)
     assert counts(report) == (3, 0, [2])
-    page = await mine.do(lambda t: t.page(Window(9), TaskFilter(completed=True), Order("id")))
+    page = await mine.do(lambda t: t.page(Window(9), TaskFilter(completed=True), SortOrder("id")))
     (task,) = page.rows
     assert (task.title, task.description) == ("Feed the elephant", "hay")
     assert task.created_at == "2020-01-01T08:00:00.000000Z"
@@ -198,7 +198,7 @@ async def test_a_hundred_thousand_records_in_bounded_memory(
     chest = Chest(committed, committed_owner)
     process = psutil.Process()
     before = most = process.memory_info().rss
-    async for report in bring_in(chest.run, old_tasks(chunks())):
+    async for report in import_records(chest.run, old_tasks(chunks())):
         most = max(most, process.memory_info().rss)
         last = report
     assert counts(last) == (many, 0, [])

@@ -6,9 +6,9 @@ import pytest
 from db.errors import Conflict
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database
-from db.users import OutsideUser, OwnUser, UserRow, Users, canonical_email
+from db.users import ExternalUser, OwnUser, UserRow, Users, canonical_email
 
-OUTSIDE = OutsideUser("https://issuer.example.com/", "subject-1", "ada@example.com", "Ada")
+OUTSIDE = ExternalUser("https://issuer.example.com/", "subject-1", "ada@example.com", "Ada")
 
 
 async def add(database: Database, email: str = "ada@example.com") -> UserRow:
@@ -17,8 +17,8 @@ async def add(database: Database, email: str = "ada@example.com") -> UserRow:
     )
 
 
-async def meet(database: Database, person: OutsideUser = OUTSIDE) -> UserRow | None:
-    return await database.write(lambda session: Users(session).meet(person))
+async def meet(database: Database, person: ExternalUser = OUTSIDE) -> UserRow | None:
+    return await database.write(lambda session: Users(session).get_or_create_external(person))
 
 
 async def remove(database: Database, user_id: UUID) -> bool:

@@ -257,7 +257,7 @@ async def test_a_sign_in_that_a_new_password_overtakes_leaves_no_session(
     assert found is not None
     await identity.change_password(ada.user.id, current=PASSWORD, new="another horse", address=HERE)
     with pytest.raises(Unauthenticated):
-        await database.write(lambda session: identity._open(session, ada.user, found[1]))
+        await database.write(lambda session: identity._insert_session(session, ada.user, found[1]))
 
 
 async def test_a_removed_user_is_gone_with_their_sessions(
@@ -316,7 +316,7 @@ async def test_nothing_secret_is_logged_or_shown(
             await wrong
         shown += [repr(caught.value), caught.value.hint]
     everything = "\n".join(shown) + caplog.text
-    assert "refused" in caplog.text
+    assert "rejected" in caplog.text
     for secret in (canary, *tokens, tokens[0].split(".")[2]):
         assert secret not in everything
 

@@ -13,7 +13,7 @@ from db.errors import BadInput, Unauthenticated, Unavailable
 from db.postgres.engine import Database
 from db.settings import Settings
 from db.users import Identity, UserRow, Users
-from db.users.issuers import OutsideIssuer
+from db.users.issuers import ExternalIssuer
 from db.users.key_sets import KeySet
 from tests.fixtures.identity import identity_on, sign_up
 from tests.fixtures.issuer import AUDIENCE, NAME, Issuer, Key, by_hand, claims, signed
@@ -222,7 +222,7 @@ async def test_a_shared_secret_does_not_sign_for_us(database: Database) -> None:
 )
 def test_settings_that_cannot_be_safe_are_refused_at_the_start(settings: dict[str, Any]) -> None:
     with pytest.raises(BadInput) as caught:
-        OutsideIssuer.of(Settings(**settings))
+        ExternalIssuer.of(Settings(**settings))
     assert SHARED not in caught.value.message
     assert caught.value.hint
 

@@ -128,10 +128,10 @@ async def test_a_renewal_in_the_middle_of_a_change_is_no_wrong_password(
 async def test_without_room_to_renew_it_the_sign_in_stands(
     committed: Database, later: Identity, ada: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def no_room() -> None:
+    async def insufficient_capacity() -> None:
         raise Overloaded("Too many.", hint="Later.")
 
-    before_hashing(later, monkeypatch, no_room)
+    before_hashing(later, monkeypatch, insufficient_capacity)
     signed_in = await sign_in(later)
     await later.verifier.verify(signed_in.session.access_token)
     assert await stored(committed, ada.user.id) == CHEAP

@@ -56,7 +56,7 @@ async def test_a_new_password_waits_for_a_sign_in_and_ends_its_session(
 
     async def sign_in_meanwhile(session: Session) -> SignedIn:
         users_hash = await session.value(_HASH, id=ada.user.id)
-        opened = await committed_identity._open(session, ada.user, users_hash)
+        opened = await committed_identity._insert_session(session, ada.user, users_hash)
         changes.append(
             asyncio.create_task(
                 committed_identity.change_password(

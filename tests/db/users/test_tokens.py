@@ -12,7 +12,7 @@ from db.errors import Unauthenticated
 from db.kit.base import new_id
 from db.users import Identity, SignedIn
 from db.users.tokens import AccessTokens, RefreshTokens
-from db.users.unverified_claims import Refused
+from db.users.unverified_claims import InvalidToken
 from tests.fixtures.identity import SECRET, sign_up
 
 KEY = SECRET.derive("access tokens")
@@ -42,7 +42,7 @@ async def refused(identity: Identity, token: str) -> None:
     """In one wording, whatever is wrong."""
     with pytest.raises(Unauthenticated) as caught:
         await identity.verifier.verify(token)
-    assert caught.value.message == "This session is not valid, or not any more."
+    assert caught.value.message == "This session is invalid or has ended."
 
 
 async def test_a_token_made_by_hand_with_our_key_is_good_so_the_others_fail_for_their_fault(
@@ -168,7 +168,7 @@ async def test_why_a_token_was_refused_is_logged_without_it(
 
 def test_access_tokens_of_another_key_are_not_ours() -> None:
     token, _ = AccessTokens(b"a" * 32).make(new_id(), new_id(), seconds=60)
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidToken):
         AccessTokens(b"b" * 32).verify(token)
 
 
@@ -179,5 +179,5 @@ def test_a_refresh_token_names_its_session_and_is_known_by_its_hash() -> None:
     assert tokens.open(token) == (session_id, token_hash)
     assert token_hash == hashlib.sha256(base64.urlsafe_b64decode(token)).digest()
     assert tokens.make(session_id)[0] != token
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidToken):
         RefreshTokens(b"other" * 8).open(token)

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 from db.kit.base import new_id
-from db.users.verified_tokens import Verifications, Verified
+from db.users.verified_tokens import VerificationCache, VerifiedToken
 
 
 class Clock:
@@ -14,13 +14,13 @@ class Clock:
         return self.now
 
 
-def verified(*, seconds: float = 900) -> Verified:
-    return Verified(new_id(), "USER", datetime.now(UTC) + timedelta(seconds=seconds))
+def verified(*, seconds: float = 900) -> VerifiedToken:
+    return VerifiedToken(new_id(), "USER", datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def test_what_is_good_is_known_for_half_a_minute() -> None:
     clock = Clock()
-    known = Verifications(clock=clock)
+    known = VerificationCache(clock=clock)
     ada = verified()
     known.put("token", ada, asked_at=known.forgotten)
     clock.now = 29.9
@@ -31,13 +31,13 @@ def test_what_is_good_is_known_for_half_a_minute() -> None:
 
 
 def test_no_token_is_known_longer_than_it_lives() -> None:
-    known = Verifications()
+    known = VerificationCache()
     known.put("token", verified(seconds=-1), asked_at=known.forgotten)
     assert known.get("token") is None
 
 
 def test_the_least_recently_used_leaves_when_there_are_too_many() -> None:
-    known = Verifications(most=2)
+    known = VerificationCache(max_entries=2)
     for token in ("a", "b"):
         known.put(token, verified(), asked_at=known.forgotten)
     known.get("a")
@@ -46,7 +46,7 @@ def test_the_least_recently_used_leaves_when_there_are_too_many() -> None:
 
 
 def test_one_person_can_be_forgotten_with_all_their_tokens() -> None:
-    known = Verifications()
+    known = VerificationCache()
     ada, bob = verified(), verified()
     for token, who in (("a1", ada), ("a2", ada), ("b", bob)):
         known.put(token, who, asked_at=known.forgotten)
@@ -55,13 +55,13 @@ def test_one_person_can_be_forgotten_with_all_their_tokens() -> None:
 
 
 def test_tokens_themselves_are_not_kept() -> None:
-    known = Verifications()
+    known = VerificationCache()
     known.put("a-token-to-be-kept-secret", verified(), asked_at=known.forgotten)
     assert "a-token-to-be-kept-secret" not in repr(known._known)
 
 
 def test_who_is_forgotten_while_being_verified_is_not_remembered() -> None:
-    known = Verifications()
+    known = VerificationCache()
     asked_at = known.forgotten
     ada = verified()
     known.forget(ada.user_id)

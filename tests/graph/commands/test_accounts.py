@@ -1,9 +1,9 @@
 import pytest
 
 from db.errors import BadInput, Conflict, NotFound, Unauthenticated
-from db.kit.base import Moment, new_id
+from db.kit.base import TimestampText, new_id
 from db.services import Services
-from db.users import OutsideUser, UserRow, Users
+from db.users import ExternalUser, UserRow, Users
 from graph.commands.accounts import (
     create_user,
     described,
@@ -54,8 +54,10 @@ async def test_a_token_of_the_operator_works_until_its_user_is_removed(
 
 
 async def test_an_outsider_is_named_by_id(services: Services) -> None:
-    person = OutsideUser("https://issuer.example.com/", "s", "ada@example.com", "Ada")
-    outsider = await services.database.write(lambda session: Users(session).meet(person))
+    person = ExternalUser("https://issuer.example.com/", "s", "ada@example.com", "Ada")
+    outsider = await services.database.write(
+        lambda session: Users(session).get_or_create_external(person)
+    )
     assert outsider is not None
     outsider_id = id_of("user", outsider.id)
     assert (await promote_user(services, outsider_id)).role == "ADMIN"
@@ -87,5 +89,7 @@ async def test_everybody_is_listed(services: Services) -> None:
 
 
 def test_a_name_gives_no_orders_to_a_terminal() -> None:
-    row = UserRow(new_id(), None, "Ada\x1b[2J\n", "USER", Moment("2026-11-21T10:00:00.000000Z"))
+    row = UserRow(
+        new_id(), None, "Ada\x1b[2J\n", "USER", TimestampText("2026-11-21T10:00:00.000000Z")
+    )
     assert described(row) == f"{id_of('user', row.id)}  USER   2026-11-21  (outside)  Ada[2J"

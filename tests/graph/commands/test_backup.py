@@ -9,7 +9,7 @@ from db.postgres.engine import Database, open_database
 from db.services import migrate, open_own_database
 from db.settings import Settings
 from db.tasks import Tasks
-from graph.commands.backup import back_up, bring_back
+from graph.commands.backup import back_up, restore
 from tests.fixtures.people import add_person
 
 
@@ -37,8 +37,8 @@ async def test_beside_a_running_server_and_into_a_new_folder(
         said = capsys.readouterr().out
         assert "keep it as safe as the database" in said
         with pytest.raises(Conflict, match="not empty"):
-            await asyncio.to_thread(bring_back, old, file)
-    await asyncio.to_thread(bring_back, new, file)
+            await asyncio.to_thread(restore, old, file)
+    await asyncio.to_thread(restore, new, file)
     assert "count and checksum are those of the backup" in capsys.readouterr().out
     async with open_own_database(new) as restored:
         assert await total(restored.database, owner) == 1
@@ -53,7 +53,7 @@ async def test_from_a_given_database_into_the_embedded_one_and_back(
     other = Settings(database_url=empty_url, data_dir=tmp_path)
     for source, target, name in ((given, embedded, "there"), (embedded, other, "back")):
         await asyncio.to_thread(back_up, source, tmp_path / name)
-        await asyncio.to_thread(bring_back, target, tmp_path / name)
+        await asyncio.to_thread(restore, target, tmp_path / name)
     database = await open_database(empty_url, pool_size=2)
     assert await total(database, owner) == 1
     await database.close()

@@ -68,7 +68,7 @@ async def test_an_exhausted_pool_is_waited_for_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     database = await open_database(committed_url, pool_size=1, wait_ms=50)
-    acquire, tried = database._lender.acquire, 0
+    acquire, tried = database._source.acquire, 0
 
     async def counted() -> Lease:
         nonlocal tried
@@ -80,7 +80,7 @@ async def test_an_exhausted_pool_is_waited_for_once(
     context = Context(services=services, viewer=viewer, request_id="r")
     prepared = await operations.prepare(GraphQLRequest(aliased(selection)), context)
     async with database.read():
-        monkeypatch.setattr(database._lender, "acquire", counted)
+        monkeypatch.setattr(database._source, "acquire", counted)
         answer = await operations.run(prepared, None, context)
     assert answer.code == "OVERLOADED"
     assert tried == tries

@@ -172,7 +172,7 @@ def test_no_secret_reaches_a_log(tmp_path: Path, text: str) -> None:
     [
         "The password file was missing: a new password was set.",
         "a refresh token of 01a1fd19 was used again; its session ends",
-        "the database at db.example.com:5432 does not answer yet: ConnectionRefusedError",
+        "the database at db.example.com:5432 is not available yet: ConnectionRefusedError",
         "listening at http://127.0.0.1:8000/graphql",
         "write to ann@example.com",
     ],

@@ -222,7 +222,7 @@ async def test_what_was_missed_is_caught_up_with_once(ada: Client, services: Ser
         publish, services.events.publish = services.events.publish, _lose  # type: ignore[method-assign]
         second = await make_task(ada, title="missed")
         services.events.publish = publish  # type: ignore[method-assign]
-        services.events._subscriptions.miss()
+        services.events._subscriptions.mark_missed()
         caught_up = (await coming).data["taskChanged"]
         assert (caught_up["kind"], caught_up["id"]) == ("UPDATED", second)
 

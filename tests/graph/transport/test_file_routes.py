@@ -166,17 +166,17 @@ def test_one_user_has_so_many_uploads_at_once() -> None:
     places, flood, other = Uploads().places, new_id(), new_id()
     with contextlib.ExitStack() as going:
         for _ in range(UPLOADS_OF_ONE_USER):
-            going.enter_context(places.place(flood))
-        with pytest.raises(Overloaded), places.place(flood):
+            going.enter_context(places.slot(flood))
+        with pytest.raises(Overloaded), places.slot(flood):
             pass
-        going.enter_context(places.place(other))
-        while places.going < UPLOADS_AT_ONCE:
-            going.enter_context(places.place(new_id()))
-        with pytest.raises(Overloaded), places.place(other):
+        going.enter_context(places.slot(other))
+        while places.in_use < UPLOADS_AT_ONCE:
+            going.enter_context(places.slot(new_id()))
+        with pytest.raises(Overloaded), places.slot(other):
             pass
-    assert places.going == 0
-    with places.place(flood):
-        assert places.going == 1
+    assert places.in_use == 0
+    with places.slot(flood):
+        assert places.in_use == 1
 
 
 async def test_a_client_that_goes_away_leaves_a_file_that_still_waits(
