@@ -2,13 +2,13 @@
 
 import asyncio
 
-from db.workbench.execution.read_throttle import Pace
+from db.workbench.execution.read_throttle import ReadThrottle
 
 
 async def test_who_reads_alone_goes_on_at_once() -> None:
-    pace = Pace()
-    with pace.reading():
-        burst = pace.burst()
+    throttle = ReadThrottle()
+    with throttle.reading():
+        burst = throttle.yield_to_others()
         try:
             burst.send(None)
         except StopIteration:
@@ -17,15 +17,15 @@ async def test_who_reads_alone_goes_on_at_once() -> None:
 
 
 async def test_of_several_one_goes_on_in_a_round_of_the_loop() -> None:
-    pace = Pace()
+    throttle = ReadThrottle()
     rounds: list[int] = []
     now = 0
 
     async def read() -> None:
-        with pace.reading():
+        with throttle.reading():
             await asyncio.sleep(0)  # all have begun
             for _ in range(5):
-                await pace.burst()
+                await throttle.yield_to_others()
                 rounds.append(now)
 
     reading = asyncio.gather(*(read() for _ in range(4)))
@@ -39,9 +39,9 @@ async def test_of_several_one_goes_on_in_a_round_of_the_loop() -> None:
 
 
 async def test_who_is_cancelled_keeps_nobody_waiting() -> None:
-    pace = Pace()
-    with pace.reading(), pace.reading():
-        bursts = [asyncio.ensure_future(pace.burst()) for _ in range(5)]
+    throttle = ReadThrottle()
+    with throttle.reading(), throttle.reading():
+        bursts = [asyncio.ensure_future(throttle.yield_to_others()) for _ in range(5)]
         await asyncio.sleep(0)
         for burst in bursts[:3]:
             burst.cancel()

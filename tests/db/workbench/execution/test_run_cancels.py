@@ -12,7 +12,7 @@ from db.errors import Conflict, Forbidden
 from db.kit.base import OwnerId
 from db.objects.store import ObjectStore
 from db.runs import CANCELLED, INTERRUPTED, QUEUED, RUNNING, SUCCEEDED, TIMED_OUT, RunRow, Runs
-from db.workbench.execution.runner import Verdict, closing
+from db.workbench.execution.runner import CancelResult, closing
 from tests.fixtures.objects import Cable
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target, silent, speaking
@@ -59,11 +59,11 @@ async def hole(request: pytest.FixtureRequest) -> AsyncIterator[int]:
         yield port
 
 
-async def cancel(desk: Desk, run: RunRow) -> Verdict:
+async def cancel(desk: Desk, run: RunRow) -> CancelResult:
     return await desk.runner.cancel(desk.owner, run.id)
 
 
-def as_asked(verdict: Verdict) -> bool:
+def as_asked(verdict: CancelResult) -> bool:
     return (verdict.outcome, verdict.run.state, verdict.connection_usable) == (
         CANCELLED,
         CANCELLED,
@@ -73,7 +73,7 @@ def as_asked(verdict: Verdict) -> bool:
 
 async def fill(desk: Desk) -> list[RunRow]:
     """As many as may run at once, all running."""
-    runs = [await desk.start("SELECT pg_sleep(60)") for _ in range(desk.runner.limits.at_once)]
+    runs = [await desk.start("SELECT pg_sleep(60)") for _ in range(desk.runner.limits.max_running)]
     for run in runs:
         await desk.until_backend(run)
     return runs
@@ -93,7 +93,7 @@ async def test_what_is_queued_never_begins(desk: Desk) -> None:
 
 async def test_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
     nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
-    runs = [await nowhere.start("SELECT 1") for _ in range(desk.runner.limits.at_once)]
+    runs = [await nowhere.start("SELECT 1") for _ in range(desk.runner.limits.max_running)]
     for run in runs:
         await nowhere.until_running(run)
     verdicts = await asyncio.gather(*(cancel(nowhere, run) for run in runs))
@@ -119,8 +119,8 @@ async def test_the_time_is_kept_while_connecting(desk: Desk, shelf: Shelf, hole:
     nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
     run = await nowhere.run("SELECT 1", timeout_ms=200)
     assert run.state == TIMED_OUT
-    assert run.opened_error is not None
-    assert "200 ms" in run.opened_error.message
+    assert run.parsed_error is not None
+    assert "200 ms" in run.parsed_error.message
 
 
 async def test_a_stop_of_the_server_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
@@ -134,7 +134,7 @@ async def test_a_stop_of_the_server_while_connecting(desk: Desk, shelf: Shelf, h
 async def test_while_all_connections_are_in_use(desk: Desk) -> None:
     """It may run, by its owner's number; but the pool of this connection is smaller."""
     running = await fill(desk)
-    desk.runner.limits = desk.runner.limits._replace(at_once=len(running) + 1)
+    desk.runner.limits = desk.runner.limits._replace(max_running=len(running) + 1)
     waiting = await desk.start("SELECT 1")
     await desk.until_running(waiting)
     assert as_asked(await cancel(desk, waiting))
@@ -235,5 +235,5 @@ async def test_a_run_that_is_over_is_not_sent(desk: Desk) -> None:
     run = await desk.run("SELECT 1")
     with pytest.raises(Conflict):
         await desk.runner.database.write(
-            lambda session: Runs(session, desk.owner).note_backend(run.id, pid=1, started_at="")
+            lambda session: Runs(session, desk.owner).record_backend(run.id, pid=1, started_at="")
         )

@@ -30,7 +30,7 @@ async def tables(desk: Desk) -> AsyncIterator[Desk]:
 
 
 def told(run: RunRow) -> list[tuple[str, str | None, bool | None]]:
-    return [(one.name, one.table, one.nullable) for one in run.opened_columns or ()]
+    return [(one.name, one.table, one.nullable) for one in run.parsed_columns or ()]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ async def test_columns_of_a_result_that_was_cut(tables: Desk, *, read_only: bool
     run = await tables.run(statement, max_rows=3, read_only=read_only)
     assert (run.state, run.row_count, run.error) == (SUCCEEDED, 3, None)
     assert told(run) == [("id", "public.people", False), ("given", "public.people", False)]
-    assert [one.type for one in run.opened_columns or ()] == ["int4", "text"]
+    assert [one.type for one in run.parsed_columns or ()] == ["int4", "text"]
     assert run.connection_usable
 
 

@@ -12,8 +12,8 @@ ELEPHANT = "\U0001f418"
 async def error_of(desk: Desk, statement: str, **options: object) -> Failure:
     run = await desk.run(statement, **options)
     assert run.state == FAILED, run
-    assert run.opened_error is not None
-    return run.opened_error
+    assert run.parsed_error is not None
+    return run.parsed_error
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ async def test_what_cannot_work_says_so(
     kinds: Desk, statement: str, sqlstate: str, part: str
 ) -> None:
     run = await kinds.run(statement)
-    error = run.opened_error
+    error = run.parsed_error
     assert run.state == FAILED
     assert error is not None
     assert (error.sqlstate, part in error.message) == (sqlstate, True), error
@@ -144,7 +144,7 @@ async def test_copying_to_and_from_us_is_refused(
     kinds: Desk, statement: str, *, read_only: bool
 ) -> None:
     run = await kinds.run(statement, read_only=read_only)
-    error = run.opened_error
+    error = run.parsed_error
     assert (run.state, run.row_count) == (FAILED, 0)
     assert error is not None
     assert error.message.startswith("COPY") or error.sqlstate == "25006"
@@ -175,7 +175,7 @@ async def test_a_database_is_made_outside_of_transactions(kinds: Desk) -> None:
             await left_clean(kinds, run)
     finally:
         await kinds.target.administer("ALTER ROLE ada NOCREATEDB")
-    refused = (await kinds.run("CREATE DATABASE made_by_ada")).opened_error
+    refused = (await kinds.run("CREATE DATABASE made_by_ada")).parsed_error
     assert refused is not None
     assert (refused.sqlstate, "grant" in (refused.hint or "")) == ("42501", True)
 
@@ -194,7 +194,7 @@ async def test_what_only_reads_cannot_write_and_says_so(
     kinds: Desk, statement: str, sqlstate: str
 ) -> None:
     run = await kinds.run(statement, read_only=True)
-    error = run.opened_error
+    error = run.parsed_error
     assert error is not None
     assert (run.state, error.sqlstate) == (FAILED, sqlstate)
     assert "readOnly" in (error.hint or "") or "read-only" in (error.hint or "")
@@ -206,13 +206,13 @@ async def test_what_a_block_says_is_kept_in_order(kinds: Desk) -> None:
         """DO $$ BEGIN RAISE NOTICE 'first' USING DETAIL = 'd', HINT = 'h';
            RAISE WARNING SQLSTATE '01234' USING MESSAGE = 'second'; RAISE INFO 'third'; END $$"""
     )
-    told = [(one.severity, one.message, one.sqlstate) for one in run.opened_notices]
+    told = [(one.severity, one.message, one.sqlstate) for one in run.parsed_notices]
     assert told == [
         ("NOTICE", "first", "00000"),
         ("WARNING", "second", "01234"),
         ("INFO", "third", "00000"),
     ]
-    assert (run.opened_notices[0].detail, run.opened_notices[0].hint) == ("d", "h")
+    assert (run.parsed_notices[0].detail, run.parsed_notices[0].hint) == ("d", "h")
 
 
 async def test_what_is_notified_is_heard_by_nobody(kinds: Desk) -> None:

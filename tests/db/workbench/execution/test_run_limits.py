@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.runs import CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Pages, Truncated
+from db.runs import CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, ResultPages, Truncated
 from tests.fixtures.runs import Desk
 
 TRAP = """DO $$ BEGIN
@@ -89,12 +89,12 @@ async def test_limits_cut_and_say_so(desk: Desk) -> None:
     series = "SELECT i FROM generate_series(1, 1000) AS i"
     run = await desk.run(series, max_rows=250)
     assert (run.state, run.row_count) == (SUCCEEDED, 250)
-    assert run.opened_truncated == Truncated(reason="MAX_ROWS", limit=250)
+    assert run.parsed_truncated == Truncated(reason="MAX_ROWS", limit=250)
     assert await desk.rows(run, offset=248) == [[249], [250]]
     whole = await desk.run(series, max_rows=1_000)
     assert (whole.row_count, whole.truncated) == (1_000, None)
     few = await desk.run(series, max_bytes=100)
-    assert few.opened_truncated == Truncated(reason="MAX_BYTES", limit=100)
+    assert few.parsed_truncated == Truncated(reason="MAX_BYTES", limit=100)
     assert few.result_bytes <= 100
     assert (await desk.rows(few))[-1] == [few.row_count]
 
@@ -116,9 +116,9 @@ async def test_a_limit_does_not_undo_what_was_written(desk: Desk) -> None:
 
 
 async def test_an_overlong_cell_is_cut(desk: Desk) -> None:
-    desk.runner.limits = desk.runner.limits._replace(longest_cell=1_000)
+    desk.runner.limits = desk.runner.limits._replace(max_cell=1_000)
     run = await desk.run("SELECT repeat('x', 5000) AS a, 1 AS b")
-    assert run.opened_truncated == Truncated(reason="MAX_CELL", limit=1_000)
+    assert run.parsed_truncated == Truncated(reason="MAX_CELL", limit=1_000)
     assert await desk.rows(run) == [["x" * 1_000, 1]]
 
 
@@ -126,7 +126,7 @@ async def test_notices_are_kept_within_bounds(desk: Desk) -> None:
     run = await desk.run(
         "DO $$ BEGIN FOR i IN 1..500 LOOP RAISE WARNING 'no %', i; END LOOP; END $$"
     )
-    notices = run.opened_notices
+    notices = run.parsed_notices
     assert (len(notices), notices[0].message, notices[0].severity) == (100, "no 1", "WARNING")
 
 
@@ -136,8 +136,8 @@ async def test_a_lost_connection_leaves_the_outcome_open(desk: Desk) -> None:
     await desk.cut(pid)
     over = await desk.end_of(run)
     assert over.state == FAILED
-    assert over.opened_error is not None
-    assert "the outcome is unknown" in over.opened_error.message
+    assert over.parsed_error is not None
+    assert "the outcome is unknown" in over.parsed_error.message
 
 
 async def test_a_statement_is_never_run_twice(desk: Desk) -> None:
@@ -152,7 +152,7 @@ async def test_wide_rows_are_taken_one_by_one(desk: Desk) -> None:
     run = await desk.run("SELECT repeat('x', 1000000) FROM generate_series(1, 60) i")
     assert (run.state, run.row_count, run.truncated) == (SUCCEEDED, 60, None)
     async with desk.runner.database.read() as session:
-        pages = await Pages(session, desk.owner).between(run.id, 0, 60)
+        pages = await ResultPages(session, desk.owner).list_overlapping(run.id, 0, 60)
     for page in pages:
         starts = [(0, 0), *page.ends]
         taken = [end[1] - start[1] for start, end in zip(starts, page.ends, strict=False)]
@@ -161,9 +161,9 @@ async def test_wide_rows_are_taken_one_by_one(desk: Desk) -> None:
 
 
 async def test_a_wide_cell_beside_narrow_rows_is_cut(desk: Desk) -> None:
-    desk.runner.limits = desk.runner.limits._replace(longest_cell=1_000)
+    desk.runner.limits = desk.runner.limits._replace(max_cell=1_000)
     run = await desk.run(
         "SELECT repeat('x', CASE i WHEN 30 THEN 9999 ELSE 1 END) FROM generate_series(1, 60) i"
     )
-    assert run.opened_truncated == Truncated(reason="MAX_CELL", limit=1_000)
+    assert run.parsed_truncated == Truncated(reason="MAX_CELL", limit=1_000)
     assert [len(row[0]) for row in await desk.rows(run)] == [1] * 29 + [1_000] + [1] * 30

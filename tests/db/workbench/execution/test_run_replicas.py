@@ -20,7 +20,7 @@ from db.postgres.statements import compile_statement
 from db.runs import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Liveness
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
-from db.workbench.execution.maintenance import Rescue, kept_up
+from db.workbench.execution.maintenance import OrphanCleanup, maintenance
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner, closing
 from tests.fixtures.runs import Desk
@@ -61,7 +61,7 @@ def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Pat
                 process=live.process,
                 limits=RunLimits(**limits),
             )
-            await stack.enter_async_context(kept_up(runner, rescue_s=3_600))
+            await stack.enter_async_context(maintenance(runner, cleanup_interval_s=3_600))
             yield await stack.enter_async_context(closing(runner, grace_s=0))
 
     return opened
@@ -110,12 +110,12 @@ async def test_what_a_dead_process_left_is_interrupted_and_ended(
         await sit(survivor).until_backend(kept)
         pid = await sit(dead).until_backend(lost)
         await committed.write(lambda session: forget_process(session, lost.id))
-        rescue = Rescue(survivor, missed_for=timedelta(0))
+        rescue = OrphanCleanup(survivor, grace=timedelta(0))
         await rescue.run()
         over = await sit(survivor).end_of(lost)
         assert over.state == INTERRUPTED
-        assert over.opened_error is not None
-        assert "outcome is unknown" in over.opened_error.message
+        assert over.parsed_error is not None
+        assert "outcome is unknown" in over.parsed_error.message
         assert (await sit(survivor).now(kept)).state == RUNNING
         await sit(survivor).until_gone(pid)
 
@@ -123,15 +123,15 @@ async def test_what_a_dead_process_left_is_interrupted_and_ended(
 async def test_what_had_not_begun_is_said_to_be_unsent(
     replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
 ) -> None:
-    async with replica() as survivor, replica(at_once=1) as dead:
+    async with replica() as survivor, replica(max_running=1) as dead:
         await sit(dead).until_backend(await sit(dead).start("SELECT pg_sleep(60)"))
         queued = await sit(dead).start("SELECT 1")
         await committed.write(lambda session: forget_process(session, queued.id))
-        await Rescue(survivor, missed_for=timedelta(0)).run()
+        await OrphanCleanup(survivor, grace=timedelta(0)).run()
         over = await sit(survivor).end_of(queued)
         assert over.state == INTERRUPTED
-        assert over.opened_error is not None
-        assert "before it began" in over.opened_error.message
+        assert over.parsed_error is not None
+        assert "before it began" in over.parsed_error.message
 
 
 async def test_a_live_process_is_never_robbed(
@@ -140,11 +140,11 @@ async def test_a_live_process_is_never_robbed(
     async with replica() as survivor, replica() as other:
         run = await sit(other).start("SELECT pg_sleep(60)")
         await sit(other).until_backend(run)
-        await Rescue(survivor, missed_for=timedelta(0)).run()
+        await OrphanCleanup(survivor, grace=timedelta(0)).run()
         assert (await sit(survivor).now(run)).state == RUNNING
         await committed.write(lambda session: forget_process(session, run.id))
-        await Rescue(survivor).run()
-        await Rescue(survivor).run()
+        await OrphanCleanup(survivor).run()
+        await OrphanCleanup(survivor).run()
         assert (await sit(survivor).now(run)).state == RUNNING  # not gone for long enough
 
 
@@ -152,7 +152,7 @@ async def test_a_stopping_process_interrupts_what_it_has(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     async with replica() as survivor:
-        async with replica(at_once=1) as stopping:
+        async with replica(max_running=1) as stopping:
             running = await sit(stopping).start("SELECT pg_sleep(60)")
             queued = await sit(stopping).start("SELECT 2")
             await sit(stopping).until_backend(running)
@@ -163,7 +163,7 @@ async def test_a_stopping_process_interrupts_what_it_has(
 async def test_runs_take_turns_over_all_replicas(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
-    async with replica(at_once=1) as one, replica(at_once=1) as other:
+    async with replica(max_running=1) as one, replica(max_running=1) as other:
         first = await sit(one).start("SELECT pg_sleep(60)")
         await sit(one).until_backend(first)
         second = await sit(other).start("SELECT 2")
@@ -173,7 +173,7 @@ async def test_runs_take_turns_over_all_replicas(
 
 
 async def test_too_many_are_refused(replica: OpenReplica, sit: Callable[[Runner], Desk]) -> None:
-    async with replica(at_once=1, waiting=3) as one:
+    async with replica(max_running=1, max_active=3) as one:
         runs = [await sit(one).start("SELECT pg_sleep(60)") for _ in range(3)]
         with pytest.raises(RateLimited):
             await sit(one).start("SELECT 1")
@@ -212,8 +212,8 @@ async def test_a_store_that_fails_fails_its_run_only(
         (tmp_path / "objects" / "runs").write_text("no folder")
         run = await sit(one).run("SELECT generate_series(1, 100000)")
         assert run.state == FAILED
-        assert run.opened_error is not None
-        assert "could not be stored" in run.opened_error.message
+        assert run.parsed_error is not None
+        assert "could not be stored" in run.parsed_error.message
         assert (run.row_count, await sit(one).rows(run)) == (0, [])
         (tmp_path / "objects" / "runs").unlink()
         assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
@@ -223,7 +223,7 @@ async def test_three_hundred_cancels_harm_no_innocent(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     """Each cancel races the end of its statement; on the same connections others run at once."""
-    async with replica(at_once=4, waiting=1_000) as one:
+    async with replica(max_running=4, max_active=1_000) as one:
         desk = sit(one)
 
         async def race(number: int) -> str:

@@ -144,7 +144,7 @@ async def test_types_of_the_users_own(desk: Desk) -> None:
     assert await desk.rows(run) == [
         ['it\'s "ok"', "(1,sad)", "9007199254740993", "{sad}", '{"(1,)"}']
     ]
-    named = [column.type for column in run.opened_columns or ()]
+    named = [column.type for column in run.parsed_columns or ()]
     assert named == ["mood", "pair", "int8", "mood[]", "pair[]"]
 
 
@@ -190,7 +190,7 @@ async def test_rows_are_readable_while_more_come(desk: Desk) -> None:
     while (await desk.now(run)).row_count < 1_000:
         await desk.changed(run)
     going = await desk.now(run)
-    assert (going.state, [one.name for one in going.opened_columns or ()]) == (
+    assert (going.state, [one.name for one in going.parsed_columns or ()]) == (
         "RUNNING",
         ["i", "pg_sleep"],
     )

@@ -7,7 +7,7 @@ from tests.fixtures.runs import Desk
 async def test_rows_come_back_as_they_were(desk: Desk) -> None:
     run = await desk.run("SELECT 1 AS a, 9007199254740993 AS b, NULL AS c, true AS d, 'ö' AS e")
     assert (run.state, run.error) == (SUCCEEDED, None)
-    assert [(one.name, one.type) for one in run.opened_columns or ()] == [
+    assert [(one.name, one.type) for one in run.parsed_columns or ()] == [
         ("a", "int4"),
         ("b", "int8"),
         ("c", "text"),
@@ -21,7 +21,7 @@ async def test_rows_come_back_as_they_were(desk: Desk) -> None:
 async def test_without_rows_there_are_columns(desk: Desk) -> None:
     run = await desk.run("SELECT 1 AS a WHERE false")
     assert run.state == SUCCEEDED
-    assert [one.name for one in run.opened_columns or ()] == ["a"]
+    assert [one.name for one in run.parsed_columns or ()] == ["a"]
     assert (run.row_count, await desk.rows(run)) == (0, [])
 
 

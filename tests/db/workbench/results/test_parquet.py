@@ -17,7 +17,7 @@ import pytest
 from db.errors import Unavailable
 from db.runs import Column
 from db.workbench.results import parquet
-from db.workbench.results.formats import PARQUET, refuse_unknown, written
+from db.workbench.results.formats import PARQUET, encode_rows, require_format
 from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, PIECE_BYTES, group_rows
 from db.workbench.results.values import BOOL, FLOAT4, FLOAT8, INT2, INT4
 
@@ -48,7 +48,7 @@ def columns(*given: tuple[str, int]) -> list[Column]:
 async def read(
     folder: Path, kinds: list[Column], batches: Batches, *, group_rows: int = 1_000
 ) -> duckdb.DuckDBPyRelation:
-    pieces = written(PARQUET, kinds, batches.lines(), group_rows=group_rows)
+    pieces = encode_rows(PARQUET, kinds, batches.lines(), group_rows=group_rows)
     file = folder / "result.parquet"
     file.write_bytes(b"".join([piece async for piece in pieces]))
     return duckdb.read_parquet(str(file))
@@ -124,7 +124,7 @@ async def test_no_rows_are_a_file_with_columns(tmp_path: Path) -> None:
 
 
 async def test_no_columns_are_a_file_too() -> None:
-    pieces = written(PARQUET, [], Batches([[], []]).lines(), group_rows=1)
+    pieces = encode_rows(PARQUET, [], Batches([[], []]).lines(), group_rows=1)
     file = b"".join([piece async for piece in pieces])
     assert file[:4] == file[-4:] == b"PAR1"
 
@@ -143,7 +143,7 @@ async def test_rows_stand_in_groups_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "heaviest", "expected"),
+    ("rows", "columns", "row_bytes", "expected"),
     [
         (0, 5, 0, 1),
         (1_000_000, 5, 10, 1_000_000),
@@ -154,17 +154,17 @@ async def test_rows_stand_in_groups_in_their_order(tmp_path: Path) -> None:
     ],
 )
 def test_groups_hold_so_many_bytes_and_are_not_too_many(
-    rows: int, columns: int, heaviest: int, expected: int
+    rows: int, columns: int, row_bytes: int, expected: int
 ) -> None:
-    found = group_rows(rows=rows, columns=columns, heaviest=heaviest)
+    found = group_rows(rows=rows, columns=columns, row_bytes=row_bytes)
     assert found == expected
-    assert found * heaviest <= GROUP_BYTES or rows / found * columns <= MOST_CHUNKS or found == 1
+    assert found * row_bytes <= GROUP_BYTES or rows / found * columns <= MOST_CHUNKS or found == 1
 
 
 async def test_who_reads_slowly_holds_the_rows_back() -> None:
     """Each batch is more than a piece, and a few pieces at most wait to be taken."""
     batches = Batches(*([[os.urandom(PIECE_BYTES).hex()]] for _ in range(40)))
-    pieces = written(PARQUET, columns(("t", TEXT)), batches.lines(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("t", TEXT)), batches.lines(), group_rows=1)
     received = ahead = 0
     async for _ in pieces:
         received += 1
@@ -182,7 +182,7 @@ async def test_who_goes_away_leaves_no_thread_behind() -> None:
         waiting.set()
         await asyncio.Event().wait()
 
-    pieces = written(PARQUET, columns(("i", INT4)), never_ending(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("i", INT4)), never_ending(), group_rows=1)
     first = asyncio.ensure_future(anext(pieces))
     await waiting.wait()
     first.cancel()
@@ -195,7 +195,7 @@ async def test_who_goes_away_leaves_no_thread_behind() -> None:
 async def test_rows_that_fail_are_told_as_they_failed() -> None:
     failure = Unavailable("The object store does not answer.", hint="None.")
     batches = Batches([[1]], failure=failure)
-    pieces = written(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
     with pytest.raises(Unavailable) as raised:
         [piece async for piece in pieces]
     assert raised.value is failure
@@ -207,7 +207,7 @@ async def test_a_writer_that_fails_keeps_nobody_waiting(monkeypatch: pytest.Monk
         raise LookupError("a bug of ours")
 
     monkeypatch.setattr(parquet, "_types", fail)
-    pieces = written(PARQUET, columns(("i", INT4)), Batches([[1]]).lines(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("i", INT4)), Batches([[1]]).lines(), group_rows=1)
     async with asyncio.timeout(10):
         with pytest.raises(LookupError):
             await anext(pieces)
@@ -216,7 +216,7 @@ async def test_a_writer_that_fails_keeps_nobody_waiting(monkeypatch: pytest.Monk
 
 async def test_rows_that_are_not_what_their_columns_say_keep_nobody_waiting() -> None:
     batches = Batches(*([["no number"]] for _ in range(100)))
-    pieces = written(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
     async with asyncio.timeout(10):
         with pytest.raises(Exception, match="Data interface"):
             [piece async for piece in pieces]
@@ -227,19 +227,19 @@ async def test_rows_that_are_not_what_their_columns_say_keep_nobody_waiting() ->
 def test_without_the_extra_it_is_said_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    refuse_unknown(PARQUET)
+    require_format(PARQUET)
     for name in [name for name in sys.modules if name.split(".")[0] == "arro3"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(Unavailable) as raised:
-        refuse_unknown(PARQUET)
+        require_format(PARQUET)
     assert "howdah[parquet]" in raised.value.hint
 
 
 MEMORY = """
 import asyncio, json, os, resource, sys
 from db.runs import Column
-from db.workbench.results.formats import PARQUET, written
+from db.workbench.results.formats import PARQUET, encode_rows
 from db.workbench.results.parquet import group_rows
 
 async def repeated(page, count):
@@ -249,8 +249,8 @@ async def repeated(page, count):
 async def through(page, count):
     texts = len(json.loads(page[0]))
     columns = [Column(name=f"c{number}", type="", type_oid=25) for number in range(texts)]
-    group = group_rows(rows=count * len(page), columns=texts, heaviest=len(page[0]))
-    pieces = written(PARQUET, columns, repeated(page, count), group_rows=group)
+    group = group_rows(rows=count * len(page), columns=texts, row_bytes=len(page[0]))
+    pieces = encode_rows(PARQUET, columns, repeated(page, count), group_rows=group)
     return sum([len(piece) async for piece in pieces])
 
 texts, cell, rows, pages = map(int, sys.argv[1:])

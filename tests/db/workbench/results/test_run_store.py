@@ -12,11 +12,11 @@ import pytest
 from db.errors import NotFound, Unavailable
 from db.objects.store import ObjectStore, open_objects
 from db.runs import CANCELLED, FAILED, INTERRUPTED, SUCCEEDED, Ending, PageRow, RunRow
-from db.workbench.execution.execution import Backend, Execution
-from db.workbench.execution.read_throttle import Pace
+from db.workbench.execution.read_throttle import ReadThrottle
 from db.workbench.execution.runner import closing
-from db.workbench.results.result_store import Spool, folder_of
-from db.workbench.retention import remove_partial
+from db.workbench.execution.statement_run import Backend, StatementRun
+from db.workbench.results.result_store import Spool, result_prefix
+from db.workbench.retention import delete_partial_results
 from tests.fixtures.objects import Cable
 from tests.fixtures.replicas import Gate
 from tests.fixtures.runs import Desk
@@ -45,7 +45,7 @@ def full_above(size: int) -> Iterator[None]:
 
 
 async def pages_of(store: ObjectStore, run: RunRow) -> list[str]:
-    found = [batch async for batch in store.list(folder_of(run.owner_id, run.id))]
+    found = [batch async for batch in store.list(result_prefix(run.owner_id, run.id))]
     return [stored.key for batch in found for stored in batch]
 
 
@@ -63,9 +63,9 @@ async def failed(desk: Desk, run: RunRow) -> None:
     """With words, and without rows."""
     over = await desk.end_of(run)
     assert (over.state, over.row_count) == (FAILED, 0)
-    assert over.opened_error is not None
-    assert "stored" in over.opened_error.message
-    assert over.opened_error.hint
+    assert over.parsed_error is not None
+    assert "stored" in over.parsed_error.message
+    assert over.parsed_error.hint
     async with asyncio.timeout(10):
         while run.id in desk.runner.running:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
@@ -100,8 +100,8 @@ async def test_a_store_that_goes_away(
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
     kept = await desk.run("SELECT 2")
     assert len(await pages_of(result_store, run)) == 1
-    assert await remove_partial(desk.runner) == 1
-    assert await remove_partial(desk.runner) == 0
+    assert await delete_partial_results(desk.runner) == 1
+    assert await delete_partial_results(desk.runner) == 0
     assert await pages_of(result_store, run) == []
     assert await desk.rows(kept) == [[2]]
 
@@ -128,8 +128,8 @@ async def test_a_deaf_store_takes_no_longer_than_the_run_may(
     await opened.open()
     over = await desk.end_of(run)
     assert (over.state, over.row_count) == (FAILED, 0)
-    assert over.opened_error is not None
-    assert "has ended, but its rows were not stored" in over.opened_error.message
+    assert over.parsed_error is not None
+    assert "has ended, but its rows were not stored" in over.parsed_error.message
     cable.mend()
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
@@ -188,7 +188,7 @@ async def test_rows_while_the_store_is_away(desk: Desk, cable: Cable) -> None:
 async def test_what_was_not_sent_is_said_to_be_so(desk: Desk, result_store: ObjectStore) -> None:
     """Our own database goes away between the connection and the statement."""
     run = await desk.run("SELECT 1")
-    folder = folder_of(desk.owner, run.id)
+    folder = result_prefix(desk.owner, run.id)
     endings: list[Ending] = []
 
     async def away(_: Backend) -> None:
@@ -201,8 +201,8 @@ async def test_what_was_not_sent_is_said_to_be_so(desk: Desk, result_store: Obje
         raise AssertionError
 
     spool = Spool(result_store, folder, flushed)
-    execution = Execution(run, desk.runner.lender, spool, Pace(), longest_cell=MIB)
-    await execution.conduct(away, ended)
+    execution = StatementRun(run, desk.runner.lender, spool, ReadThrottle(), max_cell=MIB)
+    await execution.run(away, ended)
     (ending,) = endings
     assert ending.state == FAILED
     assert ending.error is not None
@@ -222,5 +222,5 @@ async def test_a_page_that_is_noted_again_counts_once(desk: Desk, opened: Gate) 
     execution = desk.runner.running[run.id]
     page = PageRow(number=7, first_row=run.row_count, row_count=5, size=5, marks="[5,5]")
     for _ in range(2):
-        await desk.runner._note_page(execution, run, page)
+        await desk.runner._record_page(execution, run, page)
     assert (await desk.now(run)).row_count == run.row_count + 5
