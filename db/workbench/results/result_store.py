@@ -202,7 +202,7 @@ class ResultStore:
                 return b"".join([piece async for piece in pieces])
         except NotFound as error:
             raise NotFound(
-                "The rows of this result are missing from the store.",
+                "The rows of this result are no longer in the store.",
                 hint="Run the statement again: a restored server may lack old results.",
             ) from error
 
