@@ -34,6 +34,12 @@ def topic_of_owner(owner: OwnerId) -> str:
     return f"runs:{owner.hex}"
 
 
+async def publish_change(events: EventBus, owner: OwnerId, run_id: UUID) -> None:
+    """Wakes the followers of the run and of the owner's active runs."""
+    await events.publish(topic_of_run(run_id))
+    await events.publish(topic_of_owner(owner))
+
+
 class LiveStatusClosed(Exception):
     """The server is stopping: there are no more changes."""
 

@@ -19,6 +19,7 @@ from db.runs import (
     mark_missing_processes,
 )
 from db.runs.orphans import ORPHAN_GRACE
+from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.runner import CANCEL_TOPIC, Runner
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,9 @@ class OrphanCleanup:
     async def run(self) -> None:
         runner = self._runner
         await runner.database.write(mark_missing_processes)
+        keep, grace = runner.limits.retention, self._grace
         orphans = await runner.database.write(
-            lambda session: interrupt_orphans(session, keep=runner.retention, grace=self._grace)
+            lambda session: interrupt_orphans(session, keep=keep, grace=grace)
         )
         await asyncio.gather(*(self._clean_up(orphan) for orphan in orphans))
 
@@ -68,7 +70,7 @@ class OrphanCleanup:
         from db.workbench.execution.statement_run import end_backend
 
         log.warning("run %s was orphaned by a process that stopped", orphan.id)
-        await self._runner.announce(orphan.owner_id, orphan.id)
+        await publish_change(self._runner.events, orphan.owner_id, orphan.id)
         try:
             async with asyncio.timeout(END_BACKEND_S):
                 await end_backend(self._runner.lender, orphan)
@@ -96,15 +98,15 @@ async def _next(cancels: Subscription) -> Event | None:
 
 async def _watch(runner: Runner, told: Event | None) -> None:
     """Stops local runs that were cancelled or finished elsewhere, as read from the database."""
-    if told is not None and not told.missed and UUID(hex=told.payload) not in runner.running:
+    running = dict(runner.executor.running)
+    if told is not None and not told.missed and UUID(hex=told.payload) not in running:
         return
-    if not runner.running:
+    if not running:
         return
-    asked = dict(runner.running)
     async with runner.database.read(reserved=True) as session:
-        found = await cancel_states(session, list(asked))
+        found = await cancel_states(session, list(running))
     states = {run_id: (state, wanted) for run_id, state, wanted in found}
-    for run_id, execution in asked.items():
+    for run_id, execution in running.items():
         state, wanted = states.get(run_id, (INTERRUPTED, False))
         if wanted:
             execution.stop(CANCELLED)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -29,6 +30,10 @@ class RunLimits(NamedTuple):
     retention_days: int = 30
     max_kept_bytes: int = 5 * 1024**3
     max_kept_runs: int = 10_000
+
+    @property
+    def retention(self) -> timedelta:
+        return timedelta(days=self.retention_days)
 
 
 class RunRequest(NamedTuple):

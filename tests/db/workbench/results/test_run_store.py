@@ -67,7 +67,7 @@ async def failed(desk: Desk, run: RunRow) -> None:
     assert "stored" in over.parsed_error.message
     assert over.parsed_error.hint
     async with asyncio.timeout(10):
-        while run.id in desk.runner.running:  # noqa: ASYNC110 - no event tells
+        while run.id in desk.runner.executor.running:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
 
 
@@ -219,8 +219,8 @@ async def _until_idle(desk: Desk, run: RunRow) -> None:
 async def test_a_page_that_is_noted_again_counts_once(desk: Desk, opened: Gate) -> None:
     """As when our database went away in its commit."""
     run = await with_a_page(desk, opened, "SELECT 3, ''")
-    execution = desk.runner.running[run.id]
+    execution = desk.runner.executor.running[run.id]
     page = PageRow(number=7, first_row=run.row_count, row_count=5, size=5, marks="[5,5]")
     for _ in range(2):
-        await desk.runner._record_page(execution, run, page)
+        await desk.runner.executor._recorder.record_page(run, page, execution.columns)
     assert (await desk.now(run)).row_count == run.row_count + 5
