@@ -81,9 +81,9 @@ class OrphanCleanup:
 async def _watch_for_ever(runner: Runner) -> None:
     async with runner.events.subscribe(CANCEL_TOPIC) as cancels:
         while True:
-            told = await _next(cancels)
+            event = await _next(cancels)
             try:
-                await _watch(runner, told)
+                await _watch(runner, event)
             except Exception:  # any error: the next round may succeed
                 log.exception("cannot check the active runs for cancel requests, will retry")
 
@@ -96,10 +96,10 @@ async def _next(cancels: Subscription) -> Event | None:
         return None
 
 
-async def _watch(runner: Runner, told: Event | None) -> None:
+async def _watch(runner: Runner, event: Event | None) -> None:
     """Stops local runs that were cancelled or finished elsewhere, as read from the database."""
     running = dict(runner.executor.running)
-    if told is not None and not told.missed and UUID(hex=told.payload) not in running:
+    if event is not None and not event.missed and UUID(hex=event.payload) not in running:
         return
     if not running:
         return

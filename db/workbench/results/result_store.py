@@ -18,7 +18,7 @@ RESULTS = "runs"
 PAGE_BYTES = 4 * 1024 * 1024
 ABANDON_S = 0.3
 FLUSH_S = 0.3
-"""Rows and columns become readable at the latest so many seconds after they arrived."""
+"""Seconds after which arrived rows and their columns become readable at the latest."""
 
 Flushed = Callable[[PageRow], Awaitable[None]]
 

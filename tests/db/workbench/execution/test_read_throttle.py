@@ -1,11 +1,11 @@
-"""One owner's runs that read at once take turns; one alone waits for nobody."""
+"""Concurrent runs of one owner share the read rate of one run; a single run is not delayed."""
 
 import asyncio
 
 from db.workbench.execution.read_throttle import ReadThrottle
 
 
-async def test_who_reads_alone_goes_on_at_once() -> None:
+async def test_read_throttle_does_not_delay_single_reader() -> None:
     throttle = ReadThrottle()
     with throttle.reading():
         burst = throttle.yield_to_others()
@@ -16,7 +16,7 @@ async def test_who_reads_alone_goes_on_at_once() -> None:
     raise AssertionError("it has waited")
 
 
-async def test_of_several_one_goes_on_in_a_round_of_the_loop() -> None:
+async def test_read_throttle_lets_one_reader_in_per_iteration() -> None:
     throttle = ReadThrottle()
     rounds: list[int] = []
     now = 0
@@ -38,7 +38,7 @@ async def test_of_several_one_goes_on_in_a_round_of_the_loop() -> None:
     assert len(set(while_several)) == len(while_several)
 
 
-async def test_who_is_cancelled_keeps_nobody_waiting() -> None:
+async def test_read_throttle_survives_cancelled_reader() -> None:
     throttle = ReadThrottle()
     with throttle.reading(), throttle.reading():
         bursts = [asyncio.ensure_future(throttle.yield_to_others()) for _ in range(5)]

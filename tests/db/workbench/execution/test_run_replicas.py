@@ -77,7 +77,7 @@ async def sit(
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
-async def test_any_replica_cancels(
+async def test_cancel_works_from_any_replica(
     replica: OpenReplica, sit: Callable[[Runner], Desk], bus: dict[str, bool]
 ) -> None:
     async with replica() as one, replica(**bus) as other:
@@ -92,7 +92,7 @@ async def test_any_replica_cancels(
         assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
 
 
-async def test_any_replica_reads_the_rows(
+async def test_rows_are_readable_from_any_replica(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     async with replica() as one, replica() as other:
@@ -100,7 +100,7 @@ async def test_any_replica_reads_the_rows(
         assert await sit(other).rows(run) == [[1], [2], [3]]
 
 
-async def test_what_a_dead_process_left_is_interrupted_and_ended(
+async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
     replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
 ) -> None:
     """The first replica loses its lock, as when it is killed; its own hands are tied meanwhile."""
@@ -120,7 +120,7 @@ async def test_what_a_dead_process_left_is_interrupted_and_ended(
         await sit(survivor).until_gone(pid)
 
 
-async def test_what_had_not_begun_is_said_to_be_unsent(
+async def test_orphan_cleanup_reports_queued_run_as_not_started(
     replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
 ) -> None:
     async with replica() as survivor, replica(max_running=1) as dead:
@@ -134,7 +134,7 @@ async def test_what_had_not_begun_is_said_to_be_unsent(
         assert "before it began" in over.parsed_error.message
 
 
-async def test_a_live_process_is_never_robbed(
+async def test_orphan_cleanup_spares_live_process(
     replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
 ) -> None:
     async with replica() as survivor, replica() as other:
@@ -148,7 +148,7 @@ async def test_a_live_process_is_never_robbed(
         assert (await sit(survivor).now(run)).state == RUNNING  # not gone for long enough
 
 
-async def test_a_stopping_process_interrupts_what_it_has(
+async def test_runner_close_interrupts_its_runs(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     async with replica() as survivor:
@@ -160,7 +160,7 @@ async def test_a_stopping_process_interrupts_what_it_has(
             assert (await sit(survivor).now(run)).state == INTERRUPTED
 
 
-async def test_runs_take_turns_over_all_replicas(
+async def test_runs_start_in_order_across_replicas(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     async with replica(max_running=1) as one, replica(max_running=1) as other:
@@ -172,7 +172,9 @@ async def test_runs_take_turns_over_all_replicas(
         assert (await sit(other).end_of(second)).state == SUCCEEDED
 
 
-async def test_too_many_are_refused(replica: OpenReplica, sit: Callable[[Runner], Desk]) -> None:
+async def test_submit_refuses_too_many_active_runs(
+    replica: OpenReplica, sit: Callable[[Runner], Desk]
+) -> None:
     async with replica(max_running=1, max_active=3) as one:
         runs = [await sit(one).start("SELECT pg_sleep(60)") for _ in range(3)]
         with pytest.raises(RateLimited):
@@ -183,9 +185,7 @@ async def test_too_many_are_refused(replica: OpenReplica, sit: Callable[[Runner]
         assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_a_terminal_state_is_final(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
-) -> None:
+async def test_terminal_state_is_final(replica: OpenReplica, sit: Callable[[Runner], Desk]) -> None:
     async with replica() as one:
         run = await sit(one).run("SELECT 1")
         verdicts = await asyncio.gather(*(one.cancel(run.owner_id, run.id) for _ in range(5)))
@@ -193,7 +193,7 @@ async def test_a_terminal_state_is_final(
         assert await sit(one).now(run) == run
 
 
-async def test_two_cancels_at_once_have_one_verdict(
+async def test_concurrent_cancels_have_one_outcome(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     async with replica() as one, replica() as other:
@@ -205,7 +205,7 @@ async def test_two_cancels_at_once_have_one_verdict(
         assert {verdict.run.state for verdict in verdicts} == {CANCELLED}
 
 
-async def test_a_store_that_fails_fails_its_run_only(
+async def test_failing_store_fails_only_its_run(
     replica: OpenReplica, sit: Callable[[Runner], Desk], tmp_path: Path
 ) -> None:
     async with replica() as one:
@@ -219,7 +219,7 @@ async def test_a_store_that_fails_fails_its_run_only(
         assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_three_hundred_cancels_harm_no_innocent(
+async def test_cancel_never_hits_another_run(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     """Each cancel races the end of its statement; on the same connections others run at once."""

@@ -1,4 +1,4 @@
-"""Whose run is next: nobody waits for somebody else's backlog, and nobody's grows without end."""
+"""Scheduling: owners do not wait for the backlog of others, and a backlog is limited."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -68,7 +68,7 @@ async def sit(committed: Database, vault: Vault, target: Target) -> OpenRunner:
     return seated
 
 
-async def test_a_backlog_delays_nobody_elses_run(
+async def test_scheduler_backlog_does_not_delay_other_owner(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
     """Ada has more to run than she may at once; Bob's run begins although hers stand still."""
@@ -86,7 +86,7 @@ async def test_a_backlog_delays_nobody_elses_run(
     assert began == sorted(began)  # oldest first
 
 
-async def test_lanes_take_turns_when_all_places_are_taken(
+async def test_scheduler_serves_owners_round_robin_when_full(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
     """Whoever waits longest for a place is next, and then goes to the end of the line."""
@@ -109,7 +109,7 @@ async def test_lanes_take_turns_when_all_places_are_taken(
     assert places[2] <= 10  # and not after all twenty
 
 
-async def test_who_has_too_many_is_told_so_and_nobody_else(
+async def test_submit_is_rate_limited_per_owner(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
     runner = await open_runner(max_running=1, max_active=5)
@@ -130,7 +130,7 @@ async def test_who_has_too_many_is_told_so_and_nobody_else(
     assert (await ada.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_the_number_at_once_counts_over_all_replicas(
+async def test_max_running_counts_all_replicas(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
     runners = [await open_runner(max_running=2) for _ in range(3)]
@@ -144,7 +144,7 @@ async def test_the_number_at_once_counts_over_all_replicas(
     assert {(await ada.end_of(run)).state for run in runs} == {SUCCEEDED}
 
 
-async def test_a_connection_deleted_meanwhile(
+async def test_queued_run_fails_when_connection_is_deleted(
     open_runner: OpenRunner, sit: OpenRunner, committed: Database, gate: Gate
 ) -> None:
     runner = await open_runner(max_running=1)
@@ -161,7 +161,7 @@ async def test_a_connection_deleted_meanwhile(
     assert "deleted before it began" in over.parsed_error.message
 
 
-async def test_a_surprise_shuts_no_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_scheduler_survives_unexpected_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "POLL_S", 0)
     ada, begun = OwnerId(new_id()), asyncio.Event()
     surprises = [ValueError("one"), ValueError("two")]

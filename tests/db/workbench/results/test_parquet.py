@@ -68,7 +68,7 @@ def told(query: str, file: Path) -> list[tuple[Any, ...]]:
     return found.fetchall()
 
 
-async def test_values_keep_their_types_and_lose_nothing(tmp_path: Path) -> None:
+async def test_parquet_keeps_types_and_values(tmp_path: Path) -> None:
     kinds = columns(
         ("b", BOOL), ("s", INT2), ("i", INT4), ("r", FLOAT4), ("d", FLOAT8), ("n", NUMERIC)
     )
@@ -93,13 +93,13 @@ async def test_values_keep_their_types_and_lose_nothing(tmp_path: Path) -> None:
     assert math.copysign(1, fourth[3]) == -1
 
 
-async def test_texts_are_not_touched(tmp_path: Path) -> None:
+async def test_parquet_keeps_texts(tmp_path: Path) -> None:
     texts = ["", " ", "NULL", "'\"\\,;\r\n\t", "é🐘\u200f", "\x01\x7f", "x" * 3_000_000]
     found = await read(tmp_path, columns(("t", TEXT)), Batches([[text] for text in texts]))
     assert [row[0] for row in found.fetchall()] == texts
 
 
-async def test_columns_of_one_name_and_of_odd_names_are_all_there(tmp_path: Path) -> None:
+async def test_parquet_keeps_duplicate_and_odd_column_names(tmp_path: Path) -> None:
     names = ["a", "a", "a_2", "", "", "b.c", "?column?", "é 🐘"]
     kinds = columns(*((name, INT4) for name in names))
     found = await read(tmp_path, kinds, Batches([list(range(len(names)))]))
@@ -117,19 +117,19 @@ async def test_columns_of_one_name_and_of_odd_names_are_all_there(tmp_path: Path
     assert found.fetchall() == [tuple(range(len(names)))]
 
 
-async def test_no_rows_are_a_file_with_columns(tmp_path: Path) -> None:
+async def test_parquet_without_rows_has_columns(tmp_path: Path) -> None:
     found = await read(tmp_path, columns(("i", INT4), ("t", TEXT)), Batches())
     assert (found.columns, found.fetchall()) == (["i", "t"], [])
     assert [str(kind) for kind in found.types] == ["INTEGER", "VARCHAR"]
 
 
-async def test_no_columns_are_a_file_too() -> None:
+async def test_parquet_without_columns_is_valid() -> None:
     pieces = encode_rows(PARQUET, [], Batches([[], []]).lines(), group_rows=1)
     file = b"".join([piece async for piece in pieces])
     assert file[:4] == file[-4:] == b"PAR1"
 
 
-async def test_rows_stand_in_groups_in_their_order(tmp_path: Path) -> None:
+async def test_parquet_groups_keep_row_order(tmp_path: Path) -> None:
     numbers = [[number, f"{number:x}"] for number in range(25_000)]
     batches = Batches(numbers[:1], numbers[1:12_345], [], numbers[12_345:])
     kinds = columns(("i", INT4), ("t", TEXT))
@@ -153,7 +153,7 @@ async def test_rows_stand_in_groups_in_their_order(tmp_path: Path) -> None:
         (1_000_000, 2_000, 1_024, 100_000),
     ],
 )
-def test_groups_hold_so_many_bytes_and_are_not_too_many(
+def test_group_rows_limits_bytes_and_chunks(
     rows: int, columns: int, row_bytes: int, expected: int
 ) -> None:
     found = group_rows(rows=rows, columns=columns, row_bytes=row_bytes)
@@ -161,7 +161,7 @@ def test_groups_hold_so_many_bytes_and_are_not_too_many(
     assert found * row_bytes <= GROUP_BYTES or rows / found * columns <= MOST_CHUNKS or found == 1
 
 
-async def test_who_reads_slowly_holds_the_rows_back() -> None:
+async def test_parquet_applies_backpressure() -> None:
     """Each batch is more than a piece, and a few pieces at most wait to be taken."""
     batches = Batches(*([[os.urandom(PIECE_BYTES).hex()]] for _ in range(40)))
     pieces = encode_rows(PARQUET, columns(("t", TEXT)), batches.lines(), group_rows=1)
@@ -174,7 +174,7 @@ async def test_who_reads_slowly_holds_the_rows_back() -> None:
     assert ahead <= 6
 
 
-async def test_who_goes_away_leaves_no_thread_behind() -> None:
+async def test_parquet_abandoned_stream_ends_its_thread() -> None:
     waiting = asyncio.Event()
 
     async def never_ending() -> AsyncIterator[list[bytes]]:
@@ -192,7 +192,7 @@ async def test_who_goes_away_leaves_no_thread_behind() -> None:
     assert the_writer_ends()
 
 
-async def test_rows_that_fail_are_told_as_they_failed() -> None:
+async def test_parquet_raises_error_of_row_source() -> None:
     failure = Unavailable("The object store does not answer.", hint="None.")
     batches = Batches([[1]], failure=failure)
     pieces = encode_rows(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
@@ -202,7 +202,7 @@ async def test_rows_that_fail_are_told_as_they_failed() -> None:
     assert the_writer_ends()
 
 
-async def test_a_writer_that_fails_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parquet_raises_error_of_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise LookupError("a bug of ours")
 
@@ -214,7 +214,7 @@ async def test_a_writer_that_fails_keeps_nobody_waiting(monkeypatch: pytest.Monk
     assert the_writer_ends()
 
 
-async def test_rows_that_are_not_what_their_columns_say_keep_nobody_waiting() -> None:
+async def test_parquet_raises_for_mismatched_rows() -> None:
     batches = Batches(*([["no number"]] for _ in range(100)))
     pieces = encode_rows(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
     async with asyncio.timeout(10):
@@ -224,7 +224,7 @@ async def test_rows_that_are_not_what_their_columns_say_keep_nobody_waiting() ->
 
 
 @pytest.mark.parametrize("missing", ["arro3", "arro3.core", "arro3.io"])
-def test_without_the_extra_it_is_said_how_to_get_it(
+def test_parquet_without_extra_hints_at_installation(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     require_format(PARQUET)
@@ -268,7 +268,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     [(2, 500, 4_000, 128, 40), (1_600, 16, 150, 10, 100), (1, 1_000_000, 4, 50, 64)],
     ids=["half a GiB of rows", "as many columns as PostgreSQL has", "large cells"],
 )
-def test_memory_stays_bounded(
+def test_parquet_memory_is_bounded(
     columns: int, cell: int, rows: int, pages: int, most_mib: int
 ) -> None:
     """In a process of its own: peaks are a process's."""

@@ -58,7 +58,7 @@ async def is_there(desk: Desk, run: RunRow, files: Path) -> bool:
     return True
 
 
-async def test_a_deleted_run_goes_with_its_bytes(desk: Desk, other_desk: Desk, files: Path) -> None:
+async def test_delete_removes_run_and_result(desk: Desk, other_desk: Desk, files: Path) -> None:
     run, other = await desk.run(ROWS), await other_desk.run(ROWS)
     with pytest.raises(Forbidden):
         await desk.runner.delete(other_desk.owner, run.id)
@@ -70,7 +70,7 @@ async def test_a_deleted_run_goes_with_its_bytes(desk: Desk, other_desk: Desk, f
         await desk.runner.delete(desk.owner, run.id)
 
 
-async def test_an_active_run_is_not_deleted(desk: Desk) -> None:
+async def test_delete_refuses_active_run(desk: Desk) -> None:
     run = await desk.start("SELECT pg_sleep(60)")
     with pytest.raises(Conflict):
         await desk.runner.delete(desk.owner, run.id)
@@ -78,7 +78,7 @@ async def test_an_active_run_is_not_deleted(desk: Desk) -> None:
     await desk.runner.delete(desk.owner, run.id)
 
 
-async def test_runs_go_when_their_time_has_come(desk: Desk, files: Path) -> None:
+async def test_retention_deletes_expired_runs(desk: Desk, files: Path) -> None:
     kept = await desk.run(ROWS)
     limit(desk, retention_days=0)
     gone = [await desk.run(ROWS) for _ in range(2)]
@@ -91,7 +91,7 @@ async def test_runs_go_when_their_time_has_come(desk: Desk, files: Path) -> None
     await desk.runner.cancel(desk.owner, live.id)
 
 
-async def test_the_oldest_go_when_an_owner_has_too_many_bytes(
+async def test_retention_expires_oldest_over_byte_quota(
     desk: Desk, other_desk: Desk, files: Path
 ) -> None:
     other = await other_desk.run(ROWS)
@@ -102,7 +102,7 @@ async def test_the_oldest_go_when_an_owner_has_too_many_bytes(
     assert await is_there(other_desk, other, files)
 
 
-async def test_the_oldest_go_when_an_owner_has_too_many_runs(desk: Desk, files: Path) -> None:
+async def test_retention_expires_oldest_over_run_quota(desk: Desk, files: Path) -> None:
     runs = [await desk.run(ROWS) for _ in range(3)]
     limit(desk, max_kept_runs=2)
     live = await desk.start("SELECT pg_sleep(60)")
@@ -112,7 +112,7 @@ async def test_the_oldest_go_when_an_owner_has_too_many_runs(desk: Desk, files: 
     await desk.runner.cancel(desk.owner, live.id)
 
 
-async def test_replicas_that_sweep_at_once_do_no_harm(desk: Desk, files: Path) -> None:
+async def test_retention_is_safe_on_concurrent_replicas(desk: Desk, files: Path) -> None:
     kept = await desk.run(ROWS)
     limit(desk, retention_days=0)
     gone = [await desk.run(ROWS) for _ in range(5)]
@@ -121,7 +121,7 @@ async def test_replicas_that_sweep_at_once_do_no_harm(desk: Desk, files: Path) -
     assert await is_there(desk, kept, files)
 
 
-async def test_what_a_removed_user_leaves_in_the_store_goes(
+async def test_orphaned_objects_of_removed_user_are_deleted(
     desk: Desk, other_desk: Desk, files: Path, database: Database, result_store: ObjectStore
 ) -> None:
     mine, others = await desk.run(ROWS), await other_desk.run(ROWS)
@@ -141,7 +141,7 @@ async def test_what_a_removed_user_leaves_in_the_store_goes(
     await other_desk.runner.cancel(other_desk.owner, live.id)
 
 
-async def test_only_pages_of_runs_are_orphans(
+async def test_orphaned_objects_are_pages_only(
     desk: Desk, files: Path, database: Database, result_store: ObjectStore
 ) -> None:
     run = await desk.run(ROWS)

@@ -77,7 +77,9 @@ async def opened(gate: Gate) -> AsyncIterator[Gate]:
     await gate.open()
 
 
-async def test_a_full_disk(desk: Desk, opened: Gate, result_store: ObjectStore) -> None:
+async def test_store_full_disk_fails_run(
+    desk: Desk, opened: Gate, result_store: ObjectStore
+) -> None:
     more = "SELECT 3, repeat('x', 1000) FROM generate_series(1, 5000)"
     run = await with_a_page(desk, opened, more)
     assert len(await pages_of(result_store, run)) == 1
@@ -88,7 +90,7 @@ async def test_a_full_disk(desk: Desk, opened: Gate, result_store: ObjectStore) 
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_a_store_that_goes_away(
+async def test_store_outage_fails_run(
     desk: Desk, opened: Gate, cable: Cable, result_store: ObjectStore
 ) -> None:
     """What cannot be removed then is removed when the store is back."""
@@ -106,7 +108,7 @@ async def test_a_store_that_goes_away(
     assert await desk.rows(kept) == [[2]]
 
 
-async def test_a_folder_that_is_removed(
+async def test_store_removed_folder_is_handled(
     desk: Desk, opened: Gate, result_store: ObjectStore, tmp_path: Path
 ) -> None:
     run = await with_a_page(
@@ -120,9 +122,7 @@ async def test_a_folder_that_is_removed(
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_a_deaf_store_takes_no_longer_than_the_run_may(
-    desk: Desk, opened: Gate, cable: Cable
-) -> None:
+async def test_store_hang_is_limited_by_timeout(desk: Desk, opened: Gate, cable: Cable) -> None:
     run = await with_a_page(desk, opened, "SELECT 3, ''", timeout_ms=1_500)
     cable.deaden()
     await opened.open()
@@ -134,7 +134,7 @@ async def test_a_deaf_store_takes_no_longer_than_the_run_may(
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_a_run_that_waits_for_a_deaf_store_is_cancelled(
+async def test_cancel_works_while_last_page_is_stored(
     desk: Desk, opened: Gate, cable: Cable
 ) -> None:
     """Its statement has ended, and its connection is as good as new. What was stored stays."""
@@ -152,7 +152,7 @@ async def test_a_run_that_waits_for_a_deaf_store_is_cancelled(
     assert len(await desk.rows(await desk.now(run))) == verdict.run.row_count > 0
 
 
-async def test_a_server_that_stops_does_not_wait_for_a_deaf_store(
+async def test_server_stop_does_not_wait_for_hanging_store(
     desk: Desk, opened: Gate, cable: Cable
 ) -> None:
     run = await with_a_page(desk, opened, "SELECT 3, ''")
@@ -163,7 +163,7 @@ async def test_a_server_that_stops_does_not_wait_for_a_deaf_store(
     assert (await desk.now(run)).state == INTERRUPTED
 
 
-async def test_rows_that_are_no_longer_there(
+async def test_rows_missing_from_store_raise_not_found(
     desk: Desk, result_store: ObjectStore, tmp_path: Path
 ) -> None:
     """As after a restore without them."""
@@ -176,7 +176,7 @@ async def test_rows_that_are_no_longer_there(
     await desk.runner.delete(desk.owner, run.id)
 
 
-async def test_rows_while_the_store_is_away(desk: Desk, cable: Cable) -> None:
+async def test_rows_during_store_outage(desk: Desk, cable: Cable) -> None:
     run = await desk.run("SELECT generate_series(1, 3)")
     cable.cut()
     with pytest.raises(Unavailable):
@@ -185,7 +185,7 @@ async def test_rows_while_the_store_is_away(desk: Desk, cable: Cable) -> None:
     assert await desk.rows(run) == [[1], [2], [3]]
 
 
-async def test_what_was_not_sent_is_said_to_be_so(desk: Desk, result_store: ObjectStore) -> None:
+async def test_run_not_sent_is_reported(desk: Desk, result_store: ObjectStore) -> None:
     """Our own database goes away between the connection and the statement."""
     run = await desk.run("SELECT 1")
     folder = result_prefix(desk.owner, run.id)
@@ -216,7 +216,7 @@ async def _until_idle(desk: Desk, run: RunRow) -> None:
     await desk.until_gone(pid)
 
 
-async def test_a_page_that_is_noted_again_counts_once(desk: Desk, opened: Gate) -> None:
+async def test_record_page_is_idempotent(desk: Desk, opened: Gate) -> None:
     """As when our database went away in its commit."""
     run = await with_a_page(desk, opened, "SELECT 3, ''")
     execution = desk.runner.executor.running[run.id]
