@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.execution.runner import Runner
-from db.workbench.execution.startup import open_runner
-from db.workbench.retention import remove_orphans, remove_partial, retain
+from db.workbench.execution.runner_lifecycle import open_runner
+from db.workbench.retention import (
+    delete_expired_runs,
+    delete_orphaned_objects,
+    delete_partial_results,
+)
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +139,9 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "sessions": lambda: write(sweep_sessions),
         "attempts": lambda: write(sweep_attempts),
         "files": sweep_files,
-        "runs": lambda: retain(services.runner),
-        "partial results": lambda: remove_partial(services.runner),
-        "results": lambda: remove_orphans(services.database, services.objects),
+        "runs": lambda: delete_expired_runs(services.runner),
+        "partial results": lambda: delete_partial_results(services.runner),
+        "results": lambda: delete_orphaned_objects(services.database, services.objects),
     }
 
 

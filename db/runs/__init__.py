@@ -1,10 +1,15 @@
-"""Query runs: their states, their history, and where the rows of their results are."""
+"""Query runs: states, history, result pages, retention and orphaned runs."""
 
 from db.runs.liveness import Liveness
-from db.runs.orphans import abandon, interrupt, miss, watched
+from db.runs.orphans import (
+    cancel_states,
+    interrupt_orphans,
+    interrupt_queued,
+    mark_missing_processes,
+)
 from db.runs.repository import Runs
-from db.runs.result_pages import Pages
-from db.runs.retention import crowd_out, expired, partial
+from db.runs.result_pages import ResultPages
+from db.runs.retention import expire_over_quota, list_expired, list_partial_results
 from db.runs.rows import (
     ACTIVE,
     CANCELLED,
@@ -30,7 +35,7 @@ from db.runs.rows import (
     Truncated,
 )
 from db.runs.tables import QueryRun, QueryRunPage
-from db.runs.unscoped import known_run, known_runs
+from db.runs.unscoped import existing_run_ids, find_any_run
 
 __all__ = [
     "ACTIVE",
@@ -53,20 +58,20 @@ __all__ = [
     "Notice",
     "OrphanRow",
     "PageRow",
-    "Pages",
     "QueryRun",
     "QueryRunPage",
+    "ResultPages",
     "RunFilter",
     "RunRow",
     "Runs",
     "Truncated",
-    "abandon",
-    "crowd_out",
-    "expired",
-    "interrupt",
-    "known_run",
-    "known_runs",
-    "miss",
-    "partial",
-    "watched",
+    "cancel_states",
+    "existing_run_ids",
+    "expire_over_quota",
+    "find_any_run",
+    "interrupt_orphans",
+    "interrupt_queued",
+    "list_expired",
+    "list_partial_results",
+    "mark_missing_processes",
 ]

@@ -1,4 +1,4 @@
-"""Proves to the other processes that this one lives: it holds a lock as long as its session."""
+"""Shows other processes that this one is alive, by a session-level advisory lock."""
 
 import asyncio
 import contextlib
@@ -15,13 +15,13 @@ from db.postgres.urls import parse_url
 log = logging.getLogger(__name__)
 
 OPEN_S = 5.0
-BEAT_S = 3.0
+HEARTBEAT_S = 3.0
 RETRY_S = 0.3
 _HOLD = "SELECT pg_advisory_lock($1)"
 
 
 class Liveness:
-    """A lock under this process's number, taken again whenever its connection is lost."""
+    """Holds the lock of `process`, and acquires it again when its connection is lost."""
 
     def __init__(self, direct_url: str) -> None:
         self.process = secrets.randbits(62)
@@ -31,11 +31,15 @@ class Liveness:
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(cls, direct_url: str) -> AsyncIterator["Liveness"]:
-        """Holds the lock while the block runs."""
+        """Holds the lock inside the block.
+
+        Raises:
+            Unavailable: The lock was not acquired within OPEN_S.
+        """
         liveness = cls(direct_url)
         task = asyncio.create_task(liveness._hold_for_ever(), name="runs: liveness")
         try:
-            await liveness._until_held()
+            await liveness._wait_until_held()
             yield liveness
         finally:
             task.cancel()
@@ -45,14 +49,14 @@ class Liveness:
     def is_held(self) -> bool:
         return self._held.is_set()
 
-    async def _until_held(self) -> None:
+    async def _wait_until_held(self) -> None:
         try:
             async with asyncio.timeout(OPEN_S):
                 await self._held.wait()
         except TimeoutError as error:
             raise Unavailable(
-                "The database did not let this server register its runs.",
-                hint="Locks need a direct connection: set HOWDAH_DIRECT_DATABASE_URL.",
+                "The liveness lock of this server was not acquired in time.",
+                hint="Set HOWDAH_DIRECT_DATABASE_URL: advisory locks need a direct connection.",
             ) from error
 
     async def _hold_for_ever(self) -> None:
@@ -60,20 +64,20 @@ class Liveness:
             try:
                 await self._hold()
             except (HowdahError, OSError, TimeoutError, asyncpg.PostgresError) as error:
-                log.warning("the lock of this server's runs was lost: %s", type(error).__name__)
+                log.warning("the liveness lock was lost, will retry: %s", type(error).__name__)
             except asyncpg.InterfaceError as error:
-                log.warning("the lock of this server's runs was lost: %s", type(error).__name__)
+                log.warning("the liveness lock was lost, will retry: %s", type(error).__name__)
             self._held.clear()
             await asyncio.sleep(RETRY_S)
 
     async def _hold(self) -> None:
-        """Until the connection fails, which a beat notices that gets no answer."""
+        """Acquires the lock and holds it until a heartbeat fails."""
         connection = await connect(self._url, application_name="howdah runs")
         try:
             await connection.execute(_HOLD, self.process)
             self._held.set()
             while True:
-                await asyncio.sleep(BEAT_S)
-                await connection.execute("SELECT 1", timeout=BEAT_S)
+                await asyncio.sleep(HEARTBEAT_S)
+                await connection.execute("SELECT 1", timeout=HEARTBEAT_S)
         finally:
             connection.terminate()

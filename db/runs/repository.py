@@ -1,4 +1,4 @@
-"""The runs of one owner. Every change of state is one statement that names the state before."""
+"""Repository of runs. Every state transition is one UPDATE conditional on the previous state."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -47,58 +47,65 @@ search_rule = Required("search", max_length=200)
 
 
 class Runs(Repository[RunRow]):
-    """The runs of one owner."""
-
     model = QueryRun
     row = RunRow
     noun = "run"
 
-    async def create(self, new: NewRun, *, process: int, most_active: int) -> RunRow:
-        """Queues it; an error when as many as may be are active. One after the other."""
+    async def create(self, new: NewRun, *, process: int, max_active: int) -> RunRow:
+        """Queues a run. Concurrent calls of one owner are serialized by an advisory lock.
+
+        Raises:
+            RateLimited: The owner has `max_active` queued and running runs.
+        """
         await self.run(self._lock_queue())
-        if await self.value(self._count_active()) >= most_active:
+        if await self.value(self._count_active()) >= max_active:
             raise RateLimited(
-                f"You have {most_active} runs queued or running already.",
-                hint="Wait until some have ended, or cancel some.",
+                f"You already have {max_active} queued or running runs.",
+                hint="Wait until some of them have ended, or cancel some.",
                 retry_after_s=1,
             )
         return await self.add(**new._asdict(), process=process)
 
-    async def claim_next(self, *, process: int, at_once: int) -> RunRow | None:
-        """Begins the oldest run that this process has queued, if the owner may have one more.
+    async def claim_next(self, *, process: int, max_running: int) -> RunRow | None:
+        """Starts the oldest run that this process queued, if the owner is below `max_running`.
 
-        Older ones that wait at other processes count as if they ran: nobody overtakes.
+        Older runs that other processes queued count as running, so runs start in order.
         """
-        return await self.one(self._claim_next(), process=process, at_once=at_once)
+        return await self.one(self._claim_next(), process=process, max_running=max_running)
 
     async def has_queued(self, *, process: int) -> bool:
         return bool(await self.value(self._count_queued(), process=process))
 
-    async def note_backend(self, run_id: UUID, *, pid: int, started_at: str) -> None:
-        """Which backend of the target runs it, so that whoever survives us can end it.
+    async def record_backend(self, run_id: UUID, *, pid: int, started_at: str) -> None:
+        """Records the backend of the user's database, so that other replicas can terminate it.
 
-        An error when the run is over already: its statement is not to be sent any more.
+        Raises:
+            Conflict: The run has ended, so its statement must not be sent.
         """
-        if not await self.run(self._note_backend(), id=run_id, pid=pid, started=started_at):
-            raise _over()
+        if not await self.run(self._record_backend(), id=run_id, pid=pid, started=started_at):
+            raise _finished_error()
 
-    async def progress(self, run_id: UUID, *, columns: str, rows: int, size: int) -> None:
-        """So many more rows can be read; an error when the run is over already."""
+    async def add_page_totals(self, run_id: UUID, *, columns: str, rows: int, size: int) -> None:
+        """Adds the rows and bytes of a page.
+
+        Raises:
+            Conflict: The run has ended.
+        """
         values = {"columns": columns, "rows": rows, "size": size}
-        if not await self.run(self._progress(), id=run_id, **values):
-            raise _over()
+        if not await self.run(self._add_page_totals(), id=run_id, **values):
+            raise _finished_error()
 
     async def finish(self, run_id: UUID, ending: Ending, *, keep: timedelta) -> RunRow | None:
-        """The terminal state, unless there is one already: then None, and nothing changes."""
-        written = {
+        """Writes the terminal state. Returns None, and changes nothing, if the run has ended."""
+        fields = {
             "columns": ending.columns,
             "error": ending.error,
             "notices": ending.notices,
             "truncated": ending.truncated,
         }
-        packed = {
+        encoded = {
             name: None if value is None else msgspec.json.encode(value).decode()
-            for name, value in written.items()
+            for name, value in fields.items()
         }
         return await self.one(
             self._finish(),
@@ -110,16 +117,20 @@ class Runs(Repository[RunRow]):
             without_rows=ending.without_rows,
             cancel_outcome=ending.cancel_outcome,
             connection_usable=ending.connection_usable,
-            **packed,
+            **encoded,
         )
 
     async def request_cancel(self, run_id: UUID, *, keep: timedelta) -> RunRow | None:
-        """Ends a queued run at once, asks a running one to end; None when it has ended."""
+        """Cancels a queued run, or marks a running one. Returns None if the run has ended."""
         return await self.one(self._request_cancel(), id=run_id, keep=keep)
 
-    async def remove_over(self, run_id: UUID) -> None:
-        """Deletes a run that is over."""
-        if await self.run(self._remove_over(), id=run_id):
+    async def delete_finished(self, run_id: UUID) -> None:
+        """Deletes a finished run.
+
+        Raises:
+            Conflict: The run is queued or running.
+        """
+        if await self.run(self._delete_finished(), id=run_id):
             return
         found = await self.require(run_id)
         raise Conflict(
@@ -146,12 +157,12 @@ class Runs(Repository[RunRow]):
 
     @statement
     def _count_active(cls) -> ClauseElement:
-        return cls.owned(func.count()).where(cls.table().c.state.in_(_words(ACTIVE)))
+        return cls.owned(func.count()).where(cls.table().c.state.in_(_literals(ACTIVE)))
 
     @statement
     def _count_queued(cls) -> ClauseElement:
         run = cls.table().c
-        queued = run.state == _word(QUEUED)
+        queued = run.state == _literal(QUEUED)
         return cls.owned(func.count()).where(queued, run.process == bindparam("process"))
 
     @statement
@@ -162,31 +173,31 @@ class Runs(Repository[RunRow]):
             select(mine.id)
             .where(
                 mine.owner_id == bindparam("owner_id"),
-                mine.state == _word(QUEUED),
+                mine.state == _literal(QUEUED),
                 mine.process == bindparam("process"),
             )
             .order_by(mine.id)
             .limit(1)
             .scalar_subquery()
         )
-        older = and_(other.state == _word(QUEUED), other.id < run.id)
+        older = and_(other.state == _literal(QUEUED), other.id < run.id)
         ahead = (
             select(func.count())
             .where(
                 other.owner_id == bindparam("owner_id"),
-                or_(other.state == _word(RUNNING), older),
+                or_(other.state == _literal(RUNNING), older),
             )
             .correlate(cls.table())
             .scalar_subquery()
         )
         claim = cls.owned_update().where(
-            run.id == oldest, run.state == _word(QUEUED), ahead < bindparam("at_once")
+            run.id == oldest, run.state == _literal(QUEUED), ahead < bindparam("max_running")
         )
-        begun = {"state": RUNNING, "started_at": func.now(), "revision": run.revision + 1}
-        return claim.values(begun).returning(*cls.columns())
+        started = {"state": RUNNING, "started_at": func.now(), "revision": run.revision + 1}
+        return claim.values(started).returning(*cls.columns())
 
     @statement
-    def _note_backend(cls) -> ClauseElement:
+    def _record_backend(cls) -> ClauseElement:
         noted: dict[str, Any] = {
             "backend_pid": bindparam("pid"),
             "backend_started_at": bindparam("started"),
@@ -194,7 +205,7 @@ class Runs(Repository[RunRow]):
         return cls._running().values(noted).returning(cls.table().c.revision)
 
     @statement
-    def _progress(cls) -> ClauseElement:
+    def _add_page_totals(cls) -> ClauseElement:
         run = cls.table().c
         more: dict[str, Any] = {
             "columns": bindparam("columns"),
@@ -225,8 +236,10 @@ class Runs(Repository[RunRow]):
     @statement
     def _request_cancel(cls) -> ClauseElement:
         run = cls.table().c
-        queued = run.state == _word(QUEUED)
-        change = cls.owned_update().where(run.id == bindparam("id"), run.state.in_(_words(ACTIVE)))
+        queued = run.state == _literal(QUEUED)
+        change = cls.owned_update().where(
+            run.id == bindparam("id"), run.state.in_(_literals(ACTIVE))
+        )
         values = {
             "cancel_requested_at": func.coalesce(run.cancel_requested_at, func.now()),
             "state": case((queued, CANCELLED), else_=run.state),
@@ -239,15 +252,15 @@ class Runs(Repository[RunRow]):
         return change.values(values).returning(*cls.columns())
 
     @statement
-    def _remove_over(cls) -> ClauseElement:
+    def _delete_finished(cls) -> ClauseElement:
         run = cls.table().c
-        over = (run.id == bindparam("id"), run.state.not_in(_words(ACTIVE)))
+        over = (run.id == bindparam("id"), run.state.not_in(_literals(ACTIVE)))
         return cls.owned_delete().where(*over).returning(run.id)
 
     @statement
     def _active(cls) -> ClauseElement:
         run = cls.table().c
-        return cls.owned().where(run.state.in_(_words(ACTIVE))).order_by(run.id)
+        return cls.owned().where(run.state.in_(_literals(ACTIVE))).order_by(run.id)
 
     @statement
     def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:
@@ -260,7 +273,7 @@ class Runs(Repository[RunRow]):
     @classmethod
     def _running(cls) -> Update:
         run = cls.table().c
-        return cls.owned_update().where(run.id == bindparam("id"), run.state == _word(RUNNING))
+        return cls.owned_update().where(run.id == bindparam("id"), run.state == _literal(RUNNING))
 
     @classmethod
     def _filtered(cls, query: Select[Any], filters: tuple[str, ...]) -> Select[Any]:
@@ -274,21 +287,21 @@ class Runs(Repository[RunRow]):
 
 
 def _values(filters: RunFilter) -> dict[str, Any]:
-    """The conditions there are; their names are the shape of the statement."""
+    """The values of the filters that are set; their names select the statement."""
     present = {name: value for name, value in filters._asdict().items() if value is not None}
     if filters.search is not None:
         present["search"] = contains_pattern(search_rule.checked(filters.search).lower())
     return present
 
 
-def _over() -> Conflict:
-    return Conflict("This run is over.", hint="Its result stays as it is.")
+def _finished_error() -> Conflict:
+    return Conflict("This run has ended.", hint="Its state and result no longer change.")
 
 
-def _word(state: str) -> Any:
-    """As part of the statement, not as one of its values: partial indexes ask for that."""
+def _literal(state: str) -> Any:
+    """A literal instead of a parameter: PostgreSQL matches partial indexes by literals."""
     return literal_column(f"'{state}'", Text())
 
 
-def _words(states: Sequence[str]) -> list[Any]:
-    return [_word(state) for state in states]
+def _literals(states: Sequence[str]) -> list[Any]:
+    return [_literal(state) for state in states]

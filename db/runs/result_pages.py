@@ -1,4 +1,4 @@
-"""Where the rows of a result are."""
+"""Repository of result pages: which rows of a result are in which stored object."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -13,27 +13,25 @@ from db.runs.rows import PageRow
 from db.runs.tables import QueryRunPage
 
 
-class Pages(Repository[PageRow]):
-    """The pages of one owner's results."""
-
+class ResultPages(Repository[PageRow]):
     model = QueryRunPage
     row = PageRow
     noun = "page"
 
     async def append(self, run_id: UUID, page: PageRow) -> bool:
-        """False when it is there already."""
+        """Returns False if the page exists already."""
         return bool(await self.run(self._append(), run_id=run_id, **page._asdict()))
 
-    async def between(self, run_id: UUID, start: int, end: int) -> Sequence[PageRow]:
-        """Those with rows from `start` until before `end`, in order."""
-        return await self.all(self._between(), run_id=run_id, start=start, end=end)
+    async def list_overlapping(self, run_id: UUID, start: int, end: int) -> Sequence[PageRow]:
+        """The pages with rows in the range from `start` to before `end`, in order."""
+        return await self.all(self._list_overlapping(), run_id=run_id, start=start, end=end)
 
-    async def heaviest(self, run_id: UUID) -> int:
-        """The most bytes that the rows of a page have on average; 0 when there is none."""
-        return int(await self.value(self._heaviest(), run_id=run_id))
+    async def max_average_row_bytes(self, run_id: UUID) -> int:
+        """The largest average row size of a page; 0 without pages."""
+        return int(await self.value(self._max_average_row_bytes(), run_id=run_id))
 
-    async def drop(self, run_id: UUID) -> None:
-        await self.run(self._drop(), run_id=run_id)
+    async def delete_all(self, run_id: UUID) -> None:
+        await self.run(self._delete_all(), run_id=run_id)
 
     @statement
     def _append(cls) -> ClauseElement:
@@ -42,7 +40,7 @@ class Pages(Repository[PageRow]):
         return new.on_conflict_do_nothing().returning(cls.table().c.number)
 
     @statement
-    def _between(cls) -> ClauseElement:
+    def _list_overlapping(cls) -> ClauseElement:
         page = cls.table().c
         found = cls.owned().where(
             page.run_id == bindparam("run_id"),
@@ -52,12 +50,12 @@ class Pages(Repository[PageRow]):
         return found.order_by(page.number)
 
     @statement
-    def _heaviest(cls) -> ClauseElement:
+    def _max_average_row_bytes(cls) -> ClauseElement:
         page = cls.table().c
         each = (page.size + page.row_count - 1) // page.row_count
-        heaviest = cls.owned(func.coalesce(func.max(each), 0))
-        return heaviest.where(page.run_id == bindparam("run_id"))
+        largest = cls.owned(func.coalesce(func.max(each), 0))
+        return largest.where(page.run_id == bindparam("run_id"))
 
     @statement
-    def _drop(cls) -> ClauseElement:
+    def _delete_all(cls) -> ClauseElement:
         return cls.owned_delete().where(cls.table().c.run_id == bindparam("run_id"))

@@ -1,4 +1,4 @@
-"""How long runs are kept: until their time has come, or newer ones need the room."""
+"""Expiry of runs, by age and by the quota of their owner."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from db.kit.base import OwnerId
 from db.postgres.engine import Session
 from db.postgres.statements import compile_statement
 
-_CROWD_OUT = compile_statement(
+_EXPIRE_OVER_QUOTA = compile_statement(
     text("""UPDATE query_runs SET expires_at = now()
         FROM (
             SELECT id, sum(result_bytes) OVER newer AS bytes, row_number() OVER newer AS runs
             FROM query_runs WHERE finished_at IS NOT NULL
             WINDOW newer AS (PARTITION BY owner_id ORDER BY created_at DESC, id DESC)
         ) AS kept
-        WHERE kept.id = query_runs.id AND (kept.bytes > :most_bytes OR kept.runs > :most_runs)
+        WHERE kept.id = query_runs.id AND (kept.bytes > :max_bytes OR kept.runs > :max_runs)
           AND query_runs.expires_at > now()
         RETURNING query_runs.id""")
 )
@@ -32,18 +32,21 @@ _PARTIAL = compile_statement(
 )
 
 
-async def crowd_out(session: Session, *, most_bytes: int, most_runs: int) -> int:
-    """The oldest of an owner's runs expire when all together are too much."""
-    return len(await session.rows(_CROWD_OUT, most_bytes=most_bytes, most_runs=most_runs))
+async def expire_over_quota(session: Session, *, max_bytes: int, max_runs: int) -> int:
+    """Expires the oldest runs of owners above a quota; returns their number."""
+    return len(await session.rows(_EXPIRE_OVER_QUOTA, max_bytes=max_bytes, max_runs=max_runs))
 
 
-async def expired(session: Session) -> Sequence[tuple[OwnerId, UUID]]:
-    """A batch of everybody's."""
+async def list_expired(session: Session) -> Sequence[tuple[OwnerId, UUID]]:
+    """A batch of expired runs of all owners."""
     found: Sequence[Any] = await session.rows(_EXPIRED)
     return [tuple(row) for row in found]
 
 
-async def partial(session: Session) -> Sequence[tuple[OwnerId, UUID]]:
-    """A batch of everybody's runs that ended without rows and have pages: a store was away."""
+async def list_partial_results(session: Session) -> Sequence[tuple[OwnerId, UUID]]:
+    """A batch of runs, of all owners, that ended without rows but still have pages.
+
+    Their pages could not be deleted when the run ended, because the store was unavailable.
+    """
     found: Sequence[Any] = await session.rows(_PARTIAL)
     return [tuple(row) for row in found]

@@ -1,4 +1,4 @@
-"""What a run is, in every state: plain values, as they were when they were read."""
+"""Immutable values of runs, their results and their errors."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ MAX_ROWS, MAX_BYTES, MAX_CELL = "MAX_ROWS", "MAX_BYTES", "MAX_CELL"
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A column of a result; `table` and `nullable` are of the table's column that it shows."""
+    """A result column. `table` and `nullable` are null for a column that shows no table column."""
 
     name: str
     type: str
@@ -29,7 +29,7 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the server said beside the result."""
+    """A notice or warning that the server sent while the statement ran."""
 
     severity: str
     message: str
@@ -39,7 +39,7 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Why a run did not succeed; a position is a character of the user's own text, from 1."""
+    """Why a run did not succeed. `position` counts the characters of the statement from 1."""
 
     message: str
     sqlstate: str | None = None
@@ -53,14 +53,14 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Truncated(msgspec.Struct, frozen=True):
-    """Which limit cut the result, and what it was."""
+    """The limit that truncated the result, and its value."""
 
     reason: str
     limit: int
 
 
 class NewRun(NamedTuple):
-    """What is to be run, checked."""
+    """A validated run, ready to be queued."""
 
     connection_id: UUID
     statement: str
@@ -72,8 +72,6 @@ class NewRun(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run as it was when it was read."""
-
     id: UUID
     owner_id: OwnerId
     connection_id: UUID | None
@@ -101,33 +99,33 @@ class RunRow(NamedTuple):
     expires_at: datetime | None
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         return self.state in TERMINAL
 
     @property
-    def opened_columns(self) -> list[Column] | None:
+    def parsed_columns(self) -> list[Column] | None:
         return msgspec.json.decode(self.columns, type=list[Column]) if self.columns else None
 
     @property
-    def opened_parameters(self) -> list[Any]:
+    def parsed_parameters(self) -> list[Any]:
         found: list[Any] = msgspec.json.decode(self.parameters)
         return found
 
     @property
-    def opened_notices(self) -> list[Notice]:
+    def parsed_notices(self) -> list[Notice]:
         return msgspec.json.decode(self.notices, type=list[Notice])
 
     @property
-    def opened_truncated(self) -> Truncated | None:
+    def parsed_truncated(self) -> Truncated | None:
         return msgspec.json.decode(self.truncated, type=Truncated) if self.truncated else None
 
     @property
-    def opened_error(self) -> Failure | None:
+    def parsed_error(self) -> Failure | None:
         return msgspec.json.decode(self.error, type=Failure) if self.error else None
 
 
 class Ending(msgspec.Struct, kw_only=True):
-    """How a run ended: what is written with its terminal state."""
+    """The terminal state of a run and the values written with it."""
 
     state: str
     columns: list[Column] | None = None
@@ -137,13 +135,13 @@ class Ending(msgspec.Struct, kw_only=True):
     truncated: Truncated | None = None
     error: Failure | None = None
     without_rows: bool = False
-    """The rows could not be kept, so none of them is to be seen."""
+    """The rows could not be stored, so none is readable."""
     cancel_outcome: str | None = None
     connection_usable: bool | None = None
 
 
 class PageRow(NamedTuple):
-    """Some rows of a result in one object; `marks` are where its chunks end: row, byte, ..."""
+    """Rows of a result in one stored object; `marks` are the chunk ends as [row, byte, ...]."""
 
     number: int
     first_row: int
@@ -153,13 +151,13 @@ class PageRow(NamedTuple):
 
     @property
     def ends(self) -> list[tuple[int, int]]:
-        """The (rows, bytes) of the page up to the end of each chunk."""
+        """(rows, bytes) from the start of the page to the end of each chunk."""
         flat = msgspec.json.decode(self.marks, type=list[int])
         return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 class RunFilter(NamedTuple):
-    """Which runs of the history; None is no condition."""
+    """Filters of the history. None matches every run."""
 
     connection_id: UUID | None = None
     states: tuple[str, ...] | None = None
@@ -167,7 +165,7 @@ class RunFilter(NamedTuple):
 
 
 class OrphanRow(NamedTuple):
-    """A run whose process is gone, and the statement that it may have left behind."""
+    """A run whose process died, and the backend that may still execute its statement."""
 
     id: UUID
     owner_id: OwnerId

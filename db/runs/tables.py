@@ -1,4 +1,4 @@
-"""The tables of runs and of the pages of their results."""
+"""Tables of query runs and of their result pages."""
 
 from datetime import datetime
 from uuid import UUID
@@ -72,7 +72,7 @@ class QueryRun(HasId, HasOwner, Base):
 
 
 class QueryRunPage(HasOwner, Base):
-    """Where rows of a result are in the object store."""
+    """A page of result rows in the object store."""
 
     __tablename__ = "query_run_pages"
 

@@ -1,19 +1,13 @@
-"""The users' databases: which may be reached, how they are reached, and what is lent of them.
+"""Access to the users' databases.
 
-targets       the addresses that may be reached
-destinations  where a saved connection leads, with its secrets
-libpq         one connection, with nothing of this server's account in it
-tunnels       the way through an SSH server
-road          the way to one destination, tunnel and certificates included
-breaker       sparing what does not answer
-awake         psycopg's pool, made to say what fails
-pools         connections lent and taken back, clean
-workbench     Workbench: everybody's pools, opened and closed
-shelf         connections saved and deleted, with secrets and pool
-catalogue     what is in a database
-failures      what went wrong, in words
+connections  saved connections, pools, SSH tunnels and the network policy
+execution    query runs: scheduling, execution, cancellation and live status
+results      stored results: pages and file formats
+catalogue    schemas, tables and columns of a database
+exports      writes the result of a run to a file in a bucket
+retention    deletes expired runs and orphaned results
 
-`Workbench` is imported without the drivers: they come with the first connection.
+Importing this package loads no driver: psycopg is imported with the first connection.
 """
 
 from db.workbench.connections.network_policy import Reach, Targets

@@ -1,4 +1,4 @@
-"""Results as files of buckets."""
+"""Exports the result of a run as a file in a bucket."""
 
 import contextlib
 from typing import NamedTuple, Protocol
@@ -10,12 +10,10 @@ from db.objects.store import MIB
 from db.runs import RunRow, Runs
 from db.storage import FileRow, NewFile, StorageServices, add_bytes
 from db.workbench.execution.runner import Runner
-from db.workbench.results.formats import CONTENT_TYPES, refuse_unknown
+from db.workbench.results.formats import CONTENT_TYPES, require_format
 
 
-class Export(NamedTuple):
-    """Which result is to be written where, and as what."""
-
+class ExportRequest(NamedTuple):
     run_id: UUID
     bucket_id: UUID
     location: str
@@ -23,60 +21,74 @@ class Export(NamedTuple):
     desired_replicas: int = 0
 
 
-class HasResults(StorageServices, Protocol):
-    """What an export needs of the services."""
+class ExportServices(StorageServices, Protocol):
+    """The services that an export uses."""
 
     @property
     def runner(self) -> Runner: ...
 
 
-async def export(
-    services: HasResults, owner: OwnerId, asked: Export, *, idempotency_key: str | None = None
+async def export_result(
+    services: ExportServices,
+    owner: OwnerId,
+    request: ExportRequest,
+    *,
+    idempotency_key: str | None = None,
 ) -> FileRow:
-    """The file, STORED, or an error and nothing of it. A retry under the same key finds it."""
-    refuse_unknown(asked.format)
-    source = f"run {asked.run_id.hex}"
+    """Returns the file in state STORED; on an error no part of it remains.
+
+    A retry with the same idempotency key returns the same file.
+    """
+    require_format(request.format)
+    source = f"run {request.run_id.hex}"
     new = NewFile(
-        asked.bucket_id, asked.location, 0, CONTENT_TYPES[asked.format], asked.desired_replicas
+        request.bucket_id,
+        request.location,
+        0,
+        CONTENT_TYPES[request.format],
+        request.desired_replicas,
     )
     added = await services.storage.expect_file(
         owner, new, source=source, idempotency_key=idempotency_key
     )
     if added is not None:
         return added
-    run = await _ended(services.runner, owner, asked.run_id)
-    async with contextlib.aclosing(services.runner.files.pieces(run, asked.format)) as pieces:
+    run = await _require_finished(services.runner, owner, request.run_id)
+    async with contextlib.aclosing(services.runner.files.stream(run, request.format)) as pieces:
         return await add_bytes(
             services.storage,
             services.objects,
             owner,
             new,
             pieces,
-            at_most=_at_most(run),
+            at_most=_max_size(run),
             source=source,
             idempotency_key=idempotency_key,
         )
 
 
-async def _ended(runner: Runner, owner: OwnerId, run_id: UUID) -> RunRow:
+async def _require_finished(runner: Runner, owner: OwnerId, run_id: UUID) -> RunRow:
     async with runner.database.read() as session:
         run = await Runs(session, owner).require(run_id)
-    if not run.is_over:
+    if not run.is_finished:
         raise Conflict(
             f"This run is {run.state}.",
-            hint="Wait until it has ended (`queryStatus` tells), or cancel it first.",
+            hint="Wait until it has ended, for example with `queryStatus`, or cancel it first.",
             field="id",
         )
     if run.columns is None:
         raise BadInput(
-            "This run has no rows to export.",
-            hint="Export one whose `columns` are not null.",
+            "This run has no result to export.",
+            hint="Export a run whose `columns` is not null.",
             field="id",
         )
     return run
 
 
-def _at_most(run: RunRow) -> int:
-    """No format takes more: a number of Parquet has 8 bytes, in JSON 2; JSON lines repeat names."""
+def _max_size(run: RunRow) -> int:
+    """An upper bound of the file size.
+
+    A Parquet number takes 8 bytes, in JSON at least 2 with its comma; JSON lines repeat the names.
+    """
     names = len(run.columns or "")
     return 4 * run.result_bytes + run.row_count * names + MIB

@@ -1,4 +1,4 @@
-"""How long results are kept: runs that have had their time, and bytes that nobody names."""
+"""Deletes expired runs with their results, and objects that belong to no run."""
 
 import contextlib
 from datetime import UTC, datetime, timedelta
@@ -7,43 +7,53 @@ from uuid import UUID
 from db.errors import NotFound
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
-from db.runs import crowd_out, expired, known_runs, partial
+from db.runs import (
+    existing_run_ids,
+    expire_over_quota,
+    list_expired,
+    list_partial_results,
+)
 from db.workbench.execution.runner import Runner
 from db.workbench.results.result_store import RESULTS
 
-ORPHANS_AFTER = timedelta(days=1)
+ORPHAN_AGE = timedelta(days=1)
 
 
-async def retain(runner: Runner) -> int:
-    """Removes a batch of runs that have had their time, results first; how many that were."""
+async def delete_expired_runs(runner: Runner) -> int:
+    """Deletes a batch of expired runs, results first; returns their number."""
     limits = runner.limits
     await runner.database.write(
-        lambda session: crowd_out(session, most_bytes=limits.bytes_kept, most_runs=limits.runs_kept)
+        lambda session: expire_over_quota(
+            session, max_bytes=limits.max_kept_bytes, max_runs=limits.max_kept_runs
+        )
     )
     async with runner.database.read() as session:
-        batch = await expired(session)
+        batch = await list_expired(session)
     for owner, run_id in batch:
-        with contextlib.suppress(NotFound):  # another replica was faster
+        with contextlib.suppress(NotFound):  # deleted by another replica
             await runner.delete(owner, run_id)
     return len(batch)
 
 
-async def remove_partial(runner: Runner) -> int:
-    """Removes a batch of pages of results that could not be stored whole, nor removed then."""
+async def delete_partial_results(runner: Runner) -> int:
+    """Deletes a batch of results that could not be stored completely; returns their number."""
     async with runner.database.read() as session:
-        batch = await partial(session)
+        batch = await list_partial_results(session)
     for owner, run_id in batch:
         await runner.results.remove(owner, run_id)
     return len(batch)
 
 
-async def remove_orphans(
-    database: Database, objects: ObjectStore, *, after: timedelta = ORPHANS_AFTER
+async def delete_orphaned_objects(
+    database: Database, objects: ObjectStore, *, after: timedelta = ORPHAN_AGE
 ) -> int:
-    """Removes what results have left in the store: of users who are gone, and of late writers.
+    """Deletes pages whose run does not exist: of deleted users, or written after the deletion.
 
-    A run is in the table before its first page and until its last is gone. Their age protects
-    pages that a restore has brought before their runs.
+    A run is inserted before its first page and deleted after its last one. `after` protects pages
+    that a restore has written before their runs.
+
+    Returns:
+        The number of deleted objects.
     """
     before = datetime.now(UTC) - after
     removed = 0
@@ -51,7 +61,7 @@ async def remove_orphans(
         old = {one.key: _run_of(one.key) for one in batch if one.modified_at <= before}
         runs = {key: run_id for key, run_id in old.items() if run_id is not None}
         async with database.read() as session:
-            known = await known_runs(session, set(runs.values()))
+            known = await existing_run_ids(session, set(runs.values()))
         orphans = [key for key, run_id in runs.items() if run_id not in known]
         await objects.delete(orphans)
         removed += len(orphans)
@@ -59,7 +69,7 @@ async def remove_orphans(
 
 
 def _run_of(key: str) -> UUID | None:
-    """The run whose page has this key; None when we did not make it."""
+    """The run of the page with this key; None if the key is not one of a page."""
     match key.split("/"):
         case [_, owner, run_id, page] if page.isdigit():
             with contextlib.suppress(ValueError):

@@ -74,7 +74,7 @@ class ExecuteQueryPayload:
 
 @strawberry.type(description="What has come of a cancel.")
 class CancelQueryPayload:
-    """Read from a Verdict."""
+    """Read from a CancelResult."""
 
     run: RunRow = plain("The run as it is now.", type=QueryRun)
     latency_ms: int = plain("How long it took to end.")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from db.errors import NotFound
 from db.runs import RunRow
-from db.workbench.execution.live_status import Ended, View
+from db.workbench.execution.live_status import LiveStatusClosed, LiveView
 from graph.context import Context
 
 EVERY_S = 0.3
@@ -16,38 +16,38 @@ EVERY_S = 0.3
 
 async def follow_run(context: Context, run_id: UUID) -> AsyncIterator[RunRow]:
     """The run as it is, then its changes until it has ended."""
-    following = context.services.runner.following
-    with contextlib.suppress(Ended):
-        async with following.run(context.owner, run_id) as view:
-            told = _found(await view.now())
+    live_status = context.services.runner.live_status
+    with contextlib.suppress(LiveStatusClosed):
+        async with live_status.run(context.owner, run_id) as view:
+            told = _found(await view.current())
             yield told
-            while not told.is_over:
+            while not told.is_finished:
                 told = await _worth_telling(view, told)
                 yield told
 
 
 async def follow_active(context: Context) -> AsyncIterator[Sequence[RunRow]]:
     """Those that are queued or running, whenever one begins or ends."""
-    following = context.services.runner.following
-    with contextlib.suppress(Ended):
-        async with following.active(context.owner) as view:
-            told = await view.now()
+    live_status = context.services.runner.live_status
+    with contextlib.suppress(LiveStatusClosed):
+        async with live_status.active(context.owner) as view:
+            told = await view.current()
             yield told
             while True:
-                now = await view.changed()
+                now = await view.next_change()
                 if _states(now) != _states(told):
                     yield now
                     told = now
 
 
-async def _worth_telling(view: View[RunRow | None], told: RunRow) -> RunRow:
+async def _worth_telling(view: LiveView[RunRow | None], told: RunRow) -> RunRow:
     """Its next state; or, once it is time, how far it has come by then."""
     due = asyncio.get_running_loop().time() + EVERY_S
-    now = _found(await view.changed())
+    now = _found(await view.next_change())
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(due):
             while now.state == told.state:
-                now = _found(await view.changed())
+                now = _found(await view.next_change())
     return now
 
 

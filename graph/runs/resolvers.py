@@ -8,8 +8,8 @@ import strawberry
 
 from db.errors import BadInput
 from db.runs import RunFilter, RunRow, Runs
-from db.workbench.execution.run_request import Order
-from db.workbench.exports import Export, export
+from db.workbench.execution.run_request import RunRequest
+from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, field, given, mutation, subscription
@@ -89,10 +89,10 @@ class Mutation:
         key = asked.pop("idempotency_key", None)
         asked["connection_id"] = parse_id("conn", asked["connection_id"], argument="connectionId")
         runner, owner = info.context.services.runner, info.context.owner
-        run, replayed = await runner.execute(owner, Order(**asked), key=key)
+        run, replayed = await runner.submit(owner, RunRequest(**asked), key=key)
         if wait_ms:
             info.context.end_turn()
-            run = await runner.until_over(owner, run.id, within_s=wait_ms / 1000)
+            run = await runner.wait_until_finished(owner, run.id, within_s=wait_ms / 1000)
         return ExecuteQueryPayload(run=run, replayed=replayed)
 
     @mutation("Ends a run, within two seconds.", who=SignedIn, urgent=True)
@@ -119,7 +119,9 @@ class Mutation:
         asked["format"] = input.format.value
         info.context.end_turn()
         services, owner = info.context.services, info.context.owner
-        file = await export(services, owner, Export(run_id, **asked), idempotency_key=key)
+        file = await export_result(
+            services, owner, ExportRequest(run_id, **asked), idempotency_key=key
+        )
         return ExportQueryRunPayload(file=file)
 
     @mutation("Deletes a run that has ended, with its result.", who=SignedIn)

@@ -38,7 +38,7 @@ class RowsShown:
                 run_id,
                 offset=offset,
                 first=first,
-                most_bytes=min(PAGE_BYTES, self._left),
+                max_bytes=min(PAGE_BYTES, self._left),
             )
             self._left -= sum(map(len, lines))
             return lines

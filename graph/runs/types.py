@@ -12,7 +12,7 @@ from db.errors import BadInput
 from db.runs import Column as ColumnRow
 from db.runs import Failure, RunRow, Runs, Truncated
 from db.runs import Notice as NoticeRow
-from db.workbench.results.formats import refuse_unknown
+from db.workbench.results.formats import require_format
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
@@ -172,7 +172,7 @@ class QueryRun(Node):
 
     @field("The values of $1, $2 ..., as they were sent.", type=list[Json | None])
     def parameters(root: strawberry.Parent[RunRow]) -> list[Any]:
-        return root.opened_parameters
+        return root.parsed_parameters
 
     @field("How long it took, or has taken.")
     def elapsed_ms(root: strawberry.Parent[RunRow]) -> int | None:
@@ -186,19 +186,19 @@ class QueryRun(Node):
         type=list[ResultColumn] | None,
     )
     def columns(root: strawberry.Parent[RunRow]) -> list[ColumnRow] | None:
-        return root.opened_columns
+        return root.parsed_columns
 
     @field("What the server said beside; the first 100.", type=list[Notice])
     def notices(root: strawberry.Parent[RunRow]) -> list[NoticeRow]:
-        return root.opened_notices
+        return root.parsed_notices
 
     @field("Which limit has cut the result; null when it is whole.", type=Truncation | None)
     def truncated(root: strawberry.Parent[RunRow]) -> Truncated | None:
-        return root.opened_truncated
+        return root.parsed_truncated
 
     @field("Why it did not succeed.", type=RunError | None)
     def error(root: strawberry.Parent[RunRow]) -> Failure | None:
-        return root.opened_error
+        return root.parsed_error
 
     @field(
         "Some of its rows, from any on, also while it runs; fewer where they are large.",
@@ -226,9 +226,9 @@ class QueryRun(Node):
         info: Info,
         format: Annotated[ResultFormat, argument("As what.")],
     ) -> str | None:
-        if not root.is_over or root.columns is None:
+        if not root.is_finished or root.columns is None:
             return None
-        refuse_unknown(format.value)
+        require_format(format.value)
         path = result_path(root.id, Format(format.value))
         signed = Links(info.context.services.keys).sign("GET", path, expires_in=DOWNLOAD_WITHIN)
         return info.context.base_url + signed

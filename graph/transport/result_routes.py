@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from db.runs import known_run
+from db.runs import find_any_run
 from db.workbench.results.formats import CONTENT_TYPES, CSV, JSONL, PARQUET
-from db.workbench.results.result_files import gone
+from db.workbench.results.result_files import result_not_found
 from graph.kit.signed_links import Links
 from graph.transport.byte_responses import HARMLESS, answering, streamed
 from graph.transport.gateway import Gateway
@@ -39,13 +39,13 @@ async def send(request: Request) -> Response:
     Links(services.keys).check("GET", request.url.path, request.query_params)
     run_id, format = UUID(hex=request.path_params["run_id"]), request.path_params["format"]
     async with services.database.read() as session:
-        run = await known_run(session, run_id)
-    if run is None or run.opened_columns is None:
-        raise gone()
+        run = await find_any_run(session, run_id)
+    if run is None or run.parsed_columns is None:
+        raise result_not_found()
     headers = HARMLESS | {
         "Content-Type": CONTENT_TYPES[format],
         "Content-Disposition": f'attachment; filename="result-{run_id.hex[:8]}.{format}"',
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    return await streamed(services.runner.files.pieces(run, format), headers=headers)
+    return await streamed(services.runner.files.stream(run, format), headers=headers)

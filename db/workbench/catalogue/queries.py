@@ -153,10 +153,10 @@ async def _run(connection: Any, sql: str, values: list[Any]) -> Sequence[Any]:
     from psycopg import AsyncRawCursor, OperationalError  # a driver, imported at first use
     from psycopg.errors import QueryCanceled
 
-    from db.workbench.connections.libpq import cut_after
+    from db.workbench.connections.libpq import abort_after
 
     try:
-        with cut_after(connection, WITHIN_S + 1):
+        with abort_after(connection, WITHIN_S + 1):
             async with connection.transaction(), AsyncRawCursor(connection) as cursor:
                 await cursor.execute(f"SET LOCAL statement_timeout = {WITHIN_S * 1000:.0f}")
                 await cursor.execute(sql, values)

@@ -46,7 +46,7 @@ class Road:
         except TimeoutError:
             raise unreachable(self.destination) from None
         try:
-            with libpq.cut_after(connection, deadline - asyncio.get_running_loop().time()):
+            with libpq.abort_after(connection, deadline - asyncio.get_running_loop().time()):
                 self.facts = await libpq.facts_of(connection)
         except BaseException as error:
             connection.pgconn.finish()

@@ -111,7 +111,7 @@ async def facts_of(connection: Connection) -> Facts:
 
 
 @contextlib.contextmanager
-def cut_after(connection: Connection, seconds: float) -> Iterator[None]:
+def abort_after(connection: Connection, seconds: float) -> Iterator[None]:
     """The time limit of what runs in the block: then it fails, whatever the server does.
 
     A cancelled statement of psycopg's waits until the server has agreed: `asyncio.timeout` alone

@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.connector import Road
 from db.workbench.connections.fail_fast_pool import AwakePool, Figures, closed
-from db.workbench.connections.libpq import Connection, Facts, cut, cut_after
+from db.workbench.connections.libpq import Connection, Facts, abort_after, cut
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Pool:
             self._leave()
 
     @contextlib.asynccontextmanager
-    async def spare(self) -> AsyncIterator[Connection]:
+    async def side_connection(self) -> AsyncIterator[Connection]:
         """One beside the pool, for a moment: to end a statement when all others are lent."""
         self._borrowers += 1
         try:
@@ -158,7 +158,7 @@ class Pool:
 async def _clean(connection: Connection) -> None:
     """Nothing stays: transaction, settings, roles, temporary tables, locks, listening."""
     try:
-        with cut_after(connection, RESET_S):
+        with abort_after(connection, RESET_S):
             match connection.pgconn.transaction_status:
                 case TransactionStatus.UNKNOWN:
                     return

@@ -144,7 +144,7 @@ class Workbench:
         """A clean connection, in autocommit; what the borrower leaves behind goes with it.
 
         Close it to have it thrown away. Handlers that are added to it are taken off again by whom
-        they were added. To limit the time of a statement see `libpq.cut_after`.
+        they were added. To limit the time of a statement see `libpq.abort_after`.
         """
         row = await self._row(owner, connection_id)
         pool = self._pool(owner, row, None)
@@ -155,10 +155,12 @@ class Workbench:
             await pool.release(connection)
 
     @contextlib.asynccontextmanager
-    async def spare(self, owner: OwnerId, connection_id: UUID) -> "AsyncIterator[Connection]":
+    async def side_connection(
+        self, owner: OwnerId, connection_id: UUID
+    ) -> "AsyncIterator[Connection]":
         """A connection beside the pool, for one short question: there is always room for it."""
         row = await self._row(owner, connection_id)
-        async with self._pool(owner, row, None).spare() as connection:
+        async with self._pool(owner, row, None).side_connection() as connection:
             yield connection
 
     async def probe(

@@ -1,7 +1,7 @@
-"""What the catalogue of a target knows of a result's columns, and libpq does not.
+"""Type names, source tables and nullability of result columns, read from the catalogue.
 
-Asked once a run, when its rows are there: on the connection that they came by nothing else can be
-asked before, and what was known of earlier runs may have changed.
+libpq gives only OIDs. The query runs once a run, after the last row: the connection is busy before
+that. Nothing is cached, because tables and types may change between runs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,11 @@ from db.runs import Column
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution import protocol
 
-WITHIN_S = 1.0
+TIMEOUT_S = 1.0
 
-# By the server's clock: a cancel of ours might come late, and hit what runs next.
-_ASK = """
-SET statement_timeout = {within_ms};
+# Limited by `statement_timeout`: a cancel request might arrive late and hit the next statement.
+_SOURCES = """
+SET statement_timeout = {timeout_ms};
 SELECT oid::int8, 0, pg_catalog.format_type(oid, NULL), NULL::bool
 FROM pg_catalog.pg_type WHERE oid = ANY ('{{{types}}}'::oid[])
 UNION ALL
@@ -31,36 +31,43 @@ JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 """
 
 
-async def described(
+async def describe(
     connection: Connection, columns: Sequence[Column], origins: Sequence[protocol.Origin]
 ) -> list[Column]:
-    """The same with the names of types that only the server knows, and where they come from."""
+    """The columns with the type names that libpq does not know, their tables and nullability."""
     types = sorted({column.type_oid for column in columns if not column.type})
-    places = sorted({origin for origin in origins if origin.table_oid})
-    if not types and not places:
+    table_columns = sorted({origin for origin in origins if origin.table_oid})
+    if not types and not table_columns:
         return list(columns)
     if protocol.has_failed(connection):
         await connection.execute("ROLLBACK")
-    query = _ASK.format(
-        within_ms=round(WITHIN_S * 1000),
-        types=_listed(types),
-        tables=_listed(place.table_oid for place in places),
-        numbers=_listed(place.number for place in places),
+    query = _SOURCES.format(
+        timeout_ms=round(TIMEOUT_S * 1000),
+        types=_join(types),
+        tables=_join(origin.table_oid for origin in table_columns),
+        numbers=_join(origin.number for origin in table_columns),
     )
-    rows = await protocol.look_up(connection, query, most=len(types) + len(places))
+    rows = await protocol.query_catalogue(
+        connection, query, max_rows=len(types) + len(table_columns)
+    )
     names = {int(oid): text for oid, number, text, _ in rows if number == 0}
     tables = {(int(oid), number): about for oid, number, *about in rows if number != 0}
     return [
-        _described(column, names.get(column.type_oid, ""), *tables.get(origin, (None, None)))
+        _with_source(column, names.get(column.type_oid, ""), *tables.get(origin, (None, None)))
         for column, origin in zip(columns, origins, strict=True)
     ]
 
 
-def _described(column: Column, type_name: str, table: str | None, nullable: bool | None) -> Column:  # noqa: FBT001
+def _with_source(
+    column: Column,
+    type_name: str,
+    table: str | None,
+    nullable: bool | None,  # noqa: FBT001 - from a row
+) -> Column:
     return msgspec.structs.replace(
         column, type=column.type or type_name, table=table, nullable=nullable
     )
 
 
-def _listed(numbers: Iterable[int]) -> str:
+def _join(numbers: Iterable[int]) -> str:
     return ",".join(map(str, numbers))

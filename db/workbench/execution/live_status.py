@@ -1,7 +1,8 @@
-"""Runs as those who follow them see them, whichever replica carries them out.
+"""Live status of runs, whichever replica executes them.
 
-Events wake, the database tells. All who follow the same thing here share one reader of it, so what
-a change costs our database does not grow with them; who reads slowly finds the latest.
+An event only wakes the reader; the status is read from the database. All followers of a topic in
+this process share one reader, so the load on the database does not grow with their number. A slow
+follower skips intermediate states and gets the latest.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 POLL_S = 1.5
-"""So often it is read without an event too: who was to publish it may be gone, or cut off."""
+"""How often the status is read without an event: its publisher may have died."""
 
 
 def topic_of_run(run_id: UUID) -> str:
@@ -33,165 +34,173 @@ def topic_of_owner(owner: OwnerId) -> str:
     return f"runs:{owner.hex}"
 
 
-class Ended(Exception):
-    """Nothing more is to come: the server stops."""
+async def publish_change(events: EventBus, owner: OwnerId, run_id: UUID) -> None:
+    """Wakes the followers of the run and of the owner's active runs."""
+    await events.publish(topic_of_run(run_id))
+    await events.publish(topic_of_owner(owner))
 
 
-class View(Generic[T]):
-    """What one follower has seen of it."""
+class LiveStatusClosed(Exception):
+    """The server is stopping: there are no more changes."""
 
-    def __init__(self, watch: "_Watch[T]") -> None:
-        self._watch = watch
+
+class LiveView(Generic[T]):
+    """One follower's position in the changes of a topic."""
+
+    def __init__(self, reader: "_SharedReader[T]") -> None:
+        self._reader = reader
         self._seen = 0
 
-    async def now(self) -> T:
-        """As it is: read after this was asked."""
-        await self._watch.read_again()
-        return self._look()
+    async def current(self) -> T:
+        """The value, read from the database after this call."""
+        await self._reader.read_again()
+        return self._take_latest()
 
-    async def changed(self) -> T:
-        """As it is when it is no longer as it was seen last."""
-        while self._watch.version == self._seen:
-            await self._watch.pulse()
-        return self._look()
+    async def next_change(self) -> T:
+        """Waits until the value differs from the last one this view returned."""
+        while self._reader.version == self._seen:
+            await self._reader.wait()
+        return self._take_latest()
 
-    def _look(self) -> T:
-        self._seen = self._watch.version
-        return self._watch.value
+    def _take_latest(self) -> T:
+        self._seen = self._reader.version
+        return self._reader.value
 
 
-class Following:
-    """Watches what is followed in this process, each once."""
+class LiveStatus:
+    """Follows runs with one shared reader for each topic."""
 
     def __init__(self, database: Database, events: EventBus) -> None:
         self._database = database
         self._events = events
-        self._watches: dict[tuple[OwnerId, str], _Watch[Any]] = {}
+        self._readers: dict[tuple[OwnerId, str], _SharedReader[Any]] = {}
 
     def run(
         self, owner: OwnerId, run_id: UUID
-    ) -> contextlib.AbstractAsyncContextManager[View[RunRow | None]]:
-        """One of the owner's runs; None when they have none of this id."""
+    ) -> contextlib.AbstractAsyncContextManager[LiveView[RunRow | None]]:
+        """Follows one run of the owner. The value is None if the owner has no such run."""
 
         async def read() -> RunRow | None:
             async with self._database.read() as session:
                 return await Runs(session, owner).get(run_id)
 
-        return self._following(owner, topic_of_run(run_id), read)
+        return self._share(owner, topic_of_run(run_id), read)
 
     def active(
         self, owner: OwnerId
-    ) -> contextlib.AbstractAsyncContextManager[View[Sequence[RunRow]]]:
-        """Those of the owner's runs that are queued or running."""
+    ) -> contextlib.AbstractAsyncContextManager[LiveView[Sequence[RunRow]]]:
+        """Follows the owner's queued and running runs."""
 
         async def read() -> Sequence[RunRow]:
             async with self._database.read() as session:
                 return await Runs(session, owner).active()
 
-        return self._following(owner, topic_of_owner(owner), read)
+        return self._share(owner, topic_of_owner(owner), read)
 
     @contextlib.asynccontextmanager
-    async def _following(
+    async def _share(
         self, owner: OwnerId, topic: str, read: Callable[[], Awaitable[T]]
-    ) -> AsyncIterator[View[T]]:
+    ) -> AsyncIterator[LiveView[T]]:
         key = owner, topic
-        watch = self._watches.get(key)
-        if watch is None or watch.is_over:
-            watch = self._watches[key] = _Watch(self._events, topic, read)
-        watch.followers += 1
+        reader = self._readers.get(key)
+        if reader is None or reader.is_closed:
+            reader = self._readers[key] = _SharedReader(self._events, topic, read)
+        reader.followers += 1
         try:
-            yield View(watch)
+            yield LiveView(reader)
         finally:
-            watch.followers -= 1
-            if not watch.followers:
-                if self._watches.get(key) is watch:
-                    del self._watches[key]
-                await watch.close()
+            reader.followers -= 1
+            if not reader.followers:
+                if self._readers.get(key) is reader:
+                    del self._readers[key]
+                await reader.close()
 
 
-class _Watch(Generic[T]):
-    """Reads something whenever it may have changed, one read after the other."""
+class _SharedReader(Generic[T]):
+    """Reads the value whenever it may have changed, one read at a time."""
 
     value: T
 
     def __init__(self, events: EventBus, topic: str, read: Callable[[], Awaitable[T]]) -> None:
         self.version = 0
-        """Grows with each change of `value`; 0 before there is one."""
+        """Incremented with each change of `value`; 0 before the first read."""
         self.followers = 0
         self._read = read
-        self._begun = self._ended = 0
-        self._asking = 0
+        self._started_reads = self._finished_reads = 0
+        self._waiting_reads = 0
         self._failure: Exception | None = None
-        self._pulse = asyncio.Event()
+        self._changed = asyncio.Event()
         self._changes: Subscription | None = None
-        self._task = asyncio.create_task(self._keep(events, topic), name=f"runs: watch {topic}")
+        self._task = asyncio.create_task(
+            self._read_until_closed(events, topic), name=f"runs: reader {topic}"
+        )
 
     @property
-    def is_over(self) -> bool:
+    def is_closed(self) -> bool:
         return self._task.done()
 
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.wait({self._task})
 
-    async def pulse(self) -> None:
-        """Returns when something may have become known."""
-        if self.is_over:
-            raise Ended
-        await self._pulse.wait()
+    async def wait(self) -> None:
+        """Returns when a read has finished; raises LiveStatusClosed once the reader has stopped."""
+        if self.is_closed:
+            raise LiveStatusClosed
+        await self._changed.wait()
 
     async def read_again(self) -> None:
-        """A read that begins after this is asked; raises what it raises."""
-        number = self._begun + 1
-        if self._changes is not None:  # else the first is yet to begin
+        """Waits for a read that begins after this call; raises its error."""
+        number = self._started_reads + 1
+        if self._changes is not None:  # else the first read has not begun
             self._changes.deliver(Event(self._changes.topic, missed=True))
-        self._asking += 1
+        self._waiting_reads += 1
         try:
-            while self._ended < number:
-                await self.pulse()
+            while self._finished_reads < number:
+                await self.wait()
         finally:
-            self._asking -= 1
+            self._waiting_reads -= 1
         if self._failure is not None:
             raise self._failure.with_traceback(None)
 
-    async def _keep(self, events: EventBus, topic: str) -> None:
+    async def _read_until_closed(self, events: EventBus, topic: str) -> None:
         try:
             async with events.subscribe(topic) as self._changes:
                 await self._refresh()
-                while await _woken(self._changes):
+                while await _wait_for_event(self._changes):
                     await self._refresh()
         finally:
-            self._beat()
+            self._notify()
 
     async def _refresh(self) -> None:
-        """Followers are told of failures when they ask; else the next read may go better."""
-        self._begun += 1
+        """Failures are raised by `read_again` only; otherwise the next read may succeed."""
+        self._started_reads += 1
         before = self.version
         try:
-            self._take(await self._read())
+            self._set_value(await self._read())
         except HowdahError as error:
-            log.info("what is followed cannot be read just now: %s", error.message)
+            log.info("cannot read a live status, will retry: %s", error.message)
             self._failure = error
         except Exception as error:
-            log.exception("what is followed could not be read")
+            log.exception("cannot read a live status, will retry")
             self._failure = error
-        self._ended = self._begun
-        if self._asking or self.version != before:
-            self._beat()
+        self._finished_reads = self._started_reads
+        if self._waiting_reads or self.version != before:
+            self._notify()
 
-    def _take(self, value: T) -> None:
+    def _set_value(self, value: T) -> None:
         self._failure = None
         if not self.version or value != self.value:
             self.value = value
             self.version += 1
 
-    def _beat(self) -> None:
-        pulse, self._pulse = self._pulse, asyncio.Event()
+    def _notify(self) -> None:
+        pulse, self._changed = self._changed, asyncio.Event()
         pulse.set()
 
 
-async def _woken(changes: Subscription) -> bool:
-    """By an event, or because it is time; False when none will come any more."""
+async def _wait_for_event(changes: Subscription) -> bool:
+    """Returns after an event or POLL_S; False once the subscription has ended."""
     try:
         async with asyncio.timeout(POLL_S):
             await anext(changes)

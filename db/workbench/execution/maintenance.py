@@ -1,4 +1,4 @@
-"""What goes on beside the runs: cancels from elsewhere, and orphans of dead processes."""
+"""Background tasks of a runner: cancels from other replicas, and orphans of dead processes."""
 
 import asyncio
 import contextlib
@@ -14,29 +14,33 @@ from db.runs import (
     INTERRUPTED,
     TERMINAL,
     OrphanRow,
-    interrupt,
-    miss,
-    watched,
+    cancel_states,
+    interrupt_orphans,
+    mark_missing_processes,
 )
-from db.runs.orphans import MISSED_FOR
-from db.workbench.execution.runner import CANCELS, Runner
+from db.runs.orphans import ORPHAN_GRACE
+from db.workbench.execution.live_status import publish_change
+from db.workbench.execution.runner import CANCEL_TOPIC, Runner
 
 log = logging.getLogger(__name__)
 
-WATCH_S = 1.0
-RESCUE_S = 4.0
-END_WITHIN_S = 12.0
+WATCH_INTERVAL_S = 1.0
+CLEANUP_INTERVAL_S = 4.0
+END_BACKEND_S = 12.0
 
 
 @contextlib.asynccontextmanager
-async def kept_up(
-    runner: Runner, *, rescue_s: float = RESCUE_S, missed_for: timedelta = MISSED_FOR
+async def maintenance(
+    runner: Runner,
+    *,
+    cleanup_interval_s: float = CLEANUP_INTERVAL_S,
+    grace: timedelta = ORPHAN_GRACE,
 ) -> AsyncIterator[None]:
-    """Looks after the runs of this process, and after those of processes that are gone."""
-    rescue = Rescue(runner, missed_for=missed_for)
+    """Runs the background tasks while the block runs."""
+    cleanup = OrphanCleanup(runner, grace=grace)
     tasks = [
         asyncio.create_task(_watch_for_ever(runner), name="runs: watch"),
-        asyncio.create_task(_repeat(rescue_s, rescue.run), name="runs: rescue"),
+        asyncio.create_task(_repeat(cleanup_interval_s, cleanup.run), name="runs: cleanup"),
     ]
     try:
         yield
@@ -46,62 +50,63 @@ async def kept_up(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Rescue:
-    """Interrupts the runs of processes that are gone, and ends what they left running."""
+class OrphanCleanup:
+    """Interrupts the runs of dead processes, and terminates the backends that still run them."""
 
-    def __init__(self, runner: Runner, *, missed_for: timedelta = MISSED_FOR) -> None:
+    def __init__(self, runner: Runner, *, grace: timedelta = ORPHAN_GRACE) -> None:
         self._runner = runner
-        self._missed_for = missed_for
+        self._grace = grace
 
     async def run(self) -> None:
         runner = self._runner
-        await runner.database.write(miss)
+        await runner.database.write(mark_missing_processes)
+        keep, grace = runner.limits.retention, self._grace
         orphans = await runner.database.write(
-            lambda session: interrupt(session, keep=runner.keep, missed_for=self._missed_for)
+            lambda session: interrupt_orphans(session, keep=keep, grace=grace)
         )
-        await asyncio.gather(*(self._rescue(orphan) for orphan in orphans))
+        await asyncio.gather(*(self._clean_up(orphan) for orphan in orphans))
 
-    async def _rescue(self, orphan: OrphanRow) -> None:
-        from db.workbench.execution.execution import end_backend
+    async def _clean_up(self, orphan: OrphanRow) -> None:
+        from db.workbench.execution.statement_run import end_backend
 
-        log.warning("run %s was left behind by a process that is gone", orphan.id)
-        await self._runner.announce(orphan.owner_id, orphan.id)
+        log.warning("run %s was orphaned by a process that stopped", orphan.id)
+        await publish_change(self._runner.events, orphan.owner_id, orphan.id)
         try:
-            async with asyncio.timeout(END_WITHIN_S):
+            async with asyncio.timeout(END_BACKEND_S):
                 await end_backend(self._runner.lender, orphan)
         except (HowdahError, TimeoutError) as error:
-            log.warning("its statement could not be ended: %s", error)
+            log.warning("the backend of orphaned run %s was not terminated: %s", orphan.id, error)
 
 
 async def _watch_for_ever(runner: Runner) -> None:
-    async with runner.events.subscribe(CANCELS) as cancels:
+    async with runner.events.subscribe(CANCEL_TOPIC) as cancels:
         while True:
-            told = await _next(cancels)
+            event = await _next(cancels)
             try:
-                await _watch(runner, told)
-            except Exception:  # the next round may find the database back
-                log.exception("the runs of this server could not be watched")
+                await _watch(runner, event)
+            except Exception:  # any error: the next round may succeed
+                log.exception("cannot check the active runs for cancel requests, will retry")
 
 
 async def _next(cancels: Subscription) -> Event | None:
     try:
-        async with asyncio.timeout(WATCH_S):
+        async with asyncio.timeout(WATCH_INTERVAL_S):
             return await anext(cancels)
     except TimeoutError:
         return None
 
 
-async def _watch(runner: Runner, told: Event | None) -> None:
-    """Hears what the database says about the runs of this process: an event only wakes it."""
-    if told is not None and not told.missed and UUID(hex=told.payload) not in runner.running:
+async def _watch(runner: Runner, event: Event | None) -> None:
+    """Stops local runs that were cancelled or finished elsewhere, as read from the database."""
+    running = dict(runner.executor.running)
+    if event is not None and not event.missed and UUID(hex=event.payload) not in running:
         return
-    if not runner.running:
+    if not running:
         return
-    asked = dict(runner.running)
     async with runner.database.read(reserved=True) as session:
-        found = await watched(session, list(asked))
+        found = await cancel_states(session, list(running))
     states = {run_id: (state, wanted) for run_id, state, wanted in found}
-    for run_id, execution in asked.items():
+    for run_id, execution in running.items():
         state, wanted = states.get(run_id, (INTERRUPTED, False))
         if wanted:
             execution.stop(CANCELLED)
@@ -114,5 +119,5 @@ async def _repeat(every_s: float, work: Callable[[], Awaitable[object]]) -> None
         await asyncio.sleep(every_s)
         try:
             await work()
-        except Exception:  # the next round may find the database back
-            log.exception("the upkeep of runs is tried again")
+        except Exception:  # any error: the next round may succeed
+            log.exception("the cleanup of orphaned runs failed, will retry")

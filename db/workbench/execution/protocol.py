@@ -1,6 +1,7 @@
-"""A statement on its way through libpq, untouched, and what comes back, a chunk at a time.
+"""Sends statements through libpq and reads results chunk by chunk.
 
-Below psycopg's cursors, which tell neither the columns of a result without rows nor the command.
+psycopg's cursors are bypassed: they give neither the columns of an empty result nor the command
+tag.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -13,76 +14,83 @@ from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Failure, Notice
 from db.workbench.connections.libpq import Connection
-from db.workbench.execution.outcomes import HINTS
-from db.workbench.execution.read_throttle import Pace
+from db.workbench.execution.read_throttle import ReadThrottle
+from db.workbench.execution.run_failures import HINTS
 from db.workbench.execution.sql_text import line_and_column
-from db.workbench.results.values import Rows
+from db.workbench.results.values import RowLoader
 
 CHUNK_ROWS = 50
-"""Of wide rows libpq holds so many at once; fewer cost time with narrow ones."""
-LONGEST = 10_000
-"""Characters of a message that are kept."""
+"""Rows libpq buffers at once: more cost memory with wide rows, fewer cost time with narrow ones."""
+MAX_MESSAGE_CHARS = 10_000
+"""Longer messages, details and hints are truncated."""
 
 Parameters: TypeAlias = Sequence[bytes | None]
 
 
 class Origin(NamedTuple):
-    """Where the values of a column come from; both are 0 where they are computed."""
+    """The table column that a result column shows. Both are 0 for a computed column."""
 
     table_oid: int
     number: int
 
 
-COPYING = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
-ROWS = {ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK}
-DONE = {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY}
+COPY_STATUSES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
+ROW_STATUSES = {ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK}
+DONE_STATUSES = {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY}
 CANCELLED_SQLSTATE = "57014"
 
 
 async def send(connection: Connection, statement: str, parameters: Parameters) -> None:
-    """By the extended protocol, which takes one statement and no more."""
+    """Uses the extended query protocol, which accepts exactly one statement."""
     pgconn = connection.pgconn
     pgconn.send_query_params(statement.encode(), parameters)
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
     await connection.wait(generators.send(pgconn))
 
 
-async def results(connection: Connection, pace: Pace | None = None) -> AsyncIterator[PGresult]:
-    """Until the server is ready for the next statement, or wants to copy.
+async def results(
+    connection: Connection, throttle: ReadThrottle | None = None
+) -> AsyncIterator[PGresult]:
+    """Yields results until the server is ready for the next statement or starts a COPY.
 
-    Each is gone when the next is asked for: two chunks of wide rows are more than one.
+    Each result is cleared before the next is read, so that only one chunk is in memory.
     """
-    while (result := await _next(connection, pace)) is not None:
-        is_last = result.status in COPYING
+    while (result := await _next(connection, throttle)) is not None:
+        is_last = result.status in COPY_STATUSES
         yield result
         result.clear()
         if is_last:
             return
 
 
-async def _next(connection: Connection, pace: Pace | None) -> PGresult | None:
-    """Without a way through the event loop when it has come already."""
+async def _next(connection: Connection, throttle: ReadThrottle | None) -> PGresult | None:
+    """Skips the event loop if the result is already buffered."""
     pgconn = connection.pgconn
     if not pgconn.is_busy():
         return pgconn.get_result()
     result: PGresult | None = await connection.wait(generators.fetch(pgconn))
-    if pace is not None:
-        await pace.burst()
+    if throttle is not None:
+        await throttle.yield_to_others()
     return result
 
 
-async def look_up(connection: Connection, queries: str, *, most: int) -> list[tuple[Any, ...]]:
-    """Rows of queries of ours; nothing where they fail. Who answers with more is hung up on."""
+async def query_catalogue(
+    connection: Connection, queries: str, *, max_rows: int
+) -> list[tuple[Any, ...]]:
+    """Rows of our own queries; empty if they fail. Closes the connection beyond `max_rows`.
+
+    The server belongs to the user and may not be a real PostgreSQL.
+    """
     pgconn = connection.pgconn
     pgconn.send_query(queries.encode())
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
     await connection.wait(generators.send(pgconn))
     found: list[tuple[Any, ...]] = []
-    rows = Rows()
+    rows = RowLoader()
     async for result in results(connection):
-        if result.status in ROWS:
+        if result.status in ROW_STATUSES:
             found += rows.load(result, 0, result.ntuples)
-        if result.status in COPYING or len(found) > most:
+        if result.status in COPY_STATUSES or len(found) > max_rows:
             pgconn.finish()
             return []
     return found
@@ -104,7 +112,7 @@ def origins_of(result: PGresult) -> list[Origin]:
 
 
 def _type_name(connection: Connection, oid: int) -> str:
-    """Empty where only the server knows it."""
+    """Empty for types that psycopg does not know."""
     known = connection.adapters.types.get(oid)
     if known is None:
         return ""
@@ -112,13 +120,13 @@ def _type_name(connection: Connection, oid: int) -> str:
 
 
 def command_of(result: PGresult) -> str | None:
-    """The words of the command tag, without its counts."""
+    """The command tag without its counts, such as `INSERT` or `CREATE TABLE`."""
     words = (result.command_status or b"").decode(errors="replace").split()
     return " ".join(word for word in words if not word.isdigit()) or None
 
 
 def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failure:
-    """What the server says is wrong; `counts_bytes` where it knows no characters."""
+    """`counts_bytes` is true if the server reports positions in bytes (SQL_ASCII databases)."""
     sqlstate = _field(result, DiagnosticField.SQLSTATE)
     position = _position(result, statement, counts_bytes=counts_bytes)
     line, column = line_and_column(statement, position) if position else (None, None)
@@ -138,15 +146,15 @@ def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failu
 def notice_of(diagnostic: Diagnostic) -> Notice:
     return Notice(
         severity=diagnostic.severity_nonlocalized or diagnostic.severity or "NOTICE",
-        message=(diagnostic.message_primary or "")[:LONGEST],
+        message=(diagnostic.message_primary or "")[:MAX_MESSAGE_CHARS],
         sqlstate=diagnostic.sqlstate,
-        detail=(diagnostic.message_detail or "")[:LONGEST] or None,
-        hint=(diagnostic.message_hint or "")[:LONGEST] or None,
+        detail=(diagnostic.message_detail or "")[:MAX_MESSAGE_CHARS] or None,
+        hint=(diagnostic.message_hint or "")[:MAX_MESSAGE_CHARS] or None,
     )
 
 
 def _severity(result: PGresult) -> str | None:
-    """In English, whatever the server's language."""
+    """The severity in English, if the server sends it."""
     return _field(result, DiagnosticField.SEVERITY_NONLOCALIZED) or _field(
         result, DiagnosticField.SEVERITY
     )
@@ -164,7 +172,11 @@ def _position(result: PGresult, statement: str, *, counts_bytes: bool) -> int | 
 
 def _field(result: PGresult, field: DiagnosticField) -> str | None:
     raw = result.error_field(field)
-    return None if raw is None else raw[: 4 * LONGEST].decode(errors="replace")[:LONGEST]
+    return (
+        None
+        if raw is None
+        else raw[: 4 * MAX_MESSAGE_CHARS].decode(errors="replace")[:MAX_MESSAGE_CHARS]
+    )
 
 
 def is_idle(connection: Connection) -> bool:
@@ -172,7 +184,7 @@ def is_idle(connection: Connection) -> bool:
 
 
 def has_failed(connection: Connection) -> bool:
-    """In a transaction that takes no statement any more."""
+    """Whether the connection is in an aborted transaction."""
     return connection.pgconn.transaction_status == pq.TransactionStatus.INERROR
 
 

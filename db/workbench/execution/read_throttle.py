@@ -1,28 +1,31 @@
-"""The pace of one owner's runs: together they read as much in a round of the loop as one alone."""
+"""Throttles the concurrent runs of one owner to the read rate of a single run."""
 
 import asyncio
 import contextlib
 from collections.abc import Iterator
 
 
-class Pace:
-    """Eight runs that each take in what has come would otherwise hold up everybody else."""
+class ReadThrottle:
+    """Lets one of an owner's runs read in each iteration of the event loop.
+
+    Eight runs that all read whatever has arrived would delay the requests of other users.
+    """
 
     def __init__(self) -> None:
         self._readers = 0
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """While a run reads."""
+        """Counts a run as a reader inside the block."""
         self._readers += 1
         try:
             yield
         finally:
             self._readers -= 1
 
-    async def burst(self) -> None:
-        """Before rows that have come are taken in; returns at once for one who reads alone."""
+    async def yield_to_others(self) -> None:
+        """Call before arrived rows are processed. Returns at once for a single reader."""
         if self._readers > 1:
-            async with self._turn:
+            async with self._lock:
                 await asyncio.sleep(0)

@@ -1,7 +1,8 @@
-"""What somebody asks to have run, checked against what the operator allows."""
+"""A request to run a statement, and its validation against the operator's limits."""
 
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,28 +12,32 @@ from db.connections import ConnectionRow
 from db.errors import BadInput, TooLarge
 from db.runs import NewRun
 
-LARGEST_STATEMENT = 500_000
-MOST_PARAMETERS = 1_000
+MAX_STATEMENT_CHARS = 500_000
+MAX_PARAMETERS = 1_000
 
 
 class RunLimits(NamedTuple):
-    """What the operator allows one user."""
+    """Limits of one user, except `process_slots`: the runs of all users in one process."""
 
-    at_once: int = 8
-    waiting: int = 100
+    max_running: int = 8
+    max_active: int = 100
     timeout_ms: int = 60_000
-    longest_timeout_ms: int = 24 * 3_600_000
+    max_timeout_ms: int = 24 * 3_600_000
     max_rows: int = 1_000_000
     max_bytes: int = 256 * 1024 * 1024
-    longest_cell: int = 16 * 1024 * 1024
-    everybody_at_once: int = 64
-    days_kept: int = 30
-    bytes_kept: int = 5 * 1024**3
-    runs_kept: int = 10_000
+    max_cell: int = 16 * 1024 * 1024
+    process_slots: int = 64
+    retention_days: int = 30
+    max_kept_bytes: int = 5 * 1024**3
+    max_kept_runs: int = 10_000
+
+    @property
+    def retention(self) -> timedelta:
+        return timedelta(days=self.retention_days)
 
 
-class Order(NamedTuple):
-    """A statement and how it is to be run; None is as usual."""
+class RunRequest(NamedTuple):
+    """A statement and its options. None uses the default of the connection or of the server."""
 
     connection_id: UUID
     statement: str
@@ -42,75 +47,82 @@ class Order(NamedTuple):
     max_bytes: int | None = None
     read_only: bool | None = None
 
-    def checked(self, limits: RunLimits) -> "Order":
-        """Itself; raises what is wrong with it."""
-        _storable(self.statement, "statement")
-        if len(self.statement) > LARGEST_STATEMENT:
+    def validate(self, limits: RunLimits) -> "RunRequest":
+        """Returns the request.
+
+        Raises:
+            BadInput: An option is out of range, or a value cannot be sent to PostgreSQL.
+            TooLarge: The statement is too long, or there are too many parameters.
+        """
+        _check_text(self.statement, "statement")
+        if len(self.statement) > MAX_STATEMENT_CHARS:
             raise TooLarge(
-                f"`statement` has {len(self.statement)} characters; {LARGEST_STATEMENT} is most.",
-                hint="Bring data in as parameters, or in several runs.",
+                f"`statement` has more than {MAX_STATEMENT_CHARS} characters.",
+                hint="Pass the data as parameters, or split it into several runs.",
                 field="statement",
             )
         if not self.statement.strip():
-            raise BadInput("`statement` is empty.", hint="Write one.", field="statement")
-        if len(self.parameters or ()) > MOST_PARAMETERS:
+            raise BadInput(
+                "`statement` is empty.", hint="Pass an SQL statement.", field="statement"
+            )
+        if len(self.parameters or ()) > MAX_PARAMETERS:
             raise TooLarge(
-                f"There are more than {MOST_PARAMETERS} parameters.",
-                hint="Pass an array, or JSON.",
+                f"`parameters` has more than {MAX_PARAMETERS} values.",
+                hint="Pass the values as one array, or as JSON.",
                 field="parameters",
             )
-        _within("timeoutMs", self.timeout_ms, limits.longest_timeout_ms)
-        _within("maxRows", self.max_rows, limits.max_rows)
-        _within("maxBytes", self.max_bytes, limits.max_bytes)
-        self.written_parameters()
+        _check_range("timeoutMs", self.timeout_ms, limits.max_timeout_ms)
+        _check_range("maxRows", self.max_rows, limits.max_rows)
+        _check_range("maxBytes", self.max_bytes, limits.max_bytes)
+        self.encode_parameters()
         return self
 
-    def written_parameters(self) -> str:
+    def encode_parameters(self) -> str:
         for value in self.parameters or ():
-            _sendable(value)
+            _check_parameter(value)
         return msgspec.json.encode(list(self.parameters or ())).decode()
 
-    def on(self, connection: ConnectionRow, limits: RunLimits) -> NewRun:
-        """As it is run there: what the connection says counts where the order says nothing."""
-        usual_ms = connection.statement_timeout_ms or limits.timeout_ms
+    def to_new_run(self, connection: ConnectionRow, limits: RunLimits) -> NewRun:
+        """Fills in the defaults of the connection, then those of the server."""
+        default_ms = connection.statement_timeout_ms or limits.timeout_ms
         return NewRun(
             connection_id=connection.id,
             statement=self.statement,
-            parameters=self.written_parameters(),
+            parameters=self.encode_parameters(),
             read_only=connection.read_only or self.read_only is True,
-            timeout_ms=self.timeout_ms or usual_ms,
+            timeout_ms=self.timeout_ms or default_ms,
             max_rows=self.max_rows or limits.max_rows,
             max_bytes=self.max_bytes or limits.max_bytes,
         )
 
 
-def _within(field: str, value: int | None, most: int) -> None:
+def _check_range(field: str, value: int | None, most: int) -> None:
     if value is not None and not 1 <= value <= most:
         raise BadInput(
-            f"`{field}` must be from 1 to {most}.", hint="Leave it out for the usual.", field=field
+            f"`{field}` must be from 1 to {most}.", hint="Omit it to use the default.", field=field
         )
 
 
-def _sendable(value: object) -> None:
+def _check_parameter(value: object) -> None:
     match value:
         case str():
-            _storable(value, "parameters")
+            _check_text(value, "parameters")
         case float() if not math.isfinite(value):
             raise BadInput(
-                "`parameters` holds a number that is too large for JSON.",
-                hint='Send it as text, such as "1e400".',
+                "`parameters` contains a number that is too large for JSON.",
+                hint='Pass it as a string, such as "1e400".',
                 field="parameters",
             )
         case list():
             for item in value:
-                _sendable(item)
+                _check_parameter(item)
         case dict():
             for name, item in value.items():
-                _storable(name, "parameters")
-                _sendable(item)
+                _check_text(name, "parameters")
+                _check_parameter(item)
 
 
-def _storable(text: str, field: str) -> None:
+def _check_text(text: str, field: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -119,7 +131,7 @@ def _storable(text: str, field: str) -> None:
         whole = "\0" not in text
     if not whole:
         raise BadInput(
-            f"`{field}` holds a character that PostgreSQL does not take.",
-            hint="Leave out U+0000 and halves of surrogate pairs.",
+            f"`{field}` contains a character that PostgreSQL does not accept.",
+            hint="Remove U+0000 and unpaired surrogates.",
             field=field,
         )

@@ -1,4 +1,4 @@
-"""Whose run is next: each owner has a lane, oldest first, and lanes take turns."""
+"""Starts queued runs: first in, first out for each owner, round robin among owners."""
 
 import asyncio
 import logging
@@ -9,42 +9,42 @@ from db.kit.base import OwnerId
 log = logging.getLogger(__name__)
 
 CLOSE_S = 1.0
-LOOK_AGAIN_S = 1.0
-"""Room that another process makes is noticed so soon."""
+POLL_S = 1.0
+"""How often the queue is read again: runs that end in another process send no wake-up."""
 
-Begin = Callable[[OwnerId], Awaitable[bool]]
+StartNext = Callable[[OwnerId], Awaitable[bool]]
 
 
-class Lanes:
-    """Begins runs when there is a slot of this process and room for the owner."""
+class RunScheduler:
+    """Starts runs while this process has a free slot and the owner is below their limit."""
 
-    def __init__(self, begin: Begin, has_queued: Begin, *, slots: int) -> None:
-        """`begin` starts the owner's next run and tells whether there was one that may start."""
-        self._begin = begin
+    def __init__(self, start_next: StartNext, has_queued: StartNext, *, slots: int) -> None:
+        """`start_next` starts the owner's next run; it returns whether one was started."""
+        self._start_next = start_next
         self._has_queued = has_queued
         self._slots = asyncio.Semaphore(slots)
-        self._woken: dict[OwnerId, asyncio.Event] = {}
+        self._wake_events: dict[OwnerId, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
     def wake(self, owner: OwnerId) -> None:
-        """Something was queued, or has ended."""
-        if (woken := self._woken.get(owner)) is not None:
+        """Call after a run of the owner was queued or has finished."""
+        if (woken := self._wake_events.get(owner)) is not None:
             woken.set()
             return
-        self._woken[owner] = asyncio.Event()
-        task = asyncio.create_task(self._serve(owner), name="runs: lane")
+        self._wake_events[owner] = asyncio.Event()
+        task = asyncio.create_task(self._serve(owner), name="runs: scheduler")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def free_slot(self) -> None:
-        """A run that `begin` has started is over."""
+        """Call when a run that `start_next` started has finished."""
         self._slots.release()
 
     async def close(self) -> None:
-        """Begins nothing more."""
+        """Starts no more runs."""
         self._closing = True
-        for woken in self._woken.values():
+        for woken in self._wake_events.values():
             woken.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
@@ -53,33 +53,33 @@ class Lanes:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, owner: OwnerId) -> None:
-        woken = self._woken[owner]
+        woken = self._wake_events[owner]
         try:
             while not self._closing:
                 woken.clear()
                 try:
-                    if await self._begun(owner):
+                    if await self._try_start(owner):
                         continue
                     if not await self._has_queued(owner) and not woken.is_set():
                         return
-                except Exception:  # whatever it was, what is queued must not wait for ever
-                    log.exception("the runs of one owner cannot begin just now")
-                await _within(LOOK_AGAIN_S, woken)
+                except Exception:  # any error: queued runs must not wait for ever
+                    log.exception("cannot start the queued runs of an owner, will retry")
+                await _wait_for(POLL_S, woken)
         finally:
-            del self._woken[owner]
+            del self._wake_events[owner]
 
-    async def _begun(self, owner: OwnerId) -> bool:
+    async def _try_start(self, owner: OwnerId) -> bool:
         await self._slots.acquire()
-        begun = False
+        started = False
         try:
-            begun = await self._begin(owner)
+            started = await self._start_next(owner)
         finally:
-            if not begun:
+            if not started:
                 self._slots.release()
-        return begun
+        return started
 
 
-async def _within(seconds: float, woken: asyncio.Event) -> None:
+async def _wait_for(seconds: float, woken: asyncio.Event) -> None:
     try:
         async with asyncio.timeout(seconds):
             await woken.wait()

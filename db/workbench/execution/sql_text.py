@@ -1,4 +1,4 @@
-"""Just enough of SQL's spelling to say where a second statement begins, and what the first is."""
+"""A small SQL tokenizer: finds a second statement, transaction control and empty texts."""
 
 import re
 from collections.abc import Iterator
@@ -23,28 +23,28 @@ _TRANSACTION_WORDS = frozenset(
 
 
 def second_statement(text: str) -> int | None:
-    """The index at which a second statement begins; None when there is none."""
+    """The index at which a second statement begins, or None."""
     ended = False
     nesting = _Nesting()
-    for kind, start, written in _tokens(text):
+    for kind, start, token in _tokens(text):
         if kind == "end":
             ended = not nesting.depth
         elif ended:
             return start
-        nesting.note(written)
+        nesting.update(token)
     return None
 
 
 class _Nesting:
-    """How deep in parentheses and in a body of SQL a token lies: semicolons end nothing there."""
+    """Nesting in parentheses and in BEGIN ATOMIC bodies, where semicolons end no statement."""
 
     def __init__(self) -> None:
         self.depth = 0
         self._before = ""
         self._bodies = 0
 
-    def note(self, written: str) -> None:
-        word = written.upper()
+    def update(self, token: str) -> None:
+        word = token.upper()
         if word == "ATOMIC" and self._before == "BEGIN":
             self._bodies += 1
             self.depth += 1
@@ -56,7 +56,7 @@ class _Nesting:
 
 
 def controls_transaction(text: str) -> bool:
-    """Whether it begins, ends or marks a transaction: each run is one of its own."""
+    """Whether the statement begins, ends or marks a transaction."""
     words = [word.upper() for kind, _, word in _first(text, 2) if kind == "word"]
     if words[:1] == ["PREPARE"]:
         return words[1:] == ["TRANSACTION"]
@@ -64,12 +64,12 @@ def controls_transaction(text: str) -> bool:
 
 
 def is_empty(text: str) -> bool:
-    """Whether there is nothing in it but blanks, comments and semicolons."""
+    """Whether the text has only whitespace, comments and semicolons."""
     return all(kind == "end" for kind, _, _ in _tokens(text))
 
 
 def line_and_column(text: str, position: int) -> tuple[int, int]:
-    """Of the character at `position`, all three counted from 1."""
+    """Line and column of the character at `position`; all three count from 1."""
     lines = _LINE_END.split(text[: position - 1])
     return len(lines), len(lines[-1]) + 1
 
@@ -80,23 +80,23 @@ def _first(text: str, count: int) -> list[tuple[str, int, str]]:
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int, str]]:
-    """(kind, index, text) of all that is neither blank nor comment."""
-    place = 0
-    while found := _TOKEN.match(text, place):
-        kind, start, place = str(found.lastgroup), found.start(), found.end()
+    """Yields (kind, index, text) of all tokens except whitespace and comments."""
+    index = 0
+    while found := _TOKEN.match(text, index):
+        kind, start, index = str(found.lastgroup), found.start(), found.end()
         if kind == "comment":
-            place = _after_comment(text, place)
+            index = _after_comment(text, index)
         elif kind == "dollar":
-            closing = text.find(found.group(), place)
-            place = len(text) if closing < 0 else closing + len(found.group())
+            closing = text.find(found.group(), index)
+            index = len(text) if closing < 0 else closing + len(found.group())
         if kind not in {"blank", "comment"}:
             yield kind, start, found.group()
 
 
-def _after_comment(text: str, place: int) -> int:
-    """Comments nest."""
+def _after_comment(text: str, index: int) -> int:
+    """The index after the comment. PostgreSQL's block comments nest."""
     depth = 1
-    while depth and (edge := _COMMENT_EDGE.search(text, place)):
+    while depth and (edge := _COMMENT_EDGE.search(text, index)):
         depth += 1 if edge.group() == "/*" else -1
-        place = edge.end()
-    return place if not depth else len(text)
+        index = edge.end()
+    return index if not depth else len(text)

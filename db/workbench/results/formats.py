@@ -1,4 +1,4 @@
-"""The rows of a result as a file: CSV, JSON lines or Parquet."""
+"""Encodes the rows of a result as CSV, JSON lines or Parquet."""
 
 import asyncio
 from collections import Counter
@@ -22,38 +22,41 @@ _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def refuse_unknown(format: str) -> None:
-    """Raises when this server cannot write it."""
+def require_format(format: str) -> None:
+    """Raises Unavailable if this server cannot write the format."""
     if format == PARQUET:
-        parquet.refuse_missing()
+        parquet.require_arro3()
 
 
-def written(
+def encode_rows(
     format: str,
     columns: Sequence[Column],
     batches: AsyncIterator[list[bytes]],
     *,
     group_rows: int,
 ) -> AsyncGenerator[bytes]:
-    """The whole file in pieces. Rows come as lists in JSON; `group_rows` are a group in Parquet."""
+    """Yields the file in pieces.
+
+    Each row is a JSON array. `group_rows` is the size of a row group in Parquet.
+    """
     names = [column.name for column in columns]
     if format == CSV:
-        return _in_lines(_csv_writer(), batches, head=_csv_line(names))
+        return _encode_lines(_csv_writer(), batches, head=_csv_line(names))
     if format == JSONL:
-        return _in_lines(_jsonl_writer(_unlike(names)), batches)
+        return _encode_lines(_jsonl_writer(_unique_names(names)), batches)
     oids = [column.type_oid for column in columns]
-    return parquet.written(_unlike(names), oids, batches, group_rows=group_rows)
+    return parquet.encode_parquet(_unique_names(names), oids, batches, group_rows=group_rows)
 
 
-async def _in_lines(
+async def _encode_lines(
     write: Callable[[Iterable[bytes]], bytes],
     batches: AsyncIterator[list[bytes]],
     *,
     head: bytes = b"",
 ) -> AsyncGenerator[bytes]:
-    """A piece for each batch, made in a thread: a batch takes longer than others should wait.
+    """Yields a piece for each batch, encoded in a thread to keep the event loop responsive.
 
-    The head goes with the first of them, so that nothing is sent before there are rows to send.
+    The head is sent with the first batch, so that an error before it can still be reported.
     """
     async for lines in batches:
         yield head + await asyncio.to_thread(write, lines)
@@ -71,7 +74,7 @@ def _csv_line(values: Iterable[Any]) -> bytes:
 
 
 def _csv_cell(value: Any) -> str:
-    """RFC 4180; NULL is nothing at all, an empty text is two quotes."""
+    """RFC 4180. NULL is an empty cell; an empty string is a pair of quotes."""
     match value:
         case None:
             return ""
@@ -85,7 +88,7 @@ def _csv_cell(value: Any) -> str:
 
 
 def _jsonl_writer(names: Sequence[str]) -> Callable[[Iterable[bytes]], bytes]:
-    """The values are passed on as they are written."""
+    """Copies the encoded values without decoding them."""
     keys = [_encode(name) + b":" for name in names]
 
     def line(row: bytes) -> bytes:
@@ -95,8 +98,8 @@ def _jsonl_writer(names: Sequence[str]) -> Callable[[Iterable[bytes]], bytes]:
     return lambda lines: b"".join(map(line, lines))
 
 
-def _unlike(names: Sequence[str]) -> list[str]:
-    """Columns of the same name are told apart by numbers."""
+def _unique_names(names: Sequence[str]) -> list[str]:
+    """Appends numbers to repeated column names."""
     seen: Counter[str] = Counter()
     taken = set(names)
     found = []

@@ -1,6 +1,6 @@
-"""Results as Parquet: arro3 writes in a thread, the loop brings rows and takes bytes.
+"""Encodes results as Parquet with arro3, in a thread that the event loop feeds.
 
-Needs the extra `parquet`. What that costs in memory is a group of rows, whatever the result's size.
+Needs the extra `parquet`. Memory use is one row group, whatever the size of the result.
 """
 
 import asyncio
@@ -23,43 +23,43 @@ T = TypeVar("T")
 
 BATCH_CELLS = 50_000
 ZSTD_COLUMNS = 200
-"""Each column that is written has its own state of zstd, of 100 KB; that of snappy is nothing."""
+"""Wider results use snappy: zstd keeps 100 KB of state for each column."""
 PIECE_BYTES = 256 * 1024
 GROUP_BYTES = 16 * 1024 * 1024
 MOST_CHUNKS = 20_000
-"""Column chunks of a file: each group has one a column, and the end of the file names them all."""
+"""Most column chunks of a file. The footer, held in memory, describes each of them."""
 
 _decode = msgspec.json.Decoder(list[Any]).decode
 
 
-def refuse_missing() -> None:
-    """Raises when the extra is not installed."""
+def require_arro3() -> None:
+    """Raises Unavailable if the extra `parquet` is not installed."""
     try:
         found = importlib.util.find_spec("arro3.core") and importlib.util.find_spec("arro3.io")
     except ModuleNotFoundError:
         found = None
     if found is None:
         raise Unavailable(
-            "This server does not write Parquet: arro3 is not installed.",
-            hint="Take CSV or JSONL, or have the operator run: pip install 'howdah[parquet]'.",
+            "Parquet is not available on this server: arro3 is not installed.",
+            hint="Use CSV or JSONL, or ask the operator to run: pip install 'howdah[parquet]'.",
         )
 
 
-def group_rows(*, rows: int, columns: int, heaviest: int) -> int:
-    """How many rows make a group of at most GROUP_BYTES, where `heaviest` are the bytes of one."""
-    groups = min(rows * heaviest / GROUP_BYTES, MOST_CHUNKS / max(columns, 1))
+def group_rows(*, rows: int, columns: int, row_bytes: int) -> int:
+    """Rows of a group of about GROUP_BYTES; `row_bytes` is the size of one row."""
+    groups = min(rows * row_bytes / GROUP_BYTES, MOST_CHUNKS / max(columns, 1))
     return max(1, int(rows / max(groups, 1)))
 
 
-async def written(
+async def encode_parquet(
     names: Sequence[str],
     oids: Sequence[int],
     batches: AsyncIterator[list[bytes]],
     *,
     group_rows: int,
 ) -> AsyncGenerator[bytes]:
-    """The file in pieces; `oids` are the types that PostgreSQL has for the columns."""
-    refuse_missing()
+    """Yields the file in pieces. `oids` are the PostgreSQL types of the columns."""
+    require_arro3()
     bridge = _Bridge(batches)
     thread = concurrent.futures.ThreadPoolExecutor(1, "parquet")
     writing = asyncio.get_running_loop().run_in_executor(
@@ -76,10 +76,10 @@ async def written(
 
 
 class _Bridge:
-    """Between the loop, which has the rows and takes the bytes, and the thread that writes.
+    """Passes rows from the event loop to the encoding thread, and bytes back.
 
-    Nothing is raised into the thread, as arro3 panics when a file does: once the bytes are no
-    longer wanted there are no more rows, and what is still written is dropped.
+    It never raises in the thread, because arro3 panics when a file object raises. After `close`
+    the thread gets no more rows, and bytes that it still writes are dropped.
     """
 
     def __init__(self, batches: AsyncIterator[list[bytes]]) -> None:
@@ -91,19 +91,19 @@ class _Bridge:
         self._waiting: concurrent.futures.Future[Any] | None = None
 
     async def take(self) -> bytes | None:
-        """What is written next, None after the last; raises what the rows have raised."""
+        """The next piece, None after the last; raises the error of the row source."""
         piece = await self._pieces.get()
         if self._failure is not None:
             raise self._failure
         return piece
 
     def close(self) -> None:
-        """Lets the thread wait for nothing more."""
+        """Releases the thread if it waits."""
         self._closed.set()
         if self._waiting is not None:
             self._waiting.cancel()
 
-    # For the thread, which waits in them
+    # Called in the encoding thread; both block
 
     def pull(self) -> list[bytes] | None:
         return self._await(self._next)
@@ -115,7 +115,7 @@ class _Bridge:
         if self._closed.is_set():
             return None
         self._waiting = waiting = asyncio.run_coroutine_threadsafe(work(), self._loop)
-        if self._closed.is_set():  # in the meantime, perhaps without having seen what to cancel
+        if self._closed.is_set():  # closed meanwhile, perhaps before `_waiting` was set
             waiting.cancel()
         with contextlib.suppress(concurrent.futures.CancelledError):
             return waiting.result()
@@ -124,13 +124,13 @@ class _Bridge:
     async def _next(self) -> list[bytes] | None:
         try:
             return await anext(self._batches, None)
-        except Exception as error:  # noqa: BLE001 - it is raised where the bytes are taken
+        except Exception as error:  # noqa: BLE001 - raised by `take`
             self._failure = error
             return None
 
 
 class _Sink:
-    """What arro3 takes for a file. It writes forward only, but looks for more."""
+    """A write-only file object. arro3 checks for `read` and `seek` but does not call them."""
 
     def __init__(self, bridge: _Bridge) -> None:
         self._bridge = bridge
@@ -148,13 +148,13 @@ class _Sink:
             self._buffer.clear()
 
     def read(self, _size: int = -1) -> NoReturn:
-        raise UnsupportedOperation("it is only written")
+        raise UnsupportedOperation("write-only")
 
     seek = read
 
 
 def _write_all(names: Sequence[str], oids: Sequence[int], bridge: _Bridge, group_rows: int) -> None:
-    """In the thread. Whatever comes of it, nobody waits for more after it."""
+    """Runs in the encoding thread. Always ends the stream of pieces, also after an error."""
     try:
         _write(names, oids, bridge, group_rows)
     finally:
@@ -180,7 +180,7 @@ def _write(names: Sequence[str], oids: Sequence[int], bridge: _Bridge, group_row
 
 
 def _types(oids: Sequence[int]) -> "list[DataType]":
-    """As in JSON: what it holds natively is native, everything else PostgreSQL's own text."""
+    """Booleans, small integers and floats are native types; all others are PostgreSQL's text."""
     from arro3.core import DataType
 
     from db.workbench.results.values import BOOL, FLOAT4, FLOAT8, INT2, INT4
@@ -213,5 +213,5 @@ def _record_batches(
 
 
 def _numbers(column: Sequence[float | str | None]) -> list[float | None]:
-    """NaN and the infinities come as texts."""
+    """NaN and the infinities are strings in the JSON rows."""
     return [None if value is None else float(value) for value in column]

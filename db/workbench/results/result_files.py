@@ -1,60 +1,61 @@
-"""Results as files: for whoever downloads them, and for what puts them into buckets."""
+"""Streams results as files, for downloads and for exports to buckets."""
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from db.errors import NotFound
-from db.kit.concurrency_limit import ConcurrencyLimit
 from db.runs import RunRow
 from db.workbench.results import parquet
-from db.workbench.results.formats import refuse_unknown, written
-from db.workbench.results.result_store import Results
+from db.workbench.results.formats import encode_rows, require_format
+from db.workbench.results.result_store import ResultStore
 
-AT_ONCE = 32
-OF_ONE_USER = 4
+MAX_STREAMS = 32
+MAX_STREAMS_PER_USER = 4
 
 
 class ResultFiles:
-    """Writes results as files, so many at once: each holds some rows in memory."""
+    """Limits the number of concurrent streams, since each holds rows in memory."""
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: ResultStore) -> None:
         self._results = results
-        self._places = ConcurrencyLimit(
-            "exports and downloads", at_once=AT_ONCE, of_one_user=OF_ONE_USER
+        self._limit = ConcurrencyLimit(
+            "exports and downloads", at_once=MAX_STREAMS, of_one_user=MAX_STREAMS_PER_USER
         )
 
     @property
-    def going(self) -> int:
-        """How many are being written."""
-        return self._places.in_use
+    def active_count(self) -> int:
+        return self._limit.in_use
 
-    async def pieces(self, run: RunRow, format: str) -> AsyncGenerator[bytes]:
-        """The file of a run that has ended, whole, or an error at the latest at its end."""
-        refuse_unknown(format)
-        columns = run.opened_columns
+    async def stream(self, run: RunRow, format: str) -> AsyncGenerator[bytes]:
+        """Yields the file of a finished run; raises NotFound at its end if rows are missing."""
+        require_format(format)
+        columns = run.parsed_columns
         if columns is None:
-            raise gone()
-        with self._places.slot(run.owner_id):
-            heaviest = await self._results.heaviest_row(run.owner_id, run.id)
+            raise result_not_found()
+        with self._limit.place(run.owner_id):
+            row_bytes = await self._results.max_average_row_bytes(run.owner_id, run.id)
             group_rows = parquet.group_rows(
-                rows=run.row_count, columns=len(columns), heaviest=heaviest
+                rows=run.row_count, columns=len(columns), row_bytes=row_bytes
             )
-            rows = self._whole(run)
+            rows = self._rows(run)
             async with contextlib.aclosing(
-                written(format, columns, rows, group_rows=group_rows)
+                encode_rows(format, columns, rows, group_rows=group_rows)
             ) as pieces:
                 async for piece in pieces:
                     yield piece
 
-    async def _whole(self, run: RunRow) -> AsyncIterator[list[bytes]]:
-        """All its rows: a result that is deleted meanwhile is no shorter one."""
+    async def _rows(self, run: RunRow) -> AsyncIterator[list[bytes]]:
+        """Yields all rows; raises NotFound if the result is deleted meanwhile."""
         left = run.row_count
         async for lines in self._results.lines(run.owner_id, run.id):
             left -= len(lines)
             yield lines
         if left:
-            raise gone()
+            raise result_not_found()
 
 
-def gone() -> NotFound:
-    return NotFound("There is no such result.", hint="It has expired, or was deleted.")
+def result_not_found() -> NotFound:
+    return NotFound(
+        "This result does not exist.",
+        hint="Run the statement again: it has expired or was deleted.",
+    )

@@ -1,4 +1,4 @@
-"""Values as the API shows them: what JSON holds without loss, else PostgreSQL's own text."""
+"""Converts values: to JSON where that loses nothing, else to PostgreSQL's own text."""
 
 import math
 from collections.abc import Sequence
@@ -23,22 +23,22 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _FiniteFloat(LoaderBase):
-    """A number, or the text of NaN and the infinities."""
+    """Loads finite numbers as floats; NaN and the infinities as strings."""
 
     def load(self, data: Buffer) -> float | str:
         value = float(bytes(data))
         return value if math.isfinite(value) else bytes(data).decode()
 
 
-class _AnyText(LoaderBase):
-    """Text of a database that keeps bytes in no encoding: what is no UTF-8 is replaced."""
+class _LossyText(LoaderBase):
+    """Loads text of SQL_ASCII databases; replaces bytes that are not UTF-8."""
 
     def load(self, data: Buffer) -> str:
         return bytes(data).decode(errors="replace")
 
 
 class _Loaders:
-    """What psycopg needs to know to load rows, without a connection's own settings."""
+    """A set of loaders for psycopg's Transformer, independent of a connection."""
 
     connection = None
 
@@ -55,60 +55,60 @@ class _Loaders:
             self.adapters.register_loader(oid, loader)
 
 
-_USUAL = _Loaders(TextLoader, FloatLoader)
-_WITH_ANY_NUMBER = _Loaders(TextLoader, _FiniteFloat)
-_WITH_ANY_BYTES = _Loaders(_AnyText, _FiniteFloat)
+_FAST_LOADERS = _Loaders(TextLoader, FloatLoader)
+_NON_FINITE_LOADERS = _Loaders(TextLoader, _FiniteFloat)
+_LOSSY_LOADERS = _Loaders(_LossyText, _FiniteFloat)
 
 
-class Rows:
-    """Loads the rows of one statement's results, in C where that can be."""
+class RowLoader:
+    """Loads the rows of one statement, with psycopg's C loaders where possible."""
 
     def __init__(self) -> None:
-        self._usual = Transformer(_USUAL)
+        self._fast = Transformer(_FAST_LOADERS)
         self._floats: list[int] | None = None
 
     def load(self, result: PGresult, start: int, end: int) -> list[tuple[Any, ...]]:
-        """Those from `start` until before `end`."""
-        self._usual.set_pgresult(result, set_loaders=self._floats is None)
+        """The rows from `start` to before `end`."""
+        self._fast.set_pgresult(result, set_loaders=self._floats is None)
         if self._floats is None:
             columns = range(result.nfields)
             self._floats = [column for column in columns if result.ftype(column) in FLOATS]
         try:
-            rows = self._usual.load_rows(start, end, tuple)
-            if _are_finite(rows, self._floats):
+            rows = self._fast.load_rows(start, end, tuple)
+            if _all_finite(rows, self._floats):
                 return rows
-            return _loaded(result, start, end, _WITH_ANY_NUMBER)
+            return _load_with(result, start, end, _NON_FINITE_LOADERS)
         except UnicodeDecodeError:
-            return _loaded(result, start, end, _WITH_ANY_BYTES)
+            return _load_with(result, start, end, _LOSSY_LOADERS)
 
 
-def _are_finite(rows: Sequence[tuple[Any, ...]], columns: Sequence[int]) -> bool:
-    """Whether their numbers are, and not even their sum is too large for one."""
+def _all_finite(rows: Sequence[tuple[Any, ...]], columns: Sequence[int]) -> bool:
+    """Whether the sums of the columns are finite: one check for many values."""
     return all(
         math.isfinite(sum([row[column] for row in rows if row[column] is not None]))
         for column in columns
     )
 
 
-def _loaded(result: PGresult, start: int, end: int, loaders: _Loaders) -> list[tuple[Any, ...]]:
+def _load_with(result: PGresult, start: int, end: int, loaders: _Loaders) -> list[tuple[Any, ...]]:
     transformer = Transformer(loaders)
     transformer.set_pgresult(result)
     return transformer.load_rows(start, end, tuple)
 
 
-def chunk_of(rows: Sequence[tuple[Any, ...]]) -> Chunk:
+def to_chunk(rows: Sequence[tuple[Any, ...]]) -> Chunk:
     return Chunk(_encode_lines(rows), len(rows))
 
 
-def cut(rows: Sequence[tuple[Any, ...]], longest: int) -> list[tuple[Any, ...]]:
-    """The same rows with no cell of more than `longest` characters."""
+def truncate_cells(rows: Sequence[tuple[Any, ...]], max_chars: int) -> list[tuple[Any, ...]]:
+    """Limits each text cell to `max_chars` characters."""
     return [
-        tuple(cell[:longest] if isinstance(cell, str) else cell for cell in row) for row in rows
+        tuple(cell[:max_chars] if isinstance(cell, str) else cell for cell in row) for row in rows
     ]
 
 
-def parameter(value: Any) -> bytes | None:
-    """As text, of which PostgreSQL knows the type by the place where it stands."""
+def encode_parameter(value: Any) -> bytes | None:
+    """The text form of a parameter; PostgreSQL infers its type from the statement."""
     match value:
         case None:
             return None

@@ -15,7 +15,7 @@ from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
 from db.services import Services
 from db.storage import read_bytes
-from db.workbench.exports import Export, export
+from db.workbench.exports import ExportRequest, export_result
 from graph.kit.ids import parse_id
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bsp, make_bucket, make_connection_to
@@ -65,7 +65,7 @@ async def nothing_is_left(ada: Client, services: Services, bucket: str) -> bool:
         await ada.ask(BUCKET, id=bucket) == EMPTY
         and not await objects_of_files(services)
         and not half_written
-        and services.runner.files.going == 0
+        and services.runner.files.active_count == 0
     )
 
 
@@ -74,8 +74,8 @@ def owner_of(client: Client) -> OwnerId:
     return OwnerId(client.user.id)
 
 
-def wanted(run: str, bucket: str, format: str = "parquet") -> Export:
-    return Export(parse_id("run", run), parse_id("bucket", bucket), "a/b", format)
+def wanted(run: str, bucket: str, format: str = "parquet") -> ExportRequest:
+    return ExportRequest(parse_id("run", run), parse_id("bucket", bucket), "a/b", format)
 
 
 @pytest.mark.parametrize(
@@ -217,12 +217,12 @@ async def test_an_export_that_is_stopped_leaves_nothing(
     run = await a_run(ada, connection, NOISE)
     stuck = Stuck(services.objects)
     exporting = asyncio.ensure_future(
-        export(
+        export_result(
             dataclasses.replace(services, objects=stuck), owner_of(ada), wanted(run, bucket, "csv")
         )
     )
     await stuck.reached.wait()
-    assert services.runner.files.going == 1
+    assert services.runner.files.active_count == 1
     exporting.cancel()
     await asyncio.wait({exporting})
     assert exporting.cancelled()
@@ -239,7 +239,7 @@ async def test_any_store_takes_a_result_of_many_parts(
 ) -> None:
     run = await a_run(ada, connection, NOISE)
     elsewhere = dataclasses.replace(services, objects=objects)
-    file = await export(elsewhere, owner_of(ada), wanted(run, bucket))
+    file = await export_result(elsewhere, owner_of(ada), wanted(run, bucket))
     assert file.size > 5 * 1024 * 1024
     content = [piece async for piece in read_bytes(objects, file, start=0, end=file.size)]
     (tmp_path / "a.parquet").write_bytes(b"".join(content))

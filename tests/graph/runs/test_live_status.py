@@ -100,7 +100,7 @@ async def test_a_dropped_socket_stops_no_run_and_the_next_is_told_the_end(scene:
 
 async def test_what_is_followed_is_let_go_of(scene: Scene) -> None:
     """By who drops, by who completes, and by the end."""
-    watches = scene.one.services.runner.following._watches
+    watches = scene.one.services.runner.live_status._readers
     async with scene.ada.socket() as dropping, scene.ada.socket() as staying:
         for socket in (dropping, staying):
             await socket.subscribe(STATUS, id=scene.run)
@@ -139,7 +139,7 @@ async def test_a_thousand_followers_of_one_run_are_all_told_its_end(scene: Scene
             for name in names:
                 await socket.subscribe(STATUS, name=name, id=scene.run)
         ends = [asyncio.create_task(_ends(socket, followers)) for socket in sockets]
-        watches = scene.one.services.runner.following._watches
+        watches = scene.one.services.runner.live_status._readers
         async with asyncio.timeout(30):
             while sum(watch.followers for watch in watches.values()) < 1_000:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -198,6 +198,6 @@ async def progress(replica: Replica, person: Person, run_id: UUID) -> None:
     owner = OwnerId(person.client.user.id)
     services = replica.services
     await services.database.write(
-        lambda session: Runs(session, owner).progress(run_id, columns="[]", rows=1, size=1)
+        lambda session: Runs(session, owner).add_page_totals(run_id, columns="[]", rows=1, size=1)
     )
     await services.events.publish(topic_of_run(run_id))

@@ -17,7 +17,7 @@ from db.kit.base import OwnerId
 from db.services import Services
 from db.workbench.results import parquet
 from db.workbench.results.parquet import PIECE_BYTES
-from db.workbench.results.result_files import OF_ONE_USER
+from db.workbench.results.result_files import MAX_STREAMS_PER_USER
 from graph.kit.ids import parse_id
 from tests.db.workbench.execution.test_run_values import SAMPLES
 from tests.fixtures.clients import Client
@@ -154,7 +154,7 @@ async def test_a_result_that_is_gone_is_told_before_anything_is_sent(
     await services.runner.results.remove(owner_of(ada), id_of(run))
     answer = await ada.http.get(url)
     assert (answer.status_code, error_of(answer)["code"]) == (404, "NOT_FOUND")
-    assert services.runner.files.going == 0
+    assert services.runner.files.active_count == 0
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
@@ -167,13 +167,13 @@ async def test_a_result_that_goes_meanwhile_is_no_shorter_one(
 ) -> None:
     monkeypatch.setattr(parquet, "GROUP_BYTES", PIECE_BYTES)
     run = await a_run(ada, connection, NOISE)
-    row = await services.runner.until_over(owner_of(ada), id_of(run), within_s=0)
-    pieces = services.runner.files.pieces(row, format)
+    row = await services.runner.wait_until_finished(owner_of(ada), id_of(run), within_s=0)
+    pieces = services.runner.files.stream(row, format)
     await anext(pieces)
     await services.runner.results.remove(owner_of(ada), id_of(run))
     with pytest.raises(NotFound):
         [piece async for piece in pieces]
-    assert services.runner.files.going == 0
+    assert services.runner.files.active_count == 0
 
 
 async def test_a_client_that_goes_away_leaves_nothing_going_on(
@@ -186,11 +186,11 @@ async def test_a_client_that_goes_away_leaves_nothing_going_on(
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await reader.readexactly(100_000)
-        assert services.runner.files.going == 1
+        assert services.runner.files.active_count == 1
         writer.close()
         await writer.wait_closed()
         async with asyncio.timeout(10):
-            while services.runner.files.going:  # noqa: ASYNC110 - no event tells
+            while services.runner.files.active_count:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.01)
 
 
@@ -200,10 +200,10 @@ async def test_one_user_has_so_many_at_once(
     mine = await a_run(ada, connection, NOISE)
     url = await link(ada, mine, "CSV")
     theirs = await a_run(bob, await make_connection_to(bob, target), "SELECT 1")
-    run = await services.runner.until_over(owner_of(ada), id_of(mine), within_s=0)
+    run = await services.runner.wait_until_finished(owner_of(ada), id_of(mine), within_s=0)
     async with contextlib.AsyncExitStack() as going:
-        for _ in range(OF_ONE_USER):
-            pieces = services.runner.files.pieces(run, "csv")
+        for _ in range(MAX_STREAMS_PER_USER):
+            pieces = services.runner.files.stream(run, "csv")
             await anext(await going.enter_async_context(contextlib.aclosing(pieces)))
         answer = await ada.http.get(url)
         assert (answer.status_code, error_of(answer)["code"]) == (503, "OVERLOADED")

@@ -276,7 +276,7 @@ async def test_a_secret_does_not_open_when_its_row_was_led_elsewhere(
     ):
         with pytest.raises(Unavailable) as caught:
             await attempt
-        assert "Enter it again" in caught.value.hint
+        assert "Enter the secret again" in caught.value.hint
     assert collector.visits == 0
     with pytest.raises(HowdahError):
         await workbench.connect(owner, saved, {"password": "typed"})

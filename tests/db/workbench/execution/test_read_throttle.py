@@ -1,14 +1,14 @@
-"""One owner's runs that read at once take turns; one alone waits for nobody."""
+"""Concurrent runs of one owner share the read rate of one run; a single run is not delayed."""
 
 import asyncio
 
-from db.workbench.execution.read_throttle import Pace
+from db.workbench.execution.read_throttle import ReadThrottle
 
 
-async def test_who_reads_alone_goes_on_at_once() -> None:
-    pace = Pace()
-    with pace.reading():
-        burst = pace.burst()
+async def test_read_throttle_does_not_delay_single_reader() -> None:
+    throttle = ReadThrottle()
+    with throttle.reading():
+        burst = throttle.yield_to_others()
         try:
             burst.send(None)
         except StopIteration:
@@ -16,16 +16,16 @@ async def test_who_reads_alone_goes_on_at_once() -> None:
     raise AssertionError("it has waited")
 
 
-async def test_of_several_one_goes_on_in_a_round_of_the_loop() -> None:
-    pace = Pace()
+async def test_read_throttle_lets_one_reader_in_per_iteration() -> None:
+    throttle = ReadThrottle()
     rounds: list[int] = []
     now = 0
 
     async def read() -> None:
-        with pace.reading():
+        with throttle.reading():
             await asyncio.sleep(0)  # all have begun
             for _ in range(5):
-                await pace.burst()
+                await throttle.yield_to_others()
                 rounds.append(now)
 
     reading = asyncio.gather(*(read() for _ in range(4)))
@@ -38,10 +38,10 @@ async def test_of_several_one_goes_on_in_a_round_of_the_loop() -> None:
     assert len(set(while_several)) == len(while_several)
 
 
-async def test_who_is_cancelled_keeps_nobody_waiting() -> None:
-    pace = Pace()
-    with pace.reading(), pace.reading():
-        bursts = [asyncio.ensure_future(pace.burst()) for _ in range(5)]
+async def test_read_throttle_survives_cancelled_reader() -> None:
+    throttle = ReadThrottle()
+    with throttle.reading(), throttle.reading():
+        bursts = [asyncio.ensure_future(throttle.yield_to_others()) for _ in range(5)]
         await asyncio.sleep(0)
         for burst in bursts[:3]:
             burst.cancel()

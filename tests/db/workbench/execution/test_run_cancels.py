@@ -1,4 +1,4 @@
-"""`cancel`, whatever the run is at: one verdict, nothing left behind, the next run goes well."""
+"""Cancellation in every phase of a run: one outcome, no leftovers, and the next run succeeds."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from db.errors import Conflict, Forbidden
 from db.kit.base import OwnerId
 from db.objects.store import ObjectStore
 from db.runs import CANCELLED, INTERRUPTED, QUEUED, RUNNING, SUCCEEDED, TIMED_OUT, RunRow, Runs
-from db.workbench.execution.runner import Verdict, closing
+from db.workbench.execution.runner import CancelResult, closing
 from tests.fixtures.objects import Cable
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target, silent, speaking
@@ -59,12 +59,12 @@ async def hole(request: pytest.FixtureRequest) -> AsyncIterator[int]:
         yield port
 
 
-async def cancel(desk: Desk, run: RunRow) -> Verdict:
+async def cancel(desk: Desk, run: RunRow) -> CancelResult:
     return await desk.runner.cancel(desk.owner, run.id)
 
 
-def as_asked(verdict: Verdict) -> bool:
-    return (verdict.outcome, verdict.run.state, verdict.connection_usable) == (
+def as_asked(result: CancelResult) -> bool:
+    return (result.outcome, result.run.state, result.connection_usable) == (
         CANCELLED,
         CANCELLED,
         True,
@@ -73,13 +73,13 @@ def as_asked(verdict: Verdict) -> bool:
 
 async def fill(desk: Desk) -> list[RunRow]:
     """As many as may run at once, all running."""
-    runs = [await desk.start("SELECT pg_sleep(60)") for _ in range(desk.runner.limits.at_once)]
+    runs = [await desk.start("SELECT pg_sleep(60)") for _ in range(desk.runner.limits.max_running)]
     for run in runs:
         await desk.until_backend(run)
     return runs
 
 
-async def test_what_is_queued_never_begins(desk: Desk) -> None:
+async def test_cancel_of_queued_run_never_starts_it(desk: Desk) -> None:
     await desk.run("DROP TABLE IF EXISTS begun")
     await desk.run("CREATE TABLE begun (a int)")
     runs = await fill(desk)
@@ -91,17 +91,17 @@ async def test_what_is_queued_never_begins(desk: Desk) -> None:
     assert await desk.rows(await desk.run("SELECT count(*) FROM begun")) == [["0"]]
 
 
-async def test_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
+async def test_cancel_works_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
     nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
-    runs = [await nowhere.start("SELECT 1") for _ in range(desk.runner.limits.at_once)]
+    runs = [await nowhere.start("SELECT 1") for _ in range(desk.runner.limits.max_running)]
     for run in runs:
         await nowhere.until_running(run)
-    verdicts = await asyncio.gather(*(cancel(nowhere, run) for run in runs))
-    assert [as_asked(verdict) for verdict in verdicts] == [True] * len(runs)
+    results = await asyncio.gather(*(cancel(nowhere, run) for run in runs))
+    assert [as_asked(result) for result in results] == [True] * len(runs)
     assert (await desk.run("SELECT 1")).state == SUCCEEDED  # their places are free
 
 
-async def test_while_an_ssh_server_says_nothing(desk: Desk, shelf: Shelf, hole: int) -> None:
+async def test_cancel_works_while_ssh_server_is_silent(desk: Desk, shelf: Shelf, hole: int) -> None:
     tunnel = {
         "ssh_host": "127.0.0.1",
         "ssh_port": hole,
@@ -115,15 +115,17 @@ async def test_while_an_ssh_server_says_nothing(desk: Desk, shelf: Shelf, hole: 
     assert as_asked(await cancel(nowhere, run))
 
 
-async def test_the_time_is_kept_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
+async def test_timeout_applies_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
     nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
     run = await nowhere.run("SELECT 1", timeout_ms=200)
     assert run.state == TIMED_OUT
-    assert run.opened_error is not None
-    assert "200 ms" in run.opened_error.message
+    assert run.parsed_error is not None
+    assert "200 ms" in run.parsed_error.message
 
 
-async def test_a_stop_of_the_server_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
+async def test_server_stop_interrupts_run_while_connecting(
+    desk: Desk, shelf: Shelf, hole: int
+) -> None:
     nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
     async with closing(desk.runner, grace_s=0):
         run = await nowhere.start("SELECT 1")
@@ -131,10 +133,10 @@ async def test_a_stop_of_the_server_while_connecting(desk: Desk, shelf: Shelf, h
     assert (await nowhere.now(run)).state == INTERRUPTED
 
 
-async def test_while_all_connections_are_in_use(desk: Desk) -> None:
+async def test_cancel_works_while_pool_is_exhausted(desk: Desk) -> None:
     """It may run, by its owner's number; but the pool of this connection is smaller."""
     running = await fill(desk)
-    desk.runner.limits = desk.runner.limits._replace(at_once=len(running) + 1)
+    desk.runner.limits = desk.runner.limits._replace(max_running=len(running) + 1)
     waiting = await desk.start("SELECT 1")
     await desk.until_running(waiting)
     assert as_asked(await cancel(desk, waiting))
@@ -143,18 +145,18 @@ async def test_while_all_connections_are_in_use(desk: Desk) -> None:
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_while_rows_come(desk: Desk) -> None:
+async def test_cancel_works_while_rows_arrive(desk: Desk) -> None:
     run = await desk.start("SELECT generate_series(1, 1e9::int8), repeat('x', 100)")
     await desk.until(run, lambda now: now.row_count)
-    verdict = await cancel(desk, run)
-    assert as_asked(verdict)
-    kept = verdict.run.row_count
-    first, last = [await desk.rows(verdict.run, offset=at, first=1) for at in (0, kept - 1)]
+    result = await cancel(desk, run)
+    assert as_asked(result)
+    kept = result.run.row_count
+    first, last = [await desk.rows(result.run, offset=at, first=1) for at in (0, kept - 1)]
     assert (first[0][0], last[0][0]) == ("1", str(kept))
-    assert await desk.now(run) == verdict.run  # no page comes after the end
+    assert await desk.now(run) == result.run  # no page comes after the end
 
 
-async def test_while_the_store_hangs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancel_works_while_store_hangs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = asyncio.Event()
 
     async def hang(*_: object, **__: object) -> None:
@@ -165,13 +167,13 @@ async def test_while_the_store_hangs(desk: Desk, monkeypatch: pytest.MonkeyPatch
         patched.setattr(ObjectStore, "put", hang)
         run = await desk.start("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)")
         await hanging.wait()
-        verdict = await cancel(desk, run)
-        assert verdict.run.state == CANCELLED
+        result = await cancel(desk, run)
+        assert result.run.state == CANCELLED
         assert (await desk.end_of(run)).row_count == 0
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_twice_and_after_the_end(desk: Desk) -> None:
+async def test_cancel_returns_already_finished_after_the_end(desk: Desk) -> None:
     run = await desk.start("SELECT pg_sleep(60)")
     await desk.until_backend(run)
     assert as_asked(await cancel(desk, run))
@@ -182,17 +184,17 @@ async def test_twice_and_after_the_end(desk: Desk) -> None:
     assert (late.outcome, late.run) == ("ALREADY_FINISHED", done)
 
 
-async def test_who_does_not_listen_is_made_to(desk: Desk) -> None:
+async def test_cancel_returns_terminated_when_statement_traps_it(desk: Desk) -> None:
     run = await desk.start(BAD_LISTENER)
     pid = await desk.until_backend(run)
-    verdict = await cancel(desk, run)
-    assert (verdict.outcome, verdict.run.state) == ("TERMINATED", CANCELLED)
-    assert not verdict.connection_usable
+    result = await cancel(desk, run)
+    assert (result.outcome, result.run.state) == ("TERMINATED", CANCELLED)
+    assert not result.connection_usable
     await desk.until_gone(pid)
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_nobody_elses(desk: Desk, other_owner: OwnerId) -> None:
+async def test_cancel_is_forbidden_for_other_owner(desk: Desk, other_owner: OwnerId) -> None:
     run = await desk.start("SELECT pg_sleep(60)")
     await desk.until_backend(run)
     with pytest.raises(Forbidden):
@@ -210,7 +212,7 @@ async def wire(target: Target) -> AsyncIterator[tuple[Cable, int]]:
         laid.cut()
 
 
-async def test_while_the_target_is_there_and_says_nothing_more(
+async def test_cancel_works_while_target_is_unreachable(
     desk: Desk, shelf: Shelf, wire: tuple[Cable, int]
 ) -> None:
     """As behind a cable that was pulled: neither the statement nor the cancel is answered."""
@@ -220,9 +222,9 @@ async def test_while_the_target_is_there_and_says_nothing_more(
     timed = await far.start("SELECT pg_sleep(60)", timeout_ms=1_000)
     pids = [await far.until_backend(run) for run in (asked, timed)]
     laid.deaden()
-    verdict = await cancel(far, asked)
-    assert (verdict.outcome, verdict.run.state) == ("TERMINATED", CANCELLED)
-    assert not verdict.connection_usable
+    result = await cancel(far, asked)
+    assert (result.outcome, result.run.state) == ("TERMINATED", CANCELLED)
+    assert not result.connection_usable
     assert (await far.end_of(timed)).state == TIMED_OUT
     laid.mend()
     assert (await far.run("SELECT 1")).state == SUCCEEDED
@@ -230,10 +232,10 @@ async def test_while_the_target_is_there_and_says_nothing_more(
         await far.cut(pid)
 
 
-async def test_a_run_that_is_over_is_not_sent(desk: Desk) -> None:
+async def test_record_backend_refuses_finished_run(desk: Desk) -> None:
     """Its end was written elsewhere while this process was connecting."""
     run = await desk.run("SELECT 1")
     with pytest.raises(Conflict):
         await desk.runner.database.write(
-            lambda session: Runs(session, desk.owner).note_backend(run.id, pid=1, started_at="")
+            lambda session: Runs(session, desk.owner).record_backend(run.id, pid=1, started_at="")
         )

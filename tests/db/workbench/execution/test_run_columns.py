@@ -30,7 +30,7 @@ async def tables(desk: Desk) -> AsyncIterator[Desk]:
 
 
 def told(run: RunRow) -> list[tuple[str, str | None, bool | None]]:
-    return [(one.name, one.table, one.nullable) for one in run.opened_columns or ()]
+    return [(one.name, one.table, one.nullable) for one in run.parsed_columns or ()]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def told(run: RunRow) -> list[tuple[str, str | None, bool | None]]:
         ("EXPLAIN SELECT id FROM people", [("QUERY PLAN", None, None)]),
     ],
 )
-async def test_columns_tell_their_tables(
+async def test_columns_report_source_tables(
     tables: Desk, statement: str, expected: list[tuple[str, str | None, bool | None]]
 ) -> None:
     run = await tables.run(statement)
@@ -62,7 +62,7 @@ async def test_columns_tell_their_tables(
     assert told(run) == expected
 
 
-async def test_a_table_that_changed_is_told_as_it_is_now(tables: Desk) -> None:
+async def test_columns_follow_table_changes(tables: Desk) -> None:
     select = "SELECT nick FROM people"
     assert told(await tables.run(select)) == [("nick", "public.people", True)]
     await tables.run("UPDATE people SET nick = ''")
@@ -78,16 +78,16 @@ async def test_a_table_that_changed_is_told_as_it_is_now(tables: Desk) -> None:
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-async def test_columns_of_a_result_that_was_cut(tables: Desk, *, read_only: bool) -> None:
+async def test_columns_of_truncated_result(tables: Desk, *, read_only: bool) -> None:
     statement = "SELECT p.id, given FROM people p, generate_series(1, 100000)"
     run = await tables.run(statement, max_rows=3, read_only=read_only)
     assert (run.state, run.row_count, run.error) == (SUCCEEDED, 3, None)
     assert told(run) == [("id", "public.people", False), ("given", "public.people", False)]
-    assert [one.type for one in run.opened_columns or ()] == ["int4", "text"]
+    assert [one.type for one in run.parsed_columns or ()] == ["int4", "text"]
     assert run.connection_usable
 
 
-async def test_what_a_statement_sets_does_not_mislead(tables: Desk) -> None:
+async def test_columns_ignore_search_path_of_statement(tables: Desk) -> None:
     for statement in (
         'CREATE OR REPLACE VIEW "Odd one".pg_class AS SELECT 1 AS oid',
         'CREATE OR REPLACE VIEW "Odd one".pg_type AS SELECT 1 AS oid',
@@ -100,7 +100,7 @@ async def test_what_a_statement_sets_does_not_mislead(tables: Desk) -> None:
     assert (run.state, told(run)[0]) == (SUCCEEDED, ("id", "public.people", False))
 
 
-async def test_a_catalogue_that_is_locked_costs_a_second_and_no_run(tables: Desk) -> None:
+async def test_columns_survive_locked_catalogue(tables: Desk) -> None:
     """Somebody else holds it; the run tells what libpq knows."""
     async with tables.target._as_superuser() as other:
         await other.execute("BEGIN; LOCK pg_attribute IN ACCESS EXCLUSIVE MODE")

@@ -12,8 +12,8 @@ ELEPHANT = "\U0001f418"
 async def error_of(desk: Desk, statement: str, **options: object) -> Failure:
     run = await desk.run(statement, **options)
     assert run.state == FAILED, run
-    assert run.opened_error is not None
-    return run.opened_error
+    assert run.parsed_error is not None
+    return run.parsed_error
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,16 @@ async def error_of(desk: Desk, statement: str, **options: object) -> Failure:
         ("SELECT 1,\n" + "       1,\n" * 10_000 + "  ", 10_002, 3),
     ],
 )
-async def test_positions_count_characters(desk: Desk, before: str, line: int, column: int) -> None:
+async def test_error_position_counts_characters(
+    desk: Desk, before: str, line: int, column: int
+) -> None:
     error = await error_of(desk, f"{before}nothing_here FROM pg_class\n")
     assert error.sqlstate == "42703"
     assert (error.position, error.line, error.column) == (len(before) + 1, line, column)
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_KR"])
-async def test_positions_where_the_server_writes_otherwise(
+async def test_error_position_in_other_server_encodings(
     desk: Desk, shelf: Shelf, encoding: str
 ) -> None:
     await desk.target.administer("DROP DATABASE IF EXISTS otherwise WITH (FORCE)")
@@ -57,14 +59,14 @@ async def test_positions_where_the_server_writes_otherwise(
         assert (lost.sqlstate, lost.position) == ("22P05", None)
 
 
-async def test_the_end_of_the_text_is_a_place(desk: Desk) -> None:
+async def test_error_position_at_end_of_text(desk: Desk) -> None:
     statement = f"SELECT '{ELEPHANT}',\r\n("
     error = await error_of(desk, statement)
     assert (error.sqlstate, error.position) == ("42601", len(statement) + 1)
     assert (error.line, error.column) == (2, 2)
 
 
-async def test_a_place_in_a_body_that_stands_in_the_text(desk: Desk) -> None:
+async def test_error_position_in_inline_body(desk: Desk) -> None:
     """PostgreSQL reads the body by itself, and finds its place again."""
     for statement in (
         f"DO $$ -- {ELEPHANT}\nBEGIN\n  PERFORM 1 +;\nEND $$",
@@ -86,7 +88,7 @@ async def test_a_place_in_a_body_that_stands_in_the_text(desk: Desk) -> None:
         "SELECT broken_plpgsql()",
     ],
 )
-async def test_a_place_inside_of_a_function_is_none_in_the_text(desk: Desk, statement: str) -> None:
+async def test_error_position_is_null_inside_function(desk: Desk, statement: str) -> None:
     await desk.target.script(
         """SET check_function_bodies = off;
         CREATE OR REPLACE FUNCTION broken_sql() RETURNS int LANGUAGE sql
@@ -109,19 +111,19 @@ async def test_a_place_inside_of_a_function_is_none_in_the_text(desk: Desk, stat
         ([], "08P01"),
     ],
 )
-async def test_a_wrong_parameter_is_nowhere_in_the_text(
+async def test_error_position_is_null_for_parameter(
     desk: Desk, parameters: list[object], sqlstate: str
 ) -> None:
     error = await error_of(desk, "SELECT\n $1::int4", parameters=parameters)
     assert (error.sqlstate, error.position, error.line) == (sqlstate, None, None)
 
 
-async def test_what_happens_on_the_way_has_no_place(desk: Desk) -> None:
+async def test_error_position_is_null_for_runtime_error(desk: Desk) -> None:
     error = await error_of(desk, "SELECT 1 / (i - 500) FROM generate_series(1, 1000) i")
     assert (error.sqlstate, error.severity, error.position) == ("22012", "ERROR", None)
 
 
-async def test_the_hint_shows_where_the_second_begins(desk: Desk) -> None:
+async def test_error_hint_locates_second_statement(desk: Desk) -> None:
     error = await error_of(
         desk, f"SELECT ';{ELEPHANT}', $$;$$ /* ; /* ; */ */ ; -- ;\r\n  SELECT 2"
     )
@@ -129,7 +131,7 @@ async def test_the_hint_shows_where_the_second_begins(desk: Desk) -> None:
     assert "line 2, column 3" in (error.hint or "")
 
 
-async def test_constraints_are_named(desk: Desk) -> None:
+async def test_error_names_constraint(desk: Desk) -> None:
     await desk.run("DROP TABLE IF EXISTS ruled")
     await desk.run("CREATE TABLE ruled (a int CONSTRAINT positive CHECK (a > 0))")
     error = await error_of(desk, "INSERT INTO ruled VALUES ($1)", parameters=[-1])
@@ -137,7 +139,7 @@ async def test_constraints_are_named(desk: Desk) -> None:
     assert "Failing row" in (error.detail or "")
 
 
-async def test_an_error_at_the_commit_is_one(desk: Desk) -> None:
+async def test_error_at_commit_fails_run(desk: Desk) -> None:
     await desk.run("DROP TABLE IF EXISTS late")
     await desk.run("CREATE TABLE late (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
     error = await error_of(desk, "INSERT INTO late VALUES (1), (1) RETURNING a")

@@ -85,7 +85,7 @@ async def left_clean(desk: Desk, run: RunRow) -> None:
         ("SELECT pg_advisory_lock(7)::text", "SELECT", None, [[""]]),
     ],
 )
-async def test_what_works(
+async def test_statement_kinds_succeed(
     kinds: Desk, statement: str, command: str, affected: int | None, rows: list[Any] | None
 ) -> None:
     run = await kinds.run(statement)
@@ -124,11 +124,11 @@ async def test_what_works(
         ("SELECT $1::int", "08P01", "requires 1"),
     ],
 )
-async def test_what_cannot_work_says_so(
+async def test_statement_kinds_fail_with_hint(
     kinds: Desk, statement: str, sqlstate: str, part: str
 ) -> None:
     run = await kinds.run(statement)
-    error = run.opened_error
+    error = run.parsed_error
     assert run.state == FAILED
     assert error is not None
     assert (error.sqlstate, part in error.message) == (sqlstate, True), error
@@ -140,11 +140,9 @@ async def test_what_cannot_work_says_so(
 @pytest.mark.parametrize(
     "statement", ["COPY kinds FROM STDIN", "COPY kinds TO STDOUT", "COPY (SELECT 1) TO STDOUT"]
 )
-async def test_copying_to_and_from_us_is_refused(
-    kinds: Desk, statement: str, *, read_only: bool
-) -> None:
+async def test_copy_with_client_is_refused(kinds: Desk, statement: str, *, read_only: bool) -> None:
     run = await kinds.run(statement, read_only=read_only)
-    error = run.opened_error
+    error = run.parsed_error
     assert (run.state, run.row_count) == (FAILED, 0)
     assert error is not None
     assert error.message.startswith("COPY") or error.sqlstate == "25006"
@@ -153,20 +151,20 @@ async def test_copying_to_and_from_us_is_refused(
     assert (after.state, await kinds.rows(after)) == (SUCCEEDED, CLEAN)
 
 
-async def test_a_procedure_may_commit_on_its_way(kinds: Desk) -> None:
+async def test_procedure_may_commit(kinds: Desk) -> None:
     run = await kinds.run("CALL commits()")
     assert (run.state, run.error) == (SUCCEEDED, None)
     kept = await kinds.run("SELECT a FROM kinds WHERE a > 7")
     assert await kinds.rows(kept) == [[8]]
 
 
-async def test_explaining_by_doing_does_it(kinds: Desk) -> None:
+async def test_explain_analyze_executes_statement(kinds: Desk) -> None:
     run = await kinds.run("EXPLAIN (ANALYZE, FORMAT JSON) DELETE FROM kinds")
     assert (run.state, run.command, run.row_count) == (SUCCEEDED, "EXPLAIN", 1)
     assert await kinds.rows(await kinds.run("SELECT a FROM kinds")) == []
 
 
-async def test_a_database_is_made_outside_of_transactions(kinds: Desk) -> None:
+async def test_create_database_runs_outside_transaction(kinds: Desk) -> None:
     await kinds.target.administer("ALTER ROLE ada CREATEDB")
     try:
         for statement in ("CREATE DATABASE made_by_ada", "DROP DATABASE made_by_ada"):
@@ -175,7 +173,7 @@ async def test_a_database_is_made_outside_of_transactions(kinds: Desk) -> None:
             await left_clean(kinds, run)
     finally:
         await kinds.target.administer("ALTER ROLE ada NOCREATEDB")
-    refused = (await kinds.run("CREATE DATABASE made_by_ada")).opened_error
+    refused = (await kinds.run("CREATE DATABASE made_by_ada")).parsed_error
     assert refused is not None
     assert (refused.sqlstate, "grant" in (refused.hint or "")) == ("42501", True)
 
@@ -190,32 +188,32 @@ async def test_a_database_is_made_outside_of_transactions(kinds: Desk) -> None:
         ("DO $$ BEGIN COMMIT; END $$", "2D000"),
     ],
 )
-async def test_what_only_reads_cannot_write_and_says_so(
+async def test_read_only_run_refuses_writes_with_hint(
     kinds: Desk, statement: str, sqlstate: str
 ) -> None:
     run = await kinds.run(statement, read_only=True)
-    error = run.opened_error
+    error = run.parsed_error
     assert error is not None
     assert (run.state, error.sqlstate) == (FAILED, sqlstate)
     assert "readOnly" in (error.hint or "") or "read-only" in (error.hint or "")
     await left_clean(kinds, run)
 
 
-async def test_what_a_block_says_is_kept_in_order(kinds: Desk) -> None:
+async def test_notices_of_do_block_keep_their_order(kinds: Desk) -> None:
     run = await kinds.run(
         """DO $$ BEGIN RAISE NOTICE 'first' USING DETAIL = 'd', HINT = 'h';
            RAISE WARNING SQLSTATE '01234' USING MESSAGE = 'second'; RAISE INFO 'third'; END $$"""
     )
-    told = [(one.severity, one.message, one.sqlstate) for one in run.opened_notices]
+    told = [(one.severity, one.message, one.sqlstate) for one in run.parsed_notices]
     assert told == [
         ("NOTICE", "first", "00000"),
         ("WARNING", "second", "01234"),
         ("INFO", "third", "00000"),
     ]
-    assert (run.opened_notices[0].detail, run.opened_notices[0].hint) == ("d", "h")
+    assert (run.parsed_notices[0].detail, run.parsed_notices[0].hint) == ("d", "h")
 
 
-async def test_what_is_notified_is_heard_by_nobody(kinds: Desk) -> None:
+async def test_notifications_are_ignored(kinds: Desk) -> None:
     run = await kinds.run(
         """DO $$ BEGIN EXECUTE 'LISTEN loud';
            FOR i IN 1..1000 LOOP PERFORM pg_notify('loud', repeat('x', 7000) || i); END LOOP;

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.runs import CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Pages, Truncated
+from db.runs import CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, ResultPages, Truncated
 from tests.fixtures.runs import Desk
 
 TRAP = """DO $$ BEGIN
@@ -33,7 +33,7 @@ END $$"""
         "VACUUM kept",
     ],
 )
-async def test_read_only_cannot_be_talked_out_of(desk: Desk, statement: str) -> None:
+async def test_read_only_cannot_be_switched_off(desk: Desk, statement: str) -> None:
     await desk.run("DROP TABLE IF EXISTS kept")
     await desk.run("CREATE TABLE kept (a int)")
     await desk.run("CREATE SEQUENCE IF NOT EXISTS counter")
@@ -42,13 +42,13 @@ async def test_read_only_cannot_be_talked_out_of(desk: Desk, statement: str) -> 
     assert await desk.rows(await desk.run("SELECT * FROM kept")) == []
 
 
-async def test_read_only_may_read(desk: Desk) -> None:
+async def test_read_only_allows_reads(desk: Desk) -> None:
     for statement in ("SELECT 1", "SHOW work_mem", "EXPLAIN SELECT 1", "VALUES (1)"):
         run = await desk.run(statement, read_only=True)
         assert (run.state, run.error) == (SUCCEEDED, None)
 
 
-async def test_what_one_run_sets_the_next_does_not_find(desk: Desk) -> None:
+async def test_session_state_is_not_shared_between_runs(desk: Desk) -> None:
     await desk.run("SET work_mem = '77MB'")
     await desk.run("SELECT pg_advisory_lock(1)")
     await desk.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
@@ -58,7 +58,7 @@ async def test_what_one_run_sets_the_next_does_not_find(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("statement", [TRAP, DEAF, "SELECT pg_sleep(60)"])
-async def test_the_time_is_kept_whatever_the_statement_does(desk: Desk, statement: str) -> None:
+async def test_timeout_applies_to_every_statement(desk: Desk, statement: str) -> None:
     run = await desk.run(statement, timeout_ms=300)
     assert run.state == TIMED_OUT
     assert run.started_at is not None
@@ -66,12 +66,12 @@ async def test_the_time_is_kept_whatever_the_statement_does(desk: Desk, statemen
     assert (run.finished_at - run.started_at).total_seconds() < 10  # how soon: bench/runs.py
 
 
-async def test_a_timeout_of_the_statements_own_is_an_error_of_its(desk: Desk) -> None:
+async def test_timeout_set_by_statement_is_its_own_error(desk: Desk) -> None:
     run = await desk.run("DO $$ BEGIN RAISE EXCEPTION SQLSTATE '57014'; END $$")
     assert run.state == FAILED
 
 
-async def test_who_traps_the_cancel_is_terminated(desk: Desk) -> None:
+async def test_timeout_terminates_statement_that_traps_cancel(desk: Desk) -> None:
     run = await desk.start(TRAP)
     await desk.until_backend(run)
     verdict = await desk.runner.cancel(desk.owner, run.id)
@@ -85,26 +85,26 @@ async def test_who_traps_the_cancel_is_terminated(desk: Desk) -> None:
     assert await desk.rows(left) == [[0]]
 
 
-async def test_limits_cut_and_say_so(desk: Desk) -> None:
+async def test_limits_truncate_result_with_reason(desk: Desk) -> None:
     series = "SELECT i FROM generate_series(1, 1000) AS i"
     run = await desk.run(series, max_rows=250)
     assert (run.state, run.row_count) == (SUCCEEDED, 250)
-    assert run.opened_truncated == Truncated(reason="MAX_ROWS", limit=250)
+    assert run.parsed_truncated == Truncated(reason="MAX_ROWS", limit=250)
     assert await desk.rows(run, offset=248) == [[249], [250]]
     whole = await desk.run(series, max_rows=1_000)
     assert (whole.row_count, whole.truncated) == (1_000, None)
     few = await desk.run(series, max_bytes=100)
-    assert few.opened_truncated == Truncated(reason="MAX_BYTES", limit=100)
+    assert few.parsed_truncated == Truncated(reason="MAX_BYTES", limit=100)
     assert few.result_bytes <= 100
     assert (await desk.rows(few))[-1] == [few.row_count]
 
 
-async def test_an_endless_result_ends_at_its_limit(desk: Desk) -> None:
+async def test_limits_stop_endless_result(desk: Desk) -> None:
     run = await desk.run("SELECT generate_series(1, 1e12::int8)", max_rows=10, timeout_ms=10_000)
     assert (run.state, run.row_count, run.error) == (SUCCEEDED, 10, None)
 
 
-async def test_a_limit_does_not_undo_what_was_written(desk: Desk) -> None:
+async def test_limits_do_not_roll_back_writes(desk: Desk) -> None:
     await desk.run("DROP TABLE IF EXISTS written")
     await desk.run("CREATE TABLE written (a int)")
     run = await desk.run(
@@ -115,44 +115,44 @@ async def test_a_limit_does_not_undo_what_was_written(desk: Desk) -> None:
     assert await desk.rows(count) == [["5000"]]
 
 
-async def test_an_overlong_cell_is_cut(desk: Desk) -> None:
-    desk.runner.limits = desk.runner.limits._replace(longest_cell=1_000)
+async def test_limits_truncate_long_cell(desk: Desk) -> None:
+    desk.runner.limits = desk.runner.limits._replace(max_cell=1_000)
     run = await desk.run("SELECT repeat('x', 5000) AS a, 1 AS b")
-    assert run.opened_truncated == Truncated(reason="MAX_CELL", limit=1_000)
+    assert run.parsed_truncated == Truncated(reason="MAX_CELL", limit=1_000)
     assert await desk.rows(run) == [["x" * 1_000, 1]]
 
 
-async def test_notices_are_kept_within_bounds(desk: Desk) -> None:
+async def test_notices_are_limited(desk: Desk) -> None:
     run = await desk.run(
         "DO $$ BEGIN FOR i IN 1..500 LOOP RAISE WARNING 'no %', i; END LOOP; END $$"
     )
-    notices = run.opened_notices
+    notices = run.parsed_notices
     assert (len(notices), notices[0].message, notices[0].severity) == (100, "no 1", "WARNING")
 
 
-async def test_a_lost_connection_leaves_the_outcome_open(desk: Desk) -> None:
+async def test_lost_connection_reports_unknown_outcome(desk: Desk) -> None:
     run = await desk.start("SELECT pg_sleep(60)")
     pid = await desk.until_backend(run)
     await desk.cut(pid)
     over = await desk.end_of(run)
     assert over.state == FAILED
-    assert over.opened_error is not None
-    assert "the outcome is unknown" in over.opened_error.message
+    assert over.parsed_error is not None
+    assert "the outcome is unknown" in over.parsed_error.message
 
 
-async def test_a_statement_is_never_run_twice(desk: Desk) -> None:
+async def test_statement_is_never_retried(desk: Desk) -> None:
     await desk.run("CREATE SEQUENCE IF NOT EXISTS tries")
     await desk.run("SELECT setval('tries', 1)")
     await desk.run("SELECT nextval('tries'), pg_terminate_backend(pg_backend_pid())")
     assert await desk.rows(await desk.run("SELECT last_value FROM tries")) == [["2"]]
 
 
-async def test_wide_rows_are_taken_one_by_one(desk: Desk) -> None:
+async def test_wide_rows_are_stored_one_by_one(desk: Desk) -> None:
     """As many at once as narrow ones are would fill the memory."""
     run = await desk.run("SELECT repeat('x', 1000000) FROM generate_series(1, 60) i")
     assert (run.state, run.row_count, run.truncated) == (SUCCEEDED, 60, None)
     async with desk.runner.database.read() as session:
-        pages = await Pages(session, desk.owner).between(run.id, 0, 60)
+        pages = await ResultPages(session, desk.owner).list_overlapping(run.id, 0, 60)
     for page in pages:
         starts = [(0, 0), *page.ends]
         taken = [end[1] - start[1] for start, end in zip(starts, page.ends, strict=False)]
@@ -160,10 +160,10 @@ async def test_wide_rows_are_taken_one_by_one(desk: Desk) -> None:
     assert await desk.rows(run, offset=59) == [["x" * 1_000_000]]
 
 
-async def test_a_wide_cell_beside_narrow_rows_is_cut(desk: Desk) -> None:
-    desk.runner.limits = desk.runner.limits._replace(longest_cell=1_000)
+async def test_limits_truncate_wide_cell_among_narrow_rows(desk: Desk) -> None:
+    desk.runner.limits = desk.runner.limits._replace(max_cell=1_000)
     run = await desk.run(
         "SELECT repeat('x', CASE i WHEN 30 THEN 9999 ELSE 1 END) FROM generate_series(1, 60) i"
     )
-    assert run.opened_truncated == Truncated(reason="MAX_CELL", limit=1_000)
+    assert run.parsed_truncated == Truncated(reason="MAX_CELL", limit=1_000)
     assert [len(row[0]) for row in await desk.rows(run)] == [1] * 29 + [1_000] + [1] * 30

@@ -20,7 +20,7 @@ from db.postgres.statements import compile_statement
 from db.runs import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Liveness
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
-from db.workbench.execution.maintenance import Rescue, kept_up
+from db.workbench.execution.maintenance import OrphanCleanup, maintenance
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner, closing
 from tests.fixtures.runs import Desk
@@ -61,7 +61,7 @@ def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Pat
                 process=live.process,
                 limits=RunLimits(**limits),
             )
-            await stack.enter_async_context(kept_up(runner, rescue_s=3_600))
+            await stack.enter_async_context(maintenance(runner, cleanup_interval_s=3_600))
             yield await stack.enter_async_context(closing(runner, grace_s=0))
 
     return opened
@@ -77,7 +77,7 @@ async def sit(
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
-async def test_any_replica_cancels(
+async def test_cancel_works_from_any_replica(
     replica: OpenReplica, sit: Callable[[Runner], Desk], bus: dict[str, bool]
 ) -> None:
     async with replica() as one, replica(**bus) as other:
@@ -92,7 +92,7 @@ async def test_any_replica_cancels(
         assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
 
 
-async def test_any_replica_reads_the_rows(
+async def test_rows_are_readable_from_any_replica(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     async with replica() as one, replica() as other:
@@ -100,7 +100,7 @@ async def test_any_replica_reads_the_rows(
         assert await sit(other).rows(run) == [[1], [2], [3]]
 
 
-async def test_what_a_dead_process_left_is_interrupted_and_ended(
+async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
     replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
 ) -> None:
     """The first replica loses its lock, as when it is killed; its own hands are tied meanwhile."""
@@ -110,49 +110,49 @@ async def test_what_a_dead_process_left_is_interrupted_and_ended(
         await sit(survivor).until_backend(kept)
         pid = await sit(dead).until_backend(lost)
         await committed.write(lambda session: forget_process(session, lost.id))
-        rescue = Rescue(survivor, missed_for=timedelta(0))
+        rescue = OrphanCleanup(survivor, grace=timedelta(0))
         await rescue.run()
         over = await sit(survivor).end_of(lost)
         assert over.state == INTERRUPTED
-        assert over.opened_error is not None
-        assert "outcome is unknown" in over.opened_error.message
+        assert over.parsed_error is not None
+        assert "outcome is unknown" in over.parsed_error.message
         assert (await sit(survivor).now(kept)).state == RUNNING
         await sit(survivor).until_gone(pid)
 
 
-async def test_what_had_not_begun_is_said_to_be_unsent(
+async def test_orphan_cleanup_reports_queued_run_as_not_started(
     replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
 ) -> None:
-    async with replica() as survivor, replica(at_once=1) as dead:
+    async with replica() as survivor, replica(max_running=1) as dead:
         await sit(dead).until_backend(await sit(dead).start("SELECT pg_sleep(60)"))
         queued = await sit(dead).start("SELECT 1")
         await committed.write(lambda session: forget_process(session, queued.id))
-        await Rescue(survivor, missed_for=timedelta(0)).run()
+        await OrphanCleanup(survivor, grace=timedelta(0)).run()
         over = await sit(survivor).end_of(queued)
         assert over.state == INTERRUPTED
-        assert over.opened_error is not None
-        assert "before it began" in over.opened_error.message
+        assert over.parsed_error is not None
+        assert "before it began" in over.parsed_error.message
 
 
-async def test_a_live_process_is_never_robbed(
+async def test_orphan_cleanup_spares_live_process(
     replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
 ) -> None:
     async with replica() as survivor, replica() as other:
         run = await sit(other).start("SELECT pg_sleep(60)")
         await sit(other).until_backend(run)
-        await Rescue(survivor, missed_for=timedelta(0)).run()
+        await OrphanCleanup(survivor, grace=timedelta(0)).run()
         assert (await sit(survivor).now(run)).state == RUNNING
         await committed.write(lambda session: forget_process(session, run.id))
-        await Rescue(survivor).run()
-        await Rescue(survivor).run()
+        await OrphanCleanup(survivor).run()
+        await OrphanCleanup(survivor).run()
         assert (await sit(survivor).now(run)).state == RUNNING  # not gone for long enough
 
 
-async def test_a_stopping_process_interrupts_what_it_has(
+async def test_runner_close_interrupts_its_runs(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     async with replica() as survivor:
-        async with replica(at_once=1) as stopping:
+        async with replica(max_running=1) as stopping:
             running = await sit(stopping).start("SELECT pg_sleep(60)")
             queued = await sit(stopping).start("SELECT 2")
             await sit(stopping).until_backend(running)
@@ -160,10 +160,10 @@ async def test_a_stopping_process_interrupts_what_it_has(
             assert (await sit(survivor).now(run)).state == INTERRUPTED
 
 
-async def test_runs_take_turns_over_all_replicas(
+async def test_runs_start_in_order_across_replicas(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
-    async with replica(at_once=1) as one, replica(at_once=1) as other:
+    async with replica(max_running=1) as one, replica(max_running=1) as other:
         first = await sit(one).start("SELECT pg_sleep(60)")
         await sit(one).until_backend(first)
         second = await sit(other).start("SELECT 2")
@@ -172,8 +172,10 @@ async def test_runs_take_turns_over_all_replicas(
         assert (await sit(other).end_of(second)).state == SUCCEEDED
 
 
-async def test_too_many_are_refused(replica: OpenReplica, sit: Callable[[Runner], Desk]) -> None:
-    async with replica(at_once=1, waiting=3) as one:
+async def test_submit_refuses_too_many_active_runs(
+    replica: OpenReplica, sit: Callable[[Runner], Desk]
+) -> None:
+    async with replica(max_running=1, max_active=3) as one:
         runs = [await sit(one).start("SELECT pg_sleep(60)") for _ in range(3)]
         with pytest.raises(RateLimited):
             await sit(one).start("SELECT 1")
@@ -183,9 +185,7 @@ async def test_too_many_are_refused(replica: OpenReplica, sit: Callable[[Runner]
         assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_a_terminal_state_is_final(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
-) -> None:
+async def test_terminal_state_is_final(replica: OpenReplica, sit: Callable[[Runner], Desk]) -> None:
     async with replica() as one:
         run = await sit(one).run("SELECT 1")
         verdicts = await asyncio.gather(*(one.cancel(run.owner_id, run.id) for _ in range(5)))
@@ -193,7 +193,7 @@ async def test_a_terminal_state_is_final(
         assert await sit(one).now(run) == run
 
 
-async def test_two_cancels_at_once_have_one_verdict(
+async def test_concurrent_cancels_have_one_outcome(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     async with replica() as one, replica() as other:
@@ -205,25 +205,25 @@ async def test_two_cancels_at_once_have_one_verdict(
         assert {verdict.run.state for verdict in verdicts} == {CANCELLED}
 
 
-async def test_a_store_that_fails_fails_its_run_only(
+async def test_failing_store_fails_only_its_run(
     replica: OpenReplica, sit: Callable[[Runner], Desk], tmp_path: Path
 ) -> None:
     async with replica() as one:
         (tmp_path / "objects" / "runs").write_text("no folder")
         run = await sit(one).run("SELECT generate_series(1, 100000)")
         assert run.state == FAILED
-        assert run.opened_error is not None
-        assert "could not be stored" in run.opened_error.message
+        assert run.parsed_error is not None
+        assert "could not be stored" in run.parsed_error.message
         assert (run.row_count, await sit(one).rows(run)) == (0, [])
         (tmp_path / "objects" / "runs").unlink()
         assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_three_hundred_cancels_harm_no_innocent(
+async def test_cancel_never_hits_another_run(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
     """Each cancel races the end of its statement; on the same connections others run at once."""
-    async with replica(at_once=4, waiting=1_000) as one:
+    async with replica(max_running=4, max_active=1_000) as one:
         desk = sit(one)
 
         async def race(number: int) -> str:

@@ -100,7 +100,7 @@ def expected(kind: str, text: str) -> Any:
     return float(text) if kind.startswith("float") else int(text)
 
 
-async def test_every_type_of_the_server_has_a_sample(desk: Desk) -> None:
+async def test_values_cover_every_type_of_the_server(desk: Desk) -> None:
     run = await desk.run(
         "SELECT typname FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace "
         "AND typtype IN ('b', 'r', 'm') "
@@ -111,7 +111,7 @@ async def test_every_type_of_the_server_has_a_sample(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind, samples in SAMPLES.items() if samples])
-async def test_values_and_arrays_of_them(desk: Desk, kind: str) -> None:
+async def test_values_of_each_type_and_their_arrays(desk: Desk, kind: str) -> None:
     samples = [sample for sample in SAMPLES[kind] if kind != "xml" or sample]
     run = await desk.run(
         f"""SELECT v, format('%s', v), ARRAY[v, NULL], format('%s', ARRAY[v, NULL]),
@@ -128,7 +128,7 @@ async def test_values_and_arrays_of_them(desk: Desk, kind: str) -> None:
         assert (array, composite, null) == (array_text, composite_text, None)
 
 
-async def test_types_of_the_users_own(desk: Desk) -> None:
+async def test_values_of_user_defined_types(desk: Desk) -> None:
     for statement in (
         "DROP TYPE IF EXISTS mood, pair CASCADE",
         "DROP DOMAIN IF EXISTS positive",
@@ -144,11 +144,11 @@ async def test_types_of_the_users_own(desk: Desk) -> None:
     assert await desk.rows(run) == [
         ['it\'s "ok"', "(1,sad)", "9007199254740993", "{sad}", '{"(1,)"}']
     ]
-    named = [column.type for column in run.opened_columns or ()]
+    named = [column.type for column in run.parsed_columns or ()]
     assert named == ["mood", "pair", "int8", "mood[]", "pair[]"]
 
 
-async def test_numbers_that_are_none_among_many(desk: Desk) -> None:
+async def test_values_non_finite_among_many(desk: Desk) -> None:
     """Rows are loaded many at a time; one that JSON has no number for changes no other."""
     odd = {70: "NaN", 120: "-Infinity", 150: None, 180: 1.7976931348623157e308, 181: 1.7e308}
     cases = " ".join(
@@ -163,7 +163,7 @@ async def test_numbers_that_are_none_among_many(desk: Desk) -> None:
     assert {type(row[0]) for row in rows} == {float, str, type(None)}
 
 
-async def test_parameters_take_their_types_from_their_places(desk: Desk) -> None:
+async def test_parameters_take_their_types_from_statement(desk: Desk) -> None:
     run = await desk.run(
         "SELECT $1::int8 + 1, $2::bool, $3::jsonb, $4::text, $5::numeric, $6::text IS NULL",
         parameters=[9007199254740993, True, {"a": [1]}, "x", 1.5, None],
@@ -171,7 +171,7 @@ async def test_parameters_take_their_types_from_their_places(desk: Desk) -> None
     assert await desk.rows(run) == [["9007199254740994", True, '{"a": [1]}', "x", "1.5", True]]
 
 
-async def test_a_large_result_is_read_from_any_row(desk: Desk) -> None:
+async def test_rows_of_large_result_are_readable_from_any_offset(desk: Desk) -> None:
     run = await desk.run("SELECT i, repeat('x', 100) FROM generate_series(0, 99999) AS i")
     assert (run.state, run.row_count) == (SUCCEEDED, 100_000)
     for offset in (0, 99, 100, 31_337, 99_990):
@@ -182,7 +182,7 @@ async def test_a_large_result_is_read_from_any_row(desk: Desk) -> None:
     assert await desk.rows(run, offset=100_000) == []
 
 
-async def test_rows_are_readable_while_more_come(desk: Desk) -> None:
+async def test_rows_are_readable_while_run_continues(desk: Desk) -> None:
     run = await desk.start(
         "SELECT i, pg_sleep(CASE WHEN i = 1500 THEN 60 ELSE 0 END)::text "
         "FROM generate_series(1, 2000) i"
@@ -190,7 +190,7 @@ async def test_rows_are_readable_while_more_come(desk: Desk) -> None:
     while (await desk.now(run)).row_count < 1_000:
         await desk.changed(run)
     going = await desk.now(run)
-    assert (going.state, [one.name for one in going.opened_columns or ()]) == (
+    assert (going.state, [one.name for one in going.parsed_columns or ()]) == (
         "RUNNING",
         ["i", "pg_sleep"],
     )

@@ -4,10 +4,10 @@ from db.runs import CANCELLED, SUCCEEDED, TIMED_OUT
 from tests.fixtures.runs import Desk
 
 
-async def test_rows_come_back_as_they_were(desk: Desk) -> None:
+async def test_run_returns_rows_and_columns(desk: Desk) -> None:
     run = await desk.run("SELECT 1 AS a, 9007199254740993 AS b, NULL AS c, true AS d, 'ö' AS e")
     assert (run.state, run.error) == (SUCCEEDED, None)
-    assert [(one.name, one.type) for one in run.opened_columns or ()] == [
+    assert [(one.name, one.type) for one in run.parsed_columns or ()] == [
         ("a", "int4"),
         ("b", "int8"),
         ("c", "text"),
@@ -18,17 +18,17 @@ async def test_rows_come_back_as_they_were(desk: Desk) -> None:
     assert (run.row_count, run.command, run.rows_affected) == (1, "SELECT", None)
 
 
-async def test_without_rows_there_are_columns(desk: Desk) -> None:
+async def test_run_returns_columns_without_rows(desk: Desk) -> None:
     run = await desk.run("SELECT 1 AS a WHERE false")
     assert run.state == SUCCEEDED
-    assert [one.name for one in run.opened_columns or ()] == ["a"]
+    assert [one.name for one in run.parsed_columns or ()] == ["a"]
     assert (run.row_count, await desk.rows(run)) == (0, [])
 
 
 async def test_cancel(desk: Desk) -> None:
     run = await desk.start("SELECT pg_sleep(60)")
-    verdict = await desk.runner.cancel(desk.owner, run.id)
-    assert (verdict.outcome, verdict.run.state, verdict.connection_usable) == (
+    result = await desk.runner.cancel(desk.owner, run.id)
+    assert (result.outcome, result.run.state, result.connection_usable) == (
         CANCELLED,
         CANCELLED,
         True,

@@ -31,7 +31,7 @@ from db.workbench.execution.sql_text import (
         ("SELECT 'ö\U0001f418'; x", 13),
     ],
 )
-def test_where_the_second_statement_begins(text: str, expected: int | None) -> None:
+def test_second_statement_returns_its_index(text: str, expected: int | None) -> None:
     assert second_statement(text) == expected
 
 
@@ -51,17 +51,17 @@ def test_where_the_second_statement_begins(text: str, expected: int | None) -> N
         ("", False),
     ],
 )
-def test_what_controls_transactions(text: str, expected: bool) -> None:  # noqa: FBT001 - of a table
+def test_controls_transaction_detects_commands(text: str, expected: bool) -> None:  # noqa: FBT001 - of a table
     assert controls_transaction(text) is expected
 
 
 @pytest.mark.parametrize("text", ["", " \n", "-- a", "/* a */ ;;", "/* open"])
-def test_what_is_empty(text: str) -> None:
+def test_is_empty_detects_texts_without_statement(text: str) -> None:
     assert is_empty(text)
     assert not is_empty(text.replace("/* open", "") + "\n1")
 
 
-def test_a_position_as_line_and_column() -> None:
+def test_line_and_column_count_from_one() -> None:
     text = "SELECT 'ö',\n\tnope"
     assert line_and_column(text, 1) == (1, 1)
     assert line_and_column(text, text.index("nope") + 1) == (2, 2)
@@ -69,7 +69,7 @@ def test_a_position_as_line_and_column() -> None:
         assert line_and_column(f"a{end}{end} b", 2 * len(end) + 3) == (3, 2)
 
 
-def test_a_long_text_takes_no_longer_than_its_length() -> None:
+def test_second_statement_is_linear_in_text_length() -> None:
     assert second_statement("/*" * 200_000) is None
     assert second_statement("$a" * 200_000) is None
     assert second_statement("'" * 400_001) is None

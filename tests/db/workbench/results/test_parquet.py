@@ -17,7 +17,7 @@ import pytest
 from db.errors import Unavailable
 from db.runs import Column
 from db.workbench.results import parquet
-from db.workbench.results.formats import PARQUET, refuse_unknown, written
+from db.workbench.results.formats import PARQUET, encode_rows, require_format
 from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, PIECE_BYTES, group_rows
 from db.workbench.results.values import BOOL, FLOAT4, FLOAT8, INT2, INT4
 
@@ -48,7 +48,7 @@ def columns(*given: tuple[str, int]) -> list[Column]:
 async def read(
     folder: Path, kinds: list[Column], batches: Batches, *, group_rows: int = 1_000
 ) -> duckdb.DuckDBPyRelation:
-    pieces = written(PARQUET, kinds, batches.lines(), group_rows=group_rows)
+    pieces = encode_rows(PARQUET, kinds, batches.lines(), group_rows=group_rows)
     file = folder / "result.parquet"
     file.write_bytes(b"".join([piece async for piece in pieces]))
     return duckdb.read_parquet(str(file))
@@ -68,7 +68,7 @@ def told(query: str, file: Path) -> list[tuple[Any, ...]]:
     return found.fetchall()
 
 
-async def test_values_keep_their_types_and_lose_nothing(tmp_path: Path) -> None:
+async def test_parquet_keeps_types_and_values(tmp_path: Path) -> None:
     kinds = columns(
         ("b", BOOL), ("s", INT2), ("i", INT4), ("r", FLOAT4), ("d", FLOAT8), ("n", NUMERIC)
     )
@@ -93,13 +93,13 @@ async def test_values_keep_their_types_and_lose_nothing(tmp_path: Path) -> None:
     assert math.copysign(1, fourth[3]) == -1
 
 
-async def test_texts_are_not_touched(tmp_path: Path) -> None:
+async def test_parquet_keeps_texts(tmp_path: Path) -> None:
     texts = ["", " ", "NULL", "'\"\\,;\r\n\t", "é🐘\u200f", "\x01\x7f", "x" * 3_000_000]
     found = await read(tmp_path, columns(("t", TEXT)), Batches([[text] for text in texts]))
     assert [row[0] for row in found.fetchall()] == texts
 
 
-async def test_columns_of_one_name_and_of_odd_names_are_all_there(tmp_path: Path) -> None:
+async def test_parquet_keeps_duplicate_and_odd_column_names(tmp_path: Path) -> None:
     names = ["a", "a", "a_2", "", "", "b.c", "?column?", "é 🐘"]
     kinds = columns(*((name, INT4) for name in names))
     found = await read(tmp_path, kinds, Batches([list(range(len(names)))]))
@@ -117,19 +117,19 @@ async def test_columns_of_one_name_and_of_odd_names_are_all_there(tmp_path: Path
     assert found.fetchall() == [tuple(range(len(names)))]
 
 
-async def test_no_rows_are_a_file_with_columns(tmp_path: Path) -> None:
+async def test_parquet_without_rows_has_columns(tmp_path: Path) -> None:
     found = await read(tmp_path, columns(("i", INT4), ("t", TEXT)), Batches())
     assert (found.columns, found.fetchall()) == (["i", "t"], [])
     assert [str(kind) for kind in found.types] == ["INTEGER", "VARCHAR"]
 
 
-async def test_no_columns_are_a_file_too() -> None:
-    pieces = written(PARQUET, [], Batches([[], []]).lines(), group_rows=1)
+async def test_parquet_without_columns_is_valid() -> None:
+    pieces = encode_rows(PARQUET, [], Batches([[], []]).lines(), group_rows=1)
     file = b"".join([piece async for piece in pieces])
     assert file[:4] == file[-4:] == b"PAR1"
 
 
-async def test_rows_stand_in_groups_in_their_order(tmp_path: Path) -> None:
+async def test_parquet_groups_keep_row_order(tmp_path: Path) -> None:
     numbers = [[number, f"{number:x}"] for number in range(25_000)]
     batches = Batches(numbers[:1], numbers[1:12_345], [], numbers[12_345:])
     kinds = columns(("i", INT4), ("t", TEXT))
@@ -143,7 +143,7 @@ async def test_rows_stand_in_groups_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "heaviest", "expected"),
+    ("rows", "columns", "row_bytes", "expected"),
     [
         (0, 5, 0, 1),
         (1_000_000, 5, 10, 1_000_000),
@@ -153,18 +153,18 @@ async def test_rows_stand_in_groups_in_their_order(tmp_path: Path) -> None:
         (1_000_000, 2_000, 1_024, 100_000),
     ],
 )
-def test_groups_hold_so_many_bytes_and_are_not_too_many(
-    rows: int, columns: int, heaviest: int, expected: int
+def test_group_rows_limits_bytes_and_chunks(
+    rows: int, columns: int, row_bytes: int, expected: int
 ) -> None:
-    found = group_rows(rows=rows, columns=columns, heaviest=heaviest)
+    found = group_rows(rows=rows, columns=columns, row_bytes=row_bytes)
     assert found == expected
-    assert found * heaviest <= GROUP_BYTES or rows / found * columns <= MOST_CHUNKS or found == 1
+    assert found * row_bytes <= GROUP_BYTES or rows / found * columns <= MOST_CHUNKS or found == 1
 
 
-async def test_who_reads_slowly_holds_the_rows_back() -> None:
+async def test_parquet_applies_backpressure() -> None:
     """Each batch is more than a piece, and a few pieces at most wait to be taken."""
     batches = Batches(*([[os.urandom(PIECE_BYTES).hex()]] for _ in range(40)))
-    pieces = written(PARQUET, columns(("t", TEXT)), batches.lines(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("t", TEXT)), batches.lines(), group_rows=1)
     received = ahead = 0
     async for _ in pieces:
         received += 1
@@ -174,7 +174,7 @@ async def test_who_reads_slowly_holds_the_rows_back() -> None:
     assert ahead <= 6
 
 
-async def test_who_goes_away_leaves_no_thread_behind() -> None:
+async def test_parquet_abandoned_stream_ends_its_thread() -> None:
     waiting = asyncio.Event()
 
     async def never_ending() -> AsyncIterator[list[bytes]]:
@@ -182,7 +182,7 @@ async def test_who_goes_away_leaves_no_thread_behind() -> None:
         waiting.set()
         await asyncio.Event().wait()
 
-    pieces = written(PARQUET, columns(("i", INT4)), never_ending(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("i", INT4)), never_ending(), group_rows=1)
     first = asyncio.ensure_future(anext(pieces))
     await waiting.wait()
     first.cancel()
@@ -192,31 +192,31 @@ async def test_who_goes_away_leaves_no_thread_behind() -> None:
     assert the_writer_ends()
 
 
-async def test_rows_that_fail_are_told_as_they_failed() -> None:
+async def test_parquet_raises_error_of_row_source() -> None:
     failure = Unavailable("The object store does not answer.", hint="None.")
     batches = Batches([[1]], failure=failure)
-    pieces = written(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
     with pytest.raises(Unavailable) as raised:
         [piece async for piece in pieces]
     assert raised.value is failure
     assert the_writer_ends()
 
 
-async def test_a_writer_that_fails_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_parquet_raises_error_of_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise LookupError("a bug of ours")
 
     monkeypatch.setattr(parquet, "_types", fail)
-    pieces = written(PARQUET, columns(("i", INT4)), Batches([[1]]).lines(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("i", INT4)), Batches([[1]]).lines(), group_rows=1)
     async with asyncio.timeout(10):
         with pytest.raises(LookupError):
             await anext(pieces)
     assert the_writer_ends()
 
 
-async def test_rows_that_are_not_what_their_columns_say_keep_nobody_waiting() -> None:
+async def test_parquet_raises_for_mismatched_rows() -> None:
     batches = Batches(*([["no number"]] for _ in range(100)))
-    pieces = written(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
+    pieces = encode_rows(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
     async with asyncio.timeout(10):
         with pytest.raises(Exception, match="Data interface"):
             [piece async for piece in pieces]
@@ -224,22 +224,22 @@ async def test_rows_that_are_not_what_their_columns_say_keep_nobody_waiting() ->
 
 
 @pytest.mark.parametrize("missing", ["arro3", "arro3.core", "arro3.io"])
-def test_without_the_extra_it_is_said_how_to_get_it(
+def test_parquet_without_extra_hints_at_installation(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    refuse_unknown(PARQUET)
+    require_format(PARQUET)
     for name in [name for name in sys.modules if name.split(".")[0] == "arro3"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(Unavailable) as raised:
-        refuse_unknown(PARQUET)
+        require_format(PARQUET)
     assert "howdah[parquet]" in raised.value.hint
 
 
 MEMORY = """
 import asyncio, json, os, resource, sys
 from db.runs import Column
-from db.workbench.results.formats import PARQUET, written
+from db.workbench.results.formats import PARQUET, encode_rows
 from db.workbench.results.parquet import group_rows
 
 async def repeated(page, count):
@@ -249,8 +249,8 @@ async def repeated(page, count):
 async def through(page, count):
     texts = len(json.loads(page[0]))
     columns = [Column(name=f"c{number}", type="", type_oid=25) for number in range(texts)]
-    group = group_rows(rows=count * len(page), columns=texts, heaviest=len(page[0]))
-    pieces = written(PARQUET, columns, repeated(page, count), group_rows=group)
+    group = group_rows(rows=count * len(page), columns=texts, row_bytes=len(page[0]))
+    pieces = encode_rows(PARQUET, columns, repeated(page, count), group_rows=group)
     return sum([len(piece) async for piece in pieces])
 
 texts, cell, rows, pages = map(int, sys.argv[1:])
@@ -268,7 +268,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     [(2, 500, 4_000, 128, 40), (1_600, 16, 150, 10, 100), (1, 1_000_000, 4, 50, 64)],
     ids=["half a GiB of rows", "as many columns as PostgreSQL has", "large cells"],
 )
-def test_memory_stays_bounded(
+def test_parquet_memory_is_bounded(
     columns: int, cell: int, rows: int, pages: int, most_mib: int
 ) -> None:
     """In a process of its own: peaks are a process's."""

@@ -12,11 +12,11 @@ from db.errors import Conflict, Forbidden, NotFound
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
-from db.runs import SUCCEEDED, Pages, RunRow
+from db.runs import SUCCEEDED, ResultPages, RunRow
 from db.security.vault import Vault
 from db.users import Users
-from db.workbench.results.result_store import folder_of
-from db.workbench.retention import remove_orphans, retain
+from db.workbench.results.result_store import result_prefix
+from db.workbench.retention import delete_expired_runs, delete_orphaned_objects
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target
 from tests.fixtures.workbench import Shelf
@@ -47,7 +47,7 @@ def limit(desk: Desk, **limits: int) -> None:
 async def is_there(desk: Desk, run: RunRow, files: Path) -> bool:
     """Its row, its pages and its bytes: all of them or none."""
     async with desk.runner.database.read() as session:
-        pages = await Pages(session, desk.owner).between(run.id, 0, 1)
+        pages = await ResultPages(session, desk.owner).list_overlapping(run.id, 0, 1)
     bytes_there = any(files.glob(f"*/{run.id.hex}/*"))
     try:
         await desk.now(run)
@@ -58,7 +58,7 @@ async def is_there(desk: Desk, run: RunRow, files: Path) -> bool:
     return True
 
 
-async def test_a_deleted_run_goes_with_its_bytes(desk: Desk, other_desk: Desk, files: Path) -> None:
+async def test_delete_removes_run_and_result(desk: Desk, other_desk: Desk, files: Path) -> None:
     run, other = await desk.run(ROWS), await other_desk.run(ROWS)
     with pytest.raises(Forbidden):
         await desk.runner.delete(other_desk.owner, run.id)
@@ -70,7 +70,7 @@ async def test_a_deleted_run_goes_with_its_bytes(desk: Desk, other_desk: Desk, f
         await desk.runner.delete(desk.owner, run.id)
 
 
-async def test_an_active_run_is_not_deleted(desk: Desk) -> None:
+async def test_delete_refuses_active_run(desk: Desk) -> None:
     run = await desk.start("SELECT pg_sleep(60)")
     with pytest.raises(Conflict):
         await desk.runner.delete(desk.owner, run.id)
@@ -78,50 +78,50 @@ async def test_an_active_run_is_not_deleted(desk: Desk) -> None:
     await desk.runner.delete(desk.owner, run.id)
 
 
-async def test_runs_go_when_their_time_has_come(desk: Desk, files: Path) -> None:
+async def test_retention_deletes_expired_runs(desk: Desk, files: Path) -> None:
     kept = await desk.run(ROWS)
-    limit(desk, days_kept=0)
+    limit(desk, retention_days=0)
     gone = [await desk.run(ROWS) for _ in range(2)]
     live = await desk.start("SELECT pg_sleep(60)")
-    assert await retain(desk.runner) == 2
+    assert await delete_expired_runs(desk.runner) == 2
     assert await is_there(desk, kept, files)
     assert [await is_there(desk, run, files) for run in gone] == [False, False]
-    assert not (await desk.now(live)).is_over
-    assert await retain(desk.runner) == 0
+    assert not (await desk.now(live)).is_finished
+    assert await delete_expired_runs(desk.runner) == 0
     await desk.runner.cancel(desk.owner, live.id)
 
 
-async def test_the_oldest_go_when_an_owner_has_too_many_bytes(
+async def test_retention_expires_oldest_over_byte_quota(
     desk: Desk, other_desk: Desk, files: Path
 ) -> None:
     other = await other_desk.run(ROWS)
     runs = [await desk.run(ROWS) for _ in range(4)]
-    limit(desk, bytes_kept=2 * runs[0].result_bytes)
-    assert await retain(desk.runner) == 2
+    limit(desk, max_kept_bytes=2 * runs[0].result_bytes)
+    assert await delete_expired_runs(desk.runner) == 2
     assert [await is_there(desk, run, files) for run in runs] == [False, False, True, True]
     assert await is_there(other_desk, other, files)
 
 
-async def test_the_oldest_go_when_an_owner_has_too_many_runs(desk: Desk, files: Path) -> None:
+async def test_retention_expires_oldest_over_run_quota(desk: Desk, files: Path) -> None:
     runs = [await desk.run(ROWS) for _ in range(3)]
-    limit(desk, runs_kept=2)
+    limit(desk, max_kept_runs=2)
     live = await desk.start("SELECT pg_sleep(60)")
-    assert await retain(desk.runner) == 1
+    assert await delete_expired_runs(desk.runner) == 1
     assert [await is_there(desk, run, files) for run in runs] == [False, True, True]
-    assert not (await desk.now(live)).is_over
+    assert not (await desk.now(live)).is_finished
     await desk.runner.cancel(desk.owner, live.id)
 
 
-async def test_replicas_that_sweep_at_once_do_no_harm(desk: Desk, files: Path) -> None:
+async def test_retention_is_safe_on_concurrent_replicas(desk: Desk, files: Path) -> None:
     kept = await desk.run(ROWS)
-    limit(desk, days_kept=0)
+    limit(desk, retention_days=0)
     gone = [await desk.run(ROWS) for _ in range(5)]
-    await asyncio.gather(*(retain(desk.runner) for _ in range(4)))
+    await asyncio.gather(*(delete_expired_runs(desk.runner) for _ in range(4)))
     assert [await is_there(desk, run, files) for run in gone] == [False] * 5
     assert await is_there(desk, kept, files)
 
 
-async def test_what_a_removed_user_leaves_in_the_store_goes(
+async def test_orphaned_objects_of_removed_user_are_deleted(
     desk: Desk, other_desk: Desk, files: Path, database: Database, result_store: ObjectStore
 ) -> None:
     mine, others = await desk.run(ROWS), await other_desk.run(ROWS)
@@ -130,23 +130,25 @@ async def test_what_a_removed_user_leaves_in_the_store_goes(
         await other_desk.changed(live)
     await database.write(lambda session: Users(session).remove(UUID(bytes=desk.owner.bytes)))
     assert list(files.glob(f"*/{mine.id.hex}/*"))
-    assert await remove_orphans(database, result_store) == 0  # too young to be told from restored
-    assert await remove_orphans(database, result_store, after=NO_TIME) == 1
+    assert (
+        await delete_orphaned_objects(database, result_store) == 0
+    )  # too young to be told from restored
+    assert await delete_orphaned_objects(database, result_store, after=NO_TIME) == 1
     assert not list(files.glob(f"*/{mine.id.hex}/*"))
     assert await is_there(other_desk, others, files)
     assert await is_there(other_desk, live, files)
-    assert await remove_orphans(database, result_store, after=NO_TIME) == 0
+    assert await delete_orphaned_objects(database, result_store, after=NO_TIME) == 0
     await other_desk.runner.cancel(other_desk.owner, live.id)
 
 
-async def test_only_pages_of_runs_are_orphans(
+async def test_orphaned_objects_are_pages_only(
     desk: Desk, files: Path, database: Database, result_store: ObjectStore
 ) -> None:
     run = await desk.run(ROWS)
-    late = folder_of(desk.owner, new_id())
+    late = result_prefix(desk.owner, new_id())
     for key in (f"{late}/000000", f"{late}/000001", f"{late}/notes", "runs/readme", "files/1/2"):
         await result_store.put(key, aiter_of(b"x"), size=1)
-    assert await remove_orphans(database, result_store, after=NO_TIME) == 2
+    assert await delete_orphaned_objects(database, result_store, after=NO_TIME) == 2
     left = {path.name for path in files.parent.rglob("*") if path.is_file()}
     assert left == {"notes", "readme", "2", "000000"}
     assert await is_there(desk, run, files)

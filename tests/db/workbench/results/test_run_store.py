@@ -12,11 +12,11 @@ import pytest
 from db.errors import NotFound, Unavailable
 from db.objects.store import ObjectStore, open_objects
 from db.runs import CANCELLED, FAILED, INTERRUPTED, SUCCEEDED, Ending, PageRow, RunRow
-from db.workbench.execution.execution import Backend, Execution
-from db.workbench.execution.read_throttle import Pace
+from db.workbench.execution.read_throttle import ReadThrottle
 from db.workbench.execution.runner import closing
-from db.workbench.results.result_store import Spool, folder_of
-from db.workbench.retention import remove_partial
+from db.workbench.execution.statement_run import Backend, StatementRun
+from db.workbench.results.result_store import Spool, result_prefix
+from db.workbench.retention import delete_partial_results
 from tests.fixtures.objects import Cable
 from tests.fixtures.replicas import Gate
 from tests.fixtures.runs import Desk
@@ -45,7 +45,7 @@ def full_above(size: int) -> Iterator[None]:
 
 
 async def pages_of(store: ObjectStore, run: RunRow) -> list[str]:
-    found = [batch async for batch in store.list(folder_of(run.owner_id, run.id))]
+    found = [batch async for batch in store.list(result_prefix(run.owner_id, run.id))]
     return [stored.key for batch in found for stored in batch]
 
 
@@ -63,11 +63,11 @@ async def failed(desk: Desk, run: RunRow) -> None:
     """With words, and without rows."""
     over = await desk.end_of(run)
     assert (over.state, over.row_count) == (FAILED, 0)
-    assert over.opened_error is not None
-    assert "stored" in over.opened_error.message
-    assert over.opened_error.hint
+    assert over.parsed_error is not None
+    assert "stored" in over.parsed_error.message
+    assert over.parsed_error.hint
     async with asyncio.timeout(10):
-        while run.id in desk.runner.running:  # noqa: ASYNC110 - no event tells
+        while run.id in desk.runner.executor.running:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
 
 
@@ -77,7 +77,9 @@ async def opened(gate: Gate) -> AsyncIterator[Gate]:
     await gate.open()
 
 
-async def test_a_full_disk(desk: Desk, opened: Gate, result_store: ObjectStore) -> None:
+async def test_store_full_disk_fails_run(
+    desk: Desk, opened: Gate, result_store: ObjectStore
+) -> None:
     more = "SELECT 3, repeat('x', 1000) FROM generate_series(1, 5000)"
     run = await with_a_page(desk, opened, more)
     assert len(await pages_of(result_store, run)) == 1
@@ -88,7 +90,7 @@ async def test_a_full_disk(desk: Desk, opened: Gate, result_store: ObjectStore) 
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_a_store_that_goes_away(
+async def test_store_outage_fails_run(
     desk: Desk, opened: Gate, cable: Cable, result_store: ObjectStore
 ) -> None:
     """What cannot be removed then is removed when the store is back."""
@@ -100,13 +102,13 @@ async def test_a_store_that_goes_away(
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
     kept = await desk.run("SELECT 2")
     assert len(await pages_of(result_store, run)) == 1
-    assert await remove_partial(desk.runner) == 1
-    assert await remove_partial(desk.runner) == 0
+    assert await delete_partial_results(desk.runner) == 1
+    assert await delete_partial_results(desk.runner) == 0
     assert await pages_of(result_store, run) == []
     assert await desk.rows(kept) == [[2]]
 
 
-async def test_a_folder_that_is_removed(
+async def test_store_removed_folder_is_handled(
     desk: Desk, opened: Gate, result_store: ObjectStore, tmp_path: Path
 ) -> None:
     run = await with_a_page(
@@ -120,21 +122,19 @@ async def test_a_folder_that_is_removed(
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_a_deaf_store_takes_no_longer_than_the_run_may(
-    desk: Desk, opened: Gate, cable: Cable
-) -> None:
+async def test_store_hang_is_limited_by_timeout(desk: Desk, opened: Gate, cable: Cable) -> None:
     run = await with_a_page(desk, opened, "SELECT 3, ''", timeout_ms=1_500)
     cable.deaden()
     await opened.open()
     over = await desk.end_of(run)
     assert (over.state, over.row_count) == (FAILED, 0)
-    assert over.opened_error is not None
-    assert "has ended, but its rows were not stored" in over.opened_error.message
+    assert over.parsed_error is not None
+    assert "has ended, but its rows were not stored" in over.parsed_error.message
     cable.mend()
     assert (await desk.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_a_run_that_waits_for_a_deaf_store_is_cancelled(
+async def test_cancel_works_while_last_page_is_stored(
     desk: Desk, opened: Gate, cable: Cable
 ) -> None:
     """Its statement has ended, and its connection is as good as new. What was stored stays."""
@@ -152,7 +152,7 @@ async def test_a_run_that_waits_for_a_deaf_store_is_cancelled(
     assert len(await desk.rows(await desk.now(run))) == verdict.run.row_count > 0
 
 
-async def test_a_server_that_stops_does_not_wait_for_a_deaf_store(
+async def test_server_stop_does_not_wait_for_hanging_store(
     desk: Desk, opened: Gate, cable: Cable
 ) -> None:
     run = await with_a_page(desk, opened, "SELECT 3, ''")
@@ -163,7 +163,7 @@ async def test_a_server_that_stops_does_not_wait_for_a_deaf_store(
     assert (await desk.now(run)).state == INTERRUPTED
 
 
-async def test_rows_that_are_no_longer_there(
+async def test_rows_missing_from_store_raise_not_found(
     desk: Desk, result_store: ObjectStore, tmp_path: Path
 ) -> None:
     """As after a restore without them."""
@@ -176,7 +176,7 @@ async def test_rows_that_are_no_longer_there(
     await desk.runner.delete(desk.owner, run.id)
 
 
-async def test_rows_while_the_store_is_away(desk: Desk, cable: Cable) -> None:
+async def test_rows_during_store_outage(desk: Desk, cable: Cable) -> None:
     run = await desk.run("SELECT generate_series(1, 3)")
     cable.cut()
     with pytest.raises(Unavailable):
@@ -185,10 +185,10 @@ async def test_rows_while_the_store_is_away(desk: Desk, cable: Cable) -> None:
     assert await desk.rows(run) == [[1], [2], [3]]
 
 
-async def test_what_was_not_sent_is_said_to_be_so(desk: Desk, result_store: ObjectStore) -> None:
+async def test_run_not_sent_is_reported(desk: Desk, result_store: ObjectStore) -> None:
     """Our own database goes away between the connection and the statement."""
     run = await desk.run("SELECT 1")
-    folder = folder_of(desk.owner, run.id)
+    folder = result_prefix(desk.owner, run.id)
     endings: list[Ending] = []
 
     async def away(_: Backend) -> None:
@@ -201,8 +201,8 @@ async def test_what_was_not_sent_is_said_to_be_so(desk: Desk, result_store: Obje
         raise AssertionError
 
     spool = Spool(result_store, folder, flushed)
-    execution = Execution(run, desk.runner.lender, spool, Pace(), longest_cell=MIB)
-    await execution.conduct(away, ended)
+    execution = StatementRun(run, desk.runner.lender, spool, ReadThrottle(), max_cell=MIB)
+    await execution.run(away, ended)
     (ending,) = endings
     assert ending.state == FAILED
     assert ending.error is not None
@@ -216,11 +216,11 @@ async def _until_idle(desk: Desk, run: RunRow) -> None:
     await desk.until_gone(pid)
 
 
-async def test_a_page_that_is_noted_again_counts_once(desk: Desk, opened: Gate) -> None:
+async def test_record_page_is_idempotent(desk: Desk, opened: Gate) -> None:
     """As when our database went away in its commit."""
     run = await with_a_page(desk, opened, "SELECT 3, ''")
-    execution = desk.runner.running[run.id]
+    execution = desk.runner.executor.running[run.id]
     page = PageRow(number=7, first_row=run.row_count, row_count=5, size=5, marks="[5,5]")
     for _ in range(2):
-        await desk.runner._note_page(execution, run, page)
+        await desk.runner.executor._recorder.record_page(run, page, execution.columns)
     assert (await desk.now(run)).row_count == run.row_count + 5

@@ -1,4 +1,4 @@
-"""Whose run is next: nobody waits for somebody else's backlog, and nobody's grows without end."""
+"""Scheduling: owners do not wait for the backlog of others, and a backlog is limited."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -68,11 +68,11 @@ async def sit(committed: Database, vault: Vault, target: Target) -> OpenRunner:
     return seated
 
 
-async def test_a_backlog_delays_nobody_elses_run(
+async def test_scheduler_backlog_does_not_delay_other_owner(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
     """Ada has more to run than she may at once; Bob's run begins although hers stand still."""
-    runner = await open_runner(at_once=2, everybody_at_once=3)
+    runner = await open_runner(max_running=2, process_slots=3)
     ada, bob = await sit(runner, "Ada"), await sit(runner, "Bob")
     hers = [await ada.start(f"SELECT {gate.wait}") for _ in range(20)]
     for run in hers[:2]:
@@ -86,11 +86,11 @@ async def test_a_backlog_delays_nobody_elses_run(
     assert began == sorted(began)  # oldest first
 
 
-async def test_lanes_take_turns_when_all_places_are_taken(
+async def test_scheduler_serves_owners_round_robin_when_full(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
     """Whoever waits longest for a place is next, and then goes to the end of the line."""
-    runner = await open_runner(at_once=2, everybody_at_once=2)
+    runner = await open_runner(max_running=2, process_slots=2)
     ada, bob = await sit(runner, "Ada"), await sit(runner, "Bob")
     hers = [await ada.start(f"SELECT {gate.wait}") for _ in range(20)]
     for run in hers[:2]:
@@ -109,10 +109,10 @@ async def test_lanes_take_turns_when_all_places_are_taken(
     assert places[2] <= 10  # and not after all twenty
 
 
-async def test_who_has_too_many_is_told_so_and_nobody_else(
+async def test_submit_is_rate_limited_per_owner(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
-    runner = await open_runner(at_once=1, waiting=5)
+    runner = await open_runner(max_running=1, max_active=5)
     ada, bob = await sit(runner, "Ada"), await sit(runner, "Bob")
     asked = await asyncio.gather(
         *(ada.start(f"SELECT {gate.wait}") for _ in range(20)), return_exceptions=True
@@ -130,10 +130,10 @@ async def test_who_has_too_many_is_told_so_and_nobody_else(
     assert (await ada.run("SELECT 1")).state == SUCCEEDED
 
 
-async def test_the_number_at_once_counts_over_all_replicas(
+async def test_max_running_counts_all_replicas(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
-    runners = [await open_runner(at_once=2) for _ in range(3)]
+    runners = [await open_runner(max_running=2) for _ in range(3)]
     ada = await sit(runners[0], "Ada")
     desks = [ada._replace(runner=runner) for runner in runners]
     runs = await asyncio.gather(*(desk.start(f"SELECT {gate.wait}") for desk in desks * 4))
@@ -144,10 +144,10 @@ async def test_the_number_at_once_counts_over_all_replicas(
     assert {(await ada.end_of(run)).state for run in runs} == {SUCCEEDED}
 
 
-async def test_a_connection_deleted_meanwhile(
+async def test_queued_run_fails_when_connection_is_deleted(
     open_runner: OpenRunner, sit: OpenRunner, committed: Database, gate: Gate
 ) -> None:
-    runner = await open_runner(at_once=1)
+    runner = await open_runner(max_running=1)
     ada = await sit(runner, "Ada")
     running = await ada.start(f"SELECT {gate.wait}")
     waiting = await ada.start("SELECT 1")
@@ -157,12 +157,12 @@ async def test_a_connection_deleted_meanwhile(
     assert (await ada.end_of(running)).state == SUCCEEDED  # the shelf ends it; here nobody did
     over = await ada.end_of(waiting)
     assert over.state == FAILED
-    assert over.opened_error is not None
-    assert "deleted before it began" in over.opened_error.message
+    assert over.parsed_error is not None
+    assert "deleted before it began" in over.parsed_error.message
 
 
-async def test_a_surprise_shuts_no_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "LOOK_AGAIN_S", 0)
+async def test_scheduler_survives_unexpected_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "POLL_S", 0)
     ada, begun = OwnerId(new_id()), asyncio.Event()
     surprises = [ValueError("one"), ValueError("two")]
 
@@ -175,7 +175,7 @@ async def test_a_surprise_shuts_no_lane(monkeypatch: pytest.MonkeyPatch) -> None
     async def has_queued(_: OwnerId) -> bool:
         return not begun.is_set()
 
-    hers = scheduler.Lanes(begin, has_queued, slots=1)
+    hers = scheduler.RunScheduler(begin, has_queued, slots=1)
     hers.wake(ada)
     async with asyncio.timeout(10):
         await begun.wait()

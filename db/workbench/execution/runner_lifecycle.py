@@ -1,4 +1,4 @@
-"""Opens the runner of a process, with all that looks after its runs."""
+"""Opens the runner of a process together with its liveness lock and maintenance tasks."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from db.postgres.engine import Database
 from db.runs import Liveness
 from db.settings import Settings
 from db.workbench.connections.workbench import Workbench
-from db.workbench.execution.maintenance import kept_up
+from db.workbench.execution.maintenance import maintenance
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner, closing
 
@@ -24,16 +24,16 @@ async def open_runner(
     objects: ObjectStore,
     workbench: Workbench,
 ) -> AsyncIterator[Runner]:
-    """Until the block ends; then runs get a third of the time that stopping may take."""
+    """When the block ends, active runs get a third of `stop_seconds` to finish."""
     limits = RunLimits(
-        at_once=settings.runs_at_once,
-        waiting=settings.runs_waiting,
+        max_running=settings.runs_at_once,
+        max_active=settings.runs_waiting,
         timeout_ms=settings.run_timeout_ms,
         max_rows=settings.run_max_rows,
         max_bytes=settings.run_max_bytes,
-        days_kept=settings.run_days,
-        bytes_kept=settings.run_bytes_per_user,
-        runs_kept=settings.runs_per_user,
+        retention_days=settings.run_days,
+        max_kept_bytes=settings.run_bytes_per_user,
+        max_kept_runs=settings.runs_per_user,
     )
     async with Liveness.opened(direct_url) as liveness:
         runner = Runner(
@@ -44,5 +44,5 @@ async def open_runner(
             process=liveness.process,
             limits=limits,
         )
-        async with kept_up(runner), closing(runner, grace_s=settings.stop_seconds / 3):
+        async with maintenance(runner), closing(runner, grace_s=settings.stop_seconds / 3):
             yield runner

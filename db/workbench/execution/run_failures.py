@@ -1,0 +1,102 @@
+"""Errors of runs that Howdah reports itself, and hints for errors that PostgreSQL reports."""
+
+from db.errors import HowdahError, NotFound
+from db.runs import Failure
+from db.workbench.execution.sql_text import line_and_column
+
+CONNECTION_LOST = Failure(
+    message="The connection to the database was lost; the outcome is unknown.",
+    hint="Check what the statement changed before you run it again: Howdah never retries a run.",
+)
+SERVER_STOPPED = Failure(
+    message="The server was stopped while this statement ran.",
+    hint="Check what the statement changed before you run it again.",
+)
+NOT_STORED_IN_TIME = Failure(
+    message="The statement has ended, but its rows were not stored before the run was stopped.",
+    hint="Its changes are committed. The result store is slow: ask the operator, or run it again.",
+)
+EMPTY_STATEMENT = Failure(
+    message="This text contains no statement.",
+    sqlstate="42601",
+    severity="ERROR",
+    hint="Add a statement: the text holds only comments, whitespace or semicolons.",
+)
+TRANSACTION_CONTROL = Failure(
+    message="A run cannot begin or end a transaction: every run is a transaction of its own.",
+    sqlstate="0A000",
+    severity="ERROR",
+    hint="To make several changes atomically, write one statement: use WITH or a DO block.",
+)
+
+_NO_SESSION_STATE = "Runs share no session state: run the statement itself."
+HINTS = {
+    "08P01": "Pass one value in `parameters` for each of $1, $2 ... in the statement.",
+    "25001": "PostgreSQL runs this command outside a transaction only: send it as a statement of "
+    "its own, not in a function, and without `readOnly`.",
+    "25006": "The run, its connection or its server is read-only: use one that allows writes.",
+    "25P01": "Every run is a transaction of its own: write one statement, such as a DO block.",
+    "26000": _NO_SESSION_STATE,
+    "2D000": "Omit `readOnly`: a read-only run is one transaction, which the statement cannot end.",
+    "34000": _NO_SESSION_STATE,
+    "57014": "Another session cancelled it, or its saved connection was closed or deleted.",
+    "42501": "Ask the owner of the object or a superuser to grant the missing privilege.",
+}
+"""Hints by SQLSTATE, for errors that PostgreSQL sends without one."""
+
+
+def copy_not_supported() -> Failure:
+    return Failure(
+        message="COPY FROM STDIN and COPY TO STDOUT are not supported.",
+        sqlstate="0A000",
+        severity="ERROR",
+        hint="Use INSERT to load rows; to export rows, run a SELECT and download its result.",
+    )
+
+
+def multiple_statements(statement: str, second: int) -> Failure:
+    """`second` is the index in `statement` at which the second statement begins."""
+    line, column = line_and_column(statement, second + 1)
+    return Failure(
+        message="The text contains more than one statement.",
+        sqlstate="42601",
+        severity="ERROR",
+        hint=f"Run them one by one: the second begins at line {line}, column {column}.",
+        position=second + 1,
+        line=line,
+        column=column,
+    )
+
+
+def timed_out(timeout_ms: int) -> Failure:
+    return Failure(
+        message=f"The statement took longer than {timeout_ms} ms and was stopped.",
+        sqlstate="57014",
+        severity="ERROR",
+        hint="Make the statement faster, or pass a larger `timeoutMs`.",
+    )
+
+
+def not_sent(error: HowdahError) -> Failure:
+    return Failure(message=error.message, hint=error.hint)
+
+
+def connection_deleted() -> HowdahError:
+    return NotFound(
+        "The connection of this run was deleted before it began.",
+        hint="Run the statement on another connection: nothing was sent to the database.",
+    )
+
+
+def internal_error() -> Failure:
+    return Failure(
+        message="An internal error occurred; the outcome is unknown.",
+        hint="Give the ID of this run to the operator: the server log has the details.",
+    )
+
+
+def not_stored(error: HowdahError) -> Failure:
+    return Failure(
+        message="The rows of this result could not be stored.",
+        hint=f"{error.message} {error.hint}",
+    )
