@@ -73,7 +73,7 @@ def build_app(
                     shutdown=shutdown,
                     origins=origins,
                 )
-                async with _telling(metrics, board):
+                async with _publishing(metrics, board):
                     yield {"gateway": gateway, "metrics": metrics}
 
     graphql = GraphQLEndpoint(page_headers=page_headers)
@@ -96,12 +96,12 @@ def build_app(
 
 
 @contextlib.asynccontextmanager
-async def _telling(metrics: Metrics, board: Board | None) -> AsyncIterator[None]:
+async def _publishing(metrics: Metrics, board: Board | None) -> AsyncIterator[None]:
     """Alone there is nobody to tell."""
     if board is None:
         yield
         return
-    task = asyncio.create_task(metrics.keep_telling())
+    task = asyncio.create_task(metrics.keep_publishing())
     try:
         yield
     finally:

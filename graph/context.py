@@ -23,7 +23,7 @@ Of: TypeAlias = Callable[[Session, OwnerId], Rows]
 """A repository's class: made for a session and an owner."""
 
 
-class Turn(Protocol):
+class Slot(Protocol):
     """The right of this operation to work (graph.operations.slots)."""
 
     @property
@@ -37,7 +37,7 @@ class Turn(Protocol):
     def end(self) -> None: ...
 
 
-class _Unrationed:
+class _UnlimitedSlot:
     """What is not an operation of somebody waits for nobody."""
 
     reads = search = contextlib.nullcontext()
@@ -46,7 +46,7 @@ class _Unrationed:
         """Nobody waits for it."""
 
 
-UNRATIONED = _Unrationed()
+UNLIMITED_SLOT = _UnlimitedSlot()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Context:
     scope: Scope = field(default_factory=dict)
     """Of the HTTP request or the socket."""
     loaders: dict[type, Any] = field(default_factory=dict)
-    turn: Turn = UNRATIONED
+    slot: Slot = UNLIMITED_SLOT
 
     @property
     def signed_in(self) -> Viewer:
@@ -85,9 +85,9 @@ class Context:
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
 
-    def end_turn(self) -> None:
+    def release_slot(self) -> None:
         """To call before a long wait: the viewer's next operation need not wait for it too."""
-        self.turn.end()
+        self.slot.end()
 
     @property
     def owner(self) -> OwnerId:
@@ -97,12 +97,12 @@ class Context:
     async def read(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
         """What `work` finds among the viewer's rows."""
         owner = self.owner
-        async with self.turn.reads, self.services.database.read() as session:
+        async with self.slot.reads, self.services.database.read() as session:
             return await work(of(session, owner))
 
     async def search(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
         """Like `read`, for what looks at many rows: one after the other."""
-        async with self.turn.search:
+        async with self.slot.search:
             return await self.read(of, work)
 
     async def write(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:

@@ -13,9 +13,9 @@ from db.services import open_own_database
 from db.settings import Settings
 
 
-def back_up(settings: Settings, file: Path) -> None:
-    made = asyncio.run(_back_up(settings, file))
-    _tell(made)
+def write_backup(settings: Settings, file: Path) -> None:
+    made = asyncio.run(_write(settings, file))
+    _print_manifest(made)
     click.echo(
         f"{file} holds {made.rows:,} rows and {made.objects.count:,} files "
         f"({file.stat().st_size:,} bytes), with people's tasks and the hashes of their passwords: "
@@ -27,9 +27,9 @@ def back_up(settings: Settings, file: Path) -> None:
         sys.exit(1)
 
 
-def bring_back(settings: Settings, file: Path) -> None:
-    made = asyncio.run(_bring_back(settings, file))
-    _tell(made)
+def restore_backup(settings: Settings, file: Path) -> None:
+    made = asyncio.run(_restore(settings, file))
+    _print_manifest(made)
     click.echo(
         f"Restored {made.rows:,} rows and {made.objects.count:,} files as of "
         f"{made.created_at:%Y-%m-%d %H:%M:%S} UTC.\n"
@@ -37,12 +37,12 @@ def bring_back(settings: Settings, file: Path) -> None:
     )
 
 
-async def _back_up(settings: Settings, file: Path) -> Manifest:
+async def _write(settings: Settings, file: Path) -> Manifest:
     async with open_own_database(beside_a_server(settings)) as own:
         return await backup(own.direct_url, file, objects=_objects(settings))
 
 
-async def _bring_back(settings: Settings, file: Path) -> Manifest:
+async def _restore(settings: Settings, file: Path) -> Manifest:
     async with open_own_database(beside_a_server(settings)) as own:
         return await restore(own.direct_url, file, objects=_objects(settings))
 
@@ -51,7 +51,7 @@ def _objects(settings: Settings) -> ObjectStore:
     return open_objects(settings.objects_url, data_dir=settings.data_dir)
 
 
-def _tell(made: Manifest) -> None:
+def _print_manifest(made: Manifest) -> None:
     for table in made.tables:
         click.echo(f"  {table.name:20}{table.rows:>12,} rows   sha256 {table.sha256[:16]}")
     objects = made.objects

@@ -20,7 +20,15 @@ from strawberry.types.field import StrawberryField
 
 from graph.executor.document import has_variable
 from graph.executor.info import Field
-from graph.executor.inputs import IMMUTABLE, Take, Unusual, as_it_is, converting, is_plain, shared
+from graph.executor.inputs import (
+    IMMUTABLE,
+    Coerce,
+    SlowPath,
+    argument_converter,
+    is_plain,
+    require_immutable,
+    unchanged,
+)
 
 Read: TypeAlias = Callable[[Mapping[str, Any]], Any]
 """A value by the coerced variables; `Undefined` where it is left out."""
@@ -29,11 +37,11 @@ Read: TypeAlias = Callable[[Mapping[str, Any]], Any]
 class _Argument(NamedTuple):
     name: str
     read: Read
-    convert: Take
+    convert: Coerce
 
 
 class Arguments:
-    """What a resolver is called with; raises Unusual for what Strawberry itself shall look at."""
+    """What a resolver is called with; raises SlowPath for what Strawberry itself shall look at."""
 
     def __init__(self, arguments: list[_Argument]) -> None:
         self._arguments = arguments
@@ -43,45 +51,43 @@ class Arguments:
         for name, read, convert in self._arguments:
             value = read(variables)
             if value is not Undefined:
-                named[name] = value if convert is as_it_is else convert(value)
+                named[name] = value if convert is unchanged else convert(value)
         return named
 
 
-def arguments_in_short(
-    field: Field, definition: StrawberryField, schema: Schema
-) -> Arguments | None:
+def fast_arguments(field: Field, definition: StrawberryField, schema: Schema) -> Arguments | None:
     """None where something about the field or its nodes is out of the ordinary."""
     nodes = {node.name.value: node.value for node in field.nodes[0].arguments or ()}
     arguments = []
     for argument in definition.arguments:
         name = schema.config.name_converter.from_argument(argument)
-        convert = converting(argument.type, schema)
+        convert = argument_converter(argument.type, schema)
         if convert is None or argument.python_name is None:
             return None
         try:
             read = _read(nodes.get(name), field.definition.args[name])
-        except (Unusual, TypeError, ValueError):
+        except (SlowPath, TypeError, ValueError):
             return None
         arguments.append(_Argument(argument.python_name, read, convert))
     return Arguments(arguments)
 
 
-def _read(node: ValueNode | None, place: GraphQLArgument | GraphQLInputField) -> Read:
-    """How a place learns its value: an argument, or a field of an input object."""
-    default = coerce_default_value(place)
-    must_be = is_non_null_type(place.type)
+def _read(node: ValueNode | None, target: GraphQLArgument | GraphQLInputField) -> Read:
+    """How a target learns its value: an argument, or a field of an input object."""
+    default = coerce_default_value(target)
+    must_be = is_non_null_type(target.type)
     if node is None:
         if must_be and default is Undefined:
-            raise Unusual
+            raise SlowPath
         return _constant(default)
     if isinstance(node, VariableNode):
         return _variable(node.name.value, default, must_be=must_be)
-    return _literal(node, place.type)
+    return _literal(node, target.type)
 
 
 def _constant(value: Any) -> Read:
     if value is not Undefined:
-        shared(value)
+        require_immutable(value)
     return lambda _variables: value
 
 
@@ -90,12 +96,12 @@ def _variable(name: str, default: Any, *, must_be: bool) -> Read:
         if name not in variables:
             if default is Undefined:
                 if must_be:
-                    raise Unusual
+                    raise SlowPath
                 return Undefined
-            return shared(default)
+            return require_immutable(default)
         value = variables[name]
         if value is None and must_be:
-            raise Unusual
+            raise SlowPath
         return value
 
     return read
@@ -105,20 +111,20 @@ def _literal(node: ValueNode, type_: GraphQLInputType) -> Read:
     if not has_variable(node):
         value = coerce_input_literal(node, type_)
         if value is Undefined:
-            raise Unusual
+            raise SlowPath
         if isinstance(value, IMMUTABLE):
             return lambda _variables: value
         return lambda _variables: coerce_input_literal(node, type_)
     object_type = get_nullable_type(type_)
     if isinstance(node, ObjectValueNode) and is_input_object_type(object_type):
         return _object(node, object_type)
-    raise Unusual
+    raise SlowPath
 
 
 def _object(node: ObjectValueNode, type_: GraphQLInputObjectType) -> Read:
     nodes = {field.name.value: field.value for field in node.fields}
     if not is_plain(type_) or any(name not in type_.fields for name in nodes):
-        raise Unusual
+        raise SlowPath
     fields = [
         (field.out_name or name, _read(nodes.get(name), field))
         for name, field in type_.fields.items()

@@ -17,19 +17,19 @@ from graphql.type import (
     is_object_type,
 )
 
-from graph.executor.codegen import Part, Typename, object_builder
+from graph.executor.codegen import FieldCode, Typename, object_builder
 from graph.executor.completion import (
     Build,
     Complete,
     Rows,
-    failing,
-    if_null,
+    error_handler,
     leaf,
     list_of,
-    positioned,
+    null_handler,
+    with_errors_handled,
 )
 from graph.executor.document import Operation
-from graph.executor.fields import reading_of
+from graph.executor.fields import field_access
 from graph.executor.hints import accepted_by
 from graph.executor.info import Field
 from graph.executor.objects import abstract, object_
@@ -103,17 +103,17 @@ class Compiler:
 
     def _part(
         self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
-    ) -> Part | Typename | None:
+    ) -> FieldCode | Typename | None:
         if details[0].node.name.value == "__typename":
             return Typename(key)
         field = self._field(parent, key, details)
         if field is None:
             return None
         type_ = field.definition.type
-        fail = failing(type_, field.nodes)
-        place = positioned(self._complete(type_, field), fail)
-        reading = reading_of(field, hide_suggestions=self._hide_suggestions)
-        return Part(key, type_, reading, place, fail)
+        fail = error_handler(type_, field.nodes)
+        complete = with_errors_handled(self._complete(type_, field), fail)
+        access = field_access(field, hide_suggestions=self._hide_suggestions)
+        return FieldCode(key, type_, access, complete, fail)
 
     def _field(
         self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
@@ -125,7 +125,7 @@ class Compiler:
         return Field(key, definition, parent, details, nodes, self._schema, self._operation)
 
     def _complete(self, type_: GraphQLOutputType, field: Field) -> Complete:
-        null = if_null(type_, field)
+        null = null_handler(type_, field)
         nullable = get_nullable_type(type_)
         if is_list_type(nullable):
             item_type = nullable.of_type

@@ -43,7 +43,7 @@ def raise_if_error(value: object) -> None:
         raise value
 
 
-def failing(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
+def error_handler(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
     """What an error does at a position: pass on when it can't be null, else be reported."""
     non_null = is_non_null_type(type_)
 
@@ -56,7 +56,7 @@ def failing(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
     return fail
 
 
-def positioned(complete: Complete, fail: Fail) -> Complete:
+def with_errors_handled(complete: Complete, fail: Fail) -> Complete:
     """Complete values at one kind of position, where they may also be awaitables or errors.
 
     Errors that happen at once are the caller's to hand to ``fail``; later ones are not.
@@ -73,7 +73,7 @@ def positioned(complete: Complete, fail: Fail) -> Complete:
 
     guard = guarded(fail)
 
-    def place(value: Any, path: Path, run: Run) -> Any:
+    def complete_value(value: Any, path: Path, run: Run) -> Any:
         if value.__class__ not in _ordinary_classes and not is_ordinary(value):
             raise_if_error(value)
             if is_awaitable(value):
@@ -83,7 +83,7 @@ def positioned(complete: Complete, fail: Fail) -> Complete:
             return run.hold(guard(completed, path, run))
         return completed
 
-    return place
+    return complete_value
 
 
 def guarded(fail: Fail) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -96,7 +96,7 @@ def guarded(fail: Fail) -> Callable[..., Coroutine[Any, Any, Any]]:
     return guard
 
 
-def if_null(type_: GraphQLOutputType, field: Field) -> Null:
+def null_handler(type_: GraphQLOutputType, field: Field) -> Null:
     """What becomes of a null: what it is, or an error where the type has none."""
     if not is_non_null_type(type_):
         return lambda: None
@@ -138,11 +138,11 @@ def list_of(
     null: Null,
     rows: Rows | None,
 ) -> Complete:
-    fail = failing(item_type, field.nodes)
-    place = positioned(complete_item, fail)
+    fail = error_handler(item_type, field.nodes)
+    complete_value = with_errors_handled(complete_item, fail)
     guard = guarded(fail)
     row, build = rows or (None, complete_item)
-    complete_async = async_list_of(place, fail)
+    complete_async = async_list_of(complete_value, fail)
 
     def complete_list(values: Any, path: Path, run: Run) -> Any:
         if values is None or values is Undefined:
@@ -160,38 +160,40 @@ def list_of(
                     if item.__class__ is CoroutineType:
                         item = run.hold(guard(item, item_path, run))
                 else:
-                    item = place(value, item_path, run)
+                    item = complete_value(value, item_path, run)
             except Exception as error:  # noqa: BLE001 - as in settle
                 item = fail(error, item_path, run)
             items.append(item)
-        waiting = waiting_in(items)
-        return run.hold(fill_in(items, waiting)) if waiting else items
+        pending = pending_indexes(items)
+        return run.hold(await_pending(items, pending)) if pending else items
 
     return complete_list
 
 
-def async_list_of(place: Complete, fail: Fail) -> Callable[..., Coroutine[Any, Any, list[Any]]]:
+def async_list_of(
+    complete_value: Complete, fail: Fail
+) -> Callable[..., Coroutine[Any, Any, list[Any]]]:
     async def complete_async(values: AsyncIterable[Any], path: Path, run: Run) -> list[Any]:
         items: list[Any] = []
         async with aclosing(values) as source:
             async for value in source:
                 item_path = (path, len(items), None)
                 try:
-                    items.append(place(value, item_path, run))
+                    items.append(complete_value(value, item_path, run))
                 except Exception as error:  # noqa: BLE001 - as in settle
                     items.append(fail(error, item_path, run))
-        await fill_in(items, waiting_in(items))
+        await await_pending(items, pending_indexes(items))
         return items
 
     return complete_async
 
 
-def waiting_in(items: list[Any]) -> list[int]:
+def pending_indexes(items: list[Any]) -> list[int]:
     """Where a list still holds coroutines of ours."""
     return [index for index, item in enumerate(items) if item.__class__ is CoroutineType]
 
 
-async def fill_in(container: Any, keys: Sequence[Any]) -> Any:
+async def await_pending(container: Any, keys: Sequence[Any]) -> Any:
     """Await what is at these keys of a dict or list, all at once, and put the answers there."""
     if len(keys) == 1:  # no task for what needs none
         container[keys[0]] = await container[keys[0]]

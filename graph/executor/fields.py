@@ -14,16 +14,16 @@ from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 
-from graph.executor.arguments import arguments_in_short
+from graph.executor.arguments import fast_arguments
 from graph.executor.errors import Path
 from graph.executor.info import Field, ResolveInfo
-from graph.executor.inputs import Unusual
+from graph.executor.inputs import SlowPath
 from graph.executor.run import Run, abandon
 from graph.executor.values import Arguments, arguments_of
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FieldAccess:
     """A field's value as a Python expression.
 
     It is written with ``source``, ``run``, ``{path}`` (the field's own) and ``{function}``.
@@ -33,18 +33,18 @@ class Reading:
     function: Callable[..., Any] | None = None
 
 
-def reading_of(field: Field, *, hide_suggestions: bool) -> Reading:
+def field_access(field: Field, *, hide_suggestions: bool) -> FieldAccess:
     """The cheapest way to a field's value that means the same as calling its resolver."""
     definition = field.definition.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
     schema = field.schema.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
     if isinstance(definition, StrawberryField) and isinstance(schema, Schema):
         if definition.is_subscription:
-            return Reading("source")  # the event itself
+            return FieldAccess("source")  # the event itself
         if schema.exception_handlers:
             return _resolver_call(field, hide_suggestions=hide_suggestions)
         if _is_attribute(definition):
-            return Reading(f"source.{definition.python_name}")
-        if _is_bare(definition):
+            return FieldAccess(f"source.{definition.python_name}")
+        if _has_plain_resolver(definition):
             return _direct_call(field, definition, schema, hide_suggestions=hide_suggestions)
         if permissions := _permissions_of(definition):
             return _guarded_call(
@@ -65,7 +65,7 @@ def _is_attribute(definition: StrawberryField) -> bool:
     )
 
 
-def _is_bare(definition: StrawberryField) -> bool:
+def _has_plain_resolver(definition: StrawberryField) -> bool:
     """Whether nothing stands between the field and its resolver function."""
     return not definition.extensions and _has_function(definition)
 
@@ -91,30 +91,30 @@ def _has_function(definition: StrawberryField) -> bool:
 
 def _direct_call(
     field: Field, definition: StrawberryField, schema: Schema, *, hide_suggestions: bool
-) -> Reading:
+) -> FieldAccess:
     """Call the resolver function itself, with what it asks for."""
     resolver = definition.base_resolver
-    assert resolver is not None  # noqa: S101 - _is_bare has seen to it
+    assert resolver is not None  # noqa: S101 - _has_plain_resolver has seen to it
     function = cast("Callable[..., Any]", resolver.wrapped_func)
     parameters = list(resolver.signature.parameters.values())
     parent = resolver.self_parameter or resolver.parent_parameter or resolver.root_parameter
     if not parameters:
-        return Reading("{function}()", function)
+        return FieldAccess("{function}()", function)
     if parent and parameters == [parent] and parent.kind is not Parameter.KEYWORD_ONLY:
-        return Reading("{function}(source)", function)
+        return FieldAccess("{function}(source)", function)
     call = _caller(field, definition, resolver, schema)
-    short = arguments_in_short(field, definition, schema)
-    long = _arguments_in_full(field, definition, schema, hide_suggestions=hide_suggestions)
+    short = fast_arguments(field, definition, schema)
+    long = _full_arguments(field, definition, schema, hide_suggestions=hide_suggestions)
 
     def call_with_arguments(source: Any, path: Path, run: Run) -> Any:
         info = call.info(path, run)
         try:
             named = long(run, info) if short is None else short(run.variables.coerced)
-        except Unusual:
+        except SlowPath:
             named = long(run, info)
         return call(source, info, named)
 
-    return Reading("{function}(source, {path}, run)", call_with_arguments)
+    return FieldAccess("{function}(source, {path}, run)", call_with_arguments)
 
 
 def _guarded_call(
@@ -124,28 +124,28 @@ def _guarded_call(
     permissions: Sequence[BasePermission],
     *,
     hide_suggestions: bool,
-) -> Reading:
+) -> FieldAccess:
     """Ask the permissions, then call the resolver function; Strawberry itself refuses."""
     long = _resolver_call(field, hide_suggestions=hide_suggestions)
-    resolver, short = definition.base_resolver, arguments_in_short(field, definition, schema)
+    resolver, short = definition.base_resolver, fast_arguments(field, definition, schema)
     if resolver is None or short is None or long.function is None:
         return long
-    call, in_full = _caller(field, definition, resolver, schema), long.function
+    call, full_call = _caller(field, definition, resolver, schema), long.function
 
     def call_if_allowed(source: Any, path: Path, run: Run) -> Any:
         try:
             named = short(run.variables.coerced)
-        except Unusual:
-            return in_full(source, path, run)
+        except SlowPath:
+            return full_call(source, path, run)
         info = call.info(path, run)
         for permission in permissions:
             verdict = permission.has_permission(source, info, **named)
             if verdict is not True:
                 abandon([verdict])
-                return in_full(source, path, run)
+                return full_call(source, path, run)
         return call(source, info, named)
 
-    return Reading(long.expression, call_if_allowed)
+    return FieldAccess(long.expression, call_if_allowed)
 
 
 class _Caller:
@@ -185,7 +185,7 @@ def _caller(
     return _Caller(field, definition, resolver, schema.config.info_class)
 
 
-def _arguments_in_full(
+def _full_arguments(
     field: Field, definition: StrawberryField, schema: Schema, *, hide_suggestions: bool
 ) -> Arguments:
     def convert(values: dict[str, Any], info: Any) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _arguments_in_full(
     return arguments_of(field, convert, hide_suggestions=hide_suggestions)
 
 
-def _resolver_call(field: Field, *, hide_suggestions: bool) -> Reading:
+def _resolver_call(field: Field, *, hide_suggestions: bool) -> FieldAccess:
     """Call the resolver of the GraphQL field, as graphql-core would."""
     resolve: Callable[..., Any] = field.definition.resolve or default_field_resolver
     arguments = arguments_of(field, lambda values, _info: values, hide_suggestions=hide_suggestions)
@@ -208,4 +208,4 @@ def _resolver_call(field: Field, *, hide_suggestions: bool) -> Reading:
     def call(source: Any, path: Path, run: Run) -> Any:
         return resolve(source, ResolveInfo(field, path, run), **arguments(run, None))
 
-    return Reading("{function}(source, {path}, run)", call)
+    return FieldAccess("{function}(source, {path}, run)", call)

@@ -21,7 +21,7 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) ->
     if type_.is_type_of is None:
         return _unchecked(build, null)
     accepted = accepted_by(type_.is_type_of)
-    check = _checking(type_, build, field)
+    check = _type_check(type_, build, field)
 
     def complete_checked(value: Any, path: Path, run: Run) -> Any:
         if value is None or value is Undefined:
@@ -33,7 +33,7 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) ->
     return complete_checked
 
 
-def _checking(type_: GraphQLObjectType, build: Build, field: Field) -> Complete:
+def _type_check(type_: GraphQLObjectType, build: Build, field: Field) -> Complete:
     is_type_of = cast("Callable[..., Any]", type_.is_type_of)
 
     def refuse(value: Any) -> GraphQLError:

@@ -14,7 +14,7 @@ from graphql.type import is_non_null_type
 from graphql.utilities.coerce_input_value import coerce_default_value
 
 from db.errors import BadInput
-from graph.executor.inputs import Take, Unusual, shared, taking
+from graph.executor.inputs import Coerce, SlowPath, input_coercer, require_immutable
 
 _MOST_ERRORS = 5  # graphql-core looks through the whole value for the text of each
 _MOST_VALUES = 20_000
@@ -25,7 +25,7 @@ class _Variable(NamedTuple):
 
     name: str
     signature: GraphQLVariableSignature
-    take: Take
+    coerce: Coerce
     default: Any
     required: bool
 
@@ -43,14 +43,14 @@ class Variables:
         self._schema = schema
         self._definitions = definitions
         self._hide_suggestions = hide_suggestions
-        self._variables = _declared(schema, definitions)
+        self._variables = _parse_definitions(schema, definitions)
 
     def coerce(self, given: Mapping[str, Any] | None) -> VariableValues | list[GraphQLError]:
         given = given or {}
         try:
-            return self._usual(given)
-        except (Unusual, RecursionError):
-            _refuse_many(given)
+            return self._coerce_fast(given)
+        except (SlowPath, RecursionError):
+            _reject_many_values(given)
             return get_variable_values(
                 self._schema,
                 self._definitions,
@@ -59,26 +59,26 @@ class Variables:
                 hide_suggestions=self._hide_suggestions,
             )
 
-    def _usual(self, given: Mapping[str, Any]) -> VariableValues:
+    def _coerce_fast(self, given: Mapping[str, Any]) -> VariableValues:
         if self._variables is None:
-            raise Unusual
+            raise SlowPath
         sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
-        for name, signature, take, default, required in self._variables:
+        for name, signature, coerce, default, required in self._variables:
             if name in given:
-                coerced[name] = take(given[name])
+                coerced[name] = coerce(given[name])
                 sources[name] = VariableValueSource(signature, given[name])
                 continue
             if default is not Undefined:
-                coerced[name] = shared(default)
+                coerced[name] = require_immutable(default)
             elif required:
-                raise Unusual
+                raise SlowPath
             sources[name] = VariableValueSource(signature)
         return VariableValues(sources, coerced)
 
 
-def _refuse_many(given: Mapping[str, Any]) -> None:
-    """What is right is taken in at once; looking for what is wrong takes several times as long."""
+def _reject_many_values(given: Mapping[str, Any]) -> None:
+    """What is right is coerced in at once; looking for what is wrong takes several times as long."""
     waiting: list[Any] = list(given.values())
     seen = 0
     while waiting:
@@ -94,7 +94,7 @@ def _refuse_many(given: Mapping[str, Any]) -> None:
             waiting += value if isinstance(value, list) else value.values()
 
 
-def _declared(
+def _parse_definitions(
     schema: GraphQLSchema, definitions: Sequence[VariableDefinitionNode]
 ) -> Sequence[_Variable] | None:
     """None where one of them is wrong in itself: each request shall hear it."""
@@ -108,6 +108,6 @@ def _declared(
         except TypeError:
             return None
         required = is_non_null_type(signature.type)
-        take = taking(signature.type)
-        declared.append(_Variable(signature.name, signature, take, default, required))
+        coerce = input_coercer(signature.type)
+        declared.append(_Variable(signature.name, signature, coerce, default, required))
     return declared

@@ -11,7 +11,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from db.users.throttle import network_of
 from graph.context import Context
 from graph.kit.fields import URGENT
-from graph.operations.slots import Turn, Turns
+from graph.operations.slots import Slot, Slots
 
 STRANGERS_AT_ONCE = 8
 HEAVY = 1_000
@@ -20,12 +20,12 @@ REST = 2.0
 """So many times what it took to prepare a document, until the next one of the same sender."""
 
 
-class _Both:
-    """Two turns that end together."""
+class CombinedSlot:
+    """Two slots that end together."""
 
     __slots__ = ("_first", "_second", "reads", "search")
 
-    def __init__(self, first: Turn, second: Turn) -> None:
+    def __init__(self, first: Slot, second: Slot) -> None:
         self._first = first
         self._second = second
         self.reads = second.reads
@@ -36,24 +36,24 @@ class _Both:
         self._first.end()
 
 
-class Fairness:
-    """Turns for each viewer, and for each address that strangers come from."""
+class Admission:
+    """Slots for each viewer, and for each address that strangers come from."""
 
     def __init__(self) -> None:
-        self._documents = Turns(at_once=1)
-        self._refusals = Turns(at_once=1)
-        self._usual = Turns()
-        self._heavy = Turns(at_once=1)
-        self._urgent = Turns()
-        self._strangers = Turns(at_once=STRANGERS_AT_ONCE)
+        self._documents = Slots(at_once=1)
+        self._refusals = Slots(at_once=1)
+        self._usual = Slots()
+        self._heavy = Slots(at_once=1)
+        self._urgent = Slots()
+        self._strangers = Slots(at_once=STRANGERS_AT_ONCE)
 
     async def refusal(self, client_address: str) -> None:
         """Returns when it is time to refuse somebody: one of an address each round of the loop."""
-        turn = await _taken(self._refusals, network_of(client_address))
+        slot = await _acquire(self._refusals, network_of(client_address))
         try:
             await asyncio.sleep(0)
         finally:
-            turn.end()
+            slot.end()
 
     @contextlib.asynccontextmanager
     async def document(self, context: Context) -> AsyncIterator[None]:
@@ -64,47 +64,47 @@ class Fairness:
         """
         viewer = context.viewer
         sender = network_of(context.client_address) if viewer is None else viewer.id
-        turn = await _taken(self._documents, sender)
+        slot = await _acquire(self._documents, sender)
         began = time.perf_counter()
         try:
             await asyncio.sleep(0)  # those who sent one in the same moment come to wait
             yield
         finally:
-            turn.rest((time.perf_counter() - began) * REST)
+            slot.rest((time.perf_counter() - began) * REST)
 
-    async def turn(
+    async def slot(
         self, context: Context, *, cost: int = 0, urgent: bool = False
-    ) -> "Turn | _Both":
-        """Waits for a turn, and leaves it to the context too, to end it before a long wait.
+    ) -> "Slot | CombinedSlot":
+        """Waits for a slot, and leaves it to the context too, to end it before a long wait.
 
         Raises:
             RateLimited: too many wait already.
         """
         if context.viewer is None:
             # Perhaps it is the address of a proxy, with many behind it.
-            turn = await _taken(self._strangers, network_of(context.client_address))
+            slot = await _acquire(self._strangers, network_of(context.client_address))
         elif urgent:
-            turn = await _taken(self._urgent, context.viewer.id)
+            slot = await _acquire(self._urgent, context.viewer.id)
         elif cost > HEAVY:
-            return await self._alone(context, context.viewer.id)
+            return await self._admit_heavy(context, context.viewer.id)
         else:
-            turn = await _taken(self._usual, context.viewer.id)
-        context.turn = turn
-        return turn
+            slot = await _acquire(self._usual, context.viewer.id)
+        context.slot = slot
+        return slot
 
-    async def _alone(self, context: Context, viewer: Hashable) -> _Both:
+    async def _admit_heavy(self, context: Context, viewer: Hashable) -> CombinedSlot:
         """Besides the usual one: several heavy ones at once would take all connections."""
-        alone = await _taken(self._heavy, viewer)
+        alone = await _acquire(self._heavy, viewer)
         try:
-            both = context.turn = _Both(alone, await _taken(self._usual, viewer))
+            both = context.slot = CombinedSlot(alone, await _acquire(self._usual, viewer))
         except BaseException:
             alone.end()
             raise
         return both
 
 
-async def _taken(turns: Turns, whose: Hashable) -> Turn:
-    return turns.take(whose) or await turns.wait(whose)
+async def _acquire(slots: Slots, whose: Hashable) -> Slot:
+    return slots.take(whose) or await slots.wait(whose)
 
 
 def is_urgent(schema: GraphQLSchema, operation: OperationDefinitionNode) -> bool:

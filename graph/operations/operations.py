@@ -11,7 +11,7 @@ from graphql import ExecutionResult
 from db.errors import BadInput, HowdahError, RateLimited, TimedOut
 from graph.context import Context
 from graph.errors import present_all
-from graph.operations.admission import Fairness
+from graph.operations.admission import Admission
 from graph.operations.deadlines import Deadlines
 from graph.operations.limits import Limits, refuse_cost
 from graph.operations.persisted import PersistedDocuments
@@ -67,7 +67,7 @@ class Operations:
         self._timeout_s = timeout_s
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
-        self._fairness = Fairness()
+        self._admission = Admission()
 
     async def prepare(self, request: GraphQLRequest, context: Context) -> Prepared:
         """Find or make the plan of a request.
@@ -80,7 +80,7 @@ class Operations:
         name = request.operation_name or None
         prepared = self._plans.find(text, name)
         if prepared is None:
-            async with self._fairness.document(context):  # perhaps it was made meanwhile
+            async with self._admission.document(context):  # perhaps it was made meanwhile
                 prepared = self._plans.find(text, name) or await self._plans.make(text, name)
         if wanted is not None:
             self._persisted.keep(wanted, text)
@@ -89,7 +89,7 @@ class Operations:
     async def before_refusal(self, client_address: str) -> None:
         """Waits for the time to refuse a request of which not even the sender is known."""
         with contextlib.suppress(RateLimited):  # it is refused anyway
-            await self._fairness.refusal(client_address)
+            await self._admission.refusal(client_address)
 
     async def run(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
@@ -111,13 +111,13 @@ class Operations:
         try:
             cost = prepared.cost.run(variables or {})
             refuse_cost(cost, self.limits)
-            turn = await self._fairness.turn(context, cost=cost)
+            slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
                     prepared.plan.subscribe(context=context, variables=variables)
                 )
             finally:
-                turn.end()
+                slot.end()
         except HowdahError as error:
             yield refuse(error, request_id=request_id)
             return
@@ -140,13 +140,13 @@ class Operations:
         try:
             cost = prepared.cost.run(variables or {})
             refuse_cost(cost, self.limits)
-            turn = await self._fairness.turn(context, cost=cost, urgent=prepared.urgent)
+            slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
             try:
                 result = await self._in_time(
                     prepared.plan.execute(context=context, variables=variables)
                 )
             finally:
-                turn.end()
+                slot.end()
         except HowdahError as error:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)

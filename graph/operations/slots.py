@@ -1,6 +1,6 @@
-"""Turns: each viewer runs two operations at once, their next ones wait.
+"""Slots: each viewer runs two operations at once, their next ones wait.
 
-All operations share one event loop: without turns, one who sends sixty at once makes the small
+All operations share one event loop: without slots, one who sends sixty at once makes the small
 query of everybody else wait for sixty. Two keep the database and this process busy at once.
 """
 
@@ -19,29 +19,29 @@ WAITING = 2_000  # a page that reconnects may open a thousand subscriptions toge
 LASTS_S = 1.0
 
 
-class Turn:
+class Slot:
     """The right of one operation to work. Ends with it, or before."""
 
-    __slots__ = ("_ended", "_ends_at", "_line", "_timer")
+    __slots__ = ("_ended", "_ends_at", "_queue", "_timer")
 
-    def __init__(self, line: "_Line", ends_at: float) -> None:
-        self._line = line
+    def __init__(self, queue: "UserQueue", ends_at: float) -> None:
+        self._queue = queue
         self._ends_at = ends_at
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
 
     def end(self) -> None:
-        """The next may begin; to end a turn again changes nothing."""
+        """The next may begin; to end a slot again changes nothing."""
         if self._ended:
             return
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
-        self._line.pass_on(self)
+        self._queue.grant_next(self)
 
     def rest(self, seconds: float) -> None:
         """Ends it, a while later if somebody waits: what is not rationed gets the time between."""
-        if self._ended or not self._line.waiting:
+        if self._ended or not self._queue.waiting:
             self.end()
             return
         if self._timer is not None:
@@ -57,56 +57,56 @@ class Turn:
     @property
     def reads(self) -> Reads:
         """Of all that its viewer has at work."""
-        return self._line.reads
+        return self._queue.reads
 
     @property
     def search(self) -> Reads:
         """Of all that its viewer has at work, one read at a time that looks at many rows."""
-        return self._line.search
+        return self._queue.search
 
 
-_Waiter: TypeAlias = asyncio.Future[Turn]
+_Waiter: TypeAlias = asyncio.Future[Slot]
 
 
-class _Line:
-    """One viewer's turns that are taken, and who of them waits for the next."""
+class UserQueue:
+    """One viewer's slots that are taken, and who of them waits for the next."""
 
-    __slots__ = ("_turns", "_viewer", "reads", "search", "taken", "waiting")
+    __slots__ = ("_slots", "_viewer", "reads", "search", "taken", "waiting")
 
-    def __init__(self, turns: "Turns", viewer: Hashable) -> None:
-        self._turns = turns
+    def __init__(self, slots: "Slots", viewer: Hashable) -> None:
+        self._slots = slots
         self._viewer = viewer
-        self.taken: list[Turn] = []
+        self.taken: list[Slot] = []
         self.waiting: deque[_Waiter] = deque()
         self.reads = Reads()
         self.search = Reads(1)
 
-    def take(self, ends_at: float) -> Turn:
-        turn = Turn(self, ends_at)
-        self.taken.append(turn)
-        return turn
+    def take(self, ends_at: float) -> Slot:
+        slot = Slot(self, ends_at)
+        self.taken.append(slot)
+        return slot
 
     def limit(self) -> None:
-        for turn in self.taken:
-            turn.limit()
+        for slot in self.taken:
+            slot.limit()
 
-    def pass_on(self, ended: Turn) -> None:
+    def grant_next(self, ended: Slot) -> None:
         self.taken.remove(ended)
         while self.waiting:
-            heir = self.waiting.popleft()
-            if not heir.done():
-                heir.set_result(self.take(self._turns.end_of_one_from_now()))
+            waiter = self.waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(self.take(self._slots.end_of_one_from_now()))
                 break
         if self.waiting:
             self.limit()
         if not self.taken:
-            self._turns.forget(self._viewer)
+            self._slots.forget(self._viewer)
 
 
-class Turns:
-    """Hands out turns, to each viewer first come, first served.
+class Slots:
+    """Hands out slots, to each viewer first come, first served.
 
-    A turn ends with its operation, or before: when the operation says that it only waits from
+    A slot ends with its operation, or before: when the operation says that it only waits from
     now on, and after `lasts_s` at the latest when others wait. So nothing long holds up what
     would cancel it.
     """
@@ -117,39 +117,39 @@ class Turns:
         self._at_once = at_once
         self._waiting = waiting
         self._lasts_s = lasts_s
-        self._lines: dict[Hashable, _Line] = {}
+        self._queues: dict[Hashable, UserQueue] = {}
 
-    def take(self, viewer: Hashable) -> Turn | None:
-        """A turn for one operation, where there is one at once; else `wait` for it."""
-        line = self._lines.get(viewer)
-        if line is None:
-            line = self._lines[viewer] = _Line(self, viewer)
-        elif len(line.taken) >= self._at_once:
+    def take(self, viewer: Hashable) -> Slot | None:
+        """A slot for one operation, where there is one at once; else `wait` for it."""
+        queue = self._queues.get(viewer)
+        if queue is None:
+            queue = self._queues[viewer] = UserQueue(self, viewer)
+        elif len(queue.taken) >= self._at_once:
             return None
-        return line.take(self.end_of_one_from_now())
+        return queue.take(self.end_of_one_from_now())
 
-    async def wait(self, viewer: Hashable) -> Turn:
-        """A turn, once those before have had theirs.
+    async def wait(self, viewer: Hashable) -> Slot:
+        """A slot, once those before have had theirs.
 
         Raises:
             RateLimited: too many of this viewer's operations wait already.
         """
-        line = self._lines[viewer]
-        if len(line.waiting) >= self._waiting:
+        queue = self._queues[viewer]
+        if len(queue.waiting) >= self._waiting:
             raise RateLimited(
                 f"{self._waiting} of your operations wait already.",
                 hint="Send the next when some of them are answered.",
                 retry_after_s=1,
             )
         waiter: _Waiter = asyncio.get_running_loop().create_future()
-        line.waiting.append(waiter)
-        line.limit()
+        queue.waiting.append(waiter)
+        queue.limit()
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
-                with contextlib.suppress(ValueError):  # `pass_on` has met it already
-                    line.waiting.remove(waiter)
+                with contextlib.suppress(ValueError):  # `grant_next` has met it already
+                    queue.waiting.remove(waiter)
             else:  # it was given in the same moment: it goes to the next
                 waiter.result().end()
             raise
@@ -158,4 +158,4 @@ class Turns:
         return time.monotonic() + self._lasts_s
 
     def forget(self, viewer: Hashable) -> None:
-        del self._lines[viewer]
+        del self._queues[viewer]

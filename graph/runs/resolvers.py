@@ -91,7 +91,7 @@ class Mutation:
         runner, owner = info.context.services.runner, info.context.owner
         run, replayed = await runner.execute(owner, Order(**asked), key=key)
         if wait_ms:
-            info.context.end_turn()
+            info.context.release_slot()
             run = await runner.until_over(owner, run.id, within_s=wait_ms / 1000)
         return ExecuteQueryPayload(run=run, replayed=replayed)
 
@@ -117,7 +117,7 @@ class Mutation:
         run_id = parse_id("run", asked.pop("id"))
         asked["bucket_id"] = parse_id("bucket", asked["bucket_id"], argument="bucketId")
         asked["format"] = input.format.value
-        info.context.end_turn()
+        info.context.release_slot()
         services, owner = info.context.services, info.context.owner
         file = await export(services, owner, Export(run_id, **asked), idempotency_key=key)
         return ExportQueryRunPayload(file=file)

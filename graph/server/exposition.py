@@ -33,7 +33,7 @@ _SMALLEST = {"events_up", "process_start_time_seconds", "process_max_fds"}
 """Of these the server's is the smallest of its processes'; of all others the sum."""
 
 
-class Times(msgspec.Struct):
+class Durations(msgspec.Struct):
     """How long operations of one kind and outcome took."""
 
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(_BUCKETS_S) + 1))
@@ -49,53 +49,53 @@ class Times(msgspec.Struct):
         return list(zip(names, accumulate(self.counts), strict=True))
 
 
-class Reading(msgspec.Struct):
+class Snapshot(msgspec.Struct):
     """All the numbers of a process at one moment."""
 
     pid: int
-    times: list[tuple[str, str, Times]] = msgspec.field(default_factory=list)
+    times: list[tuple[str, str, Durations]] = msgspec.field(default_factory=list)
     counters: dict[str, float] = msgspec.field(default_factory=dict)
     gauges: dict[str, float] = msgspec.field(default_factory=dict)
 
 
-def page(readings: Sequence[Reading]) -> tuple[bytes, str]:
+def page(snapshots: Sequence[Snapshot]) -> tuple[bytes, str]:
     """The page, and its media type. Who has ended still counts, but is nothing any more."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
     registry = CollectorRegistry()
-    registry.register(_Server(readings))
+    registry.register(_Server(snapshots))
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 class _Server:
     """What all its processes are together."""
 
-    def __init__(self, readings: Sequence[Reading]) -> None:
-        self._all = readings
-        self._alive = [reading for reading in readings if _is_alive(reading.pid)]
+    def __init__(self, snapshots: Sequence[Snapshot]) -> None:
+        self._all = snapshots
+        self._alive = [snapshot for snapshot in snapshots if _is_alive(snapshot.pid)]
 
     def collect(self) -> Iterator["Metric"]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        yield self._times()
+        yield self._durations()
         for name, meaning in _GAUGES.items():
             values = [of.gauges[name] for of in self._alive if name in of.gauges]
-            yield GaugeMetricFamily(f"howdah_{name}", meaning, value=_together(name, values))
+            yield GaugeMetricFamily(f"howdah_{name}", meaning, value=_combine(name, values))
         for name, meaning in _COUNTERS.items():
-            yield CounterMetricFamily(f"howdah_{name}", meaning, value=self._counted(name))
+            yield CounterMetricFamily(f"howdah_{name}", meaning, value=self._counter_total(name))
         yield GaugeMetricFamily(
             "howdah_workers",
             "Processes that answer requests.",
-            value=sum(bool(reading.gauges) for reading in self._alive),
+            value=sum(bool(snapshot.gauges) for snapshot in self._alive),
         )
         yield from self._processes()
 
-    def _times(self) -> "Metric":
+    def _durations(self) -> "Metric":
         from prometheus_client.core import HistogramMetricFamily
 
-        found: defaultdict[tuple[str, str], Times] = defaultdict(Times)
-        for reading in self._all:
-            for kind, outcome, times in reading.times:
+        found: defaultdict[tuple[str, str], Durations] = defaultdict(Durations)
+        for snapshot in self._all:
+            for kind, outcome, times in snapshot.times:
                 together = found[kind, outcome]
                 together.counts = [
                     a + b for a, b in zip(together.counts, times.counts, strict=True)
@@ -110,28 +110,28 @@ class _Server:
             family.add_metric(labels, times.buckets(), times.total_s)
         return family
 
-    def _counted(self, name: str) -> float:
-        return sum(reading.counters.get(name, 0) for reading in self._all)
+    def _counter_total(self, name: str) -> float:
+        return sum(snapshot.counters.get(name, 0) for snapshot in self._all)
 
     def _processes(self) -> Iterator["Metric"]:
         """What ProcessCollector tells of one process, of all; nothing where there is no /proc."""
         from prometheus_client import ProcessCollector
 
         families: dict[str, list[Metric]] = defaultdict(list)
-        for reading in self._alive:
-            collector = ProcessCollector(pid=lambda pid=reading.pid: pid, registry=None)  # type: ignore[misc]
+        for snapshot in self._alive:
+            collector = ProcessCollector(pid=lambda pid=snapshot.pid: pid, registry=None)  # type: ignore[misc]
             for family in collector.collect():
                 families[family.name].append(family)
         for name, (family, *others) in families.items():
             values = [of.samples[0].value for of in (family, *others)]
-            value = _together(name, values)
+            value = _combine(name, values)
             if family.type == "counter":
-                value = self._counted("cpu_seconds")
+                value = self._counter_total("cpu_seconds")
             family.samples = [family.samples[0]._replace(value=value)]
             yield family
 
 
-def _together(name: str, values: list[float]) -> float:
+def _combine(name: str, values: list[float]) -> float:
     return min(values, default=0) if name in _SMALLEST else sum(values)
 
 

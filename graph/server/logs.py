@@ -29,9 +29,9 @@ def logging_to(settings: Settings, stream: IO[str] | None = None) -> Iterator[No
     stream = stream or sys.stderr
     as_json = settings.log_format == "json" or (settings.log_format is None and not stream.isatty())
     console = logging.StreamHandler(stream)
-    console.setFormatter(Lines() if as_json else Words(colours=stream.isatty()))
+    console.setFormatter(JsonFormatter() if as_json else ConsoleFormatter(colours=stream.isatty()))
     file = DailyFile(settings.log_dir)
-    file.setFormatter(Lines())
+    file.setFormatter(JsonFormatter())
     root = logging.getLogger()
     before = root.handlers
     root.handlers = [console, file]
@@ -46,7 +46,7 @@ def logging_to(settings: Settings, stream: IO[str] | None = None) -> Iterator[No
         file.close()
 
 
-class Words(logging.Formatter):
+class ConsoleFormatter(logging.Formatter):
     """One line for a reader: time, level, who, what."""
 
     def __init__(self, *, colours: bool) -> None:
@@ -66,7 +66,7 @@ class Words(logging.Formatter):
         return line
 
 
-class Lines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:

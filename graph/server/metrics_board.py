@@ -9,7 +9,7 @@ from zlib import crc32
 
 COPY_BYTES = 128 * 1024
 _HEAD = struct.Struct("<QII")  # how often the page was written, how long the text is, its checksum
-_PATIENCE = 100  # a reader that is slower than two writers in a row looks again
+_READ_ATTEMPTS = 100  # a reader that is slower than two writers in a row looks again
 
 
 class Board:
@@ -31,7 +31,7 @@ class Board:
             file.truncate(pages * 2 * COPY_BYTES)
             return cls(os.dup(file.fileno()), own=0)  # lives as long as the process
 
-    def tell(self, text: bytes) -> None:
+    def write(self, text: bytes) -> None:
         """Put this in the place of what our page says."""
         if len(text) > COPY_BYTES - _HEAD.size:
             raise ValueError(f"{len(text):,} bytes are no note for a board")
@@ -40,15 +40,15 @@ class Board:
         head = _HEAD.pack(number, len(text), _checksum(number, text))
         self._memory[start : start + _HEAD.size + len(text)] = head + text
 
-    def told(self) -> bytes:
+    def read(self) -> bytes:
         """What our page says, perhaps by a process that had it before us; empty when nothing."""
         return self._latest(self._own)[1]
 
-    def first(self) -> bytes:
+    def read_first(self) -> bytes:
         """What the process says that made the board."""
         return self._latest(0)[1]
 
-    def others(self) -> Iterator[bytes]:
+    def read_others(self) -> Iterator[bytes]:
         """What all the others have said last."""
         for page in range(len(self._memory) // (2 * COPY_BYTES)):
             if page != self._own and (text := self._latest(page)[1]):
@@ -56,7 +56,7 @@ class Board:
 
     def _latest(self, page: int) -> tuple[int, bytes]:
         """The number and the text of the newer copy that is whole."""
-        for _ in range(_PATIENCE):
+        for _ in range(_READ_ATTEMPTS):
             found = [copy for half in (0, 1) if (copy := self._copy(page, half))]
             if found:
                 return max(found)

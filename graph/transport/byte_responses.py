@@ -30,7 +30,7 @@ HARMLESS = {
 }
 
 
-async def streamed(
+async def stream_response(
     pieces: AsyncIterator[bytes], *, headers: Mapping[str, str], status_code: int = 200
 ) -> Response:
     """Begins when the first piece is there, while there is still time to say that it went wrong."""
@@ -38,7 +38,7 @@ async def streamed(
     return StreamingResponse(_joined(first, pieces), status_code=status_code, headers=headers)
 
 
-def answering(handler: Handler) -> Handler:
+def json_errors(handler: Handler) -> Handler:
     """Errors go out as they do from GraphQL, under the status that suits their code."""
 
     async def answer(request: Request) -> Response:

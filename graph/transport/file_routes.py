@@ -19,12 +19,12 @@ from db.kit.concurrency_limit import Places
 from db.services import Services
 from db.storage import PENDING, STORED, FileRow, disposition, read_bytes, store_bytes
 from graph.kit.signed_links import Links
-from graph.transport.byte_responses import HARMLESS, answering, streamed
+from graph.transport.byte_responses import HARMLESS, json_errors, stream_response
 from graph.transport.gateway import Gateway
 
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 4
-SILENCE_S = 60.0
+IDLE_TIMEOUT_S = 60.0
 
 _DIGESTS = ("content-digest", "repr-digest", "digest")
 _RANGE = re.compile(r"bytes=(?P<first>\d{0,19})-(?P<last>\d{0,19})")
@@ -38,8 +38,8 @@ def routes() -> list[Route]:
     """What `graph.app` mounts."""
     uploads = Uploads()
     return [
-        Route("/files/{file_id}", answering(uploads.receive), methods=["PUT"]),
-        Route("/files/{file_id}", answering(send), methods=["GET"]),  # Starlette adds HEAD
+        Route("/files/{file_id}", json_errors(uploads.receive), methods=["PUT"]),
+        Route("/files/{file_id}", json_errors(send), methods=["GET"]),  # Starlette adds HEAD
     ]
 
 
@@ -97,7 +97,7 @@ async def send(request: Request) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
     pieces = read_bytes(gateway.services.objects, file, start=span.start, end=span.stop)
-    return await streamed(pieces, status_code=status, headers=headers)
+    return await stream_response(pieces, status_code=status, headers=headers)
 
 
 async def _linked(request: Request, services: Services, method: str) -> FileRow:
@@ -149,11 +149,11 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
     stream = request.stream()
     while True:
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(IDLE_TIMEOUT_S):
                 chunk = await anext(stream, None)
         except TimeoutError:
             raise TimedOut(
-                f"No byte came for {SILENCE_S:.0f} s.", hint="Send the upload again."
+                f"No byte came for {IDLE_TIMEOUT_S:.0f} s.", hint="Send the upload again."
             ) from None
         if chunk is None:
             return

@@ -11,7 +11,7 @@ from db.runs import known_run
 from db.workbench.results.formats import CONTENT_TYPES, CSV, JSONL, PARQUET
 from db.workbench.results.result_files import gone
 from graph.kit.signed_links import Links
-from graph.transport.byte_responses import HARMLESS, answering, streamed
+from graph.transport.byte_responses import HARMLESS, json_errors, stream_response
 from graph.transport.gateway import Gateway
 
 
@@ -29,7 +29,7 @@ def result_path(run_id: UUID, format: Format) -> str:
 
 def routes() -> list[Route]:
     """What `graph.app` mounts."""
-    return [Route("/results/{run_id}.{format}", answering(send), methods=["GET"])]
+    return [Route("/results/{run_id}.{format}", json_errors(send), methods=["GET"])]
 
 
 async def send(request: Request) -> Response:
@@ -48,4 +48,4 @@ async def send(request: Request) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    return await streamed(services.runner.files.pieces(run, format), headers=headers)
+    return await stream_response(services.runner.files.pieces(run, format), headers=headers)
