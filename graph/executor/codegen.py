@@ -1,6 +1,6 @@
-"""Writing the Python function that builds one object of a response.
+"""Generates the Python function that builds one object of a response.
 
-For ``{ id bucket { name } }`` on a file it reads::
+For ``{ id bucket { name } }`` on a file the function is::
 
     def build(source, path, run):
         pending = ()
@@ -16,14 +16,13 @@ For ``{ id bucket { name } }`` on a file it reads::
         result = {'id': v0, 'bucket': v1}
         return run.hold(await_pending(result, pending)) if pending else result
 
-So a plain field costs a read, a class check and an entry in a dict; a ``try`` costs nothing until
-something is raised. All that is written out are response keys and type names, quoted, and
-attribute names, all of which are GraphQL's or Python's identifiers. The rest are globals.
+A plain field costs one attribute read, one class check and one dict entry; ``try`` is free until
+an exception is raised. The source contains response keys and type names as quoted strings, and
+attribute names that are Python identifiers. All other values are globals of the function.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
-from types import CodeType, CoroutineType
+from types import CoroutineType
 from typing import Any, NamedTuple, cast
 
 from graphql import (
@@ -38,26 +37,27 @@ from graphql.type import get_nullable_type, is_non_null_type, is_scalar_type
 
 from graph.executor.completion import Build, Complete, Fail, await_pending
 from graph.executor.fields import FieldAccess
+from graph.executor.generated_source import compile_function
 from graph.executor.hints import leaves_strings, spells_integers
 
-# Which values the response holds as they are.
+# The test for values that need no conversion.
 _PASSED_THROUGH: dict[GraphQLOutputType, str] = {
     GraphQLString: "{0}.__class__ is str",
     GraphQLID: "{0}.__class__ is str",
     GraphQLBoolean: "{0}.__class__ is bool",
     GraphQLInt: "{0}.__class__ is int and -2147483648 <= {0} <= 2147483647",
-    GraphQLFloat: "{0}.__class__ is float and {0} - {0} == 0.0",  # not infinite, not NaN
+    GraphQLFloat: "{0}.__class__ is float and {0} - {0} == 0.0",  # finite
 }
 
 
 class Typename(NamedTuple):
-    """A ``__typename``, known beforehand."""
+    """A ``__typename`` field, whose value is a constant of the object type."""
 
     key: str
 
 
 class FieldCode(NamedTuple):
-    """What one field brings to the function of its object."""
+    """The parts of the generated function that belong to one field."""
 
     key: str
     type: GraphQLOutputType
@@ -67,7 +67,7 @@ class FieldCode(NamedTuple):
 
 
 def object_builder(type_name: str, parts: Sequence[FieldCode | Typename]) -> Build:
-    """Compile the function that gathers these fields of an object, in this order."""
+    """Compile the function that builds an object with these fields, in this order."""
     names: dict[str, Any] = {"Coroutine": CoroutineType, "await_pending": await_pending}
     lines = ["def build(source, path, run):", "    pending = ()"]
     entries = []
@@ -84,20 +84,14 @@ def object_builder(type_name: str, parts: Sequence[FieldCode | Typename]) -> Bui
         f"    result = {{{', '.join(entries)}}}",
         "    return run.hold(await_pending(result, pending)) if pending else result",
     ]
-    exec(_code("\n".join(lines)), names)  # noqa: S102 - the text is ours, see the top
+    exec(compile_function("\n".join(lines)), names)  # noqa: S102 - only quoted names come from outside
     return cast("Build", names["build"])
-
-
-@lru_cache(maxsize=256)
-def _code(source: str) -> CodeType:
-    """Compile a text once: documents differ, yet select the same fields again and again."""
-    return compile(source, "<plan>", "exec")
 
 
 def _field_lines(number: int, part: FieldCode, type_name: str) -> list[str]:
     value, path = f"v{number}", f"(path, {part.key!r}, {type_name!r})"
     read = part.access.expression.format(function=f"read{number}", path=path)
-    conversion = _inline_conversion(value, part.type)
+    conversion = _conversion_lines(value, part.type)
     return [
         "    try:",
         f"        {value} = {read}",
@@ -111,8 +105,8 @@ def _field_lines(number: int, part: FieldCode, type_name: str) -> list[str]:
     ]
 
 
-def _inline_conversion(value: str, type_: Any) -> list[str]:
-    """What can be written down at once, before the question whether more is needed."""
+def _conversion_lines(value: str, type_: Any) -> list[str]:
+    """Lines that convert a value in place, without a function call."""
     nullable = get_nullable_type(type_)
     if is_scalar_type(nullable) and spells_integers(nullable.coerce_output_value):
         return [f"        if {value}.__class__ is int:", f"            {value} = str({value})"]

@@ -11,6 +11,7 @@ from graphql import ExecutionResult
 from db.errors import BadInput, HowdahError, RateLimited, TimedOut
 from graph.context import Context
 from graph.errors import present_all
+from graph.executor import TooManyInvalidValues
 from graph.operations.admission import Admission
 from graph.operations.deadlines import Deadlines
 from graph.operations.limits import Limits, refuse_cost
@@ -159,6 +160,12 @@ class Operations:
             raise TimedOut(
                 f"The operation took longer than {self._timeout_s:g} seconds and was stopped.",
                 hint="Ask for less at once, or try again later.",
+            ) from None
+        except TooManyInvalidValues as error:
+            raise BadInput(
+                "The variables do not match the types that the operation declares, and have too "
+                "many values to report which ones.",
+                hint=f"Send fewer than {error.limit:,} values to see the errors.",
             ) from None
         except RecursionError:
             raise BadInput(
