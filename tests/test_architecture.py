@@ -209,3 +209,10 @@ def test_executor_import_of_the_project_is_caught(planted: str) -> None:
 def test_executor_import_of_itself_passes() -> None:
     planted = "import graphql\nfrom graph.executor import run\nfrom graph.executor.run import Run"
     assert imports_outside_the_executor(ast.parse(planted)) == []
+
+
+def test_only_the_adapter_of_the_executor_imports_strawberry(source: Path) -> None:
+    module = name_of(source)
+    if module.startswith("graph.executor") and module != "graph.executor.strawberry_adapter":
+        roots = {imported.partition(".")[0] for imported, _ in imports_of(tree_of(source))}
+        assert "strawberry" not in roots

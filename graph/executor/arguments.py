@@ -1,7 +1,7 @@
-"""The short way from a request's variables to the arguments of a Strawberry resolver."""
+"""Readers of argument values: from coerced variables to the value of one argument."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from graphql import (
     GraphQLArgument,
@@ -15,73 +15,33 @@ from graphql import (
 from graphql.pyutils import Undefined
 from graphql.type import get_nullable_type, is_input_object_type, is_non_null_type
 from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal
-from strawberry import Schema
-from strawberry.types.field import StrawberryField
 
 from graph.executor.document import has_variable
-from graph.executor.info import Field
 from graph.executor.inputs import (
     IMMUTABLE,
-    Coerce,
     SlowPath,
-    argument_converter,
     is_plain,
     require_immutable,
-    unchanged,
 )
 
 Read: TypeAlias = Callable[[Mapping[str, Any]], Any]
-"""A value by the coerced variables; `Undefined` where it is left out."""
+"""Returns a value for the coerced variables, or `Undefined` if it is omitted."""
 
 
-class _Argument(NamedTuple):
-    name: str
-    read: Read
-    convert: Coerce
+def argument_reader(node: ValueNode | None, target: GraphQLArgument | GraphQLInputField) -> Read:
+    """A reader for an argument, or for a field of an input object.
 
-
-class Arguments:
-    """What a resolver is called with; raises SlowPath for what Strawberry itself shall look at."""
-
-    def __init__(self, arguments: list[_Argument]) -> None:
-        self._arguments = arguments
-
-    def __call__(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        named: dict[str, Any] = {}
-        for name, read, convert in self._arguments:
-            value = read(variables)
-            if value is not Undefined:
-                named[name] = value if convert is unchanged else convert(value)
-        return named
-
-
-def fast_arguments(field: Field, definition: StrawberryField, schema: Schema) -> Arguments | None:
-    """None where something about the field or its nodes is out of the ordinary."""
-    nodes = {node.name.value: node.value for node in field.nodes[0].arguments or ()}
-    arguments = []
-    for argument in definition.arguments:
-        name = schema.config.name_converter.from_argument(argument)
-        convert = argument_converter(argument.type, schema)
-        if convert is None or argument.python_name is None:
-            return None
-        try:
-            read = _read(nodes.get(name), field.definition.args[name])
-        except (SlowPath, TypeError, ValueError):
-            return None
-        arguments.append(_Argument(argument.python_name, read, convert))
-    return Arguments(arguments)
-
-
-def _read(node: ValueNode | None, target: GraphQLArgument | GraphQLInputField) -> Read:
-    """How a target learns its value: an argument, or a field of an input object."""
+    Raises:
+        SlowPath: graphql-core has to compute the value, or to report an error.
+    """
     default = coerce_default_value(target)
-    must_be = is_non_null_type(target.type)
+    required = is_non_null_type(target.type)
     if node is None:
-        if must_be and default is Undefined:
+        if required and default is Undefined:
             raise SlowPath
         return _constant(default)
     if isinstance(node, VariableNode):
-        return _variable(node.name.value, default, must_be=must_be)
+        return _variable(node.name.value, default, required=required)
     return _literal(node, target.type)
 
 
@@ -91,16 +51,16 @@ def _constant(value: Any) -> Read:
     return lambda _variables: value
 
 
-def _variable(name: str, default: Any, *, must_be: bool) -> Read:
+def _variable(name: str, default: Any, *, required: bool) -> Read:
     def read(variables: Mapping[str, Any]) -> Any:
         if name not in variables:
             if default is Undefined:
-                if must_be:
+                if required:
                     raise SlowPath
                 return Undefined
             return require_immutable(default)
         value = variables[name]
-        if value is None and must_be:
+        if value is None and required:
             raise SlowPath
         return value
 
@@ -126,7 +86,7 @@ def _object(node: ObjectValueNode, type_: GraphQLInputObjectType) -> Read:
     if not is_plain(type_) or any(name not in type_.fields for name in nodes):
         raise SlowPath
     fields = [
-        (field.out_name or name, _read(nodes.get(name), field))
+        (field.out_name or name, argument_reader(nodes.get(name), field))
         for name, field in type_.fields.items()
     ]
 

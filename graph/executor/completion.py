@@ -1,7 +1,7 @@
-"""Completing values: from what a resolver gave to what the response holds.
+"""Value completion: converts the results of resolvers to response data.
 
-A ``Complete`` takes a value, its path and the run, and answers with the value's place in the
-response or with a coroutine of ours that will. It raises what makes the position null.
+A ``Complete`` takes a value, its path and the run. It returns the completed value, or a coroutine
+of this module that returns it. An exception from it makes the position null.
 """
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
@@ -21,15 +21,15 @@ from graph.executor.run import Run, gather
 Build: TypeAlias = Callable[[Any, Path | None, Run], Any]  # for objects; the root has no path
 Complete: TypeAlias = Callable[[Any, Path, Run], Any]
 Null: TypeAlias = Callable[[], None]
-Fail: TypeAlias = Callable[[Exception, Path, Run], Any]  # answers None, or raises
+Fail: TypeAlias = Callable[[Exception, Path, Run], Any]  # returns None, or raises
 
 
-# Classes whose instances are neither awaitable nor errors. A server's classes are few and stay.
+# Classes whose instances are neither awaitable nor errors. Bounded by the classes of the server.
 _ordinary_classes: set[type] = set()
 
 
 def is_ordinary(value: object) -> bool:
-    """Whether a value stands for itself; found out once for each class."""
+    """Whether a value is neither awaitable nor an error. The result is cached per class."""
     cls = value.__class__
     if issubclass(cls, Exception | GeneratorType) or hasattr(cls, "__await__"):
         return False
@@ -38,13 +38,13 @@ def is_ordinary(value: object) -> bool:
 
 
 def raise_if_error(value: object) -> None:
-    """A returned error counts as a raised one."""
+    """Treat a returned error like a raised one."""
     if isinstance(value, Exception):
         raise value
 
 
 def error_handler(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
-    """What an error does at a position: pass on when it can't be null, else be reported."""
+    """A handler that reports errors at a nullable position, and raises them at a non-null one."""
     non_null = is_non_null_type(type_)
 
     def fail(error: Exception, path: Path, run: Run) -> Any:
@@ -57,9 +57,9 @@ def error_handler(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
 
 
 def with_errors_handled(complete: Complete, fail: Fail) -> Complete:
-    """Complete values at one kind of position, where they may also be awaitables or errors.
+    """Extend ``complete`` to values that are awaitables or errors.
 
-    Errors that happen at once are the caller's to hand to ``fail``; later ones are not.
+    The caller passes synchronous errors to ``fail``. Errors of coroutines are passed here.
     """
 
     async def settle(awaitable: Awaitable[Any], path: Path, run: Run) -> Any:
@@ -97,7 +97,7 @@ def guarded(fail: Fail) -> Callable[..., Coroutine[Any, Any, Any]]:
 
 
 def null_handler(type_: GraphQLOutputType, field: Field) -> Null:
-    """What becomes of a null: what it is, or an error where the type has none."""
+    """A function that returns None for a nullable type, and raises for a non-null type."""
     if not is_non_null_type(type_):
         return lambda: None
 
@@ -125,7 +125,7 @@ def leaf(type_: GraphQLLeafType, null: Null) -> Complete:
 
 
 class Rows(NamedTuple):
-    """Items of this class need no more than to be built."""
+    """Items of class ``row`` are passed to ``build`` without a type check."""
 
     row: type
     build: Build
@@ -189,13 +189,13 @@ def async_list_of(
 
 
 def pending_indexes(items: list[Any]) -> list[int]:
-    """Where a list still holds coroutines of ours."""
+    """Indexes of the items that are coroutines of this module."""
     return [index for index, item in enumerate(items) if item.__class__ is CoroutineType]
 
 
 async def await_pending(container: Any, keys: Sequence[Any]) -> Any:
-    """Await what is at these keys of a dict or list, all at once, and put the answers there."""
-    if len(keys) == 1:  # no task for what needs none
+    """Await the values at these keys of a dict or list concurrently, and replace them."""
+    if len(keys) == 1:  # a single one needs no task
         container[keys[0]] = await container[keys[0]]
     else:
         answers = await gather([container[key] for key in keys])
