@@ -1,7 +1,7 @@
-"""Slots: each viewer runs two operations at once, their next ones wait.
+"""Slots: each viewer runs two operations concurrently; further ones wait in a queue.
 
-All operations share one event loop: without slots, one who sends sixty at once makes the small
-query of everybody else wait for sixty. Two keep the database and this process busy at once.
+All operations share one event loop. Without slots, sixty operations of one user delay the small
+query of every other user. Two keep the database and this process busy at the same time.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from db.errors import RateLimited
 from graph.operations.read_limit import Reads
 
 AT_ONCE = 2
-WAITING = 2_000  # a page that reconnects may open a thousand subscriptions together
+MAX_WAITING = 2_000  # a page that reconnects may open a thousand subscriptions at once
 LASTS_S = 1.0
 
 
 class Slot:
-    """The right of one operation to work. Ends with it, or before."""
+    """Permits one operation to run. Released when the operation ends, or earlier."""
 
     __slots__ = ("_ended", "_ends_at", "_queue", "_timer")
 
@@ -31,7 +31,7 @@ class Slot:
         self._timer: asyncio.TimerHandle | None = None
 
     def end(self) -> None:
-        """The next may begin; to end a slot again changes nothing."""
+        """Grant the slot to the next operation. Idempotent."""
         if self._ended:
             return
         self._ended = True
@@ -39,8 +39,8 @@ class Slot:
             self._timer.cancel()
         self._queue.grant_next(self)
 
-    def rest(self, seconds: float) -> None:
-        """Ends it, a while later if somebody waits: what is not rationed gets the time between."""
+    def end_after(self, seconds: float) -> None:
+        """Release the slot: after a delay if operations wait, so that other work can run first."""
         if self._ended or not self._queue.waiting:
             self.end()
             return
@@ -49,19 +49,19 @@ class Slot:
         self._timer = asyncio.get_running_loop().call_later(seconds, self.end)
 
     def limit(self) -> None:
-        """Somebody waits for it: from now on it is looked after that it ends in time."""
+        """Start the timer that releases the slot, because an operation waits for it."""
         if self._timer is None and not self._ended:
             left_s = self._ends_at - time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(max(left_s, 0), self.end)
 
     @property
     def reads(self) -> Reads:
-        """Of all that its viewer has at work."""
+        """Limits the concurrent reads of the viewer."""
         return self._queue.reads
 
     @property
     def search(self) -> Reads:
-        """Of all that its viewer has at work, one read at a time that looks at many rows."""
+        """Limits the viewer to one large read at a time."""
         return self._queue.search
 
 
@@ -69,7 +69,7 @@ _Waiter: TypeAlias = asyncio.Future[Slot]
 
 
 class UserQueue:
-    """One viewer's slots that are taken, and who of them waits for the next."""
+    """The slots that one viewer holds, and the operations that wait for the next."""
 
     __slots__ = ("_slots", "_viewer", "reads", "search", "taken", "waiting")
 
@@ -95,7 +95,7 @@ class UserQueue:
         while self.waiting:
             waiter = self.waiting.popleft()
             if not waiter.done():
-                waiter.set_result(self.take(self._slots.end_of_one_from_now()))
+                waiter.set_result(self.take(self._slots.next_expiry()))
                 break
         if self.waiting:
             self.limit()
@@ -104,15 +104,14 @@ class UserQueue:
 
 
 class Slots:
-    """Hands out slots, to each viewer first come, first served.
+    """Grants slots, to each viewer in order of arrival.
 
-    A slot ends with its operation, or before: when the operation says that it only waits from
-    now on, and after `lasts_s` at the latest when others wait. So nothing long holds up what
-    would cancel it.
+    A slot is released when its operation ends or calls `end`, and after `lasts_s` at the latest
+    if others wait. A long operation therefore never blocks the one that would cancel it.
     """
 
     def __init__(
-        self, *, at_once: int = AT_ONCE, waiting: int = WAITING, lasts_s: float = LASTS_S
+        self, *, at_once: int = AT_ONCE, waiting: int = MAX_WAITING, lasts_s: float = LASTS_S
     ) -> None:
         self._at_once = at_once
         self._waiting = waiting
@@ -120,25 +119,25 @@ class Slots:
         self._queues: dict[Hashable, UserQueue] = {}
 
     def take(self, viewer: Hashable) -> Slot | None:
-        """A slot for one operation, where there is one at once; else `wait` for it."""
+        """A slot if one is free. If it returns None, call `wait`."""
         queue = self._queues.get(viewer)
         if queue is None:
             queue = self._queues[viewer] = UserQueue(self, viewer)
         elif len(queue.taken) >= self._at_once:
             return None
-        return queue.take(self.end_of_one_from_now())
+        return queue.take(self.next_expiry())
 
     async def wait(self, viewer: Hashable) -> Slot:
-        """A slot, once those before have had theirs.
+        """Wait in the queue for a slot.
 
         Raises:
-            RateLimited: too many of this viewer's operations wait already.
+            RateLimited: the queue of this viewer is full.
         """
         queue = self._queues[viewer]
         if len(queue.waiting) >= self._waiting:
             raise RateLimited(
-                f"{self._waiting} of your operations wait already.",
-                hint="Send the next when some of them are answered.",
+                f"{self._waiting} of your operations are already queued.",
+                hint="Wait for some of them to complete, then retry.",
                 retry_after_s=1,
             )
         waiter: _Waiter = asyncio.get_running_loop().create_future()
@@ -148,13 +147,13 @@ class Slots:
             return await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
-                with contextlib.suppress(ValueError):  # `grant_next` has met it already
+                with contextlib.suppress(ValueError):  # `grant_next` has removed it
                     queue.waiting.remove(waiter)
-            else:  # it was given in the same moment: it goes to the next
+            else:  # granted at the same time: pass it on
                 waiter.result().end()
             raise
 
-    def end_of_one_from_now(self) -> float:
+    def next_expiry(self) -> float:
         return time.monotonic() + self._lasts_s
 
     def forget(self, viewer: Hashable) -> None:

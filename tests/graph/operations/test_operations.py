@@ -12,7 +12,7 @@ from db.errors import TooLarge
 from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
-from graph.operations.admission import HEAVY, STRANGERS_AT_ONCE
+from graph.operations.admission import HEAVY, MAX_ANONYMOUS_CONCURRENCY
 from graph.operations.limits import Limits
 from graph.operations.slots import AT_ONCE
 from tests.fixtures.toy import ANN, schema
@@ -233,9 +233,9 @@ async def test_strangers_share_the_turns_of_their_address(
 ) -> None:
     operations = Operations(plans(), limits=Limits())
     hello = await operations.prepare(GraphQLRequest("{ hello }"), context())
-    async with busy(operations, STRANGERS_AT_ONCE - 1, address):
+    async with busy(operations, MAX_ANONYMOUS_CONCURRENCY - 1, address):
         assert await begun(operations.run(hello, None, context(same)))
-    async with busy(operations, STRANGERS_AT_ONCE, address):
+    async with busy(operations, MAX_ANONYMOUS_CONCURRENCY, address):
         assert not await begun(operations.run(hello, None, context(same)))
         assert await begun(operations.run(hello, None, context(other)))
     assert await begun(operations.run(hello, None, context(same)))

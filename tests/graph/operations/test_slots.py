@@ -1,4 +1,4 @@
-"""Slots: who floods waits for themselves, not others for them."""
+"""Slots: a flood of one viewer does not delay the others."""
 
 import asyncio
 import contextlib
@@ -86,16 +86,16 @@ async def test_an_operation_that_only_waits_can_end_its_turn() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_after_a_rest_the_next_may_begin() -> None:
+async def test_slot_is_granted_after_the_delay() -> None:
     slots = Slots(at_once=1)
     slot = slots.take("mine")
     assert slot is not None
     waits = asyncio.ensure_future(slots.wait("mine"))
     await settled()
-    slot.rest(0.01)
+    slot.end_after(0.01)
     await settled()
     assert not waits.done()
-    (await waits).rest(60)  # nobody waits: it is over
+    (await waits).end_after(60)  # nobody waits: it is over
     async with slot_of(slots, "mine"):
         pass
 
