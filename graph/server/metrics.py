@@ -1,6 +1,6 @@
-"""What is counted, in this process and by its neighbours. Nothing of users.
+"""Metrics of this process and of the other workers. They contain no data of users.
 
-Of several workers any one may be asked: it answers for all of them (graph.server.exposition).
+Any worker answers a request for metrics with those of all workers (graph.server.exposition).
 """
 
 import asyncio
@@ -25,9 +25,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Metrics:
-    """Counts operations as they end; looks at everything else when asked.
+    """Counts operations as they end, and reads all other values on request.
 
-    With a board it goes on where a worker that had its page has ended: a sum never falls.
+    With a board, a worker continues the counters of its predecessor, so that sums never fall.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Metrics:
         self._durations[kind, outcome].add(seconds)
 
     def page(self) -> tuple[bytes, str]:
-        """As Prometheus reads it, and the media type of that."""
+        """The page for Prometheus, and its media type."""
         return page(list(self._snapshots()))
 
     async def keep_publishing(self) -> NoReturn:
-        """Put our numbers on the board, again and again, for whichever worker is asked."""
+        """Publish the snapshot of this process periodically."""
         while True:
             self._publish()
             await asyncio.sleep(PUBLISH_INTERVAL_S)
@@ -62,7 +62,7 @@ class Metrics:
     def _snapshots(self) -> Iterator[Snapshot]:
         yield self._snapshot()
         if self._board is not None:
-            self._publish()  # the next to be asked, at once, may not know less
+            self._publish()  # the worker that is asked next must not report less
             yield from map(_decode, self._board.read_others())
 
     def _publish(self) -> None:

@@ -271,3 +271,10 @@ async def test_of_heavy_operations_one_is_at_work() -> None:
         assert not await begun(operations.run(heavy, {"n": 1_000}, context(viewer=ann)))
         assert await begun(operations.run(heavy, {"n": 1_000}, context(viewer=bob)))
     assert await begun(operations.run(heavy, {"n": 1_000}, context(viewer=ann)))
+
+
+async def test_operation_refuses_invalid_variables_that_are_too_many_to_report() -> None:
+    text = "mutation($email: String!) { signIn(email: $email) }"
+    answer = await run(text, {"email": [[0] * 20_001]})
+    assert (answer.code, answer.ran) == ("BAD_USER_INPUT", False)
+    assert "20,000" in answer.errors[0]["extensions"]["hint"]

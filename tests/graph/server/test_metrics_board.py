@@ -53,7 +53,7 @@ def test_half_a_note_is_none(board: Board) -> None:
 
 def test_what_is_too_long_is_refused_and_changes_nothing(board: Board) -> None:
     board.write(b"short")
-    with pytest.raises(ValueError, match="no note"):
+    with pytest.raises(ValueError, match="do not fit"):
         board.write(b"x" * COPY_BYTES)
     assert board.read_first() == b"short"
 
