@@ -1,4 +1,4 @@
-"""What one operation knows: who asks, what the server is made of, what was already loaded."""
+"""The context of one operation: the viewer, the services and the loaders."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
@@ -20,53 +20,57 @@ Rows = TypeVar("Rows")
 Answer = TypeVar("Answer")
 Row = TypeVar("Row", bound=NamedTuple)
 Of: TypeAlias = Callable[[Session, OwnerId], Rows]
-"""A repository's class: made for a session and an owner."""
+"""Makes a repository for a session and an owner."""
 
 
-class Turn(Protocol):
-    """The right of this operation to work (graph.operations.slots)."""
+class Slot(Protocol):
+    """Permits this operation to run (graph.operations.slots)."""
 
     @property
     def reads(self) -> AbstractAsyncContextManager[None]:
-        """To be in while reading, so that its viewer has few reads at the database at once."""
+        """Hold this while reading: it limits the concurrent reads of the viewer."""
 
     @property
     def search(self) -> AbstractAsyncContextManager[None]:
-        """The same for what looks at many rows."""
+        """Hold this during a read of many rows: one at a time."""
 
     def end(self) -> None: ...
 
 
-class _Unrationed:
-    """What is not an operation of somebody waits for nobody."""
+class _UnlimitedSlot:
+    """The slot of work that is not an operation of a user: never limited."""
 
     reads = search = contextlib.nullcontext()
 
     def end(self) -> None:
-        """Nobody waits for it."""
+        """Do nothing: no operation waits for it."""
 
 
-UNRATIONED = _Unrationed()
+UNLIMITED_SLOT = _UnlimitedSlot()
 
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """Made once per operation, and for a subscription once per event.
+    """The context that resolvers receive, one per operation.
 
-    Resolvers reach repositories through it only, and get those of the viewer.
+    Resolvers access repositories only through it, limited to the rows of the viewer.
     """
 
     services: Services
     viewer: Viewer | None
     request_id: str
     scope: Scope = field(default_factory=dict)
-    """Of the HTTP request or the socket."""
+    """The ASGI scope of the HTTP request or WebSocket."""
     loaders: dict[type, Any] = field(default_factory=dict)
-    turn: Turn = UNRATIONED
+    slot: Slot = UNLIMITED_SLOT
 
     @property
     def signed_in(self) -> Viewer:
-        """The viewer; an error when there is none. No session, no data."""
+        """The viewer.
+
+        Raises:
+            Unauthenticated: the request has no session.
+        """
         if self.viewer is None:
             raise Unauthenticated(
                 "This needs a signed-in user.",
@@ -80,42 +84,42 @@ class Context:
 
     @property
     def base_url(self) -> str:
-        """How the client reaches this server, by the name that it used; links begin with it."""
+        """Scheme and host as the client used them: the start of absolute links."""
         host = dict(self.scope.get("headers", ())).get(b"host", b"").decode("latin-1")
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
 
     def forget_loaded(self) -> None:
-        """Drop what loaders hold: each root field of a mutation reads what the last one left."""
+        """Clear the loaders: each root field of a mutation reads what the last one wrote."""
         self.loaders.clear()
 
-    def end_turn(self) -> None:
-        """To call before a long wait: the viewer's next operation need not wait for it too."""
-        self.turn.end()
+    def release_slot(self) -> None:
+        """Call before a long wait, so that the next operation of the viewer can run."""
+        self.slot.end()
 
     @property
     def owner(self) -> OwnerId:
-        """Whose rows this operation may touch."""
+        """The owner of all rows that this operation can access."""
         return self.signed_in.owner
 
     async def read(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
-        """What `work` finds among the viewer's rows."""
+        """Run `work` with a repository of the viewer, for reading."""
         owner = self.owner
-        async with self.turn.reads, self.services.database.read() as session:
+        async with self.slot.reads, self.services.database.read() as session:
             return await work(of(session, owner))
 
     async def search(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
-        """Like `read`, for what looks at many rows: one after the other."""
-        async with self.turn.search:
+        """Like `read`, for reads of many rows. A viewer runs one at a time."""
+        async with self.slot.search:
             return await self.read(of, work)
 
     async def write(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
-        """A change by one statement, a transaction of its own."""
+        """Run a change of one statement in its own transaction."""
         owner = self.owner
         return await self.services.database.write(lambda session: work(of(session, owner)))
 
     async def transact(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
-        """A change by several statements: all or nothing, perhaps run more than once."""
+        """Run a change of several statements in one transaction. `work` may be retried."""
         owner = self.owner
         return await self.services.database.transaction(lambda session: work(of(session, owner)))
 
@@ -128,7 +132,7 @@ class Context:
         asked: object,
         answer: type[Row],
     ) -> Row:
-        """A change by one statement that a retry under the same key does not repeat."""
+        """Run a change of one statement at most once per idempotency key."""
         if key is None:
             return await self.write(of, work)
         owner = self.owner
@@ -141,7 +145,7 @@ class Context:
 
 
 def address_of(scope: Scope) -> str:
-    """Whom a request came from; empty where nobody told."""
+    """The IP address of the client; empty if the server does not know it."""
     client = scope.get("client")
     return client[0] if client else ""
 

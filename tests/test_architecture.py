@@ -175,3 +175,44 @@ def _carries_a_heavy_library(module: str) -> bool:
             r"graph\.(app|commands)\b|db\.(postgres\.migrations|services|system|backup)\b", module
         )
     )
+
+
+def imports_outside_the_executor(tree: ast.AST) -> list[str]:
+    """Imports that tie graph.executor to the rest of the project."""
+    return [
+        f"line {line}: {module}"
+        for module, line in imports_of(tree)
+        if module.partition(".")[0] in {"graph", "db"}
+        and not re.match(r"graph\.executor(\.|$)", module)
+    ]
+
+
+def test_executor_imports_nothing_of_the_project(source: Path) -> None:
+    if re.fullmatch(r"graph\.executor(\..*)?", name_of(source)):
+        assert imports_outside_the_executor(tree_of(source)) == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from db.errors import BadInput",
+        "import db",
+        "from graph import context",
+        "from graph.executors import x",
+        "def f():\n    from graph.context import Context",
+    ],
+)
+def test_executor_import_of_the_project_is_caught(planted: str) -> None:
+    assert imports_outside_the_executor(ast.parse(planted))
+
+
+def test_executor_import_of_itself_passes() -> None:
+    planted = "import graphql\nfrom graph.executor import run\nfrom graph.executor.run import Run"
+    assert imports_outside_the_executor(ast.parse(planted)) == []
+
+
+def test_only_the_adapter_of_the_executor_imports_strawberry(source: Path) -> None:
+    module = name_of(source)
+    if module.startswith("graph.executor") and module != "graph.executor.strawberry_adapter":
+        roots = {imported.partition(".")[0] for imported, _ in imports_of(tree_of(source))}
+        assert "strawberry" not in roots

@@ -36,7 +36,7 @@ async def promote_user(services: Services, person: str) -> UserRow:
         lambda session: Users(session).set_role(user.id, "ADMIN")
     )
     if promoted is None:
-        raise _nobody()
+        raise _user_not_found()
     return promoted
 
 
@@ -44,7 +44,7 @@ async def remove_user(services: Services, person: str) -> UserRow:
     """Removes somebody and all they own; their sessions end within a minute."""
     user = await find_user(services, person)
     if not await services.database.transaction(lambda session: Users(session).remove(user.id)):
-        raise _nobody()
+        raise _user_not_found()
     services.identity.verifier.forget(user.id)
     return user
 
@@ -60,18 +60,18 @@ def make_sign_in_link(settings: Settings) -> str:
 
 
 async def find_user(services: Services, person: str) -> UserRow:
-    """By e-mail address, or by id: an outside issuer's people have no address of ours."""
+    """By e-mail address, or by id: an outside issuer's users have no address here."""
     if "@" in person or not person.startswith("user_"):
         return await user_of_email(services, person)
     user_id = parse_id("user", person)
     async with services.database.read() as session:
         user = await Users(session).by_id(user_id)
     if user is None:
-        raise _nobody()
+        raise _user_not_found()
     return user
 
 
-def described(user: UserRow) -> str:
+def describe_user(user: UserRow) -> str:
     """One line; what a terminal would take for a command is left out."""
     fields = (
         id_of("user", user.id),
@@ -83,5 +83,5 @@ def described(user: UserRow) -> str:
     return "".join(c for c in "  ".join(fields) if c.isprintable())
 
 
-def _nobody() -> NotFound:
+def _user_not_found() -> NotFound:
     return NotFound("There is no such user.", hint="`howdah user list` shows everybody.")

@@ -14,9 +14,9 @@ from db.services import open_own_database
 from db.settings import Settings
 
 
-def back_up(settings: Settings, file: Path) -> None:
-    made = asyncio.run(_back_up(settings, file))
-    _tell(made)
+def write_backup(settings: Settings, file: Path) -> None:
+    made = asyncio.run(_write(settings, file))
+    _print_manifest(made)
     click.echo(
         f"{file} holds {made.rows:,} rows and {made.objects.count:,} files "
         f"({file.stat().st_size:,} bytes), with people's tasks and the hashes of their passwords: "
@@ -28,9 +28,9 @@ def back_up(settings: Settings, file: Path) -> None:
         sys.exit(1)
 
 
-def restore(settings: Settings, file: Path) -> None:
+def restore_backup(settings: Settings, file: Path) -> None:
     made = asyncio.run(_restore(settings, file))
-    _tell(made)
+    _print_manifest(made)
     click.echo(
         f"Restored {made.rows:,} rows and {made.objects.count:,} files as of "
         f"{made.created_at:%Y-%m-%d %H:%M:%S} UTC.\n"
@@ -38,7 +38,7 @@ def restore(settings: Settings, file: Path) -> None:
     )
 
 
-async def _back_up(settings: Settings, file: Path) -> Manifest:
+async def _write(settings: Settings, file: Path) -> Manifest:
     async with open_own_database(use_running_server(settings)) as own:
         return await backup(own.direct_url, file, objects=_objects(settings))
 
@@ -52,7 +52,7 @@ def _objects(settings: Settings) -> ObjectStore:
     return open_objects(settings.objects_url, data_dir=settings.data_dir)
 
 
-def _tell(made: Manifest) -> None:
+def _print_manifest(made: Manifest) -> None:
     for table in made.tables:
         click.echo(f"  {table.name:20}{table.rows:>12,} rows   sha256 {table.sha256[:16]}")
     objects = made.objects

@@ -43,7 +43,7 @@ class Finding(NamedTuple):
     mend: str = ""
 
 
-def examine(**chosen: object) -> bool:
+def run_checks(**chosen: object) -> bool:
     """Print what is found; whether nothing is broken. `chosen` are the command line's settings."""
     chosen = {name: value for name, value in chosen.items() if value is not None}
     try:

@@ -25,7 +25,7 @@ def import_tasks(settings: Settings, file: Path, *, email: str, dry_run: bool) -
     with _progress(console) as progress:
         progress.add_task("Importing", total=file.stat().st_size, records=0)
         report = asyncio.run(_import(settings, file, progress, email=email, dry_run=dry_run))
-    _tell(report, console, dry_run=dry_run)
+    _print_report(report, console, dry_run=dry_run)
     return not report.rejected
 
 
@@ -65,7 +65,7 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _tell(report: ImportReport, console: Console, *, dry_run: bool) -> None:
+def _print_report(report: ImportReport, console: Console, *, dry_run: bool) -> None:
     for rejected in report.rejected:
         console.print(f"record {rejected.index}: {escape(rejected.reason)}")
     console.print(

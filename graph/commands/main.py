@@ -14,7 +14,7 @@ import click
 from db.errors import HowdahError
 from db.settings import load_settings
 from graph.commands.options import data_dir_option
-from graph.commands.user import people
+from graph.commands.user import user_group
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,9 +56,9 @@ def serve(host: str | None, port: int | None, workers: int, data_dir: Path | Non
 @data_dir_option
 def migrate(*, down: str | None, check: bool, data_dir: Path | None) -> None:
     """Bring the database up to date; several at once do no harm."""
-    from graph.commands.migrate import bring_up_to_date
+    from graph.commands.migrate import run_migrations
 
-    bring_up_to_date(load_settings(data_dir=data_dir), down=down, check=check)
+    run_migrations(load_settings(data_dir=data_dir), down=down, check=check)
 
 
 @app.command()
@@ -73,13 +73,13 @@ def schema() -> None:
 @data_dir_option
 def doctor(data_dir: Path | None) -> None:
     """Check settings, data folder, database and events; say what to mend."""
-    from graph.commands.doctor import examine
+    from graph.commands.doctor import run_checks
 
-    if not examine(data_dir=data_dir):
+    if not run_checks(data_dir=data_dir):
         sys.exit(1)
 
 
-app.add_command(people)
+app.add_command(user_group)
 
 
 @app.group()
@@ -117,9 +117,9 @@ def import_tasks(file: Path, user: str, *, dry_run: bool, data_dir: Path | None)
 @data_dir_option
 def backup(file: Path, data_dir: Path | None) -> None:
     """Write every row, as of one moment, and every file into a new FILE, beside a live server."""
-    from graph.commands.backup import back_up
+    from graph.commands.backup import write_backup
 
-    back_up(load_settings(data_dir=data_dir), file)
+    write_backup(load_settings(data_dir=data_dir), file)
 
 
 @app.command()
@@ -127,9 +127,9 @@ def backup(file: Path, data_dir: Path | None) -> None:
 @data_dir_option
 def restore(file: Path, data_dir: Path | None) -> None:
     """Bring a backup into an empty database, and compare what is there with it."""
-    from graph.commands.backup import restore
+    from graph.commands.backup import restore_backup
 
-    restore(load_settings(data_dir=data_dir), file)
+    restore_backup(load_settings(data_dir=data_dir), file)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from db.services import migrate, open_own_database
 from db.settings import Settings
 
 
-def bring_up_to_date(settings: Settings, *, down: str | None, check: bool) -> None:
+def run_migrations(settings: Settings, *, down: str | None, check: bool) -> None:
     if down and check:
         raise BadInput("--down and --check are two wishes.", hint="Give one of them.")
     if down and down not in (known := ("base", *migrations.revisions())):

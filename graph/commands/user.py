@@ -20,11 +20,11 @@ person_argument = click.argument("person", metavar="EMAIL")
 
 
 @click.group(name="user")
-def people() -> None:
+def user_group() -> None:
     """People. Where an EMAIL is asked for, a user's id will do."""
 
 
-@people.command()
+@user_group.command()
 @click.argument("email")
 @click.option("--name", default="", help="What to call them; else the address is taken.")
 @click.option("--admin", is_flag=True, help="They may run the server.")
@@ -40,10 +40,10 @@ def create(*, email: str, name: str, admin: bool, data_dir: Path | None) -> None
             services, email=email, name=name or email, password=password, admin=admin
         ),
     )
-    click.echo(accounts.described(made))
+    click.echo(accounts.describe_user(made))
 
 
-@people.command(name="list")
+@user_group.command(name="list")
 @data_dir_option
 def list_(data_dir: Path | None) -> None:
     """Show everybody."""
@@ -51,12 +51,12 @@ def list_(data_dir: Path | None) -> None:
 
     async def show(services: "Services") -> None:
         async for found in accounts.list_users(services):
-            click.echo(accounts.described(found))
+            click.echo(accounts.describe_user(found))
 
     _run(data_dir, show)
 
 
-@people.command()
+@user_group.command()
 @person_argument
 @data_dir_option
 def promote(person: str, data_dir: Path | None) -> None:
@@ -64,10 +64,10 @@ def promote(person: str, data_dir: Path | None) -> None:
     from graph.commands import accounts
 
     promoted = _run(data_dir, lambda services: accounts.promote_user(services, person))
-    click.echo(accounts.described(promoted))
+    click.echo(accounts.describe_user(promoted))
 
 
-@people.command()
+@user_group.command()
 @person_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @data_dir_option
@@ -78,10 +78,10 @@ def remove(*, person: str, yes: bool, data_dir: Path | None) -> None:
     if not yes:
         click.confirm(f"Remove {person} and everything they own?", abort=True)
     removed = _run(data_dir, lambda services: accounts.remove_user(services, person))
-    click.echo(f"removed: {accounts.described(removed)}")
+    click.echo(f"removed: {accounts.describe_user(removed)}")
 
 
-@people.command()
+@user_group.command()
 @person_argument
 @data_dir_option
 def token(person: str, data_dir: Path | None) -> None:
@@ -91,7 +91,7 @@ def token(person: str, data_dir: Path | None) -> None:
     click.echo(_run(data_dir, lambda services: accounts.issue_token(services, person)))
 
 
-@people.command(name="sign-in-link")
+@user_group.command(name="sign-in-link")
 @data_dir_option
 def sign_in_link(data_dir: Path | None) -> None:
     """Print a one-time link to GraphiQL that signs in the local admin of a development server."""

@@ -22,22 +22,22 @@ import msgspec
 from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
 from graph.commands.serve import answer, opened
-from graph.server.exposition import Reading
+from graph.server.exposition import Snapshot
 from graph.server.logs import logging_to
-from graph.server.metrics import TELL_S
+from graph.server.metrics import PUBLISH_INTERVAL_S
 from graph.server.metrics_board import Board
 from graph.server.signals import Stop, run
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 10.0  # beyond stop_seconds: for sockets, and for the services to close
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-STEADY_S = 10.0
-LONGEST = 1_000
+STOP_GRACE_S = 10.0  # beyond stop_seconds: for sockets, and for the services to close
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
+STABLE_AFTER_S = 10.0
+MAX_FINDING_CHARACTERS = 1_000
 
 
 class WorkerTask(msgspec.Struct, frozen=True):
-    """What a worker is told when it starts; the numbers are open files."""
+    """What a worker is published when it starts; the numbers are open files."""
 
     settings: Settings
     listener: int
@@ -47,7 +47,7 @@ class WorkerTask(msgspec.Struct, frozen=True):
     page: int
 
 
-class Note(Reading):
+class ParentSnapshot(Snapshot):
     """The parent's page of the board."""
 
     findings: list[str] = msgspec.field(default_factory=list)
@@ -65,43 +65,43 @@ async def _supervise(settings: Settings, count: int, stop: Stop) -> None:
         ending = asyncio.Event()
         stop.by = ending.set
         database_url = services.embedded.url if services.embedded else None
-        telling = asyncio.create_task(_tell(services, board))
+        publishing = asyncio.create_task(_publish(services, board))
         async with asyncio.TaskGroup() as tasks:
             for number in range(count):
                 task = WorkerTask(
                     settings, listener.fileno(), database_url, board.descriptor, number + 1
                 )
-                tasks.create_task(_keep_one(task, ending))
-        telling.cancel()
+                tasks.create_task(_keep_worker_running(task, ending))
+        publishing.cancel()
 
 
-async def _tell(services: Services, board: Board) -> NoReturn:
+async def _publish(services: Services, board: Board) -> NoReturn:
     """What only the parent knows, because it runs the database."""
     while True:
-        found = [words[:LONGEST] for words in services.findings]
+        found = [words[:MAX_FINDING_CHARACTERS] for words in services.findings]
         cpu_s = time.process_time()
-        note = Note(pid=os.getpid(), counters={"cpu_seconds": cpu_s}, findings=found)
-        board.tell(msgspec.json.encode(note))
-        await asyncio.sleep(TELL_S)
+        note = ParentSnapshot(pid=os.getpid(), counters={"cpu_seconds": cpu_s}, findings=found)
+        board.write(msgspec.json.encode(note))
+        await asyncio.sleep(PUBLISH_INTERVAL_S)
 
 
-async def _keep_one(task: WorkerTask, ending: asyncio.Event) -> None:
+async def _keep_worker_running(task: WorkerTask, ending: asyncio.Event) -> None:
     """A worker, and another in its place whenever it ends unasked."""
-    pause_s = FIRST_PAUSE_S
+    backoff_s = MIN_BACKOFF_S
     while not ending.is_set():
         started_at = time.monotonic()
-        code = await _run_one(task, ending)
+        code = await _run_worker(task, ending)
         if ending.is_set():
             return
-        if time.monotonic() - started_at > STEADY_S:
-            pause_s = FIRST_PAUSE_S
-        log.error("a worker ended (code %d); another takes its place in %.1f s", code, pause_s)
+        if time.monotonic() - started_at > STABLE_AFTER_S:
+            backoff_s = MIN_BACKOFF_S
+        log.error("a worker ended (code %d); another takes its place in %.1f s", code, backoff_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ending.wait(), pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await asyncio.wait_for(ending.wait(), backoff_s)
+        backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
 
-async def _run_one(task: WorkerTask, ending: asyncio.Event) -> int:
+async def _run_worker(task: WorkerTask, ending: asyncio.Event) -> int:
     worker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", __name__),
         stdin=asyncio.subprocess.PIPE,
@@ -114,7 +114,7 @@ async def _run_one(task: WorkerTask, ending: asyncio.Event) -> int:
     try:
         await asyncio.wait([ended, asked], return_when=asyncio.FIRST_COMPLETED)
         worker.stdin.close()
-        async with asyncio.timeout(task.settings.stop_seconds + GRACE_S):
+        async with asyncio.timeout(task.settings.stop_seconds + STOP_GRACE_S):
             return await ended
     except TimeoutError:
         log.warning("a worker did not stop in time")
@@ -136,7 +136,7 @@ async def _work(task: WorkerTask, stop: Stop) -> None:
         shared = SharedPostgres(task.database_url, lambda: _findings(board))
     listener = socket.socket(fileno=task.listener)
     async with open_services(task.settings, shared=shared) as services:
-        watch = asyncio.create_task(_stop_with(parent, stop))
+        watch = asyncio.create_task(_stop_with_parent(parent, stop))
         try:
             await answer(services, listener, stop, board)
         finally:
@@ -144,11 +144,11 @@ async def _work(task: WorkerTask, stop: Stop) -> None:
 
 
 def _findings(board: Board) -> list[str]:
-    told = board.first()
-    return msgspec.json.decode(told, type=Note).findings if told else []
+    published = board.read_first()
+    return msgspec.json.decode(published, type=ParentSnapshot).findings if published else []
 
 
-async def _stop_with(parent: asyncio.StreamReader, stop: Stop) -> None:
+async def _stop_with_parent(parent: asyncio.StreamReader, stop: Stop) -> None:
     await parent.read()
     stop.ask(signal.SIGTERM)
 

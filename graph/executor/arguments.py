@@ -1,7 +1,7 @@
-"""The short way from a request's variables to the arguments of a Strawberry resolver."""
+"""Readers of argument values: from coerced variables to the value of one argument."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from graphql import (
     GraphQLArgument,
@@ -15,87 +15,53 @@ from graphql import (
 from graphql.pyutils import Undefined
 from graphql.type import get_nullable_type, is_input_object_type, is_non_null_type
 from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal
-from strawberry import Schema
-from strawberry.types.field import StrawberryField
 
 from graph.executor.document import has_variable
-from graph.executor.info import Field
-from graph.executor.inputs import IMMUTABLE, Take, Unusual, as_it_is, converting, is_plain, shared
+from graph.executor.inputs import (
+    IMMUTABLE,
+    SlowPath,
+    is_plain,
+    require_immutable,
+)
 
 Read: TypeAlias = Callable[[Mapping[str, Any]], Any]
-"""A value by the coerced variables; `Undefined` where it is left out."""
+"""Returns a value for the coerced variables, or `Undefined` if it is omitted."""
 
 
-class _Argument(NamedTuple):
-    name: str
-    read: Read
-    convert: Take
+def argument_reader(node: ValueNode | None, target: GraphQLArgument | GraphQLInputField) -> Read:
+    """A reader for an argument, or for a field of an input object.
 
-
-class Arguments:
-    """What a resolver is called with; raises Unusual for what Strawberry itself shall look at."""
-
-    def __init__(self, arguments: list[_Argument]) -> None:
-        self._arguments = arguments
-
-    def __call__(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        named: dict[str, Any] = {}
-        for name, read, convert in self._arguments:
-            value = read(variables)
-            if value is not Undefined:
-                named[name] = value if convert is as_it_is else convert(value)
-        return named
-
-
-def arguments_in_short(
-    field: Field, definition: StrawberryField, schema: Schema
-) -> Arguments | None:
-    """None where something about the field or its nodes is out of the ordinary."""
-    nodes = {node.name.value: node.value for node in field.nodes[0].arguments or ()}
-    arguments = []
-    for argument in definition.arguments:
-        name = schema.config.name_converter.from_argument(argument)
-        convert = converting(argument.type, schema)
-        if convert is None or argument.python_name is None:
-            return None
-        try:
-            read = _read(nodes.get(name), field.definition.args[name])
-        except (Unusual, TypeError, ValueError):
-            return None
-        arguments.append(_Argument(argument.python_name, read, convert))
-    return Arguments(arguments)
-
-
-def _read(node: ValueNode | None, place: GraphQLArgument | GraphQLInputField) -> Read:
-    """How a place learns its value: an argument, or a field of an input object."""
-    default = coerce_default_value(place)
-    must_be = is_non_null_type(place.type)
+    Raises:
+        SlowPath: graphql-core has to compute the value, or to report an error.
+    """
+    default = coerce_default_value(target)
+    required = is_non_null_type(target.type)
     if node is None:
-        if must_be and default is Undefined:
-            raise Unusual
+        if required and default is Undefined:
+            raise SlowPath
         return _constant(default)
     if isinstance(node, VariableNode):
-        return _variable(node.name.value, default, must_be=must_be)
-    return _literal(node, place.type)
+        return _variable(node.name.value, default, required=required)
+    return _literal(node, target.type)
 
 
 def _constant(value: Any) -> Read:
     if value is not Undefined:
-        shared(value)
+        require_immutable(value)
     return lambda _variables: value
 
 
-def _variable(name: str, default: Any, *, must_be: bool) -> Read:
+def _variable(name: str, default: Any, *, required: bool) -> Read:
     def read(variables: Mapping[str, Any]) -> Any:
         if name not in variables:
             if default is Undefined:
-                if must_be:
-                    raise Unusual
+                if required:
+                    raise SlowPath
                 return Undefined
-            return shared(default)
+            return require_immutable(default)
         value = variables[name]
-        if value is None and must_be:
-            raise Unusual
+        if value is None and required:
+            raise SlowPath
         return value
 
     return read
@@ -105,22 +71,22 @@ def _literal(node: ValueNode, type_: GraphQLInputType) -> Read:
     if not has_variable(node):
         value = coerce_input_literal(node, type_)
         if value is Undefined:
-            raise Unusual
+            raise SlowPath
         if isinstance(value, IMMUTABLE):
             return lambda _variables: value
         return lambda _variables: coerce_input_literal(node, type_)
     object_type = get_nullable_type(type_)
     if isinstance(node, ObjectValueNode) and is_input_object_type(object_type):
         return _object(node, object_type)
-    raise Unusual
+    raise SlowPath
 
 
 def _object(node: ObjectValueNode, type_: GraphQLInputObjectType) -> Read:
     nodes = {field.name.value: field.value for field in node.fields}
     if not is_plain(type_) or any(name not in type_.fields for name in nodes):
-        raise Unusual
+        raise SlowPath
     fields = [
-        (field.out_name or name, _read(nodes.get(name), field))
+        (field.out_name or name, argument_reader(nodes.get(name), field))
         for name, field in type_.fields.items()
     ]
 

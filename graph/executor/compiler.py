@@ -1,4 +1,4 @@
-"""Turning the selections of an operation into functions."""
+"""Compiles the selections of an operation to functions."""
 
 from graphql import GraphQLObjectType, GraphQLOutputType, GraphQLSchema
 from graphql.execution.collect_fields import (
@@ -17,29 +17,29 @@ from graphql.type import (
     is_object_type,
 )
 
-from graph.executor.codegen import Part, Typename, object_builder
+from graph.executor.codegen import FieldCode, Typename, object_builder
 from graph.executor.completion import (
     Build,
     Complete,
     Rows,
-    failing,
-    if_null,
+    error_handler,
     leaf,
     list_of,
-    positioned,
+    null_handler,
+    with_errors_handled,
 )
 from graph.executor.document import Operation
-from graph.executor.fields import reading_of
 from graph.executor.hints import accepted_by
 from graph.executor.info import Field
 from graph.executor.objects import abstract, object_
+from graph.executor.strawberry_adapter import field_access
 
 
 class Compiler:
-    """Compiles one operation for one choice of its @skip and @include conditions.
+    """Compiles one operation for one combination of its @skip and @include conditions.
 
-    It lives on in the functions it makes: what an abstract type turns out to be is compiled when
-    it first occurs, so that a plan grows with the data's types and not with the schema's.
+    The compiled functions keep a reference to it: selections on an abstract type are compiled when
+    an object type first occurs, so that the plan grows with the types in the data.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Compiler:
         self._fragments = {
             name: FragmentDetails(node) for name, node in operation.fragments.items()
         }
-        # By type and nodes: the same selections reached in several ways are compiled once.
+        # By type and nodes, so that fragments spread in several places are compiled once.
         self._builders: dict[tuple[str, tuple[int, ...]], Build] = {}
 
     def steps(self, type_: GraphQLObjectType, *, serial: bool) -> list[Build]:
-        """What to run one after the other to have all root fields."""
+        """Functions that build the root fields; they run in sequence."""
         fields = self._root_fields(type_)
         groups = [{key: details} for key, details in fields.items()] if serial else [fields]
         return [self._builder(type_, group) for group in groups]
 
     def first_field(self, type_: GraphQLObjectType) -> Field | None:
-        """The root field that a subscription's events come from."""
+        """The root field of a subscription."""
         key, details = next(iter(self._root_fields(type_).items()))
         return self._field(type_, key, details)
 
@@ -103,17 +103,17 @@ class Compiler:
 
     def _part(
         self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
-    ) -> Part | Typename | None:
+    ) -> FieldCode | Typename | None:
         if details[0].node.name.value == "__typename":
             return Typename(key)
         field = self._field(parent, key, details)
         if field is None:
             return None
         type_ = field.definition.type
-        fail = failing(type_, field.nodes)
-        place = positioned(self._complete(type_, field), fail)
-        reading = reading_of(field, hide_suggestions=self._hide_suggestions)
-        return Part(key, type_, reading, place, fail)
+        fail = error_handler(type_, field.nodes)
+        complete = with_errors_handled(self._complete(type_, field), fail)
+        access = field_access(field, hide_suggestions=self._hide_suggestions)
+        return FieldCode(key, type_, access, complete, fail)
 
     def _field(
         self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
@@ -121,11 +121,11 @@ class Compiler:
         nodes = [detail.node for detail in details]
         definition = self._schema.get_field(parent, nodes[0].name.value)
         if definition is None:
-            return None  # validation has let it pass: graphql-core leaves it out, and so do we
+            return None  # unvalidated document: graphql-core omits the field too
         return Field(key, definition, parent, details, nodes, self._schema, self._operation)
 
     def _complete(self, type_: GraphQLOutputType, field: Field) -> Complete:
-        null = if_null(type_, field)
+        null = null_handler(type_, field)
         nullable = get_nullable_type(type_)
         if is_list_type(nullable):
             item_type = nullable.of_type
@@ -143,7 +143,7 @@ class Compiler:
         return complete_as(nullable)
 
     def _rows(self, item_type: GraphQLOutputType, field: Field) -> Rows | None:
-        """Which items of a list are known to be of its type."""
+        """The class of items that need no type check, if the schema has marked one."""
         type_ = get_nullable_type(item_type)
         if not is_object_type(type_) or (row := accepted_by(type_.is_type_of)) is None:
             return None

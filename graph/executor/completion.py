@@ -1,7 +1,7 @@
-"""Completing values: from what a resolver gave to what the response holds.
+"""Value completion: converts the results of resolvers to response data.
 
-A ``Complete`` takes a value, its path and the run, and answers with the value's place in the
-response or with a coroutine of ours that will. It raises what makes the position null.
+A ``Complete`` takes a value, its path and the run. It returns the completed value, or a coroutine
+of this module that returns it. An exception from it makes the position null.
 """
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
@@ -21,15 +21,15 @@ from graph.executor.run import Run, gather
 Build: TypeAlias = Callable[[Any, Path | None, Run], Any]  # for objects; the root has no path
 Complete: TypeAlias = Callable[[Any, Path, Run], Any]
 Null: TypeAlias = Callable[[], None]
-Fail: TypeAlias = Callable[[Exception, Path, Run], Any]  # answers None, or raises
+Fail: TypeAlias = Callable[[Exception, Path, Run], Any]  # returns None, or raises
 
 
-# Classes whose instances are neither awaitable nor errors. A server's classes are few and stay.
+# Classes whose instances are neither awaitable nor errors. Bounded by the classes of the server.
 _ordinary_classes: set[type] = set()
 
 
 def is_ordinary(value: object) -> bool:
-    """Whether a value stands for itself; found out once for each class."""
+    """Whether a value is neither awaitable nor an error. The result is cached per class."""
     cls = value.__class__
     if issubclass(cls, Exception | GeneratorType) or hasattr(cls, "__await__"):
         return False
@@ -38,13 +38,13 @@ def is_ordinary(value: object) -> bool:
 
 
 def raise_if_error(value: object) -> None:
-    """A returned error counts as a raised one."""
+    """Treat a returned error like a raised one."""
     if isinstance(value, Exception):
         raise value
 
 
-def failing(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
-    """What an error does at a position: pass on when it can't be null, else be reported."""
+def error_handler(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
+    """A handler that reports errors at a nullable position, and raises them at a non-null one."""
     non_null = is_non_null_type(type_)
 
     def fail(error: Exception, path: Path, run: Run) -> Any:
@@ -56,10 +56,10 @@ def failing(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
     return fail
 
 
-def positioned(complete: Complete, fail: Fail) -> Complete:
-    """Complete values at one kind of position, where they may also be awaitables or errors.
+def with_errors_handled(complete: Complete, fail: Fail) -> Complete:
+    """Extend ``complete`` to values that are awaitables or errors.
 
-    Errors that happen at once are the caller's to hand to ``fail``; later ones are not.
+    The caller passes synchronous errors to ``fail``. Errors of coroutines are passed here.
     """
 
     async def settle(awaitable: Awaitable[Any], path: Path, run: Run) -> Any:
@@ -73,7 +73,7 @@ def positioned(complete: Complete, fail: Fail) -> Complete:
 
     guard = guarded(fail)
 
-    def place(value: Any, path: Path, run: Run) -> Any:
+    def complete_value(value: Any, path: Path, run: Run) -> Any:
         if value.__class__ not in _ordinary_classes and not is_ordinary(value):
             raise_if_error(value)
             if is_awaitable(value):
@@ -83,7 +83,7 @@ def positioned(complete: Complete, fail: Fail) -> Complete:
             return run.hold(guard(completed, path, run))
         return completed
 
-    return place
+    return complete_value
 
 
 def guarded(fail: Fail) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -96,8 +96,8 @@ def guarded(fail: Fail) -> Callable[..., Coroutine[Any, Any, Any]]:
     return guard
 
 
-def if_null(type_: GraphQLOutputType, field: Field) -> Null:
-    """What becomes of a null: what it is, or an error where the type has none."""
+def null_handler(type_: GraphQLOutputType, field: Field) -> Null:
+    """A function that returns None for a nullable type, and raises for a non-null type."""
     if not is_non_null_type(type_):
         return lambda: None
 
@@ -125,7 +125,7 @@ def leaf(type_: GraphQLLeafType, null: Null) -> Complete:
 
 
 class Rows(NamedTuple):
-    """Items of this class need no more than to be built."""
+    """Items of class ``row`` are passed to ``build`` without a type check."""
 
     row: type
     build: Build
@@ -138,11 +138,11 @@ def list_of(
     null: Null,
     rows: Rows | None,
 ) -> Complete:
-    fail = failing(item_type, field.nodes)
-    place = positioned(complete_item, fail)
+    fail = error_handler(item_type, field.nodes)
+    complete_value = with_errors_handled(complete_item, fail)
     guard = guarded(fail)
     row, build = rows or (None, complete_item)
-    complete_async = async_list_of(place, fail)
+    complete_async = async_list_of(complete_value, fail)
 
     def complete_list(values: Any, path: Path, run: Run) -> Any:
         if values is None or values is Undefined:
@@ -160,40 +160,42 @@ def list_of(
                     if item.__class__ is CoroutineType:
                         item = run.hold(guard(item, item_path, run))
                 else:
-                    item = place(value, item_path, run)
+                    item = complete_value(value, item_path, run)
             except Exception as error:  # noqa: BLE001 - as in settle
                 item = fail(error, item_path, run)
             items.append(item)
-        waiting = waiting_in(items)
-        return run.hold(fill_in(items, waiting)) if waiting else items
+        pending = pending_indexes(items)
+        return run.hold(await_pending(items, pending)) if pending else items
 
     return complete_list
 
 
-def async_list_of(place: Complete, fail: Fail) -> Callable[..., Coroutine[Any, Any, list[Any]]]:
+def async_list_of(
+    complete_value: Complete, fail: Fail
+) -> Callable[..., Coroutine[Any, Any, list[Any]]]:
     async def complete_async(values: AsyncIterable[Any], path: Path, run: Run) -> list[Any]:
         items: list[Any] = []
         async with aclosing(values) as source:
             async for value in source:
                 item_path = (path, len(items), None)
                 try:
-                    items.append(place(value, item_path, run))
+                    items.append(complete_value(value, item_path, run))
                 except Exception as error:  # noqa: BLE001 - as in settle
                     items.append(fail(error, item_path, run))
-        await fill_in(items, waiting_in(items))
+        await await_pending(items, pending_indexes(items))
         return items
 
     return complete_async
 
 
-def waiting_in(items: list[Any]) -> list[int]:
-    """Where a list still holds coroutines of ours."""
+def pending_indexes(items: list[Any]) -> list[int]:
+    """Indexes of the items that are coroutines of this module."""
     return [index for index, item in enumerate(items) if item.__class__ is CoroutineType]
 
 
-async def fill_in(container: Any, keys: Sequence[Any]) -> Any:
-    """Await what is at these keys of a dict or list, all at once, and put the answers there."""
-    if len(keys) == 1:  # no task for what needs none
+async def await_pending(container: Any, keys: Sequence[Any]) -> Any:
+    """Await the values at these keys of a dict or list concurrently, and replace them."""
+    if len(keys) == 1:  # a single one needs no task
         container[keys[0]] = await container[keys[0]]
     else:
         answers = await gather([container[key] for key in keys])

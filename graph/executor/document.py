@@ -1,4 +1,4 @@
-"""What an executor needs to know about one operation of a document."""
+"""Selection and analysis of one operation of a document."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _CHANGE_EXECUTION = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a document, and the fragments it may spread."""
+    """One operation of a document, with all fragments of the document."""
 
     document: DocumentNode
     definition: OperationDefinitionNode
@@ -41,7 +41,7 @@ class Operation:
     fragments: dict[str, FragmentDefinitionNode]
 
     def condition_variables(self) -> list[str]:
-        """The variables that decide which fields there are."""
+        """Names of the variables in @skip and @include conditions."""
         names = {
             argument.value.name.value
             for directive in self._directives()
@@ -52,7 +52,7 @@ class Operation:
         return sorted(names)
 
     def is_compilable(self) -> bool:
-        """Whether it keeps to the language that the compiled executor knows."""
+        """Whether the compiled executor supports every directive and fragment of it."""
         if any(fragment.variable_definitions for fragment in self.fragments.values()):
             return False
         return not any(
@@ -61,20 +61,20 @@ class Operation:
 
     def _directives(self) -> Iterator[DirectiveNode]:
         yield from self.definition.directives or ()
-        todo: list[SelectionSetNode] = [self.definition.selection_set]
-        todo += [fragment.selection_set for fragment in self.fragments.values()]
-        while todo:
-            for selection in todo.pop().selections:
+        pending: list[SelectionSetNode] = [self.definition.selection_set]
+        pending += [fragment.selection_set for fragment in self.fragments.values()]
+        while pending:
+            for selection in pending.pop().selections:
                 yield from selection.directives or ()
                 if (
                     isinstance(selection, FieldNode | InlineFragmentNode)
                     and selection.selection_set
                 ):
-                    todo.append(selection.selection_set)
+                    pending.append(selection.selection_set)
 
 
 def select_operation(document: DocumentNode, name: str | None) -> Operation:
-    """Find the operation a request means; the same rules and words as graphql-core's."""
+    """Find the requested operation, with the rules and error texts of graphql-core."""
     operations = [
         node for node in document.definitions if isinstance(node, OperationDefinitionNode)
     ]
@@ -95,7 +95,7 @@ def select_operation(document: DocumentNode, name: str | None) -> Operation:
 
 
 def has_variable(node: ValueNode) -> bool:
-    """Whether a value differs from request to request."""
+    """Whether a value depends on a variable."""
     if isinstance(node, ListValueNode):
         return any(has_variable(item) for item in node.values)
     if isinstance(node, ObjectValueNode):

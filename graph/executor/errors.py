@@ -1,4 +1,4 @@
-"""Field errors: where they happened and which of them the response reports."""
+"""Field errors: their positions, and which of them the response reports."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -11,8 +11,16 @@ from graphql.error import located_error
 Path: TypeAlias = tuple[Any, str | int, str | None]
 
 
+class TooManyInvalidValues(ValueError):
+    """The variables are invalid, and have more values than the search for the error allows."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"invalid variables with more than {limit:,} values")
+        self.limit = limit
+
+
 def path_as_list(path: Path) -> list[str | int]:
-    """Write a path down as the response does: outermost key first."""
+    """The path as the response shows it: outermost key first."""
     keys: list[str | int] = []
     step: Path | None = path
     while step is not None:
@@ -23,21 +31,21 @@ def path_as_list(path: Path) -> list[str | int]:
 
 
 def locate(error: Exception, nodes: Sequence[FieldNode], path: Path) -> GraphQLError:
-    """Tie an error to its place in the document and in the response."""
+    """Add the position in the document and in the response to an error."""
     return located_error(error, nodes, path_as_list(path))
 
 
 class ErrorLog:
-    """The errors of one run, without those from positions that were nulled before."""
+    """The errors of one run. Errors below a position that is already null are dropped."""
 
     __slots__ = ("_nulled", "errors")
 
     def __init__(self) -> None:
         self.errors: list[GraphQLError] = []
-        self._nulled: set[Path | None] | None = None  # most runs meet no error
+        self._nulled: set[Path | None] | None = None  # created on the first error
 
     def add(self, error: GraphQLError, path: Path | None) -> None:
-        """Report an error that nulls this position; ``None`` is the whole response."""
+        """Report an error that makes this position null; ``None`` is the whole response."""
         if self._nulled is None:
             self._nulled = set()
         if not _is_within(path, self._nulled):

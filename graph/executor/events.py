@@ -1,4 +1,4 @@
-"""Where the events of a subscription come from."""
+"""Opens the event stream of a subscription."""
 
 from collections.abc import AsyncIterable, Callable
 from typing import Any
@@ -22,7 +22,11 @@ class EventSource:
         self._hide_suggestions = hide_suggestions
 
     async def open(self, run: Run) -> AsyncIterable[Any]:
-        """Call the resolver; whatever goes wrong is raised as a located ``GraphQLError``."""
+        """Call the subscribe resolver.
+
+        Raises:
+            GraphQLError: any failure, with its location.
+        """
         path = (None, self._field.key, self._field.parent.name)
         try:
             return await self._call(path, run)

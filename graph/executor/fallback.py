@@ -1,4 +1,4 @@
-"""graphql-core behind the plan's interface: for the few operations that are not compiled."""
+"""Runs operations that cannot be compiled with graphql-core."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple, cast
@@ -10,7 +10,7 @@ from graph.executor.document import Operation
 
 
 class CoreProgram(NamedTuple):
-    """Runs an operation with graphql-core, as Strawberry sets it up."""
+    """Runs an operation with graphql-core and the execution context of Strawberry."""
 
     schema: GraphQLSchema
     operation: Operation

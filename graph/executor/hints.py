@@ -1,7 +1,7 @@
-"""What a schema may say about its own functions, so that the executor need not call them.
+"""Optional hints of a schema about its functions, so that the executor can skip calls to them.
 
-Schemas that say nothing run all the same; graphql-core does not listen, so each hint has to be
-true: the function does for such a value what is said of it.
+graphql-core ignores the hints and calls the function. A hint must therefore describe exactly what
+the function does.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _rows_accepted: dict[Callable[..., Any], type] = {}
 
 
 def leaving_strings(serialize: F) -> F:
-    """Marks a scalar's `serialize` that gives back each string as it is."""
+    """Mark a scalar's `serialize` that returns each string unchanged."""
     _leave_strings.add(serialize)
     return serialize
 
@@ -25,7 +25,7 @@ def leaves_strings(serialize: Callable[..., Any]) -> bool:
 
 
 def spelling_integers(serialize: F) -> F:
-    """Marks a scalar's `serialize` that does with each integer what `str` does."""
+    """Mark a scalar's `serialize` that formats each integer like `str`."""
     _spell_integers.add(serialize)
     return serialize
 
@@ -35,7 +35,7 @@ def spells_integers(serialize: Callable[..., Any]) -> bool:
 
 
 def accepting(row: type) -> Callable[[F], F]:
-    """Marks an `is_type_of` that accepts every instance of this class."""
+    """Mark an `is_type_of` that accepts every instance of this class."""
 
     def mark(is_type_of: F) -> F:
         _rows_accepted[is_type_of] = row

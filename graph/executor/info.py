@@ -1,4 +1,4 @@
-"""A field of a plan, and the view of it that resolvers get."""
+"""Fields of a plan, and the info object that resolvers receive."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from graph.executor.run import ASYNC_HELPERS, Run
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """One response key of one object type: what is known of it before any run."""
+    """One response key of one object type, independent of any run."""
 
     key: str
     definition: GraphQLField
@@ -42,13 +42,13 @@ class Field:
 
 
 class ResolveInfo:
-    """Stands in for graphql-core's ``GraphQLResolveInfo``: cheap to make, filled in when asked."""
+    """Replaces graphql-core's ``GraphQLResolveInfo``. Its attributes are computed on access."""
 
     __slots__ = ("_field", "_path", "_run")
 
     abort_signal = None
     async_helpers = ASYNC_HELPERS
-    operation_extensions = None  # Strawberry reads it; our transports pass none
+    operation_extensions = None  # read by Strawberry; no transport sets it
 
     def __init__(self, field: Field, path: Path, run: Run) -> None:
         self._field = field
@@ -56,7 +56,7 @@ class ResolveInfo:
         self._run = run
 
     def is_awaitable(self, value: Any) -> bool:
-        """Tell, and remember: graphql-core's type resolver keeps what it has begun to itself."""
+        """Also registers awaitables with the run: graphql-core's type resolver may abandon them."""
         found = is_awaitable(value)
         if found:
             self._run.hold(value)
@@ -81,7 +81,9 @@ class ResolveInfo:
     @property
     def path(self) -> CorePath:
         path = self._path
-        while isinstance(path[1], int) and path[0] is not None:  # an item's info is its field's
+        while (
+            isinstance(path[1], int) and path[0] is not None
+        ):  # list items share the info of their field
             path = path[0]
         return _core_path(path)
 

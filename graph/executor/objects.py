@@ -1,4 +1,4 @@
-"""Completing values of object, interface and union types."""
+"""Value completion for object, interface and union types."""
 
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
@@ -17,11 +17,11 @@ from graph.executor.run import Run
 
 
 def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) -> Complete:
-    """Objects of one type: ``build`` gathers their fields, after the type's own check."""
+    """Check values with the ``is_type_of`` of the type, then build their fields."""
     if type_.is_type_of is None:
         return _unchecked(build, null)
     accepted = accepted_by(type_.is_type_of)
-    check = _checking(type_, build, field)
+    check = _type_check(type_, build, field)
 
     def complete_checked(value: Any, path: Path, run: Run) -> Any:
         if value is None or value is Undefined:
@@ -33,7 +33,7 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) ->
     return complete_checked
 
 
-def _checking(type_: GraphQLObjectType, build: Build, field: Field) -> Complete:
+def _type_check(type_: GraphQLObjectType, build: Build, field: Field) -> Complete:
     is_type_of = cast("Callable[..., Any]", type_.is_type_of)
 
     def refuse(value: Any) -> GraphQLError:
@@ -73,7 +73,7 @@ def abstract(
     field: Field,
     null: Null,
 ) -> Complete:
-    """Values of an interface or union. ``complete_as`` is asked once for each type that occurs."""
+    """Complete values of an interface or union. ``complete_as`` is called once per object type."""
     resolve_type: Callable[..., Any] = type_.resolve_type or default_type_resolver
     completes: dict[str, Complete] = {}
 
@@ -99,14 +99,18 @@ def abstract(
 
 
 async def awaited(completed: Any) -> Any:
-    """The answer of a ``Complete``, be it there or still to come."""
+    """The result of a ``Complete``, awaited if it is a coroutine."""
     return await completed if completed.__class__ is CoroutineType else completed
 
 
 def ensure_object_type(
     name: Any, abstract_type: GraphQLAbstractType, value: Any, field: Field
 ) -> GraphQLObjectType:
-    """The object type that a type resolver named; graphql-core's words where it is none."""
+    """The object type with the resolved name.
+
+    Raises:
+        GraphQLError: with the text of graphql-core, if it is not a possible type.
+    """
     to_object = f"Abstract type '{abstract_type}' must resolve to an Object type at runtime"
     runtime_type = field.schema.get_type(name) if isinstance(name, str) else None
     if is_object_type(runtime_type) and field.schema.is_sub_type(abstract_type, runtime_type):

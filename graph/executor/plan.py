@@ -1,4 +1,4 @@
-"""The plan: an operation made ready once, so that a request only has to run it."""
+"""Plans: operations that are compiled once and executed by each request."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from graph.executor.program import CompiledProgram
 
 
 class Program(Protocol):
-    """What runs a plan's operation."""
+    """Executes the operation of a plan, compiled or through graphql-core."""
 
     async def execute(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object
@@ -35,13 +35,21 @@ class Plan:
     def execute(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
     ) -> Awaitable[ExecutionResult]:
-        """Run a query or a mutation. Errors are in the result, never raised."""
+        """Run a query or a mutation. Field errors are in the result, never raised.
+
+        Raises:
+            TooManyInvalidValues: the variables are invalid and too many to describe.
+        """
         return self._program.execute(context=context, variables=variables, root=root)
 
     def subscribe(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
     ) -> Awaitable[AsyncIterator[ExecutionResult] | ExecutionResult]:
-        """Open a subscription: its results, or one result that says why there are none."""
+        """Open a subscription: an iterator of results, or one result with the errors.
+
+        Raises:
+            TooManyInvalidValues: the variables are invalid and too many to describe.
+        """
         return self._program.subscribe(context=context, variables=variables, root=root)
 
 
@@ -53,12 +61,13 @@ def compile_plan(
     hide_suggestions: bool = False,
     before_mutation_field: Callable[[Any], object] | None = None,
 ) -> Plan:
-    """Make a validated document ready to run.
+    """Compile one operation of a validated document.
 
     `before_mutation_field` is called with the context before each root field of a mutation.
 
     Raises:
-        GraphQLError: the document has no such operation, or more than one it could be.
+        GraphQLError: the document has no such operation, or the name is missing and there are
+            several.
     """
     operation = select_operation(document, operation_name)
     kind = operation.definition.operation

@@ -1,4 +1,4 @@
-"""A compiled operation: variables in, results out."""
+"""Programs: compiled operations, with a variant per combination of conditions."""
 
 from collections import OrderedDict
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
@@ -16,23 +16,23 @@ from graph.executor.fallback import CoreProgram
 from graph.executor.run import Run
 from graph.executor.variables import Variables
 
-# How many choices of @skip and @include a program keeps. Clients use few; an attacker may not
-# have us keep more.
+# Compiled combinations of @skip and @include per program. Clients use few; the limit bounds the
+# memory that an attacker can allocate.
 _KEPT_VARIANTS = 8
 
 
 class Variant(NamedTuple):
-    """An operation compiled for one choice of its conditions."""
+    """An operation compiled for one combination of its conditions."""
 
     steps: Sequence[Build]
-    source: EventSource | None  # of a subscription
+    source: EventSource | None  # set for subscriptions
 
 
 class CompiledProgram:
     """Runs an operation through functions compiled for it."""
 
     def __init__(self, core: CoreProgram, root_type: GraphQLObjectType) -> None:
-        self._core = core  # for what turns out not to be compilable
+        self._core = core  # fallback if compilation fails
         self._root_type = root_type
         self._conditions = core.operation.condition_variables()
         self._variants: OrderedDict[tuple[Any, ...], Variant] = OrderedDict()
@@ -50,7 +50,7 @@ class CompiledProgram:
             return ExecutionResult(None, errors=values)
         try:
             steps = self._variant(values).steps
-        except (GraphQLError, RecursionError):  # graphql-core knows where to report it
+        except (GraphQLError, RecursionError):  # graphql-core reports it with its location
             return await self._core.execute(context=context, variables=variables, root=root)
         run = Run(context=context, root=root, variables=values)
         return await run_steps(steps, run, self._core.before_step)
@@ -87,7 +87,7 @@ class CompiledProgram:
     def _compile(self, values: VariableValues) -> Variant:
         schema, operation, hide_suggestions, _ = self._core
         names = self._conditions
-        conditions = VariableValues(  # no more of the request's values than this is kept
+        conditions = VariableValues(  # the plan must not keep other values of the request
             {name: values.sources[name] for name in names if name in values.sources},
             {name: values.coerced[name] for name in names if name in values.coerced},
         )
@@ -104,7 +104,7 @@ class CompiledProgram:
 async def run_steps(
     steps: Sequence[Build], run: Run, before_step: Callable[[Any], object] | None = None
 ) -> ExecutionResult:
-    """Run the steps one after the other; the sum of their fields is the response's data."""
+    """Run the steps in sequence and merge their fields to the response data."""
     data: dict[str, Any] = {}
     try:
         for step in steps:

@@ -1,4 +1,4 @@
-"""One run of a compiled operation: its inputs, its errors and what it still waits for."""
+"""State of one run of a compiled operation: inputs, errors and pending awaitables."""
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
@@ -13,7 +13,7 @@ A = TypeVar("A", bound=Awaitable[Any])
 
 
 class Run:
-    """Everything that differs from one run of a program to the next."""
+    """The state of one run of a program."""
 
     __slots__ = ("_held", "arguments", "context", "log", "root", "variables")
 
@@ -22,22 +22,22 @@ class Run:
         self.root = root
         self.variables = variables
         self.log = ErrorLog()
-        self.arguments: dict[object, dict[str, Any]] = {}  # by field: computed at most once
+        self.arguments: dict[object, dict[str, Any]] = {}  # immutable arguments by field
         self._held: list[Awaitable[Any]] = []
 
     def hold(self, awaitable: A) -> A:
-        """Remember what is to be awaited: an error elsewhere may come first."""
+        """Register an awaitable, so that `abandon` can dispose of it after an error elsewhere."""
         self._held.append(awaitable)
         return awaitable
 
     def abandon(self) -> None:
-        """Dispose of what was never awaited, so that nothing warns about it later."""
+        """Dispose of awaitables that were never awaited, which avoids warnings."""
         abandon(self._held)
         self._held.clear()
 
 
 def abandon(values: Sequence[Any]) -> None:
-    """Let go of awaitables: close coroutines, read the errors of futures that others own."""
+    """Close coroutines, and mark the errors of futures as retrieved."""
     for value in values:
         if isinstance(value, Coroutine):
             value.close()
@@ -46,7 +46,7 @@ def abandon(values: Sequence[Any]) -> None:
 
 
 async def gather(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
-    """Await all at once. The first error or a cancellation cancels the rest and waits for it."""
+    """Await concurrently. The first error or a cancellation cancels the others and awaits them."""
     tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         return await asyncio.gather(*tasks)
@@ -57,5 +57,5 @@ async def gather(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
         raise
 
 
-# What graphql-core's own type resolver asks of whoever executes.
+# The helpers that graphql-core's default type resolver calls.
 ASYNC_HELPERS = GraphQLResolveInfoHelpers(gather=gather, track=abandon)

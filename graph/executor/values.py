@@ -1,4 +1,4 @@
-"""The arguments of a field, computed as seldom as can be."""
+"""Arguments of a field, cached per plan or per run where they are immutable."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -11,16 +11,16 @@ from graph.executor.info import Field
 from graph.executor.inputs import IMMUTABLE
 from graph.executor.run import Run
 
-# From GraphQL's values to what the resolver takes; the second argument is Strawberry's Info.
+# Converts GraphQL values for the resolver; the second argument is Strawberry's Info.
 Convert: TypeAlias = Callable[[dict[str, Any], Any], dict[str, Any]]
 Arguments: TypeAlias = Callable[[Run, Any], dict[str, Any]]
 
 
 def arguments_of(field: Field, convert: Convert, *, hide_suggestions: bool) -> Arguments:
-    """How a call of the field's resolver learns its arguments.
+    """A function that computes the arguments for a call of the field's resolver.
 
-    Immutable ones are computed once for the plan where they are constant, and once for a run
-    where they hold variables; others for every call, since a resolver may change what it gets.
+    Immutable arguments are computed once per plan if they are constant, and once per run if they
+    contain variables. Mutable ones are computed for each call, since a resolver may change them.
     """
     node = field.nodes[0]
 
@@ -44,7 +44,7 @@ def arguments_of(field: Field, convert: Convert, *, hide_suggestions: bool) -> A
     try:
         values = compute(VariableValues({}, {}))
         constant = convert(values, None) if _is_immutable(values) else values
-    except (GraphQLError, TypeError, ValueError):  # then the call shall say so, in its place
+    except (GraphQLError, TypeError, ValueError):  # reported as an error of the field by each call
         return arguments
     return (lambda _run, _info: constant) if _is_immutable(constant) else arguments
 

@@ -1,4 +1,4 @@
-"""The variables of an operation: what a request sends becomes what the fields are given."""
+"""Coerces the variables of a request to the types that the operation declares."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,25 +13,25 @@ from graphql.pyutils import Undefined
 from graphql.type import is_non_null_type
 from graphql.utilities.coerce_input_value import coerce_default_value
 
-from db.errors import BadInput
-from graph.executor.inputs import Take, Unusual, shared, taking
+from graph.executor.errors import TooManyInvalidValues
+from graph.executor.inputs import Coerce, SlowPath, input_coercer, require_immutable
 
-_MOST_ERRORS = 5  # graphql-core looks through the whole value for the text of each
-_MOST_VALUES = 20_000
+_MAX_ERRORS = 5  # graphql-core traverses the whole value to describe each error
+_MAX_VALUES = 20_000
 
 
 class _Variable(NamedTuple):
-    """One variable, as it is declared."""
+    """The definition of one variable."""
 
     name: str
     signature: GraphQLVariableSignature
-    take: Take
+    coerce: Coerce
     default: Any
     required: bool
 
 
 class Variables:
-    """Coerces them for one operation: the usual at once, the rest as graphql-core does."""
+    """Coerces the variables of one operation. graphql-core words the errors."""
 
     def __init__(
         self,
@@ -43,61 +43,62 @@ class Variables:
         self._schema = schema
         self._definitions = definitions
         self._hide_suggestions = hide_suggestions
-        self._variables = _declared(schema, definitions)
+        self._variables = _parse_definitions(schema, definitions)
 
     def coerce(self, given: Mapping[str, Any] | None) -> VariableValues | list[GraphQLError]:
+        """Coerce the values of a request, or list what is wrong with them.
+
+        Raises:
+            TooManyInvalidValues: a value is invalid, and there are too many to find out which.
+        """
         given = given or {}
         try:
-            return self._usual(given)
-        except (Unusual, RecursionError):
-            _refuse_many(given)
+            return self._coerce_fast(given)
+        except (SlowPath, RecursionError):
+            _reject_many_values(given)
             return get_variable_values(
                 self._schema,
                 self._definitions,
                 dict(given),
-                max_errors=_MOST_ERRORS,
+                max_errors=_MAX_ERRORS,
                 hide_suggestions=self._hide_suggestions,
             )
 
-    def _usual(self, given: Mapping[str, Any]) -> VariableValues:
+    def _coerce_fast(self, given: Mapping[str, Any]) -> VariableValues:
         if self._variables is None:
-            raise Unusual
+            raise SlowPath
         sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
-        for name, signature, take, default, required in self._variables:
+        for name, signature, coerce, default, required in self._variables:
             if name in given:
-                coerced[name] = take(given[name])
+                coerced[name] = coerce(given[name])
                 sources[name] = VariableValueSource(signature, given[name])
                 continue
             if default is not Undefined:
-                coerced[name] = shared(default)
+                coerced[name] = require_immutable(default)
             elif required:
-                raise Unusual
+                raise SlowPath
             sources[name] = VariableValueSource(signature)
         return VariableValues(sources, coerced)
 
 
-def _refuse_many(given: Mapping[str, Any]) -> None:
-    """What is right is taken in at once; looking for what is wrong takes several times as long."""
-    waiting: list[Any] = list(given.values())
+def _reject_many_values(given: Mapping[str, Any]) -> None:
+    """Limit the work of finding errors, which takes several times as long as coercing."""
+    pending: list[Any] = list(given.values())
     seen = 0
-    while waiting:
-        value = waiting.pop()
+    while pending:
+        value = pending.pop()
         if isinstance(value, list | dict):
             seen += len(value)
-            if seen > _MOST_VALUES:
-                raise BadInput(
-                    "Something in the variables is not as the operation declares it, and they are "
-                    "too many to say what.",
-                    hint=f"Try with fewer than {_MOST_VALUES:,} values, in lists and objects.",
-                )
-            waiting += value if isinstance(value, list) else value.values()
+            if seen > _MAX_VALUES:
+                raise TooManyInvalidValues(_MAX_VALUES)
+            pending += value if isinstance(value, list) else value.values()
 
 
-def _declared(
+def _parse_definitions(
     schema: GraphQLSchema, definitions: Sequence[VariableDefinitionNode]
 ) -> Sequence[_Variable] | None:
-    """None where one of them is wrong in itself: each request shall hear it."""
+    """Returns None if a definition is invalid, so that each request reports the error."""
     declared = []
     for node in definitions:
         signature = get_variable_signature(schema, node)
@@ -108,6 +109,6 @@ def _declared(
         except TypeError:
             return None
         required = is_non_null_type(signature.type)
-        take = taking(signature.type)
-        declared.append(_Variable(signature.name, signature, take, default, required))
+        coerce = input_coercer(signature.type)
+        declared.append(_Variable(signature.name, signature, coerce, default, required))
     return declared

@@ -1,4 +1,4 @@
-"""From the text of a document to the answer; the transports only carry the two."""
+"""Prepares and runs GraphQL operations, independent of the transport."""
 
 from graph.operations.operations import Answer, Observe, Operations, refuse
 from graph.operations.persisted import EXTENSION as PERSISTED_QUERY

@@ -1,4 +1,4 @@
-"""Whose operation may work now, so that no one's flood becomes another's wait."""
+"""Admission of operations: limits concurrency per viewer or per network of anonymous clients."""
 
 import asyncio
 import contextlib
@@ -11,21 +11,21 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from db.users.throttle import network_of
 from graph.context import Context
 from graph.kit.fields import URGENT
-from graph.operations.slots import Turn, Turns
+from graph.operations.slots import Slot, Slots
 
-STRANGERS_AT_ONCE = 8
+MAX_ANONYMOUS_CONCURRENCY = 8
 HEAVY = 1_000
-"""Fields; of operations that ask for more than this, each viewer has one at work at a time."""
-REST = 2.0
-"""So many times what it took to prepare a document, until the next one of the same sender."""
+"""Cost in fields above which each viewer runs one operation at a time."""
+PAUSE_FACTOR = 2.0
+"""The pause before the next document of the same sender, as a multiple of the preparation time."""
 
 
-class _Both:
-    """Two turns that end together."""
+class CombinedSlot:
+    """The heavy and the regular slot of one operation, released together."""
 
     __slots__ = ("_first", "_second", "reads", "search")
 
-    def __init__(self, first: Turn, second: Turn) -> None:
+    def __init__(self, first: Slot, second: Slot) -> None:
         self._first = first
         self._second = second
         self.reads = second.reads
@@ -36,79 +36,79 @@ class _Both:
         self._first.end()
 
 
-class Fairness:
-    """Turns for each viewer, and for each address that strangers come from."""
+class Admission:
+    """Slots per viewer, and per network for anonymous clients."""
 
     def __init__(self) -> None:
-        self._documents = Turns(at_once=1)
-        self._refusals = Turns(at_once=1)
-        self._usual = Turns()
-        self._heavy = Turns(at_once=1)
-        self._urgent = Turns()
-        self._strangers = Turns(at_once=STRANGERS_AT_ONCE)
+        self._documents = Slots(at_once=1)
+        self._refusals = Slots(at_once=1)
+        self._regular = Slots()
+        self._heavy = Slots(at_once=1)
+        self._urgent = Slots()
+        self._anonymous = Slots(at_once=MAX_ANONYMOUS_CONCURRENCY)
 
     async def refusal(self, client_address: str) -> None:
-        """Returns when it is time to refuse somebody: one of an address each round of the loop."""
-        turn = await _taken(self._refusals, network_of(client_address))
+        """Return when a request may be refused: one per network in each iteration of the loop."""
+        slot = await _acquire(self._refusals, network_of(client_address))
         try:
             await asyncio.sleep(0)
         finally:
-            turn.end()
+            slot.end()
 
     @contextlib.asynccontextmanager
     async def document(self, context: Context) -> AsyncIterator[None]:
-        """To prepare a document in, which holds up the loop or its thread for milliseconds.
+        """Hold this while preparing a document, which blocks the loop for milliseconds.
 
         Raises:
-            RateLimited: too many wait already.
+            RateLimited: the queue of the sender is full.
         """
         viewer = context.viewer
         sender = network_of(context.client_address) if viewer is None else viewer.id
-        turn = await _taken(self._documents, sender)
+        slot = await _acquire(self._documents, sender)
         began = time.perf_counter()
         try:
-            await asyncio.sleep(0)  # those who sent one in the same moment come to wait
+            await asyncio.sleep(0)  # requests that arrived at the same time can queue
             yield
         finally:
-            turn.rest((time.perf_counter() - began) * REST)
+            slot.end_after((time.perf_counter() - began) * PAUSE_FACTOR)
 
-    async def turn(
+    async def slot(
         self, context: Context, *, cost: int = 0, urgent: bool = False
-    ) -> "Turn | _Both":
-        """Waits for a turn, and leaves it to the context too, to end it before a long wait.
+    ) -> "Slot | CombinedSlot":
+        """Wait for a slot, and store it in the context, so that resolvers can release it early.
 
         Raises:
-            RateLimited: too many wait already.
+            RateLimited: the queue of the viewer is full.
         """
         if context.viewer is None:
-            # Perhaps it is the address of a proxy, with many behind it.
-            turn = await _taken(self._strangers, network_of(context.client_address))
+            # The network may be that of a proxy with many clients.
+            slot = await _acquire(self._anonymous, network_of(context.client_address))
         elif urgent:
-            turn = await _taken(self._urgent, context.viewer.id)
+            slot = await _acquire(self._urgent, context.viewer.id)
         elif cost > HEAVY:
-            return await self._alone(context, context.viewer.id)
+            return await self._admit_heavy(context, context.viewer.id)
         else:
-            turn = await _taken(self._usual, context.viewer.id)
-        context.turn = turn
-        return turn
+            slot = await _acquire(self._regular, context.viewer.id)
+        context.slot = slot
+        return slot
 
-    async def _alone(self, context: Context, viewer: Hashable) -> _Both:
-        """Besides the usual one: several heavy ones at once would take all connections."""
-        alone = await _taken(self._heavy, viewer)
+    async def _admit_heavy(self, context: Context, viewer: Hashable) -> CombinedSlot:
+        """Take a second slot: concurrent heavy operations could use all connections."""
+        alone = await _acquire(self._heavy, viewer)
         try:
-            both = context.turn = _Both(alone, await _taken(self._usual, viewer))
+            both = context.slot = CombinedSlot(alone, await _acquire(self._regular, viewer))
         except BaseException:
             alone.end()
             raise
         return both
 
 
-async def _taken(turns: Turns, whose: Hashable) -> Turn:
-    return turns.take(whose) or await turns.wait(whose)
+async def _acquire(slots: Slots, user: Hashable) -> Slot:
+    return slots.take(user) or await slots.wait(user)
 
 
 def is_urgent(schema: GraphQLSchema, operation: OperationDefinitionNode) -> bool:
-    """Whether all it asks for may not wait behind what it would end."""
+    """Whether all root fields are marked urgent, because they end other work of the viewer."""
     root = schema.get_root_type(operation.operation)
     fields = root.fields if root else {}
     return all(

@@ -1,4 +1,4 @@
-"""Ends what takes too long; it looks now and then, since timers for each would cost them all."""
+"""Timeouts for operations, checked periodically: a timer per operation costs more."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -6,59 +6,59 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-LOOKS = 60
-"""So many times while one may last; so late may one be ended."""
+CHECKS_PER_TIMEOUT = 60
+"""An operation is cancelled at most this fraction of the timeout too late."""
 
 
 class Deadlines:
-    """One for all that may last equally long; those who began first end first."""
+    """Applies one timeout to any number of operations, which expire in the order of their start."""
 
-    def __init__(self, lasts_s: float) -> None:
-        self._lasts_s = lasts_s
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._ends_at: dict[asyncio.Task[Any], float] = {}
-        self._late: set[asyncio.Task[Any]] = set()
+        self._expired: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._looks = False
+        self._is_scheduled = False
 
     async def within(self, work: Awaitable[T]) -> T:
-        """What `work` answers; it has the running task to itself.
+        """Await `work` in the running task, under the timeout.
 
         Raises:
-            TimeoutError: it was cancelled, because it lasted too long.
+            TimeoutError: the timeout expired, and `work` was cancelled.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._ends_at[task] = self._loop.time() + self._lasts_s
-        if not self._looks:
-            self._look()
+        self._ends_at[task] = self._loop.time() + self._timeout_s
+        if not self._is_scheduled:
+            self._check()
         try:
             return await work
         except asyncio.CancelledError:
-            if self._ended_late(task):
+            if self._remove(task):
                 raise TimeoutError from None
             raise
         finally:
-            self._ended_late(task)
+            self._remove(task)
 
-    def _ended_late(self, task: asyncio.Task[Any]) -> bool:
-        """Whether it was cancelled for that alone; the first who asks takes that back."""
+    def _remove(self, task: asyncio.Task[Any]) -> bool:
+        """Remove the task. Returns whether the timeout was the only reason for its cancellation."""
         self._ends_at.pop(task, None)
-        if task not in self._late:
+        if task not in self._expired:
             return False
-        self._late.remove(task)
+        self._expired.remove(task)
         return task.uncancel() == 0
 
-    def _look(self) -> None:
-        assert self._loop is not None  # noqa: S101 - something runs
+    def _check(self) -> None:
+        assert self._loop is not None  # noqa: S101 - set by within
         now = self._loop.time()
         for task, ends_at in self._ends_at.items():
             if ends_at > now:
                 break
-            if task not in self._late:
-                self._late.add(task)
+            if task not in self._expired:
+                self._expired.add(task)
                 task.cancel()
-        self._looks = bool(self._ends_at)
-        if self._looks:
-            self._loop.call_later(self._lasts_s / LOOKS, self._look)
+        self._is_scheduled = bool(self._ends_at)
+        if self._is_scheduled:
+            self._loop.call_later(self._timeout_s / CHECKS_PER_TIMEOUT, self._check)

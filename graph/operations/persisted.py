@@ -1,7 +1,7 @@
-"""Automatic persisted queries: a document that was sent once may be asked for by its SHA-256.
+"""Automatic persisted queries: clients send the SHA-256 of a document instead of its text.
 
-As Apollo's protocol has it: who asks for one that is not kept is told so, and sends its text along
-with the hash. Each process keeps its own, so that may happen again at any time.
+The protocol is Apollo's: if a document is unknown, the client sends its text with the hash. Each
+process has its own store, so a client must be able to send the text at any time.
 """
 
 import re
@@ -20,18 +20,16 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class PersistedQueryNotFound(HowdahError):
-    """The document is not kept here. Clients know this by its message, letter for letter."""
+    """The hash is unknown. Clients recognise the error by its exact message."""
 
     code: ClassVar[str] = "PERSISTED_QUERY_NOT_FOUND"
 
     def __init__(self) -> None:
-        super().__init__(
-            "PersistedQueryNotFound", hint="Send the document along with its hash, once."
-        )
+        super().__init__("PersistedQueryNotFound", hint="Send the document together with its hash.")
 
 
 class PersistedDocuments:
-    """Texts by their hashes; those used last are kept. Only what could be prepared is."""
+    """Documents by hash, evicted least recently used. Only valid documents are stored."""
 
     def __init__(self, *, characters: int = KEPT_CHARACTERS) -> None:
         self._room = characters
@@ -42,7 +40,7 @@ class PersistedDocuments:
         """The hash that a request names, if any.
 
         Raises:
-            Refused: it is not as it should be.
+            Refused: the extension is malformed.
         """
         extensions = request.extensions
         if extensions is None or EXTENSION not in extensions:
@@ -52,8 +50,8 @@ class PersistedDocuments:
                 return wanted
         raise Refused(
             BadInput(
-                f"The extension {EXTENSION} is not as it should be.",
-                hint='Send {"version": 1, "sha256Hash": "<64 small hex digits>"}.',
+                f"The extension {EXTENSION} is malformed.",
+                hint='Send {"version": 1, "sha256Hash": "<64 lowercase hex digits>"}.',
             )
         )
 
@@ -61,21 +59,21 @@ class PersistedDocuments:
         """The document of a request that names its hash.
 
         Raises:
-            Refused: it is not kept, or another one came along.
+            Refused: the hash is unknown, or does not match the document.
         """
         if not request.query:
             return self._kept(wanted)
         if sha256(request.query.encode(errors="surrogatepass")).hexdigest() != wanted:
             raise Refused(
                 BadInput(
-                    "The hash of the persisted query is not that of the document.",
-                    hint="Send the SHA-256 of the document's UTF-8 text, in small hex digits.",
+                    "The hash of the persisted query does not match the document.",
+                    hint="Send the SHA-256 of the document's UTF-8 text as lowercase hex digits.",
                 )
             )
         return request.query
 
     def keep(self, key: str, text: str) -> None:
-        """What could be prepared."""
+        """Store a document that was prepared successfully."""
         if key not in self._texts:
             self._texts[key] = text
             self._room -= len(text)

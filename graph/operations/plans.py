@@ -1,4 +1,4 @@
-"""From the text of a document to a plan: read, weighed, validated and compiled, once."""
+"""Plans of documents: parsed, weighed, validated, compiled and cached."""
 
 import asyncio
 import gc
@@ -21,14 +21,14 @@ from graph.executor.document import select_operation
 from graph.operations.admission import is_urgent
 from graph.operations.limits import CostProgram, Limits, read, weigh
 
-_MAX_ERRORS = 5  # graphql-core may print the whole document into each of them
-_OVERLAP_BUDGET = 10_000  # about 25 ms; graphql-core would spend a second
+_MAX_ERRORS = 5  # graphql-core may print the whole document in each error
+_OVERLAP_BUDGET = 10_000  # about 25 ms; the default takes a second
 _LARGE_CHARACTERS = 2_000
 _BYTES_PER_TOKEN = 500  # the syntax tree and the plan, measured
 
 
 class _OverlappingFieldsRule(OverlappingFieldsCanBeMergedRule):
-    """The one rule whose work can outgrow the document, with a budget a request may spend."""
+    """The only rule with superlinear cost, limited by a budget per request."""
 
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
@@ -42,7 +42,7 @@ RULES: tuple[type[ASTValidationRule], ...] = tuple(
 
 
 class Refused(Exception):
-    """The request means nothing as it stands: nothing was run."""
+    """The request was refused before execution, with these errors."""
 
     def __init__(self, *errors: Exception) -> None:
         super().__init__(*errors)
@@ -51,13 +51,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A plan, and how to find out what it costs with the variables of a request."""
+    """A plan, and the program that computes its cost for the variables of a request."""
 
     plan: Plan
     cost: CostProgram
     size_bytes: int
     urgent: bool
-    """Whether it need not wait behind what else its viewer has at work."""
+    """Whether it bypasses the queue of the viewer."""
 
     @property
     def kind(self) -> OperationType:
@@ -65,7 +65,7 @@ class Prepared:
 
 
 class Plans:
-    """Plans by document and operation name; the ones used last are kept."""
+    """Plans by document and operation name, evicted least recently used."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Plans:
         return len(self._kept)
 
     def find(self, text: str, operation_name: str | None) -> Prepared | None:
-        """The plan of one operation, where it is kept."""
+        """The cached plan of one operation, or None."""
         key = (text, operation_name)
         kept = self._kept.get(key)
         if kept is not None:
@@ -100,16 +100,18 @@ class Plans:
         return kept
 
     async def make(self, text: str, operation_name: str | None) -> Prepared:
-        """The plan of one operation.
+        """Prepare and cache the plan of one operation.
 
         Raises:
-            Refused: with the reasons.
+            Refused: the document is invalid or too expensive.
         """
         self.misses += 1
         try:
             prepared = await self._prepare_fairly(text, operation_name)
         finally:
-            gc.collect(0)  # validation leaves circles: of eighty documents they are 25 ms to free
+            gc.collect(
+                0
+            )  # validation leaves reference cycles: 25 ms of collection per 80 documents
         self._keep((text, operation_name), prepared)
         return prepared
 
@@ -117,7 +119,7 @@ class Plans:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _prepare_fairly(self, text: str, operation_name: str | None) -> Prepared:
-        """Large documents are prepared in one thread, so that only their senders wait for them."""
+        """Prepare large documents in one thread, so that they do not block the event loop."""
         if len(text) < _LARGE_CHARACTERS:
             return self._prepare(text, operation_name)
         loop = asyncio.get_running_loop()
@@ -151,7 +153,7 @@ class Plans:
 
     def _keep(self, key: tuple[str, str | None], prepared: Prepared) -> None:
         if key in self._kept:
-            return  # two requests prepared the same document at once
+            return  # two requests prepared the same document concurrently
         self._kept[key] = prepared
         self._room_count -= 1
         self._room_bytes -= prepared.size_bytes

@@ -1,4 +1,4 @@
-"""How many reads of one viewer are at the database at once; the next ones wait."""
+"""Limits the concurrent database reads of one viewer."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ AT_ONCE = 4
 
 
 class Reads(asyncio.Semaphore):
-    """To be in while reading. Where one finds no connection, those who wait need not try too."""
+    """Hold this while reading. If a read fails with Overloaded, all queued reads fail with it."""
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         super().__init__(at_once)

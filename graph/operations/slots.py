@@ -1,7 +1,7 @@
-"""Turns: each viewer runs two operations at once, their next ones wait.
+"""Slots: each viewer runs two operations concurrently; further ones wait in a queue.
 
-All operations share one event loop: without turns, one who sends sixty at once makes the small
-query of everybody else wait for sixty. Two keep the database and this process busy at once.
+All operations share one event loop. Without slots, sixty operations of one user delay the small
+query of every other user. Two keep the database and this process busy at the same time.
 """
 
 import asyncio
@@ -15,33 +15,33 @@ from db.errors import RateLimited
 from graph.operations.read_limit import Reads
 
 AT_ONCE = 2
-WAITING = 2_000  # a page that reconnects may open a thousand subscriptions together
+MAX_WAITING = 2_000  # a page that reconnects may open a thousand subscriptions at once
 LASTS_S = 1.0
 
 
-class Turn:
-    """The right of one operation to work. Ends with it, or before."""
+class Slot:
+    """Permits one operation to run. Released when the operation ends, or earlier."""
 
-    __slots__ = ("_ended", "_ends_at", "_line", "_timer")
+    __slots__ = ("_ended", "_ends_at", "_queue", "_timer")
 
-    def __init__(self, line: "_Line", ends_at: float) -> None:
-        self._line = line
+    def __init__(self, queue: "UserQueue", ends_at: float) -> None:
+        self._queue = queue
         self._ends_at = ends_at
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
 
     def end(self) -> None:
-        """The next may begin; to end a turn again changes nothing."""
+        """Grant the slot to the next operation. Idempotent."""
         if self._ended:
             return
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
-        self._line.pass_on(self)
+        self._queue.grant_next(self)
 
-    def rest(self, seconds: float) -> None:
-        """Ends it, a while later if somebody waits: what is not rationed gets the time between."""
-        if self._ended or not self._line.waiting:
+    def end_after(self, seconds: float) -> None:
+        """Release the slot: after a delay if operations wait, so that other work can run first."""
+        if self._ended or not self._queue.waiting:
             self.end()
             return
         if self._timer is not None:
@@ -49,113 +49,112 @@ class Turn:
         self._timer = asyncio.get_running_loop().call_later(seconds, self.end)
 
     def limit(self) -> None:
-        """Somebody waits for it: from now on it is looked after that it ends in time."""
+        """Start the timer that releases the slot, because an operation waits for it."""
         if self._timer is None and not self._ended:
             left_s = self._ends_at - time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(max(left_s, 0), self.end)
 
     @property
     def reads(self) -> Reads:
-        """Of all that its viewer has at work."""
-        return self._line.reads
+        """Limits the concurrent reads of the viewer."""
+        return self._queue.reads
 
     @property
     def search(self) -> Reads:
-        """Of all that its viewer has at work, one read at a time that looks at many rows."""
-        return self._line.search
+        """Limits the viewer to one large read at a time."""
+        return self._queue.search
 
 
-_Waiter: TypeAlias = asyncio.Future[Turn]
+_Waiter: TypeAlias = asyncio.Future[Slot]
 
 
-class _Line:
-    """One viewer's turns that are taken, and who of them waits for the next."""
+class UserQueue:
+    """The slots that one viewer holds, and the operations that wait for the next."""
 
-    __slots__ = ("_turns", "_viewer", "reads", "search", "taken", "waiting")
+    __slots__ = ("_slots", "_viewer", "reads", "search", "taken", "waiting")
 
-    def __init__(self, turns: "Turns", viewer: Hashable) -> None:
-        self._turns = turns
+    def __init__(self, slots: "Slots", viewer: Hashable) -> None:
+        self._slots = slots
         self._viewer = viewer
-        self.taken: list[Turn] = []
+        self.taken: list[Slot] = []
         self.waiting: deque[_Waiter] = deque()
         self.reads = Reads()
         self.search = Reads(1)
 
-    def take(self, ends_at: float) -> Turn:
-        turn = Turn(self, ends_at)
-        self.taken.append(turn)
-        return turn
+    def take(self, ends_at: float) -> Slot:
+        slot = Slot(self, ends_at)
+        self.taken.append(slot)
+        return slot
 
     def limit(self) -> None:
-        for turn in self.taken:
-            turn.limit()
+        for slot in self.taken:
+            slot.limit()
 
-    def pass_on(self, ended: Turn) -> None:
+    def grant_next(self, ended: Slot) -> None:
         self.taken.remove(ended)
         while self.waiting:
-            heir = self.waiting.popleft()
-            if not heir.done():
-                heir.set_result(self.take(self._turns.end_of_one_from_now()))
+            waiter = self.waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(self.take(self._slots.next_expiry()))
                 break
         if self.waiting:
             self.limit()
         if not self.taken:
-            self._turns.forget(self._viewer)
+            self._slots.forget(self._viewer)
 
 
-class Turns:
-    """Hands out turns, to each viewer first come, first served.
+class Slots:
+    """Grants slots, to each viewer in order of arrival.
 
-    A turn ends with its operation, or before: when the operation says that it only waits from
-    now on, and after `lasts_s` at the latest when others wait. So nothing long holds up what
-    would cancel it.
+    A slot is released when its operation ends or calls `end`, and after `lasts_s` at the latest
+    if others wait. A long operation therefore never blocks the one that would cancel it.
     """
 
     def __init__(
-        self, *, at_once: int = AT_ONCE, waiting: int = WAITING, lasts_s: float = LASTS_S
+        self, *, at_once: int = AT_ONCE, waiting: int = MAX_WAITING, lasts_s: float = LASTS_S
     ) -> None:
         self._at_once = at_once
         self._waiting = waiting
         self._lasts_s = lasts_s
-        self._lines: dict[Hashable, _Line] = {}
+        self._queues: dict[Hashable, UserQueue] = {}
 
-    def take(self, viewer: Hashable) -> Turn | None:
-        """A turn for one operation, where there is one at once; else `wait` for it."""
-        line = self._lines.get(viewer)
-        if line is None:
-            line = self._lines[viewer] = _Line(self, viewer)
-        elif len(line.taken) >= self._at_once:
+    def take(self, viewer: Hashable) -> Slot | None:
+        """A slot if one is free. If it returns None, call `wait`."""
+        queue = self._queues.get(viewer)
+        if queue is None:
+            queue = self._queues[viewer] = UserQueue(self, viewer)
+        elif len(queue.taken) >= self._at_once:
             return None
-        return line.take(self.end_of_one_from_now())
+        return queue.take(self.next_expiry())
 
-    async def wait(self, viewer: Hashable) -> Turn:
-        """A turn, once those before have had theirs.
+    async def wait(self, viewer: Hashable) -> Slot:
+        """Wait in the queue for a slot.
 
         Raises:
-            RateLimited: too many of this viewer's operations wait already.
+            RateLimited: the queue of this viewer is full.
         """
-        line = self._lines[viewer]
-        if len(line.waiting) >= self._waiting:
+        queue = self._queues[viewer]
+        if len(queue.waiting) >= self._waiting:
             raise RateLimited(
-                f"{self._waiting} of your operations wait already.",
-                hint="Send the next when some of them are answered.",
+                f"{self._waiting} of your operations are already queued.",
+                hint="Wait for some of them to complete, then retry.",
                 retry_after_s=1,
             )
         waiter: _Waiter = asyncio.get_running_loop().create_future()
-        line.waiting.append(waiter)
-        line.limit()
+        queue.waiting.append(waiter)
+        queue.limit()
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
-                with contextlib.suppress(ValueError):  # `pass_on` has met it already
-                    line.waiting.remove(waiter)
-            else:  # it was given in the same moment: it goes to the next
+                with contextlib.suppress(ValueError):  # `grant_next` has removed it
+                    queue.waiting.remove(waiter)
+            else:  # granted at the same time: pass it on
                 waiter.result().end()
             raise
 
-    def end_of_one_from_now(self) -> float:
+    def next_expiry(self) -> float:
         return time.monotonic() + self._lasts_s
 
     def forget(self, viewer: Hashable) -> None:
-        del self._lines[viewer]
+        del self._queues[viewer]

@@ -91,7 +91,7 @@ class Mutation:
         runner, owner = info.context.services.runner, info.context.owner
         run, replayed = await runner.submit(owner, RunRequest(**asked), key=key)
         if wait_ms:
-            info.context.end_turn()
+            info.context.release_slot()
             run = await runner.wait_until_finished(owner, run.id, within_s=wait_ms / 1000)
         return ExecuteQueryPayload(run=run, replayed=replayed)
 
@@ -117,7 +117,7 @@ class Mutation:
         run_id = parse_id("run", asked.pop("id"))
         asked["bucket_id"] = parse_id("bucket", asked["bucket_id"], argument="bucketId")
         asked["format"] = input.format.value
-        info.context.end_turn()
+        info.context.release_slot()
         services, owner = info.context.services, info.context.owner
         file = await export_result(
             services, owner, ExportRequest(run_id, **asked), idempotency_key=key

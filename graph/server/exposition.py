@@ -1,6 +1,6 @@
-"""Readings of processes as Prometheus reads them: numbers, under labels of which there are few.
+"""Metrics of all processes in the Prometheus text format.
 
-prometheus_client is loaded by the first who asks: a start should not wait for it.
+prometheus_client is imported by the first request for metrics, to keep it out of the start.
 """
 
 import contextlib
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _COUNTERS = {
-    "plan_hits": "Operations whose plan was kept.",
-    "plan_misses": "Operations whose plan had to be made.",
+    "plan_hits": "Operations whose plan was cached.",
+    "plan_misses": "Operations whose plan had to be compiled.",
 }
 _GAUGES = {
-    "database_connections_in_use": "Lent connections.",
-    "database_waiting": "Operations that wait for a connection.",
-    "events_up": "Whether the event bus works, for every worker: 1 or 0.",
+    "database_connections_in_use": "Database connections in use.",
+    "database_waiting": "Operations that wait for a database connection.",
+    "events_up": "1 if the event bus works in every worker, else 0.",
     "event_readers": "Subscriptions to the event bus.",
     "streams_open": "Open sockets and streams.",
-    "plans_kept": "Compiled operations in memory.",
+    "plans_kept": "Compiled operations in the cache.",
 }
-_SMALLEST = {"events_up", "process_start_time_seconds", "process_max_fds"}
-"""Of these the server's is the smallest of its processes'; of all others the sum."""
+_REPORTED_AS_MINIMUM = {"events_up", "process_start_time_seconds", "process_max_fds"}
+"""The server reports the minimum of these over its processes, and the sum of all others."""
 
 
-class Times(msgspec.Struct):
-    """How long operations of one kind and outcome took."""
+class Durations(msgspec.Struct):
+    """A histogram of the durations of operations with one kind and outcome."""
 
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(_BUCKETS_S) + 1))
     total_s: float = 0.0
@@ -44,58 +44,58 @@ class Times(msgspec.Struct):
         self.total_s += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Each holds those before it too, as Prometheus wants them."""
+        """Cumulative buckets, as Prometheus defines them."""
         names = (*map(str, _BUCKETS_S), "+Inf")
         return list(zip(names, accumulate(self.counts), strict=True))
 
 
-class Reading(msgspec.Struct):
-    """All the numbers of a process at one moment."""
+class Snapshot(msgspec.Struct):
+    """The metrics of one process at one time."""
 
     pid: int
-    times: list[tuple[str, str, Times]] = msgspec.field(default_factory=list)
+    times: list[tuple[str, str, Durations]] = msgspec.field(default_factory=list)
     counters: dict[str, float] = msgspec.field(default_factory=dict)
     gauges: dict[str, float] = msgspec.field(default_factory=dict)
 
 
-def page(readings: Sequence[Reading]) -> tuple[bytes, str]:
-    """The page, and its media type. Who has ended still counts, but is nothing any more."""
+def page(snapshots: Sequence[Snapshot]) -> tuple[bytes, str]:
+    """The page and its media type. Ended processes contribute counters, but no gauges."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
     registry = CollectorRegistry()
-    registry.register(_Server(readings))
+    registry.register(_Server(snapshots))
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 class _Server:
-    """What all its processes are together."""
+    """Collects the metrics of all processes of a server."""
 
-    def __init__(self, readings: Sequence[Reading]) -> None:
-        self._all = readings
-        self._alive = [reading for reading in readings if _is_alive(reading.pid)]
+    def __init__(self, snapshots: Sequence[Snapshot]) -> None:
+        self._all = snapshots
+        self._alive = [snapshot for snapshot in snapshots if _is_alive(snapshot.pid)]
 
     def collect(self) -> Iterator["Metric"]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        yield self._times()
+        yield self._durations()
         for name, meaning in _GAUGES.items():
             values = [of.gauges[name] for of in self._alive if name in of.gauges]
-            yield GaugeMetricFamily(f"howdah_{name}", meaning, value=_together(name, values))
+            yield GaugeMetricFamily(f"howdah_{name}", meaning, value=_combine(name, values))
         for name, meaning in _COUNTERS.items():
-            yield CounterMetricFamily(f"howdah_{name}", meaning, value=self._counted(name))
+            yield CounterMetricFamily(f"howdah_{name}", meaning, value=self._counter_total(name))
         yield GaugeMetricFamily(
             "howdah_workers",
-            "Processes that answer requests.",
-            value=sum(bool(reading.gauges) for reading in self._alive),
+            "Processes that serve requests.",
+            value=sum(bool(snapshot.gauges) for snapshot in self._alive),
         )
         yield from self._processes()
 
-    def _times(self) -> "Metric":
+    def _durations(self) -> "Metric":
         from prometheus_client.core import HistogramMetricFamily
 
-        found: defaultdict[tuple[str, str], Times] = defaultdict(Times)
-        for reading in self._all:
-            for kind, outcome, times in reading.times:
+        found: defaultdict[tuple[str, str], Durations] = defaultdict(Durations)
+        for snapshot in self._all:
+            for kind, outcome, times in snapshot.times:
                 together = found[kind, outcome]
                 together.counts = [
                     a + b for a, b in zip(together.counts, times.counts, strict=True)
@@ -103,36 +103,36 @@ class _Server:
                 together.total_s += times.total_s
         family = HistogramMetricFamily(
             "howdah_operation_seconds",
-            "How long GraphQL operations took, by kind and outcome.",
+            "Duration of GraphQL operations by kind and outcome.",
             labels=("kind", "outcome"),
         )
         for labels, times in found.items():
             family.add_metric(labels, times.buckets(), times.total_s)
         return family
 
-    def _counted(self, name: str) -> float:
-        return sum(reading.counters.get(name, 0) for reading in self._all)
+    def _counter_total(self, name: str) -> float:
+        return sum(snapshot.counters.get(name, 0) for snapshot in self._all)
 
     def _processes(self) -> Iterator["Metric"]:
-        """What ProcessCollector tells of one process, of all; nothing where there is no /proc."""
+        """The metrics of ProcessCollector for all processes. Empty without /proc."""
         from prometheus_client import ProcessCollector
 
         families: dict[str, list[Metric]] = defaultdict(list)
-        for reading in self._alive:
-            collector = ProcessCollector(pid=lambda pid=reading.pid: pid, registry=None)  # type: ignore[misc]
+        for snapshot in self._alive:
+            collector = ProcessCollector(pid=lambda pid=snapshot.pid: pid, registry=None)  # type: ignore[misc]
             for family in collector.collect():
                 families[family.name].append(family)
         for name, (family, *others) in families.items():
             values = [of.samples[0].value for of in (family, *others)]
-            value = _together(name, values)
+            value = _combine(name, values)
             if family.type == "counter":
-                value = self._counted("cpu_seconds")
+                value = self._counter_total("cpu_seconds")
             family.samples = [family.samples[0]._replace(value=value)]
             yield family
 
 
-def _together(name: str, values: list[float]) -> float:
-    return min(values, default=0) if name in _SMALLEST else sum(values)
+def _combine(name: str, values: list[float]) -> float:
+    return min(values, default=0) if name in _REPORTED_AS_MINIMUM else sum(values)
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,7 +1,7 @@
-"""Logs: words on a terminal, JSON elsewhere, one file a day in the data folder; secrets in none.
+"""Logging: text on a terminal, JSON elsewhere, and a daily file; secrets are redacted.
 
-The modules log through the standard library. structlog would add 160 ms to every start, because
-it loads rich, for what two formatters do (docs/decisions).
+The modules use the standard library. structlog adds 160 ms to each start, because it imports rich
+(docs/decisions).
 """
 
 import contextlib
@@ -25,18 +25,18 @@ _COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31m"}
 
 @contextlib.contextmanager
 def logging_to(settings: Settings, stream: IO[str] | None = None) -> Iterator[None]:
-    """Log to the stream, else standard error, and to the day's file within the block."""
+    """Log to the stream, by default standard error, and to the daily file."""
     stream = stream or sys.stderr
     as_json = settings.log_format == "json" or (settings.log_format is None and not stream.isatty())
     console = logging.StreamHandler(stream)
-    console.setFormatter(Lines() if as_json else Words(colours=stream.isatty()))
+    console.setFormatter(JsonFormatter() if as_json else ConsoleFormatter(colours=stream.isatty()))
     file = DailyFile(settings.log_dir)
-    file.setFormatter(Lines())
+    file.setFormatter(JsonFormatter())
     root = logging.getLogger()
     before = root.handlers
     root.handlers = [console, file]
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    root.setLevel(max(level, logging.WARNING))  # libraries tell every step, some whole messages
+    root.setLevel(max(level, logging.WARNING))  # libraries log each step, some with message bodies
     for own in ("db", "graph"):
         logging.getLogger(own).setLevel(level)
     try:
@@ -46,8 +46,8 @@ def logging_to(settings: Settings, stream: IO[str] | None = None) -> Iterator[No
         file.close()
 
 
-class Words(logging.Formatter):
-    """One line for a reader: time, level, who, what."""
+class ConsoleFormatter(logging.Formatter):
+    """One line of text: time, level, message and request id."""
 
     def __init__(self, *, colours: bool) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Words(logging.Formatter):
         return line
 
 
-class Lines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -84,9 +84,9 @@ class Lines(logging.Formatter):
 
 
 class DailyFile(logging.Handler):
-    """`howdah-<date>.log`, a new one each day, the old ones removed after two weeks.
+    """Writes `howdah-<date>.log`, and removes files older than two weeks.
 
-    Named by the day instead of renamed at its end: any number of processes may write.
+    The name contains the date, so that several processes can write without rotating the file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -112,7 +112,7 @@ class DailyFile(logging.Handler):
         super().close()
 
     def _begin(self, day: str) -> None:
-        """Without the file the server serves all the same, and says so on the console."""
+        """Open the file of the day. A failure is reported on standard error only."""
         self.close()
         self._day = day
         try:
@@ -122,7 +122,7 @@ class DailyFile(logging.Handler):
             self._file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115 - closed by close()
             self._remove_old(day)
         except OSError as error:
-            sys.stderr.write(f"No log file can be written in {self._folder}: {error.strerror}\n")
+            sys.stderr.write(f"Cannot write a log file in {self._folder}: {error.strerror}\n")
 
     def _remove_old(self, day: str) -> None:
         oldest = f"{datetime.fromisoformat(day) - timedelta(days=KEPT_DAYS):%Y-%m-%d}"

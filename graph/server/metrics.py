@@ -1,6 +1,6 @@
-"""What is counted, in this process and by its neighbours. Nothing of users.
+"""Metrics of this process and of the other workers. They contain no data of users.
 
-Of several workers any one may be asked: it answers for all of them (graph.server.exposition).
+Any worker answers a request for metrics with those of all workers (graph.server.exposition).
 """
 
 import asyncio
@@ -14,20 +14,20 @@ import msgspec
 
 from db.services import Services
 from graph.operations import Plans
-from graph.server.exposition import Reading, Times, page
+from graph.server.exposition import Durations, Snapshot, page
 from graph.server.metrics_board import Board
 from graph.transport.shutdown import Shutdown
 
-TELL_S = 1.0
+PUBLISH_INTERVAL_S = 1.0
 
-_decode = msgspec.json.Decoder(Reading).decode
+_decode = msgspec.json.Decoder(Snapshot).decode
 _encode = msgspec.json.Encoder().encode
 
 
 class Metrics:
-    """Counts operations as they end; looks at everything else when asked.
+    """Counts operations as they end, and reads all other values on request.
 
-    With a board it goes on where a worker that had its page has ended: a sum never falls.
+    With a board, a worker continues the counters of its predecessor, so that sums never fall.
     """
 
     def __init__(
@@ -37,37 +37,39 @@ class Metrics:
         self._plans = plans
         self._shutdown = shutdown
         self._board = board
-        self._times: defaultdict[tuple[str, str], Times] = defaultdict(Times)
+        self._durations: defaultdict[tuple[str, str], Durations] = defaultdict(Durations)
         self._counted_before: dict[str, float] = {}
-        if board is not None and (told := board.told()):
-            before = _decode(told)
+        if board is not None and (published := board.read()):
+            before = _decode(published)
             self._counted_before = before.counters
-            self._times.update({(kind, outcome): times for kind, outcome, times in before.times})
+            self._durations.update(
+                {(kind, outcome): times for kind, outcome, times in before.times}
+            )
 
     def count(self, kind: str, outcome: str, seconds: float) -> None:
-        self._times[kind, outcome].add(seconds)
+        self._durations[kind, outcome].add(seconds)
 
     def page(self) -> tuple[bytes, str]:
-        """As Prometheus reads it, and the media type of that."""
-        return page(list(self._readings()))
+        """The page for Prometheus, and its media type."""
+        return page(list(self._snapshots()))
 
-    async def keep_telling(self) -> NoReturn:
-        """Put our numbers on the board, again and again, for whichever worker is asked."""
+    async def keep_publishing(self) -> NoReturn:
+        """Publish the snapshot of this process periodically."""
         while True:
-            self._tell()
-            await asyncio.sleep(TELL_S)
+            self._publish()
+            await asyncio.sleep(PUBLISH_INTERVAL_S)
 
-    def _readings(self) -> Iterator[Reading]:
-        yield self._reading()
+    def _snapshots(self) -> Iterator[Snapshot]:
+        yield self._snapshot()
         if self._board is not None:
-            self._tell()  # the next to be asked, at once, may not know less
-            yield from map(_decode, self._board.others())
+            self._publish()  # the worker that is asked next must not report less
+            yield from map(_decode, self._board.read_others())
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         if self._board is not None:
-            self._board.tell(_encode(self._reading()))
+            self._board.write(_encode(self._snapshot()))
 
-    def _reading(self) -> Reading:
+    def _snapshot(self) -> Snapshot:
         database, events, plans = self._services.database, self._services.events, self._plans
         counters = {
             "plan_hits": plans.hits,
@@ -75,9 +77,9 @@ class Metrics:
             "cpu_seconds": time.process_time(),
         }
         before = self._counted_before
-        return Reading(
+        return Snapshot(
             pid=os.getpid(),
-            times=[(*labels, times) for labels, times in self._times.items()],
+            times=[(*labels, times) for labels, times in self._durations.items()],
             counters={name: value + before.get(name, 0) for name, value in counters.items()},
             gauges={
                 "database_connections_in_use": database.in_use,

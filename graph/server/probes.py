@@ -1,4 +1,4 @@
-"""For those who look after servers: is it alive, can it serve, what does it count."""
+"""Routes for operators: liveness, readiness and metrics."""
 
 import hmac
 
@@ -13,12 +13,12 @@ from graph.transport.gateway import Gateway
 
 
 async def alive(_: Request) -> Response:
-    """Answer as long as the process can answer at all."""
+    """Liveness: the event loop responds."""
     return PlainTextResponse("alive\n")
 
 
 async def ready(request: Request) -> Response:
-    """Say, within a second, whether this replica should get requests."""
+    """Readiness: whether this replica can serve requests. Responds within a second."""
     gateway: Gateway = request.state.gateway
     if gateway.shutdown.begun:
         return _not_ready("stopping")
@@ -31,11 +31,11 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """Answer Prometheus, which has the token, or calls a server that only this machine reaches."""
+    """Metrics for Prometheus. Requires the token, or a server on the loopback interface."""
     settings: Settings = request.state.gateway.services.settings
     if not _may_measure(settings, request.headers.get("authorization", "")):
         return PlainTextResponse(
-            "Metrics need `Authorization: Bearer <HOWDAH_METRICS_TOKEN>`.\n",
+            "Send `Authorization: Bearer <HOWDAH_METRICS_TOKEN>` to read the metrics.\n",
             status_code=401,
             headers={"WWW-Authenticate": "Bearer"},
         )

@@ -1,6 +1,6 @@
-"""Takes out of a text whatever looks like a secret.
+"""Removes secrets from log text.
 
-Nothing of ours logs one; this is for what a library or an exception quotes.
+Our own messages contain none; messages of libraries and exceptions may.
 """
 
 import re
@@ -28,7 +28,7 @@ _SECRETS = (
 
 
 def redacted(text: str) -> str:
-    """The text without its secrets, in time linear in its length."""
+    """Replace everything that looks like a secret, in linear time."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first ends gently, a second Ctrl+C at once."""
+"""SIGTERM and SIGINT: the first signal stops gracefully, a second Ctrl+C exits at once."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import uvloop
 
 
 class Stop:
-    """What a signal does. Until the work says how it wants to be ended, it is cancelled."""
+    """The action of a signal. By default, it cancels the work."""
 
     def __init__(self, by: Callable[[], object]) -> None:
         self.by = by
@@ -18,9 +18,7 @@ class Stop:
 
     def ask(self, number: int) -> None:
         if self.asked and number == signal.SIGINT:
-            os._exit(
-                130
-            )  # as if the power went: the embedded PostgreSQL recovers at the next start
+            os._exit(130)  # no cleanup: the embedded PostgreSQL recovers at the next start
         self.asked = True
         self.by()
 
@@ -29,7 +27,7 @@ Work: TypeAlias = Callable[[Stop], Coroutine[Any, Any, None]]
 
 
 def run(work: Work) -> None:
-    """Run to the end on the fast loop. To be stopped is no failure."""
+    """Run the work on uvloop. A stop by a signal is not an error."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_stoppable(work))
 

@@ -1,4 +1,4 @@
-"""How bytes and errors go out over plain HTTP, whatever they are of."""
+"""Streamed bytes and JSON errors for the plain HTTP routes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeAlias
@@ -21,8 +21,8 @@ _STATUS = {
     "OVERLOADED": 503,
     "UNAVAILABLE": 503,
 }
-# What a user stored is never shown as ours: saved, not opened; and if opened, able to do nothing.
-HARMLESS = {
+# Stored content must not run with our origin: browsers save it, and sandbox it if it is opened.
+UNTRUSTED_CONTENT_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "private, no-cache",
@@ -30,32 +30,32 @@ HARMLESS = {
 }
 
 
-async def streamed(
-    pieces: AsyncIterator[bytes], *, headers: Mapping[str, str], status_code: int = 200
+async def stream_response(
+    chunks: AsyncIterator[bytes], *, headers: Mapping[str, str], status_code: int = 200
 ) -> Response:
-    """Begins when the first piece is there, while there is still time to say that it went wrong."""
-    first = await anext(pieces, b"")
-    return StreamingResponse(_joined(first, pieces), status_code=status_code, headers=headers)
+    """Await the first chunk before sending the status, so that its error becomes a response."""
+    first = await anext(chunks, b"")
+    return StreamingResponse(_chunks(first, chunks), status_code=status_code, headers=headers)
 
 
-def answering(handler: Handler) -> Handler:
-    """Errors go out as they do from GraphQL, under the status that suits their code."""
+def json_errors(handler: Handler) -> Handler:
+    """Wrap a handler to return errors as GraphQL does, with the HTTP status of their code."""
 
     async def answer(request: Request) -> Response:
         try:
             return await handler(request)
         except ClientDisconnect:
-            return Response(status_code=400)  # to nobody
-        except Exception as error:  # noqa: BLE001 - a bug, too, is answered in JSON; it is logged and masked
-            return _refusal(error, request.state.request_id)
+            return Response(status_code=400)  # the client has disconnected
+        except Exception as error:  # noqa: BLE001 - unexpected errors are logged, masked and returned as JSON
+            return _error_response(error, request.state.request_id)
 
     return answer
 
 
-def _refusal(error: Exception, request_id: str) -> Response:
+def _error_response(error: Exception, request_id: str) -> Response:
     code = error.code if isinstance(error, HowdahError) else HowdahError.code
     wait = error.retry_after_s if isinstance(error, HowdahError) else None
-    headers = HARMLESS | ({} if wait is None else {"Retry-After": f"{wait:.0f}"})
+    headers = UNTRUSTED_CONTENT_HEADERS | ({} if wait is None else {"Retry-After": f"{wait:.0f}"})
     return JSONResponse(
         {"errors": present_all([error], request_id=request_id)},
         status_code=_STATUS.get(code, 500),
@@ -63,7 +63,7 @@ def _refusal(error: Exception, request_id: str) -> Response:
     )
 
 
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chunks(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
-    async for piece in rest:
-        yield piece
+    async for chunk in rest:
+        yield chunk

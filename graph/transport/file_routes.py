@@ -1,6 +1,7 @@
-"""The bytes of files over HTTP: PUT to an upload link, GET from a download link.
+"""Uploads and downloads of files over HTTP, with signed links.
 
-A link speaks for itself (graph.kit.signed_links): neither asks for a session, a browser can follow.
+The signature authorizes the request (graph.kit.signed_links): browsers can follow a link without a
+session.
 """
 
 import asyncio
@@ -19,12 +20,12 @@ from db.kit.concurrency_limit import ConcurrencyLimit
 from db.services import Services
 from db.storage import PENDING, STORED, FileRow, disposition, read_bytes, store_bytes
 from graph.kit.signed_links import Links
-from graph.transport.byte_responses import HARMLESS, answering, streamed
+from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
 from graph.transport.gateway import Gateway
 
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 4
-SILENCE_S = 60.0
+IDLE_TIMEOUT_S = 60.0
 
 _DIGESTS = ("content-digest", "repr-digest", "digest")
 _RANGE = re.compile(r"bytes=(?P<first>\d{0,19})-(?P<last>\d{0,19})")
@@ -35,16 +36,16 @@ def file_path(file_id: UUID) -> str:
 
 
 def routes() -> list[Route]:
-    """What `graph.app` mounts."""
+    """The routes of uploads and downloads."""
     uploads = Uploads()
     return [
-        Route("/files/{file_id}", answering(uploads.receive), methods=["PUT"]),
-        Route("/files/{file_id}", answering(send), methods=["GET"]),  # Starlette adds HEAD
+        Route("/files/{file_id}", json_errors(uploads.receive), methods=["PUT"]),
+        Route("/files/{file_id}", json_errors(send), methods=["GET"]),  # Starlette adds HEAD
     ]
 
 
 class Uploads:
-    """Takes bytes in, so many uploads at once: each holds a few parts in memory."""
+    """Receives uploads. Their number is limited, because each holds several parts in memory."""
 
     def __init__(self) -> None:
         self.places = ConcurrencyLimit(
@@ -52,85 +53,97 @@ class Uploads:
         )
 
     async def receive(self, request: Request) -> Response:
-        """Answers when the file is STORED, or says why it is not."""
+        """Store the body, and respond when the file is `STORED`."""
         gateway: Gateway = request.state.gateway
         if gateway.shutdown.begun:
             raise Overloaded(
                 "This server is stopping.",
-                hint="Send it again: another takes over.",
+                hint="Retry: another server takes over.",
                 retry_after_s=1,
             )
-        file = await _linked(request, gateway.services, "PUT")
+        file = await _verified_file(request, gateway.services, "PUT")
         if file.status != PENDING:
-            raise Conflict("This file has its bytes already.", hint="Read it: it is stored.")
-        promised = _promised(request, file)
+            raise Conflict(
+                "The content of this file is already stored.",
+                hint="Query the file, or create a new one.",
+            )
+        expected = _expected_digest(request, file)
         with self.places.slot(file.owner_id):
             stored = await store_bytes(
                 gateway.services.storage,
                 gateway.services.objects,
                 file,
                 _chunks(request),
-                promised=promised,
+                promised=expected,
             )
-        return JSONResponse(_told(stored), status_code=201, headers={"ETag": _etag(stored)})
+        return JSONResponse(_summary(stored), status_code=201, headers={"ETag": _etag(stored)})
 
 
 async def send(request: Request) -> Response:
-    """The bytes, or the range of them that was asked for."""
+    """Send the content, or the requested range of it."""
     gateway: Gateway = request.state.gateway
-    file = await _linked(request, gateway.services, "GET")
+    file = await _verified_file(request, gateway.services, "GET")
     if file.status != STORED:
-        raise NotFound("This file has no bytes.", hint="Read it: its `status` says why.")
-    headers = HARMLESS | {"ETag": _etag(file), "Accept-Ranges": "bytes"}
-    if _is_known(request, file):
+        raise NotFound("This file has no content.", hint="Query its `status` for the reason.")
+    headers = UNTRUSTED_CONTENT_HEADERS | {"ETag": _etag(file), "Accept-Ranges": "bytes"}
+    if _is_not_modified(request, file):
         return Response(status_code=304, headers=headers)
-    asked = _asked_range(request, file)
-    if asked is not None and not asked:
+    requested = _requested_range(request, file)
+    if requested is not None and not requested:
         return Response(
-            status_code=416, headers=HARMLESS | {"Content-Range": f"bytes */{file.size}"}
+            status_code=416,
+            headers=UNTRUSTED_CONTENT_HEADERS | {"Content-Range": f"bytes */{file.size}"},
         )
-    span = range(file.size) if asked is None else asked
+    span = range(file.size) if requested is None else requested
     headers["Content-Type"] = file.content_type
     headers["Content-Disposition"] = disposition(file.location)
     headers["Content-Length"] = str(len(span))
-    if asked is not None:
+    if requested is not None:
         headers["Content-Range"] = f"bytes {span[0]}-{span[-1]}/{file.size}"
-    status = 200 if asked is None else 206
+    status = 200 if requested is None else 206
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
     pieces = read_bytes(gateway.services.objects, file, start=span.start, end=span.stop)
-    return await streamed(pieces, status_code=status, headers=headers)
+    return await stream_response(pieces, status_code=status, headers=headers)
 
 
-async def _linked(request: Request, services: Services, method: str) -> FileRow:
-    """The file that the link names, once the link has proved itself."""
+async def _verified_file(request: Request, services: Services, method: str) -> FileRow:
+    """Verify the link and return its file."""
     Links(services.keys).check(method, request.url.path, request.query_params)
     found = await services.storage.known_files([UUID(hex=request.path_params["file_id"])])
     if not found:
-        raise NotFound("There is no such file.", hint="It may have been deleted.")
+        raise NotFound(
+            "The file does not exist.", hint="Check the link: the file may have been deleted."
+        )
     return found[0]
 
 
-def _promised(request: Request, file: FileRow) -> bytes | None:
-    """The SHA-256 that the sender states, by whichever header; refuses what cannot come right."""
+def _expected_digest(request: Request, file: FileRow) -> bytes | None:
+    """The SHA-256 from the digest headers, or None.
+
+    Raises:
+        BadInput: the headers contradict the file, or ask for something unsupported.
+    """
     if request.headers.get("content-length", str(file.size)) != str(file.size):
         raise BadInput(
-            f"The body is not of {file.size} bytes.",
-            hint="Send exactly the bytes that `createFile` was told of.",
+            f"The body must have {file.size} bytes.",
+            hint="Send exactly the number of bytes given to `createFile`.",
             field="size",
         )
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise BadInput("Encoded bodies are not taken.", hint="Send the bytes as they are.")
+        raise BadInput("A Content-Encoding is not supported.", hint="Send the content unencoded.")
     if "content-range" in request.headers:
-        raise BadInput("An upload is not taken in parts.", hint="Send all bytes in one PUT.")
+        raise BadInput("Partial uploads are not supported.", hint="Send the content in one PUT.")
     stated = {digest for header in _DIGESTS for digest in _sha_256(request.headers.get(header))}
     if len(stated) > 1:
-        raise BadInput("The headers state two digests.", hint="Send one, or none.")
+        raise BadInput(
+            "The headers contain two different digests.", hint="Send one digest, or none."
+        )
     return stated.pop() if stated else None
 
 
 def _sha_256(header: str | None) -> Iterator[bytes]:
-    """From `sha-256=:<base64>:` (RFC 9530) or `SHA-256=<base64>` (RFC 3230, before it)."""
+    """From `sha-256=:<base64>:` (RFC 9530) or `SHA-256=<base64>` (RFC 3230)."""
     for entry in (header or "").split(","):
         algorithm, _, value = entry.strip().partition("=")
         if algorithm.lower() != "sha-256":
@@ -141,8 +154,8 @@ def _sha_256(header: str | None) -> Iterator[bytes]:
             found = b""
         if len(found) != 32:
             raise BadInput(
-                "The digest is not a SHA-256 in base64.",
-                hint="Send `Content-Digest: sha-256=:<base64>:`, or none.",
+                "The digest is not a base64-encoded SHA-256.",
+                hint="Send `Content-Digest: sha-256=:<base64>:`, or omit the header.",
             )
         yield found
 
@@ -151,11 +164,11 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
     stream = request.stream()
     while True:
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(IDLE_TIMEOUT_S):
                 chunk = await anext(stream, None)
         except TimeoutError:
             raise TimedOut(
-                f"No byte came for {SILENCE_S:.0f} s.", hint="Send the upload again."
+                f"The upload was idle for {IDLE_TIMEOUT_S:.0f} seconds.", hint="Retry the upload."
             ) from None
         if chunk is None:
             return
@@ -163,14 +176,14 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def _is_known(request: Request, file: FileRow) -> bool:
+def _is_not_modified(request: Request, file: FileRow) -> bool:
     known = request.headers.get("if-none-match", "")
     tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
     return bool(tags & {"*", _etag(file)})
 
 
-def _asked_range(request: Request, file: FileRow) -> range | None:
-    """None is the whole: nothing, several or nonsense asked for, or a range of another version."""
+def _requested_range(request: Request, file: FileRow) -> range | None:
+    """The requested range. None sends the whole file: no single valid range, or it is stale."""
     found = _RANGE.fullmatch(request.headers.get("range", ""))
     if found is None or request.headers.get("if-range", _etag(file)) != _etag(file):
         return None
@@ -190,6 +203,6 @@ def _etag(file: FileRow) -> str:
     return f'"{(file.fingerprint or b"").hex()}"'
 
 
-def _told(file: FileRow) -> dict[str, object]:
+def _summary(file: FileRow) -> dict[str, object]:
     fingerprint, key = file.fingerprint or b"", file.key or b""
     return {"size": str(file.size), "fingerprint": fingerprint.hex(), "key": key.hex()}

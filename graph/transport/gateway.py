@@ -1,4 +1,4 @@
-"""What every transport needs to serve an operation, and the same for each of them."""
+"""The dependencies that the transports share."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ from graph.transport.origins import Origins
 from graph.transport.shutdown import Shutdown
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
-"""Whom an `Authorization` header speaks for; raises Unauthenticated when it cannot."""
+"""Returns the viewer of an `Authorization` header, or raises Unauthenticated."""
 
 RECHECK_S = 30.0
 
@@ -26,7 +26,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """Opened with the services, found by the transports in their scope's state."""
+    """Created with the services. Transports find it in the state of their scope."""
 
     services: Services
     operations: Operations
@@ -41,7 +41,7 @@ class Gateway:
         return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
 
     async def session_end(self, viewer: Viewer | None, authorization: str | None) -> HowdahError:
-        """Return when a session is over: it expired, was signed out of, or its user is gone."""
+        """Wait until the session ends: by expiry, sign-out or removal of its user."""
         expires_at = viewer.expires_at if viewer else _NEVER
         while (left_s := (expires_at - datetime.now(UTC)).total_seconds()) > 0:
             await asyncio.sleep(min(left_s, RECHECK_S))
@@ -50,7 +50,7 @@ class Gateway:
             except Unauthenticated as error:
                 return error
             except HowdahError:
-                continue  # the database is away for a moment: that ends no session
+                continue  # a temporary failure of the database does not end the session
         return Unauthenticated(
             "The session has expired.", hint="Get a new access token with refreshSession."
         )

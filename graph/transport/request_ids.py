@@ -1,4 +1,4 @@
-"""Gives every request an id that its response, its errors and the log agree on."""
+"""Request ids, shared by the response, its errors and the log."""
 
 import itertools
 import re
@@ -9,15 +9,15 @@ from contextvars import ContextVar
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
-"""Of the request that this task works for; the log names it."""
+"""The id of the request that this task handles, for the log."""
 
-_SANE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _process = secrets.token_hex(6)
 _count = itertools.count()
 
 
 class RequestIds:
-    """Outermost layer: takes over the id that a proxy gave, or makes one."""
+    """ASGI middleware that adopts the id of a proxy, or makes one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,13 +39,13 @@ class RequestIds:
 
 
 def begin_request(headers: Mapping[bytes, bytes]) -> str:
-    """The id of the request with these headers, and of all that is logged from now on."""
+    """Adopt or make the id of a request, and set it for the log."""
     given = headers.get(b"x-request-id", b"")
-    request_id = str(given, "ascii") if _SANE.fullmatch(given) else new_request_id()
+    request_id = str(given, "ascii") if _VALID_ID.fullmatch(given) else new_request_id()
     current_request_id.set(request_id)
     return request_id
 
 
 def new_request_id() -> str:
-    """Unique among all replicas: a word for the process, and the request's number."""
+    """An id that is unique among replicas: a random process prefix and a counter."""
     return f"{_process}{next(_count):06x}"

@@ -1,4 +1,4 @@
-"""Results as files over HTTP: GET from a download link, which speaks for itself."""
+"""Downloads of run results over HTTP, with signed links."""
 
 from enum import Enum
 from uuid import UUID
@@ -11,12 +11,12 @@ from db.runs import find_any_run
 from db.workbench.results.formats import CONTENT_TYPES, CSV, JSONL, PARQUET
 from db.workbench.results.result_files import result_not_found
 from graph.kit.signed_links import Links
-from graph.transport.byte_responses import HARMLESS, answering, streamed
+from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
 from graph.transport.gateway import Gateway
 
 
 class Format(Enum):
-    """The end of a link's path."""
+    """File formats; the value is the extension in the link."""
 
     CSV = CSV
     JSONL = JSONL
@@ -28,12 +28,12 @@ def result_path(run_id: UUID, format: Format) -> str:
 
 
 def routes() -> list[Route]:
-    """What `graph.app` mounts."""
-    return [Route("/results/{run_id}.{format}", answering(send), methods=["GET"])]
+    """The route of result downloads."""
+    return [Route("/results/{run_id}.{format}", json_errors(send), methods=["GET"])]
 
 
 async def send(request: Request) -> Response:
-    """All rows, streamed."""
+    """Stream all rows of a result."""
     gateway: Gateway = request.state.gateway
     services = gateway.services
     Links(services.keys).check("GET", request.url.path, request.query_params)
@@ -42,10 +42,10 @@ async def send(request: Request) -> Response:
         run = await find_any_run(session, run_id)
     if run is None or run.parsed_columns is None:
         raise result_not_found()
-    headers = HARMLESS | {
+    headers = UNTRUSTED_CONTENT_HEADERS | {
         "Content-Type": CONTENT_TYPES[format],
         "Content-Disposition": f'attachment; filename="result-{run_id.hex[:8]}.{format}"',
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    return await streamed(services.runner.files.stream(run, format), headers=headers)
+    return await stream_response(services.runner.files.stream(run, format), headers=headers)

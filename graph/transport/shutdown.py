@@ -1,4 +1,4 @@
-"""The end of a server, gently: no new work, streams ended, what runs may finish."""
+"""Graceful shutdown: no new work, open streams are closed, running operations may finish."""
 
 import asyncio
 import contextlib
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 
 class Shutdown:
-    """Told once that the server stops; tells everything that would otherwise go on for ever."""
+    """Signals the shutdown to sockets and streams, and counts those that are open."""
 
     def __init__(self) -> None:
         self._begun = asyncio.Event()
         self._streams = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._no_streams = asyncio.Event()
+        self._no_streams.set()
 
     @property
     def begun(self) -> bool:
@@ -20,7 +20,7 @@ class Shutdown:
 
     @property
     def streams(self) -> int:
-        """How many sockets and streams are open."""
+        """The number of open sockets and streams."""
         return self._streams
 
     def begin(self) -> None:
@@ -33,13 +33,13 @@ class Shutdown:
     def stream(self) -> Iterator[None]:
         """Hold this while a socket or a stream is open."""
         self._streams += 1
-        self._quiet.clear()
+        self._no_streams.clear()
         try:
             yield
         finally:
             self._streams -= 1
             if not self._streams:
-                self._quiet.set()
+                self._no_streams.set()
 
     async def streams_ended(self) -> None:
-        await self._quiet.wait()
+        await self._no_streams.wait()

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from db.errors import BadInput, Forbidden, NotFound, TooLarge
 from db.settings import Settings
 from db.users import SignInLinks
-from graph.transport.byte_responses import HARMLESS, answering
+from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors
 from graph.transport.gateway import Gateway
 from graph.transport.proxies import forwarding_header
 
@@ -39,7 +39,7 @@ _decode = msgspec.json.Decoder(SignInRequest).decode
 
 def routes() -> list[Route]:
     """The routes that `graph.app` mounts."""
-    return [Route("/graphql/sign-in", answering(exchange), methods=["POST"])]
+    return [Route("/graphql/sign-in", json_errors(exchange), methods=["POST"])]
 
 
 async def exchange(request: Request) -> Response:
@@ -61,7 +61,7 @@ async def exchange(request: Request) -> Response:
     token = await services.identity.issue(user, seconds=TOKEN_SECONDS)
     return JSONResponse(
         {"accessToken": token, "expiresIn": TOKEN_SECONDS},
-        headers=HARMLESS | {"Cache-Control": "no-store"},
+        headers=UNTRUSTED_CONTENT_HEADERS | {"Cache-Control": "no-store"},
     )
 
 

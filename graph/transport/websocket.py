@@ -1,7 +1,7 @@
-"""GraphQL over WebSocket: the `graphql-transport-ws` protocol, and no other.
+"""GraphQL over WebSocket with the `graphql-transport-ws` protocol.
 
-One socket is one task group: a reader, a task for each operation, and the watchers of what can end
-it all. Whoever finds a reason to end raises `_Closed`; the group cancels the rest.
+Each socket is a task group: a reader, a task per operation, and watchers for the end of the session
+and of the server. A task that ends the socket raises `_Closed`; the group cancels the others.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class ConnectionInit(msgspec.Struct, tag_field="type", tag="connection_init"):
-    """The first message: who is there."""
+    """The first message, with the credentials of the client."""
 
     payload: dict[str, Any] | None = None
 
 
 class Ping(msgspec.Struct, tag_field="type", tag="ping"):
-    """Asks for a pong."""
+    """Requests a `pong`."""
 
 
 class Pong(msgspec.Struct, tag_field="type", tag="pong"):
-    """Answers a ping, or only says that somebody is there."""
+    """Answers a `ping`, or signals that the client is alive."""
 
 
 class Subscribe(msgspec.Struct, tag_field="type", tag="subscribe"):
@@ -62,7 +62,7 @@ _decode: Callable[[str], Message] = msgspec.json.Decoder(Message).decode
 
 
 class _Closed(Exception):
-    """The socket ends, for a reason that the protocol has a code for."""
+    """Closes the socket with a code of the protocol."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(code, reason)
@@ -99,10 +99,10 @@ class _Socket:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._end_with_server())
-                await self._greet()
+                await self._initialise()
                 tasks.create_task(self._end_with_session())
                 while True:
-                    await self._take(await self._receive(), tasks)
+                    await self._handle(await self._receive(), tasks)
         except* _Closed as ends:
             match ends.exceptions[0]:
                 case _Closed(code=code, reason=reason):
@@ -110,8 +110,8 @@ class _Socket:
         except* WebSocketDisconnect:
             pass
 
-    async def _greet(self) -> None:
-        """Nothing runs before the client has said who is there."""
+    async def _initialise(self) -> None:
+        """Wait for `connection_init`, and authenticate the client."""
         try:
             async with asyncio.timeout(INIT_WAIT_S):
                 while not isinstance(message := await self._receive(), ConnectionInit):
@@ -130,7 +130,7 @@ class _Socket:
             raise _Closed(1013, error.message) from None  # try again later
         await self._send({"type": "connection_ack"})
 
-    async def _take(self, message: Message, tasks: asyncio.TaskGroup) -> None:
+    async def _handle(self, message: Message, tasks: asyncio.TaskGroup) -> None:
         match message:
             case Subscribe():
                 await self._subscribe(message, tasks)
@@ -149,15 +149,15 @@ class _Socket:
             raise _Closed(4409, f"Subscriber for {message.id} already exists")
         if len(self._running) >= MAX_OPERATIONS:
             error = RateLimited(
-                f"This socket has {MAX_OPERATIONS} operations already.",
-                hint="Complete some of them first, or open another socket.",
+                f"This socket already runs {MAX_OPERATIONS} operations.",
+                hint="Complete some of them, or open another socket.",
             )
             await self._send_error(message.id, refuse(error, request_id=new_request_id()))
             return
         self._running[message.id] = tasks.create_task(self._run(message))
 
     async def _run(self, message: Subscribe) -> None:
-        """One operation, to its last message."""
+        """Run one operation until its last message."""
         request_id = new_request_id()
         current_request_id.set(request_id)
         context = self._gateway.context(self._viewer, request_id, self._websocket.scope)
@@ -173,7 +173,7 @@ class _Socket:
                     )
         except WebSocketDisconnect:
             raise
-        except Exception as error:  # noqa: BLE001 - a bug in one operation must not end the others
+        except Exception as error:  # noqa: BLE001 - an unexpected error must not end other operations
             refusal = refuse(error, request_id=request_id)
         if self._running.get(message.id) is not asyncio.current_task():
             return  # the client has completed it, and may have used the id again
@@ -228,7 +228,7 @@ class _Socket:
         await self._websocket.send({"type": "websocket.send", "text": text})
 
     async def _close(self, code: int, reason: str) -> None:
-        """Tell the client why, unless it is gone or has stopped reading."""
+        """Send the close frame, unless the client has disconnected or stopped reading."""
         with contextlib.suppress(WebSocketDisconnect, TimeoutError):
             async with asyncio.timeout(CLOSE_WAIT_S):
                 await self._websocket.close(code, reason)
@@ -238,6 +238,6 @@ def _authorization(payload: dict[str, Any]) -> str | None:
     for name, value in payload.items():
         if name.lower() == "authorization":
             if not isinstance(value, str):
-                raise _Closed(4400, "Authorization is no string")
+                raise _Closed(4400, "Authorization is not a string")
             return value
     return None

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from db.errors import NotFound
+from db.kit.concurrency_limit import ConcurrencyLimit
 from db.runs import RunRow
 from db.workbench.results import parquet
 from db.workbench.results.formats import encode_rows, require_format
@@ -32,7 +33,7 @@ class ResultFiles:
         columns = run.parsed_columns
         if columns is None:
             raise result_not_found()
-        with self._limit.place(run.owner_id):
+        with self._limit.slot(run.owner_id):
             row_bytes = await self._results.max_average_row_bytes(run.owner_id, run.id)
             group_rows = parquet.group_rows(
                 rows=run.row_count, columns=len(columns), row_bytes=row_bytes

@@ -6,7 +6,7 @@ from db.services import Services
 from db.users import ExternalUser, UserRow, Users
 from graph.commands.accounts import (
     create_user,
-    described,
+    describe_user,
     find_user,
     issue_token,
     list_users,
@@ -92,4 +92,4 @@ def test_a_name_gives_no_orders_to_a_terminal() -> None:
     row = UserRow(
         new_id(), None, "Ada\x1b[2J\n", "USER", TimestampText("2026-11-21T10:00:00.000000Z")
     )
-    assert described(row) == f"{id_of('user', row.id)}  USER   2026-11-21  (outside)  Ada[2J"
+    assert describe_user(row) == f"{id_of('user', row.id)}  USER   2026-11-21  (outside)  Ada[2J"

@@ -9,7 +9,7 @@ from db.postgres.engine import Database, open_database
 from db.services import migrate, open_own_database
 from db.settings import Settings
 from db.tasks import Tasks
-from graph.commands.backup import back_up, restore
+from graph.commands.backup import restore_backup, write_backup
 from tests.fixtures.people import add_person
 
 
@@ -33,12 +33,12 @@ async def test_beside_a_running_server_and_into_a_new_folder(
     async with open_own_database(old) as running:
         await migrate(running)
         owner = await fill(running.database)
-        await asyncio.to_thread(back_up, old, file)
+        await asyncio.to_thread(write_backup, old, file)
         said = capsys.readouterr().out
         assert "keep it as safe as the database" in said
         with pytest.raises(Conflict, match="not empty"):
-            await asyncio.to_thread(restore, old, file)
-    await asyncio.to_thread(restore, new, file)
+            await asyncio.to_thread(restore_backup, old, file)
+    await asyncio.to_thread(restore_backup, new, file)
     assert "count and checksum are those of the backup" in capsys.readouterr().out
     async with open_own_database(new) as restored:
         assert await total(restored.database, owner) == 1
@@ -52,8 +52,8 @@ async def test_from_a_given_database_into_the_embedded_one_and_back(
     embedded = Settings(data_dir=tmp_path / "embedded")
     other = Settings(database_url=empty_url, data_dir=tmp_path)
     for source, target, name in ((given, embedded, "there"), (embedded, other, "back")):
-        await asyncio.to_thread(back_up, source, tmp_path / name)
-        await asyncio.to_thread(restore, target, tmp_path / name)
+        await asyncio.to_thread(write_backup, source, tmp_path / name)
+        await asyncio.to_thread(restore_backup, target, tmp_path / name)
     database = await open_database(empty_url, pool_size=2)
     assert await total(database, owner) == 1
     await database.close()

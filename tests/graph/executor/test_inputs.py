@@ -19,7 +19,8 @@ from strawberry import Schema
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.arguments import convert_argument
 
-from graph.executor.inputs import Unusual, converting, taking
+from graph.executor.inputs import SlowPath, input_coercer
+from graph.executor.strawberry_adapter import argument_converter
 from graph.schema import schema as our_schema
 from tests.graph.executor.world import schema as world_schema
 
@@ -80,24 +81,24 @@ CASES = [
 def test_what_is_taken_is_what_others_take(schema: Schema, type_: Any, data: Any) -> None:
     value = data.draw(fitting(type_))
     try:
-        taken = taking(type_)(value)
-    except Unusual:
+        coerced = input_coercer(type_)(value)
+    except SlowPath:
         return
     expected = taken_by_core(value, type_)
-    assert (taken, type(taken)) == (expected, type(expected))
+    assert (coerced, type(coerced)) == (expected, type(expected))
     definition = type_.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
     origin: Any = getattr(definition, "origin", None)
-    convert = None if origin is None else converting(origin, schema)
+    convert = None if origin is None else argument_converter(origin, schema)
     if convert is not None:
         registry = schema.schema_converter.scalar_registry
-        assert convert(taken) == convert_argument(taken, origin, registry, schema.config)
+        assert convert(coerced) == convert_argument(coerced, origin, registry, schema.config)
 
 
 def test_the_usual_goes_the_short_way() -> None:
     types = core_of(our_schema).type_map
     asked: dict[str, Any] = {"title": "Milk", "description": None, "idempotencyKey": "k"}
-    assert taking(types["CreateTaskInput"])(asked) == asked  # type: ignore[arg-type]
-    order = taking(types["TaskOrder"])({"field": "TITLE"})  # type: ignore[arg-type]
+    assert input_coercer(types["CreateTaskInput"])(asked) == asked  # type: ignore[arg-type]
+    order = input_coercer(types["TaskOrder"])({"field": "TITLE"})  # type: ignore[arg-type]
     assert sorted(order) == ["direction", "field"]
 
 
@@ -113,5 +114,5 @@ def test_the_usual_goes_the_short_way() -> None:
     ],
 )
 def test_what_is_wrong_is_left_to_others(value: Any) -> None:
-    with pytest.raises(Unusual):
-        taking(core_of(our_schema).type_map["CreateTaskInput"])(value)  # type: ignore[arg-type]
+    with pytest.raises(SlowPath):
+        input_coercer(core_of(our_schema).type_map["CreateTaskInput"])(value)  # type: ignore[arg-type]

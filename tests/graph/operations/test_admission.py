@@ -1,4 +1,4 @@
-"""Fairness: what would end other work need not wait behind it."""
+"""Admission: what would end other work need not wait behind it."""
 
 import asyncio
 from typing import Any, cast
@@ -10,7 +10,7 @@ from db.kit.base import new_id
 from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.executor.document import select_operation
-from graph.operations.admission import HEAVY, Fairness, is_urgent
+from graph.operations.admission import HEAVY, Admission, is_urgent
 from graph.operations.slots import AT_ONCE
 from graph.schema import schema
 
@@ -42,47 +42,47 @@ def test_only_what_ends_other_work_is_urgent(text: str, *, urgent: bool) -> None
 
 
 async def test_the_urgent_does_not_wait_behind_ones_own_backlog() -> None:
-    fairness = Fairness()
-    held = [await fairness.turn(context()) for _ in range(AT_ONCE)]
-    waiting = [asyncio.create_task(fairness.turn(context())) for _ in range(10)]
+    admission = Admission()
+    held = [await admission.slot(context()) for _ in range(AT_ONCE)]
+    waiting = [asyncio.create_task(admission.slot(context())) for _ in range(10)]
     await asyncio.sleep(0)
-    (await fairness.turn(context(), urgent=True)).end()
+    (await admission.slot(context(), urgent=True)).end()
     assert not any(task.done() for task in waiting)
-    for turn in held:
-        turn.end()
+    for slot in held:
+        slot.end()
     for task in waiting:
         (await task).end()
 
 
 async def test_one_heavy_operation_is_at_work_at_a_time_beside_a_usual_one() -> None:
-    fairness = Fairness()
-    heavy = await fairness.turn(context(), cost=HEAVY + 1)
-    next_heavy = asyncio.create_task(fairness.turn(context(), cost=HEAVY + 1))
+    admission = Admission()
+    heavy = await admission.slot(context(), cost=HEAVY + 1)
+    next_heavy = asyncio.create_task(admission.slot(context(), cost=HEAVY + 1))
     await asyncio.sleep(0)
-    (await fairness.turn(context())).end()
+    (await admission.slot(context())).end()
     assert not next_heavy.done()
     heavy.end()
     (await next_heavy).end()
 
 
 async def test_a_heavy_one_that_is_cancelled_leaves_its_place() -> None:
-    fairness = Fairness()
-    held = [await fairness.turn(context()) for _ in range(AT_ONCE)]
-    gone = asyncio.create_task(fairness.turn(context(), cost=HEAVY + 1))
+    admission = Admission()
+    held = [await admission.slot(context()) for _ in range(AT_ONCE)]
+    gone = asyncio.create_task(admission.slot(context(), cost=HEAVY + 1))
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
-    for turn in held:
-        turn.end()
-    (await fairness.turn(context(), cost=HEAVY + 1)).end()
+    for slot in held:
+        slot.end()
+    (await admission.slot(context(), cost=HEAVY + 1)).end()
 
 
 async def test_of_one_senders_new_documents_one_is_prepared_at_a_time() -> None:
-    fairness = Fairness()
+    admission = Admission()
     prepared: list[str] = []
 
     async def prepare(name: str, sender: Context) -> None:
-        async with fairness.document(sender):
+        async with admission.document(sender):
             prepared.append(name)
 
     mine, stranger = context(), context(None)
@@ -95,19 +95,19 @@ async def test_of_one_senders_new_documents_one_is_prepared_at_a_time() -> None:
 
 
 async def test_one_who_is_refused_while_preparing_leaves_the_place() -> None:
-    fairness = Fairness()
+    admission = Admission()
     for _ in range(3):
         with pytest.raises(ValueError, match="refused"):
-            async with fairness.document(context()):
+            async with admission.document(context()):
                 raise ValueError("refused")
 
 
 async def test_of_an_address_one_is_refused_in_a_round_of_the_loop() -> None:
-    fairness = Fairness()
+    admission = Admission()
     refused: list[str] = []
 
     async def refuse(address: str) -> None:
-        await fairness.refusal(address)
+        await admission.refusal(address)
         refused.append(address)
 
     gone = asyncio.create_task(refuse("192.0.2.1"))
@@ -117,6 +117,6 @@ async def test_of_an_address_one_is_refused_in_a_round_of_the_loop() -> None:
     other = asyncio.create_task(refuse("192.0.2.2"))
     await other
     assert len(refused) <= 3
-    for _ in range(100):  # far sooner than a turn that was lost would end
+    for _ in range(100):  # far sooner than a slot that was lost would end
         await asyncio.sleep(0)
     assert all(task.done() for task in flood)

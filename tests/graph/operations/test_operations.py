@@ -12,7 +12,7 @@ from db.errors import TooLarge
 from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
-from graph.operations.admission import HEAVY, STRANGERS_AT_ONCE
+from graph.operations.admission import HEAVY, MAX_ANONYMOUS_CONCURRENCY
 from graph.operations.limits import Limits
 from graph.operations.slots import AT_ONCE
 from tests.fixtures.toy import ANN, schema
@@ -233,9 +233,9 @@ async def test_strangers_share_the_turns_of_their_address(
 ) -> None:
     operations = Operations(plans(), limits=Limits())
     hello = await operations.prepare(GraphQLRequest("{ hello }"), context())
-    async with busy(operations, STRANGERS_AT_ONCE - 1, address):
+    async with busy(operations, MAX_ANONYMOUS_CONCURRENCY - 1, address):
         assert await begun(operations.run(hello, None, context(same)))
-    async with busy(operations, STRANGERS_AT_ONCE, address):
+    async with busy(operations, MAX_ANONYMOUS_CONCURRENCY, address):
         assert not await begun(operations.run(hello, None, context(same)))
         assert await begun(operations.run(hello, None, context(other)))
     assert await begun(operations.run(hello, None, context(same)))
@@ -271,3 +271,10 @@ async def test_of_heavy_operations_one_is_at_work() -> None:
         assert not await begun(operations.run(heavy, {"n": 1_000}, context(viewer=ann)))
         assert await begun(operations.run(heavy, {"n": 1_000}, context(viewer=bob)))
     assert await begun(operations.run(heavy, {"n": 1_000}, context(viewer=ann)))
+
+
+async def test_operation_refuses_invalid_variables_that_are_too_many_to_report() -> None:
+    text = "mutation($email: String!) { signIn(email: $email) }"
+    answer = await run(text, {"email": [[0] * 20_001]})
+    assert (answer.code, answer.ran) == ("BAD_USER_INPUT", False)
+    assert "20,000" in answer.errors[0]["extensions"]["hint"]

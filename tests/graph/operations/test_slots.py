@@ -1,4 +1,4 @@
-"""Turns: who floods waits for themselves, not others for them."""
+"""Slots: a flood of one viewer does not delay the others."""
 
 import asyncio
 import contextlib
@@ -7,23 +7,23 @@ from collections.abc import AsyncIterator
 import pytest
 
 from db.errors import RateLimited
-from graph.operations.slots import Turn, Turns
+from graph.operations.slots import Slot, Slots
 
 
 @contextlib.asynccontextmanager
-async def turn_of(turns: Turns, viewer: str) -> AsyncIterator[Turn]:
-    turn = turns.take(viewer) or await turns.wait(viewer)
+async def slot_of(slots: Slots, viewer: str) -> AsyncIterator[Slot]:
+    slot = slots.take(viewer) or await slots.wait(viewer)
     try:
-        yield turn
+        yield slot
     finally:
-        turn.end()
+        slot.end()
 
 
 class Work:
-    """Operations that hold their turn until they are told to end."""
+    """Operations that hold their slot until they are told to end."""
 
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
         self._ends: dict[str, asyncio.Event] = {}
         self.begun: list[str] = []
 
@@ -36,7 +36,7 @@ class Work:
             self._ends[name].set()
 
     async def _run(self, viewer: str, name: str) -> None:
-        async with turn_of(self._turns, viewer):
+        async with slot_of(self._slots, viewer):
             self.begun.append(name)
             await self._ends[name].wait()
 
@@ -47,7 +47,7 @@ async def settled() -> None:
 
 
 async def test_a_viewers_next_operation_waits_and_anothers_does_not() -> None:
-    work = Work(Turns(at_once=2))
+    work = Work(Slots(at_once=2))
     tasks = [work.begin("mine", name) for name in "abcd"] + [work.begin("yours", "x")]
     await settled()
     assert work.begun == ["a", "b", "x"]
@@ -60,25 +60,25 @@ async def test_a_viewers_next_operation_waits_and_anothers_does_not() -> None:
 
 
 async def test_who_waits_with_too_many_is_told() -> None:
-    turns = Turns(at_once=1, waiting=1)
-    work = Work(turns)
+    slots = Slots(at_once=1, waiting=1)
+    work = Work(slots)
     tasks = [work.begin("mine", name) for name in "ab"]
     await settled()
     with pytest.raises(RateLimited):
-        async with turn_of(turns, "mine"):
+        async with slot_of(slots, "mine"):
             pass
     work.end(*"ab")
     await asyncio.gather(*tasks)
 
 
 async def test_an_operation_that_only_waits_can_end_its_turn() -> None:
-    turns = Turns(at_once=1)
-    async with turn_of(turns, "mine") as turn:
-        turn.end()
-        async with turn_of(turns, "mine"):
+    slots = Slots(at_once=1)
+    async with slot_of(slots, "mine") as slot:
+        slot.end()
+        async with slot_of(slots, "mine"):
             pass
-        turn.end()  # once more changes nothing
-    work = Work(turns)
+        slot.end()  # once more changes nothing
+    work = Work(slots)
     tasks = [work.begin("mine", name) for name in "ab"]
     await settled()
     assert work.begun == ["a"]
@@ -86,31 +86,31 @@ async def test_an_operation_that_only_waits_can_end_its_turn() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_after_a_rest_the_next_may_begin() -> None:
-    turns = Turns(at_once=1)
-    turn = turns.take("mine")
-    assert turn is not None
-    waits = asyncio.ensure_future(turns.wait("mine"))
+async def test_slot_is_granted_after_the_delay() -> None:
+    slots = Slots(at_once=1)
+    slot = slots.take("mine")
+    assert slot is not None
+    waits = asyncio.ensure_future(slots.wait("mine"))
     await settled()
-    turn.rest(0.01)
+    slot.end_after(0.01)
     await settled()
     assert not waits.done()
-    (await waits).rest(60)  # nobody waits: it is over
-    async with turn_of(turns, "mine"):
+    (await waits).end_after(60)  # nobody waits: it is over
+    async with slot_of(slots, "mine"):
         pass
 
 
 async def test_a_turn_that_lasts_too_long_ends() -> None:
-    turns = Turns(at_once=1, lasts_s=0)
-    async with turn_of(turns, "mine"), turn_of(turns, "mine"), turn_of(turns, "mine"):
+    slots = Slots(at_once=1, lasts_s=0)
+    async with slot_of(slots, "mine"), slot_of(slots, "mine"), slot_of(slots, "mine"):
         pass
 
 
-@pytest.mark.parametrize("early", [True, False], ids=["while waiting", "as it gets its turn"])
+@pytest.mark.parametrize("early", [True, False], ids=["while waiting", "as it gets its slot"])
 async def test_a_cancelled_operation_takes_no_turn_along(*, early: bool) -> None:
-    turns = Turns(at_once=1)
-    work = Work(turns)
-    async with turn_of(turns, "mine"):
+    slots = Slots(at_once=1)
+    work = Work(slots)
+    async with slot_of(slots, "mine"):
         gone = work.begin("mine", "gone")
         await settled()
         if early:
@@ -120,19 +120,19 @@ async def test_a_cancelled_operation_takes_no_turn_along(*, early: bool) -> None
     with pytest.raises(asyncio.CancelledError):
         await gone
     assert work.begun == []
-    async with turn_of(turns, "mine"):
+    async with slot_of(slots, "mine"):
         pass
 
 
 async def test_a_cancellation_and_a_turn_that_ends_in_the_same_moment() -> None:
-    turns = Turns(at_once=1)
-    turn = turns.take("mine")
-    assert turn is not None
-    gone = asyncio.ensure_future(turns.wait("mine"))
+    slots = Slots(at_once=1)
+    slot = slots.take("mine")
+    assert slot is not None
+    gone = asyncio.ensure_future(slots.wait("mine"))
     await asyncio.sleep(0)
     gone.cancel()
-    turn.end()
+    slot.end()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    async with turn_of(turns, "mine"):
+    async with slot_of(slots, "mine"):
         pass

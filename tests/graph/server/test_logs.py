@@ -119,7 +119,7 @@ def test_without_a_folder_it_logs_to_the_console_alone(
         log.info("one")
         log.info("two")
     assert stream.getvalue().count("\n") == 2
-    assert capsys.readouterr().err.count("No log file can be written") == 1
+    assert capsys.readouterr().err.count("Cannot write a log file") == 1
 
 
 def test_a_line_names_its_request(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from db.services import Services
 from db.settings import Settings
 from graph.operations import Plans
-from graph.server.exposition import Reading, Times, page
+from graph.server.exposition import Durations, Snapshot, page
 from graph.server.metrics import Metrics
 from graph.server.metrics_board import Board
 from graph.server.probes import _may_measure
@@ -92,21 +92,21 @@ BUCKET = 'howdah_operation_seconds_bucket{kind="query",le="0.1",outcome="OK"}'
 
 
 def test_several_processes_are_one_server() -> None:
-    fast, slow = Times(), Times()
+    fast, slow = Durations(), Durations()
     fast.add(0.05)
     slow.add(0.5)
     slow.add(0.5)
     here, ended = os.getpid(), 2**22 + 1  # no process has a number like that
-    readings = [
-        Reading(
+    snapshots = [
+        Snapshot(
             here, [("query", "OK", fast)], {"plan_hits": 1}, {"streams_open": 2, "events_up": 1}
         ),
-        Reading(
+        Snapshot(
             here, [("query", "OK", slow)], {"plan_hits": 5}, {"streams_open": 3, "events_up": 0}
         ),
-        Reading(ended, [("query", "OK", fast)], {"plan_hits": 10}, {"streams_open": 50}),
+        Snapshot(ended, [("query", "OK", fast)], {"plan_hits": 10}, {"streams_open": 50}),
     ]
-    found = read(page(readings)[0])
+    found = read(page(snapshots)[0])
     assert (found[COUNT], found[BUCKET]) == (4, 2)
     assert found["howdah_plan_hits_total"] == 16
     assert found["howdah_streams_open"] == 5  # those of the one that has ended are closed

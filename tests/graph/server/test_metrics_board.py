@@ -20,42 +20,42 @@ def board() -> Iterator[Board]:
 
 def test_each_reads_what_the_others_say(board: Board) -> None:
     one, two = (Board(board.descriptor, own=page) for page in (1, 2))
-    assert (one.first(), list(one.others()), one.told()) == (b"", [], b"")
-    board.tell(b"parent")
-    one.tell(b"old")
-    one.tell(b"new")
-    two.tell(b"")
-    assert list(two.others()) == [b"parent", b"new"]
-    assert list(one.others()) == [b"parent"]
-    assert (two.first(), one.told()) == (b"parent", b"new")
+    assert (one.read_first(), list(one.read_others()), one.read()) == (b"", [], b"")
+    board.write(b"parent")
+    one.write(b"old")
+    one.write(b"new")
+    two.write(b"")
+    assert list(two.read_others()) == [b"parent", b"new"]
+    assert list(one.read_others()) == [b"parent"]
+    assert (two.read_first(), one.read()) == (b"parent", b"new")
 
 
 def test_a_successor_finds_the_page_as_it_was_left(board: Board) -> None:
-    Board(board.descriptor, own=1).tell(b"42")
+    Board(board.descriptor, own=1).write(b"42")
     successor = Board(board.descriptor, own=1)
-    assert successor.told() == b"42"
-    successor.tell(b"43")
-    assert list(board.others()) == [b"43"]
+    assert successor.read() == b"42"
+    successor.write(b"43")
+    assert list(board.read_others()) == [b"43"]
 
 
 def test_half_a_note_is_none(board: Board) -> None:
-    board.tell(b"whole")
-    board.tell(b"later")
+    board.write(b"whole")
+    board.write(b"later")
     for place in range(COPY_BYTES):  # the second copy, byte by byte overwritten
         if place % 7919 == 0:
             before = board._memory[place]
             board._memory[place] = before ^ 0xFF
-            assert board.first() in {b"whole", b"later"}
+            assert board.read_first() in {b"whole", b"later"}
             board._memory[place] = before
     board._memory[20] ^= 0xFF
-    assert board.first() == b"whole"
+    assert board.read_first() == b"whole"
 
 
 def test_what_is_too_long_is_refused_and_changes_nothing(board: Board) -> None:
-    board.tell(b"short")
-    with pytest.raises(ValueError, match="no note"):
-        board.tell(b"x" * COPY_BYTES)
-    assert board.first() == b"short"
+    board.write(b"short")
+    with pytest.raises(ValueError, match="do not fit"):
+        board.write(b"x" * COPY_BYTES)
+    assert board.read_first() == b"short"
 
 
 WRITE_FOR_EVER = """
@@ -64,7 +64,7 @@ from graph.server.metrics_board import Board
 
 board = Board(int(sys.argv[1]), own=1)
 for number in itertools.count():
-    board.tell(b"%d " % number * 10_000)
+    board.write(b"%d " % number * 10_000)
     if number == 10:
         print("begun", flush=True)
 """
@@ -78,10 +78,10 @@ async def test_a_writer_killed_in_the_middle_leaves_a_whole_note(board: Board) -
     )
     assert writer.stdout is not None
     await writer.stdout.readline()
-    seen = [next(board.others()) for _ in range(300)]
+    seen = [next(board.read_others()) for _ in range(300)]
     writer.kill()
     await writer.communicate()
-    seen.append(next(board.others()))
+    seen.append(next(board.read_others()))
     for note in seen:
         words = note.split()
         assert len(words) == 10_000
