@@ -19,7 +19,7 @@ from graph.auth import Viewer
 Rows = TypeVar("Rows")
 Answer = TypeVar("Answer")
 Row = TypeVar("Row", bound=NamedTuple)
-Of: TypeAlias = Callable[[Session, OwnerId], Rows]
+RepositoryFactory: TypeAlias = Callable[[Session, OwnerId], Rows]
 """A repository's class: made for a session and an owner."""
 
 
@@ -94,30 +94,38 @@ class Context:
         """Whose rows this operation may touch."""
         return self.signed_in.owner
 
-    async def read(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+    async def read(
+        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+    ) -> Answer:
         """What `work` finds among the viewer's rows."""
         owner = self.owner
         async with self.turn.reads, self.services.database.read() as session:
             return await work(of(session, owner))
 
-    async def search(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+    async def search(
+        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+    ) -> Answer:
         """Like `read`, for what looks at many rows: one after the other."""
         async with self.turn.search:
             return await self.read(of, work)
 
-    async def write(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+    async def write(
+        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+    ) -> Answer:
         """A change by one statement, a transaction of its own."""
         owner = self.owner
         return await self.services.database.write(lambda session: work(of(session, owner)))
 
-    async def transact(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+    async def transact(
+        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+    ) -> Answer:
         """A change by several statements: all or nothing, perhaps run more than once."""
         owner = self.owner
         return await self.services.database.transaction(lambda session: work(of(session, owner)))
 
     async def once(
         self,
-        of: Of[Rows],
+        of: RepositoryFactory[Rows],
         work: Callable[[Rows], Awaitable[Row]],
         *,
         key: str | None,

@@ -37,7 +37,7 @@ class MomentText(TypeDecorator[Any]):
         return func.to_char(func.timezone(literal_column("'UTC'"), column), form)
 
 
-def read_id(written: Any) -> UUID:
+def parse_uuid(written: Any) -> UUID:
     """An id from 32 hexadecimal digits or 16 bytes; the driver's own kind, in C, costs a tenth."""
     found: UUID = pgproto.UUID(written)
     return found
@@ -57,7 +57,7 @@ def new_id() -> UUID:
     _latest = max(moment, _latest + 1 + (random & 0xFFFF_FFFF))
     milliseconds, high, low = _latest >> 74, _latest >> 62 & 0xFFF, _latest & (1 << 62) - 1
     number = milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
-    return read_id(number.to_bytes(16, "big"))
+    return parse_uuid(number.to_bytes(16, "big"))
 
 
 class Base(DeclarativeBase):

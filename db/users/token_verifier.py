@@ -6,7 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from db.errors import Unauthenticated
-from db.kit.base import read_id
+from db.kit.base import parse_uuid
 from db.postgres.engine import Database
 from db.users.accounts import OutsideUser, Users
 from db.users.sessions import Sessions
@@ -76,7 +76,7 @@ class Verifier:
             role = await Sessions(session).role(claims.sid, claims.sub)
         if role is None:
             raise Refused("its session has ended")
-        return Verified(read_id(claims.sub.bytes), role, claims.expires_at)
+        return Verified(parse_uuid(claims.sub.bytes), role, claims.expires_at)
 
     async def _outside(self, issuer: Issuer, token: str, key_id: str | None) -> Verified:
         person, expires_at = await issuer.verify(token, key_id)

@@ -24,23 +24,23 @@ def field(
     )
 
 
-def plain(description: str, *, type: Any = None) -> Any:
+def attribute(description: str, *, type: Any = None) -> Any:
     """A field that is an attribute of the row; `type` is its GraphQL type where it is a row too."""
     return strawberry.field(description=description, graphql_type=type)
 
 
 def optional(description: str, *, default: Any = strawberry.UNSET) -> Any:
-    """A field of an input that may be absent; `given` tells absent from null."""
+    """A field of an input that may be absent; `provided_fields` tells absent from null."""
     return strawberry.field(description=description, default=default)
 
 
-def given(asked: Any) -> dict[str, Any]:
+def provided_fields(asked: Any) -> dict[str, Any]:
     """What an input names, absent fields left out."""
     found = {name: getattr(asked, name) for name in asked.__dataclass_fields__}
     return {name: value for name, value in found.items() if value is not strawberry.UNSET}
 
 
-def choice(value: str, description: str) -> Any:
+def enum_value(value: str, description: str) -> Any:
     """A member of an enum."""
     return strawberry.enum_value(value, description=description)
 

@@ -8,11 +8,11 @@ from uuid import UUID
 import strawberry
 
 from db.errors import BadInput
-from db.kit.base import read_id
+from db.kit.base import parse_uuid
 from graph.context import Context
 from graph.executor.hints import accepting
 from graph.kit.fields import field
-from graph.kit.loaders import Gathering
+from graph.kit.loaders import BatchLoader
 
 T = TypeVar("T", bound=type)
 
@@ -31,7 +31,7 @@ class Kind(NamedTuple):
 
     prefix: str
     row: type
-    loader: type[Gathering[UUID, Any]]
+    loader: type[BatchLoader[UUID, Any]]
 
 
 _by_prefix: dict[str, Kind] = {}
@@ -51,7 +51,7 @@ class Node:
         return f"{_prefixes[root.__class__]}_{root.id.hex}"  # type: ignore[return-value]  # pages ask for thousands: a call of `ID` each would tell
 
 
-def node(prefix: str, *, row: type, loader: type[Gathering[UUID, Any]]) -> Callable[[T], T]:
+def node(prefix: str, *, row: type, loader: type[BatchLoader[UUID, Any]]) -> Callable[[T], T]:
     """Makes a GraphQL type findable by `node(id:)`; goes under `@strawberry.type`."""
     kind = Kind(prefix, row, loader)
 
@@ -112,4 +112,4 @@ def _kind_of(value: str, *, argument: str) -> Kind:
 
 
 def _unhex(digits: str) -> UUID | None:
-    return read_id(digits) if _DIGITS(digits) else None
+    return parse_uuid(digits) if _DIGITS(digits) else None

@@ -14,14 +14,14 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Gathering(ABC, Generic[K, V]):
+class BatchLoader(ABC, Generic[K, V]):
     """Gathers keys while a level resolves, then finds them at once. Lives for one operation."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self._found: dict[K, V | Exception | None] = {}
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
-        self._asked: list[K] = []
+        self._pending_keys: list[K] = []
         self._batches: set[asyncio.Task[None]] = set()  # of tasks the loop knows only weakly
         self._loop = asyncio.get_running_loop()
 
@@ -40,14 +40,14 @@ class Gathering(ABC, Generic[K, V]):
         """
         mine: asyncio.Future[V | None] = self._loop.create_future()
         if key in self._found:
-            _tell(mine, self._found[key])
+            _settle(mine, self._found[key])
         elif (waiting := self._waiting.get(key)) is not None:
             waiting.append(mine)
         else:
             self._waiting[key] = [mine]
-            if not self._asked:
+            if not self._pending_keys:
                 self._loop.call_soon(self._start_batch)
-            self._asked.append(key)
+            self._pending_keys.append(key)
         return mine
 
     async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
@@ -58,13 +58,13 @@ class Gathering(ABC, Generic[K, V]):
         """What there is of `keys`, or why that cannot be told of one of them."""
 
     def _start_batch(self) -> None:
-        batch = self._loop.create_task(self._answer_all())
+        batch = self._loop.create_task(self._run_batch())
         self._batches.add(batch)
         batch.add_done_callback(self._batches.discard)
 
-    async def _answer_all(self) -> None:
+    async def _run_batch(self) -> None:
         """Answers all that was asked for until now; whoever asks from here on is in the next."""
-        asked, self._asked = self._asked, []
+        asked, self._pending_keys = self._pending_keys, []
         try:
             found = await self.find(asked)
         except Exception as error:  # noqa: BLE001 - whatever it is, each who waits shall hear it
@@ -73,17 +73,17 @@ class Gathering(ABC, Generic[K, V]):
             answer = self._found[key] = found.get(key)
             for future in self._waiting.pop(key):
                 if not future.done():
-                    _tell(future, answer)
+                    _settle(future, answer)
 
 
-def _tell(future: "asyncio.Future[Any]", answer: object) -> None:
+def _settle(future: "asyncio.Future[Any]", answer: object) -> None:
     if isinstance(answer, Exception):
         future.set_exception(answer)
     else:
         future.set_result(answer)
 
 
-class Loader(Gathering[K, V]):
+class Loader(BatchLoader[K, V]):
     """Finds by statements of a repository, in a read session of its own."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ import strawberry
 from db.errors import BadInput
 from db.kit.paging import Page, Window
 from graph.context import Context
-from graph.kit.fields import choice, field
+from graph.kit.fields import enum_value, field
 
 Node = TypeVar("Node")
 
@@ -113,5 +113,5 @@ class Connection(Generic[Node]):
 class OrderDirection(Enum):
     """Up or down."""
 
-    ASC = choice("asc", "Smallest, oldest, A first.")
-    DESC = choice("desc", "Largest, newest, Z first.")
+    ASC = enum_value("asc", "Smallest, oldest, A first.")
+    DESC = enum_value("desc", "Largest, newest, Z first.")

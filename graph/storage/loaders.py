@@ -10,13 +10,13 @@ from db.kit.base import OwnerId
 from db.kit.paging import Page, Window
 from db.storage import BspRow, BucketRow, FileRow, StorageOperations
 from graph.context import Context
-from graph.kit.loaders import Gathering
+from graph.kit.loaders import BatchLoader
 from graph.kit.paging import Listing
 
 V = TypeVar("V")
 
 
-class StorageLoader(Gathering[Any, V]):
+class StorageLoader(BatchLoader[Any, V]):
     """Finds through `StorageOperations`, whichever twin that is."""
 
     @property

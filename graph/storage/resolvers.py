@@ -16,7 +16,7 @@ from db.storage import (
 )
 from graph.auth import AdminOnly, SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, given, mutation
+from graph.kit.fields import argument, field, mutation, provided_fields
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.kit.signed_links import Links
@@ -122,7 +122,7 @@ class Mutation:
     async def create_bsp(
         self, info: Info, input: Annotated[CreateBspInput, argument("The provider.")]
     ) -> CreateBspPayload:
-        asked = given(input)
+        asked = provided_fields(input)
         key = asked.pop("idempotency_key", None)
         storage, owner = info.context.services.storage, info.context.owner
         return CreateBspPayload(
@@ -133,7 +133,7 @@ class Mutation:
     async def update_bsp_capacity(
         self, info: Info, input: Annotated[UpdateBspCapacityInput, argument("The change.")]
     ) -> UpdateBspCapacityPayload:
-        asked = given(input)
+        asked = provided_fields(input)
         bsp_id = parse_id("bsp", asked.pop("id"))
         storage, owner = info.context.services.storage, info.context.owner
         return UpdateBspCapacityPayload(
@@ -163,13 +163,15 @@ class Mutation:
         self, info: Info, input: Annotated[CreateBucketInput, argument("The bucket.")]
     ) -> CreateBucketPayload:
         storage, owner = info.context.services.storage, info.context.owner
-        return CreateBucketPayload(bucket=await storage.create_bucket(owner, **given(input)))
+        return CreateBucketPayload(
+            bucket=await storage.create_bucket(owner, **provided_fields(input))
+        )
 
     @mutation("Renames a bucket.", who=SignedIn)
     async def rename_bucket(
         self, info: Info, input: Annotated[RenameBucketInput, argument("The new name.")]
     ) -> RenameBucketPayload:
-        asked = given(input)
+        asked = provided_fields(input)
         bucket_id = parse_id("bucket", asked.pop("id"))
         storage, owner = info.context.services.storage, info.context.owner
         return RenameBucketPayload(bucket=await storage.rename_bucket(owner, bucket_id, **asked))
@@ -188,7 +190,7 @@ class Mutation:
     async def create_file(
         self, info: Info, input: Annotated[CreateFileInput, argument("The file.")]
     ) -> CreateFilePayload:
-        asked = given(input)
+        asked = provided_fields(input)
         asked["bucket_id"] = parse_id("bucket", asked["bucket_id"], argument="bucketId")
         key = asked.pop("idempotency_key", None)
         services, owner = info.context.services, info.context.owner

@@ -11,7 +11,7 @@ import strawberry
 from db.errors import BadInput
 from db.storage import STORED, BspRow, BucketRow, FileRow, object_key
 from graph.context import Info
-from graph.kit.fields import argument, choice, field, plain
+from graph.kit.fields import argument, attribute, enum_value, field
 from graph.kit.ids import Node, node
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.kit.scalars import BigInt
@@ -44,9 +44,9 @@ class ReplicaRow(NamedTuple):
 class FileStatus(Enum):
     """As it stands in the table too."""
 
-    PENDING = choice("PENDING", "It waits for its bytes; its room is kept for a day.")
-    STORED = choice("STORED", "Its bytes are there, whole.")
-    DELETING = choice("DELETING", "It is deleted; its bytes are about to go.")
+    PENDING = enum_value("PENDING", "It waits for its bytes; its room is kept for a day.")
+    STORED = enum_value("STORED", "Its bytes are there, whole.")
+    DELETING = enum_value("DELETING", "It is deleted; its bytes are about to go.")
 
 
 @strawberry.type(description="A copy of a file at a provider.")
@@ -63,12 +63,12 @@ class Replica:
 class File(Node):
     """Read from a FileRow."""
 
-    location: str = plain("Its path within the bucket, unique there; folders end with `/`.")
-    size: int = plain("How many bytes it has.", type=BigInt)
-    content_type: str = plain("The media type it was declared with.")
-    desired_replicas: int = plain("How many providers keep a copy.")
-    created_at: datetime = plain("When it was made.")
-    updated_at: datetime = plain("When its status last changed.")
+    location: str = attribute("Its path within the bucket, unique there; folders end with `/`.")
+    size: int = attribute("How many bytes it has.", type=BigInt)
+    content_type: str = attribute("The media type it was declared with.")
+    desired_replicas: int = attribute("How many providers keep a copy.")
+    created_at: datetime = attribute("When it was made.")
+    updated_at: datetime = attribute("When its status last changed.")
 
     @field("SHA-256 over owner, bucket, location, size and fingerprint; null until it is stored.")
     def key(root: strawberry.Parent[FileRow]) -> str | None:
@@ -111,13 +111,15 @@ class File(Node):
 class Bucket(Node):
     """Read from a BucketRow."""
 
-    name: str = plain("Its name, unique among its owner's.")
-    private: bool = plain("Whether only its owner reads it; else every signed-in user does.")
-    file_count: int = plain("How many files it holds, those included that wait for bytes.")
-    total_size: int = plain("What their sizes add up to.", type=BigInt)
-    created_at: datetime = plain("When it was made.")
-    updated_at: datetime = plain("When it was last changed; its files coming and going is none.")
-    version: int = plain("Grows with every change; see `expectedVersion`.")
+    name: str = attribute("Its name, unique among its owner's.")
+    private: bool = attribute("Whether only its owner reads it; else every signed-in user does.")
+    file_count: int = attribute("How many files it holds, those included that wait for bytes.")
+    total_size: int = attribute("What their sizes add up to.", type=BigInt)
+    created_at: datetime = attribute("When it was made.")
+    updated_at: datetime = attribute(
+        "When it was last changed; its files coming and going is none."
+    )
+    version: int = attribute("Grows with every change; see `expectedVersion`.")
 
     @field("Its files by location.", type=Connection[File])
     async def files(
@@ -138,14 +140,16 @@ class Bucket(Node):
 class Bsp(Node):
     """Read from a BspRow."""
 
-    account: str = plain("Whose it is, unique among providers.")
-    capacity: int = plain("How many bytes it can keep.", type=BigInt)
-    used_capacity: int = plain("How many bytes it keeps.", type=BigInt)
-    free_capacity: int = plain("How many more it can keep.", type=BigInt)
-    multiaddresses: list[str] = plain("Where it is reached, such as `/dns/bsp.example/tcp/443`.")
-    created_at: datetime = plain("When it was registered.")
-    updated_at: datetime = plain("When it was last changed; files coming and going is none.")
-    version: int = plain("Grows with every change; see `expectedVersion`.")
+    account: str = attribute("Whose it is, unique among providers.")
+    capacity: int = attribute("How many bytes it can keep.", type=BigInt)
+    used_capacity: int = attribute("How many bytes it keeps.", type=BigInt)
+    free_capacity: int = attribute("How many more it can keep.", type=BigInt)
+    multiaddresses: list[str] = attribute(
+        "Where it is reached, such as `/dns/bsp.example/tcp/443`."
+    )
+    created_at: datetime = attribute("When it was registered.")
+    updated_at: datetime = attribute("When it was last changed; files coming and going is none.")
+    version: int = attribute("Grows with every change; see `expectedVersion`.")
 
     @field("My files that it keeps, newest first.", type=Connection[File])
     async def files(

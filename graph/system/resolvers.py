@@ -13,7 +13,7 @@ from db.system.integrity import Integrity
 from db.version import __version__
 from graph.auth import AdminOnly
 from graph.context import Info
-from graph.kit.fields import choice, field, mutation, plain
+from graph.kit.fields import attribute, enum_value, field, mutation
 from graph.kit.scalars import BigInt
 
 _STARTED_AT = time.monotonic()
@@ -23,9 +23,9 @@ _STARTED_AT = time.monotonic()
 class HealthStatus(Enum):
     """From best to worst."""
 
-    OK = choice("OK", "All of it works.")
-    DEGRADED = choice("DEGRADED", "It serves; changes are seen up to two seconds late.")
-    DOWN = choice("DOWN", "Its database does not answer, or lacks migrations.")
+    OK = enum_value("OK", "All of it works.")
+    DEGRADED = enum_value("DEGRADED", "It serves; changes are seen up to two seconds late.")
+    DOWN = enum_value("DOWN", "Its database does not answer, or lacks migrations.")
 
 
 class DatabaseStatusRow(NamedTuple):
@@ -64,36 +64,36 @@ class HealthRow(NamedTuple):
 class DatabaseStatus:
     """Read from a DatabaseStatusRow."""
 
-    ok: bool = plain("Whether it answered within a second.")
-    version: str | None = plain("PostgreSQL's version; for admins.")
-    latency_ms: float | None = plain("How long a small query took; for admins.")
-    migrations_current: bool | None = plain("Whether no migration is missing; for admins.")
+    ok: bool = attribute("Whether it answered within a second.")
+    version: str | None = attribute("PostgreSQL's version; for admins.")
+    latency_ms: float | None = attribute("How long a small query took; for admins.")
+    migrations_current: bool | None = attribute("Whether no migration is missing; for admins.")
 
 
 @strawberry.type(description="What carries events between the replicas.")
 class EventsStatus:
     """Read from an EventsStatusRow."""
 
-    ok: bool = plain("Whether it works; without it subscriptions poll.")
-    kind: str | None = plain("`postgres`, `redis` or `nats`; for admins.")
+    ok: bool = attribute("Whether it works; without it subscriptions poll.")
+    kind: str | None = attribute("`postgres`, `redis` or `nats`; for admins.")
 
 
 @strawberry.type(description="Where the bytes of files are kept.")
 class ObjectsStatus:
     """Read from an ObjectsStatusRow."""
 
-    ok: bool = plain("Whether it answered within a second, now or a few seconds ago.")
-    kind: str | None = plain("`file`, `s3`, `gs` or `az`; for admins.")
+    ok: bool = attribute("Whether it answered within a second, now or a few seconds ago.")
+    kind: str | None = attribute("`file`, `s3`, `gs` or `az`; for admins.")
 
 
 @strawberry.type(description="How well this server is.")
 class Health:
     """Read from a HealthRow."""
 
-    status: HealthStatus = plain("All in one word.")
-    database: DatabaseStatusRow = plain("Our own database.", type=DatabaseStatus)
-    events: EventsStatusRow = plain("The event bus.", type=EventsStatus)
-    findings: list[str] | None = plain("What was unusual since the start; for admins.")
+    status: HealthStatus = attribute("All in one word.")
+    database: DatabaseStatusRow = attribute("Our own database.", type=DatabaseStatus)
+    events: EventsStatusRow = attribute("The event bus.", type=EventsStatus)
+    findings: list[str] | None = attribute("What was unusual since the start; for admins.")
 
     @field("Where the bytes of files are kept; looked at only when asked for.", type=ObjectsStatus)
     async def objects(self, info: Info) -> ObjectsStatusRow:
@@ -114,21 +114,21 @@ class Health:
 class DatabaseHealth:
     """Read from an Integrity."""
 
-    ok: bool = plain("Whether no damage is known.")
-    checksums: bool = plain("Whether PostgreSQL keeps a checksum of every page.")
-    corrupt_relations: list[str] = plain("The tables and indexes that are damaged.")
-    size_bytes: BigInt = plain("The size of the whole database.")
-    last_checked_at: datetime | None = plain(
+    ok: bool = attribute("Whether no damage is known.")
+    checksums: bool = attribute("Whether PostgreSQL keeps a checksum of every page.")
+    corrupt_relations: list[str] = attribute("The tables and indexes that are damaged.")
+    size_bytes: BigInt = attribute("The size of the whole database.")
+    last_checked_at: datetime | None = attribute(
         "When checkDatabase last ended, whichever replica it ran on; null when it never has."
     )
-    findings: list[str] = plain("What was found, and what could not be checked, in words.")
+    findings: list[str] = attribute("What was found, and what could not be checked, in words.")
 
 
 @strawberry.type(description="The database after its check.")
 class CheckDatabasePayload:
     """Holds it."""
 
-    database_health: Integrity = plain("What is known now.", type=DatabaseHealth)
+    database_health: Integrity = attribute("What is known now.", type=DatabaseHealth)
 
 
 @strawberry.type

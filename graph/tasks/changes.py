@@ -13,7 +13,7 @@ from db.events import EventBus
 from db.kit.base import OwnerId
 from db.tasks import TaskRow, Tasks
 from graph.context import Context
-from graph.kit.fields import choice
+from graph.kit.fields import enum_value
 
 IDS_IN_AN_EVENT = 150  # as text within text, still under the bus's FRAME_LIMIT
 # A change becomes visible at its commit, a little after the moment it carries.
@@ -24,9 +24,9 @@ OVERLAP = timedelta(seconds=5)
 class ChangeKind(Enum):
     """As it travels in events too."""
 
-    CREATED = choice("CREATED", "It was made.")
-    UPDATED = choice("UPDATED", "It was changed.")
-    DELETED = choice("DELETED", "It is gone.")
+    CREATED = enum_value("CREATED", "It was made.")
+    UPDATED = enum_value("UPDATED", "It was changed.")
+    DELETED = enum_value("DELETED", "It is gone.")
 
 
 class Change(NamedTuple):

@@ -20,7 +20,16 @@ from db.tasks import (
 )
 from graph.auth import SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, choice, field, given, mutation, optional, plain, subscription
+from graph.kit.fields import (
+    argument,
+    attribute,
+    enum_value,
+    field,
+    mutation,
+    optional,
+    provided_fields,
+    subscription,
+)
 from graph.kit.ids import Node, id_of, node, parse_id
 from graph.kit.loaders import ById
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, OrderDirection, window
@@ -38,30 +47,30 @@ class TaskById(ById[TaskRow]):
 class Task(Node):
     """Read from a TaskRow."""
 
-    title: str = plain("What is to be done: 1 to 200 characters, trimmed.")
-    description: str | None = plain("More about it, up to 1000 characters.")
-    completed: bool = plain("Whether it is done.")
-    created_at: datetime = plain("When it was made.")
-    updated_at: datetime = plain("When it last changed.")
-    completed_at: datetime | None = plain("When it was done; null while it is open.")
-    version: int = plain("Grows with every change; see `expectedVersion`.")
+    title: str = attribute("What is to be done: 1 to 200 characters, trimmed.")
+    description: str | None = attribute("More about it, up to 1000 characters.")
+    completed: bool = attribute("Whether it is done.")
+    created_at: datetime = attribute("When it was made.")
+    updated_at: datetime = attribute("When it last changed.")
+    completed_at: datetime | None = attribute("When it was done; null while it is open.")
+    version: int = attribute("Grows with every change; see `expectedVersion`.")
 
 
 @strawberry.type(description="How many tasks there are.")
 class TaskStats:
     """Read from a TaskStatsRow."""
 
-    total: int = plain("All of them.")
-    completed: int = plain("Those that are done.")
-    open: int = plain("Those that are not.")
+    total: int = attribute("All of them.")
+    completed: int = attribute("Those that are done.")
+    open: int = attribute("Those that are not.")
 
 
 @strawberry.type(description="A task of mine has changed.")
 class TaskChange:
     """Read from a Change."""
 
-    kind: ChangeKind = plain("What has happened to it.")
-    task: Task | None = plain("The task as it is now; null when it is gone.")
+    kind: ChangeKind = attribute("What has happened to it.")
+    task: Task | None = attribute("The task as it is now; null when it is gone.")
 
     @field("The task's id, also when it is gone.")
     def id(root: strawberry.Parent[Change]) -> strawberry.ID:
@@ -72,16 +81,16 @@ class TaskChange:
 class TaskOrderField(Enum):
     """The columns that have an index for it."""
 
-    CREATED_AT = choice("created_at", "When they were made.")
-    UPDATED_AT = choice("updated_at", "When they last changed.")
-    TITLE = choice("sort_title", "Their titles, whatever the case.")
+    CREATED_AT = enum_value("created_at", "When they were made.")
+    UPDATED_AT = enum_value("updated_at", "When they last changed.")
+    TITLE = enum_value("sort_title", "Their titles, whatever the case.")
 
 
 @strawberry.input(description="How a list of tasks is sorted.")
 class TaskOrder:
     """A column and a direction."""
 
-    field: TaskOrderField = plain("By what.")
+    field: TaskOrderField = attribute("By what.")
     direction: OrderDirection = optional("Which end first.", default=OrderDirection.ASC)
 
 
@@ -99,7 +108,7 @@ class TaskFilterInput:
 class CreateTaskInput:
     """Checked in db.tasks."""
 
-    title: str = plain("What is to be done: 1 to 200 characters.")
+    title: str = attribute("What is to be done: 1 to 200 characters.")
     description: str | None = optional("More about it, up to 1000 characters.")
     idempotency_key: str | None = optional("Makes a retry safe: one key, one task, for 24 hours.")
 
@@ -108,7 +117,7 @@ class CreateTaskInput:
 class UpdateTaskInput:
     """Checked in db.tasks."""
 
-    id: strawberry.ID = plain("Which task.")
+    id: strawberry.ID = attribute("Which task.")
     title: str | None = optional("Its new title.")
     description: str | None = optional("Its new description; null clears it.")
     completed: bool | None = optional("Whether it is done.")
@@ -119,21 +128,23 @@ class UpdateTaskInput:
 class ToggleTaskInput:
     """Names it."""
 
-    id: strawberry.ID = plain("Which task.")
+    id: strawberry.ID = attribute("Which task.")
 
 
 @strawberry.input(description="A task to delete.")
 class DeleteTaskInput:
     """Names it."""
 
-    id: strawberry.ID = plain("Which task.")
+    id: strawberry.ID = attribute("Which task.")
 
 
 @strawberry.input(description="The tasks of the old console application.")
 class ImportTasksInput:
     """Read in db.tasks.legacy_file."""
 
-    json: str = plain('What its file holds: a list of tasks, or an object like {"tasks": [...]}.')
+    json: str = attribute(
+        'What its file holds: a list of tasks, or an object like {"tasks": [...]}.'
+    )
     dry_run: bool | None = optional("Change nothing, and report what would have become of them.")
 
 
@@ -141,52 +152,52 @@ class ImportTasksInput:
 class CreateTaskPayload:
     """Holds it."""
 
-    task: TaskRow = plain("The new task.", type=Task)
+    task: TaskRow = attribute("The new task.", type=Task)
 
 
 @strawberry.type(description="The task that was changed.")
 class UpdateTaskPayload:
     """Holds it."""
 
-    task: TaskRow = plain("The task as it is now.", type=Task)
+    task: TaskRow = attribute("The task as it is now.", type=Task)
 
 
 @strawberry.type(description="The task that was turned over.")
 class ToggleTaskPayload:
     """Holds it."""
 
-    task: TaskRow = plain("The task as it is now.", type=Task)
+    task: TaskRow = attribute("The task as it is now.", type=Task)
 
 
 @strawberry.type(description="The task that was deleted.")
 class DeleteTaskPayload:
     """Names it."""
 
-    deleted_task_id: strawberry.ID = plain("The id it had.")
+    deleted_task_id: strawberry.ID = attribute("The id it had.")
 
 
 @strawberry.type(description="The tasks that were deleted.")
 class DeleteCompletedTasksPayload:
     """Names them."""
 
-    deleted_task_ids: list[strawberry.ID] = plain("The ids they had.")
+    deleted_task_ids: list[strawberry.ID] = attribute("The ids they had.")
 
 
 @strawberry.type(description="A record that could not be imported.")
 class ImportRejection:
     """Read from a Rejected."""
 
-    index: int = plain("Its place in the list; the first is 0.")
-    reason: str = plain("What is wrong with it, in words.")
+    index: int = attribute("Its place in the list; the first is 0.")
+    reason: str = attribute("What is wrong with it, in words.")
 
 
 @strawberry.type(description="What has become of the records of the file.")
 class ImportTasksPayload:
     """Read from an ImportReport."""
 
-    created: int = plain("So many are new tasks now.")
-    unchanged: int = plain("So many had been imported before; their tasks stay as they are.")
-    rejected: list[ImportRejection] = plain("Those that were left out.")
+    created: int = attribute("So many are new tasks now.")
+    unchanged: int = attribute("So many had been imported before; their tasks stay as they are.")
+    rejected: list[ImportRejection] = attribute("Those that were left out.")
 
 
 TaskId = Annotated[strawberry.ID, argument("The id of a task.")]
@@ -213,7 +224,7 @@ class Query:
     ) -> Listing:
         context = info.context
         asked = window(context, first=first, after=after, last=last, before=before)
-        which = TaskFilter(**given(filter)) if filter else TaskFilter()
+        which = TaskFilter(**provided_fields(filter)) if filter else TaskFilter()
         read = context.read if which.search is None else context.search
         page = await read(Tasks, lambda tasks: tasks.page(asked, which, _order(order_by)))
         return Listing(page, lambda: read(Tasks, lambda tasks: tasks.count(which)))
@@ -231,7 +242,7 @@ class Mutation:
     async def create_task(
         self, info: Info, input: Annotated[CreateTaskInput, argument("The task.")]
     ) -> CreateTaskPayload:
-        asked = given(input)
+        asked = provided_fields(input)
         key = asked.pop("idempotency_key", None)
         task = await info.context.once(
             Tasks,
@@ -247,7 +258,7 @@ class Mutation:
     async def update_task(
         self, info: Info, input: Annotated[UpdateTaskInput, argument("The changes.")]
     ) -> UpdateTaskPayload:
-        changes = given(input)
+        changes = provided_fields(input)
         task_id = parse_id("task", changes.pop("id"))
         task = await info.context.write(Tasks, lambda tasks: tasks.change(task_id, **changes))
         await announce(info.context, ChangeKind.UPDATED, task.id)

@@ -8,7 +8,7 @@ import strawberry
 from db.users import OwnUser, SessionTokens, UserRow
 from graph.auth import Anyone, Role, SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, mutation, plain
+from graph.kit.fields import argument, attribute, field, mutation
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 
@@ -29,9 +29,9 @@ class UserById(ById[UserRow]):
 class User(Node):
     """Read from a UserRow."""
 
-    email: str | None = plain("Where to write to; null when an outside issuer does not say.")
-    name: str = plain("What to call them.")
-    created_at: datetime = plain("When they were first seen.")
+    email: str | None = attribute("Where to write to; null when an outside issuer does not say.")
+    name: str = attribute("What to call them.")
+    created_at: datetime = attribute("When they were first seen.")
 
     @field("What they may do.")
     def role(root: strawberry.Parent[UserRow]) -> Role:
@@ -42,9 +42,9 @@ class User(Node):
 class Session:
     """Read from SessionTokens."""
 
-    access_token: str = plain("Goes with each request: `Authorization: Bearer <accessToken>`.")
-    refresh_token: str = plain("Gives new tokens, once; keep it where nobody else reads it.")
-    expires_at: datetime = plain("When the access token ends; use `refreshSession` before.")
+    access_token: str = attribute("Goes with each request: `Authorization: Bearer <accessToken>`.")
+    refresh_token: str = attribute("Gives new tokens, once; keep it where nobody else reads it.")
+    expires_at: datetime = attribute("When the access token ends; use `refreshSession` before.")
 
 
 @strawberry.input(description="A new account.")
@@ -53,9 +53,9 @@ class SignUpInput:
 
     __repr__ = without_values
 
-    email: str = plain("The address to sign in with.")
-    password: str = plain("8 to 1024 bytes.")
-    name: str = plain("What to call the person: 1 to 100 characters.")
+    email: str = attribute("The address to sign in with.")
+    password: str = attribute("8 to 1024 bytes.")
+    name: str = attribute("What to call the person: 1 to 100 characters.")
 
 
 @strawberry.input(description="Who wants to come in.")
@@ -64,8 +64,8 @@ class SignInInput:
 
     __repr__ = without_values
 
-    email: str = plain("The address of the account.")
-    password: str = plain("Its password.")
+    email: str = attribute("The address of the account.")
+    password: str = attribute("Its password.")
 
 
 @strawberry.input(description="A session to go on with.")
@@ -74,7 +74,7 @@ class RefreshSessionInput:
 
     __repr__ = without_values
 
-    refresh_token: str = plain("The latest; one that was used before ends the session.")
+    refresh_token: str = attribute("The latest; one that was used before ends the session.")
 
 
 @strawberry.input(description="A session to end.")
@@ -83,7 +83,7 @@ class SignOutInput:
 
     __repr__ = without_values
 
-    refresh_token: str = plain("The session's refresh token.")
+    refresh_token: str = attribute("The session's refresh token.")
 
 
 @strawberry.input(description="A new password.")
@@ -92,47 +92,49 @@ class ChangePasswordInput:
 
     __repr__ = without_values
 
-    current_password: str = plain("The password until now.")
-    new_password: str = plain("The password from now on: 8 to 1024 bytes.")
+    current_password: str = attribute("The password until now.")
+    new_password: str = attribute("The password from now on: 8 to 1024 bytes.")
 
 
 @strawberry.type(description="The new account, signed in.")
 class SignUpPayload:
     """Holds both."""
 
-    session: SessionTokens = plain("Its first session.", type=Session)
-    user: UserRow = plain("Who it is.", type=User)
+    session: SessionTokens = attribute("Its first session.", type=Session)
+    user: UserRow = attribute("Who it is.", type=User)
 
 
 @strawberry.type(description="The account, signed in.")
 class SignInPayload:
     """Holds both."""
 
-    session: SessionTokens = plain("The new session.", type=Session)
-    user: UserRow = plain("Who it is.", type=User)
+    session: SessionTokens = attribute("The new session.", type=Session)
+    user: UserRow = attribute("Who it is.", type=User)
 
 
 @strawberry.type(description="The session with new tokens; the old refresh token is used up.")
 class RefreshSessionPayload:
     """Holds both."""
 
-    session: SessionTokens = plain("The session as it goes on.", type=Session)
-    user: UserRow = plain("Whose it is.", type=User)
+    session: SessionTokens = attribute("The session as it goes on.", type=Session)
+    user: UserRow = attribute("Whose it is.", type=User)
 
 
 @strawberry.type(description="The session has ended; its access tokens stop within a minute.")
 class SignOutPayload:
     """Says so."""
 
-    signed_out: bool = plain("Always true; anything else is an error.")
+    signed_out: bool = attribute("Always true; anything else is an error.")
 
 
 @strawberry.type(description="The account with its new password; all older sessions have ended.")
 class ChangePasswordPayload:
     """Holds both."""
 
-    session: SessionTokens = plain("A new one; older tokens stop within a minute.", type=Session)
-    user: UserRow = plain("Whose it is.", type=User)
+    session: SessionTokens = attribute(
+        "A new one; older tokens stop within a minute.", type=Session
+    )
+    user: UserRow = attribute("Whose it is.", type=User)
 
 
 @strawberry.type
