@@ -1,4 +1,4 @@
-"""What one operation knows: who asks, what the server is made of, what was already loaded."""
+"""The context of one operation: its viewer, the services and the loaders."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ Rows = TypeVar("Rows")
 Answer = TypeVar("Answer")
 Row = TypeVar("Row", bound=NamedTuple)
 RepositoryFactory: TypeAlias = Callable[[Session, OwnerId], Rows]
-"""A repository's class: made for a session and an owner."""
+"""Makes a repository for a session and an owner; usually the repository class itself."""
 
 
 class Turn(Protocol):
@@ -51,26 +51,26 @@ UNRATIONED = _Unrationed()
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """Made once per operation, and for a subscription once per event.
+    """Created for each operation, and for each event of a subscription.
 
-    Resolvers reach repositories through it only, and get those of the viewer.
+    Resolvers reach repositories only through it, which binds them to the viewer as the owner.
     """
 
     services: Services
     viewer: Viewer | None
     request_id: str
     scope: Scope = field(default_factory=dict)
-    """Of the HTTP request or the socket."""
+    """ASGI scope of the HTTP request or the WebSocket."""
     loaders: dict[type, Any] = field(default_factory=dict)
     turn: Turn = UNRATIONED
 
     @property
     def signed_in(self) -> Viewer:
-        """The viewer; an error when there is none. No session, no data."""
+        """The viewer. Raises `Unauthenticated` if the caller is not signed in."""
         if self.viewer is None:
             raise Unauthenticated(
-                "This needs a signed-in user.",
-                hint="Sign in with signIn and send `Authorization: Bearer <accessToken>`.",
+                "This field requires a signed-in user.",
+                hint="Call `signIn` and send `Authorization: Bearer <accessToken>`.",
             )
         return self.viewer
 
@@ -80,24 +80,24 @@ class Context:
 
     @property
     def base_url(self) -> str:
-        """How the client reaches this server, by the name that it used; links begin with it."""
+        """Scheme and host from the request, the prefix of links. Empty if there is no host."""
         host = dict(self.scope.get("headers", ())).get(b"host", b"").decode("latin-1")
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
 
     def end_turn(self) -> None:
-        """To call before a long wait: the viewer's next operation need not wait for it too."""
+        """Releases the slot before a long wait, so that it does not block other operations."""
         self.turn.end()
 
     @property
     def owner(self) -> OwnerId:
-        """Whose rows this operation may touch."""
+        """The owner whose rows this operation may read and change."""
         return self.signed_in.owner
 
     async def read(
         self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
     ) -> Answer:
-        """What `work` finds among the viewer's rows."""
+        """Runs `work` on the viewer's rows in a read session."""
         owner = self.owner
         async with self.turn.reads, self.services.database.read() as session:
             return await work(of(session, owner))
@@ -105,21 +105,21 @@ class Context:
     async def search(
         self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
     ) -> Answer:
-        """Like `read`, for what looks at many rows: one after the other."""
+        """Like `read`, for statements that scan many rows; runs one at a time for a viewer."""
         async with self.turn.search:
             return await self.read(of, work)
 
     async def write(
         self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
     ) -> Answer:
-        """A change by one statement, a transaction of its own."""
+        """Runs a change that consists of one statement, in its own transaction."""
         owner = self.owner
         return await self.services.database.write(lambda session: work(of(session, owner)))
 
     async def transact(
         self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
     ) -> Answer:
-        """A change by several statements: all or nothing, perhaps run more than once."""
+        """Runs a change of several statements in a transaction. `work` may run more than once."""
         owner = self.owner
         return await self.services.database.transaction(lambda session: work(of(session, owner)))
 
@@ -132,7 +132,7 @@ class Context:
         asked: object,
         answer: type[Row],
     ) -> Row:
-        """A change by one statement that a retry under the same key does not repeat."""
+        """Runs a change once per idempotency key. A retry returns the first result."""
         if key is None:
             return await self.write(of, work)
         owner = self.owner
@@ -145,7 +145,7 @@ class Context:
 
 
 def address_of(scope: Scope) -> str:
-    """Whom a request came from; empty where nobody told."""
+    """Client address of a request. Empty if the server does not know it."""
     client = scope.get("client")
     return client[0] if client else ""
 
