@@ -79,7 +79,7 @@ async def user_of_email(services: Services, email: str) -> UserRow:
 
 
 async def owner_of_email(services: Services, email: str) -> OwnerId:
-    """The owner whose rows a command of the operator may read and change."""
+    """The owner of the rows that a command of the operator may read and change."""
     return OwnerId((await user_of_email(services, email)).id)
 
 

@@ -91,7 +91,7 @@ class Context:
 
     @property
     def owner(self) -> OwnerId:
-        """The owner whose rows this operation may read and change."""
+        """The owner of the rows that this operation may read and change."""
         return self.signed_in.owner
 
     async def read(

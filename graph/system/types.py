@@ -61,7 +61,7 @@ class HealthRow(NamedTuple):
 
 @strawberry.type(description="State of the database in which Howdah stores its own data.")
 class DatabaseStatus:
-    """Resolved from a DatabaseStatusRow."""
+    """Resolved from a `DatabaseStatusRow`."""
 
     ok: bool = attribute("True if the database responded within one second.")
     version: str | None = attribute("PostgreSQL version. Null unless the viewer is an admin.")
@@ -75,7 +75,7 @@ class DatabaseStatus:
 
 @strawberry.type(description="State of the event bus, which carries events between replicas.")
 class EventsStatus:
-    """Resolved from an EventsStatusRow."""
+    """Resolved from an `EventsStatusRow`."""
 
     ok: bool = attribute(
         "True if the event bus is working. If false, subscriptions fall back to polling."
@@ -87,7 +87,7 @@ class EventsStatus:
 
 @strawberry.type(description="State of the object store, which stores the bytes of files.")
 class ObjectsStatus:
-    """Resolved from an ObjectsStatusRow."""
+    """Resolved from an `ObjectsStatusRow`."""
 
     ok: bool = attribute(
         "True if the object store responded within one second. The result is cached for a few "
@@ -100,7 +100,7 @@ class ObjectsStatus:
 
 @strawberry.type(description="State of this server and the systems it depends on.")
 class Health:
-    """Resolved from a HealthRow."""
+    """Resolved from a `HealthRow`."""
 
     status: HealthStatus = attribute("Overall state.")
     database: DatabaseStatusRow = attribute("State of the database.", type=DatabaseStatus)
@@ -126,7 +126,7 @@ class Health:
 
 @strawberry.type(description="Condition of the database, as found by the last `checkDatabase`.")
 class DatabaseHealth:
-    """Resolved from an Integrity."""
+    """Resolved from an `Integrity`."""
 
     ok: bool = attribute("True if no damage is known.")
     checksums: bool = attribute("True if PostgreSQL data checksums are enabled.")

@@ -14,8 +14,6 @@ from graph.tasks.loaders import TaskById
 @strawberry.type(description="An item on the viewer's to-do list. Visible only to its owner.")
 @node("task", row=TaskRow, loader=TaskById)
 class Task(Node):
-    """Resolved from a `TaskRow`."""
-
     title: str = attribute("Title, 1 to 200 characters, without surrounding whitespace.")
     description: str | None = attribute("Details, up to 1000 characters. Null if there are none.")
     completed: bool = attribute("If true, the task is completed.")

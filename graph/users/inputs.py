@@ -63,7 +63,7 @@ class SignUpPayload:
 @strawberry.type(description="Payload of `signIn`.")
 class SignInPayload:
     session: SessionTokens = attribute("The new session.", type=Session)
-    user: UserRow = attribute("The user who signed in.", type=User)
+    user: UserRow = attribute("The signed-in user.", type=User)
 
 
 @strawberry.type(description="Payload of `refreshSession`.")
@@ -86,4 +86,4 @@ class ChangePasswordPayload:
         "within 60 seconds.",
         type=Session,
     )
-    user: UserRow = attribute("The user whose password was changed.", type=User)
+    user: UserRow = attribute("The user with the new password.", type=User)

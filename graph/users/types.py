@@ -14,8 +14,6 @@ from graph.users.loaders import UserById
 @strawberry.type(description="A user account.")
 @node("user", row=UserRow, loader=UserById)
 class User(Node):
-    """Resolved from a `UserRow`."""
-
     email: str | None = attribute(
         "E-mail address. Null if the user comes from an external issuer that does not provide one."
     )
