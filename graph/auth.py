@@ -1,4 +1,4 @@
-"""Who is asking: token -> Viewer, and the permissions fields ask for. The only mint of OwnerId."""
+"""Authentication and permissions of fields. The only module that creates an `OwnerId`."""
 
 from abc import abstractmethod
 from datetime import datetime
@@ -15,19 +15,21 @@ from db.services import Services
 from db.users import UserRow, Users, canonical_email
 
 
-@strawberry.enum(description="What a person may do.")
+@strawberry.enum(description="Role of a user.")
 class Role(Enum):
-    """As it stands in the table too."""
+    """The values are also those of the table."""
 
-    USER = strawberry.enum_value("USER", description="Whatever concerns their own things.")
-    ADMIN = strawberry.enum_value("ADMIN", description="That, and running the server.")
+    USER = strawberry.enum_value("USER", description="Can read and change the objects they own.")
+    ADMIN = strawberry.enum_value(
+        "ADMIN", description="Can also administer the server and its storage providers."
+    )
 
 
 _ROLES = {str(role.value): role for role in Role}
 
 
 class Viewer(NamedTuple):
-    """The person a verified token speaks for."""
+    """The user that a verified access token identifies."""
 
     id: UUID
     role: Role
@@ -43,69 +45,76 @@ class Viewer(NamedTuple):
 
 
 async def authenticate(services: Services, authorization: str | None) -> Viewer | None:
-    """Whom an `Authorization` header, or a WebSocket's, speaks for; None when there is none."""
+    """Verifies the `Authorization` header of a request or of `connection_init`.
+
+    Returns:
+        The viewer, or None if there is no header.
+
+    Raises:
+        Unauthenticated: The header is not a bearer token, or the token is not valid.
+    """
     if authorization is None:
         return None
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated(
-            "The Authorization header is not of the kind that is expected here.",
-            hint="Send `Authorization: Bearer <accessToken>`, or none.",
+            "The Authorization header does not use the Bearer scheme.",
+            hint="Send `Authorization: Bearer <accessToken>`, or omit the header.",
         )
     verified = await services.identity.verifier.verify(token.strip())
     return Viewer(verified.user_id, _ROLES[verified.role], verified.expires_at)
 
 
 async def user_of_email(services: Services, email: str) -> UserRow:
-    """An account of ours, for whoever works on the server itself."""
+    """Finds an account for a command of the operator. Raises `NotFound` if there is none."""
     canonical = canonical_email(email)
     async with services.database.read() as session:
         found = await Users(session).by_email(canonical)
     if found is None:
         raise NotFound(
-            f"Nobody has the e-mail address {canonical}.",
-            hint="`howdah user list` shows everybody, `howdah user create` adds somebody.",
+            f"No user has the e-mail address {canonical}.",
+            hint="Run `howdah user list` to see all users, or `howdah user create` to add one.",
         )
     return found[0]
 
 
 async def owner_of_email(services: Services, email: str) -> OwnerId:
-    """Whose rows a command on the server itself may touch."""
+    """The owner of the rows that a command of the operator may read and change."""
     return OwnerId((await user_of_email(services, email)).id)
 
 
 class Permission(BasePermission):
-    """What a field asks of who calls it. Raises by itself, so that they hear what is missing."""
+    """Decides whether the caller may use a field. Raises an error that says what is missing."""
 
     def has_permission(self, source: Any, info: strawberry.Info, **kwargs: Any) -> bool:  # noqa: ARG002 - Strawberry's signature
         return self.allows(info.context)
 
     @abstractmethod
     def allows(self, context: Any) -> bool:
-        """Whether the operation of this context may go on."""
+        """Returns true if the viewer of this context may use the field."""
 
 
 class Anyone(Permission):
-    """No session needed."""
+    """Allows every caller, signed in or not."""
 
-    def allows(self, context: Any) -> bool:  # noqa: ARG002 - whoever it is
+    def allows(self, context: Any) -> bool:  # noqa: ARG002 - allows every context
         return True
 
 
 class SignedIn(Permission):
-    """Any person with a session."""
+    """Allows callers with a valid access token."""
 
     def allows(self, context: Any) -> bool:
         return context.signed_in is not None
 
 
 class AdminOnly(Permission):
-    """Only who runs the server."""
+    """Allows callers with the `ADMIN` role."""
 
     def allows(self, context: Any) -> bool:
         if not context.signed_in.is_admin:
             raise Forbidden(
-                "Only an admin may do this.",
-                hint="The operator makes somebody an admin with `howdah user promote`.",
+                "This field requires the ADMIN role.",
+                hint="Ask the operator to run `howdah user promote` for this account.",
             )
         return True

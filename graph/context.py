@@ -19,7 +19,7 @@ from graph.auth import Viewer
 Rows = TypeVar("Rows")
 Answer = TypeVar("Answer")
 Row = TypeVar("Row", bound=NamedTuple)
-Of: TypeAlias = Callable[[Session, OwnerId], Rows]
+RepositoryFactory: TypeAlias = Callable[[Session, OwnerId], Rows]
 """Makes a repository for a session and an owner."""
 
 
@@ -73,8 +73,8 @@ class Context:
         """
         if self.viewer is None:
             raise Unauthenticated(
-                "This needs a signed-in user.",
-                hint="Sign in with signIn and send `Authorization: Bearer <accessToken>`.",
+                "This field requires a signed-in user.",
+                hint="Call `signIn` and send `Authorization: Bearer <accessToken>`.",
             )
         return self.viewer
 
@@ -102,30 +102,38 @@ class Context:
         """The owner of all rows that this operation can access."""
         return self.signed_in.owner
 
-    async def read(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+    async def read(
+        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+    ) -> Answer:
         """Run `work` with a repository of the viewer, for reading."""
         owner = self.owner
         async with self.slot.reads, self.services.database.read() as session:
             return await work(of(session, owner))
 
-    async def search(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+    async def search(
+        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+    ) -> Answer:
         """Like `read`, for reads of many rows. A viewer runs one at a time."""
         async with self.slot.search:
             return await self.read(of, work)
 
-    async def write(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+    async def write(
+        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+    ) -> Answer:
         """Run a change of one statement in its own transaction."""
         owner = self.owner
         return await self.services.database.write(lambda session: work(of(session, owner)))
 
-    async def transact(self, of: Of[Rows], work: Callable[[Rows], Awaitable[Answer]]) -> Answer:
+    async def transact(
+        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+    ) -> Answer:
         """Run a change of several statements in one transaction. `work` may be retried."""
         owner = self.owner
         return await self.services.database.transaction(lambda session: work(of(session, owner)))
 
     async def once(
         self,
-        of: Of[Rows],
+        of: RepositoryFactory[Rows],
         work: Callable[[Rows], Awaitable[Row]],
         *,
         key: str | None,

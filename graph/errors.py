@@ -1,7 +1,7 @@
-"""Errors as clients see them: a code, a hint and the request's id. The rest stays in the log.
+"""Formats errors for responses: message, code, hint and request ID.
 
-What was raised on purpose (`db.errors`) is shown as it is. What graphql-core says about a document
-or its variables is the client's to mend. Everything else is ours: it is logged and masked.
+Errors of `db.errors` are returned unchanged. Errors of graphql-core about a document or its
+variables become `BAD_USER_INPUT`. All other errors are logged and masked as `INTERNAL`.
 """
 
 import logging
@@ -14,15 +14,15 @@ from db.errors import BadInput, HowdahError
 
 logger = logging.getLogger(__name__)
 
-LONGEST = 1_000
+MAX_MESSAGE_LENGTH = 1_000
 
-_SYNTAX_HINT = "Correct the document at the line and column given, or make it smaller."
-_DOCUMENT_HINT = "Compare the operation and its variables with the schema."
-_MASK_HINT = "Try again; if it stays, tell the operator the requestId."
+_SYNTAX_HINT = "Correct the document at the given line and column, or shorten it."
+_DOCUMENT_HINT = "Check the operation and its variables against the schema."
+_MASK_HINT = "Try again. If the error persists, report the requestId to the operator."
 
 
 def present(error: Exception, *, request_id: str) -> dict[str, Any]:
-    """One error as it stands in a response."""
+    """Formats one error for a response."""
     shown: dict[str, Any] = {"message": str(error)}
     if isinstance(error, GraphQLError):
         shown["message"] = error.message
@@ -38,19 +38,19 @@ def present(error: Exception, *, request_id: str) -> dict[str, Any]:
         case GraphQLError():
             shown["extensions"] = {"code": BadInput.code, "hint": _DOCUMENT_HINT}
         case _:
-            shown["message"] = "Something went wrong on our side."
+            shown["message"] = "An internal error occurred."
             shown["extensions"] = {"code": HowdahError.code, "hint": _MASK_HINT}
-    shown["message"] = _short(shown["message"])
+    shown["message"] = _truncate(shown["message"])
     shown["extensions"]["requestId"] = request_id
     return shown
 
 
 def present_all(errors: Sequence[Exception], *, request_id: str) -> list[dict[str, Any]]:
-    """All errors of a response; the unexpected ones are logged, the first with its traceback."""
+    """Formats all errors of a response. Logs the unexpected ones, the first with its traceback."""
     unexpected = [cause for error in errors if _is_unexpected(cause := _cause(error))]
     if unexpected:
         logger.error(
-            "Request %s met %d unexpected error(s); the first follows.",
+            "Request %s failed with %d unexpected error(s). Traceback of the first:",
             request_id,
             len(unexpected),
             exc_info=unexpected[0],
@@ -59,9 +59,9 @@ def present_all(errors: Sequence[Exception], *, request_id: str) -> list[dict[st
     return [present(error, request_id=request_id) for error in errors]
 
 
-def _short(message: str) -> str:
-    """graphql-core repeats what it was sent, however long that is."""
-    return message if len(message) <= LONGEST else f"{message[:LONGEST]} …"
+def _truncate(message: str) -> str:
+    """Shortens a message, because graphql-core quotes client input of any length."""
+    return message if len(message) <= MAX_MESSAGE_LENGTH else f"{message[:MAX_MESSAGE_LENGTH]} …"
 
 
 def _is_unexpected(cause: Exception) -> bool:
@@ -78,19 +78,21 @@ def _extensions(error: HowdahError) -> dict[str, Any]:
 
 
 def _cause(error: Exception) -> Exception:
-    """What was wrong in the first place: one of ours, the client's GraphQLError, or a surprise."""
+    """The original error: a `HowdahError`, a `GraphQLError` of the client or an unexpected one."""
     cause = error
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error
     if isinstance(cause, HowdahError) or not isinstance(error, GraphQLError):
         return cause
     if error.path is None:
-        return error  # nothing ran: a scalar may have raised anything, the value is the client's
+        return (
+            error  # before execution: a scalar rejected a value of the client, with any exception
+        )
     if isinstance(cause, GraphQLError) and _is_about_result(error):
         return TypeError(cause.message)
     return cause
 
 
 def _is_about_result(error: GraphQLError) -> bool:
-    """Whether a resolver's result could not be written; about an argument it names its value."""
+    """Whether serializing a result failed. Errors about arguments point at the argument's value."""
     return error.nodes is not None and isinstance(error.nodes[0], FieldNode)

@@ -1,4 +1,4 @@
-"""Sums the domains into one schema. Nothing else."""
+"""Merges the domains into one schema."""
 
 from typing import Any
 

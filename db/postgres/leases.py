@@ -1,6 +1,7 @@
 """A fair (FIFO) connection pool for Howdah's own database.
 
-SQLAlchemy's asynchronous pool starves waiters under load (docs/performance.md: p99 433 ms against 46).
+SQLAlchemy's asynchronous pool starves waiters under load: p99 433 ms against 46
+(docs/performance.md).
 """
 
 import asyncio

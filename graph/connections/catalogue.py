@@ -12,8 +12,8 @@ from db.kit.paging import Page, Window
 from db.workbench.catalogue import queries
 from db.workbench.catalogue.queries import ColumnRow, SchemaRow, TableRow
 from graph.context import Context, Info
-from graph.kit.fields import choice, field, plain
-from graph.kit.loaders import Gathering
+from graph.kit.fields import attribute, enum_value, field
+from graph.kit.loaders import BatchLoader
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.kit.scalars import BigInt
 
@@ -26,7 +26,7 @@ class PageAsked(NamedTuple):
     window: Window | None
 
 
-class SchemasOf(Gathering[PageAsked, Any]):
+class SchemasOf(BatchLoader[PageAsked, Any]):
     """The schemas of databases."""
 
     async def find(self, keys: list[PageAsked]) -> Mapping[PageAsked, Any]:
@@ -44,7 +44,7 @@ class SchemasOf(Gathering[PageAsked, Any]):
         return await _listing(cls.of(context), PageAsked(connection_id, connection_id, asked))
 
 
-class TablesOf(Gathering[PageAsked, Any]):
+class TablesOf(BatchLoader[PageAsked, Any]):
     """The tables of schemas: those that ask alike together."""
 
     async def find(self, keys: list[PageAsked]) -> Mapping[PageAsked, Any]:
@@ -67,7 +67,7 @@ class TablesOf(Gathering[PageAsked, Any]):
             return await queries.tables(connection, asked.connection_id, parents, asked.window)
 
 
-class ColumnsOf(Gathering[tuple[UUID, UUID], list[ColumnRow]]):
+class ColumnsOf(BatchLoader[tuple[UUID, UUID], list[ColumnRow]]):
     """The columns of tables, by (connection, table)."""
 
     async def find(
@@ -88,34 +88,36 @@ class ColumnsOf(Gathering[tuple[UUID, UUID], list[ColumnRow]]):
 class TableKind(Enum):
     """As the catalogue tells them apart."""
 
-    TABLE = choice("TABLE", "A table.")
-    PARTITIONED_TABLE = choice("PARTITIONED_TABLE", "A table whose rows lie in its partitions.")
-    VIEW = choice("VIEW", "A query by a name.")
-    MATERIALIZED_VIEW = choice("MATERIALIZED_VIEW", "A query and its rows as of the last refresh.")
-    FOREIGN_TABLE = choice("FOREIGN_TABLE", "A table that lies elsewhere.")
+    TABLE = enum_value("TABLE", "A table.")
+    PARTITIONED_TABLE = enum_value("PARTITIONED_TABLE", "A table whose rows lie in its partitions.")
+    VIEW = enum_value("VIEW", "A query by a name.")
+    MATERIALIZED_VIEW = enum_value(
+        "MATERIALIZED_VIEW", "A query and its rows as of the last refresh."
+    )
+    FOREIGN_TABLE = enum_value("FOREIGN_TABLE", "A table that lies elsewhere.")
 
 
 @strawberry.type(description="A column of a table.")
 class TableColumn:
     """Read from a ColumnRow."""
 
-    name: str = plain("Its name.")
-    position: int = plain("Its number in the table, from 1; dropped ones leave gaps.")
-    type: str = plain("Its type, as PostgreSQL writes it.")
-    nullable: bool = plain("Whether it may be NULL.")
-    default: str | None = plain("The expression of its default.")
-    is_primary_key: bool = plain("Whether it is of the primary key.")
-    references: str | None = plain("The table a foreign key of it leads to.")
-    comment: str | None = plain("What COMMENT ON says.")
+    name: str = attribute("Its name.")
+    position: int = attribute("Its number in the table, from 1; dropped ones leave gaps.")
+    type: str = attribute("Its type, as PostgreSQL writes it.")
+    nullable: bool = attribute("Whether it may be NULL.")
+    default: str | None = attribute("The expression of its default.")
+    is_primary_key: bool = attribute("Whether it is of the primary key.")
+    references: str | None = attribute("The table a foreign key of it leads to.")
+    comment: str | None = attribute("What COMMENT ON says.")
 
 
 @strawberry.type(description="A table, a view, or whatever else has columns.")
 class DatabaseTable:
     """Read from a TableRow."""
 
-    name: str = plain("Its name.")
-    comment: str | None = plain("What COMMENT ON says.")
-    row_estimate: int | None = plain(
+    name: str = attribute("Its name.")
+    comment: str | None = attribute("What COMMENT ON says.")
+    row_estimate: int | None = attribute(
         "About how many rows; null when it is not known.", type=BigInt | None
     )
 
@@ -132,8 +134,8 @@ class DatabaseTable:
 class DatabaseSchema:
     """Read from a SchemaRow."""
 
-    name: str = plain("Its name.")
-    comment: str | None = plain("What COMMENT ON says.")
+    name: str = attribute("Its name.")
+    comment: str | None = attribute("What COMMENT ON says.")
 
     @field("What is in it, by name.", type=Connection[DatabaseTable])
     async def tables(
@@ -159,7 +161,7 @@ async def _schemas(connection: Any, asked: PageAsked) -> Any:
     return await queries.schemas(connection, asked.connection_id, asked.window)
 
 
-async def _listing(loader: Gathering[PageAsked, Any], asked: PageAsked) -> Listing:
+async def _listing(loader: BatchLoader[PageAsked, Any], asked: PageAsked) -> Listing:
     page: Page[Any] | None = await loader.load(asked)
     assert page is not None  # noqa: S101 - every parent gets a page, be it empty
 

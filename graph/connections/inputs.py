@@ -13,7 +13,7 @@ from graph.connections.types import (
     SshAuthMethod,
     SslMode,
 )
-from graph.kit.fields import given, optional, plain
+from graph.kit.fields import attribute, optional, provided_fields
 from graph.kit.scalars import Json
 
 _IF_STILL = "Change it only if this is still its `version`."
@@ -27,10 +27,10 @@ _IF_STILL = "Change it only if this is still its `version`."
 class SshTunnelInput:
     """Checked in db.connections."""
 
-    host: str = plain("The SSH server.")
+    host: str = attribute("The SSH server.")
     port: int = optional("Its port.", default=22)
-    username: str = plain("Who logs in.")
-    auth_method: SshAuthMethod = plain("How.")
+    username: str = attribute("Who logs in.")
+    auth_method: SshAuthMethod = attribute("How.")
     password: str | None = optional(
         "For PASSWORD. Stored sealed, never shown. Omit it to keep the stored one for the same SSH "
         "server; null removes it."
@@ -80,7 +80,7 @@ class TestConnectionInput:
         "A saved connection to test. Other fields are tested in place of its own; a stored secret "
         "is used only if the destination it was saved for is unchanged."
     )
-    name: str | None = optional("Of no account here.")
+    name: str | None = optional("RepositoryFactory no account here.")
     host: str | None = optional("The server: a name or an address.")
     port: int | None = optional("Its port; 5432 unless given.")
     database: str | None = optional("The database on it.")
@@ -90,19 +90,19 @@ class TestConnectionInput:
         "`port`, `username`, `sslMode`, `sslRootCertificate` and the SSH server are unchanged; "
         "null tests without a password."
     )
-    save_password: bool | None = optional("Of no account here.")
+    save_password: bool | None = optional("RepositoryFactory no account here.")
     ssl_mode: SslMode | None = optional("How TLS is used; PREFER unless given.")
     ssl_root_certificate: str | None = optional("The authority of the certificate, as PEM text.")
     ssh_tunnel: SshTunnelInput | None = optional("The way through an SSH server; null for none.")
-    read_only: bool | None = optional("Of no account here.")
-    statement_timeout_ms: int | None = optional("Of no account here.")
+    read_only: bool | None = optional("RepositoryFactory no account here.")
+    statement_timeout_ms: int | None = optional("RepositoryFactory no account here.")
 
 
 @strawberry.input(description="A connection to open.")
 class ConnectInput:
     """What is typed here lives as long as the connection is open."""
 
-    id: strawberry.ID = plain("Which one.")
+    id: strawberry.ID = attribute("Which one.")
     password: str | None = optional("Its password, where none is stored or another is wanted.")
     ssh_password: str | None = optional("The SSH server's, likewise.")
 
@@ -111,22 +111,22 @@ class ConnectInput:
 class DisconnectInput:
     """Names it."""
 
-    id: strawberry.ID = plain("Which one.")
+    id: strawberry.ID = attribute("Which one.")
 
 
 @strawberry.input(description="A connection to delete.")
 class DeleteConnectionInput:
     """Names it."""
 
-    id: strawberry.ID = plain("Which one.")
+    id: strawberry.ID = attribute("Which one.")
 
 
 @strawberry.input(description="A preference to set.")
 class SetPreferenceInput:
     """Checked in db.connections."""
 
-    key: str = plain("1 to 200 letters, digits and the signs _ . : / -")
-    value: Json = plain("Any JSON, up to 65,536 characters.")
+    key: str = attribute("1 to 200 letters, digits and the signs _ . : / -")
+    value: Json = attribute("Any JSON, up to 65,536 characters.")
     expected_version: int | None = optional(f"{_IF_STILL} 0 for one that is not there yet.")
 
 
@@ -134,55 +134,55 @@ class SetPreferenceInput:
 class DeletePreferenceInput:
     """Names it."""
 
-    key: str = plain("Which one.")
+    key: str = attribute("Which one.")
 
 
 @strawberry.type(description="The connection that was saved.")
 class SaveConnectionPayload:
     """Holds it."""
 
-    connection: ConnectionRow = plain("The connection as it is now.", type=DatabaseConnection)
+    connection: ConnectionRow = attribute("The connection as it is now.", type=DatabaseConnection)
 
 
 @strawberry.type(description="The connection that was deleted.")
 class DeleteConnectionPayload:
     """Names it."""
 
-    deleted_connection_id: strawberry.ID = plain("The id it had.")
+    deleted_connection_id: strawberry.ID = attribute("The id it had.")
 
 
 @strawberry.type(description="The connection that was opened.")
 class ConnectPayload:
     """Holds it, and its figures."""
 
-    connection: ConnectionRow = plain("The connection as it is now.", type=DatabaseConnection)
-    active_connection: ActivePool = plain("What is open of it.", type=ActiveConnection)
+    connection: ConnectionRow = attribute("The connection as it is now.", type=DatabaseConnection)
+    active_connection: ActivePool = attribute("What is open of it.", type=ActiveConnection)
 
 
 @strawberry.type(description="The connection that was closed.")
 class DisconnectPayload:
     """Holds it."""
 
-    connection: ConnectionRow = plain("The connection as it is now.", type=DatabaseConnection)
+    connection: ConnectionRow = attribute("The connection as it is now.", type=DatabaseConnection)
 
 
 @strawberry.type(description="The preference that was set.")
 class SetPreferencePayload:
     """Holds it."""
 
-    preference: PreferenceRow = plain("The preference as it is now.", type=Preference)
+    preference: PreferenceRow = attribute("The preference as it is now.", type=Preference)
 
 
 @strawberry.type(description="The preference that was deleted.")
 class DeletePreferencePayload:
     """Names it."""
 
-    deleted_preference_key: str = plain("The key it had.")
+    deleted_preference_key: str = attribute("The key it had.")
 
 
 def typed(input: Any) -> dict[str, Any]:
     """What was typed into the form, as `db.connections.draft` takes it."""
-    fields = {name: _plain(value) for name, value in given(input).items()}
+    fields = {name: _plain(value) for name, value in provided_fields(input).items()}
     for name in ("id", "expected_version", "idempotency_key"):
         fields.pop(name, None)
     return fields
@@ -192,5 +192,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, SslMode | SshAuthMethod):
         return value.value
     if isinstance(value, SshTunnelInput):
-        return {name: _plain(inner) for name, inner in given(value).items()}
+        return {name: _plain(inner) for name, inner in provided_fields(value).items()}
     return value

@@ -35,7 +35,7 @@ from graph.connections.types import (
     TestConnectionPayload,
 )
 from graph.context import Context, Info
-from graph.kit.fields import argument, field, given, mutation
+from graph.kit.fields import argument, field, mutation, provided_fields
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 
@@ -95,7 +95,7 @@ class Mutation:
     async def save_connection(
         self, info: Info, input: Annotated[SaveConnectionInput, argument("The connection.")]
     ) -> SaveConnectionPayload:
-        owner, shelf, asked = info.context.owner, _shelf(info.context), given(input)
+        owner, shelf, asked = info.context.owner, _shelf(info.context), provided_fields(input)
         if asked.get("id") is None:
             key = asked.get("idempotency_key")
             row = await shelf.add(owner, typed(input), idempotency_key=key)
@@ -133,7 +133,7 @@ class Mutation:
         self, info: Info, input: Annotated[ConnectInput, argument("Which one.")]
     ) -> ConnectPayload:
         row_id = parse_id("conn", input.id)
-        asked = given(input)
+        asked = provided_fields(input)
         secrets = (await draft({name: asked[name] for name in _TYPED if asked.get(name)})).secrets
         typed_in = {name: secret for name, secret in secrets.items() if secret is not None}
         workbench = info.context.services.workbench
@@ -156,7 +156,7 @@ class Mutation:
     async def set_preference(
         self, info: Info, input: Annotated[SetPreferenceInput, argument("Its key and value.")]
     ) -> SetPreferencePayload:
-        asked = given(input)
+        asked = provided_fields(input)
         row = await info.context.transact(Preferences, lambda found: found.put(**asked))
         return SetPreferencePayload(preference=row)
 

@@ -10,7 +10,7 @@ from db.workbench import ActivePool, Problem, Trial
 from graph.connections.catalogue import DatabaseSchema, SchemasOf
 from graph.connections.loaders import ConnectionById
 from graph.context import Info
-from graph.kit.fields import choice, field, plain
+from graph.kit.fields import attribute, enum_value, field
 from graph.kit.ids import Node, node
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.kit.scalars import Json
@@ -20,13 +20,13 @@ from graph.kit.scalars import Json
 class SslMode(Enum):
     """As it stands in the table too."""
 
-    DISABLE = choice("DISABLE", "Never.")
-    PREFER = choice("PREFER", "Where the server offers it; proves nothing.")
-    REQUIRE = choice(
+    DISABLE = enum_value("DISABLE", "Never.")
+    PREFER = enum_value("PREFER", "Where the server offers it; proves nothing.")
+    REQUIRE = enum_value(
         "REQUIRE", "Always. The certificate is verified only when `sslRootCertificate` is given."
     )
-    VERIFY_CA = choice("VERIFY_CA", "Always, with a certificate of the given authority.")
-    VERIFY_FULL = choice(
+    VERIFY_CA = enum_value("VERIFY_CA", "Always, with a certificate of the given authority.")
+    VERIFY_FULL = enum_value(
         "VERIFY_FULL", "That, and for this host name; without an authority, the public ones count."
     )
 
@@ -35,9 +35,9 @@ class SslMode(Enum):
 class SshAuthMethod(Enum):
     """As it stands in the table too."""
 
-    PASSWORD = choice("PASSWORD", "With a password.")
-    PRIVATE_KEY = choice("PRIVATE_KEY", "With a private key, and its passphrase if it has one.")
-    AGENT = choice(
+    PASSWORD = enum_value("PASSWORD", "With a password.")
+    PRIVATE_KEY = enum_value("PRIVATE_KEY", "With a private key, and its passphrase if it has one.")
+    AGENT = enum_value(
         "AGENT", "With the SSH agent of the account Howdah runs under; on one's own machine only."
     )
 
@@ -46,8 +46,10 @@ class SshAuthMethod(Enum):
 class CredentialStoreKind(Enum):
     """Of this server."""
 
-    KEYCHAIN = choice("KEYCHAIN", "In the keychain of the operating system.")
-    ENCRYPTED = choice("ENCRYPTED", "In Howdah's database, sealed with a key that is not in it.")
+    KEYCHAIN = enum_value("KEYCHAIN", "In the keychain of the operating system.")
+    ENCRYPTED = enum_value(
+        "ENCRYPTED", "In Howdah's database, sealed with a key that is not in it."
+    )
 
 
 @strawberry.type(description="The way through an SSH server.")
@@ -80,19 +82,23 @@ class SshTunnel:
 class DatabaseConnection(Node):
     """Read from a ConnectionRow."""
 
-    name: str = plain("What I call it.")
-    host: str = plain("The server: a name or an address.")
-    port: int = plain("Its port.")
-    database: str = plain("The database on it.")
-    username: str = plain("Who logs in.")
-    ssl_root_certificate: str | None = plain("The authority of the server's certificate, as PEM.")
-    read_only: bool = plain("Whether its statements may only read.")
-    statement_timeout_ms: int | None = plain("How long a statement may take unless told otherwise.")
-    has_stored_password: bool = plain("Whether its password is kept, sealed.")
-    created_at: datetime = plain("When it was saved first.")
-    updated_at: datetime = plain("When it last changed.")
-    last_connected_at: datetime | None = plain("When it was last opened with success.")
-    version: int = plain("Grows with every change; see `expectedVersion`.")
+    name: str = attribute("What I call it.")
+    host: str = attribute("The server: a name or an address.")
+    port: int = attribute("Its port.")
+    database: str = attribute("The database on it.")
+    username: str = attribute("Who logs in.")
+    ssl_root_certificate: str | None = attribute(
+        "The authority of the server's certificate, as PEM."
+    )
+    read_only: bool = attribute("Whether its statements may only read.")
+    statement_timeout_ms: int | None = attribute(
+        "How long a statement may take unless told otherwise."
+    )
+    has_stored_password: bool = attribute("Whether its password is kept, sealed.")
+    created_at: datetime = attribute("When it was saved first.")
+    updated_at: datetime = attribute("When it last changed.")
+    last_connected_at: datetime | None = attribute("When it was last opened with success.")
+    version: int = attribute("Grows with every change; see `expectedVersion`.")
 
     @field("How TLS is used.")
     def ssl_mode(root: strawberry.Parent[ConnectionRow]) -> SslMode:
@@ -123,12 +129,14 @@ class DatabaseConnection(Node):
 class ActiveConnection:
     """Read from an ActivePool."""
 
-    server_version: str = plain("What the server says its version is.")
-    tls: str | None = plain("Protocol and cipher, `TLSv1.3 TLS_AES_256_GCM_SHA384`; null in clear.")
-    connected_at: datetime = plain("When it was opened.")
-    pool_size: int = plain("How many connections it has open to the database.")
-    idle: int = plain("How many of them wait for a statement.")
-    busy: int = plain("How many run one, or are being opened.")
+    server_version: str = attribute("What the server says its version is.")
+    tls: str | None = attribute(
+        "Protocol and cipher, `TLSv1.3 TLS_AES_256_GCM_SHA384`; null in clear."
+    )
+    connected_at: datetime = attribute("When it was opened.")
+    pool_size: int = attribute("How many connections it has open to the database.")
+    idle: int = attribute("How many of them wait for a statement.")
+    busy: int = attribute("How many run one, or are being opened.")
 
     @field("Which one.", type="DatabaseConnection")
     async def connection(root: strawberry.Parent[ActivePool], info: Info) -> ConnectionRow | None:
@@ -139,20 +147,22 @@ class ActiveConnection:
 class ConnectionProblem:
     """Read from a Problem."""
 
-    code: str = plain("Of the list that errors have in `extensions.code`.")
-    message: str = plain("What happened.")
-    hint: str = plain("What to do about it.")
-    field: str | None = plain("Which field of the input it is about.")
-    host_key_fingerprint: str | None = plain("The key of an SSH server that is to be confirmed.")
+    code: str = attribute("Of the list that errors have in `extensions.code`.")
+    message: str = attribute("What happened.")
+    hint: str = attribute("What to do about it.")
+    field: str | None = attribute("Which field of the input it is about.")
+    host_key_fingerprint: str | None = attribute(
+        "The key of an SSH server that is to be confirmed."
+    )
 
 
 @strawberry.type(description="What came of trying a connection out.")
 class TestConnectionPayload:
     """Read from a Trial."""
 
-    server_version: str | None = plain("What the server says its version is.")
-    latency_ms: float | None = plain("How long connecting took.")
-    tls: str | None = plain("Protocol and cipher; null in clear text.")
+    server_version: str | None = attribute("What the server says its version is.")
+    latency_ms: float | None = attribute("How long connecting took.")
+    tls: str | None = attribute("Protocol and cipher; null in clear text.")
 
     @field("Whether it went well.")
     def ok(root: strawberry.Parent[Trial]) -> bool:
@@ -167,10 +177,10 @@ class TestConnectionPayload:
 class Preference:
     """Read from a PreferenceRow."""
 
-    key: str = plain("Its name.")
-    created_at: datetime = plain("When it was set first.")
-    updated_at: datetime = plain("When it was last set.")
-    version: int = plain("Grows with every change; see `expectedVersion`.")
+    key: str = attribute("Its name.")
+    created_at: datetime = attribute("When it was set first.")
+    updated_at: datetime = attribute("When it was last set.")
+    version: int = attribute("Grows with every change; see `expectedVersion`.")
 
     @field("Any JSON.")
     def value(root: strawberry.Parent[PreferenceRow]) -> Json:
@@ -181,5 +191,5 @@ class Preference:
 class CredentialStore:
     """Of new ones; older ones stay where they are."""
 
-    kind: CredentialStoreKind = plain("Where.")
-    keychain_available: bool = plain("Whether a keychain answers.")
+    kind: CredentialStoreKind = attribute("Where.")
+    keychain_available: bool = attribute("Whether a keychain answers.")

@@ -1,1 +1,1 @@
-"""What domains are declared with: fields, ids, paging, scalars and loaders."""
+"""Building blocks of domains: fields, IDs, paging, scalars and loaders."""

@@ -1,6 +1,7 @@
-"""How a field is declared: a description always; who may call it, where it changes or streams.
+"""Declarations of fields, arguments and enum values. Each requires a description.
 
-Strawberry's own decorators are untyped where they wrap a function; these say what comes out.
+Mutations and subscriptions also require a permission. The decorators of Strawberry are untyped
+where they wrap a function; these add the type.
 """
 
 from collections.abc import Callable
@@ -18,42 +19,41 @@ Declare: TypeAlias = Callable[[Callable[..., Any]], StrawberryField]
 def field(
     description: str, *, who: type[BasePermission] | None = None, type: Any = None
 ) -> Declare:
-    """A field with a resolver; `type` is its GraphQL type where the resolver answers rows."""
+    """Declares a field with a resolver. `type` is its GraphQL type if the resolver returns rows."""
     return strawberry.field(  # type: ignore[no-any-return]  # the untyped decorator itself
         description=description, permission_classes=[who] if who else [], graphql_type=type
     )
 
 
-def plain(description: str, *, type: Any = None) -> Any:
-    """A field that is an attribute of the row; `type` is its GraphQL type where it is a row too."""
+def attribute(description: str, *, type: Any = None) -> Any:
+    """Declares a field read from an attribute. `type` is its GraphQL type if that is a row."""
     return strawberry.field(description=description, graphql_type=type)
 
 
 def optional(description: str, *, default: Any = strawberry.UNSET) -> Any:
-    """A field of an input that may be absent; `given` tells absent from null."""
+    """Declares an input field that may be omitted. `provided_fields` tells omitted from null."""
     return strawberry.field(description=description, default=default)
 
 
-def given(asked: Any) -> dict[str, Any]:
-    """What an input names, absent fields left out."""
-    found = {name: getattr(asked, name) for name in asked.__dataclass_fields__}
-    return {name: value for name, value in found.items() if value is not strawberry.UNSET}
+def provided_fields(value: Any) -> dict[str, Any]:
+    """The fields of an input that the client sent, including those that are null."""
+    fields = {name: getattr(value, name) for name in value.__dataclass_fields__}
+    return {name: found for name, found in fields.items() if found is not strawberry.UNSET}
 
 
-def choice(value: str, description: str) -> Any:
-    """A member of an enum."""
+def enum_value(value: str, description: str) -> Any:
     return strawberry.enum_value(value, description=description)
 
 
 def argument(description: str) -> Any:
-    """Goes into `Annotated[...]` of an argument."""
+    """Describes an argument, inside its `Annotated[...]`."""
     return strawberry.argument(description=description)
 
 
 def mutation(
     description: str, *, who: type[BasePermission], type: Any = None, urgent: bool = False
 ) -> Declare:
-    """`urgent` is what ends other work of the same viewer: it does not wait behind it."""
+    """Declares a mutation. An `urgent` one ends other work of the viewer and does not queue."""
     return strawberry.mutation(  # type: ignore[no-any-return]
         description=description,
         permission_classes=[who],

@@ -1,4 +1,4 @@
-"""Loaders: one batch per level of a query, each with a read session of its own."""
+"""Loaders that batch by level of a query. Each batch of statements has its own read session."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -14,81 +14,81 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Gathering(ABC, Generic[K, V]):
-    """Gathers keys while a level resolves, then finds them at once. Lives for one operation."""
+class BatchLoader(ABC, Generic[K, V]):
+    """Collects keys while a level resolves, then finds them together. Lives for one operation."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self._found: dict[K, V | Exception | None] = {}
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
-        self._asked: list[K] = []
-        self._batches: set[asyncio.Task[None]] = set()  # of tasks the loop knows only weakly
+        self._pending_keys: list[K] = []
+        self._batches: set[asyncio.Task[None]] = set()  # the event loop holds tasks weakly
         self._loop = asyncio.get_running_loop()
 
     @classmethod
     def of(cls, context: Context) -> Self:
-        """This operation's own, made at first use."""
+        """The loader of this operation, created on first use."""
         found = context.loaders.get(cls)
         if found is None:
             found = context.loaders[cls] = cls(context)
         return found
 
     def load(self, key: K) -> Awaitable[V | None]:
-        """What there is of a key; asked for once, however often it is loaded.
+        """Loads the value of a key, or None. Each key is found once per operation.
 
-        Each who asks gets a future of their own: whoever is cancelled takes nobody along.
+        Each call returns its own future, so that cancelling one does not affect the others.
         """
-        mine: asyncio.Future[V | None] = self._loop.create_future()
+        future: asyncio.Future[V | None] = self._loop.create_future()
         if key in self._found:
-            _tell(mine, self._found[key])
+            _settle(future, self._found[key])
         elif (waiting := self._waiting.get(key)) is not None:
-            waiting.append(mine)
+            waiting.append(future)
         else:
-            self._waiting[key] = [mine]
-            if not self._asked:
+            self._waiting[key] = [future]
+            if not self._pending_keys:
                 self._loop.call_soon(self._start_batch)
-            self._asked.append(key)
-        return mine
+            self._pending_keys.append(key)
+        return future
 
     async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
         return await asyncio.gather(*map(self.load, keys))
 
     @abstractmethod
     async def find(self, keys: list[K]) -> Mapping[K, V | Exception]:
-        """What there is of `keys`, or why that cannot be told of one of them."""
+        """Finds the values of `keys`. A value may be an exception, raised to callers of its key."""
 
     def _start_batch(self) -> None:
-        batch = self._loop.create_task(self._answer_all())
+        batch = self._loop.create_task(self._run_batch())
         self._batches.add(batch)
         batch.add_done_callback(self._batches.discard)
 
-    async def _answer_all(self) -> None:
-        """Answers all that was asked for until now; whoever asks from here on is in the next."""
-        asked, self._asked = self._asked, []
+    async def _run_batch(self) -> None:
+        """Settles all pending keys. Keys loaded from now on belong to the next batch."""
+        keys, self._pending_keys = self._pending_keys, []
         try:
-            found = await self.find(asked)
-        except Exception as error:  # noqa: BLE001 - whatever it is, each who waits shall hear it
-            found = dict.fromkeys(asked, error)
-        for key in asked:
-            answer = self._found[key] = found.get(key)
+            found = await self.find(keys)
+        except Exception as error:  # noqa: BLE001 - every waiting caller receives it
+            found = dict.fromkeys(keys, error)
+        for key in keys:
+            value = self._found[key] = found.get(key)
             for future in self._waiting.pop(key):
                 if not future.done():
-                    _tell(future, answer)
+                    _settle(future, value)
 
 
-def _tell(future: "asyncio.Future[Any]", answer: object) -> None:
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
+def _settle(future: "asyncio.Future[Any]", value: object) -> None:
+    if isinstance(value, Exception):
+        future.set_exception(value)
     else:
-        future.set_result(answer)
+        future.set_result(value)
 
 
-class Loader(Gathering[K, V]):
-    """Finds by statements of a repository, in a read session of its own."""
+class Loader(BatchLoader[K, V]):
+    """Finds values with statements, in its own read session."""
 
     @abstractmethod
     async def batch(self, session: Session, keys: list[K]) -> Mapping[K, V]:
-        """What there is of `keys`."""
+        """Finds the values of `keys`."""
 
     async def find(self, keys: list[K]) -> Mapping[K, V]:
         context = self.context
@@ -103,7 +103,7 @@ class ById(Loader[UUID, V]):
 
     async def batch(self, session: Session, keys: list[UUID]) -> Mapping[UUID, V]:
         rows = self.repository(session, self.context.owner)
-        if len(keys) == 1:  # what most queries name; PostgreSQL and its driver need less for it
+        if len(keys) == 1:  # the most common case, which is cheaper for PostgreSQL and its driver
             row = await rows.get(keys[0])
             return {} if row is None else {row.id: row}
         return {row.id: row for row in await rows.get_many(keys)}

@@ -1,4 +1,4 @@
-"""Finding anything again by its id."""
+"""The `node` and `nodes` queries."""
 
 from typing import Annotated, Any
 
@@ -12,23 +12,31 @@ from graph.kit.ids import Node, find_nodes
 
 @strawberry.type
 class Query:
-    """What can be asked."""
-
-    @field("Anything of mine by its id; null when there is none.", type=Node | None)
+    @field(
+        "Fetches any object visible to the viewer by its global ID. "
+        "Returns null if it does not exist or is not visible to the viewer.",
+        type=Node | None,
+    )
     async def node(
-        self, info: Info, id: Annotated[strawberry.ID, argument("An id of any type.")]
+        self, info: Info, id: Annotated[strawberry.ID, argument("ID of an object of any type.")]
     ) -> Any:
         return (await find_nodes(info.context, [id], argument="id"))[0]
 
-    @field("Several by their ids, in that order; null where there is none.", type=list[Node | None])
+    @field(
+        "Fetches several objects by their global IDs, in the order of `ids`. An item is null if "
+        "the object does not exist or is not visible to the viewer.",
+        type=list[Node | None],
+    )
     async def nodes(
-        self, info: Info, ids: Annotated[list[strawberry.ID], argument("Ids of any type.")]
+        self,
+        info: Info,
+        ids: Annotated[list[strawberry.ID], argument("IDs of objects of any type, up to 1000.")],
     ) -> list[Any]:
         largest = info.context.services.settings.max_page_size
         if len(ids) > largest:
             raise TooLarge(
-                f"{len(ids)} ids are too many at once.",
-                hint=f"Ask for at most {largest}.",
+                f"`ids` contains {len(ids)} IDs, more than the limit of {largest}.",
+                hint=f"Pass at most {largest} IDs per request.",
                 field="ids",
             )
         return await find_nodes(info.context, list(ids), argument="ids")

@@ -1,4 +1,4 @@
-"""Scalars of our own: what JSON's numbers cannot hold, and times as RFC 3339 in UTC."""
+"""Custom scalars: large integers, times, rows and JSON."""
 
 from datetime import UTC, datetime
 from typing import Any, NewType
@@ -6,7 +6,7 @@ from typing import Any, NewType
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
-from db.kit.base import TimestampText, to_timestamp_text
+from db.kit.base import TimestampText
 from graph.executor.hints import leaving_strings, spelling_integers
 
 BigInt = NewType("BigInt", int)
@@ -14,30 +14,30 @@ SafeInt = NewType("SafeInt", int)
 Json = NewType("Json", object)
 Row = NewType("Row", object)
 
-LARGEST_SAFE = 2**53 - 1
+MAX_SAFE_INT = 2**53 - 1
 
 
 @leaving_strings
 def _serialize_time(value: datetime | TimestampText) -> TimestampText:
-    """Most times come from the database as they go out."""
+    """Times from the database are already text; only others are formatted."""
     return to_timestamp_text(value) if isinstance(value, datetime) else value
 
 
 def _parse_time(value: Any) -> datetime:
     if not isinstance(value, str):
-        raise ValueError("a time is a string such as 2026-11-21T10:00:00Z")  # noqa: TRY004 - graphql-core words ValueErrors
+        raise ValueError("a DateTime is a string such as 2026-11-21T10:00:00Z")  # noqa: TRY004 - graphql-core reports the text of a ValueError
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
-        raise ValueError("a time needs its zone: 2026-11-21T10:00:00Z")
+        raise ValueError("a DateTime needs a time zone, as in 2026-11-21T10:00:00Z")
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("a time lies in the years 1 to 9999 of UTC") from None
+        raise ValueError("a DateTime is in the years 1 to 9999 in UTC") from None
 
 
 def _parse_safe_int(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST_SAFE:
-        raise ValueError(f"a SafeInt is a whole number of at most {LARGEST_SAFE}")
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_SAFE_INT:
+        raise ValueError(f"a SafeInt is an integer of magnitude up to {MAX_SAFE_INT}")
     return value
 
 
@@ -57,27 +57,31 @@ def _parse_big_int(value: Any) -> int:
 scalar_map: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
-        description="A moment, RFC 3339 in UTC: `2026-11-21T10:00:00.123456Z`.",
+        description="A time as an RFC 3339 string in UTC, such as `2026-11-21T10:00:00.123456Z`. "
+        "Inputs may use any UTC offset.",
         specified_by_url="https://datatracker.ietf.org/doc/html/rfc3339",
         serialize=_serialize_time,
         parse_value=_parse_time,
     ),
     BigInt: strawberry.scalar(
         name="BigInt",
-        description="An integer as a string, for what may pass 2^53.",
+        description="An integer serialized as a string, because it may exceed 2^53. "
+        "Inputs may be strings or integers.",
         serialize=spelling_integers(str),
         parse_value=_parse_big_int,
     ),
     SafeInt: strawberry.scalar(
         name="SafeInt",
-        description="A whole number as JSON's own, for what may pass 2^31 and never 2^53.",
+        description="An integer serialized as a JSON number. May exceed the 32 bits of `Int`, but "
+        "not 2^53 - 1.",
         serialize=int,
         parse_value=_parse_safe_int,
     ),
     Row: strawberry.scalar(
         name="Row",
-        description="The values of one row, a JSON list in the order of the columns. NULL, "
-        "booleans, int2, int4 and finite floats are JSON's own; all else is PostgreSQL's text.",
+        description="Values of one row, as a JSON list in the order of the columns. NULL, "
+        "booleans, int2, int4 and finite floats are JSON values. All other values are strings in "
+        "the text format of PostgreSQL.",
         serialize=lambda value: value,
         parse_value=lambda value: value,
     ),

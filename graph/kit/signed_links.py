@@ -1,4 +1,4 @@
-"""Links that need no session: whoever holds one may do one thing with one address, for a while."""
+"""Signed links, which permit one HTTP method on one path until they expire, without a session."""
 
 import base64
 import hmac
@@ -11,27 +11,31 @@ from db.security.keys import Keys
 
 
 class Links:
-    """Signs addresses of our own, and knows them again."""
+    """Signs paths of this server and verifies them."""
 
     def __init__(self, keys: Keys) -> None:
         self._key = keys.secret.derive("links")
 
     def sign(self, method: str, path: str, *, expires_in: timedelta) -> str:
-        """The address with its signature, good for `method` alone."""
+        """Appends the expiry time and the signature to `path`. Valid for `method` only."""
         expires = str(int(time.time() + expires_in.total_seconds()))
         return f"{path}?expires={expires}&signature={self._signature(method, path, expires)}"
 
     def check(self, method: str, path: str, query: Mapping[str, str]) -> None:
-        """Raises when the link is not one of ours for this, or has had its time."""
+        """Verifies a link.
+
+        Raises:
+            Forbidden: The signature does not match the method and path, or the link has expired.
+        """
         expires = query.get("expires", "")
         expected = self._signature(method, path, expires)
         if not hmac.compare_digest(expected.encode(), query.get("signature", "").encode()):
             raise Forbidden(
-                "This link is not one of this server's.",
-                hint="Take it as it came from `uploadUrl` or `downloadUrl`, and all of it.",
+                "The signature of this link is not valid.",
+                hint="Use the complete URL unchanged, as returned by this server.",
             )
         if int(expires) < time.time():
-            raise Forbidden("This link has expired.", hint="Ask for a new one.")
+            raise Forbidden("This link has expired.", hint="Request a new link from this server.")
 
     def _signature(self, method: str, path: str, expires: str) -> str:
         signed = hmac.digest(self._key, f"{method}\n{path}\n{expires}".encode(), "sha256")

@@ -12,7 +12,7 @@ from db.workbench.execution.run_request import RunRequest
 from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, given, mutation, subscription
+from graph.kit.fields import argument, field, mutation, provided_fields, subscription
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.runs.inputs import (
@@ -84,7 +84,7 @@ class Mutation:
     async def execute_query(
         self, info: Info, input: Annotated[ExecuteQueryInput, argument("The statement.")]
     ) -> ExecuteQueryPayload:
-        asked = given(input)
+        asked = provided_fields(input)
         wait_ms = _wait_ms(asked.pop("wait_ms", None))
         key = asked.pop("idempotency_key", None)
         asked["connection_id"] = parse_id("conn", asked["connection_id"], argument="connectionId")
@@ -112,7 +112,7 @@ class Mutation:
     async def export_query_run(
         self, info: Info, input: Annotated[ExportQueryRunInput, argument("What, and where to.")]
     ) -> ExportQueryRunPayload:
-        asked = given(input)
+        asked = provided_fields(input)
         key = asked.pop("idempotency_key", None)
         run_id = parse_id("run", asked.pop("id"))
         asked["bucket_id"] = parse_id("bucket", asked["bucket_id"], argument="bucketId")

@@ -16,7 +16,7 @@ from db.workbench.results.formats import require_format
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
-from graph.kit.fields import argument, choice, field, plain
+from graph.kit.fields import argument, attribute, enum_value, field
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
@@ -37,44 +37,44 @@ class RunById(ById[RunRow]):
 class RunState(Enum):
     """As it stands in the table too."""
 
-    QUEUED = choice("QUEUED", "It waits until others of its owner have ended.")
-    RUNNING = choice("RUNNING", "It connects, runs, or its rows are coming.")
-    SUCCEEDED = choice("SUCCEEDED", "It is done, and all its rows are there.")
-    FAILED = choice("FAILED", "It ended with an error; see `error`.")
-    CANCELLED = choice("CANCELLED", "It was cancelled by its owner.")
-    TIMED_OUT = choice("TIMED_OUT", "It took longer than it was given.")
-    INTERRUPTED = choice("INTERRUPTED", "The server that ran it has stopped.")
+    QUEUED = enum_value("QUEUED", "It waits until others of its owner have ended.")
+    RUNNING = enum_value("RUNNING", "It connects, runs, or its rows are coming.")
+    SUCCEEDED = enum_value("SUCCEEDED", "It is done, and all its rows are there.")
+    FAILED = enum_value("FAILED", "It ended with an error; see `error`.")
+    CANCELLED = enum_value("CANCELLED", "It was cancelled by its owner.")
+    TIMED_OUT = enum_value("TIMED_OUT", "It took longer than it was given.")
+    INTERRUPTED = enum_value("INTERRUPTED", "The server that ran it has stopped.")
 
 
 @strawberry.enum(description="Which limit has cut a result.")
 class TruncationReason(Enum):
     """As it stands in the table too."""
 
-    MAX_ROWS = choice("MAX_ROWS", "There were more rows.")
-    MAX_BYTES = choice("MAX_BYTES", "There were more bytes.")
-    MAX_CELL = choice("MAX_CELL", "A cell was longer, and is cut; the rows are all there.")
+    MAX_ROWS = enum_value("MAX_ROWS", "There were more rows.")
+    MAX_BYTES = enum_value("MAX_BYTES", "There were more bytes.")
+    MAX_CELL = enum_value("MAX_CELL", "A cell was longer, and is cut; the rows are all there.")
 
 
 @strawberry.enum(description="What a result can be downloaded as.")
 class ResultFormat(Enum):
     """The end of a link's path."""
 
-    CSV = choice("csv", "RFC 4180 with a header; NULL is empty, an empty text is in quotes.")
-    JSONL = choice("jsonl", "One JSON object for each row, by the names of the columns.")
-    PARQUET = choice("parquet", "Apache Parquet, with types where rows have them in JSON too.")
+    CSV = enum_value("csv", "RFC 4180 with a header; NULL is empty, an empty text is in quotes.")
+    JSONL = enum_value("jsonl", "One JSON object for each row, by the names of the columns.")
+    PARQUET = enum_value("parquet", "Apache Parquet, with types where rows have them in JSON too.")
 
 
 @strawberry.type(description="A column of a result.")
 class ResultColumn:
     """Read from a Column."""
 
-    name: str = plain("Its name; several may have the same.")
-    type_oid: int = plain("The number of its type at the server.", type=SafeInt)
-    table: str | None = plain(
+    name: str = attribute("Its name; several may have the same.")
+    type_oid: int = attribute("The number of its type at the server.", type=SafeInt)
+    table: str | None = attribute(
         "The table that it shows a column of, as `schema.table`; null where it is computed, and "
         "until the run has succeeded."
     )
-    nullable: bool | None = plain(
+    nullable: bool | None = attribute(
         "Whether that column takes NULL; an outer join may bring one all the same. Null where "
         "that is not known."
     )
@@ -88,33 +88,35 @@ class ResultColumn:
 class Notice:
     """Read from a Notice."""
 
-    severity: str = plain("NOTICE, WARNING, INFO ...")
-    message: str = plain("What it said.")
-    sqlstate: str | None = plain("Its code.")
-    detail: str | None = plain("More about it.")
-    hint: str | None = plain("What to do.")
+    severity: str = attribute("NOTICE, WARNING, INFO ...")
+    message: str = attribute("What it said.")
+    sqlstate: str | None = attribute("Its code.")
+    detail: str | None = attribute("More about it.")
+    hint: str | None = attribute("What to do.")
 
 
 @strawberry.type(description="Why a run did not succeed.")
 class RunError:
     """Read from a Failure."""
 
-    message: str = plain("What happened, in words.")
-    sqlstate: str | None = plain("PostgreSQL's code; null when it is not PostgreSQL that says so.")
-    severity: str | None = plain("ERROR, FATAL or PANIC.")
-    detail: str | None = plain("More about it.")
-    hint: str | None = plain("What to do.")
-    constraint: str | None = plain("The constraint that was violated.")
-    position: int | None = plain("The character of the statement where it is, from 1.")
-    line: int | None = plain("Its line, from 1.")
-    column: int | None = plain("Its column in that line, from 1, in characters.")
+    message: str = attribute("What happened, in words.")
+    sqlstate: str | None = attribute(
+        "PostgreSQL's code; null when it is not PostgreSQL that says so."
+    )
+    severity: str | None = attribute("ERROR, FATAL or PANIC.")
+    detail: str | None = attribute("More about it.")
+    hint: str | None = attribute("What to do.")
+    constraint: str | None = attribute("The constraint that was violated.")
+    position: int | None = attribute("The character of the statement where it is, from 1.")
+    line: int | None = attribute("Its line, from 1.")
+    column: int | None = attribute("Its column in that line, from 1, in characters.")
 
 
 @strawberry.type(description="A limit has cut the result.")
 class Truncation:
     """Read from a Truncated."""
 
-    limit: int = plain("How much it allows.", type=SafeInt)
+    limit: int = attribute("How much it allows.", type=SafeInt)
 
     @field("Which limit.")
     def reason(root: strawberry.Parent[Truncated]) -> TruncationReason:
@@ -133,8 +135,8 @@ class RowPageRow(NamedTuple):
 class RowPage:
     """Read from a RowPageRow."""
 
-    offset: int = plain("The index of the first of them; that of a result is 0.")
-    has_more: bool = plain("Whether more follow; while it runs, of those that have come.")
+    offset: int = attribute("The index of the first of them; that of a result is 0.")
+    has_more: bool = attribute("Whether more follow; while it runs, of those that have come.")
 
     @field("The rows, each a list of values in the order of the columns.", type=list[Row])
     def rows(root: strawberry.Parent[RowPageRow]) -> list[msgspec.Raw]:
@@ -146,19 +148,19 @@ class RowPage:
 class QueryRun(Node):
     """Read from a RunRow."""
 
-    revision: int = plain("Grows with every change.")
-    statement: str = plain("What was run, as it was sent.")
-    read_only: bool = plain("Whether it was kept from changing anything.")
-    timeout_ms: int = plain("How long it may take.")
-    created_at: datetime = plain("When it was asked for.")
-    started_at: datetime | None = plain("When it began; null while it is queued.")
-    finished_at: datetime | None = plain("When it ended.")
-    row_count: int = plain("How many rows can be read, so far.", type=SafeInt)
-    rows_affected: int | None = plain(
+    revision: int = attribute("Grows with every change.")
+    statement: str = attribute("What was run, as it was sent.")
+    read_only: bool = attribute("Whether it was kept from changing anything.")
+    timeout_ms: int = attribute("How long it may take.")
+    created_at: datetime = attribute("When it was asked for.")
+    started_at: datetime | None = attribute("When it began; null while it is queued.")
+    finished_at: datetime | None = attribute("When it ended.")
+    row_count: int = attribute("How many rows can be read, so far.", type=SafeInt)
+    rows_affected: int | None = attribute(
         "How many rows it changed, where it changes rows.", type=SafeInt | None
     )
-    command: str | None = plain("What it was: SELECT, INSERT, CREATE TABLE ...")
-    expires_at: datetime | None = plain("Until when it is kept; null until it has ended.")
+    command: str | None = attribute("What it was: SELECT, INSERT, CREATE TABLE ...")
+    expires_at: datetime | None = attribute("Until when it is kept; null until it has ended.")
 
     @field("How far it has come; all but QUEUED and RUNNING are final.")
     def state(root: strawberry.Parent[RunRow]) -> RunState:

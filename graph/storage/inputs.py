@@ -1,156 +1,150 @@
-"""What mutations of storage take and answer."""
+"""Inputs and payloads of storage. The values are validated in `db.storage`."""
 
 import strawberry
 
 from db.storage import BspRow, BucketRow, FileRow
-from graph.kit.fields import optional, plain
+from graph.kit.fields import attribute, optional
 from graph.kit.scalars import BigInt
 from graph.storage.types import Bsp, Bucket, File
 
-_ONCE = "Makes a retry safe: one key, one thing, for 24 hours."
-_IF_STILL = "Change it only if this is still its `version`."
+_IDEMPOTENCY_KEY = (
+    "Makes retries safe: repeating a request with the same key within 24 hours returns the "
+    "object created first. Up to 200 characters."
+)
+_EXPECTED_VERSION = (
+    "Current `version` of the object. If it differs, the update fails with `CONFLICT`. "
+    "Omit it to update any version."
+)
 
 
-@strawberry.input(description="A provider to register.")
+@strawberry.input(description="Input of `createBsp`.")
 class CreateBspInput:
-    """Checked in db.storage."""
+    account: str = attribute("Account name of the provider, 1 to 200 characters, unique.")
+    capacity: BigInt = attribute("Capacity in bytes.")
+    multiaddresses: list[str] = attribute(
+        "Network addresses of the provider, such as `/dns/bsp.example/tcp/443`. Up to 32. "
+        "Each consists of a host and a TCP or UDP port."
+    )
+    idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
 
-    account: str = plain("Whose it is: 1 to 200 characters, unique.")
-    capacity: BigInt = plain("How many bytes it can keep.")
-    multiaddresses: list[str] = plain("Where it is reached: host, then tcp or udp.")
-    idempotency_key: str | None = optional(_ONCE)
 
-
-@strawberry.input(description="A provider's new capacity.")
+@strawberry.input(description="Input of `updateBspCapacity`.")
 class UpdateBspCapacityInput:
-    """Checked in db.storage."""
+    id: strawberry.ID = attribute("ID of the provider to update.")
+    capacity: BigInt = attribute(
+        "New capacity in bytes. Must be at least the provider's `usedCapacity`."
+    )
+    expected_version: int | None = optional(_EXPECTED_VERSION)
 
-    id: strawberry.ID = plain("Which provider.")
-    capacity: BigInt = plain("How many bytes it can keep; never under what it keeps.")
-    expected_version: int | None = optional(_IF_STILL)
 
-
-@strawberry.input(description="A provider's new addresses.")
+@strawberry.input(description="Input of `setBspMultiaddresses`.")
 class SetBspMultiaddressesInput:
-    """Checked in db.storage."""
-
-    id: strawberry.ID = plain("Which provider.")
-    multiaddresses: list[str] = plain("All of them; the former ones go.")
-
-
-@strawberry.input(description="A provider to delete.")
-class DeleteBspInput:
-    """Names it."""
-
-    id: strawberry.ID = plain("Which provider; it must keep no file.")
-
-
-@strawberry.input(description="A bucket to make.")
-class CreateBucketInput:
-    """Checked in db.storage."""
-
-    name: str = plain("Its name: 1 to 100 characters, unique among mine.")
-    private: bool = optional("Whether only I may read it.", default=True)
-    idempotency_key: str | None = optional(_ONCE)
-
-
-@strawberry.input(description="A bucket's new name.")
-class RenameBucketInput:
-    """Checked in db.storage."""
-
-    id: strawberry.ID = plain("Which bucket.")
-    name: str = plain("Its new name.")
-    expected_version: int | None = optional(_IF_STILL)
-
-
-@strawberry.input(description="A bucket to delete.")
-class DeleteBucketInput:
-    """Names it."""
-
-    id: strawberry.ID = plain("Which bucket.")
-    with_files: bool = optional(
-        "Delete its files too; without it, it must be empty.", default=False
+    id: strawberry.ID = attribute("ID of the provider to update.")
+    multiaddresses: list[str] = attribute(
+        "Complete list of network addresses, up to 32. Replaces the current list."
     )
 
 
-@strawberry.input(description="A file to make room for.")
+@strawberry.input(description="Input of `deleteBsp`.")
+class DeleteBspInput:
+    id: strawberry.ID = attribute("ID of the provider to delete. It must not store any files.")
+
+
+@strawberry.input(description="Input of `createBucket`.")
+class CreateBucketInput:
+    name: str = attribute("Name, 1 to 100 characters, unique among the viewer's buckets.")
+    private: bool = optional(
+        "If true, only the viewer can read the bucket. If false, every signed-in user can. "
+        "Defaults to true.",
+        default=True,
+    )
+    idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
+
+
+@strawberry.input(description="Input of `renameBucket`.")
+class RenameBucketInput:
+    id: strawberry.ID = attribute("ID of the bucket to rename.")
+    name: str = attribute("New name, 1 to 100 characters, unique among the viewer's buckets.")
+    expected_version: int | None = optional(_EXPECTED_VERSION)
+
+
+@strawberry.input(description="Input of `deleteBucket`.")
+class DeleteBucketInput:
+    id: strawberry.ID = attribute("ID of the bucket to delete.")
+    with_files: bool = optional(
+        "If true, the files in the bucket are deleted as well. If false, deleting a bucket that "
+        "contains files fails with `CONFLICT`. Defaults to false.",
+        default=False,
+    )
+
+
+@strawberry.input(description="Input of `createFile`.")
 class CreateFileInput:
-    """Checked in db.storage."""
+    bucket_id: strawberry.ID = attribute("ID of the bucket that will contain the file.")
+    location: str = attribute(
+        "Path within the bucket, such as `reports/2026/May.pdf`. Up to 1000 characters, "
+        "unique within the bucket."
+    )
+    size: BigInt = attribute("Size in bytes. The upload must have exactly this size.")
+    content_type: str | None = optional(
+        "Media type of the file. Defaults to `application/octet-stream`."
+    )
+    desired_replicas: int = optional(
+        "Number of providers that store a copy, 0 to 20. Defaults to 0.", default=0
+    )
+    idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
 
-    bucket_id: strawberry.ID = plain("Into which bucket.")
-    location: str = plain("Its path there, such as `reports/2026/May.pdf`.")
-    size: BigInt = plain("How many bytes will come.")
-    content_type: str | None = optional("Their media type; absent is application/octet-stream.")
-    desired_replicas: int = optional("How many providers shall keep a copy.", default=0)
-    idempotency_key: str | None = optional(_ONCE)
 
-
-@strawberry.input(description="A file to delete.")
+@strawberry.input(description="Input of `deleteFile`.")
 class DeleteFileInput:
-    """Names it."""
-
-    id: strawberry.ID = plain("Which file.")
+    id: strawberry.ID = attribute("ID of the file to delete.")
 
 
-@strawberry.type(description="The provider that was registered.")
+@strawberry.type(description="Payload of `createBsp`.")
 class CreateBspPayload:
-    """Holds it."""
-
-    bsp: BspRow = plain("The new provider.", type=Bsp)
+    bsp: BspRow = attribute("The registered provider.", type=Bsp)
 
 
-@strawberry.type(description="The provider that was changed.")
+@strawberry.type(description="Payload of `updateBspCapacity`.")
 class UpdateBspCapacityPayload:
-    """Holds it."""
-
-    bsp: BspRow = plain("The provider as it is now.", type=Bsp)
+    bsp: BspRow = attribute("The updated provider.", type=Bsp)
 
 
-@strawberry.type(description="The provider that was changed.")
+@strawberry.type(description="Payload of `setBspMultiaddresses`.")
 class SetBspMultiaddressesPayload:
-    """Holds it."""
-
-    bsp: BspRow = plain("The provider as it is now.", type=Bsp)
+    bsp: BspRow = attribute("The updated provider.", type=Bsp)
 
 
-@strawberry.type(description="The provider that was deleted.")
+@strawberry.type(description="Payload of `deleteBsp`.")
 class DeleteBspPayload:
-    """Names it."""
-
-    deleted_bsp_id: strawberry.ID = plain("The id it had.")
+    deleted_bsp_id: strawberry.ID = attribute("ID of the deleted provider.")
 
 
-@strawberry.type(description="The bucket that was made.")
+@strawberry.type(description="Payload of `createBucket`.")
 class CreateBucketPayload:
-    """Holds it."""
-
-    bucket: BucketRow = plain("The new bucket.", type=Bucket)
+    bucket: BucketRow = attribute("The created bucket.", type=Bucket)
 
 
-@strawberry.type(description="The bucket that was renamed.")
+@strawberry.type(description="Payload of `renameBucket`.")
 class RenameBucketPayload:
-    """Holds it."""
-
-    bucket: BucketRow = plain("The bucket as it is now.", type=Bucket)
+    bucket: BucketRow = attribute("The renamed bucket.", type=Bucket)
 
 
-@strawberry.type(description="The bucket that was deleted.")
+@strawberry.type(description="Payload of `deleteBucket`.")
 class DeleteBucketPayload:
-    """Names it."""
-
-    deleted_bucket_id: strawberry.ID = plain("The id it had.")
+    deleted_bucket_id: strawberry.ID = attribute("ID of the deleted bucket.")
 
 
-@strawberry.type(description="The file that was made, and where its bytes go.")
+@strawberry.type(description="Payload of `createFile`.")
 class CreateFilePayload:
-    """Holds both."""
+    file: FileRow = attribute(
+        "The created file. Its status is `PENDING` until the upload is complete.", type=File
+    )
+    upload_url: str = attribute(
+        "Signed URL to which the client sends the bytes with `PUT`. Valid for 24 hours."
+    )
 
-    file: FileRow = plain("The new file; PENDING until its bytes are there.", type=File)
-    upload_url: str = plain("Where to PUT the bytes within a day.")
 
-
-@strawberry.type(description="The file that was deleted.")
+@strawberry.type(description="Payload of `deleteFile`.")
 class DeleteFilePayload:
-    """Names it."""
-
-    deleted_file_id: strawberry.ID = plain("The id it had.")
+    deleted_file_id: strawberry.ID = attribute("ID of the deleted file.")

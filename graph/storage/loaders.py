@@ -1,4 +1,4 @@
-"""What one level of a query needs of storage, by one call each."""
+"""Loaders of storage. Each batch is one call of `StorageOperations`."""
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -10,14 +10,14 @@ from db.kit.base import OwnerId
 from db.kit.paging import Page, Window
 from db.storage import BspRow, BucketRow, FileRow, StorageOperations
 from graph.context import Context
-from graph.kit.loaders import Gathering
+from graph.kit.loaders import BatchLoader
 from graph.kit.paging import Listing
 
 V = TypeVar("V")
 
 
-class StorageLoader(Gathering[Any, V]):
-    """Finds through `StorageOperations`, whichever twin that is."""
+class StorageLoader(BatchLoader[Any, V]):
+    """Loads through `StorageOperations`, in PostgreSQL or in memory."""
 
     @property
     def storage(self) -> StorageOperations:
@@ -29,92 +29,87 @@ class StorageLoader(Gathering[Any, V]):
 
 
 class BspById(StorageLoader[BspRow]):
-    """Providers."""
-
     async def find(self, keys: list[UUID]) -> Mapping[UUID, BspRow]:
         return {row.id: row for row in await self.storage.bsps_by_id(self.owner, keys)}
 
 
 class BucketById(StorageLoader[BucketRow]):
-    """Buckets that the viewer may read."""
+    """Buckets that the viewer can read."""
 
     async def find(self, keys: list[UUID]) -> Mapping[UUID, BucketRow]:
         return {row.id: row for row in await self.storage.buckets_by_id(self.owner, keys)}
 
 
 class FileById(StorageLoader[FileRow]):
-    """Files that the viewer may read."""
+    """Files that the viewer can read."""
 
     async def find(self, keys: list[UUID]) -> Mapping[UUID, FileRow]:
         return {row.id: row for row in await self.storage.files_by_id(self.owner, keys)}
 
 
 class BspsOfFile(StorageLoader[Sequence[UUID]]):
-    """The providers that keep a file."""
+    """IDs of the providers that store a file."""
 
     async def find(self, keys: list[UUID]) -> Mapping[UUID, Sequence[UUID]]:
         return await self.storage.bsps_of_files(self.owner, keys)
 
 
-class FilesAsked(NamedTuple):
-    """Which files of which parent a field asks for; `window` is None to count them."""
+class FilesQuery(NamedTuple):
+    """A page of the files of one parent, or their number if `window` is None."""
 
     parent: UUID
     window: Window | None
     under: str | None = None
 
 
-class FilesOfMany(StorageLoader[Any]):
-    """Of many parents at once: one call for all that ask alike, as those of one field do."""
+class FilesOfParents(StorageLoader[Any]):
+    """Loads files of many parents, with one call for all keys that differ by parent only."""
 
-    async def find(self, keys: list[FilesAsked]) -> Mapping[FilesAsked, Any]:
-        """What is wrong with one field's arguments is no other's error."""
-        alike: dict[FilesAsked, list[UUID]] = {}
+    async def find(self, keys: list[FilesQuery]) -> Mapping[FilesQuery, Any]:
+        grouped: dict[FilesQuery, list[UUID]] = {}
         for key in keys:
-            alike.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
-        found: dict[FilesAsked, Any] = {}
-        for asked, parents in alike.items():
+            grouped.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
+        found: dict[FilesQuery, Any] = {}
+        for query, parents in grouped.items():
             try:
-                answers = await self.answers(parents, asked)
-            except HowdahError as error:
+                answers = await self.find_of(parents, query)
+            except HowdahError as error:  # invalid arguments of one field must not fail another
                 answers = dict.fromkeys(parents, error)
-            found |= {asked._replace(parent=one): answer for one, answer in answers.items()}
+            found |= {query._replace(parent=one): answer for one, answer in answers.items()}
         return found
 
     @abstractmethod
-    async def answers(self, parents: list[UUID], asked: FilesAsked) -> Mapping[UUID, Any]:
-        """A page, or a number, for each of `parents`."""
+    async def find_of(self, parents: list[UUID], query: FilesQuery) -> Mapping[UUID, Any]:
+        """A page for each of `parents`, or the number of its files if there is no window."""
 
     @classmethod
-    async def listing(cls, context: Context, asked: FilesAsked) -> Listing:
+    async def listing(cls, context: Context, query: FilesQuery) -> Listing:
         loader = cls.of(context)
-        page: Page[FileRow] | None = await loader.load(asked)
-        assert page is not None  # noqa: S101 - every parent gets a page, be it empty
-        return Listing(page, _counting(loader, asked._replace(window=None)))
+        page: Page[FileRow] | None = await loader.load(query)
+        assert page is not None  # noqa: S101 - every parent gets a page, which may be empty
+        return Listing(page, _counter(loader, query._replace(window=None)))
 
 
-class FilesOfBucket(FilesOfMany):
-    """The files of buckets."""
-
-    async def answers(self, parents: list[UUID], asked: FilesAsked) -> Mapping[UUID, Any]:
-        if asked.window is None:
-            return await self.storage.count_files_of_buckets(self.owner, parents, under=asked.under)
+class FilesOfBucket(FilesOfParents):
+    async def find_of(self, parents: list[UUID], query: FilesQuery) -> Mapping[UUID, Any]:
+        if query.window is None:
+            return await self.storage.count_files_of_buckets(self.owner, parents, under=query.under)
         return await self.storage.files_of_buckets(
-            self.owner, parents, asked.window, under=asked.under
+            self.owner, parents, query.window, under=query.under
         )
 
 
-class FilesOfBsp(FilesOfMany):
-    """The viewer's files on providers."""
+class FilesOfBsp(FilesOfParents):
+    """Files of the viewer that providers store."""
 
-    async def answers(self, parents: list[UUID], asked: FilesAsked) -> Mapping[UUID, Any]:
-        if asked.window is None:
+    async def find_of(self, parents: list[UUID], query: FilesQuery) -> Mapping[UUID, Any]:
+        if query.window is None:
             return await self.storage.count_files_of_bsps(self.owner, parents)
-        return await self.storage.files_of_bsps(self.owner, parents, asked.window)
+        return await self.storage.files_of_bsps(self.owner, parents, query.window)
 
 
-def _counting(loader: FilesOfMany, asked: FilesAsked) -> Callable[[], Awaitable[int]]:
+def _counter(loader: FilesOfParents, query: FilesQuery) -> Callable[[], Awaitable[int]]:
     async def count() -> int:
-        return await loader.load(asked) or 0
+        return await loader.load(query) or 0
 
     return count

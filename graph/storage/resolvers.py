@@ -1,4 +1,4 @@
-"""Storage: providers keep files, buckets hold them, their bytes go by HTTP (graph.transfers)."""
+"""Queries and mutations of storage. Bytes go over HTTP (`graph.transport.file_routes`)."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from db.storage import (
 )
 from graph.auth import AdminOnly, SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, given, mutation
+from graph.kit.fields import argument, field, mutation, provided_fields
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.kit.signed_links import Links
@@ -44,24 +44,22 @@ from graph.storage.loaders import BspById, BucketById, FileById
 from graph.storage.types import Bsp, Bucket, File, parse_key
 from graph.transport.file_routes import file_path
 
-REMOVED_AT_ONCE = 100
-"""Bytes of so many files go with their bucket; those of the rest with the next sweep."""
+MAX_FILES_REMOVED_AT_ONCE = 100
+"""Bytes removed together with their bucket. The next sweep removes the rest."""
 
-BspId = Annotated[strawberry.ID, argument("The id of a provider.")]
-BucketId = Annotated[strawberry.ID, argument("The id of a bucket.")]
-FileId = Annotated[strawberry.ID, argument("The id of a file.")]
-FileKey = Annotated[str, argument("The `key` of a file: 64 hex digits.")]
+BspId = Annotated[strawberry.ID, argument("ID of the provider.")]
+BucketId = Annotated[strawberry.ID, argument("ID of the bucket.")]
+FileId = Annotated[strawberry.ID, argument("ID of the file.")]
+FileKey = Annotated[str, argument("`key` of the file: 64 lowercase hexadecimal digits.")]
 
 
 @strawberry.type
 class Query:
-    """What can be asked."""
-
-    @field("A provider; null when there is none of this id.", type=Bsp | None)
+    @field("Fetches a provider by its ID. Returns null if it does not exist.", type=Bsp | None)
     async def bsp(self, info: Info, id: BspId) -> BspRow | None:
         return await BspById.of(info.context).load(parse_id("bsp", id))
 
-    @field("All providers, newest first.", type=Connection[Bsp])
+    @field("Lists all providers, newest first.", type=Connection[Bsp])
     async def bsps(
         self,
         info: Info,
@@ -71,14 +69,18 @@ class Query:
         before: Before = None,
     ) -> Listing:
         storage, owner = info.context.services.storage, info.context.owner
-        asked = window(info.context, first=first, after=after, last=last, before=before)
-        return Listing(await storage.bsps(owner, asked), lambda: storage.count_bsps(owner))
+        page_window = window(info.context, first=first, after=after, last=last, before=before)
+        return Listing(await storage.bsps(owner, page_window), lambda: storage.count_bsps(owner))
 
-    @field("A bucket, mine or public; null when I may read none of this id.", type=Bucket | None)
+    @field(
+        "Fetches a bucket that the viewer owns or that is public, by its ID. "
+        "Returns null if it does not exist or is not visible to the viewer.",
+        type=Bucket | None,
+    )
     async def bucket(self, info: Info, id: BucketId) -> BucketRow | None:
         return await BucketById.of(info.context).load(parse_id("bucket", id))
 
-    @field("My buckets, newest first.", type=Connection[Bucket])
+    @field("Lists the viewer's buckets, newest first.", type=Connection[Bucket])
     async def buckets(
         self,
         info: Info,
@@ -88,19 +90,29 @@ class Query:
         before: Before = None,
     ) -> Listing:
         storage, owner = info.context.services.storage, info.context.owner
-        asked = window(info.context, first=first, after=after, last=last, before=before)
-        return Listing(await storage.buckets(owner, asked), lambda: storage.count_buckets(owner))
+        page_window = window(info.context, first=first, after=after, last=last, before=before)
+        return Listing(
+            await storage.buckets(owner, page_window), lambda: storage.count_buckets(owner)
+        )
 
-    @field("A file, mine or in a public bucket; null when I may read none.", type=File | None)
+    @field(
+        "Fetches a file that the viewer owns or that is in a public bucket, by its ID. "
+        "Returns null if it does not exist or is not visible to the viewer.",
+        type=File | None,
+    )
     async def file(self, info: Info, id: FileId) -> FileRow | None:
         return await FileById.of(info.context).load(parse_id("file", id))
 
-    @field("The stored file with this key; null when I may read none.", type=File | None)
+    @field(
+        "Fetches a stored file by its `key`. "
+        "Returns null if it does not exist or is not visible to the viewer.",
+        type=File | None,
+    )
     async def file_by_key(self, info: Info, key: FileKey) -> FileRow | None:
         storage, owner = info.context.services.storage, info.context.owner
         return await storage.file_by_key(owner, parse_key(key))
 
-    @field("All my files, over all buckets, newest first.", type=Connection[File])
+    @field("Lists the viewer's files in all buckets, newest first.", type=Connection[File])
     async def files(
         self,
         info: Info,
@@ -110,39 +122,43 @@ class Query:
         before: Before = None,
     ) -> Listing:
         storage, owner = info.context.services.storage, info.context.owner
-        asked = window(info.context, first=first, after=after, last=last, before=before)
-        return Listing(await storage.files(owner, asked), lambda: storage.count_files(owner))
+        page_window = window(info.context, first=first, after=after, last=last, before=before)
+        return Listing(await storage.files(owner, page_window), lambda: storage.count_files(owner))
 
 
 @strawberry.type
 class Mutation:
-    """What can be changed."""
-
-    @mutation("Registers a provider.", who=AdminOnly)
+    @mutation("Registers a provider. Requires the `ADMIN` role.", who=AdminOnly)
     async def create_bsp(
-        self, info: Info, input: Annotated[CreateBspInput, argument("The provider.")]
+        self, info: Info, input: Annotated[CreateBspInput, argument("Provider to register.")]
     ) -> CreateBspPayload:
-        asked = given(input)
-        key = asked.pop("idempotency_key", None)
+        values = provided_fields(input)
+        key = values.pop("idempotency_key", None)
         storage, owner = info.context.services.storage, info.context.owner
         return CreateBspPayload(
-            bsp=await storage.create_bsp(owner, NewBsp(**asked), idempotency_key=key)
+            bsp=await storage.create_bsp(owner, NewBsp(**values), idempotency_key=key)
         )
 
-    @mutation("Changes how much a provider can keep.", who=AdminOnly)
+    @mutation("Changes the capacity of a provider. Requires the `ADMIN` role.", who=AdminOnly)
     async def update_bsp_capacity(
-        self, info: Info, input: Annotated[UpdateBspCapacityInput, argument("The change.")]
+        self,
+        info: Info,
+        input: Annotated[UpdateBspCapacityInput, argument("Provider and its new capacity.")],
     ) -> UpdateBspCapacityPayload:
-        asked = given(input)
-        bsp_id = parse_id("bsp", asked.pop("id"))
+        values = provided_fields(input)
+        bsp_id = parse_id("bsp", values.pop("id"))
         storage, owner = info.context.services.storage, info.context.owner
         return UpdateBspCapacityPayload(
-            bsp=await storage.update_bsp_capacity(owner, bsp_id, **asked)
+            bsp=await storage.update_bsp_capacity(owner, bsp_id, **values)
         )
 
-    @mutation("Changes where a provider is reached.", who=AdminOnly)
+    @mutation(
+        "Replaces the network addresses of a provider. Requires the `ADMIN` role.", who=AdminOnly
+    )
     async def set_bsp_multiaddresses(
-        self, info: Info, input: Annotated[SetBspMultiaddressesInput, argument("The addresses.")]
+        self,
+        info: Info,
+        input: Annotated[SetBspMultiaddressesInput, argument("Provider and its addresses.")],
     ) -> SetBspMultiaddressesPayload:
         bsp_id = parse_id("bsp", input.id)
         storage, owner = info.context.services.storage, info.context.owner
@@ -150,55 +166,64 @@ class Mutation:
             bsp=await storage.set_bsp_multiaddresses(owner, bsp_id, input.multiaddresses)
         )
 
-    @mutation("Deletes a provider that keeps nothing.", who=AdminOnly)
+    @mutation("Deletes a provider that stores no files. Requires the `ADMIN` role.", who=AdminOnly)
     async def delete_bsp(
-        self, info: Info, input: Annotated[DeleteBspInput, argument("The provider.")]
+        self, info: Info, input: Annotated[DeleteBspInput, argument("Provider to delete.")]
     ) -> DeleteBspPayload:
         storage, owner = info.context.services.storage, info.context.owner
         await storage.delete_bsp(owner, parse_id("bsp", input.id))
         return DeleteBspPayload(deleted_bsp_id=input.id)
 
-    @mutation("Makes a bucket.", who=SignedIn)
+    @mutation("Creates a bucket.", who=SignedIn)
     async def create_bucket(
-        self, info: Info, input: Annotated[CreateBucketInput, argument("The bucket.")]
+        self, info: Info, input: Annotated[CreateBucketInput, argument("Bucket to create.")]
     ) -> CreateBucketPayload:
         storage, owner = info.context.services.storage, info.context.owner
-        return CreateBucketPayload(bucket=await storage.create_bucket(owner, **given(input)))
+        return CreateBucketPayload(
+            bucket=await storage.create_bucket(owner, **provided_fields(input))
+        )
 
-    @mutation("Renames a bucket.", who=SignedIn)
+    @mutation("Renames a bucket the viewer owns.", who=SignedIn)
     async def rename_bucket(
-        self, info: Info, input: Annotated[RenameBucketInput, argument("The new name.")]
+        self, info: Info, input: Annotated[RenameBucketInput, argument("Bucket and its new name.")]
     ) -> RenameBucketPayload:
-        asked = given(input)
-        bucket_id = parse_id("bucket", asked.pop("id"))
+        values = provided_fields(input)
+        bucket_id = parse_id("bucket", values.pop("id"))
         storage, owner = info.context.services.storage, info.context.owner
-        return RenameBucketPayload(bucket=await storage.rename_bucket(owner, bucket_id, **asked))
+        return RenameBucketPayload(bucket=await storage.rename_bucket(owner, bucket_id, **values))
 
-    @mutation("Deletes a bucket, and its files where that is asked for.", who=SignedIn)
+    @mutation("Deletes a bucket the viewer owns, optionally with its files.", who=SignedIn)
     async def delete_bucket(
-        self, info: Info, input: Annotated[DeleteBucketInput, argument("The bucket.")]
+        self, info: Info, input: Annotated[DeleteBucketInput, argument("Bucket to delete.")]
     ) -> DeleteBucketPayload:
         services, owner = info.context.services, info.context.owner
         bucket_id = parse_id("bucket", input.id)
-        gone = await services.storage.delete_bucket(owner, bucket_id, with_files=input.with_files)
-        await remove_bytes_if_possible(services.storage, services.objects, gone[:REMOVED_AT_ONCE])
+        removed = await services.storage.delete_bucket(
+            owner, bucket_id, with_files=input.with_files
+        )
+        await remove_bytes_if_possible(
+            services.storage, services.objects, removed[:MAX_FILES_REMOVED_AT_ONCE]
+        )
         return DeleteBucketPayload(deleted_bucket_id=input.id)
 
-    @mutation("Makes room for a file, and says where its bytes go.", who=SignedIn)
+    @mutation(
+        "Creates a file in a bucket the viewer owns and returns the URL to upload its bytes to.",
+        who=SignedIn,
+    )
     async def create_file(
-        self, info: Info, input: Annotated[CreateFileInput, argument("The file.")]
+        self, info: Info, input: Annotated[CreateFileInput, argument("File to create.")]
     ) -> CreateFilePayload:
-        asked = given(input)
-        asked["bucket_id"] = parse_id("bucket", asked["bucket_id"], argument="bucketId")
-        key = asked.pop("idempotency_key", None)
+        values = provided_fields(input)
+        values["bucket_id"] = parse_id("bucket", values["bucket_id"], argument="bucketId")
+        key = values.pop("idempotency_key", None)
         services, owner = info.context.services, info.context.owner
-        file = await services.storage.create_file(owner, NewFile(**asked), idempotency_key=key)
-        signed = Links(services.keys).sign("PUT", file_path(file.id), expires_in=UPLOAD_WITHIN)
-        return CreateFilePayload(file=file, upload_url=info.context.base_url + signed)
+        file = await services.storage.create_file(owner, NewFile(**values), idempotency_key=key)
+        link = Links(services.keys).sign("PUT", file_path(file.id), expires_in=UPLOAD_WITHIN)
+        return CreateFilePayload(file=file, upload_url=info.context.base_url + link)
 
-    @mutation("Deletes a file.", who=SignedIn)
+    @mutation("Deletes a file the viewer owns.", who=SignedIn)
     async def delete_file(
-        self, info: Info, input: Annotated[DeleteFileInput, argument("The file.")]
+        self, info: Info, input: Annotated[DeleteFileInput, argument("File to delete.")]
     ) -> DeleteFilePayload:
         services, owner = info.context.services, info.context.owner
         await delete_file(services.storage, services.objects, owner, parse_id("file", input.id))

@@ -1,4 +1,4 @@
-"""Providers, buckets and files as clients see them."""
+"""GraphQL types of storage: providers, buckets and files."""
 
 import re
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ import strawberry
 from db.errors import BadInput
 from db.storage import STORED, BspRow, BucketRow, FileRow, object_key
 from graph.context import Info
-from graph.kit.fields import argument, choice, field, plain
+from graph.kit.fields import argument, attribute, enum_value, field
 from graph.kit.ids import Node, node
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.kit.scalars import BigInt
@@ -21,16 +21,17 @@ from graph.storage.loaders import (
     BspsOfFile,
     BucketById,
     FileById,
-    FilesAsked,
     FilesOfBsp,
     FilesOfBucket,
+    FilesQuery,
 )
 from graph.transport.file_routes import file_path
 
-DOWNLOAD_WITHIN = timedelta(hours=1)
+DOWNLOAD_LINK_LIFETIME = timedelta(hours=1)
 
 Under = Annotated[
-    str | None, argument("Only what lies in this folder, such as `reports/2026`, at any depth.")
+    str | None,
+    argument("Folder such as `reports/2026`. Only files in it or its subfolders are returned."),
 ]
 
 
@@ -40,86 +41,104 @@ class ReplicaRow(NamedTuple):
     bsp_id: UUID
 
 
-@strawberry.enum(description="How far a file has come.")
+@strawberry.enum(description="Upload state of a file.")
 class FileStatus(Enum):
-    """As it stands in the table too."""
+    """The values are also those of the table."""
 
-    PENDING = choice("PENDING", "It waits for its bytes; its room is kept for a day.")
-    STORED = choice("STORED", "Its bytes are there, whole.")
-    DELETING = choice("DELETING", "It is deleted; its bytes are about to go.")
+    PENDING = enum_value(
+        "PENDING",
+        "The bytes have not been uploaded. The reservation expires 24 hours after creation.",
+    )
+    STORED = enum_value("STORED", "The upload is complete and the file can be downloaded.")
+    DELETING = enum_value("DELETING", "The file was deleted and its bytes are being removed.")
 
 
-@strawberry.type(description="A copy of a file at a provider.")
+@strawberry.type(description="A copy of a file stored by a provider.")
 class Replica:
-    """Read from a ReplicaRow."""
-
-    @field("Who keeps it.", type="Bsp")
+    @field("Provider that stores the copy.", type="Bsp")
     async def bsp(root: strawberry.Parent[ReplicaRow], info: Info) -> BspRow | None:
         return await BspById.of(info.context).load(root.bsp_id)
 
 
-@strawberry.type(description="A file: bytes at a location in a bucket.")
+@strawberry.type(
+    description="A file in a bucket. Created by `createFile`, then uploaded over HTTP."
+)
 @node("file", row=FileRow, loader=FileById)
 class File(Node):
-    """Read from a FileRow."""
+    location: str = attribute("Path within the bucket, unique there. Folders are separated by `/`.")
+    size: int = attribute("Size in bytes.", type=BigInt)
+    content_type: str = attribute("Media type declared in `createFile`.")
+    desired_replicas: int = attribute("Number of providers that store a copy.")
+    created_at: datetime = attribute("Time the file was created.")
+    updated_at: datetime = attribute("Time `status` last changed.")
 
-    location: str = plain("Its path within the bucket, unique there; folders end with `/`.")
-    size: int = plain("How many bytes it has.", type=BigInt)
-    content_type: str = plain("The media type it was declared with.")
-    desired_replicas: int = plain("How many providers keep a copy.")
-    created_at: datetime = plain("When it was made.")
-    updated_at: datetime = plain("When its status last changed.")
-
-    @field("SHA-256 over owner, bucket, location, size and fingerprint; null until it is stored.")
+    @field(
+        "SHA-256 of owner, bucket, location, size and fingerprint, as 64 hexadecimal digits. "
+        "Null unless `status` is `STORED`."
+    )
     def key(root: strawberry.Parent[FileRow]) -> str | None:
         return root.key.hex() if root.key else None
 
-    @field("SHA-256 of the bytes, in hex; null until they are there.")
+    @field("SHA-256 of the bytes, as 64 hexadecimal digits. Null until the upload is complete.")
     def fingerprint(root: strawberry.Parent[FileRow]) -> str | None:
         return root.fingerprint.hex() if root.fingerprint else None
 
-    @field("How far it has come.")
+    @field("Upload state.")
     def status(root: strawberry.Parent[FileRow]) -> FileStatus:
         return FileStatus(root.status)
 
-    @field("Where it is; null once it is deleted.", type="Bucket | None")
+    @field("Bucket that contains the file. Null once the file is deleted.", type="Bucket | None")
     async def bucket(root: strawberry.Parent[FileRow], info: Info) -> BucketRow | None:
         if root.bucket_id is None:
             return None
         return await BucketById.of(info.context).load(root.bucket_id)
 
-    @field("Its copies at providers.", type=list[Replica])
+    @field("Copies of the file stored by providers.", type=list[Replica])
     async def replicas(root: strawberry.Parent[FileRow], info: Info) -> list[ReplicaRow]:
         found = await BspsOfFile.of(info.context).load(root.id)
         return [ReplicaRow(bsp_id) for bsp_id in found or ()]
 
-    @field("Where to GET the bytes within the hour, ranges too; null until they are there.")
+    @field(
+        "Signed URL from which the bytes can be downloaded, with support for range requests. "
+        "Valid for one hour. Null unless `status` is `STORED`."
+    )
     async def download_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
         if root.status != STORED or root.object_id is None:
             return None
         services = info.context.services
         key = object_key(root.id, root.object_id)
-        at_the_store = await services.objects.link(key, expires_in=DOWNLOAD_WITHIN)
-        if at_the_store is not None:
-            return at_the_store
-        signed = Links(services.keys).sign("GET", file_path(root.id), expires_in=DOWNLOAD_WITHIN)
+        store_url = await services.objects.link(key, expires_in=DOWNLOAD_LINK_LIFETIME)
+        if store_url is not None:
+            return store_url
+        signed = Links(services.keys).sign(
+            "GET", file_path(root.id), expires_in=DOWNLOAD_LINK_LIFETIME
+        )
         return info.context.base_url + signed
 
 
-@strawberry.type(description="A named set of files.")
+@strawberry.type(description="A named collection of files.")
 @node("bucket", row=BucketRow, loader=BucketById)
 class Bucket(Node):
-    """Read from a BucketRow."""
+    name: str = attribute("Name, unique among the buckets of its owner.")
+    private: bool = attribute(
+        "If true, only the owner can read the bucket and its files. "
+        "If false, every signed-in user can."
+    )
+    file_count: int = attribute(
+        "Number of files in the bucket, including files with status `PENDING`."
+    )
+    total_size: int = attribute(
+        "Sum of the sizes of all files in the bucket, in bytes.", type=BigInt
+    )
+    created_at: datetime = attribute("Time the bucket was created.")
+    updated_at: datetime = attribute(
+        "Time the bucket was last changed. Adding or removing files does not count."
+    )
+    version: int = attribute(
+        "Increases with every change. Pass it as `expectedVersion` to detect concurrent updates."
+    )
 
-    name: str = plain("Its name, unique among its owner's.")
-    private: bool = plain("Whether only its owner reads it; else every signed-in user does.")
-    file_count: int = plain("How many files it holds, those included that wait for bytes.")
-    total_size: int = plain("What their sizes add up to.", type=BigInt)
-    created_at: datetime = plain("When it was made.")
-    updated_at: datetime = plain("When it was last changed; its files coming and going is none.")
-    version: int = plain("Grows with every change; see `expectedVersion`.")
-
-    @field("Its files by location.", type=Connection[File])
+    @field("Lists the files in the bucket, sorted by `location`.", type=Connection[File])
     async def files(
         root: strawberry.Parent[BucketRow],
         info: Info,
@@ -129,25 +148,33 @@ class Bucket(Node):
         before: Before = None,
         under: Under = None,
     ) -> Listing:
-        asked = window(info.context, first=first, after=after, last=last, before=before)
-        return await FilesOfBucket.listing(info.context, FilesAsked(root.id, asked, under))
+        page_window = window(info.context, first=first, after=after, last=last, before=before)
+        return await FilesOfBucket.listing(info.context, FilesQuery(root.id, page_window, under))
 
 
-@strawberry.type(description="A backup storage provider: who keeps copies of files.")
+@strawberry.type(description="A backup storage provider (BSP), which stores copies of files.")
 @node("bsp", row=BspRow, loader=BspById)
 class Bsp(Node):
-    """Read from a BspRow."""
+    account: str = attribute("Account name of the provider, unique among providers.")
+    capacity: int = attribute("Capacity in bytes.", type=BigInt)
+    used_capacity: int = attribute("Bytes used by the files it stores.", type=BigInt)
+    free_capacity: int = attribute(
+        "Bytes still available: `capacity` minus `usedCapacity`.", type=BigInt
+    )
+    multiaddresses: list[str] = attribute(
+        "Network addresses of the provider, such as `/dns/bsp.example/tcp/443`."
+    )
+    created_at: datetime = attribute("Time the provider was registered.")
+    updated_at: datetime = attribute(
+        "Time the provider was last changed. Storing or removing files does not count."
+    )
+    version: int = attribute(
+        "Increases with every change. Pass it as `expectedVersion` to detect concurrent updates."
+    )
 
-    account: str = plain("Whose it is, unique among providers.")
-    capacity: int = plain("How many bytes it can keep.", type=BigInt)
-    used_capacity: int = plain("How many bytes it keeps.", type=BigInt)
-    free_capacity: int = plain("How many more it can keep.", type=BigInt)
-    multiaddresses: list[str] = plain("Where it is reached, such as `/dns/bsp.example/tcp/443`.")
-    created_at: datetime = plain("When it was registered.")
-    updated_at: datetime = plain("When it was last changed; files coming and going is none.")
-    version: int = plain("Grows with every change; see `expectedVersion`.")
-
-    @field("My files that it keeps, newest first.", type=Connection[File])
+    @field(
+        "Lists the viewer's files that the provider stores, newest first.", type=Connection[File]
+    )
     async def files(
         root: strawberry.Parent[BspRow],
         info: Info,
@@ -156,16 +183,20 @@ class Bsp(Node):
         last: Last = None,
         before: Before = None,
     ) -> Listing:
-        asked = window(info.context, first=first, after=after, last=last, before=before)
-        return await FilesOfBsp.listing(info.context, FilesAsked(root.id, asked))
+        page_window = window(info.context, first=first, after=after, last=last, before=before)
+        return await FilesOfBsp.listing(info.context, FilesQuery(root.id, page_window))
 
 
 def parse_key(key: str) -> bytes:
-    """The SHA-256 that a file's `key` spells."""
+    """The SHA-256 that the `key` of a file encodes.
+
+    Raises:
+        BadInput: `key` is not 64 lowercase hexadecimal digits.
+    """
     if re.fullmatch(r"[0-9a-f]{64}", key) is None:
         raise BadInput(
-            "`key` is not the key of a file.",
-            hint="Pass on a `key` as it came: 64 hex digits.",
+            "`key` is not a valid file key.",
+            hint="Pass the `key` of a file unchanged: 64 lowercase hexadecimal digits.",
             field="key",
         )
     return bytes.fromhex(key)

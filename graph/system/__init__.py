@@ -1,1 +1,1 @@
-"""The GraphQL API of the server's own health."""
+"""The GraphQL API of the health of the server."""

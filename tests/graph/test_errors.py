@@ -47,7 +47,7 @@ def test_a_surprise_is_masked_and_logged_once(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.ERROR):
         shown = present_all(surprises, request_id="r1")
     assert "hunter2" not in str(shown)
-    assert shown[0]["message"] == "Something went wrong on our side."
+    assert shown[0]["message"] == "An internal error occurred."
     assert shown[0]["extensions"]["code"] == HowdahError.code == "INTERNAL"
     [record] = caplog.records
     assert "r1" in record.getMessage()

@@ -8,10 +8,10 @@ import pytest
 
 from db.errors import BadInput
 from graph.context import Context
-from graph.kit.loaders import Gathering
+from graph.kit.loaders import BatchLoader
 
 
-class Doubles(Gathering[int, int]):
+class Doubles(BatchLoader[int, int]):
     """Twice the key; 13 is refused, and 0 has none."""
 
     def __init__(self, context: Context) -> None:

@@ -238,9 +238,9 @@ async def test_nobody_follows_without_a_session(anonymous: Client) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("task_xyz", "got other than 32 hexadecimal digits"),
+        ("task_xyz", "got an ID without 32"),
         (f"bucket_{'0' * 32}", "expected `task_…`, got `bucket_…`"),
-        ("", "got something else"),
+        ("", "got another value"),
     ],
 )
 async def test_an_id_of_another_kind_says_what_was_expected(

@@ -5,7 +5,7 @@ import pytest
 from starlette.applications import Starlette
 
 from graph.kit.ids import id_of
-from graph.users.resolvers import ChangePasswordInput, SignInInput
+from graph.users.inputs import ChangePasswordInput, SignInInput
 from tests.fixtures.clients import Client, Response
 from tests.fixtures.identity import PASSWORD
 

@@ -1,0 +1,147 @@
+"""GraphQL types of the health of the server."""
+
+import time
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple
+
+import strawberry
+
+from db.system.integrity import Integrity
+from db.version import __version__
+from graph.context import Info
+from graph.kit.fields import attribute, enum_value, field
+from graph.kit.scalars import BigInt
+
+_STARTED_AT = time.monotonic()
+
+
+@strawberry.enum(description="Overall state of a server.")
+class HealthStatus(Enum):
+    OK = enum_value("OK", "The database and the event bus are working.")
+    DEGRADED = enum_value(
+        "DEGRADED",
+        "The event bus is down. Requests are served, but subscriptions receive changes up to two "
+        "seconds late.",
+    )
+    DOWN = enum_value("DOWN", "The database does not respond or has missing migrations.")
+
+
+class DatabaseStatusRow(NamedTuple):
+    """The details are None unless the viewer is an admin."""
+
+    ok: bool
+    version: str | None
+    latency_ms: float | None
+    migrations_current: bool | None
+
+
+class EventsStatusRow(NamedTuple):
+    """The details are None unless the viewer is an admin."""
+
+    ok: bool
+    kind: str | None
+
+
+class ObjectsStatusRow(NamedTuple):
+    """The details are None unless the viewer is an admin."""
+
+    ok: bool
+    kind: str | None
+
+
+class HealthRow(NamedTuple):
+    """The details are None unless the viewer is an admin."""
+
+    status: HealthStatus
+    database: DatabaseStatusRow
+    events: EventsStatusRow
+    findings: list[str] | None
+
+
+@strawberry.type(description="State of the database in which Howdah stores its own data.")
+class DatabaseStatus:
+    """Resolved from a `DatabaseStatusRow`."""
+
+    ok: bool = attribute("True if the database responded within one second.")
+    version: str | None = attribute("PostgreSQL version. Null unless the viewer is an admin.")
+    latency_ms: float | None = attribute(
+        "Time a minimal query took, in milliseconds. Null unless the viewer is an admin."
+    )
+    migrations_current: bool | None = attribute(
+        "True if all migrations are applied. Null unless the viewer is an admin."
+    )
+
+
+@strawberry.type(description="State of the event bus, which carries events between replicas.")
+class EventsStatus:
+    """Resolved from an `EventsStatusRow`."""
+
+    ok: bool = attribute(
+        "True if the event bus is working. If false, subscriptions fall back to polling."
+    )
+    kind: str | None = attribute(
+        "Backend: `postgres`, `redis` or `nats`. Null unless the viewer is an admin."
+    )
+
+
+@strawberry.type(description="State of the object store, which stores the bytes of files.")
+class ObjectsStatus:
+    """Resolved from an `ObjectsStatusRow`."""
+
+    ok: bool = attribute(
+        "True if the object store responded within one second. The result is cached for a few "
+        "seconds."
+    )
+    kind: str | None = attribute(
+        "Backend: `file`, `s3`, `gs` or `az`. Null unless the viewer is an admin."
+    )
+
+
+@strawberry.type(description="State of this server and the systems it depends on.")
+class Health:
+    """Resolved from a `HealthRow`."""
+
+    status: HealthStatus = attribute("Overall state.")
+    database: DatabaseStatusRow = attribute("State of the database.", type=DatabaseStatus)
+    events: EventsStatusRow = attribute("State of the event bus.", type=EventsStatus)
+    findings: list[str] | None = attribute(
+        "Problems found since the server started. Null unless the viewer is an admin."
+    )
+
+    @field("State of the object store. Checked only if this field is selected.", type=ObjectsStatus)
+    async def objects(self, info: Info) -> ObjectsStatusRow:
+        objects, viewer = info.context.services.objects, info.context.viewer
+        details = viewer is not None and viewer.is_admin
+        return ObjectsStatusRow(await objects.answers(), objects.kind if details else None)
+
+    @field("Version of Howdah.")
+    def version() -> str:
+        return __version__
+
+    @field("Time this process has been running, in seconds.")
+    def uptime_seconds() -> int:
+        return int(time.monotonic() - _STARTED_AT)
+
+
+@strawberry.type(description="Condition of the database, as found by the last `checkDatabase`.")
+class DatabaseHealth:
+    """Resolved from an `Integrity`."""
+
+    ok: bool = attribute("True if no damage is known.")
+    checksums: bool = attribute("True if PostgreSQL data checksums are enabled.")
+    corrupt_relations: list[str] = attribute("Names of damaged tables and indexes.")
+    size_bytes: BigInt = attribute("Size of the database in bytes.")
+    last_checked_at: datetime | None = attribute(
+        "Time the last `checkDatabase` completed on any replica. Null if it never has."
+    )
+    findings: list[str] = attribute(
+        "Descriptions of the damage found and of checks that could not be run."
+    )
+
+
+@strawberry.type(description="Payload of `checkDatabase`.")
+class CheckDatabasePayload:
+    database_health: Integrity = attribute(
+        "Condition of the database after the check.", type=DatabaseHealth
+    )
