@@ -7,7 +7,7 @@ import strawberry
 
 from db.connections import ConnectionRow, PreferenceRow
 from db.workbench import ActivePool, Problem, Trial
-from graph.connections.catalogue import DatabaseSchema, SchemasOf
+from graph.connections.catalogue import DatabaseSchema, SchemaLoader
 from graph.connections.loaders import ConnectionById
 from graph.context import Info
 from graph.kit.fields import choice, field, plain
@@ -116,7 +116,7 @@ class DatabaseConnection(Node):
         before: Before = None,
     ) -> Listing:
         asked = window(info.context, first=first, after=after, last=last, before=before)
-        return await SchemasOf.listing(info.context, root.id, asked)
+        return await SchemaLoader.listing(info.context, root.id, asked)
 
 
 @strawberry.type(description="A connection that is open at this server, and its figures now.")
