@@ -1,4 +1,4 @@
-"""Saved connections, open ones, and preferences as clients see them."""
+"""GraphQL types of saved and open connections, preferences and the credential store."""
 
 from datetime import datetime
 from enum import Enum
@@ -16,97 +16,132 @@ from graph.kit.paging import After, Before, Connection, First, Last, Listing, wi
 from graph.kit.scalars import Json
 
 
-@strawberry.enum(description="How TLS is used, as libpq means it.")
+@strawberry.enum(
+    description="How TLS is used, with the meaning of libpq's `sslmode`. A password is sent in "
+    "clear text only under `VERIFY_FULL`."
+)
 class SslMode(Enum):
-    """As it stands in the table too."""
+    """Values are stored in `database_connections.ssl_mode`."""
 
-    DISABLE = choice("DISABLE", "Never.")
-    PREFER = choice("PREFER", "Where the server offers it; proves nothing.")
+    DISABLE = choice("DISABLE", "Never uses TLS.")
+    PREFER = choice(
+        "PREFER", "Uses TLS if the server supports it. The certificate is not verified."
+    )
     REQUIRE = choice(
-        "REQUIRE", "Always. The certificate is verified only when `sslRootCertificate` is given."
+        "REQUIRE",
+        "Requires TLS. The certificate is verified only if `sslRootCertificate` is set.",
     )
-    VERIFY_CA = choice("VERIFY_CA", "Always, with a certificate of the given authority.")
+    VERIFY_CA = choice(
+        "VERIFY_CA",
+        "Requires TLS and a certificate issued by a root in `sslRootCertificate`, which must be "
+        "set.",
+    )
     VERIFY_FULL = choice(
-        "VERIFY_FULL", "That, and for this host name; without an authority, the public ones count."
+        "VERIFY_FULL",
+        "Requires TLS and a certificate for `host` issued by a root in `sslRootCertificate`, or "
+        "by a public certificate authority if that is null.",
     )
 
 
-@strawberry.enum(description="How an SSH server is logged in to.")
+@strawberry.enum(description="How the user authenticates to an SSH server.")
 class SshAuthMethod(Enum):
-    """As it stands in the table too."""
+    """Values are stored in `database_connections.ssh_auth_method`."""
 
-    PASSWORD = choice("PASSWORD", "With a password.")
-    PRIVATE_KEY = choice("PRIVATE_KEY", "With a private key, and its passphrase if it has one.")
+    PASSWORD = choice("PASSWORD", "Authenticates with a password.")
+    PRIVATE_KEY = choice(
+        "PRIVATE_KEY", "Authenticates with a private key and its passphrase, if it has one."
+    )
     AGENT = choice(
-        "AGENT", "With the SSH agent of the account Howdah runs under; on one's own machine only."
+        "AGENT",
+        "Authenticates with the SSH agent of the operating-system account that runs Howdah. "
+        "Rejected unless Howdah runs on the user's own machine.",
     )
 
 
-@strawberry.enum(description="Where secrets are kept.")
+@strawberry.enum(description="Where a server stores connection secrets.")
 class CredentialStoreKind(Enum):
-    """Of this server."""
+    KEYCHAIN = choice("KEYCHAIN", "Secrets are stored in the operating system's keychain.")
+    ENCRYPTED = choice(
+        "ENCRYPTED",
+        "Secrets are stored in Howdah's database, encrypted with a key kept outside it.",
+    )
 
-    KEYCHAIN = choice("KEYCHAIN", "In the keychain of the operating system.")
-    ENCRYPTED = choice("ENCRYPTED", "In Howdah's database, sealed with a key that is not in it.")
 
-
-@strawberry.type(description="The way through an SSH server.")
+@strawberry.type(
+    description="SSH tunnel of a `DatabaseConnection`. Its secrets are never returned."
+)
 class SshTunnel:
-    """Read from a ConnectionRow."""
-
-    @field("The SSH server.")
+    @field("Host name or IP address of the SSH server.")
     def host(root: strawberry.Parent[ConnectionRow]) -> str:
         return root.ssh_host or ""
 
-    @field("Its port.")
+    @field("TCP port of the SSH server.")
     def port(root: strawberry.Parent[ConnectionRow]) -> int:
         return root.ssh_port or 22
 
-    @field("Who logs in.")
+    @field("User that logs in on the SSH server.")
     def username(root: strawberry.Parent[ConnectionRow]) -> str:
         return root.ssh_username or ""
 
-    @field("How.")
+    @field("How the user authenticates to the SSH server.")
     def auth_method(root: strawberry.Parent[ConnectionRow]) -> SshAuthMethod:
         return SshAuthMethod(root.ssh_auth_method)
 
-    @field("The key the server must have; null until it was confirmed.")
+    @field(
+        "Fingerprint that the SSH server's host key must have, such as `SHA256:...`. Null until "
+        "the user has confirmed one."
+    )
     def host_key_fingerprint(root: strawberry.Parent[ConnectionRow]) -> str | None:
         return root.ssh_host_key_fingerprint
 
 
-@strawberry.type(description="A saved connection to a database of mine. Its secrets are not shown.")
+@strawberry.type(
+    description="A saved connection to one of the viewer's PostgreSQL databases, created with "
+    "`saveConnection`. Its secrets are never returned."
+)
 @node("conn", row=ConnectionRow, loader=ConnectionById)
 class DatabaseConnection(Node):
-    """Read from a ConnectionRow."""
-
-    name: str = plain("What I call it.")
-    host: str = plain("The server: a name or an address.")
-    port: int = plain("Its port.")
-    database: str = plain("The database on it.")
-    username: str = plain("Who logs in.")
-    ssl_root_certificate: str | None = plain("The authority of the server's certificate, as PEM.")
-    read_only: bool = plain("Whether its statements may only read.")
-    statement_timeout_ms: int | None = plain("How long a statement may take unless told otherwise.")
-    has_stored_password: bool = plain("Whether its password is kept, sealed.")
-    created_at: datetime = plain("When it was saved first.")
-    updated_at: datetime = plain("When it last changed.")
-    last_connected_at: datetime | None = plain("When it was last opened with success.")
-    version: int = plain("Grows with every change; see `expectedVersion`.")
+    name: str = plain("Display name.")
+    host: str = plain("Host name or IP address of the PostgreSQL server.")
+    port: int = plain("TCP port of the PostgreSQL server.")
+    database: str = plain("Name of the database.")
+    username: str = plain("PostgreSQL role that logs in.")
+    ssl_root_certificate: str | None = plain(
+        "Root certificates that the server is verified with, as PEM text. Null if none are set."
+    )
+    read_only: bool = plain("If true, every statement runs in a read-only transaction.")
+    statement_timeout_ms: int | None = plain(
+        "Default statement timeout in milliseconds; `timeoutMs` of `executeQuery` overrides it. "
+        "Null uses the server default."
+    )
+    has_stored_password: bool = plain("True if a password is stored, in encrypted form.")
+    created_at: datetime = plain("Time the connection was created.")
+    updated_at: datetime = plain("Time of the last change.")
+    last_connected_at: datetime | None = plain(
+        "Time `connect` last succeeded. Null if it never did."
+    )
+    version: int = plain("Incremented by every change. Pass it as `expectedVersion`.")
 
     @field("How TLS is used.")
     def ssl_mode(root: strawberry.Parent[ConnectionRow]) -> SslMode:
         return SslMode(root.ssl_mode)
 
-    @field("The way to it through an SSH server; null for the straight one.", type=SshTunnel | None)
+    @field(
+        "SSH tunnel used to reach the database. Null means a direct connection.",
+        type=SshTunnel | None,
+    )
     def ssh_tunnel(root: strawberry.Parent[ConnectionRow]) -> ConnectionRow | None:
         return root if root.ssh_host else None
 
-    @field("Whether it is open at this server.")
+    @field("True if the connection is open at the server that answers this request.")
     def is_connected(root: strawberry.Parent[ConnectionRow], info: Info) -> bool:
         return info.context.services.workbench.is_connected(info.context.owner, root.id)
 
-    @field("What is in it: opens it if need be.", type=Connection[DatabaseSchema])
+    @field(
+        "Schemas of the database, ordered by name. Opens the connection if necessary. Fails with "
+        "`TIMEOUT` if the database does not answer within 5 seconds.",
+        type=Connection[DatabaseSchema],
+    )
     async def schemas(
         root: strawberry.Parent[ConnectionRow],
         info: Info,
@@ -115,71 +150,86 @@ class DatabaseConnection(Node):
         last: Last = None,
         before: Before = None,
     ) -> Listing:
-        asked = window(info.context, first=first, after=after, last=last, before=before)
-        return await SchemaLoader.listing(info.context, root.id, asked)
+        page = window(info.context, first=first, after=after, last=last, before=before)
+        return await SchemaLoader.listing(info.context, root.id, page)
 
 
-@strawberry.type(description="A connection that is open at this server, and its figures now.")
+@strawberry.type(
+    description="A connection that is open at the server that answers this request, with the "
+    "current state of its pool. The pool closes its connections after 60 seconds without use "
+    "and opens them again when they are needed."
+)
 class ActiveConnection:
-    """Read from an ActivePool."""
+    server_version: str = plain("Version that the PostgreSQL server reports.")
+    tls: str | None = plain(
+        "TLS protocol and cipher, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`. Null without TLS."
+    )
+    connected_at: datetime = plain("Time the connection was opened.")
+    pool_size: int = plain("Number of connections in the pool: the sum of `idle` and `busy`.")
+    idle: int = plain("Number of connections in the pool that are not in use.")
+    busy: int = plain("Number of connections in the pool that are in use or being opened.")
 
-    server_version: str = plain("What the server says its version is.")
-    tls: str | None = plain("Protocol and cipher, `TLSv1.3 TLS_AES_256_GCM_SHA384`; null in clear.")
-    connected_at: datetime = plain("When it was opened.")
-    pool_size: int = plain("How many connections it has open to the database.")
-    idle: int = plain("How many of them wait for a statement.")
-    busy: int = plain("How many run one, or are being opened.")
-
-    @field("Which one.", type="DatabaseConnection")
+    @field("Saved connection that is open.", type="DatabaseConnection")
     async def connection(root: strawberry.Parent[ActivePool], info: Info) -> ConnectionRow | None:
         return await ConnectionById.of(info.context).load(root.connection_id)
 
 
-@strawberry.type(description="Why a connection did not come about.")
+@strawberry.type(description="Reason why a connection test failed.")
 class ConnectionProblem:
-    """Read from a Problem."""
-
-    code: str = plain("Of the list that errors have in `extensions.code`.")
+    code: str = plain("Error code, from the same set as `extensions.code` of GraphQL errors.")
     message: str = plain("What happened.")
     hint: str = plain("What to do about it.")
-    field: str | None = plain("Which field of the input it is about.")
-    host_key_fingerprint: str | None = plain("The key of an SSH server that is to be confirmed.")
+    field: str | None = plain(
+        "Path of the input field that caused the failure, such as `password` or "
+        "`sshTunnel.hostKeyFingerprint`. Null if no single field did."
+    )
+    host_key_fingerprint: str | None = plain(
+        "Fingerprint of an SSH server's host key that the user has to confirm. Null for every "
+        "other problem."
+    )
 
 
-@strawberry.type(description="What came of trying a connection out.")
+@strawberry.type(
+    description="Result of `testConnection`. A failed attempt is returned in `error`, not as a "
+    "GraphQL error."
+)
 class TestConnectionPayload:
-    """Read from a Trial."""
+    server_version: str | None = plain(
+        "Version that the PostgreSQL server reports. Null if the test failed."
+    )
+    latency_ms: float | None = plain("Time to connect, in milliseconds. Null if the test failed.")
+    tls: str | None = plain(
+        "TLS protocol and cipher, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`. Null without TLS or "
+        "if the test failed."
+    )
 
-    server_version: str | None = plain("What the server says its version is.")
-    latency_ms: float | None = plain("How long connecting took.")
-    tls: str | None = plain("Protocol and cipher; null in clear text.")
-
-    @field("Whether it went well.")
+    @field("True if the connection succeeded.")
     def ok(root: strawberry.Parent[Trial]) -> bool:
         return root.problem is None
 
-    @field("Why it failed; null when it went well.", type=ConnectionProblem | None)
+    @field("Reason for the failure. Null if the test succeeded.", type=ConnectionProblem | None)
     def error(root: strawberry.Parent[Trial]) -> Problem | None:
         return root.problem
 
 
-@strawberry.type(description="Something an editor wants to find again.")
+@strawberry.type(
+    description="A JSON value that a client stores for the viewer, such as an editor layout."
+)
 class Preference:
-    """Read from a PreferenceRow."""
+    key: str = plain("Key of the preference, unique for the viewer.")
+    created_at: datetime = plain("Time the preference was created.")
+    updated_at: datetime = plain("Time the preference was last set.")
+    version: int = plain("Incremented by every change. Pass it as `expectedVersion`.")
 
-    key: str = plain("Its name.")
-    created_at: datetime = plain("When it was set first.")
-    updated_at: datetime = plain("When it was last set.")
-    version: int = plain("Grows with every change; see `expectedVersion`.")
-
-    @field("Any JSON.")
+    @field("The stored JSON value.")
     def value(root: strawberry.Parent[PreferenceRow]) -> Json:
         return Json(root.opened)
 
 
-@strawberry.type(description="Where this server keeps the secrets of connections.")
+@strawberry.type(
+    description="Where this server stores new connection secrets. Secrets stored earlier stay "
+    "where they are."
+)
 class CredentialStore:
-    """Of new ones; older ones stay where they are."""
-
-    kind: CredentialStoreKind = plain("Where.")
-    keychain_available: bool = plain("Whether a keychain answers.")
+    kind: CredentialStoreKind = plain("Kind of the store.")
+    keychain_available: bool = plain("True if the operating system's keychain is available.")
