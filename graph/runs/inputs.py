@@ -67,12 +67,12 @@ class ExecuteQueryInput:
 
 @strawberry.input(description="Query run to cancel.")
 class CancelQueryInput:
-    id: strawberry.ID = plain("Which run.")
+    id: strawberry.ID = plain("ID of the query run to cancel.")
 
 
 @strawberry.input(description="Query run to delete.")
 class DeleteQueryRunInput:
-    id: strawberry.ID = plain("Which run.")
+    id: strawberry.ID = plain("ID of the query run to delete.")
 
 
 @strawberry.input(description="Result to export, and the file to write it to.")
