@@ -1,4 +1,4 @@
-"""What is in a database: schemas, tables, columns, each level by one statement."""
+"""The catalogue of a connected database: schemas, tables and columns, one statement per level."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -9,8 +9,7 @@ import strawberry
 
 from db.errors import HowdahError
 from db.kit.paging import Page, Window
-from db.workbench.catalogue import queries
-from db.workbench.catalogue.queries import ColumnRow, SchemaRow, TableRow
+from db.workbench.catalogue import CatalogueReader, ColumnRow, SchemaRow, TableRow
 from graph.context import Context, Info
 from graph.kit.fields import attribute, enum_value, field
 from graph.kit.loaders import BatchLoader
@@ -18,126 +17,142 @@ from graph.kit.paging import After, Before, Connection, First, Last, Listing, wi
 from graph.kit.scalars import BigInt
 
 
-class PageAsked(NamedTuple):
-    """A page of what a parent has; without a window, how many there are."""
+class PageKey(NamedTuple):
+    """Identifies a page of the children of one parent, or their number if `window` is None."""
 
     connection_id: UUID
     parent: UUID
     window: Window | None
 
 
-class SchemasOf(BatchLoader[PageAsked, Any]):
-    """The schemas of databases."""
+class SchemaLoader(BatchLoader[PageKey, Any]):
+    """An error of one database fails its own keys only."""
 
-    async def find(self, keys: list[PageAsked]) -> Mapping[PageAsked, Any]:
-        found: dict[PageAsked, Any] = {}
+    async def find(self, keys: list[PageKey]) -> Mapping[PageKey, Any]:
+        reader = _reader(self.context)
+        found: dict[PageKey, Any] = {}
         for key in keys:
             try:
-                async with _lent(self.context, key.connection_id) as connection:
-                    found[key] = await _schemas(connection, key)
+                found[key] = (
+                    await reader.count_schemas(key.connection_id)
+                    if key.window is None
+                    else await reader.schemas(key.connection_id, key.window)
+                )
             except HowdahError as error:
                 found[key] = error
         return found
 
     @classmethod
-    async def listing(cls, context: Context, connection_id: UUID, asked: Window) -> Listing:
-        return await _listing(cls.of(context), PageAsked(connection_id, connection_id, asked))
+    async def listing(cls, context: Context, connection_id: UUID, page: Window) -> Listing:
+        return await _listing(cls.of(context), PageKey(connection_id, connection_id, page))
 
 
-class TablesOf(BatchLoader[PageAsked, Any]):
-    """The tables of schemas: those that ask alike together."""
+class TableLoader(BatchLoader[PageKey, Any]):
+    """Reads schemas of one database that request the same page with one statement."""
 
-    async def find(self, keys: list[PageAsked]) -> Mapping[PageAsked, Any]:
-        alike: dict[PageAsked, list[UUID]] = {}
+    async def find(self, keys: list[PageKey]) -> Mapping[PageKey, Any]:
+        groups: dict[PageKey, list[UUID]] = {}
         for key in keys:
-            alike.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
-        found: dict[PageAsked, Any] = {}
-        for asked, parents in alike.items():
+            groups.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
+        found: dict[PageKey, Any] = {}
+        for group, schema_ids in groups.items():
             try:
-                answers = await self._answers(asked, parents)
+                results = await self._read(group, schema_ids)
             except HowdahError as error:
-                answers = dict.fromkeys(parents, error)
-            found |= {asked._replace(parent=parent): page for parent, page in answers.items()}
+                results = dict.fromkeys(schema_ids, error)
+            found |= {group._replace(parent=parent): result for parent, result in results.items()}
         return found
 
-    async def _answers(self, asked: PageAsked, parents: Sequence[UUID]) -> Mapping[UUID, Any]:
-        async with _lent(self.context, asked.connection_id) as connection:
-            if asked.window is None:
-                return await queries.count_tables(connection, parents)
-            return await queries.tables(connection, asked.connection_id, parents, asked.window)
+    async def _read(self, group: PageKey, schema_ids: Sequence[UUID]) -> Mapping[UUID, Any]:
+        reader = _reader(self.context)
+        if group.window is None:
+            return await reader.count_tables(group.connection_id, schema_ids)
+        return await reader.tables(group.connection_id, schema_ids, group.window)
 
 
-class ColumnsOf(BatchLoader[tuple[UUID, UUID], list[ColumnRow]]):
-    """The columns of tables, by (connection, table)."""
+class ColumnLoader(BatchLoader[tuple[UUID, UUID], list[ColumnRow]]):
+    """Keys are (connection, table); the tables of one database share a statement."""
 
     async def find(
         self, keys: list[tuple[UUID, UUID]]
     ) -> Mapping[tuple[UUID, UUID], list[ColumnRow]]:
-        tables: dict[UUID, list[UUID]] = {}
-        for connection_id, table in keys:
-            tables.setdefault(connection_id, []).append(table)
+        reader = _reader(self.context)
+        table_ids: dict[UUID, list[UUID]] = {}
+        for connection_id, table_id in keys:
+            table_ids.setdefault(connection_id, []).append(table_id)
         found: dict[tuple[UUID, UUID], list[ColumnRow]] = {}
-        for connection_id, parents in tables.items():
-            async with _lent(self.context, connection_id) as connection:
-                answers = await queries.columns(connection, parents)
-            found |= {(connection_id, table): rows for table, rows in answers.items()}
+        for connection_id, ids in table_ids.items():
+            columns = await reader.columns(connection_id, ids)
+            found |= {(connection_id, table_id): rows for table_id, rows in columns.items()}
         return found
 
 
-@strawberry.enum(description="What has columns.")
+@strawberry.enum(description="Kind of a relation in the catalogue of a PostgreSQL database.")
 class TableKind(Enum):
-    """As the catalogue tells them apart."""
-
-    TABLE = enum_value("TABLE", "A table.")
-    PARTITIONED_TABLE = enum_value("PARTITIONED_TABLE", "A table whose rows lie in its partitions.")
-    VIEW = enum_value("VIEW", "A query by a name.")
+    TABLE = enum_value("TABLE", "An ordinary table or a partition.")
+    PARTITIONED_TABLE = enum_value(
+        "PARTITIONED_TABLE", "A partitioned table, which stores its rows in its partitions."
+    )
+    VIEW = enum_value("VIEW", "A view.")
     MATERIALIZED_VIEW = enum_value(
-        "MATERIALIZED_VIEW", "A query and its rows as of the last refresh."
+        "MATERIALIZED_VIEW", "A materialized view, which stores its rows as of the last refresh."
     )
-    FOREIGN_TABLE = enum_value("FOREIGN_TABLE", "A table that lies elsewhere.")
+    FOREIGN_TABLE = enum_value("FOREIGN_TABLE", "A table accessed through a foreign-data wrapper.")
 
 
-@strawberry.type(description="A column of a table.")
+@strawberry.type(
+    description="A column of a `DatabaseTable`, read from the catalogue of the database."
+)
 class TableColumn:
-    """Read from a ColumnRow."""
+    name: str = attribute("Name of the column.")
+    position: int = attribute(
+        "Ordinal position in the table, starting at 1. Dropped columns leave gaps."
+    )
+    type: str = attribute("Type as PostgreSQL formats it, such as `numeric(10,2)[]`.")
+    nullable: bool = attribute("False if the column has a `NOT NULL` constraint.")
+    default: str | None = attribute(
+        "SQL expression of the default value or of a generated column. Null if there is none."
+    )
+    is_primary_key: bool = attribute("True if the column is part of the primary key.")
+    references: str | None = attribute(
+        "Table that a foreign key on the column references. Null if the column has no foreign key."
+    )
+    comment: str | None = attribute("Comment set with `COMMENT ON COLUMN`. Null if there is none.")
 
-    name: str = attribute("Its name.")
-    position: int = attribute("Its number in the table, from 1; dropped ones leave gaps.")
-    type: str = attribute("Its type, as PostgreSQL writes it.")
-    nullable: bool = attribute("Whether it may be NULL.")
-    default: str | None = attribute("The expression of its default.")
-    is_primary_key: bool = attribute("Whether it is of the primary key.")
-    references: str | None = attribute("The table a foreign key of it leads to.")
-    comment: str | None = attribute("What COMMENT ON says.")
 
-
-@strawberry.type(description="A table, a view, or whatever else has columns.")
+@strawberry.type(
+    description="A table, view, materialized view or foreign table of a `DatabaseSchema`."
+)
 class DatabaseTable:
-    """Read from a TableRow."""
-
-    name: str = attribute("Its name.")
-    comment: str | None = attribute("What COMMENT ON says.")
+    name: str = attribute("Name of the table, without its schema.")
+    comment: str | None = attribute("Comment set with `COMMENT ON`. Null if there is none.")
     row_estimate: int | None = attribute(
-        "About how many rows; null when it is not known.", type=BigInt | None
+        "Number of rows as estimated by PostgreSQL's last `VACUUM` or `ANALYZE`. Null for views "
+        "and if the table was never analyzed.",
+        type=BigInt | None,
     )
 
-    @field("What it is.")
+    @field("Kind of the relation.")
     def kind(root: strawberry.Parent[TableRow]) -> TableKind:
         return TableKind(root.kind)
 
-    @field("All its columns, in their order.", type=list[TableColumn])
+    @field("All columns of the table, ordered by `position`.", type=list[TableColumn])
     async def columns(root: strawberry.Parent[TableRow], info: Info) -> list[ColumnRow]:
-        return await ColumnsOf.of(info.context).load((root.connection_id, root.id)) or []
+        return await ColumnLoader.of(info.context).load((root.connection_id, root.id)) or []
 
 
-@strawberry.type(description="A schema of a database.")
+@strawberry.type(
+    description="A schema (namespace) of a connected database, read from its catalogue. "
+    "PostgreSQL's TOAST and temporary schemas are omitted."
+)
 class DatabaseSchema:
-    """Read from a SchemaRow."""
+    name: str = attribute("Name of the schema.")
+    comment: str | None = attribute("Comment set with `COMMENT ON SCHEMA`. Null if there is none.")
 
-    name: str = attribute("Its name.")
-    comment: str | None = attribute("What COMMENT ON says.")
-
-    @field("What is in it, by name.", type=Connection[DatabaseTable])
+    @field(
+        "Tables, views, materialized views and foreign tables of the schema, ordered by name.",
+        type=Connection[DatabaseTable],
+    )
     async def tables(
         root: strawberry.Parent[SchemaRow],
         info: Info,
@@ -146,26 +161,20 @@ class DatabaseSchema:
         last: Last = None,
         before: Before = None,
     ) -> Listing:
-        asked = window(info.context, first=first, after=after, last=last, before=before)
-        loader = TablesOf.of(info.context)
-        return await _listing(loader, PageAsked(root.connection_id, root.id, asked))
+        page = window(info.context, first=first, after=after, last=last, before=before)
+        loader = TableLoader.of(info.context)
+        return await _listing(loader, PageKey(root.connection_id, root.id, page))
 
 
-def _lent(context: Context, connection_id: UUID) -> Any:
-    return context.services.workbench.lend(context.owner, connection_id)
+def _reader(context: Context) -> CatalogueReader:
+    return CatalogueReader(context.services.workbench, context.owner)
 
 
-async def _schemas(connection: Any, asked: PageAsked) -> Any:
-    if asked.window is None:
-        return await queries.count_schemas(connection)
-    return await queries.schemas(connection, asked.connection_id, asked.window)
-
-
-async def _listing(loader: BatchLoader[PageAsked, Any], asked: PageAsked) -> Listing:
-    page: Page[Any] | None = await loader.load(asked)
-    assert page is not None  # noqa: S101 - every parent gets a page, be it empty
+async def _listing(loader: BatchLoader[PageKey, Any], key: PageKey) -> Listing:
+    page: Page[Any] | None = await loader.load(key)
+    assert page is not None  # noqa: S101 - the loader returns a page for each parent, even if empty
 
     async def count() -> int:
-        return await loader.load(asked._replace(window=None)) or 0
+        return await loader.load(key._replace(window=None)) or 0
 
     return Listing(page, count)

@@ -1,4 +1,4 @@
-"""What mutations of connections take and answer."""
+"""Inputs and payloads of the mutations on connections and preferences."""
 
 from typing import Any
 
@@ -16,181 +16,213 @@ from graph.connections.types import (
 from graph.kit.fields import attribute, optional, provided_fields
 from graph.kit.scalars import Json
 
-_IF_STILL = "Change it only if this is still its `version`."
+_EXPECTED_VERSION = (
+    "Makes the change only if the stored `version` equals this value; fails with `CONFLICT` "
+    "otherwise. Omit it to skip the check."
+)
+_IDEMPOTENCY_KEY = (
+    "Makes a retry safe: a second call with the same key and the same input within 24 hours "
+    "returns the connection saved by the first. Ignored when `id` is given."
+)
+_HOST = "Host name or IP address of the PostgreSQL server, without the port."
+_PORT = "TCP port of the PostgreSQL server, 1 to 65535. A new connection defaults to 5432."
+_DATABASE = "Name of the database, up to 200 characters."
+_USERNAME = "PostgreSQL role to log in as, up to 200 characters."
+_SSL_MODE = "How TLS is used. A new connection defaults to `PREFER`."
+_SSL_ROOT_CERTIFICATE = (
+    "Root certificates to verify the server with, as PEM text of up to 65,536 characters. Null "
+    "removes them. Required by `VERIFY_CA`."
+)
+_SSH_TUNNEL = "SSH tunnel used to reach the database. Null means a direct connection."
+_IGNORED = "Ignored by `testConnection`."
 
 
 @strawberry.input(
-    description="The SSH server used to reach the database. Replaces the former tunnel as a whole. "
-    "Its stored secrets stay in use only while `host`, `port`, `username` and `hostKeyFingerprint` "
-    "are unchanged; otherwise they must be entered again."
+    description="An SSH tunnel. Replaces the stored tunnel as a whole, except for the secrets of "
+    "the same `authMethod`, which are kept if they are omitted. Stored secrets stay in use only "
+    "while `host`, `port`, `username` and `hostKeyFingerprint` are unchanged; otherwise they must "
+    "be entered again."
 )
 class SshTunnelInput:
-    """Checked in db.connections."""
+    """Validated by `db.connections.draft`."""
 
-    host: str = attribute("The SSH server.")
-    port: int = optional("Its port.", default=22)
-    username: str = attribute("Who logs in.")
-    auth_method: SshAuthMethod = attribute("How.")
+    host: str = attribute("Host name or IP address of the SSH server, without the port.")
+    port: int = optional("TCP port of the SSH server, 1 to 65535. Defaults to 22.", default=22)
+    username: str = attribute("User to log in as on the SSH server, up to 200 characters.")
+    auth_method: SshAuthMethod = attribute("How the server authenticates the user.")
     password: str | None = optional(
-        "For PASSWORD. Stored sealed, never shown. Omit it to keep the stored one for the same SSH "
-        "server; null removes it."
+        "Password for `PASSWORD`, up to 1,000 characters. Stored encrypted and never returned. "
+        "Omit it to keep the stored password; null removes it."
     )
     private_key: str | None = optional(
-        "For PRIVATE_KEY: the PEM text. Stored sealed, never shown. Omit it to keep the stored one "
-        "for the same SSH server."
+        "Private key for `PRIVATE_KEY`, as PEM text of up to 16,384 characters. Stored encrypted "
+        "and never returned. Omit it to keep the stored key."
     )
     passphrase: str | None = optional(
-        "Opens `privateKey` and is sent together with it. Stored sealed, never shown."
+        "Passphrase of `privateKey`, up to 1,000 characters. Stored encrypted and never returned. "
+        "Read only together with `privateKey`."
     )
     host_key_fingerprint: str | None = optional(
-        "The key the server must have, `SHA256:...`; the first attempt shows it."
+        "Fingerprint that the SSH server's host key must have, such as `SHA256:...`. Without it "
+        "the first attempt fails and returns the server's fingerprint for the user to confirm."
     )
 
 
-@strawberry.input(description="A connection to save: without an id a new one; absent stays.")
+@strawberry.input(
+    description="Fields of the connection to create or update. Omitted fields of an existing "
+    "connection keep their values."
+)
 class SaveConnectionInput:
-    """Checked in db.connections."""
-
-    id: strawberry.ID | None = optional("Which one to change; absent makes a new one.")
-    name: str | None = optional("What I call it: 1 to 100 characters.")
-    host: str | None = optional("The server: a name or an address.")
-    port: int | None = optional("Its port; 5432 unless given.")
-    database: str | None = optional("The database on it.")
-    username: str | None = optional("Who logs in.")
-    password: str | None = optional(
-        "Stored only with `savePassword`, or in place of a stored one; null removes a stored one. "
-        "Required again, if one is stored, when `host`, `port`, `username`, `sslMode`, "
-        "`sslRootCertificate` or the SSH server of `sshTunnel` changes."
-    )
-    save_password: bool | None = optional("Whether the password is kept, sealed; false removes it.")
-    ssl_mode: SslMode | None = optional("How TLS is used; PREFER unless given.")
-    ssl_root_certificate: str | None = optional("The authority of the certificate, as PEM text.")
-    ssh_tunnel: SshTunnelInput | None = optional("The way through an SSH server; null for none.")
-    read_only: bool | None = optional("Whether its statements may only read.")
-    statement_timeout_ms: int | None = optional("How long a statement may take; null for no word.")
-    expected_version: int | None = optional(_IF_STILL)
-    idempotency_key: str | None = optional("Makes a retry safe: one key, one thing, for 24 hours.")
-
-
-@strawberry.input(description="A saved connection by its id, or a whole one, or changes to one.")
-class TestConnectionInput:
-    """Checked in db.connections; nothing of it is saved."""
+    """Validated by `db.connections.draft`."""
 
     id: strawberry.ID | None = optional(
-        "A saved connection to test. Other fields are tested in place of its own; a stored secret "
-        "is used only if the destination it was saved for is unchanged."
+        "ID of the connection to update. Omit it to create a connection."
     )
-    name: str | None = optional("RepositoryFactory no account here.")
-    host: str | None = optional("The server: a name or an address.")
-    port: int | None = optional("Its port; 5432 unless given.")
-    database: str | None = optional("The database on it.")
-    username: str | None = optional("Who logs in.")
+    name: str | None = optional("Display name, 1 to 100 characters. Required for a new connection.")
+    host: str | None = optional(f"{_HOST} Required for a new connection.")
+    port: int | None = optional(_PORT)
+    database: str | None = optional(f"{_DATABASE} Required for a new connection.")
+    username: str | None = optional(f"{_USERNAME} Required for a new connection.")
     password: str | None = optional(
-        "The password to test. Omit it to use the stored one, which is possible only while `host`, "
-        "`port`, `username`, `sslMode`, `sslRootCertificate` and the SSH server are unchanged; "
-        "null tests without a password."
+        "Password of `username`, up to 10,000 characters. Stored only if `savePassword` is true or "
+        "if it replaces a stored password. Null removes the stored password. Required again, if one "
+        "is stored, when `host`, `port`, `username`, `sslMode`, `sslRootCertificate` or the SSH "
+        "server of `sshTunnel` changes."
     )
-    save_password: bool | None = optional("RepositoryFactory no account here.")
-    ssl_mode: SslMode | None = optional("How TLS is used; PREFER unless given.")
-    ssl_root_certificate: str | None = optional("The authority of the certificate, as PEM text.")
-    ssh_tunnel: SshTunnelInput | None = optional("The way through an SSH server; null for none.")
-    read_only: bool | None = optional("RepositoryFactory no account here.")
-    statement_timeout_ms: int | None = optional("RepositoryFactory no account here.")
+    save_password: bool | None = optional(
+        "If true, `password` is stored encrypted. If false, the stored password is removed. A new "
+        "connection defaults to false."
+    )
+    ssl_mode: SslMode | None = optional(_SSL_MODE)
+    ssl_root_certificate: str | None = optional(_SSL_ROOT_CERTIFICATE)
+    ssh_tunnel: SshTunnelInput | None = optional(_SSH_TUNNEL)
+    read_only: bool | None = optional(
+        "If true, every statement runs in a read-only transaction. A new connection defaults to "
+        "false."
+    )
+    statement_timeout_ms: int | None = optional(
+        "Default statement timeout in milliseconds, 1 to 3,600,000. Null uses the server default."
+    )
+    expected_version: int | None = optional(f"{_EXPECTED_VERSION} Ignored without `id`.")
+    idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
 
 
-@strawberry.input(description="A connection to open.")
+@strawberry.input(
+    description="Connection to test: a saved connection (`id`), an unsaved one (all fields), or "
+    "a saved one with changes (`id` and the changed fields)."
+)
+class TestConnectionInput:
+    """Validated by `db.connections.draft`; nothing is saved."""
+
+    id: strawberry.ID | None = optional(
+        "ID of a saved connection. Other fields replace its values for this test. Omit it to test "
+        "an unsaved connection, which requires `host`, `database` and `username`."
+    )
+    name: str | None = optional(_IGNORED)
+    host: str | None = optional(_HOST)
+    port: int | None = optional(_PORT)
+    database: str | None = optional(_DATABASE)
+    username: str | None = optional(_USERNAME)
+    password: str | None = optional(
+        "Password of `username`, up to 10,000 characters. Omit it to use the stored password, which is "
+        "possible only while `host`, `port`, `username`, `sslMode`, `sslRootCertificate` and the SSH "
+        "server are unchanged; null tests without a password."
+    )
+    save_password: bool | None = optional(_IGNORED)
+    ssl_mode: SslMode | None = optional(_SSL_MODE)
+    ssl_root_certificate: str | None = optional(_SSL_ROOT_CERTIFICATE)
+    ssh_tunnel: SshTunnelInput | None = optional(_SSH_TUNNEL)
+    read_only: bool | None = optional(_IGNORED)
+    statement_timeout_ms: int | None = optional(_IGNORED)
+
+
+@strawberry.input(
+    description="Connection to open, with passwords that are not stored. They are kept in memory "
+    "while the connection is open."
+)
 class ConnectInput:
-    """What is typed here lives as long as the connection is open."""
+    id: strawberry.ID = attribute("ID of the connection to open.")
+    password: str | None = optional(
+        "Password of the database user. Omit it to use the stored password."
+    )
+    ssh_password: str | None = optional(
+        "Password of the SSH user. Omit it to use the stored password."
+    )
 
-    id: strawberry.ID = attribute("Which one.")
-    password: str | None = optional("Its password, where none is stored or another is wanted.")
-    ssh_password: str | None = optional("The SSH server's, likewise.")
 
-
-@strawberry.input(description="A connection to close.")
+@strawberry.input(description="Connection to close.")
 class DisconnectInput:
-    """Names it."""
-
-    id: strawberry.ID = attribute("Which one.")
+    id: strawberry.ID = attribute("ID of the connection to close.")
 
 
-@strawberry.input(description="A connection to delete.")
+@strawberry.input(description="Connection to delete.")
 class DeleteConnectionInput:
-    """Names it."""
-
-    id: strawberry.ID = attribute("Which one.")
+    id: strawberry.ID = attribute("ID of the connection to delete.")
 
 
-@strawberry.input(description="A preference to set.")
+@strawberry.input(description="Preference to create or replace.")
 class SetPreferenceInput:
-    """Checked in db.connections."""
+    """Validated by `db.connections.Preferences`."""
 
-    key: str = attribute("1 to 200 letters, digits and the signs _ . : / -")
-    value: Json = attribute("Any JSON, up to 65,536 characters.")
-    expected_version: int | None = optional(f"{_IF_STILL} 0 for one that is not there yet.")
+    key: str = attribute(
+        "Key of the preference: 1 to 200 ASCII letters, digits and the characters `_ . : / -`, "
+        "starting with a letter or a digit."
+    )
+    value: Json = attribute("Any JSON value, up to 65,536 characters when serialized.")
+    expected_version: int | None = optional(
+        f"{_EXPECTED_VERSION} Pass 0 to require that the preference does not exist yet."
+    )
 
 
-@strawberry.input(description="A preference to delete.")
+@strawberry.input(description="Preference to delete.")
 class DeletePreferenceInput:
-    """Names it."""
-
-    key: str = attribute("Which one.")
+    key: str = attribute("Key of the preference to delete.")
 
 
-@strawberry.type(description="The connection that was saved.")
+@strawberry.type(description="Result of `saveConnection`.")
 class SaveConnectionPayload:
-    """Holds it."""
-
-    connection: ConnectionRow = attribute("The connection as it is now.", type=DatabaseConnection)
+    connection: ConnectionRow = attribute("The saved connection.", type=DatabaseConnection)
 
 
-@strawberry.type(description="The connection that was deleted.")
+@strawberry.type(description="Result of `deleteConnection`.")
 class DeleteConnectionPayload:
-    """Names it."""
-
-    deleted_connection_id: strawberry.ID = attribute("The id it had.")
+    deleted_connection_id: strawberry.ID = attribute("ID of the deleted connection.")
 
 
-@strawberry.type(description="The connection that was opened.")
+@strawberry.type(description="Result of `connect`.")
 class ConnectPayload:
-    """Holds it, and its figures."""
+    connection: ConnectionRow = attribute("The opened connection.", type=DatabaseConnection)
+    active_connection: ActivePool = attribute(
+        "State of the connection's pool at this server.", type=ActiveConnection
+    )
 
-    connection: ConnectionRow = attribute("The connection as it is now.", type=DatabaseConnection)
-    active_connection: ActivePool = attribute("What is open of it.", type=ActiveConnection)
 
-
-@strawberry.type(description="The connection that was closed.")
+@strawberry.type(description="Result of `disconnect`.")
 class DisconnectPayload:
-    """Holds it."""
-
-    connection: ConnectionRow = attribute("The connection as it is now.", type=DatabaseConnection)
+    connection: ConnectionRow = attribute("The closed connection.", type=DatabaseConnection)
 
 
-@strawberry.type(description="The preference that was set.")
+@strawberry.type(description="Result of `setPreference`.")
 class SetPreferencePayload:
-    """Holds it."""
-
-    preference: PreferenceRow = attribute("The preference as it is now.", type=Preference)
+    preference: PreferenceRow = attribute("The stored preference.", type=Preference)
 
 
-@strawberry.type(description="The preference that was deleted.")
+@strawberry.type(description="Result of `deletePreference`.")
 class DeletePreferencePayload:
-    """Names it."""
-
-    deleted_preference_key: str = attribute("The key it had.")
+    deleted_preference_key: str = attribute("Key of the deleted preference.")
 
 
-def typed(input: Any) -> dict[str, Any]:
-    """What was typed into the form, as `db.connections.draft` takes it."""
-    fields = {name: _plain(value) for name, value in provided_fields(input).items()}
+def form_fields(input: Any) -> dict[str, Any]:
+    """Returns the provided fields of the connection, in the form `db.connections.draft` takes."""
+    fields = {name: _to_plain(value) for name, value in provided_fields(input).items()}
     for name in ("id", "expected_version", "idempotency_key"):
         fields.pop(name, None)
     return fields
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, SslMode | SshAuthMethod):
         return value.value
     if isinstance(value, SshTunnelInput):
-        return {name: _plain(inner) for name, inner in provided_fields(value).items()}
+        return {name: _to_plain(inner) for name, inner in provided_fields(value).items()}
     return value

@@ -1,10 +1,8 @@
-"""What one level of a query needs of connections, by one call each."""
+"""Batch loaders of saved connections."""
 
 from db.connections import ConnectionRow, Connections
 from graph.kit.loaders import ById
 
 
 class ConnectionById(ById[ConnectionRow]):
-    """The viewer's connections by id."""
-
     repository = Connections

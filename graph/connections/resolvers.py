@@ -1,4 +1,4 @@
-"""Connections: the viewer's own databases, saved, tried out, opened and looked into."""
+"""Queries and mutations on connections, preferences and the credential store."""
 
 from typing import Annotated
 from uuid import UUID
@@ -23,7 +23,7 @@ from graph.connections.inputs import (
     SetPreferenceInput,
     SetPreferencePayload,
     TestConnectionInput,
-    typed,
+    form_fields,
 )
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import (
@@ -39,21 +39,21 @@ from graph.kit.fields import argument, field, mutation, provided_fields
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 
-ConnectionId = Annotated[strawberry.ID, argument("The id of a connection.")]
-PreferenceKey = Annotated[str, argument("Its name.")]
+ConnectionId = Annotated[strawberry.ID, argument("ID of the connection.")]
+PreferenceKey = Annotated[str, argument("Key of the preference.")]
 
 
 @strawberry.type
 class Query:
-    """What can be asked."""
-
     @field(
-        "One of my connections; null when I have none of this id.", type=DatabaseConnection | None
+        "Fetches one of the viewer's connections by ID. Returns null if the viewer has no such "
+        "connection.",
+        type=DatabaseConnection | None,
     )
     async def connection(self, info: Info, id: ConnectionId) -> ConnectionRow | None:
         return await ConnectionById.of(info.context).load(parse_id("conn", id))
 
-    @field("My connections, by name.", type=Connection[DatabaseConnection])
+    @field("The viewer's saved connections, ordered by name.", type=Connection[DatabaseConnection])
     async def connections(
         self,
         info: Info,
@@ -63,23 +63,30 @@ class Query:
         before: Before = None,
     ) -> Listing:
         context = info.context
-        asked = window(context, first=first, after=after, last=last, before=before)
-        page = await context.read(Connections, lambda connections: connections.page(asked))
+        page_window = window(context, first=first, after=after, last=last, before=before)
+        page = await context.read(Connections, lambda connections: connections.page(page_window))
         return Listing(page, lambda: context.read(Connections, Connections.count))
 
-    @field("My connections that are open at this server.", type=list[ActiveConnection])
+    @field(
+        "The viewer's connections that are open at the server that answers this request, in the "
+        "order they were opened.",
+        type=list[ActiveConnection],
+    )
     async def active_connections(self, info: Info) -> list[ActivePool]:
         return info.context.services.workbench.active(info.context.owner)
 
-    @field("One of my preferences; null when it was never set.", type=Preference | None)
+    @field(
+        "Fetches one of the viewer's preferences by key. Returns null if it is not set.",
+        type=Preference | None,
+    )
     async def preference(self, info: Info, key: PreferenceKey) -> PreferenceRow | None:
-        return await info.context.read(Preferences, lambda found: found.of_key(key))
+        return await info.context.read(Preferences, lambda rows: rows.of_key(key))
 
-    @field("All my preferences, by key.", type=list[Preference])
+    @field("All preferences of the viewer, ordered by key.", type=list[Preference])
     async def preferences(self, info: Info) -> list[PreferenceRow]:
         return await info.context.read(Preferences, Preferences.every)
 
-    @field("Where this server keeps the secrets of connections.")
+    @field("Where this server stores new connection secrets.")
     async def credential_store(self, info: Info) -> CredentialStore:
         _ = info.context.owner
         has_keychain = await info.context.services.vault.keychain() is not None
@@ -89,97 +96,122 @@ class Query:
 
 @strawberry.type
 class Mutation:
-    """What can be changed."""
-
-    @mutation("Saves a connection; opens nothing.", who=SignedIn)
+    @mutation(
+        "Creates a connection, or updates it if `id` is given. Does not connect to the database.",
+        who=SignedIn,
+    )
     async def save_connection(
-        self, info: Info, input: Annotated[SaveConnectionInput, argument("The connection.")]
+        self,
+        info: Info,
+        input: Annotated[SaveConnectionInput, argument("Fields of the connection.")],
     ) -> SaveConnectionPayload:
-        owner, shelf, asked = info.context.owner, _shelf(info.context), provided_fields(input)
-        if asked.get("id") is None:
-            key = asked.get("idempotency_key")
-            row = await shelf.add(owner, typed(input), idempotency_key=key)
+        owner, saved, fields = (
+            info.context.owner,
+            _saved_connections(info.context),
+            provided_fields(input),
+        )
+        if fields.get("id") is None:
+            key = fields.get("idempotency_key")
+            row = await saved.add(owner, form_fields(input), idempotency_key=key)
         else:
-            row = await shelf.change(
+            row = await saved.change(
                 owner,
-                parse_id("conn", asked["id"]),
-                typed(input),
-                expected_version=asked.get("expected_version"),
+                parse_id("conn", fields["id"]),
+                form_fields(input),
+                expected_version=fields.get("expected_version"),
             )
         return SaveConnectionPayload(connection=row)
 
-    @mutation("Deletes a connection: closes it, removes its secrets, keeps its runs.", who=SignedIn)
+    @mutation(
+        "Closes and deletes a connection and its secrets. Ends its running statements. Its "
+        "query runs are kept.",
+        who=SignedIn,
+    )
     async def delete_connection(
-        self, info: Info, input: Annotated[DeleteConnectionInput, argument("Which one.")]
+        self, info: Info, input: Annotated[DeleteConnectionInput, argument("Connection to delete.")]
     ) -> DeleteConnectionPayload:
-        await _shelf(info.context).remove(info.context.owner, parse_id("conn", input.id))
+        saved = _saved_connections(info.context)
+        await saved.remove(info.context.owner, parse_id("conn", input.id))
         return DeleteConnectionPayload(deleted_connection_id=input.id)
 
     @mutation(
-        "Tries a connection out, within 10 s; saves and opens nothing.",
+        "Tests a connection within 10 seconds, without saving it or leaving it open.",
         who=SignedIn,
         type=TestConnectionPayload,
     )
     async def test_connection(
-        self, info: Info, input: Annotated[TestConnectionInput, argument("What to try.")]
+        self, info: Info, input: Annotated[TestConnectionInput, argument("Connection to test.")]
     ) -> Trial:
         row_id = parse_id("conn", input.id) if input.id else None
-        form = {name: value for name, value in typed(input).items() if name != "save_password"}
+        fields = form_fields(input)
+        fields.pop("save_password", None)
         workbench = info.context.services.workbench
-        return await workbench.probe(info.context.owner, await draft(form), connection_id=row_id)
-
-    @mutation("Opens a connection at this server.", who=SignedIn)
-    async def connect(
-        self, info: Info, input: Annotated[ConnectInput, argument("Which one.")]
-    ) -> ConnectPayload:
-        row_id = parse_id("conn", input.id)
-        asked = provided_fields(input)
-        secrets = (await draft({name: asked[name] for name in _TYPED if asked.get(name)})).secrets
-        typed_in = {name: secret for name, secret in secrets.items() if secret is not None}
-        workbench = info.context.services.workbench
-        active = await workbench.connect(info.context.owner, row_id, typed_in)
-        return ConnectPayload(connection=await _row(info.context, row_id), active_connection=active)
+        return await workbench.probe(info.context.owner, await draft(fields), connection_id=row_id)
 
     @mutation(
-        "Closes a connection: ends its statements, forgets what was typed to open it.",
+        "Opens a connection at the server that answers this request. Optional if the password is "
+        "stored: the connection then opens when it is first used.",
+        who=SignedIn,
+    )
+    async def connect(
+        self, info: Info, input: Annotated[ConnectInput, argument("Connection to open.")]
+    ) -> ConnectPayload:
+        row_id = parse_id("conn", input.id)
+        fields = provided_fields(input)
+        passwords = {name: fields[name] for name in _PASSWORD_FIELDS if fields.get(name)}
+        checked = (await draft(passwords)).secrets
+        secrets = {name: secret for name, secret in checked.items() if secret is not None}
+        workbench = info.context.services.workbench
+        active = await workbench.connect(info.context.owner, row_id, secrets)
+        row = await _require_row(info.context, row_id)
+        return ConnectPayload(connection=row, active_connection=active)
+
+    @mutation(
+        "Closes a connection at the server that answers this request. Ends its running "
+        "statements and discards the passwords passed to `connect`.",
         who=SignedIn,
         urgent=True,
     )
     async def disconnect(
-        self, info: Info, input: Annotated[DisconnectInput, argument("Which one.")]
+        self, info: Info, input: Annotated[DisconnectInput, argument("Connection to close.")]
     ) -> DisconnectPayload:
         row_id = parse_id("conn", input.id)
         await info.context.services.workbench.disconnect(info.context.owner, row_id)
-        return DisconnectPayload(connection=await _row(info.context, row_id))
+        return DisconnectPayload(connection=await _require_row(info.context, row_id))
 
-    @mutation("Sets a preference.", who=SignedIn)
+    @mutation("Creates or replaces a preference of the viewer.", who=SignedIn)
     async def set_preference(
-        self, info: Info, input: Annotated[SetPreferenceInput, argument("Its key and value.")]
+        self,
+        info: Info,
+        input: Annotated[SetPreferenceInput, argument("Key and value of the preference.")],
     ) -> SetPreferencePayload:
-        asked = provided_fields(input)
-        row = await info.context.transact(Preferences, lambda found: found.put(**asked))
+        values = provided_fields(input)
+        row = await info.context.transact(Preferences, lambda rows: rows.put(**values))
         return SetPreferencePayload(preference=row)
 
-    @mutation("Deletes a preference.", who=SignedIn)
+    @mutation("Deletes a preference of the viewer.", who=SignedIn)
     async def delete_preference(
-        self, info: Info, input: Annotated[DeletePreferenceInput, argument("Which one.")]
+        self, info: Info, input: Annotated[DeletePreferenceInput, argument("Preference to delete.")]
     ) -> DeletePreferencePayload:
-        key = await info.context.write(Preferences, lambda found: found.drop(input.key))
+        key = await info.context.write(Preferences, lambda rows: rows.drop(input.key))
         return DeletePreferencePayload(deleted_preference_key=key)
 
 
-_TYPED = ("password", "ssh_password")
+_PASSWORD_FIELDS = ("password", "ssh_password")
 
 
-def _shelf(context: Context) -> Shelf:
+def _saved_connections(context: Context) -> Shelf:
     services = context.services
     return Shelf(services.database, services.vault, services.workbench)
 
 
-async def _row(context: Context, row_id: UUID) -> ConnectionRow:
+async def _require_row(context: Context, row_id: UUID) -> ConnectionRow:
     row: ConnectionRow | None = await context.read(
         Connections, lambda connections: connections.get(row_id)
     )
     if row is None:
-        raise NotFound("The connection was deleted meanwhile.", hint="Read the list again.")
+        raise NotFound(
+            "The connection was deleted during this request.",
+            hint="Fetch the list of connections again.",
+        )
     return row

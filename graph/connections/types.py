@@ -1,4 +1,4 @@
-"""Saved connections, open ones, and preferences as clients see them."""
+"""GraphQL types of saved and open connections, preferences and the credential store."""
 
 from datetime import datetime
 from enum import Enum
@@ -7,7 +7,7 @@ import strawberry
 
 from db.connections import ConnectionRow, PreferenceRow
 from db.workbench import ActivePool, Problem, Trial
-from graph.connections.catalogue import DatabaseSchema, SchemasOf
+from graph.connections.catalogue import DatabaseSchema, SchemaLoader
 from graph.connections.loaders import ConnectionById
 from graph.context import Info
 from graph.kit.fields import attribute, enum_value, field
@@ -16,103 +16,132 @@ from graph.kit.paging import After, Before, Connection, First, Last, Listing, wi
 from graph.kit.scalars import Json
 
 
-@strawberry.enum(description="How TLS is used, as libpq means it.")
+@strawberry.enum(
+    description="How TLS is used, with the meaning of libpq's `sslmode`. A password is sent in "
+    "clear text only under `VERIFY_FULL`."
+)
 class SslMode(Enum):
-    """As it stands in the table too."""
+    """Values are stored in `database_connections.ssl_mode`."""
 
-    DISABLE = enum_value("DISABLE", "Never.")
-    PREFER = enum_value("PREFER", "Where the server offers it; proves nothing.")
+    DISABLE = enum_value("DISABLE", "Never uses TLS.")
+    PREFER = enum_value(
+        "PREFER", "Uses TLS if the server supports it. The certificate is not verified."
+    )
     REQUIRE = enum_value(
-        "REQUIRE", "Always. The certificate is verified only when `sslRootCertificate` is given."
+        "REQUIRE",
+        "Requires TLS. The certificate is verified only if `sslRootCertificate` is set.",
     )
-    VERIFY_CA = enum_value("VERIFY_CA", "Always, with a certificate of the given authority.")
+    VERIFY_CA = enum_value(
+        "VERIFY_CA",
+        "Requires TLS and a certificate issued by a root in `sslRootCertificate`, which must be "
+        "set.",
+    )
     VERIFY_FULL = enum_value(
-        "VERIFY_FULL", "That, and for this host name; without an authority, the public ones count."
+        "VERIFY_FULL",
+        "Requires TLS and a certificate for `host` issued by a root in `sslRootCertificate`, or "
+        "by a public certificate authority if that is null.",
     )
 
 
-@strawberry.enum(description="How an SSH server is logged in to.")
+@strawberry.enum(description="How the user authenticates to an SSH server.")
 class SshAuthMethod(Enum):
-    """As it stands in the table too."""
+    """Values are stored in `database_connections.ssh_auth_method`."""
 
-    PASSWORD = enum_value("PASSWORD", "With a password.")
-    PRIVATE_KEY = enum_value("PRIVATE_KEY", "With a private key, and its passphrase if it has one.")
+    PASSWORD = enum_value("PASSWORD", "Authenticates with a password.")
+    PRIVATE_KEY = enum_value(
+        "PRIVATE_KEY", "Authenticates with a private key and its passphrase, if it has one."
+    )
     AGENT = enum_value(
-        "AGENT", "With the SSH agent of the account Howdah runs under; on one's own machine only."
+        "AGENT",
+        "Authenticates with the SSH agent of the operating-system account that runs Howdah. "
+        "Rejected unless Howdah runs on the user's own machine.",
     )
 
 
-@strawberry.enum(description="Where secrets are kept.")
+@strawberry.enum(description="Where a server stores connection secrets.")
 class CredentialStoreKind(Enum):
-    """Of this server."""
-
-    KEYCHAIN = enum_value("KEYCHAIN", "In the keychain of the operating system.")
+    KEYCHAIN = enum_value("KEYCHAIN", "Secrets are stored in the operating system's keychain.")
     ENCRYPTED = enum_value(
-        "ENCRYPTED", "In Howdah's database, sealed with a key that is not in it."
+        "ENCRYPTED",
+        "Secrets are stored in Howdah's database, encrypted with a key kept outside it.",
     )
 
 
-@strawberry.type(description="The way through an SSH server.")
+@strawberry.type(
+    description="SSH tunnel of a `DatabaseConnection`. Its secrets are never returned."
+)
 class SshTunnel:
-    """Read from a ConnectionRow."""
-
-    @field("The SSH server.")
+    @field("Host name or IP address of the SSH server.")
     def host(root: strawberry.Parent[ConnectionRow]) -> str:
         return root.ssh_host or ""
 
-    @field("Its port.")
+    @field("TCP port of the SSH server.")
     def port(root: strawberry.Parent[ConnectionRow]) -> int:
         return root.ssh_port or 22
 
-    @field("Who logs in.")
+    @field("User that logs in on the SSH server.")
     def username(root: strawberry.Parent[ConnectionRow]) -> str:
         return root.ssh_username or ""
 
-    @field("How.")
+    @field("How the user authenticates to the SSH server.")
     def auth_method(root: strawberry.Parent[ConnectionRow]) -> SshAuthMethod:
         return SshAuthMethod(root.ssh_auth_method)
 
-    @field("The key the server must have; null until it was confirmed.")
+    @field(
+        "Fingerprint that the SSH server's host key must have, such as `SHA256:...`. Null until "
+        "the user has confirmed one."
+    )
     def host_key_fingerprint(root: strawberry.Parent[ConnectionRow]) -> str | None:
         return root.ssh_host_key_fingerprint
 
 
-@strawberry.type(description="A saved connection to a database of mine. Its secrets are not shown.")
+@strawberry.type(
+    description="A saved connection to one of the viewer's PostgreSQL databases, created with "
+    "`saveConnection`. Its secrets are never returned."
+)
 @node("conn", row=ConnectionRow, loader=ConnectionById)
 class DatabaseConnection(Node):
-    """Read from a ConnectionRow."""
-
-    name: str = attribute("What I call it.")
-    host: str = attribute("The server: a name or an address.")
-    port: int = attribute("Its port.")
-    database: str = attribute("The database on it.")
-    username: str = attribute("Who logs in.")
+    name: str = attribute("Display name.")
+    host: str = attribute("Host name or IP address of the PostgreSQL server.")
+    port: int = attribute("TCP port of the PostgreSQL server.")
+    database: str = attribute("Name of the database.")
+    username: str = attribute("PostgreSQL role that logs in.")
     ssl_root_certificate: str | None = attribute(
-        "The authority of the server's certificate, as PEM."
+        "Root certificates that the server is verified with, as PEM text. Null if none are set."
     )
-    read_only: bool = attribute("Whether its statements may only read.")
+    read_only: bool = attribute("If true, every statement runs in a read-only transaction.")
     statement_timeout_ms: int | None = attribute(
-        "How long a statement may take unless told otherwise."
+        "Default statement timeout in milliseconds; `timeoutMs` of `executeQuery` overrides it. "
+        "Null uses the server default."
     )
-    has_stored_password: bool = attribute("Whether its password is kept, sealed.")
-    created_at: datetime = attribute("When it was saved first.")
-    updated_at: datetime = attribute("When it last changed.")
-    last_connected_at: datetime | None = attribute("When it was last opened with success.")
-    version: int = attribute("Grows with every change; see `expectedVersion`.")
+    has_stored_password: bool = attribute("True if a password is stored, in encrypted form.")
+    created_at: datetime = attribute("Time the connection was created.")
+    updated_at: datetime = attribute("Time of the last change.")
+    last_connected_at: datetime | None = attribute(
+        "Time `connect` last succeeded. Null if it never did."
+    )
+    version: int = attribute("Incremented by every change. Pass it as `expectedVersion`.")
 
     @field("How TLS is used.")
     def ssl_mode(root: strawberry.Parent[ConnectionRow]) -> SslMode:
         return SslMode(root.ssl_mode)
 
-    @field("The way to it through an SSH server; null for the straight one.", type=SshTunnel | None)
+    @field(
+        "SSH tunnel used to reach the database. Null means a direct connection.",
+        type=SshTunnel | None,
+    )
     def ssh_tunnel(root: strawberry.Parent[ConnectionRow]) -> ConnectionRow | None:
         return root if root.ssh_host else None
 
-    @field("Whether it is open at this server.")
+    @field("True if the connection is open at the server that answers this request.")
     def is_connected(root: strawberry.Parent[ConnectionRow], info: Info) -> bool:
         return info.context.services.workbench.is_connected(info.context.owner, root.id)
 
-    @field("What is in it: opens it if need be.", type=Connection[DatabaseSchema])
+    @field(
+        "Schemas of the database, ordered by name. Opens the connection if necessary. Fails with "
+        "`TIMEOUT` if the database does not answer within 5 seconds.",
+        type=Connection[DatabaseSchema],
+    )
     async def schemas(
         root: strawberry.Parent[ConnectionRow],
         info: Info,
@@ -121,75 +150,88 @@ class DatabaseConnection(Node):
         last: Last = None,
         before: Before = None,
     ) -> Listing:
-        asked = window(info.context, first=first, after=after, last=last, before=before)
-        return await SchemasOf.listing(info.context, root.id, asked)
+        page = window(info.context, first=first, after=after, last=last, before=before)
+        return await SchemaLoader.listing(info.context, root.id, page)
 
 
-@strawberry.type(description="A connection that is open at this server, and its figures now.")
+@strawberry.type(
+    description="A connection that is open at the server that answers this request, with the "
+    "current state of its pool. The pool closes its connections after 60 seconds without use "
+    "and opens them again when they are needed."
+)
 class ActiveConnection:
-    """Read from an ActivePool."""
-
-    server_version: str = attribute("What the server says its version is.")
+    server_version: str = attribute("Version that the PostgreSQL server reports.")
     tls: str | None = attribute(
-        "Protocol and cipher, `TLSv1.3 TLS_AES_256_GCM_SHA384`; null in clear."
+        "TLS protocol and cipher, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`. Null without TLS."
     )
-    connected_at: datetime = attribute("When it was opened.")
-    pool_size: int = attribute("How many connections it has open to the database.")
-    idle: int = attribute("How many of them wait for a statement.")
-    busy: int = attribute("How many run one, or are being opened.")
+    connected_at: datetime = attribute("Time the connection was opened.")
+    pool_size: int = attribute("Number of connections in the pool: the sum of `idle` and `busy`.")
+    idle: int = attribute("Number of connections in the pool that are not in use.")
+    busy: int = attribute("Number of connections in the pool that are in use or being opened.")
 
-    @field("Which one.", type="DatabaseConnection")
+    @field("Saved connection that is open.", type="DatabaseConnection")
     async def connection(root: strawberry.Parent[ActivePool], info: Info) -> ConnectionRow | None:
         return await ConnectionById.of(info.context).load(root.connection_id)
 
 
-@strawberry.type(description="Why a connection did not come about.")
+@strawberry.type(description="Reason why a connection test failed.")
 class ConnectionProblem:
-    """Read from a Problem."""
-
-    code: str = attribute("Of the list that errors have in `extensions.code`.")
+    code: str = attribute("Error code, from the same set as `extensions.code` of GraphQL errors.")
     message: str = attribute("What happened.")
     hint: str = attribute("What to do about it.")
-    field: str | None = attribute("Which field of the input it is about.")
+    field: str | None = attribute(
+        "Path of the input field that caused the failure, such as `password` or "
+        "`sshTunnel.hostKeyFingerprint`. Null if no single field did."
+    )
     host_key_fingerprint: str | None = attribute(
-        "The key of an SSH server that is to be confirmed."
+        "Fingerprint of an SSH server's host key that the user has to confirm. Null for every "
+        "other problem."
     )
 
 
-@strawberry.type(description="What came of trying a connection out.")
+@strawberry.type(
+    description="Result of `testConnection`. A failed attempt is returned in `error`, not as a "
+    "GraphQL error."
+)
 class TestConnectionPayload:
-    """Read from a Trial."""
+    server_version: str | None = attribute(
+        "Version that the PostgreSQL server reports. Null if the test failed."
+    )
+    latency_ms: float | None = attribute(
+        "Time to connect, in milliseconds. Null if the test failed."
+    )
+    tls: str | None = attribute(
+        "TLS protocol and cipher, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`. Null without TLS or "
+        "if the test failed."
+    )
 
-    server_version: str | None = attribute("What the server says its version is.")
-    latency_ms: float | None = attribute("How long connecting took.")
-    tls: str | None = attribute("Protocol and cipher; null in clear text.")
-
-    @field("Whether it went well.")
+    @field("True if the connection succeeded.")
     def ok(root: strawberry.Parent[Trial]) -> bool:
         return root.problem is None
 
-    @field("Why it failed; null when it went well.", type=ConnectionProblem | None)
+    @field("Reason for the failure. Null if the test succeeded.", type=ConnectionProblem | None)
     def error(root: strawberry.Parent[Trial]) -> Problem | None:
         return root.problem
 
 
-@strawberry.type(description="Something an editor wants to find again.")
+@strawberry.type(
+    description="A JSON value that a client stores for the viewer, such as an editor layout."
+)
 class Preference:
-    """Read from a PreferenceRow."""
+    key: str = attribute("Key of the preference, unique for the viewer.")
+    created_at: datetime = attribute("Time the preference was created.")
+    updated_at: datetime = attribute("Time the preference was last set.")
+    version: int = attribute("Incremented by every change. Pass it as `expectedVersion`.")
 
-    key: str = attribute("Its name.")
-    created_at: datetime = attribute("When it was set first.")
-    updated_at: datetime = attribute("When it was last set.")
-    version: int = attribute("Grows with every change; see `expectedVersion`.")
-
-    @field("Any JSON.")
+    @field("The stored JSON value.")
     def value(root: strawberry.Parent[PreferenceRow]) -> Json:
         return Json(root.opened)
 
 
-@strawberry.type(description="Where this server keeps the secrets of connections.")
+@strawberry.type(
+    description="Where this server stores new connection secrets. Secrets stored earlier stay "
+    "where they are."
+)
 class CredentialStore:
-    """Of new ones; older ones stay where they are."""
-
-    kind: CredentialStoreKind = attribute("Where.")
-    keychain_available: bool = attribute("Whether a keychain answers.")
+    kind: CredentialStoreKind = attribute("Kind of the store.")
+    keychain_available: bool = attribute("True if the operating system's keychain is available.")

@@ -6,7 +6,7 @@ from typing import Any, NewType
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
-from db.kit.base import TimestampText
+from db.kit.base import TimestampText, to_timestamp_text
 from graph.executor.hints import leaving_strings, spelling_integers
 
 BigInt = NewType("BigInt", int)

@@ -1,4 +1,4 @@
-"""What is asked about runs, and what mutations answer."""
+"""Inputs and payloads of the mutations on query runs."""
 
 from enum import Enum
 
@@ -12,87 +12,117 @@ from graph.runs.types import QueryRun, ResultFormat
 from graph.storage.types import File
 
 
-@strawberry.enum(description="What has come of a cancel.")
+@strawberry.enum(description="Result of cancelling a query run.")
 class CancelOutcome(Enum):
-    """As runners say it too."""
+    """Values are those of `db.workbench.execution.runner`."""
 
-    CANCELLED = enum_value("CANCELLED", "The statement ended as it was asked to.")
-    ALREADY_FINISHED = enum_value("ALREADY_FINISHED", "It had ended before.")
-    TERMINATED = enum_value("TERMINATED", "It did not listen, so its connection was ended.")
+    CANCELLED = enum_value("CANCELLED", "The run ended in response to the cancel request.")
+    ALREADY_FINISHED = enum_value(
+        "ALREADY_FINISHED", "The run had already ended, so the request had no effect."
+    )
+    TERMINATED = enum_value(
+        "TERMINATED",
+        "The statement ignored the cancel request, so its connection was terminated.",
+    )
 
 
-@strawberry.input(description="A statement to run.")
+@strawberry.input(description="Statement to execute, with its parameters and limits.")
 class ExecuteQueryInput:
-    """Checked in db.workbench.execution.run_request."""
+    """Validated by `db.workbench.execution.run_request`."""
 
-    connection_id: strawberry.ID = attribute("On which of my connections.")
-    statement: str = attribute("One statement, with $1, $2 ... for parameters.")
+    connection_id: strawberry.ID = attribute("ID of the `DatabaseConnection` to use.")
+    statement: str = attribute(
+        "A single SQL statement of up to 500,000 characters. Write `$1`, `$2`, ... for parameters."
+    )
     parameters: list[Json | None] | None = optional(
-        "The values of $1, $2 ...; the server takes their types from where they stand."
+        "Values of `$1`, `$2`, ..., at most 1,000. PostgreSQL infers their types from the "
+        "statement; write `$1::int8` to set one."
     )
-    timeout_ms: int | None = optional("How long it may take at most.")
-    max_rows: int | None = optional("How many rows to keep at most.")
-    max_bytes: int | None = optional("How many bytes of rows to keep at most.")
-    read_only: bool | None = optional("Keep it from changing anything.")
-    wait_ms: int | None = optional("Answer when it has ended, after so long at most: 0..30000.")
-    idempotency_key: str | None = optional("Makes a retry safe: one key, one run, for 24 hours.")
+    timeout_ms: int | None = optional(
+        "Timeout of the run in milliseconds, starting when it leaves the queue. Omit it to use "
+        "`statementTimeoutMs` of the connection, or else the server default. The operator sets "
+        "the maximum."
+    )
+    max_rows: int | None = optional(
+        "Maximum number of rows to keep; further rows are discarded. Omit it to use the limit "
+        "set by the operator, which is also the maximum."
+    )
+    max_bytes: int | None = optional(
+        "Maximum size of the rows to keep, in bytes of JSON. Omit it to use the limit set by the "
+        "operator, which is also the maximum."
+    )
+    read_only: bool | None = optional(
+        "If true, the statement runs in a read-only transaction, which is rolled back. Defaults "
+        "to false, and is always true if the connection is read-only."
+    )
+    wait_ms: int | None = optional(
+        "Maximum time to wait for the run to end before responding, in milliseconds, 0 to 30,000. "
+        "Defaults to 0, which responds as soon as the run is queued."
+    )
+    idempotency_key: str | None = optional(
+        "Makes a retry safe: a second call with the same key and the same input within 24 hours "
+        "returns the run started by the first."
+    )
 
 
-@strawberry.input(description="A run to cancel.")
+@strawberry.input(description="Query run to cancel.")
 class CancelQueryInput:
-    """Names it."""
-
-    id: strawberry.ID = attribute("Which run.")
+    id: strawberry.ID = attribute("ID of the query run to cancel.")
 
 
-@strawberry.input(description="A run to delete.")
+@strawberry.input(description="Query run to delete.")
 class DeleteQueryRunInput:
-    """Names it."""
-
-    id: strawberry.ID = attribute("Which run.")
+    id: strawberry.ID = attribute("ID of the query run to delete.")
 
 
-@strawberry.input(description="A result to write into a bucket.")
+@strawberry.input(description="Result to export, and the file to write it to.")
 class ExportQueryRunInput:
-    """Checked in db.workbench.exports and db.storage."""
+    """Validated by `db.workbench.exports` and `db.storage`."""
 
-    id: strawberry.ID = attribute("Which run; it must have ended.")
-    bucket_id: strawberry.ID = attribute("Into which of my buckets.")
-    location: str = attribute("Its path there, such as `reports/2026/May.csv`.")
-    format: ResultFormat = attribute("As what.")
-    desired_replicas: int = optional("How many providers shall keep a copy.", default=0)
-    idempotency_key: str | None = optional("Makes a retry safe: one key, one file, for 24 hours.")
-
-
-@strawberry.type(description="The run that was started.")
-class ExecuteQueryPayload:
-    """Holds it."""
-
-    run: RunRow = attribute("The run as it is now.", type=QueryRun)
-    replayed: bool = attribute("Whether it had been started before under the same key.")
-
-
-@strawberry.type(description="What has come of a cancel.")
-class CancelQueryPayload:
-    """Read from a CancelResult."""
-
-    run: RunRow = attribute("The run as it is now.", type=QueryRun)
-    latency_ms: int = attribute("How long it took to end.")
-    connection_usable: bool = attribute(
-        "Whether its connection serves on; else another takes over."
+    id: strawberry.ID = attribute("ID of the query run. It must have ended and have columns.")
+    bucket_id: strawberry.ID = attribute("ID of the bucket to write to.")
+    location: str = attribute(
+        "Path of the new file in the bucket, such as `reports/2026/May.csv`. It must not exist."
     )
-    outcome: CancelOutcome = attribute("Whether it ended by itself.")
+    format: ResultFormat = attribute("File format.")
+    desired_replicas: int = optional(
+        "Number of storage providers that keep a copy of the file, 0 to 20. Defaults to 0.",
+        default=0,
+    )
+    idempotency_key: str | None = optional(
+        "Makes a retry safe: a second call with the same key and the same input within 24 hours "
+        "returns the file written by the first."
+    )
 
 
-@strawberry.type(description="The run that was deleted.")
+@strawberry.type(description="Result of `executeQuery`.")
+class ExecuteQueryPayload:
+    run: RunRow = attribute(
+        "The run: queued, or as it was when it ended or `waitMs` elapsed.", type=QueryRun
+    )
+    replayed: bool = attribute(
+        "True if `idempotencyKey` matched an earlier call and no new run was started."
+    )
+
+
+@strawberry.type(description="Result of `cancelQuery`.")
+class CancelQueryPayload:
+    run: RunRow = attribute("The run, in its final state.", type=QueryRun)
+    latency_ms: int = attribute(
+        "Time from the cancel request to the end of the run, in milliseconds."
+    )
+    connection_usable: bool = attribute(
+        "True if the connection that ran the statement returned to the pool. False if it was "
+        "closed; the next statement opens another."
+    )
+    outcome: CancelOutcome = attribute("How the run ended.")
+
+
+@strawberry.type(description="Result of `deleteQueryRun`.")
 class DeleteQueryRunPayload:
-    """Names it."""
-
-    deleted_query_run_id: strawberry.ID = attribute("The id it had.")
+    deleted_query_run_id: strawberry.ID = attribute("ID of the deleted query run.")
 
 
-@strawberry.type(description="The file that was written.")
+@strawberry.type(description="Result of `exportQueryRun`.")
 class ExportQueryRunPayload:
-    """Holds it."""
-
-    file: FileRow = attribute("The new file, STORED.", type=File)
+    file: FileRow = attribute("The new file, with status `STORED`.", type=File)

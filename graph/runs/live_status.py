@@ -1,4 +1,4 @@
-"""Runs as they change, told at a pace that a reader can follow."""
+"""Live status of query runs, at a rate that a client can follow."""
 
 import asyncio
 import contextlib
@@ -7,53 +7,60 @@ from uuid import UUID
 
 from db.errors import NotFound
 from db.runs import RunRow
-from db.workbench.execution.live_status import LiveStatusClosed, LiveView
 from graph.context import Context
 
-EVERY_S = 0.3
-"""Progress is told no more often; a change of state at once."""
+PROGRESS_INTERVAL_S = 0.3
+"""Minimum time between two progress updates. A change of state is sent at once."""
 
 
 async def follow_run(context: Context, run_id: UUID) -> AsyncIterator[RunRow]:
-    """The run as it is, then its changes until it has ended."""
-    live_status = context.services.runner.live_status
-    with contextlib.suppress(LiveStatusClosed):
-        async with live_status.run(context.owner, run_id) as view:
-            told = _found(await view.current())
-            yield told
-            while not told.is_finished:
-                told = await _worth_telling(view, told)
-                yield told
+    """Yields the current run, then its changes until it has ended.
+
+    Raises:
+        NotFound: The viewer has no such run, or it was deleted.
+    """
+    following = context.services.runner.following
+    with contextlib.suppress(Ended):
+        async with following.run(context.owner, run_id) as view:
+            run = _require(await view.now())
+            yield run
+            while not run.is_over:
+                run = await _next_update(view, run)
+                yield run
 
 
 async def follow_active(context: Context) -> AsyncIterator[Sequence[RunRow]]:
-    """Those that are queued or running, whenever one begins or ends."""
-    live_status = context.services.runner.live_status
-    with contextlib.suppress(LiveStatusClosed):
-        async with live_status.active(context.owner) as view:
-            told = await view.current()
-            yield told
+    """Yields the queued and running runs now, and again when one changes its state."""
+    following = context.services.runner.following
+    with contextlib.suppress(Ended):
+        async with following.active(context.owner) as view:
+            sent = await view.now()
+            yield sent
             while True:
-                now = await view.next_change()
-                if _states(now) != _states(told):
-                    yield now
-                    told = now
+                current = await view.changed()
+                if _states(current) != _states(sent):
+                    yield current
+                    sent = current
 
 
-async def _worth_telling(view: LiveView[RunRow | None], told: RunRow) -> RunRow:
-    """Its next state; or, once it is time, how far it has come by then."""
-    due = asyncio.get_running_loop().time() + EVERY_S
-    now = _found(await view.next_change())
+async def _next_update(view: View[RunRow | None], sent: RunRow) -> RunRow:
+    """Returns the run at its next change of state, or its progress after the interval."""
+    deadline = asyncio.get_running_loop().time() + PROGRESS_INTERVAL_S
+    run = _require(await view.changed())
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout_at(due):
-            while now.state == told.state:
-                now = _found(await view.next_change())
-    return now
+        async with asyncio.timeout_at(deadline):
+            while run.state == sent.state:
+                run = _require(await view.changed())
+    return run
 
 
-def _found(run: RunRow | None) -> RunRow:
+def _require(run: RunRow | None) -> RunRow:
     if run is None:
-        raise NotFound("There is no such run.", hint="It may have been deleted.", field="id")
+        raise NotFound(
+            "There is no such run.",
+            hint="Check the ID; the run may have been deleted.",
+            field="id",
+        )
     return run
 
 

@@ -1,4 +1,4 @@
-"""Runs: statements on the viewer's databases, followed, cancelled, paged, and their history."""
+"""Queries, mutations and subscriptions on query runs."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
@@ -8,8 +8,6 @@ import strawberry
 
 from db.errors import BadInput
 from db.runs import RunFilter, RunRow, Runs
-from db.workbench.execution.run_request import RunRequest
-from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, field, mutation, provided_fields, subscription
@@ -29,20 +27,21 @@ from graph.runs.inputs import (
 from graph.runs.live_status import follow_active, follow_run
 from graph.runs.types import QueryRun, RunById, RunState
 
-LONGEST_WAIT_MS = 30_000
+MAX_WAIT_MS = 30_000
 
-RunId = Annotated[strawberry.ID, argument("The id of a run.")]
+RunId = Annotated[strawberry.ID, argument("ID of the query run.")]
 
 
 @strawberry.type
 class Query:
-    """What can be asked."""
-
-    @field("One of my runs; null when I have none of this id.", type=QueryRun | None)
+    @field(
+        "Fetches one of the viewer's query runs by ID. Returns null if the viewer has no such run.",
+        type=QueryRun | None,
+    )
     async def query_run(self, info: Info, id: RunId) -> RunRow | None:
         return await RunById.of(info.context).load(parse_id("run", id))
 
-    @field("My runs, newest first.", type=Connection[QueryRun])
+    @field("The viewer's query runs, newest first.", type=Connection[QueryRun])
     async def query_runs(
         self,
         info: Info,
@@ -51,82 +50,98 @@ class Query:
         last: Last = None,
         before: Before = None,
         connection_id: Annotated[
-            strawberry.ID | None, argument("Only those on this connection.")
+            strawberry.ID | None, argument("Returns only runs on the connection with this ID.")
         ] = None,
         states: Annotated[
-            list[RunState] | None, argument("Only those in one of these states.")
+            list[RunState] | None, argument("Returns only runs in one of these states.")
         ] = None,
         search: Annotated[
-            str | None, argument("Only those with this in their statement, in any case.")
+            str | None,
+            argument(
+                "Returns only runs with this text in their statement, ignoring case. 1 to 200 "
+                "characters."
+            ),
         ] = None,
     ) -> Listing:
         context = info.context
-        asked = window(context, first=first, after=after, last=last, before=before)
-        which = RunFilter(
-            connection_id=_connection(connection_id),
+        page_window = window(context, first=first, after=after, last=last, before=before)
+        filters = RunFilter(
+            connection_id=None if connection_id is None else _parse_connection_id(connection_id),
             states=None if states is None else tuple(state.value for state in states),
             search=search,
         )
         read = context.read if search is None else context.search
-        page = await read(Runs, lambda runs: runs.page(asked, which))
-        return Listing(page, lambda: read(Runs, lambda runs: runs.count(which)))
+        page = await read(Runs, lambda runs: runs.page(page_window, filters))
+        return Listing(page, lambda: read(Runs, lambda runs: runs.count(filters)))
 
-    @field("My runs that are queued or running, oldest first.", type=list[QueryRun])
+    @field("The viewer's queued and running query runs, oldest first.", type=list[QueryRun])
     async def active_queries(self, info: Info) -> Sequence[RunRow]:
         return await info.context.read(Runs, Runs.active)
 
 
 @strawberry.type
 class Mutation:
-    """What can be changed."""
-
-    @mutation("Runs a statement on one of my databases.", who=SignedIn)
+    @mutation(
+        "Starts a statement on one of the viewer's connections. An error of the statement is "
+        "returned in `run.error`. Fails with `RATE_LIMITED` if too many of the viewer's runs are "
+        "queued or running.",
+        who=SignedIn,
+    )
     async def execute_query(
-        self, info: Info, input: Annotated[ExecuteQueryInput, argument("The statement.")]
+        self, info: Info, input: Annotated[ExecuteQueryInput, argument("Statement to execute.")]
     ) -> ExecuteQueryPayload:
-        asked = provided_fields(input)
-        wait_ms = _wait_ms(asked.pop("wait_ms", None))
-        key = asked.pop("idempotency_key", None)
-        asked["connection_id"] = parse_id("conn", asked["connection_id"], argument="connectionId")
+        fields = provided_fields(input)
+        wait_ms = _checked_wait_ms(fields.pop("wait_ms", None))
+        key = fields.pop("idempotency_key", None)
+        fields["connection_id"] = _parse_connection_id(input.connection_id)
         runner, owner = info.context.services.runner, info.context.owner
-        run, replayed = await runner.submit(owner, RunRequest(**asked), key=key)
+        run, replayed = await runner.execute(owner, Order(**fields), key=key)
         if wait_ms:
             info.context.release_slot()
             run = await runner.wait_until_finished(owner, run.id, within_s=wait_ms / 1000)
         return ExecuteQueryPayload(run=run, replayed=replayed)
 
-    @mutation("Ends a run, within two seconds.", who=SignedIn, urgent=True)
+    @mutation(
+        "Cancels a query run. Responds within two seconds, when the run has ended.",
+        who=SignedIn,
+        urgent=True,
+    )
     async def cancel_query(
-        self, info: Info, input: Annotated[CancelQueryInput, argument("The run.")]
+        self, info: Info, input: Annotated[CancelQueryInput, argument("Query run to cancel.")]
     ) -> CancelQueryPayload:
         runner, owner = info.context.services.runner, info.context.owner
-        verdict = await runner.cancel(owner, parse_id("run", input.id))
+        result = await runner.cancel(owner, parse_id("run", input.id))
         return CancelQueryPayload(
-            run=verdict.run,
-            outcome=CancelOutcome(verdict.outcome),
-            latency_ms=verdict.latency_ms,
-            connection_usable=verdict.connection_usable,
+            run=result.run,
+            outcome=CancelOutcome(result.outcome),
+            latency_ms=result.latency_ms,
+            connection_usable=result.connection_usable,
         )
 
-    @mutation("Writes the result of a run into a file of one of my buckets.", who=SignedIn)
+    @mutation(
+        "Writes the result of an ended query run to a new file in one of the viewer's buckets. "
+        "Responds when the file is stored.",
+        who=SignedIn,
+    )
     async def export_query_run(
-        self, info: Info, input: Annotated[ExportQueryRunInput, argument("What, and where to.")]
+        self, info: Info, input: Annotated[ExportQueryRunInput, argument("Result to export.")]
     ) -> ExportQueryRunPayload:
-        asked = provided_fields(input)
-        key = asked.pop("idempotency_key", None)
-        run_id = parse_id("run", asked.pop("id"))
-        asked["bucket_id"] = parse_id("bucket", asked["bucket_id"], argument="bucketId")
-        asked["format"] = input.format.value
+        fields = provided_fields(input)
+        key = fields.pop("idempotency_key", None)
+        run_id = parse_id("run", fields.pop("id"))
+        fields["bucket_id"] = parse_id("bucket", input.bucket_id, argument="bucketId")
+        fields["format"] = input.format.value
         info.context.release_slot()
         services, owner = info.context.services, info.context.owner
-        file = await export_result(
-            services, owner, ExportRequest(run_id, **asked), idempotency_key=key
-        )
+        file = await export(services, owner, Export(run_id, **fields), idempotency_key=key)
         return ExportQueryRunPayload(file=file)
 
-    @mutation("Deletes a run that has ended, with its result.", who=SignedIn)
+    @mutation(
+        "Deletes a query run and its result. Fails with `CONFLICT` if the run has not ended.",
+        who=SignedIn,
+    )
     async def delete_query_run(
-        self, info: Info, input: Annotated[DeleteQueryRunInput, argument("The run.")]
+        self, info: Info, input: Annotated[DeleteQueryRunInput, argument("Query run to delete.")]
     ) -> DeleteQueryRunPayload:
         runner, owner = info.context.services.runner, info.context.owner
         await runner.delete(owner, parse_id("run", input.id))
@@ -135,17 +150,19 @@ class Mutation:
 
 @strawberry.type
 class Subscription:
-    """What can be followed."""
-
     @subscription(
-        "A run as it is now, then as it changes, until it has ended.", who=SignedIn, type=QueryRun
+        "Sends the current query run, then every change of its `state` immediately and its "
+        "progress at most every 0.3 seconds. Completes when the run has ended.",
+        who=SignedIn,
+        type=QueryRun,
     )
     async def query_status(self, info: Info, id: RunId) -> AsyncIterator[RunRow]:
         async for run in follow_run(info.context, parse_id("run", id)):
             yield run
 
     @subscription(
-        "My runs that are queued or running, whenever one begins or ends.",
+        "Sends the viewer's queued and running query runs now and whenever a run is queued, starts "
+        "or ends.",
         who=SignedIn,
         type=list[QueryRun],
     )
@@ -154,15 +171,16 @@ class Subscription:
             yield runs
 
 
-def _connection(asked: str | None) -> UUID | None:
-    return None if asked is None else parse_id("conn", asked, argument="connectionId")
+def _parse_connection_id(text: str) -> UUID:
+    return parse_id("conn", text, argument="connectionId")
 
 
-def _wait_ms(asked: int | None) -> int:
-    if asked is not None and not 0 <= asked <= LONGEST_WAIT_MS:
+def _checked_wait_ms(wait_ms: int | None) -> int:
+    if wait_ms is not None and not 0 <= wait_ms <= MAX_WAIT_MS:
         raise BadInput(
-            f"`waitMs` must be from 0 to {LONGEST_WAIT_MS}.",
-            hint="Follow the run with `queryStatus` when it takes longer.",
+            f"`waitMs` is not between 0 and {MAX_WAIT_MS}.",
+            hint=f"Pass a value between 0 and {MAX_WAIT_MS}; for longer runs, subscribe to "
+            "`queryStatus`.",
             field="waitMs",
         )
-    return asked or 0
+    return wait_ms or 0

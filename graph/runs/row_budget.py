@@ -1,4 +1,4 @@
-"""Rows that an operation shows: so many bytes and no more, however many lists it asks for."""
+"""Limits the bytes of result rows that one GraphQL operation returns."""
 
 import asyncio
 from typing import Self
@@ -8,29 +8,35 @@ from db.errors import TooLarge
 from graph.context import Context
 
 MIB = 1024 * 1024
-PAGE_BYTES = 8 * MIB
-OPERATION_BYTES = 32 * MIB
+MAX_PAGE_BYTES = 8 * MIB
+MAX_OPERATION_BYTES = 32 * MIB
 
 
-class RowsShown:
-    """Those of one operation; one list after the other, since each may leave less for the next."""
+class RowBudget:
+    """Reads pages one after the other, because each one reduces what is left for the next."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._left = OPERATION_BYTES
-        self._reading = asyncio.Lock()
+        self._bytes_left = MAX_OPERATION_BYTES
+        self._lock = asyncio.Lock()
 
     @classmethod
     def of(cls, context: Context) -> Self:
-        found: Self = context.loaders.setdefault(cls, cls(context))
-        return found
+        """Returns the budget of the operation."""
+        budget: Self = context.loaders.setdefault(cls, cls(context))
+        return budget
 
     async def read(self, run_id: UUID, *, offset: int, first: int) -> list[bytes]:
-        async with self._reading:
-            if self._left <= 0:
+        """Returns up to `first` rows, each as a line of JSON; fewer if they are large.
+
+        Raises:
+            TooLarge: The operation has used up its budget.
+        """
+        async with self._lock:
+            if self._bytes_left <= 0:
                 raise TooLarge(
-                    f"This operation asks for more than {OPERATION_BYTES // MIB} MiB of rows.",
-                    hint="Ask for fewer rows at once, or download the whole result.",
+                    f"The operation requested more than {MAX_OPERATION_BYTES // MIB} MiB of rows.",
+                    hint="Request fewer rows at once, or download the result with `downloadUrl`.",
                     field="first",
                 )
             lines = await self._context.services.runner.results.rows(
@@ -38,7 +44,7 @@ class RowsShown:
                 run_id,
                 offset=offset,
                 first=first,
-                max_bytes=min(PAGE_BYTES, self._left),
+                most_bytes=min(MAX_PAGE_BYTES, self._bytes_left),
             )
-            self._left -= sum(map(len, lines))
+            self._bytes_left -= sum(map(len, lines))
             return lines

@@ -1,4 +1,4 @@
-"""Runs as clients see them."""
+"""GraphQL types of query runs and their results."""
 
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -21,162 +21,201 @@ from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
 from graph.kit.signed_links import Links
-from graph.runs.row_budget import RowsShown
+from graph.runs.row_budget import RowBudget
 from graph.transport.result_routes import Format, result_path
 
-DOWNLOAD_WITHIN = timedelta(hours=1)
+DOWNLOAD_TTL = timedelta(hours=1)
 
 
 class RunById(ById[RunRow]):
-    """The viewer's runs by id."""
-
     repository = Runs
 
 
-@strawberry.enum(description="How far a run has come.")
+@strawberry.enum(
+    description="State of a `QueryRun`. Every state except `QUEUED` and `RUNNING` is final."
+)
 class RunState(Enum):
-    """As it stands in the table too."""
+    """Values are those of `db.runs`."""
 
-    QUEUED = enum_value("QUEUED", "It waits until others of its owner have ended.")
-    RUNNING = enum_value("RUNNING", "It connects, runs, or its rows are coming.")
-    SUCCEEDED = enum_value("SUCCEEDED", "It is done, and all its rows are there.")
-    FAILED = enum_value("FAILED", "It ended with an error; see `error`.")
-    CANCELLED = enum_value("CANCELLED", "It was cancelled by its owner.")
-    TIMED_OUT = enum_value("TIMED_OUT", "It took longer than it was given.")
-    INTERRUPTED = enum_value("INTERRUPTED", "The server that ran it has stopped.")
+    QUEUED = enum_value("QUEUED", "The run waits for a free slot.")
+    RUNNING = enum_value("RUNNING", "The run connects, executes its statement or receives rows.")
+    SUCCEEDED = enum_value("SUCCEEDED", "The statement succeeded and all kept rows can be read.")
+    FAILED = enum_value("FAILED", "The run failed. `error` has the reason.")
+    CANCELLED = enum_value("CANCELLED", "The viewer cancelled the run with `cancelQuery`.")
+    TIMED_OUT = enum_value("TIMED_OUT", "The run exceeded `timeoutMs`.")
+    INTERRUPTED = enum_value("INTERRUPTED", "The Howdah server that executed the run stopped.")
 
 
-@strawberry.enum(description="Which limit has cut a result.")
+@strawberry.enum(description="Limit that truncated a result.")
 class TruncationReason(Enum):
-    """As it stands in the table too."""
+    """Values are those of `db.runs`."""
 
-    MAX_ROWS = enum_value("MAX_ROWS", "There were more rows.")
-    MAX_BYTES = enum_value("MAX_BYTES", "There were more bytes.")
-    MAX_CELL = enum_value("MAX_CELL", "A cell was longer, and is cut; the rows are all there.")
+    MAX_ROWS = enum_value(
+        "MAX_ROWS", "The statement returned more than `maxRows` rows; the rest was discarded."
+    )
+    MAX_BYTES = enum_value("MAX_BYTES", "The rows exceeded `maxBytes`; the rest was discarded.")
+    MAX_CELL = enum_value(
+        "MAX_CELL",
+        "At least one value exceeded the server's limit and was shortened. All rows are kept.",
+    )
 
 
-@strawberry.enum(description="What a result can be downloaded as.")
+@strawberry.enum(description="File format of a downloaded or exported result.")
 class ResultFormat(Enum):
-    """The end of a link's path."""
+    """Values are the file extensions in download links."""
 
-    CSV = enum_value("csv", "RFC 4180 with a header; NULL is empty, an empty text is in quotes.")
-    JSONL = enum_value("jsonl", "One JSON object for each row, by the names of the columns.")
-    PARQUET = enum_value("parquet", "Apache Parquet, with types where rows have them in JSON too.")
+    CSV = enum_value(
+        "csv",
+        'CSV as in RFC 4180, with a header line. NULL is an empty field, an empty string is `""`.',
+    )
+    JSONL = enum_value(
+        "jsonl", "JSON Lines: one JSON object per row, with the column names as keys."
+    )
+    PARQUET = enum_value(
+        "parquet",
+        "Apache Parquet. `boolean`, `int2`, `int4`, `float4` and `float8` keep their types; every "
+        "other type is a string. Requires the server extra `parquet`.",
+    )
 
 
-@strawberry.type(description="A column of a result.")
+@strawberry.type(description="A column of a query result.")
 class ResultColumn:
-    """Read from a Column."""
-
-    name: str = attribute("Its name; several may have the same.")
-    type_oid: int = attribute("The number of its type at the server.", type=SafeInt)
+    name: str = attribute("Name of the column. Several columns may have the same name.")
+    type_oid: int = attribute("OID of the column's PostgreSQL type.", type=SafeInt)
     table: str | None = attribute(
-        "The table that it shows a column of, as `schema.table`; null where it is computed, and "
-        "until the run has succeeded."
+        "Table that the column comes from, as `schema.table`. Null for computed columns and until "
+        "the run has succeeded."
     )
     nullable: bool | None = attribute(
-        "Whether that column takes NULL; an outer join may bring one all the same. Null where "
-        "that is not known."
+        "False if the column of `table` has a `NOT NULL` constraint; an outer join can still "
+        "return NULL. Null if it is not known."
     )
 
-    @field("The name of its type, such as `int4` or `text[]`; empty where only the server knows.")
+    @field(
+        "Name of the column's type, such as `int4` or `text[]`. Types that are not built into "
+        "PostgreSQL are an empty string until the run has succeeded."
+    )
     def type(root: strawberry.Parent[ColumnRow]) -> str:
         return root.type
 
 
-@strawberry.type(description="What the server said beside the result.")
+@strawberry.type(
+    description="A message that the PostgreSQL server sent while it executed the statement."
+)
 class Notice:
-    """Read from a Notice."""
-
-    severity: str = attribute("NOTICE, WARNING, INFO ...")
-    message: str = attribute("What it said.")
-    sqlstate: str | None = attribute("Its code.")
-    detail: str | None = attribute("More about it.")
-    hint: str | None = attribute("What to do.")
+    severity: str = attribute("Severity: `DEBUG`, `LOG`, `INFO`, `NOTICE` or `WARNING`.")
+    message: str = attribute("Text of the message.")
+    sqlstate: str | None = attribute("SQLSTATE code of the message. Null if the server sent none.")
+    detail: str | None = attribute("Further detail from the server. Null if there is none.")
+    hint: str | None = attribute("Suggestion from the server. Null if there is none.")
 
 
-@strawberry.type(description="Why a run did not succeed.")
+@strawberry.type(description="Reason why a `QueryRun` did not succeed.")
 class RunError:
-    """Read from a Failure."""
-
-    message: str = attribute("What happened, in words.")
+    message: str = attribute("What happened.")
     sqlstate: str | None = attribute(
-        "PostgreSQL's code; null when it is not PostgreSQL that says so."
+        "SQLSTATE code. Null if the error does not come from PostgreSQL."
     )
-    severity: str | None = attribute("ERROR, FATAL or PANIC.")
-    detail: str | None = attribute("More about it.")
-    hint: str | None = attribute("What to do.")
-    constraint: str | None = attribute("The constraint that was violated.")
-    position: int | None = attribute("The character of the statement where it is, from 1.")
-    line: int | None = attribute("Its line, from 1.")
-    column: int | None = attribute("Its column in that line, from 1, in characters.")
+    severity: str | None = attribute(
+        "`ERROR`, `FATAL` or `PANIC`. Null if the error does not come from PostgreSQL."
+    )
+    detail: str | None = attribute("Further detail from PostgreSQL. Null if there is none.")
+    hint: str | None = attribute("What to do about it. Null if there is no suggestion.")
+    constraint: str | None = attribute("Name of the violated constraint. Null if there is none.")
+    position: int | None = attribute(
+        "Position of the error in `statement`, in Unicode characters, starting at 1. Null if the "
+        "error has no position, for example inside a function."
+    )
+    line: int | None = attribute("Line of `position`, starting at 1. Null if `position` is null.")
+    column: int | None = attribute(
+        "Column of `position` in its line, in Unicode characters, starting at 1. Null if "
+        "`position` is null."
+    )
 
 
-@strawberry.type(description="A limit has cut the result.")
+@strawberry.type(description="Limit that truncated the result of a `QueryRun`.")
 class Truncation:
-    """Read from a Truncated."""
+    limit: int = attribute(
+        "Value of the limit: rows for `MAX_ROWS`, bytes for `MAX_BYTES`, characters of one value "
+        "for `MAX_CELL`.",
+        type=SafeInt,
+    )
 
-    limit: int = attribute("How much it allows.", type=SafeInt)
-
-    @field("Which limit.")
+    @field("Limit that was reached.")
     def reason(root: strawberry.Parent[Truncated]) -> TruncationReason:
         return TruncationReason(root.reason)
 
 
 class RowPageRow(NamedTuple):
-    """Some rows of a result, as lines of JSON."""
+    """`lines` holds one JSON list for each row."""
 
     offset: int
     lines: list[bytes]
     has_more: bool
 
 
-@strawberry.type(description="Some rows of a result.")
+@strawberry.type(description="A page of rows of a query result.")
 class RowPage:
-    """Read from a RowPageRow."""
+    offset: int = attribute("Zero-based index of the first row of this page in the result.")
+    has_more: bool = attribute(
+        "True if more rows follow. During a run: more of the rows received so far."
+    )
 
-    offset: int = attribute("The index of the first of them; that of a result is 0.")
-    has_more: bool = attribute("Whether more follow; while it runs, of those that have come.")
-
-    @field("The rows, each a list of values in the order of the columns.", type=list[Row])
+    @field("Rows of the page, each a list of values in the order of `columns`.", type=list[Row])
     def rows(root: strawberry.Parent[RowPageRow]) -> list[msgspec.Raw]:
         return [msgspec.Raw(line) for line in root.lines]
 
 
-@strawberry.type(description="One execution of a statement.")
+@strawberry.type(
+    description="One execution of a SQL statement on a `DatabaseConnection`, started with "
+    "`executeQuery` and kept until `expiresAt`."
+)
 @node("run", row=RunRow, loader=RunById)
 class QueryRun(Node):
-    """Read from a RunRow."""
-
-    revision: int = attribute("Grows with every change.")
-    statement: str = attribute("What was run, as it was sent.")
-    read_only: bool = attribute("Whether it was kept from changing anything.")
-    timeout_ms: int = attribute("How long it may take.")
-    created_at: datetime = attribute("When it was asked for.")
-    started_at: datetime | None = attribute("When it began; null while it is queued.")
-    finished_at: datetime | None = attribute("When it ended.")
-    row_count: int = attribute("How many rows can be read, so far.", type=SafeInt)
-    rows_affected: int | None = attribute(
-        "How many rows it changed, where it changes rows.", type=SafeInt | None
+    revision: int = attribute("Incremented by every change of the run.")
+    statement: str = attribute("SQL statement as it was sent.")
+    read_only: bool = attribute("True if the statement runs in a read-only transaction.")
+    timeout_ms: int = attribute("Timeout in milliseconds, counted from `startedAt`.")
+    created_at: datetime = attribute("Time the run was queued.")
+    started_at: datetime | None = attribute("Time the run left the queue. Null if it has not.")
+    finished_at: datetime | None = attribute("Time the run ended. Null until it has.")
+    row_count: int = attribute(
+        "Number of rows that can be read. Grows while the run is `RUNNING`.", type=SafeInt
     )
-    command: str | None = attribute("What it was: SELECT, INSERT, CREATE TABLE ...")
-    expires_at: datetime | None = attribute("Until when it is kept; null until it has ended.")
+    rows_affected: int | None = attribute(
+        "Number of rows the statement inserted, updated, deleted or merged. Null until the run "
+        "has ended and for statements that do not change rows.",
+        type=SafeInt | None,
+    )
+    command: str | None = attribute(
+        "Command that PostgreSQL reports, such as `SELECT`, `INSERT` or `CREATE TABLE`. Null "
+        "until the run has succeeded."
+    )
+    expires_at: datetime | None = attribute(
+        "Time the run and its result are deleted. Quotas may delete them earlier. Null until the "
+        "run has ended."
+    )
 
-    @field("How far it has come; all but QUEUED and RUNNING are final.")
+    @field("State of the run. Every state except `QUEUED` and `RUNNING` is final.")
     def state(root: strawberry.Parent[RunRow]) -> RunState:
         return RunState(root.state)
 
-    @field("Where it was run; null when that is deleted.", type=DatabaseConnection | None)
+    @field(
+        "Connection the statement runs on. Null if it was deleted.", type=DatabaseConnection | None
+    )
     async def connection(root: strawberry.Parent[RunRow], info: Info) -> ConnectionRow | None:
         if root.connection_id is None:
             return None
         return await ConnectionById.of(info.context).load(root.connection_id)
 
-    @field("The values of $1, $2 ..., as they were sent.", type=list[Json | None])
+    @field("Values of `$1`, `$2`, ... as they were sent.", type=list[Json | None])
     def parameters(root: strawberry.Parent[RunRow]) -> list[Any]:
         return root.parsed_parameters
 
-    @field("How long it took, or has taken.")
+    @field(
+        "Time since `startedAt`, or from `startedAt` to `finishedAt`, in milliseconds. Null if the "
+        "run has not left the queue."
+    )
     def elapsed_ms(root: strawberry.Parent[RunRow]) -> int | None:
         if root.started_at is None:
             return None
@@ -184,62 +223,75 @@ class QueryRun(Node):
         return max(0, round((end - root.started_at).total_seconds() * 1000))
 
     @field(
-        "The columns of its result, also when it has no rows; null when it has none.",
+        "Columns of the result, even if it has no rows. Null if the statement returns no result or "
+        "its columns are not known yet.",
         type=list[ResultColumn] | None,
     )
     def columns(root: strawberry.Parent[RunRow]) -> list[ColumnRow] | None:
         return root.parsed_columns
 
-    @field("What the server said beside; the first 100.", type=list[Notice])
+    @field(
+        "Messages that PostgreSQL sent during the run, at most the first 100. Empty until the run "
+        "has ended.",
+        type=list[Notice],
+    )
     def notices(root: strawberry.Parent[RunRow]) -> list[NoticeRow]:
         return root.parsed_notices
 
-    @field("Which limit has cut the result; null when it is whole.", type=Truncation | None)
+    @field("Limit that truncated the result. Null if it is complete.", type=Truncation | None)
     def truncated(root: strawberry.Parent[RunRow]) -> Truncated | None:
         return root.parsed_truncated
 
-    @field("Why it did not succeed.", type=RunError | None)
+    @field(
+        "Reason why the run did not succeed. Null if it succeeded or has not ended.",
+        type=RunError | None,
+    )
     def error(root: strawberry.Parent[RunRow]) -> Failure | None:
         return root.parsed_error
 
     @field(
-        "Some of its rows, from any on, also while it runs; fewer where they are large.",
+        "A page of the rows, also readable while the run is `RUNNING`. A page holds at most 8 MiB "
+        "and one operation at most 32 MiB, so a page of large rows may be shorter than `first`.",
         type=RowPage,
     )
     async def rows(
         root: strawberry.Parent[RunRow],
         info: Info,
-        first: Annotated[int, argument("How many, 1..1000.")],
-        offset: Annotated[int, argument("The index of the first; that of a result is 0.")] = 0,
+        first: Annotated[int, argument("Number of rows to return, 1 to 1000.")],
+        offset: Annotated[
+            int, argument("Zero-based index of the first row to return. Defaults to 0.")
+        ] = 0,
     ) -> RowPageRow:
         context = info.context
-        largest = context.services.settings.max_page_size
-        _check("first", first, 1, largest)
-        _check("offset", offset, 0, 2**31 - 1)
+        _require_between("first", first, 1, context.services.settings.max_page_size)
+        _require_between("offset", offset, 0, 2**31 - 1)
         end = min(offset + first, root.row_count)
         lines = []
         if offset < end:
-            lines = await RowsShown.of(context).read(root.id, offset=offset, first=end - offset)
+            lines = await RowBudget.of(context).read(root.id, offset=offset, first=end - offset)
         return RowPageRow(offset, lines, has_more=offset + len(lines) < root.row_count)
 
-    @field("Where to GET all its rows within the hour; null until it has ended with columns.")
+    @field(
+        "Signed URL to download the whole result with `GET`, valid for one hour. Null until the "
+        "run has ended, and if it has no columns."
+    )
     def download_url(
         root: strawberry.Parent[RunRow],
         info: Info,
-        format: Annotated[ResultFormat, argument("As what.")],
+        format: Annotated[ResultFormat, argument("File format.")],
     ) -> str | None:
         if not root.is_finished or root.columns is None:
             return None
         require_format(format.value)
         path = result_path(root.id, Format(format.value))
-        signed = Links(info.context.services.keys).sign("GET", path, expires_in=DOWNLOAD_WITHIN)
+        signed = Links(info.context.services.keys).sign("GET", path, expires_in=DOWNLOAD_TTL)
         return info.context.base_url + signed
 
 
-def _check(field_name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
+def _require_between(field_name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
         raise BadInput(
-            f"`{field_name}` must be from {least} to {most}.",
-            hint="Page through the rows with `offset`.",
+            f"`{field_name}` is not between {low} and {high}.",
+            hint=f"Pass a value between {low} and {high}, and page with `offset`.",
             field=field_name,
         )

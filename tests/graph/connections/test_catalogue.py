@@ -1,10 +1,12 @@
-"""What is in a database, over GraphQL."""
+"""The catalogue of a connected database, over GraphQL."""
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from db.workbench.catalogue import CatalogueReader
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection
 from tests.fixtures.targets import CANARY, Target
@@ -55,7 +57,7 @@ async def look(client: Client, saved: str, first: int = 50, after: str | None = 
     return {schema["name"]: schema for schema in found["connection"]["schemas"]["nodes"]}
 
 
-async def test_schemas_tables_columns(ada: Client, saved: str) -> None:
+async def test_catalogue_returns_schemas_tables_and_columns(ada: Client, saved: str) -> None:
     schemas = await look(ada, saved)
     assert set(schemas) == {'Other"s', "information_schema", "pg_catalog", "public", "shop"}
     shop = schemas["shop"]
@@ -85,7 +87,7 @@ async def test_schemas_tables_columns(ada: Client, saved: str) -> None:
     )
 
 
-async def test_pages_of_tables(ada: Client, saved: str) -> None:
+async def test_tables_page_forward_by_cursor(ada: Client, saved: str) -> None:
     names: list[str] = []
     after = None
     while True:
@@ -97,7 +99,7 @@ async def test_pages_of_tables(ada: Client, saved: str) -> None:
     assert names == ["customers", "log", "orders", "recent", "totals"]
 
 
-async def test_from_the_end(ada: Client, saved: str) -> None:
+async def test_schemas_page_backward_with_last(ada: Client, saved: str) -> None:
     found = await ada.ask(
         "query($id: ID!) { connection(id: $id) { schemas(last: 2) "
         "{ nodes { name } pageInfo { hasPreviousPage } } } }",
@@ -108,28 +110,26 @@ async def test_from_the_end(ada: Client, saved: str) -> None:
     assert schemas["pageInfo"]["hasPreviousPage"]
 
 
-async def test_one_statement_a_level(
+async def test_catalogue_runs_one_statement_per_level(
     ada: Client, saved: str, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from db.workbench.catalogue import queries
-
     sent: list[str] = []
-    run = queries._run
+    fetch = CatalogueReader._fetch
 
-    async def counted(connection: Any, sql: str, values: list[Any]) -> Any:
+    async def count_and_fetch(reader: CatalogueReader, row_id: UUID, sql: str, values: Any) -> Any:
         sent.append(sql)
-        return await run(connection, sql, values)
+        return await fetch(reader, row_id, sql, values)
 
-    monkeypatch.setattr(queries, "_run", counted)
+    monkeypatch.setattr(CatalogueReader, "_fetch", count_and_fetch)
     document = LOOK.replace("totalCount", "__typename")
     await ada.ask(document, id=saved, first=50, after=None)
     assert len(sent) == 3
 
 
-async def test_a_locked_catalogue_ends_in_time(
+async def test_catalogue_times_out_when_it_is_locked(
     ada: Client, saved: str, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.workbench.catalogue.queries.WITHIN_S", 0.2)
+    monkeypatch.setattr("db.workbench.catalogue.reader.TIMEOUT_S", 0.2)
     async with target._as_superuser() as connection, connection.transaction():
         await connection.execute("LOCK TABLE pg_catalog.pg_description IN ACCESS EXCLUSIVE MODE")
         answer = await ada.send(LOOK, id=saved, first=5)
@@ -137,7 +137,7 @@ async def test_a_locked_catalogue_ends_in_time(
     assert await look(ada, saved)
 
 
-async def test_a_connection_that_does_not_open_says_why(ada: Client) -> None:
+async def test_schemas_report_the_error_of_an_unreachable_database(ada: Client) -> None:
     dead = await make_connection(ada)
     answer = await ada.send(LOOK, id=dead, first=5)
     assert answer.code == "UNAVAILABLE"

@@ -168,7 +168,7 @@ async def test_who_does_not_read_costs_little_and_finds_the_latest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """2,000 changes, told as fast as they come, each in a message of 400 kB: 800 MB if kept."""
-    monkeypatch.setattr(live_status, "EVERY_S", 0)
+    monkeypatch.setattr(live_status, "PROGRESS_INTERVAL_S", 0)
     changes, padding = 2_000, "x" * 400_000
     async with open_replica() as replica:
         ada = await replica.person(await add_user("Ada"))

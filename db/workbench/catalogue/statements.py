@@ -1,0 +1,60 @@
+"""SQL on the system catalogue of a user's database: schemas, tables, columns.
+
+A list is selected as (parent, name, id, ...), so that one statement reads the same page of many
+parents. Names sort by bytes (`COLLATE "C"`), because cursors must not depend on a collation that
+the server may change.
+"""
+
+_KEYSET_PAGE = """
+SELECT * FROM (
+  SELECT item.*, row_number() OVER (
+    PARTITION BY parent ORDER BY name {direction}, id {direction}) AS number
+  FROM ({items}) AS item
+  WHERE ($2::text IS NULL OR (name, id) > ($2::text COLLATE "C", $3::bigint))
+    AND ($4::text IS NULL OR (name, id) < ($4::text COLLATE "C", $5::bigint))
+) AS page WHERE number <= $6::bigint ORDER BY parent, number
+"""
+SCHEMAS = """
+SELECT 0::bigint AS parent, nspname::text COLLATE "C" AS name, oid::bigint AS id,
+       obj_description(oid, 'pg_namespace') AS comment
+FROM pg_namespace
+WHERE $1::bigint[] IS NOT NULL AND nspname !~ '^pg_(toast|temp_)'
+"""
+TABLES = """
+SELECT relnamespace::bigint AS parent, relname::text COLLATE "C" AS name, oid::bigint AS id,
+       CASE relkind WHEN 'r' THEN 'TABLE' WHEN 'p' THEN 'PARTITIONED_TABLE' WHEN 'v' THEN 'VIEW'
+                    WHEN 'm' THEN 'MATERIALIZED_VIEW' ELSE 'FOREIGN_TABLE' END AS kind,
+       obj_description(oid, 'pg_class') AS comment,
+       CASE WHEN relkind = 'v' OR reltuples < 0 THEN NULL ELSE reltuples::bigint END AS rows
+FROM pg_class
+WHERE relnamespace = ANY($1::bigint[]::oid[]) AND relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+COLUMNS = """
+SELECT a.attrelid::bigint, a.attname::text, a.attnum::int,
+       format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+       pg_get_expr(d.adbin, d.adrelid), coalesce(k.is_key, false), k.target,
+       col_description(a.attrelid, a.attnum)
+FROM pg_attribute AS a
+LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN LATERAL (
+  SELECT bool_or(contype = 'p') AS is_key,
+         min(confrelid::regclass::text) FILTER (WHERE contype = 'f') AS target
+  FROM pg_constraint WHERE conrelid = a.attrelid AND a.attnum = ANY(conkey)
+) AS k ON true
+WHERE a.attrelid = ANY($1::bigint[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum LIMIT $2::bigint
+"""
+
+
+def keyset_page(items: str, *, backward: bool) -> str:
+    """Selects one page of `items` for each parent.
+
+    Parameters: the parents, the name and ID of the `after` cursor, those of the `before` cursor,
+    and the number of rows for each parent.
+    """
+    return _KEYSET_PAGE.format(items=items, direction="DESC" if backward else "ASC")
+
+
+def count_items(items: str) -> str:
+    """Selects (parent, count); a parent without items has no row."""
+    return f"SELECT parent, count(*) FROM ({items}) AS item GROUP BY parent"  # noqa: S608 - only constants of this module
