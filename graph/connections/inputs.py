@@ -85,9 +85,9 @@ class SaveConnectionInput:
     username: str | None = optional(f"{_USERNAME} Required for a new connection.")
     password: str | None = optional(
         "Password of `username`, up to 10,000 characters. Stored only if `savePassword` is true or "
-        "if it replaces a stored password. Null removes the stored password. Required again, if one "
-        "is stored, when `host`, `port`, `username`, `sslMode`, `sslRootCertificate` or the SSH "
-        "server of `sshTunnel` changes."
+        "if it replaces a stored password. Null removes the stored password. If one is stored, it "
+        "is required again when `host`, `port`, `username`, `sslMode`, `sslRootCertificate` or the "
+        "SSH server of `sshTunnel` changes."
     )
     save_password: bool | None = optional(
         "If true, `password` is stored encrypted. If false, the stored password is removed. A new "
@@ -124,9 +124,9 @@ class TestConnectionInput:
     database: str | None = optional(_DATABASE)
     username: str | None = optional(_USERNAME)
     password: str | None = optional(
-        "Password of `username`, up to 10,000 characters. Omit it to use the stored password, which is "
-        "possible only while `host`, `port`, `username`, `sslMode`, `sslRootCertificate` and the SSH "
-        "server are unchanged; null tests without a password."
+        "Password of `username`, up to 10,000 characters. Omit it to use the stored password, "
+        "which is possible only while `host`, `port`, `username`, `sslMode`, `sslRootCertificate` "
+        "and the SSH server are unchanged; null tests without a password."
     )
     save_password: bool | None = optional(_IGNORED)
     ssl_mode: SslMode | None = optional(_SSL_MODE)

@@ -8,6 +8,8 @@ import strawberry
 
 from db.errors import BadInput
 from db.runs import RunFilter, RunRow, Runs
+from db.workbench.execution.run_request import RunRequest
+from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, field, mutation, provided_fields, subscription
@@ -95,7 +97,7 @@ class Mutation:
         key = fields.pop("idempotency_key", None)
         fields["connection_id"] = _parse_connection_id(input.connection_id)
         runner, owner = info.context.services.runner, info.context.owner
-        run, replayed = await runner.execute(owner, Order(**fields), key=key)
+        run, replayed = await runner.submit(owner, RunRequest(**fields), key=key)
         if wait_ms:
             info.context.release_slot()
             run = await runner.wait_until_finished(owner, run.id, within_s=wait_ms / 1000)
@@ -133,7 +135,9 @@ class Mutation:
         fields["format"] = input.format.value
         info.context.release_slot()
         services, owner = info.context.services, info.context.owner
-        file = await export(services, owner, Export(run_id, **fields), idempotency_key=key)
+        file = await export_result(
+            services, owner, ExportRequest(run_id, **fields), idempotency_key=key
+        )
         return ExportQueryRunPayload(file=file)
 
     @mutation(

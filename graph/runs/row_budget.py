@@ -44,7 +44,7 @@ class RowBudget:
                 run_id,
                 offset=offset,
                 first=first,
-                most_bytes=min(MAX_PAGE_BYTES, self._bytes_left),
+                max_bytes=min(MAX_PAGE_BYTES, self._bytes_left),
             )
             self._bytes_left -= sum(map(len, lines))
             return lines

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from db.errors import TimedOut, TooLarge
 from db.kit.base import OwnerId
-from db.kit.paging import Order, Page, Window, decode_cursor, page_of
+from db.kit.paging import Page, SortOrder, Window, decode_cursor, make_page
 from db.workbench.catalogue import statements
 from db.workbench.catalogue.rows import ColumnRow, SchemaRow, TableRow
 from db.workbench.connections.workbench import Workbench
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # psycopg is imported with the first connection
 TIMEOUT_S = 5.0
 MAX_COLUMNS = 50_000
 
-_BY_NAME = Order("name", descending=False)
+_BY_NAME = SortOrder("name", descending=False)
 _MAX_BIGINT = 2**63 - 1
 _DATABASE = UUID(int=0)  # the parent of schemas: `statements.SCHEMAS` selects 0 for it
 
@@ -110,11 +110,11 @@ async def _fetch_all(connection: "Connection", sql: str, values: list[Any]) -> S
     from psycopg import AsyncRawCursor, OperationalError  # a driver, imported at first use
     from psycopg.errors import QueryCanceled
 
-    from db.workbench.connections.libpq import cut_after
+    from db.workbench.connections.libpq import abort_after
 
     try:
         # The server's timeout comes first; the second one is for a server that does not answer.
-        with cut_after(connection, TIMEOUT_S + 1):
+        with abort_after(connection, TIMEOUT_S + 1):
             async with connection.transaction(), AsyncRawCursor(connection) as cursor:
                 await cursor.execute(f"SET LOCAL statement_timeout = {TIMEOUT_S * 1000:.0f}")
                 await cursor.execute(sql, values)
@@ -135,4 +135,4 @@ def _bound(cursor: str | None, field: str) -> tuple[str | None, int | None]:
 
 
 def _page(rows: Sequence[R], make: Callable[[Iterable[Any]], R], window: Window) -> Page[R]:
-    return page_of([make(row) for row in rows], window, _BY_NAME)
+    return make_page([make(row) for row in rows], window, _BY_NAME)

@@ -132,7 +132,7 @@ async def test_a_taken_port_is_told_with_a_way_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("host", "words"),
-    [("no.such.host.invalid", "not known"), ("192.0.2.1", "no address of this machine")],
+    [("no.such.host.invalid", "not known"), ("192.0.2.1", "not an address of this machine")],
 )
 async def test_a_host_that_is_not_ours_is_told(
     committed_url: str, tmp_path: Path, host: str, words: str
