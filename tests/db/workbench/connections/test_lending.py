@@ -14,8 +14,11 @@ from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from tests.fixtures.targets import Target
-from tests.fixtures.workbench import Shelf, one, until_no_guests
+from tests.fixtures.workbench import Shelf, one, until, until_no_guests
 
+SLEEPING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'"
+)
 SETTING = "SELECT current_setting('%s', true) = '%s'"
 LEAVINGS = [
     ("SET search_path = elsewhere", SETTING % ("search_path", "elsewhere")),
@@ -107,6 +110,12 @@ async def test_a_borrower_who_is_cancelled_gives_it_back(
 
     task = asyncio.create_task(run())
     await running.wait()
+
+    async def sleeps() -> bool:
+        async with workbench.lend(owner, saved) as other:
+            return bool(await one(other, SLEEPING))
+
+    await until(sleeps)  # PostgreSQL drops a cancel that arrives before the statement
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
