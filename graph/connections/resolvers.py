@@ -35,7 +35,7 @@ from graph.connections.types import (
     TestConnectionPayload,
 )
 from graph.context import Context, Info
-from graph.kit.fields import argument, field, given, mutation
+from graph.kit.fields import argument, given, mutation, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 
@@ -47,13 +47,15 @@ PreferenceKey = Annotated[str, argument("Its name.")]
 class Query:
     """What can be asked."""
 
-    @field(
-        "One of my connections; null when I have none of this id.", type=DatabaseConnection | None
+    @query(
+        "One of my connections; null when I have none of this id.",
+        who=SignedIn,
+        type=DatabaseConnection | None,
     )
     async def connection(self, info: Info, id: ConnectionId) -> ConnectionRow | None:
         return await ConnectionById.of(info.context).load(parse_id("conn", id))
 
-    @field("My connections, by name.", type=Connection[DatabaseConnection])
+    @query("My connections, by name.", who=SignedIn, type=Connection[DatabaseConnection])
     async def connections(
         self,
         info: Info,
@@ -67,19 +69,23 @@ class Query:
         page = await context.read(Connections, lambda connections: connections.page(asked))
         return Listing(page, lambda: context.read(Connections, Connections.count))
 
-    @field("My connections that are open at this server.", type=list[ActiveConnection])
+    @query(
+        "My connections that are open at this server.", who=SignedIn, type=list[ActiveConnection]
+    )
     async def active_connections(self, info: Info) -> list[ActivePool]:
         return info.context.services.workbench.active(info.context.owner)
 
-    @field("One of my preferences; null when it was never set.", type=Preference | None)
+    @query(
+        "One of my preferences; null when it was never set.", who=SignedIn, type=Preference | None
+    )
     async def preference(self, info: Info, key: PreferenceKey) -> PreferenceRow | None:
         return await info.context.read(Preferences, lambda found: found.of_key(key))
 
-    @field("All my preferences, by key.", type=list[Preference])
+    @query("All my preferences, by key.", who=SignedIn, type=list[Preference])
     async def preferences(self, info: Info) -> list[PreferenceRow]:
         return await info.context.read(Preferences, Preferences.every)
 
-    @field("Where this server keeps the secrets of connections.")
+    @query("Where this server keeps the secrets of connections.", who=SignedIn)
     async def credential_store(self, info: Info) -> CredentialStore:
         _ = info.context.owner
         has_keychain = await info.context.services.vault.keychain() is not None

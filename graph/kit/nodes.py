@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import strawberry
 
 from db.errors import TooLarge
+from graph.auth import SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field
+from graph.kit.fields import argument, query
 from graph.kit.ids import Node, find_nodes
 
 
@@ -14,13 +15,17 @@ from graph.kit.ids import Node, find_nodes
 class Query:
     """What can be asked."""
 
-    @field("Anything of mine by its id; null when there is none.", type=Node | None)
+    @query("Anything of mine by its id; null when there is none.", who=SignedIn, type=Node | None)
     async def node(
         self, info: Info, id: Annotated[strawberry.ID, argument("An id of any type.")]
     ) -> Any:
         return (await find_nodes(info.context, [id], argument="id"))[0]
 
-    @field("Several by their ids, in that order; null where there is none.", type=list[Node | None])
+    @query(
+        "Several by their ids, in that order; null where there is none.",
+        who=SignedIn,
+        type=list[Node | None],
+    )
     async def nodes(
         self, info: Info, ids: Annotated[list[strawberry.ID], argument("Ids of any type.")]
     ) -> list[Any]:

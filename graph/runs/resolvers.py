@@ -12,7 +12,7 @@ from db.workbench.execution.run_request import Order
 from db.workbench.exports import Export, export
 from graph.auth import SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, given, mutation, subscription
+from graph.kit.fields import argument, given, mutation, query, subscription
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.runs.inputs import (
@@ -38,11 +38,11 @@ RunId = Annotated[strawberry.ID, argument("The id of a run.")]
 class Query:
     """What can be asked."""
 
-    @field("One of my runs; null when I have none of this id.", type=QueryRun | None)
+    @query("One of my runs; null when I have none of this id.", who=SignedIn, type=QueryRun | None)
     async def query_run(self, info: Info, id: RunId) -> RunRow | None:
         return await RunById.of(info.context).load(parse_id("run", id))
 
-    @field("My runs, newest first.", type=Connection[QueryRun])
+    @query("My runs, newest first.", who=SignedIn, type=Connection[QueryRun])
     async def query_runs(
         self,
         info: Info,
@@ -71,7 +71,7 @@ class Query:
         page = await read(Runs, lambda runs: runs.page(asked, which))
         return Listing(page, lambda: read(Runs, lambda runs: runs.count(which)))
 
-    @field("My runs that are queued or running, oldest first.", type=list[QueryRun])
+    @query("My runs that are queued or running, oldest first.", who=SignedIn, type=list[QueryRun])
     async def active_queries(self, info: Info) -> Sequence[RunRow]:
         return await info.context.read(Runs, Runs.active)
 

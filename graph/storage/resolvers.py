@@ -16,7 +16,7 @@ from db.storage import (
 )
 from graph.auth import AdminOnly, SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, given, mutation
+from graph.kit.fields import argument, given, mutation, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.kit.signed_links import Links
@@ -57,11 +57,11 @@ FileKey = Annotated[str, argument("The `key` of a file: 64 hex digits.")]
 class Query:
     """What can be asked."""
 
-    @field("A provider; null when there is none of this id.", type=Bsp | None)
+    @query("A provider; null when there is none of this id.", who=SignedIn, type=Bsp | None)
     async def bsp(self, info: Info, id: BspId) -> BspRow | None:
         return await BspById.of(info.context).load(parse_id("bsp", id))
 
-    @field("All providers, newest first.", type=Connection[Bsp])
+    @query("All providers, newest first.", who=SignedIn, type=Connection[Bsp])
     async def bsps(
         self,
         info: Info,
@@ -74,11 +74,15 @@ class Query:
         asked = window(info.context, first=first, after=after, last=last, before=before)
         return Listing(await storage.bsps(owner, asked), lambda: storage.count_bsps(owner))
 
-    @field("A bucket, mine or public; null when I may read none of this id.", type=Bucket | None)
+    @query(
+        "A bucket, mine or public; null when I may read none of this id.",
+        who=SignedIn,
+        type=Bucket | None,
+    )
     async def bucket(self, info: Info, id: BucketId) -> BucketRow | None:
         return await BucketById.of(info.context).load(parse_id("bucket", id))
 
-    @field("My buckets, newest first.", type=Connection[Bucket])
+    @query("My buckets, newest first.", who=SignedIn, type=Connection[Bucket])
     async def buckets(
         self,
         info: Info,
@@ -91,16 +95,22 @@ class Query:
         asked = window(info.context, first=first, after=after, last=last, before=before)
         return Listing(await storage.buckets(owner, asked), lambda: storage.count_buckets(owner))
 
-    @field("A file, mine or in a public bucket; null when I may read none.", type=File | None)
+    @query(
+        "A file, mine or in a public bucket; null when I may read none.",
+        who=SignedIn,
+        type=File | None,
+    )
     async def file(self, info: Info, id: FileId) -> FileRow | None:
         return await FileById.of(info.context).load(parse_id("file", id))
 
-    @field("The stored file with this key; null when I may read none.", type=File | None)
+    @query(
+        "The stored file with this key; null when I may read none.", who=SignedIn, type=File | None
+    )
     async def file_by_key(self, info: Info, key: FileKey) -> FileRow | None:
         storage, owner = info.context.services.storage, info.context.owner
         return await storage.file_by_key(owner, parse_key(key))
 
-    @field("All my files, over all buckets, newest first.", type=Connection[File])
+    @query("All my files, over all buckets, newest first.", who=SignedIn, type=Connection[File])
     async def files(
         self,
         info: Info,

@@ -11,9 +11,9 @@ from db.services import Services
 from db.system.health import probe_database
 from db.system.integrity import Integrity
 from db.version import __version__
-from graph.auth import AdminOnly
+from graph.auth import AdminOnly, Anyone
 from graph.context import Info
-from graph.kit.fields import choice, field, mutation, plain
+from graph.kit.fields import choice, field, mutation, plain, query
 from graph.kit.scalars import BigInt
 
 _STARTED_AT = time.monotonic()
@@ -135,7 +135,11 @@ class CheckDatabasePayload:
 class Query:
     """What can be asked."""
 
-    @field("How well this server is. Anyone may ask; the details are for admins.", type=Health)
+    @query(
+        "How well this server is. Anyone may ask; the details are for admins.",
+        who=Anyone,
+        type=Health,
+    )
     async def health(self, info: Info) -> HealthRow:
         viewer = info.context.viewer
         return await _health(info.context.services, details=viewer is not None and viewer.is_admin)

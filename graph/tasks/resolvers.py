@@ -20,7 +20,17 @@ from db.tasks import (
 )
 from graph.auth import SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, choice, field, given, mutation, optional, plain, subscription
+from graph.kit.fields import (
+    argument,
+    choice,
+    field,
+    given,
+    mutation,
+    optional,
+    plain,
+    query,
+    subscription,
+)
 from graph.kit.ids import Node, id_of, node, parse_id
 from graph.kit.loaders import ById
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, OrderDirection, window
@@ -196,11 +206,11 @@ TaskId = Annotated[strawberry.ID, argument("The id of a task.")]
 class Query:
     """What can be asked."""
 
-    @field("One of my tasks; null when I have none of this id.", type=Task | None)
+    @query("One of my tasks; null when I have none of this id.", who=SignedIn, type=Task | None)
     async def task(self, info: Info, id: TaskId) -> TaskRow | None:
         return await TaskById.of(info.context).load(parse_id("task", id))
 
-    @field("My tasks, newest first unless ordered otherwise.", type=Connection[Task])
+    @query("My tasks, newest first unless ordered otherwise.", who=SignedIn, type=Connection[Task])
     async def tasks(
         self,
         info: Info,
@@ -218,7 +228,7 @@ class Query:
         page = await read(Tasks, lambda tasks: tasks.page(asked, which, _order(order_by)))
         return Listing(page, lambda: read(Tasks, lambda tasks: tasks.count(which)))
 
-    @field("How many tasks I have.", type=TaskStats)
+    @query("How many tasks I have.", who=SignedIn, type=TaskStats)
     async def task_stats(self, info: Info) -> TaskStatsRow:
         return await info.context.read(Tasks, Tasks.stats)
 

@@ -8,7 +8,7 @@ import strawberry
 from db.users import OwnUser, SessionTokens, UserRow
 from graph.auth import Anyone, Role, SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, mutation, plain
+from graph.kit.fields import argument, field, mutation, plain, query
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 
@@ -139,7 +139,7 @@ class ChangePasswordPayload:
 class Query:
     """What can be asked."""
 
-    @field("Who the token says I am; null when there is none.", type=User | None)
+    @query("Who the token says I am; null when there is none.", who=Anyone, type=User | None)
     async def viewer(self, info: Info) -> UserRow | None:
         viewer = info.context.viewer
         return None if viewer is None else await UserById.of(info.context).load(viewer.id)
