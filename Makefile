@@ -43,12 +43,11 @@ clients: ## install the npm clients that some tests talk to; without npm those t
 	else echo "npm is not installed: the tests with its clients will skip"; fi
 
 .PHONY: check
-check: check-style check-types check-architecture check-schema check-migrations ## every gate; make -k check goes on after a failure
+check: check-style check-types check-architecture check-schema check-migrations check-docs ## every gate; make -k check goes on after a failure
 
 .PHONY: check-style
 check-style: setup
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+	@failed=0; $(BIN)/ruff check || failed=1; $(BIN)/ruff format --check || failed=1; exit $$failed
 
 .PHONY: check-types
 check-types: setup
@@ -66,6 +65,11 @@ check-schema: setup
 .PHONY: check-migrations
 check-migrations: setup
 	$(BIN)/python -m pytest -q tests/db/postgres/test_migrations.py
+
+# What the documentation tells people to copy, run against a real server.
+.PHONY: check-docs
+check-docs: setup
+	$(BIN)/python -m pytest -q tests/docs
 
 .PHONY: format
 format: setup ## let ruff mend and format the code
