@@ -35,7 +35,7 @@ from graph.connections.types import (
     TestConnectionPayload,
 )
 from graph.context import Context, Info
-from graph.kit.fields import argument, field, mutation, provided_fields
+from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 
@@ -45,15 +45,20 @@ PreferenceKey = Annotated[str, argument("Key of the preference.")]
 
 @strawberry.type
 class Query:
-    @field(
+    @query(
         "Fetches one of the viewer's connections by ID. Returns null if the viewer has no such "
         "connection.",
+        who=SignedIn,
         type=DatabaseConnection | None,
     )
     async def connection(self, info: Info, id: ConnectionId) -> ConnectionRow | None:
         return await ConnectionById.of(info.context).load(parse_id("conn", id))
 
-    @field("The viewer's saved connections, ordered by name.", type=Connection[DatabaseConnection])
+    @query(
+        "The viewer's saved connections, ordered by name.",
+        who=SignedIn,
+        type=Connection[DatabaseConnection],
+    )
     async def connections(
         self,
         info: Info,
@@ -67,26 +72,28 @@ class Query:
         page = await context.read(Connections, lambda connections: connections.page(page_window))
         return Listing(page, lambda: context.read(Connections, Connections.count))
 
-    @field(
+    @query(
         "The viewer's connections that are open at the server that answers this request, in the "
         "order they were opened.",
+        who=SignedIn,
         type=list[ActiveConnection],
     )
     async def active_connections(self, info: Info) -> list[ActivePool]:
         return info.context.services.workbench.active(info.context.owner)
 
-    @field(
+    @query(
         "Fetches one of the viewer's preferences by key. Returns null if it is not set.",
+        who=SignedIn,
         type=Preference | None,
     )
     async def preference(self, info: Info, key: PreferenceKey) -> PreferenceRow | None:
         return await info.context.read(Preferences, lambda rows: rows.of_key(key))
 
-    @field("All preferences of the viewer, ordered by key.", type=list[Preference])
+    @query("All preferences of the viewer, ordered by key.", who=SignedIn, type=list[Preference])
     async def preferences(self, info: Info) -> list[PreferenceRow]:
         return await info.context.read(Preferences, Preferences.every)
 
-    @field("Where this server stores new connection secrets.")
+    @query("Where this server stores new connection secrets.", who=SignedIn)
     async def credential_store(self, info: Info) -> CredentialStore:
         _ = info.context.owner
         has_keychain = await info.context.services.vault.keychain() is not None

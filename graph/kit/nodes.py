@@ -5,16 +5,18 @@ from typing import Annotated, Any
 import strawberry
 
 from db.errors import TooLarge
+from graph.auth import SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field
+from graph.kit.fields import argument, query
 from graph.kit.ids import Node, find_nodes
 
 
 @strawberry.type
 class Query:
-    @field(
+    @query(
         "Fetches any object visible to the viewer by its global ID. "
         "Returns null if it does not exist or is not visible to the viewer.",
+        who=SignedIn,
         type=Node | None,
     )
     async def node(
@@ -22,9 +24,10 @@ class Query:
     ) -> Any:
         return (await find_nodes(info.context, [id], argument="id"))[0]
 
-    @field(
+    @query(
         "Fetches several objects by their global IDs, in the order of `ids`. An item is null if "
         "the object does not exist or is not visible to the viewer.",
+        who=SignedIn,
         type=list[Node | None],
     )
     async def nodes(

@@ -12,7 +12,7 @@ from db.workbench.execution.run_request import RunRequest
 from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, mutation, provided_fields, subscription
+from graph.kit.fields import argument, mutation, provided_fields, query, subscription
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.runs.inputs import (
@@ -36,14 +36,15 @@ RunId = Annotated[strawberry.ID, argument("ID of the query run.")]
 
 @strawberry.type
 class Query:
-    @field(
+    @query(
         "Fetches one of the viewer's query runs by ID. Returns null if the viewer has no such run.",
+        who=SignedIn,
         type=QueryRun | None,
     )
     async def query_run(self, info: Info, id: RunId) -> RunRow | None:
         return await RunById.of(info.context).load(parse_id("run", id))
 
-    @field("The viewer's query runs, newest first.", type=Connection[QueryRun])
+    @query("The viewer's query runs, newest first.", who=SignedIn, type=Connection[QueryRun])
     async def query_runs(
         self,
         info: Info,
@@ -76,7 +77,11 @@ class Query:
         page = await read(Runs, lambda runs: runs.page(page_window, filters))
         return Listing(page, lambda: read(Runs, lambda runs: runs.count(filters)))
 
-    @field("The viewer's queued and running query runs, oldest first.", type=list[QueryRun])
+    @query(
+        "The viewer's queued and running query runs, oldest first.",
+        who=SignedIn,
+        type=list[QueryRun],
+    )
     async def active_queries(self, info: Info) -> Sequence[RunRow]:
         return await info.context.read(Runs, Runs.active)
 

@@ -16,7 +16,7 @@ from db.storage import (
 )
 from graph.auth import AdminOnly, SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, mutation, provided_fields
+from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
 from graph.kit.signed_links import Links
@@ -55,11 +55,15 @@ FileKey = Annotated[str, argument("`key` of the file: 64 lowercase hexadecimal d
 
 @strawberry.type
 class Query:
-    @field("Fetches a provider by its ID. Returns null if it does not exist.", type=Bsp | None)
+    @query(
+        "Fetches a provider by its ID. Returns null if it does not exist.",
+        who=SignedIn,
+        type=Bsp | None,
+    )
     async def bsp(self, info: Info, id: BspId) -> BspRow | None:
         return await BspById.of(info.context).load(parse_id("bsp", id))
 
-    @field("Lists all providers, newest first.", type=Connection[Bsp])
+    @query("Lists all providers, newest first.", who=SignedIn, type=Connection[Bsp])
     async def bsps(
         self,
         info: Info,
@@ -72,15 +76,16 @@ class Query:
         page_window = window(info.context, first=first, after=after, last=last, before=before)
         return Listing(await storage.bsps(owner, page_window), lambda: storage.count_bsps(owner))
 
-    @field(
+    @query(
         "Fetches a bucket that the viewer owns or that is public, by its ID. "
         "Returns null if it does not exist or is not visible to the viewer.",
+        who=SignedIn,
         type=Bucket | None,
     )
     async def bucket(self, info: Info, id: BucketId) -> BucketRow | None:
         return await BucketById.of(info.context).load(parse_id("bucket", id))
 
-    @field("Lists the viewer's buckets, newest first.", type=Connection[Bucket])
+    @query("Lists the viewer's buckets, newest first.", who=SignedIn, type=Connection[Bucket])
     async def buckets(
         self,
         info: Info,
@@ -95,24 +100,30 @@ class Query:
             await storage.buckets(owner, page_window), lambda: storage.count_buckets(owner)
         )
 
-    @field(
+    @query(
         "Fetches a file that the viewer owns or that is in a public bucket, by its ID. "
         "Returns null if it does not exist or is not visible to the viewer.",
+        who=SignedIn,
         type=File | None,
     )
     async def file(self, info: Info, id: FileId) -> FileRow | None:
         return await FileById.of(info.context).load(parse_id("file", id))
 
-    @field(
+    @query(
         "Fetches a stored file by its `key`. "
         "Returns null if it does not exist or is not visible to the viewer.",
+        who=SignedIn,
         type=File | None,
     )
     async def file_by_key(self, info: Info, key: FileKey) -> FileRow | None:
         storage, owner = info.context.services.storage, info.context.owner
         return await storage.file_by_key(owner, parse_key(key))
 
-    @field("Lists the viewer's files in all buckets, newest first.", type=Connection[File])
+    @query(
+        "Lists the viewer's files in all buckets, newest first.",
+        who=SignedIn,
+        type=Connection[File],
+    )
     async def files(
         self,
         info: Info,

@@ -5,9 +5,9 @@ import strawberry
 from db.services import Services
 from db.system.health import probe_database
 from db.system.integrity import Integrity
-from graph.auth import AdminOnly
+from graph.auth import AdminOnly, Anyone
 from graph.context import Info
-from graph.kit.fields import field, mutation
+from graph.kit.fields import field, mutation, query
 from graph.system.types import (
     CheckDatabasePayload,
     DatabaseHealth,
@@ -21,8 +21,9 @@ from graph.system.types import (
 
 @strawberry.type
 class Query:
-    @field(
+    @query(
         "State of this server. Available without signing in; details require the `ADMIN` role.",
+        who=Anyone,
         type=Health,
     )
     async def health(self, info: Info) -> HealthRow:

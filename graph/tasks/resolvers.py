@@ -18,7 +18,7 @@ from db.tasks import (
 )
 from graph.auth import SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, mutation, provided_fields, subscription
+from graph.kit.fields import argument, mutation, provided_fields, query, subscription
 from graph.kit.ids import id_of, parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, OrderDirection, window
 from graph.tasks.changes import Change, ChangeKind, announce, follow
@@ -45,14 +45,19 @@ TaskId = Annotated[strawberry.ID, argument("ID of the task.")]
 
 @strawberry.type
 class Query:
-    @field(
+    @query(
         "Fetches a task the viewer owns by its ID. Returns null if it does not exist.",
+        who=SignedIn,
         type=Task | None,
     )
     async def task(self, info: Info, id: TaskId) -> TaskRow | None:
         return await TaskById.of(info.context).load(parse_id("task", id))
 
-    @field("Lists the viewer's tasks, newest first unless `orderBy` is set.", type=Connection[Task])
+    @query(
+        "Lists the viewer's tasks, newest first unless `orderBy` is set.",
+        who=SignedIn,
+        type=Connection[Task],
+    )
     async def tasks(
         self,
         info: Info,
@@ -74,7 +79,7 @@ class Query:
         page = await read(Tasks, lambda tasks: tasks.page(page_window, filters, _order(order_by)))
         return Listing(page, lambda: read(Tasks, lambda tasks: tasks.count(filters)))
 
-    @field("Counts the viewer's tasks.", type=TaskStats)
+    @query("Counts the viewer's tasks.", who=SignedIn, type=TaskStats)
     async def task_stats(self, info: Info) -> TaskStatsRow:
         return await info.context.read(Tasks, Tasks.stats)
 

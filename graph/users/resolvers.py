@@ -7,7 +7,7 @@ import strawberry
 from db.users import UserRow
 from graph.auth import Anyone, SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, field, mutation
+from graph.kit.fields import argument, mutation, query
 from graph.users.inputs import (
     ChangePasswordInput,
     ChangePasswordPayload,
@@ -26,8 +26,9 @@ from graph.users.types import User
 
 @strawberry.type
 class Query:
-    @field(
+    @query(
         "The user the access token identifies. Returns null if the request has no token.",
+        who=Anyone,
         type=User | None,
     )
     async def viewer(self, info: Info) -> UserRow | None:

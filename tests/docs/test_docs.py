@@ -46,7 +46,9 @@ async def test_the_operations_work_one_after_the_other(ada: Client) -> None:
     answers = {}
     task_id = ""
     for operation, variables in operations():
-        found = await ada.ask(operation, **json.loads(variables.replace(ANY_TASK, task_id)))
+        answer = await ada.send(operation, **json.loads(variables.replace(ANY_TASK, task_id)))
+        assert not answer.errors, f"{operation}\n{answer.errors}"
+        found = answer.data
         answers.update(found)
         if "createTask" in found:
             task_id = found["createTask"]["task"]["id"]
@@ -56,7 +58,6 @@ async def test_the_operations_work_one_after_the_other(ada: Client) -> None:
     assert answers["node"]["title"] == "Feed both elephants"
     assert answers["deleteTask"] == {"deletedTaskId": task_id}
     assert answers["importTasks"]["created"] == 1
-    assert len(operations()) == 7
 
 
 async def test_the_terminal_signs_in(server: Served, tmp_path: Path) -> None:

@@ -20,8 +20,11 @@ from graphql import (
     is_required_argument,
     is_required_input_field,
 )
+from strawberry.utils.str_converters import to_camel_case
 
 from db.kit.base import new_id
+from graph.auth import Anyone
+from graph.kit.fields import WHO
 from graph.schema import schema
 from tests.fixtures.clients import Client, Response
 from tests.fixtures.factories import FACTORIES, SHARED, VALUES
@@ -122,7 +125,8 @@ async def knock(client: Client, door: Door, ids: Mapping[Path, str]) -> Response
     declared = ", ".join(f"${name}: {arguments[name].type}" for name in values)
     passed = ", ".join(f"{name}: ${name}" for name in values)
     selected = selection(get_named_type(door.definition.type))
-    document = f"{door.root} Knock({declared}) {{ {door.field}({passed}){selected} }}"
+    declared, passed = (f"({names})" if names else "" for names in (declared, passed))
+    document = f"{door.root} Knock{declared} {{ {door.field}{passed}{selected} }}"
     if door.root == "subscription":
         return await client.first(document, **values)
     return await client.send(document, **values)
@@ -176,9 +180,31 @@ async def test_anothers_id_opens_nothing(
 
 
 @pytest.mark.parametrize("door", DOORS, ids=str)
-async def test_without_a_session_no_door_opens(anonymous: Client, door: Door) -> None:
-    answer = await knock(anonymous, door, {door.path: f"task_{new_id().hex}"})
-    assert answer.code in {"UNAUTHENTICATED", "BAD_USER_INPUT"}
+async def test_without_a_session_no_door_opens(
+    anonymous: Client, admin: Client, door: Door
+) -> None:
+    taken = await prefixes(admin, door)
+    others = {path: f"{taken[path][0]}_{new_id().hex}" for path in door.others}
+    for prefix in taken[door.path]:
+        answer = await knock(anonymous, door, others | {door.path: f"{prefix}_{new_id().hex}"})
+        assert answer.code == "UNAUTHENTICATED", f"{door} {prefix}: {answer}"
+
+
+def closed_queries_without_ids() -> list[Door]:
+    query: Any = schema.query
+    with_ids = {door.field for door in DOORS}
+    return [
+        Door("query", field.graphql_name or to_camel_case(field.python_name), (), ())
+        for field in query.__strawberry_definition__.fields
+        if field.metadata[WHO] is not Anyone
+        and (field.graphql_name or to_camel_case(field.python_name)) not in with_ids
+    ]
+
+
+@pytest.mark.parametrize("door", closed_queries_without_ids(), ids=lambda door: door.field)
+async def test_without_a_session_no_query_answers(anonymous: Client, door: Door) -> None:
+    answer = await knock(anonymous, door, {})
+    assert answer.code == "UNAUTHENTICATED", f"{door.field}: {answer}"
 
 
 def test_there_are_doors() -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import strawberry
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
@@ -15,6 +17,9 @@ from graphql import (
     validate,
 )
 
+from graph.auth import Anyone, SignedIn
+from graph.kit import fields as kit
+from graph.kit.fields import WHO
 from graph.schema import schema
 
 ROOT = Path(__file__).parents[2]
@@ -51,10 +56,44 @@ def test_the_printed_schema_is_the_code_s() -> None:
     assert written == schema.as_str() + "\n", "run `make schema`"
 
 
-@pytest.mark.parametrize("root", ["mutation", "subscription"])
-def test_every_change_and_every_stream_says_who_may_call_it(root: str) -> None:
-    definition = getattr(schema, root).__strawberry_definition__
-    assert [field.name for field in definition.fields if not field.permission_classes] == []
+def undeclared(root: Any) -> list[str]:
+    """The root fields that do not say who may call them."""
+    return [
+        field.python_name
+        for field in root.__strawberry_definition__.fields
+        if not field.metadata.get(WHO)
+    ]
+
+
+@pytest.mark.parametrize("root", ["query", "mutation", "subscription"])
+def test_every_root_field_says_who_may_call_it(root: str) -> None:
+    assert undeclared(getattr(schema, root)) == []
+
+
+def test_a_root_field_without_a_permission_is_caught() -> None:
+    @strawberry.type
+    class Planted:
+        @kit.query("Says so.", who=Anyone)
+        def open(self) -> int:
+            return 1
+
+        @kit.field("Does not.")
+        def forgotten(self) -> int:
+            return 2
+
+    assert undeclared(Planted) == ["forgotten"]
+
+
+@pytest.mark.parametrize("root", ["query", "mutation", "subscription"])
+def test_a_permission_that_no_resolver_enforces_is_asked(root: str) -> None:
+    """Resolvers of queries enforce `SignedIn` by `context.owner`; nothing else by themselves."""
+    by_themselves = {Anyone, SignedIn} if root == "query" else set()
+    fields = getattr(schema, root).__strawberry_definition__.fields
+    assert [
+        field.python_name
+        for field in fields
+        if not field.permission_classes and field.metadata[WHO] not in by_themselves
+    ] == []
 
 
 def test_every_mutation_takes_one_input_and_answers_its_payload() -> None:
