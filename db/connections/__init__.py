@@ -10,7 +10,7 @@ from db.connections.repository import (
     Sealed,
     SealedRow,
 )
-from db.connections.rotation import rotate
+from db.connections.rotation import Rotation, rotate
 
 __all__ = [
     "SECRETS",
@@ -20,6 +20,7 @@ __all__ = [
     "Draft",
     "PreferenceRow",
     "Preferences",
+    "Rotation",
     "Sealed",
     "SealedRow",
     "SecretRequired",

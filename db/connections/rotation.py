@@ -1,31 +1,49 @@
-"""Seals stored secrets anew, by the means there are now: for `howdah keys rotate`."""
+"""Seals the stored secrets of all users with the current key, for `howdah keys rotate`."""
 
+from typing import NamedTuple
 from uuid import UUID
 
 from db.connections.repository import Sealed
+from db.errors import Unavailable
 from db.postgres.engine import Database
 from db.security.vault import SecretLocation, Vault
 
 
-async def rotate(database: Database, vault: Vault) -> int:
-    """How many were sealed anew. Run again after a failure it goes on where it was."""
-    count, last = 0, UUID(int=0)
+class Rotation(NamedTuple):
+    resealed: int
+    unreadable: list[SecretLocation]
+    """Secrets that no present key opens. They are left as they are."""
+
+
+async def rotate(database: Database, vault: Vault) -> Rotation:
+    """Seals every secret with the current key; repeating it continues after a failure."""
+    rotation, last = Rotation(0, []), UUID(int=0)
     while True:
         async with database.read() as session:
             batch = await Sealed.batch(session, last)
         if not batch:
-            return count
+            return rotation
         for _, placed in batch:
             for place, sealed in placed.items():
-                if not await vault.is_current(sealed):
-                    count += await _reseal(database, vault, sealed, place)
+                if await vault.is_current(sealed):
+                    continue
+                try:
+                    secret = await vault.open(sealed, place)
+                except Unavailable:
+                    rotation.unreadable.append(place)
+                    continue
+                replaced = await _replace(database, vault, sealed, place, secret)
+                rotation = rotation._replace(resealed=rotation.resealed + replaced)
         last = batch[-1][0]
 
 
-async def _reseal(database: Database, vault: Vault, old: bytes, place: SecretLocation) -> int:
-    new = await vault.seal(await vault.open(old, place), place)
-    exchanged = await database.write(
+async def _replace(
+    database: Database, vault: Vault, old: bytes, place: SecretLocation, secret: str
+) -> bool:
+    """Returns false if the user saved another secret in the meantime."""
+    new = await vault.seal(secret, place)
+    replaced = await database.write(
         lambda session: Sealed.exchange(session, place.row, place.column, old=old, new=new)
     )
-    await vault.forget(old if exchanged else new, place)
-    return int(exchanged)
+    await vault.forget(old if replaced else new, place)
+    return replaced

@@ -4,23 +4,39 @@ import asyncio
 
 import click
 
-from db.connections import rotate
+from db.connections import Rotation, rotate
+from db.errors import Unavailable
 from db.security.keys import add_credential_key, load_keys
 from db.services import open_own_database, open_vault
 from db.settings import Settings
 
 
 def rotate_keys(settings: Settings) -> None:
+    """Seals all stored secrets with the newest key.
+
+    Raises:
+        Unavailable: Some secrets could not be opened with the present keys.
+    """
     added = add_credential_key(settings)
-    count = asyncio.run(_rotate(settings))
-    click.echo(f"{count} secrets were sealed anew under the current key.")
+    rotation = asyncio.run(_rotate(settings))
+    click.echo(f"Sealed {rotation.resealed} secrets with the current key.")
     if added:
-        click.echo("A new key was made in the data folder. Restart a server that is running.")
-    else:
-        click.echo("When every replica has it, take the older keys out of HOWDAH_CREDENTIAL_KEY.")
+        click.echo("Wrote a new key to the data directory. Restart a running server.")
+    if rotation.unreadable:
+        for place in rotation.unreadable:
+            click.echo(f"Cannot open {place.column} of connection {place.row}.", err=True)
+        raise Unavailable(
+            f"{len(rotation.unreadable)} secrets could not be opened and are unchanged.",
+            hint="Add the key they were sealed with to HOWDAH_CREDENTIAL_KEY and run this again, "
+            "or ask their owners to enter them again.",
+        )
+    if not added:
+        click.echo(
+            "Remove the older keys from HOWDAH_CREDENTIAL_KEY when all replicas have the new one."
+        )
 
 
-async def _rotate(settings: Settings) -> int:
+async def _rotate(settings: Settings) -> Rotation:
     vault = open_vault(settings, load_keys(settings))
     async with open_own_database(settings) as own:
         return await rotate(own.database, vault)

@@ -1,13 +1,15 @@
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from db.connections import Connections, secret_places
+from db.connections import Connections, Rotation, secret_places
+from db.errors import Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.keys import load_keys
-from db.security.vault import Vault
+from db.security.vault import SecretLocation, Vault
 from db.settings import Settings
 from db.workbench import Shelf
 from graph.commands.keys import _rotate, rotate_keys
@@ -41,7 +43,7 @@ async def test_what_was_sealed_under_the_old_key_opens_under_the_new_alone(
         database_url=committed_url,
         credential_key=f"{new},{kept}",
     )
-    assert await _rotate(after) == 1
+    assert await _rotate(after) == (1, [])
     only_new = Settings(env="development", data_dir=tmp_path, credential_key=new)
     vault = Vault(load_keys(only_new).credentials)
     assert await secret_of(committed, vault, committed_owner, row.id) == "kept"
@@ -53,8 +55,8 @@ def test_on_a_laptop_the_new_key_is_made(
     settings = Settings(env="development", data_dir=tmp_path)
     old = load_keys(settings).credentials
 
-    async def nothing(_: Settings) -> int:
-        return 0
+    async def nothing(_: Settings) -> Rotation:
+        return Rotation(0, [])
 
     monkeypatch.setattr("graph.commands.keys._rotate", nothing)
     rotate_keys(settings)
@@ -63,3 +65,22 @@ def test_on_a_laptop_the_new_key_is_made(
     assert new.keys[old.current_id] == old.current
     assert (tmp_path / "credential_key").stat().st_mode & 0o777 == 0o600
     assert "Restart" in capsys.readouterr().out
+
+
+def test_rotate_names_secrets_that_do_not_open_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = UUID(int=7)
+    place = SecretLocation("connections", row, OwnerId(UUID(int=1)), "password", "digest")
+
+    async def one_of_two(_: Settings) -> Rotation:
+        return Rotation(1, [place])
+
+    monkeypatch.setattr("graph.commands.keys._rotate", one_of_two)
+    with pytest.raises(Unavailable, match="1 secrets could not be opened") as caught:
+        rotate_keys(Settings(env="development", data_dir=tmp_path))
+    assert "HOWDAH_CREDENTIAL_KEY" in str(caught.value.hint)
+    output = capsys.readouterr()
+    assert "Sealed 1 secrets" in output.out
+    assert str(row) in output.err
+    assert "Remove the older keys" not in output.out

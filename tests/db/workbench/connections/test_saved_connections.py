@@ -93,8 +93,8 @@ async def test_rotation_seals_anew_under_the_current_key(
     old = Shelf(database, Vault(KEYS), workbench)
     rows = [await old.add(owner, WHOLE | {"password": f"secret {n}"}) for n in range(3)]
     vault = Vault(NEWER)
-    assert await rotate(database, vault) == 3
-    assert await rotate(database, vault) == 0
+    assert await rotate(database, vault) == (3, [])
+    assert await rotate(database, vault) == (0, [])
     only_new = Vault(CredentialKeys("k2", {"k2": NEWER.keys["k2"]}))
     for number, row in enumerate(rows):
         sealed = (await sealed_of(database, owner, row.id)).sealed_password
@@ -105,11 +105,29 @@ async def test_rotation_seals_anew_under_the_current_key(
             await Vault(KEYS).open(sealed, place)
 
 
+async def test_rotation_continues_after_a_secret_that_does_not_open(
+    database: Database, workbench: Workbench, owner: OwnerId
+) -> None:
+    lost = CredentialKeys("lost", {"lost": bytes(range(2, 34))})
+    unreadable = await Shelf(database, Vault(lost), workbench).add(owner, WHOLE)
+    readable = [
+        await Shelf(database, Vault(KEYS), workbench).add(owner, WHOLE | {"password": f"{n}"})
+        for n in range(2)
+    ]
+    before = (await sealed_of(database, owner, unreadable.id)).sealed_password
+    rotation = await rotate(database, Vault(NEWER))
+    assert rotation.resealed == len(readable)
+    assert [(place.row, place.column) for place in rotation.unreadable] == [
+        (unreadable.id, "sealed_password")
+    ]
+    assert (await sealed_of(database, owner, unreadable.id)).sealed_password == before
+
+
 async def test_rotation_moves_secrets_into_the_keychain_and_out_of_it(
     shelf: Shelf, drawer: Drawer, database: Database, workbench: Workbench, owner: OwnerId
 ) -> None:
     row = await Shelf(database, Vault(KEYS), workbench).add(owner, WHOLE)
-    assert await rotate(database, shelf.vault) == 1
+    assert await rotate(database, shelf.vault) == (1, [])
     assert list(drawer.values()) == ["first"]
     sealed = (await sealed_of(database, owner, row.id)).sealed_password
     place = secret_places(row._asdict(), row=row.id, owner=owner)["password"]
