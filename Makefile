@@ -20,11 +20,12 @@ help: ## list these targets
 # --- use --------------------------------------------------------------------
 
 .PHONY: setup
-setup: ## make or mend .venv with the `howdah` command in it; the other targets call it
+setup: ## make or repair .venv with all that development needs; the other targets call it
 	@bash .ci/setup
 
 .PHONY: serve
-serve: setup ## set up, then serve (make serve ARGS="--port 9000")
+serve: ## set up, then serve (make serve ARGS="--port 9000")
+	@bash .ci/setup serve
 	@exec $(BIN)/howdah serve $(ARGS)
 
 .PHONY: graphiql
@@ -126,11 +127,16 @@ bench-flood: setup ## measure what others feel while one user floods
 
 # --- keep -------------------------------------------------------------------
 
+# The locks agree on every version, because the smaller ones are constrained by the largest.
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' $(ARGS)
+
 .PHONY: lock
-lock: ## renew requirements.lock from pyproject.toml; needs uv (ARGS=--upgrade takes newer versions)
-	@PATH="$$PATH:$$PWD/$(BIN)" uv pip compile --quiet --universal --python-version 3.11 \
-		--all-extras --group dev --generate-hashes --no-annotate \
-		--custom-compile-command 'make lock' $(ARGS) -o requirements.lock pyproject.toml
+lock: ## renew the locks from pyproject.toml; needs uv (ARGS=--upgrade takes newer versions)
+	@export PATH="$$PATH:$$PWD/$(BIN)"; \
+	$(COMPILE) --all-extras --group build --group dev -o requirements-dev.lock pyproject.toml && \
+	$(COMPILE) --all-extras --group build -c requirements-dev.lock -o requirements.lock pyproject.toml && \
+	$(COMPILE) --group servers -c requirements-dev.lock -o requirements-servers.lock
 
 .PHONY: clean
 clean: ## remove what was made: .venv, caches, builds
