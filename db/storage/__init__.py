@@ -1,7 +1,11 @@
-"""Storage: providers, buckets and files, and the protocol that both its twins keep."""
+"""Storage: providers, buckets, files and their bytes."""
 
-from db.storage.operations import StorageOperations
+from db.storage.bsps import Bsps
+from db.storage.buckets import Buckets
+from db.storage.files import Files
+from db.storage.operations import FileOperations, StorageOperations
 from db.storage.postgres import PostgresStorage
+from db.storage.replicas import Replicas
 from db.storage.rows import (
     DELETING,
     PENDING,
@@ -37,15 +41,20 @@ __all__ = [
     "UPLOAD_WITHIN",
     "Bsp",
     "BspRow",
+    "Bsps",
     "Bucket",
     "BucketRow",
+    "Buckets",
     "File",
+    "FileOperations",
     "FileRow",
+    "Files",
     "NewBsp",
     "NewFile",
     "PostgresStorage",
     "Quota",
     "Replica",
+    "Replicas",
     "StorageOperations",
     "StorageServices",
     "SweepResult",

@@ -1,4 +1,4 @@
-"""Files, as rows of PostgreSQL: one owner's, and to read those of public buckets."""
+"""The repository of files."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ from sqlalchemy.sql import ClauseElement
 from db.kit.paging import Page, SortOrder, Window, make_page, window_values
 from db.kit.repository import Repository
 from db.postgres.statements import Statement, statement
-from db.storage import errors
+from db.storage import errors, rules
 from db.storage.buckets import is_any_of
 from db.storage.rows import (
     BY_LOCATION,
@@ -47,7 +47,10 @@ _PARENTS = (
 
 
 class Files(Repository[FileRow]):
-    """Files that are in a bucket; one that is being deleted is found by its id alone."""
+    """The files of one owner. Reads by ID, key or bucket also find files in public buckets.
+
+    A file in state DELETING is in no bucket: only reads by ID find it.
+    """
 
     model = File
     row = FileRow
@@ -56,7 +59,7 @@ class Files(Repository[FileRow]):
 
     @classmethod
     def readable(cls, *columns: Any) -> Select[Any]:
-        """Mine, or in a public bucket: what every read of a file that was named starts from."""
+        """The base of reads by ID, key or bucket: the owner's files and those in public buckets."""
         file = cls.table().c
         in_public = exists().where(_BUCKET.id == file.bucket_id, not_(_BUCKET.private))
         return select(*(columns or cls.columns())).where(or_(cls.is_owned(), in_public))
@@ -65,7 +68,6 @@ class Files(Repository[FileRow]):
         return await self.add(id=file_id, **new._asdict())
 
     async def is_taken(self, bucket_id: UUID, location: str) -> bool:
-        """Whether there is a file at the location."""
         at = {"bucket_id": bucket_id, "location": location}
         return await self.value(self._at(), **at) is not None
 
@@ -82,13 +84,13 @@ class Files(Repository[FileRow]):
         self, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
     ) -> Mapping[UUID, Page[FileRow]]:
         query = self._of_buckets(under is not None, window.shape)
-        return await self._pages(query, bucket_ids, window, BY_LOCATION, **location_bounds(under))
+        return await self._pages(query, bucket_ids, window, BY_LOCATION, **_location_bounds(under))
 
     async def count_of_buckets(
         self, bucket_ids: Sequence[UUID], *, under: str | None
     ) -> Mapping[UUID, int]:
         query = self._count_of_buckets(under is not None)
-        return dict(await self.run(query, ids=list(bucket_ids), **location_bounds(under)))
+        return dict(await self.run(query, ids=list(bucket_ids), **_location_bounds(under)))
 
     async def of_bsps(
         self, bsp_ids: Sequence[UUID], window: Window
@@ -102,7 +104,7 @@ class Files(Repository[FileRow]):
         return await self.update_or_raise(file_id, self._owned_by_id(), id=file_id)
 
     async def finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
-        """STORED now, or as it was by the same bytes before."""
+        """Makes a pending file STORED; an earlier upload of the same bytes is kept."""
         key = file_key(file, fingerprint)
         stored = await self.one(
             self._finish(), id=file.id, object_id=object_id, fingerprint=fingerprint, key=key
@@ -113,7 +115,7 @@ class Files(Repository[FileRow]):
         return present
 
     async def detach(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:
-        """DELETING now: one file of the bucket, or all of them."""
+        """Puts one file of the bucket, or all of them, into state DELETING."""
         only = {} if file_id is None else {"id": file_id}
         return await self.all(self._detach(bool(only)), of_bucket=bucket_id, **only)
 
@@ -223,7 +225,7 @@ class Files(Repository[FileRow]):
     def _page_per_parent(
         cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> ClauseElement:
-        """The same page of each parent, by one statement; behind each row its parent's place."""
+        """The same page of each parent in one statement; the last column is the parent's index."""
         page = cls.select_page(query, order, shape).lateral("page")
         place = _PARENTS.c.place
         each = select(*page.c, place).select_from(_PARENTS.join(page, true()))
@@ -233,6 +235,9 @@ class Files(Repository[FileRow]):
         return each.order_by(place, *sorting)
 
 
-def location_bounds(under: str | None) -> dict[str, str]:
-    """The locations in a folder, by the order of their characters: `0` comes next after `/`."""
-    return {} if under is None else {"from_location": f"{under}/", "to_location": f"{under}0"}
+def _location_bounds(under: str | None) -> dict[str, str]:
+    """The range of locations in a folder: in the collation "C", `0` directly follows `/`."""
+    if under is None:
+        return {}
+    folder = rules.checked_folder(under)
+    return {"from_location": f"{folder}/", "to_location": f"{folder}0"}

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from db.errors import NotFound
 from db.objects.store import ObjectStore
-from db.storage.operations import StorageOperations
+from db.storage.operations import FileOperations
 from db.storage.rows import STORED, UPLOAD_WITHIN, FileRow
 from db.storage.uploads import remove_bytes
 
@@ -18,7 +18,7 @@ class StorageServices(Protocol):
     """What a sweep needs of the services."""
 
     @property
-    def storage(self) -> StorageOperations: ...
+    def storage(self) -> FileOperations: ...
 
     @property
     def objects(self) -> ObjectStore: ...
@@ -53,7 +53,7 @@ async def sweep(
     )
 
 
-async def _give_up_uploads(storage: StorageOperations, after: timedelta) -> int:
+async def _give_up_uploads(storage: FileOperations, after: timedelta) -> int:
     given_up = 0
     while stale := await storage.stale_uploads(older_than=after, limit=BATCH):
         for file in stale:
@@ -65,7 +65,7 @@ async def _give_up_uploads(storage: StorageOperations, after: timedelta) -> int:
     return given_up
 
 
-async def _end_deletions(storage: StorageOperations, objects: ObjectStore) -> int:
+async def _end_deletions(storage: FileOperations, objects: ObjectStore) -> int:
     ended = 0
     while ids := await storage.deleting_files(limit=BATCH):
         await remove_bytes(storage, objects, ids)
@@ -73,9 +73,7 @@ async def _end_deletions(storage: StorageOperations, objects: ObjectStore) -> in
     return ended
 
 
-async def _remove_orphans(
-    storage: StorageOperations, objects: ObjectStore, before: datetime
-) -> int:
+async def _remove_orphans(storage: FileOperations, objects: ObjectStore, before: datetime) -> int:
     removed = 0
     async for batch in objects.list("files"):
         old = [one.key for one in batch if one.modified_at <= before]

@@ -13,7 +13,7 @@ from uuid import UUID
 from db.errors import BadInput, Conflict, Forbidden, NotFound, TooLarge, Unavailable
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
-from db.storage.operations import StorageOperations
+from db.storage.operations import FileOperations
 from db.storage.rows import FileRow, NewFile, Upload, object_key, objects_of
 from db.storage.rules import checked_file
 
@@ -71,7 +71,7 @@ class _Checked(_Counted):
 
 
 async def store_bytes(
-    storage: StorageOperations,
+    storage: FileOperations,
     objects: ObjectStore,
     file: FileRow,
     chunks: AsyncIterator[bytes],
@@ -100,7 +100,7 @@ async def store_bytes(
 
 
 async def add_bytes(
-    storage: StorageOperations,
+    storage: FileOperations,
     objects: ObjectStore,
     owner: OwnerId,
     new: NewFile,
@@ -143,7 +143,7 @@ def read_bytes(
 
 
 async def delete_file(
-    storage: StorageOperations, objects: ObjectStore, owner: OwnerId, file_id: UUID
+    storage: FileOperations, objects: ObjectStore, owner: OwnerId, file_id: UUID
 ) -> None:
     """Takes the file out, then removes its bytes; sweeps repeat what could not be done."""
     await storage.begin_deletion(owner, file_id)
@@ -151,7 +151,7 @@ async def delete_file(
 
 
 async def remove_bytes_if_possible(
-    storage: StorageOperations, objects: ObjectStore, ids: Sequence[UUID]
+    storage: FileOperations, objects: ObjectStore, ids: Sequence[UUID]
 ) -> None:
     try:
         await remove_bytes(storage, objects, ids)
@@ -159,9 +159,7 @@ async def remove_bytes_if_possible(
         log.warning("bytes of deleted files are left to the next sweep: %r", error.__cause__)
 
 
-async def remove_bytes(
-    storage: StorageOperations, objects: ObjectStore, ids: Sequence[UUID]
-) -> None:
+async def remove_bytes(storage: FileOperations, objects: ObjectStore, ids: Sequence[UUID]) -> None:
     """Ends the deletion of files: first the bytes of all their uploads go, then the rows."""
     for file_id in ids:
         async for batch in objects.list(objects_of(file_id)):

@@ -59,6 +59,7 @@ class MemoryStorage:
     async def create_bsp(
         self, owner: OwnerId, new: NewBsp, *, idempotency_key: str | None = None
     ) -> BspRow:
+        asked = ("createBsp", new)
         new = rules.checked_bsp(new)
 
         def create() -> BspRow:
@@ -70,7 +71,7 @@ class MemoryStorage:
                 BspRow(new_id(), new.account, capacity, 0, capacity, addresses, *now_twice(), 1),
             )
 
-        return self._once(owner, idempotency_key, ("createBsp", new), create)
+        return self._once(owner, idempotency_key, asked, create)
 
     async def update_bsp_capacity(
         self,
@@ -97,11 +98,12 @@ class MemoryStorage:
             self._tables.bsps, with_new_version(self._tables.bsp(bsp_id), multiaddresses=checked)
         )
 
-    async def delete_bsp(self, owner: OwnerId, bsp_id: UUID) -> None:
+    async def delete_bsp(self, owner: OwnerId, bsp_id: UUID) -> UUID:
         bsp = self._tables.bsp(bsp_id)
         if any(bsp_id in kept for kept in self._tables.replicas.values()):
             raise errors.conflict(errors.STILL_HAS_FILES)
         del self._tables.bsps[bsp.id]
+        return bsp_id
 
     async def bsps_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BspRow]:
         return existing(self._tables.bsps, ids)
@@ -117,6 +119,7 @@ class MemoryStorage:
     async def create_bucket(
         self, owner: OwnerId, name: str, *, private: bool, idempotency_key: str | None = None
     ) -> BucketRow:
+        asked = ("createBucket", name, private)
         name = rules.bucket_name_rule.checked(name)
 
         def create() -> BucketRow:
@@ -125,7 +128,7 @@ class MemoryStorage:
             self._tables.owners[bucket.id] = owner
             return store_row(self._tables.buckets, bucket)
 
-        return self._once(owner, idempotency_key, ("createBucket", name, private), create)
+        return self._once(owner, idempotency_key, asked, create)
 
     async def rename_bucket(
         self, owner: OwnerId, bucket_id: UUID, name: str, *, expected_version: int | None = None

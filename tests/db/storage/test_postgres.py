@@ -13,9 +13,10 @@ from db.kit.base import OwnerId, new_id
 from db.kit.paging import Window
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
-from db.storage import FileRow, NewBsp, NewFile, PostgresStorage, Quota
+from db.storage import FileRow, NewBsp, NewFile, Quota
 from tests.fixtures.database import Statements
 from tests.fixtures.people import add_person
+from tests.fixtures.repository_storage import RepositoryStorage
 
 DRIFT = compile_statement(
     text(
@@ -53,7 +54,7 @@ async def outcomes(*calls: Awaitable[Any]) -> list[Any]:
 
 
 async def test_fifty_writers_leave_no_drift(committed: Database, committed_owner: OwnerId) -> None:
-    owner, storage = committed_owner, PostgresStorage(committed)
+    owner, storage = committed_owner, RepositoryStorage(committed)
     for number in range(3):
         await storage.create_bsp(owner, NewBsp(f"{number}", 100_000, []))
     buckets = [await storage.create_bucket(owner, f"{one}", private=True) for one in range(2)]
@@ -80,7 +81,7 @@ async def test_providers_are_never_overfilled_and_never_left_half_empty(
     committed: Database, committed_owner: OwnerId
 ) -> None:
     """Room for ten, asked for by forty at once, in buckets of different owners."""
-    storage = PostgresStorage(committed)
+    storage = RepositoryStorage(committed)
     for number in range(2):
         await storage.create_bsp(committed_owner, NewBsp(f"{number}", 50, []))
     people = [committed_owner, *[await add_person(committed, f"p{one}") for one in range(3)]]
@@ -103,7 +104,7 @@ async def test_providers_are_never_overfilled_and_never_left_half_empty(
 async def test_a_quota_holds_against_many_at_once_in_different_buckets(
     committed: Database, committed_owner: OwnerId
 ) -> None:
-    storage = PostgresStorage(committed, quota=Quota(bytes=100, files=100))
+    storage = RepositoryStorage(committed, quota=Quota(bytes=100, files=100))
     buckets = [
         await storage.create_bucket(committed_owner, f"{one}", private=True) for one in range(4)
     ]
@@ -121,7 +122,7 @@ async def test_creating_and_deleting_at_once_neither_drifts_nor_deadlocks(
     committed: Database, committed_owner: OwnerId, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="db.postgres.engine")
-    owner, storage = committed_owner, PostgresStorage(committed)
+    owner, storage = committed_owner, RepositoryStorage(committed)
     for number in range(4):
         await storage.create_bsp(owner, NewBsp(f"{number}", 10_000, []))
     buckets = [await storage.create_bucket(owner, f"{one}", private=True) for one in range(3)]
@@ -150,7 +151,7 @@ async def test_creating_and_deleting_at_once_neither_drifts_nor_deadlocks(
 async def test_two_uploads_at_once_make_one_file(
     committed: Database, committed_owner: OwnerId
 ) -> None:
-    storage = PostgresStorage(committed)
+    storage = RepositoryStorage(committed)
     bucket = await storage.create_bucket(committed_owner, "b", private=True)
     file = await storage.create_file(committed_owner, NewFile(bucket.id, "a", 1))
     answers = await outcomes(
@@ -167,7 +168,7 @@ async def test_two_uploads_at_once_make_one_file(
 async def test_removing_a_person_gives_the_providers_their_room_back(
     database: Database, owner: OwnerId, other_owner: OwnerId
 ) -> None:
-    storage = PostgresStorage(database)
+    storage = RepositoryStorage(database)
     for number in range(2):
         await storage.create_bsp(owner, NewBsp(f"{number}", 1_000, []))
     for person in (owner, other_owner):
@@ -184,7 +185,7 @@ async def test_removing_a_person_gives_the_providers_their_room_back(
 async def test_postgresql_itself_refuses_a_file_under_another_s_bucket(
     database: Database, owner: OwnerId, other_owner: OwnerId
 ) -> None:
-    storage = PostgresStorage(database)
+    storage = RepositoryStorage(database)
     bucket = await storage.create_bucket(other_owner, "b", private=False)
     smuggle = compile_statement(
         text(
@@ -198,7 +199,7 @@ async def test_postgresql_itself_refuses_a_file_under_another_s_bucket(
         )
 
 
-READS: dict[str, Callable[[PostgresStorage, OwnerId, list[Any]], Awaitable[Any]]] = {
+READS: dict[str, Callable[[RepositoryStorage, OwnerId, list[Any]], Awaitable[Any]]] = {
     "files": lambda storage, owner, ids: storage.files_of_buckets(
         owner, ids, Window(2), under="docs"
     ),
@@ -214,4 +215,4 @@ async def test_however_many_it_is_one_statement(
     database: Database, owner: OwnerId, statements: Statements, read: Callable[..., Awaitable[Any]]
 ) -> None:
     with statements.expected(1):
-        await read(PostgresStorage(database), owner, [new_id() for _ in range(50)])
+        await read(RepositoryStorage(database), owner, [new_id() for _ in range(50)])
