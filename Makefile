@@ -124,6 +124,10 @@ bench-load: setup ## measure a list page's operations with 100 users at once
 bench-flood: setup ## measure what others feel while one user floods
 	$(BIN)/python -m bench.flood $(ARGS)
 
+.PHONY: bench-twin
+bench-twin: setup ## compare the in-memory twin of storage with PostgreSQL for speed
+	$(BIN)/python -m bench.twin $(ARGS)
+
 # --- keep -------------------------------------------------------------------
 
 .PHONY: lock
