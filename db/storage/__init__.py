@@ -7,13 +7,11 @@ from db.storage.operations import FileOperations, StorageOperations
 from db.storage.postgres import PostgresStorage
 from db.storage.replicas import Replicas
 from db.storage.rows import (
-    DELETING,
-    PENDING,
-    STORED,
     UPLOAD_WITHIN,
     BspRow,
     BucketRow,
     FileRow,
+    FileStatus,
     NewBsp,
     NewFile,
     Quota,
@@ -35,9 +33,6 @@ from db.storage.uploads import (
 )
 
 __all__ = [
-    "DELETING",
-    "PENDING",
-    "STORED",
     "UPLOAD_WITHIN",
     "Bsp",
     "BspRow",
@@ -48,6 +43,7 @@ __all__ = [
     "File",
     "FileOperations",
     "FileRow",
+    "FileStatus",
     "Files",
     "NewBsp",
     "NewFile",

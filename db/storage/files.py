@@ -27,12 +27,10 @@ from db.storage import errors, rules
 from db.storage.buckets import is_any_of
 from db.storage.rows import (
     BY_LOCATION,
-    DELETING,
     NEWEST,
-    PENDING,
-    STORED,
     UPLOAD_WITHIN,
     FileRow,
+    FileStatus,
     NewFile,
     file_key,
 )
@@ -193,13 +191,13 @@ class Files(Repository[FileRow]):
         file = cls.table().c
         change = cls.owned_update().where(
             file.id == bindparam("id"),
-            file.status == PENDING,
+            file.status == FileStatus.PENDING,
             file.created_at > func.now() - UPLOAD_WITHIN,
         )
         new: dict[str, Any] = {
             name: bindparam(name) for name in ("object_id", "fingerprint", "key")
         }
-        return change.values(new | {"status": STORED} | cls.audit_columns()).returning(
+        return change.values(new | {"status": FileStatus.STORED} | cls.audit_columns()).returning(
             *cls.columns()
         )
 
@@ -209,7 +207,7 @@ class Files(Repository[FileRow]):
         change = cls.owned_update().where(file.bucket_id == bindparam("of_bucket"))
         if one:
             change = change.where(file.id == bindparam("id"))
-        values = {"status": DELETING, "bucket_id": None, "key": None}
+        values = {"status": FileStatus.DELETING, "bucket_id": None, "key": None}
         return change.values(values | cls.audit_columns()).returning(*cls.columns())
 
     @classmethod

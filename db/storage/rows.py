@@ -2,18 +2,26 @@
 
 import hashlib
 from datetime import timedelta
+from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
 from db.kit.base import OwnerId, TimestampText
 from db.kit.paging import SortOrder
 
-PENDING, STORED, DELETING = "PENDING", "STORED", "DELETING"
 UPLOAD_WITHIN = timedelta(hours=24)
 """How long a file waits for its bytes before it is given up."""
 
 NEWEST = SortOrder("created_at", descending=True)
 BY_LOCATION = SortOrder("location", descending=False)
+
+
+class FileStatus(StrEnum):
+    """The states of a file, in their only order."""
+
+    PENDING = "PENDING"
+    STORED = "STORED"
+    DELETING = "DELETING"
 
 
 class BspRow(NamedTuple):
@@ -53,6 +61,7 @@ class FileRow(NamedTuple):
     size: int
     content_type: str
     status: str
+    """A `FileStatus`."""
     desired_replicas: int
     object_id: UUID | None
     fingerprint: bytes | None

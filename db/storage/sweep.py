@@ -8,7 +8,7 @@ from uuid import UUID
 from db.errors import NotFound
 from db.objects.store import ObjectStore
 from db.storage.operations import FileOperations
-from db.storage.rows import STORED, UPLOAD_WITHIN, FileRow
+from db.storage.rows import UPLOAD_WITHIN, FileRow, FileStatus
 from db.storage.uploads import remove_bytes
 
 BATCH = 100
@@ -101,4 +101,4 @@ def _parsed(key: str) -> tuple[UUID, UUID] | None:
 def _is_orphan(upload: tuple[UUID, UUID], files: Mapping[UUID, FileRow]) -> bool:
     file_id, object_id = upload
     file = files.get(file_id)
-    return file is None or (file.status == STORED and file.object_id != object_id)
+    return file is None or (file.status == FileStatus.STORED and file.object_id != object_id)

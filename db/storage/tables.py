@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion
+from db.storage.rows import FileStatus
 
 
 class Bsp(HasId, HasTimes, HasVersion, Base):
@@ -72,7 +73,7 @@ class File(HasId, HasOwner, HasTimes, Base):
     location: Mapped[str] = mapped_column(Text(collation="C"))
     size: Mapped[int] = mapped_column(BigInteger)
     content_type: Mapped[str] = mapped_column(Text)
-    status: Mapped[str] = mapped_column(Text, server_default="PENDING")
+    status: Mapped[str] = mapped_column(Text, server_default=FileStatus.PENDING.value)
     desired_replicas: Mapped[int]
     object_id: Mapped[UUID | None]
     fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -82,7 +83,7 @@ class File(HasId, HasOwner, HasTimes, Base):
         ForeignKeyConstraint(["bucket_id", "owner_id"], ["buckets.id", "buckets.owner_id"]),
         UniqueConstraint("bucket_id", "location"),
         UniqueConstraint("id", "owner_id"),
-        CheckConstraint("status IN ('PENDING', 'STORED', 'DELETING')", name="status"),
+        CheckConstraint(f"status IN {tuple(map(str, FileStatus))}", name="status"),
         CheckConstraint("size >= 0", name="size"),
         CheckConstraint("(status = 'DELETING') = (bucket_id IS NULL)", name="in_a_bucket"),
         CheckConstraint("(status = 'STORED') = (key IS NOT NULL)", name="keyed"),

@@ -12,7 +12,7 @@ from db.postgres.engine import Session
 from db.postgres.statements import Statement, statement
 from db.storage.buckets import is_any_of
 from db.storage.files import Files
-from db.storage.rows import DELETING, PENDING, FileRow
+from db.storage.rows import FileRow, FileStatus
 from db.storage.tables import File
 
 _FILE = File.__table__.c
@@ -46,14 +46,14 @@ class UnscopedFiles:
     @statement
     def _stale(cls) -> ClauseElement:
         is_stale = _FILE.created_at <= func.now() - bindparam("age", type_=Interval())
-        stale = select(*Files.columns()).where(_FILE.status == PENDING, is_stale)
+        stale = select(*Files.columns()).where(_FILE.status == FileStatus.PENDING, is_stale)
         return stale.order_by(_FILE.created_at).limit(bindparam("limit"))
 
     @statement
     def _deleting(cls) -> ClauseElement:
-        deleting = select(_FILE.id).where(_FILE.status == DELETING)
+        deleting = select(_FILE.id).where(_FILE.status == FileStatus.DELETING)
         return deleting.order_by(_FILE.created_at).limit(bindparam("limit"))
 
     @statement
     def _remove(cls) -> ClauseElement:
-        return delete(File).where(is_any_of(_FILE.id), _FILE.status == DELETING)
+        return delete(File).where(is_any_of(_FILE.id), _FILE.status == FileStatus.DELETING)

@@ -28,14 +28,12 @@ from db.storage.memory.tables import (
 )
 from db.storage.rows import (
     BY_LOCATION,
-    DELETING,
     NEWEST,
-    PENDING,
-    STORED,
     UPLOAD_WITHIN,
     BspRow,
     BucketRow,
     FileRow,
+    FileStatus,
     NewBsp,
     NewFile,
     Quota,
@@ -231,10 +229,10 @@ class MemoryStorage:
         known = self._tables.my_file(file.owner_id, file.id)
         if known.key == key:
             return known
-        if known.status != PENDING or known.created_at <= ago(UPLOAD_WITHIN):
+        if known.status != FileStatus.PENDING or known.created_at <= ago(UPLOAD_WITHIN):
             raise errors.upload_not_pending()
         stored = known._replace(
-            status=STORED, object_id=object_id, fingerprint=fingerprint, key=key
+            status=FileStatus.STORED, object_id=object_id, fingerprint=fingerprint, key=key
         )
         return store_row(self._tables.files, stored._replace(updated_at=ago()))
 
@@ -302,16 +300,16 @@ class MemoryStorage:
         return existing(self._tables.files, ids)
 
     async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]:
-        late = ago(older_than)
-        waiting = (file for file in self._tables.files.values() if file.status == PENDING)
-        return [file for file in waiting if file.created_at <= late][:limit]
+        latest = ago(older_than)
+        pending = self._tables.in_state(FileStatus.PENDING)
+        return [file for file in pending if file.created_at <= latest][:limit]
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
-        return [file.id for file in self._tables.files.values() if file.status == DELETING][:limit]
+        return [file.id for file in self._tables.in_state(FileStatus.DELETING)][:limit]
 
     async def end_deletion(self, ids: Sequence[UUID]) -> None:
         for file in existing(self._tables.files, ids):
-            if file.status == DELETING:
+            if file.status == FileStatus.DELETING:
                 del self._tables.files[file.id]
 
     def _once(self, owner: OwnerId, key: str | None, asked: object, work: Callable[[], Row]) -> Row:

@@ -9,7 +9,7 @@ from uuid import UUID
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import OwnerId, TimestampText, to_timestamp_text
 from db.storage import errors, rules
-from db.storage.rows import DELETING, PENDING, BspRow, BucketRow, FileRow, NewFile
+from db.storage.rows import BspRow, BucketRow, FileRow, FileStatus, NewFile
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -49,6 +49,9 @@ class Tables:
     def my_files(self, owner: OwnerId) -> Sequence[FileRow]:
         mine = (file for file in self.files.values() if file.owner_id == owner)
         return [file for file in mine if file.bucket_id is not None]
+
+    def in_state(self, status: FileStatus) -> Sequence[FileRow]:
+        return [file for file in self.files.values() if file.status == status]
 
     def may_read(self, owner: OwnerId, bucket_id: UUID) -> bool:
         return self.owners[bucket_id] == owner or not self.buckets[bucket_id].private
@@ -90,7 +93,7 @@ class Tables:
         assert file.bucket_id is not None  # noqa: S101 - it is in a bucket, or it could not go
         providers = self.replicas.pop(file.id)
         self._count(self.buckets[file.bucket_id], providers, files=-1, size=-file.size)
-        store_row(self.files, file._replace(status=DELETING, bucket_id=None, key=None))
+        store_row(self.files, file._replace(status=FileStatus.DELETING, bucket_id=None, key=None))
 
     def _count(
         self, bucket: BucketRow, providers: Iterable[UUID], *, files: int, size: int
@@ -140,7 +143,7 @@ def pending(owner: OwnerId, new: NewFile, *, file_id: UUID) -> FileRow:
         location=new.location,
         size=new.size,
         content_type=new.content_type or "",
-        status=PENDING,
+        status=FileStatus.PENDING,
         desired_replicas=new.desired_replicas,
         object_id=None,
         fingerprint=None,

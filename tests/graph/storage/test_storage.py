@@ -5,6 +5,8 @@ import httpx
 import pytest
 
 from db.services import Services
+from db.storage import FileStatus as Status
+from graph.storage.types import FileStatus
 from tests.fixtures.clients import Client
 from tests.fixtures.database import Statements
 from tests.fixtures.factories import make_bsp, make_bucket, make_file
@@ -86,6 +88,10 @@ async def test_a_file_from_birth_to_death(ada: Client, admin: Client) -> None:
     assert (await ada.http.get(file["downloadUrl"])).status_code == 404
     left = await ada.ask("query($id: ID!) { bsp(id: $id) { usedCapacity } }", id=bsp)
     assert left == {"bsp": {"usedCapacity": "0"}}
+
+
+def test_file_status_describes_every_state_of_the_table() -> None:
+    assert [status.value for status in FileStatus] == list(Status)
 
 
 async def test_a_pending_file_shows_no_more_than_it_has(ada: Client) -> None:
