@@ -160,10 +160,10 @@ class Files(Repository[FileRow]):
 
     @statement
     def _of_buckets(cls, under: bool, shape: tuple[bool, bool, bool]) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
-        mine = cls.readable().where(cls.table().c.bucket_id == _PARENTS.c.id)
+        files = cls.readable().where(cls.table().c.bucket_id == _PARENTS.c.id)
         if under:
-            mine = mine.where(cls._is_within())
-        return cls._page_per_parent(mine, BY_LOCATION, shape)
+            files = files.where(cls._is_within())
+        return cls._page_per_parent(files, BY_LOCATION, shape)
 
     @statement
     def _count_of_buckets(cls, under: bool) -> ClauseElement:  # noqa: FBT001 - as above
@@ -182,8 +182,8 @@ class Files(Repository[FileRow]):
 
     @statement
     def _count_of_bsps(cls) -> ClauseElement:
-        mine = _REPLICA.owner_id == bindparam("owner_id")
-        counted = select(_REPLICA.bsp_id, func.count()).where(mine, is_any_of(_REPLICA.bsp_id))
+        owned = _REPLICA.owner_id == bindparam("owner_id")
+        counted = select(_REPLICA.bsp_id, func.count()).where(owned, is_any_of(_REPLICA.bsp_id))
         return counted.group_by(_REPLICA.bsp_id)
 
     @statement

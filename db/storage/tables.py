@@ -1,4 +1,4 @@
-"""The tables of storage: providers, buckets, files, and which provider keeps which file."""
+"""The tables of storage."""
 
 from uuid import UUID
 
@@ -21,10 +21,10 @@ from db.storage.rows import FileStatus
 
 
 class Bsp(HasId, HasTimes, HasVersion, Base):
-    """A backup storage provider: nobody's own, so it has no owner.
+    """A backup storage provider. It has no owner.
 
-    `used_capacity` is kept by PostgreSQL itself: a trigger on `replicas` follows every way in
-    which one can come or go, the removal of a user included.
+    A trigger on `replicas` keeps `used_capacity`, because replicas are also removed by cascades,
+    such as the removal of a user.
     """
 
     __tablename__ = "bsps"
@@ -45,7 +45,7 @@ class Bsp(HasId, HasTimes, HasVersion, Base):
 
 
 class Bucket(HasId, HasOwner, HasTimes, HasVersion, Base):
-    """A named set of files. Its counters change in the transaction that changes its files."""
+    """A named set of files. Its counters change in the same transaction as its files."""
 
     __tablename__ = "buckets"
 
@@ -64,7 +64,7 @@ class Bucket(HasId, HasOwner, HasTimes, HasVersion, Base):
 
 
 class File(HasId, HasOwner, HasTimes, Base):
-    """A file of a bucket; while it is being deleted, of none, so that its place is free."""
+    """A file. In state DELETING it is in no bucket, so that its location can be used again."""
 
     __tablename__ = "files"
 
@@ -98,7 +98,7 @@ class File(HasId, HasOwner, HasTimes, Base):
 
 
 class Replica(HasOwner, Base):
-    """A provider keeps a file. It carries the size, which its provider's counter follows."""
+    """A copy of a file at a provider. The trigger adds `size` to the provider's counter."""
 
     __tablename__ = "replicas"
 

@@ -74,7 +74,7 @@ class Uploads:
                 gateway.services.objects,
                 file,
                 _chunks(request),
-                promised=expected,
+                digest=expected,
             )
         return JSONResponse(_summary(stored), status_code=201, headers={"ETag": _etag(stored)})
 

@@ -186,4 +186,4 @@ def test_numbers_have_bounds(size: int, replicas: int, field: str) -> None:
     with pytest.raises(BadInput) as caught:
         checked_file(NewFile(new_id(), "a", size, None, replicas))
     assert caught.value.field == field
-    assert rules.checked_capacity(rules.LARGEST) == 2**63 - 1
+    assert rules.checked_capacity(rules.MAX_BIGINT) == 2**63 - 1

@@ -108,9 +108,9 @@ class Gone(ObjectStore):
 async def test_bytes_come_back_as_they_went(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
-    promised = hashlib.sha256(DATA).digest()
-    stored = await store_bytes(storage, folder, pending, chunks(DATA), promised=promised)
-    assert (stored.status, stored.fingerprint) == ("STORED", promised)
+    digest = hashlib.sha256(DATA).digest()
+    stored = await store_bytes(storage, folder, pending, chunks(DATA), digest=digest)
+    assert (stored.status, stored.fingerprint) == ("STORED", digest)
     assert await content(folder, stored) == DATA
     assert await swept(storage, folder) == SweepResult(0, 0, 0, 0)
     assert await content(folder, stored) == DATA
@@ -140,7 +140,7 @@ async def test_another_digest_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     with pytest.raises(BadInput, match="digest"):
-        await store_bytes(storage, folder, pending, chunks(DATA), promised=bytes(32))
+        await store_bytes(storage, folder, pending, chunks(DATA), digest=bytes(32))
     assert await keys(folder) == []
     stored = await store_bytes(storage, folder, pending, chunks(DATA))
     assert stored.status == "STORED"
