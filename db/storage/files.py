@@ -39,7 +39,7 @@ from db.storage.tables import Bucket, File, Replica
 _BUCKET, _REPLICA = (model.__table__.c for model in (Bucket, Replica))
 _PARENTS = (
     func.unnest(bindparam("ids", type_=ARRAY(Uuid)))
-    .table_valued(column("id", Uuid), with_ordinality="place")
+    .table_valued(column("id", Uuid), with_ordinality="position")
     .render_derived(name="parents")
 )
 
@@ -175,10 +175,10 @@ class Files(Repository[FileRow]):
 
     @statement
     def _of_bsps(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        kept = exists().where(
+        has_replica = exists().where(
             _REPLICA.bsp_id == _PARENTS.c.id, _REPLICA.file_id == cls.table().c.id
         )
-        return cls._page_per_parent(cls.owned().where(kept), NEWEST, shape)
+        return cls._page_per_parent(cls.owned().where(has_replica), NEWEST, shape)
 
     @statement
     def _count_of_bsps(cls) -> ClauseElement:
@@ -223,14 +223,14 @@ class Files(Repository[FileRow]):
     def _page_per_parent(
         cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> ClauseElement:
-        """The same page of each parent in one statement; the last column is the parent's index."""
+        """The same page of each parent in one statement; the last column is the parent's position."""
         page = cls.select_page(query, order, shape).lateral("page")
-        place = _PARENTS.c.place
-        each = select(*page.c, place).select_from(_PARENTS.join(page, true()))
+        position = _PARENTS.c.position
+        each = select(*page.c, position).select_from(_PARENTS.join(page, true()))
         descending = order.descending is not shape[0]
         columns = (page.c[order.column], page.c.id)
         sorting = [column.desc() if descending else column.asc() for column in columns]
-        return each.order_by(place, *sorting)
+        return each.order_by(position, *sorting)
 
 
 def _location_bounds(under: str | None) -> dict[str, str]:
