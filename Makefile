@@ -125,6 +125,10 @@ bench-load: setup ## measure a list page's operations with 100 users at once
 bench-flood: setup ## measure what others feel while one user floods
 	$(BIN)/python -m bench.flood $(ARGS)
 
+.PHONY: bench-twin
+bench-twin: setup ## compare the in-memory twin of storage with PostgreSQL for speed
+	$(BIN)/python -m bench.twin $(ARGS)
+
 # --- keep -------------------------------------------------------------------
 
 # The locks agree on every version, because the smaller ones are constrained by the largest.

@@ -16,7 +16,7 @@ from db.postgres.engine import Database, open_database
 from db.postgres.urls import parse_url
 from db.security.keys import Keys, load_keys
 from db.settings import Settings
-from db.storage import PostgresStorage, Quota, StorageOperations
+from db.storage import FileOperations, PostgresStorage, Quota
 from db.storage import sweep as sweep_storage
 from db.system.integrity import Checks
 from db.users import Identity, open_identity, sweep_attempts, sweep_sessions
@@ -45,7 +45,7 @@ class Services:
     events: EventBus
     keys: Keys
     identity: Identity
-    storage: StorageOperations
+    storage: FileOperations
     objects: ObjectStore
     vault: Vault
     workbench: Workbench
@@ -82,7 +82,7 @@ class OwnDatabase:
 async def open_services(
     settings: Settings,
     *,
-    storage: StorageOperations | None = None,
+    storage: FileOperations | None = None,
     shared: SharedPostgres | None = None,
 ) -> AsyncIterator[Services]:
     """Opens all services; `storage` replaces PostgresStorage in tests."""

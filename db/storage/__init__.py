@@ -1,15 +1,17 @@
-"""Storage: providers, buckets and files, and the protocol that both its twins keep."""
+"""Storage: providers, buckets, files and their bytes."""
 
-from db.storage.operations import StorageOperations
+from db.storage.bsps import Bsps
+from db.storage.buckets import Buckets
+from db.storage.files import Files
+from db.storage.operations import FileOperations, StorageOperations
 from db.storage.postgres import PostgresStorage
+from db.storage.replicas import Replicas
 from db.storage.rows import (
-    DELETING,
-    PENDING,
-    STORED,
     UPLOAD_WITHIN,
     BspRow,
     BucketRow,
     FileRow,
+    FileStatus,
     NewBsp,
     NewFile,
     Quota,
@@ -31,21 +33,24 @@ from db.storage.uploads import (
 )
 
 __all__ = [
-    "DELETING",
-    "PENDING",
-    "STORED",
     "UPLOAD_WITHIN",
     "Bsp",
     "BspRow",
+    "Bsps",
     "Bucket",
     "BucketRow",
+    "Buckets",
     "File",
+    "FileOperations",
     "FileRow",
+    "FileStatus",
+    "Files",
     "NewBsp",
     "NewFile",
     "PostgresStorage",
     "Quota",
     "Replica",
+    "Replicas",
     "StorageOperations",
     "StorageServices",
     "SweepResult",

@@ -1,5 +1,6 @@
-"""Providers, as rows of PostgreSQL."""
+"""The repository of providers."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,13 +10,13 @@ from sqlalchemy.sql import ClauseElement
 from db.kit.paging import Page, Window
 from db.kit.repository import Repository
 from db.postgres.statements import statement
-from db.storage import errors
+from db.storage import errors, rules
 from db.storage.rows import NEWEST, BspRow, NewBsp
 from db.storage.tables import Bsp
 
 
 class Bsps(Repository[BspRow]):
-    """Every provider: each counts as everyone's own, so `owned()` holds them all."""
+    """All providers. They have no owner, so `is_owned` restricts nothing."""
 
     model = Bsp
     row = BspRow
@@ -30,11 +31,12 @@ class Bsps(Repository[BspRow]):
         return true()
 
     async def create(self, new: NewBsp) -> BspRow:
-        return await self.add(**new._asdict())
+        return await self.add(**rules.checked_bsp(new)._asdict())
 
     async def set_capacity(
-        self, bsp_id: UUID, capacity: int, *, expected_version: int | None
+        self, bsp_id: UUID, capacity: int, *, expected_version: int | None = None
     ) -> BspRow:
+        capacity = rules.checked_capacity(capacity)
         values: dict[str, Any] = {"id": bsp_id, "capacity": capacity}
         if expected_version is not None:
             values["expected_version"] = expected_version
@@ -45,6 +47,10 @@ class Bsps(Repository[BspRow]):
         if present is not None and present.used_capacity > capacity:
             raise errors.capacity_in_use(present.used_capacity)
         raise await self.missing_row_error(bsp_id, field="id")
+
+    async def set_multiaddresses(self, bsp_id: UUID, multiaddresses: Sequence[str]) -> BspRow:
+        checked = rules.checked_multiaddresses(multiaddresses)
+        return await self.update(bsp_id, multiaddresses=checked)
 
     async def page(self, window: Window) -> Page[BspRow]:
         return await self.fetch_page(self._page(window.shape), window, NEWEST)
@@ -78,7 +84,7 @@ class Bsps(Repository[BspRow]):
 
     @statement
     def _owner_of(cls) -> ClauseElement:
-        """Whoever asks counts as the owner."""
+        """Returns the caller if the provider exists, so that it is never another user's."""
         return select(bindparam("owner_id", type_=Uuid())).where(
             cls.table().c.id == bindparam("id")
         )

@@ -1,4 +1,4 @@
-"""Buckets, as rows of PostgreSQL."""
+"""The repository of buckets."""
 
 from typing import Any
 from uuid import UUID
@@ -20,13 +20,13 @@ from sqlalchemy.sql import ClauseElement
 from db.kit.paging import Page, Window
 from db.kit.repository import Repository
 from db.postgres.statements import statement
-from db.storage import errors
+from db.storage import errors, rules
 from db.storage.rows import NEWEST, BucketRow, Quota
 from db.storage.tables import Bucket
 
 
 class Buckets(Repository[BucketRow]):
-    """The buckets of one owner, and to read also those that are public."""
+    """The buckets of one owner. Reads by ID also find public buckets."""
 
     model = Bucket
     row = BucketRow
@@ -35,12 +35,18 @@ class Buckets(Repository[BucketRow]):
 
     @classmethod
     def readable(cls, *columns: Any) -> Select[Any]:
-        """Mine or public: what every read of a bucket that was named starts from."""
-        mine_or_public = or_(cls.is_owned(), not_(cls.table().c.private))
-        return select(*(columns or cls.columns())).where(mine_or_public)
+        """The base of every read by ID: the owner's buckets and public ones."""
+        owned_or_public = or_(cls.is_owned(), not_(cls.table().c.private))
+        return select(*(columns or cls.columns())).where(owned_or_public)
 
     async def create(self, name: str, *, private: bool) -> BucketRow:
-        return await self.add(name=name, private=private)
+        return await self.add(name=rules.bucket_name_rule.checked(name), private=private)
+
+    async def rename(
+        self, bucket_id: UUID, name: str, *, expected_version: int | None = None
+    ) -> BucketRow:
+        checked = rules.bucket_name_rule.checked(name)
+        return await self.update(bucket_id, expected_version=expected_version, name=checked)
 
     async def page(self, window: Window) -> Page[BucketRow]:
         return await self.fetch_page(self._page(window.shape), window, NEWEST)
@@ -48,19 +54,22 @@ class Buckets(Repository[BucketRow]):
     async def count(self) -> int:
         return int(await self.value(self._count()))
 
-    async def used(self) -> Quota:
-        """What all of them hold. Who adds to it holds the lock, so that two see each other."""
-        await self.run(self._lock_use())
-        files, size = (await self.run(self._used()))[0]
+    async def usage(self) -> Quota:
+        """The files and bytes of all buckets.
+
+        Locks them until the transaction ends, so that two files created at once both count.
+        """
+        await self.run(self._lock_usage())
+        files, size = (await self.run(self._usage()))[0]
         return Quota(bytes=int(size), files=int(files))
 
     async def lock(self, bucket_id: UUID) -> BucketRow | None:
-        """Until the transaction ends nobody adds to it or takes from it."""
+        """Prevents other transactions from adding or removing files until this one ends."""
         return await self.one(self._lock(), id=bucket_id)
 
-    async def count_in(self, bucket_id: UUID, *, files: int, size: int) -> None:
-        """Moves the counters, downwards too, and keeps the row locked."""
-        if not await self.run(self._count_in(), id=bucket_id, more=files, size=size):
+    async def add_to_counters(self, bucket_id: UUID, *, files: int, size: int) -> None:
+        """Adds to the counters, also negative numbers, and locks the row."""
+        if not await self.run(self._add_to_counters(), id=bucket_id, more=files, size=size):
             raise await self.missing_row_error(bucket_id, field="bucketId")
 
     @statement
@@ -80,12 +89,12 @@ class Buckets(Repository[BucketRow]):
         return cls.owned(func.count())
 
     @statement
-    def _lock_use(cls) -> ClauseElement:
+    def _lock_usage(cls) -> ClauseElement:
         name = func.concat("storage of ", bindparam("owner_id", type_=Uuid()))
         return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
 
     @statement
-    def _used(cls) -> ClauseElement:
+    def _usage(cls) -> ClauseElement:
         bucket = cls.table().c
         return cls.owned(
             func.coalesce(func.sum(bucket.file_count), 0),
@@ -97,7 +106,7 @@ class Buckets(Repository[BucketRow]):
         return cls.owned().where(cls.table().c.id == bindparam("id")).with_for_update()
 
     @statement
-    def _count_in(cls) -> ClauseElement:
+    def _add_to_counters(cls) -> ClauseElement:
         bucket = cls.table().c
         counters = {
             "file_count": bucket.file_count + bindparam("more", type_=bucket.file_count.type),

@@ -1,4 +1,4 @@
-"""Files, as rows of PostgreSQL: one owner's, and to read those of public buckets."""
+"""The repository of files."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,16 +23,14 @@ from sqlalchemy.sql import ClauseElement
 from db.kit.paging import Page, SortOrder, Window, make_page, window_values
 from db.kit.repository import Repository
 from db.postgres.statements import Statement, statement
-from db.storage import errors
+from db.storage import errors, rules
 from db.storage.buckets import is_any_of
 from db.storage.rows import (
     BY_LOCATION,
-    DELETING,
     NEWEST,
-    PENDING,
-    STORED,
     UPLOAD_WITHIN,
     FileRow,
+    FileStatus,
     NewFile,
     file_key,
 )
@@ -41,13 +39,16 @@ from db.storage.tables import Bucket, File, Replica
 _BUCKET, _REPLICA = (model.__table__.c for model in (Bucket, Replica))
 _PARENTS = (
     func.unnest(bindparam("ids", type_=ARRAY(Uuid)))
-    .table_valued(column("id", Uuid), with_ordinality="place")
+    .table_valued(column("id", Uuid), with_ordinality="position")
     .render_derived(name="parents")
 )
 
 
 class Files(Repository[FileRow]):
-    """Files that are in a bucket; one that is being deleted is found by its id alone."""
+    """The files of one owner. Reads by ID, key or bucket also find files in public buckets.
+
+    A file in state DELETING is in no bucket: only reads by ID find it.
+    """
 
     model = File
     row = FileRow
@@ -56,7 +57,7 @@ class Files(Repository[FileRow]):
 
     @classmethod
     def readable(cls, *columns: Any) -> Select[Any]:
-        """Mine, or in a public bucket: what every read of a file that was named starts from."""
+        """The base of reads by ID, key or bucket: the owner's files and those in public buckets."""
         file = cls.table().c
         in_public = exists().where(_BUCKET.id == file.bucket_id, not_(_BUCKET.private))
         return select(*(columns or cls.columns())).where(or_(cls.is_owned(), in_public))
@@ -65,7 +66,6 @@ class Files(Repository[FileRow]):
         return await self.add(id=file_id, **new._asdict())
 
     async def is_taken(self, bucket_id: UUID, location: str) -> bool:
-        """Whether there is a file at the location."""
         at = {"bucket_id": bucket_id, "location": location}
         return await self.value(self._at(), **at) is not None
 
@@ -82,13 +82,13 @@ class Files(Repository[FileRow]):
         self, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
     ) -> Mapping[UUID, Page[FileRow]]:
         query = self._of_buckets(under is not None, window.shape)
-        return await self._pages(query, bucket_ids, window, BY_LOCATION, **location_bounds(under))
+        return await self._pages(query, bucket_ids, window, BY_LOCATION, **_location_bounds(under))
 
     async def count_of_buckets(
         self, bucket_ids: Sequence[UUID], *, under: str | None
     ) -> Mapping[UUID, int]:
         query = self._count_of_buckets(under is not None)
-        return dict(await self.run(query, ids=list(bucket_ids), **location_bounds(under)))
+        return dict(await self.run(query, ids=list(bucket_ids), **_location_bounds(under)))
 
     async def of_bsps(
         self, bsp_ids: Sequence[UUID], window: Window
@@ -102,7 +102,7 @@ class Files(Repository[FileRow]):
         return await self.update_or_raise(file_id, self._owned_by_id(), id=file_id)
 
     async def finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
-        """STORED now, or as it was by the same bytes before."""
+        """Makes a pending file STORED; an earlier upload of the same bytes is kept."""
         key = file_key(file, fingerprint)
         stored = await self.one(
             self._finish(), id=file.id, object_id=object_id, fingerprint=fingerprint, key=key
@@ -113,7 +113,7 @@ class Files(Repository[FileRow]):
         return present
 
     async def detach(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:
-        """DELETING now: one file of the bucket, or all of them."""
+        """Puts one file of the bucket, or all of them, into state DELETING."""
         only = {} if file_id is None else {"id": file_id}
         return await self.all(self._detach(bool(only)), of_bucket=bucket_id, **only)
 
@@ -160,10 +160,10 @@ class Files(Repository[FileRow]):
 
     @statement
     def _of_buckets(cls, under: bool, shape: tuple[bool, bool, bool]) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
-        mine = cls.readable().where(cls.table().c.bucket_id == _PARENTS.c.id)
+        files = cls.readable().where(cls.table().c.bucket_id == _PARENTS.c.id)
         if under:
-            mine = mine.where(cls._is_within())
-        return cls._page_per_parent(mine, BY_LOCATION, shape)
+            files = files.where(cls._is_within())
+        return cls._page_per_parent(files, BY_LOCATION, shape)
 
     @statement
     def _count_of_buckets(cls, under: bool) -> ClauseElement:  # noqa: FBT001 - as above
@@ -175,15 +175,15 @@ class Files(Repository[FileRow]):
 
     @statement
     def _of_bsps(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
-        kept = exists().where(
+        has_replica = exists().where(
             _REPLICA.bsp_id == _PARENTS.c.id, _REPLICA.file_id == cls.table().c.id
         )
-        return cls._page_per_parent(cls.owned().where(kept), NEWEST, shape)
+        return cls._page_per_parent(cls.owned().where(has_replica), NEWEST, shape)
 
     @statement
     def _count_of_bsps(cls) -> ClauseElement:
-        mine = _REPLICA.owner_id == bindparam("owner_id")
-        counted = select(_REPLICA.bsp_id, func.count()).where(mine, is_any_of(_REPLICA.bsp_id))
+        owned = _REPLICA.owner_id == bindparam("owner_id")
+        counted = select(_REPLICA.bsp_id, func.count()).where(owned, is_any_of(_REPLICA.bsp_id))
         return counted.group_by(_REPLICA.bsp_id)
 
     @statement
@@ -191,13 +191,13 @@ class Files(Repository[FileRow]):
         file = cls.table().c
         change = cls.owned_update().where(
             file.id == bindparam("id"),
-            file.status == PENDING,
+            file.status == FileStatus.PENDING,
             file.created_at > func.now() - UPLOAD_WITHIN,
         )
         new: dict[str, Any] = {
             name: bindparam(name) for name in ("object_id", "fingerprint", "key")
         }
-        return change.values(new | {"status": STORED} | cls.audit_columns()).returning(
+        return change.values(new | {"status": FileStatus.STORED} | cls.audit_columns()).returning(
             *cls.columns()
         )
 
@@ -207,7 +207,7 @@ class Files(Repository[FileRow]):
         change = cls.owned_update().where(file.bucket_id == bindparam("of_bucket"))
         if one:
             change = change.where(file.id == bindparam("id"))
-        values = {"status": DELETING, "bucket_id": None, "key": None}
+        values = {"status": FileStatus.DELETING, "bucket_id": None, "key": None}
         return change.values(values | cls.audit_columns()).returning(*cls.columns())
 
     @classmethod
@@ -223,16 +223,19 @@ class Files(Repository[FileRow]):
     def _page_per_parent(
         cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> ClauseElement:
-        """The same page of each parent, by one statement; behind each row its parent's place."""
+        """The same page of each parent in one statement; the last column is the parent's position."""
         page = cls.select_page(query, order, shape).lateral("page")
-        place = _PARENTS.c.place
-        each = select(*page.c, place).select_from(_PARENTS.join(page, true()))
+        position = _PARENTS.c.position
+        each = select(*page.c, position).select_from(_PARENTS.join(page, true()))
         descending = order.descending is not shape[0]
         columns = (page.c[order.column], page.c.id)
         sorting = [column.desc() if descending else column.asc() for column in columns]
-        return each.order_by(place, *sorting)
+        return each.order_by(position, *sorting)
 
 
-def location_bounds(under: str | None) -> dict[str, str]:
-    """The locations in a folder, by the order of their characters: `0` comes next after `/`."""
-    return {} if under is None else {"from_location": f"{under}/", "to_location": f"{under}0"}
+def _location_bounds(under: str | None) -> dict[str, str]:
+    """The range of locations in a folder: in the collation "C", `0` directly follows `/`."""
+    if under is None:
+        return {}
+    folder = rules.checked_folder(under)
+    return {"from_location": f"{folder}/", "to_location": f"{folder}0"}

@@ -1,4 +1,4 @@
-"""Everything storage can do, as one protocol: PostgreSQL's way and the twin in memory keep it."""
+"""The operations of storage as protocols, implemented by PostgreSQL and by the in-memory twin."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -12,75 +12,36 @@ from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Upload
 Pages = Mapping[UUID, Page[FileRow]]
 
 
-class StorageOperations(Protocol):
-    """Each call is a transaction of its own: done whole, or an error and nothing done.
+class FileOperations(Protocol):
+    """The operations that take several steps, and those without a viewer.
 
-    Reads see what `owner` may read: their own things, and public buckets with their files. Changes
-    reach what is their own: `Forbidden` for another's, `NotFound` for what is not there.
+    Uploads, exports, sweeps and signed links use them, so their unit tests need no database. Each
+    call is one transaction: on an error nothing has changed.
+
+    Raises:
+        Forbidden: the bucket or file to change belongs to another user.
+        NotFound: the bucket or file to change does not exist.
     """
 
-    # Providers belong to nobody: `owner` may read them all, and who may change them is asked above
-
-    async def create_bsp(
-        self, owner: OwnerId, new: NewBsp, *, idempotency_key: str | None = None
-    ) -> BspRow: ...
-
-    async def update_bsp_capacity(
-        self, owner: OwnerId, bsp_id: UUID, capacity: int, *, expected_version: int | None = None
-    ) -> BspRow:
-        """Never under what is used."""
-        ...
-
-    async def set_bsp_multiaddresses(
-        self, owner: OwnerId, bsp_id: UUID, multiaddresses: Sequence[str]
-    ) -> BspRow: ...
-
-    async def delete_bsp(self, owner: OwnerId, bsp_id: UUID) -> None:
-        """Not while it keeps a file."""
-        ...
-
-    async def bsps_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BspRow]: ...
-
-    async def bsps(self, owner: OwnerId, window: Window) -> Page[BspRow]: ...
-
-    async def count_bsps(self, owner: OwnerId) -> int: ...
-
-    # Buckets
-
-    async def create_bucket(
-        self, owner: OwnerId, name: str, *, private: bool, idempotency_key: str | None = None
-    ) -> BucketRow: ...
-
-    async def rename_bucket(
-        self, owner: OwnerId, bucket_id: UUID, name: str, *, expected_version: int | None = None
-    ) -> BucketRow: ...
-
     async def delete_bucket(
-        self, owner: OwnerId, bucket_id: UUID, *, with_files: bool
+        self, owner: OwnerId, bucket_id: UUID, /, *, with_files: bool
     ) -> Sequence[UUID]:
-        """The ids of its files, whose bytes are still to be removed."""
+        """Returns the IDs of its files. Their bytes must still be removed."""
         ...
-
-    async def buckets_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BucketRow]: ...
-
-    async def buckets(self, owner: OwnerId, window: Window) -> Page[BucketRow]: ...
-
-    async def count_buckets(self, owner: OwnerId) -> int: ...
-
-    # Files
 
     async def create_file(
-        self, owner: OwnerId, new: NewFile, *, idempotency_key: str | None = None
+        self, owner: OwnerId, new: NewFile, /, *, idempotency_key: str | None = None
     ) -> FileRow:
-        """Makes room: in the quota, in the bucket, and on the providers with most of it."""
+        """Reserves space in the quota, in the bucket, and on the providers with most free space."""
         ...
 
     async def expect_file(
-        self, owner: OwnerId, new: NewFile, *, source: str, idempotency_key: str | None = None
+        self, owner: OwnerId, new: NewFile, /, *, source: str, idempotency_key: str | None = None
     ) -> FileRow | None:
-        """What `add_file` has answered under this key; else None, or what it would refuse by now.
+        """Returns the file that `add_file` stored under the same key, or None.
 
-        The size and the room on providers are not asked about: both are known when it is added.
+        Without a stored answer it raises the errors that `add_file` would raise now, except those
+        that depend on the size or on the free space of providers.
         """
         ...
 
@@ -89,65 +50,130 @@ class StorageOperations(Protocol):
         owner: OwnerId,
         new: NewFile,
         upload: Upload,
+        /,
         *,
         source: str,
         idempotency_key: str | None = None,
     ) -> FileRow:
-        """Makes room for bytes that are there already: STORED at once, with their size.
+        """Creates the row of bytes that are already in the object store, in state STORED.
 
-        `source` says what they are made of: the same key for another is a Conflict.
+        `source` identifies what the bytes were made from.
+
+        Raises:
+            Conflict: `idempotency_key` was used for another source.
         """
         ...
 
-    async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
-        """PENDING becomes STORED: the bytes of `object_id` are the file's from now on.
+    async def finish_upload(
+        self, file: FileRow, /, *, object_id: UUID, fingerprint: bytes
+    ) -> FileRow:
+        """Makes a pending file STORED, with the bytes of the object `object_id`.
 
-        Told twice of the same bytes, it answers twice; the first upload's stay.
+        A second upload of the same bytes returns the file as the first upload left it.
+
+        Raises:
+            Conflict: the file is not pending and has other bytes, or none.
         """
         ...
 
-    async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
-        """It is out of its bucket and off its providers; its bytes are still to be removed."""
+    async def begin_deletion(self, owner: OwnerId, file_id: UUID, /) -> None:
+        """Removes the file from its bucket and providers. Its bytes must still be removed."""
         ...
 
-    async def files_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[FileRow]: ...
+    # Without an owner: for signed links and sweeps
 
-    async def file_by_key(self, owner: OwnerId, key: bytes) -> FileRow | None: ...
-
-    async def files(self, owner: OwnerId, window: Window) -> Page[FileRow]: ...
-
-    async def count_files(self, owner: OwnerId) -> int: ...
-
-    async def files_of_buckets(
-        self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
-    ) -> Pages:
-        """The same page of each bucket, by location; `under` a folder and all within it."""
-        ...
-
-    async def count_files_of_buckets(
-        self, owner: OwnerId, bucket_ids: Sequence[UUID], *, under: str | None
-    ) -> Mapping[UUID, int]: ...
-
-    async def files_of_bsps(self, owner: OwnerId, bsp_ids: Sequence[UUID], window: Window) -> Pages:
-        """Of the owner's own files, what each provider keeps."""
-        ...
-
-    async def count_files_of_bsps(
-        self, owner: OwnerId, bsp_ids: Sequence[UUID]
-    ) -> Mapping[UUID, int]: ...
-
-    async def bsps_of_files(
-        self, owner: OwnerId, file_ids: Sequence[UUID]
-    ) -> Mapping[UUID, Sequence[UUID]]: ...
-
-    # For signed links and sweeps, which know no owner
-
-    async def known_files(self, ids: Sequence[UUID]) -> Sequence[FileRow]: ...
+    async def known_files(self, ids: Sequence[UUID], /) -> Sequence[FileRow]: ...
 
     async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]: ...
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]: ...
 
-    async def end_deletion(self, ids: Sequence[UUID]) -> None:
-        """Forgets those of `ids` that are being deleted: their bytes are gone."""
+    async def end_deletion(self, ids: Sequence[UUID], /) -> None:
+        """Deletes the rows of those of `ids` that are in state DELETING."""
         ...
+
+
+class StorageOperations(FileOperations, Protocol):
+    """All operations of storage.
+
+    Reads return what `owner` can read: their own rows, and public buckets with their files. The
+    server calls the repositories for these; the protocol is what the twin is compared by.
+    """
+
+    # Providers have no owner: everyone can read them, and the caller checks who may change them
+
+    async def create_bsp(
+        self, owner: OwnerId, new: NewBsp, /, *, idempotency_key: str | None = None
+    ) -> BspRow: ...
+
+    async def update_bsp_capacity(
+        self, owner: OwnerId, bsp_id: UUID, /, capacity: int, *, expected_version: int | None = None
+    ) -> BspRow:
+        """Raises Conflict if `capacity` is less than the used capacity."""
+        ...
+
+    async def set_bsp_multiaddresses(
+        self, owner: OwnerId, bsp_id: UUID, /, multiaddresses: Sequence[str]
+    ) -> BspRow: ...
+
+    async def delete_bsp(self, owner: OwnerId, bsp_id: UUID, /) -> UUID:
+        """Raises Conflict if the provider stores a file."""
+        ...
+
+    async def bsps_by_id(self, owner: OwnerId, ids: Sequence[UUID], /) -> Sequence[BspRow]: ...
+
+    async def bsps(self, owner: OwnerId, window: Window, /) -> Page[BspRow]: ...
+
+    async def count_bsps(self, owner: OwnerId, /) -> int: ...
+
+    # Buckets
+
+    async def create_bucket(
+        self, owner: OwnerId, name: str, /, *, private: bool, idempotency_key: str | None = None
+    ) -> BucketRow: ...
+
+    async def rename_bucket(
+        self, owner: OwnerId, bucket_id: UUID, /, name: str, *, expected_version: int | None = None
+    ) -> BucketRow: ...
+
+    async def buckets_by_id(
+        self, owner: OwnerId, ids: Sequence[UUID], /
+    ) -> Sequence[BucketRow]: ...
+
+    async def buckets(self, owner: OwnerId, window: Window, /) -> Page[BucketRow]: ...
+
+    async def count_buckets(self, owner: OwnerId, /) -> int: ...
+
+    # Files
+
+    async def files_by_id(self, owner: OwnerId, ids: Sequence[UUID], /) -> Sequence[FileRow]: ...
+
+    async def file_by_key(self, owner: OwnerId, key: bytes, /) -> FileRow | None: ...
+
+    async def files(self, owner: OwnerId, window: Window, /) -> Page[FileRow]: ...
+
+    async def count_files(self, owner: OwnerId, /) -> int: ...
+
+    async def files_of_buckets(
+        self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, /, *, under: str | None
+    ) -> Pages:
+        """The same page of each bucket, by location; `under` selects a folder with subfolders."""
+        ...
+
+    async def count_files_of_buckets(
+        self, owner: OwnerId, bucket_ids: Sequence[UUID], /, *, under: str | None
+    ) -> Mapping[UUID, int]: ...
+
+    async def files_of_bsps(
+        self, owner: OwnerId, bsp_ids: Sequence[UUID], window: Window, /
+    ) -> Pages:
+        """The same page of each provider, of the owner's own files only."""
+        ...
+
+    async def count_files_of_bsps(
+        self, owner: OwnerId, bsp_ids: Sequence[UUID], /
+    ) -> Mapping[UUID, int]: ...
+
+    async def bsps_of_files(
+        self, owner: OwnerId, file_ids: Sequence[UUID], /
+    ) -> Mapping[UUID, Sequence[UUID]]: ...

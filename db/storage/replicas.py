@@ -1,4 +1,4 @@
-"""Which provider keeps which file. PostgreSQL's trigger counts what that takes."""
+"""The repository of replicas. A trigger keeps the used capacity of their providers."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -20,23 +20,24 @@ _FILE = File.__table__.c
 
 
 class ReplicaRow(NamedTuple):
-    """A provider keeps a file."""
+    """One provider that stores one file."""
 
     file_id: UUID
     bsp_id: UUID
 
 
 class Replicas(Repository[ReplicaRow]):
-    """Where one owner's files are kept."""
+    """The replicas of one owner's files."""
 
     model = Replica
     row = ReplicaRow
     noun = "replica"
 
     async def place(self, file: FileRow) -> None:
-        """On the providers with the most free room.
+        """Adds replicas at the providers with the most free space.
 
-        One placement at a time, until its transaction ends: each sees what those before it took.
+        Placements run one at a time: each waits for the previous transaction to end, and so sees
+        the space that it took.
         """
         if not file.desired_replicas:
             return

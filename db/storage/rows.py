@@ -1,24 +1,30 @@
-"""What storage answers with, and what it is asked for: plain values, the same for every twin."""
+"""The rows and values of storage, shared by PostgreSQL and the in-memory twin."""
 
 import hashlib
 from datetime import timedelta
+from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
 from db.kit.base import OwnerId, TimestampText
 from db.kit.paging import SortOrder
 
-PENDING, STORED, DELETING = "PENDING", "STORED", "DELETING"
 UPLOAD_WITHIN = timedelta(hours=24)
-"""How long a file waits for its bytes before it is given up."""
+"""How long an upload may take before the file is deleted."""
 
 NEWEST = SortOrder("created_at", descending=True)
 BY_LOCATION = SortOrder("location", descending=False)
 
 
-class BspRow(NamedTuple):
-    """A provider as it was when it was read."""
+class FileStatus(StrEnum):
+    """The states of a file, in the order in which it passes through them."""
 
+    PENDING = "PENDING"
+    STORED = "STORED"
+    DELETING = "DELETING"
+
+
+class BspRow(NamedTuple):
     id: UUID
     account: str
     capacity: int
@@ -31,8 +37,6 @@ class BspRow(NamedTuple):
 
 
 class BucketRow(NamedTuple):
-    """A bucket as it was when it was read."""
-
     id: UUID
     name: str
     private: bool
@@ -44,7 +48,7 @@ class BucketRow(NamedTuple):
 
 
 class FileRow(NamedTuple):
-    """A file as it was when it was read. Its owner is told: links speak for nobody else."""
+    """Includes the owner, because a signed link has no viewer."""
 
     id: UUID
     owner_id: OwnerId
@@ -53,6 +57,7 @@ class FileRow(NamedTuple):
     size: int
     content_type: str
     status: str
+    """A `FileStatus`."""
     desired_replicas: int
     object_id: UUID | None
     fingerprint: bytes | None
@@ -62,16 +67,12 @@ class FileRow(NamedTuple):
 
 
 class NewBsp(NamedTuple):
-    """A provider to register."""
-
     account: str
     capacity: int
     multiaddresses: list[str]
 
 
 class NewFile(NamedTuple):
-    """A file to make room for."""
-
     bucket_id: UUID
     location: str
     size: int
@@ -80,7 +81,7 @@ class NewFile(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """Bytes that are in the object store before there is a row of their file."""
+    """Bytes in the object store whose file has no row yet."""
 
     file_id: UUID
     object_id: UUID
@@ -89,19 +90,19 @@ class Upload(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """How much one user may keep; None is no limit."""
+    """The bytes and files that one user may store. None means no limit."""
 
     bytes: int | None = None
     files: int | None = None
 
 
 def file_key(file: FileRow, fingerprint: bytes) -> bytes:
-    """SHA-256 over owner, bucket, location, size and fingerprint.
+    """SHA-256 of owner, bucket, location, size and fingerprint.
 
-    Ids are 16 bytes, the fingerprint 32, both numbers 8 (big-endian); the location, in UTF-8, goes
-    after its length. So no two files give the same input.
+    IDs take 16 bytes, the fingerprint 32, numbers 8 (big-endian). The length of the location
+    precedes it, so that the input is unambiguous.
     """
-    assert file.bucket_id is not None  # noqa: S101 - a file without a bucket gets no bytes
+    assert file.bucket_id is not None  # noqa: S101 - a file that accepts bytes is in a bucket
     location = file.location.encode()
     return hashlib.sha256(
         file.owner_id.bytes
@@ -114,9 +115,10 @@ def file_key(file: FileRow, fingerprint: bytes) -> bytes:
 
 
 def object_key(file_id: UUID, object_id: UUID) -> str:
-    """Where the bytes of one upload of a file are: ids only, never what somebody typed."""
+    """The key of an upload in the object store. It consists of IDs, never of user input."""
     return f"{objects_of(file_id)}/{object_id.hex}"
 
 
 def objects_of(file_id: UUID) -> str:
+    """The prefix of the keys of all uploads of a file."""
     return f"files/{file_id.hex}"

@@ -1,4 +1,4 @@
-"""Repairs what broke off: uploads that never came, deletions half done, objects nobody names."""
+"""Cleans up overdue uploads, unfinished deletions and objects that no row refers to."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -7,25 +7,25 @@ from uuid import UUID
 
 from db.errors import NotFound
 from db.objects.store import ObjectStore
-from db.storage.operations import StorageOperations
-from db.storage.rows import STORED, UPLOAD_WITHIN, FileRow
+from db.storage.operations import FileOperations
+from db.storage.rows import UPLOAD_WITHIN, FileRow, FileStatus
 from db.storage.uploads import remove_bytes
 
 BATCH = 100
 
 
 class StorageServices(Protocol):
-    """What a sweep needs of the services."""
+    """The services that a sweep uses."""
 
     @property
-    def storage(self) -> StorageOperations: ...
+    def storage(self) -> FileOperations: ...
 
     @property
     def objects(self) -> ObjectStore: ...
 
 
 class SweepResult(NamedTuple):
-    """How many of each."""
+    """The number of cleaned up items of each kind."""
 
     uploads: int
     deletions: int
@@ -39,57 +39,57 @@ async def sweep(
     uploads_after: timedelta = UPLOAD_WITHIN,
     objects_after: timedelta = UPLOAD_WITHIN,
 ) -> SweepResult:
-    """Repairs all there is. Safe at any time and on several replicas at once.
+    """Cleans up everything. Can run at any time, also on several replicas at once.
 
-    An object goes only when no row can come to name it: the row is gone, or names another. Its age
-    protects those whose row is still to come: `add_bytes` and restores bring the bytes first.
+    An object is removed if its file has no row, or if the row refers to another object. Younger
+    objects are kept, because `add_bytes` and restores write the bytes before the row.
     """
     storage, objects = services.storage, services.objects
     return SweepResult(
-        uploads=await _give_up_uploads(storage, uploads_after),
-        deletions=await _end_deletions(storage, objects),
-        objects=await _remove_orphans(storage, objects, datetime.now(UTC) - objects_after),
+        uploads=await _delete_stale_uploads(storage, uploads_after),
+        deletions=await _finish_deletions(storage, objects),
+        objects=await _remove_unused_objects(storage, objects, datetime.now(UTC) - objects_after),
         staged=await objects.prune(older_than=objects_after),
     )
 
 
-async def _give_up_uploads(storage: StorageOperations, after: timedelta) -> int:
-    given_up = 0
+async def _delete_stale_uploads(storage: FileOperations, after: timedelta) -> int:
+    deleted = 0
     while stale := await storage.stale_uploads(older_than=after, limit=BATCH):
         for file in stale:
             try:
                 await storage.begin_deletion(file.owner_id, file.id)
             except NotFound:
-                continue  # another replica was faster
-            given_up += 1
-    return given_up
+                continue  # another replica deleted it first
+            deleted += 1
+    return deleted
 
 
-async def _end_deletions(storage: StorageOperations, objects: ObjectStore) -> int:
-    ended = 0
+async def _finish_deletions(storage: FileOperations, objects: ObjectStore) -> int:
+    finished = 0
     while ids := await storage.deleting_files(limit=BATCH):
         await remove_bytes(storage, objects, ids)
-        ended += len(ids)
-    return ended
+        finished += len(ids)
+    return finished
 
 
-async def _remove_orphans(
-    storage: StorageOperations, objects: ObjectStore, before: datetime
+async def _remove_unused_objects(
+    storage: FileOperations, objects: ObjectStore, before: datetime
 ) -> int:
     removed = 0
     async for batch in objects.list("files"):
-        old = [one.key for one in batch if one.modified_at <= before]
-        uploads = {key: upload for key in old if (upload := _parsed(key)) is not None}
+        old = [stored.key for stored in batch if stored.modified_at <= before]
+        uploads = {key: upload for key in old if (upload := _parse_key(key)) is not None}
         known = await storage.known_files([file_id for file_id, _ in uploads.values()])
         files = {file.id: file for file in known}
-        orphans = [key for key, upload in uploads.items() if _is_orphan(upload, files)]
-        await objects.delete(orphans)
-        removed += len(orphans)
+        unused = [key for key, upload in uploads.items() if _is_unused(upload, files)]
+        await objects.delete(unused)
+        removed += len(unused)
     return removed
 
 
-def _parsed(key: str) -> tuple[UUID, UUID] | None:
-    """The file and the upload that a key is made of; None when we did not make it."""
+def _parse_key(key: str) -> tuple[UUID, UUID] | None:
+    """Returns the file and the upload of a key, or None if it is not one of ours."""
     match key.split("/"):
         case ["files", file_id, object_id]:
             try:
@@ -100,7 +100,7 @@ def _parsed(key: str) -> tuple[UUID, UUID] | None:
             return None
 
 
-def _is_orphan(upload: tuple[UUID, UUID], files: Mapping[UUID, FileRow]) -> bool:
+def _is_unused(upload: tuple[UUID, UUID], files: Mapping[UUID, FileRow]) -> bool:
     file_id, object_id = upload
     file = files.get(file_id)
-    return file is None or (file.status == STORED and file.object_id != object_id)
+    return file is None or (file.status == FileStatus.STORED and file.object_id != object_id)

@@ -1,4 +1,4 @@
-"""The tables of storage: providers, buckets, files, and which provider keeps which file."""
+"""The tables of storage."""
 
 from uuid import UUID
 
@@ -17,13 +17,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion
+from db.storage.rows import FileStatus
 
 
 class Bsp(HasId, HasTimes, HasVersion, Base):
-    """A backup storage provider: nobody's own, so it has no owner.
+    """A backup storage provider. It has no owner.
 
-    `used_capacity` is kept by PostgreSQL itself: a trigger on `replicas` follows every way in
-    which one can come or go, the removal of a user included.
+    A trigger on `replicas` keeps `used_capacity`, because replicas are also removed by cascades,
+    such as the removal of a user.
     """
 
     __tablename__ = "bsps"
@@ -44,7 +45,7 @@ class Bsp(HasId, HasTimes, HasVersion, Base):
 
 
 class Bucket(HasId, HasOwner, HasTimes, HasVersion, Base):
-    """A named set of files. Its counters change in the transaction that changes its files."""
+    """A named set of files. Its counters change in the same transaction as its files."""
 
     __tablename__ = "buckets"
 
@@ -63,7 +64,7 @@ class Bucket(HasId, HasOwner, HasTimes, HasVersion, Base):
 
 
 class File(HasId, HasOwner, HasTimes, Base):
-    """A file of a bucket; while it is being deleted, of none, so that its place is free."""
+    """A file. In state DELETING it is in no bucket, so that its location can be used again."""
 
     __tablename__ = "files"
 
@@ -72,7 +73,7 @@ class File(HasId, HasOwner, HasTimes, Base):
     location: Mapped[str] = mapped_column(Text(collation="C"))
     size: Mapped[int] = mapped_column(BigInteger)
     content_type: Mapped[str] = mapped_column(Text)
-    status: Mapped[str] = mapped_column(Text, server_default="PENDING")
+    status: Mapped[str] = mapped_column(Text, server_default=FileStatus.PENDING.value)
     desired_replicas: Mapped[int]
     object_id: Mapped[UUID | None]
     fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -82,7 +83,7 @@ class File(HasId, HasOwner, HasTimes, Base):
         ForeignKeyConstraint(["bucket_id", "owner_id"], ["buckets.id", "buckets.owner_id"]),
         UniqueConstraint("bucket_id", "location"),
         UniqueConstraint("id", "owner_id"),
-        CheckConstraint("status IN ('PENDING', 'STORED', 'DELETING')", name="status"),
+        CheckConstraint(f"status IN {tuple(map(str, FileStatus))}", name="status"),
         CheckConstraint("size >= 0", name="size"),
         CheckConstraint("(status = 'DELETING') = (bucket_id IS NULL)", name="in_a_bucket"),
         CheckConstraint("(status = 'STORED') = (key IS NOT NULL)", name="keyed"),
@@ -97,7 +98,7 @@ class File(HasId, HasOwner, HasTimes, Base):
 
 
 class Replica(HasOwner, Base):
-    """A provider keeps a file. It carries the size, which its provider's counter follows."""
+    """A copy of a file at a provider. The trigger adds `size` to the provider's counter."""
 
     __tablename__ = "replicas"
 

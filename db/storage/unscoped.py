@@ -1,4 +1,4 @@
-"""Files whoever owns them: for those who hold a signed link, and for sweeps."""
+"""Files of all owners, for signed links and sweeps."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,14 +12,14 @@ from db.postgres.engine import Session
 from db.postgres.statements import Statement, statement
 from db.storage.buckets import is_any_of
 from db.storage.files import Files
-from db.storage.rows import DELETING, PENDING, FileRow
+from db.storage.rows import FileRow, FileStatus
 from db.storage.tables import File
 
 _FILE = File.__table__.c
 
 
 class UnscopedFiles:
-    """The one way to files that asks for no owner."""
+    """Finds files by ID or state. A signed link authorizes the request; sweeps have no viewer."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -33,8 +33,8 @@ class UnscopedFiles:
     async def deleting(self, *, limit: int) -> Sequence[UUID]:
         return [found[0] for found in await self._session.rows(self._deleting(), limit=limit)]
 
-    async def forget(self, ids: Sequence[UUID]) -> None:
-        await self._session.rows(self._forget(), ids=list(ids))
+    async def remove(self, ids: Sequence[UUID]) -> None:
+        await self._session.rows(self._remove(), ids=list(ids))
 
     async def _files(self, query: Statement, **values: Any) -> Sequence[FileRow]:
         return [FileRow._make(found) for found in await self._session.rows(query, **values)]
@@ -45,15 +45,15 @@ class UnscopedFiles:
 
     @statement
     def _stale(cls) -> ClauseElement:
-        late = _FILE.created_at <= func.now() - bindparam("age", type_=Interval())
-        waiting = select(*Files.columns()).where(_FILE.status == PENDING, late)
-        return waiting.order_by(_FILE.created_at).limit(bindparam("limit"))
+        is_stale = _FILE.created_at <= func.now() - bindparam("age", type_=Interval())
+        stale = select(*Files.columns()).where(_FILE.status == FileStatus.PENDING, is_stale)
+        return stale.order_by(_FILE.created_at).limit(bindparam("limit"))
 
     @statement
     def _deleting(cls) -> ClauseElement:
-        going = select(_FILE.id).where(_FILE.status == DELETING)
-        return going.order_by(_FILE.created_at).limit(bindparam("limit"))
+        deleting = select(_FILE.id).where(_FILE.status == FileStatus.DELETING)
+        return deleting.order_by(_FILE.created_at).limit(bindparam("limit"))
 
     @statement
-    def _forget(cls) -> ClauseElement:
-        return delete(File).where(is_any_of(_FILE.id), _FILE.status == DELETING)
+    def _remove(cls) -> ClauseElement:
+        return delete(File).where(is_any_of(_FILE.id), _FILE.status == FileStatus.DELETING)

@@ -1,7 +1,7 @@
-"""Bytes in and out of the object store, in step with their rows.
+"""Writes, reads and removes the bytes of files in the object store, consistent with their rows.
 
-Each upload writes an object of its own, and the row names the one that counts. So an upload that
-breaks off leaves the file as it was, two at once do not meet, and nothing is ever copied.
+Each upload writes its own object, and the row refers to the one that is valid. An interrupted
+upload leaves the file unchanged, concurrent uploads do not conflict, and no object is copied.
 """
 
 import hashlib
@@ -13,19 +13,18 @@ from uuid import UUID
 from db.errors import BadInput, Conflict, Forbidden, NotFound, TooLarge, Unavailable
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
-from db.storage.operations import StorageOperations
+from db.storage.operations import FileOperations
 from db.storage.rows import FileRow, NewFile, Upload, object_key, objects_of
 from db.storage.rules import checked_file
 
 log = logging.getLogger(__name__)
 
+REJECTIONS = (BadInput, Conflict, Forbidden, NotFound, TooLarge)
+"""After these errors no row refers to the object. After any other, one may: sweeps find out."""
 
-REFUSALS = (BadInput, Conflict, Forbidden, NotFound, TooLarge)
-"""After these no row names the bytes; after any other error one may, and sweeps will tell."""
 
-
-class _Counted:
-    """Passes bytes on while it counts and digests them."""
+class _Measured:
+    """Passes bytes on, and computes their number and SHA-256."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self.size = 0
@@ -36,62 +35,62 @@ class _Counted:
     def fingerprint(self) -> bytes:
         return self._digest.digest()
 
-    async def passing(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncIterator[bytes]:
         async for chunk in self._chunks:
             self.size += len(chunk)
             self._digest.update(chunk)
             yield chunk
 
 
-class _Checked(_Counted):
-    """An error when they are not the promised."""
+class _Verified(_Measured):
+    """Raises BadInput if the size or the SHA-256 differs from what was declared."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], *, size: int, promised: bytes | None) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], *, size: int, digest: bytes | None) -> None:
         super().__init__(chunks)
-        self._expected = size
-        self._promised = promised
+        self._expected_size = size
+        self._expected_digest = digest
 
-    async def passing(self) -> AsyncIterator[bytes]:
-        async for chunk in super().passing():
-            if self.size > self._expected:
+    async def pieces(self) -> AsyncIterator[bytes]:
+        async for chunk in super().pieces():
+            if self.size > self._expected_size:
                 break
             yield chunk
-        if self.size != self._expected:
+        if self.size != self._expected_size:
             raise BadInput(
-                f"The upload has {'more' if self.size > self._expected else 'fewer'} than "
-                f"{self._expected} bytes.",
-                hint="Send exactly the bytes that `createFile` was told of.",
+                f"The upload has {'more' if self.size > self._expected_size else 'fewer'} than "
+                f"{self._expected_size} bytes.",
+                hint="Send exactly the number of bytes given to `createFile`.",
                 field="size",
             )
-        if self._promised is not None and self._promised != self.fingerprint:
+        if self._expected_digest is not None and self._expected_digest != self.fingerprint:
             raise BadInput(
-                "The bytes that came are not those of the digest.",
-                hint="Send them again: they changed on the way, or the digest is another file's.",
+                "The bytes do not match the digest.",
+                hint="Check the digest and send the bytes again: they may have changed in transit.",
             )
 
 
 async def store_bytes(
-    storage: StorageOperations,
+    storage: FileOperations,
     objects: ObjectStore,
     file: FileRow,
     chunks: AsyncIterator[bytes],
     *,
-    promised: bytes | None = None,
+    digest: bytes | None = None,
 ) -> FileRow:
-    """Streams a pending file's bytes in: STORED, or an error and nothing to be seen of them.
+    """Stores the bytes of a pending file. If they are rejected, the file stays as it was.
 
-    `promised` is their SHA-256, where the sender says it.
+    `digest` is the SHA-256 declared by the client, if any.
     """
     object_id = new_id()
     key = object_key(file.id, object_id)
-    checked = _Checked(chunks, size=file.size, promised=promised)
+    verified = _Verified(chunks, size=file.size, digest=digest)
     headers = object_headers(file.content_type, file.location)
-    await objects.put(key, checked.passing(), size=file.size, headers=headers)
+    await objects.put(key, verified.pieces(), size=file.size, headers=headers)
     try:
         stored = await storage.finish_upload(
-            file, object_id=object_id, fingerprint=checked.fingerprint
+            file, object_id=object_id, fingerprint=verified.fingerprint
         )
-    except REFUSALS:
+    except REJECTIONS:
         await _delete_if_possible(objects, key)
         raise
     if stored.object_id != object_id:
@@ -100,7 +99,7 @@ async def store_bytes(
 
 
 async def add_bytes(
-    storage: StorageOperations,
+    storage: FileOperations,
     objects: ObjectStore,
     owner: OwnerId,
     new: NewFile,
@@ -110,26 +109,26 @@ async def add_bytes(
     source: str,
     idempotency_key: str | None = None,
 ) -> FileRow:
-    """Streams bytes whose number shows at their end into a new file: STORED, or nothing of it.
+    """Stores bytes of unknown number as a new file. If they are rejected, no file is created.
 
-    They come before their row: no other sees a file that waits, and nothing holds room for it.
-    `new` says all but the size, `at_most` what that could be.
+    The row is created after the bytes are stored, so no pending file is visible and no space is
+    reserved meanwhile. The size in `new` is ignored; `at_most` is its upper bound.
     """
     new = checked_file(new)
     file_id, object_id = new_id(), new_id()
     key = object_key(file_id, object_id)
-    counted = _Counted(chunks)
+    measured = _Measured(chunks)
     headers = object_headers(new.content_type or "", new.location)
-    await objects.put(key, counted.passing(), size=at_most, headers=headers)
-    upload = Upload(file_id, object_id, counted.size, counted.fingerprint)
+    await objects.put(key, measured.pieces(), size=at_most, headers=headers)
+    upload = Upload(file_id, object_id, measured.size, measured.fingerprint)
     try:
         added = await storage.add_file(
             owner, new, upload, source=source, idempotency_key=idempotency_key
         )
-    except REFUSALS:
+    except REJECTIONS:
         await _delete_if_possible(objects, key)
         raise
-    if added.id != file_id:  # two at once under one key: the other was faster
+    if added.id != file_id:  # a concurrent request with the same key was first
         await _delete_if_possible(objects, key)
     return added
 
@@ -137,32 +136,30 @@ async def add_bytes(
 def read_bytes(
     objects: ObjectStore, file: FileRow, *, start: int, end: int
 ) -> AsyncIterator[bytes]:
-    """A stored file's bytes from `start` until before `end`."""
-    assert file.object_id is not None  # noqa: S101 - what is stored has an object
+    """The bytes of a stored file from `start` up to, not including, `end`."""
+    assert file.object_id is not None  # noqa: S101 - a stored file has an object
     return objects.read(object_key(file.id, file.object_id), start=start, end=end)
 
 
 async def delete_file(
-    storage: StorageOperations, objects: ObjectStore, owner: OwnerId, file_id: UUID
+    storage: FileOperations, objects: ObjectStore, owner: OwnerId, file_id: UUID
 ) -> None:
-    """Takes the file out, then removes its bytes; sweeps repeat what could not be done."""
+    """Deletes the file, then its bytes. A sweep removes them if the object store fails."""
     await storage.begin_deletion(owner, file_id)
     await remove_bytes_if_possible(storage, objects, [file_id])
 
 
 async def remove_bytes_if_possible(
-    storage: StorageOperations, objects: ObjectStore, ids: Sequence[UUID]
+    storage: FileOperations, objects: ObjectStore, ids: Sequence[UUID]
 ) -> None:
     try:
         await remove_bytes(storage, objects, ids)
     except Unavailable as error:
-        log.warning("bytes of deleted files are left to the next sweep: %r", error.__cause__)
+        log.warning("the next sweep removes the bytes of deleted files: %r", error.__cause__)
 
 
-async def remove_bytes(
-    storage: StorageOperations, objects: ObjectStore, ids: Sequence[UUID]
-) -> None:
-    """Ends the deletion of files: first the bytes of all their uploads go, then the rows."""
+async def remove_bytes(storage: FileOperations, objects: ObjectStore, ids: Sequence[UUID]) -> None:
+    """Removes the objects of all uploads of deleted files, then the rows."""
     for file_id in ids:
         async for batch in objects.list(objects_of(file_id)):
             await objects.delete([stored.key for stored in batch])
@@ -170,14 +167,14 @@ async def remove_bytes(
 
 
 def disposition(location: str) -> str:
-    """Saved under its own name, never shown: RFC 6266, with the name as RFC 8187 spells it."""
+    """A Content-Disposition that saves the file under its name (RFC 6266, RFC 8187)."""
     name = location.rpartition("/")[2]
     plain = "".join(one if one.isascii() and one not in '"%\\' else "_" for one in name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def object_headers(content_type: str, location: str) -> dict[str, str]:
-    """What goes out with a file's bytes where the store serves them itself."""
+    """The headers of downloads that the object store serves itself."""
     return {"Content-Type": content_type, "Content-Disposition": disposition(location)}
 
 
@@ -185,4 +182,4 @@ async def _delete_if_possible(objects: ObjectStore, key: str) -> None:
     try:
         await objects.delete([key])
     except Unavailable as error:
-        log.warning("an object nobody needs is left to the next sweep: %r", error.__cause__)
+        log.warning("the next sweep removes an unused object: %r", error.__cause__)

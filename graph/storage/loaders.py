@@ -1,57 +1,40 @@
-"""Loaders of storage. Each batch is one call of `StorageOperations`."""
+"""Loaders of storage."""
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from db.errors import HowdahError
-from db.kit.base import OwnerId
 from db.kit.paging import Page, Window
-from db.storage import BspRow, BucketRow, FileRow, StorageOperations
+from db.postgres.engine import Session
+from db.storage import BspRow, Bsps, BucketRow, Buckets, FileRow, Files, Replicas
 from graph.context import Context
-from graph.kit.loaders import BatchLoader
+from graph.kit.loaders import ById, Loader
 from graph.kit.paging import Listing
 
-V = TypeVar("V")
+
+class BspById(ById[BspRow]):
+    repository = Bsps
 
 
-class StorageLoader(BatchLoader[Any, V]):
-    """Loads through `StorageOperations`, in PostgreSQL or in memory."""
-
-    @property
-    def storage(self) -> StorageOperations:
-        return self.context.services.storage
-
-    @property
-    def owner(self) -> OwnerId:
-        return self.context.owner
-
-
-class BspById(StorageLoader[BspRow]):
-    async def find(self, keys: list[UUID]) -> Mapping[UUID, BspRow]:
-        return {row.id: row for row in await self.storage.bsps_by_id(self.owner, keys)}
-
-
-class BucketById(StorageLoader[BucketRow]):
+class BucketById(ById[BucketRow]):
     """Buckets that the viewer can read."""
 
-    async def find(self, keys: list[UUID]) -> Mapping[UUID, BucketRow]:
-        return {row.id: row for row in await self.storage.buckets_by_id(self.owner, keys)}
+    repository = Buckets
 
 
-class FileById(StorageLoader[FileRow]):
+class FileById(ById[FileRow]):
     """Files that the viewer can read."""
 
-    async def find(self, keys: list[UUID]) -> Mapping[UUID, FileRow]:
-        return {row.id: row for row in await self.storage.files_by_id(self.owner, keys)}
+    repository = Files
 
 
-class BspsOfFile(StorageLoader[Sequence[UUID]]):
+class BspsOfFile(Loader[UUID, Sequence[UUID]]):
     """IDs of the providers that store a file."""
 
-    async def find(self, keys: list[UUID]) -> Mapping[UUID, Sequence[UUID]]:
-        return await self.storage.bsps_of_files(self.owner, keys)
+    async def batch(self, session: Session, keys: list[UUID]) -> Mapping[UUID, Sequence[UUID]]:
+        return await Replicas(session, self.context.owner).of_files(keys)
 
 
 class FilesQuery(NamedTuple):
@@ -62,24 +45,27 @@ class FilesQuery(NamedTuple):
     under: str | None = None
 
 
-class FilesOfParents(StorageLoader[Any]):
-    """Loads files of many parents, with one call for all keys that differ by parent only."""
+class FilesOfParents(Loader[FilesQuery, Any]):
+    """Loads files of many parents, with one statement for all keys that differ by parent only."""
 
-    async def find(self, keys: list[FilesQuery]) -> Mapping[FilesQuery, Any]:
+    async def batch(self, session: Session, keys: list[FilesQuery]) -> Mapping[FilesQuery, Any]:
+        files = Files(session, self.context.owner)
         grouped: dict[FilesQuery, list[UUID]] = {}
         for key in keys:
             grouped.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
         found: dict[FilesQuery, Any] = {}
         for query, parents in grouped.items():
             try:
-                answers = await self.find_of(parents, query)
+                answers = await self.find_of(files, parents, query)
             except HowdahError as error:  # invalid arguments of one field must not fail another
                 answers = dict.fromkeys(parents, error)
             found |= {query._replace(parent=one): answer for one, answer in answers.items()}
         return found
 
     @abstractmethod
-    async def find_of(self, parents: list[UUID], query: FilesQuery) -> Mapping[UUID, Any]:
+    async def find_of(
+        self, files: Files, parents: list[UUID], query: FilesQuery
+    ) -> Mapping[UUID, Any]:
         """A page for each of `parents`, or the number of its files if there is no window."""
 
     @classmethod
@@ -91,21 +77,23 @@ class FilesOfParents(StorageLoader[Any]):
 
 
 class FilesOfBucket(FilesOfParents):
-    async def find_of(self, parents: list[UUID], query: FilesQuery) -> Mapping[UUID, Any]:
+    async def find_of(
+        self, files: Files, parents: list[UUID], query: FilesQuery
+    ) -> Mapping[UUID, Any]:
         if query.window is None:
-            return await self.storage.count_files_of_buckets(self.owner, parents, under=query.under)
-        return await self.storage.files_of_buckets(
-            self.owner, parents, query.window, under=query.under
-        )
+            return await files.count_of_buckets(parents, under=query.under)
+        return await files.of_buckets(parents, query.window, under=query.under)
 
 
 class FilesOfBsp(FilesOfParents):
     """Files of the viewer that providers store."""
 
-    async def find_of(self, parents: list[UUID], query: FilesQuery) -> Mapping[UUID, Any]:
+    async def find_of(
+        self, files: Files, parents: list[UUID], query: FilesQuery
+    ) -> Mapping[UUID, Any]:
         if query.window is None:
-            return await self.storage.count_files_of_bsps(self.owner, parents)
-        return await self.storage.files_of_bsps(self.owner, parents, query.window)
+            return await files.count_of_bsps(parents)
+        return await files.of_bsps(parents, query.window)
 
 
 def _counter(loader: FilesOfParents, query: FilesQuery) -> Callable[[], Awaitable[int]]:

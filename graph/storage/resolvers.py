@@ -1,21 +1,25 @@
 """Queries and mutations of storage. Bytes go over HTTP (`graph.transport.file_routes`)."""
 
-from typing import Annotated
+from typing import Annotated, Any, Protocol
 
 import strawberry
 
+from db.kit.paging import Page, Window
 from db.storage import (
     UPLOAD_WITHIN,
     BspRow,
+    Bsps,
     BucketRow,
+    Buckets,
     FileRow,
+    Files,
     NewBsp,
     NewFile,
     delete_file,
     remove_bytes_if_possible,
 )
 from graph.auth import AdminOnly, SignedIn
-from graph.context import Info
+from graph.context import Info, RepositoryFactory
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
@@ -72,9 +76,7 @@ class Query:
         last: Last = None,
         before: Before = None,
     ) -> Listing:
-        storage, owner = info.context.services.storage, info.context.owner
-        page_window = window(info.context, first=first, after=after, last=last, before=before)
-        return Listing(await storage.bsps(owner, page_window), lambda: storage.count_bsps(owner))
+        return await _list(info, Bsps, first=first, after=after, last=last, before=before)
 
     @query(
         "Fetches a bucket that the viewer owns or that is public, by its ID. "
@@ -94,11 +96,7 @@ class Query:
         last: Last = None,
         before: Before = None,
     ) -> Listing:
-        storage, owner = info.context.services.storage, info.context.owner
-        page_window = window(info.context, first=first, after=after, last=last, before=before)
-        return Listing(
-            await storage.buckets(owner, page_window), lambda: storage.count_buckets(owner)
-        )
+        return await _list(info, Buckets, first=first, after=after, last=last, before=before)
 
     @query(
         "Fetches a file that the viewer owns or that is in a public bucket, by its ID. "
@@ -116,8 +114,8 @@ class Query:
         type=File | None,
     )
     async def file_by_key(self, info: Info, key: FileKey) -> FileRow | None:
-        storage, owner = info.context.services.storage, info.context.owner
-        return await storage.file_by_key(owner, parse_key(key))
+        digest = parse_key(key)
+        return await info.context.read(Files, lambda files: files.by_key(digest))
 
     @query(
         "Lists the viewer's files in all buckets, newest first.",
@@ -132,9 +130,7 @@ class Query:
         last: Last = None,
         before: Before = None,
     ) -> Listing:
-        storage, owner = info.context.services.storage, info.context.owner
-        page_window = window(info.context, first=first, after=after, last=last, before=before)
-        return Listing(await storage.files(owner, page_window), lambda: storage.count_files(owner))
+        return await _list(info, Files, first=first, after=after, last=last, before=before)
 
 
 @strawberry.type
@@ -145,10 +141,15 @@ class Mutation:
     ) -> CreateBspPayload:
         values = provided_fields(input)
         key = values.pop("idempotency_key", None)
-        storage, owner = info.context.services.storage, info.context.owner
-        return CreateBspPayload(
-            bsp=await storage.create_bsp(owner, NewBsp(**values), idempotency_key=key)
+        new = NewBsp(**values)
+        bsp = await info.context.once(
+            Bsps,
+            lambda bsps: bsps.create(new),
+            key=key,
+            asked=("createBsp", new),
+            answer=BspRow,
         )
+        return CreateBspPayload(bsp=bsp)
 
     @mutation("Changes the capacity of a provider. Requires the `ADMIN` role.", who=AdminOnly)
     async def update_bsp_capacity(
@@ -158,10 +159,8 @@ class Mutation:
     ) -> UpdateBspCapacityPayload:
         values = provided_fields(input)
         bsp_id = parse_id("bsp", values.pop("id"))
-        storage, owner = info.context.services.storage, info.context.owner
-        return UpdateBspCapacityPayload(
-            bsp=await storage.update_bsp_capacity(owner, bsp_id, **values)
-        )
+        bsp = await info.context.write(Bsps, lambda bsps: bsps.set_capacity(bsp_id, **values))
+        return UpdateBspCapacityPayload(bsp=bsp)
 
     @mutation(
         "Replaces the network addresses of a provider. Requires the `ADMIN` role.", who=AdminOnly
@@ -171,28 +170,34 @@ class Mutation:
         info: Info,
         input: Annotated[SetBspMultiaddressesInput, argument("Provider and its addresses.")],
     ) -> SetBspMultiaddressesPayload:
-        bsp_id = parse_id("bsp", input.id)
-        storage, owner = info.context.services.storage, info.context.owner
-        return SetBspMultiaddressesPayload(
-            bsp=await storage.set_bsp_multiaddresses(owner, bsp_id, input.multiaddresses)
+        bsp_id, addresses = parse_id("bsp", input.id), input.multiaddresses
+        bsp = await info.context.write(
+            Bsps, lambda bsps: bsps.set_multiaddresses(bsp_id, addresses)
         )
+        return SetBspMultiaddressesPayload(bsp=bsp)
 
     @mutation("Deletes a provider that stores no files. Requires the `ADMIN` role.", who=AdminOnly)
     async def delete_bsp(
         self, info: Info, input: Annotated[DeleteBspInput, argument("Provider to delete.")]
     ) -> DeleteBspPayload:
-        storage, owner = info.context.services.storage, info.context.owner
-        await storage.delete_bsp(owner, parse_id("bsp", input.id))
+        bsp_id = parse_id("bsp", input.id)
+        await info.context.write(Bsps, lambda bsps: bsps.remove(bsp_id))
         return DeleteBspPayload(deleted_bsp_id=input.id)
 
     @mutation("Creates a bucket.", who=SignedIn)
     async def create_bucket(
         self, info: Info, input: Annotated[CreateBucketInput, argument("Bucket to create.")]
     ) -> CreateBucketPayload:
-        storage, owner = info.context.services.storage, info.context.owner
-        return CreateBucketPayload(
-            bucket=await storage.create_bucket(owner, **provided_fields(input))
+        values = provided_fields(input)
+        key = values.pop("idempotency_key", None)
+        bucket = await info.context.once(
+            Buckets,
+            lambda buckets: buckets.create(**values),
+            key=key,
+            asked=("createBucket", *values.values()),
+            answer=BucketRow,
         )
+        return CreateBucketPayload(bucket=bucket)
 
     @mutation("Renames a bucket the viewer owns.", who=SignedIn)
     async def rename_bucket(
@@ -200,8 +205,10 @@ class Mutation:
     ) -> RenameBucketPayload:
         values = provided_fields(input)
         bucket_id = parse_id("bucket", values.pop("id"))
-        storage, owner = info.context.services.storage, info.context.owner
-        return RenameBucketPayload(bucket=await storage.rename_bucket(owner, bucket_id, **values))
+        bucket = await info.context.write(
+            Buckets, lambda buckets: buckets.rename(bucket_id, **values)
+        )
+        return RenameBucketPayload(bucket=bucket)
 
     @mutation("Deletes a bucket the viewer owns, optionally with its files.", who=SignedIn)
     async def delete_bucket(
@@ -239,3 +246,26 @@ class Mutation:
         services, owner = info.context.services, info.context.owner
         await delete_file(services.storage, services.objects, owner, parse_id("file", input.id))
         return DeleteFilePayload(deleted_file_id=input.id)
+
+
+class _NewestFirst(Protocol):
+    """A repository that lists its rows, newest first."""
+
+    async def page(self, window: Window) -> Page[Any]: ...
+
+    async def count(self) -> int: ...
+
+
+async def _list(
+    info: Info,
+    of: RepositoryFactory[_NewestFirst],
+    *,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+) -> Listing:
+    context = info.context
+    page_window = window(context, first=first, after=after, last=last, before=before)
+    page = await context.read(of, lambda rows: rows.page(page_window))
+    return Listing(page, lambda: context.read(of, lambda rows: rows.count()))

@@ -9,7 +9,8 @@ from uuid import UUID
 import strawberry
 
 from db.errors import BadInput
-from db.storage import STORED, BspRow, BucketRow, FileRow, object_key
+from db.storage import BspRow, BucketRow, FileRow, object_key
+from db.storage import FileStatus as Status
 from graph.context import Info
 from graph.kit.fields import argument, attribute, enum_value, field
 from graph.kit.ids import Node, node
@@ -43,14 +44,14 @@ class ReplicaRow(NamedTuple):
 
 @strawberry.enum(description="Upload state of a file.")
 class FileStatus(Enum):
-    """The values are also those of the table."""
+    """Describes the values of `db.storage.FileStatus`."""
 
     PENDING = enum_value(
-        "PENDING",
+        Status.PENDING,
         "The bytes have not been uploaded. The reservation expires 24 hours after creation.",
     )
-    STORED = enum_value("STORED", "The upload is complete and the file can be downloaded.")
-    DELETING = enum_value("DELETING", "The file was deleted and its bytes are being removed.")
+    STORED = enum_value(Status.STORED, "The upload is complete and the file can be downloaded.")
+    DELETING = enum_value(Status.DELETING, "The file was deleted and its bytes are being removed.")
 
 
 @strawberry.type(description="A copy of a file stored by a provider.")
@@ -103,7 +104,7 @@ class File(Node):
         "Valid for one hour. Null unless `status` is `STORED`."
     )
     async def download_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
-        if root.status != STORED or root.object_id is None:
+        if root.status != Status.STORED or root.object_id is None:
             return None
         services = info.context.services
         key = object_key(root.id, root.object_id)

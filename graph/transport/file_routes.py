@@ -18,7 +18,7 @@ from starlette.routing import Route
 from db.errors import BadInput, Conflict, NotFound, Overloaded, TimedOut
 from db.kit.concurrency_limit import ConcurrencyLimit
 from db.services import Services
-from db.storage import PENDING, STORED, FileRow, disposition, read_bytes, store_bytes
+from db.storage import FileRow, FileStatus, disposition, read_bytes, store_bytes
 from graph.kit.signed_links import Links
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
 from graph.transport.gateway import Gateway
@@ -62,7 +62,7 @@ class Uploads:
                 retry_after_s=1,
             )
         file = await _verified_file(request, gateway.services, "PUT")
-        if file.status != PENDING:
+        if file.status != FileStatus.PENDING:
             raise Conflict(
                 "The content of this file is already stored.",
                 hint="Query the file, or create a new one.",
@@ -74,7 +74,7 @@ class Uploads:
                 gateway.services.objects,
                 file,
                 _chunks(request),
-                promised=expected,
+                digest=expected,
             )
         return JSONResponse(_summary(stored), status_code=201, headers={"ETag": _etag(stored)})
 
@@ -83,7 +83,7 @@ async def send(request: Request) -> Response:
     """Send the content, or the requested range of it."""
     gateway: Gateway = request.state.gateway
     file = await _verified_file(request, gateway.services, "GET")
-    if file.status != STORED:
+    if file.status != FileStatus.STORED:
         raise NotFound("This file has no content.", hint="Query its `status` for the reason.")
     headers = UNTRUSTED_CONTENT_HEADERS | {"ETag": _etag(file), "Accept-Ranges": "bytes"}
     if _is_not_modified(request, file):

@@ -1,4 +1,4 @@
-"""The in-memory twin of storage, for unit tests of what stands above it."""
+"""The in-memory twin of storage, for unit tests without a database (decision 13)."""
 
 from db.storage.memory.storage import MemoryStorage
 

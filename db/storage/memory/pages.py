@@ -1,4 +1,4 @@
-"""Keyset pages over plain lists, the same that a statement of `db.kit.paging.select_page` gives."""
+"""Keyset pages of lists, equal to those of `db.kit.paging.select_page`."""
 
 import bisect
 from collections.abc import Iterable
@@ -19,15 +19,15 @@ def page(rows: Iterable[Row], window: Window, order: SortOrder) -> Page[Row]:
     for name in ("after_key", "before_key"):
         if kind is datetime and name in values:
             values[name] = to_timestamp_text(values[name])
-    placed = sorted((getattr(row, order.column), row.id, row) for row in rows)  # type: ignore[attr-defined]  # every row has an id
+    keyed = sorted((getattr(row, order.column), row.id, row) for row in rows)  # type: ignore[attr-defined]  # every row has an id
     low, high = ("before", "after") if order.descending else ("after", "before")
-    places = [place[:2] for place in placed]
-    start, end = 0, len(places)
+    positions = [row[:2] for row in keyed]
+    start, end = 0, len(positions)
     if f"{low}_key" in values:
-        start = bisect.bisect_right(places, (values[f"{low}_key"], values[f"{low}_id"]))
+        start = bisect.bisect_right(positions, (values[f"{low}_key"], values[f"{low}_id"]))
     if f"{high}_key" in values:
-        end = bisect.bisect_left(places, (values[f"{high}_key"], values[f"{high}_id"]))
-    kept = placed[start:end]
+        end = bisect.bisect_left(positions, (values[f"{high}_key"], values[f"{high}_id"]))
+    selected = keyed[start:end]
     if order.descending is not window.backward:
-        kept.reverse()
-    return make_page([row for _, _, row in kept[: values["limit"]]], window, order)
+        selected.reverse()
+    return make_page([row for _, _, row in selected[: values["limit"]]], window, order)

@@ -1,8 +1,7 @@
-# ruff: noqa: ARG002 - the protocol names the owner everywhere; providers have none
-"""The in-memory twin of storage, for unit tests of what stands above it.
+# ruff: noqa: ARG002 - providers have no owner, but the protocol passes one
+"""The in-memory implementation of StorageOperations.
 
-Passes the same contract tests as PostgresStorage. No method awaits, so each call is atomic: checks
-come first, then changes.
+No method awaits, so each call is atomic: it checks everything before it changes anything.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,14 +27,12 @@ from db.storage.memory.tables import (
 )
 from db.storage.rows import (
     BY_LOCATION,
-    DELETING,
     NEWEST,
-    PENDING,
-    STORED,
     UPLOAD_WITHIN,
     BspRow,
     BucketRow,
     FileRow,
+    FileStatus,
     NewBsp,
     NewFile,
     Quota,
@@ -47,8 +44,6 @@ Row = TypeVar("Row", bound=NamedTuple)
 
 
 class MemoryStorage:
-    """Implements StorageOperations in memory."""
-
     def __init__(self, *, quota: Quota = Quota()) -> None:  # noqa: B008 - it is immutable
         self._quota = quota
         self._tables = Tables()
@@ -59,6 +54,7 @@ class MemoryStorage:
     async def create_bsp(
         self, owner: OwnerId, new: NewBsp, *, idempotency_key: str | None = None
     ) -> BspRow:
+        asked = ("createBsp", new)
         new = rules.checked_bsp(new)
 
         def create() -> BspRow:
@@ -70,7 +66,7 @@ class MemoryStorage:
                 BspRow(new_id(), new.account, capacity, 0, capacity, addresses, *now_twice(), 1),
             )
 
-        return self._once(owner, idempotency_key, ("createBsp", new), create)
+        return self._once(owner, idempotency_key, asked, create)
 
     async def update_bsp_capacity(
         self,
@@ -97,11 +93,12 @@ class MemoryStorage:
             self._tables.bsps, with_new_version(self._tables.bsp(bsp_id), multiaddresses=checked)
         )
 
-    async def delete_bsp(self, owner: OwnerId, bsp_id: UUID) -> None:
+    async def delete_bsp(self, owner: OwnerId, bsp_id: UUID) -> UUID:
         bsp = self._tables.bsp(bsp_id)
         if any(bsp_id in kept for kept in self._tables.replicas.values()):
             raise errors.conflict(errors.STILL_HAS_FILES)
         del self._tables.bsps[bsp.id]
+        return bsp_id
 
     async def bsps_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[BspRow]:
         return existing(self._tables.bsps, ids)
@@ -117,6 +114,7 @@ class MemoryStorage:
     async def create_bucket(
         self, owner: OwnerId, name: str, *, private: bool, idempotency_key: str | None = None
     ) -> BucketRow:
+        asked = ("createBucket", name, private)
         name = rules.bucket_name_rule.checked(name)
 
         def create() -> BucketRow:
@@ -125,21 +123,21 @@ class MemoryStorage:
             self._tables.owners[bucket.id] = owner
             return store_row(self._tables.buckets, bucket)
 
-        return self._once(owner, idempotency_key, ("createBucket", name, private), create)
+        return self._once(owner, idempotency_key, asked, create)
 
     async def rename_bucket(
         self, owner: OwnerId, bucket_id: UUID, name: str, *, expected_version: int | None = None
     ) -> BucketRow:
         name = rules.bucket_name_rule.checked(name)
-        bucket = self._tables.my_bucket(owner, bucket_id)
+        bucket = self._tables.owned_bucket(owner, bucket_id)
         check_version(bucket.version, expected_version)
-        self._tables.check_name_free(owner, name, but=bucket_id)
+        self._tables.check_name_free(owner, name, ignore=bucket_id)
         return store_row(self._tables.buckets, with_new_version(bucket, name=name))
 
     async def delete_bucket(
         self, owner: OwnerId, bucket_id: UUID, *, with_files: bool
     ) -> Sequence[UUID]:
-        bucket = self._tables.my_bucket(owner, bucket_id)
+        bucket = self._tables.owned_bucket(owner, bucket_id)
         if bucket.file_count and not with_files:
             raise errors.bucket_not_empty(bucket.file_count)
         files = [file for file in self._tables.files.values() if file.bucket_id == bucket_id]
@@ -152,14 +150,14 @@ class MemoryStorage:
         return [
             bucket
             for bucket in existing(self._tables.buckets, ids)
-            if self._tables.may_read(owner, bucket.id)
+            if self._tables.can_read(owner, bucket.id)
         ]
 
     async def buckets(self, owner: OwnerId, window: Window) -> Page[BucketRow]:
-        return page(self._tables.my_buckets(owner), window, NEWEST)
+        return page(self._tables.owned_buckets(owner), window, NEWEST)
 
     async def count_buckets(self, owner: OwnerId) -> int:
-        return len(self._tables.my_buckets(owner))
+        return len(self._tables.owned_buckets(owner))
 
     # Files
 
@@ -171,16 +169,18 @@ class MemoryStorage:
             owner,
             idempotency_key,
             ("createFile", new),
-            lambda: self._put_in(owner, new, new_id()),
+            lambda: self._reserve(owner, new, new_id()),
         )
 
     async def expect_file(
         self, owner: OwnerId, new: NewFile, *, source: str, idempotency_key: str | None = None
     ) -> FileRow | None:
         new = rules.checked_file(new)
-        added: FileRow | None = self._first(owner, idempotency_key, _asked_to_add(new, source))
+        added: FileRow | None = self._find_answer(
+            owner, idempotency_key, _add_file_request(new, source)
+        )
         if added is None:
-            self._placed(owner, new)
+            self._check_new_file(owner, new)
         return added
 
     async def add_file(
@@ -195,23 +195,23 @@ class MemoryStorage:
         new = rules.checked_file(new._replace(size=upload.size))
 
         def add() -> FileRow:
-            file = self._put_in(owner, new, upload.file_id)
+            file = self._reserve(owner, new, upload.file_id)
             return self._finish(file, object_id=upload.object_id, fingerprint=upload.fingerprint)
 
-        return self._once(owner, idempotency_key, _asked_to_add(new, source), add)
+        return self._once(owner, idempotency_key, _add_file_request(new, source), add)
 
     async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
         return self._finish(file, object_id=object_id, fingerprint=fingerprint)
 
-    def _placed(self, owner: OwnerId, new: NewFile) -> BucketRow:
-        """The bucket for a new file, after all checks."""
-        mine = self._tables.my_buckets(owner)
+    def _check_new_file(self, owner: OwnerId, new: NewFile) -> BucketRow:
+        """Returns the bucket of a new file, or raises why the file cannot be created."""
+        owned = self._tables.owned_buckets(owner)
         used = Quota(
-            bytes=sum(bucket.total_size for bucket in mine),
-            files=sum(bucket.file_count for bucket in mine),
+            bytes=sum(bucket.total_size for bucket in owned),
+            files=sum(bucket.file_count for bucket in owned),
         )
         errors.check_quota(self._quota, used, more=new.size)
-        bucket = self._tables.my_bucket(owner, new.bucket_id, field="bucketId")
+        bucket = self._tables.owned_bucket(owner, new.bucket_id, field="bucketId")
         if any(
             (file.bucket_id, file.location) == (bucket.id, new.location)
             for file in self._tables.files.values()
@@ -219,24 +219,24 @@ class MemoryStorage:
             raise errors.conflict(errors.LOCATION_TAKEN)
         return bucket
 
-    def _put_in(self, owner: OwnerId, new: NewFile, file_id: UUID) -> FileRow:
-        bucket, providers = self._placed(owner, new), self._tables.roomiest(new)
-        return self._tables.put_in(bucket, pending(owner, new, file_id=file_id), providers)
+    def _reserve(self, owner: OwnerId, new: NewFile, file_id: UUID) -> FileRow:
+        bucket, providers = self._check_new_file(owner, new), self._tables.choose_providers(new)
+        return self._tables.add_file(bucket, pending(owner, new, file_id=file_id), providers)
 
     def _finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
         key = file_key(file, fingerprint)
-        known = self._tables.my_file(file.owner_id, file.id)
+        known = self._tables.owned_file(file.owner_id, file.id)
         if known.key == key:
             return known
-        if known.status != PENDING or known.created_at <= ago(UPLOAD_WITHIN):
+        if known.status != FileStatus.PENDING or known.created_at <= ago(UPLOAD_WITHIN):
             raise errors.upload_not_pending()
         stored = known._replace(
-            status=STORED, object_id=object_id, fingerprint=fingerprint, key=key
+            status=FileStatus.STORED, object_id=object_id, fingerprint=fingerprint, key=key
         )
         return store_row(self._tables.files, stored._replace(updated_at=ago()))
 
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
-        file = self._tables.my_file(owner, file_id)
+        file = self._tables.owned_file(owner, file_id)
         if file.bucket_id is not None:
             self._tables.detach(file)
 
@@ -244,18 +244,18 @@ class MemoryStorage:
         return [
             file
             for file in existing(self._tables.files, ids)
-            if self._tables.may_read_file(owner, file)
+            if self._tables.can_read_file(owner, file)
         ]
 
     async def file_by_key(self, owner: OwnerId, key: bytes) -> FileRow | None:
         files = [file for file in self._tables.files.values() if file.key == key]
-        return next((file for file in files if self._tables.may_read_file(owner, file)), None)
+        return next((file for file in files if self._tables.can_read_file(owner, file)), None)
 
     async def files(self, owner: OwnerId, window: Window) -> Page[FileRow]:
-        return page(self._tables.my_files(owner), window, NEWEST)
+        return page(self._tables.owned_files(owner), window, NEWEST)
 
     async def count_files(self, owner: OwnerId) -> int:
-        return len(self._tables.my_files(owner))
+        return len(self._tables.owned_files(owner))
 
     async def files_of_buckets(
         self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
@@ -277,12 +277,12 @@ class MemoryStorage:
     async def files_of_bsps(
         self, owner: OwnerId, bsp_ids: Sequence[UUID], window: Window
     ) -> Mapping[UUID, Page[FileRow]]:
-        return {one: page(self._tables.files_on(owner, one), window, NEWEST) for one in bsp_ids}
+        return {one: page(self._tables.files_at(owner, one), window, NEWEST) for one in bsp_ids}
 
     async def count_files_of_bsps(
         self, owner: OwnerId, bsp_ids: Sequence[UUID]
     ) -> Mapping[UUID, int]:
-        return {one: len(found) for one in bsp_ids if (found := self._tables.files_on(owner, one))}
+        return {one: len(found) for one in bsp_ids if (found := self._tables.files_at(owner, one))}
 
     async def bsps_of_files(
         self, owner: OwnerId, file_ids: Sequence[UUID]
@@ -293,32 +293,32 @@ class MemoryStorage:
             for one in file_ids
         }
 
-    # For signed links and sweeps
+    # Without an owner: for signed links and sweeps
 
     async def known_files(self, ids: Sequence[UUID]) -> Sequence[FileRow]:
         return existing(self._tables.files, ids)
 
     async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]:
-        late = ago(older_than)
-        waiting = (file for file in self._tables.files.values() if file.status == PENDING)
-        return [file for file in waiting if file.created_at <= late][:limit]
+        latest = ago(older_than)
+        pending = self._tables.in_state(FileStatus.PENDING)
+        return [file for file in pending if file.created_at <= latest][:limit]
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
-        return [file.id for file in self._tables.files.values() if file.status == DELETING][:limit]
+        return [file.id for file in self._tables.in_state(FileStatus.DELETING)][:limit]
 
     async def end_deletion(self, ids: Sequence[UUID]) -> None:
         for file in existing(self._tables.files, ids):
-            if file.status == DELETING:
+            if file.status == FileStatus.DELETING:
                 del self._tables.files[file.id]
 
     def _once(self, owner: OwnerId, key: str | None, asked: object, work: Callable[[], Row]) -> Row:
-        answer: Row = self._first(owner, key, asked) or work()
+        answer: Row = self._find_answer(owner, key, asked) or work()
         if key is not None:
             self._answers[owner, key] = (asked, answer)
         return answer
 
-    def _first(self, owner: OwnerId, key: str | None, asked: object) -> Any:
-        """The stored answer of the first request with the key, or None."""
+    def _find_answer(self, owner: OwnerId, key: str | None, asked: object) -> Any:
+        """Returns the stored answer of the first request with the key, or None."""
         known = self._answers.get((owner, key)) if key is not None else None
         if known is None:
             return None
@@ -331,5 +331,5 @@ class MemoryStorage:
         return known[1]
 
 
-def _asked_to_add(new: NewFile, source: str) -> tuple[object, ...]:
+def _add_file_request(new: NewFile, source: str) -> tuple[object, ...]:
     return ("addFile", new._replace(size=0), source)

@@ -9,7 +9,7 @@ from uuid import UUID
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import OwnerId, TimestampText, to_timestamp_text
 from db.storage import errors, rules
-from db.storage.rows import DELETING, PENDING, BspRow, BucketRow, FileRow, NewFile
+from db.storage.rows import BspRow, BucketRow, FileRow, FileStatus, NewFile
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -29,33 +29,36 @@ class Tables:
             raise not_found()
         return self.bsps[bsp_id]
 
-    def my_bucket(self, owner: OwnerId, bucket_id: UUID, *, field: str = "id") -> BucketRow:
+    def owned_bucket(self, owner: OwnerId, bucket_id: UUID, *, field: str = "id") -> BucketRow:
         if bucket_id not in self.buckets:
             raise not_found(field)
         if self.owners[bucket_id] != owner:
             raise forbidden(field)
         return self.buckets[bucket_id]
 
-    def my_file(self, owner: OwnerId, file_id: UUID) -> FileRow:
+    def owned_file(self, owner: OwnerId, file_id: UUID) -> FileRow:
         if file_id not in self.files:
             raise not_found()
         if self.files[file_id].owner_id != owner:
             raise forbidden()
         return self.files[file_id]
 
-    def my_buckets(self, owner: OwnerId) -> Sequence[BucketRow]:
-        return [self.buckets[one] for one, whose in self.owners.items() if whose == owner]
+    def owned_buckets(self, owner: OwnerId) -> Sequence[BucketRow]:
+        return [self.buckets[one] for one, its_owner in self.owners.items() if its_owner == owner]
 
-    def my_files(self, owner: OwnerId) -> Sequence[FileRow]:
-        mine = (file for file in self.files.values() if file.owner_id == owner)
-        return [file for file in mine if file.bucket_id is not None]
+    def owned_files(self, owner: OwnerId) -> Sequence[FileRow]:
+        owned = (file for file in self.files.values() if file.owner_id == owner)
+        return [file for file in owned if file.bucket_id is not None]
 
-    def may_read(self, owner: OwnerId, bucket_id: UUID) -> bool:
+    def in_state(self, status: FileStatus) -> Sequence[FileRow]:
+        return [file for file in self.files.values() if file.status == status]
+
+    def can_read(self, owner: OwnerId, bucket_id: UUID) -> bool:
         return self.owners[bucket_id] == owner or not self.buckets[bucket_id].private
 
-    def may_read_file(self, owner: OwnerId, file: FileRow) -> bool:
-        in_sight = file.bucket_id is not None and self.may_read(owner, file.bucket_id)
-        return file.owner_id == owner or in_sight
+    def can_read_file(self, owner: OwnerId, file: FileRow) -> bool:
+        in_readable = file.bucket_id is not None and self.can_read(owner, file.bucket_id)
+        return file.owner_id == owner or in_readable
 
     def files_in(self, owner: OwnerId, bucket_id: UUID, under: str | None) -> Sequence[FileRow]:
         folder = "" if under is None else rules.checked_folder(under) + "/"
@@ -63,36 +66,36 @@ class Tables:
         return [
             file
             for file in files
-            if file.location.startswith(folder) and self.may_read_file(owner, file)
+            if file.location.startswith(folder) and self.can_read_file(owner, file)
         ]
 
-    def files_on(self, owner: OwnerId, bsp_id: UUID) -> Sequence[FileRow]:
-        return [file for file in self.my_files(owner) if bsp_id in self.replicas[file.id]]
+    def files_at(self, owner: OwnerId, bsp_id: UUID) -> Sequence[FileRow]:
+        return [file for file in self.owned_files(owner) if bsp_id in self.replicas[file.id]]
 
-    def check_name_free(self, owner: OwnerId, name: str, *, but: UUID | None = None) -> None:
-        if any(bucket.name == name and bucket.id != but for bucket in self.my_buckets(owner)):
+    def check_name_free(self, owner: OwnerId, name: str, *, ignore: UUID | None = None) -> None:
+        if any(bucket.name == name and bucket.id != ignore for bucket in self.owned_buckets(owner)):
             raise errors.conflict(errors.NAME_TAKEN)
 
-    def roomiest(self, new: NewFile) -> Sequence[UUID]:
-        roomy = [bsp for bsp in self.bsps.values() if bsp.free_capacity >= new.size]
-        roomy.sort(key=lambda bsp: (-bsp.free_capacity, bsp.id))
-        chosen = [bsp.id for bsp in roomy[: new.desired_replicas]]
+    def choose_providers(self, new: NewFile) -> Sequence[UUID]:
+        suitable = [bsp for bsp in self.bsps.values() if bsp.free_capacity >= new.size]
+        suitable.sort(key=lambda bsp: (-bsp.free_capacity, bsp.id))
+        chosen = [bsp.id for bsp in suitable[: new.desired_replicas]]
         if len(chosen) < new.desired_replicas:
             raise errors.insufficient_capacity(new.desired_replicas, len(chosen), new.size)
         return chosen
 
-    def put_in(self, bucket: BucketRow, file: FileRow, providers: Sequence[UUID]) -> FileRow:
+    def add_file(self, bucket: BucketRow, file: FileRow, providers: Sequence[UUID]) -> FileRow:
         self.replicas[file.id] = list(providers)
-        self._count(bucket, providers, files=1, size=file.size)
+        self._add_to_counters(bucket, providers, files=1, size=file.size)
         return store_row(self.files, file)
 
     def detach(self, file: FileRow) -> None:
-        assert file.bucket_id is not None  # noqa: S101 - it is in a bucket, or it could not go
+        assert file.bucket_id is not None  # noqa: S101 - the caller checked it
         providers = self.replicas.pop(file.id)
-        self._count(self.buckets[file.bucket_id], providers, files=-1, size=-file.size)
-        store_row(self.files, file._replace(status=DELETING, bucket_id=None, key=None))
+        self._add_to_counters(self.buckets[file.bucket_id], providers, files=-1, size=-file.size)
+        store_row(self.files, file._replace(status=FileStatus.DELETING, bucket_id=None, key=None))
 
-    def _count(
+    def _add_to_counters(
         self, bucket: BucketRow, providers: Iterable[UUID], *, files: int, size: int
     ) -> None:
         counted = bucket._replace(
@@ -107,7 +110,7 @@ class Tables:
 
 
 def store_row(rows: dict[UUID, Row], row: Row) -> Row:
-    rows[row.id] = row  # type: ignore[attr-defined]  # every row that is kept has an id
+    rows[row.id] = row  # type: ignore[attr-defined]  # every row has an ID
     return row
 
 
@@ -125,7 +128,7 @@ def now_twice() -> tuple[TimestampText, TimestampText]:
 
 
 def with_new_version(row: Row, **values: Any) -> Row:
-    return row._replace(**values, version=row.version + 1, updated_at=ago())  # type: ignore[attr-defined]  # what is edited has a version
+    return row._replace(**values, version=row.version + 1, updated_at=ago())  # type: ignore[attr-defined]  # every editable row has a version
 
 
 def with_free_capacity(bsp: BspRow) -> BspRow:
@@ -140,7 +143,7 @@ def pending(owner: OwnerId, new: NewFile, *, file_id: UUID) -> FileRow:
         location=new.location,
         size=new.size,
         content_type=new.content_type or "",
-        status=PENDING,
+        status=FileStatus.PENDING,
         desired_replicas=new.desired_replicas,
         object_id=None,
         fingerprint=None,

@@ -24,13 +24,13 @@ from db.storage import (
     FileRow,
     NewBsp,
     NewFile,
-    PostgresStorage,
     Quota,
     delete_file,
     object_key,
     read_bytes,
     store_bytes,
 )
+from tests.fixtures.repository_storage import RepositoryStorage
 
 SIZES = (0, 1, 100_000, 2_500_000)
 """Of the last one the bytes come in several pieces."""
@@ -52,7 +52,7 @@ class Files:
     """A person's files, as the server stores them."""
 
     def __init__(self, database: Database, objects: ObjectStore, owner: OwnerId) -> None:
-        self.storage = PostgresStorage(database, quota=Quota())
+        self.storage = RepositoryStorage(database, quota=Quota())
         self.objects = objects
         self.owner = owner
 

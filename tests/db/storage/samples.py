@@ -1,4 +1,4 @@
-"""Things of storage as its contract tests make them, whoever keeps the rows."""
+"""Makes rows of storage for the contract tests, in any implementation."""
 
 from uuid import UUID
 
@@ -11,19 +11,19 @@ ADDRESS = "/ip4/203.0.113.7/tcp/30333"
 MANY = Window(100)
 
 
-async def a_bsp(
+async def make_bsp(
     storage: StorageOperations, owner: OwnerId, account: str = "acme", capacity: int = 1_000
 ) -> BspRow:
     return await storage.create_bsp(owner, NewBsp(account, capacity, [ADDRESS]))
 
 
-async def a_bucket(
+async def make_bucket(
     storage: StorageOperations, owner: OwnerId, name: str = "photos", *, private: bool = True
 ) -> BucketRow:
     return await storage.create_bucket(owner, name, private=private)
 
 
-async def a_file(
+async def make_file(
     storage: StorageOperations,
     owner: OwnerId,
     bucket: BucketRow,
@@ -35,15 +35,15 @@ async def a_file(
     return await storage.create_file(owner, NewFile(bucket.id, location, size, None, replicas))
 
 
-async def stored(storage: StorageOperations, file: FileRow) -> FileRow:
+async def store_file(storage: StorageOperations, file: FileRow) -> FileRow:
     return await storage.finish_upload(file, object_id=new_id(), fingerprint=HELLO)
 
 
-async def the_bucket(storage: StorageOperations, owner: OwnerId, bucket_id: UUID) -> BucketRow:
+async def read_bucket(storage: StorageOperations, owner: OwnerId, bucket_id: UUID) -> BucketRow:
     (bucket,) = await storage.buckets_by_id(owner, [bucket_id])
     return bucket
 
 
-async def used(storage: StorageOperations, owner: OwnerId, *bsps: BspRow) -> list[int]:
+async def used_capacities(storage: StorageOperations, owner: OwnerId, *bsps: BspRow) -> list[int]:
     found = {bsp.id: bsp for bsp in await storage.bsps_by_id(owner, [one.id for one in bsps])}
     return [found[bsp.id].used_capacity for bsp in bsps]

@@ -1,4 +1,4 @@
-"""What storage promises of providers, whoever keeps the rows, however often a call has failed."""
+"""The contract of providers: each test runs on PostgreSQL, on the twin, and with injected failures."""
 
 import pytest
 
@@ -8,12 +8,12 @@ from db.storage import (
     NewBsp,
     StorageOperations,
 )
-from tests.db.storage.samples import a_bsp, a_bucket, a_file, the_bucket, used
+from tests.db.storage.samples import make_bsp, make_bucket, make_file, read_bucket, used_capacities
 
 # Providers
 
 
-async def test_a_provider_is_kept_in_canonical_form(
+async def test_create_bsp_normalizes_account_and_addresses(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     given = NewBsp(
@@ -26,19 +26,21 @@ async def test_a_provider_is_kept_in_canonical_form(
     assert await storage.bsps_by_id(owner, [bsp.id, new_id()]) == [bsp]
 
 
-async def test_an_account_has_one_provider(storage: StorageOperations, owner: OwnerId) -> None:
-    await a_bsp(storage, owner)
+async def test_create_bsp_rejects_a_second_provider_of_an_account(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    await make_bsp(storage, owner)
     with pytest.raises(Conflict) as caught:
-        await a_bsp(storage, owner)
+        await make_bsp(storage, owner)
     assert caught.value.field == "account"
     assert await storage.count_bsps(owner) == 1
 
 
-async def test_capacity_never_falls_under_what_is_used(
+async def test_update_bsp_capacity_rejects_less_than_is_used(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    bsp = await a_bsp(storage, owner)
-    await a_file(storage, owner, await a_bucket(storage, owner), size=700, replicas=1)
+    bsp = await make_bsp(storage, owner)
+    await make_file(storage, owner, await make_bucket(storage, owner), size=700, replicas=1)
     with pytest.raises(Conflict, match="700 bytes") as caught:
         await storage.update_bsp_capacity(owner, bsp.id, 699)
     assert caught.value.field == "capacity"
@@ -51,19 +53,21 @@ async def test_capacity_never_falls_under_what_is_used(
         await storage.update_bsp_capacity(owner, new_id(), 1)
 
 
-async def test_addresses_are_replaced(storage: StorageOperations, owner: OwnerId) -> None:
-    bsp = await a_bsp(storage, owner)
+async def test_set_bsp_multiaddresses_replaces_all_addresses(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    bsp = await make_bsp(storage, owner)
     changed = await storage.set_bsp_multiaddresses(owner, bsp.id, ["/dns/b.example/tcp/1"])
     assert (changed.multiaddresses, changed.version) == (["/dns/b.example/tcp/1"], 2)
     with pytest.raises(NotFound):
         await storage.set_bsp_multiaddresses(owner, new_id(), [])
 
 
-async def test_a_provider_that_keeps_files_stays(
+async def test_delete_bsp_rejects_a_provider_with_files(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    bsp = await a_bsp(storage, owner)
-    file = await a_file(storage, owner, await a_bucket(storage, owner), replicas=1)
+    bsp = await make_bsp(storage, owner)
+    file = await make_file(storage, owner, await make_bucket(storage, owner), replicas=1)
     with pytest.raises(Conflict):
         await storage.delete_bsp(owner, bsp.id)
     await storage.begin_deletion(owner, file.id)
@@ -76,33 +80,33 @@ async def test_a_provider_that_keeps_files_stays(
 # Placement
 
 
-async def test_replicas_go_where_there_is_most_room(
+async def test_placement_chooses_providers_with_most_free_space(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    small = await a_bsp(storage, owner, "small", 100)
-    large = await a_bsp(storage, owner, "large", 300)
-    middle = await a_bsp(storage, owner, "middle", 200)
-    bucket = await a_bucket(storage, owner)
-    first = await a_file(storage, owner, bucket, "1", size=90, replicas=2)
-    second = await a_file(storage, owner, bucket, "2", size=90, replicas=2)
-    assert await used(storage, owner, small, middle, large) == [0, 180, 180]
-    third = await a_file(storage, owner, bucket, "3", size=100, replicas=2)
+    small = await make_bsp(storage, owner, "small", 100)
+    large = await make_bsp(storage, owner, "large", 300)
+    middle = await make_bsp(storage, owner, "middle", 200)
+    bucket = await make_bucket(storage, owner)
+    first = await make_file(storage, owner, bucket, "1", size=90, replicas=2)
+    second = await make_file(storage, owner, bucket, "2", size=90, replicas=2)
+    assert await used_capacities(storage, owner, small, middle, large) == [0, 180, 180]
+    third = await make_file(storage, owner, bucket, "3", size=100, replicas=2)
     placed = await storage.bsps_of_files(owner, [first.id, second.id, third.id, new_id()])
     assert placed[first.id] == placed[second.id] == sorted([large.id, middle.id])
     assert placed[third.id] == sorted([large.id, small.id])
-    assert await used(storage, owner, small, middle, large) == [100, 180, 280]
+    assert await used_capacities(storage, owner, small, middle, large) == [100, 180, 280]
 
 
-async def test_what_does_not_fit_is_refused_whole(
+async def test_placement_without_enough_space_changes_nothing(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    bsp = await a_bsp(storage, owner, capacity=10)
-    bucket = await a_bucket(storage, owner)
+    bsp = await make_bsp(storage, owner, capacity=10)
+    bucket = await make_bucket(storage, owner)
     for size, replicas in ((11, 1), (10, 2)):
         with pytest.raises(Conflict) as caught:
-            await a_file(storage, owner, bucket, size=size, replicas=replicas)
+            await make_file(storage, owner, bucket, size=size, replicas=replicas)
         assert caught.value.field == "desiredReplicas"
-    assert await used(storage, owner, bsp) == [0]
-    assert (await the_bucket(storage, owner, bucket.id)).file_count == 0
-    await a_file(storage, owner, bucket, size=10, replicas=1)
-    assert await used(storage, owner, bsp) == [10]
+    assert await used_capacities(storage, owner, bsp) == [0]
+    assert (await read_bucket(storage, owner, bucket.id)).file_count == 0
+    await make_file(storage, owner, bucket, size=10, replicas=1)
+    assert await used_capacities(storage, owner, bsp) == [10]

@@ -1,4 +1,4 @@
-"""What storage promises of buckets, whoever keeps the rows, however often a call has failed."""
+"""The contract of buckets: each test runs on PostgreSQL, on the twin, and with injected failures."""
 
 import pytest
 
@@ -9,45 +9,55 @@ from db.storage import (
     FileRow,
     StorageOperations,
 )
-from tests.db.storage.samples import HELLO, MANY, a_bsp, a_bucket, a_file, stored, the_bucket
+from tests.db.storage.samples import (
+    HELLO,
+    MANY,
+    make_bsp,
+    make_bucket,
+    make_file,
+    read_bucket,
+    store_file,
+)
 
 
-async def test_a_bucket_starts_empty(storage: StorageOperations, owner: OwnerId) -> None:
-    bucket = await a_bucket(storage, owner, " photos ")
+async def test_create_bucket_returns_an_empty_bucket(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    bucket = await make_bucket(storage, owner, " photos ")
     assert (bucket.name, bucket.private, bucket.version) == ("photos", True, 1)
     assert (bucket.file_count, bucket.total_size) == (0, 0)
-    assert await the_bucket(storage, owner, bucket.id) == bucket
+    assert await read_bucket(storage, owner, bucket.id) == bucket
 
 
-async def test_names_are_unique_per_owner(
+async def test_bucket_names_are_unique_per_owner(
     storage: StorageOperations, owner: OwnerId, other_owner: OwnerId
 ) -> None:
-    await a_bucket(storage, owner)
-    second = await a_bucket(storage, owner, "second")
+    await make_bucket(storage, owner)
+    second = await make_bucket(storage, owner, "second")
     with pytest.raises(Conflict) as caught:
-        await a_bucket(storage, owner)
+        await make_bucket(storage, owner)
     assert caught.value.field == "name"
     with pytest.raises(Conflict):
         await storage.rename_bucket(owner, second.id, "photos")
-    await a_bucket(storage, other_owner)
+    await make_bucket(storage, other_owner)
     assert await storage.count_buckets(owner) == 2
 
 
-async def test_a_bucket_is_renamed_once_per_version(
+async def test_rename_bucket_rejects_an_outdated_version(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    bucket = await a_bucket(storage, owner)
+    bucket = await make_bucket(storage, owner)
     renamed = await storage.rename_bucket(owner, bucket.id, "films", expected_version=1)
     assert (renamed.name, renamed.version) == ("films", 2)
     with pytest.raises(Conflict):
         await storage.rename_bucket(owner, bucket.id, "music", expected_version=1)
 
 
-async def test_another_s_private_bucket_is_absent_and_not_mine_to_change(
+async def test_private_bucket_of_another_user_is_invisible_and_unchangeable(
     storage: StorageOperations, owner: OwnerId, other_owner: OwnerId
 ) -> None:
-    bucket = await a_bucket(storage, other_owner)
-    file = await stored(storage, await a_file(storage, other_owner, bucket))
+    bucket = await make_bucket(storage, other_owner)
+    file = await store_file(storage, await make_file(storage, other_owner, bucket))
     assert await storage.buckets_by_id(owner, [bucket.id]) == []
     assert await storage.files_by_id(owner, [file.id]) == []
     assert file.key is not None
@@ -58,17 +68,17 @@ async def test_another_s_private_bucket_is_absent_and_not_mine_to_change(
     assert (await storage.bsps_of_files(owner, [file.id]))[file.id] == []
     assert (await storage.files(owner, MANY)).rows == []
     assert (await storage.buckets(owner, MANY)).rows == []
-    await _nothing_changes(storage, owner, bucket, file)
+    await _assert_unchangeable(storage, owner, bucket, file)
     assert await storage.files_by_id(other_owner, [file.id]) == [file]
 
 
-async def test_a_public_bucket_is_everyone_s_to_read_and_its_owner_s_to_change(
+async def test_public_bucket_of_another_user_is_readable_and_unchangeable(
     storage: StorageOperations, owner: OwnerId, other_owner: OwnerId
 ) -> None:
-    bsp = await a_bsp(storage, other_owner)
-    bucket = await a_bucket(storage, other_owner, private=False)
-    file = await stored(storage, await a_file(storage, other_owner, bucket, replicas=1))
-    bucket = await the_bucket(storage, owner, bucket.id)
+    bsp = await make_bsp(storage, other_owner)
+    bucket = await make_bucket(storage, other_owner, private=False)
+    file = await store_file(storage, await make_file(storage, other_owner, bucket, replicas=1))
+    bucket = await read_bucket(storage, owner, bucket.id)
     assert bucket.file_count == 1
     assert await storage.files_by_id(owner, [file.id]) == [file]
     assert file.key is not None
@@ -79,10 +89,10 @@ async def test_a_public_bucket_is_everyone_s_to_read_and_its_owner_s_to_change(
     assert await storage.bsps_of_files(owner, [file.id]) == {file.id: [bsp.id]}
     assert (await storage.files(owner, MANY)).rows == []
     assert (await storage.files_of_bsps(owner, [bsp.id], MANY))[bsp.id].rows == []
-    await _nothing_changes(storage, owner, bucket, file)
+    await _assert_unchangeable(storage, owner, bucket, file)
 
 
-async def _nothing_changes(
+async def _assert_unchangeable(
     storage: StorageOperations, stranger: OwnerId, bucket: BucketRow, file: FileRow
 ) -> None:
     with pytest.raises(Forbidden):
@@ -90,20 +100,22 @@ async def _nothing_changes(
     with pytest.raises(Forbidden):
         await storage.delete_bucket(stranger, bucket.id, with_files=True)
     with pytest.raises(Forbidden) as caught:
-        await a_file(storage, stranger, bucket, "smuggled")
+        await make_file(storage, stranger, bucket, "smuggled")
     assert caught.value.field == "bucketId"
     with pytest.raises(Forbidden):
         await storage.begin_deletion(stranger, file.id)
 
 
-async def test_what_is_not_there_is_not_found(storage: StorageOperations, owner: OwnerId) -> None:
-    bucket = await a_bucket(storage, owner)
+async def test_changes_of_missing_objects_raise_not_found(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    bucket = await make_bucket(storage, owner)
     with pytest.raises(NotFound):
         await storage.rename_bucket(owner, new_id(), "x")
     with pytest.raises(NotFound):
         await storage.delete_bucket(owner, new_id(), with_files=False)
     with pytest.raises(NotFound) as caught:
-        await a_file(storage, owner, bucket._replace(id=new_id()))
+        await make_file(storage, owner, bucket._replace(id=new_id()))
     assert caught.value.field == "bucketId"
     with pytest.raises(NotFound):
         await storage.begin_deletion(owner, new_id())

@@ -1,4 +1,4 @@
-"""What storage promises of files, whoever keeps the rows, however often a call has failed."""
+"""The contract of files: each test runs on PostgreSQL, on the twin, and with injected failures."""
 
 from datetime import timedelta
 
@@ -17,30 +17,34 @@ from db.storage import (
 from tests.db.storage.samples import (
     HELLO,
     MANY,
-    a_bsp,
-    a_bucket,
-    a_file,
-    stored,
-    the_bucket,
-    used,
+    make_bsp,
+    make_bucket,
+    make_file,
+    read_bucket,
+    store_file,
+    used_capacities,
 )
 from tests.fixtures.storage import Open
 
 
-async def test_a_file_waits_for_its_bytes(storage: StorageOperations, owner: OwnerId) -> None:
-    bucket = await a_bucket(storage, owner)
-    file = await a_file(storage, owner, bucket, "reports/may.txt", size=2**60)
+async def test_create_file_returns_a_pending_file(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    bucket = await make_bucket(storage, owner)
+    file = await make_file(storage, owner, bucket, "reports/may.txt", size=2**60)
     assert (file.status, file.size, file.bucket_id) == ("PENDING", 2**60, bucket.id)
     assert (file.key, file.fingerprint, file.object_id) == (None, None, None)
     assert file.content_type == "application/octet-stream"
     assert await storage.files_by_id(owner, [file.id]) == [file]
-    counted = await the_bucket(storage, owner, bucket.id)
+    counted = await read_bucket(storage, owner, bucket.id)
     assert (counted.file_count, counted.total_size, counted.version) == (1, 2**60, 1)
 
 
-async def test_bytes_make_it_stored_once(storage: StorageOperations, owner: OwnerId) -> None:
-    bucket = await a_bucket(storage, owner)
-    pending = await a_file(storage, owner, bucket)
+async def test_finish_upload_stores_the_first_upload(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    bucket = await make_bucket(storage, owner)
+    pending = await make_file(storage, owner, bucket)
     upload = new_id()
     file = await storage.finish_upload(pending, object_id=upload, fingerprint=HELLO)
     assert (file.status, file.object_id, file.fingerprint) == ("STORED", upload, HELLO)
@@ -53,29 +57,29 @@ async def test_bytes_make_it_stored_once(storage: StorageOperations, owner: Owne
     assert await storage.file_by_key(owner, file_key(pending, HELLO)) == file
 
 
-async def test_a_location_is_taken_once_per_bucket(
+async def test_create_file_rejects_a_location_in_use(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    bucket, other = await a_bucket(storage, owner), await a_bucket(storage, owner, "other")
-    await a_file(storage, owner, bucket)
+    bucket, other = await make_bucket(storage, owner), await make_bucket(storage, owner, "other")
+    await make_file(storage, owner, bucket)
     with pytest.raises(Conflict) as caught:
-        await a_file(storage, owner, bucket)
+        await make_file(storage, owner, bucket)
     assert caught.value.field == "location"
-    await a_file(storage, owner, other)
-    await a_file(storage, owner, bucket, "A.txt")
-    assert (await the_bucket(storage, owner, bucket.id)).file_count == 2
+    await make_file(storage, owner, other)
+    await make_file(storage, owner, bucket, "A.txt")
+    assert (await read_bucket(storage, owner, bucket.id)).file_count == 2
 
 
-async def test_deletion_frees_everything_at_once(
+async def test_begin_deletion_frees_location_and_space(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    bsp = await a_bsp(storage, owner)
-    bucket = await a_bucket(storage, owner)
-    file = await stored(storage, await a_file(storage, owner, bucket, replicas=1))
+    bsp = await make_bsp(storage, owner)
+    bucket = await make_bucket(storage, owner)
+    file = await store_file(storage, await make_file(storage, owner, bucket, replicas=1))
     await storage.begin_deletion(owner, file.id)
     await storage.begin_deletion(owner, file.id)
-    assert await used(storage, owner, bsp) == [0]
-    emptied = await the_bucket(storage, owner, bucket.id)
+    assert await used_capacities(storage, owner, bsp) == [0]
+    emptied = await read_bucket(storage, owner, bucket.id)
     assert (emptied.file_count, emptied.total_size) == (0, 0)
     (going,) = await storage.files_by_id(owner, [file.id])
     assert (going.status, going.bucket_id, going.key) == ("DELETING", None, None)
@@ -86,51 +90,51 @@ async def test_deletion_frees_everything_at_once(
     assert await storage.file_by_key(owner, file.key) is None
     assert await storage.deleting_files(limit=10) == [file.id]
     with pytest.raises(Conflict):
-        await stored(storage, file)
-    again = await a_file(storage, owner, bucket)
+        await store_file(storage, file)
+    again = await make_file(storage, owner, bucket)
     await storage.end_deletion([file.id, again.id])
     assert await storage.files_by_id(owner, [file.id, again.id]) == [again]
     assert await storage.deleting_files(limit=10) == []
 
 
-async def test_a_full_bucket_goes_only_with_its_files(
+async def test_delete_bucket_requires_with_files_unless_empty(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    first, second = await a_bsp(storage, owner), await a_bsp(storage, owner, "second")
-    bucket, other = await a_bucket(storage, owner), await a_bucket(storage, owner, "other")
+    first, second = await make_bsp(storage, owner), await make_bsp(storage, owner, "second")
+    bucket, other = await make_bucket(storage, owner), await make_bucket(storage, owner, "other")
     files = [
-        await a_file(storage, owner, bucket, f"{number}", size=10 * number, replicas=2)
+        await make_file(storage, owner, bucket, f"{number}", size=10 * number, replicas=2)
         for number in range(4)
     ]
-    kept = await a_file(storage, owner, other, size=7, replicas=2)
+    kept = await make_file(storage, owner, other, size=7, replicas=2)
     with pytest.raises(Conflict, match="4"):
         await storage.delete_bucket(owner, bucket.id, with_files=False)
-    assert await used(storage, owner, first, second) == [67, 67]
+    assert await used_capacities(storage, owner, first, second) == [67, 67]
     gone = await storage.delete_bucket(owner, bucket.id, with_files=True)
     assert set(gone) == {file.id for file in files}
     assert await storage.buckets_by_id(owner, [bucket.id]) == []
-    assert await used(storage, owner, first, second) == [7, 7]
+    assert await used_capacities(storage, owner, first, second) == [7, 7]
     assert set(await storage.deleting_files(limit=10)) == set(gone)
     assert (await storage.files(owner, MANY)).rows == [kept]
     assert await storage.delete_bucket(owner, other.id, with_files=True) == [kept.id]
 
 
-async def test_a_wait_without_end_is_noticed(storage: StorageOperations, owner: OwnerId) -> None:
-    bucket = await a_bucket(storage, owner)
-    pending = await a_file(storage, owner, bucket)
-    await stored(storage, await a_file(storage, owner, bucket, "stored"))
+async def test_stale_uploads_returns_old_pending_files(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    bucket = await make_bucket(storage, owner)
+    pending = await make_file(storage, owner, bucket)
+    await store_file(storage, await make_file(storage, owner, bucket, "stored"))
     assert await storage.stale_uploads(older_than=timedelta(hours=1), limit=9) == []
     assert await storage.stale_uploads(older_than=timedelta(0), limit=9) == [pending]
     assert await storage.stale_uploads(older_than=timedelta(0), limit=0) == []
 
 
-# Bytes that come before their file
+# Bytes that are stored before their row
 
 
-async def test_bytes_that_are_there_are_a_file_at_once(
-    storage: StorageOperations, owner: OwnerId
-) -> None:
-    bsp, bucket = await a_bsp(storage, owner), await a_bucket(storage, owner)
+async def test_add_file_creates_a_stored_file(storage: StorageOperations, owner: OwnerId) -> None:
+    bsp, bucket = await make_bsp(storage, owner), await make_bucket(storage, owner)
     asked = NewFile(bucket.id, "a.csv", 0, "text/csv", 1)
     assert await storage.expect_file(owner, asked, source="x") is None
     upload = Upload(new_id(), new_id(), 5, HELLO)
@@ -139,21 +143,21 @@ async def test_bytes_that_are_there_are_a_file_at_once(
     assert (file.status, file.fingerprint, file.content_type) == ("STORED", HELLO, "text/csv")
     assert file.key == file_key(file, HELLO)
     assert await storage.files_by_id(owner, [file.id]) == [file]
-    assert await used(storage, owner, bsp) == [5]
-    counted = await the_bucket(storage, owner, bucket.id)
+    assert await used_capacities(storage, owner, bsp) == [5]
+    counted = await read_bucket(storage, owner, bucket.id)
     assert (counted.file_count, counted.total_size) == (1, 5)
 
 
-async def test_what_would_be_refused_is_told_before_and_changes_nothing(
+async def test_expect_file_raises_what_add_file_would_raise(
     open_storage: Open, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     storage = open_storage(Quota(bytes=10, files=3))
     bucket, public = (
-        await a_bucket(storage, owner),
-        await a_bucket(storage, owner, private=False, name="p"),
+        await make_bucket(storage, owner),
+        await make_bucket(storage, owner, private=False, name="p"),
     )
-    await a_bsp(storage, owner, capacity=4)
-    file = await a_file(storage, owner, bucket)
+    await make_bsp(storage, owner, capacity=4)
+    file = await make_file(storage, owner, bucket)
     refused: list[tuple[OwnerId, NewFile, type[Exception], str]] = [
         (owner, NewFile(bucket.id, "a.txt", 0), Conflict, "location"),
         (owner, NewFile(bucket.id, "../x", 0), BadInput, "location"),
@@ -175,13 +179,13 @@ async def test_what_would_be_refused_is_told_before_and_changes_nothing(
         await storage.add_file(owner, nowhere, Upload(new_id(), new_id(), 5, HELLO), source="x")
     assert caught.value.field == "desiredReplicas"
     assert (await storage.files(owner, MANY)).rows == [file]
-    assert (await the_bucket(storage, owner, bucket.id)).total_size == 5
+    assert (await read_bucket(storage, owner, bucket.id)).total_size == 5
 
 
-async def test_a_file_is_added_once_for_each_key(
+async def test_add_file_with_a_used_key_returns_the_first_file(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    bucket = await a_bucket(storage, owner)
+    bucket = await make_bucket(storage, owner)
     asked = NewFile(bucket.id, "a.csv", 0)
     assert await storage.expect_file(owner, asked, source="x", idempotency_key="k") is None
     first = await storage.add_file(
@@ -199,40 +203,42 @@ async def test_a_file_is_added_once_for_each_key(
         with pytest.raises(Conflict) as late:
             await storage.add_file(owner, changed, other, source=source, idempotency_key="k")
         assert (early.value.field, late.value.field) == ("idempotencyKey", "idempotencyKey")
-    assert (await the_bucket(storage, owner, bucket.id)).file_count == 1
+    assert (await read_bucket(storage, owner, bucket.id)).file_count == 1
 
 
 # Quotas
 
 
-async def test_quotas_hold_over_all_buckets(open_storage: Open, owner: OwnerId) -> None:
+async def test_quota_counts_all_buckets_of_a_user(open_storage: Open, owner: OwnerId) -> None:
     storage = open_storage(Quota(bytes=100, files=3))
-    first, second = await a_bucket(storage, owner), await a_bucket(storage, owner, "second")
-    file = await a_file(storage, owner, first, size=60)
+    first, second = await make_bucket(storage, owner), await make_bucket(storage, owner, "second")
+    file = await make_file(storage, owner, first, size=60)
     with pytest.raises(TooLarge) as caught:
-        await a_file(storage, owner, second, size=41)
+        await make_file(storage, owner, second, size=41)
     assert caught.value.field == "size"
-    await a_file(storage, owner, second, size=40)
-    empty = await a_file(storage, owner, first, "empty", size=0)
+    await make_file(storage, owner, second, size=40)
+    empty = await make_file(storage, owner, first, "empty", size=0)
     with pytest.raises(TooLarge, match="3"):
-        await a_file(storage, owner, first, "fourth", size=0)
+        await make_file(storage, owner, first, "fourth", size=0)
     await storage.begin_deletion(owner, file.id)
     await storage.begin_deletion(owner, empty.id)
-    await a_file(storage, owner, second, "b", size=60)
+    await make_file(storage, owner, second, "b", size=60)
 
 
-async def test_a_quota_is_one_user_s(
+async def test_quota_applies_per_user(
     open_storage: Open, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     storage = open_storage(Quota(bytes=100, files=1))
-    await a_file(storage, owner, await a_bucket(storage, owner), size=100)
-    await a_file(storage, other_owner, await a_bucket(storage, other_owner), size=100)
+    await make_file(storage, owner, await make_bucket(storage, owner), size=100)
+    await make_file(storage, other_owner, await make_bucket(storage, other_owner), size=100)
 
 
 # Retries
 
 
-async def test_one_key_is_one_thing(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_idempotency_key_returns_the_first_result(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
     new = NewBsp("acme", 10, [])
     bsp = await storage.create_bsp(owner, new, idempotency_key="a")
     assert await storage.create_bsp(owner, new, idempotency_key="a") == bsp
@@ -241,7 +247,7 @@ async def test_one_key_is_one_thing(storage: StorageOperations, owner: OwnerId) 
     asked = NewFile(bucket.id, "c", 1, None, 1)
     file = await storage.create_file(owner, asked, idempotency_key="c")
     assert await storage.create_file(owner, asked, idempotency_key="c") == file
-    assert await used(storage, owner, bsp) == [1]
+    assert await used_capacities(storage, owner, bsp) == [1]
     with pytest.raises(Conflict) as caught:
         await storage.create_file(owner, asked._replace(location="d"), idempotency_key="c")
     assert caught.value.field == "idempotencyKey"

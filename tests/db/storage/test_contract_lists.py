@@ -1,4 +1,4 @@
-"""What storage promises of lists, whoever keeps the rows, however often a call has failed."""
+"""The contract of lists: each test runs on PostgreSQL, on the twin, and with injected failures."""
 
 import pytest
 
@@ -8,14 +8,14 @@ from db.kit.paging import Window
 from db.storage import (
     StorageOperations,
 )
-from tests.db.storage.samples import MANY, a_bsp, a_bucket, a_file
+from tests.db.storage.samples import MANY, make_bsp, make_bucket, make_file
 
 
 async def test_lists_are_newest_first_and_page_both_ways(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    bucket = await a_bucket(storage, owner)
-    files = [await a_file(storage, owner, bucket, f"{number}") for number in range(5)]
+    bucket = await make_bucket(storage, owner)
+    files = [await make_file(storage, owner, bucket, f"{number}") for number in range(5)]
     newest = files[::-1]
     first = await storage.files(owner, Window(2))
     assert (first.rows, first.has_next, first.has_previous) == (newest[:2], True, False)
@@ -26,8 +26,8 @@ async def test_lists_are_newest_first_and_page_both_ways(
     last = await storage.files(owner, Window(1, backward=True))
     assert (last.rows, last.has_previous) == (newest[4:], True)
     for number in range(3):
-        await a_bucket(storage, owner, f"{number}")
-        await a_bsp(storage, owner, f"{number}")
+        await make_bucket(storage, owner, f"{number}")
+        await make_bsp(storage, owner, f"{number}")
     buckets, bsps = await storage.buckets(owner, Window(2)), await storage.bsps(owner, Window(2))
     assert [found.name for found in buckets.rows] == ["2", "1"]
     assert [found.account for found in bsps.rows] == ["2", "1"]
@@ -35,13 +35,13 @@ async def test_lists_are_newest_first_and_page_both_ways(
         await storage.bsps(owner, Window(2, after="nonsense"))
 
 
-async def test_a_bucket_s_files_stand_by_location(
+async def test_files_of_buckets_are_sorted_by_location(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
-    bucket = await a_bucket(storage, owner)
+    bucket = await make_bucket(storage, owner)
     locations = ["b/a", "b-a", "a", "b", "é", "b0", "b/B/c", "Z", "b/a/b", "\U0001f418"]
     for location in locations:
-        await a_file(storage, owner, bucket, location)
+        await make_file(storage, owner, bucket, location)
     walked: list[str] = []
     window = Window(3)
     while True:
@@ -64,24 +64,26 @@ async def test_a_bucket_s_files_stand_by_location(
         ("%", []),
     ],
 )
-async def test_a_folder_is_all_within_it(
+async def test_files_of_buckets_under_a_folder_include_subfolders(
     storage: StorageOperations, owner: OwnerId, under: str, expected: list[str]
 ) -> None:
-    bucket = await a_bucket(storage, owner)
+    bucket = await make_bucket(storage, owner)
     for location in ("b/a", "b-a", "b", "b0", "b/B/c", "b/a/b", "c/b/a"):
-        await a_file(storage, owner, bucket, location)
+        await make_file(storage, owner, bucket, location)
     pages = await storage.files_of_buckets(owner, [bucket.id], MANY, under=under)
     assert [file.location for file in pages[bucket.id].rows] == expected
     counts = await storage.count_files_of_buckets(owner, [bucket.id], under=under)
     assert counts.get(bucket.id, 0) == len(expected)
 
 
-async def test_each_of_many_gets_its_own_page(storage: StorageOperations, owner: OwnerId) -> None:
-    bsps = [await a_bsp(storage, owner, f"{number}") for number in range(2)]
-    buckets = [await a_bucket(storage, owner, f"{number}") for number in range(3)]
+async def test_files_of_parents_return_a_page_for_each(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    bsps = [await make_bsp(storage, owner, f"{number}") for number in range(2)]
+    buckets = [await make_bucket(storage, owner, f"{number}") for number in range(3)]
     files = {
         bucket.id: [
-            await a_file(storage, owner, bucket, f"{number}", replicas=2) for number in range(4)
+            await make_file(storage, owner, bucket, f"{number}", replicas=2) for number in range(4)
         ]
         for bucket in buckets[:2]
     }

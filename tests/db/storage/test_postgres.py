@@ -1,4 +1,4 @@
-"""What only PostgreSQL can show: many at once, cascades, plans and numbers of statements."""
+"""Concurrency, cascades and numbers of statements, in PostgreSQL only."""
 
 import asyncio
 import random
@@ -13,9 +13,10 @@ from db.kit.base import OwnerId, new_id
 from db.kit.paging import Window
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
-from db.storage import FileRow, NewBsp, NewFile, PostgresStorage, Quota
+from db.storage import FileRow, NewBsp, NewFile, Quota
 from tests.fixtures.database import Statements
 from tests.fixtures.people import add_person
+from tests.fixtures.repository_storage import RepositoryStorage
 
 DRIFT = compile_statement(
     text(
@@ -44,7 +45,7 @@ async def drift(database: Database) -> Any:
 
 
 async def outcomes(*calls: Awaitable[Any]) -> list[Any]:
-    """What they answered, and what they refused; anything else is a bug."""
+    """The results and the errors of Howdah; any other exception is raised."""
     found = await asyncio.gather(*calls, return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException) and not isinstance(one, HowdahError):
@@ -52,12 +53,14 @@ async def outcomes(*calls: Awaitable[Any]) -> list[Any]:
     return found
 
 
-async def test_fifty_writers_leave_no_drift(committed: Database, committed_owner: OwnerId) -> None:
-    owner, storage = committed_owner, PostgresStorage(committed)
+async def test_counters_are_exact_after_fifty_concurrent_writers(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    owner, storage = committed_owner, RepositoryStorage(committed)
     for number in range(3):
         await storage.create_bsp(owner, NewBsp(f"{number}", 100_000, []))
     buckets = [await storage.create_bucket(owner, f"{one}", private=True) for one in range(2)]
-    dice = random.Random(4)  # noqa: S311 - which writer does what, the same each time
+    dice = random.Random(4)  # noqa: S311 - test data, the same in each run
 
     async def write(number: int) -> None:
         bucket = buckets[number % 2]
@@ -76,11 +79,11 @@ async def test_fifty_writers_leave_no_drift(committed: Database, committed_owner
     assert size == sum(file.size for file in page.rows)
 
 
-async def test_providers_are_never_overfilled_and_never_left_half_empty(
+async def test_placement_under_concurrency_fills_providers_exactly(
     committed: Database, committed_owner: OwnerId
 ) -> None:
-    """Room for ten, asked for by forty at once, in buckets of different owners."""
-    storage = PostgresStorage(committed)
+    """Forty concurrent requests for the space of ten, in buckets of different owners."""
+    storage = RepositoryStorage(committed)
     for number in range(2):
         await storage.create_bsp(committed_owner, NewBsp(f"{number}", 50, []))
     people = [committed_owner, *[await add_person(committed, f"p{one}") for one in range(3)]]
@@ -100,10 +103,10 @@ async def test_providers_are_never_overfilled_and_never_left_half_empty(
     assert [bsp.free_capacity for bsp in bsps.rows] == [0, 0]
 
 
-async def test_a_quota_holds_against_many_at_once_in_different_buckets(
+async def test_quota_holds_under_concurrency_in_different_buckets(
     committed: Database, committed_owner: OwnerId
 ) -> None:
-    storage = PostgresStorage(committed, quota=Quota(bytes=100, files=100))
+    storage = RepositoryStorage(committed, quota=Quota(bytes=100, files=100))
     buckets = [
         await storage.create_bucket(committed_owner, f"{one}", private=True) for one in range(4)
     ]
@@ -117,11 +120,11 @@ async def test_a_quota_holds_against_many_at_once_in_different_buckets(
     assert sum(isinstance(one, TooLarge) for one in answers) == 10
 
 
-async def test_creating_and_deleting_at_once_neither_drifts_nor_deadlocks(
+async def test_concurrent_creates_and_deletes_keep_counters_exact_without_deadlocks(
     committed: Database, committed_owner: OwnerId, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="db.postgres.engine")
-    owner, storage = committed_owner, PostgresStorage(committed)
+    owner, storage = committed_owner, RepositoryStorage(committed)
     for number in range(4):
         await storage.create_bsp(owner, NewBsp(f"{number}", 10_000, []))
     buckets = [await storage.create_bucket(owner, f"{one}", private=True) for one in range(3)]
@@ -141,16 +144,16 @@ async def test_creating_and_deleting_at_once_neither_drifts_nor_deadlocks(
     calls += [
         storage.finish_upload(file, object_id=new_id(), fingerprint=bytes(32)) for file in files
     ]
-    random.Random(7).shuffle(calls)  # noqa: S311 - the same mixture each time
+    random.Random(7).shuffle(calls)  # noqa: S311 - the same order in each run
     await outcomes(*calls)
     assert await drift(committed) == []
     assert "retrying a transaction" not in caplog.text
 
 
-async def test_two_uploads_at_once_make_one_file(
+async def test_finish_upload_under_concurrency_stores_one_upload(
     committed: Database, committed_owner: OwnerId
 ) -> None:
-    storage = PostgresStorage(committed)
+    storage = RepositoryStorage(committed)
     bucket = await storage.create_bucket(committed_owner, "b", private=True)
     file = await storage.create_file(committed_owner, NewFile(bucket.id, "a", 1))
     answers = await outcomes(
@@ -164,10 +167,10 @@ async def test_two_uploads_at_once_make_one_file(
     assert await storage.known_files([file.id]) == stored
 
 
-async def test_removing_a_person_gives_the_providers_their_room_back(
+async def test_removing_a_user_frees_the_space_of_providers(
     database: Database, owner: OwnerId, other_owner: OwnerId
 ) -> None:
-    storage = PostgresStorage(database)
+    storage = RepositoryStorage(database)
     for number in range(2):
         await storage.create_bsp(owner, NewBsp(f"{number}", 1_000, []))
     for person in (owner, other_owner):
@@ -181,10 +184,10 @@ async def test_removing_a_person_gives_the_providers_their_room_back(
     assert [bsp.used_capacity for bsp in bsps.rows] == [30, 30]
 
 
-async def test_postgresql_itself_refuses_a_file_under_another_s_bucket(
+async def test_foreign_key_rejects_a_file_in_the_bucket_of_another_user(
     database: Database, owner: OwnerId, other_owner: OwnerId
 ) -> None:
-    storage = PostgresStorage(database)
+    storage = RepositoryStorage(database)
     bucket = await storage.create_bucket(other_owner, "b", private=False)
     smuggle = compile_statement(
         text(
@@ -198,7 +201,7 @@ async def test_postgresql_itself_refuses_a_file_under_another_s_bucket(
         )
 
 
-READS: dict[str, Callable[[PostgresStorage, OwnerId, list[Any]], Awaitable[Any]]] = {
+READS: dict[str, Callable[[RepositoryStorage, OwnerId, list[Any]], Awaitable[Any]]] = {
     "files": lambda storage, owner, ids: storage.files_of_buckets(
         owner, ids, Window(2), under="docs"
     ),
@@ -210,8 +213,8 @@ READS: dict[str, Callable[[PostgresStorage, OwnerId, list[Any]], Awaitable[Any]]
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-async def test_however_many_it_is_one_statement(
+async def test_batch_reads_run_one_statement(
     database: Database, owner: OwnerId, statements: Statements, read: Callable[..., Awaitable[Any]]
 ) -> None:
     with statements.expected(1):
-        await read(PostgresStorage(database), owner, [new_id() for _ in range(50)])
+        await read(RepositoryStorage(database), owner, [new_id() for _ in range(50)])

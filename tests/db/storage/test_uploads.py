@@ -1,4 +1,4 @@
-"""Bytes and rows in step, whatever fails in between, and sweeps that mend the rest."""
+"""Bytes and rows stay consistent through failures, and sweeps clean up the rest."""
 
 import asyncio
 import hashlib
@@ -67,8 +67,8 @@ async def swept(
     return await sweep(SimpleNamespace(storage=storage, objects=objects), **options)
 
 
-class Interfered:
-    """Storage in which one operation fails before or after it is done."""
+class FailingOperation:
+    """Storage in which one operation fails before or after it has run."""
 
     def __init__(self, storage: StorageOperations, name: str, *, after: bool) -> None:
         self._storage = storage
@@ -89,34 +89,32 @@ class Interfered:
 
 
 def failing(storage: StorageOperations, name: str, *, after: bool = False) -> StorageOperations:
-    return cast("StorageOperations", Interfered(storage, name, after=after))
+    return cast("StorageOperations", FailingOperation(storage, name, after=after))
 
 
-class Gone(ObjectStore):
-    """A store that answers nobody."""
-
+class UnavailableStore(ObjectStore):
     def __init__(self) -> None:
-        self.kind = "gone"
+        self.kind = "unavailable"
 
     async def delete(self, keys: Sequence[str]) -> None:
-        raise Unavailable("Gone.", hint="None.")
+        raise Unavailable("Unavailable.", hint="None.")
 
     def list(self, prefix: str) -> AsyncIterator[Any]:
-        raise Unavailable("Gone.", hint="None.")
+        raise Unavailable("Unavailable.", hint="None.")
 
 
-async def test_bytes_come_back_as_they_went(
+async def test_store_bytes_stores_what_read_bytes_returns(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
-    promised = hashlib.sha256(DATA).digest()
-    stored = await store_bytes(storage, folder, pending, chunks(DATA), promised=promised)
-    assert (stored.status, stored.fingerprint) == ("STORED", promised)
+    digest = hashlib.sha256(DATA).digest()
+    stored = await store_bytes(storage, folder, pending, chunks(DATA), digest=digest)
+    assert (stored.status, stored.fingerprint) == ("STORED", digest)
     assert await content(folder, stored) == DATA
     assert await swept(storage, folder) == SweepResult(0, 0, 0, 0)
     assert await content(folder, stored) == DATA
 
 
-async def test_an_empty_file_is_a_file(
+async def test_store_bytes_accepts_an_empty_file(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId
 ) -> None:
     bucket = await storage.create_bucket(owner, "c", private=True)
@@ -127,7 +125,7 @@ async def test_an_empty_file_is_a_file(
 
 
 @pytest.mark.parametrize("data", [DATA[:-1], DATA + b"x", b""], ids=["short", "long", "none"])
-async def test_another_size_leaves_nothing(
+async def test_store_bytes_of_another_size_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow, data: bytes
 ) -> None:
     with pytest.raises(BadInput, match=str(len(DATA))):
@@ -136,17 +134,17 @@ async def test_another_size_leaves_nothing(
     assert await storage.known_files([pending.id]) == [pending]
 
 
-async def test_another_digest_leaves_nothing(
+async def test_store_bytes_with_another_digest_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     with pytest.raises(BadInput, match="digest"):
-        await store_bytes(storage, folder, pending, chunks(DATA), promised=bytes(32))
+        await store_bytes(storage, folder, pending, chunks(DATA), digest=bytes(32))
     assert await keys(folder) == []
     stored = await store_bytes(storage, folder, pending, chunks(DATA))
     assert stored.status == "STORED"
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing_to_see(
+async def test_store_bytes_interrupted_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     async def breaking() -> AsyncIterator[bytes]:
@@ -159,7 +157,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing_to_see(
     assert await storage.known_files([pending.id]) == [pending]
 
 
-async def test_the_second_of_two_uploads_takes_its_bytes_back(
+async def test_store_bytes_twice_removes_the_second_object(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     first = await store_bytes(storage, folder, pending, chunks(DATA))
@@ -172,7 +170,7 @@ async def test_the_second_of_two_uploads_takes_its_bytes_back(
     assert await content(folder, first) == DATA
 
 
-async def test_a_file_deleted_under_an_upload_stays_deleted(
+async def test_store_bytes_of_a_file_deleted_meanwhile_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     async def slowly() -> AsyncIterator[bytes]:
@@ -186,7 +184,7 @@ async def test_a_file_deleted_under_an_upload_stays_deleted(
     assert await storage.known_files([pending.id]) == []
 
 
-# Bytes whose number shows at their end
+# Bytes of unknown number
 
 
 @pytest.fixture
@@ -196,7 +194,7 @@ async def wanted(storage: StorageOperations, owner: OwnerId) -> NewFile:
 
 
 @pytest.mark.parametrize("data", [DATA, b""], ids=["some", "none"])
-async def test_a_file_has_the_size_that_came(
+async def test_add_bytes_creates_a_file_of_the_received_size(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile, data: bytes
 ) -> None:
     file = await add_bytes(storage, folder, owner, wanted, chunks(data), at_most=10, source="x")
@@ -207,7 +205,7 @@ async def test_a_file_has_the_size_that_came(
     assert await content(folder, file) == data
 
 
-async def test_what_breaks_off_or_is_refused_was_never_there(
+async def test_add_bytes_interrupted_or_rejected_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile
 ) -> None:
     async def breaking() -> AsyncIterator[bytes]:
@@ -226,7 +224,7 @@ async def test_what_breaks_off_or_is_refused_was_never_there(
     assert (other.status, other.size) == ("PENDING", 0)
 
 
-async def test_who_stops_waiting_leaves_nothing(
+async def test_add_bytes_cancelled_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile, tmp_path: Path
 ) -> None:
     waiting = asyncio.Event()
@@ -248,7 +246,7 @@ async def test_who_stops_waiting_leaves_nothing(
     assert await storage.count_files(owner) == 0
 
 
-async def test_two_at_once_under_one_key_are_one_file(
+async def test_add_bytes_twice_with_one_key_creates_one_file(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile
 ) -> None:
     async def add(data: bytes) -> FileRow:
@@ -270,7 +268,7 @@ async def test_two_at_once_under_one_key_are_one_file(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_crash_at_the_row_is_swept_or_has_all_its_bytes(
+async def test_add_bytes_with_a_failed_row_is_swept_or_complete(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile, when: str
 ) -> None:
     broken = failing(storage, "add_file", after=when == "after")
@@ -283,10 +281,10 @@ async def test_a_crash_at_the_row_is_swept_or_has_all_its_bytes(
     assert found == ([DATA] if when == "after" else [])
 
 
-# A crash at any point, and what a sweep makes of it
+# Crashes, and the sweeps after them
 
 
-async def test_a_crash_before_the_row_is_told_is_swept_with_the_row(
+async def test_sweep_removes_an_upload_whose_row_failed(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     with pytest.raises(Unavailable):
@@ -298,7 +296,7 @@ async def test_a_crash_before_the_row_is_told_is_swept_with_the_row(
     assert await storage.known_files([pending.id]) == []
 
 
-async def test_a_crash_after_the_row_was_told_keeps_the_bytes(
+async def test_sweep_keeps_an_upload_whose_row_was_stored(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     broken = failing(storage, "finish_upload", after=True)
@@ -309,11 +307,11 @@ async def test_a_crash_after_the_row_was_told_keeps_the_bytes(
     assert await content(folder, stored) == DATA
 
 
-async def test_deletion_goes_on_where_it_broke_off(
+async def test_sweep_finishes_an_interrupted_deletion(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     stored = await store_bytes(storage, folder, pending, chunks(DATA))
-    await delete_file(storage, Gone(), stored.owner_id, stored.id)
+    await delete_file(storage, UnavailableStore(), stored.owner_id, stored.id)
     assert await storage.deleting_files(limit=9) == [stored.id]
     assert len(await keys(folder)) == 1
     broken = failing(storage, "end_deletion")
@@ -324,7 +322,7 @@ async def test_deletion_goes_on_where_it_broke_off(
     assert await swept(storage, folder) == SweepResult(0, 0, 0, 0)
 
 
-async def test_objects_that_no_row_names_go_once_they_are_old(
+async def test_sweep_removes_old_objects_without_a_row(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     stored = await store_bytes(storage, folder, pending, chunks(DATA))
@@ -339,7 +337,7 @@ async def test_objects_that_no_row_names_go_once_they_are_old(
     assert await keys(folder) == sorted([kept, foreign])
 
 
-async def test_a_bucket_takes_the_bytes_of_its_files_along(
+async def test_sweep_removes_the_bytes_of_a_deleted_bucket(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow, owner: OwnerId
 ) -> None:
     stored = await store_bytes(storage, folder, pending, chunks(DATA))
@@ -361,5 +359,5 @@ async def test_a_bucket_takes_the_bytes_of_its_files_along(
         ("it's;x", "attachment; filename=\"it's;x\"; filename*=UTF-8''it%27s%3Bx"),
     ],
 )
-def test_a_file_is_saved_under_its_own_name(location: str, expected: str) -> None:
+def test_disposition_encodes_the_file_name(location: str, expected: str) -> None:
     assert disposition(location) == expected

@@ -1,4 +1,4 @@
-"""Files whose bytes are at S3: uploads through us, downloads from there."""
+"""Files with bytes on S3: uploads go through Howdah, downloads come from S3."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ def objects(services: Services) -> ObjectStore:
     return services.objects
 
 
-async def test_bytes_go_to_s3_and_come_back_from_it(
+async def test_file_on_s3_is_uploaded_and_downloaded_from_there(
     ada: Client, services: Services, half_written: Callable[[], list[str]]
 ) -> None:
     made = await ada.ask(

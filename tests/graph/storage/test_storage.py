@@ -5,6 +5,8 @@ import httpx
 import pytest
 
 from db.services import Services
+from db.storage import FileStatus as Status
+from graph.storage.types import FileStatus
 from tests.fixtures.clients import Client
 from tests.fixtures.database import Statements
 from tests.fixtures.factories import make_bsp, make_bucket, make_file
@@ -41,7 +43,7 @@ query ($first: Int!) {
 
 
 async def put_file(client: Client, data: bytes, **values: Any) -> dict[str, Any]:
-    """A file with its bytes, as `file` shows it."""
+    """Uploads a file and returns it as `file` does."""
     bucket = values.pop("bucketId", None) or await make_bucket(client)
     asked = {"bucketId": bucket, "location": "a.txt", "size": str(len(data))} | values
     made = (await client.ask(CREATE_FILE, input=asked))["createFile"]
@@ -51,7 +53,7 @@ async def put_file(client: Client, data: bytes, **values: Any) -> dict[str, Any]
     return file
 
 
-async def test_a_file_from_birth_to_death(ada: Client, admin: Client) -> None:
+async def test_file_is_created_uploaded_downloaded_and_deleted(ada: Client, admin: Client) -> None:
     bsp = await make_bsp(admin, capacity=str(2**53 + 1))
     bucket = await make_bucket(ada, name="reports")
     data = b"hello"
@@ -88,19 +90,23 @@ async def test_a_file_from_birth_to_death(ada: Client, admin: Client) -> None:
     assert left == {"bsp": {"usedCapacity": "0"}}
 
 
-async def test_a_pending_file_shows_no_more_than_it_has(ada: Client) -> None:
+def test_file_status_describes_every_state_of_the_table() -> None:
+    assert [status.value for status in FileStatus] == list(Status)
+
+
+async def test_pending_file_has_no_key_and_no_download_url(ada: Client) -> None:
     file = (await ada.ask(FILE, id=await make_file(ada)))["file"]
     assert (file["status"], file["size"]) == ("PENDING", "5")
     assert (file["key"], file["fingerprint"], file["downloadUrl"]) == (None, None, None)
 
 
-async def test_links_name_the_server_as_the_client_does(ada: Client) -> None:
+async def test_upload_url_has_the_host_of_the_request(ada: Client) -> None:
     asked = {"bucketId": await make_bucket(ada), "location": "a", "size": "1"}
     made = (await ada.ask(CREATE_FILE, input=asked))["createFile"]
     assert httpx.URL(made["uploadUrl"]).host == ada.http.base_url.host
 
 
-async def test_buckets_are_renamed_listed_and_deleted(ada: Client) -> None:
+async def test_bucket_is_renamed_and_deleted_with_its_files(ada: Client) -> None:
     bucket = await make_bucket(ada, name="one")
     renamed = await ada.ask(
         "mutation($input: RenameBucketInput!) "
@@ -121,7 +127,7 @@ async def test_buckets_are_renamed_listed_and_deleted(ada: Client) -> None:
     }
 
 
-async def test_a_folder_is_listed_and_counted(ada: Client) -> None:
+async def test_bucket_files_under_a_folder_are_listed_and_counted(ada: Client) -> None:
     bucket = await make_bucket(ada)
     for location in ("a/1", "a/b/2", "ab/3", "a"):
         await make_file(ada, bucketId=bucket, location=location)
@@ -141,7 +147,7 @@ async def test_a_folder_is_listed_and_counted(ada: Client) -> None:
     assert (await ada.send(asked, id=bucket, under="../etc")).code == "BAD_USER_INPUT"
 
 
-async def test_public_is_for_every_signed_in_user(
+async def test_public_bucket_is_readable_by_every_signed_in_user(
     ada: Client, bob: Client, anonymous: Client
 ) -> None:
     bucket = await make_bucket(ada, private=False)
@@ -167,7 +173,7 @@ async def test_public_is_for_every_signed_in_user(
         ("deleteBsp", {}),
     ],
 )
-async def test_only_admins_change_providers(
+async def test_bsp_mutations_require_an_admin(
     ada: Client, admin: Client, anonymous: Client, mutation: str, values: dict[str, Any]
 ) -> None:
     bsp = await make_bsp(admin)
@@ -179,7 +185,7 @@ async def test_only_admins_change_providers(
     assert (await admin.send(document, input=asked)).code == "OK"
 
 
-async def test_capacity_under_use_says_how_much_is_used(admin: Client) -> None:
+async def test_update_bsp_capacity_error_says_how_much_is_used(admin: Client) -> None:
     bsp = await make_bsp(admin)
     await make_file(admin, size="700", desiredReplicas=1)
     shrink = 'updateBspCapacity(input: {id: $id, capacity: "699"}) { bsp { capacity } }'
@@ -199,7 +205,9 @@ async def test_capacity_under_use_says_how_much_is_used(admin: Client) -> None:
         ({"bucketId": "task_00000000000000000000000000000000"}, "bucketId"),
     ],
 )
-async def test_bad_input_names_its_field(ada: Client, values: dict[str, Any], field: str) -> None:
+async def test_create_file_error_names_the_invalid_field(
+    ada: Client, values: dict[str, Any], field: str
+) -> None:
     asked = {"bucketId": await make_bucket(ada), "location": "a", "size": "1"} | values
     answer = await ada.send(CREATE_FILE, input=asked)
     assert answer.code == "BAD_USER_INPUT"
@@ -207,15 +215,15 @@ async def test_bad_input_names_its_field(ada: Client, values: dict[str, Any], fi
 
 
 @pytest.mark.parametrize("key", ["", "zz", "A" * 64, "0" * 63])
-async def test_what_is_no_key_is_told(ada: Client, key: str) -> None:
+async def test_file_by_key_rejects_invalid_keys(ada: Client, key: str) -> None:
     answer = await ada.send("query($key: String!) { fileByKey(key: $key) { id } }", key=key)
     assert answer.code == "BAD_USER_INPUT"
 
 
-async def test_one_statement_a_level_however_wide(
+async def test_nested_lists_run_one_statement_per_level(
     ada: Client, admin: Client, services: Services
 ) -> None:
-    """Buckets, their files, their counts, files' buckets, replicas, providers, their counts."""
+    """Levels: buckets, files, counts, buckets of files, replicas, providers, counts."""
     await make_bsp(admin, capacity="100000")
     await make_bsp(admin, capacity="100000")
     sent = Statements()
@@ -239,7 +247,7 @@ async def test_one_statement_a_level_however_wide(
 
 
 @pytest.mark.parametrize("bad", ["first: -1", 'first: 5, after: "junk"'])
-async def test_what_is_wrong_with_one_list_is_no_other_ones_error(ada: Client, bad: str) -> None:
+async def test_invalid_list_argument_fails_only_its_field(ada: Client, bad: str) -> None:
     bucket = await make_bucket(ada)
     query = f"""query($id: ID!) {{
       x: bucket(id: $id) {{

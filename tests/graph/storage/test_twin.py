@@ -1,145 +1,124 @@
-"""The resolvers of storage on the twin in memory: no database, and storage that fails."""
+"""Uploads and downloads over HTTP on the in-memory twin, without a database."""
 
-from datetime import UTC, datetime, timedelta
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import pytest
 
-from db.errors import HowdahError, Unavailable
+from db.errors import Unavailable
 from db.events import EventBus
-from db.kit.base import new_id
+from db.kit.base import OwnerId, new_id
 from db.objects.store import open_objects
 from db.postgres.engine import Database
 from db.security.keys import load_keys
 from db.security.vault import Vault
 from db.services import Services
 from db.settings import Settings
-from db.storage import Quota, StorageOperations
+from db.storage import UPLOAD_WITHIN, FileRow, NewFile, StorageOperations
 from db.storage.memory import MemoryStorage
 from db.users import Identity
 from db.workbench import Workbench
 from db.workbench.execution.runner import Runner
-from graph.auth import Role, Viewer
-from graph.context import Context
+from graph.app import build_app
+from graph.auth import authenticate
+from graph.kit.signed_links import Links
 from graph.schema import schema
+from graph.transport.file_routes import file_path
+from tests.fixtures.toy import calling
 
-CREATE_BUCKET = 'mutation { createBucket(input: {name: "b"}) { bucket { id private } } }'
-CREATE_FILE = """
-mutation ($bucket: ID!, $location: String!, $size: BigInt!, $replicas: Int!) {
-  createFile(input: {
-    bucketId: $bucket, location: $location, size: $size, desiredReplicas: $replicas
-  }) { file { id status replicas { bsp { account } } } uploadUrl }
-}
-"""
+DATA = b"Hay: 150 kg a day"
 
 
-class Nothing:
-    """Stands where nothing may be asked for anything."""
+class Unused:
+    """Takes the place of a service that must not be used."""
 
     def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"asked for {name}")
+        raise AssertionError(f"a service was used: {name}")
 
 
-class Desk:
-    """One person at a server without a database."""
+class FailingStorage(MemoryStorage):
+    """The twin, with a database that does not respond when an upload ends."""
 
-    def __init__(self, services: Services, role: Role = Role.ADMIN) -> None:
-        self.services = services
-        expires_at = datetime.now(UTC) + timedelta(hours=1)
-        self.viewer = Viewer(id=new_id(), role=role, expires_at=expires_at)
-
-    async def ask(self, document: str, **variables: Any) -> Any:
-        context = Context(services=self.services, viewer=self.viewer, request_id="1")
-        result = await schema.execute(document, variables, context_value=context)
-        for error in result.errors or []:
-            raise error.original_error or error
-        return result.data
-
-    async def bucket(self) -> str:
-        return str((await self.ask(CREATE_BUCKET))["createBucket"]["bucket"]["id"])
-
-    async def file(
-        self, bucket: str, location: str = "a", size: int = 1, replicas: int = 0
-    ) -> dict[str, Any]:
-        values = {"location": location, "size": str(size), "replicas": replicas}
-        made: dict[str, Any] = await self.ask(CREATE_FILE, bucket=bucket, **values)
-        return cast("dict[str, Any]", made["createFile"])
+    async def finish_upload(self, *_: Any, **__: Any) -> FileRow:
+        raise Unavailable("The database does not respond.", hint="Try again.")
 
 
 def services_on(storage: StorageOperations, folder: Path) -> Services:
     settings = Settings(env="development", data_dir=folder)
-    nothing = Nothing()
+    unused = Unused()
     return Services(
         settings=settings,
-        database=cast("Database", nothing),
-        events=cast("EventBus", nothing),
+        database=cast("Database", unused),
+        events=cast("EventBus", unused),
         keys=load_keys(settings),
-        identity=cast("Identity", nothing),
+        identity=cast("Identity", unused),
         storage=storage,
         objects=open_objects(None, data_dir=folder),
-        vault=cast("Vault", nothing),
-        workbench=cast("Workbench", nothing),
-        runner=cast("Runner", nothing),
+        vault=cast("Vault", unused),
+        workbench=cast("Workbench", unused),
+        runner=cast("Runner", unused),
     )
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(services_on(MemoryStorage(quota=Quota(bytes=1_000)), tmp_path))
+@contextlib.asynccontextmanager
+async def client_of(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    @contextlib.asynccontextmanager
+    async def opened(_: Settings) -> AsyncIterator[Services]:
+        yield services
 
-
-async def test_what_is_made_is_found(desk: Desk) -> None:
-    await desk.ask(
-        'mutation { createBsp(input: {account: "acme", capacity: "50", '
-        'multiaddresses: ["/ip4/203.0.113.7/tcp/1"]}) { bsp { id } } }'
+    app = build_app(
+        services.settings, schema=schema, authenticate=authenticate, open_services=opened
     )
-    bucket = await desk.bucket()
-    made = await desk.file(bucket, "docs/a", size=20, replicas=1)
-    assert made["file"]["replicas"] == [{"bsp": {"account": "acme"}}]
-    assert made["uploadUrl"].startswith("/files/")
-    found = await desk.ask(
-        """query($id: ID!) {
-          node(id: $id) { ... on Bucket { name private files(first: 1, under: "docs") {
-            totalCount nodes { location size bucket { totalSize } }
-          } } }
-          bsps(first: 1) { nodes { usedCapacity files(last: 1) { totalCount } } }
-          files(first: 1) { totalCount }
-        }""",
-        id=bucket,
-    )
-    file = {"location": "docs/a", "size": "20", "bucket": {"totalSize": "20"}}
-    assert found == {
-        "node": {"name": "b", "private": True, "files": {"totalCount": 1, "nodes": [file]}},
-        "bsps": {"nodes": [{"usedCapacity": "20", "files": {"totalCount": 1}}]},
-        "files": {"totalCount": 1},
-    }
+    async with calling(app) as client:
+        yield client
 
 
-async def test_a_quota_is_checked_before_there_is_a_link(desk: Desk) -> None:
-    bucket = await desk.bucket()
-    with pytest.raises(HowdahError) as caught:
-        await desk.file(bucket, size=1_001)
-    assert caught.value.code == "TOO_LARGE"
+async def make_file(storage: StorageOperations) -> FileRow:
+    owner = OwnerId(new_id())
+    bucket = await storage.create_bucket(owner, "b", private=True)
+    return await storage.create_file(owner, NewFile(bucket.id, "may.txt", len(DATA)))
 
 
-async def test_without_objects_a_file_is_deleted_all_the_same(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+def link(services: Services, method: str, file: FileRow) -> str:
+    return Links(services.keys).sign(method, file_path(file.id), expires_in=UPLOAD_WITHIN)
+
+
+async def test_upload_stores_bytes_that_a_download_returns(tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    services = services_on(storage, tmp_path)
+    file = await make_file(storage)
+    async with client_of(services) as client:
+        uploaded = await client.put(link(services, "PUT", file), content=DATA)
+        downloaded = await client.get(link(services, "GET", file))
+    assert uploaded.status_code == 201
+    assert uploaded.json()["fingerprint"] == hashlib.sha256(DATA).hexdigest()
+    assert downloaded.content == DATA
+    (stored,) = await storage.files_by_id(file.owner_id, [file.id])
+    assert stored.status == "STORED"
+
+
+async def test_upload_without_a_database_is_reported_and_keeps_the_file_pending(
+    tmp_path: Path,
 ) -> None:
-    bucket = await desk.bucket()
-    made = await desk.file(bucket)
-    (desk.services.settings.data_dir / "objects").rmdir()
-    (desk.services.settings.data_dir / "objects").write_text("a file where a folder was")
-    delete = "mutation($id: ID!) { deleteFile(input: {id: $id}) { deletedFileId } }"
-    assert await desk.ask(delete, id=made["file"]["id"])
-    counted = await desk.ask("query($id: ID!) { bucket(id: $id) { fileCount } }", id=bucket)
-    assert counted == {"bucket": {"fileCount": 0}}
+    storage = FailingStorage()
+    services = services_on(storage, tmp_path)
+    file = await make_file(storage)
+    async with client_of(services) as client:
+        answer = await client.put(link(services, "PUT", file), content=DATA)
+    assert answer.status_code == 503
+    assert "does not respond" in answer.text
+    assert await storage.known_files([file.id]) == [file]
 
 
-async def test_storage_that_fails_is_told_as_it_is(tmp_path: Path) -> None:
-    class Failing(MemoryStorage):
-        async def create_bucket(self, *_: Any, **__: Any) -> Any:
-            raise Unavailable("The database does not answer.", hint="Try again.")
-
-    with pytest.raises(Unavailable, match="does not answer"):
-        await Desk(services_on(Failing(), tmp_path)).bucket()
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+async def test_link_to_a_missing_file_is_not_found(tmp_path: Path, method: str) -> None:
+    storage = MemoryStorage()
+    services = services_on(storage, tmp_path)
+    missing = (await make_file(storage))._replace(id=new_id())
+    async with client_of(services) as client:
+        answer = await client.request(method, link(services, method, missing), content=DATA)
+    assert answer.status_code == 404
