@@ -13,6 +13,7 @@ import msgspec
 from db.errors import Unavailable
 from db.events.backlog import Backlog, Event
 from db.events.subscription import Subscription, Subscriptions
+from db.events.watch import Watches
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class EventBus:
 
     def __init__(self, kind: str, open_link: OpenLink) -> None:
         self.kind = kind
+        self.watches = Watches(self.subscribe)
         self._open_link = open_link
         self._subscriptions = Subscriptions()
         self._unsent = Backlog(capacity=UNSENT_LIMIT)
