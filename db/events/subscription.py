@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from db.events.backlog import EVERY_TOPIC, Backlog, Event
-from db.kit.waiting import wait_up_to
+from db.waiting import wait_up_to
 
 UNREAD_LIMIT = 64
 

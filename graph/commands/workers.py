@@ -7,7 +7,6 @@ parent.
 """
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -21,6 +20,7 @@ import msgspec
 
 from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
+from db.waiting import Backoff, wait_up_to
 from graph.commands.serve import answer, opened
 from graph.server.exposition import Snapshot
 from graph.server.logs import logging_to
@@ -87,18 +87,17 @@ async def _publish(services: Services, board: Board) -> NoReturn:
 
 async def _keep_worker_running(task: WorkerTask, ending: asyncio.Event) -> None:
     """A worker, and another in its place whenever it ends unasked."""
-    backoff_s = MIN_BACKOFF_S
+    backoff = Backoff(first_s=MIN_BACKOFF_S, longest_s=MAX_BACKOFF_S)
     while not ending.is_set():
         started_at = time.monotonic()
         code = await _run_worker(task, ending)
         if ending.is_set():
             return
         if time.monotonic() - started_at > STABLE_AFTER_S:
-            backoff_s = MIN_BACKOFF_S
-        log.error("a worker ended (code %d); another takes its place in %.1f s", code, backoff_s)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ending.wait(), backoff_s)
-        backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+            backoff.reset()
+        pause_s = backoff.next_s()
+        log.error("a worker ended (code %d); another is started in %.1f s", code, pause_s)
+        await wait_up_to(pause_s, ending.wait())
 
 
 async def _run_worker(task: WorkerTask, ending: asyncio.Event) -> int:

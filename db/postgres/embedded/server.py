@@ -21,6 +21,7 @@ from db.postgres.embedded.cluster import NAME, Cluster
 from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, why_not_started
 from db.postgres.embedded.folder import DataFolder, unusable
 from db.postgres.embedded.processes import STOP_TIMEOUT_S, Process
+from db.waiting import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -253,15 +254,15 @@ class EmbeddedPostgres:
             await self._restart()
 
     async def _restart(self) -> None:
-        delay_s = 0.1
+        backoff = Backoff(first_s=0.1, longest_s=5.0)
         while True:
             try:
                 await self._cluster.end_leftovers()
                 return await self._launch()
             except (Unavailable, ClusterDamaged, PortTaken, OSError):
-                logger.exception("PostgreSQL does not start; next try in %.1f s", delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, 5.0)
+                pause_s = backoff.next_s()
+                logger.exception("PostgreSQL does not start; next attempt in %.1f s", pause_s)
+            await backoff.sleep(pause_s)
 
     def _report(self, finding: str, *, level: int = logging.WARNING) -> None:
         self._findings.append(finding)
