@@ -2,47 +2,31 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
-Sleep: TypeAlias = Callable[[float], Awaitable[object]]
-Uniform: TypeAlias = Callable[[float, float], float]
 Errors: TypeAlias = tuple[type[Exception], ...]
 
 
-class Backoff:
+class Backoff(NamedTuple):
     """Pauses between attempts: random, up to a limit that doubles from `first_s` to `longest_s`.
 
     The jitter is full (from 0 to the limit), so that processes which failed together do not
     repeat their attempts together.
     """
 
-    def __init__(
-        self,
-        *,
-        first_s: float,
-        longest_s: float,
-        uniform: Uniform = random.uniform,
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        self._first_s = self._limit_s = first_s
-        self._longest_s = longest_s
-        self._uniform = uniform
-        self.sleep = sleep
+    first_s: float
+    longest_s: float
+    uniform: Callable[[float, float], float] = random.uniform
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
-    def next_s(self) -> float:
-        """Returns the next pause, in seconds, for a caller that waits itself."""
-        pause_s = self._uniform(0, self._limit_s)
-        self._limit_s = min(2 * self._limit_s, self._longest_s)
-        return pause_s
-
-    async def pause(self) -> None:
-        await self.sleep(self.next_s())
-
-    def reset(self) -> None:
-        """Call after a success: the next pause is short again."""
-        self._limit_s = self._first_s
+    def pauses(self) -> Iterator[float]:
+        """Yields the pauses after one failure, two failures in a row, and so on, in seconds."""
+        limit_s = self.first_s
+        while True:
+            yield self.uniform(0, limit_s)
+            limit_s = min(2 * limit_s, self.longest_s)
 
 
 async def retry(
@@ -65,25 +49,41 @@ async def retry(
         Exception: the error of the last attempt. If the deadline cancelled that attempt, the
             error of the one before, which says more than the `TimeoutError`.
     """
-    loop = asyncio.get_running_loop()
+    pauses = backoff.pauses()
     last: Exception | None = None
     number = 0
     while True:
         number += 1
         try:
-            async with asyncio.timeout_at(deadline) as limit:
-                return await attempt()
+            return await (attempt() if deadline is None else _call_until(deadline, attempt))
         except Exception as error:
-            if last is not None and limit.expired():
+            if last is not None and isinstance(error, _DeadlineReached):
                 raise last from None
-            pause_s = backoff.next_s()
-            too_late = deadline is not None and loop.time() + pause_s >= deadline
+            pause_s = next(pauses)
             retried = isinstance(error, on) and not isinstance(error, unless)
-            if not retried or too_late or number == attempts:
+            if not retried or number == attempts or _is_past(deadline, pause_s):
                 raise
             last = error
             report(error)
         await backoff.sleep(pause_s)
+
+
+class _DeadlineReached(TimeoutError):
+    """The deadline of `retry` cancelled an attempt."""
+
+
+async def _call_until(deadline: float, attempt: Callable[[], Awaitable[T]]) -> T:
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            return await attempt()
+    except TimeoutError as error:
+        if limit.expired():
+            raise _DeadlineReached from error
+        raise
+
+
+def _is_past(deadline: float | None, pause_s: float) -> bool:
+    return deadline is not None and asyncio.get_running_loop().time() + pause_s >= deadline
 
 
 async def wait_up_to(seconds: float | None, work: Awaitable[T]) -> T | None:

@@ -36,8 +36,7 @@ POLL_S = 1.5
 
 OPEN_S = 2.0
 CLOSE_S = 1.0
-RETRY_FIRST_S = 0.05
-RETRY_MAX_S = 1.0
+BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 
 
 class EventBus:
@@ -119,17 +118,17 @@ class EventBus:
             )
 
     async def _stay_connected(self) -> None:
-        backoff = Backoff(first_s=RETRY_FIRST_S, longest_s=RETRY_MAX_S)
+        pauses = BACKOFF.pauses()
         while not self._closing:
             try:
                 async with self._open_link(self._receive) as send:
                     await self._send_heartbeat(send)
-                    backoff.reset()
+                    pauses = BACKOFF.pauses()
                     self._mark_up()
                     await self._pump(send)
             except Exception as error:  # noqa: BLE001 - any error is handled by reconnecting
                 self._mark_down(error)
-                await backoff.pause()
+                await asyncio.sleep(next(pauses))
 
     def _mark_up(self) -> None:
         self._up.set()

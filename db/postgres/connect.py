@@ -17,8 +17,7 @@ from db.waiting import Backoff, retry
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 1.0
+BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 
 
 class Dropped(Unavailable):
@@ -173,7 +172,7 @@ async def connect_with_retry(
             attempt,
             on=_PASSING,
             unless=_LASTING,
-            backoff=Backoff(first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S),
+            backoff=BACKOFF,
             deadline=deadline,
             report=lambda error: log.info(
                 "the database at %s is not available yet: %s", url, type(error).__name__

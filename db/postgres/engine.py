@@ -25,8 +25,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-FIRST_PAUSE_S = 0.01
-LONGEST_PAUSE_S = 0.08
+BACKOFF = Backoff(first_s=0.01, longest_s=0.08)
 RESERVED = 2
 RESERVED_WAIT_MS = 1_000
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
@@ -218,13 +217,7 @@ class Database:
 
         try:
             return await retry(
-                attempt,
-                on=_RETRYABLE,
-                backoff=Backoff(first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S),
-                attempts=ATTEMPTS,
-                report=lambda error: log.info(
-                    "retrying a transaction after %s", type(error).__name__
-                ),
+                attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS, report=_log_conflict
             )
         except _RETRYABLE as error:
             raise Overloaded(
@@ -256,6 +249,10 @@ def create_engine(url: DatabaseUrl) -> "AsyncEngine":
     return create_async_engine(
         "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
     )
+
+
+def _log_conflict(error: Exception) -> None:
+    log.info("retrying a transaction after %s", type(error).__name__)
 
 
 async def open_database(

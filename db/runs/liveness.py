@@ -17,8 +17,7 @@ log = logging.getLogger(__name__)
 
 OPEN_S = 5.0
 HEARTBEAT_S = 3.0
-RETRY_FIRST_S = 0.1
-RETRY_MAX_S = 1.0
+BACKOFF = Backoff(first_s=0.1, longest_s=1.0)
 _HOLD = "SELECT pg_advisory_lock($1)"
 _LOST = (HowdahError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -60,16 +59,16 @@ class Liveness:
             )
 
     async def _hold_for_ever(self) -> None:
-        backoff = Backoff(first_s=RETRY_FIRST_S, longest_s=RETRY_MAX_S)
+        pauses = BACKOFF.pauses()
         while True:
             try:
                 await self._hold()
             except _LOST as error:
                 log.warning("the liveness lock was lost, will retry: %s", type(error).__name__)
             if self._held.is_set():
-                backoff.reset()
+                pauses = BACKOFF.pauses()
             self._held.clear()
-            await backoff.pause()
+            await asyncio.sleep(next(pauses))
 
     async def _hold(self) -> None:
         """Acquires the lock and holds it until a heartbeat fails."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -16,9 +17,7 @@ class Pauses(list[float]):
         async def sleep(seconds: float) -> None:
             self.append(seconds)
 
-        return Backoff(
-            first_s=first_s, longest_s=longest_s, uniform=lambda _low, high: high, sleep=sleep
-        )
+        return Backoff(first_s, longest_s, lambda _low, high: high, sleep)
 
 
 class Attempts:
@@ -40,11 +39,8 @@ async def run(attempt: Attempts, pauses: Pauses, **options: Any) -> str:
     return await retry(attempt, **defaults | options)
 
 
-async def test_backoff_doubles_up_to_the_longest_pause_and_resets() -> None:
-    backoff = Pauses().backoff()
-    assert [backoff.next_s() for _ in range(5)] == [1, 2, 4, 5, 5]
-    backoff.reset()
-    assert backoff.next_s() == 1
+def test_backoff_doubles_up_to_the_longest_pause() -> None:
+    assert [*islice(Pauses().backoff().pauses(), 5)] == [1, 2, 4, 5, 5]
 
 
 def test_backoff_jitter_is_full() -> None:
@@ -54,8 +50,7 @@ def test_backoff_jitter_is_full() -> None:
         asked.append((low, high))
         return 0.5
 
-    backoff = Backoff(first_s=1, longest_s=3, uniform=uniform)
-    assert [backoff.next_s() for _ in range(3)] == [0.5] * 3
+    assert [*islice(Backoff(1, 3, uniform).pauses(), 3)] == [0.5] * 3
     assert asked == [(0, 1), (0, 2), (0, 3)]
 
 

@@ -19,8 +19,7 @@ if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
 
 log = logging.getLogger(__name__)
 
-RETRY_FIRST_S = 0.05
-RETRY_MAX_S = 2.0
+BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 
 T = TypeVar("T")
 
@@ -80,7 +79,7 @@ async def _write_with_retry(run: RunRow, write: Callable[[], Awaitable[T]]) -> T
         write,
         on=(HowdahError,),
         unless=(Conflict,),
-        backoff=Backoff(first_s=RETRY_FIRST_S, longest_s=RETRY_MAX_S),
+        backoff=BACKOFF,
         report=lambda error: log.warning(
             "cannot write the state of run %s, will retry: %s", run.id, error
         ),
