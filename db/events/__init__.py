@@ -14,10 +14,11 @@ from db.events.backlog import Event
 from db.events.bus import EventBus, OpenLink
 from db.events.postgres import postgres_link
 from db.events.subscription import Subscription
+from db.events.watch import Watch, WatchClosed
 from db.postgres.connect import connect
 from db.postgres.urls import parse_url
 
-__all__ = ["Event", "EventBus", "Subscription", "open_events"]
+__all__ = ["Event", "EventBus", "Subscription", "Watch", "WatchClosed", "open_events"]
 
 
 async def open_events(url: str, *, channel: str = "howdah") -> EventBus:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import uuid4
@@ -13,6 +12,8 @@ import msgspec
 from db.errors import Unavailable
 from db.events.backlog import Backlog, Event
 from db.events.subscription import Subscription, Subscriptions
+from db.events.watch import Watches
+from db.waiting import Backoff, wait_up_to
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,7 @@ POLL_S = 1.5
 
 OPEN_S = 2.0
 CLOSE_S = 1.0
-RETRY_FIRST_S = 0.05
-RETRY_MAX_S = 1.0
+BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 
 
 class EventBus:
@@ -50,6 +50,7 @@ class EventBus:
 
     def __init__(self, kind: str, open_link: OpenLink) -> None:
         self.kind = kind
+        self.watches = Watches(self.subscribe)
         self._open_link = open_link
         self._subscriptions = Subscriptions()
         self._unsent = Backlog(capacity=UNSENT_LIMIT)
@@ -75,10 +76,7 @@ class EventBus:
             asyncio.create_task(self._stay_connected(), name="events: link"),
             asyncio.create_task(self._poll_while_down(), name="events: poll"),
         ]
-        try:
-            async with asyncio.timeout(OPEN_S):
-                await self._up.wait()
-        except TimeoutError:
+        if not await wait_up_to(OPEN_S, self._up.wait()):
             log.warning(
                 "The %s event bus is not available yet; readers poll until it is", self.kind
             )
@@ -120,18 +118,17 @@ class EventBus:
             )
 
     async def _stay_connected(self) -> None:
-        pause_s = RETRY_FIRST_S
+        pauses = BACKOFF.pauses()
         while not self._closing:
             try:
                 async with self._open_link(self._receive) as send:
                     await self._send_heartbeat(send)
-                    pause_s = RETRY_FIRST_S
+                    pauses = BACKOFF.pauses()
                     self._mark_up()
                     await self._pump(send)
             except Exception as error:  # noqa: BLE001 - any error is handled by reconnecting
                 self._mark_down(error)
-                await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - only jitter
-                pause_s = min(pause_s * 2, RETRY_MAX_S)
+                await asyncio.sleep(next(pauses))
 
     def _mark_up(self) -> None:
         self._up.set()
@@ -147,19 +144,16 @@ class EventBus:
 
     async def _pump(self, send: Send) -> None:
         while not self._closing or self._unsent:
-            try:
-                async with asyncio.timeout(HEARTBEAT_S):
-                    await self._unsent.wait()
-            except TimeoutError:
-                await self._send_heartbeat(send)
-            else:
+            await wait_up_to(HEARTBEAT_S, self._unsent.wait())
+            if self._unsent:
                 await self._send_batch(send)
+            elif not self._closing:
+                await self._send_heartbeat(send)
 
     async def _send_batch(self, send: Send) -> None:
         batch = self._unsent.take(BATCH_LIMIT)
         try:
-            if batch:
-                await self._send_and_confirm(send, batch)
+            await self._send_and_confirm(send, batch)
         except BaseException:
             self._unsent.put_back(batch)
             raise

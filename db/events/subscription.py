@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from db.events.backlog import EVERY_TOPIC, Backlog, Event
+from db.waiting import wait_up_to
 
 UNREAD_LIMIT = 64
 
@@ -20,22 +21,26 @@ class Subscription:
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self._unread = Backlog(capacity=UNREAD_LIMIT)
-        self._ended = False
+        self.has_ended = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
         await self._unread.wait()
-        if self._ended:
+        if self.has_ended:
             raise StopAsyncIteration
         return self._unread.take(1)[0]
+
+    async def next_within(self, seconds: float | None) -> Event | None:
+        """Returns the next event, or None after `seconds` and once the subscription has ended."""
+        return await wait_up_to(seconds, anext(self, None))
 
     def deliver(self, event: Event) -> None:
         self._unread.add(event)
 
     def end(self) -> None:
-        self._ended = True
+        self.has_ended = True
         self._unread.wake()
 
 

@@ -1,9 +1,7 @@
 """Connects to Howdah's own database, with retries, and translates connection errors."""
 
-import asyncio
 import json
 import logging
-import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -14,12 +12,12 @@ import asyncpg
 
 from db.errors import HowdahError, TimedOut, Unavailable
 from db.postgres.urls import DatabaseUrl
+from db.waiting import Backoff, retry
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 1.0
+BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 
 
 class Dropped(Unavailable):
@@ -164,28 +162,24 @@ def _from_json(start: int, data: bytes) -> Any:
 async def connect_with_retry(
     attempt: Callable[[], Awaitable[T]], url: DatabaseUrl, deadline: float
 ) -> T:
-    """Retries transient errors with exponential backoff and jitter until `deadline`.
+    """Retries transient errors until `deadline`.
 
     Raises:
         Unavailable: the last attempt failed; the message gives the cause.
     """
-    loop = asyncio.get_running_loop()
-    pause = FIRST_PAUSE_S
-    refusal: Exception | None = None
-    while True:
-        try:
-            async with asyncio.timeout_at(deadline) as limit:
-                return await attempt()
-        except _REFUSALS as error:
-            # A refused attempt is more informative than one cut short by the deadline.
-            refusal = refusal if refusal and limit.expired() else error
-            wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
-            passing = isinstance(error, _PASSING) and not isinstance(error, _LASTING)
-            if not passing or loop.time() + wait >= deadline:
-                raise connection_error(refusal, url) from refusal
-            log.info("the database at %s is not available yet: %s", url, type(error).__name__)
-        await asyncio.sleep(wait)
-        pause = min(pause * 2, LONGEST_PAUSE_S)
+    try:
+        return await retry(
+            attempt,
+            on=_PASSING,
+            unless=_LASTING,
+            backoff=BACKOFF,
+            deadline=deadline,
+            report=lambda error: log.info(
+                "the database at %s is not available yet: %s", url, type(error).__name__
+            ),
+        )
+    except _REFUSALS as refusal:
+        raise connection_error(refusal, url) from refusal
 
 
 def connection_error(error: Exception, url: DatabaseUrl) -> Unavailable:

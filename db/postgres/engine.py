@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -17,6 +16,7 @@ from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, 
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, Pool
 from db.postgres.statements import Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
+from db.waiting import Backoff, retry
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,7 +25,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-FIRST_PAUSE_S = 0.01
+BACKOFF = Backoff(first_s=0.01, longest_s=0.08)
 RESERVED = 2
 RESERVED_WAIT_MS = 1_000
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
@@ -208,22 +208,23 @@ class Database:
         await self._reserve.close()
 
     async def _run_with_retry(self, source: LeaseSource, run: Callable[[Lease], Awaitable[T]]) -> T:
-        pause = FIRST_PAUSE_S
-        for _ in range(ATTEMPTS):
+        async def attempt() -> T:
             lease = await source.acquire()
             try:
                 return await run(lease)
-            except _RETRYABLE as error:
-                log.info("retrying a transaction after %s", type(error).__name__)
             finally:
                 await source.release(lease)
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
-            pause *= 2
-        raise Overloaded(
-            "Concurrent changes of the same rows kept conflicting.",
-            hint="Nothing was changed; try again in a moment.",
-            retry_after_s=1,
-        )
+
+        try:
+            return await retry(
+                attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS, report=_log_conflict
+            )
+        except _RETRYABLE as error:
+            raise Overloaded(
+                "Concurrent changes of the same rows kept conflicting.",
+                hint="Nothing was changed; try again in a moment.",
+                retry_after_s=1,
+            ) from error
 
     @staticmethod
     async def _in_transaction(
@@ -248,6 +249,10 @@ def create_engine(url: DatabaseUrl) -> "AsyncEngine":
     return create_async_engine(
         "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
     )
+
+
+def _log_conflict(error: Exception) -> None:
+    log.info("retrying a transaction after %s", type(error).__name__)
 
 
 async def open_database(

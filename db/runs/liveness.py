@@ -11,13 +11,15 @@ import asyncpg
 from db.errors import HowdahError, Unavailable
 from db.postgres.connect import connect
 from db.postgres.urls import parse_url
+from db.waiting import Backoff, wait_up_to
 
 log = logging.getLogger(__name__)
 
 OPEN_S = 5.0
 HEARTBEAT_S = 3.0
-RETRY_S = 0.3
+BACKOFF = Backoff(first_s=0.1, longest_s=1.0)
 _HOLD = "SELECT pg_advisory_lock($1)"
+_LOST = (HowdahError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Liveness:
@@ -50,25 +52,23 @@ class Liveness:
         return self._held.is_set()
 
     async def _wait_until_held(self) -> None:
-        try:
-            async with asyncio.timeout(OPEN_S):
-                await self._held.wait()
-        except TimeoutError as error:
+        if not await wait_up_to(OPEN_S, self._held.wait()):
             raise Unavailable(
                 "The liveness lock of this server was not acquired in time.",
                 hint="Set HOWDAH_DIRECT_DATABASE_URL: advisory locks need a direct connection.",
-            ) from error
+            )
 
     async def _hold_for_ever(self) -> None:
+        pauses = BACKOFF.pauses()
         while True:
             try:
                 await self._hold()
-            except (HowdahError, OSError, TimeoutError, asyncpg.PostgresError) as error:
+            except _LOST as error:
                 log.warning("the liveness lock was lost, will retry: %s", type(error).__name__)
-            except asyncpg.InterfaceError as error:
-                log.warning("the liveness lock was lost, will retry: %s", type(error).__name__)
+            if self._held.is_set():
+                pauses = BACKOFF.pauses()
             self._held.clear()
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(next(pauses))
 
     async def _hold(self) -> None:
         """Acquires the lock and holds it until a heartbeat fails."""

@@ -12,6 +12,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from db.errors import BadInput, Overloaded
+from db.waiting import wait_up_to
 
 T = TypeVar("T")
 
@@ -90,15 +91,12 @@ class Passwords:
         return await asyncio.shield(future)
 
     async def _acquire_slot(self) -> None:
-        try:
-            async with asyncio.timeout(self._wait_ms / 1000):
-                await self._slots.acquire()
-        except TimeoutError:
+        if not await wait_up_to(self._wait_ms / 1000, self._slots.acquire()):
             raise Overloaded(
                 "Too many sign-ins are in progress.",
                 hint="Try again in a few seconds.",
                 retry_after_s=3,
-            ) from None
+            )
 
 
 def _bytes(password: str) -> bytes:

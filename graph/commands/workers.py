@@ -7,7 +7,6 @@ parent.
 """
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -21,6 +20,7 @@ import msgspec
 
 from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
+from db.waiting import Backoff, wait_up_to
 from graph.commands.serve import answer, opened
 from graph.server.exposition import Snapshot
 from graph.server.logs import logging_to
@@ -31,7 +31,7 @@ from graph.server.signals import Stop, run
 log = logging.getLogger(__name__)
 
 STOP_GRACE_S = 10.0  # beyond stop_seconds: for sockets, and for the services to close
-MIN_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
+BACKOFF = Backoff(first_s=0.1, longest_s=5.0)
 STABLE_AFTER_S = 10.0
 MAX_FINDING_CHARACTERS = 1_000
 
@@ -87,18 +87,17 @@ async def _publish(services: Services, board: Board) -> NoReturn:
 
 async def _keep_worker_running(task: WorkerTask, ending: asyncio.Event) -> None:
     """A worker, and another in its place whenever it ends unasked."""
-    backoff_s = MIN_BACKOFF_S
+    pauses = BACKOFF.pauses()
     while not ending.is_set():
         started_at = time.monotonic()
         code = await _run_worker(task, ending)
         if ending.is_set():
             return
         if time.monotonic() - started_at > STABLE_AFTER_S:
-            backoff_s = MIN_BACKOFF_S
-        log.error("a worker ended (code %d); another takes its place in %.1f s", code, backoff_s)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ending.wait(), backoff_s)
-        backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+            pauses = BACKOFF.pauses()
+        pause_s = next(pauses)
+        log.error("a worker ended (code %d); another is started in %.1f s", code, pause_s)
+        await wait_up_to(pause_s, ending.wait())
 
 
 async def _run_worker(task: WorkerTask, ending: asyncio.Event) -> int:

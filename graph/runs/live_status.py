@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 from db.errors import NotFound
+from db.events import Watch, WatchClosed
 from db.runs import RunRow
-from db.workbench.execution.live_status import LiveStatusClosed, LiveView
 from graph.context import Context
 
 PROGRESS_INTERVAL_S = 0.3
@@ -21,37 +21,37 @@ async def follow_run(context: Context, run_id: UUID) -> AsyncIterator[RunRow]:
         NotFound: The viewer has no such run, or it was deleted.
     """
     live_status = context.services.runner.live_status
-    with contextlib.suppress(LiveStatusClosed):
-        async with live_status.run(context.owner, run_id) as view:
-            run = _require(await view.current())
+    with contextlib.suppress(WatchClosed):
+        async with live_status.run(context.owner, run_id) as watch:
+            run = _require(await watch.current())
             yield run
             while not run.is_finished:
-                run = await _next_update(view, run)
+                run = await _next_update(watch, run)
                 yield run
 
 
 async def follow_active(context: Context) -> AsyncIterator[Sequence[RunRow]]:
     """Yields the queued and running runs now, and again when one changes its state."""
     live_status = context.services.runner.live_status
-    with contextlib.suppress(LiveStatusClosed):
-        async with live_status.active(context.owner) as view:
-            sent = await view.current()
+    with contextlib.suppress(WatchClosed):
+        async with live_status.active(context.owner) as watch:
+            sent = await watch.current()
             yield sent
             while True:
-                current = await view.next_change()
+                current = await watch.next_change()
                 if _states(current) != _states(sent):
                     yield current
                     sent = current
 
 
-async def _next_update(view: LiveView[RunRow | None], sent: RunRow) -> RunRow:
+async def _next_update(watch: Watch[RunRow | None], sent: RunRow) -> RunRow:
     """Returns the run at its next change of state, or its progress after the interval."""
     deadline = asyncio.get_running_loop().time() + PROGRESS_INTERVAL_S
-    run = _require(await view.next_change())
+    run = _require(await watch.next_change())
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(deadline):
             while run.state == sent.state:
-                run = _require(await view.next_change())
+                run = _require(await watch.next_change())
     return run
 
 

@@ -1,6 +1,5 @@
 """The configuration and shutdown of uvicorn."""
 
-import asyncio
 import contextlib
 import gc
 import socket
@@ -10,6 +9,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from db.settings import Settings
+from db.waiting import wait_up_to
 from graph.operations.limits import Limits
 from graph.transport.shutdown import Shutdown
 
@@ -34,9 +34,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._shutdown.begin()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STREAMS_WAIT_S):
-                await self._shutdown.streams_ended()
+        await wait_up_to(_STREAMS_WAIT_S, self._shutdown.streams_ended())
         await super().shutdown(sockets)
 
 

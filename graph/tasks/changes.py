@@ -1,24 +1,30 @@
 """Publishes changes to tasks after the commit and streams them to subscribers on any replica."""
 
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
 import strawberry
 
-from db.events import EventBus
+from db.errors import Overloaded
+from db.events import Event, EventBus, WatchClosed
 from db.kit.base import OwnerId
+from db.postgres.engine import Database
 from db.tasks import TaskRow, Tasks
 from graph.context import Context
 from graph.kit.fields import enum_value
+
+T = TypeVar("T")
 
 MAX_IDS_PER_EVENT = 150  # as JSON inside JSON this stays below the `FRAME_LIMIT` of the bus
 # A row becomes visible when its transaction commits, which is later than its `updated_at`.
 OVERLAP = timedelta(seconds=5)
 MAX_REMEMBERED = 2_000
+MAX_UNSENT = 10_000
 
 
 @strawberry.enum(description="Kind of change to a task.")
@@ -33,14 +39,18 @@ class ChangeKind(Enum):
 
 
 class Change(NamedTuple):
-    """One change, with the state of the task when the change is delivered."""
+    """One change, with the state of the task when the change was read."""
 
     kind: ChangeKind
     id: UUID
     task: TaskRow | None
 
 
-class _Event(msgspec.Struct, array_like=True):
+Changes: TypeAlias = dict[tuple[ChangeKind, UUID], Change]
+"""The latest change of each kind to each task, in the order in which the keys first occurred."""
+
+
+class _Announcement(msgspec.Struct, array_like=True):
     kind: ChangeKind
     ids: Sequence[UUID]
 
@@ -51,55 +61,99 @@ async def announce(context: Context, kind: ChangeKind, *ids: UUID) -> None:
 
 async def announce_to(events: EventBus, owner: OwnerId, kind: ChangeKind, *ids: UUID) -> None:
     for start in range(0, len(ids), MAX_IDS_PER_EVENT):
-        payload = msgspec.json.encode(_Event(kind, ids[start : start + MAX_IDS_PER_EVENT]))
+        payload = msgspec.json.encode(_Announcement(kind, ids[start : start + MAX_IDS_PER_EVENT]))
         await events.publish(_topic(owner), payload.decode())
 
 
 async def follow(context: Context) -> AsyncIterator[Change]:
-    """Yields changes from now on. After missed events it reads the changed rows from the table."""
-    async with context.services.events.subscribe(_topic(context.owner)) as events:
-        delivered = _DeliveredChanges(context, await context.read(Tasks, Tasks.now))
-        async for event in events:
-            changes = delivered.catch_up() if event.missed else delivered.read_event(event.payload)
-            async for change in changes:
-                yield change
+    """Yields changes from now on. After missed events it yields the changed rows of the table.
+
+    A slow subscriber gets each kind of change to a task once, with the latest state of the task.
+
+    Raises:
+        Overloaded: The subscriber has fallen too far behind.
+    """
+    owner, events = context.owner, context.services.events
+    topic, reader = _topic(owner), _ChangeReader(context.services.database, owner)
+    with contextlib.suppress(WatchClosed):
+        async with events.watches.follow(
+            (owner, topic), topic, reader.read, merge=_merge, poll_s=None
+        ) as watch:
+            await watch.started()
+            while True:
+                changes = await watch.next_change()
+                if len(changes) > MAX_UNSENT:
+                    raise Overloaded(
+                        "The subscription received more changes than the client could read.",
+                        hint="Query the tasks again, then subscribe again.",
+                        retry_after_s=1,
+                    )
+                for change in changes.values():
+                    yield change
 
 
-class _DeliveredChanges:
-    """Remembers the versions sent to one subscriber, so that catching up repeats none of them."""
+class _ChangeReader:
+    """Reads the changes to an owner's tasks; remembers the versions, to repeat none of them."""
 
-    def __init__(self, context: Context, since: datetime) -> None:
-        self._context = context
-        self._latest = since
+    def __init__(self, database: Database, owner: OwnerId) -> None:
+        self._database = database
+        self._owner = owner
+        self._latest: datetime | None = None
         self._versions: dict[UUID, int] = {}
 
-    async def read_event(self, payload: str) -> AsyncIterator[Change]:
-        announced = msgspec.json.decode(payload, type=_Event)
-        found = {}
+    async def read(self, event: Event) -> Changes:
+        """Returns the changes since the last call; the first call returns none."""
+        if self._latest is None:
+            self._latest = await self._query(Tasks.now)
+            return {}
+        if event.missed:
+            changes = await self._catch_up(self._latest - OVERLAP)
+        else:
+            changes = await self._read_announced(event.payload)
+        for change in changes:
+            self._remember(change)
+        rows = (change.task for change in changes if change.task is not None)
+        self._latest = max(
+            [self._latest, *(datetime.fromisoformat(row.updated_at) for row in rows)]
+        )
+        return {(change.kind, change.id): change for change in changes}
+
+    async def _read_announced(self, payload: str) -> list[Change]:
+        announced = msgspec.json.decode(payload, type=_Announcement)
+        rows: Sequence[TaskRow] = ()
         if announced.kind is not ChangeKind.DELETED:
-            rows = await self._context.read(Tasks, lambda tasks: tasks.get_many(announced.ids))
-            found = {row.id: row for row in rows}
-        for task_id in announced.ids:
-            yield self._change(announced.kind, task_id, found.get(task_id))
+            rows = await self._query(lambda tasks: tasks.get_many(announced.ids))
+        found = {row.id: row for row in rows}
+        return [
+            Change(announced.kind, task_id, found[task_id])
+            if task_id in found
+            else Change(ChangeKind.DELETED, task_id, None)
+            for task_id in announced.ids
+        ]
 
-    async def catch_up(self) -> AsyncIterator[Change]:
-        since = self._latest - OVERLAP
-        for row in await self._context.read(Tasks, lambda tasks: tasks.changed_since(since)):
-            if self._versions.get(row.id) != row.version:
-                yield self._change(ChangeKind.UPDATED, row.id, row)
+    async def _catch_up(self, since: datetime) -> list[Change]:
+        rows = await self._query(lambda tasks: tasks.changed_since(since))
+        return [
+            Change(ChangeKind.UPDATED, row.id, row)
+            for row in rows
+            if self._versions.get(row.id) != row.version
+        ]
 
-    def _change(self, kind: ChangeKind, task_id: UUID, row: TaskRow | None) -> Change:
-        if row is None:
-            self._versions.pop(task_id, None)
-            return Change(ChangeKind.DELETED, task_id, None)
-        self._remember(row)
-        return Change(kind, task_id, row)
-
-    def _remember(self, row: TaskRow) -> None:
-        self._versions[row.id] = row.version
-        self._latest = max(self._latest, datetime.fromisoformat(row.updated_at))
+    def _remember(self, change: Change) -> None:
+        self._versions.pop(change.id, None)
+        if change.task is not None:
+            self._versions[change.id] = change.task.version
         if len(self._versions) > MAX_REMEMBERED:
             del self._versions[next(iter(self._versions))]
+
+    async def _query(self, work: Callable[[Tasks], Awaitable[T]]) -> T:
+        async with self._database.read() as session:
+            return await work(Tasks(session, self._owner))
+
+
+def _merge(unsent: Changes, new: Changes) -> Changes:
+    """Stops to collect above `MAX_UNSENT`, where `follow` ends the subscription."""
+    return unsent if len(unsent) > MAX_UNSENT else unsent | new
 
 
 def _topic(owner: OwnerId) -> str:

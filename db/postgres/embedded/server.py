@@ -21,9 +21,11 @@ from db.postgres.embedded.cluster import NAME, Cluster
 from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, why_not_started
 from db.postgres.embedded.folder import DataFolder, unusable
 from db.postgres.embedded.processes import STOP_TIMEOUT_S, Process
+from db.waiting import Backoff, retry
 
 logger = logging.getLogger(__name__)
 
+BACKOFF = Backoff(first_s=0.1, longest_s=5.0)
 START_TIMEOUT_S = 300.0  # replaying a long log after a crash takes its time
 # Below the ports Linux gives to outgoing connections: one of those could take ours, or connect to
 # itself on it, in the moment between a crash and the new start.
@@ -253,15 +255,18 @@ class EmbeddedPostgres:
             await self._restart()
 
     async def _restart(self) -> None:
-        delay_s = 0.1
-        while True:
-            try:
-                await self._cluster.end_leftovers()
-                return await self._launch()
-            except (Unavailable, ClusterDamaged, PortTaken, OSError):
-                logger.exception("PostgreSQL does not start; next try in %.1f s", delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, 5.0)
+        async def attempt() -> None:
+            await self._cluster.end_leftovers()
+            await self._launch()
+
+        await retry(
+            attempt,
+            on=(Unavailable, ClusterDamaged, PortTaken, OSError),
+            backoff=BACKOFF,
+            report=lambda error: logger.error(
+                "PostgreSQL does not start, will retry", exc_info=error
+            ),
+        )
 
     def _report(self, finding: str, *, level: int = logging.WARNING) -> None:
         self._findings.append(finding)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from db.errors import HowdahError
-from db.events import Event, Subscription
+from db.events import Event
 from db.runs import (
     CANCELLED,
     INTERRUPTED,
@@ -80,20 +80,12 @@ class OrphanCleanup:
 
 async def _watch_for_ever(runner: Runner) -> None:
     async with runner.events.subscribe(CANCEL_TOPIC) as cancels:
-        while True:
-            event = await _next(cancels)
+        while not cancels.has_ended:
+            event = await cancels.next_within(WATCH_INTERVAL_S)
             try:
                 await _watch(runner, event)
             except Exception:  # any error: the next round may succeed
                 log.exception("cannot check the active runs for cancel requests, will retry")
-
-
-async def _next(cancels: Subscription) -> Event | None:
-    try:
-        async with asyncio.timeout(WATCH_INTERVAL_S):
-            return await anext(cancels)
-    except TimeoutError:
-        return None
 
 
 async def _watch(runner: Runner, event: Event | None) -> None:

@@ -1,10 +1,8 @@
 """Writes the progress and the end of executing runs to the database, and publishes the changes."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from itertools import chain, repeat
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -13,6 +11,7 @@ from db.errors import Conflict, HowdahError
 from db.events import EventBus
 from db.postgres.engine import Database, Session
 from db.runs import Column, Ending, PageRow, ResultPages, RunRow, Runs
+from db.waiting import Backoff, retry
 from db.workbench.execution.live_status import publish_change, topic_of_run
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
@@ -20,7 +19,7 @@ if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
 
 log = logging.getLogger(__name__)
 
-_RETRY_PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0)
+BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 
 T = TypeVar("T")
 
@@ -76,12 +75,12 @@ async def _write_with_retry(run: RunRow, write: Callable[[], Awaitable[T]]) -> T
     Raises:
         Conflict: The run has another state; not retried.
     """
-    pauses = chain(_RETRY_PAUSES_S, repeat(_RETRY_PAUSES_S[-1]))
-    while True:
-        try:
-            return await write()
-        except Conflict:
-            raise
-        except HowdahError as error:
-            log.warning("cannot write the state of run %s, will retry: %s", run.id, error.message)
-        await asyncio.sleep(next(pauses))
+    return await retry(
+        write,
+        on=(HowdahError,),
+        unless=(Conflict,),
+        backoff=BACKOFF,
+        report=lambda error: log.warning(
+            "cannot write the state of run %s, will retry: %s", run.id, error
+        ),
+    )

@@ -240,10 +240,8 @@ class Runner:
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
         run = await self._read(owner, run_id, reserved=reserved)
-        while not run.is_finished and loop.time() < until:
-            with contextlib.suppress(TimeoutError, StopAsyncIteration):
-                async with asyncio.timeout_at(min(until, loop.time() + POLL_S)):
-                    await anext(changes)
+        while not run.is_finished and (left_s := until - loop.time()) > 0:
+            await changes.next_within(min(left_s, POLL_S))
             run = await self._read(owner, run_id, reserved=reserved)
         return run
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from db.kit.base import OwnerId
+from db.waiting import wait_up_to
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class RunScheduler:
                         return
                 except Exception:  # any error: queued runs must not wait for ever
                     log.exception("cannot start the queued runs of an owner, will retry")
-                await _wait_for(POLL_S, woken)
+                await wait_up_to(POLL_S, woken.wait())
         finally:
             del self._wake_events[owner]
 
@@ -77,11 +78,3 @@ class RunScheduler:
             if not started:
                 self._slots.release()
         return started
-
-
-async def _wait_for(seconds: float, woken: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await woken.wait()
-    except TimeoutError:
-        return

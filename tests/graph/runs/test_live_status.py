@@ -100,13 +100,13 @@ async def test_a_dropped_socket_stops_no_run_and_the_next_is_told_the_end(scene:
 
 async def test_what_is_followed_is_let_go_of(scene: Scene) -> None:
     """By who drops, by who completes, and by the end."""
-    watches = scene.one.services.runner.live_status._readers
+    watches = scene.one.services.events.watches._readers
     async with scene.ada.socket() as dropping, scene.ada.socket() as staying:
         for socket in (dropping, staying):
             await socket.subscribe(STATUS, id=scene.run)
             await until_running(socket)
         (watch,) = watches.values()
-        assert watch.followers == 2
+        assert len(watch.followers) == 2
         dropping.drop()
         await staying.say(type="complete", id="1")
         async with asyncio.timeout(10):
@@ -139,9 +139,9 @@ async def test_a_thousand_followers_of_one_run_are_all_told_its_end(scene: Scene
             for name in names:
                 await socket.subscribe(STATUS, name=name, id=scene.run)
         ends = [asyncio.create_task(_ends(socket, followers)) for socket in sockets]
-        watches = scene.one.services.runner.live_status._readers
+        watches = scene.one.services.events.watches._readers
         async with asyncio.timeout(30):
-            while sum(watch.followers for watch in watches.values()) < 1_000:  # noqa: ASYNC110
+            while sum(len(watch.followers) for watch in watches.values()) < 1_000:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert len(watches) == 1
         await scene.gate.open()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import text
 
+from db.errors import Overloaded
 from db.kit.base import new_id
 from db.postgres.statements import compile_statement
 from db.services import Services, open_services
@@ -16,7 +17,10 @@ from db.settings import Settings
 from db.users import UserRow, Users
 from graph.app import build_app
 from graph.auth import authenticate
+from graph.context import Context
 from graph.schema import schema
+from graph.tasks import changes as task_changes
+from graph.tasks.changes import ChangeKind, follow
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_task
 from tests.fixtures.toy import calling
@@ -116,3 +120,67 @@ async def test_what_happens_while_the_line_is_cut_arrives_after_all(
         while seen["id"] != second:
             seen = await told(changes)
         assert seen["task"]["version"] == 1
+
+
+async def context_of_ada(replica: Replica) -> Context:
+    viewer = await authenticate(replica.services, replica.ada.headers["Authorization"])
+    return Context(services=replica.services, viewer=viewer, request_id="")
+
+
+async def test_subscribers_of_one_replica_share_a_reader(replicas: list[Replica]) -> None:
+    here, there = replicas
+    context = await context_of_ada(here)
+    async with asyncio.timeout(30), contextlib.AsyncExitStack() as stack:
+        streams = [follow(context) for _ in range(3)]
+        for stream in streams:
+            stack.push_async_callback(stream.aclose)  # type: ignore[attr-defined]  # a generator
+        coming = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        await followed(here.services, here.ada)
+        await make_task(there.ada)
+        first, second, third = await asyncio.gather(*coming)
+        assert first is second is third
+        assert len(here.services.events.watches._readers) == 1
+
+
+async def test_a_slow_subscriber_gets_each_kind_once_with_the_latest_task(
+    replicas: list[Replica],
+) -> None:
+    here, there = replicas
+    context = await context_of_ada(here)
+    async with asyncio.timeout(30):
+        slow, eager = follow(context), follow(context)
+        coming = [asyncio.ensure_future(anext(stream)) for stream in (slow, eager)]
+        await followed(here.services, here.ada)
+        await make_task(there.ada, title="first")
+        await asyncio.gather(*coming)
+        task_id = await make_task(there.ada, title="second")
+        for version in range(1, 4):
+            await there.ada.ask(RENAME, id=task_id, version=version)
+        async for change in eager:
+            if change.task and change.task.version == 4:
+                break
+        created, updated = await anext(slow), await anext(slow)
+        assert (created.kind, created.id) == (ChangeKind.CREATED, updated.id)
+        assert (updated.kind, updated.task and updated.task.version) == (ChangeKind.UPDATED, 4)
+        for stream in (slow, eager):
+            await stream.aclose()  # type: ignore[attr-defined]  # a generator
+
+
+async def test_a_subscriber_that_is_too_slow_is_told_to_query_again(
+    replicas: list[Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_changes, "MAX_UNSENT", 2)
+    here, there = replicas
+    context = await context_of_ada(here)
+    async with asyncio.timeout(30):
+        slow, eager = follow(context), follow(context)
+        coming = [asyncio.ensure_future(anext(stream)) for stream in (slow, eager)]
+        await followed(here.services, here.ada)
+        await make_task(there.ada)
+        await asyncio.gather(*coming)
+        for _ in range(4):
+            await make_task(there.ada)
+            await anext(eager)
+        with pytest.raises(Overloaded, match="more changes"):
+            await anext(slow)
+        await eager.aclose()  # type: ignore[attr-defined]  # a generator

@@ -1,0 +1,100 @@
+"""Waiting: retries with exponential backoff and full jitter, and timeouts that are no errors."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from typing import NamedTuple, TypeAlias, TypeVar
+
+T = TypeVar("T")
+Errors: TypeAlias = tuple[type[Exception], ...]
+
+
+class Backoff(NamedTuple):
+    """Pauses between attempts: random, up to a limit that doubles from `first_s` to `longest_s`.
+
+    The jitter is full (from 0 to the limit), so that processes which failed together do not
+    repeat their attempts together.
+    """
+
+    first_s: float
+    longest_s: float
+    uniform: Callable[[float, float], float] = random.uniform
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+
+    def pauses(self) -> Iterator[float]:
+        """Yields the pauses after one failure, two failures in a row, and so on, in seconds."""
+        limit_s = self.first_s
+        while True:
+            yield self.uniform(0, limit_s)
+            limit_s = min(2 * limit_s, self.longest_s)
+
+
+async def retry(
+    attempt: Callable[[], Awaitable[T]],
+    *,
+    on: Errors,
+    unless: Errors = (),
+    backoff: Backoff,
+    attempts: int | None = None,
+    deadline: float | None = None,
+    report: Callable[[Exception], object],
+) -> T:
+    """Calls `attempt`, which must be safe to repeat, until it raises no error among `on`.
+
+    Errors that are also among `unless` are not retried; `report` is called with each that is.
+    There are at most `attempts`, if given. At `deadline`, a time of the event loop, a running
+    attempt is cancelled; no pause begins that would end later.
+
+    Raises:
+        Exception: the error of the last attempt. If the deadline cancelled that attempt, the
+            error of the one before, which says more than the `TimeoutError`.
+    """
+    pauses = backoff.pauses()
+    last: Exception | None = None
+    number = 0
+    while True:
+        number += 1
+        try:
+            return await (attempt() if deadline is None else _call_until(deadline, attempt))
+        except Exception as error:
+            if last is not None and isinstance(error, _DeadlineReached):
+                raise last from None
+            pause_s = next(pauses)
+            retried = isinstance(error, on) and not isinstance(error, unless)
+            if not retried or number == attempts or _is_past(deadline, pause_s):
+                raise
+            last = error
+            report(error)
+        await backoff.sleep(pause_s)
+
+
+class _DeadlineReached(TimeoutError):
+    """The deadline of `retry` cancelled an attempt."""
+
+
+async def _call_until(deadline: float, attempt: Callable[[], Awaitable[T]]) -> T:
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            return await attempt()
+    except TimeoutError as error:
+        if limit.expired():
+            raise _DeadlineReached from error
+        raise
+
+
+def _is_past(deadline: float | None, pause_s: float) -> bool:
+    return deadline is not None and asyncio.get_running_loop().time() + pause_s >= deadline
+
+
+async def wait_up_to(seconds: float | None, work: Awaitable[T]) -> T | None:
+    """Returns the result of `work`, or None after `seconds`, when `work` is cancelled.
+
+    A `TimeoutError` that `work` itself raises is passed on. None waits without limit.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return None

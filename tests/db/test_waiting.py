@@ -1,0 +1,109 @@
+"""Retries with backoff, and waits with a timeout. No test sleeps."""
+
+import asyncio
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from db.waiting import Backoff, retry, wait_up_to
+
+
+class Pauses(list[float]):
+    """The longest pauses that the jitter allows, recorded instead of slept."""
+
+    def backoff(self, first_s: float = 1.0, longest_s: float = 5.0) -> Backoff:
+        async def sleep(seconds: float) -> None:
+            self.append(seconds)
+
+        return Backoff(first_s, longest_s, lambda _low, high: high, sleep)
+
+
+class Attempts:
+    """Fails with these errors in turn, then succeeds."""
+
+    def __init__(self, errors: Iterable[Exception]) -> None:
+        self.errors = list(errors)
+        self.count = 0
+
+    async def __call__(self) -> str:
+        self.count += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+async def run(attempt: Attempts, pauses: Pauses, **options: Any) -> str:
+    defaults: dict[str, Any] = {"on": (OSError,), "backoff": pauses.backoff(), "report": repr}
+    return await retry(attempt, **defaults | options)
+
+
+def test_backoff_doubles_up_to_the_longest_pause() -> None:
+    assert [*islice(Pauses().backoff().pauses(), 5)] == [1, 2, 4, 5, 5]
+
+
+def test_backoff_jitter_is_full() -> None:
+    asked: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        asked.append((low, high))
+        return 0.5
+
+    assert [*islice(Backoff(1, 3, uniform).pauses(), 3)] == [0.5] * 3
+    assert asked == [(0, 1), (0, 2), (0, 3)]
+
+
+async def test_retry_repeats_until_success_and_reports_each_error() -> None:
+    attempts, pauses, reported = Attempts([OSError("a"), OSError("b")]), Pauses(), []
+    assert await run(attempts, pauses, report=lambda error: reported.append(str(error))) == ("done")
+    assert (attempts.count, pauses, reported) == (3, [1, 2], ["a", "b"])
+
+
+async def test_retry_raises_the_last_error_after_its_attempts() -> None:
+    attempts, pauses = Attempts([OSError("a"), OSError("b"), OSError("c")]), Pauses()
+    with pytest.raises(OSError, match="b"):
+        await run(attempts, pauses, attempts=2)
+    assert pauses == [1]
+
+
+@pytest.mark.parametrize("error", [ValueError("other"), ConnectionError("excepted")])
+async def test_retry_raises_other_errors_at_once(error: Exception) -> None:
+    attempts, pauses = Attempts([error]), Pauses()
+    with pytest.raises(type(error)):
+        await run(attempts, pauses, unless=(ConnectionError,))
+    assert (attempts.count, pauses) == (1, [])
+
+
+async def test_retry_starts_no_pause_that_ends_after_the_deadline() -> None:
+    attempts, pauses = Attempts([OSError("a"), OSError("b")]), Pauses()
+    with pytest.raises(OSError, match="b"):
+        await run(attempts, pauses, deadline=asyncio.get_running_loop().time() + 1.5)
+    assert pauses == [1]
+
+
+async def test_retry_raises_the_error_before_the_attempt_that_the_deadline_cancels() -> None:
+    refused = [OSError("refused")]
+
+    async def hang() -> None:
+        if refused:
+            raise refused.pop()
+        await asyncio.get_running_loop().create_future()
+
+    deadline = asyncio.get_running_loop().time() + 0.05
+    backoff = Pauses().backoff(first_s=0)
+    with pytest.raises(OSError, match="refused"):
+        await retry(hang, on=(OSError,), backoff=backoff, deadline=deadline, report=repr)
+
+
+async def test_wait_up_to_returns_the_result_or_none() -> None:
+    event = asyncio.Event()
+    assert await wait_up_to(0, event.wait()) is None
+    event.set()
+    assert await wait_up_to(10, event.wait()) is True
+    assert await wait_up_to(None, event.wait()) is True
+
+
+async def test_wait_up_to_raises_the_timeout_error_of_the_work() -> None:
+    with pytest.raises(TimeoutError):
+        await wait_up_to(10, Attempts([TimeoutError()])())
