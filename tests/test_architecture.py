@@ -109,10 +109,10 @@ def db_imports_no_graph(module: str, text: str) -> list[str]:
 
 
 def graph_knows_no_sql_and_drivers_stay_where_they_belong(module: str, text: str) -> list[str]:
-    banned = set()
+    banned = {"psycopg_pool"}  # one pool: decision 0012
     if module.startswith("graph"):
         banned |= {"sqlalchemy", "asyncpg"}
-    banned |= {"asyncpg"} if module.startswith("db.workbench") else {"psycopg", "psycopg_pool"}
+    banned |= {"asyncpg"} if module.startswith("db.workbench") else {"psycopg"}
     return [name for name in imported_by(text) if name.partition(".")[0] in banned]
 
 
@@ -216,9 +216,10 @@ PLANTED: list[tuple[Rule, str, str]] = [
         "from sqlalchemy import select",
     ),
     (graph_knows_no_sql_and_drivers_stay_where_they_belong, "db.workbench.pools", "import asyncpg"),
+    (graph_knows_no_sql_and_drivers_stay_where_they_belong, "db.tasks.rows", "import psycopg"),
     (
         graph_knows_no_sql_and_drivers_stay_where_they_belong,
-        "db.tasks.repository",
+        "db.workbench.connections.connector",
         "from psycopg_pool import AsyncConnectionPool",
     ),
     (a_db_domain_imports_no_other, "db.tasks.repository", "from db.users import Users"),

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
-from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, Pool
+from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
 from db.postgres.statements import Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
 from db.waiting import Backoff, retry
@@ -101,7 +101,7 @@ class ReadSession(Session):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._release()
+        self._release()
 
     async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
         if statement.changes:
@@ -110,7 +110,7 @@ class ReadSession(Session):
             return await self._once(statement, arguments)
         except Dropped as error:
             log.warning("lost a connection to the database; retrying the read: %r", error.__cause__)
-        await self._release(broken=True)
+        self._release(broken=True)
         await self.__aenter__()
         return await self._once(statement, arguments)
 
@@ -120,10 +120,10 @@ class ReadSession(Session):
         async with self._lease.begin():
             return await super()._fetch(statement, arguments)
 
-    async def _release(self, *, broken: bool = False) -> None:
+    def _release(self, *, broken: bool = False) -> None:
         if self._held:
             self._held = False
-            await self._source.release(self._lease, broken=broken)
+            self._source.release(self._lease, broken=broken)
 
 
 class WriteSession(Session):
@@ -213,7 +213,7 @@ class Database:
             try:
                 return await run(lease)
             finally:
-                await source.release(lease)
+                source.release(lease)
 
         try:
             return await retry(
@@ -273,6 +273,6 @@ async def open_database(
         return connect_with_retry(connect_once, target, deadline)
 
     first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
-    pool = Pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
-    reserve = Pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    pool = open_pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
+    reserve = open_pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
     return Database(pool, reserve)

@@ -1,16 +1,11 @@
-"""A fair (FIFO) connection pool for Howdah's own database.
+"""Leases: the asyncpg connections of Howdah's own database, lent by a fair pool."""
 
-SQLAlchemy's asynchronous pool starves waiters under load: p99 433 ms against 46
-(docs/performance.md).
-"""
-
-import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 from db.errors import Overloaded, Unavailable
+from db.fifo_pool import FifoPool
 
 CLOSE_SECONDS = 5
 
@@ -35,7 +30,7 @@ class LeaseSource(Protocol):
     @property
     def waiting(self) -> int: ...
     async def acquire(self) -> Lease: ...
-    async def release(self, lease: Lease, *, broken: bool = False) -> None: ...
+    def release(self, lease: Any, /, *, broken: bool = False) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -66,145 +61,35 @@ class PooledLease:
                 "the error of a failed statement was caught: the transaction was rolled back"
             )
 
+    def is_usable(self) -> bool:
+        driver = self.driver
+        return self.settled and not driver.is_closed() and not driver.is_in_transaction()
+
+    def terminate(self) -> None:
+        self.driver.terminate()
+
     async def close(self) -> None:
         """Closes gracefully; asyncpg terminates the connection after CLOSE_SECONDS."""
         with contextlib.suppress(Exception):  # the connection is discarded in any case
             await self.driver.close(timeout=CLOSE_SECONDS)
 
 
-class _Waiter(asyncio.Future["PooledLease | None"]):
-    """Resolves to a lease, or to None: permission to open a new connection."""
+def open_pool(
+    connect: Callable[[float], Awaitable[Any]], *, size: int, wait_ms: int, first: Any | None = None
+) -> FifoPool[PooledLease]:
+    """A pool of at most `size` connections; `first` is one that is open already."""
 
-    def __init__(self, deadline: float, *, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self.deadline = deadline
+    async def connect_lease(deadline: float) -> PooledLease:
+        return PooledLease(await connect(deadline))
 
-
-class Pool:
-    """At most `size` connections; `acquire` raises Overloaded after `wait_ms`."""
-
-    def __init__(
-        self,
-        connect: Callable[[float], Awaitable[Any]],
-        *,
-        size: int,
-        wait_ms: int,
-        first: Any | None = None,
-    ) -> None:
-        """`connect` gets its deadline, in the time of the event loop."""
-        self._connect = connect
-        self._size = size
-        self._wait_ms = wait_ms
-        self._idle = [] if first is None else [PooledLease(first)]
-        self._waiting: deque[_Waiter] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._count = len(self._idle)
-        self._closed = False
-
-    @property
-    def in_use(self) -> int:
-        return self._count - len(self._idle)
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
-    async def acquire(self) -> PooledLease:
-        while self._idle:
-            lease = self._idle.pop()
-            if not lease.driver.is_closed():
-                return lease
-            self._count -= 1  # idle connections exist only without waiters
-        if self._closed:
-            raise _closed()
-        deadline = asyncio.get_running_loop().time() + self._wait_ms / 1000
-        if self._count < self._size:
-            self._count += 1
-            return await self._open(deadline)
-        return await self._wait(deadline) or await self._open(deadline)
-
-    async def release(self, lease: Lease, *, broken: bool = False) -> None:
-        """Does not await: a cancelled caller would leak the connection."""
-        assert isinstance(lease, PooledLease)  # noqa: S101 - it was acquired from this pool
-        if broken:
-            self._drop_idle()  # the cause has probably broken them too
-        driver = lease.driver
-        if driver.is_closed():
-            self._grant_next(None)
-        elif broken or not lease.settled or driver.is_in_transaction():
-            driver.terminate()
-            self._grant_next(None)
-        else:
-            self._grant_next(lease)
-
-    async def close(self) -> None:
-        self._closed = True
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(_closed())
-        if self._timer is not None:
-            self._timer.cancel()
-        idle, self._idle = self._idle, []
-        self._count -= len(idle)
-        await asyncio.gather(*(lease.close() for lease in idle))
-
-    async def _wait(self, deadline: float) -> PooledLease | None:
-        loop = asyncio.get_running_loop()
-        waiter = _Waiter(deadline, loop=loop)
-        self._waiting.append(waiter)
-        if self._timer is None:
-            self._timer = loop.call_at(deadline, self._expire_waiters)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            self._abandon(waiter)
-            raise
-
-    def _abandon(self, waiter: "_Waiter") -> None:
-        """Handles a cancelled waiter; a lease granted at the same time goes to the next."""
-        if waiter.cancel() or waiter.cancelled():
-            with contextlib.suppress(ValueError):  # `_grant_next` has removed it
-                self._waiting.remove(waiter)
-        elif waiter.exception() is None:
-            self._grant_next(waiter.result())
-
-    def _expire_waiters(self) -> None:
-        """Fails expired waiters. One timer suffices: the queue is ordered by deadline."""
-        loop = asyncio.get_running_loop()
-        while self._waiting and self._waiting[0].deadline <= loop.time():
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(_overloaded(self._wait_ms))
-        self._timer = None
-        if self._waiting:
-            self._timer = loop.call_at(self._waiting[0].deadline, self._expire_waiters)
-
-    def _grant_next(self, lease: PooledLease | None) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(lease)
-                return
-        if lease is not None and not self._closed:
-            self._idle.append(lease)
-            return
-        self._count -= 1
-        if lease is not None:
-            lease.driver.terminate()
-
-    async def _open(self, deadline: float) -> PooledLease:
-        try:
-            return PooledLease(await self._connect(deadline))
-        except BaseException:
-            self._grant_next(None)
-            raise
-
-    def _drop_idle(self) -> None:
-        idle, self._idle = self._idle, []
-        self._count -= len(idle)
-        for lease in idle:
-            lease.driver.terminate()
+    return FifoPool(
+        connect_lease,
+        size=size,
+        wait_s=wait_ms / 1000,
+        overloaded=lambda: _overloaded(wait_ms),
+        closed=_closed,
+        first=None if first is None else PooledLease(first),
+    )
 
 
 def _overloaded(wait_ms: int) -> Overloaded:

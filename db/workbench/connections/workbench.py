@@ -29,9 +29,9 @@ from db.workbench.connections.network_policy import Targets
 from db.workbench.connections.values import ActivePool, Limits, Problem, Trial
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
+    from db.workbench.connections.connection_pool import ConnectionPool
     from db.workbench.connections.connector import Road
     from db.workbench.connections.libpq import Connection, Facts
-    from db.workbench.connections.pools import Pool
 
 SWEEP_S = 5.0
 FORGET_S = 12 * 3_600.0
@@ -50,7 +50,7 @@ class _Generation(NamedTuple):
 
     row: ConnectionRow
     given: Given
-    pool: "Pool"
+    pool: "ConnectionPool"
 
 
 class Workbench:
@@ -72,7 +72,9 @@ class Workbench:
         self._targets = targets
         self._limits = limits
         self._open: dict[Key, _Generation] = {}
-        self._living: set[Pool] = set()  # those of earlier generations too, until they are empty
+        self._living: set[ConnectionPool] = (
+            set()
+        )  # those of earlier generations too, until they are empty
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -191,7 +193,7 @@ class Workbench:
                 raise await connections.missing_row_error(connection_id, field="id")
         return row
 
-    def _pool(self, owner: OwnerId, row: ConnectionRow, given: Given | None) -> "Pool":
+    def _pool(self, owner: OwnerId, row: ConnectionRow, given: Given | None) -> "ConnectionPool":
         """This version's; the one before lives on until its statements have ended.
 
         Nothing is awaited between looking and making: two at once get the same.
@@ -215,8 +217,8 @@ class Workbench:
         given: Given,
         facts: "Facts | None" = None,
         breaker: Breaker | None = None,
-    ) -> "Pool":
-        from db.workbench.connections.pools import Pool
+    ) -> "ConnectionPool":
+        from db.workbench.connections.connection_pool import ConnectionPool
 
         async def lay() -> "Road":
             now, sealed = await self._with_secrets(owner, row.id)
@@ -225,7 +227,7 @@ class Workbench:
             stored = await self._opened(owner, now, sealed, entered=given)
             return self._lay(self._destination(row._asdict(), stored | dict(given)))
 
-        pool = Pool(
+        pool = ConnectionPool(
             lay,
             size=self._limits.pool_size,
             breaker=breaker or Breaker(),
@@ -285,26 +287,25 @@ class Workbench:
 
     def _retire(self, generation: _Generation | None) -> None:
         if generation is not None:
-            self._in_background(self._close_when_back(generation.pool))
+            self._in_background(self._close_when_unused(generation.pool))
 
-    async def _close_when_back(self, pool: "Pool") -> None:
-        await pool.all_back()
+    async def _close_when_unused(self, pool: "ConnectionPool") -> None:
+        await pool.wait_unused()
         await self._close_pool(pool)
 
-    async def _close_pool(self, pool: "Pool") -> None:
+    async def _close_pool(self, pool: "ConnectionPool") -> None:
         try:
             await pool.close()
         finally:
             self._living.discard(pool)
 
     def _make_room(self) -> None:
-        """For one more, of which the count knows already."""
-        if sum(pool.figures.size for pool in self._living) <= self._limits.connections:
+        """Allows one more connection; closes those of the pool that was unused for longest."""
+        if sum(pool.open_count for pool in self._living) < self._limits.connections:
             return
-        unused = [pool for pool in self._living if pool.figures.size and not pool.in_use]
+        unused = [pool for pool in self._living if pool.open_count and not pool.in_use]
         if unused:
-            longest = min(unused, key=lambda pool: pool.used_at)
-            self._in_background(longest.sleep())
+            min(unused, key=lambda pool: pool.used_at).drop_idle()
             return
         raise Overloaded(
             "Howdah has as many connections to databases open as it may.",
@@ -313,16 +314,14 @@ class Workbench:
         )
 
     async def _sweep(self) -> None:
-        """Puts to sleep what is unused; forgets what nobody has wanted for half a day."""
+        """Closes idle connections; forgets pools that were not used for half a day."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(SWEEP_S, self._limits.idle_s / 4))
             for key, generation in list(self._open.items()):
                 pool = generation.pool
-                unused_s = 0.0 if pool.in_use else loop.time() - pool.used_at
-                if unused_s >= self._limits.idle_s and pool.is_awake:
-                    self._in_background(pool.sleep())
-                if unused_s >= FORGET_S:
+                self._in_background(pool.close_idle(self._limits.idle_s))
+                if not pool.in_use and loop.time() - pool.used_at >= FORGET_S:
                     self._retire(self._open.pop(key))
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -351,7 +350,7 @@ def _changed_meanwhile() -> Conflict:
     )
 
 
-def _active(connection_id: UUID, pool: "Pool") -> ActivePool:
+def _active(connection_id: UUID, pool: "ConnectionPool") -> ActivePool:
     facts = pool.facts
     assert facts is not None  # noqa: S101 - only pools that have connected are shown
     return ActivePool(connection_id, *facts, *pool.figures)

@@ -127,7 +127,7 @@ async def test_a_borrower_who_is_cancelled_gives_it_back(
 async def test_a_pool_is_bounded(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.workbench.connections.fail_fast_pool.WAIT_S", 0.1)
+    monkeypatch.setattr("db.workbench.connections.connection_pool.WAIT_S", 0.1)
     saved = await shelf.save()
     async with asyncio.timeout(10):
         lends = [workbench.lend(owner, saved) for _ in range(4)]

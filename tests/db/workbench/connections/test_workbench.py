@@ -79,7 +79,7 @@ async def test_a_password_that_is_not_saved_lives_as_long_as_the_connection(
     await workbench.connect(owner, saved, {"password": CANARY})
     await workbench.connect(owner, saved)
     for generation in workbench._open.values():
-        await generation.pool.sleep()
+        await generation.pool.close_idle()
     async with workbench.lend(owner, saved) as connection:
         assert await one(connection, "SELECT 1") == 1
     await workbench.disconnect(owner, saved)

@@ -1,0 +1,226 @@
+"""A fair (first in, first out) pool of connections.
+
+SQLAlchemy's asynchronous pool starves waiters under load, psycopg_pool hides why a connection
+failed: decision 0012.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from db.errors import HowdahError
+
+
+class Resource(Protocol):
+    """A connection in a pool. The pool ends each one once, by `terminate` or `close`."""
+
+    def is_usable(self) -> bool:
+        """Whether it may be lent. Asked before it is lent and when it is released."""
+
+    def terminate(self) -> None: ...
+
+    async def close(self) -> None:
+        """Ends it gracefully. Raises nothing."""
+
+
+R = TypeVar("R", bound=Resource)
+
+
+class _Waiter(asyncio.Future[Any]):
+    """Resolves to a resource, or to None: a permit to open one."""
+
+    def __init__(self, deadline: float, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.deadline = deadline
+
+
+class FifoPool(Generic[R]):
+    """Lends at most `size` resources, each to one borrower, in the order of the requests."""
+
+    def __init__(
+        self,
+        connect: Callable[[float], Awaitable[R]],
+        *,
+        size: int,
+        wait_s: float,
+        overloaded: Callable[[], HowdahError],
+        closed: Callable[[], HowdahError],
+        first: R | None = None,
+    ) -> None:
+        """`connect` gets the deadline of the borrower, in the time of the event loop.
+
+        If it fails, its borrower gets the error, and the next waiter may open a resource.
+        """
+        self._connect = connect
+        self._size = size
+        self._wait_s = wait_s
+        self._overloaded = overloaded
+        self._closed_error = closed
+        self._idle: list[R] = [] if first is None else [first]
+        self._opened = len(self._idle)
+        self._permits = 0  # granted and not yet used: an open resource may come of each
+        self._waiting: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._attempts: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    @property
+    def opened(self) -> int:
+        """The number of open resources, idle ones included."""
+        return self._opened
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def in_use(self) -> int:
+        """The number of resources that are lent or being opened."""
+        return self._opened + self._permits - len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def acquire(self) -> R:
+        """Raises the `overloaded` error after `wait_s`, and the `closed` error after `close`."""
+        while self._idle:
+            resource = self._idle.pop()
+            if resource.is_usable():
+                return resource
+            self._opened -= 1  # idle resources exist only without waiters
+            resource.terminate()
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        if self._opened + self._permits < self._size:
+            self._permits += 1
+            return await self._open(deadline)
+        granted: R | None = await self._wait(deadline)
+        return await self._open(deadline) if granted is None else granted
+
+    def release(self, resource: R, *, broken: bool = False) -> None:
+        """Ends the resource unless it is usable. `broken` ends the idle ones too.
+
+        Does not await: a cancelled borrower would leak the resource.
+        """
+        if broken:
+            self.drop_idle()  # the cause has probably broken them too
+        if broken or not resource.is_usable():
+            self._end(resource)
+        elif self._waiting or self._closed:
+            self._lend_next(resource)
+        else:
+            self._idle.append(resource)
+
+    def drop_idle(self, is_due: Callable[[R], bool] | None = None) -> None:
+        """Ends the idle resources, or those of them that are due."""
+        idle, self._idle = self._idle, []
+        for resource in idle:
+            if is_due is None or is_due(resource):
+                self._opened -= 1
+                resource.terminate()
+            else:
+                self._idle.append(resource)
+
+    async def close(self) -> None:
+        """Fails waiters and attempts to open, and ends each resource as soon as it is idle."""
+        self._closed = True
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(self._closed_error())
+        if self._timer is not None:
+            self._timer.cancel()
+        for attempt in self._attempts:
+            if not attempt.expired():
+                attempt.reschedule(0)
+        idle, self._idle = self._idle, []
+        self._opened -= len(idle)
+        await asyncio.gather(*(resource.close() for resource in idle))
+
+    async def _open(self, deadline: float) -> R:
+        """Uses a permit."""
+        if self._closed:
+            self._permit_next()
+            raise self._closed_error()
+        attempt = asyncio.timeout(None)  # `close` ends it
+        try:
+            async with attempt:
+                self._attempts.add(attempt)
+                try:
+                    resource = await self._connect(deadline)
+                finally:
+                    self._attempts.discard(attempt)
+        except BaseException as error:
+            self._permit_next()
+            if attempt.expired() and isinstance(error, TimeoutError):
+                raise self._closed_error() from None
+            raise
+        self._permits -= 1
+        self._opened += 1
+        return resource
+
+    async def _wait(self, deadline: float) -> R | None:
+        if self._closed:
+            raise self._closed_error()
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(deadline, loop=loop)
+        self._waiting.append(waiter)
+        if self._timer is None:
+            self._timer = loop.call_at(deadline, self._expire_waiters)
+        try:
+            granted: R | None = await waiter
+        except asyncio.CancelledError:
+            self._abandon(waiter)
+            raise
+        return granted
+
+    def _abandon(self, waiter: _Waiter) -> None:
+        """Handles a cancelled waiter; what it was granted at the same time goes to the next."""
+        if waiter.cancel() or waiter.cancelled():
+            with contextlib.suppress(ValueError):  # `_grant` has removed it
+                self._waiting.remove(waiter)
+        elif waiter.exception() is None:
+            granted = waiter.result()
+            if granted is None:
+                self._permit_next()
+            else:
+                self._lend_next(granted)
+
+    def _expire_waiters(self) -> None:
+        """Fails expired waiters. One timer suffices: the queue is ordered by deadline."""
+        loop = asyncio.get_running_loop()
+        while self._waiting and self._waiting[0].deadline <= loop.time():
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(self._overloaded())
+        self._timer = None
+        if self._waiting:
+            self._timer = loop.call_at(self._waiting[0].deadline, self._expire_waiters)
+
+    def _grant(self, granted: R | None) -> bool:
+        """Whether there was a waiter to take it."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(granted)
+                return True
+        return False
+
+    def _lend_next(self, resource: R) -> None:
+        if self._closed:
+            self._end(resource)
+        elif not self._grant(resource):
+            self._idle.append(resource)
+
+    def _permit_next(self) -> None:
+        if not self._grant(None):
+            self._permits -= 1
+
+    def _end(self, resource: R) -> None:
+        """Its place becomes a permit for the next waiter."""
+        self._opened -= 1
+        self._permits += 1
+        resource.terminate()
+        self._permit_next()

@@ -1,0 +1,269 @@
+"""The connections of one owner to the database of one saved connection."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from db.errors import HowdahError, Overloaded, Unavailable
+from db.fifo_pool import FifoPool
+from db.workbench.connections.circuit_breaker import Breaker
+from db.workbench.connections.connector import Road
+from db.workbench.connections.libpq import Connection, Facts, abort_after, cut
+
+log = logging.getLogger(__name__)
+
+WAIT_S = 12.0
+LIFETIME_S = 3_600.0
+RESET_S = 2.0
+CANCEL_S = 2.0
+
+
+class Figures(NamedTuple):
+    """The number of connections now."""
+
+    size: int
+    idle: int
+    busy: int
+
+
+class PooledConnection:
+    __slots__ = ("connection", "expires_at", "used_at")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.used_at = asyncio.get_running_loop().time()
+        self.expires_at = self.used_at + LIFETIME_S
+
+    def is_usable(self) -> bool:
+        """Notices without a query that the server has closed the connection."""
+        if self.connection.closed or asyncio.get_running_loop().time() >= self.expires_at:
+            return False
+        try:
+            self.connection.pgconn.consume_input()  # reads the server's last message
+            self.connection.pgconn.consume_input()  # reads the end
+        except psycopg.Error:
+            return False
+        return True
+
+    def terminate(self) -> None:
+        self.connection.pgconn.finish()
+
+    async def close(self) -> None:
+        self.terminate()
+
+
+class ConnectionPool:
+    """Opens connections on demand, and lends each to one borrower, free of session state.
+
+    A failure to connect is reported at once to all callers that wait for a connection.
+    """
+
+    def __init__(
+        self,
+        make_connector: Callable[[], Awaitable[Road]],
+        *,
+        size: int,
+        breaker: Breaker,
+        make_room: Callable[[], None],
+        facts: Facts | None = None,
+    ) -> None:
+        """`make_room` raises Overloaded if the process may open no further connection."""
+        self.breaker = breaker
+        self.facts = facts
+        self.used_at = asyncio.get_running_loop().time()
+        self._make_connector = make_connector
+        self._make_room = make_room
+        self._pool = FifoPool(
+            self._connect, size=size, wait_s=WAIT_S, overloaded=_overloaded, closed=_closed
+        )
+        self._connector: Road | None = None
+        self._making = asyncio.Lock()
+        self._closed = False
+        self._proving = asyncio.Lock()
+        self._proven = False
+        self._failure: HowdahError | None = None
+        self._failure_until = 0.0
+        self._attempts = 0
+        self._borrowers = 0
+        self._lent: dict[Connection, PooledConnection] = {}
+        self._unused = asyncio.Event()
+
+    @property
+    def figures(self) -> Figures:
+        idle, busy = self._pool.idle, self._pool.in_use
+        return Figures(idle + busy, idle, busy)
+
+    @property
+    def open_count(self) -> int:
+        """The number of connections that are open on the server, or may be at any moment."""
+        return self._pool.opened + self._attempts
+
+    @property
+    def in_use(self) -> bool:
+        return self._borrowers > 0
+
+    async def acquire(self) -> Connection:
+        self._borrowers += 1
+        try:
+            pooled = await self._pool.acquire()
+        except BaseException:
+            self._leave()
+            raise
+        self._lent[pooled.connection] = pooled
+        return pooled.connection
+
+    async def release(self, connection: Connection) -> None:
+        """Resets the connection, or ends it. Returns it also if the borrower is cancelled here."""
+        try:
+            await _reset(connection)
+        finally:
+            pooled = self._lent.pop(connection)
+            pooled.used_at = asyncio.get_running_loop().time()
+            self._pool.release(pooled)
+            self._leave()
+
+    @contextlib.asynccontextmanager
+    async def side_connection(self) -> AsyncIterator[Connection]:
+        """A connection outside the pool, available even when the pool is exhausted."""
+        self._borrowers += 1
+        try:
+            async with await (await self._get_connector()).connect() as connection:
+                yield connection
+        finally:
+            self._leave()
+
+    def drop_idle(self) -> None:
+        self._pool.drop_idle()
+
+    async def close_idle(self, unused_s: float = 0.0) -> None:
+        """Closes connections unused for `unused_s`, and the tunnel if all of them were."""
+        async with self._making:
+            before = asyncio.get_running_loop().time() - unused_s
+            self._pool.drop_idle(lambda idle: idle.used_at <= before)
+            if not self.in_use and self.used_at <= before:
+                await self._close_connector()
+
+    async def close(self) -> None:
+        """Cancels running statements, and cuts the connections of those that go on."""
+        self._closed = True
+        await self._pool.close()
+        await self._end_statements()
+        async with self._making:
+            await self._close_connector()
+
+    async def wait_unused(self) -> None:
+        """Returns when nothing is lent any more."""
+        while self.in_use:
+            self._unused.clear()
+            await self._unused.wait()
+
+    def _leave(self) -> None:
+        self._borrowers -= 1
+        self.used_at = asyncio.get_running_loop().time()
+        if not self._borrowers:
+            self._unused.set()
+
+    async def _connect(self, deadline: float) -> PooledConnection:
+        """The first connection is opened alone: servers ban clients for a few wrong passwords."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                async with self._proving:
+                    if not self._proven:
+                        return await self._attempt(deadline)
+                return await self._attempt(deadline)
+        except TimeoutError:
+            raise _overloaded() from None
+
+    async def _attempt(self, deadline: float) -> PooledConnection:
+        if self._failure is not None and deadline < self._failure_until:  # it waited meanwhile
+            raise self._failure.with_traceback(None)
+        connector = await self._get_connector()
+        try:
+            with self.breaker.attempt():
+                self._make_room()
+                self._attempts += 1
+                try:
+                    connection = await connector.connect()
+                finally:
+                    self._attempts -= 1
+        except HowdahError as error:
+            self._proven = False
+            self._failure = error
+            self._failure_until = asyncio.get_running_loop().time() + WAIT_S
+            raise
+        self._proven = True
+        self._failure = None
+        self.facts = self.facts or connector.facts
+        return PooledConnection(connection)
+
+    async def _get_connector(self) -> Road:
+        async with self._making:
+            if self._closed:
+                raise _closed()
+            if self._connector is None:
+                self._connector = await self._make_connector()
+            return self._connector
+
+    async def _close_connector(self) -> None:
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            await connector.close()
+
+    async def _end_statements(self) -> None:
+        await asyncio.gather(*map(_cancel, self._lent))
+        if await self._is_unused_within(CANCEL_S):
+            return
+        for connection in self._lent:
+            cut(connection)
+        if not await self._is_unused_within(CANCEL_S):
+            log.warning("%d connections were not returned", len(self._lent))
+
+    async def _is_unused_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wait_unused()
+        return not self.in_use
+
+
+async def _reset(connection: Connection) -> None:
+    """Ends the transaction, settings, roles, temporary tables, locks and LISTEN, or all of it."""
+    try:
+        with abort_after(connection, RESET_S):
+            match connection.pgconn.transaction_status:
+                case TransactionStatus.UNKNOWN:
+                    return
+                case TransactionStatus.ACTIVE:
+                    connection.pgconn.finish()
+                    return
+                case TransactionStatus.INTRANS | TransactionStatus.INERROR:
+                    await connection.rollback()
+            await connection.set_autocommit(True)
+            await connection.execute("DISCARD ALL")
+    except BaseException as error:
+        connection.pgconn.finish()
+        if not isinstance(error, psycopg.Error):
+            raise
+
+
+async def _cancel(connection: Connection) -> None:
+    with contextlib.suppress(psycopg.Error):
+        await connection.cancel_safe(timeout=CANCEL_S)
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded(
+        "All connections to this database are in use.",
+        hint="Wait until a statement ends, or cancel one.",
+        retry_after_s=1,
+    )
+
+
+def _closed() -> Unavailable:
+    return Unavailable(
+        "The connection was closed.", hint="Connect again, then repeat what was asked."
+    )
