@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import strawberry
@@ -10,7 +10,7 @@ import strawberry
 from db.errors import BadInput
 from db.kit.paging import Page, Window
 from graph.context import Context
-from graph.kit.fields import argument, attribute, enum_value, field
+from graph.kit.fields import argument, attribute, field, graphql_enum
 
 Node = TypeVar("Node")
 
@@ -117,7 +117,11 @@ class Connection(Generic[Node]):
         return await root.count_all()
 
 
-@strawberry.enum(description="Sort direction.")
-class OrderDirection(Enum):
-    ASC = enum_value("asc", "Ascending: smallest, oldest or A first.")
-    DESC = enum_value("desc", "Descending: largest, newest or Z first.")
+@graphql_enum(
+    "Sort direction.",
+    ASC="Ascending: smallest, oldest or A first.",
+    DESC="Descending: largest, newest or Z first.",
+)
+class OrderDirection(StrEnum):
+    ASC = "asc"
+    DESC = "desc"

@@ -17,10 +17,10 @@ from db.services import Services
 from db.settings import Settings
 from db.storage import Quota, StorageOperations
 from db.storage.memory import MemoryStorage
-from db.users import Identity
+from db.users import Identity, Role
 from db.workbench import Workbench
 from db.workbench.execution.runner import Runner
-from graph.auth import Role, Viewer
+from graph.auth import Viewer
 from graph.context import Context
 from graph.schema import schema
 
