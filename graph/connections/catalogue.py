@@ -12,7 +12,7 @@ from db.workbench.catalogue import CatalogueReader, ColumnRow, SchemaRow, TableK
 from graph.context import Context, Info
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.loaders import BatchLoader
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import BigInt
 
 
@@ -146,17 +146,10 @@ class DatabaseSchema:
         "Tables, views, materialized views and foreign tables of the schema, ordered by name.",
         type=Connection[DatabaseTable],
     )
-    async def tables(
-        root: strawberry.Parent[SchemaRow],
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
-        page = window(info.context, first=first, after=after, last=last, before=before)
+    @paged
+    async def tables(root: strawberry.Parent[SchemaRow], info: Info, window: Window) -> Listing:
         loader = TableLoader.of(info.context)
-        return await _listing(loader, PageKey(root.connection_id, root.id, page))
+        return await _listing(loader, PageKey(root.connection_id, root.id, window))
 
 
 def _reader(context: Context) -> CatalogueReader:

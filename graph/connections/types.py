@@ -6,13 +6,14 @@ from enum import StrEnum
 import strawberry
 
 from db.connections import ConnectionRow, PreferenceRow, SshAuthMethod, SslMode
+from db.kit.paging import Window
 from db.workbench import ActivePool, Problem, Trial
 from graph.connections.catalogue import DatabaseSchema, SchemaLoader
 from graph.connections.loaders import ConnectionById
 from graph.context import Info
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.ids import Node, node
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import Json
 
 graphql_enum(
@@ -118,16 +119,11 @@ class DatabaseConnection(Node):
         "`TIMEOUT` if the database does not answer within 5 seconds.",
         type=Connection[DatabaseSchema],
     )
+    @paged
     async def schemas(
-        root: strawberry.Parent[ConnectionRow],
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
+        root: strawberry.Parent[ConnectionRow], info: Info, window: Window
     ) -> Listing:
-        page = window(info.context, first=first, after=after, last=last, before=before)
-        return await SchemaLoader.listing(info.context, root.id, page)
+        return await SchemaLoader.listing(info.context, root.id, window)
 
 
 @strawberry.type(

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import strawberry
 
+from db.kit.paging import Window
 from db.storage import (
     UPLOAD_WITHIN,
     BspRow,
@@ -18,7 +19,7 @@ from graph.auth import AdminOnly, SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.paging import Connection, Listing, paged
 from graph.kit.signed_links import Links
 from graph.storage.inputs import (
     CreateBspInput,
@@ -64,17 +65,10 @@ class Query:
         return await BspById.of(info.context).load(parse_id("bsp", id))
 
     @query("Lists all providers, newest first.", who=SignedIn, type=Connection[Bsp])
-    async def bsps(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
+    @paged
+    async def bsps(self, info: Info, window: Window) -> Listing:
         storage, owner = info.context.services.storage, info.context.owner
-        page_window = window(info.context, first=first, after=after, last=last, before=before)
-        return Listing(await storage.bsps(owner, page_window), lambda: storage.count_bsps(owner))
+        return Listing(await storage.bsps(owner, window), lambda: storage.count_bsps(owner))
 
     @query(
         "Fetches a bucket that the viewer owns or that is public, by its ID. "
@@ -86,19 +80,10 @@ class Query:
         return await BucketById.of(info.context).load(parse_id("bucket", id))
 
     @query("Lists the viewer's buckets, newest first.", who=SignedIn, type=Connection[Bucket])
-    async def buckets(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
+    @paged
+    async def buckets(self, info: Info, window: Window) -> Listing:
         storage, owner = info.context.services.storage, info.context.owner
-        page_window = window(info.context, first=first, after=after, last=last, before=before)
-        return Listing(
-            await storage.buckets(owner, page_window), lambda: storage.count_buckets(owner)
-        )
+        return Listing(await storage.buckets(owner, window), lambda: storage.count_buckets(owner))
 
     @query(
         "Fetches a file that the viewer owns or that is in a public bucket, by its ID. "
@@ -124,17 +109,10 @@ class Query:
         who=SignedIn,
         type=Connection[File],
     )
-    async def files(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
+    @paged
+    async def files(self, info: Info, window: Window) -> Listing:
         storage, owner = info.context.services.storage, info.context.owner
-        page_window = window(info.context, first=first, after=after, last=last, before=before)
-        return Listing(await storage.files(owner, page_window), lambda: storage.count_files(owner))
+        return Listing(await storage.files(owner, window), lambda: storage.count_files(owner))
 
 
 @strawberry.type

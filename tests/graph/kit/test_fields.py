@@ -3,7 +3,7 @@ from enum import StrEnum
 import pytest
 import strawberry
 
-from graph.kit.fields import attribute, graphql_enum
+from graph.kit.fields import attribute, field, graphql_enum
 
 
 class Mood(StrEnum):
@@ -26,11 +26,11 @@ async def test_graphql_enum_serializes_the_plain_string_of_a_row() -> None:
 
     @strawberry.type
     class Query:
-        @strawberry.field(graphql_type=Mood)
+        @field("Mood.", type=Mood)
         def read(self) -> str:
             return "bad"
 
-        @strawberry.field(graphql_type=Mood)
+        @field("Mood.", type=Mood)
         def echo(self, mood: Mood) -> str:
             assert mood == "good"
             return mood
