@@ -124,6 +124,10 @@ bench-load: setup ## measure a list page's operations with 100 users at once
 bench-flood: setup ## measure what others feel while one user floods
 	$(BIN)/python -m bench.flood $(ARGS)
 
+.PHONY: bench-walk
+bench-walk: setup ## list the modules that one HTTP request passes
+	$(BIN)/python -m bench.walk $(ARGS)
+
 # --- keep -------------------------------------------------------------------
 
 .PHONY: lock
