@@ -7,7 +7,8 @@ from graphql import parse
 
 from db.kit.paging import Window
 from graph.context import Info
-from graph.executor import compile_plan, strawberry_adapter
+from graph.executor import compile_plan
+from graph.executor.compile import strawberry_adapter
 from graph.kit.fields import argument, field
 from graph.kit.paging import paged
 
