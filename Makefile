@@ -129,6 +129,10 @@ bench-flood: setup ## measure what others feel while one user floods
 bench-twin: setup ## compare the in-memory twin of storage with PostgreSQL for speed
 	$(BIN)/python -m bench.twin $(ARGS)
 
+.PHONY: bench-walk
+bench-walk: setup ## list the modules that one HTTP request passes
+	$(BIN)/python -m bench.walk $(ARGS)
+
 # --- keep -------------------------------------------------------------------
 
 # The locks agree on every version, because the smaller ones are constrained by the largest.

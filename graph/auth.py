@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from datetime import datetime
-from enum import Enum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -12,27 +11,14 @@ from strawberry.permission import BasePermission
 from db.errors import Forbidden, NotFound, Unauthenticated
 from db.kit.base import OwnerId
 from db.services import Services
-from db.users import UserRow, Users, canonical_email
-
-
-@strawberry.enum(description="Role of a user.")
-class Role(Enum):
-    """The values are also those of the table."""
-
-    USER = strawberry.enum_value("USER", description="Can read and change the objects they own.")
-    ADMIN = strawberry.enum_value(
-        "ADMIN", description="Can also administer the server and its storage providers."
-    )
-
-
-_ROLES = {str(role.value): role for role in Role}
+from db.users import Role, UserRow, Users, canonical_email
 
 
 class Viewer(NamedTuple):
     """The user that a verified access token identifies."""
 
     id: UUID
-    role: Role
+    role: str
     expires_at: datetime
 
     @property
@@ -41,7 +27,7 @@ class Viewer(NamedTuple):
 
     @property
     def is_admin(self) -> bool:
-        return self.role is Role.ADMIN
+        return self.role == Role.ADMIN
 
 
 async def authenticate(services: Services, authorization: str | None) -> Viewer | None:
@@ -62,7 +48,7 @@ async def authenticate(services: Services, authorization: str | None) -> Viewer 
             hint="Send `Authorization: Bearer <accessToken>`, or omit the header.",
         )
     verified = await services.identity.verifier.verify(token.strip())
-    return Viewer(verified.user_id, _ROLES[verified.role], verified.expires_at)
+    return Viewer(verified.user_id, verified.role, verified.expires_at)
 
 
 async def user_of_email(services: Services, email: str) -> UserRow:

@@ -183,17 +183,24 @@ def executor_imports_nothing_of_the_project(module: str, text: str) -> list[str]
 
 
 def only_the_adapter_of_the_executor_imports_strawberry(module: str, text: str) -> list[str]:
-    if not module.startswith("graph.executor") or module == "graph.executor.strawberry_adapter":
+    if (
+        not module.startswith("graph.executor")
+        or module == "graph.executor.compile.strawberry_adapter"
+    ):
         return []
     return [name for name in imported_by(text) if name.partition(".")[0] == "strawberry"]
 
 
 PLANTED: list[tuple[Rule, str, str]] = [
-    (executor_imports_nothing_of_the_project, "graph.executor.run", "import db"),
-    (executor_imports_nothing_of_the_project, "graph.executor.run", "from graph import context"),
+    (executor_imports_nothing_of_the_project, "graph.executor.execute.run", "import db"),
     (
         executor_imports_nothing_of_the_project,
-        "graph.executor.run",
+        "graph.executor.execute.run",
+        "from graph import context",
+    ),
+    (
+        executor_imports_nothing_of_the_project,
+        "graph.executor.execute.run",
         "from graph.executors import x",
     ),
     (
@@ -203,7 +210,7 @@ PLANTED: list[tuple[Rule, str, str]] = [
     ),
     (
         only_the_adapter_of_the_executor_imports_strawberry,
-        "graph.executor.run",
+        "graph.executor.execute.run",
         "from strawberry.types import Info",
     ),
     (db_imports_no_graph, "db.tasks.repository", "from graph.kit import ids"),

@@ -11,6 +11,7 @@ from db.connections.repository import (
     SealedRow,
 )
 from db.connections.rotation import Rotation, rotate
+from db.connections.rules import SshAuthMethod, SslMode
 
 __all__ = [
     "SECRETS",
@@ -24,6 +25,8 @@ __all__ = [
     "Sealed",
     "SealedRow",
     "SecretRequired",
+    "SshAuthMethod",
+    "SslMode",
     "check_binding",
     "check_whole",
     "completed",

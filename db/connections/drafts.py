@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from db.connections import pem
-from db.connections.rules import RULES, SECRET_RULES
+from db.connections.rules import RULES, SECRET_RULES, SshAuthMethod, SslMode
 from db.errors import BadInput
 
 SECRETS = ("password", "ssh_password", "ssh_private_key", "ssh_passphrase")
@@ -15,7 +15,7 @@ _TUNNEL = ("host", "port", "username", "auth_method", "host_key_fingerprint")
 _NO_TUNNEL: Mapping[str, Any] = {f"ssh_{name}": None for name in _TUNNEL}
 _DEFAULTS: Mapping[str, Any] = {
     "port": 5432,
-    "ssl_mode": "PREFER",
+    "ssl_mode": SslMode.PREFER,
     "ssl_root_certificate": None,
     "read_only": False,
     "statement_timeout_ms": None,
@@ -59,20 +59,20 @@ def completed(values: Mapping[str, Any], *, needed: Collection[str] = _NEEDED) -
 
 def check_whole(values: Mapping[str, Any], *, kept: Collection[str], agent: bool) -> None:
     """What fields ask of each other; `kept` are the secrets there will be."""
-    if values["ssl_mode"] == "VERIFY_CA" and not values["ssl_root_certificate"]:
+    if values["ssl_mode"] == SslMode.VERIFY_CA and not values["ssl_root_certificate"]:
         raise BadInput(
             "VERIFY_CA needs the certificate of the authority.",
             hint="Paste it as `sslRootCertificate`, or take VERIFY_FULL, which knows the public "
             "authorities.",
             field="sslRootCertificate",
         )
-    if values["ssh_auth_method"] == "PRIVATE_KEY" and "ssh_private_key" not in kept:
+    if values["ssh_auth_method"] == SshAuthMethod.PRIVATE_KEY and "ssh_private_key" not in kept:
         raise BadInput(
             "The SSH tunnel has no private key.",
             hint="Paste it as `sshTunnel.privateKey`, or choose another `authMethod`.",
             field="sshTunnel.privateKey",
         )
-    if values["ssh_auth_method"] == "AGENT" and not agent:
+    if values["ssh_auth_method"] == SshAuthMethod.AGENT and not agent:
         raise BadInput(
             "This server lends its SSH agent to nobody.",
             hint="Choose PRIVATE_KEY or PASSWORD; AGENT is for development on your own machine.",
@@ -97,11 +97,11 @@ async def _take_tunnel_secrets(
     tunnel: Mapping[str, Any], method: str, secrets: dict[str, str | None]
 ) -> None:
     """Those of another method go; those of this one stay unless new ones are given."""
-    if method != "PASSWORD":
+    if method != SshAuthMethod.PASSWORD:
         secrets["ssh_password"] = None
     elif "password" in tunnel:
         secrets["ssh_password"] = SECRET_RULES["ssh_password"].checked(tunnel["password"])
-    if method != "PRIVATE_KEY":
+    if method != SshAuthMethod.PRIVATE_KEY:
         secrets |= {"ssh_private_key": None, "ssh_passphrase": None}
     elif tunnel.get("private_key") is not None:
         passphrase = SECRET_RULES["ssh_passphrase"].checked(tunnel.get("passphrase"))

@@ -3,20 +3,33 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any
 
 from db.errors import BadInput
 from db.kit.text_rules import Required
 
-SSL_MODES = ("DISABLE", "PREFER", "REQUIRE", "VERIFY_CA", "VERIFY_FULL")
-AUTH_METHODS = ("PASSWORD", "PRIVATE_KEY", "AGENT")
 LONGEST_TIMEOUT_MS = 3_600_000
 
 name_rule = Required("name", max_length=100)
 
 _HOST = re.compile(r"(?!-)[\w-]{1,63}(?:\.[\w-]{1,63})*\.?")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+
+
+class SslMode(StrEnum):
+    DISABLE = "DISABLE"
+    PREFER = "PREFER"
+    REQUIRE = "REQUIRE"
+    VERIFY_CA = "VERIFY_CA"
+    VERIFY_FULL = "VERIFY_FULL"
+
+
+class SshAuthMethod(StrEnum):
+    PASSWORD = "PASSWORD"  # noqa: S105 - the name of a method
+    PRIVATE_KEY = "PRIVATE_KEY"
+    AGENT = "AGENT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +140,12 @@ RULES: Mapping[str, Any] = {
     "port": Between("port", 1, 65_535),
     "database": Exact("database", longest=200),
     "username": Exact("username", longest=200),
-    "ssl_mode": OneOf("sslMode", SSL_MODES),
+    "ssl_mode": OneOf("sslMode", tuple(SslMode)),
     "statement_timeout_ms": Maybe(Between("statementTimeoutMs", 1, LONGEST_TIMEOUT_MS)),
     "ssh_host": Host("sshTunnel.host"),
     "ssh_port": Between("sshTunnel.port", 1, 65_535),
     "ssh_username": Exact("sshTunnel.username", longest=200),
-    "ssh_auth_method": OneOf("sshTunnel.authMethod", AUTH_METHODS),
+    "ssh_auth_method": OneOf("sshTunnel.authMethod", tuple(SshAuthMethod)),
     "ssh_host_key_fingerprint": Maybe(Fingerprint("sshTunnel.hostKeyFingerprint")),
 }
 """By column. What is not here is checked elsewhere, or is true or false."""

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NewType
 from uuid import UUID
@@ -102,3 +103,8 @@ class HasVersion:
     """Increases by one with every change, so that lost updates are detected."""
 
     version: Mapped[int] = mapped_column(server_default="1", sort_order=92)
+
+
+def sql_list(values: Iterable[str]) -> str:
+    """`('A', 'B')`, for a CHECK constraint or the predicate of an index."""
+    return "(" + ", ".join(f"'{value}'" for value in values) + ")"

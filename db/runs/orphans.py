@@ -8,9 +8,10 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import text
 
+from db.kit.base import sql_list
 from db.postgres.engine import Session
 from db.postgres.statements import compile_statement
-from db.runs.rows import INTERRUPTED, Failure, OrphanRow
+from db.runs.rows import ACTIVE, Failure, OrphanRow, RunState
 
 ORPHAN_GRACE = timedelta(seconds=10)
 """Grace period without the lock: after a restart of the database every process lacks it."""
@@ -30,7 +31,7 @@ _IS_HELD = """EXISTS (
     WHERE locktype = 'advisory' AND objsubid = 1 AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND classid::bigint = process >> 32 AND objid::bigint = process & 4294967295)"""
-_IS_ACTIVE = "state IN ('QUEUED', 'RUNNING')"
+_IS_ACTIVE = f"state IN {sql_list(ACTIVE)}"
 
 _MARK_MISSING = compile_statement(
     text(f"""UPDATE query_runs
@@ -70,7 +71,7 @@ async def interrupt_orphans(
     """Ends the active runs of processes that have lacked their lock for `grace`."""
     found = await session.rows(
         _INTERRUPT_ORPHANS,
-        state=INTERRUPTED,
+        state=RunState.INTERRUPTED,
         error=msgspec.json.encode(SERVER_STOPPED).decode(),
         unsent=msgspec.json.encode(NEVER_STARTED).decode(),
         keep=keep,
@@ -85,7 +86,7 @@ async def interrupt_queued(
     """Ends the queued runs of a process that is stopping."""
     packed = msgspec.json.encode(NEVER_STARTED).decode()
     found = await session.rows(
-        _INTERRUPT_QUEUED, state=INTERRUPTED, error=packed, process=process, keep=keep
+        _INTERRUPT_QUEUED, state=RunState.INTERRUPTED, error=packed, process=process, keep=keep
     )
     return [OrphanRow(*row) for row in found]
 

@@ -30,16 +30,7 @@ from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository
 from db.kit.text_rules import Required, contains_pattern
 from db.postgres.statements import statement
-from db.runs.rows import (
-    ACTIVE,
-    CANCELLED,
-    QUEUED,
-    RUNNING,
-    Ending,
-    NewRun,
-    RunFilter,
-    RunRow,
-)
+from db.runs.rows import ACTIVE, CancelOutcome, Ending, NewRun, RunFilter, RunRow, RunState
 from db.runs.tables import QueryRun
 
 NEWEST = SortOrder("created_at", descending=True)
@@ -162,7 +153,7 @@ class Runs(Repository[RunRow]):
     @statement
     def _count_queued(cls) -> ClauseElement:
         run = cls.table().c
-        queued = run.state == _literal(QUEUED)
+        queued = run.state == _literal(RunState.QUEUED)
         return cls.owned(func.count()).where(queued, run.process == bindparam("process"))
 
     @statement
@@ -173,27 +164,33 @@ class Runs(Repository[RunRow]):
             select(mine.id)
             .where(
                 mine.owner_id == bindparam("owner_id"),
-                mine.state == _literal(QUEUED),
+                mine.state == _literal(RunState.QUEUED),
                 mine.process == bindparam("process"),
             )
             .order_by(mine.id)
             .limit(1)
             .scalar_subquery()
         )
-        older = and_(other.state == _literal(QUEUED), other.id < run.id)
+        older = and_(other.state == _literal(RunState.QUEUED), other.id < run.id)
         ahead = (
             select(func.count())
             .where(
                 other.owner_id == bindparam("owner_id"),
-                or_(other.state == _literal(RUNNING), older),
+                or_(other.state == _literal(RunState.RUNNING), older),
             )
             .correlate(cls.table())
             .scalar_subquery()
         )
         claim = cls.owned_update().where(
-            run.id == oldest, run.state == _literal(QUEUED), ahead < bindparam("max_running")
+            run.id == oldest,
+            run.state == _literal(RunState.QUEUED),
+            ahead < bindparam("max_running"),
         )
-        started = {"state": RUNNING, "started_at": func.now(), "revision": run.revision + 1}
+        started = {
+            "state": RunState.RUNNING,
+            "started_at": func.now(),
+            "revision": run.revision + 1,
+        }
         return claim.values(started).returning(*cls.columns())
 
     @statement
@@ -236,16 +233,18 @@ class Runs(Repository[RunRow]):
     @statement
     def _request_cancel(cls) -> ClauseElement:
         run = cls.table().c
-        queued = run.state == _literal(QUEUED)
+        queued = run.state == _literal(RunState.QUEUED)
         change = cls.owned_update().where(
             run.id == bindparam("id"), run.state.in_(_literals(ACTIVE))
         )
         values = {
             "cancel_requested_at": func.coalesce(run.cancel_requested_at, func.now()),
-            "state": case((queued, CANCELLED), else_=run.state),
+            "state": case((queued, _literal(RunState.CANCELLED)), else_=run.state),
             "finished_at": case((queued, func.now())),
             "expires_at": case((queued, func.now() + bindparam("keep", type_=Interval()))),
-            "cancel_outcome": case((queued, CANCELLED), else_=run.cancel_outcome),
+            "cancel_outcome": case(
+                (queued, _literal(CancelOutcome.CANCELLED)), else_=run.cancel_outcome
+            ),
             "connection_usable": case((queued, True), else_=run.connection_usable),
             "revision": run.revision + 1,
         }
@@ -273,7 +272,9 @@ class Runs(Repository[RunRow]):
     @classmethod
     def _running(cls) -> Update:
         run = cls.table().c
-        return cls.owned_update().where(run.id == bindparam("id"), run.state == _literal(RUNNING))
+        return cls.owned_update().where(
+            run.id == bindparam("id"), run.state == _literal(RunState.RUNNING)
+        )
 
     @classmethod
     def _filtered(cls, query: Select[Any], filters: tuple[str, ...]) -> Select[Any]:

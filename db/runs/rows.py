@@ -1,6 +1,7 @@
 """Immutable values of runs, their results and their errors."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -8,14 +9,30 @@ import msgspec
 
 from db.kit.base import OwnerId
 
-QUEUED, RUNNING = "QUEUED", "RUNNING"
-SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"
-TIMED_OUT, INTERRUPTED = "TIMED_OUT", "INTERRUPTED"
 
-ACTIVE = (QUEUED, RUNNING)
-TERMINAL = (SUCCEEDED, FAILED, CANCELLED, TIMED_OUT, INTERRUPTED)
+class RunState(StrEnum):
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMED_OUT = "TIMED_OUT"
+    INTERRUPTED = "INTERRUPTED"
 
-MAX_ROWS, MAX_BYTES, MAX_CELL = "MAX_ROWS", "MAX_BYTES", "MAX_CELL"
+
+class TruncationReason(StrEnum):
+    MAX_ROWS = "MAX_ROWS"
+    MAX_BYTES = "MAX_BYTES"
+    MAX_CELL = "MAX_CELL"
+
+
+class CancelOutcome(StrEnum):
+    CANCELLED = "CANCELLED"
+    ALREADY_FINISHED = "ALREADY_FINISHED"
+    TERMINATED = "TERMINATED"
+
+
+ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,7 +117,7 @@ class RunRow(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        return self.state in TERMINAL
+        return self.state not in ACTIVE
 
     @property
     def parsed_columns(self) -> list[Column] | None:

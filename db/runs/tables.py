@@ -16,9 +16,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.kit.base import Base, HasId, HasOwner
+from db.kit.base import Base, HasId, HasOwner, sql_list
+from db.runs.rows import ACTIVE, RunState
 
-_IS_ACTIVE = text("state IN ('QUEUED', 'RUNNING')")
+_IS_ACTIVE = f"state IN {sql_list(ACTIVE)}"
 
 
 class QueryRun(HasId, HasOwner, Base):
@@ -34,7 +35,7 @@ class QueryRun(HasId, HasOwner, Base):
     timeout_ms: Mapped[int] = mapped_column(BigInteger)
     max_rows: Mapped[int] = mapped_column(BigInteger)
     max_bytes: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(Text, server_default="QUEUED")
+    state: Mapped[str] = mapped_column(Text, server_default=RunState.QUEUED)
     revision: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
@@ -57,7 +58,7 @@ class QueryRun(HasId, HasOwner, Base):
     backend_started_at: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
-        CheckConstraint("(finished_at IS NULL) = (state IN ('QUEUED', 'RUNNING'))", name="over"),
+        CheckConstraint(f"(finished_at IS NULL) = ({_IS_ACTIVE})", name="over"),
         UniqueConstraint("id", "owner_id"),
         ForeignKeyConstraint(
             ["connection_id", "owner_id"],
@@ -66,7 +67,7 @@ class QueryRun(HasId, HasOwner, Base):
         ),
         Index("ix_query_runs_created", "owner_id", "created_at", "id"),
         Index("ix_query_runs_connection", "connection_id", "owner_id"),
-        Index("ix_query_runs_active", "owner_id", "id", postgresql_where=_IS_ACTIVE),
+        Index("ix_query_runs_active", "owner_id", "id", postgresql_where=text(_IS_ACTIVE)),
         Index("ix_query_runs_expires", "expires_at"),
     )
 

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -26,7 +27,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict
-from db.kit.base import Base, HasId, HasTimes, HasVersion, TimestampText, new_id
+from db.kit.base import Base, HasId, HasTimes, HasVersion, TimestampText, new_id, sql_list
 from db.kit.repository import Repository
 from db.kit.text_rules import Required
 from db.postgres.engine import Session
@@ -36,6 +37,11 @@ name_rule = Required("name", max_length=100)
 _email_text = Required("email", max_length=254)
 _LABEL = r"[^\W_](?:[^\W_]|-){0,62}"
 _EMAIL = re.compile(rf"[^\s@\"(),:;<>\[\]\\]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
+
+
+class Role(StrEnum):
+    USER = "USER"
+    ADMIN = "ADMIN"
 
 
 class User(HasId, HasTimes, HasVersion, Base):
@@ -49,14 +55,14 @@ class User(HasId, HasTimes, HasVersion, Base):
 
     email: Mapped[str | None] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
-    role: Mapped[str] = mapped_column(Text, server_default="USER")
+    role: Mapped[str] = mapped_column(Text, server_default=Role.USER)
     password_hash: Mapped[str | None] = mapped_column(Text)
     issuer: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str | None] = mapped_column(Text)
     removed_at: Mapped[datetime | None]
 
     __table_args__ = (
-        CheckConstraint("role IN ('USER', 'ADMIN')", name="role"),
+        CheckConstraint(f"role IN {sql_list(Role)}", name="role"),
         CheckConstraint("(issuer IS NULL) = (subject IS NULL)", name="subject_of_issuer"),
         CheckConstraint("email IS NOT NULL OR issuer IS NOT NULL", name="known_by"),
         Index("uq_users_email", "email", unique=True, postgresql_where=text("issuer IS NULL")),
@@ -132,7 +138,7 @@ class Users:
         return [UserRow(*row) for row in rows]
 
     async def add(
-        self, *, email: str, name: str, password_hash: str | None, role: str = "USER"
+        self, *, email: str, name: str, password_hash: str | None, role: str = Role.USER
     ) -> UserRow:
         added = _row(
             await self._session.row(

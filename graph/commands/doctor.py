@@ -20,7 +20,7 @@ from db.security.vault import Keychain
 from db.services import OwnDatabase, open_own_database
 from db.settings import PREFIX, Settings, load_settings, sources, unknown_variables
 from db.system.health import probe_database
-from db.workbench.results.formats import PARQUET, require_format
+from db.workbench.results.formats import ResultFormat, require_format
 
 SECRETS = {"secret_key", "credential_key", "jwt_secret", "metrics_token"}
 ROOM_BYTES = 500_000_000
@@ -133,7 +133,7 @@ async def _keychain(settings: Settings) -> Finding:
 
 def _parquet() -> Finding:
     try:
-        require_format(PARQUET)
+        require_format(ResultFormat.PARQUET)
     except Unavailable:
         words = "Results leave as CSV and JSON lines; pip install 'howdah[parquet]' adds Parquet."
         return Finding(State.OK, "parquet", words)

@@ -1,7 +1,6 @@
 """The catalogue of a connected database: schemas, tables and columns, one statement per level."""
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -9,11 +8,11 @@ import strawberry
 
 from db.errors import HowdahError
 from db.kit.paging import Page, Window
-from db.workbench.catalogue import CatalogueReader, ColumnRow, SchemaRow, TableRow
+from db.workbench.catalogue import CatalogueReader, ColumnRow, SchemaRow, TableKind, TableRow
 from graph.context import Context, Info
-from graph.kit.fields import attribute, enum_value, field
+from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.loaders import BatchLoader
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import BigInt
 
 
@@ -87,17 +86,14 @@ class ColumnLoader(BatchLoader[tuple[UUID, UUID], list[ColumnRow]]):
         return found
 
 
-@strawberry.enum(description="Kind of a relation in the catalogue of a PostgreSQL database.")
-class TableKind(Enum):
-    TABLE = enum_value("TABLE", "An ordinary table or a partition.")
-    PARTITIONED_TABLE = enum_value(
-        "PARTITIONED_TABLE", "A partitioned table, which stores its rows in its partitions."
-    )
-    VIEW = enum_value("VIEW", "A view.")
-    MATERIALIZED_VIEW = enum_value(
-        "MATERIALIZED_VIEW", "A materialized view, which stores its rows as of the last refresh."
-    )
-    FOREIGN_TABLE = enum_value("FOREIGN_TABLE", "A table accessed through a foreign-data wrapper.")
+graphql_enum(
+    "Kind of a relation in the catalogue of a PostgreSQL database.",
+    TABLE="An ordinary table or a partition.",
+    PARTITIONED_TABLE="A partitioned table, which stores its rows in its partitions.",
+    VIEW="A view.",
+    MATERIALIZED_VIEW="A materialized view, which stores its rows as of the last refresh.",
+    FOREIGN_TABLE="A table accessed through a foreign-data wrapper.",
+)(TableKind)
 
 
 @strawberry.type(
@@ -131,10 +127,7 @@ class DatabaseTable:
         "and if the table was never analyzed.",
         type=BigInt | None,
     )
-
-    @field("Kind of the relation.")
-    def kind(root: strawberry.Parent[TableRow]) -> TableKind:
-        return TableKind(root.kind)
+    kind: TableKind = attribute("Kind of the relation.")
 
     @field("All columns of the table, ordered by `position`.", type=list[TableColumn])
     async def columns(root: strawberry.Parent[TableRow], info: Info) -> list[ColumnRow]:
@@ -153,17 +146,10 @@ class DatabaseSchema:
         "Tables, views, materialized views and foreign tables of the schema, ordered by name.",
         type=Connection[DatabaseTable],
     )
-    async def tables(
-        root: strawberry.Parent[SchemaRow],
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
-        page = window(info.context, first=first, after=after, last=last, before=before)
+    @paged
+    async def tables(root: strawberry.Parent[SchemaRow], info: Info, window: Window) -> Listing:
         loader = TableLoader.of(info.context)
-        return await _listing(loader, PageKey(root.connection_id, root.id, page))
+        return await _listing(loader, PageKey(root.connection_id, root.id, window))
 
 
 def _reader(context: Context) -> CatalogueReader:

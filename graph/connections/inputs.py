@@ -4,14 +4,12 @@ from typing import Any
 
 import strawberry
 
-from db.connections import ConnectionRow, PreferenceRow
+from db.connections import ConnectionRow, PreferenceRow, SshAuthMethod, SslMode
 from db.workbench import ActivePool
 from graph.connections.types import (
     ActiveConnection,
     DatabaseConnection,
     Preference,
-    SshAuthMethod,
-    SslMode,
 )
 from graph.kit.fields import attribute, optional, provided_fields
 from graph.kit.scalars import Json
@@ -221,8 +219,6 @@ def form_fields(input: Any) -> dict[str, Any]:
 
 
 def _to_plain(value: Any) -> Any:
-    if isinstance(value, SslMode | SshAuthMethod):
-        return value.value
     if isinstance(value, SshTunnelInput):
         return {name: _to_plain(inner) for name, inner in provided_fields(value).items()}
     return value

@@ -7,6 +7,7 @@ import strawberry
 
 from db.connections import ConnectionRow, Connections, PreferenceRow, Preferences, draft
 from db.errors import NotFound
+from db.kit.paging import Window
 from db.workbench import ActivePool, Shelf, Trial
 from graph.auth import SignedIn
 from graph.connections.inputs import (
@@ -37,7 +38,7 @@ from graph.connections.types import (
 from graph.context import Context, Info
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.paging import Connection, Listing, paged
 
 ConnectionId = Annotated[strawberry.ID, argument("ID of the connection.")]
 PreferenceKey = Annotated[str, argument("Key of the preference.")]
@@ -59,17 +60,10 @@ class Query:
         who=SignedIn,
         type=Connection[DatabaseConnection],
     )
-    async def connections(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
+    @paged
+    async def connections(self, info: Info, window: Window) -> Listing:
         context = info.context
-        page_window = window(context, first=first, after=after, last=last, before=before)
-        page = await context.read(Connections, lambda connections: connections.page(page_window))
+        page = await context.read(Connections, lambda connections: connections.page(window))
         return Listing(page, lambda: context.read(Connections, Connections.count))
 
     @query(

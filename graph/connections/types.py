@@ -1,70 +1,50 @@
 """GraphQL types of saved and open connections, preferences and the credential store."""
 
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 
 import strawberry
 
-from db.connections import ConnectionRow, PreferenceRow
+from db.connections import ConnectionRow, PreferenceRow, SshAuthMethod, SslMode
+from db.kit.paging import Window
 from db.workbench import ActivePool, Problem, Trial
 from graph.connections.catalogue import DatabaseSchema, SchemaLoader
 from graph.connections.loaders import ConnectionById
 from graph.context import Info
-from graph.kit.fields import attribute, enum_value, field
+from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.ids import Node, node
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import Json
 
+graphql_enum(
+    "How TLS is used, with the meaning of libpq's `sslmode`. A password is sent in clear text only "
+    "under `VERIFY_FULL`.",
+    DISABLE="Never uses TLS.",
+    PREFER="Uses TLS if the server supports it. The certificate is not verified.",
+    REQUIRE="Requires TLS. The certificate is verified only if `sslRootCertificate` is set.",
+    VERIFY_CA="Requires TLS and a certificate issued by a root in `sslRootCertificate`, which must "
+    "be set.",
+    VERIFY_FULL="Requires TLS and a certificate for `host` issued by a root in "
+    "`sslRootCertificate`, or by a public certificate authority if that is null.",
+)(SslMode)
 
-@strawberry.enum(
-    description="How TLS is used, with the meaning of libpq's `sslmode`. A password is sent in "
-    "clear text only under `VERIFY_FULL`."
+graphql_enum(
+    "How the user authenticates to an SSH server.",
+    PASSWORD="Authenticates with a password.",  # noqa: S106 - a description
+    PRIVATE_KEY="Authenticates with a private key and its passphrase, if it has one.",
+    AGENT="Authenticates with the SSH agent of the operating-system account that runs Howdah. "
+    "Rejected unless Howdah runs on the user's own machine.",
+)(SshAuthMethod)
+
+
+@graphql_enum(
+    "Where a server stores connection secrets.",
+    KEYCHAIN="Secrets are stored in the operating system's keychain.",
+    ENCRYPTED="Secrets are stored in Howdah's database, encrypted with a key kept outside it.",
 )
-class SslMode(Enum):
-    """Values are stored in `database_connections.ssl_mode`."""
-
-    DISABLE = enum_value("DISABLE", "Never uses TLS.")
-    PREFER = enum_value(
-        "PREFER", "Uses TLS if the server supports it. The certificate is not verified."
-    )
-    REQUIRE = enum_value(
-        "REQUIRE",
-        "Requires TLS. The certificate is verified only if `sslRootCertificate` is set.",
-    )
-    VERIFY_CA = enum_value(
-        "VERIFY_CA",
-        "Requires TLS and a certificate issued by a root in `sslRootCertificate`, which must be "
-        "set.",
-    )
-    VERIFY_FULL = enum_value(
-        "VERIFY_FULL",
-        "Requires TLS and a certificate for `host` issued by a root in `sslRootCertificate`, or "
-        "by a public certificate authority if that is null.",
-    )
-
-
-@strawberry.enum(description="How the user authenticates to an SSH server.")
-class SshAuthMethod(Enum):
-    """Values are stored in `database_connections.ssh_auth_method`."""
-
-    PASSWORD = enum_value("PASSWORD", "Authenticates with a password.")
-    PRIVATE_KEY = enum_value(
-        "PRIVATE_KEY", "Authenticates with a private key and its passphrase, if it has one."
-    )
-    AGENT = enum_value(
-        "AGENT",
-        "Authenticates with the SSH agent of the operating-system account that runs Howdah. "
-        "Rejected unless Howdah runs on the user's own machine.",
-    )
-
-
-@strawberry.enum(description="Where a server stores connection secrets.")
-class CredentialStoreKind(Enum):
-    KEYCHAIN = enum_value("KEYCHAIN", "Secrets are stored in the operating system's keychain.")
-    ENCRYPTED = enum_value(
-        "ENCRYPTED",
-        "Secrets are stored in Howdah's database, encrypted with a key kept outside it.",
-    )
+class CredentialStoreKind(StrEnum):
+    KEYCHAIN = "KEYCHAIN"
+    ENCRYPTED = "ENCRYPTED"
 
 
 @strawberry.type(
@@ -83,9 +63,9 @@ class SshTunnel:
     def username(root: strawberry.Parent[ConnectionRow]) -> str:
         return root.ssh_username or ""
 
-    @field("How the user authenticates to the SSH server.")
-    def auth_method(root: strawberry.Parent[ConnectionRow]) -> SshAuthMethod:
-        return SshAuthMethod(root.ssh_auth_method)
+    @field("How the user authenticates to the SSH server.", type=SshAuthMethod)
+    def auth_method(root: strawberry.Parent[ConnectionRow]) -> str | None:
+        return root.ssh_auth_method
 
     @field(
         "Fingerprint that the SSH server's host key must have, such as `SHA256:...`. Null until "
@@ -121,10 +101,7 @@ class DatabaseConnection(Node):
         "Time `connect` last succeeded. Null if it never did."
     )
     version: int = attribute("Incremented by every change. Pass it as `expectedVersion`.")
-
-    @field("How TLS is used.")
-    def ssl_mode(root: strawberry.Parent[ConnectionRow]) -> SslMode:
-        return SslMode(root.ssl_mode)
+    ssl_mode: SslMode = attribute("How TLS is used.")
 
     @field(
         "SSH tunnel used to reach the database. Null means a direct connection.",
@@ -142,16 +119,11 @@ class DatabaseConnection(Node):
         "`TIMEOUT` if the database does not answer within 5 seconds.",
         type=Connection[DatabaseSchema],
     )
+    @paged
     async def schemas(
-        root: strawberry.Parent[ConnectionRow],
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
+        root: strawberry.Parent[ConnectionRow], info: Info, window: Window
     ) -> Listing:
-        page = window(info.context, first=first, after=after, last=last, before=before)
-        return await SchemaLoader.listing(info.context, root.id, page)
+        return await SchemaLoader.listing(info.context, root.id, window)
 
 
 @strawberry.type(

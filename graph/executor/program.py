@@ -9,12 +9,12 @@ from graphql import ExecutionResult, GraphQLError, GraphQLObjectType, OperationT
 from graphql.execution.async_iterables import aclosing
 from graphql.execution.values import VariableValues
 
-from graph.executor.compiler import Compiler
-from graph.executor.completion import Build
-from graph.executor.events import EventSource
+from graph.executor.compile.compiler import Compiler
+from graph.executor.execute.completion import Build
+from graph.executor.execute.events import EventSource
+from graph.executor.execute.run import Run
 from graph.executor.fallback import CoreProgram
-from graph.executor.run import Run
-from graph.executor.variables import Variables
+from graph.executor.inputs.variables import Variables
 
 # Compiled combinations of @skip and @include per program. Clients use few; the limit bounds the
 # memory that an attacker can allocate.

@@ -5,7 +5,8 @@ where they wrap a function; these add the type.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from enum import EnumMeta
+from typing import Any, TypeAlias, TypeVar
 
 import strawberry
 from strawberry.permission import BasePermission
@@ -13,6 +14,8 @@ from strawberry.types.field import StrawberryField
 
 URGENT = "urgent"
 WHO = "who"
+
+E = TypeVar("E", bound=EnumMeta)
 
 Declare: TypeAlias = Callable[[Callable[..., Any]], StrawberryField]
 
@@ -54,6 +57,27 @@ def provided_fields(value: Any) -> dict[str, Any]:
     """The fields of an input that the client sent, including those that are null."""
     fields = {name: getattr(value, name) for name in value.__dataclass_fields__}
     return {name: found for name, found in fields.items() if found is not strawberry.UNSET}
+
+
+def graphql_enum(description: str, **values: str) -> Callable[[E], E]:
+    """Makes an enum of `db` or of `graph` a GraphQL enum, with a description of each value by name.
+
+    Rows hold plain strings: a field of this type returns the value as it was read.
+
+    Raises:
+        TypeError: A value has no description, or a description has no value.
+    """
+
+    def declare(cls: E) -> E:
+        if values.keys() != cls.__members__.keys():
+            wrong = sorted(values.keys() ^ cls.__members__.keys())
+            raise TypeError(f"{cls.__name__}: no value or no description of {', '.join(wrong)}")
+        strawberry.enum(cls, description=description)
+        for value in cls.__strawberry_definition__.values:  # type: ignore[attr-defined]  # set by `enum`
+            value.description = values[value.name]
+        return cls
+
+    return declare
 
 
 def enum_value(value: str, description: str) -> Any:

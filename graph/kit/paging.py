@@ -1,8 +1,10 @@
 """Relay connections over keyset pages."""
 
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
+from inspect import Parameter, signature
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import strawberry
@@ -10,24 +12,28 @@ import strawberry
 from db.errors import BadInput
 from db.kit.paging import Page, Window
 from graph.context import Context
-from graph.kit.fields import argument, attribute, enum_value, field
+from graph.kit.fields import argument, attribute, field, graphql_enum
 
 Node = TypeVar("Node")
 
-First = Annotated[
-    int | None,
-    strawberry.argument(
-        description="Returns the first *n* items, 1 to 1000. Pass either `first` or `last`."
-    ),
+Resolve = TypeVar("Resolve", bound=Callable[..., Awaitable["Listing"]])
+
+_SIZE = "Returns the {} *n* items, 1 to 1000. Pass either `first` or `last`."
+_CURSOR = "Cursor. Only items {} it are returned."
+_ARGUMENTS = [
+    Parameter(
+        name,
+        Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[type_, argument(words.format(name))],
+    )
+    for name, type_, words in (
+        ("first", int | None, _SIZE),
+        ("after", str | None, _CURSOR),
+        ("last", int | None, _SIZE),
+        ("before", str | None, _CURSOR),
+    )
 ]
-After = Annotated[str | None, argument("Cursor. Only items after it are returned.")]
-Last = Annotated[
-    int | None,
-    strawberry.argument(
-        description="Returns the last *n* items, 1 to 1000. Pass either `first` or `last`."
-    ),
-]
-Before = Annotated[str | None, argument("Cursor. Only items before it are returned.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +44,37 @@ class Listing:
     count_all: Callable[[], Awaitable[int]]
 
 
-def window(
-    context: Context,
-    *,
-    first: int | None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-) -> Window:
-    """Combines the four paging arguments.
+def paged(resolver: Resolve) -> Resolve:
+    """Declares `first`, `after`, `last` and `before` in place of the resolver's `window`.
 
-    Raises:
-        BadInput: Both or neither of `first` and `last` are set, or the size is out of range.
+    Strawberry reads the arguments of a field from the signature of its resolver, so the declared
+    signature has the four arguments and the resolver receives the `Window` made of them.
     """
-    largest = context.services.settings.max_page_size
+
+    @functools.wraps(resolver)
+    async def resolve(
+        *source: Any,
+        info: strawberry.Info[Context],
+        first: int | None = None,
+        after: str | None = None,
+        last: int | None = None,
+        before: str | None = None,
+        **named: Any,
+    ) -> Listing:
+        largest = info.context.services.settings.max_page_size
+        size = _checked_size(first, last, largest)
+        window = Window(size, backward=first is None, after=after, before=before)
+        return await resolver(*source, info=info, window=window, **named)
+
+    declared = signature(resolver)
+    parameters: list[Parameter] = []
+    for name, parameter in declared.parameters.items():
+        parameters += _ARGUMENTS if name == "window" else [parameter]
+    resolve.__signature__ = declared.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return cast("Resolve", resolve)
+
+
+def _checked_size(first: int | None, last: int | None, largest: int) -> int:
     if (first is None) == (last is None):
         raise BadInput(
             "Both or neither of `first` and `last` are set.",
@@ -65,7 +88,7 @@ def window(
             hint=f"Pass a value between 1 and {largest} and use the cursors to fetch more pages.",
             field=name,
         )
-    return Window(size, backward=last is not None, after=after, before=before)
+    return size
 
 
 @strawberry.type(description="Position of a page in its list.")
@@ -117,7 +140,11 @@ class Connection(Generic[Node]):
         return await root.count_all()
 
 
-@strawberry.enum(description="Sort direction.")
-class OrderDirection(Enum):
-    ASC = enum_value("asc", "Ascending: smallest, oldest or A first.")
-    DESC = enum_value("desc", "Descending: largest, newest or Z first.")
+@graphql_enum(
+    "Sort direction.",
+    ASC="Ascending: smallest, oldest or A first.",
+    DESC="Descending: largest, newest or Z first.",
+)
+class OrderDirection(StrEnum):
+    ASC = "asc"
+    DESC = "desc"

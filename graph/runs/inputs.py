@@ -1,29 +1,21 @@
 """Inputs and payloads of the mutations on query runs."""
 
-from enum import Enum
-
 import strawberry
 
-from db.runs import RunRow
+from db.runs import CancelOutcome, RunRow
 from db.storage import FileRow
-from graph.kit.fields import attribute, enum_value, optional
+from db.workbench.results.formats import ResultFormat
+from graph.kit.fields import attribute, graphql_enum, optional
 from graph.kit.scalars import Json
-from graph.runs.types import QueryRun, ResultFormat
+from graph.runs.types import QueryRun
 from graph.storage.types import File
 
-
-@strawberry.enum(description="Result of cancelling a query run.")
-class CancelOutcome(Enum):
-    """Values are those of `db.workbench.execution.runner`."""
-
-    CANCELLED = enum_value("CANCELLED", "The run ended in response to the cancel request.")
-    ALREADY_FINISHED = enum_value(
-        "ALREADY_FINISHED", "The run had already ended, so the request had no effect."
-    )
-    TERMINATED = enum_value(
-        "TERMINATED",
-        "The statement ignored the cancel request, so its connection was terminated.",
-    )
+graphql_enum(
+    "Result of cancelling a query run.",
+    CANCELLED="The run ended in response to the cancel request.",
+    ALREADY_FINISHED="The run had already ended, so the request had no effect.",
+    TERMINATED="The statement ignored the cancel request, so its connection was terminated.",
+)(CancelOutcome)
 
 
 @strawberry.input(description="Statement to execute, with its parameters and limits.")
@@ -115,7 +107,7 @@ class CancelQueryPayload:
         "True if the connection that ran the statement returned to the pool. False if it was "
         "closed; the next statement opens another."
     )
-    outcome: CancelOutcome = attribute("How the run ended.")
+    outcome: str = attribute("How the run ended.", type=CancelOutcome)
 
 
 @strawberry.type(description="Result of `deleteQueryRun`.")

@@ -7,16 +7,16 @@ from uuid import UUID
 import strawberry
 
 from db.errors import BadInput
-from db.runs import RunFilter, RunRow, Runs
+from db.kit.paging import Window
+from db.runs import RunFilter, RunRow, Runs, RunState
 from db.workbench.execution.run_request import RunRequest
 from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, mutation, provided_fields, query, subscription
 from graph.kit.ids import parse_id
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.paging import Connection, Listing, paged
 from graph.runs.inputs import (
-    CancelOutcome,
     CancelQueryInput,
     CancelQueryPayload,
     DeleteQueryRunInput,
@@ -27,7 +27,7 @@ from graph.runs.inputs import (
     ExportQueryRunPayload,
 )
 from graph.runs.live_status import follow_active, follow_run
-from graph.runs.types import QueryRun, RunById, RunState
+from graph.runs.types import QueryRun, RunById
 
 MAX_WAIT_MS = 30_000
 
@@ -45,13 +45,11 @@ class Query:
         return await RunById.of(info.context).load(parse_id("run", id))
 
     @query("The viewer's query runs, newest first.", who=SignedIn, type=Connection[QueryRun])
+    @paged
     async def query_runs(
         self,
         info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
+        window: Window,
         connection_id: Annotated[
             strawberry.ID | None, argument("Returns only runs on the connection with this ID.")
         ] = None,
@@ -67,14 +65,13 @@ class Query:
         ] = None,
     ) -> Listing:
         context = info.context
-        page_window = window(context, first=first, after=after, last=last, before=before)
         filters = RunFilter(
             connection_id=None if connection_id is None else _parse_connection_id(connection_id),
-            states=None if states is None else tuple(state.value for state in states),
+            states=None if states is None else tuple(states),
             search=search,
         )
         read = context.read if search is None else context.search
-        page = await read(Runs, lambda runs: runs.page(page_window, filters))
+        page = await read(Runs, lambda runs: runs.page(window, filters))
         return Listing(page, lambda: read(Runs, lambda runs: runs.count(filters)))
 
     @query(
@@ -120,7 +117,7 @@ class Mutation:
         result = await runner.cancel(owner, parse_id("run", input.id))
         return CancelQueryPayload(
             run=result.run,
-            outcome=CancelOutcome(result.outcome),
+            outcome=result.outcome,
             latency_ms=result.latency_ms,
             connection_usable=result.connection_usable,
         )
@@ -137,7 +134,6 @@ class Mutation:
         key = fields.pop("idempotency_key", None)
         run_id = parse_id("run", fields.pop("id"))
         fields["bucket_id"] = parse_id("bucket", input.bucket_id, argument="bucketId")
-        fields["format"] = input.format.value
         info.context.release_slot()
         services, owner = info.context.services, info.context.owner
         file = await export_result(

@@ -1,7 +1,6 @@
 """GraphQL types of query runs and their results."""
 
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -10,19 +9,19 @@ import strawberry
 from db.connections import ConnectionRow
 from db.errors import BadInput
 from db.runs import Column as ColumnRow
-from db.runs import Failure, RunRow, Runs, Truncated
+from db.runs import Failure, RunRow, Runs, RunState, Truncated, TruncationReason
 from db.runs import Notice as NoticeRow
-from db.workbench.results.formats import require_format
+from db.workbench.results.formats import ResultFormat, require_format
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
-from graph.kit.fields import argument, attribute, enum_value, field
+from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
 from graph.kit.signed_links import Links
 from graph.runs.row_budget import RowBudget
-from graph.transport.result_routes import Format, result_path
+from graph.transport.result_routes import result_path
 
 DOWNLOAD_TTL = timedelta(hours=1)
 
@@ -31,51 +30,31 @@ class RunById(ById[RunRow]):
     repository = Runs
 
 
-@strawberry.enum(
-    description="State of a `QueryRun`. Every state except `QUEUED` and `RUNNING` is final."
-)
-class RunState(Enum):
-    """Values are those of `db.runs`."""
+graphql_enum(
+    "State of a `QueryRun`. Every state except `QUEUED` and `RUNNING` is final.",
+    QUEUED="The run waits for a free slot.",
+    RUNNING="The run connects, executes its statement or receives rows.",
+    SUCCEEDED="The statement succeeded and all kept rows can be read.",
+    FAILED="The run failed. `error` has the reason.",
+    CANCELLED="The viewer cancelled the run with `cancelQuery`.",
+    TIMED_OUT="The run exceeded `timeoutMs`.",
+    INTERRUPTED="The Howdah server that executed the run stopped.",
+)(RunState)
 
-    QUEUED = enum_value("QUEUED", "The run waits for a free slot.")
-    RUNNING = enum_value("RUNNING", "The run connects, executes its statement or receives rows.")
-    SUCCEEDED = enum_value("SUCCEEDED", "The statement succeeded and all kept rows can be read.")
-    FAILED = enum_value("FAILED", "The run failed. `error` has the reason.")
-    CANCELLED = enum_value("CANCELLED", "The viewer cancelled the run with `cancelQuery`.")
-    TIMED_OUT = enum_value("TIMED_OUT", "The run exceeded `timeoutMs`.")
-    INTERRUPTED = enum_value("INTERRUPTED", "The Howdah server that executed the run stopped.")
+graphql_enum(
+    "Limit that truncated a result.",
+    MAX_ROWS="The statement returned more than `maxRows` rows; the rest was discarded.",
+    MAX_BYTES="The rows exceeded `maxBytes`; the rest was discarded.",
+    MAX_CELL="At least one value exceeded the server's limit and was shortened. All rows are kept.",
+)(TruncationReason)
 
-
-@strawberry.enum(description="Limit that truncated a result.")
-class TruncationReason(Enum):
-    """Values are those of `db.runs`."""
-
-    MAX_ROWS = enum_value(
-        "MAX_ROWS", "The statement returned more than `maxRows` rows; the rest was discarded."
-    )
-    MAX_BYTES = enum_value("MAX_BYTES", "The rows exceeded `maxBytes`; the rest was discarded.")
-    MAX_CELL = enum_value(
-        "MAX_CELL",
-        "At least one value exceeded the server's limit and was shortened. All rows are kept.",
-    )
-
-
-@strawberry.enum(description="File format of a downloaded or exported result.")
-class ResultFormat(Enum):
-    """Values are the file extensions in download links."""
-
-    CSV = enum_value(
-        "csv",
-        'CSV as in RFC 4180, with a header line. NULL is an empty field, an empty string is `""`.',
-    )
-    JSONL = enum_value(
-        "jsonl", "JSON Lines: one JSON object per row, with the column names as keys."
-    )
-    PARQUET = enum_value(
-        "parquet",
-        "Apache Parquet. `boolean`, `int2`, `int4`, `float4` and `float8` keep their types; every "
-        "other type is a string. Requires the server extra `parquet`.",
-    )
+graphql_enum(
+    "File format of a downloaded or exported result.",
+    CSV='CSV as in RFC 4180, with a header line. NULL is an empty field, an empty string is `""`.',
+    JSONL="JSON Lines: one JSON object per row, with the column names as keys.",
+    PARQUET="Apache Parquet. `boolean`, `int2`, `int4`, `float4` and `float8` keep their types; "
+    "every other type is a string. Requires the server extra `parquet`.",
+)(ResultFormat)
 
 
 @strawberry.type(description="A column of a query result.")
@@ -140,10 +119,7 @@ class Truncation:
         "for `MAX_CELL`.",
         type=SafeInt,
     )
-
-    @field("Limit that was reached.")
-    def reason(root: strawberry.Parent[Truncated]) -> TruncationReason:
-        return TruncationReason(root.reason)
+    reason: TruncationReason = attribute("Limit that was reached.")
 
 
 class RowPageRow(NamedTuple):
@@ -195,10 +171,9 @@ class QueryRun(Node):
         "Time the run and its result are deleted. Quotas may delete them earlier. Null until the "
         "run has ended."
     )
-
-    @field("State of the run. Every state except `QUEUED` and `RUNNING` is final.")
-    def state(root: strawberry.Parent[RunRow]) -> RunState:
-        return RunState(root.state)
+    state: RunState = attribute(
+        "State of the run. Every state except `QUEUED` and `RUNNING` is final."
+    )
 
     @field(
         "Connection the statement runs on. Null if it was deleted.", type=DatabaseConnection | None
@@ -282,8 +257,8 @@ class QueryRun(Node):
     ) -> str | None:
         if not root.is_finished or root.columns is None:
             return None
-        require_format(format.value)
-        path = result_path(root.id, Format(format.value))
+        require_format(format)
+        path = result_path(root.id, format)
         signed = Links(info.context.services.keys).sign("GET", path, expires_in=DOWNLOAD_TTL)
         return info.context.base_url + signed
 

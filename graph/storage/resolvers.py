@@ -22,7 +22,7 @@ from graph.auth import AdminOnly, SignedIn
 from graph.context import Info, RepositoryFactory
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.paging import Connection, Listing, paged
 from graph.kit.signed_links import Links
 from graph.storage.inputs import (
     CreateBspInput,
@@ -68,15 +68,9 @@ class Query:
         return await BspById.of(info.context).load(parse_id("bsp", id))
 
     @query("Lists all providers, newest first.", who=SignedIn, type=Connection[Bsp])
-    async def bsps(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
-        return await _list(info, Bsps, first=first, after=after, last=last, before=before)
+    @paged
+    async def bsps(self, info: Info, window: Window) -> Listing:
+        return await _list(info, Bsps, window)
 
     @query(
         "Fetches a bucket that the viewer owns or that is public, by its ID. "
@@ -88,15 +82,9 @@ class Query:
         return await BucketById.of(info.context).load(parse_id("bucket", id))
 
     @query("Lists the viewer's buckets, newest first.", who=SignedIn, type=Connection[Bucket])
-    async def buckets(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
-        return await _list(info, Buckets, first=first, after=after, last=last, before=before)
+    @paged
+    async def buckets(self, info: Info, window: Window) -> Listing:
+        return await _list(info, Buckets, window)
 
     @query(
         "Fetches a file that the viewer owns or that is in a public bucket, by its ID. "
@@ -122,15 +110,9 @@ class Query:
         who=SignedIn,
         type=Connection[File],
     )
-    async def files(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
-        return await _list(info, Files, first=first, after=after, last=last, before=before)
+    @paged
+    async def files(self, info: Info, window: Window) -> Listing:
+        return await _list(info, Files, window)
 
 
 @strawberry.type
@@ -256,16 +238,7 @@ class _NewestFirst(Protocol):
     async def count(self) -> int: ...
 
 
-async def _list(
-    info: Info,
-    of: RepositoryFactory[_NewestFirst],
-    *,
-    first: int | None,
-    after: str | None,
-    last: int | None,
-    before: str | None,
-) -> Listing:
+async def _list(info: Info, of: RepositoryFactory[_NewestFirst], window: Window) -> Listing:
     context = info.context
-    page_window = window(context, first=first, after=after, last=last, before=before)
-    page = await context.read(of, lambda rows: rows.page(page_window))
+    page = await context.read(of, lambda rows: rows.page(window))
     return Listing(page, lambda: context.read(of, lambda rows: rows.count()))

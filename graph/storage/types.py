@@ -9,12 +9,13 @@ from uuid import UUID
 import strawberry
 
 from db.errors import BadInput
+from db.kit.paging import Window
 from db.storage import BspRow, BucketRow, FileRow, object_key
 from db.storage import FileStatus as Status
 from graph.context import Info
 from graph.kit.fields import argument, attribute, enum_value, field
 from graph.kit.ids import Node, node
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, window
+from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import BigInt
 from graph.kit.signed_links import Links
 from graph.storage.loaders import (
@@ -140,17 +141,14 @@ class Bucket(Node):
     )
 
     @field("Lists the files in the bucket, sorted by `location`.", type=Connection[File])
+    @paged
     async def files(
         root: strawberry.Parent[BucketRow],
         info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
+        window: Window,
         under: Under = None,
     ) -> Listing:
-        page_window = window(info.context, first=first, after=after, last=last, before=before)
-        return await FilesOfBucket.listing(info.context, FilesQuery(root.id, page_window, under))
+        return await FilesOfBucket.listing(info.context, FilesQuery(root.id, window, under))
 
 
 @strawberry.type(description="A backup storage provider (BSP), which stores copies of files.")
@@ -176,16 +174,9 @@ class Bsp(Node):
     @field(
         "Lists the viewer's files that the provider stores, newest first.", type=Connection[File]
     )
-    async def files(
-        root: strawberry.Parent[BspRow],
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Listing:
-        page_window = window(info.context, first=first, after=after, last=last, before=before)
-        return await FilesOfBsp.listing(info.context, FilesQuery(root.id, page_window))
+    @paged
+    async def files(root: strawberry.Parent[BspRow], info: Info, window: Window) -> Listing:
+        return await FilesOfBsp.listing(info.context, FilesQuery(root.id, window))
 
 
 def parse_key(key: str) -> bytes:

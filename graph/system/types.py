@@ -2,7 +2,7 @@
 
 import time
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 import strawberry
@@ -10,21 +10,23 @@ import strawberry
 from db.system.integrity import Integrity
 from db.version import __version__
 from graph.context import Info
-from graph.kit.fields import attribute, enum_value, field
+from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.scalars import BigInt
 
 _STARTED_AT = time.monotonic()
 
 
-@strawberry.enum(description="Overall state of a server.")
-class HealthStatus(Enum):
-    OK = enum_value("OK", "The database and the event bus are working.")
-    DEGRADED = enum_value(
-        "DEGRADED",
-        "The event bus is down. Requests are served, but subscriptions receive changes up to two "
-        "seconds late.",
-    )
-    DOWN = enum_value("DOWN", "The database does not respond or has missing migrations.")
+@graphql_enum(
+    "Overall state of a server.",
+    OK="The database and the event bus are working.",
+    DEGRADED="The event bus is down. Requests are served, but subscriptions receive changes up to "
+    "two seconds late.",
+    DOWN="The database does not respond or has missing migrations.",
+)
+class HealthStatus(StrEnum):
+    OK = "OK"
+    DEGRADED = "DEGRADED"
+    DOWN = "DOWN"
 
 
 class DatabaseStatusRow(NamedTuple):

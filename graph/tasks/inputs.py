@@ -1,23 +1,28 @@
 """Inputs and payloads of tasks. The values are validated in `db.tasks`."""
 
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 
 import strawberry
 
 from db.tasks import TaskRow
-from graph.kit.fields import attribute, enum_value, optional
+from graph.kit.fields import attribute, graphql_enum, optional
 from graph.kit.paging import OrderDirection
 from graph.tasks.types import ImportRejection, Task
 
 
-@strawberry.enum(description="Field by which a list of tasks is sorted.")
-class TaskOrderField(Enum):
+@graphql_enum(
+    "Field by which a list of tasks is sorted.",
+    CREATED_AT="Sort by `createdAt`.",
+    UPDATED_AT="Sort by `updatedAt`.",
+    TITLE="Sort by `title`, ignoring case.",
+)
+class TaskOrderField(StrEnum):
     """The values are columns that have an index for sorting."""
 
-    CREATED_AT = enum_value("created_at", "Sort by `createdAt`.")
-    UPDATED_AT = enum_value("updated_at", "Sort by `updatedAt`.")
-    TITLE = enum_value("sort_title", "Sort by `title`, ignoring case.")
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+    TITLE = "sort_title"
 
 
 @strawberry.input(description="Sort order of a list of tasks.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from db.kit.paging import SortOrder
+from db.kit.paging import SortOrder, Window
 from db.tasks import (
     ImportReport,
     Imports,
@@ -20,7 +20,7 @@ from graph.auth import SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, mutation, provided_fields, query, subscription
 from graph.kit.ids import id_of, parse_id
-from graph.kit.paging import After, Before, Connection, First, Last, Listing, OrderDirection, window
+from graph.kit.paging import Connection, Listing, OrderDirection, paged
 from graph.tasks.changes import Change, ChangeKind, announce, follow
 from graph.tasks.inputs import (
     CreateTaskInput,
@@ -58,13 +58,11 @@ class Query:
         who=SignedIn,
         type=Connection[Task],
     )
+    @paged
     async def tasks(
         self,
         info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
+        window: Window,
         filter: Annotated[
             TaskFilterInput | None, argument("Conditions to apply. Defaults to none.")
         ] = None,
@@ -73,10 +71,9 @@ class Query:
         ] = None,
     ) -> Listing:
         context = info.context
-        page_window = window(context, first=first, after=after, last=last, before=before)
         filters = TaskFilter(**provided_fields(filter)) if filter else TaskFilter()
         read = context.read if filters.search is None else context.search
-        page = await read(Tasks, lambda tasks: tasks.page(page_window, filters, _order(order_by)))
+        page = await read(Tasks, lambda tasks: tasks.page(window, filters, _order(order_by)))
         return Listing(page, lambda: read(Tasks, lambda tasks: tasks.count(filters)))
 
     @query("Counts the viewer's tasks.", who=SignedIn, type=TaskStats)

@@ -1,6 +1,5 @@
 """Downloads of run results over HTTP, with signed links."""
 
-from enum import Enum
 from uuid import UUID
 
 from starlette.requests import Request
@@ -8,23 +7,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.runs import find_any_run
-from db.workbench.results.formats import CONTENT_TYPES, CSV, JSONL, PARQUET
+from db.workbench.results.formats import CONTENT_TYPES
 from db.workbench.results.result_files import result_not_found
 from graph.kit.signed_links import Links
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
 from graph.transport.gateway import Gateway
 
 
-class Format(Enum):
-    """File formats; the value is the extension in the link."""
-
-    CSV = CSV
-    JSONL = JSONL
-    PARQUET = PARQUET
-
-
-def result_path(run_id: UUID, format: Format) -> str:
-    return f"/results/{run_id.hex}.{format.value}"
+def result_path(run_id: UUID, format: str) -> str:
+    return f"/results/{run_id.hex}.{format}"
 
 
 def routes() -> list[Route]:

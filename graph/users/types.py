@@ -4,11 +4,16 @@ from datetime import datetime
 
 import strawberry
 
-from db.users import UserRow
-from graph.auth import Role
-from graph.kit.fields import attribute, field
+from db.users import Role, UserRow
+from graph.kit.fields import attribute, graphql_enum
 from graph.kit.ids import Node, node
 from graph.users.loaders import UserById
+
+graphql_enum(
+    "Role of a user.",
+    USER="Can read and change the objects they own.",
+    ADMIN="Can also administer the server and its storage providers.",
+)(Role)
 
 
 @strawberry.type(description="A user account.")
@@ -22,10 +27,7 @@ class User(Node):
         "Time the account was created. For a user of an external issuer, the time of the first "
         "request."
     )
-
-    @field("Role, which determines what the user is allowed to do.")
-    def role(root: strawberry.Parent[UserRow]) -> Role:
-        return Role(root.role)
+    role: Role = attribute("Role, which determines what the user is allowed to do.")
 
 
 @strawberry.type(description="Tokens of a session, returned by sign-up, sign-in and refresh.")

@@ -6,11 +6,11 @@ import pytest
 from db.errors import BadInput, Forbidden, NotFound, Unauthenticated
 from db.kit.base import new_id
 from db.services import Services
+from db.users import Role
 from graph.auth import (
     AdminOnly,
     Anyone,
     Permission,
-    Role,
     SignedIn,
     Viewer,
     authenticate,

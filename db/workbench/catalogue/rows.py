@@ -1,7 +1,18 @@
 """Rows of the system catalogue of a user's database."""
 
+from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
+
+
+class TableKind(StrEnum):
+    """The values are those of `pg_class.relkind`."""
+
+    TABLE = "r"
+    PARTITIONED_TABLE = "p"
+    VIEW = "v"
+    MATERIALIZED_VIEW = "m"
+    FOREIGN_TABLE = "f"
 
 
 class SchemaRow(NamedTuple):
@@ -14,7 +25,7 @@ class SchemaRow(NamedTuple):
 
 
 class TableRow(NamedTuple):
-    """`id` is the OID of the relation; `kind` is a value of the API enum `TableKind`."""
+    """`id` is the OID of the relation; `kind` is a value of `TableKind`."""
 
     id: UUID
     connection_id: UUID

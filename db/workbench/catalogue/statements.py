@@ -5,6 +5,9 @@ parents. Names sort by bytes (`COLLATE "C"`), because cursors must not depend on
 the server may change.
 """
 
+from db.kit.base import sql_list
+from db.workbench.catalogue.rows import TableKind
+
 _KEYSET_PAGE = """
 SELECT * FROM (
   SELECT item.*, row_number() OVER (
@@ -20,15 +23,14 @@ SELECT 0::bigint AS parent, nspname::text COLLATE "C" AS name, oid::bigint AS id
 FROM pg_namespace
 WHERE $1::bigint[] IS NOT NULL AND nspname !~ '^pg_(toast|temp_)'
 """
-TABLES = """
+TABLES = f"""
 SELECT relnamespace::bigint AS parent, relname::text COLLATE "C" AS name, oid::bigint AS id,
-       CASE relkind WHEN 'r' THEN 'TABLE' WHEN 'p' THEN 'PARTITIONED_TABLE' WHEN 'v' THEN 'VIEW'
-                    WHEN 'm' THEN 'MATERIALIZED_VIEW' ELSE 'FOREIGN_TABLE' END AS kind,
+       relkind::text AS kind,
        obj_description(oid, 'pg_class') AS comment,
        CASE WHEN relkind = 'v' OR reltuples < 0 THEN NULL ELSE reltuples::bigint END AS rows
 FROM pg_class
-WHERE relnamespace = ANY($1::bigint[]::oid[]) AND relkind IN ('r', 'p', 'v', 'm', 'f')
-"""
+WHERE relnamespace = ANY($1::bigint[]::oid[]) AND relkind IN {sql_list(TableKind)}
+"""  # noqa: S608 - constants
 COLUMNS = """
 SELECT a.attrelid::bigint, a.attname::text, a.attnum::int,
        format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,

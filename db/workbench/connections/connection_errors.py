@@ -6,6 +6,7 @@ What does not speak PostgreSQL looks like what does not answer: no probing of ot
 
 import re
 
+from db.connections import SshAuthMethod
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.workbench.connections.destinations import Bastion, Destination
 
@@ -115,7 +116,7 @@ def tunnel_unreachable(bastion: Bastion) -> Unreachable:
 
 
 def tunnel_refused(bastion: Bastion) -> BadInput:
-    what = "password" if bastion.auth_method == "PASSWORD" else "key"
+    what = "password" if bastion.auth_method == SshAuthMethod.PASSWORD else "key"
     return BadInput(
         f"The SSH server refused this user or {what}.",
         hint="Check user and login of the tunnel; they are the SSH server's, not the database's.",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from db.connections import SslMode
 from db.workbench.connections import libpq
 from db.workbench.connections.connection_errors import (
     Unreachable,
@@ -22,7 +23,7 @@ from db.workbench.connections.ssh_tunnels import LOOPBACK, Tunnel
 CONNECT_S = 10.0
 TUNNEL_S = 7.0
 # Below REQUIRE libpq takes a certificate that does not verify as a reason for clear text.
-_VERIFYING = {"REQUIRE", "VERIFY_CA", "VERIFY_FULL"}
+_VERIFYING = {SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL}
 
 
 class Road:
@@ -111,7 +112,7 @@ class Road:
             file = Path(self._files.enter_context(folder), "authorities.pem")
             file.write_text(destination.ssl_root_certificate, encoding="ascii")
             return file
-        return _public_authorities() if destination.ssl_mode == "VERIFY_FULL" else None
+        return _public_authorities() if destination.ssl_mode == SslMode.VERIFY_FULL else None
 
 
 def _public_authorities() -> Path:

@@ -16,18 +16,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import psycopg
 
+from db.connections import SslMode
 from db.workbench.connections.destinations import Destination
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _NO_FILE = f"{os.devnull}/none"
-_MODES = {
-    "DISABLE": "disable",
-    "PREFER": "prefer",
-    "REQUIRE": "require",
-    "VERIFY_CA": "verify-ca",
-    "VERIFY_FULL": "verify-full",
-}
 # A password goes out in clear text only inside TLS that has proved whose server it is.
 _SAFE = "scram-sha-256,md5,none"
 _CLEAR = "scram-sha-256,md5,password,none"
@@ -81,9 +75,9 @@ async def connect(
         port=port,
         dbname=destination.database,
         user=destination.username,
-        sslmode=_MODES[destination.ssl_mode],
+        sslmode=destination.ssl_mode.lower().replace("_", "-"),
         sslrootcert=str(root_certificates or _NO_FILE),
-        require_auth=_CLEAR if destination.ssl_mode == "VERIFY_FULL" else _SAFE,
+        require_auth=_CLEAR if destination.ssl_mode == SslMode.VERIFY_FULL else _SAFE,
         connect_timeout=max(1, round(timeout_s)),
         autocommit=True,
         prepare_threshold=None,

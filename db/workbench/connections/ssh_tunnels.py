@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncssh
 
+from db.connections import SshAuthMethod
 from db.errors import BadInput
 from db.workbench.connections.connection_errors import (
     HostKeyUnconfirmed,
@@ -120,7 +121,7 @@ _ISOLATED: dict[str, Any] = {
 @contextlib.asynccontextmanager
 async def _login(bastion: Bastion) -> AsyncIterator[dict[str, Any]]:
     """Only the one way in that was chosen; an agent stays open while it is asked."""
-    by_password = bastion.auth_method == "PASSWORD"
+    by_password = bastion.auth_method == SshAuthMethod.PASSWORD
     login: dict[str, Any] = {
         "username": bastion.username,
         "client_keys": None,
@@ -131,7 +132,7 @@ async def _login(bastion: Bastion) -> AsyncIterator[dict[str, Any]]:
     }
     if by_password:
         yield login
-    elif bastion.auth_method == "AGENT":
+    elif bastion.auth_method == SshAuthMethod.AGENT:
         async with _agent() as keys:
             yield login | {"client_keys": keys}
     else:

@@ -10,10 +10,9 @@ from uuid import UUID
 from db.errors import HowdahError
 from db.events import Event
 from db.runs import (
-    CANCELLED,
-    INTERRUPTED,
-    TERMINAL,
+    ACTIVE,
     OrphanRow,
+    RunState,
     cancel_states,
     interrupt_orphans,
     mark_missing_processes,
@@ -99,11 +98,11 @@ async def _watch(runner: Runner, event: Event | None) -> None:
         found = await cancel_states(session, list(running))
     states = {run_id: (state, wanted) for run_id, state, wanted in found}
     for run_id, execution in running.items():
-        state, wanted = states.get(run_id, (INTERRUPTED, False))
+        state, wanted = states.get(run_id, (RunState.INTERRUPTED, False))
         if wanted:
-            execution.stop(CANCELLED)
-        elif state in TERMINAL:
-            execution.stop(INTERRUPTED)
+            execution.stop(RunState.CANCELLED)
+        elif state not in ACTIVE:
+            execution.stop(RunState.INTERRUPTED)
 
 
 async def _repeat(every_s: float, work: Callable[[], Awaitable[object]]) -> None:

@@ -9,18 +9,7 @@ from psycopg.errors import Diagnostic
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-from db.runs import (
-    FAILED,
-    MAX_BYTES,
-    MAX_CELL,
-    MAX_ROWS,
-    SUCCEEDED,
-    Column,
-    Ending,
-    Failure,
-    Notice,
-    Truncated,
-)
+from db.runs import Column, Ending, Failure, Notice, RunState, Truncated, TruncationReason
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution import protocol
 from db.workbench.execution.column_sources import describe
@@ -63,12 +52,16 @@ class ResultReader:
         self._spool = spool
         self._rows_left = max_rows
         self._bytes_left = max_bytes
-        self._limits = {MAX_ROWS: max_rows, MAX_BYTES: max_bytes, MAX_CELL: max_cell}
+        self._limits = {
+            TruncationReason.MAX_ROWS: max_rows,
+            TruncationReason.MAX_BYTES: max_bytes,
+            TruncationReason.MAX_CELL: max_cell,
+        }
         self._longest_cell = max_cell
         self._stop_early = stop_early
         self._throttle = throttle
         self._stopping = False
-        self._truncated: str | None = None
+        self._truncated: TruncationReason | None = None
         self._is_full = False
         self._rows_per_chunk = 1
         """1 until the width of the rows is known."""
@@ -84,14 +77,14 @@ class ResultReader:
         """Sends the statement and reads all results. A COPY closes the connection."""
         self.sent_at = asyncio.get_running_loop().time()
         await protocol.send(connection, statement, parameters)
-        ending = Ending(state=SUCCEEDED)
+        ending = Ending(state=RunState.SUCCEEDED)
         with self._throttle.reading():
             async for result in protocol.results(connection, self._throttle):
                 if result.status in protocol.COPY_STATUSES:
                     connection.pgconn.finish()
-                    return Ending(state=FAILED, error=copy_not_supported())
+                    return Ending(state=RunState.FAILED, error=copy_not_supported())
                 await self._handle_result(connection, result, ending, statement)
-        if ending.state == SUCCEEDED and self._truncated is not None:
+        if ending.state == RunState.SUCCEEDED and self._truncated is not None:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
         return ending
@@ -109,13 +102,13 @@ class ResultReader:
         if status in protocol.ROW_STATUSES:
             await self._handle_rows(connection, result)
         if status == ExecStatus.EMPTY_QUERY:
-            ending.state, ending.error = FAILED, EMPTY_STATEMENT
+            ending.state, ending.error = RunState.FAILED, EMPTY_STATEMENT
         elif status in protocol.ROW_STATUSES or status in protocol.DONE_STATUSES:
             self._handle_command(result, ending)
         else:
             failure = self._failure(connection, result, statement)
             if not (self._stopping and failure.sqlstate == protocol.CANCELLED_SQLSTATE):
-                ending.state, ending.error = FAILED, failure
+                ending.state, ending.error = RunState.FAILED, failure
 
     def _handle_command(self, result: PGresult, ending: Ending) -> None:
         """The command tag arrives with the last chunk of rows, or after it."""
@@ -145,7 +138,7 @@ class ResultReader:
         full = False
         if len(rows) > self._rows_left:
             rows = rows[: self._rows_left]
-            self._truncated, full = MAX_ROWS, True
+            self._truncated, full = TruncationReason.MAX_ROWS, True
         if len(rows) == 1:  # may be wide: truncate first, to encode it only once
             rows = self._truncate_cells(rows)
         chunk = to_chunk(rows)
@@ -155,7 +148,7 @@ class ResultReader:
         if len(chunk.lines) > self._bytes_left:
             rows = _rows_within(rows, self._bytes_left)
             chunk = to_chunk(rows)
-            self._truncated, full = MAX_BYTES, True
+            self._truncated, full = TruncationReason.MAX_BYTES, True
         self._rows_left -= chunk.rows
         self._bytes_left -= len(chunk.lines)
         if rows:
@@ -166,7 +159,7 @@ class ResultReader:
     def _truncate_cells(self, rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
         short = truncate_cells(rows, self._longest_cell)
         if short != rows:
-            self._truncated = self._truncated or MAX_CELL
+            self._truncated = self._truncated or TruncationReason.MAX_CELL
         return short
 
     def _failure(self, connection: Connection, result: PGresult, statement: str) -> Failure:

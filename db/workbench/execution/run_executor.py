@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.objects.store import ObjectStore
-from db.runs import FAILED, INTERRUPTED, Ending, RunRow
+from db.runs import Ending, RunRow, RunState
 from db.workbench.execution.read_throttle import ReadThrottle
 from db.workbench.execution.run_failures import internal_error
 from db.workbench.execution.run_recorder import RunRecorder
@@ -66,7 +66,7 @@ class RunExecutor:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         for execution in self.running.values():
-            execution.stop(INTERRUPTED)
+            execution.stop(RunState.INTERRUPTED)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=INTERRUPT_WITHIN_S)
         for task in self._tasks:
@@ -95,7 +95,7 @@ class RunExecutor:
             await execution.run(started, ended)
         except Exception:  # any error: the run must reach a terminal state
             log.exception("run %s failed with an internal error", run.id)
-            failed = Ending(state=FAILED, error=internal_error())
+            failed = Ending(state=RunState.FAILED, error=internal_error())
             await self._recorder.finish(run, failed, keep=limits.retention)
         finally:
             del self.running[run.id]

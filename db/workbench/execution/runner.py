@@ -14,7 +14,7 @@ from db.kit.base import OwnerId
 from db.kit.idempotency import Idempotency
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database, Session
-from db.runs import CANCELLED, Ending, RunRow, Runs, interrupt_queued
+from db.runs import CancelOutcome, Ending, RunRow, Runs, RunState, interrupt_queued
 from db.workbench.execution.live_status import LiveStatus, publish_change, topic_of_run
 from db.workbench.execution.run_executor import RunExecutor
 from db.workbench.execution.run_recorder import RunRecorder
@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
 
 log = logging.getLogger(__name__)
 
-ALREADY_FINISHED, TERMINATED = "ALREADY_FINISHED", "TERMINATED"
 CANCEL_TOPIC = "runs:cancel"
 CANCEL_WITHIN_S = 1.9
 POLL_S = 0.25
@@ -155,9 +154,9 @@ class Runner:
             run = await self._wait_until_finished(owner, run_id, changes, left_s, reserved=True)
         if not run.is_finished:
             run = await self._force_cancelled(owner, run_id)
-        outcome = ALREADY_FINISHED
-        if asked is not None and run.state == CANCELLED:
-            outcome = run.cancel_outcome or CANCELLED
+        outcome: str = CancelOutcome.ALREADY_FINISHED
+        if asked is not None and run.state == RunState.CANCELLED:
+            outcome = run.cancel_outcome or CancelOutcome.CANCELLED
         latency_ms = round((loop.time() - began) * 1000)
         return CancelResult(run, outcome, latency_ms, run.connection_usable is not False)
 
@@ -214,13 +213,17 @@ class Runner:
     # Cancellation
 
     async def _forward_cancel(self, owner: OwnerId, run_id: UUID) -> None:
-        if not self.executor.stop(run_id, CANCELLED):
+        if not self.executor.stop(run_id, RunState.CANCELLED):
             await self.events.publish(CANCEL_TOPIC, run_id.hex)
         await publish_change(self.events, owner, run_id)
 
     async def _force_cancelled(self, owner: OwnerId, run_id: UUID) -> RunRow:
         """Ends the run in the database: the process that executes it stops when it notices."""
-        ending = Ending(state=CANCELLED, cancel_outcome=TERMINATED, connection_usable=False)
+        ending = Ending(
+            state=RunState.CANCELLED,
+            cancel_outcome=CancelOutcome.TERMINATED,
+            connection_usable=False,
+        )
         await self.database.write(
             lambda session: Runs(session, owner).finish(run_id, ending, keep=self.limits.retention),
             reserved=True,

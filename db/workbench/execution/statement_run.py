@@ -11,18 +11,7 @@ import psycopg
 
 from db.errors import HowdahError
 from db.kit.base import OwnerId
-from db.runs import (
-    CANCELLED,
-    FAILED,
-    INTERRUPTED,
-    SUCCEEDED,
-    TIMED_OUT,
-    Column,
-    Ending,
-    Failure,
-    OrphanRow,
-    RunRow,
-)
+from db.runs import CancelOutcome, Column, Ending, Failure, OrphanRow, RunRow, RunState
 from db.workbench.connections.libpq import Connection, abort_after
 from db.workbench.execution import protocol
 from db.workbench.execution.read_throttle import ReadThrottle
@@ -126,7 +115,9 @@ class StatementRun:
     ) -> None:
         """Awaits `started` before sending, and `ended` before it returns the connection."""
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._run.timeout_ms / 1000 + TIMEOUT_GRACE_S, self.stop, TIMED_OUT)
+        timer = loop.call_later(
+            self._run.timeout_ms / 1000 + TIMEOUT_GRACE_S, self.stop, RunState.TIMED_OUT
+        )
         try:
             async with contextlib.AsyncExitStack() as lent:
                 await ended(await self._store_rows(await self._execute(lent, started)))
@@ -137,7 +128,7 @@ class StatementRun:
         self, lent: contextlib.AsyncExitStack, started: Callable[[Backend], Awaitable[None]]
     ) -> Ending:
         if (refusal := _reject(self._run.statement)) is not None:
-            return Ending(state=FAILED, error=refusal)
+            return Ending(state=RunState.FAILED, error=refusal)
         work = asyncio.create_task(self._run_statement(lent, started), name="runs: statement")
         stopped = asyncio.create_task(self._stopped.wait())
         try:
@@ -153,7 +144,7 @@ class StatementRun:
 
     async def _store_rows(self, ending: Ending) -> Ending:
         """Flushes the spool. A run succeeds only after its last page is stored."""
-        if ending.state == SUCCEEDED:
+        if ending.state == RunState.SUCCEEDED:
             storing = asyncio.create_task(self._spool.close(), name="runs: last page")
             stopped = asyncio.create_task(self._stopped.wait())
             try:
@@ -162,7 +153,7 @@ class StatementRun:
             finally:
                 stopped.cancel()
                 storing.cancel()
-        if ending.state != SUCCEEDED:
+        if ending.state != RunState.SUCCEEDED:
             await self._spool.abandon()
         return ending
 
@@ -186,7 +177,7 @@ class StatementRun:
         await started(self._backend)
         parameters = [encode_parameter(value) for value in run.parsed_parameters]
         ending = await self._reader.read(connection, run.statement, parameters)
-        if ending.state == SUCCEEDED:
+        if ending.state == RunState.SUCCEEDED:
             await self._reader.describe_columns(connection)
             if run.read_only and not self._cancel_sent:
                 await connection.execute("ROLLBACK")  # read-only transactions still allow lo_create
@@ -283,30 +274,32 @@ class StatementRun:
         ending = self._result_of(work)
         ending.columns = self._reader.columns
         ending.notices = self._reader.notices
-        if ending.state != SUCCEEDED and self._stop_state and self._was_stopped(ending):
+        if ending.state != RunState.SUCCEEDED and self._stop_state and self._was_stopped(ending):
             ending.state = self._stop_state
             ending.error = self._reason()
-        elif ending.state == FAILED and self._was_timed_out(ending):
-            ending.state, ending.error = TIMED_OUT, timed_out(self._run.timeout_ms)
-        if ending.state == CANCELLED:
-            ending.cancel_outcome = "TERMINATED" if self._terminated else CANCELLED
+        elif ending.state == RunState.FAILED and self._was_timed_out(ending):
+            ending.state, ending.error = RunState.TIMED_OUT, timed_out(self._run.timeout_ms)
+        if ending.state == RunState.CANCELLED:
+            ending.cancel_outcome = (
+                CancelOutcome.TERMINATED if self._terminated else CancelOutcome.CANCELLED
+            )
         ending.connection_usable = usable
         return ending
 
     def _result_of(self, work: "asyncio.Task[Ending]") -> Ending:
         if work.cancelled():
-            return Ending(state=FAILED, error=CONNECTION_LOST)
+            return Ending(state=RunState.FAILED, error=CONNECTION_LOST)
         match work.exception():
             case None:
                 return work.result()
             case HowdahError() as error:
                 if self._reader.sent_at is None:
-                    return Ending(state=FAILED, error=not_sent(error))
-                return Ending(state=FAILED, error=not_stored(error), without_rows=True)
+                    return Ending(state=RunState.FAILED, error=not_sent(error))
+                return Ending(state=RunState.FAILED, error=not_stored(error), without_rows=True)
             case psycopg.errors.QueryCanceled():
-                return Ending(state=FAILED, error=Failure(message="", sqlstate="57014"))
+                return Ending(state=RunState.FAILED, error=Failure(message="", sqlstate="57014"))
             case psycopg.Error():
-                return Ending(state=FAILED, error=CONNECTION_LOST)
+                return Ending(state=RunState.FAILED, error=CONNECTION_LOST)
             case BaseException() as error:
                 raise error
 
@@ -323,23 +316,23 @@ class StatementRun:
         return asyncio.get_running_loop().time() - sent_at >= self._timeout_s
 
     def _reason(self) -> Failure | None:
-        if self._stop_state == TIMED_OUT:
+        if self._stop_state == RunState.TIMED_OUT:
             return timed_out(self._run.timeout_ms)
-        return SERVER_STOPPED if self._stop_state == INTERRUPTED else None
+        return SERVER_STOPPED if self._stop_state == RunState.INTERRUPTED else None
 
 
 def _check_stored(ending: Ending, storing: "asyncio.Task[None]", stop_state: str) -> None:
     """Ends the run when the store did not finish in time; the statement's changes are committed."""
     if not storing.done():
-        stopped = FAILED if stop_state == TIMED_OUT else stop_state
+        stopped = RunState.FAILED if stop_state == RunState.TIMED_OUT else stop_state
         ending.state, ending.error = stopped, NOT_STORED_IN_TIME
-        ending.without_rows = ending.state == FAILED
+        ending.without_rows = ending.state == RunState.FAILED
     elif isinstance(error := storing.exception(), HowdahError):
-        ending.state, ending.error, ending.without_rows = FAILED, not_stored(error), True
+        ending.state, ending.error, ending.without_rows = RunState.FAILED, not_stored(error), True
     else:
         storing.result()
-    if ending.state == CANCELLED:
-        ending.cancel_outcome = CANCELLED
+    if ending.state == RunState.CANCELLED:
+        ending.cancel_outcome = CancelOutcome.CANCELLED
 
 
 def _reject(statement: str) -> Failure | None:

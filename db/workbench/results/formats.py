@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -10,11 +11,19 @@ import msgspec
 from db.runs import Column
 from db.workbench.results import parquet
 
-CSV, JSONL, PARQUET = "csv", "jsonl", "parquet"
-CONTENT_TYPES = {
-    CSV: "text/csv; charset=utf-8; header=present",
-    JSONL: "application/jsonl",
-    PARQUET: "application/vnd.apache.parquet",
+
+class ResultFormat(StrEnum):
+    """The values are the extensions of the files."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+CONTENT_TYPES: Mapping[str, str] = {
+    ResultFormat.CSV: "text/csv; charset=utf-8; header=present",
+    ResultFormat.JSONL: "application/jsonl",
+    ResultFormat.PARQUET: "application/vnd.apache.parquet",
 }
 
 _decode = msgspec.json.Decoder(list[Any]).decode
@@ -24,7 +33,7 @@ _encode = msgspec.json.Encoder().encode
 
 def require_format(format: str) -> None:
     """Raises Unavailable if this server cannot write the format."""
-    if format == PARQUET:
+    if format == ResultFormat.PARQUET:
         parquet.require_arro3()
 
 
@@ -40,9 +49,9 @@ def encode_rows(
     Each row is a JSON array. `group_rows` is the size of a row group in Parquet.
     """
     names = [column.name for column in columns]
-    if format == CSV:
+    if format == ResultFormat.CSV:
         return _encode_lines(_csv_writer(), batches, head=_csv_line(names))
-    if format == JSONL:
+    if format == ResultFormat.JSONL:
         return _encode_lines(_jsonl_writer(_unique_names(names)), batches)
     oids = [column.type_oid for column in columns]
     return parquet.encode_parquet(_unique_names(names), oids, batches, group_rows=group_rows)

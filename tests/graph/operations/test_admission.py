@@ -7,7 +7,8 @@ import pytest
 from graphql import parse
 
 from db.kit.base import new_id
-from graph.auth import Role, Viewer
+from db.users import Role
+from graph.auth import Viewer
 from graph.context import Context
 from graph.executor.document import select_operation
 from graph.operations.admission import HEAVY, Admission, is_urgent

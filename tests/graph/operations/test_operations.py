@@ -9,7 +9,8 @@ import pytest
 from graphql import OperationType
 
 from db.errors import TooLarge
-from graph.auth import Role, Viewer
+from db.users import Role
+from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
 from graph.operations.admission import HEAVY, MAX_ANONYMOUS_CONCURRENCY

@@ -11,7 +11,8 @@ from db.kit.base import OwnerId
 from db.postgres.engine import Database, open_database
 from db.postgres.leases import Lease
 from db.settings import Settings
-from graph.auth import Role, Viewer
+from db.users import Role
+from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import GraphQLRequest, Operations, Plans
 from graph.operations.limits import Limits

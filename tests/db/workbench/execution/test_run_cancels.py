@@ -11,7 +11,7 @@ import pytest
 from db.errors import Conflict, Forbidden
 from db.kit.base import OwnerId
 from db.objects.store import ObjectStore
-from db.runs import CANCELLED, INTERRUPTED, QUEUED, RUNNING, SUCCEEDED, TIMED_OUT, RunRow, Runs
+from db.runs import RunRow, Runs, RunState
 from db.workbench.execution.runner import CancelResult, closing
 from tests.fixtures.objects import Cable
 from tests.fixtures.runs import Desk
@@ -65,8 +65,8 @@ async def cancel(desk: Desk, run: RunRow) -> CancelResult:
 
 def as_asked(result: CancelResult) -> bool:
     return (result.outcome, result.run.state, result.connection_usable) == (
-        CANCELLED,
-        CANCELLED,
+        RunState.CANCELLED,
+        RunState.CANCELLED,
         True,
     )
 
@@ -84,7 +84,7 @@ async def test_cancel_of_queued_run_never_starts_it(desk: Desk) -> None:
     await desk.run("CREATE TABLE begun (a int)")
     runs = await fill(desk)
     waiting = await desk.start("INSERT INTO begun VALUES (1)")
-    assert waiting.state == QUEUED
+    assert waiting.state == RunState.QUEUED
     assert as_asked(await cancel(desk, waiting))
     for run in runs:
         assert as_asked(await cancel(desk, run))
@@ -98,7 +98,7 @@ async def test_cancel_works_while_connecting(desk: Desk, shelf: Shelf, hole: int
         await nowhere.until_running(run)
     results = await asyncio.gather(*(cancel(nowhere, run) for run in runs))
     assert [as_asked(result) for result in results] == [True] * len(runs)
-    assert (await desk.run("SELECT 1")).state == SUCCEEDED  # their places are free
+    assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED  # their places are free
 
 
 async def test_cancel_works_while_ssh_server_is_silent(desk: Desk, shelf: Shelf, hole: int) -> None:
@@ -118,7 +118,7 @@ async def test_cancel_works_while_ssh_server_is_silent(desk: Desk, shelf: Shelf,
 async def test_timeout_applies_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
     nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
     run = await nowhere.run("SELECT 1", timeout_ms=200)
-    assert run.state == TIMED_OUT
+    assert run.state == RunState.TIMED_OUT
     assert run.parsed_error is not None
     assert "200 ms" in run.parsed_error.message
 
@@ -130,7 +130,7 @@ async def test_server_stop_interrupts_run_while_connecting(
     async with closing(desk.runner, grace_s=0):
         run = await nowhere.start("SELECT 1")
         await nowhere.until_running(run)
-    assert (await nowhere.now(run)).state == INTERRUPTED
+    assert (await nowhere.now(run)).state == RunState.INTERRUPTED
 
 
 async def test_cancel_works_while_pool_is_exhausted(desk: Desk) -> None:
@@ -142,7 +142,7 @@ async def test_cancel_works_while_pool_is_exhausted(desk: Desk) -> None:
     assert as_asked(await cancel(desk, waiting))
     for run in running:
         assert as_asked(await cancel(desk, run))
-    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+    assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 
 async def test_cancel_works_while_rows_arrive(desk: Desk) -> None:
@@ -168,9 +168,9 @@ async def test_cancel_works_while_store_hangs(desk: Desk, monkeypatch: pytest.Mo
         run = await desk.start("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)")
         await hanging.wait()
         result = await cancel(desk, run)
-        assert result.run.state == CANCELLED
+        assert result.run.state == RunState.CANCELLED
         assert (await desk.end_of(run)).row_count == 0
-    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+    assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 
 async def test_cancel_returns_already_finished_after_the_end(desk: Desk) -> None:
@@ -178,7 +178,7 @@ async def test_cancel_returns_already_finished_after_the_end(desk: Desk) -> None
     await desk.until_backend(run)
     assert as_asked(await cancel(desk, run))
     again = await cancel(desk, run)
-    assert (again.outcome, again.run.state) == ("ALREADY_FINISHED", CANCELLED)
+    assert (again.outcome, again.run.state) == ("ALREADY_FINISHED", RunState.CANCELLED)
     done = await desk.run("SELECT 1")
     late = await cancel(desk, done)
     assert (late.outcome, late.run) == ("ALREADY_FINISHED", done)
@@ -188,10 +188,10 @@ async def test_cancel_returns_terminated_when_statement_traps_it(desk: Desk) -> 
     run = await desk.start(BAD_LISTENER)
     pid = await desk.until_backend(run)
     result = await cancel(desk, run)
-    assert (result.outcome, result.run.state) == ("TERMINATED", CANCELLED)
+    assert (result.outcome, result.run.state) == ("TERMINATED", RunState.CANCELLED)
     assert not result.connection_usable
     await desk.until_gone(pid)
-    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+    assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 
 async def test_cancel_is_forbidden_for_other_owner(desk: Desk, other_owner: OwnerId) -> None:
@@ -199,7 +199,7 @@ async def test_cancel_is_forbidden_for_other_owner(desk: Desk, other_owner: Owne
     await desk.until_backend(run)
     with pytest.raises(Forbidden):
         await desk.runner.cancel(other_owner, run.id)
-    assert (await desk.now(run)).state == RUNNING
+    assert (await desk.now(run)).state == RunState.RUNNING
     await cancel(desk, run)
 
 
@@ -223,11 +223,11 @@ async def test_cancel_works_while_target_is_unreachable(
     pids = [await far.until_backend(run) for run in (asked, timed)]
     laid.deaden()
     result = await cancel(far, asked)
-    assert (result.outcome, result.run.state) == ("TERMINATED", CANCELLED)
+    assert (result.outcome, result.run.state) == ("TERMINATED", RunState.CANCELLED)
     assert not result.connection_usable
-    assert (await far.end_of(timed)).state == TIMED_OUT
+    assert (await far.end_of(timed)).state == RunState.TIMED_OUT
     laid.mend()
-    assert (await far.run("SELECT 1")).state == SUCCEEDED
+    assert (await far.run("SELECT 1")).state == RunState.SUCCEEDED
     for pid in pids:
         await far.cut(pid)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.runs import FAILED, Failure
+from db.runs import Failure, RunState
 from tests.fixtures.runs import Desk
 from tests.fixtures.workbench import Shelf
 
@@ -11,7 +11,7 @@ ELEPHANT = "\U0001f418"
 
 async def error_of(desk: Desk, statement: str, **options: object) -> Failure:
     run = await desk.run(statement, **options)
-    assert run.state == FAILED, run
+    assert run.state == RunState.FAILED, run
     assert run.parsed_error is not None
     return run.parsed_error
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from db.runs import FAILED, SUCCEEDED, RunRow
+from db.runs import RunRow, RunState
 from tests.fixtures.runs import Desk
 
 SETUP = (
@@ -89,7 +89,7 @@ async def test_statement_kinds_succeed(
     kinds: Desk, statement: str, command: str, affected: int | None, rows: list[Any] | None
 ) -> None:
     run = await kinds.run(statement)
-    assert (run.state, run.error) == (SUCCEEDED, None)
+    assert (run.state, run.error) == (RunState.SUCCEEDED, None)
     assert (run.command, run.rows_affected) == (command, affected)
     assert (run.columns is None) == (rows is None)
     assert await kinds.rows(run) == (rows or [])
@@ -129,7 +129,7 @@ async def test_statement_kinds_fail_with_hint(
 ) -> None:
     run = await kinds.run(statement)
     error = run.parsed_error
-    assert run.state == FAILED
+    assert run.state == RunState.FAILED
     assert error is not None
     assert (error.sqlstate, part in error.message) == (sqlstate, True), error
     assert error.hint
@@ -143,24 +143,24 @@ async def test_statement_kinds_fail_with_hint(
 async def test_copy_with_client_is_refused(kinds: Desk, statement: str, *, read_only: bool) -> None:
     run = await kinds.run(statement, read_only=read_only)
     error = run.parsed_error
-    assert (run.state, run.row_count) == (FAILED, 0)
+    assert (run.state, run.row_count) == (RunState.FAILED, 0)
     assert error is not None
     assert error.message.startswith("COPY") or error.sqlstate == "25006"
     assert error.hint
     after = await kinds.run(TRACES)
-    assert (after.state, await kinds.rows(after)) == (SUCCEEDED, CLEAN)
+    assert (after.state, await kinds.rows(after)) == (RunState.SUCCEEDED, CLEAN)
 
 
 async def test_procedure_may_commit(kinds: Desk) -> None:
     run = await kinds.run("CALL commits()")
-    assert (run.state, run.error) == (SUCCEEDED, None)
+    assert (run.state, run.error) == (RunState.SUCCEEDED, None)
     kept = await kinds.run("SELECT a FROM kinds WHERE a > 7")
     assert await kinds.rows(kept) == [[8]]
 
 
 async def test_explain_analyze_executes_statement(kinds: Desk) -> None:
     run = await kinds.run("EXPLAIN (ANALYZE, FORMAT JSON) DELETE FROM kinds")
-    assert (run.state, run.command, run.row_count) == (SUCCEEDED, "EXPLAIN", 1)
+    assert (run.state, run.command, run.row_count) == (RunState.SUCCEEDED, "EXPLAIN", 1)
     assert await kinds.rows(await kinds.run("SELECT a FROM kinds")) == []
 
 
@@ -169,7 +169,7 @@ async def test_create_database_runs_outside_transaction(kinds: Desk) -> None:
     try:
         for statement in ("CREATE DATABASE made_by_ada", "DROP DATABASE made_by_ada"):
             run = await kinds.run(statement)
-            assert (run.state, run.error) == (SUCCEEDED, None)
+            assert (run.state, run.error) == (RunState.SUCCEEDED, None)
             await left_clean(kinds, run)
     finally:
         await kinds.target.administer("ALTER ROLE ada NOCREATEDB")
@@ -194,7 +194,7 @@ async def test_read_only_run_refuses_writes_with_hint(
     run = await kinds.run(statement, read_only=True)
     error = run.parsed_error
     assert error is not None
-    assert (run.state, error.sqlstate) == (FAILED, sqlstate)
+    assert (run.state, error.sqlstate) == (RunState.FAILED, sqlstate)
     assert "readOnly" in (error.hint or "") or "read-only" in (error.hint or "")
     await left_clean(kinds, run)
 
@@ -219,7 +219,7 @@ async def test_notifications_are_ignored(kinds: Desk) -> None:
            FOR i IN 1..1000 LOOP PERFORM pg_notify('loud', repeat('x', 7000) || i); END LOOP;
            END $$"""
     )
-    assert (run.state, run.error) == (SUCCEEDED, None)
+    assert (run.state, run.error) == (RunState.SUCCEEDED, None)
     async with kinds.runner.lender.lend(kinds.owner, kinds.connection_id) as connection:
         assert not connection._notifies_backlog
     await left_clean(kinds, run)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.runs import CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, ResultPages, Truncated
+from db.runs import ResultPages, RunState, Truncated
 from tests.fixtures.runs import Desk
 
 TRAP = """DO $$ BEGIN
@@ -38,14 +38,14 @@ async def test_read_only_cannot_be_switched_off(desk: Desk, statement: str) -> N
     await desk.run("CREATE TABLE kept (a int)")
     await desk.run("CREATE SEQUENCE IF NOT EXISTS counter")
     run = await desk.run(statement, read_only=True)
-    assert run.state == FAILED, run
+    assert run.state == RunState.FAILED, run
     assert await desk.rows(await desk.run("SELECT * FROM kept")) == []
 
 
 async def test_read_only_allows_reads(desk: Desk) -> None:
     for statement in ("SELECT 1", "SHOW work_mem", "EXPLAIN SELECT 1", "VALUES (1)"):
         run = await desk.run(statement, read_only=True)
-        assert (run.state, run.error) == (SUCCEEDED, None)
+        assert (run.state, run.error) == (RunState.SUCCEEDED, None)
 
 
 async def test_session_state_is_not_shared_between_runs(desk: Desk) -> None:
@@ -53,14 +53,14 @@ async def test_session_state_is_not_shared_between_runs(desk: Desk) -> None:
     await desk.run("SELECT pg_advisory_lock(1)")
     await desk.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
     assert await desk.rows(await desk.run("SHOW work_mem")) != [["77MB"]]
-    assert (await desk.run("CREATE TEMP TABLE t AS SELECT 1")).state == SUCCEEDED
-    assert (await desk.run("SELECT * FROM t")).state == FAILED
+    assert (await desk.run("CREATE TEMP TABLE t AS SELECT 1")).state == RunState.SUCCEEDED
+    assert (await desk.run("SELECT * FROM t")).state == RunState.FAILED
 
 
 @pytest.mark.parametrize("statement", [TRAP, DEAF, "SELECT pg_sleep(60)"])
 async def test_timeout_applies_to_every_statement(desk: Desk, statement: str) -> None:
     run = await desk.run(statement, timeout_ms=300)
-    assert run.state == TIMED_OUT
+    assert run.state == RunState.TIMED_OUT
     assert run.started_at is not None
     assert run.finished_at is not None
     assert (run.finished_at - run.started_at).total_seconds() < 10  # how soon: bench/runs.py
@@ -68,14 +68,14 @@ async def test_timeout_applies_to_every_statement(desk: Desk, statement: str) ->
 
 async def test_timeout_set_by_statement_is_its_own_error(desk: Desk) -> None:
     run = await desk.run("DO $$ BEGIN RAISE EXCEPTION SQLSTATE '57014'; END $$")
-    assert run.state == FAILED
+    assert run.state == RunState.FAILED
 
 
 async def test_timeout_terminates_statement_that_traps_cancel(desk: Desk) -> None:
     run = await desk.start(TRAP)
     await desk.until_backend(run)
     verdict = await desk.runner.cancel(desk.owner, run.id)
-    assert (verdict.outcome, verdict.run.state) == ("TERMINATED", CANCELLED)
+    assert (verdict.outcome, verdict.run.state) == ("TERMINATED", RunState.CANCELLED)
     assert not verdict.connection_usable
     assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
     left = await desk.run(
@@ -88,7 +88,7 @@ async def test_timeout_terminates_statement_that_traps_cancel(desk: Desk) -> Non
 async def test_limits_truncate_result_with_reason(desk: Desk) -> None:
     series = "SELECT i FROM generate_series(1, 1000) AS i"
     run = await desk.run(series, max_rows=250)
-    assert (run.state, run.row_count) == (SUCCEEDED, 250)
+    assert (run.state, run.row_count) == (RunState.SUCCEEDED, 250)
     assert run.parsed_truncated == Truncated(reason="MAX_ROWS", limit=250)
     assert await desk.rows(run, offset=248) == [[249], [250]]
     whole = await desk.run(series, max_rows=1_000)
@@ -101,7 +101,7 @@ async def test_limits_truncate_result_with_reason(desk: Desk) -> None:
 
 async def test_limits_stop_endless_result(desk: Desk) -> None:
     run = await desk.run("SELECT generate_series(1, 1e12::int8)", max_rows=10, timeout_ms=10_000)
-    assert (run.state, run.row_count, run.error) == (SUCCEEDED, 10, None)
+    assert (run.state, run.row_count, run.error) == (RunState.SUCCEEDED, 10, None)
 
 
 async def test_limits_do_not_roll_back_writes(desk: Desk) -> None:
@@ -110,7 +110,7 @@ async def test_limits_do_not_roll_back_writes(desk: Desk) -> None:
     run = await desk.run(
         "INSERT INTO written SELECT generate_series(1, 5000) RETURNING a", max_rows=10
     )
-    assert (run.state, run.row_count, run.rows_affected) == (SUCCEEDED, 10, 5_000)
+    assert (run.state, run.row_count, run.rows_affected) == (RunState.SUCCEEDED, 10, 5_000)
     count = await desk.run("SELECT count(*) FROM written")
     assert await desk.rows(count) == [["5000"]]
 
@@ -135,7 +135,7 @@ async def test_lost_connection_reports_unknown_outcome(desk: Desk) -> None:
     pid = await desk.until_backend(run)
     await desk.cut(pid)
     over = await desk.end_of(run)
-    assert over.state == FAILED
+    assert over.state == RunState.FAILED
     assert over.parsed_error is not None
     assert "the outcome is unknown" in over.parsed_error.message
 
@@ -150,7 +150,7 @@ async def test_statement_is_never_retried(desk: Desk) -> None:
 async def test_wide_rows_are_stored_one_by_one(desk: Desk) -> None:
     """As many at once as narrow ones are would fill the memory."""
     run = await desk.run("SELECT repeat('x', 1000000) FROM generate_series(1, 60) i")
-    assert (run.state, run.row_count, run.truncated) == (SUCCEEDED, 60, None)
+    assert (run.state, run.row_count, run.truncated) == (RunState.SUCCEEDED, 60, None)
     async with desk.runner.database.read() as session:
         pages = await ResultPages(session, desk.owner).list_overlapping(run.id, 0, 60)
     for page in pages:

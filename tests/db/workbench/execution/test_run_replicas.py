@@ -17,7 +17,7 @@ from db.kit.base import OwnerId
 from db.objects.store import open_objects
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_statement
-from db.runs import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Liveness
+from db.runs import Liveness, RunState
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.execution.maintenance import OrphanCleanup, maintenance
@@ -85,8 +85,8 @@ async def test_cancel_works_from_any_replica(
         await sit(one).until_backend(run)
         verdict = await other.cancel(run.owner_id, run.id)
         assert (verdict.outcome, verdict.run.state, verdict.connection_usable) == (
-            CANCELLED,
-            CANCELLED,
+            RunState.CANCELLED,
+            RunState.CANCELLED,
             True,
         )
         assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
@@ -113,10 +113,10 @@ async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
         rescue = OrphanCleanup(survivor, grace=timedelta(0))
         await rescue.run()
         over = await sit(survivor).end_of(lost)
-        assert over.state == INTERRUPTED
+        assert over.state == RunState.INTERRUPTED
         assert over.parsed_error is not None
         assert "outcome is unknown" in over.parsed_error.message
-        assert (await sit(survivor).now(kept)).state == RUNNING
+        assert (await sit(survivor).now(kept)).state == RunState.RUNNING
         await sit(survivor).until_gone(pid)
 
 
@@ -129,7 +129,7 @@ async def test_orphan_cleanup_reports_queued_run_as_not_started(
         await committed.write(lambda session: forget_process(session, queued.id))
         await OrphanCleanup(survivor, grace=timedelta(0)).run()
         over = await sit(survivor).end_of(queued)
-        assert over.state == INTERRUPTED
+        assert over.state == RunState.INTERRUPTED
         assert over.parsed_error is not None
         assert "before it began" in over.parsed_error.message
 
@@ -141,11 +141,11 @@ async def test_orphan_cleanup_spares_live_process(
         run = await sit(other).start("SELECT pg_sleep(60)")
         await sit(other).until_backend(run)
         await OrphanCleanup(survivor, grace=timedelta(0)).run()
-        assert (await sit(survivor).now(run)).state == RUNNING
+        assert (await sit(survivor).now(run)).state == RunState.RUNNING
         await committed.write(lambda session: forget_process(session, run.id))
         await OrphanCleanup(survivor).run()
         await OrphanCleanup(survivor).run()
-        assert (await sit(survivor).now(run)).state == RUNNING  # not gone for long enough
+        assert (await sit(survivor).now(run)).state == RunState.RUNNING  # not gone for long enough
 
 
 async def test_runner_close_interrupts_its_runs(
@@ -157,7 +157,7 @@ async def test_runner_close_interrupts_its_runs(
             queued = await sit(stopping).start("SELECT 2")
             await sit(stopping).until_backend(running)
         for run in (running, queued):
-            assert (await sit(survivor).now(run)).state == INTERRUPTED
+            assert (await sit(survivor).now(run)).state == RunState.INTERRUPTED
 
 
 async def test_runs_start_in_order_across_replicas(
@@ -169,7 +169,7 @@ async def test_runs_start_in_order_across_replicas(
         second = await sit(other).start("SELECT 2")
         assert (await sit(other).now(second)).state == "QUEUED"
         await one.cancel(first.owner_id, first.id)
-        assert (await sit(other).end_of(second)).state == SUCCEEDED
+        assert (await sit(other).end_of(second)).state == RunState.SUCCEEDED
 
 
 async def test_submit_refuses_too_many_active_runs(
@@ -181,8 +181,8 @@ async def test_submit_refuses_too_many_active_runs(
             await sit(one).start("SELECT 1")
         for run in reversed(runs):
             verdict = await one.cancel(run.owner_id, run.id)
-            assert verdict.outcome == CANCELLED
-        assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
+            assert verdict.outcome == RunState.CANCELLED
+        assert (await sit(one).run("SELECT 1")).state == RunState.SUCCEEDED
 
 
 async def test_terminal_state_is_final(replica: OpenReplica, sit: Callable[[Runner], Desk]) -> None:
@@ -202,7 +202,7 @@ async def test_concurrent_cancels_have_one_outcome(
         verdicts = await asyncio.gather(
             *(runner.cancel(run.owner_id, run.id) for runner in (one, other, one))
         )
-        assert {verdict.run.state for verdict in verdicts} == {CANCELLED}
+        assert {verdict.run.state for verdict in verdicts} == {RunState.CANCELLED}
 
 
 async def test_failing_store_fails_only_its_run(
@@ -211,12 +211,12 @@ async def test_failing_store_fails_only_its_run(
     async with replica() as one:
         (tmp_path / "objects" / "runs").write_text("no folder")
         run = await sit(one).run("SELECT generate_series(1, 100000)")
-        assert run.state == FAILED
+        assert run.state == RunState.FAILED
         assert run.parsed_error is not None
         assert "could not be stored" in run.parsed_error.message
         assert (run.row_count, await sit(one).rows(run)) == (0, [])
         (tmp_path / "objects" / "runs").unlink()
-        assert (await sit(one).run("SELECT 1")).state == SUCCEEDED
+        assert (await sit(one).run("SELECT 1")).state == RunState.SUCCEEDED
 
 
 async def test_cancel_never_hits_another_run(
@@ -229,9 +229,9 @@ async def test_cancel_never_hits_another_run(
         async def race(number: int) -> str:
             doomed = await desk.start(f"SELECT pg_sleep({(number % 10) / 2000})")
             verdict = await one.cancel(doomed.owner_id, doomed.id)
-            assert verdict.run.state in {CANCELLED, SUCCEEDED}
+            assert verdict.run.state in {RunState.CANCELLED, RunState.SUCCEEDED}
             innocent = await desk.run("SELECT count(*) FROM generate_series(1, 1000)")
-            assert (innocent.state, innocent.error) == (SUCCEEDED, None)
+            assert (innocent.state, innocent.error) == (RunState.SUCCEEDED, None)
             return verdict.run.state
 
         for start in range(0, 300, 10):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from db.runs import SUCCEEDED
+from db.runs import RunState
 from tests.fixtures.runs import Desk
 
 SAMPLES: dict[str, list[str]] = {
@@ -119,7 +119,7 @@ async def test_values_of_each_type_and_their_arrays(desk: Desk, kind: str) -> No
             FROM (SELECT s::"{kind}" AS v FROM unnest($1::text[]) AS s) AS x""",  # noqa: S608 - names of this module
         parameters=["{" + ",".join(json.dumps(sample) for sample in samples) + "}"],
     )
-    assert (run.state, run.error) == (SUCCEEDED, None)
+    assert (run.state, run.error) == (RunState.SUCCEEDED, None)
     rows = await desk.rows(run)
     assert len(rows) == len(samples)
     for value, text, array, array_text, composite, composite_text, null in rows:
@@ -173,7 +173,7 @@ async def test_parameters_take_their_types_from_statement(desk: Desk) -> None:
 
 async def test_rows_of_large_result_are_readable_from_any_offset(desk: Desk) -> None:
     run = await desk.run("SELECT i, repeat('x', 100) FROM generate_series(0, 99999) AS i")
-    assert (run.state, run.row_count) == (SUCCEEDED, 100_000)
+    assert (run.state, run.row_count) == (RunState.SUCCEEDED, 100_000)
     for offset in (0, 99, 100, 31_337, 99_990):
         found = [row[0] for row in await desk.rows(run, offset=offset, first=10)]
         assert found == list(range(offset, min(offset + 10, 100_000)))

@@ -1,12 +1,12 @@
 """What statements do on a real server, and what is kept of it."""
 
-from db.runs import CANCELLED, SUCCEEDED, TIMED_OUT
+from db.runs import RunState
 from tests.fixtures.runs import Desk
 
 
 async def test_run_returns_rows_and_columns(desk: Desk) -> None:
     run = await desk.run("SELECT 1 AS a, 9007199254740993 AS b, NULL AS c, true AS d, 'ö' AS e")
-    assert (run.state, run.error) == (SUCCEEDED, None)
+    assert (run.state, run.error) == (RunState.SUCCEEDED, None)
     assert [(one.name, one.type) for one in run.parsed_columns or ()] == [
         ("a", "int4"),
         ("b", "int8"),
@@ -20,7 +20,7 @@ async def test_run_returns_rows_and_columns(desk: Desk) -> None:
 
 async def test_run_returns_columns_without_rows(desk: Desk) -> None:
     run = await desk.run("SELECT 1 AS a WHERE false")
-    assert run.state == SUCCEEDED
+    assert run.state == RunState.SUCCEEDED
     assert [one.name for one in run.parsed_columns or ()] == ["a"]
     assert (run.row_count, await desk.rows(run)) == (0, [])
 
@@ -29,12 +29,12 @@ async def test_cancel(desk: Desk) -> None:
     run = await desk.start("SELECT pg_sleep(60)")
     result = await desk.runner.cancel(desk.owner, run.id)
     assert (result.outcome, result.run.state, result.connection_usable) == (
-        CANCELLED,
-        CANCELLED,
+        RunState.CANCELLED,
+        RunState.CANCELLED,
         True,
     )
 
 
 async def test_timeout(desk: Desk) -> None:
     run = await desk.run("SELECT pg_sleep(60)", timeout_ms=100)
-    assert run.state == TIMED_OUT
+    assert run.state == RunState.TIMED_OUT

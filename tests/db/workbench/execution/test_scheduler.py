@@ -13,7 +13,7 @@ from db.events import open_events
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
-from db.runs import FAILED, QUEUED, RUNNING, SUCCEEDED
+from db.runs import RunState
 from db.security.vault import Vault
 from db.workbench import Reach, Targets, Workbench
 from db.workbench.execution import scheduler
@@ -77,9 +77,9 @@ async def test_scheduler_backlog_does_not_delay_other_owner(
     hers = [await ada.start(f"SELECT {gate.wait}") for _ in range(20)]
     for run in hers[:2]:
         await ada.until_running(run)
-    assert (await bob.run("SELECT 1")).state == SUCCEEDED
+    assert (await bob.run("SELECT 1")).state == RunState.SUCCEEDED
     states = [(await ada.now(run)).state for run in hers]
-    assert states == [RUNNING] * 2 + [QUEUED] * 18
+    assert states == [RunState.RUNNING] * 2 + [RunState.QUEUED] * 18
     await gate.open()
     over = [await ada.end_of(run) for run in hers]
     began = [run.started_at for run in over if run.started_at]
@@ -96,7 +96,7 @@ async def test_scheduler_serves_owners_round_robin_when_full(
     for run in hers[:2]:
         await ada.until_running(run)
     his = [await bob.start("SELECT 1") for _ in range(3)]
-    assert [run.state for run in his] == [QUEUED] * 3
+    assert [run.state for run in his] == [RunState.QUEUED] * 3
     await gate.open()
     began = {
         run.id: (await desk.end_of(run)).started_at
@@ -122,12 +122,12 @@ async def test_submit_is_rate_limited_per_owner(
     for error in refused:
         assert isinstance(error, RateLimited)
         assert (error.code, bool(error.hint), error.retry_after_s) == ("RATE_LIMITED", True, 1)
-    assert (await bob.run("SELECT 1")).state == SUCCEEDED
+    assert (await bob.run("SELECT 1")).state == RunState.SUCCEEDED
     await gate.open()
     for run in asked:
         if not isinstance(run, BaseException):
-            assert (await ada.end_of(run)).state == SUCCEEDED
-    assert (await ada.run("SELECT 1")).state == SUCCEEDED
+            assert (await ada.end_of(run)).state == RunState.SUCCEEDED
+    assert (await ada.run("SELECT 1")).state == RunState.SUCCEEDED
 
 
 async def test_max_running_counts_all_replicas(
@@ -139,9 +139,9 @@ async def test_max_running_counts_all_replicas(
     runs = await asyncio.gather(*(desk.start(f"SELECT {gate.wait}") for desk in desks * 4))
     for run in sorted(runs, key=lambda run: run.id)[:2]:
         await ada.until_running(run)
-    assert [(await ada.now(run)).state for run in runs].count(RUNNING) == 2
+    assert [(await ada.now(run)).state for run in runs].count(RunState.RUNNING) == 2
     await gate.open()
-    assert {(await ada.end_of(run)).state for run in runs} == {SUCCEEDED}
+    assert {(await ada.end_of(run)).state for run in runs} == {RunState.SUCCEEDED}
 
 
 async def test_queued_run_fails_when_connection_is_deleted(
@@ -154,9 +154,11 @@ async def test_queued_run_fails_when_connection_is_deleted(
     await gate.reached()
     await committed.write(lambda session: Connections(session, ada.owner).remove(ada.connection_id))
     await gate.open()
-    assert (await ada.end_of(running)).state == SUCCEEDED  # the shelf ends it; here nobody did
+    assert (
+        await ada.end_of(running)
+    ).state == RunState.SUCCEEDED  # the shelf ends it; here nobody did
     over = await ada.end_of(waiting)
-    assert over.state == FAILED
+    assert over.state == RunState.FAILED
     assert over.parsed_error is not None
     assert "deleted before it began" in over.parsed_error.message
 

@@ -17,7 +17,7 @@ import pytest
 from db.errors import Unavailable
 from db.runs import Column
 from db.workbench.results import parquet
-from db.workbench.results.formats import PARQUET, encode_rows, require_format
+from db.workbench.results.formats import ResultFormat, encode_rows, require_format
 from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, PIECE_BYTES, group_rows
 from db.workbench.results.values import BOOL, FLOAT4, FLOAT8, INT2, INT4
 
@@ -48,7 +48,7 @@ def columns(*given: tuple[str, int]) -> list[Column]:
 async def read(
     folder: Path, kinds: list[Column], batches: Batches, *, group_rows: int = 1_000
 ) -> duckdb.DuckDBPyRelation:
-    pieces = encode_rows(PARQUET, kinds, batches.lines(), group_rows=group_rows)
+    pieces = encode_rows(ResultFormat.PARQUET, kinds, batches.lines(), group_rows=group_rows)
     file = folder / "result.parquet"
     file.write_bytes(b"".join([piece async for piece in pieces]))
     return duckdb.read_parquet(str(file))
@@ -124,7 +124,7 @@ async def test_parquet_without_rows_has_columns(tmp_path: Path) -> None:
 
 
 async def test_parquet_without_columns_is_valid() -> None:
-    pieces = encode_rows(PARQUET, [], Batches([[], []]).lines(), group_rows=1)
+    pieces = encode_rows(ResultFormat.PARQUET, [], Batches([[], []]).lines(), group_rows=1)
     file = b"".join([piece async for piece in pieces])
     assert file[:4] == file[-4:] == b"PAR1"
 
@@ -164,7 +164,7 @@ def test_group_rows_limits_bytes_and_chunks(
 async def test_parquet_applies_backpressure() -> None:
     """Each batch is more than a piece, and a few pieces at most wait to be taken."""
     batches = Batches(*([[os.urandom(PIECE_BYTES).hex()]] for _ in range(40)))
-    pieces = encode_rows(PARQUET, columns(("t", TEXT)), batches.lines(), group_rows=1)
+    pieces = encode_rows(ResultFormat.PARQUET, columns(("t", TEXT)), batches.lines(), group_rows=1)
     received = ahead = 0
     async for _ in pieces:
         received += 1
@@ -182,7 +182,7 @@ async def test_parquet_abandoned_stream_ends_its_thread() -> None:
         waiting.set()
         await asyncio.Event().wait()
 
-    pieces = encode_rows(PARQUET, columns(("i", INT4)), never_ending(), group_rows=1)
+    pieces = encode_rows(ResultFormat.PARQUET, columns(("i", INT4)), never_ending(), group_rows=1)
     first = asyncio.ensure_future(anext(pieces))
     await waiting.wait()
     first.cancel()
@@ -195,7 +195,7 @@ async def test_parquet_abandoned_stream_ends_its_thread() -> None:
 async def test_parquet_raises_error_of_row_source() -> None:
     failure = Unavailable("The object store does not answer.", hint="None.")
     batches = Batches([[1]], failure=failure)
-    pieces = encode_rows(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
+    pieces = encode_rows(ResultFormat.PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
     with pytest.raises(Unavailable) as raised:
         [piece async for piece in pieces]
     assert raised.value is failure
@@ -207,7 +207,9 @@ async def test_parquet_raises_error_of_writer(monkeypatch: pytest.MonkeyPatch) -
         raise LookupError("a bug of ours")
 
     monkeypatch.setattr(parquet, "_types", fail)
-    pieces = encode_rows(PARQUET, columns(("i", INT4)), Batches([[1]]).lines(), group_rows=1)
+    pieces = encode_rows(
+        ResultFormat.PARQUET, columns(("i", INT4)), Batches([[1]]).lines(), group_rows=1
+    )
     async with asyncio.timeout(10):
         with pytest.raises(LookupError):
             await anext(pieces)
@@ -216,7 +218,7 @@ async def test_parquet_raises_error_of_writer(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_parquet_raises_for_mismatched_rows() -> None:
     batches = Batches(*([["no number"]] for _ in range(100)))
-    pieces = encode_rows(PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
+    pieces = encode_rows(ResultFormat.PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
     async with asyncio.timeout(10):
         with pytest.raises(Exception, match="Data interface"):
             [piece async for piece in pieces]
@@ -227,19 +229,19 @@ async def test_parquet_raises_for_mismatched_rows() -> None:
 def test_parquet_without_extra_hints_at_installation(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    require_format(PARQUET)
+    require_format(ResultFormat.PARQUET)
     for name in [name for name in sys.modules if name.split(".")[0] == "arro3"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(Unavailable) as raised:
-        require_format(PARQUET)
+        require_format(ResultFormat.PARQUET)
     assert "howdah[parquet]" in raised.value.hint
 
 
 MEMORY = """
 import asyncio, json, os, resource, sys
 from db.runs import Column
-from db.workbench.results.formats import PARQUET, encode_rows
+from db.workbench.results.formats import ResultFormat, encode_rows
 from db.workbench.results.parquet import group_rows
 
 async def repeated(page, count):
@@ -250,7 +252,7 @@ async def through(page, count):
     texts = len(json.loads(page[0]))
     columns = [Column(name=f"c{number}", type="", type_oid=25) for number in range(texts)]
     group = group_rows(rows=count * len(page), columns=texts, row_bytes=len(page[0]))
-    pieces = encode_rows(PARQUET, columns, repeated(page, count), group_rows=group)
+    pieces = encode_rows(ResultFormat.PARQUET, columns, repeated(page, count), group_rows=group)
     return sum([len(piece) async for piece in pieces])
 
 texts, cell, rows, pages = map(int, sys.argv[1:])

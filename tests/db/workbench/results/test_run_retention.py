@@ -12,7 +12,7 @@ from db.errors import Conflict, Forbidden, NotFound
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
-from db.runs import SUCCEEDED, ResultPages, RunRow
+from db.runs import ResultPages, RunRow, RunState
 from db.security.vault import Vault
 from db.users import Users
 from db.workbench.results.result_store import result_prefix
@@ -152,7 +152,7 @@ async def test_orphaned_objects_are_pages_only(
     left = {path.name for path in files.parent.rglob("*") if path.is_file()}
     assert left == {"notes", "readme", "2", "000000"}
     assert await is_there(desk, run, files)
-    assert (await desk.now(run)).state == SUCCEEDED
+    assert (await desk.now(run)).state == RunState.SUCCEEDED
 
 
 async def aiter_of(*pieces: bytes) -> AsyncIterator[bytes]:

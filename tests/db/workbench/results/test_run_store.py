@@ -11,7 +11,7 @@ import pytest
 
 from db.errors import NotFound, Unavailable
 from db.objects.store import ObjectStore, open_objects
-from db.runs import CANCELLED, FAILED, INTERRUPTED, SUCCEEDED, Ending, PageRow, RunRow
+from db.runs import Ending, PageRow, RunRow, RunState
 from db.workbench.execution.read_throttle import ReadThrottle
 from db.workbench.execution.runner import closing
 from db.workbench.execution.statement_run import Backend, StatementRun
@@ -62,7 +62,7 @@ async def with_a_page(desk: Desk, gate: Gate, more: str, **options: int) -> RunR
 async def failed(desk: Desk, run: RunRow) -> None:
     """With words, and without rows."""
     over = await desk.end_of(run)
-    assert (over.state, over.row_count) == (FAILED, 0)
+    assert (over.state, over.row_count) == (RunState.FAILED, 0)
     assert over.parsed_error is not None
     assert "stored" in over.parsed_error.message
     assert over.parsed_error.hint
@@ -87,7 +87,7 @@ async def test_store_full_disk_fails_run(
         await opened.open()
         await failed(desk, run)
     assert await pages_of(result_store, run) == []
-    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+    assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 
 async def test_store_outage_fails_run(
@@ -99,7 +99,7 @@ async def test_store_outage_fails_run(
     await opened.open()
     await failed(desk, run)
     cable.mend()
-    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+    assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
     kept = await desk.run("SELECT 2")
     assert len(await pages_of(result_store, run)) == 1
     assert await delete_partial_results(desk.runner) == 1
@@ -119,7 +119,7 @@ async def test_store_removed_folder_is_handled(
     await failed(desk, run)
     assert not await result_store.answers()
     (tmp_path / "objects").mkdir()
-    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+    assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 
 async def test_store_hang_is_limited_by_timeout(desk: Desk, opened: Gate, cable: Cable) -> None:
@@ -127,11 +127,11 @@ async def test_store_hang_is_limited_by_timeout(desk: Desk, opened: Gate, cable:
     cable.deaden()
     await opened.open()
     over = await desk.end_of(run)
-    assert (over.state, over.row_count) == (FAILED, 0)
+    assert (over.state, over.row_count) == (RunState.FAILED, 0)
     assert over.parsed_error is not None
     assert "has ended, but its rows were not stored" in over.parsed_error.message
     cable.mend()
-    assert (await desk.run("SELECT 1")).state == SUCCEEDED
+    assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 
 async def test_cancel_works_while_last_page_is_stored(
@@ -144,8 +144,8 @@ async def test_cancel_works_while_last_page_is_stored(
     await _until_idle(desk, run)
     verdict = await desk.runner.cancel(desk.owner, run.id)
     assert (verdict.outcome, verdict.run.state, verdict.connection_usable) == (
-        CANCELLED,
-        CANCELLED,
+        RunState.CANCELLED,
+        RunState.CANCELLED,
         True,
     )
     cable.mend()
@@ -160,7 +160,7 @@ async def test_server_stop_does_not_wait_for_hanging_store(
         cable.deaden()
         await opened.open()
         await _until_idle(desk, run)
-    assert (await desk.now(run)).state == INTERRUPTED
+    assert (await desk.now(run)).state == RunState.INTERRUPTED
 
 
 async def test_rows_missing_from_store_raise_not_found(
@@ -204,7 +204,7 @@ async def test_run_not_sent_is_reported(desk: Desk, result_store: ObjectStore) -
     execution = StatementRun(run, desk.runner.lender, spool, ReadThrottle(), max_cell=MIB)
     await execution.run(away, ended)
     (ending,) = endings
-    assert ending.state == FAILED
+    assert ending.state == RunState.FAILED
     assert ending.error is not None
     assert ending.error.message == "The database does not answer."
 

@@ -9,9 +9,8 @@ from graphql.execution.values import get_argument_values
 from graphql.pyutils import inspect, is_awaitable
 from graphql.pyutils.is_awaitable import is_async_iterable
 
-from graph.executor.errors import Path, locate
-from graph.executor.info import Field, ResolveInfo
-from graph.executor.run import Run
+from graph.executor.execute.info import Field, ResolveInfo
+from graph.executor.execute.run import Path, Run, locate
 
 
 class EventSource:

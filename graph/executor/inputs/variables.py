@@ -13,11 +13,18 @@ from graphql.pyutils import Undefined
 from graphql.type import is_non_null_type
 from graphql.utilities.coerce_input_value import coerce_default_value
 
-from graph.executor.errors import TooManyInvalidValues
-from graph.executor.inputs import Coerce, SlowPath, input_coercer, require_immutable
+from graph.executor.inputs.coercers import Coerce, SlowPath, input_coercer, require_immutable
 
 _MAX_ERRORS = 5  # graphql-core traverses the whole value to describe each error
 _MAX_VALUES = 20_000
+
+
+class TooManyInvalidValues(ValueError):
+    """The variables are invalid, and have more values than the search for the error allows."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"invalid variables with more than {limit:,} values")
+        self.limit = limit
 
 
 class _Variable(NamedTuple):

@@ -17,8 +17,10 @@ from graphql.type import (
     is_object_type,
 )
 
-from graph.executor.codegen import FieldCode, Typename, object_builder
-from graph.executor.completion import (
+from graph.executor.compile.codegen import FieldCode, Typename, object_builder
+from graph.executor.compile.strawberry_adapter import field_access
+from graph.executor.document import Operation
+from graph.executor.execute.completion import (
     Build,
     Complete,
     Rows,
@@ -28,11 +30,9 @@ from graph.executor.completion import (
     null_handler,
     with_errors_handled,
 )
-from graph.executor.document import Operation
+from graph.executor.execute.info import Field
+from graph.executor.execute.objects import abstract, object_
 from graph.executor.hints import accepted_by
-from graph.executor.info import Field
-from graph.executor.objects import abstract, object_
-from graph.executor.strawberry_adapter import field_access
 
 
 class Compiler:

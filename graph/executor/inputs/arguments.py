@@ -17,7 +17,7 @@ from graphql.type import get_nullable_type, is_input_object_type, is_non_null_ty
 from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal
 
 from graph.executor.document import has_variable
-from graph.executor.inputs import (
+from graph.executor.inputs.coercers import (
     IMMUTABLE,
     SlowPath,
     is_plain,

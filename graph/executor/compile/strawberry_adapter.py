@@ -25,13 +25,11 @@ from strawberry.types.base import (
 from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 
-from graph.executor.arguments import Read, argument_reader
-from graph.executor.errors import Path
-from graph.executor.fields import FieldAccess, resolver_call
-from graph.executor.info import Field, ResolveInfo
-from graph.executor.inputs import Coerce, SlowPath, unchanged
-from graph.executor.run import Run, abandon
-from graph.executor.values import Arguments, arguments_of
+from graph.executor.compile.fields import Arguments, FieldAccess, arguments_of, resolver_call
+from graph.executor.execute.info import Field, ResolveInfo
+from graph.executor.execute.run import Path, Run, abandon
+from graph.executor.inputs.arguments import Read, argument_reader
+from graph.executor.inputs.coercers import Coerce, SlowPath, unchanged
 
 
 def field_access(field: Field, *, hide_suggestions: bool) -> FieldAccess:

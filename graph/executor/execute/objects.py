@@ -9,11 +9,10 @@ from graphql.execution import default_type_resolver
 from graphql.pyutils import Undefined, inspect, is_awaitable
 from graphql.type import is_object_type
 
-from graph.executor.completion import Build, Complete, Null
-from graph.executor.errors import Path
+from graph.executor.execute.completion import Build, Complete, Null
+from graph.executor.execute.info import Field, ResolveInfo
+from graph.executor.execute.run import Path, Run
 from graph.executor.hints import accepted_by
-from graph.executor.info import Field, ResolveInfo
-from graph.executor.run import Run
 
 
 def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) -> Complete:

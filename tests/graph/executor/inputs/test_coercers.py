@@ -19,8 +19,8 @@ from strawberry import Schema
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.arguments import convert_argument
 
-from graph.executor.inputs import SlowPath, input_coercer
-from graph.executor.strawberry_adapter import argument_converter
+from graph.executor.compile.strawberry_adapter import argument_converter
+from graph.executor.inputs.coercers import SlowPath, input_coercer
 from graph.schema import schema as our_schema
 from tests.graph.executor.world import schema as world_schema
 

@@ -14,9 +14,8 @@ from graphql.pyutils import Undefined, inspect, is_awaitable, is_iterable
 from graphql.pyutils.is_awaitable import is_async_iterable
 from graphql.type import is_non_null_type
 
-from graph.executor.errors import Path, locate
-from graph.executor.info import Field
-from graph.executor.run import Run, gather
+from graph.executor.execute.info import Field
+from graph.executor.execute.run import Path, Run, gather, locate
 
 Build: TypeAlias = Callable[[Any, Path | None, Run], Any]  # for objects; the root has no path
 Complete: TypeAlias = Callable[[Any, Path, Run], Any]

@@ -17,8 +17,7 @@ from graphql.pyutils import Path as CorePath
 from graphql.pyutils import is_awaitable
 
 from graph.executor.document import Operation
-from graph.executor.errors import Path
-from graph.executor.run import ASYNC_HELPERS, Run
+from graph.executor.execute.run import ASYNC_HELPERS, Path, Run
 
 
 @dataclass(frozen=True, slots=True, eq=False)

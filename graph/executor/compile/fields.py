@@ -1,15 +1,17 @@
-"""Arguments of a field, cached per plan or per run where they are immutable."""
+"""Access to the value of a field: the cheapest for its resolver, and the arguments of the call."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from graphql import GraphQLError
+from graphql.execution import default_field_resolver
 from graphql.execution.values import VariableValues, get_argument_values
 
 from graph.executor.document import has_variable
-from graph.executor.info import Field
-from graph.executor.inputs import IMMUTABLE
-from graph.executor.run import Run
+from graph.executor.execute.info import Field, ResolveInfo
+from graph.executor.execute.run import Path, Run
+from graph.executor.inputs.coercers import IMMUTABLE
 
 # Converts GraphQL values for the resolver; the second argument is Strawberry's Info.
 Convert: TypeAlias = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -51,3 +53,25 @@ def arguments_of(field: Field, convert: Convert, *, hide_suggestions: bool) -> A
 
 def _is_immutable(values: Mapping[str, Any]) -> bool:
     return all(isinstance(value, IMMUTABLE) for value in values.values())
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAccess:
+    """A Python expression for the value of a field, inlined in generated code.
+
+    It may use ``source``, ``run``, ``{path}`` (the path of the field) and ``{function}``.
+    """
+
+    expression: str
+    function: Callable[..., Any] | None = None
+
+
+def resolver_call(field: Field, *, hide_suggestions: bool) -> FieldAccess:
+    """Call the resolver of the GraphQL field in the same way as graphql-core."""
+    resolve: Callable[..., Any] = field.definition.resolve or default_field_resolver
+    arguments = arguments_of(field, lambda values, _info: values, hide_suggestions=hide_suggestions)
+
+    def call(source: Any, path: Path, run: Run) -> Any:
+        return resolve(source, ResolveInfo(field, path, run), **arguments(run, None))
+
+    return FieldAccess("{function}(source, {path}, run)", call)

@@ -1,0 +1,1 @@
+"""Turns a selection of fields into Python functions."""

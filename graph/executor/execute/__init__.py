@@ -1,0 +1,1 @@
+"""What compiled functions call at run time: completion, objects, events and errors."""
