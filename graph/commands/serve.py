@@ -12,7 +12,6 @@ from graph.commands.banner import accept_sign_in_links, greet
 from graph.schema import schema
 from graph.server.listening import address_of, listen
 from graph.server.logs import logging_to
-from graph.server.metrics_board import Board
 from graph.server.signals import Stop, run
 from graph.server.uvicorn_server import create_server
 
@@ -25,7 +24,7 @@ def serve_until_stopped(settings: Settings) -> None:
 
 async def _serve(settings: Settings, stop: Stop) -> None:
     async with opened(settings) as (services, listener):
-        await answer(services, listener, stop)
+        await serve_requests(services, listener, stop)
 
 
 @contextlib.asynccontextmanager
@@ -41,8 +40,8 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Services, socket.soc
                 yield services, listener
 
 
-async def answer(
-    services: Services, listener: socket.socket, stop: Stop, board: Board | None = None
+async def serve_requests(
+    services: Services, listener: socket.socket, stop: Stop, *, worker: bool = False
 ) -> None:
     """Answer requests on a socket that listens already, until told to stop."""
     settings = services.settings
@@ -51,7 +50,7 @@ async def answer(
         schema=schema,
         authenticate=authenticate,
         open_services=lambda _: contextlib.nullcontext(services),
-        board=board,
+        worker=worker,
     )
     server = create_server(app, settings)
 
