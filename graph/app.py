@@ -80,7 +80,7 @@ def build_app(
     graphql = GraphQLEndpoint()
     app = Application(
         graphql=CORSMiddleware(graphql, **cross_origin) if cross_origin else graphql,
-        proxy_warning=ProxyWarning() if settings.development else None,
+        proxy_warning=ProxyWarning(settings) if _expects_no_proxy(settings) else None,
         routes=[
             Mount("/graphql/assets", graphiql.assets()),
             *sign_in.routes(),
@@ -105,6 +105,10 @@ async def _publishing(metrics: Metrics) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
+
+
+def _expects_no_proxy(settings: Settings) -> bool:
+    return settings.development or not settings.trusted_proxies
 
 
 def _plans(settings: Settings, schema: strawberry.Schema) -> Plans:
