@@ -13,11 +13,11 @@ from db.settings import Settings
 def rotate_keys(settings: Settings) -> None:
     added = add_credential_key(settings)
     count = asyncio.run(_rotate(settings))
-    click.echo(f"{count} secrets were sealed anew under the current key.")
+    click.echo(f"{count} secrets were sealed with the current credential key.")
     if added:
-        click.echo("A new key was made in the data folder. Restart a server that is running.")
+        click.echo("A new key was added in the data folder. Restart a running server.")
     else:
-        click.echo("When every replica has it, take the older keys out of HOWDAH_CREDENTIAL_KEY.")
+        click.echo("When every replica uses it, remove the older keys from HOWDAH_CREDENTIAL_KEY.")
 
 
 async def _rotate(settings: Settings) -> int:

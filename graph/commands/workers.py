@@ -20,7 +20,7 @@ import msgspec
 
 from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
-from graph.commands.serve import opened, serve_requests
+from graph.commands.serve import open_server, serve_requests
 from graph.server.logs import logging_to
 from graph.server.signals import Stop, run
 
@@ -52,7 +52,7 @@ def serve_with_workers(settings: Settings, count: int) -> None:
 
 
 async def _supervise(settings: Settings, count: int, stop: Stop) -> None:
-    async with opened(settings) as (services, listener):
+    async with open_server(settings) as (services, listener):
         ending = asyncio.Event()
         stop.by = ending.set
         database_url = services.embedded.url if services.embedded else None
