@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     storage_files_per_user: Amount | None = None
 
     allowed_origins: str = ""
+    trusted_proxies: str = ""
     introspection: bool | None = None
     targets: str | None = None
     target_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
@@ -160,6 +161,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     _refuse_half_an_issuer(settings)
     external_algorithms(settings)
     _refuse_half_a_database(settings)
+    _check_trusted_proxies(settings)
     return settings
 
 
@@ -253,6 +255,17 @@ def _refuse_half_a_database(settings: Settings) -> None:
             "HOWDAH_DIRECT_DATABASE_URL is set, but HOWDAH_DATABASE_URL is not.",
             hint="Set both: they lead to the same database, the direct one past a pooler.",
         )
+
+
+def _check_trusted_proxies(settings: Settings) -> None:
+    for proxy in filter(None, settings.trusted_proxies.split(",")):
+        try:
+            ip_network(proxy.strip())
+        except ValueError:
+            raise BadInput(
+                f"HOWDAH_TRUSTED_PROXIES names {_quoted(proxy.strip())}, which is not an address.",
+                hint="Name addresses or networks with commas between them: 127.0.0.1,10.0.0.0/8.",
+            ) from None
 
 
 def _explained(error: msgspec.ValidationError, values: Mapping[str, object]) -> BadInput:

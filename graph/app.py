@@ -19,7 +19,6 @@ from graph.operations import Operations, Plans
 from graph.operations.limits import Limits
 from graph.server import probes
 from graph.server.metrics import Metrics
-from graph.server.metrics_board import Board
 from graph.transport import file_routes, graphiql, result_routes, sign_in
 from graph.transport.gateway import Authenticate, Gateway
 from graph.transport.graphql_endpoint import GraphQLEndpoint
@@ -56,12 +55,9 @@ def build_app(
     schema: strawberry.Schema,
     authenticate: Authenticate,
     open_services: OpenServices = open_services,
-    board: Board | None = None,
+    worker: bool = False,
 ) -> Starlette:
-    """Build the ASGI application for a schema.
-
-    `board` is the shared memory of several workers; None for a single process.
-    """
+    """Build the ASGI application for a schema. A worker publishes its metrics to the others."""
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins)
     cross_origin = _cross_origin(origins)
@@ -70,7 +66,7 @@ def build_app(
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
         async with open_services(settings) as services:
             with contextlib.closing(_plans(settings, schema)) as plans:
-                metrics = Metrics(services, plans, shutdown, board)
+                metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
                     services=services,
                     operations=Operations(plans, limits=Limits(), observe=metrics.count),
@@ -78,13 +74,13 @@ def build_app(
                     shutdown=shutdown,
                     origins=origins,
                 )
-                async with _publishing(metrics, board):
+                async with _publishing(metrics) if worker else contextlib.nullcontext():
                     yield {"gateway": gateway, "metrics": metrics}
 
     graphql = GraphQLEndpoint()
     app = Application(
         graphql=CORSMiddleware(graphql, **cross_origin) if cross_origin else graphql,
-        proxy_warning=ProxyWarning() if settings.development else None,
+        proxy_warning=ProxyWarning(settings) if _expects_no_proxy(settings) else None,
         routes=[
             Mount("/graphql/assets", graphiql.assets()),
             *sign_in.routes(),
@@ -103,16 +99,16 @@ def build_app(
 
 
 @contextlib.asynccontextmanager
-async def _publishing(metrics: Metrics, board: Board | None) -> AsyncIterator[None]:
-    """Publish the metrics of a worker; a single process has no board."""
-    if board is None:
-        yield
-        return
+async def _publishing(metrics: Metrics) -> AsyncIterator[None]:
     task = asyncio.create_task(metrics.keep_publishing())
     try:
         yield
     finally:
         task.cancel()
+
+
+def _expects_no_proxy(settings: Settings) -> bool:
+    return settings.development or not settings.trusted_proxies
 
 
 def _plans(settings: Settings, schema: strawberry.Schema) -> Plans:

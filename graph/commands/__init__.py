@@ -1,1 +1,1 @@
-"""What the commands of `graph.commands.main` do. Each module is loaded by its own command only."""
+"""The work of the commands in `graph.commands.main`. Each command imports only its own module."""

@@ -1,11 +1,10 @@
-"""The work of `howdah user`: accounts, without a session, by whoever works on the server."""
+"""The work of `howdah user`: user accounts, managed by the operator without a session."""
 
 from collections.abc import AsyncIterator
 
 from db.errors import NotFound
 from db.services import Services
-from db.settings import Settings
-from db.users import Role, SignInLinks, UserRow, Users
+from db.users import Role, UserRow, Users
 from graph.auth import user_of_email
 from graph.kit.ids import id_of, parse_id
 
@@ -18,7 +17,7 @@ async def create_user(
 
 
 async def list_users(services: Services) -> AsyncIterator[UserRow]:
-    """Everybody, first come first."""
+    """All users, oldest first."""
     last: UserRow | None = None
     while True:
         async with services.database.read() as session:
@@ -29,9 +28,9 @@ async def list_users(services: Services) -> AsyncIterator[UserRow]:
             return
 
 
-async def promote_user(services: Services, person: str) -> UserRow:
-    """Makes somebody an admin; their sessions notice within a minute."""
-    user = await find_user(services, person)
+async def promote_user(services: Services, name: str) -> UserRow:
+    """Give a user the `ADMIN` role. Their sessions have it within a minute."""
+    user = await find_user(services, name)
     promoted = await services.database.write(
         lambda session: Users(session).set_role(user.id, Role.ADMIN)
     )
@@ -40,30 +39,24 @@ async def promote_user(services: Services, person: str) -> UserRow:
     return promoted
 
 
-async def remove_user(services: Services, person: str) -> UserRow:
-    """Removes somebody and all they own; their sessions end within a minute."""
-    user = await find_user(services, person)
+async def remove_user(services: Services, name: str) -> UserRow:
+    """Delete a user and all objects they own. Their sessions end within a minute."""
+    user = await find_user(services, name)
     if not await services.database.transaction(lambda session: Users(session).remove(user.id)):
         raise _user_not_found()
     services.identity.verifier.forget(user.id)
     return user
 
 
-async def issue_token(services: Services, person: str) -> str:
-    """An access token of theirs that expires as any other."""
-    return await services.identity.issue(await find_user(services, person))
+async def issue_token(services: Services, name: str) -> str:
+    return await services.identity.issue(await find_user(services, name))
 
 
-def make_sign_in_link(settings: Settings) -> str:
-    """Another one-time link to the development server that uses the data folder."""
-    return SignInLinks(settings.data_dir).make()
-
-
-async def find_user(services: Services, person: str) -> UserRow:
-    """By e-mail address, or by id: an outside issuer's users have no address here."""
-    if "@" in person or not person.startswith("user_"):
-        return await user_of_email(services, person)
-    user_id = parse_id("user", person)
+async def find_user(services: Services, name: str) -> UserRow:
+    """Find a user by e-mail address, or by ID: users of an external issuer have no address."""
+    if "@" in name or not name.startswith("user_"):
+        return await user_of_email(services, name)
+    user_id = parse_id("user", name)
     async with services.database.read() as session:
         user = await Users(session).by_id(user_id)
     if user is None:
@@ -72,16 +65,16 @@ async def find_user(services: Services, person: str) -> UserRow:
 
 
 def describe_user(user: UserRow) -> str:
-    """One line; what a terminal would take for a command is left out."""
+    """One line, without the control characters that a name may contain."""
     fields = (
         id_of("user", user.id),
         f"{user.role:5}",
         user.created_at.partition("T")[0],
-        user.email or "(outside)",
+        user.email or "(external)",
         user.name,
     )
     return "".join(c for c in "  ".join(fields) if c.isprintable())
 
 
 def _user_not_found() -> NotFound:
-    return NotFound("There is no such user.", hint="`howdah user list` shows everybody.")
+    return NotFound("The user does not exist.", hint="Run `howdah user list` to see all users.")

@@ -1,7 +1,6 @@
 """`howdah backup` and `howdah restore`."""
 
 import asyncio
-import sys
 from pathlib import Path
 
 import click
@@ -14,18 +13,18 @@ from db.services import open_own_database
 from db.settings import Settings
 
 
-def write_backup(settings: Settings, file: Path) -> None:
+def write_backup(settings: Settings, file: Path) -> bool:
+    """Return whether the object store had the bytes of every file."""
     made = asyncio.run(_write(settings, file))
     _print_manifest(made)
     click.echo(
-        f"{file} holds {made.rows:,} rows and {made.objects.count:,} files "
-        f"({file.stat().st_size:,} bytes), with people's tasks and the hashes of their passwords: "
-        "keep it as safe as the database.\n"
-        "The secret key and the credential key are not in it; keep them elsewhere. Nor are the "
-        "results of query runs, which expire."
+        f"{file} contains {made.rows:,} rows and {made.objects.count:,} files "
+        f"({file.stat().st_size:,} bytes), with users' data and the hashes of their passwords: "
+        "protect it like the database.\n"
+        "It does not contain the secret key and the credential key; store them separately. Results "
+        "of query runs are not included, because they expire."
     )
-    if made.objects.lost:
-        sys.exit(1)
+    return not made.objects.lost
 
 
 def restore_backup(settings: Settings, file: Path) -> None:
@@ -34,7 +33,7 @@ def restore_backup(settings: Settings, file: Path) -> None:
     click.echo(
         f"Restored {made.rows:,} rows and {made.objects.count:,} files as of "
         f"{made.created_at:%Y-%m-%d %H:%M:%S} UTC.\n"
-        "Each table and file was read back: count and checksum are those of the backup."
+        "All tables and files were read back: counts and checksums match the backup."
     )
 
 
@@ -61,11 +60,9 @@ def _print_manifest(made: Manifest) -> None:
         f"{objects.bytes:,} bytes"
     )
     if objects.deleted:
-        click.echo(
-            f"  {objects.deleted:,} files were deleted meanwhile: their bytes are not in it."
-        )
+        click.echo(f"  {objects.deleted:,} files were deleted meanwhile and are not included.")
     if objects.lost:
         click.echo(
-            f"  {objects.lost:,} files nobody deleted are not in the object store as they were: "
-            "their bytes are not in it."
+            f"  {objects.lost:,} files are missing or changed in the object store and are not "
+            "included. The log names them."
         )

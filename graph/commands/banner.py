@@ -1,4 +1,4 @@
-"""What a server prints when it is ready: its address and, in development, how to sign in."""
+"""The banner of a server: its address and, in development, how to sign in."""
 
 import contextlib
 import logging
@@ -16,28 +16,28 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def accept_sign_in_links(settings: Settings, address: str) -> Iterator[SignInLinks | None]:
-    """The sign-in links of this server, None if it has none. Void when the block ends."""
+    """The sign-in links of this server until the block ends, or None if it has none."""
     with contextlib.ExitStack() as stack:
         links = SignInLinks(settings.data_dir) if settings.allows_sign_in_links else None
         if links is not None:
             try:
                 stack.enter_context(links.serving(address))
             except OSError as error:
-                log.warning("no sign-in link can be kept in the data folder: %s", error.strerror)
+                log.warning("sign-in links cannot be stored in the data folder: %s", error.strerror)
                 links = None
         yield links
 
 
-async def greet(services: Services, address: str, links: SignInLinks | None) -> None:
-    """Print to standard output, which is not the log: no log may hold a link that signs in."""
+async def print_banner(services: Services, address: str, links: SignInLinks | None) -> None:
+    """Print to standard output and not to the log, which must not contain a sign-in link."""
     settings = services.settings
-    click.echo(f"Howdah {__version__} serves at {address}")
+    click.echo(f"Howdah {__version__} is serving at {address}")
     if not settings.development or settings.log_format == "json":
         return
     await services.identity.local_admin()
     if links is None:
-        click.echo(f"`howdah user token {LOCAL_ADMIN}` prints an access token for its Headers tab.")
+        click.echo(f"`howdah user token {LOCAL_ADMIN}` prints an access token for the Headers tab.")
         return
     click.echo(f"Open {links.make()}")
-    click.echo(f"You are signed in there as {LOCAL_ADMIN}. The link works once;")
-    click.echo("`howdah user sign-in-link` prints another one.")
+    click.echo(f"It signs you in as {LOCAL_ADMIN} and works once;")
+    click.echo("`howdah user sign-in-link` prints another.")

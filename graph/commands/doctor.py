@@ -1,4 +1,4 @@
-"""`howdah doctor`: looks at everything a server needs, and says what to mend. It mends nothing."""
+"""`howdah doctor`: checks what a server needs and suggests fixes. It changes nothing."""
 
 import asyncio
 import os
@@ -23,52 +23,51 @@ from db.system.health import probe_database
 from db.workbench.results.formats import ResultFormat, require_format
 
 SECRETS = {"secret_key", "credential_key", "jwt_secret", "metrics_token"}
-ROOM_BYTES = 500_000_000
+MIN_FREE_BYTES = 500_000_000
 
 
-class State(Enum):
-    """How something is."""
-
+class CheckState(Enum):
     OK = "ok"
     ATTENTION = "attention"
     BROKEN = "broken"
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
-
-    state: State
+    state: CheckState
     subject: str
-    words: str
-    mend: str = ""
+    message: str
+    hint: str = ""
 
 
 def run_checks(**chosen: object) -> bool:
-    """Print what is found; whether nothing is broken. `chosen` are the command line's settings."""
+    """Print the findings and return whether nothing is broken.
+
+    `chosen` are the settings of the command line.
+    """
     chosen = {name: value for name, value in chosen.items() if value is not None}
     try:
         settings = load_settings(None, **chosen)
     except HowdahError as error:
         findings = [_broken("settings", error)]
     else:
-        _list(settings, sources() | dict.fromkeys(chosen, "command line"))
-        findings = asyncio.run(_look(settings))
-    for state, subject, words, mend in findings:
-        click.echo(f"{state.value:10} {subject:12} {words}")
-        if mend:
-            click.echo(f"{'':23} {mend}")
-    return all(finding.state is not State.BROKEN for finding in findings)
+        _print_settings(settings, sources() | dict.fromkeys(chosen, "command line"))
+        findings = asyncio.run(_check(settings))
+    for state, subject, message, hint in findings:
+        click.echo(f"{state.value:10} {subject:12} {message}")
+        if hint:
+            click.echo(f"{'':23} {hint}")
+    return all(finding.state is not CheckState.BROKEN for finding in findings)
 
 
-def _list(settings: Settings, found: dict[str, str]) -> None:
+def _print_settings(settings: Settings, found: dict[str, str]) -> None:
     for name in Settings.__struct_fields__:
-        variable, value = PREFIX + name.upper(), _shown(name, getattr(settings, name))
+        variable, value = PREFIX + name.upper(), _display(name, getattr(settings, name))
         click.echo(f"{variable:32} {value:40} {found.get(name, 'default')}")
     click.echo()
 
 
-def _shown(name: str, value: object) -> str:
-    """Of a secret only that it is set; of an address neither user, password nor parameters."""
+def _display(name: str, value: object) -> str:
+    """A secret is hidden; a URL is shown without user, password and parameters."""
     if value in {None, ""}:
         return "-"
     if name in SECRETS:
@@ -79,7 +78,7 @@ def _shown(name: str, value: object) -> str:
     return str(value)
 
 
-async def _look(settings: Settings) -> list[Finding]:
+async def _check(settings: Settings) -> list[Finding]:
     findings = [*_settings(settings), _folder(settings), _keys(settings)]
     findings += [await _keychain(settings), _parquet()]
     findings += [finding async for finding in _database(settings)]
@@ -88,91 +87,102 @@ async def _look(settings: Settings) -> list[Finding]:
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     kind = "development" if settings.development else "production"
-    yield Finding(State.OK, "settings", f"They are those of a {kind} server.")
+    yield Finding(CheckState.OK, "settings", f"The settings are those of a {kind} server.")
     for name in unknown_variables():
         yield Finding(
-            State.ATTENTION,
+            CheckState.ATTENTION,
             "settings",
-            f"{name} is no setting.",
-            "Correct its name as in the list above, or remove it.",
+            f"{name} is not a setting.",
+            "Correct the name as in the list above, or unset the variable.",
         )
 
 
 def _folder(settings: Settings) -> Finding:
     folder = settings.data_dir
     if not folder.exists():
-        return Finding(State.OK, "data folder", f"{folder} is made at the first start.")
+        return Finding(CheckState.OK, "data folder", f"{folder} will be created on start.")
     if not (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
-        mend = "Give it to the user who runs Howdah, or choose another HOWDAH_DATA_DIR."
-        return Finding(State.BROKEN, "data folder", f"{folder} cannot be written.", mend)
-    if (free := shutil.disk_usage(folder).free) < ROOM_BYTES:
-        mend = "Free some space, or choose another HOWDAH_DATA_DIR."
-        return Finding(State.ATTENTION, "data folder", f"{free / 1e6:.0f} MB are left.", mend)
+        hint = "Make it writable for the user that runs Howdah, or set another HOWDAH_DATA_DIR."
+        return Finding(CheckState.BROKEN, "data folder", f"{folder} cannot be written.", hint)
+    if (free := shutil.disk_usage(folder).free) < MIN_FREE_BYTES:
+        message = f"{free / 1e6:.0f} MB of disk space are left."
+        hint = "Free disk space, or set another HOWDAH_DATA_DIR."
+        return Finding(
+            CheckState.ATTENTION,
+            "data folder",
+            message,
+            hint,
+        )
     if stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        mend = f"chmod 700 '{folder}'"
-        return Finding(State.ATTENTION, "data folder", f"Others may look into {folder}.", mend)
-    return Finding(State.OK, "data folder", str(folder))
+        hint = f"Run `chmod 700 '{folder}'`."
+        return Finding(CheckState.ATTENTION, "data folder", f"Other users can read {folder}.", hint)
+    return Finding(CheckState.OK, "data folder", str(folder))
 
 
 def _keys(settings: Settings) -> Finding:
-    kept = [settings.data_dir / name for name in ("secret_key", "credential_key")]
-    if settings.development and not all(path.exists() for path in kept):
-        return Finding(State.OK, "keys", "What is not set is made at the first start.")
+    paths = [settings.data_dir / name for name in ("secret_key", "credential_key")]
+    if settings.development and not all(path.exists() for path in paths):
+        return Finding(CheckState.OK, "keys", "Missing keys will be created on start.")
     try:
         load_keys(settings)
     except HowdahError as error:
         return _broken("keys", error)
-    return Finding(State.OK, "keys", "Sessions are signed, credentials sealed.")
+    return Finding(CheckState.OK, "keys", "The secret key and the credential key are usable.")
 
 
 async def _keychain(settings: Settings) -> Finding:
     if settings.single_user and await Keychain.find():
-        return Finding(State.OK, "keychain", "Credentials are kept in this machine's.")
-    return Finding(State.OK, "keychain", "None is used: credentials are sealed in their rows.")
+        return Finding(CheckState.OK, "keychain", "Secrets are stored in the system keychain.")
+    return Finding(CheckState.OK, "keychain", "Not used: secrets are sealed in the database.")
 
 
 def _parquet() -> Finding:
     try:
         require_format(ResultFormat.PARQUET)
     except Unavailable:
-        words = "Results leave as CSV and JSON lines; pip install 'howdah[parquet]' adds Parquet."
-        return Finding(State.OK, "parquet", words)
-    return Finding(State.OK, "parquet", "Results leave as Parquet too.")
+        message = "Parquet is not installed: run `pip install 'howdah[parquet]'` to export it."
+        return Finding(CheckState.OK, "parquet", message)
+    return Finding(CheckState.OK, "parquet", "Results can be exported as Parquet.")
 
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:
     try:
         settings = use_running_server(settings)
         if settings.embedded and not (settings.data_dir / "postgres" / "cluster").exists():
-            yield Finding(State.OK, "database", "The embedded one is made at the first start.")
+            yield Finding(
+                CheckState.OK,
+                "database",
+                "It will be created on start.",
+            )
             return
         async with open_own_database(settings) as own:
-            async for finding in _own(own):
+            async for finding in _own_database(own):
                 yield finding
             yield await _events(settings.events_url or own.direct_url)
     except HowdahError as error:
         yield _broken("database", error)
 
 
-async def _own(own: OwnDatabase) -> AsyncIterator[Finding]:
+async def _own_database(own: OwnDatabase) -> AsyncIterator[Finding]:
     found = await probe_database(own.database)
     if not found.ok:
-        mend = "Look at its log, its load and the way there."
-        yield Finding(State.BROKEN, "database", "It does not answer within a second.", mend)
+        hint = "Check its log, its load and the network."
+        message = "The database did not respond within one second."
+        yield Finding(CheckState.BROKEN, "database", message, hint)
         return
-    answer = f"PostgreSQL {found.version} answers in {found.latency_ms:.1f} ms."
-    yield Finding(State.OK, "database", answer)
-    for words in own.embedded.findings if own.embedded else ():
-        yield Finding(State.ATTENTION, "database", words)
+    message = f"PostgreSQL {found.version} responded in {found.latency_ms:.1f} ms."
+    yield Finding(CheckState.OK, "database", message)
+    for message in own.embedded.findings if own.embedded else ():
+        yield Finding(CheckState.ATTENTION, "database", message)
     if found.newer_revision is not None:
-        mend = "Update this Howdah too; until then it goes on as it is."
-        yield Finding(State.ATTENTION, "migrations", found.findings[0], mend)
+        hint = "Update this Howdah too. It continues to work meanwhile."
+        yield Finding(CheckState.ATTENTION, "migrations", found.findings[0], hint)
     elif found.migrations_current:
-        yield Finding(State.OK, "migrations", f"The database is at {migrations.head()}.")
+        yield Finding(CheckState.OK, "migrations", f"The database is at {migrations.head()}.")
     else:
-        mend = "`howdah migrate` brings it there; `howdah serve` does so by itself."
-        words = f"The database is not at {migrations.head()}."
-        yield Finding(State.ATTENTION, "migrations", words, mend)
+        hint = "Run `howdah migrate`. `howdah serve` does so at its start."
+        message = f"The database is not at {migrations.head()}."
+        yield Finding(CheckState.ATTENTION, "migrations", message, hint)
 
 
 async def _events(url: str) -> Finding:
@@ -183,11 +193,11 @@ async def _events(url: str) -> Finding:
     try:
         await bus.ping()
     except HowdahError as error:
-        return Finding(State.ATTENTION, "events", error.message, error.hint)
+        return Finding(CheckState.ATTENTION, "events", error.message, error.hint)
     finally:
         await bus.close()
-    return Finding(State.OK, "events", f"They travel over {bus.kind}.")
+    return Finding(CheckState.OK, "events", f"The event bus is {bus.kind}.")
 
 
 def _broken(subject: str, error: HowdahError) -> Finding:
-    return Finding(State.BROKEN, subject, error.message, error.hint)
+    return Finding(CheckState.BROKEN, subject, error.message, error.hint)

@@ -1,4 +1,4 @@
-"""`howdah import-tasks`: the file of the old console application, with progress and a report."""
+"""`howdah import-tasks`: import the file of the old console application and print a report."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from graph.tasks.changes import ChangeKind, announce_to
 
 
 def import_tasks(settings: Settings, file: Path, *, email: str, dry_run: bool) -> bool:
-    """Whether every record is in."""
+    """Return whether every record was accepted."""
     if not file.is_file():
-        raise BadInput(f"There is no file {file}.", hint="Give the path of the old JSON file.")
+        raise BadInput(f"{file} is not a file.", hint="Pass the path of the old JSON file.")
     console = Console(highlight=False)
     with _progress(console) as progress:
         progress.add_task("Importing", total=file.stat().st_size, records=0)
@@ -32,7 +32,7 @@ def import_tasks(settings: Settings, file: Path, *, email: str, dry_run: bool) -
 async def _import(
     settings: Settings, file: Path, progress: Progress, *, email: str, dry_run: bool
 ) -> ImportReport:
-    """Each batch is kept as it comes: what interrupts us loses none that was told."""
+    """Import in batches, each in its own transaction: an interruption keeps the earlier ones."""
     records = old_tasks(decoded(_chunks(file, progress)))
     report = ImportReport()
     async with open_services(use_running_server(settings)) as services:
@@ -74,6 +74,6 @@ def _print_report(report: ImportReport, console: Console, *, dry_run: bool) -> N
     )
     if not dry_run:
         console.print(
-            f"Read back and compared: {report.created + report.unchanged:,} records agree"
-            f" with the file, checksum {report.checksum[:16] or 'none'}.",
+            f"Read back and compared: {report.created + report.unchanged:,} records match the file,"
+            f" checksum {report.checksum[:16] or 'none'}.",
         )

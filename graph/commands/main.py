@@ -1,7 +1,7 @@
-"""`howdah`: the command line. Each command's work is a module of `graph.commands`, loaded for it.
+"""The `howdah` command line. Each command imports its module of `graph.commands` when it runs.
 
-`howdah --help` and a wrong option answer at once, because nothing else was imported. By click,
-which uvicorn loads anyway; typer would cost each start 0.15 s and 23 MB (docs/decisions).
+So `howdah --help` and usage errors load nothing else. uvicorn loads click anyway; typer would add
+0.15 s and 23 MB to each start (docs/decisions/0006-click-for-the-command-line.md).
 """
 
 import gc
@@ -13,33 +13,55 @@ import click
 
 from db.errors import HowdahError
 from db.settings import load_settings
+from db.version import __version__
 from graph.commands.options import data_dir_option
 from graph.commands.user import user_group
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def app() -> None:
-    """Howdah: a GraphQL server for people who work on PostgreSQL."""
+    """Howdah: a GraphQL server for PostgreSQL users."""
 
 
 def main() -> NoReturn:
-    """Run a command. What went wrong on purpose is told in two lines, without a traceback."""
+    """Run a command. An expected error is printed as one line and a hint, without a traceback."""
     try:
-        app(prog_name="howdah")
+        sys.exit(app.main(prog_name="howdah", standalone_mode=False))
     except HowdahError as error:
-        click.echo(f"error: {error.message}\nhint: {error.hint}", err=True)
-    sys.exit(1)
+        _fail(error.message, error.hint)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "howdah"
+        _fail(error.format_message(), f"Run `{command} --help`.", code=error.exit_code)
+    except click.Abort:
+        _fail("The command was aborted.", "Run it again to start over.")
+
+
+def _fail(message: str, hint: str, *, code: int = 1) -> NoReturn:
+    click.echo(f"error: {message}\nhint: {hint}", err=True)
+    sys.exit(code)
 
 
 @app.command()
-@click.option("--host", help="The address to listen on.")
-@click.option("--port", type=int, help="The port; 0 takes a free one.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, help="So many processes.")
+@click.option("--host", help="Address to listen on. Defaults to HOWDAH_HOST.")
+@click.option(
+    "--port", type=int, help="Port to listen on; 0 selects a free one. Defaults to HOWDAH_PORT."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Number of server processes.",
+)
 @data_dir_option
 def serve(host: str | None, port: int | None, workers: int, data_dir: Path | None) -> None:
-    """Migrate the database, then serve GraphQL until told to stop."""
+    """Serve GraphQL until SIGTERM or Ctrl+C. Applies pending migrations first."""
     settings = load_settings(host=host, port=port, data_dir=data_dir)
-    gc.disable()  # what is loaded now stays; graph.server.uvicorn_server switches it on again
+    gc.disable()  # the objects of the start stay; graph.server.uvicorn_server enables it again
     if workers == 1:
         from graph.commands.serve import serve_until_stopped
 
@@ -51,11 +73,11 @@ def serve(host: str | None, port: int | None, workers: int, data_dir: Path | Non
 
 
 @app.command()
-@click.option("--down", metavar="REVISION", help="Go back to an older revision.")
-@click.option("--check", is_flag=True, help="Change nothing; fail when something is to do.")
+@click.option("--down", metavar="REVISION", help="Downgrade to REVISION, or to `base`.")
+@click.option("--check", is_flag=True, help="Change nothing; fail if migrations are pending.")
 @data_dir_option
 def migrate(*, down: str | None, check: bool, data_dir: Path | None) -> None:
-    """Bring the database up to date; several at once do no harm."""
+    """Apply pending migrations. Several processes may run it concurrently."""
     from graph.commands.migrate import run_migrations
 
     run_migrations(load_settings(data_dir=data_dir), down=down, check=check)
@@ -63,16 +85,20 @@ def migrate(*, down: str | None, check: bool, data_dir: Path | None) -> None:
 
 @app.command()
 def schema() -> None:
-    """Print the GraphQL schema; needs no database."""
-    from graph.commands.schema import print_schema
+    """Print the GraphQL schema. Needs no database."""
+    from graph.schema import schema
 
-    print_schema()
+    click.echo(schema.as_str())
 
 
 @app.command()
 @data_dir_option
 def doctor(data_dir: Path | None) -> None:
-    """Check settings, data folder, database and events; say what to mend."""
+    """Check everything that a server needs.
+
+    Prints the settings and a hint for each problem, and changes nothing. Exits with code 1 if a
+    check fails.
+    """
     from graph.commands.doctor import run_checks
 
     if not run_checks(data_dir=data_dir):
@@ -84,13 +110,13 @@ app.add_command(user_group)
 
 @app.group()
 def keys() -> None:
-    """Keys: rotate."""
+    """Manage the credential key."""
 
 
 @keys.command()
 @data_dir_option
 def rotate(data_dir: Path | None) -> None:
-    """Seal every stored credential anew, under the new key."""
+    """Seal all stored secrets again with the current credential key."""
     from graph.commands.keys import rotate_keys
 
     rotate_keys(load_settings(data_dir=data_dir))
@@ -98,13 +124,16 @@ def rotate(data_dir: Path | None) -> None:
 
 @app.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--user", metavar="EMAIL", required=True, help="Whose tasks they are to be.")
-@click.option("--dry-run", is_flag=True, help="Change nothing; report.")
+@click.option(
+    "--user", metavar="EMAIL", required=True, help="E-mail address of the owner of the tasks."
+)
+@click.option("--dry-run", is_flag=True, help="Change nothing; print the report only.")
 @data_dir_option
 def import_tasks(file: Path, user: str, *, dry_run: bool, data_dir: Path | None) -> None:
-    """Import the old console application's JSON file; a second run changes nothing.
+    """Import tasks from a JSON file.
 
-    Fails when a record is rejected.
+    FILE is a file of the old console application. Tasks that were imported before are left
+    unchanged. Exits with code 1 if a record is rejected.
     """
     from graph.commands.import_tasks import import_tasks
 
@@ -116,17 +145,21 @@ def import_tasks(file: Path, user: str, *, dry_run: bool, data_dir: Path | None)
 @click.argument("file", type=click.Path(path_type=Path))
 @data_dir_option
 def backup(file: Path, data_dir: Path | None) -> None:
-    """Write every row, as of one moment, and every file into a new FILE, beside a live server."""
+    """Write all rows and files to a new FILE. The server may run meanwhile.
+
+    Exits with code 1 if the object store has lost the bytes of a file.
+    """
     from graph.commands.backup import write_backup
 
-    write_backup(load_settings(data_dir=data_dir), file)
+    if not write_backup(load_settings(data_dir=data_dir), file):
+        sys.exit(1)
 
 
 @app.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @data_dir_option
 def restore(file: Path, data_dir: Path | None) -> None:
-    """Bring a backup into an empty database, and compare what is there with it."""
+    """Restore a backup FILE into an empty database and verify it."""
     from graph.commands.backup import restore_backup
 
     restore_backup(load_settings(data_dir=data_dir), file)

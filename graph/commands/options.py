@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options of several commands."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ import click
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder of all that is kept.",
+    help="Data folder. Defaults to HOWDAH_DATA_DIR.",
 )

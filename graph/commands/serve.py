@@ -1,4 +1,4 @@
-"""`howdah serve`: opens the house, listens, says where, and stops when told to."""
+"""`howdah serve` with one process."""
 
 import contextlib
 import socket
@@ -8,11 +8,10 @@ from db.services import Services, open_services
 from db.settings import Settings
 from graph.app import build_app
 from graph.auth import authenticate
-from graph.commands.banner import accept_sign_in_links, greet
+from graph.commands.banner import accept_sign_in_links, print_banner
 from graph.schema import schema
 from graph.server.listening import address_of, listen
 from graph.server.logs import logging_to
-from graph.server.metrics_board import Board
 from graph.server.signals import Stop, run
 from graph.server.uvicorn_server import create_server
 
@@ -24,34 +23,34 @@ def serve_until_stopped(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, stop: Stop) -> None:
-    async with opened(settings) as (services, listener):
-        await answer(services, listener, stop)
+    async with open_server(settings) as (services, listener):
+        await serve_requests(services, listener, stop)
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Services, socket.socket]]:
-    """The services and a socket that listens, both announced."""
+async def open_server(settings: Settings) -> AsyncIterator[tuple[Services, socket.socket]]:
+    """Open the services and the listening socket, and print the banner."""
     async with open_services(settings) as services:
         with listen(settings) as listener:
             address = address_of(listener)
             if services.embedded is not None:
                 services.embedded.announce(address)
             with accept_sign_in_links(settings, address) as links:
-                await greet(services, address, links)
+                await print_banner(services, address, links)
                 yield services, listener
 
 
-async def answer(
-    services: Services, listener: socket.socket, stop: Stop, board: Board | None = None
+async def serve_requests(
+    services: Services, listener: socket.socket, stop: Stop, *, worker: bool = False
 ) -> None:
-    """Answer requests on a socket that listens already, until told to stop."""
+    """Serve requests on a listening socket until `stop` is asked."""
     settings = services.settings
     app = build_app(
         settings,
         schema=schema,
         authenticate=authenticate,
         open_services=lambda _: contextlib.nullcontext(services),
-        board=board,
+        worker=worker,
     )
     server = create_server(app, settings)
 

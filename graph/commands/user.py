@@ -1,4 +1,4 @@
-"""`howdah user ...`: the options. The work is in `graph.commands.accounts`, loaded when needed."""
+"""The options of `howdah user`. `graph.commands.accounts` has the work and is imported on use."""
 
 import asyncio
 import sys
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-person_argument = click.argument("person", metavar="EMAIL")
+user_argument = click.argument("user", metavar="USER")
 
 
 @click.group(name="user")
 def user_group() -> None:
-    """People. Where an EMAIL is asked for, a user's id will do."""
+    """Manage user accounts. USER is an e-mail address or a user ID."""
 
 
 @user_group.command()
 @click.argument("email")
-@click.option("--name", default="", help="What to call them; else the address is taken.")
-@click.option("--admin", is_flag=True, help="They may run the server.")
+@click.option("--name", default="", help="Display name. Defaults to the e-mail address.")
+@click.option("--admin", is_flag=True, help="Give the user the ADMIN role.")
 @data_dir_option
 def create(*, email: str, name: str, admin: bool, data_dir: Path | None) -> None:
-    """Make an account. The password is asked for, or read from a pipe."""
+    """Create an account. Prompts for the password, or reads it from standard input."""
     from graph.commands import accounts
 
     password = _read_password()
-    made = _run(
+    created = _run(
         data_dir,
         lambda services: accounts.create_user(
             services, email=email, name=name or email, password=password, admin=admin
         ),
     )
-    click.echo(accounts.describe_user(made))
+    click.echo(accounts.describe_user(created))
 
 
 @user_group.command(name="list")
 @data_dir_option
 def list_(data_dir: Path | None) -> None:
-    """Show everybody."""
+    """List all users, oldest first."""
     from graph.commands import accounts
 
     async def show(services: "Services") -> None:
@@ -57,47 +57,50 @@ def list_(data_dir: Path | None) -> None:
 
 
 @user_group.command()
-@person_argument
+@user_argument
 @data_dir_option
-def promote(person: str, data_dir: Path | None) -> None:
-    """Make somebody an admin."""
+def promote(user: str, data_dir: Path | None) -> None:
+    """Give a user the ADMIN role. Takes effect within a minute."""
     from graph.commands import accounts
 
-    promoted = _run(data_dir, lambda services: accounts.promote_user(services, person))
+    promoted = _run(data_dir, lambda services: accounts.promote_user(services, user))
     click.echo(accounts.describe_user(promoted))
 
 
 @user_group.command()
-@person_argument
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@user_argument
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @data_dir_option
-def remove(*, person: str, yes: bool, data_dir: Path | None) -> None:
-    """Remove somebody and all they own, and end their sessions."""
+def remove(*, user: str, yes: bool, data_dir: Path | None) -> None:
+    """Delete a user with all objects they own. Their sessions end within a minute."""
     from graph.commands import accounts
 
     if not yes:
-        click.confirm(f"Remove {person} and everything they own?", abort=True)
-    removed = _run(data_dir, lambda services: accounts.remove_user(services, person))
-    click.echo(f"removed: {accounts.describe_user(removed)}")
+        click.confirm(f"Delete {user} and all objects they own?", abort=True)
+    removed = _run(data_dir, lambda services: accounts.remove_user(services, user))
+    click.echo(f"deleted: {accounts.describe_user(removed)}")
 
 
 @user_group.command()
-@person_argument
+@user_argument
 @data_dir_option
-def token(person: str, data_dir: Path | None) -> None:
-    """Print a short-lived access token of theirs."""
+def token(user: str, data_dir: Path | None) -> None:
+    """Print a short-lived access token of a user."""
     from graph.commands import accounts
 
-    click.echo(_run(data_dir, lambda services: accounts.issue_token(services, person)))
+    click.echo(_run(data_dir, lambda services: accounts.issue_token(services, user)))
 
 
 @user_group.command(name="sign-in-link")
 @data_dir_option
 def sign_in_link(data_dir: Path | None) -> None:
-    """Print a one-time link to GraphiQL that signs in the local admin of a development server."""
-    from graph.commands import accounts
+    """Print a one-time link to GraphiQL.
 
-    click.echo(accounts.make_sign_in_link(load_settings(data_dir=data_dir)))
+    It signs in the local admin of the development server that uses the data folder.
+    """
+    from db.users import SignInLinks
+
+    click.echo(SignInLinks(load_settings(data_dir=data_dir).data_dir).make())
 
 
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:
@@ -114,7 +117,7 @@ def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T
 
 
 def _read_password() -> str:
-    """Never an argument: those stand in the list of processes."""
+    """Read the password. It is not an argument, because the process list shows those."""
     if sys.stdin.isatty():
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     return sys.stdin.readline().rstrip("\r\n")

@@ -1,18 +1,17 @@
-"""`howdah serve --workers N`: one parent that owns the database, N processes that share the socket.
+"""`howdah serve --workers N`: a parent that owns the database, and N processes on one socket.
 
-A worker is this module as a program. It reads its settings, secrets among them, from standard
-input, and stops when that ends: no worker outlives its parent. On a board (metrics_board)
-stand what each counts, for whichever is asked for metrics, and what befell the database of the
-parent.
+A worker runs this module as a program. It reads its task, which contains secrets, from standard
+input, and stops at the end of the input: no worker outlives the parent. Later lines of the input
+are the findings of the embedded PostgreSQL, which only the parent knows.
 """
 
 import asyncio
 import gc
 import logging
-import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 from typing import NoReturn
 
@@ -21,11 +20,8 @@ import msgspec
 from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
 from db.waiting import Backoff, wait_up_to
-from graph.commands.serve import answer, opened
-from graph.server.exposition import Snapshot
+from graph.commands.serve import open_server, serve_requests
 from graph.server.logs import logging_to
-from graph.server.metrics import PUBLISH_INTERVAL_S
-from graph.server.metrics_board import Board
 from graph.server.signals import Stop, run
 
 log = logging.getLogger(__name__)
@@ -33,24 +29,20 @@ log = logging.getLogger(__name__)
 STOP_GRACE_S = 10.0  # beyond stop_seconds: for sockets, and for the services to close
 BACKOFF = Backoff(first_s=0.1, longest_s=5.0)
 STABLE_AFTER_S = 10.0
-MAX_FINDING_CHARACTERS = 1_000
+FINDINGS_INTERVAL_S = 1.0
+MAX_LINE_BYTES = 1024 * 1024
 
 
 class WorkerTask(msgspec.Struct, frozen=True):
-    """What a worker is published when it starts; the numbers are open files."""
+    """The first line that a worker reads."""
 
     settings: Settings
     listener: int
+    """File descriptor of the listening socket."""
     database_url: str | None
-    """The embedded database's, which the parent runs."""
-    board: int
-    page: int
-
-
-class ParentSnapshot(Snapshot):
-    """The parent's page of the board."""
-
-    findings: list[str] = msgspec.field(default_factory=list)
+    """URL of the embedded database, which the parent runs."""
+    metrics_folder: str
+    number: int
 
 
 def serve_with_workers(settings: Settings, count: int) -> None:
@@ -60,107 +52,108 @@ def serve_with_workers(settings: Settings, count: int) -> None:
 
 
 async def _supervise(settings: Settings, count: int, stop: Stop) -> None:
-    board = Board.make(1 + count)
-    async with opened(settings) as (services, listener):
+    async with open_server(settings) as (services, listener):
         ending = asyncio.Event()
         stop.by = ending.set
         database_url = services.embedded.url if services.embedded else None
-        publishing = asyncio.create_task(_publish(services, board))
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(count):
-                task = WorkerTask(
-                    settings, listener.fileno(), database_url, board.descriptor, number + 1
-                )
-                tasks.create_task(_keep_worker_running(task, ending))
-        publishing.cancel()
+        with tempfile.TemporaryDirectory(prefix="howdah-metrics-") as folder:
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(count):
+                    task = WorkerTask(settings, listener.fileno(), database_url, folder, number)
+                    tasks.create_task(_keep_worker_running(task, services, ending))
 
 
-async def _publish(services: Services, board: Board) -> NoReturn:
-    """What only the parent knows, because it runs the database."""
-    while True:
-        found = [words[:MAX_FINDING_CHARACTERS] for words in services.findings]
-        cpu_s = time.process_time()
-        note = ParentSnapshot(pid=os.getpid(), counters={"cpu_seconds": cpu_s}, findings=found)
-        board.write(msgspec.json.encode(note))
-        await asyncio.sleep(PUBLISH_INTERVAL_S)
+async def _keep_worker_running(task: WorkerTask, services: Services, ending: asyncio.Event) -> None:
+    """Run a worker, and replace it whenever it ends before the server does."""
+    from prometheus_client.multiprocess import mark_process_dead
 
-
-async def _keep_worker_running(task: WorkerTask, ending: asyncio.Event) -> None:
-    """A worker, and another in its place whenever it ends unasked."""
     pauses = BACKOFF.pauses()
     while not ending.is_set():
         started_at = time.monotonic()
-        code = await _run_worker(task, ending)
+        code = await _run_worker(task, services, ending)
         if ending.is_set():
             return
+        mark_process_dead(task.number, task.metrics_folder)  # removes its gauges
         if time.monotonic() - started_at > STABLE_AFTER_S:
             pauses = BACKOFF.pauses()
         pause_s = next(pauses)
-        log.error("a worker ended (code %d); another is started in %.1f s", code, pause_s)
+        log.error("a worker ended with code %d and is replaced in %.1f s", code, pause_s)
         await wait_up_to(pause_s, ending.wait())
 
 
-async def _run_worker(task: WorkerTask, ending: asyncio.Event) -> int:
+async def _run_worker(task: WorkerTask, services: Services, ending: asyncio.Event) -> int:
     worker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", __name__),
         stdin=asyncio.subprocess.PIPE,
-        pass_fds=[task.listener, task.board],
+        pass_fds=[task.listener],
     )
-    assert worker.stdin is not None  # noqa: S101 - it was asked for
+    assert worker.stdin is not None  # noqa: S101 - PIPE was passed
     worker.stdin.write(msgspec.json.encode(task, enc_hook=str) + b"\n")
+    sending = asyncio.create_task(_send_findings(services, worker.stdin))
     ended = asyncio.create_task(worker.wait())
     asked = asyncio.create_task(ending.wait())
     try:
         await asyncio.wait([ended, asked], return_when=asyncio.FIRST_COMPLETED)
+        sending.cancel()
         worker.stdin.close()
         async with asyncio.timeout(task.settings.stop_seconds + STOP_GRACE_S):
             return await ended
     except TimeoutError:
-        log.warning("a worker did not stop in time")
-        return -9
+        log.warning("a worker did not stop in time and is killed")
+        return -signal.SIGKILL
     finally:
+        sending.cancel()
         asked.cancel()
         if worker.returncode is None:
             worker.kill()
             await worker.wait()
 
 
+async def _send_findings(services: Services, worker: asyncio.StreamWriter) -> NoReturn:
+    sent: list[str] = []
+    while True:
+        if (findings := list(services.findings)) != sent:
+            worker.write(msgspec.json.encode(findings) + b"\n")
+            sent = findings
+        await asyncio.sleep(FINDINGS_INTERVAL_S)
+
+
 async def _work(task: WorkerTask, stop: Stop) -> None:
-    parent = asyncio.StreamReader()
+    parent = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(parent), sys.stdin)
-    board = Board(task.board, own=task.page)
+    findings: list[str] = []
     shared = None
     if task.database_url is not None:
-        shared = SharedPostgres(task.database_url, lambda: _findings(board))
+        shared = SharedPostgres(task.database_url, lambda: findings)
     listener = socket.socket(fileno=task.listener)
     async with open_services(task.settings, shared=shared) as services:
-        watch = asyncio.create_task(_stop_with_parent(parent, stop))
+        following = asyncio.create_task(_follow_parent(parent, findings, stop))
         try:
-            await answer(services, listener, stop, board)
+            await serve_requests(services, listener, stop, worker=True)
         finally:
-            watch.cancel()
+            following.cancel()
 
 
-def _findings(board: Board) -> list[str]:
-    published = board.read_first()
-    return msgspec.json.decode(published, type=ParentSnapshot).findings if published else []
-
-
-async def _stop_with_parent(parent: asyncio.StreamReader, stop: Stop) -> None:
-    await parent.read()
+async def _follow_parent(parent: asyncio.StreamReader, findings: list[str], stop: Stop) -> None:
+    async for line in parent:
+        findings[:] = msgspec.json.decode(line, type=list[str])
     stop.ask(signal.SIGTERM)
 
 
 def main() -> None:
-    """One worker, started by its parent."""
-    task = msgspec.json.decode(
-        sys.stdin.buffer.readline(), type=WorkerTask, dec_hook=lambda kind, text: kind(text)
-    )
+    """Run a worker."""
+    # Unbuffered: the event loop reads what follows the first line.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as parent:
+        line = parent.readline()
+    task = msgspec.json.decode(line, type=WorkerTask, dec_hook=lambda kind, text: kind(text))
+    from graph.server.metrics import share_metrics
+
+    share_metrics(task.metrics_folder, task.number)
     with logging_to(task.settings):
         run(lambda stop: _work(task, stop))
 
 
 if __name__ == "__main__":
-    gc.disable()  # as `howdah serve`
+    gc.disable()  # as in `howdah serve`; graph.server.uvicorn_server enables it again
     main()

@@ -10,6 +10,7 @@ from db.settings import Settings
 from db.system.health import probe_database
 from graph.server.metrics import Metrics
 from graph.transport.gateway import Gateway
+from graph.transport.proxies import is_local
 
 
 async def alive(_: Request) -> Response:
@@ -31,11 +32,11 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """Metrics for Prometheus. Requires the token, or a server on the loopback interface."""
+    """Metrics for Prometheus. Without a token, only for callers on this machine."""
     settings: Settings = request.state.gateway.services.settings
-    if not _may_measure(settings, request.headers.get("authorization", "")):
+    if not _may_read_metrics(request, settings):
         return PlainTextResponse(
-            "Send `Authorization: Bearer <HOWDAH_METRICS_TOKEN>` to read the metrics.\n",
+            "Set HOWDAH_METRICS_TOKEN and send `Authorization: Bearer <token>`.\n",
             status_code=401,
             headers={"WWW-Authenticate": "Bearer"},
         )
@@ -47,10 +48,11 @@ async def metrics(request: Request) -> Response:
 ROUTES = (Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics))
 
 
-def _may_measure(settings: Settings, authorization: str) -> bool:
+def _may_read_metrics(request: Request, settings: Settings) -> bool:
     if settings.metrics_token is None:
-        return settings.on_loopback
+        return settings.on_loopback and is_local(request)
     expected = f"Bearer {settings.metrics_token}"
+    authorization = request.headers.get("authorization", "")
     return hmac.compare_digest(authorization.encode(), expected.encode())
 
 

@@ -75,8 +75,9 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         ws_max_size=Limits().body_bytes,
         ws_per_message_deflate=False,  # 300 kB a socket, for messages that are small
         timeout_graceful_shutdown=settings.stop_seconds,
-        # Nothing forwards to a development server; a believed header would fake the peer's address.
-        proxy_headers=not settings.development,
+        # uvicorn alone would trust X-Forwarded-For of 127.0.0.1, or of FORWARDED_ALLOW_IPS.
+        proxy_headers=bool(settings.trusted_proxies) and not settings.development,
+        forwarded_allow_ips=settings.trusted_proxies,
         server_header=False,
         access_log=False,
         log_config=None,

@@ -1,9 +1,14 @@
-"""Headers by which a request says that a proxy forwarded it."""
+"""Whether a proxy forwarded a request, or it comes from this machine."""
 
 import logging
 from collections.abc import Iterable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
+from starlette.requests import Request
 from starlette.types import Scope
+
+from db.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +32,50 @@ def forwarding_header(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return None
 
 
-class ProxyWarning:
-    """Warns once per process that a development server stands behind a proxy."""
+def is_local(request: Request) -> bool:
+    """Whether a program on this machine sent the request to this machine, without a proxy."""
+    client, host = request.client, request.headers.get("host", "")
+    return (
+        forwarding_header(request.scope["headers"]) is None
+        and client is not None
+        and _is_loopback(client.host)
+        and _is_loopback(_name_of(host))
+    )
 
-    def __init__(self) -> None:
+
+def _name_of(host: str) -> str:
+    """The `Host` header without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(name: str) -> bool:
+    """Other names are not resolved: a foreign name that leads here is a DNS rebinding attack."""
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+_DEVELOPMENT_WARNING = (
+    "A PROXY FORWARDS REQUESTS TO THIS DEVELOPMENT SERVER (header %s). Sign-up and introspection "
+    "are open to every caller of the proxy. Set HOWDAH_ENV=production, HOWDAH_SECRET_KEY and "
+    "HOWDAH_CREDENTIAL_KEY, and name the proxy in HOWDAH_TRUSTED_PROXIES; docs/operating.md has "
+    "the details."
+)
+_UNTRUSTED_WARNING = (
+    "A proxy that is not trusted forwards requests (header %s): all its callers share one address "
+    "and its limits. Name the proxy in HOWDAH_TRUSTED_PROXIES; docs/operating.md has the details."
+)
+
+
+class ProxyWarning:
+    """Warns once per process that a server stands behind a proxy without being set up for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._words = _DEVELOPMENT_WARNING if settings.development else _UNTRUSTED_WARNING
         self._is_given = False
 
     def check(self, scope: Scope) -> None:
@@ -40,10 +85,4 @@ class ProxyWarning:
         if name is None:
             return
         self._is_given = True
-        log.warning(
-            "A PROXY FORWARDS REQUESTS TO THIS DEVELOPMENT SERVER (header %s). It is not set up "
-            "for that: sign-up and introspection are open to everybody who reaches the proxy. "
-            "Set HOWDAH_ENV=production, HOWDAH_SECRET_KEY and HOWDAH_CREDENTIAL_KEY, and name the "
-            "proxy in FORWARDED_ALLOW_IPS; docs/operating.md explains it.",
-            name,
-        )
+        log.warning(self._words, name)

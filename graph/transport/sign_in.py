@@ -6,9 +6,7 @@ a proxy, from another machine or by a foreign web page.
 """
 
 import asyncio
-from ipaddress import ip_address
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -20,7 +18,7 @@ from db.settings import Settings
 from db.users import SignInLinks
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors
 from graph.transport.gateway import Gateway
-from graph.transport.proxies import forwarding_header
+from graph.transport.proxies import forwarding_header, is_local
 
 TOKEN_SECONDS = 8 * 3_600
 """A working day. A refresh token would renew it, but lives 30 days and is worth more to a thief."""
@@ -76,29 +74,17 @@ def _refuse_outside_caller(request: Request, settings: Settings) -> None:
             f"A sign-in link does not work through a proxy (header {header}).",
             hint="Open the link as the terminal shows it, in a browser on the server's machine.",
         )
-    host = request.headers.get("host", "")
-    if not (request.client and _is_loopback(request.client.host) and _is_loopback(host)):
+    if not is_local(request):
         raise Forbidden(
             "A sign-in link works only on the machine of the server.",
             hint="Open the link as the terminal shows it, or forward the port with `ssh -L`.",
         )
-    if request.headers.get("origin", f"http://{host}") != f"http://{host}":
+    own_origin = f"http://{request.headers.get('host')}"
+    if request.headers.get("origin", own_origin) != own_origin:
         raise Forbidden(
             "Another web page must not use a sign-in link.",
             hint="Open the link as the terminal shows it.",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether a host, with or without port, is this machine by its name or address alone.
-
-    Other names are not resolved: a foreign name that leads here is a DNS rebinding attack.
-    """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 async def _read_code(request: Request) -> str:

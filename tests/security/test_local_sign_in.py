@@ -223,9 +223,11 @@ async def test_proxy_warning_is_logged_once(
     assert next(iter(headers)) in warning.getMessage()
 
 
-async def test_proxy_warning_is_not_for_production(
+async def test_proxy_warning_of_production_names_the_setting(
     services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with calling(services, env="production") as http:
-        await http.get("/healthz", headers={"x-forwarded-for": "192.0.2.1"})
-    assert caplog.records == []
+    for trusted in ("", "10.0.0.1"):
+        async with calling(services, env="production", trusted_proxies=trusted) as http:
+            await http.get("/healthz", headers={"x-forwarded-for": "192.0.2.1"})
+    (warning,) = caplog.records
+    assert "HOWDAH_TRUSTED_PROXIES" in warning.getMessage()

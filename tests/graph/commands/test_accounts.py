@@ -53,7 +53,7 @@ async def test_a_token_of_the_operator_works_until_its_user_is_removed(
         await remove_user(services, "ada@example.com")
 
 
-async def test_an_outsider_is_named_by_id(services: Services) -> None:
+async def test_external_user_is_found_by_id(services: Services) -> None:
     person = ExternalUser("https://issuer.example.com/", "s", "ada@example.com", "Ada")
     outsider = await services.database.write(
         lambda session: Users(session).get_or_create_external(person)
@@ -66,17 +66,17 @@ async def test_an_outsider_is_named_by_id(services: Services) -> None:
 
 
 @pytest.mark.parametrize("person", ["user_5", "nobody", ""])
-async def test_what_names_nobody_is_bad_input(services: Services, person: str) -> None:
+async def test_find_user_refuses_other_text(services: Services, person: str) -> None:
     with pytest.raises(BadInput):
         await find_user(services, person)
 
 
-async def test_an_unknown_id_is_not_found(services: Services) -> None:
+async def test_find_user_raises_for_an_unknown_id(services: Services) -> None:
     with pytest.raises(NotFound):
         await find_user(services, id_of("user", new_id()))
 
 
-async def test_everybody_is_listed(services: Services) -> None:
+async def test_list_users_reads_all_pages(services: Services) -> None:
     async def add(number: int) -> UserRow:
         return await services.database.write(
             lambda session: Users(session).add(
@@ -88,8 +88,8 @@ async def test_everybody_is_listed(services: Services) -> None:
     assert [user async for user in list_users(services)] == users
 
 
-def test_a_name_gives_no_orders_to_a_terminal() -> None:
+def test_describe_user_removes_control_characters() -> None:
     row = UserRow(
         new_id(), None, "Ada\x1b[2J\n", "USER", TimestampText("2026-11-21T10:00:00.000000Z")
     )
-    assert describe_user(row) == f"{id_of('user', row.id)}  USER   2026-11-21  (outside)  Ada[2J"
+    assert describe_user(row) == f"{id_of('user', row.id)}  USER   2026-11-21  (external)  Ada[2J"

@@ -35,11 +35,11 @@ async def test_beside_a_running_server_and_into_a_new_folder(
         owner = await fill(running.database)
         await asyncio.to_thread(write_backup, old, file)
         said = capsys.readouterr().out
-        assert "keep it as safe as the database" in said
+        assert "protect it like the database" in said
         with pytest.raises(Conflict, match="not empty"):
             await asyncio.to_thread(restore_backup, old, file)
     await asyncio.to_thread(restore_backup, new, file)
-    assert "count and checksum are those of the backup" in capsys.readouterr().out
+    assert "counts and checksums match the backup" in capsys.readouterr().out
     async with open_own_database(new) as restored:
         assert await total(restored.database, owner) == 1
 

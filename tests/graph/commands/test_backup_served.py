@@ -67,7 +67,7 @@ async def test_a_lost_file_is_told_to_whoever_runs_the_command(tmp_path: Path) -
         made = await howdah("backup", str(file), "--data-dir", str(data_dir))
     assert made.code == 1
     assert stored.name in made.errors
-    assert "1 files nobody deleted" in made.output
+    assert "1 files are missing or changed" in made.output
     assert file.exists()
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from db.version import __version__
 from graph.schema import schema
 
 ROOT = Path(__file__).parents[3]
@@ -73,10 +74,19 @@ async def test_an_error_is_two_lines_without_a_traceback(tmp_path: Path) -> None
         (["sing"], "No such command"),
     ],
 )
-async def test_wrong_usage_says_how_it_is_meant(arguments: list[str], words: str) -> None:
-    code, _, errors = await howdah(*arguments)
+async def test_usage_error_is_a_message_and_a_hint(arguments: list[str], words: str) -> None:
+    code, output, errors = await howdah(*arguments)
+    assert (code, output) == (2, "")
+    message, hint = errors.splitlines()
+    assert message.startswith("error: ")
+    assert words in message
+    assert hint.startswith("hint: Run `howdah ")
+
+
+async def test_command_without_arguments_prints_its_help() -> None:
+    code, _, errors = await howdah("user")
     assert code == 2
-    assert words in errors
+    assert "Manage user accounts." in errors
 
 
 @pytest.mark.parametrize(
@@ -126,3 +136,7 @@ async def test_migrations_go_up_and_down_and_are_checked(committed_url: str) -> 
     unknown = await migrate("--down", "0815")
     assert unknown.code == 1
     assert "0001" in unknown.errors
+
+
+async def test_version_is_printed() -> None:
+    assert await howdah("--version") == (0, f"howdah {__version__}\n", "")

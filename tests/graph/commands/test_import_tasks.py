@@ -59,14 +59,14 @@ async def test_a_file_comes_in_with_a_report(
     said = capsys.readouterr().out
     assert "record 1: `title` is empty." in said
     assert "Created: 2   unchanged: 0   rejected: 1" in said
-    assert "2 records agree with the file" in said
+    assert "2 records match the file" in said
     assert await run(settings, written(settings.data_dir, [OLD[0], OLD[2]], "utf-16"), email)
     assert "Created: 0   unchanged: 2   rejected: 0" in capsys.readouterr().out
     assert await total(committed, committed_owner) == 2
 
 
 async def test_who_and_what_must_be_there(settings: Settings, email: str) -> None:
-    with pytest.raises(BadInput, match="no file"):
+    with pytest.raises(BadInput, match="not a file"):
         await run(settings, settings.data_dir / "nothing.json", email)
     with pytest.raises(NotFound):
         await run(settings, written(settings.data_dir, OLD), "nobody@example.com")
