@@ -1,4 +1,4 @@
-"""Seals stored secrets anew, by the means there are now: for `howdah keys rotate`."""
+"""Reseals stored secrets with the current key or keychain, for `howdah keys rotate`."""
 
 from uuid import UUID
 
@@ -8,24 +8,24 @@ from db.security.vault import SecretLocation, Vault
 
 
 async def rotate(database: Database, vault: Vault) -> int:
-    """How many were sealed anew. Run again after a failure it goes on where it was."""
+    """Returns the number of resealed secrets. Safe to repeat after a failure."""
     count, last = 0, UUID(int=0)
     while True:
         async with database.read() as session:
             batch = await Sealed.batch(session, last)
         if not batch:
             return count
-        for _, placed in batch:
-            for place, sealed in placed.items():
+        for _, seals in batch:
+            for location, sealed in seals.items():
                 if not await vault.is_current(sealed):
-                    count += await _reseal(database, vault, sealed, place)
+                    count += await _reseal(database, vault, sealed, location)
         last = batch[-1][0]
 
 
-async def _reseal(database: Database, vault: Vault, old: bytes, place: SecretLocation) -> int:
-    new = await vault.seal(await vault.open(old, place), place)
+async def _reseal(database: Database, vault: Vault, old: bytes, location: SecretLocation) -> int:
+    new = await vault.seal(await vault.open(old, location), location)
     exchanged = await database.write(
-        lambda session: Sealed.exchange(session, place.row, place.column, old=old, new=new)
+        lambda session: Sealed.exchange(session, location.row, location.column, old=old, new=new)
     )
-    await vault.forget(old if exchanged else new, place)
+    await vault.forget(old if exchanged else new, location)
     return int(exchanged)

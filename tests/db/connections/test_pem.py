@@ -110,5 +110,5 @@ def test_a_key_cannot_ask_for_hours_of_work() -> None:
     rounds = data.index(b"bcrypt") + 6 + 4 + 4 + 16
     costly = data[:rounds] + (2**31).to_bytes(4, "big") + data[rounds + 4 :]
     text = "\n".join([lines[0], base64.b64encode(costly).decode(), lines[-1]])
-    with pytest.raises(BadInput, match="sealed in a way"):
+    with pytest.raises(BadInput, match="encrypted in an unsupported way"):
         pem.private_key(text, PASSPHRASE)

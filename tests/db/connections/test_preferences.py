@@ -35,13 +35,13 @@ def theirs(database: Database, other_owner: OwnerId) -> Drawer:
 async def test_any_json_is_kept_as_it_is(mine: Drawer, value: Any) -> None:
     await mine.do(lambda p: p.put("editor.theme", value))
     found = await mine.do(lambda p: p.of_key("editor.theme"))
-    assert found.opened == value
+    assert found.decoded == value
 
 
 async def test_each_has_their_own(mine: Drawer, theirs: Drawer) -> None:
     await mine.do(lambda p: p.put("theme", "dark"))
     await theirs.do(lambda p: p.put("theme", "light"))
-    assert [row.opened for row in await mine.do(lambda p: p.every())] == ["dark"]
+    assert [row.decoded for row in await mine.do(lambda p: p.list_all())] == ["dark"]
     await theirs.do(lambda p: p.drop("theme"))
     assert await theirs.do(lambda p: p.of_key("theme")) is None
     assert await mine.do(lambda p: p.of_key("theme")) is not None
@@ -58,7 +58,7 @@ async def test_versions_count_changes_and_guard_them(mine: Drawer) -> None:
             await mine.do(lambda p, stale=stale: p.put("a", 4, expected_version=stale))
     with pytest.raises(Conflict):
         await mine.do(lambda p: p.put("b", 1, expected_version=1))
-    assert (await mine.do(lambda p: p.of_key("a"))).opened == 3
+    assert (await mine.do(lambda p: p.of_key("a"))).decoded == 3
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 201, "ü", "a\n", ".hidden"])
@@ -68,7 +68,7 @@ async def test_a_key_is_a_plain_word(mine: Drawer, key: str) -> None:
 
 
 async def test_there_is_an_end_to_it(mine: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.connections.preferences.MOST", 1)
+    monkeypatch.setattr("db.connections.preferences.MAX_PREFERENCES", 1)
     with pytest.raises(TooLarge):
         await mine.do(lambda p: p.put("a", "x" * 65_535))
     await mine.do(lambda p: p.put("a", "x" * 65_534))

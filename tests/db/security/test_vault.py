@@ -163,7 +163,7 @@ async def test_a_keychain_that_waits_for_its_user_is_none(silent: Silent) -> Non
 
 
 async def test_a_keychain_that_stops_answering_is_said_to(silent: Silent) -> None:
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(Unavailable, match="does not respond"):
         await vault_on(Keychain(silent)).seal(SECRET, PLACE)
 
 
