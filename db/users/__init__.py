@@ -63,7 +63,7 @@ async def open_identity(
     profile: argon2.Parameters = PROFILE,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Identity]:
-    """`profile` and `tls` are for tests: cheap hashes, and an authority of their own."""
+    """Tests pass `profile` for cheap hashes and `tls` for their own certificate authority."""
     access_tokens = AccessTokens(secret.derive("access tokens"))
     issuer = _external_issuer(settings, tls)
     passwords = Passwords(profile=profile)

@@ -143,7 +143,7 @@ class Identity:
                 raise _wrong_current_password()
         new_hash = await self._passwords.hash(new)
         signed_in = await self._set_password(user, old_hash, new_hash)
-        if signed_in is None:  # the hash is another: a sign-in renewed it, or the password changed
+        if signed_in is None:  # the hash changed: rehashed by a sign-in, or a new password
             user, old_hash = await self._with_password(user_id)
             if await self._passwords.matches(current, old_hash):
                 signed_in = await self._set_password(user, old_hash, new_hash)
@@ -165,16 +165,16 @@ class Identity:
 
     async def issue(self, user: UserRow, *, seconds: int | None = None) -> str:
         """An access token without a sign-in; its session ends with it."""
-        lives_s = seconds or self._rules.access_token_seconds
+        lifetime_s = seconds or self._rules.access_token_seconds
         session_id = new_id()
         _, token_hash = self._refresh_tokens.make(session_id)
         if not await self._database.write(
             lambda session: Sessions(session).open(
-                session_id, user.id, token_hash=token_hash, life=timedelta(seconds=lives_s)
+                session_id, user.id, token_hash=token_hash, life=timedelta(seconds=lifetime_s)
             )
         ):
-            raise NotFound("There is no such user.", hint="They may have been removed just now.")
-        return self._access_tokens.make(user.id, session_id, seconds=lives_s)[0]
+            raise NotFound("This user does not exist.", hint="They may have been removed just now.")
+        return self._access_tokens.make(user.id, session_id, seconds=lifetime_s)[0]
 
     async def local_admin(self) -> UserRow:
         """Creates the account if missing. It has no password; the server prints its tokens."""
@@ -239,7 +239,8 @@ class Identity:
             found = await Users(session).with_password(user_id)
         if found is None:
             raise Forbidden(
-                "This account has no password here.", hint="Change it where you sign in."
+                "This account has no password on this server.",
+                hint="Change the password at the issuer that you sign in with.",
             )
         return found
 
@@ -271,7 +272,9 @@ def _validate_new_email(email: str) -> str:
     canonical = canonical_email(email)
     if canonical == LOCAL_ADMIN:
         raise BadInput(
-            "This address is the server's own.", hint="Use another address.", field="email"
+            "This e-mail address is reserved for the local admin.",
+            hint="Use another address.",
+            field="email",
         )
     return canonical
 
@@ -279,7 +282,7 @@ def _validate_new_email(email: str) -> str:
 def _wrong_sign_in() -> HowdahError:
     return Unauthenticated(
         "The e-mail address or the password is wrong.",
-        hint="Check both; without an account, sign up first.",
+        hint="Check both, or sign up if you have no account.",
     )
 
 
@@ -297,7 +300,7 @@ def _wrong_refresh_token() -> HowdahError:
 
 def _concurrent_refresh() -> HowdahError:
     return Conflict(
-        "Another request has used this refresh token at the same moment.",
+        "Another request used this refresh token at the same time.",
         hint="Use the tokens from the response to that request.",
         field="refreshToken",
     )

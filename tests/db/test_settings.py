@@ -55,7 +55,7 @@ def test_the_data_folder_is_a_path_with_a_home(monkeypatch: pytest.MonkeyPatch) 
 def test_a_value_that_cannot_be_is_told_in_one_line(name: str, value: str, expected: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_settings({name: value})
-    assert caught.value.message.startswith(f"{name} is {value!r}; it has to be {expected}")
+    assert caught.value.message.startswith(f"{name} is {value!r}; it must be {expected}")
     assert len(caught.value.message.splitlines()) == 1
     assert name in caught.value.hint
 

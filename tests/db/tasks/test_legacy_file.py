@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from db.errors import BadInput
-from db.tasks.legacy_file import Broken, decoded, records
+from db.tasks.legacy_file import BrokenFile, decoded, records
 
 THREE = [{"title": "Feed the elephant"}, {"title": "Müsli 🥣", "n": 12.5e3}, {"a": ['"]}', {}]}]
 
@@ -53,14 +53,14 @@ def test_what_holds_no_list_is_refused(text: str) -> None:
         ('[{"a": 1},]', 1, "line 1, column 11"),
         ('[{"a": 1}\n{"a": 2}]', 1, "line 2, column 1: expected `,`"),
         ('[{"a": 1}', 1, "line 1, column 10: expected `,`, found the end"),
-        ('[{"a": 1}] [', 1, "line 1, column 12: something follows"),
+        ('[{"a": 1}] [', 1, "line 1, column 12: unexpected text"),
         ('{"tasks": [{"a": 1}], 5', 1, "expected `:`"),
     ],
 )
 def test_what_comes_before_a_break_is_whole(text: str, whole: int, place: str, size: int) -> None:
     found = records(chunked(text, size))
     assert [next(found) for _ in range(whole)] == [{"a": n + 1} for n in range(whole)]
-    with pytest.raises(Broken, match=place):
+    with pytest.raises(BrokenFile, match=place):
         next(found)
 
 
@@ -68,7 +68,7 @@ def test_what_comes_before_a_break_is_whole(text: str, whole: int, place: str, s
 def test_what_no_parser_can_hold_breaks_the_file_and_nothing_else(value: str) -> None:
     found = records([f'[{{"a": 1}}, {value}'])
     assert next(found) == {"a": 1}
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenFile):
         next(found)
 
 
@@ -82,7 +82,7 @@ def test_a_record_without_an_end_is_not_read_to_the_end_of_the_file() -> None:
             given += 1
             yield "x" * 65_536
 
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenFile):
         next(records(endless()))
     assert given < 20
 
@@ -114,7 +114,7 @@ def test_utf_16_without_a_mark_is_told_by_its_first_bracket() -> None:
 def test_other_encodings_break_where_they_show() -> None:
     found = records(decoded([b'[{"a": 1},', b' "caf\xe9"]']))
     assert next(found) == {"a": 1}
-    with pytest.raises(Broken, match="not UTF-8 near byte 15"):
+    with pytest.raises(BrokenFile, match="not UTF-8 near byte 15"):
         next(found)
 
 

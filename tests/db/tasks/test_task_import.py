@@ -163,7 +163,7 @@ async def test_what_the_database_changed_on_the_way_is_noticed(mine: Chest) -> N
     tie = "CREATE TRIGGER meddle BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION meddle()"
     for sql in (meddle, tie):
         await execute(mine.database, sql)
-    with pytest.raises(Conflict, match="not what the file says"):
+    with pytest.raises(Conflict, match="differ from the file"):
         await mine.bring(OLD)
 
 
