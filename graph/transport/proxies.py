@@ -1,4 +1,4 @@
-"""Headers by which a request says that a proxy forwarded it."""
+"""Detects requests that a proxy forwarded."""
 
 import logging
 from collections.abc import Iterable
@@ -28,22 +28,22 @@ def forwarding_header(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 class ProxyWarning:
-    """Warns once per process that a development server stands behind a proxy."""
+    """Warns once per process that a development server is behind a proxy."""
 
     def __init__(self) -> None:
-        self._is_given = False
+        self._warned = False
 
     def check(self, scope: Scope) -> None:
-        if self._is_given:
+        if self._warned:
             return
         name = forwarding_header(scope.get("headers", ()))
         if name is None:
             return
-        self._is_given = True
+        self._warned = True
         log.warning(
-            "A PROXY FORWARDS REQUESTS TO THIS DEVELOPMENT SERVER (header %s). It is not set up "
-            "for that: sign-up and introspection are open to everybody who reaches the proxy. "
+            "A PROXY FORWARDS REQUESTS TO THIS DEVELOPMENT SERVER (header %s). It is not secured "
+            "for that: sign-up and introspection are open to every client of the proxy. "
             "Set HOWDAH_ENV=production, HOWDAH_SECRET_KEY and HOWDAH_CREDENTIAL_KEY, and name the "
-            "proxy in FORWARDED_ALLOW_IPS; docs/operating.md explains it.",
+            "proxy in FORWARDED_ALLOW_IPS; see docs/operating.md.",
             name,
         )

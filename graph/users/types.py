@@ -30,8 +30,6 @@ class User(Node):
 
 @strawberry.type(description="Tokens of a session, returned by sign-up, sign-in and refresh.")
 class Session:
-    """Resolved from `SessionTokens`."""
-
     access_token: str = attribute(
         "Token that authenticates requests: `Authorization: Bearer <accessToken>`. "
         "Valid until `expiresAt`."

@@ -74,7 +74,6 @@ class ResultReader:
         """1 until the width of the rows is known."""
 
     def add_notice(self, diagnostic: Diagnostic) -> None:
-        """Keeps the first MAX_NOTICES."""
         if len(self.notices) < MAX_NOTICES:
             self.notices.append(protocol.notice_of(diagnostic))
 

@@ -1,4 +1,4 @@
-"""How much a request may ask for. Documents are weighed before they are validated."""
+"""Limits of documents and of the cost of operations, checked before validation."""
 
 from graph.operations.limits.cost import CostProgram
 from graph.operations.limits.document import Limits, read, refuse_cost, weigh
