@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from db.services import Services, open_services
 from db.settings import Settings
 from graph.operations import Operations, Plans
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.server import probes
 from graph.server.metrics import Metrics
 from graph.server.metrics_board import Board
@@ -73,7 +73,7 @@ def build_app(
                 metrics = Metrics(services, plans, shutdown, board)
                 gateway = Gateway(
                     services=services,
-                    operations=Operations(plans, limits=Limits(), observe=metrics.count),
+                    operations=Operations(plans, limits=RequestLimits(), observe=metrics.count),
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
@@ -118,7 +118,7 @@ async def _publishing(metrics: Metrics, board: Board | None) -> AsyncIterator[No
 def _plans(settings: Settings, schema: strawberry.Schema) -> Plans:
     return Plans(
         schema._schema,  # noqa: SLF001 - Strawberry has no public name for graphql-core's schema
-        limits=Limits(),
+        limits=RequestLimits(),
         introspection=settings.introspection_allowed,
         suggestions=settings.development,
     )

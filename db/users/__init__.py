@@ -13,7 +13,7 @@ from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
 from db.users.accounts import ExternalUser, OwnUser, User, UserRow, Users, canonical_email
 from db.users.attempt_counts import Attempts, RateLimit
-from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignedIn
+from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignInResult
 from db.users.sessions import Sessions, UserSession
 from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
@@ -31,7 +31,7 @@ __all__ = [
     "SessionTokens",
     "Sessions",
     "SignInLinks",
-    "SignedIn",
+    "SignInResult",
     "User",
     "UserRow",
     "UserSession",

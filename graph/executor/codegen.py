@@ -36,7 +36,7 @@ from graphql import (
 from graphql.type import get_nullable_type, is_non_null_type, is_scalar_type
 
 from graph.executor.completion import Build, Complete, Fail, await_pending
-from graph.executor.fields import FieldAccess
+from graph.executor.field_access import FieldAccess
 from graph.executor.generated_source import compile_function
 from graph.executor.hints import leaves_strings, spells_integers
 

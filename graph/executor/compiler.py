@@ -31,7 +31,7 @@ from graph.executor.completion import (
 from graph.executor.document import Operation
 from graph.executor.hints import accepted_by
 from graph.executor.info import Field
-from graph.executor.objects import abstract, object_
+from graph.executor.object_types import abstract, object_
 from graph.executor.strawberry_adapter import field_access
 
 

@@ -25,13 +25,13 @@ from strawberry.types.base import (
 from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 
+from graph.executor.argument_values import Arguments, arguments_of
 from graph.executor.arguments import Read, argument_reader
 from graph.executor.errors import Path
-from graph.executor.fields import FieldAccess, resolver_call
+from graph.executor.field_access import FieldAccess, resolver_call
 from graph.executor.info import Field, ResolveInfo
 from graph.executor.inputs import Coerce, SlowPath, unchanged
 from graph.executor.run import Run, abandon
-from graph.executor.values import Arguments, arguments_of
 
 
 def field_access(field: Field, *, hide_suggestions: bool) -> FieldAccess:

@@ -22,7 +22,7 @@ from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
 from graph.kit.signed_links import Links
 from graph.runs.row_budget import RowBudget
-from graph.transport.result_routes import Format, result_path
+from graph.transport.result_routes import DownloadFormat, result_path
 
 DOWNLOAD_TTL = timedelta(hours=1)
 
@@ -283,7 +283,7 @@ class QueryRun(Node):
         if not root.is_finished or root.columns is None:
             return None
         require_format(format.value)
-        path = result_path(root.id, Format(format.value))
+        path = result_path(root.id, DownloadFormat(format.value))
         signed = Links(info.context.services.keys).sign("GET", path, expires_in=DOWNLOAD_TTL)
         return info.context.base_url + signed
 

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from db.settings import Settings
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.transport.shutdown import Shutdown
 
 HEAD_BYTES = 65_536
@@ -74,7 +74,7 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         port=settings.port,
         lifespan="on",
         http=Protocol,
-        ws_max_size=Limits().body_bytes,
+        ws_max_size=RequestLimits().body_bytes,
         ws_per_message_deflate=False,  # 300 kB a socket, for messages that are small
         timeout_graceful_shutdown=settings.stop_seconds,
         # Nothing forwards to a development server; a believed header would fake the peer's address.

@@ -15,7 +15,7 @@ from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_error
 from graph.transport.gateway import Gateway
 
 
-class Format(Enum):
+class DownloadFormat(Enum):
     """File formats; the value is the extension in the link."""
 
     CSV = CSV
@@ -23,7 +23,7 @@ class Format(Enum):
     PARQUET = PARQUET
 
 
-def result_path(run_id: UUID, format: Format) -> str:
+def result_path(run_id: UUID, format: DownloadFormat) -> str:
     return f"/results/{run_id.hex}.{format.value}"
 
 

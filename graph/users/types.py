@@ -28,8 +28,10 @@ class User(Node):
         return Role(root.role)
 
 
-@strawberry.type(description="Tokens of a session, returned by sign-up, sign-in and refresh.")
-class Session:
+@strawberry.type(
+    name="Session", description="Tokens of a session, returned by sign-up, sign-in and refresh."
+)
+class ClientSession:
     access_token: str = attribute(
         "Token that authenticates requests: `Authorization: Bearer <accessToken>`. "
         "Valid until `expiresAt`."

@@ -33,7 +33,7 @@ from db.workbench.execution.run_failures import (
 )
 from db.workbench.execution.sql_text import second_statement
 from db.workbench.results.result_store import Spool
-from db.workbench.results.values import RowLoader, to_chunk, truncate_cells
+from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
 
 MAX_NOTICES = 100
 CHUNK_BYTES = 1024 * 1024

@@ -17,7 +17,7 @@ from db.errors import (
 from db.kit.sweeps import sweep_all
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
-from db.users import LOCAL_ADMIN, Identity, SignedIn, Users, sweep_attempts, sweep_sessions
+from db.users import LOCAL_ADMIN, Identity, SignInResult, Users, sweep_attempts, sweep_sessions
 from tests.fixtures.database import Statements
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up
 
@@ -32,11 +32,11 @@ async def sign_in(
     email: str = "ada@example.com",
     password: str = PASSWORD,
     address: str = HERE,
-) -> SignedIn:
+) -> SignInResult:
     return await identity.sign_in(email=email, password=password, address=address)
 
 
-async def works(identity: Identity, signed_in: SignedIn) -> bool:
+async def works(identity: Identity, signed_in: SignInResult) -> bool:
     try:
         await identity.verifier.verify(signed_in.session.access_token)
     except Unauthenticated:

@@ -10,7 +10,7 @@ import pytest
 
 from db.errors import Unauthenticated
 from db.kit.base import new_id
-from db.users import Identity, SignedIn
+from db.users import Identity, SignInResult
 from db.users.tokens import AccessTokens, RefreshTokens
 from db.users.unverified_claims import InvalidToken
 from tests.fixtures.identity import SECRET, sign_up
@@ -29,7 +29,7 @@ def forged(header: Any, said: Any, key: bytes = KEY, digest: str = "sha256") -> 
     return f"{body}.{part(hmac.digest(key, body.encode(), digest))}"
 
 
-def said_by(signed_in: SignedIn) -> dict[str, Any]:
+def said_by(signed_in: SignInResult) -> dict[str, Any]:
     payload = signed_in.session.access_token.split(".")[1]
     said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=="))
     return said

@@ -3,11 +3,11 @@ from graphql import GraphQLError, get_introspection_query, parse
 
 from db.errors import BadInput, HowdahError, TooLarge
 from graph.executor.document import select_operation
-from graph.operations.limits import Limits, read, refuse_cost, weigh
+from graph.operations.limits import RequestLimits, read, refuse_cost, weigh
 from graph.operations.limits.cost import _INTROSPECTION_LISTS
 from graph.schema import schema
 
-LIMITS = Limits()
+LIMITS = RequestLimits()
 
 
 def cost_of(text: str, **variables: object) -> int:
@@ -18,7 +18,7 @@ def cost_of(text: str, **variables: object) -> int:
 def refusal_of(text: str, **limits: int) -> HowdahError:
     operation = select_operation(parse(text), None)
     with pytest.raises(HowdahError) as caught:
-        weigh(operation.definition, operation.fragments, Limits(**limits))
+        weigh(operation.definition, operation.fragments, RequestLimits(**limits))
     return caught.value
 
 
@@ -76,7 +76,7 @@ def test_nesting_through_fragments_is_depth() -> None:
     assert "5 levels" in refusal_of("{ a { b { c { d { e } } } } }", depth=4).message
     assert "4 levels" in refusal_of(text, depth=3).message
     operation = select_operation(parse(text), None)
-    weigh(operation.definition, operation.fragments, Limits(depth=4))
+    weigh(operation.definition, operation.fragments, RequestLimits(depth=4))
 
 
 def test_aliases_and_directives_count_as_often_as_they_are_spread() -> None:

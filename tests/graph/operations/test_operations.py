@@ -13,7 +13,7 @@ from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
 from graph.operations.admission import HEAVY, MAX_ANONYMOUS_CONCURRENCY
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.operations.slots import AT_ONCE
 from tests.fixtures.toy import ANN, schema
 
@@ -21,7 +21,7 @@ from tests.fixtures.toy import ANN, schema
 def plans(*, introspection: bool = True, suggestions: bool = True, **limits: int) -> Plans:
     return Plans(
         schema._schema,
-        limits=Limits(**limits),
+        limits=RequestLimits(**limits),
         introspection=introspection,
         suggestions=suggestions,
     )
@@ -38,7 +38,7 @@ async def prepare(kept: Plans, text: str, name: str | None = None) -> Prepared:
 
 
 async def run(text: str, variables: dict[str, Any] | None = None, **options: Any) -> Answer:
-    operations = Operations(plans(), limits=Limits(), **options)
+    operations = Operations(plans(), limits=RequestLimits(), **options)
     prepared = await operations.prepare(GraphQLRequest(text), context())
     return await operations.run(prepared, variables, context())
 
@@ -77,7 +77,7 @@ async def test_large_plans_take_the_room_of_many() -> None:
 
 async def test_what_one_sends_many_times_at_once_is_prepared_once() -> None:
     kept = plans()
-    operations = Operations(kept, limits=Limits())
+    operations = Operations(kept, limits=RequestLimits())
     sent = [operations.prepare(GraphQLRequest("{ hello }"), context()) for _ in range(10)]
     assert len(set(map(id, await asyncio.gather(*sent)))) == 1
     assert kept.misses == 1
@@ -163,7 +163,7 @@ async def test_each_operation_is_observed_once() -> None:
 
 
 async def follow(text: str) -> list[Answer]:
-    operations = Operations(plans(), limits=Limits())
+    operations = Operations(plans(), limits=RequestLimits())
     prepared = await operations.prepare(GraphQLRequest(text), context())
     return [answer async for answer in operations.follow(prepared, None, context())]
 
@@ -182,7 +182,7 @@ async def test_a_subscription_that_breaks_says_why_and_ends() -> None:
 
 
 async def test_what_one_event_loaded_is_gone_at_the_next() -> None:
-    operations = Operations(plans(), limits=Limits())
+    operations = Operations(plans(), limits=RequestLimits())
     prepared = await operations.prepare(GraphQLRequest("subscription { count(to: 3) }"), context())
     shared = context()
     async for _ in operations.follow(prepared, None, shared):
@@ -231,7 +231,7 @@ async def begun(answer: Any) -> bool:
 async def test_strangers_share_the_turns_of_their_address(
     address: str, same: str, other: str
 ) -> None:
-    operations = Operations(plans(), limits=Limits())
+    operations = Operations(plans(), limits=RequestLimits())
     hello = await operations.prepare(GraphQLRequest("{ hello }"), context())
     async with busy(operations, MAX_ANONYMOUS_CONCURRENCY - 1, address):
         assert await begun(operations.run(hello, None, context(same)))
@@ -242,7 +242,7 @@ async def test_strangers_share_the_turns_of_their_address(
 
 
 async def test_a_subscription_takes_a_turn_to_begin_and_none_to_go_on() -> None:
-    operations = Operations(plans(), limits=Limits())
+    operations = Operations(plans(), limits=RequestLimits())
     ann = Viewer(id=ANN, role=Role.USER, expires_at=datetime.max.replace(tzinfo=UTC))
     forever = await operations.prepare(GraphQLRequest("subscription { forever }"), context())
     hello = await operations.prepare(GraphQLRequest("{ hello }"), context())
@@ -258,7 +258,7 @@ async def test_a_subscription_takes_a_turn_to_begin_and_none_to_go_on() -> None:
 
 
 async def test_of_heavy_operations_one_is_at_work() -> None:
-    operations = Operations(plans(), limits=Limits())
+    operations = Operations(plans(), limits=RequestLimits())
     ann, bob = (
         Viewer(id=id_, role=Role.USER, expires_at=datetime.max.replace(tzinfo=UTC))
         for id_ in (ANN, UUID(int=2))

@@ -10,7 +10,7 @@ import pytest
 from db.errors import TooLarge
 from graph.context import Context
 from graph.operations import GraphQLRequest, Operations, Plans, Refused
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.operations.persisted import PersistedDocuments, PersistedQueryNotFound
 from graph.transport.http.accept import GRAPHQL_JSON
 from tests.fixtures.toy import schema
@@ -138,8 +138,10 @@ def test_those_used_longest_ago_give_way() -> None:
 
 @pytest.mark.parametrize("text", ["{ a: hello b: hello }", "{ nothing }", "{"])
 async def test_what_is_refused_is_not_kept(text: str) -> None:
-    plans = Plans(schema._schema, limits=Limits(aliases=1), introspection=True, suggestions=False)
-    operations = Operations(plans, limits=Limits())
+    plans = Plans(
+        schema._schema, limits=RequestLimits(aliases=1), introspection=True, suggestions=False
+    )
+    operations = Operations(plans, limits=RequestLimits())
     stranger = Context(services=cast("Any", None), viewer=None, request_id="r")
     with pytest.raises(Refused) as caught:
         await operations.prepare(GraphQLRequest(text, extensions=extension(text)), stranger)

@@ -14,7 +14,7 @@ from db.settings import Settings
 from graph.auth import Role, Viewer
 from graph.context import Context
 from graph.operations import GraphQLRequest, Operations, Plans
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.operations.read_limit import AT_ONCE, Reads
 from graph.schema import schema
 
@@ -25,8 +25,8 @@ RUNS = 'queryRuns(first: 5, search: "select") { nodes { id } totalCount }'
 
 @pytest.fixture
 def operations() -> Operations:
-    plans = Plans(schema._schema, limits=Limits(), introspection=True, suggestions=False)
-    return Operations(plans, limits=Limits())
+    plans = Plans(schema._schema, limits=RequestLimits(), introspection=True, suggestions=False)
+    return Operations(plans, limits=RequestLimits())
 
 
 def aliased(selection: str) -> str:

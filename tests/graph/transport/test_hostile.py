@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from tests.fixtures.hostile import REQUESTS, body_of
 
 
@@ -14,7 +14,7 @@ async def test_it_is_refused_and_said_why_in_few_words(
     http: httpx.AsyncClient, request_: dict[str, Any]
 ) -> None:
     body = body_of(request_)
-    assert len(body) < Limits().body_bytes
+    assert len(body) < RequestLimits().body_bytes
     headers = {"content-type": "application/json", "accept": "application/graphql-response+json"}
     answer = await http.post("/graphql", content=body, headers=headers)
     assert answer.status_code == 400

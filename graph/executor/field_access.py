@@ -6,10 +6,10 @@ from typing import Any
 
 from graphql.execution import default_field_resolver
 
+from graph.executor.argument_values import arguments_of
 from graph.executor.errors import Path
 from graph.executor.info import Field, ResolveInfo
 from graph.executor.run import Run
-from graph.executor.values import arguments_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from graph.operations.limits.cost import CEILING, Cost, CostProgram, default_pag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class RequestLimits:
     """Limits of one request, and the size of the plan cache.
 
     The introspection query of GraphiQL is 15 levels deep.
@@ -54,7 +54,7 @@ class Weight:
     step: int | None = None  # of a fragment whose cost depends on page sizes
 
 
-def read(text: str, limits: Limits) -> DocumentNode:
+def read(text: str, limits: RequestLimits) -> DocumentNode:
     """Parses a document. Raises an error as soon as it exceeds the limits."""
     if len(text) > limits.characters:
         raise TooLarge(
@@ -67,7 +67,7 @@ def read(text: str, limits: Limits) -> DocumentNode:
 def weigh(
     operation: OperationDefinitionNode,
     fragments: dict[str, FragmentDefinitionNode],
-    limits: Limits,
+    limits: RequestLimits,
 ) -> CostProgram:
     """Returns the cost program of an operation. Raises an error if it exceeds another limit."""
     scale = _Scale()
@@ -80,7 +80,7 @@ def weigh(
     return scale.program
 
 
-def refuse_cost(cost: int, limits: Limits) -> None:
+def refuse_cost(cost: int, limits: RequestLimits) -> None:
     if cost > limits.cost:
         raise TooLarge(
             f"The operation requests up to {cost:,} fields; at most {limits.cost:,} are allowed.",
@@ -88,7 +88,7 @@ def refuse_cost(cost: int, limits: Limits) -> None:
         )
 
 
-def _refuse_excess(weight: Weight, limits: Limits) -> None:
+def _refuse_excess(weight: Weight, limits: RequestLimits) -> None:
     for noun, count, allowed in (
         ("levels of fields", weight.depth, limits.depth),
         ("aliases", weight.aliases, limits.aliases),
