@@ -56,7 +56,7 @@ def before_hashing(
     monkeypatch.setattr(identity._passwords, "hash", hash_after)
 
 
-async def test_a_sign_in_renews_it_and_ends_no_session(
+async def test_hash_renewal_at_sign_in_ends_no_session(
     committed: Database, later: Identity, ada: SignInResult
 ) -> None:
     assert await stored(committed, ada.user.id) == CHEAP
@@ -67,7 +67,7 @@ async def test_a_sign_in_renews_it_and_ends_no_session(
         await later.verifier.verify(signed_in.session.access_token)
 
 
-async def test_a_wrong_password_renews_nothing(
+async def test_hash_renewal_requires_right_password(
     committed: Database, later: Identity, ada: SignInResult
 ) -> None:
     with pytest.raises(Unauthenticated):
@@ -75,7 +75,7 @@ async def test_a_wrong_password_renews_nothing(
     assert await stored(committed, ada.user.id) == CHEAP
 
 
-async def test_an_earlier_release_leaves_a_stronger_hash_alone(
+async def test_hash_renewal_keeps_stronger_hash(
     committed: Database, later: Identity, ada: SignInResult
 ) -> None:
     await sign_in(later)
@@ -84,7 +84,7 @@ async def test_an_earlier_release_leaves_a_stronger_hash_alone(
     assert await stored(committed, ada.user.id) == STRONGER
 
 
-async def test_many_sign_ins_at_once_all_succeed(
+async def test_hash_renewal_allows_concurrent_sign_ins(
     committed: Database, later: Identity, ada: SignInResult
 ) -> None:
     together = await asyncio.gather(*(sign_in(later) for _ in range(6)))
@@ -93,7 +93,7 @@ async def test_many_sign_ins_at_once_all_succeed(
     assert await stored(committed, ada.user.id) == STRONGER
 
 
-async def test_a_new_password_wins_over_the_renewal(
+async def test_hash_renewal_does_not_undo_new_password(
     committed: Database, later: Identity, ada: SignInResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with identity_on(committed) as other:
@@ -112,7 +112,7 @@ async def test_a_new_password_wins_over_the_renewal(
     await sign_in(later, "another horse")
 
 
-async def test_a_renewal_in_the_middle_of_a_change_is_no_wrong_password(
+async def test_hash_renewal_during_change_of_password_is_retried(
     committed: Database, later: Identity, ada: SignInResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with identity_on(committed) as other:
@@ -125,7 +125,7 @@ async def test_a_renewal_in_the_middle_of_a_change_is_no_wrong_password(
         await sign_in(later)
 
 
-async def test_without_room_to_renew_it_the_sign_in_stands(
+async def test_hash_renewal_failure_keeps_sign_in(
     committed: Database, later: Identity, ada: SignInResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def insufficient_capacity() -> None:

@@ -28,7 +28,7 @@ async def until_waiting(database: Database, count: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_of_requests_that_send_one_refresh_token_at_once_one_wins_and_nothing_ends(
+async def test_refresh_under_concurrency_has_one_winner(
     committed: Database, committed_identity: Identity
 ) -> None:
     token = (await sign_up(committed_identity)).session.refresh_token
@@ -48,7 +48,7 @@ async def test_of_requests_that_send_one_refresh_token_at_once_one_wins_and_noth
     await committed_identity.refresh(winner.session.refresh_token)
 
 
-async def test_a_new_password_waits_for_a_sign_in_and_ends_its_session(
+async def test_change_password_waits_for_concurrent_sign_in(
     committed: Database, committed_identity: Identity
 ) -> None:
     ada = await sign_up(committed_identity)

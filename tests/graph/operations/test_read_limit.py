@@ -36,7 +36,7 @@ def aliased(selection: str) -> str:
 @pytest.mark.parametrize(
     ("document", "at_once"), [(aliased(PAGE), AT_ONCE), (aliased(SEARCH), 1), (aliased(RUNS), 1)]
 )
-async def test_a_viewer_keeps_few_connections_busy(
+async def test_read_limit_bounds_connections_of_viewer(
     document: str,
     at_once: int,
     operations: Operations,
@@ -59,7 +59,7 @@ async def test_a_viewer_keeps_few_connections_busy(
 
 
 @pytest.mark.parametrize(("selection", "tries"), [(PAGE, AT_ONCE), (SEARCH, 1), (RUNS, 1)])
-async def test_an_exhausted_pool_is_waited_for_once(
+async def test_read_limit_waits_once_for_exhausted_pool(
     selection: str,
     tries: int,
     operations: Operations,
@@ -87,7 +87,7 @@ async def test_an_exhausted_pool_is_waited_for_once(
     await database.close()
 
 
-async def test_when_one_finds_no_connection_those_who_wait_need_not_try() -> None:
+async def test_read_limit_fails_queued_reads_when_overloaded() -> None:
     reads = Reads(1)
     tries = 0
 
@@ -106,7 +106,7 @@ async def test_when_one_finds_no_connection_those_who_wait_need_not_try() -> Non
     assert tries == 2  # who comes later tries for themselves
 
 
-async def test_one_that_fails_otherwise_is_its_own_affair() -> None:
+async def test_read_limit_does_not_share_other_errors() -> None:
     reads = Reads(1)
 
     async def read(error: Exception | None) -> str:
