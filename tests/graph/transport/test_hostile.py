@@ -10,7 +10,7 @@ from tests.fixtures.hostile import REQUESTS, body_of
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS.keys())
-async def test_it_is_refused_and_said_why_in_few_words(
+async def test_hostile_request_is_refused_with_short_error(
     http: httpx.AsyncClient, request_: dict[str, Any]
 ) -> None:
     body = body_of(request_)
