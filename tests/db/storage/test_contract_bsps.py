@@ -13,9 +13,7 @@ from tests.db.storage.samples import a_bsp, a_bucket, a_file, the_bucket, used
 # Providers
 
 
-async def test_a_provider_is_kept_in_canonical_form(
-    storage: StorageOperations, owner: OwnerId
-) -> None:
+async def test_bsp_addresses_are_canonical(storage: StorageOperations, owner: OwnerId) -> None:
     given = NewBsp(
         " acme ", 2**63 - 1, ["/ip6/FE80::0001/udp/1/quic-v1", "/dns4/BSP.example/tcp/1"]
     )
@@ -26,7 +24,7 @@ async def test_a_provider_is_kept_in_canonical_form(
     assert await storage.bsps_by_id(owner, [bsp.id, new_id()]) == [bsp]
 
 
-async def test_an_account_has_one_provider(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_bsp_account_is_unique(storage: StorageOperations, owner: OwnerId) -> None:
     await a_bsp(storage, owner)
     with pytest.raises(Conflict) as caught:
         await a_bsp(storage, owner)
@@ -34,9 +32,7 @@ async def test_an_account_has_one_provider(storage: StorageOperations, owner: Ow
     assert await storage.count_bsps(owner) == 1
 
 
-async def test_capacity_never_falls_under_what_is_used(
-    storage: StorageOperations, owner: OwnerId
-) -> None:
+async def test_bsp_capacity_is_never_below_use(storage: StorageOperations, owner: OwnerId) -> None:
     bsp = await a_bsp(storage, owner)
     await a_file(storage, owner, await a_bucket(storage, owner), size=700, replicas=1)
     with pytest.raises(Conflict, match="700 bytes") as caught:
@@ -51,7 +47,7 @@ async def test_capacity_never_falls_under_what_is_used(
         await storage.update_bsp_capacity(owner, new_id(), 1)
 
 
-async def test_addresses_are_replaced(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_bsp_multiaddresses_are_replaced(storage: StorageOperations, owner: OwnerId) -> None:
     bsp = await a_bsp(storage, owner)
     changed = await storage.set_bsp_multiaddresses(owner, bsp.id, ["/dns/b.example/tcp/1"])
     assert (changed.multiaddresses, changed.version) == (["/dns/b.example/tcp/1"], 2)
@@ -59,9 +55,7 @@ async def test_addresses_are_replaced(storage: StorageOperations, owner: OwnerId
         await storage.set_bsp_multiaddresses(owner, new_id(), [])
 
 
-async def test_a_provider_that_keeps_files_stays(
-    storage: StorageOperations, owner: OwnerId
-) -> None:
+async def test_bsp_with_files_is_not_deleted(storage: StorageOperations, owner: OwnerId) -> None:
     bsp = await a_bsp(storage, owner)
     file = await a_file(storage, owner, await a_bucket(storage, owner), replicas=1)
     with pytest.raises(Conflict):
@@ -76,7 +70,7 @@ async def test_a_provider_that_keeps_files_stays(
 # Placement
 
 
-async def test_replicas_go_where_there_is_most_room(
+async def test_replicas_are_placed_by_free_capacity(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     small = await a_bsp(storage, owner, "small", 100)
@@ -93,7 +87,7 @@ async def test_replicas_go_where_there_is_most_room(
     assert await used(storage, owner, small, middle, large) == [100, 180, 280]
 
 
-async def test_what_does_not_fit_is_refused_whole(
+async def test_replicas_that_do_not_fit_are_refused(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     bsp = await a_bsp(storage, owner, capacity=10)

@@ -12,14 +12,14 @@ from db.storage import (
 from tests.db.storage.samples import HELLO, MANY, a_bsp, a_bucket, a_file, stored, the_bucket
 
 
-async def test_a_bucket_starts_empty(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_bucket_starts_empty(storage: StorageOperations, owner: OwnerId) -> None:
     bucket = await a_bucket(storage, owner, " photos ")
     assert (bucket.name, bucket.private, bucket.version) == ("photos", True, 1)
     assert (bucket.file_count, bucket.total_size) == (0, 0)
     assert await the_bucket(storage, owner, bucket.id) == bucket
 
 
-async def test_names_are_unique_per_owner(
+async def test_bucket_name_is_unique_per_owner(
     storage: StorageOperations, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     await a_bucket(storage, owner)
@@ -33,7 +33,7 @@ async def test_names_are_unique_per_owner(
     assert await storage.count_buckets(owner) == 2
 
 
-async def test_a_bucket_is_renamed_once_per_version(
+async def test_bucket_update_detects_lost_update(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     bucket = await a_bucket(storage, owner)
@@ -43,7 +43,7 @@ async def test_a_bucket_is_renamed_once_per_version(
         await storage.rename_bucket(owner, bucket.id, "music", expected_version=1)
 
 
-async def test_another_s_private_bucket_is_absent_and_not_mine_to_change(
+async def test_private_bucket_of_other_owner_is_not_visible(
     storage: StorageOperations, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     bucket = await a_bucket(storage, other_owner)
@@ -62,7 +62,7 @@ async def test_another_s_private_bucket_is_absent_and_not_mine_to_change(
     assert await storage.files_by_id(other_owner, [file.id]) == [file]
 
 
-async def test_a_public_bucket_is_everyone_s_to_read_and_its_owner_s_to_change(
+async def test_public_bucket_is_readable_but_not_changeable_by_others(
     storage: StorageOperations, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     bsp = await a_bsp(storage, other_owner)
@@ -96,7 +96,7 @@ async def _nothing_changes(
         await storage.begin_deletion(stranger, file.id)
 
 
-async def test_what_is_not_there_is_not_found(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_missing_bucket_is_not_found(storage: StorageOperations, owner: OwnerId) -> None:
     bucket = await a_bucket(storage, owner)
     with pytest.raises(NotFound):
         await storage.rename_bucket(owner, new_id(), "x")

@@ -27,7 +27,7 @@ from tests.db.storage.samples import (
 from tests.fixtures.storage import Open
 
 
-async def test_a_file_waits_for_its_bytes(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_file_starts_pending(storage: StorageOperations, owner: OwnerId) -> None:
     bucket = await a_bucket(storage, owner)
     file = await a_file(storage, owner, bucket, "reports/may.txt", size=2**60)
     assert (file.status, file.size, file.bucket_id) == ("PENDING", 2**60, bucket.id)
@@ -38,7 +38,7 @@ async def test_a_file_waits_for_its_bytes(storage: StorageOperations, owner: Own
     assert (counted.file_count, counted.total_size, counted.version) == (1, 2**60, 1)
 
 
-async def test_bytes_make_it_stored_once(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_file_is_stored_once(storage: StorageOperations, owner: OwnerId) -> None:
     bucket = await a_bucket(storage, owner)
     pending = await a_file(storage, owner, bucket)
     upload = new_id()
@@ -53,7 +53,7 @@ async def test_bytes_make_it_stored_once(storage: StorageOperations, owner: Owne
     assert await storage.file_by_key(owner, file_key(pending, HELLO)) == file
 
 
-async def test_a_location_is_taken_once_per_bucket(
+async def test_file_location_is_unique_per_bucket(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     bucket, other = await a_bucket(storage, owner), await a_bucket(storage, owner, "other")
@@ -66,7 +66,7 @@ async def test_a_location_is_taken_once_per_bucket(
     assert (await the_bucket(storage, owner, bucket.id)).file_count == 2
 
 
-async def test_deletion_frees_everything_at_once(
+async def test_file_deletion_releases_capacity_at_once(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     bsp = await a_bsp(storage, owner)
@@ -93,7 +93,7 @@ async def test_deletion_frees_everything_at_once(
     assert await storage.deleting_files(limit=10) == []
 
 
-async def test_a_full_bucket_goes_only_with_its_files(
+async def test_bucket_with_files_is_deleted_only_on_request(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     first, second = await a_bsp(storage, owner), await a_bsp(storage, owner, "second")
@@ -115,7 +115,7 @@ async def test_a_full_bucket_goes_only_with_its_files(
     assert await storage.delete_bucket(owner, other.id, with_files=True) == [kept.id]
 
 
-async def test_a_wait_without_end_is_noticed(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_pending_file_expires(storage: StorageOperations, owner: OwnerId) -> None:
     bucket = await a_bucket(storage, owner)
     pending = await a_file(storage, owner, bucket)
     await stored(storage, await a_file(storage, owner, bucket, "stored"))
@@ -127,9 +127,7 @@ async def test_a_wait_without_end_is_noticed(storage: StorageOperations, owner: 
 # Bytes that come before their file
 
 
-async def test_bytes_that_are_there_are_a_file_at_once(
-    storage: StorageOperations, owner: OwnerId
-) -> None:
+async def test_file_added_with_bytes_is_stored(storage: StorageOperations, owner: OwnerId) -> None:
     bsp, bucket = await a_bsp(storage, owner), await a_bucket(storage, owner)
     asked = NewFile(bucket.id, "a.csv", 0, "text/csv", 1)
     assert await storage.expect_file(owner, asked, source="x") is None
@@ -144,7 +142,7 @@ async def test_bytes_that_are_there_are_a_file_at_once(
     assert (counted.file_count, counted.total_size) == (1, 5)
 
 
-async def test_what_would_be_refused_is_told_before_and_changes_nothing(
+async def test_file_check_reports_refusal_without_changes(
     open_storage: Open, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     storage = open_storage(Quota(bytes=10, files=3))
@@ -178,7 +176,7 @@ async def test_what_would_be_refused_is_told_before_and_changes_nothing(
     assert (await the_bucket(storage, owner, bucket.id)).total_size == 5
 
 
-async def test_a_file_is_added_once_for_each_key(
+async def test_file_is_added_once_per_idempotency_key(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     bucket = await a_bucket(storage, owner)
@@ -205,7 +203,7 @@ async def test_a_file_is_added_once_for_each_key(
 # Quotas
 
 
-async def test_quotas_hold_over_all_buckets(open_storage: Open, owner: OwnerId) -> None:
+async def test_quota_covers_all_buckets(open_storage: Open, owner: OwnerId) -> None:
     storage = open_storage(Quota(bytes=100, files=3))
     first, second = await a_bucket(storage, owner), await a_bucket(storage, owner, "second")
     file = await a_file(storage, owner, first, size=60)
@@ -221,7 +219,7 @@ async def test_quotas_hold_over_all_buckets(open_storage: Open, owner: OwnerId) 
     await a_file(storage, owner, second, "b", size=60)
 
 
-async def test_a_quota_is_one_user_s(
+async def test_quota_is_separate_for_each_owner(
     open_storage: Open, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     storage = open_storage(Quota(bytes=100, files=1))
@@ -232,7 +230,9 @@ async def test_a_quota_is_one_user_s(
 # Retries
 
 
-async def test_one_key_is_one_thing(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_idempotency_key_belongs_to_one_operation(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
     new = NewBsp("acme", 10, [])
     bsp = await storage.create_bsp(owner, new, idempotency_key="a")
     assert await storage.create_bsp(owner, new, idempotency_key="a") == bsp

@@ -11,7 +11,7 @@ from db.storage import (
 from tests.db.storage.samples import MANY, a_bsp, a_bucket, a_file
 
 
-async def test_lists_are_newest_first_and_page_both_ways(
+async def test_lists_are_newest_first_and_paged_in_both_directions(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     bucket = await a_bucket(storage, owner)
@@ -35,7 +35,7 @@ async def test_lists_are_newest_first_and_page_both_ways(
         await storage.bsps(owner, Window(2, after="nonsense"))
 
 
-async def test_a_bucket_s_files_stand_by_location(
+async def test_files_of_bucket_are_sorted_by_location(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     bucket = await a_bucket(storage, owner)
@@ -64,7 +64,7 @@ async def test_a_bucket_s_files_stand_by_location(
         ("%", []),
     ],
 )
-async def test_a_folder_is_all_within_it(
+async def test_folder_lists_all_files_below(
     storage: StorageOperations, owner: OwnerId, under: str, expected: list[str]
 ) -> None:
     bucket = await a_bucket(storage, owner)
@@ -76,7 +76,9 @@ async def test_a_folder_is_all_within_it(
     assert counts.get(bucket.id, 0) == len(expected)
 
 
-async def test_each_of_many_gets_its_own_page(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_lists_of_several_parents_are_paged_separately(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
     bsps = [await a_bsp(storage, owner, f"{number}") for number in range(2)]
     buckets = [await a_bucket(storage, owner, f"{number}") for number in range(3)]
     files = {

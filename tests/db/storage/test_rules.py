@@ -27,7 +27,7 @@ from db.storage.rules import (
         "x" * 1_000,
     ],
 )
-def test_these_are_locations(location: str) -> None:
+def test_location_accepts_valid_paths(location: str) -> None:
     assert checked_location(location) == location
 
 
@@ -67,18 +67,18 @@ def test_these_are_locations(location: str) -> None:
         "\N{ELEPHANT}" * 600,
     ],
 )
-def test_these_are_none(location: str) -> None:
+def test_location_refuses_invalid_paths(location: str) -> None:
     with pytest.raises(BadInput) as caught:
         checked_location(location)
     assert caught.value.field == "location"
 
 
-def test_one_spelling_of_a_name_is_kept() -> None:
+def test_location_is_normalized() -> None:
     assert checked_location("e\N{COMBINING ACUTE ACCENT}") == "é"
     assert checked_location("  a/b  ") == "a/b"
 
 
-def test_a_folder_may_end_with_a_slash() -> None:
+def test_folder_accepts_trailing_slash() -> None:
     assert checked_folder("a/b/") == checked_folder("a/b") == "a/b"
     for bad in ("", "/", "a//", "../a"):
         with pytest.raises(BadInput) as caught:
@@ -90,7 +90,7 @@ def test_a_folder_may_end_with_a_slash() -> None:
     "content_type",
     ["text/plain", "TEXT/html; charset=utf-8", 'a/b; c="d e"', "application/vnd.x+json;v=1"],
 )
-def test_these_are_media_types(content_type: str) -> None:
+def test_content_type_accepts_media_types(content_type: str) -> None:
     assert checked_content_type(content_type) == content_type
 
 
@@ -98,12 +98,12 @@ def test_these_are_media_types(content_type: str) -> None:
     "content_type",
     ["", "text", "text/", "/x", "a/b\r\nX: y", "a/b;", "é/x", "a/b; c", "a/" + "b" * 300],
 )
-def test_these_are_not(content_type: str) -> None:
+def test_content_type_refuses_other_text(content_type: str) -> None:
     with pytest.raises(BadInput):
         checked_content_type(content_type)
 
 
-def test_no_media_type_is_just_bytes() -> None:
+def test_content_type_defaults_to_octet_stream() -> None:
     assert checked_content_type(None) == "application/octet-stream"
 
 
@@ -128,7 +128,7 @@ def test_no_media_type_is_just_bytes() -> None:
         ),
     ],
 )
-def test_addresses_have_one_spelling(given: str, canonical: str) -> None:
+def test_multiaddress_is_canonical(given: str, canonical: str) -> None:
     assert checked_multiaddresses([given]) == [canonical]
 
 
@@ -165,13 +165,13 @@ def test_addresses_have_one_spelling(given: str, canonical: str) -> None:
         "/ip4/1.2.3.4/tcp/1" + "/ws" * 200,
     ],
 )
-def test_what_cannot_be_dialled_is_no_address(address: str) -> None:
+def test_multiaddress_refuses_unreachable_forms(address: str) -> None:
     with pytest.raises(BadInput) as caught:
         checked_multiaddresses([address])
     assert caught.value.field == "multiaddresses"
 
 
-def test_an_address_stands_there_once_and_there_are_not_too_many() -> None:
+def test_multiaddresses_are_unique_and_limited() -> None:
     with pytest.raises(BadInput, match="twice"):
         checked_multiaddresses(["/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/tcp/01"])
     with pytest.raises(BadInput, match="33"):
@@ -182,7 +182,7 @@ def test_an_address_stands_there_once_and_there_are_not_too_many() -> None:
     ("size", "replicas", "field"),
     [(-1, 0, "size"), (2**63, 0, "size"), (1, -1, "desiredReplicas"), (1, 21, "desiredReplicas")],
 )
-def test_numbers_have_bounds(size: int, replicas: int, field: str) -> None:
+def test_numbers_are_limited(size: int, replicas: int, field: str) -> None:
     with pytest.raises(BadInput) as caught:
         checked_file(NewFile(new_id(), "a", size, None, replicas))
     assert caught.value.field == field

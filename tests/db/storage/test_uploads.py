@@ -105,7 +105,7 @@ class Gone(ObjectStore):
         raise Unavailable("Gone.", hint="None.")
 
 
-async def test_bytes_come_back_as_they_went(
+async def test_upload_round_trips(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     promised = hashlib.sha256(DATA).digest()
@@ -116,7 +116,7 @@ async def test_bytes_come_back_as_they_went(
     assert await content(folder, stored) == DATA
 
 
-async def test_an_empty_file_is_a_file(
+async def test_upload_of_empty_file_is_stored(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId
 ) -> None:
     bucket = await storage.create_bucket(owner, "c", private=True)
@@ -127,7 +127,7 @@ async def test_an_empty_file_is_a_file(
 
 
 @pytest.mark.parametrize("data", [DATA[:-1], DATA + b"x", b""], ids=["short", "long", "none"])
-async def test_another_size_leaves_nothing(
+async def test_upload_with_wrong_size_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow, data: bytes
 ) -> None:
     with pytest.raises(BadInput, match=str(len(DATA))):
@@ -136,7 +136,7 @@ async def test_another_size_leaves_nothing(
     assert await storage.known_files([pending.id]) == [pending]
 
 
-async def test_another_digest_leaves_nothing(
+async def test_upload_with_wrong_digest_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     with pytest.raises(BadInput, match="digest"):
@@ -146,7 +146,7 @@ async def test_another_digest_leaves_nothing(
     assert stored.status == "STORED"
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing_to_see(
+async def test_upload_that_breaks_off_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     async def breaking() -> AsyncIterator[bytes]:
@@ -159,7 +159,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing_to_see(
     assert await storage.known_files([pending.id]) == [pending]
 
 
-async def test_the_second_of_two_uploads_takes_its_bytes_back(
+async def test_second_of_concurrent_uploads_deletes_its_bytes(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     first = await store_bytes(storage, folder, pending, chunks(DATA))
@@ -172,7 +172,7 @@ async def test_the_second_of_two_uploads_takes_its_bytes_back(
     assert await content(folder, first) == DATA
 
 
-async def test_a_file_deleted_under_an_upload_stays_deleted(
+async def test_file_deleted_during_upload_stays_deleted(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     async def slowly() -> AsyncIterator[bytes]:
@@ -196,7 +196,7 @@ async def wanted(storage: StorageOperations, owner: OwnerId) -> NewFile:
 
 
 @pytest.mark.parametrize("data", [DATA, b""], ids=["some", "none"])
-async def test_a_file_has_the_size_that_came(
+async def test_added_file_has_size_of_its_bytes(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile, data: bytes
 ) -> None:
     file = await add_bytes(storage, folder, owner, wanted, chunks(data), at_most=10, source="x")
@@ -207,7 +207,7 @@ async def test_a_file_has_the_size_that_came(
     assert await content(folder, file) == data
 
 
-async def test_what_breaks_off_or_is_refused_was_never_there(
+async def test_added_file_that_fails_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile
 ) -> None:
     async def breaking() -> AsyncIterator[bytes]:
@@ -226,7 +226,7 @@ async def test_what_breaks_off_or_is_refused_was_never_there(
     assert (other.status, other.size) == ("PENDING", 0)
 
 
-async def test_who_stops_waiting_leaves_nothing(
+async def test_cancelled_add_leaves_nothing(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile, tmp_path: Path
 ) -> None:
     waiting = asyncio.Event()
@@ -248,7 +248,7 @@ async def test_who_stops_waiting_leaves_nothing(
     assert await storage.count_files(owner) == 0
 
 
-async def test_two_at_once_under_one_key_are_one_file(
+async def test_concurrent_adds_with_one_key_create_one_file(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile
 ) -> None:
     async def add(data: bytes) -> FileRow:
@@ -270,7 +270,7 @@ async def test_two_at_once_under_one_key_are_one_file(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_crash_at_the_row_is_swept_or_has_all_its_bytes(
+async def test_crash_before_row_is_swept_or_complete(
     storage: StorageOperations, folder: ObjectStore, owner: OwnerId, wanted: NewFile, when: str
 ) -> None:
     broken = failing(storage, "add_file", after=when == "after")
@@ -286,7 +286,7 @@ async def test_a_crash_at_the_row_is_swept_or_has_all_its_bytes(
 # A crash at any point, and what a sweep makes of it
 
 
-async def test_a_crash_before_the_row_is_told_is_swept_with_the_row(
+async def test_crash_before_commit_is_swept_with_row(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     with pytest.raises(Unavailable):
@@ -298,7 +298,7 @@ async def test_a_crash_before_the_row_is_told_is_swept_with_the_row(
     assert await storage.known_files([pending.id]) == []
 
 
-async def test_a_crash_after_the_row_was_told_keeps_the_bytes(
+async def test_crash_after_commit_keeps_bytes(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     broken = failing(storage, "finish_upload", after=True)
@@ -309,7 +309,7 @@ async def test_a_crash_after_the_row_was_told_keeps_the_bytes(
     assert await content(folder, stored) == DATA
 
 
-async def test_deletion_goes_on_where_it_broke_off(
+async def test_deletion_resumes_after_failure(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     stored = await store_bytes(storage, folder, pending, chunks(DATA))
@@ -324,7 +324,7 @@ async def test_deletion_goes_on_where_it_broke_off(
     assert await swept(storage, folder) == SweepResult(0, 0, 0, 0)
 
 
-async def test_objects_that_no_row_names_go_once_they_are_old(
+async def test_orphaned_objects_are_swept_after_delay(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow
 ) -> None:
     stored = await store_bytes(storage, folder, pending, chunks(DATA))
@@ -339,7 +339,7 @@ async def test_objects_that_no_row_names_go_once_they_are_old(
     assert await keys(folder) == sorted([kept, foreign])
 
 
-async def test_a_bucket_takes_the_bytes_of_its_files_along(
+async def test_deleted_bucket_deletes_bytes_of_its_files(
     storage: StorageOperations, folder: ObjectStore, pending: FileRow, owner: OwnerId
 ) -> None:
     stored = await store_bytes(storage, folder, pending, chunks(DATA))
@@ -361,5 +361,5 @@ async def test_a_bucket_takes_the_bytes_of_its_files_along(
         ("it's;x", "attachment; filename=\"it's;x\"; filename*=UTF-8''it%27s%3Bx"),
     ],
 )
-def test_a_file_is_saved_under_its_own_name(location: str, expected: str) -> None:
+def test_disposition_names_the_file(location: str, expected: str) -> None:
     assert disposition(location) == expected

@@ -23,7 +23,7 @@ async def create(services: Services, *, admin: bool = False) -> UserRow:
     )
 
 
-async def test_who_was_created_can_sign_in(services: Services) -> None:
+async def test_user_create_allows_sign_in(services: Services) -> None:
     ada = await create(services)
     signed_in = await services.identity.sign_in(
         email="ada@example.com", password=PASSWORD, address=""
@@ -33,14 +33,14 @@ async def test_who_was_created_can_sign_in(services: Services) -> None:
         await create(services)
 
 
-async def test_an_admin_is_created_or_made(services: Services) -> None:
+async def test_user_create_and_promote_make_admins(services: Services) -> None:
     assert (await create(services, admin=True)).role == "ADMIN"
     await remove_user(services, "ada@example.com")
     await create(services)
     assert (await promote_user(services, "ada@example.com")).role == "ADMIN"
 
 
-async def test_a_token_of_the_operator_works_until_its_user_is_removed(
+async def test_user_token_works_until_user_is_removed(
     services: Services,
 ) -> None:
     ada = await create(services)
@@ -53,7 +53,7 @@ async def test_a_token_of_the_operator_works_until_its_user_is_removed(
         await remove_user(services, "ada@example.com")
 
 
-async def test_an_outsider_is_named_by_id(services: Services) -> None:
+async def test_external_user_is_named_by_id(services: Services) -> None:
     person = ExternalUser("https://issuer.example.com/", "s", "ada@example.com", "Ada")
     outsider = await services.database.write(
         lambda session: Users(session).get_or_create_external(person)
@@ -66,17 +66,17 @@ async def test_an_outsider_is_named_by_id(services: Services) -> None:
 
 
 @pytest.mark.parametrize("person", ["user_5", "nobody", ""])
-async def test_what_names_nobody_is_bad_input(services: Services, person: str) -> None:
+async def test_user_that_is_unknown_is_bad_input(services: Services, person: str) -> None:
     with pytest.raises(BadInput):
         await find_user(services, person)
 
 
-async def test_an_unknown_id_is_not_found(services: Services) -> None:
+async def test_user_id_that_is_unknown_is_not_found(services: Services) -> None:
     with pytest.raises(NotFound):
         await find_user(services, id_of("user", new_id()))
 
 
-async def test_everybody_is_listed(services: Services) -> None:
+async def test_user_list_shows_all_users(services: Services) -> None:
     async def add(number: int) -> UserRow:
         return await services.database.write(
             lambda session: Users(session).add(
@@ -88,7 +88,7 @@ async def test_everybody_is_listed(services: Services) -> None:
     assert [user async for user in list_users(services)] == users
 
 
-def test_a_name_gives_no_orders_to_a_terminal() -> None:
+def test_user_list_escapes_control_characters() -> None:
     row = UserRow(
         new_id(), None, "Ada\x1b[2J\n", "USER", TimestampText("2026-11-21T10:00:00.000000Z")
     )

@@ -32,7 +32,7 @@ def objects(services: Services) -> ObjectStore:
     return services.objects
 
 
-async def test_bytes_go_to_s3_and_come_back_from_it(
+async def test_file_round_trips_on_s3(
     ada: Client, services: Services, half_written: Callable[[], list[str]]
 ) -> None:
     made = await ada.ask(

@@ -51,7 +51,7 @@ async def put_file(client: Client, data: bytes, **values: Any) -> dict[str, Any]
     return file
 
 
-async def test_a_file_from_birth_to_death(ada: Client, admin: Client) -> None:
+async def test_file_lifecycle(ada: Client, admin: Client) -> None:
     bsp = await make_bsp(admin, capacity=str(2**53 + 1))
     bucket = await make_bucket(ada, name="reports")
     data = b"hello"
@@ -88,13 +88,13 @@ async def test_a_file_from_birth_to_death(ada: Client, admin: Client) -> None:
     assert left == {"bsp": {"usedCapacity": "0"}}
 
 
-async def test_a_pending_file_shows_no_more_than_it_has(ada: Client) -> None:
+async def test_pending_file_has_no_digest(ada: Client) -> None:
     file = (await ada.ask(FILE, id=await make_file(ada)))["file"]
     assert (file["status"], file["size"]) == ("PENDING", "5")
     assert (file["key"], file["fingerprint"], file["downloadUrl"]) == (None, None, None)
 
 
-async def test_links_name_the_server_as_the_client_does(ada: Client) -> None:
+async def test_links_use_host_of_client(ada: Client) -> None:
     asked = {"bucketId": await make_bucket(ada), "location": "a", "size": "1"}
     made = (await ada.ask(CREATE_FILE, input=asked))["createFile"]
     assert httpx.URL(made["uploadUrl"]).host == ada.http.base_url.host
@@ -121,7 +121,7 @@ async def test_buckets_are_renamed_listed_and_deleted(ada: Client) -> None:
     }
 
 
-async def test_a_folder_is_listed_and_counted(ada: Client) -> None:
+async def test_folder_is_listed_and_counted(ada: Client) -> None:
     bucket = await make_bucket(ada)
     for location in ("a/1", "a/b/2", "ab/3", "a"):
         await make_file(ada, bucketId=bucket, location=location)
@@ -141,7 +141,7 @@ async def test_a_folder_is_listed_and_counted(ada: Client) -> None:
     assert (await ada.send(asked, id=bucket, under="../etc")).code == "BAD_USER_INPUT"
 
 
-async def test_public_is_for_every_signed_in_user(
+async def test_public_bucket_is_readable_by_signed_in_users(
     ada: Client, bob: Client, anonymous: Client
 ) -> None:
     bucket = await make_bucket(ada, private=False)
@@ -167,7 +167,7 @@ async def test_public_is_for_every_signed_in_user(
         ("deleteBsp", {}),
     ],
 )
-async def test_only_admins_change_providers(
+async def test_providers_are_changed_by_admins_only(
     ada: Client, admin: Client, anonymous: Client, mutation: str, values: dict[str, Any]
 ) -> None:
     bsp = await make_bsp(admin)
@@ -179,7 +179,7 @@ async def test_only_admins_change_providers(
     assert (await admin.send(document, input=asked)).code == "OK"
 
 
-async def test_capacity_under_use_says_how_much_is_used(admin: Client) -> None:
+async def test_capacity_below_use_is_refused_with_amount(admin: Client) -> None:
     bsp = await make_bsp(admin)
     await make_file(admin, size="700", desiredReplicas=1)
     shrink = 'updateBspCapacity(input: {id: $id, capacity: "699"}) { bsp { capacity } }'
@@ -207,12 +207,12 @@ async def test_bad_input_names_its_field(ada: Client, values: dict[str, Any], fi
 
 
 @pytest.mark.parametrize("key", ["", "zz", "A" * 64, "0" * 63])
-async def test_what_is_no_key_is_told(ada: Client, key: str) -> None:
+async def test_file_by_malformed_key_is_refused(ada: Client, key: str) -> None:
     answer = await ada.send("query($key: String!) { fileByKey(key: $key) { id } }", key=key)
     assert answer.code == "BAD_USER_INPUT"
 
 
-async def test_one_statement_a_level_however_wide(
+async def test_storage_runs_one_statement_per_level(
     ada: Client, admin: Client, services: Services
 ) -> None:
     """Buckets, their files, their counts, files' buckets, replicas, providers, their counts."""
@@ -239,7 +239,7 @@ async def test_one_statement_a_level_however_wide(
 
 
 @pytest.mark.parametrize("bad", ["first: -1", 'first: 5, after: "junk"'])
-async def test_what_is_wrong_with_one_list_is_no_other_ones_error(ada: Client, bad: str) -> None:
+async def test_error_of_one_list_does_not_affect_others(ada: Client, bad: str) -> None:
     bucket = await make_bucket(ada)
     query = f"""query($id: ID!) {{
       x: bucket(id: $id) {{
