@@ -115,7 +115,9 @@ async def test_bucket_with_files_is_deleted_only_on_request(
     assert await storage.delete_bucket(owner, other.id, with_files=True) == [kept.id]
 
 
-async def test_pending_file_expires(storage: StorageOperations, owner: OwnerId) -> None:
+async def test_stale_uploads_returns_pending_files(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
     bucket = await a_bucket(storage, owner)
     pending = await a_file(storage, owner, bucket)
     await stored(storage, await a_file(storage, owner, bucket, "stored"))
