@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that `db.postgres.migrations` gives, or on one of its own."""
+"""Runs migrations on the connection of `db.postgres.migrations`, or on a new one."""
 
 import asyncio
 
@@ -43,7 +43,7 @@ async def run_alone() -> None:
     await engine.dispose()
 
 
-if (given := config.attributes.get("connection")) is not None:
-    run(given)
+if (connection := config.attributes.get("connection")) is not None:
+    run(connection)
 else:
     asyncio.run(run_alone())

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 from db.services import Services
 from graph.context import Context
 from graph.operations import Operations, Plans, Refused, refuse
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.schema import schema
 from graph.server.uvicorn_server import _settle_memory
 from graph.transport.http.request_parsing import from_body
@@ -57,7 +57,7 @@ async def answer(operations: Operations, body: bytes) -> str:
         return {"type": "http.request", "body": body, "more_body": False}
 
     context = Context(services=cast("Services", SimpleNamespace()), viewer=None, request_id="bench")
-    request = await from_body(HEADERS, receive, max_bytes=Limits().body_bytes)
+    request = await from_body(HEADERS, receive, max_bytes=RequestLimits().body_bytes)
     try:
         prepared = await operations.prepare(request, context)
     except Refused as refused:
@@ -78,7 +78,7 @@ async def measure(operations: Operations, body: bytes, stopwatch: Stopwatch) -> 
 
 
 async def main(runs: int) -> None:
-    limits = Limits()
+    limits = RequestLimits()
     core = schema._schema  # noqa: SLF001 - as in graph.app
     plans = Plans(core, limits=limits, introspection=True, suggestions=False)
     operations = Operations(plans, limits=limits)

@@ -1,1 +1,1 @@
-"""Everything that holds state: rows, events, secrets, bytes. Knows nothing of GraphQL or HTTP."""
+"""All state: rows, events, secrets and bytes. Independent of GraphQL and HTTP."""

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 
 class HowdahError(Exception):
-    """A message that says what happened, and a hint that says what to do. Holds no secrets."""
+    """An error with a message for the user and a hint to correct it. Contains no secrets."""
 
     code: ClassVar[str] = "INTERNAL"
 

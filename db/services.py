@@ -27,7 +27,7 @@ from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.runner_lifecycle import open_runner
-from db.workbench.retention import (
+from db.workbench.result_cleanup import (
     delete_expired_runs,
     delete_orphaned_objects,
     delete_partial_results,

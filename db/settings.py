@@ -1,4 +1,4 @@
-"""Every setting, frozen, with its meaning. Read by composition roots only, then passed down."""
+"""All settings. Only composition roots read them and pass values down."""
 
 import os
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ PREFIX = "HOWDAH_"
 SHARED_ALGORITHMS = ("HS256",)
 PUBLISHED_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
-_SHOWN = 60
+_MAX_QUOTED = 60
 
 
 def default_data_dir() -> Path:
@@ -28,7 +28,7 @@ def default_data_dir() -> Path:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """One attribute is one variable `HOWDAH_<NAME>`; `.env.example` explains each."""
+    """Each attribute is a variable `HOWDAH_<NAME>`; `.env.example` explains them."""
 
     database_url: str | None = None
     direct_database_url: str | None = None
@@ -81,12 +81,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stop_seconds: Positive = 30
 
     def __repr__(self) -> str:
-        """Without the values: some are secrets, and a repr ends up in logs."""
+        """Omits the values: some are secrets, and a repr ends up in logs."""
         return f"{type(self).__name__}(...)"
 
     @property
     def embedded(self) -> bool:
-        """Without a database URL Howdah brings its own PostgreSQL."""
+        """True if Howdah runs its own PostgreSQL, because no database URL is set."""
         return self.database_url is None
 
     @property
@@ -111,7 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def single_user(self) -> bool:
-        """On somebody's own machine: its keychain and its SSH agent are theirs."""
+        """True on a developer's own machine, whose keychain and SSH agent may then be used."""
         return self.development and self.embedded and self.on_loopback
 
     @property
@@ -124,12 +124,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def quota_bytes(self) -> int | None:
-        """What one user's files may take together; None is no limit."""
+        """Limit of the total size of a user's files; None means no limit."""
         return self._limit(self.storage_bytes_per_user, in_production=100 * 1024**3)
 
     @property
     def quota_files(self) -> int | None:
-        """How many files one user may keep; None is no limit."""
+        """Limit of the number of a user's files; None means no limit."""
         return self._limit(self.storage_files_per_user, in_production=100_000)
 
     @property
@@ -138,17 +138,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def direct_url(self) -> str | None:
-        """The road that LISTEN, session locks and migrations need: past any pooler."""
+        """URL that bypasses a pooler, as LISTEN, session locks and migrations require."""
         return self.direct_database_url or self.database_url
 
-    def _limit(self, given: int | None, *, in_production: int) -> int | None:
-        if given is None:
+    def _limit(self, limit: int | None, *, in_production: int) -> int | None:
+        if limit is None:
             return None if self.development else in_production
-        return given
+        return limit
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
-    """Settings from the environment; `overrides` are the command line's and win."""
+    """Reads settings from the environment; `overrides`, from the command line, take precedence."""
     environ = os.environ if environ is None else environ
     values = _from_environment(environ)
     if values.get("env") != "production" and (path := Path(".env")).is_file():
@@ -157,28 +157,28 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     try:
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
-        raise _explained(error, values) from None
-    _refuse_half_an_issuer(settings)
+        raise _invalid_setting(error, values) from None
+    _check_issuer(settings)
     external_algorithms(settings)
-    _refuse_half_a_database(settings)
+    _check_database_urls(settings)
     _check_trusted_proxies(settings)
     return settings
 
 
 def external_algorithms(settings: Settings) -> tuple[str, ...]:
-    """By which tokens of an outside issuer may be signed: those asked for, else all with a key.
+    """Signature algorithms accepted for tokens of an external issuer. Defaults to all with a key.
 
     Raises:
-        BadInput: one that was asked for is unsafe, unknown, or without a key.
+        BadInput: a configured algorithm is unsafe, unknown, or has no key.
     """
     possible = (SHARED_ALGORITHMS if settings.jwt_secret else ()) + (
         PUBLISHED_ALGORITHMS if settings.jwks_url else ()
     )
     if settings.jwt_algorithms is None:
         return possible
-    asked = tuple(name.strip() for name in settings.jwt_algorithms.split(","))
+    configured = tuple(name.strip() for name in settings.jwt_algorithms.split(","))
     accepted = (*SHARED_ALGORITHMS, *PUBLISHED_ALGORITHMS)
-    for name in asked:
+    for name in configured:
         if name not in accepted:
             raise BadInput(
                 f"HOWDAH_JWT_ALGORITHMS names {_quoted(name)}, which is never accepted.",
@@ -189,16 +189,16 @@ def external_algorithms(settings: Settings) -> tuple[str, ...]:
                 f"HOWDAH_JWT_ALGORITHMS names {name}, for which there is no key.",
                 hint="HS256 goes with HOWDAH_JWT_SECRET; RS256, ES256, EdDSA with HOWDAH_JWKS_URL.",
             )
-    return asked
+    return configured
 
 
 def _path(kind: type, value: Any) -> Any:
-    """The one kind of setting that msgspec does not know."""
+    """Converts a path, the only type of setting that msgspec does not support."""
     return kind(value).expanduser()
 
 
 def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Where each setting that is not left to its default comes from."""
+    """The source of each setting that is not a default."""
     environ = os.environ if environ is None else environ
     values = _from_environment(environ)
     found = dict.fromkeys(values, "environment")
@@ -208,7 +208,7 @@ def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Names of the environment that look like settings and are none: misspelt, most likely."""
+    """Variables with our prefix that are not settings, probably misspelt."""
     environ = os.environ if environ is None else environ
     known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
@@ -230,11 +230,11 @@ def _read_env_file(path: Path) -> dict[str, str]:
     return {name: value for name, value in dotenv_values(path).items() if value is not None}
 
 
-def _refuse_half_an_issuer(settings: Settings) -> None:
+def _check_issuer(settings: Settings) -> None:
     if settings.jwks_url and not settings.jwks_url.startswith("https://"):
         raise BadInput(
             "HOWDAH_JWKS_URL is not an https address.",
-            hint="Keys fetched in clear text could be anybody's; use the issuer's https URL.",
+            hint="Use the https URL of the issuer: keys fetched over http can be forged.",
         )
     if settings.jwks_url and not settings.jwt_issuer:
         raise BadInput(
@@ -244,16 +244,16 @@ def _refuse_half_an_issuer(settings: Settings) -> None:
     for name in ("jwt_issuer", "jwt_audience"):
         if getattr(settings, name) and not (settings.jwks_url or settings.jwt_secret):
             raise BadInput(
-                f"HOWDAH_{name.upper()} is set, but no key to verify an outside token with.",
+                f"HOWDAH_{name.upper()} is set, but no key to verify external tokens.",
                 hint="Set HOWDAH_JWKS_URL, or HOWDAH_JWT_SECRET; or unset it.",
             )
 
 
-def _refuse_half_a_database(settings: Settings) -> None:
+def _check_database_urls(settings: Settings) -> None:
     if settings.direct_database_url and not settings.database_url:
         raise BadInput(
             "HOWDAH_DIRECT_DATABASE_URL is set, but HOWDAH_DATABASE_URL is not.",
-            hint="Set both: they lead to the same database, the direct one past a pooler.",
+            hint="Set both: both lead to the same database, the direct one without a pooler.",
         )
 
 
@@ -268,22 +268,22 @@ def _check_trusted_proxies(settings: Settings) -> None:
             ) from None
 
 
-def _explained(error: msgspec.ValidationError, values: Mapping[str, object]) -> BadInput:
+def _invalid_setting(error: msgspec.ValidationError, values: Mapping[str, object]) -> BadInput:
     """Names the variable, not the attribute: `... - at `$.port`` becomes HOWDAH_PORT.
 
-    Its value is shown: what can be wrong here is a number, a word or a switch, and no secret.
+    The value is included: only numbers, choices and booleans can be invalid, never secrets.
     """
     name = str(error).partition(" - at `$.")[2].rstrip("`")
     variable = PREFIX + name.upper()
     return BadInput(
-        f"{variable} is {_quoted(str(values[name]))}; it has to be {_expected(name)}.",
+        f"{variable} is {_quoted(str(values[name]))}; it must be {_expected(name)}.",
         hint=f"Correct or unset {variable}; .env.example explains every setting.",
     )
 
 
 def _expected(name: str) -> str:
-    """What a setting takes, in words."""
-    from msgspec import inspect  # nobody waits for it who has no mistake
+    """Describes the values that a setting accepts."""
+    from msgspec import inspect  # imported only for an error, because it is slow
 
     kind = inspect.type_info(get_type_hints(Settings, include_extras=True)[name])
     if isinstance(kind, inspect.UnionType):
@@ -291,12 +291,12 @@ def _expected(name: str) -> str:
     match kind:
         case inspect.IntType(ge=least, le=most):
             return f"a whole number from {least:,} to {most:,}"
-        case inspect.LiteralType(values=words):
-            return " or ".join(f"`{word}`" for word in words)
+        case inspect.LiteralType(values=choices):
+            return " or ".join(f"`{choice}`" for choice in choices)
         case _:
             return "`true` or `false`"
 
 
 def _quoted(value: str) -> str:
-    """As somebody wrote it, in one line that is not too long."""
-    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…")
+    """Quotes a value of the environment, shortened to one line."""
+    return repr(value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}…")

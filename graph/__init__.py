@@ -1,1 +1,1 @@
-"""GraphQL over HTTP and WebSocket. Knows `db`; never SQL."""
+"""GraphQL over HTTP and WebSocket. Uses `db`; contains no SQL."""

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from db.services import Services, open_services
 from db.settings import Settings
 from graph.operations import Operations, Plans
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.server import probes
 from graph.server.metrics import Metrics
 from graph.transport import file_routes, graphiql, result_routes, sign_in
@@ -69,7 +69,7 @@ def build_app(
                 metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
                     services=services,
-                    operations=Operations(plans, limits=Limits(), observe=metrics.count),
+                    operations=Operations(plans, limits=RequestLimits(), observe=metrics.count),
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
@@ -114,7 +114,7 @@ def _expects_no_proxy(settings: Settings) -> bool:
 def _plans(settings: Settings, schema: strawberry.Schema) -> Plans:
     return Plans(
         schema._schema,  # noqa: SLF001 - Strawberry has no public name for graphql-core's schema
-        limits=Limits(),
+        limits=RequestLimits(),
         introspection=settings.introspection_allowed,
         suggestions=settings.development,
     )

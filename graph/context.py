@@ -23,7 +23,7 @@ RepositoryFactory: TypeAlias = Callable[[Session, OwnerId], Rows]
 """Makes a repository for a session and an owner."""
 
 
-class Slot(Protocol):
+class OperationSlot(Protocol):
     """Permits this operation to run (graph.operations.slots)."""
 
     @property
@@ -62,7 +62,7 @@ class Context:
     scope: Scope = field(default_factory=dict)
     """The ASGI scope of the HTTP request or WebSocket."""
     loaders: dict[type, Any] = field(default_factory=dict)
-    slot: Slot = UNLIMITED_SLOT
+    slot: OperationSlot = UNLIMITED_SLOT
 
     @property
     def signed_in(self) -> Viewer:

@@ -1,4 +1,4 @@
-"""People, their sessions, and the counters of attempts."""
+"""Users, their sessions, and counters of sign-in attempts."""
 
 import sqlalchemy as sa
 
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    moment = sa.DateTime(timezone=True)
+    timestamp = sa.DateTime(timezone=True)
     op.create_table(
         "users",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -21,9 +21,9 @@ def upgrade() -> None:
         sa.Column("password_hash", sa.Text()),
         sa.Column("issuer", sa.Text()),
         sa.Column("subject", sa.Text()),
-        sa.Column("removed_at", moment),
-        sa.Column("created_at", moment, server_default=sa.func.now(), nullable=False),
-        sa.Column("updated_at", moment, server_default=sa.func.now(), nullable=False),
+        sa.Column("removed_at", timestamp),
+        sa.Column("created_at", timestamp, server_default=sa.func.now(), nullable=False),
+        sa.Column("updated_at", timestamp, server_default=sa.func.now(), nullable=False),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.CheckConstraint("role IN ('USER', 'ADMIN')", name="role"),
         sa.CheckConstraint("(issuer IS NULL) = (subject IS NULL)", name="subject_of_issuer"),
@@ -43,9 +43,9 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("owner_id", sa.Uuid(), nullable=False),
         sa.Column("token_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", moment, server_default=sa.func.now(), nullable=False),
-        sa.Column("expires_at", moment, nullable=False),
-        sa.Column("revoked_at", moment),
+        sa.Column("created_at", timestamp, server_default=sa.func.now(), nullable=False),
+        sa.Column("expires_at", timestamp, nullable=False),
+        sa.Column("revoked_at", timestamp),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["users.id"], name="fk_sessions_owner_id_users", ondelete="CASCADE"
         ),
@@ -57,7 +57,7 @@ def upgrade() -> None:
         "rate_limits",
         sa.Column("key", sa.LargeBinary(), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
-        sa.Column("resets_at", moment, nullable=False),
+        sa.Column("resets_at", timestamp, nullable=False),
         sa.PrimaryKeyConstraint("key", name="pk_rate_limits"),
     )
 

@@ -1,4 +1,4 @@
-"""Tasks, and the keys that make retries safe."""
+"""Tasks, and the idempotency keys of retried requests."""
 
 import sqlalchemy as sa
 
@@ -9,7 +9,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-MOMENT = sa.DateTime(timezone=True)
+TIMESTAMP = sa.DateTime(timezone=True)
 LISTS = {
     "ix_tasks_created": ["created_at"],
     "ix_tasks_updated": ["updated_at"],
@@ -36,7 +36,7 @@ def create_tasks() -> None:
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("description", sa.Text()),
         sa.Column("completed", sa.Boolean(), server_default="false", nullable=False),
-        sa.Column("completed_at", MOMENT),
+        sa.Column("completed_at", TIMESTAMP),
         sa.Column("imported_as", sa.LargeBinary()),
         sa.Column(
             "sort_title", sa.Text(), sa.Computed("lower(title)", persisted=True), nullable=False
@@ -49,8 +49,8 @@ def create_tasks() -> None:
             ),
             nullable=False,
         ),
-        sa.Column("created_at", MOMENT, server_default=sa.func.now(), nullable=False),
-        sa.Column("updated_at", MOMENT, server_default=sa.func.now(), nullable=False),
+        sa.Column("created_at", TIMESTAMP, server_default=sa.func.now(), nullable=False),
+        sa.Column("updated_at", TIMESTAMP, server_default=sa.func.now(), nullable=False),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["users.id"], name="fk_tasks_owner_id_users", ondelete="CASCADE"
@@ -76,7 +76,7 @@ def create_idempotency_keys() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         sa.Column("answer", sa.LargeBinary()),
-        sa.Column("created_at", MOMENT, server_default=sa.func.now(), nullable=False),
+        sa.Column("created_at", TIMESTAMP, server_default=sa.func.now(), nullable=False),
         sa.ForeignKeyConstraint(
             ["owner_id"],
             ["users.id"],

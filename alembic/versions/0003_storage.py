@@ -1,4 +1,4 @@
-"""Providers, buckets, files and replicas, and the trigger that counts what providers keep."""
+"""Providers, buckets, files and replicas, and the trigger that counts used capacity."""
 
 import sqlalchemy as sa
 
@@ -11,7 +11,7 @@ depends_on = None
 
 _MOMENT = sa.DateTime(timezone=True)
 
-# In the order of ids, so that two who place and release at once never wait for each other.
+# Locks in the order of IDs, so that concurrent transactions do not deadlock.
 _COUNT_REPLICAS = """
 CREATE FUNCTION count_replicas() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -101,7 +101,7 @@ def _files() -> None:
         sa.Column("fingerprint", sa.LargeBinary()),
         sa.Column("key", sa.LargeBinary()),
         *_times(),
-        # neither cascades: a bucket with files is not deleted, unless its owner goes altogether
+        # no cascade: a bucket with files is deleted only together with its owner
         sa.ForeignKeyConstraint(
             ["bucket_id", "owner_id"],
             ["buckets.id", "buckets.owner_id"],

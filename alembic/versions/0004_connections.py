@@ -1,4 +1,4 @@
-"""Saved connections and preferences."""
+"""Saved connections and preferences of users."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The last check of the database, for every replica to see."""
+"""The last integrity check of the database, shared by all replicas."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Saved connections to the users' databases, and the preferences of those who use them."""
+"""Saved connections to users' databases, and preferences of users."""
 
 from db.connections.binding import SecretRequired, check_binding, secret_places
 from db.connections.drafts import SECRETS, Draft, check_whole, completed, draft

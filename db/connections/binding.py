@@ -1,9 +1,9 @@
 """Binds each stored secret to the destination it was saved for.
 
-A secret is write-only for its owner's sessions too: without this rule a session could send a stored
-password to a server of its own by changing the host. The rule is checked when a connection is
-saved or tested, and a digest of the destination is part of each seal, so a row that was changed
-by other means does not open.
+Secrets are write-only even for their owner: without this rule a stolen session could send a stored
+password to another server by changing the host. The rule is checked when a connection is saved or
+tested. A digest of the destination is also part of each seal, so the secrets of a row that was
+changed by other means cannot be opened.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from db.security.vault import SecretLocation
 TABLE = "database_connections"
 
 TUNNEL = ("ssh_host", "ssh_port", "ssh_username", "ssh_host_key_fingerprint")
-# The database's password is bound to the tunnel as well: an SSH server sees all that passes where
-# TLS is off, and decides which server answers. The name of the database is not part of it: it
-# selects nothing but a database of the same server and user.
+# The database password is also bound to the tunnel: the SSH server chooses which database server
+# answers, and sees the traffic if TLS is off. The database name is excluded, because it only
+# selects a database of the same server and user.
 DATABASE = ("host", "port", "username", "ssl_mode", "ssl_root_certificate", *TUNNEL)
 
 BOUND_TO: Mapping[str, tuple[str, ...]] = {

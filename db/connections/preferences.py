@@ -1,4 +1,4 @@
-"""Preferences: JSON by key, for each user; what an editor wants to find again elsewhere."""
+"""Preferences of a user: JSON values by key, for example the settings of an editor."""
 
 import re
 from typing import Any, NamedTuple
@@ -15,14 +15,12 @@ from db.kit.base import Base, HasOwner, HasTimes, HasVersion, TimestampText
 from db.kit.repository import Repository
 from db.postgres.statements import statement
 
-LARGEST = 65_536
-MOST = 1_000
+MAX_LENGTH = 65_536
+MAX_PREFERENCES = 1_000
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,199}")
 
 
 class Preference(HasOwner, HasTimes, HasVersion, Base):
-    """The table."""
-
     __tablename__ = "preferences"
 
     owner_id: Mapped[UUID] = mapped_column(
@@ -33,7 +31,7 @@ class Preference(HasOwner, HasTimes, HasVersion, Base):
 
 
 class PreferenceRow(NamedTuple):
-    """A preference as it was when it was read."""
+    """A preference; `value` is JSON text."""
 
     key: str
     value: str
@@ -42,7 +40,7 @@ class PreferenceRow(NamedTuple):
     version: int
 
     @property
-    def opened(self) -> Any:
+    def decoded(self) -> Any:
         return msgspec.json.decode(self.value)
 
 
@@ -54,35 +52,36 @@ class Preferences(Repository[PreferenceRow]):
     noun = "preference"
 
     async def of_key(self, key: str) -> PreferenceRow | None:
-        return await self.one(self._of_key(), key=checked_key(key))
+        return await self.one(self._of_key(), key=parse_key(key))
 
-    async def every(self) -> list[PreferenceRow]:
-        return list(await self.all(self._every()))
+    async def list_all(self) -> list[PreferenceRow]:
+        return list(await self.all(self._list_all()))
 
     async def put(
         self, key: str, value: object, *, expected_version: int | None = None
     ) -> PreferenceRow:
-        """Version 0 is that of a preference that does not exist yet."""
-        key, text = checked_key(key), _written(value)
+        """Creates or replaces a preference. A missing one counts as version 0."""
+        key, text = parse_key(key), _to_json(value)
         now = await self.one(self._of_key(), key=key)
         version = 0 if now is None else now.version
         if expected_version is not None and expected_version != version:
-            raise _changed()
-        if now is None and await self.value(self._count()) >= MOST:
+            raise _version_conflict()
+        if now is None and await self.value(self._count()) >= MAX_PREFERENCES:
             raise TooLarge(
-                f"There are {MOST} preferences already.", hint="Delete some, or join several."
+                f"You have {MAX_PREFERENCES} preferences, the maximum.",
+                hint="Delete some, or combine several.",
             )
         guard = expected_version is not None
         values = {"key": key, "value": text} | ({"expected_version": version} if guard else {})
         stored = await self.one(self._put(guard), **values)
         if stored is None:
-            raise _changed()
+            raise _version_conflict()
         return stored
 
     async def drop(self, key: str) -> str:
-        if not await self.run(self._drop(), key=checked_key(key)):
+        if not await self.run(self._drop(), key=parse_key(key)):
             raise NotFound(
-                "There is no such preference.", hint="It may be deleted already.", field="key"
+                "This preference does not exist.", hint="It may have been deleted.", field="key"
             )
         return key
 
@@ -91,7 +90,7 @@ class Preferences(Repository[PreferenceRow]):
         return cls.owned().where(cls.table().c.key == bindparam("key"))
 
     @statement
-    def _every(cls) -> ClauseElement:
+    def _list_all(cls) -> ClauseElement:
         return cls.owned().order_by(cls.table().c.key)
 
     @statement
@@ -114,37 +113,37 @@ class Preferences(Repository[PreferenceRow]):
         return cls.owned_delete().where(key == bindparam("key")).returning(key)
 
 
-def checked_key(key: str) -> str:
+def parse_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise BadInput(
-            "`key` is not the key of a preference.",
-            hint="Write 1 to 200 letters, digits and the signs _ . : / -",
+            "`key` is not a valid preference key.",
+            hint="Use 1 to 200 letters, digits and the characters _ . : / -",
             field="key",
         )
     return key
 
 
-def _written(value: object) -> str:
+def _to_json(value: object) -> str:
     try:
         text = msgspec.json.encode(value).decode()
     except (UnicodeEncodeError, RecursionError):
         raise BadInput(
             "`value` cannot be stored.",
-            hint="Leave out halves of surrogate pairs, and do not nest it so deep.",
+            hint="Remove unpaired surrogates, or reduce the nesting.",
             field="value",
         ) from None
-    if len(text) > LARGEST:
+    if len(text) > MAX_LENGTH:
         raise TooLarge(
-            f"`value` takes {len(text)} characters as JSON; {LARGEST} is the most.",
-            hint="Split it over several keys.",
+            f"`value` has {len(text)} characters as JSON; the maximum is {MAX_LENGTH}.",
+            hint="Split it into several keys.",
             field="value",
         )
     return text
 
 
-def _changed() -> Conflict:
+def _version_conflict() -> Conflict:
     return Conflict(
         "This preference has changed since it was read.",
-        hint="Read it again, then send the change with its present `version`; 0 for a new one.",
+        hint="Read it again, then retry with its current `version`, or 0 for a new preference.",
         field="expectedVersion",
     )

@@ -33,7 +33,7 @@ BY_NAME = SortOrder("sort_name", descending=False)
 
 
 class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
-    """The table. What is secret stands in columns of its own, sealed by `db.security.vault`."""
+    """Secrets are stored in the `sealed_` columns, encrypted by `db.security.vault`."""
 
     __tablename__ = TABLE
 
@@ -67,7 +67,7 @@ class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
 
 
 class ConnectionRow(NamedTuple):
-    """A saved connection as it was when it was read; no secret is in it."""
+    """A saved connection without its secrets."""
 
     id: UUID
     name: str
@@ -92,7 +92,7 @@ class ConnectionRow(NamedTuple):
 
 
 class SealedRow(NamedTuple):
-    """The secrets of a saved connection, as they stand in its row."""
+    """The sealed secrets of a saved connection."""
 
     sealed_password: bytes | None = None
     sealed_ssh_password: bytes | None = None
@@ -101,12 +101,12 @@ class SealedRow(NamedTuple):
 
     @property
     def kept(self) -> set[str]:
-        """The names of those there are."""
+        """The names of the secrets that are stored."""
         return {name for name, sealed in zip(SECRETS, self, strict=True) if sealed is not None}
 
 
-class Change(NamedTuple):
-    """What a change of a connection did, so that seals no longer in use can be forgotten."""
+class ConnectionUpdate(NamedTuple):
+    """The result of an update: `replaced` holds the seals that are no longer in use."""
 
     before: ConnectionRow
     replaced: SealedRow
@@ -144,32 +144,32 @@ class Connections(Repository[ConnectionRow]):
         *,
         agent: bool,
         expected_version: int | None = None,
-    ) -> Change:
-        """Sets what the draft names, in a transaction; the row is locked and checked as a whole.
+    ) -> ConnectionUpdate:
+        """Applies the draft in a transaction. The row is locked and validated as a whole.
 
         `seen` is the connection as it was read to seal the secrets of the draft.
 
         Raises:
             SecretRequired: a stored secret would be used for another destination.
             Conflict: the destination was changed after `seen` was read, so the secrets of the draft
-                are sealed for one that is no longer true.
+                are sealed for an outdated destination.
         """
         before, stored = await self.with_secrets(seen.id, lock=True)
         then, after = seen._asdict() | draft.values, before._asdict() | draft.values
         if any(sealed.values()) and not _same_destination(then, after):
-            raise _changed_meanwhile()
+            raise _destination_conflict()
         check_binding(before._asdict(), after, stored=stored.kept, entered=draft.secrets)
         check_whole(after, kept=stored._replace(**sealed).kept, agent=agent)
         row = await self.update(
             seen.id, expected_version=expected_version, **draft.values, **sealed
         )
         replaced = {name: value for name, value in stored._asdict().items() if name in sealed}
-        return Change(before, SealedRow(**replaced), row)
+        return ConnectionUpdate(before, SealedRow(**replaced), row)
 
     async def with_secrets(
         self, row_id: UUID, *, lock: bool = False
     ) -> tuple[ConnectionRow, SealedRow]:
-        """The connection and its seals, read at once; `lock` keeps others from changing them.
+        """The connection and its seals, in one statement; `lock` locks the row.
 
         Raises:
             NotFound: it does not exist.
@@ -182,7 +182,7 @@ class Connections(Repository[ConnectionRow]):
         return self._make(found[0][:columns]), SealedRow(*found[0][columns:])
 
     async def note_connected(self, row_id: UUID) -> None:
-        """It is no change of the connection: its version stays."""
+        """Leaves `version` and `updated_at` unchanged, because the user changed nothing."""
         await self.run(self._note_connected(), id=row_id)
 
     async def page(self, window: Window) -> Page[ConnectionRow]:
@@ -195,8 +195,8 @@ class Connections(Repository[ConnectionRow]):
     def _with_secrets(cls, lock: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         table = cls.table()
         sealed = (table.c[name] for name in SealedRow._fields)
-        found = cls.owned(*cls.columns(), *sealed).where(table.c.id == bindparam("id"))
-        return found.with_for_update() if lock else found
+        query = cls.owned(*cls.columns(), *sealed).where(table.c.id == bindparam("id"))
+        return query.with_for_update() if lock else query
 
     @statement
     def _note_connected(cls) -> ClauseElement:
@@ -213,7 +213,7 @@ class Connections(Repository[ConnectionRow]):
 
 
 class Sealed:
-    """Everybody's secrets, sealed as they are: for `howdah keys rotate` alone."""
+    """The sealed secrets of all owners; used only by `howdah keys rotate`."""
 
     @statement
     def _batch(cls) -> ClauseElement:
@@ -225,7 +225,7 @@ class Sealed:
 
     @statement
     def _exchange(cls, column: str) -> ClauseElement:
-        """Only what is still the old: a user may have saved a new one meanwhile."""
+        """Replaces the seal only if it is unchanged: its owner may have saved a new secret."""
         table = Connections.table()
         same = (table.c.id == bindparam("id"), table.c[column] == bindparam("old"))
         return update(table).where(*same).values({column: bindparam("new")}).returning(table.c.id)
@@ -234,33 +234,33 @@ class Sealed:
     async def batch(
         cls, session: Session, after: UUID
     ) -> list[tuple[UUID, dict[SecretLocation, bytes]]]:
-        """The next connections after this id: the id, and the secrets that it has."""
-        found = await session.rows(cls._batch(), after=after)
-        return [(row[0], _placed(*row)) for row in found]
+        """Up to 100 connections after the ID `after`, each with its seals."""
+        rows = await session.rows(cls._batch(), after=after)
+        return [(row[0], _seals_by_location(*row)) for row in rows]
 
     @classmethod
     async def exchange(
         cls, session: Session, row_id: UUID, column: str, *, old: bytes, new: bytes
     ) -> bool:
-        found = await session.rows(cls._exchange(column), id=row_id, old=old, new=new)
-        return bool(found)
+        return bool(await session.rows(cls._exchange(column), id=row_id, old=old, new=new))
 
 
-def _placed(row_id: UUID, owner: OwnerId, *columns: Any) -> dict[SecretLocation, bytes]:
-    """The seals of a row by their places; `columns` are its destination, then its seals."""
+def _seals_by_location(row_id: UUID, owner: OwnerId, *columns: Any) -> dict[SecretLocation, bytes]:
+    """`columns` are those of the destination, followed by the seals."""
     bound, sealed = columns[: len(DATABASE)], columns[len(DATABASE) :]
-    places = secret_places(dict(zip(DATABASE, bound, strict=True)), row=row_id, owner=owner)
-    found = ((places[name], value) for name, value in zip(SECRETS, sealed, strict=True))
-    return {place: value for place, value in found if value is not None}
+    destination = dict(zip(DATABASE, bound, strict=True))
+    locations = secret_places(destination, row=row_id, owner=owner)
+    seals = zip(SECRETS, sealed, strict=True)
+    return {locations[name]: value for name, value in seals if value is not None}
 
 
 def _same_destination(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one[column] == other[column] for column in DATABASE)
 
 
-def _changed_meanwhile() -> Conflict:
+def _destination_conflict() -> Conflict:
     return Conflict(
         "The destination of this connection was changed at the same time.",
-        hint="Read it again, then send the change with its present `version`.",
+        hint="Read it again, then retry with its current `version`.",
         field="expectedVersion",
     )

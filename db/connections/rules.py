@@ -1,4 +1,4 @@
-"""What a saved connection may say. Passwords and names of others are taken exactly as typed."""
+"""Rules for the fields of a saved connection. Other servers' names and passwords are verbatim."""
 
 import re
 from collections.abc import Mapping
@@ -34,23 +34,23 @@ class SshAuthMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """A text that another server compares: neither trimmed nor respelt."""
+    """A text that another server compares, so it is neither trimmed nor normalized."""
 
     field: str
-    longest: int
+    max_length: int
 
     def checked(self, text: str | None) -> str:
         problem = None
         if not text:
             problem = "is empty"
-        elif len(text) > self.longest:
-            problem = f"is longer than {self.longest} characters"
+        elif len(text) > self.max_length:
+            problem = f"is longer than {self.max_length} characters"
         elif not _can_be_sent(text):
-            problem = "holds a character that cannot be sent"
+            problem = "contains a character that PostgreSQL cannot receive"
         if problem or text is None:
             raise BadInput(
                 f"`{self.field}` {problem}.",
-                hint="Write it as the server knows it; leave it out to keep what is stored.",
+                hint="Pass it as the server expects it, or omit it to keep the stored value.",
                 field=self.field,
             )
         return text
@@ -58,7 +58,7 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A name or an address; never a path, a list or an option."""
+    """A host name or IP address; never a path, a list or an option."""
 
     field: str
 
@@ -66,17 +66,15 @@ class Host:
         host = (text or "").strip().removeprefix("[").removesuffix("]")
         if len(host) > 253 or not (_HOST.fullmatch(host) or _is_address(host)):
             raise BadInput(
-                f"`{self.field}` is not a host.",
-                hint="Write a name such as db.example.com, or an address; the port goes in `port`.",
+                f"`{self.field}` is not a host name or IP address.",
+                hint="Pass a name such as db.example.com or an IP address, without the port.",
                 field=self.field,
             )
         return host
 
 
 @dataclass(frozen=True, slots=True)
-class Between:
-    """A number within bounds."""
-
+class IntegerRange:
     field: str
     least: int
     most: int
@@ -84,8 +82,8 @@ class Between:
     def checked(self, number: int | None) -> int:
         if number is None or not self.least <= number <= self.most:
             raise BadInput(
-                f"`{self.field}` is not from {self.least} to {self.most}.",
-                hint="Choose a number within these bounds.",
+                f"`{self.field}` is not between {self.least} and {self.most}.",
+                hint=f"Pass a value between {self.least} and {self.most}.",
                 field=self.field,
             )
         return number
@@ -93,24 +91,22 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """A word of a list."""
-
     field: str
-    words: tuple[str, ...]
+    choices: tuple[str, ...]
 
-    def checked(self, word: str | None) -> str:
-        if word not in self.words:
+    def checked(self, value: str | None) -> str:
+        if value not in self.choices:
             raise BadInput(
-                f"`{self.field}` is none of {', '.join(self.words)}.",
-                hint="Choose one of them.",
+                f"`{self.field}` is not one of {', '.join(self.choices)}.",
+                hint="Pass one of these values.",
                 field=self.field,
             )
-        return word
+        return value
 
 
 @dataclass(frozen=True, slots=True)
-class Maybe:
-    """Null, or what the rule says."""
+class Nullable:
+    """Accepts null; other values must satisfy `rule`."""
 
     rule: Any
 
@@ -120,15 +116,15 @@ class Maybe:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Of an SSH host key, as ssh prints it."""
+    """The fingerprint of an SSH host key, as ssh prints it."""
 
     field: str
 
     def checked(self, text: str) -> str:
         if not _FINGERPRINT.fullmatch(text.strip()):
             raise BadInput(
-                f"`{self.field}` is not the fingerprint of a key.",
-                hint="Write it as ssh does: SHA256: and 43 characters. Try to connect to see it.",
+                f"`{self.field}` is not the fingerprint of an SSH host key.",
+                hint="Pass `SHA256:` and 43 characters, as `testConnection` reports it.",
                 field=self.field,
             )
         return text.strip()
@@ -137,23 +133,23 @@ class Fingerprint:
 RULES: Mapping[str, Any] = {
     "name": name_rule,
     "host": Host("host"),
-    "port": Between("port", 1, 65_535),
-    "database": Exact("database", longest=200),
-    "username": Exact("username", longest=200),
+    "port": IntegerRange("port", 1, 65_535),
+    "database": Exact("database", max_length=200),
+    "username": Exact("username", max_length=200),
     "ssl_mode": OneOf("sslMode", tuple(SslMode)),
-    "statement_timeout_ms": Maybe(Between("statementTimeoutMs", 1, LONGEST_TIMEOUT_MS)),
+    "statement_timeout_ms": Nullable(IntegerRange("statementTimeoutMs", 1, LONGEST_TIMEOUT_MS)),
     "ssh_host": Host("sshTunnel.host"),
-    "ssh_port": Between("sshTunnel.port", 1, 65_535),
-    "ssh_username": Exact("sshTunnel.username", longest=200),
+    "ssh_port": IntegerRange("sshTunnel.port", 1, 65_535),
+    "ssh_username": Exact("sshTunnel.username", max_length=200),
     "ssh_auth_method": OneOf("sshTunnel.authMethod", tuple(SshAuthMethod)),
-    "ssh_host_key_fingerprint": Maybe(Fingerprint("sshTunnel.hostKeyFingerprint")),
+    "ssh_host_key_fingerprint": Nullable(Fingerprint("sshTunnel.hostKeyFingerprint")),
 }
-"""By column. What is not here is checked elsewhere, or is true or false."""
+"""Rules by column. Certificates are parsed by `pem`; booleans need no rule."""
 
 SECRET_RULES: Mapping[str, Any] = {
-    "password": Maybe(Exact("password", longest=10_000)),
-    "ssh_password": Maybe(Exact("sshTunnel.password", longest=1_000)),
-    "ssh_passphrase": Maybe(Exact("sshTunnel.passphrase", longest=1_000)),
+    "password": Nullable(Exact("password", max_length=10_000)),
+    "ssh_password": Nullable(Exact("sshTunnel.password", max_length=1_000)),
+    "ssh_passphrase": Nullable(Exact("sshTunnel.passphrase", max_length=1_000)),
 }
 
 

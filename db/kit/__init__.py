@@ -1,1 +1,1 @@
-"""What repositories are built from."""
+"""Building blocks of repositories: base classes, paging, idempotency, sweeps and text rules."""

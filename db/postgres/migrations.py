@@ -1,7 +1,7 @@
 """Runs migrations under a lock, so that concurrent servers migrate once.
 
-Replicas are replaced one by one. So a migration leaves standing what the release before it needs,
-and a server goes on with a database that a newer one has migrated.
+Replicas are updated one by one. A migration therefore keeps everything that the previous release
+needs, and a server continues to work with a database that a newer one has migrated.
 """
 
 import ast
@@ -26,7 +26,7 @@ _PRESENT = compile_statement(text("SELECT version_num FROM alembic_version"))
 
 
 def folder() -> Path:
-    """A checkout's `alembic/`; in an installed wheel it lies beside this file."""
+    """The folder `alembic` of a checkout, or of the package `db` in an installed wheel."""
     packaged = Path(__file__).parents[1] / "alembic"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "alembic"
 
@@ -42,7 +42,8 @@ def head() -> str:
 @cache
 def revisions() -> tuple[str, ...]:
     """All known revisions, oldest first."""
-    newer = {older: found for found, older in map(_revision, (folder() / "versions").glob("*.py"))}
+    files = (folder() / "versions").glob("*.py")
+    newer = {older: revision for revision, older in map(_revision, files)}
     ordered = [newer[None]]
     while ordered[-1] in newer:
         ordered.append(newer[ordered[-1]])
@@ -58,12 +59,12 @@ async def present(session: Session) -> str | None:
 
 
 def is_newer(revision: str | None) -> bool:
-    """True if a newer Howdah has migrated the database: its revision is unknown here."""
+    """True if a newer release has migrated the database: its revision is unknown here."""
     return revision is not None and revision not in revisions()
 
 
 async def is_current(session: Session) -> bool:
-    """Whether the database has every migration we know of. It may have more."""
+    """Whether the database has all known migrations. It may have more."""
     revision = await present(session)
     return revision == head() or is_newer(revision)
 
@@ -109,7 +110,7 @@ async def _run(url: str, command: "Callable[[Config], None]") -> None:
 
     def on_connection(connection: Connection) -> None:
         config.attributes["connection"] = connection
-        with holding_the_lock(connection):  # out here: alembic keeps its context in one global
+        with holding_the_lock(connection):  # not in env.py, because alembic's context is global
             command(config)
 
     engine = create_engine(parse_url(url))
@@ -121,7 +122,7 @@ async def _run(url: str, command: "Callable[[Config], None]") -> None:
 
 
 def _revision(path: Path) -> tuple[str, str | None]:
-    """(revision, the one before) of a migration file."""
+    """The revision of a migration file and its predecessor."""
     values = {
         target.id: node.value.value
         for node in ast.parse(path.read_text(encoding="utf-8")).body

@@ -1,8 +1,8 @@
 """Statements built with SQLAlchemy Core, compiled once, executed by asyncpg.
 
-Compiling takes longer than running (docs/performance.md), so a repository writes each statement as
-a `@statement` method. It is built and compiled the first time for each set of arguments, which are
-its shape (columns, filters present, order), never its values: those are `bindparam`s.
+Compiling takes longer than running (docs/performance.md), so repositories write statements as
+`@statement` methods, which are compiled once for each set of arguments. The arguments are the shape
+(columns, filters, order), never values: those are `bindparam`s.
 """
 
 import re

@@ -17,17 +17,17 @@ DEFAULT_PORT = 5432
 _POOLER_PORTS = frozenset({6432, 6543, 25061})
 _YES = frozenset({"true", "1", "yes", "on"})
 
-# Names of files; a missing one would look to asyncpg like a database that does not answer.
+# Parameters that name files. asyncpg reports a missing file like an unreachable database.
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
-_KEPT = (
+_ALLOWED = (
     frozenset(_FILES)
     | {"sslmode", "sslnegotiation", "sslpassword"}
     | {"ssl_max_protocol_version", "ssl_min_protocol_version"}
     | {"options", "search_path", "target_session_attrs"}
     | {"passfile", "krbsrvname"}
 )
-# Words for libpq, JDBC, Prisma, Supabase, SQLAlchemy: asyncpg would send them on as settings of the
-# server, which refuses them. Any other word is an error: a misspelt `sslmode` must not pass unseen.
+# Parameters for libpq, JDBC, Prisma, Supabase and SQLAlchemy. asyncpg would send them as server
+# settings, which the server rejects. Others are errors, so that a misspelt `sslmode` is noticed.
 _IGNORED = (
     frozenset({"channel_binding", "client_encoding", "fallback_application_name", "gssencmode"})
     | {"connect_timeout", "hostaddr", "load_balance_hosts", "sslcompression", "sslsni"}
@@ -54,7 +54,7 @@ class DatabaseUrl:
 
     @property
     def place(self) -> str:
-        return _written(self.host, self.port, quoted=False)
+        return _format_address(self.host, self.port, quoted=False)
 
     def __str__(self) -> str:
         return f"postgresql://{self.user}@{self.place}/{self.database}"
@@ -64,20 +64,20 @@ def parse_url(url: str) -> DatabaseUrl:
     """Accepts postgres://, postgresql://, SQLAlchemy's +driver forms and libpq's parameters."""
     netloc, path, query = _split(url.strip())
     parameters = dict(parse_qsl(query, keep_blank_values=True))
-    login, _, place = netloc.rpartition("@")
+    login, _, authority = netloc.rpartition("@")
     user, _, password = (unquote(part) for part in login.partition(":"))
     user = parameters.pop("user", user)
     password = parameters.pop("password", password)
     database = parameters.pop("dbname", unquote(path.removeprefix("/"))) or user
-    hosts = _hosts(place, parameters.pop("host", ""), parameters.pop("port", ""))
-    _refuse_unsendable(user, password, database, hosts)
+    hosts = _hosts(authority, parameters.pop("host", ""), parameters.pop("port", ""))
+    _check_encodable(user, password, database, hosts)
     if not database:
-        raise _unusable("it names no database")
+        raise _unusable("it does not name a database")
     host, port = hosts[0] if hosts else ("localhost", DEFAULT_PORT)
     pooled = _is_pooled(host, port, parameters.pop("pgbouncer", ""))
     context = _tls(parameters)
     return DatabaseUrl(
-        dsn=_dsn(user, password, hosts, database, _known(parameters)),
+        dsn=_dsn(user, password, hosts, database, _allowed(parameters)),
         host=host,
         port=port,
         user=user,
@@ -93,17 +93,17 @@ def _split(url: str) -> tuple[str, str, str]:
     except ValueError:
         raise _unusable("it is not a URL") from None
     if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
-        raise _unusable("it does not begin with postgresql://")
-    # What comes after an unescaped / ? # of a password is no host, no database and no parameter.
+        raise _unusable("it does not start with postgresql://")
+    # After an unescaped / ? or # in a password, the rest would be parsed as host or parameters.
     if parts.fragment or "@" in parts.path or "@" in parts.query:
         raise _unusable("a special character in its user or password is not written as %XX")
     return parts.netloc, parts.path, parts.query
 
 
-def _hosts(place: str, host: str, port: str) -> list[tuple[str, int]]:
+def _hosts(authority: str, host: str, port: str) -> list[tuple[str, int]]:
     """Like libpq: several hosts with commas; parameters override the authority."""
     if not host:
-        found = [_host(part) for part in place.split(",")] if place else []
+        found = [_host(part) for part in authority.split(",")] if authority else []
     else:
         found = [(name, "") for name in host.split(",")]
     ports = port.split(",") if port else [""]
@@ -131,11 +131,9 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _refuse_unsendable(
-    user: str, password: str, database: str, hosts: list[tuple[str, int]]
-) -> None:
+def _check_encodable(user: str, password: str, database: str, hosts: list[tuple[str, int]]) -> None:
     names = [host for host, _ in hosts]
-    # A NUL ends a word in PostgreSQL's messages: what follows would be read as another.
+    # A NUL terminates strings in PostgreSQL's protocol: the rest would become another string.
     if any("\0" in part for part in (user, password, database, *names)):
         raise _unusable("it contains a NUL")
     try:
@@ -163,11 +161,11 @@ def _tls(parameters: dict[str, str]) -> SSLContext | None:
         raise _unusable("sslrootcert=system needs sslmode=verify-full")
     if not trusts_system and (mode not in SSL_MODES[4:] or "sslrootcert" in parameters):
         return None
-    return _trusting_the_system(parameters)
+    return _system_trust_context(parameters)
 
 
 def _ssl_mode(parameters: dict[str, str]) -> str:
-    """Also from `ssl=true`, which is how drivers other than libpq write it."""
+    """Also accepts `ssl=true`, the form of other drivers than libpq."""
     if "ssl" in parameters:
         flag = parameters.pop("ssl")
         parameters.setdefault("sslmode", "require" if flag.lower() in _YES else flag)
@@ -177,7 +175,7 @@ def _ssl_mode(parameters: dict[str, str]) -> str:
     return mode
 
 
-def _trusting_the_system(parameters: dict[str, str]) -> SSLContext:
+def _system_trust_context(parameters: dict[str, str]) -> SSLContext:
     """Always verifies the host name, because anyone can get a certificate of a public authority."""
     for name in ("sslmode", "sslrootcert"):
         parameters.pop(name, None)
@@ -194,11 +192,11 @@ def _trusting_the_system(parameters: dict[str, str]) -> SSLContext:
     return context
 
 
-def _known(parameters: dict[str, str]) -> dict[str, str]:
-    unknown = sorted(parameters.keys() - _KEPT - _IGNORED)
+def _allowed(parameters: dict[str, str]) -> dict[str, str]:
+    unknown = sorted(parameters.keys() - _ALLOWED - _IGNORED)
     if unknown:
         raise _unusable(f"it has an unknown parameter: {unknown[0]}")
-    return {name: value for name, value in parameters.items() if name in _KEPT}
+    return {name: value for name, value in parameters.items() if name in _ALLOWED}
 
 
 def _dsn(
@@ -208,14 +206,16 @@ def _dsn(
     database: str,
     parameters: dict[str, str],
 ) -> str:
-    """Without a password there is no colon: asyncpg then looks for it where libpq does."""
+    """Omits the colon without a password, so that asyncpg searches for one as libpq does."""
     login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
-    places = ",".join(_written(host, port, quoted=True) for host, port in hosts)
+    addresses = ",".join(_format_address(host, port, quoted=True) for host, port in hosts)
     query = f"?{urlencode(parameters)}" if parameters else ""
-    return f"postgresql://{login}{'@' if login else ''}{places}/{quote(database, safe='')}{query}"
+    return (
+        f"postgresql://{login}{'@' if login else ''}{addresses}/{quote(database, safe='')}{query}"
+    )
 
 
-def _written(host: str, port: int, *, quoted: bool) -> str:
+def _format_address(host: str, port: int, *, quoted: bool) -> str:
     try:
         is_ipv6 = ip_address(host).version == 6
     except ValueError:
@@ -229,5 +229,5 @@ def _written(host: str, port: int, *, quoted: bool) -> str:
 def _unusable(reason: str) -> BadInput:
     return BadInput(
         f"The database URL cannot be used: {reason}.",
-        hint="Write it as postgresql://user:password@host:5432/database?sslmode=require.",
+        hint="Use the form postgresql://user:password@host:5432/database?sslmode=require.",
     )

@@ -56,9 +56,9 @@ class Keys:
 
 
 def load_keys(settings: Settings) -> Keys:
-    """From the settings; in development, from the data folder, where they are made once."""
-    secret = _text(settings, "secret_key", _new_secret)
-    credentials = _text(settings, "credential_key", _new_credential_key)
+    """Loads keys from the settings; in development from the data folder, created on first use."""
+    secret = _configured_or_created(settings, "secret_key", _new_secret)
+    credentials = _configured_or_created(settings, "credential_key", _new_credential_key)
     if secret in credentials:
         raise BadInput(
             "HOWDAH_CREDENTIAL_KEY is the same as HOWDAH_SECRET_KEY.",
@@ -71,13 +71,13 @@ def load_keys(settings: Settings) -> Keys:
 
 
 def add_credential_key(settings: Settings) -> bool:
-    """Put a new key before those of the data folder; False where the operator sets them."""
+    """Prepends a new key to the file in the data folder; False if the operator sets the keys."""
     if settings.credential_key is not None:
         return False
-    kept = _text(settings, "credential_key", _new_credential_key)
+    existing = _configured_or_created(settings, "credential_key", _new_credential_key)
     path = settings.data_dir / "credential_key"
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    _write_private(draft, f"{_new_credential_key()},{kept}")
+    _write_private(draft, f"{_new_credential_key()},{existing}")
     draft.replace(path)
     return True
 
@@ -87,16 +87,16 @@ def checked_secret(secret: str, *, name: str) -> bytes:
     if len(secret.encode()) < SHORTEST:
         problem = f"is shorter than {SHORTEST} bytes"
     elif secret in (secret * 2)[1:-1]:
-        problem = "is one text repeated"
+        problem = "repeats a shorter text"
     elif len(set(_WELL_KNOWN.sub("", secret.lower()))) < 10:
         problem = "is well known or easily guessed"
     else:
         return secret.encode()
-    raise BadInput(f"{name} {problem}.", hint="Make one with `openssl rand -base64 48`.")
+    raise BadInput(f"{name} {problem}.", hint="Generate one with `openssl rand -base64 48`.")
 
 
 def parse_credential_keys(text: str) -> CredentialKeys:
-    """`id:base64`, the current one first; after commas those that only open what is older."""
+    """Parses comma-separated `id:base64`: the current key, then keys that only open older seals."""
     keys: dict[str, bytes] = {}
     for entry in text.split(","):
         key_id, _, encoded = entry.strip().partition(":")
@@ -107,41 +107,40 @@ def parse_credential_keys(text: str) -> CredentialKeys:
         if not _KEY_ID.fullmatch(key_id) or key_id in keys or len(key) != 32 or len(set(key)) < 10:
             raise BadInput(
                 "HOWDAH_CREDENTIAL_KEY is not a list of `id:key`, each key 32 random bytes.",
-                hint='Make one with `echo "k1:$(openssl rand -base64 32)"`; ids differ.',
+                hint='Generate one with `echo "k1:$(openssl rand -base64 32)"`; IDs are unique.',
             )
         keys[key_id] = key
     return CredentialKeys(next(iter(keys)), MappingProxyType(keys))
 
 
-def _text(settings: Settings, name: str, make: Callable[[], str]) -> str:
-    given: str | None = getattr(settings, name)
-    if given is not None:
-        return given
+def _configured_or_created(settings: Settings, name: str, make: Callable[[], str]) -> str:
+    configured: str | None = getattr(settings, name)
+    if configured is not None:
+        return configured
     if settings.development:
         try:
-            return _kept(settings.data_dir / name, make)
+            return _read_or_create(settings.data_dir / name, make)
         except OSError as error:
             raise Unavailable(
-                f"No key can be kept in {settings.data_dir}: {error.strerror or error}.",
-                hint="Make it a folder that this user may write, or choose another "
-                "HOWDAH_DATA_DIR.",
+                f"The key file in {settings.data_dir} is not usable: {error.strerror or error}.",
+                hint="Make the folder writable for this user, or choose another HOWDAH_DATA_DIR.",
             ) from error
     variable = f"HOWDAH_{name.upper()}"
     raise BadInput(
         f"{variable} is not set, and this is a production server.",
-        hint=f"Make one as .env.example says, and give every replica the same {variable}.",
+        hint=f"Generate one as in .env.example, and set the same {variable} on every replica.",
     )
 
 
-def _kept(path: Path, make: Callable[[], str]) -> str:
-    """What the file holds; of several processes that start together one makes it."""
+def _read_or_create(path: Path, make: Callable[[], str]) -> str:
+    """If several processes start at once, one creates the file and the others read it."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             _write_private(draft, make())
             with contextlib.suppress(FileExistsError):
-                os.link(draft, path)  # whole or not at all, and never over another's
+                os.link(draft, path)  # atomic, and never replaces an existing file
         finally:
             draft.unlink(missing_ok=True)
     return path.read_text(encoding="ascii").strip()
@@ -150,7 +149,7 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
 def _write_private(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        if os.geteuid() == 0:  # what root makes in a user's folder, that user can use without root
+        if os.geteuid() == 0:  # the owner of the folder can then start without root
             folder = path.parent.stat()
             os.fchown(descriptor, folder.st_uid, folder.st_gid)
         file.write(text + "\n")

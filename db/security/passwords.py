@@ -26,9 +26,9 @@ _COST_PARAMETERS = ("version", "memory_cost", "time_cost", "hash_len", "salt_len
 
 
 def checked_password(password: str, *, field: str = "password") -> str:
-    """The password in one spelling; a sign-in that cannot be right is not worth a hash."""
+    """Normalizes a password. Rejects impossible lengths before the cost of a hash."""
     size = len(_bytes(password))
-    if size <= LONGEST:  # the time of NFC grows with the square of what it is given
+    if size <= LONGEST:  # the time of NFC is quadratic in the worst case
         password = unicodedata.normalize("NFC", password)
         size = len(_bytes(password))
     if not SHORTEST <= size <= LONGEST:

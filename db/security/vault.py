@@ -1,9 +1,8 @@
 """Stores users' secrets: encrypted in their rows, or in the keychain of the machine.
 
-What stands in a row opens only there: its place (table, row, owner, column) is part of the seal,
-and so is a digest of the destination it was saved for.
-In single-user development the operating system's keychain keeps the secret itself, and the row only
-says that it does.
+A sealed secret can be opened only at its location: table, row, owner and column are authenticated
+with it, and so is a digest of the destination that it was saved for. In single-user development the
+operating system's keychain stores the secret, and the row stores a reference to it.
 """
 
 import asyncio
@@ -43,8 +42,8 @@ class SecretLocation(NamedTuple):
         return f"{self.table}/{self.row.hex}/{self.owner.hex}/{self.column}/{self.bound_to}"
 
 
-class Backend(Protocol):
-    """What `keyring` offers of a keychain."""
+class KeyringBackend(Protocol):
+    """The part of the `keyring` API that is used."""
 
     def get_password(self, service: str, username: str) -> str | None: ...
     def set_password(self, service: str, username: str, password: str) -> None: ...
@@ -63,29 +62,31 @@ class Vault:
         self._finding: asyncio.Task[Keychain | None] | None = None
 
     async def keychain(self) -> "Keychain | None":
-        """What keeps new secrets, if it is not their rows; looked for when first asked."""
+        """The keychain that stores new secrets, or None. Probed on the first call."""
         if self._find_keychain is None:
             return None
         if self._finding is None:
             self._finding = asyncio.ensure_future(self._find_keychain())
         return await asyncio.shield(self._finding)
 
-    async def seal(self, secret: str, place: SecretLocation) -> bytes:
+    async def seal(self, secret: str, location: SecretLocation) -> bytes:
         if keychain := await self.keychain():
             reference = secrets.token_bytes(16)
-            await keychain.keep(f"{place}/{reference.hex()}", secret)
+            await keychain.keep(f"{location}/{reference.hex()}", secret)
             return _IN_KEYCHAIN + reference
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         nonce = secrets.token_bytes(_NONCE_BYTES)
         key_id = self._keys.current_id.encode()
         head = _SEALED + bytes([len(key_id)]) + key_id
-        box = AESGCM(self._keys.current).encrypt(nonce, secret.encode(), head + str(place).encode())
+        box = AESGCM(self._keys.current).encrypt(
+            nonce, secret.encode(), head + str(location).encode()
+        )
         return head + nonce + box
 
-    async def open(self, sealed: bytes, place: SecretLocation) -> str:
+    async def open(self, sealed: bytes, location: SecretLocation) -> str:
         if sealed[:1] == _IN_KEYCHAIN:
-            return await self._fetch(f"{place}/{sealed[1:].hex()}")
+            return await self._fetch(f"{location}/{sealed[1:].hex()}")
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -95,39 +96,39 @@ class Vault:
         if key is None:
             raise _cannot_open("its key is not among HOWDAH_CREDENTIAL_KEY")
         try:
-            return AESGCM(key).decrypt(nonce, box, head + str(place).encode()).decode()
+            return AESGCM(key).decrypt(nonce, box, head + str(location).encode()).decode()
         except (InvalidTag, ValueError):
             raise _cannot_open("it, or the destination it was saved for, was changed") from None
 
-    async def forget(self, sealed: bytes | None, place: SecretLocation) -> None:
-        """Remove what the keychain holds of it; the row is its owner's business."""
+    async def forget(self, sealed: bytes | None, location: SecretLocation) -> None:
+        """Deletes the entry of the keychain, if there is one. The caller deletes the row."""
         if sealed and sealed[:1] == _IN_KEYCHAIN and (keychain := await self.keychain()):
-            await keychain.forget(f"{place}/{sealed[1:].hex()}")
+            await keychain.forget(f"{location}/{sealed[1:].hex()}")
 
     @contextlib.asynccontextmanager
     async def sealing(
-        self, given: Mapping[SecretLocation, str | None]
+        self, plaintexts: Mapping[SecretLocation, str | None]
     ) -> AsyncIterator[dict[str, bytes | None]]:
-        """Seal by column what the block then stores; when it fails nothing stays behind."""
+        """Yields the seals by column for the block to store. If it fails, they are deleted."""
         sealed: dict[SecretLocation, bytes | None] = {}
         try:
-            for place, secret in given.items():
-                sealed[place] = None if secret is None else await self.seal(secret, place)
-            yield {place.column: value for place, value in sealed.items()}
+            for location, secret in plaintexts.items():
+                sealed[location] = None if secret is None else await self.seal(secret, location)
+            yield {location.column: value for location, value in sealed.items()}
         except BaseException:
-            for place, value in sealed.items():
-                await self.forget(value, place)
+            for location, value in sealed.items():
+                await self.forget(value, location)
             raise
 
     async def is_current(self, sealed: bytes) -> bool:
-        """Whether sealing it now would be by the same means; see `howdah keys rotate`."""
+        """Whether the secret is sealed with the current key or keychain (`howdah keys rotate`)."""
         in_keychain = await self.keychain() is not None
         if in_keychain or sealed[:1] == _IN_KEYCHAIN:
             return (sealed[:1] == _IN_KEYCHAIN) is in_keychain
         return sealed[2 : 2 + sealed[1]].decode() == self._keys.current_id
 
     def fingerprint(self, secret: str) -> str:
-        """Tells whether two secrets are the same, and nothing else without our key."""
+        """A keyed digest to compare secrets; without the key it reveals nothing."""
         return hmac.digest(self._keys.current, b"fingerprint " + secret.encode(), "sha256").hex()
 
     async def _fetch(self, name: str) -> str:
@@ -139,55 +140,55 @@ class Vault:
 
 
 class Keychain:
-    """The operating system's, asked in a thread of its own: it may ask the user, and block."""
+    """The keychain of the operating system. Calls run in a thread: they may prompt and block."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: KeyringBackend) -> None:
         self._backend = backend
 
     @classmethod
-    async def find(cls, backend: Backend | None = None) -> "Keychain | None":
-        """The one of this machine, if it gives back what it was given."""
+    async def find(cls, backend: KeyringBackend | None = None) -> "Keychain | None":
+        """The keychain of this machine, or None if a probe entry cannot be stored and read."""
         probe, name = secrets.token_hex(8), f"probe/{secrets.token_hex(8)}"
         try:
             found = cls(await _in_thread(_system_backend) if backend is None else backend)
             await found.keep(name, probe)
             answered = await found.fetch(name)
             await found.forget(name)
-        except Exception as error:  # noqa: BLE001 - backends raise what they like; then there is none
-            log.info("no keychain is used: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - backends raise any exception; the keychain is then unusable
+            log.info("no keychain is available: %s", type(error).__name__)
             return None
         return found if answered == probe else None
 
     async def keep(self, name: str, secret: str) -> None:
-        await _asked(self._backend.set_password, SERVICE, name, secret)
+        await _call(self._backend.set_password, SERVICE, name, secret)
 
     async def fetch(self, name: str) -> str | None:
-        return await _asked(self._backend.get_password, SERVICE, name)
+        return await _call(self._backend.get_password, SERVICE, name)
 
     async def forget(self, name: str) -> None:
         try:
-            await _asked(self._backend.delete_password, SERVICE, name)
+            await _call(self._backend.delete_password, SERVICE, name)
         except Unavailable as error:
-            log.warning("the keychain keeps an entry that is no longer used: %s", error)
+            log.warning("an unused entry could not be deleted from the keychain: %s", error)
 
 
-def _system_backend() -> Backend:
+def _system_backend() -> KeyringBackend:
     import keyring  # an extra, and slow to import
     from keyring.backends import fail
 
-    backend: Backend = keyring.get_keyring()
+    backend: KeyringBackend = keyring.get_keyring()
     if isinstance(backend, fail.Keyring) or type(backend).__module__.startswith("keyrings.alt"):
-        raise LookupError("no keychain that keeps a secret")
+        raise LookupError("no keychain that stores secrets")
     return backend
 
 
-async def _asked(question: Callable[..., T], *arguments: str) -> T:
+async def _call(method: Callable[..., T], *arguments: str) -> T:
     try:
-        return await _in_thread(question, *arguments)
+        return await _in_thread(method, *arguments)
     except TimeoutError:
-        problem = "does not answer"
-    except Exception as error:  # noqa: BLE001 - backends raise what they like
-        problem = f"refuses ({type(error).__name__})"
+        problem = "does not respond"
+    except Exception as error:  # noqa: BLE001 - backends raise any exception
+        problem = f"reported an error ({type(error).__name__})"
     raise Unavailable(
         f"The keychain of this machine {problem}.",
         hint="Unlock it and try again, or save the connection without its password.",
@@ -195,29 +196,29 @@ async def _asked(question: Callable[..., T], *arguments: str) -> T:
 
 
 async def _in_thread(work: Callable[..., T], *arguments: str) -> T:
-    """In a daemon thread: one that waits for ever for its user keeps no process from ending."""
+    """Uses a daemon thread: an unanswered prompt must not keep the process alive."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
+    result: asyncio.Future[T] = loop.create_future()
 
     def settle(method: Callable[[Any], None], value: Any) -> None:
-        if not answer.done():
+        if not result.done():
             method(value)
 
     def run() -> None:
         try:
-            outcome: tuple[Callable[[Any], None], Any] = (answer.set_result, work(*arguments))
-        except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
-            outcome = (answer.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            outcome: tuple[Callable[[Any], None], Any] = (result.set_result, work(*arguments))
+        except Exception as error:  # noqa: BLE001 - raised again where the result is awaited
+            outcome = (result.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the caller is gone
             loop.call_soon_threadsafe(settle, *outcome)
 
     threading.Thread(target=run, name="keychain", daemon=True).start()
     async with asyncio.timeout(KEYCHAIN_WAIT_S):
-        return await answer
+        return await result
 
 
 def _cannot_open(reason: str) -> Unavailable:
     return Unavailable(
         f"A stored secret cannot be opened: {reason}.",
-        hint="Enter the secret again and save it; other data is not affected.",
+        hint="Enter the secret again and save the connection; other data is not affected.",
     )

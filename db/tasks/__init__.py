@@ -1,4 +1,4 @@
-"""Tasks: a to-do list per owner, and the way in for the file of the old console application."""
+"""Tasks: a to-do list per owner, and the import of the old console application's file."""
 
 from db.tasks.legacy_file import CHUNK_BYTES, decoded
 from db.tasks.legacy_task import OldTask, Rejected, old_tasks

@@ -1,4 +1,4 @@
-"""Reads the file of the old console application: record by record, in bounded memory."""
+"""Parses the file of the old console application record by record, in bounded memory."""
 
 import codecs
 import json
@@ -11,26 +11,26 @@ from db.errors import BadInput
 LONGEST_RECORD = 1_000_000
 CHUNK_BYTES = 65_536
 
-_decoder = json.JSONDecoder(strict=False)  # a raw line break within a text harms nobody
+_decoder = json.JSONDecoder(strict=False)  # accepts raw line breaks within strings
 _blanks = re.compile(r"[ \t\r\n]+")
 
 
-class Broken(BadInput):
-    """From here on the file cannot be read; what was read before is whole."""
+class BrokenFile(BadInput):
+    """The rest of the file cannot be parsed. The records before are complete."""
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     line: int
     column: int
 
-    def after(self, text: str) -> "_Place":
+    def after(self, text: str) -> "_Position":
         breaks = text.count("\n")
         start = 1 if breaks else self.column
-        return _Place(self.line + breaks, start + len(text) - 1 - text.rfind("\n"))
+        return _Position(self.line + breaks, start + len(text) - 1 - text.rfind("\n"))
 
 
 def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
-    """UTF-8, UTF-16 or UTF-32, with a byte order mark or without."""
+    """Decodes UTF-8, UTF-16 or UTF-32, with or without a byte order mark."""
     read_bytes = 0
     decoder: codecs.IncrementalDecoder | None = None
     for chunk in chunks:
@@ -44,9 +44,11 @@ def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def records(chunks: Iterable[str]) -> Iterator[Any]:
-    """The elements of the list that the text is, or that an object has under `tasks`.
+    """Yields the elements of a list, or of the list `tasks` of an object.
 
-    Raises BadInput when there is no such list, Broken where the list cannot be read further.
+    Raises:
+        BadInput: There is no such list.
+        BrokenFile: The list cannot be parsed further.
     """
     text = _Text(chunks)
     match text.peek():
@@ -57,7 +59,7 @@ def records(chunks: Iterable[str]) -> Iterator[Any]:
         case _:
             raise _no_list()
     if text.peek():
-        raise text.broken("something follows after its end")
+        raise text.broken("unexpected text after the end")
 
 
 def _elements_under_tasks(text: "_Text") -> Iterator[Any]:
@@ -75,7 +77,7 @@ def _elements_under_tasks(text: "_Text") -> Iterator[Any]:
 
 
 def _names(text: "_Text") -> Iterator[Any]:
-    """Each name of an object; whoever asks for the next one has read its value."""
+    """Yields the names of an object. The caller must read each value before the next name."""
     text.skip("{")
     while text.peek() != "}":
         name = text.value()
@@ -97,18 +99,18 @@ def _elements(text: "_Text") -> Iterator[Any]:
 
 
 class _Text:
-    """Text that arrives in chunks; what was read of it is forgotten."""
+    """Text read in chunks; parsed text is discarded."""
 
     def __init__(self, chunks: Iterable[str]) -> None:
         self._chunks = iter(chunks)
         self._text = ""
         self._at = 0
-        self._start = _Place(1, 1)
+        self._start = _Position(1, 1)
         self._more()
         self._at = int(self._text.startswith("\ufeff"))
 
     def peek(self) -> str:
-        """The next character that is not blank; none at the end."""
+        """The next character that is not whitespace; empty at the end."""
         while True:
             if (blanks := _blanks.match(self._text, self._at)) is not None:
                 self._at = blanks.end()
@@ -131,17 +133,17 @@ class _Text:
                 if len(self._text) - self._at > LONGEST_RECORD or not self._more():
                     raise self.broken(error.msg.lower(), at=error.pos) from None
             except (ValueError, RecursionError):
-                raise self.broken("a number or a nesting that is out of all bounds") from None
+                raise self.broken("a number is too large or the nesting too deep") from None
             else:
-                if end < len(self._text) or not self._more():  # else a number may go on
+                if end < len(self._text) or not self._more():  # else a number may continue
                     self._at = end
                     return value
 
-    def broken(self, why: str, *, at: int | None = None) -> Broken:
+    def broken(self, why: str, *, at: int | None = None) -> BrokenFile:
         line, column = self._start.after(self._text[: self._at if at is None else at])
-        return Broken(
+        return BrokenFile(
             f"The JSON breaks at line {line}, column {column}: {why}.",
-            hint="Mend the file there and import it again: what is in already stays as it is.",
+            hint="Correct the file there and import it again. Imported records are skipped.",
             field="json",
         )
 
@@ -159,16 +161,16 @@ def _text(decoder: codecs.IncrementalDecoder, chunk: bytes, *, before: int) -> s
     try:
         return decoder.decode(chunk, final=not chunk)
     except UnicodeDecodeError as error:
-        raise Broken(
+        raise BrokenFile(
             f"The file is not {error.encoding.upper()} near byte {before + error.start}.",
-            hint="Save it as UTF-8 and import it again: what is in already stays as it is.",
+            hint="Save it as UTF-8 and import it again. Imported records are skipped.",
             field="json",
         ) from None
 
 
 def _no_list() -> BadInput:
     return BadInput(
-        "This is no list of tasks.",
-        hint='Expected JSON: a list of tasks, or an object like {"tasks": [...]}.',
+        "The JSON contains no list of tasks.",
+        hint='Pass a list of tasks, or an object like {"tasks": [...]}.',
         field="json",
     )

@@ -34,7 +34,7 @@ search_rule = Required("search", max_length=200)
 
 
 class Task(HasId, HasOwner, HasTimes, HasVersion, Base):
-    """The table. Each order a list can have ends in an index, with and without `completed`."""
+    """Each sort order of lists has an index, with and without `completed`."""
 
     __tablename__ = "tasks"
 
@@ -74,7 +74,7 @@ class Task(HasId, HasOwner, HasTimes, HasVersion, Base):
 
 
 class TaskRow(NamedTuple):
-    """A task as it was when it was read."""
+    """A task without its owner."""
 
     id: UUID
     title: str
@@ -87,15 +87,13 @@ class TaskRow(NamedTuple):
 
 
 class TaskStatsRow(NamedTuple):
-    """How many there are."""
-
     total: int
     completed: int
     open: int
 
 
 class TaskFilter(NamedTuple):
-    """Which tasks of a list; None is no condition."""
+    """Conditions of a list of tasks; None means no condition."""
 
     completed: bool | None = None
     search: str | None = None
@@ -104,7 +102,7 @@ class TaskFilter(NamedTuple):
 
     @property
     def values(self) -> dict[str, Any]:
-        """The conditions there are; their names are the shape of the statement."""
+        """The conditions that are set. Their names determine the statement."""
         present = {name: value for name, value in self._asdict().items() if value is not None}
         if self.search is not None:
             present["search"] = contains_pattern(search_rule.checked(self.search).lower())
@@ -126,14 +124,14 @@ class Tasks(Repository[TaskRow]):
     async def change(
         self, task_id: UUID, *, expected_version: int | None = None, **changes: Any
     ) -> TaskRow:
-        """Sets what `changes` names of title, description and completed; leaves the rest."""
+        """Sets the fields in `changes`: title, description and completed. Others stay."""
         for rule in (title_rule, description_rule):
             if rule.field in changes:
                 changes[rule.field] = rule.checked(changes[rule.field])
         if changes.get("completed", False) is None:
             raise BadInput(
                 "`completed` is null.",
-                hint="Send true or false, or leave it out.",
+                hint="Pass true or false, or omit it.",
                 field="completed",
             )
         return await self.update(task_id, expected_version=expected_version, **changes)
@@ -159,16 +157,16 @@ class Tasks(Repository[TaskRow]):
         return TaskStatsRow(total, completed, total - completed)
 
     async def now(self) -> datetime:
-        """PostgreSQL's clock, which is the one that dates changes."""
-        moment: datetime = await self.value(self._now())
-        return moment
+        """The time of PostgreSQL's clock, which sets `updated_at`."""
+        now: datetime = await self.value(self._now())
+        return now
 
     async def changed_since(self, moment: datetime) -> Sequence[TaskRow]:
         return await self.all(self._changed_since(), moment=moment)
 
     @classmethod
     def assignments(cls, name: str) -> dict[str, Any]:
-        """`completed` takes its moment with it, and keeps the first when set twice."""
+        """`completed` also sets `completed_at`, which stays if the task was already completed."""
         values = super().assignments(name)
         if name == "completed":
             task, now_completed = cls.table().c, values[name]
@@ -181,11 +179,11 @@ class Tasks(Repository[TaskRow]):
     def _toggle(cls) -> ClauseElement:
         task = cls.table().c
         change = cls.owned_update().where(task.id == bindparam("id"))
-        turned = {
+        toggled = {
             "completed": not_(task.completed),
             "completed_at": case((task.completed, null()), else_=func.now()),
         }
-        return change.values(turned | cls.audit_columns()).returning(*cls.columns())
+        return change.values(toggled | cls.audit_columns()).returning(*cls.columns())
 
     @statement
     def _remove_completed(cls) -> ClauseElement:

@@ -1,7 +1,7 @@
-"""Brings old tasks in: batch by batch, each checked once it is there; a second run changes nothing.
+"""Imports old tasks in batches and verifies each one. A second import changes nothing.
 
 async for report in import_records(run, old_tasks(chunks)):
-    ...                       # what has become of the records so far
+    ...                       # the progress after each batch
 """
 
 import hashlib
@@ -44,20 +44,20 @@ from db.tasks.repository import Task
 BATCH = 1_000
 IDS_KEPT = 1_000
 
-_MOMENT = DateTime(timezone=True)
+_TIMESTAMP = DateTime(timezone=True)
 _COLUMNS: dict[str, Any] = {
     "id": Uuid(),
     "imported_as": LargeBinary(),
     "title": Text(),
     "description": Text(),
     "completed": Boolean(),
-    "created_at": _MOMENT,
-    "updated_at": _MOMENT,
+    "created_at": _TIMESTAMP,
+    "updated_at": _TIMESTAMP,
 }
 
 
 class ImportedRow(NamedTuple):
-    """What the check afterwards compares."""
+    """The columns that are verified after the import."""
 
     imported_as: bytes
     title: str
@@ -68,20 +68,20 @@ class ImportedRow(NamedTuple):
 
 
 class Imports(Repository[ImportedRow]):
-    """The tasks of one owner that came from an old file, known by what they came as."""
+    """The imported tasks of one owner, identified by `imported_as`."""
 
     model = Task
     row = ImportedRow
     noun = "task"
 
     async def add_new(self, old: Sequence[OldTask]) -> dict[bytes, UUID]:
-        """Adds those that are not there; which these were, and the ids they have got."""
+        """Adds the tasks that are not imported yet. Returns their IDs by `imported_as`."""
         rows = [(new_id(), *task) for task in old]
         values = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
         return dict(await self.run(self._add_new(), **values))
 
-    async def known(self, old: Iterable[OldTask]) -> dict[bytes, ImportedRow]:
-        found = await self.all(self._known(), imported_as=[task.imported_as for task in old])
+    async def find(self, old: Iterable[OldTask]) -> dict[bytes, ImportedRow]:
+        found = await self.all(self._find(), imported_as=[task.imported_as for task in old])
         return {row.imported_as: row for row in found}
 
     @statement
@@ -106,32 +106,32 @@ class Imports(Repository[ImportedRow]):
         )
 
     @statement
-    def _known(cls) -> ClauseElement:
+    def _find(cls) -> ClauseElement:
         wanted = bindparam("imported_as", type_=ARRAY(LargeBinary))
         return cls.owned().where(cls.table().c.imported_as == any_(wanted))
 
 
-def _finite(moment: ColumnElement[Any]) -> ColumnElement[Any]:
-    """What asyncpg sends for the first moment of Python's calendar is minus infinity."""
+def _finite(time: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Works around asyncpg, which sends Python's earliest time as minus infinity."""
     first: ColumnElement[Any] = literal_column("timestamptz '0001-01-01Z'")
-    return case((moment.is_not(None), func.greatest(moment, first)))
+    return case((time.is_not(None), func.greatest(time, first)))
 
 
 Run: TypeAlias = Callable[[Callable[[Imports], Awaitable[Any]]], Awaitable[Any]]
-"""Runs work on somebody's Imports: each in a transaction of its own, or all in one."""
+"""Runs work with the Imports of an owner, in one transaction each or in a shared one."""
 
 
 @dataclass
 class ImportReport:
-    """What has become of the records of a file."""
+    """The progress of an import; complete in the last report."""
 
     created: int = 0
     unchanged: int = 0
     rejected: list[Rejected] = field(default_factory=list)
     created_ids: deque[UUID] = field(default_factory=lambda: deque(maxlen=IDS_KEPT))
-    """The latest; all of them would not fit everywhere that they are told."""
+    """The latest IDs, bounded because they are sent in one event."""
     checksum: str = ""
-    """Of what was imported or is there already, the same in file and table."""
+    """Checksum of the imported records, equal in file and table."""
 
     @property
     def read(self) -> int:
@@ -141,9 +141,10 @@ class ImportReport:
 async def import_records(
     run: Run, records: Iterable[OldTask | Rejected], *, dry_run: bool = False
 ) -> AsyncIterator[ImportReport]:
-    """The report, each time it has grown by a batch, and at the end.
+    """Yields the report after each batch, and at the end.
 
-    After each batch the table is read again: raises Conflict when it disagrees with the file.
+    Raises:
+        Conflict: the table differs from the file when it is read after a batch.
     """
     report = ImportReport()
     source = iter(records)
@@ -151,27 +152,27 @@ async def import_records(
         old = [record for record in batch if isinstance(record, OldTask)]
         report.rejected += [record for record in batch if isinstance(record, Rejected)]
         if old:
-            await (_try if dry_run else _add)(run, old, report)
+            await (_count if dry_run else _add)(run, old, report)
         yield report
     yield report
 
 
-async def _try(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
-    there = await run(lambda imports: imports.known(old))
-    report.unchanged += len(there)
-    report.created += len(old) - len(there)
+async def _count(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
+    existing = await run(lambda imports: imports.find(old))
+    report.unchanged += len(existing)
+    report.created += len(old) - len(existing)
 
 
 async def _add(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
     new = await run(lambda imports: imports.add_new(old))
-    there = await run(lambda imports: imports.known(old))
+    stored = await run(lambda imports: imports.find(old))
     in_file = [_as_in_file(task, new) for task in old]
-    in_table = [_as_in_table(task, there.get(task.imported_as), new) for task in old]
+    in_table = [_as_in_table(task, stored.get(task.imported_as), new) for task in old]
     if in_file != in_table:
         raise Conflict(
-            "What is in the table is not what the file says.",
-            hint="Somebody may be changing these tasks just now. Import the file again: "
-            "what is in already stays as it is.",
+            "The imported tasks differ from the file.",
+            hint="They may have been changed at the same time. Import the file again: "
+            "tasks already imported stay unchanged.",
         )
     report.checksum = hashlib.sha256(
         report.checksum.encode() + msgspec.json.encode(in_table)
@@ -182,7 +183,7 @@ async def _add(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
 
 
 def _as_in_file(task: OldTask, new: Iterable[bytes]) -> tuple[Any, ...]:
-    """All of a new task; of one that was there already only that it is: its owner may edit it."""
+    """The whole task if it is new, else only its identity: its owner may have changed it."""
     if task.imported_as not in new:
         return (task.imported_as,)
     return tuple(
@@ -198,6 +199,6 @@ def _as_in_table(
     if task.imported_as not in new:
         return (row.imported_as,)
     return tuple(
-        None if said is None and name in {"created_at", "updated_at"} else getattr(row, name)
-        for name, said in task._asdict().items()
+        None if value is None and name in {"created_at", "updated_at"} else getattr(row, name)
+        for name, value in task._asdict().items()
     )

@@ -13,7 +13,7 @@ from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
 from db.users.accounts import ExternalUser, OwnUser, Role, User, UserRow, Users, canonical_email
 from db.users.attempt_counts import Attempts, RateLimit
-from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignedIn
+from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignInResult
 from db.users.sessions import Sessions, UserSession
 from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
@@ -32,7 +32,7 @@ __all__ = [
     "SessionTokens",
     "Sessions",
     "SignInLinks",
-    "SignedIn",
+    "SignInResult",
     "User",
     "UserRow",
     "UserSession",
@@ -64,7 +64,7 @@ async def open_identity(
     profile: argon2.Parameters = PROFILE,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Identity]:
-    """`profile` and `tls` are for tests: cheap hashes, and an authority of their own."""
+    """Tests pass `profile` for cheap hashes and `tls` for their own certificate authority."""
     access_tokens = AccessTokens(secret.derive("access tokens"))
     issuer = _external_issuer(settings, tls)
     passwords = Passwords(profile=profile)

@@ -71,7 +71,7 @@ class User(HasId, HasTimes, HasVersion, Base):
 
 
 class UserRow(NamedTuple):
-    """A user without secrets."""
+    """A user without the password hash."""
 
     id: UUID
     email: str | None
@@ -95,7 +95,7 @@ def canonical_email(email: str) -> str:
     if _EMAIL.fullmatch(canonical) is None:
         raise BadInput(
             "`email` is not a valid e-mail address.",
-            hint="Write it like `name@example.com`.",
+            hint="Pass an address like `name@example.com`.",
             field="email",
         )
     return canonical
@@ -152,7 +152,7 @@ class Users:
         )
         if added is None:
             raise Conflict(
-                "This e-mail address has an account already.",
+                "An account with this e-mail address already exists.",
                 hint="Sign in with it, or use another address.",
                 field="email",
             )
@@ -160,12 +160,12 @@ class Users:
 
     async def get_or_create_external(self, person: ExternalUser) -> UserRow | None:
         """Returns the user of an external identity, created if new; None if they were removed."""
-        known: Any = {"issuer": person.issuer, "subject": person.subject}
-        found = await self._session.row(self._by_subject(), **known)
-        if found is None:
+        subject: Any = {"issuer": person.issuer, "subject": person.subject}
+        record = await self._session.row(self._by_subject(), **subject)
+        if record is None:
             new = person._asdict() | {"id": new_id()}
-            (found,) = await self._session.rows(self._get_or_create_external(), **new)
-        return None if found[-1] else UserRow(*found[:-1])
+            (record,) = await self._session.rows(self._get_or_create_external(), **new)
+        return None if record[-1] else UserRow(*record[:-1])
 
     async def set_role(self, user_id: UUID, role: str) -> UserRow | None:
         return _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
@@ -227,10 +227,10 @@ class Users:
         """Concurrent first tokens create one user: the later insert returns the existing row."""
         names = ("id", "email", "name", "issuer", "subject")
         new = insert(User).values({name: bindparam(name) for name in names})
-        met = new.on_conflict_do_update(
+        upsert = new.on_conflict_do_update(
             index_elements=[_USERS.issuer, _USERS.subject], set_={"issuer": new.excluded.issuer}
         )
-        return met.returning(*_COLUMNS, _USERS.removed_at)
+        return upsert.returning(*_COLUMNS, _USERS.removed_at)
 
     @statement
     def _set_role(cls) -> ClauseElement:
@@ -245,8 +245,8 @@ class Users:
 
     @statement
     def _remove(cls) -> ClauseElement:
-        gone = delete(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
-        return gone.returning(_USERS.issuer, _USERS.subject)
+        deleted = delete(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
+        return deleted.returning(_USERS.issuer, _USERS.subject)
 
     @statement
     def _insert_tombstone(cls) -> ClauseElement:

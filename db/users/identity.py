@@ -39,7 +39,7 @@ class SessionTokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignedIn:
+class SignInResult:
     session: SessionTokens
     user: UserRow
 
@@ -64,7 +64,7 @@ class Identity:
         self._throttle = throttle
         self._rules = rules
 
-    async def sign_up(self, *, email: str, password: str, name: str, address: str) -> SignedIn:
+    async def sign_up(self, *, email: str, password: str, name: str, address: str) -> SignInResult:
         if not self._rules.sign_up_open:
             raise Forbidden(
                 "Sign-up is closed on this server.",
@@ -75,13 +75,13 @@ class Identity:
         await self._throttle.sign_up(address)
         password_hash = await self._passwords.hash(password)
 
-        async def add_and_open(session: Session) -> SignedIn:
+        async def add_and_open(session: Session) -> SignInResult:
             user = await Users(session).add(email=email, name=name, password_hash=password_hash)
             return await self._insert_session(session, user, password_hash)
 
         return await self._database.transaction(add_and_open)
 
-    async def sign_in(self, *, email: str, password: str, address: str) -> SignedIn:
+    async def sign_in(self, *, email: str, password: str, address: str) -> SignInResult:
         """A wrong password and an unknown address give the same error after the same time."""
         email, password = canonical_email(email), checked_password(password)
         async with self._throttle.password(email, address):
@@ -94,7 +94,7 @@ class Identity:
         await self._renew_hash(user.id, password, verified)
         return signed_in
 
-    async def refresh(self, refresh_token: str) -> SignedIn:
+    async def refresh(self, refresh_token: str) -> SignInResult:
         try:
             presented = self._refresh_tokens.open(refresh_token)
         except InvalidToken:
@@ -133,7 +133,7 @@ class Identity:
 
     async def change_password(
         self, user_id: UUID, *, current: str, new: str, address: str
-    ) -> SignedIn:
+    ) -> SignInResult:
         """Ends every session of the user and opens a new one."""
         current = checked_password(current, field="currentPassword")
         new = checked_password(new, field="newPassword")
@@ -143,7 +143,7 @@ class Identity:
                 raise _wrong_current_password()
         new_hash = await self._passwords.hash(new)
         signed_in = await self._set_password(user, old_hash, new_hash)
-        if signed_in is None:  # the hash is another: a sign-in renewed it, or the password changed
+        if signed_in is None:  # the hash changed: rehashed by a sign-in, or a new password
             user, old_hash = await self._with_password(user_id)
             if await self._passwords.matches(current, old_hash):
                 signed_in = await self._set_password(user, old_hash, new_hash)
@@ -165,16 +165,16 @@ class Identity:
 
     async def issue(self, user: UserRow, *, seconds: int | None = None) -> str:
         """An access token without a sign-in; its session ends with it."""
-        lives_s = seconds or self._rules.access_token_seconds
+        lifetime_s = seconds or self._rules.access_token_seconds
         session_id = new_id()
         _, token_hash = self._refresh_tokens.make(session_id)
         if not await self._database.write(
             lambda session: Sessions(session).open(
-                session_id, user.id, token_hash=token_hash, life=timedelta(seconds=lives_s)
+                session_id, user.id, token_hash=token_hash, life=timedelta(seconds=lifetime_s)
             )
         ):
-            raise NotFound("There is no such user.", hint="They may have been removed just now.")
-        return self._access_tokens.make(user.id, session_id, seconds=lives_s)[0]
+            raise NotFound("This user does not exist.", hint="They may have been removed just now.")
+        return self._access_tokens.make(user.id, session_id, seconds=lifetime_s)[0]
 
     async def local_admin(self) -> UserRow:
         """Creates the account if missing. It has no password; the server prints its tokens."""
@@ -202,7 +202,7 @@ class Identity:
             raise _wrong_sign_in()
         return user, password_hash
 
-    async def _open_session(self, user: UserRow, verified: str) -> SignedIn:
+    async def _open_session(self, user: UserRow, verified: str) -> SignInResult:
         return await self._database.write(
             lambda session: self._insert_session(session, user, verified)
         )
@@ -221,10 +221,12 @@ class Identity:
         except HowdahError as error:  # the next sign-in tries again
             log.info("the hash of %s's password was not renewed: %s", user_id, error.message)
 
-    async def _set_password(self, user: UserRow, verified: str, new_hash: str) -> SignedIn | None:
+    async def _set_password(
+        self, user: UserRow, verified: str, new_hash: str
+    ) -> SignInResult | None:
         """Returns None if `verified` is no longer the stored hash."""
 
-        async def change(session: Session) -> SignedIn | None:
+        async def change(session: Session) -> SignInResult | None:
             if not await Users(session).set_password(
                 user.id, verified=verified, password_hash=new_hash
             ):
@@ -239,11 +241,12 @@ class Identity:
             found = await Users(session).with_password(user_id)
         if found is None:
             raise Forbidden(
-                "This account has no password here.", hint="Change it where you sign in."
+                "This account has no password on this server.",
+                hint="Change the password at the issuer that you sign in with.",
             )
         return found
 
-    async def _insert_session(self, session: Session, user: UserRow, verified: str) -> SignedIn:
+    async def _insert_session(self, session: Session, user: UserRow, verified: str) -> SignInResult:
         """Opens a session for a user whose password matched the hash `verified`."""
         session_id = new_id()
         token, token_hash = self._refresh_tokens.make(session_id)
@@ -257,21 +260,23 @@ class Identity:
             raise _wrong_sign_in()
         return self._signed_in(user, session_id, token)
 
-    def _signed_in(self, user: UserRow, session_id: UUID, refresh_token: str) -> SignedIn:
+    def _signed_in(self, user: UserRow, session_id: UUID, refresh_token: str) -> SignInResult:
         access_token, expires_at = self._access_tokens.make(
             user.id, session_id, seconds=self._rules.access_token_seconds
         )
         tokens = SessionTokens(
             access_token=access_token, refresh_token=refresh_token, expires_at=expires_at
         )
-        return SignedIn(session=tokens, user=user)
+        return SignInResult(session=tokens, user=user)
 
 
 def _validate_new_email(email: str) -> str:
     canonical = canonical_email(email)
     if canonical == LOCAL_ADMIN:
         raise BadInput(
-            "This address is the server's own.", hint="Use another address.", field="email"
+            "This e-mail address is reserved for the local admin.",
+            hint="Use another address.",
+            field="email",
         )
     return canonical
 
@@ -279,7 +284,7 @@ def _validate_new_email(email: str) -> str:
 def _wrong_sign_in() -> HowdahError:
     return Unauthenticated(
         "The e-mail address or the password is wrong.",
-        hint="Check both; without an account, sign up first.",
+        hint="Check both, or sign up if you have no account.",
     )
 
 
@@ -297,7 +302,7 @@ def _wrong_refresh_token() -> HowdahError:
 
 def _concurrent_refresh() -> HowdahError:
     return Conflict(
-        "Another request has used this refresh token at the same moment.",
+        "Another request used this refresh token at the same time.",
         hint="Use the tokens from the response to that request.",
         field="refreshToken",
     )

@@ -1,4 +1,4 @@
-"""An outside issuer: whose word is taken for who somebody is, and under which conditions."""
+"""Verifies tokens of an external issuer, and creates users from their claims."""
 
 import ssl
 import time
@@ -18,11 +18,11 @@ from db.users.signatures import verified_claims
 from db.users.tokens import OURS
 from db.users.unverified_claims import InvalidToken, Seconds
 
-CLOCKS_DIFFER_S = 30
+CLOCK_SKEW_S = 30
 
 
 class ExternalClaims(msgspec.Struct, frozen=True):
-    """What an issuer's token says; only what decides anything has to be of the right kind."""
+    """Claims of an external token. Only those that affect the verification are validated."""
 
     sub: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     exp: Annotated[float, Seconds]
@@ -36,7 +36,7 @@ class ExternalClaims(msgspec.Struct, frozen=True):
 
 
 class ExternalIssuer:
-    """Verifies tokens by its published keys, by a shared secret, or by both."""
+    """Verifies tokens with published keys, a shared secret, or both."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class ExternalIssuer:
 
     @classmethod
     def of(cls, settings: Settings, *, tls: ssl.SSLContext | None = None) -> Self:
-        """The one that the operator has set."""
+        """Raises BadInput if the settings name our own issuer."""
         if settings.jwt_issuer == OURS:
             raise BadInput(
-                f"HOWDAH_JWT_ISSUER is `{OURS}`, which is our own name.",
-                hint="Give the outside issuer another.",
+                f"HOWDAH_JWT_ISSUER is `{OURS}`, which is the issuer of Howdah's own tokens.",
+                hint="Set the issuer of the external tokens.",
             )
         published = KeySet(settings.jwks_url, tls=tls) if settings.jwks_url else None
         return cls(
@@ -71,8 +71,8 @@ class ExternalIssuer:
         )
 
     async def verify(self, token: str, key_id: str | None) -> tuple[ExternalUser, datetime]:
-        """Who the token speaks for, and until when."""
-        reason = InvalidToken("no key of the issuer's is for it")
+        """Returns the user and the expiry of the token. Raises InvalidToken."""
+        reason = InvalidToken("the issuer has no key for it")
         async for candidate in self._candidates(key_id):
             try:
                 claims = verified_claims(token, candidate.key, candidate.algorithms, ExternalClaims)
@@ -84,7 +84,7 @@ class ExternalIssuer:
         raise reason
 
     async def _candidates(self, key_id: str | None) -> AsyncIterator[VerifyingKey]:
-        """Each key with the algorithms that are its own: a token cannot choose another."""
+        """Keys with their algorithms. The token cannot select an algorithm."""
         if self._shared is not None and "HS256" in self._algorithms:
             yield VerifyingKey(None, SHARED_ALGORITHMS, self._shared)
         if self._published is not None:
@@ -96,12 +96,12 @@ class ExternalIssuer:
         now = time.time()
         audiences = claims.aud if isinstance(claims.aud, list) else [claims.aud]
         if self._name is not None and claims.iss != self._name:
-            raise InvalidToken("it is of another issuer")
+            raise InvalidToken("it has another issuer")
         if self._audience is not None and self._audience not in audiences:
-            raise InvalidToken("it is for another audience")
+            raise InvalidToken("it has another audience")
         if claims.exp <= now:
             raise InvalidToken("it has expired")
-        if claims.nbf > now + CLOCKS_DIFFER_S:
+        if claims.nbf > now + CLOCK_SKEW_S:
             raise InvalidToken("it is not valid yet")
 
     def _person(self, claims: ExternalClaims) -> ExternalUser:
@@ -116,7 +116,7 @@ def _shared(secret: str | None) -> OctKey | None:
 
 
 def _email(claims: ExternalClaims) -> str | None:
-    """Only an address that the issuer has verified."""
+    """The address, if the issuer has verified it."""
     if claims.email_verified is not True or not isinstance(claims.email, str):
         return None
     try:
@@ -126,10 +126,10 @@ def _email(claims: ExternalClaims) -> str | None:
 
 
 def _name(claims: ExternalClaims) -> str:
-    for said in (claims.name, claims.preferred_username):
-        if isinstance(said, str):
+    for name in (claims.name, claims.preferred_username):
+        if isinstance(name, str):
             try:
-                return name_rule.checked(said)
+                return name_rule.checked(name)
             except BadInput:
                 continue
     return "Somebody"

@@ -1,4 +1,4 @@
-"""The keys of an outside issuer: fetched over https, kept, and used on when it is down."""
+"""Published keys of an external issuer: fetched over https, cached, and used while it is down."""
 
 import asyncio
 import base64
@@ -17,14 +17,14 @@ from db.users.signatures import Key
 
 log = logging.getLogger(__name__)
 
-FRESH_S = 600.0
-AGAIN_S = 30.0
+MAX_AGE_S = 600.0
+RETRY_AFTER_S = 30.0
 TIMEOUT_S = 5.0
-LARGEST = 256 * 1024
+MAX_BYTES = 256 * 1024
 
 
 class VerifyingKey(NamedTuple):
-    """A public key, and the algorithms that it, not the token, decides on."""
+    """A public key with its algorithms, which the token cannot choose."""
 
     key_id: str | None
     algorithms: tuple[str, ...]
@@ -49,7 +49,7 @@ class _Document(msgspec.Struct):
 
 
 class KeySet:
-    """Asks the issuer again when a key is unknown or the set is old, but seldom."""
+    """Fetches keys again if one is unknown or the set is old, at most every RETRY_AFTER_S."""
 
     def __init__(
         self,
@@ -62,31 +62,31 @@ class KeySet:
         self._tls = tls
         self._clock = clock
         self._keys: Sequence[VerifyingKey] = ()
-        self._fetched_at = self._asked_at = float("-inf")
-        self._asking = asyncio.Lock()
+        self._fetched_at = self._attempted_at = float("-inf")
+        self._refresh_lock = asyncio.Lock()
 
     async def matching(self, key_id: str | None) -> Sequence[VerifyingKey]:
-        """The keys a token of this `kid` may be signed by: a choice among the issuer's, no more."""
-        old = self._clock() - self._fetched_at > FRESH_S
+        """Keys with this `kid`, or all keys if the token has none."""
+        old = self._clock() - self._fetched_at > MAX_AGE_S
         known = self._known(key_id)
-        if known and (not old or self._asking.locked()):
+        if known and (not old or self._refresh_lock.locked()):
             return known
-        await self._ask()
+        await self._refresh()
         return self._known(key_id)
 
     def _known(self, key_id: str | None) -> Sequence[VerifyingKey]:
         return [key for key in self._keys if key_id in (None, key.key_id)]
 
-    async def _ask(self) -> None:
-        async with self._asking:
-            if self._clock() - self._asked_at >= AGAIN_S:
-                self._asked_at = self._clock()
+    async def _refresh(self) -> None:
+        async with self._refresh_lock:
+            if self._clock() - self._attempted_at >= RETRY_AFTER_S:
+                self._attempted_at = self._clock()
                 await self._fetch()
         if not self._keys:
             raise Unavailable(
-                "The issuer of this token does not answer with its keys.",
-                hint="Try again in half a minute; the operator finds the reason in the log.",
-                retry_after_s=AGAIN_S,
+                "The keys of the token's issuer cannot be fetched.",
+                hint="Try again in half a minute. The log of the server contains the reason.",
+                retry_after_s=RETRY_AFTER_S,
             )
 
     async def _fetch(self) -> None:
@@ -95,7 +95,9 @@ class KeySet:
             self._keys = usable_keys(document)
             self._fetched_at = self._clock()
         except (OSError, ValueError, TimeoutError) as error:
-            log.warning("the keys at %s cannot be read, the old ones stay: %r", self._url, error)
+            log.warning(
+                "the keys at %s cannot be fetched, using the cached ones: %r", self._url, error
+            )
 
     async def _download(self) -> bytes:
         import httpx
@@ -107,23 +109,23 @@ class KeySet:
                 client.stream("GET", self._url) as response,
             ):
                 if response.status_code != httpx.codes.OK:
-                    raise OSError(f"the answer was {response.status_code}")
-                return await _limited(response.aiter_bytes())
+                    raise OSError(f"the status was {response.status_code}")
+                return await _read_limited(response.aiter_bytes())
         except httpx.HTTPError as error:
             raise OSError(str(error) or type(error).__name__) from error
 
 
 def usable_keys(document: bytes) -> list[VerifyingKey]:
-    """Those for signatures, strong enough; the others are left out, as if they were not there."""
-    found = []
+    """The keys for signatures that are strong enough. Other keys are ignored."""
+    keys = []
     for raw in msgspec.json.decode(document, type=_Document).keys:
         try:
             key = _usable(msgspec.json.decode(raw, type=_Jwk))
         except (JoseError, ValueError, TypeError) as error:
-            log.warning("a key of the issuer is left out: %s", type(error).__name__)
+            log.warning("a key of the issuer is ignored: %s", type(error).__name__)
         else:
-            found += [] if key is None else [key]
-    return found
+            keys += [] if key is None else [key]
+    return keys
 
 
 def _usable(jwk: _Jwk) -> VerifyingKey | None:
@@ -133,29 +135,29 @@ def _usable(jwk: _Jwk) -> VerifyingKey | None:
     match jwk.kty, jwk.crv:
         case "RSA", _ if _bits(jwk.n) >= 2048:
             rsa = RSAKey.import_key({"kty": "RSA", "n": jwk.n, "e": jwk.e})
-            return _deciding(jwk, rsa, "RS256")
+            return _verifying_key(jwk, rsa, "RS256")
         case "EC", "P-256":
             ec = ECKey.import_key({"kty": "EC", "crv": "P-256", "x": jwk.x, "y": jwk.y})
-            return _deciding(jwk, ec, "ES256")
+            return _verifying_key(jwk, ec, "ES256")
         case "OKP", "Ed25519":
             okp = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": jwk.x})
-            return _deciding(jwk, okp, "EdDSA", "Ed25519")
+            return _verifying_key(jwk, okp, "EdDSA", "Ed25519")
     return None
 
 
-def _deciding(jwk: _Jwk, key: Key, *algorithms: str) -> VerifyingKey | None:
-    said = jwk.alg is None or jwk.alg in algorithms
-    return VerifyingKey(jwk.kid, algorithms, key) if said else None
+def _verifying_key(jwk: _Jwk, key: Key, *algorithms: str) -> VerifyingKey | None:
+    allowed = jwk.alg is None or jwk.alg in algorithms
+    return VerifyingKey(jwk.kid, algorithms, key) if allowed else None
 
 
 def _bits(number: str) -> int:
     return int.from_bytes(base64.urlsafe_b64decode(number + "=="), "big").bit_length()
 
 
-async def _limited(chunks: AsyncIterator[bytes]) -> bytes:
+async def _read_limited(chunks: AsyncIterator[bytes]) -> bytes:
     body = b""
     async for chunk in chunks:
         body += chunk
-        if len(body) > LARGEST:
-            raise ValueError(f"the answer has more than {LARGEST} bytes")
+        if len(body) > MAX_BYTES:
+            raise ValueError(f"the response has more than {MAX_BYTES} bytes")
     return body

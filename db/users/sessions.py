@@ -123,7 +123,7 @@ class Sessions:
 
     @classmethod
     def _opened_for(cls, *conditions: ColumnElement[bool]) -> ClauseElement:
-        """The lock makes this wait for a change of password, or the change for this."""
+        """Locks the user, so that a concurrent change of password waits, or is waited for."""
         new = select(
             bindparam("session_id", type_=_SESSIONS.id.type),
             User.id,
@@ -136,9 +136,9 @@ class Sessions:
 
     @statement
     def _rotate(cls) -> ClauseElement:
-        """One statement, so that of two at once the second sees what the first has done.
+        """One statement, so that the second of two concurrent calls sees the result of the first.
 
-        What it was itself when it began, before it waited for the first, it sees in `seen`.
+        `seen` is the row at the start of the statement, before it waited for a lock.
         """
         presented = bindparam("presented", type_=LargeBinary())
         new_hash = bindparam("new_hash", type_=LargeBinary())

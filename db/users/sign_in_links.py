@@ -1,12 +1,12 @@
 """One-time sign-in links of a development server, kept in its data folder.
 
 sign-in/            only for the account that the server runs as (0700)
-    address         where the server answers
+    address         URL of the server
     wrong-codes     one byte for each wrong code since the latest link was made
     <sha256>        an unused link, named by the digest of its code; an empty file
 
-Files, because several worker processes serve one link, and a command makes another one beside a
-running server. Deleting the file claims the link: that succeeds in exactly one process.
+Files, because several worker processes serve one link, and a command adds one while
+the server runs. Deleting the file claims the link: that succeeds in exactly one process.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from db.errors import NotFound
 log = logging.getLogger(__name__)
 
 MAX_WRONG_CODES = 10
-"""A code has 256 bits and is not guessed; so many wrong ones tell the developer of an attempt."""
+"""Codes of 256 bits cannot be guessed; this limit makes an attempt visible in the log."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -44,7 +44,9 @@ class SignInLinks:
         try:
             yield
         finally:
-            if self._address_of_server() == address:  # else a later server took the folder over
+            if (
+                self._address_of_server() == address
+            ):  # else a later server has taken over the folder
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def make(self) -> str:
@@ -65,9 +67,9 @@ class SignInLinks:
         return f"{address}#sign-in={code}"
 
     def claim(self, code: str) -> bool:
-        """Use up the link with this code. False if there is no such link.
+        """Uses up the link with this code. False if there is no such link.
 
-        No comparison can be timed here: the caller does not control the digest that is looked up.
+        Not vulnerable to timing: the caller does not control the digest that is looked up.
         """
         try:
             (self._folder / _digest(code)).unlink()
@@ -77,7 +79,7 @@ class SignInLinks:
         return True
 
     def _start(self, address: str) -> None:
-        """Links of an earlier start are void: the folder is new."""
+        """Replaces the folder, which voids the links of an earlier start."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_private(self._address, address)

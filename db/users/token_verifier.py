@@ -64,13 +64,15 @@ class Verifier:
         elif self._issuer is not None:
             verified = await self._verify_external(self._issuer, token, unverified.key_id)
         else:
-            raise InvalidToken("no outside issuer is set")
+            raise InvalidToken("no external issuer is configured")
         self._verifications.put(token, verified, asked_at=asked_at)
         return verified
 
     async def _verify_own(self, token: str) -> VerifiedToken:
         claims = self._access_tokens.verify(token)
-        async with self._database.read(reserved=True) as session:  # who cancels must come in
+        async with self._database.read(
+            reserved=True
+        ) as session:  # so that cancelling a run still works when the pool is exhausted
             role = await Sessions(session).role(claims.sid, claims.sub)
         if role is None:
             raise InvalidToken("its session has ended")

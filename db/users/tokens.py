@@ -35,10 +35,7 @@ class AccessClaims(msgspec.Struct, frozen=True):
 
 
 class AccessTokens:
-    """JWTs of one shape only: HS256 under one key, and exactly the header that we write.
-
-    So there is nothing in a header that could mislead us.
-    """
+    """JWTs signed with HS256 under one key. Any header other than ours is rejected."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key

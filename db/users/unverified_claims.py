@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 LONGEST = 8_192
 Seconds: Final = msgspec.Meta(ge=0, le=253_402_300_799)
-"""A moment in seconds since 1970 that a datetime can hold."""
+"""Seconds since 1970 that a datetime can represent."""
 
 
 class InvalidToken(Exception):

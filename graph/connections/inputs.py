@@ -42,8 +42,6 @@ _IGNORED = "Ignored by `testConnection`."
     "be entered again."
 )
 class SshTunnelInput:
-    """Validated by `db.connections.draft`."""
-
     host: str = attribute("Host name or IP address of the SSH server, without the port.")
     port: int = optional("TCP port of the SSH server, 1 to 65535. Defaults to 22.", default=22)
     username: str = attribute("User to log in as on the SSH server, up to 200 characters.")
@@ -71,8 +69,6 @@ class SshTunnelInput:
     "connection keep their values."
 )
 class SaveConnectionInput:
-    """Validated by `db.connections.draft`."""
-
     id: strawberry.ID | None = optional(
         "ID of the connection to update. Omit it to create a connection."
     )
@@ -160,8 +156,6 @@ class DeleteConnectionInput:
 
 @strawberry.input(description="Preference to create or replace.")
 class SetPreferenceInput:
-    """Validated by `db.connections.Preferences`."""
-
     key: str = attribute(
         "Key of the preference: 1 to 200 ASCII letters, digits and the characters `_ . : / -`, "
         "starting with a letter or a digit."

@@ -85,7 +85,7 @@ class Query:
 
     @query("All preferences of the viewer, ordered by key.", who=SignedIn, type=list[Preference])
     async def preferences(self, info: Info) -> list[PreferenceRow]:
-        return await info.context.read(Preferences, Preferences.every)
+        return await info.context.read(Preferences, Preferences.list_all)
 
     @query("Where this server stores new connection secrets.", who=SignedIn)
     async def credential_store(self, info: Info) -> CredentialStore:

@@ -197,7 +197,7 @@ class Preference:
 
     @field("The stored JSON value.")
     def value(root: strawberry.Parent[PreferenceRow]) -> Json:
-        return Json(root.opened)
+        return Json(root.decoded)
 
 
 @strawberry.type(

@@ -19,7 +19,7 @@ T = TypeVar("T", bound=type)
 _DIGITS = re.compile(r"[0-9a-f]{32}").fullmatch
 
 
-class HasId(Protocol):
+class RowWithId(Protocol):
     @property
     def id(self) -> UUID: ...
 
@@ -43,7 +43,7 @@ def id_of(prefix: str, row_id: UUID) -> strawberry.ID:
 @strawberry.interface(description="An object with a global ID. Fetch it with `node` or `nodes`.")
 class Node:
     @field("Globally unique, opaque ID.")
-    def id(root: strawberry.Parent[HasId]) -> strawberry.ID:
+    def id(root: strawberry.Parent[RowWithId]) -> strawberry.ID:
         return f"{_prefixes[root.__class__]}_{root.id.hex}"  # type: ignore[return-value]  # pages resolve thousands: calling `ID` for each is measurable
 
 

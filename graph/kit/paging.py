@@ -120,8 +120,6 @@ class Edge(Generic[Node]):
 
 @strawberry.type(description="A page of a list.")
 class Connection(Generic[Node]):
-    """Resolved from a `Listing`."""
-
     @field("Items of this page with their cursors.")
     def edges(root: strawberry.Parent[Listing]) -> list[Edge[Node]]:
         page = root.page

@@ -14,7 +14,7 @@ from graph.errors import present_all
 from graph.executor import TooManyInvalidValues
 from graph.operations.admission import Admission
 from graph.operations.deadlines import Deadlines
-from graph.operations.limits import Limits, refuse_cost
+from graph.operations.limits import RequestLimits, refuse_cost
 from graph.operations.persisted import PersistedDocuments
 from graph.operations.plans import Plans, Prepared
 from graph.operations.request import GraphQLRequest
@@ -58,7 +58,7 @@ class Operations:
         self,
         plans: Plans,
         *,
-        limits: Limits,
+        limits: RequestLimits,
         timeout_s: float = 60,
         observe: Observe = lambda _kind, _code, _seconds: None,
     ) -> None:

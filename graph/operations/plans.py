@@ -19,7 +19,7 @@ from graph.context import Context
 from graph.executor import Plan, compile_plan
 from graph.executor.document import select_operation
 from graph.operations.admission import is_urgent
-from graph.operations.limits import CostProgram, Limits, read, weigh
+from graph.operations.limits import CostProgram, RequestLimits, read, weigh
 
 _MAX_ERRORS = 5  # graphql-core may print the whole document in each error
 _OVERLAP_BUDGET = 10_000  # about 25 ms; the default takes a second
@@ -71,7 +71,7 @@ class Plans:
         self,
         schema: GraphQLSchema,
         *,
-        limits: Limits,
+        limits: RequestLimits,
         introspection: bool,
         suggestions: bool,
     ) -> None:

@@ -20,8 +20,6 @@ graphql_enum(
 
 @strawberry.input(description="Statement to execute, with its parameters and limits.")
 class ExecuteQueryInput:
-    """Validated by `db.workbench.execution.run_request`."""
-
     connection_id: strawberry.ID = attribute("ID of the `DatabaseConnection` to use.")
     statement: str = attribute(
         "A single SQL statement of up to 500,000 characters. Write `$1`, `$2`, ... for parameters."

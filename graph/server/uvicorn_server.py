@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from db.settings import Settings
 from db.waiting import wait_up_to
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.transport.shutdown import Shutdown
 
 HEAD_BYTES = 65_536
@@ -72,7 +72,7 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         port=settings.port,
         lifespan="on",
         http=Protocol,
-        ws_max_size=Limits().body_bytes,
+        ws_max_size=RequestLimits().body_bytes,
         ws_per_message_deflate=False,  # 300 kB a socket, for messages that are small
         timeout_graceful_shutdown=settings.stop_seconds,
         # uvicorn alone would trust X-Forwarded-For of 127.0.0.1, or of FORWARDED_ALLOW_IPS.

@@ -63,8 +63,6 @@ class HealthRow(NamedTuple):
 
 @strawberry.type(description="State of the database in which Howdah stores its own data.")
 class DatabaseStatus:
-    """Resolved from a `DatabaseStatusRow`."""
-
     ok: bool = attribute("True if the database responded within one second.")
     version: str | None = attribute("PostgreSQL version. Null unless the viewer is an admin.")
     latency_ms: float | None = attribute(
@@ -77,8 +75,6 @@ class DatabaseStatus:
 
 @strawberry.type(description="State of the event bus, which carries events between replicas.")
 class EventsStatus:
-    """Resolved from an `EventsStatusRow`."""
-
     ok: bool = attribute(
         "True if the event bus is working. If false, subscriptions fall back to polling."
     )
@@ -89,8 +85,6 @@ class EventsStatus:
 
 @strawberry.type(description="State of the object store, which stores the bytes of files.")
 class ObjectsStatus:
-    """Resolved from an `ObjectsStatusRow`."""
-
     ok: bool = attribute(
         "True if the object store responded within one second. The result is cached for a few "
         "seconds."
@@ -102,8 +96,6 @@ class ObjectsStatus:
 
 @strawberry.type(description="State of this server and the systems it depends on.")
 class Health:
-    """Resolved from a `HealthRow`."""
-
     status: HealthStatus = attribute("Overall state.")
     database: DatabaseStatusRow = attribute("State of the database.", type=DatabaseStatus)
     events: EventsStatusRow = attribute("State of the event bus.", type=EventsStatus)
@@ -128,8 +120,6 @@ class Health:
 
 @strawberry.type(description="Condition of the database, as found by the last `checkDatabase`.")
 class DatabaseHealth:
-    """Resolved from an `Integrity`."""
-
     ok: bool = attribute("True if no damage is known.")
     checksums: bool = attribute("True if PostgreSQL data checksums are enabled.")
     corrupt_relations: list[str] = attribute("Names of damaged tables and indexes.")

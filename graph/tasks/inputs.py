@@ -127,8 +127,6 @@ class DeleteCompletedTasksPayload:
 
 @strawberry.type(description="Payload of `importTasks`.")
 class ImportTasksPayload:
-    """Resolved from an `ImportReport`."""
-
     created: int = attribute("Number of tasks created.")
     unchanged: int = attribute(
         "Number of records that were already imported. Their tasks were not changed."

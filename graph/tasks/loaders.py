@@ -1,4 +1,4 @@
-"""Loaders of tasks."""
+"""Loads tasks of the viewer by ID, in batches."""
 
 from db.tasks import TaskRow, Tasks
 from graph.kit.loaders import ById

@@ -1,4 +1,4 @@
-"""GraphQL types of tasks."""
+"""GraphQL types of tasks, their statistics, changes and imports."""
 
 from datetime import datetime
 
@@ -29,8 +29,6 @@ class Task(Node):
 
 @strawberry.type(description="Number of tasks the viewer owns, in total and by state.")
 class TaskStats:
-    """Resolved from a `TaskStatsRow`."""
-
     total: int = attribute("Number of all tasks.")
     completed: int = attribute("Number of completed tasks.")
     open: int = attribute("Number of tasks that are not completed.")
@@ -38,8 +36,6 @@ class TaskStats:
 
 @strawberry.type(description="A change to one of the viewer's tasks, sent by `taskChanged`.")
 class TaskChange:
-    """Resolved from a `Change`."""
-
     kind: ChangeKind = attribute("Kind of change.")
     task: Task | None = attribute(
         "Current state of the task, which may be newer than this change. "
@@ -53,7 +49,5 @@ class TaskChange:
 
 @strawberry.type(description="A record of an imported file that was not accepted.")
 class ImportRejection:
-    """Resolved from a `Rejected`."""
-
     index: int = attribute("Zero-based position of the record in the list.")
     reason: str = attribute("Explanation of why the record was rejected.")

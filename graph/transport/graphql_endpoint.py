@@ -1,4 +1,4 @@
-"""`/graphql`: the page for a browser, the API for everybody else, over HTTP and WebSocket."""
+"""`/graphql`: GraphiQL for browsers, the API over HTTP and WebSocket."""
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -8,7 +8,7 @@ from graph.transport.request_ids import RequestIds
 
 
 class GraphQLEndpoint:
-    """`/graphql`, whatever it is asked for."""
+    """Dispatches a request to the page, the HTTP handler or the WebSocket handler."""
 
     def __init__(self) -> None:
         self._sockets = RequestIds(websocket.serve)

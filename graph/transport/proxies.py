@@ -75,14 +75,14 @@ class ProxyWarning:
     """Warns once per process that a server stands behind a proxy without being set up for it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._words = _DEVELOPMENT_WARNING if settings.development else _UNTRUSTED_WARNING
-        self._is_given = False
+        self._text = _DEVELOPMENT_WARNING if settings.development else _UNTRUSTED_WARNING
+        self._warned = False
 
     def check(self, scope: Scope) -> None:
-        if self._is_given:
+        if self._warned:
             return
         name = forwarding_header(scope.get("headers", ()))
         if name is None:
             return
-        self._is_given = True
-        log.warning(self._words, name)
+        self._warned = True
+        log.warning(self._text, name)

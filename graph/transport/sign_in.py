@@ -1,8 +1,8 @@
 """`POST /graphql/sign-in` exchanges the code of a one-time sign-in link for an access token.
 
-The link appears in the terminal of a development server; GraphiQL sends its code. Knowing the code
-is what signs in. The other conditions keep a code that was seen elsewhere from being used through
-a proxy, from another machine or by a foreign web page.
+A development server prints the link in its terminal; GraphiQL sends its code. The code alone signs
+in. The other conditions prevent the use of a leaked code through a proxy, from another machine or
+by another web page.
 """
 
 import asyncio
@@ -21,14 +21,12 @@ from graph.transport.gateway import Gateway
 from graph.transport.proxies import forwarding_header, is_local
 
 TOKEN_SECONDS = 8 * 3_600
-"""A working day. A refresh token would renew it, but lives 30 days and is worth more to a thief."""
+"""A working day. There is no refresh token, which would be valid for 30 days if stolen."""
 
 _BODY_BYTES = 1_024
 
 
 class SignInRequest(msgspec.Struct):
-    """The body: `{"code": "..."}`."""
-
     code: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,100}$")]
 
 
@@ -41,18 +39,18 @@ def routes() -> list[Route]:
 
 
 async def exchange(request: Request) -> Response:
-    """Answers `{"accessToken": "...", "expiresIn": seconds}`.
+    """Returns `{"accessToken": "...", "expiresIn": seconds}`.
 
-    A refused request leaves the link as it was; only its code uses it up.
+    A rejected request does not use up the link.
     """
     gateway: Gateway = request.state.gateway
     services = gateway.services
-    _refuse_outside_caller(request, services.settings)
+    _require_local_caller(request, services.settings)
     code = await _read_code(request)
     links = SignInLinks(services.settings.data_dir)
     if not await asyncio.to_thread(links.claim, code):
         raise Forbidden(
-            "This sign-in link was used already, or is not valid any more.",
+            "This sign-in link was already used or is no longer valid.",
             hint="Run `howdah user sign-in-link` to get a new one.",
         )
     user = await services.identity.local_admin()
@@ -63,7 +61,7 @@ async def exchange(request: Request) -> Response:
     )
 
 
-def _refuse_outside_caller(request: Request, settings: Settings) -> None:
+def _require_local_caller(request: Request, settings: Settings) -> None:
     if not settings.allows_sign_in_links:
         raise NotFound(
             "This server has no sign-in links.",
@@ -82,7 +80,7 @@ def _refuse_outside_caller(request: Request, settings: Settings) -> None:
     own_origin = f"http://{request.headers.get('host')}"
     if request.headers.get("origin", own_origin) != own_origin:
         raise Forbidden(
-            "Another web page must not use a sign-in link.",
+            "A sign-in link cannot be used by another web page.",
             hint="Open the link as the terminal shows it.",
         )
 
@@ -105,6 +103,6 @@ async def _read_code(request: Request) -> str:
         return _decode(body).code
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadInput(
-            "The request body holds no sign-in code.",
+            "The request body contains no sign-in code.",
             hint='Send {"code": "..."} with the text after `#sign-in=` of the link.',
         ) from None

@@ -36,7 +36,7 @@ class ConnectionInit(msgspec.Struct, tag_field="type", tag="connection_init"):
 
 
 class Ping(msgspec.Struct, tag_field="type", tag="ping"):
-    """Requests a `pong`."""
+    """A keep-alive message; the receiver must send a `pong`."""
 
 
 class Pong(msgspec.Struct, tag_field="type", tag="pong"):
@@ -51,8 +51,6 @@ class Subscribe(msgspec.Struct, tag_field="type", tag="subscribe"):
 
 
 class Complete(msgspec.Struct, tag_field="type", tag="complete"):
-    """Stops an operation."""
-
     id: Id
 
 

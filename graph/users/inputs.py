@@ -4,7 +4,7 @@ import strawberry
 
 from db.users import SessionTokens, UserRow
 from graph.kit.fields import attribute
-from graph.users.types import Session, User
+from graph.users.types import ClientSession, User
 
 
 def _redacted_repr(secret: object) -> str:
@@ -56,20 +56,20 @@ class ChangePasswordInput:
 
 @strawberry.type(description="Payload of `signUp`.")
 class SignUpPayload:
-    session: SessionTokens = attribute("First session of the new account.", type=Session)
+    session: SessionTokens = attribute("First session of the new account.", type=ClientSession)
     user: UserRow = attribute("The created user.", type=User)
 
 
 @strawberry.type(description="Payload of `signIn`.")
 class SignInPayload:
-    session: SessionTokens = attribute("The new session.", type=Session)
+    session: SessionTokens = attribute("The new session.", type=ClientSession)
     user: UserRow = attribute("The signed-in user.", type=User)
 
 
 @strawberry.type(description="Payload of `refreshSession`.")
 class RefreshSessionPayload:
     session: SessionTokens = attribute(
-        "The session with new tokens. They replace the previous ones.", type=Session
+        "The session with new tokens. They replace the previous ones.", type=ClientSession
     )
     user: UserRow = attribute("The user of the session.", type=User)
 
@@ -84,6 +84,6 @@ class ChangePasswordPayload:
     session: SessionTokens = attribute(
         "A new session. All previous sessions are revoked; their access tokens stop working "
         "within 60 seconds.",
-        type=Session,
+        type=ClientSession,
     )
     user: UserRow = attribute("The user with the new password.", type=User)

@@ -1,4 +1,4 @@
-"""Loaders of users."""
+"""Loads the signed-in user, the only one that the API can return."""
 
 from db.users import OwnUser, UserRow
 from graph.kit.loaders import ById

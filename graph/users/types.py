@@ -30,10 +30,10 @@ class User(Node):
     role: Role = attribute("Role, which determines what the user is allowed to do.")
 
 
-@strawberry.type(description="Tokens of a session, returned by sign-up, sign-in and refresh.")
-class Session:
-    """Resolved from `SessionTokens`."""
-
+@strawberry.type(
+    name="Session", description="Tokens of a session, returned by sign-up, sign-in and refresh."
+)
+class ClientSession:
     access_token: str = attribute(
         "Token that authenticates requests: `Authorization: Bearer <accessToken>`. "
         "Valid until `expiresAt`."

@@ -6,7 +6,7 @@ from db.errors import BadInput
 from db.settings import Settings, external_algorithms, load_settings
 
 
-def test_a_bare_environment_is_a_laptop() -> None:
+def test_settings_default_to_development() -> None:
     settings = load_settings({})
     assert settings.embedded
     assert settings.development
@@ -15,21 +15,21 @@ def test_a_bare_environment_is_a_laptop() -> None:
     assert settings.data_dir.name == "howdah"
 
 
-def test_a_database_url_or_an_open_port_is_production() -> None:
+def test_settings_with_database_url_or_public_host_are_production() -> None:
     assert not load_settings({"DATABASE_URL": "postgres://db/x"}).development
     assert not load_settings({"HOWDAH_HOST": "0.0.0.0"}).development  # noqa: S104 - the case itself
     assert load_settings({"HOWDAH_HOST": "::1"}).development
     assert not load_settings({"HOWDAH_ENV": "production"}).sign_up_open
 
 
-def test_our_name_wins_over_the_common_one_and_the_command_line_over_both() -> None:
+def test_settings_precedence_is_override_then_prefixed_then_common_name() -> None:
     environ = {"DATABASE_URL": "postgres://common/x", "HOWDAH_DATABASE_URL": "postgres://ours/x"}
     assert load_settings(environ).database_url == "postgres://ours/x"
     assert load_settings(environ, port=1).port == 1
     assert load_settings({"HOWDAH_PORT": "9"}, port=None).port == 9
 
 
-def test_the_data_folder_is_a_path_with_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_dir_expands_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     assert load_settings({"HOWDAH_DATA_DIR": "~/how dah"}).data_dir == Path("/home/ada/how dah")
     assert load_settings({}, data_dir=Path("here")).data_dir == Path("here")
@@ -52,15 +52,15 @@ def test_the_data_folder_is_a_path_with_a_home(monkeypatch: pytest.MonkeyPatch) 
         ("HOWDAH_INTROSPECTION", "perhaps", "`true` or `false`"),
     ],
 )
-def test_a_value_that_cannot_be_is_told_in_one_line(name: str, value: str, expected: str) -> None:
+def test_invalid_value_is_reported_in_one_line(name: str, value: str, expected: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_settings({name: value})
-    assert caught.value.message.startswith(f"{name} is {value!r}; it has to be {expected}")
+    assert caught.value.message.startswith(f"{name} is {value!r}; it must be {expected}")
     assert len(caught.value.message.splitlines()) == 1
     assert name in caught.value.hint
 
 
-def test_a_long_value_is_told_shortly() -> None:
+def test_invalid_value_is_shortened_in_error() -> None:
     with pytest.raises(BadInput) as caught:
         load_settings({"HOWDAH_PORT": "x" * 10_000})
     assert len(caught.value.message) < 150
@@ -71,9 +71,7 @@ KEYS = {"HOWDAH_JWKS_URL": "https://issuer.example/keys", "HOWDAH_JWT_ISSUER": "
 
 @pytest.mark.parametrize("name", ["none", "None", "HS256,none", "HS1", "RS256,,", "ES256K"])
 @pytest.mark.parametrize("others", [{}, KEYS], ids=["without keys", "with keys"])
-def test_an_unsafe_algorithm_is_refused_with_an_issuer_and_without(
-    name: str, others: dict[str, str]
-) -> None:
+def test_jwt_algorithms_refuse_unsafe_names(name: str, others: dict[str, str]) -> None:
     with pytest.raises(BadInput, match="HOWDAH_JWT_ALGORITHMS names"):
         load_settings({"HOWDAH_JWT_ALGORITHMS": name, **others})
 
@@ -91,14 +89,14 @@ def test_an_unsafe_algorithm_is_refused_with_an_issuer_and_without(
         ({"HOWDAH_DIRECT_DATABASE_URL": "postgres://a/b"}, "but HOWDAH_DATABASE_URL is not"),
     ],
 )
-def test_half_of_what_belongs_together_is_refused(environ: dict[str, str], words: str) -> None:
+def test_settings_refuse_incomplete_groups(environ: dict[str, str], words: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_settings(environ)
     assert words in caught.value.message
     assert caught.value.hint
 
 
-def test_an_outside_issuer_as_a_whole_is_taken() -> None:
+def test_settings_accept_external_issuer() -> None:
     settings = load_settings(
         {**KEYS, "HOWDAH_JWT_AUDIENCE": "us", "HOWDAH_JWT_ALGORITHMS": "RS256, EdDSA"}
     )
@@ -106,7 +104,7 @@ def test_an_outside_issuer_as_a_whole_is_taken() -> None:
     assert external_algorithms(load_settings(KEYS)) == ("RS256", "ES256", "EdDSA")
 
 
-def test_a_dotenv_file_serves_development_only(
+def test_dotenv_file_is_read_in_development_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text("HOWDAH_PORT=8123\n# comment\nHOWDAH_LOG_LEVEL='debug'\n")
@@ -116,7 +114,7 @@ def test_a_dotenv_file_serves_development_only(
     assert load_settings({"HOWDAH_ENV": "production"}).port == Settings().port
 
 
-def test_the_example_names_every_setting() -> None:
+def test_env_example_names_every_setting() -> None:
     example = Path(__file__).parents[2].joinpath(".env.example").read_text()
     missing = [
         name for name in Settings.__struct_fields__ if f"HOWDAH_{name.upper()}=" not in example

@@ -42,7 +42,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
         yield running
 
 
-async def test_the_operations_work_one_after_the_other(ada: Client) -> None:
+async def test_tasks_page_operations_succeed_in_order(ada: Client) -> None:
     answers = {}
     task_id = ""
     for operation, variables in operations():
@@ -60,7 +60,7 @@ async def test_the_operations_work_one_after_the_other(ada: Client) -> None:
     assert answers["importTasks"]["created"] == 1
 
 
-async def test_the_terminal_signs_in(server: Served, tmp_path: Path) -> None:
+async def test_tasks_page_terminal_commands_sign_in(server: Served, tmp_path: Path) -> None:
     (script,) = blocks("bash")
     assert ADDRESS in script
     process = await asyncio.create_subprocess_exec(
@@ -77,7 +77,7 @@ async def test_the_terminal_signs_in(server: Served, tmp_path: Path) -> None:
 @pytest.mark.skipif(
     not (CLIENTS / "node_modules").is_dir(), reason="needs npm install --prefix tests/clients"
 )
-async def test_the_list_is_live(server: Served) -> None:
+async def test_tasks_page_subscription_receives_changes(server: Served) -> None:
     (script,) = blocks("js")
     token = server.http.headers["Authorization"].removeprefix("Bearer ")
     assert ADDRESS in script

@@ -20,7 +20,7 @@ SAVE = """mutation($input: SaveConnectionInput!) {
 @pytest.mark.skipif(
     not (CLIENTS / "node_modules").is_dir(), reason="needs npm install --prefix tests/clients"
 )
-async def test_the_whole_loop(target: Target, tmp_path: Path) -> None:
+async def test_runs_page_operations_succeed_in_order(target: Target, tmp_path: Path) -> None:
     (script,) = re.findall(r"^```js\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     (tmp_path / "data").mkdir()
     async with served(tmp_path / "data") as server:

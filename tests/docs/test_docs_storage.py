@@ -16,7 +16,7 @@ SIGN_UP = """mutation { signUp(input: {
 }) { user { id } } }"""
 
 
-async def test_the_terminal_stores_a_file_and_reads_a_part_of_it(tmp_path: Path) -> None:
+async def test_storage_page_commands_upload_and_read_range(tmp_path: Path) -> None:
     (script,) = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     assert ADDRESS in script
     (tmp_path / "data").mkdir()

@@ -23,7 +23,7 @@ async def on_database(committed: Database) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_ready_follows_the_database(
+async def test_readyz_follows_database(
     on_database: httpx.AsyncClient, cluster: EmbeddedPostgres, committed_url: str
 ) -> None:
     assert (await on_database.get("/readyz")).status_code == 200
@@ -40,7 +40,7 @@ async def test_ready_follows_the_database(
     assert (await on_database.get("/readyz")).status_code == 200
 
 
-async def test_a_stopping_server_takes_no_new_work(door: Door) -> None:
+async def test_stopping_server_refuses_new_operations(door: Door) -> None:
     app = toy_app(door)
     async with calling(app) as client:
         app.state.shutdown.begin()
@@ -51,7 +51,7 @@ async def test_a_stopping_server_takes_no_new_work(door: Door) -> None:
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_what_runs_when_the_server_stops_may_finish(door: Door) -> None:
+async def test_stopping_server_finishes_running_operations(door: Door) -> None:
     async with serving(toy_app(door)) as server, httpx.AsyncClient() as client:
         door.answers.clear()
         url = f"http://{server.address}/graphql"
@@ -64,6 +64,6 @@ async def test_what_runs_when_the_server_stops_may_finish(door: Door) -> None:
 
 
 @pytest.mark.parametrize("listed", ["*", "app.example.com", "https://", "https://a.com, nonsense"])
-def test_an_origin_that_is_none_stops_the_start(listed: str) -> None:
+def test_invalid_origin_prevents_start(listed: str) -> None:
     with pytest.raises(BadInput, match="HOWDAH_ALLOWED_ORIGINS"):
         toy_app(Door(), allowed_origins=listed)

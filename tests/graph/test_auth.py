@@ -21,7 +21,7 @@ from tests.fixtures.clients import Client
 from tests.fixtures.identity import sign_up
 
 
-async def test_a_token_becomes_a_viewer_who_owns_what_is_theirs(
+async def test_authenticate_returns_viewer_with_owner(
     services: Services, ada: Client, admin: Client
 ) -> None:
     for client, role in ((ada, Role.USER), (admin, Role.ADMIN)):
@@ -33,18 +33,18 @@ async def test_a_token_becomes_a_viewer_who_owns_what_is_theirs(
         assert viewer.expires_at > datetime.now(UTC)
 
 
-async def test_the_scheme_may_be_written_in_any_case(services: Services, ada: Client) -> None:
+async def test_authenticate_scheme_is_case_insensitive(services: Services, ada: Client) -> None:
     assert await authenticate(services, f"bearer  {ada.token} ")
 
 
-async def test_without_a_header_there_is_nobody(services: Services) -> None:
+async def test_authenticate_without_header_returns_none(services: Services) -> None:
     assert await authenticate(services, None) is None
 
 
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Basic YTpi", "{token}", "Token {token}"]
 )
-async def test_a_header_that_speaks_for_nobody_is_an_error_not_nobody(
+async def test_authenticate_with_invalid_header_raises(
     services: Services, ada: Client, header: str
 ) -> None:
     with pytest.raises(Unauthenticated) as caught:
@@ -53,7 +53,7 @@ async def test_a_header_that_speaks_for_nobody_is_an_error_not_nobody(
     assert ada.token not in caught.value.message + caught.value.hint
 
 
-async def test_the_operator_finds_an_owner_by_address(services: Services) -> None:
+async def test_owner_of_email_finds_account(services: Services) -> None:
     ada = await sign_up(services.identity)
     assert await owner_of_email(services, " ADA@example.com") == ada.user.id
     with pytest.raises(NotFound) as caught:
@@ -82,7 +82,7 @@ def context(services: Services, role: Role | None) -> Context:
         (AdminOnly, Role.ADMIN, True),
     ],
 )
-def test_permissions_let_in_whom_they_name(
+def test_permissions_allow_their_callers(
     services: Services, permission: type[Permission], role: Role | None, answer: Any
 ) -> None:
     asked = context(services, role)

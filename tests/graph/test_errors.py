@@ -7,7 +7,7 @@ from db.errors import BadInput, HowdahError, Overloaded
 from graph.errors import present, present_all
 
 
-def test_what_is_raised_on_purpose_is_shown_with_its_code_and_hint() -> None:
+def test_deliberate_error_has_code_and_hint() -> None:
     cause = BadInput("The name is empty.", hint="Give one.", field="name")
     error = GraphQLError(cause.message, path=["box", 0, "name"], original_error=cause)
     assert present(error, request_id="r1") == {
@@ -22,7 +22,7 @@ def test_what_is_raised_on_purpose_is_shown_with_its_code_and_hint() -> None:
     }
 
 
-def test_a_cause_is_found_through_the_errors_around_it() -> None:
+def test_cause_is_found_in_nested_errors() -> None:
     cause = Overloaded("No room.", hint="Later.", retry_after_s=1.5)
     inner = GraphQLError("No room.", original_error=cause)
     shown = present(GraphQLError("No room.", path=["a"], original_error=inner), request_id="r1")
@@ -30,7 +30,7 @@ def test_a_cause_is_found_through_the_errors_around_it() -> None:
     assert shown["extensions"]["retryAfter"] == 1.5
 
 
-def test_graphql_errors_about_the_request_are_the_clients_to_mend() -> None:
+def test_graphql_error_about_request_is_bad_user_input() -> None:
     syntax = present(GraphQLSyntaxError(Source("{"), 1, "Expected Name."), request_id="r1")
     assert syntax["extensions"]["code"] == "BAD_USER_INPUT"
     assert "line and column" in syntax["extensions"]["hint"]
@@ -39,7 +39,7 @@ def test_graphql_errors_about_the_request_are_the_clients_to_mend() -> None:
     assert present(refused, request_id="r1")["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-def test_a_surprise_is_masked_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_is_masked_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     surprises = [
         GraphQLError("hunter2", path=["a", index], original_error=RuntimeError("hunter2"))
         for index in range(1_000)
@@ -56,7 +56,7 @@ def test_a_surprise_is_masked_and_logged_once(caplog: pytest.LogCaptureFixture) 
     assert str(record.exc_info[1]) == "hunter2"
 
 
-def test_what_clients_do_wrong_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_client_error_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         present_all([BadInput("No.", hint="Yes."), GraphQLError("Bad.")], request_id="r1")
     assert not caplog.records

@@ -54,7 +54,7 @@ async def test_run_shows_its_connection_as_an_earlier_field_renamed_it(ada: Clie
     assert [answer[name]["run"]["connection"]["name"] for name in "ab"] == ["before", "after"]
 
 
-async def test_toggling_a_task_twice_answers_each_state(ada: Client) -> None:
+async def test_toggle_task_twice_returns_each_state(ada: Client) -> None:
     answer = await ada.ask(
         """
         mutation ($task: ToggleTaskInput!) {

@@ -153,7 +153,7 @@ async def own(stranger: Client, admin: Client, prefix: str) -> str:
 
 
 @pytest.mark.parametrize("door", DOORS, ids=str)
-async def test_anothers_id_opens_nothing(
+async def test_argument_with_id_of_other_user_gives_nothing(
     ada: Client, bob: Client, admin: Client, door: Door
 ) -> None:
     taken = await prefixes(admin, door)
@@ -180,7 +180,7 @@ async def test_anothers_id_opens_nothing(
 
 
 @pytest.mark.parametrize("door", DOORS, ids=str)
-async def test_without_a_session_no_door_opens(
+async def test_mutation_without_session_is_refused(
     anonymous: Client, admin: Client, door: Door
 ) -> None:
     taken = await prefixes(admin, door)
@@ -202,12 +202,12 @@ def closed_queries_without_ids() -> list[Door]:
 
 
 @pytest.mark.parametrize("door", closed_queries_without_ids(), ids=lambda door: door.field)
-async def test_without_a_session_no_query_answers(anonymous: Client, door: Door) -> None:
+async def test_query_without_session_is_refused(anonymous: Client, door: Door) -> None:
     answer = await knock(anonymous, door, {})
     assert answer.code == "UNAUTHENTICATED", f"{door.field}: {answer}"
 
 
-def test_there_are_doors() -> None:
+def test_ownership_tests_find_arguments() -> None:
     assert {door.field for door in DOORS} >= {"node", "task", "updateTask"}
     assert {str(door) for door in DOORS if door.others} >= {
         "exportQueryRun(input.id)",

@@ -47,11 +47,11 @@ def described() -> Iterator[tuple[str, str | None]]:
                 yield f"{name}.{value}", member.description
 
 
-def test_everything_is_described() -> None:
+def test_schema_describes_everything() -> None:
     assert [name for name, words in described() if not (words or "").strip()] == []
 
 
-def test_the_printed_schema_is_the_code_s() -> None:
+def test_schema_file_is_current() -> None:
     written = (ROOT / "schema.graphql").read_text(encoding="utf-8")
     assert written == schema.as_str() + "\n", "run `make schema`"
 
@@ -66,11 +66,11 @@ def undeclared(root: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("root", ["query", "mutation", "subscription"])
-def test_every_root_field_says_who_may_call_it(root: str) -> None:
+def test_root_field_declares_permission(root: str) -> None:
     assert undeclared(getattr(schema, root)) == []
 
 
-def test_a_root_field_without_a_permission_is_caught() -> None:
+def test_root_field_without_permission_is_caught() -> None:
     @strawberry.type
     class Planted:
         @kit.query("Says so.", who=Anyone)
@@ -85,7 +85,7 @@ def test_a_root_field_without_a_permission_is_caught() -> None:
 
 
 @pytest.mark.parametrize("root", ["query", "mutation", "subscription"])
-def test_a_permission_that_no_resolver_enforces_is_asked(root: str) -> None:
+def test_permission_not_enforced_by_resolver_is_checked(root: str) -> None:
     """Resolvers of queries enforce `SignedIn` by `context.owner`; nothing else by themselves."""
     by_themselves = {Anyone, SignedIn} if root == "query" else set()
     fields = getattr(schema, root).__strawberry_definition__.fields
@@ -96,7 +96,7 @@ def test_a_permission_that_no_resolver_enforces_is_asked(root: str) -> None:
     ] == []
 
 
-def test_every_mutation_takes_one_input_and_answers_its_payload() -> None:
+def test_mutation_has_one_input_and_payload() -> None:
     assert core.mutation_type is not None
     for name, field in core.mutation_type.fields.items():
         title = name[0].upper() + name[1:]
@@ -105,7 +105,7 @@ def test_every_mutation_takes_one_input_and_answers_its_payload() -> None:
         assert taken in ({}, {"input": f"{title}Input!"}), name
 
 
-def test_lists_take_the_four_arguments() -> None:
+def test_list_has_four_paging_arguments() -> None:
     for kind in core.type_map.values():
         if not isinstance(kind, GraphQLObjectType):
             continue
@@ -115,5 +115,5 @@ def test_lists_take_the_four_arguments() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_the_examples_in_graphiql_are_valid(path: Path) -> None:
+def test_graphiql_examples_are_valid(path: Path) -> None:
     assert validate(core, parse(path.read_text("utf-8"))) == []

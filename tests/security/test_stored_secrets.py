@@ -109,7 +109,7 @@ def changed(request: pytest.FixtureRequest, scene: Scene) -> tuple[dict[str, Any
     return AT_COLLECTOR[request.param](scene)
 
 
-async def test_testing_a_changed_destination_asks_for_the_password_again(
+async def test_probe_of_changed_destination_asks_for_password(
     scene: Scene, changed: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
     first, change = changed
@@ -122,7 +122,7 @@ async def test_testing_a_changed_destination_asks_for_the_password_again(
     assert len(scene.collector.passwords) == 1
 
 
-async def test_saving_a_changed_destination_asks_for_the_password_again(
+async def test_save_of_changed_destination_asks_for_password(
     scene: Scene, changed: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
     first, change = changed
@@ -140,7 +140,7 @@ async def test_saving_a_changed_destination_asks_for_the_password_again(
 
 
 @pytest.mark.parametrize("removal", [{"savePassword": False}, {"password": None}])
-async def test_a_removed_password_is_asked_for_no_more(
+async def test_save_with_removed_password_does_not_ask(
     scene: Scene, removal: dict[str, Any]
 ) -> None:
     saved = await scene.save()
@@ -152,7 +152,7 @@ async def test_a_removed_password_is_asked_for_no_more(
 
 
 @pytest.mark.parametrize("use", [Scene.open, Scene.run])
-async def test_a_refused_change_sends_the_password_only_to_its_own_server(
+async def test_refused_change_sends_password_to_bound_server_only(
     scene: Scene, use: Callable[..., Any]
 ) -> None:
     saved = await scene.save()
@@ -162,7 +162,7 @@ async def test_a_refused_change_sends_the_password_only_to_its_own_server(
     assert scene.collector.visits == 0
 
 
-async def test_what_is_no_destination_changes_without_the_password(scene: Scene) -> None:
+async def test_change_of_other_fields_keeps_password(scene: Scene) -> None:
     saved = await scene.save(sslRootCertificate=scene.target.certificate)
     same = {name: value for name, value in scene.whole.items() if name[-8:].lower() != "password"}
     stored = await scene.state(saved)
@@ -175,7 +175,7 @@ async def test_what_is_no_destination_changes_without_the_password(scene: Scene)
     assert (await scene.open(saved)).errors == []
 
 
-async def test_an_ssh_password_is_sent_to_its_own_server_alone(
+async def test_ssh_password_is_sent_to_bound_server_only(
     scene: Scene, ssh_collector: Collector
 ) -> None:
     saved = await scene.save(sshTunnel=scene.tunnel())
@@ -195,7 +195,7 @@ async def test_an_ssh_password_is_sent_to_its_own_server_alone(
     "change",
     [{"port": 22}, {"username": "eve"}, {"host": "127.0.0.1"}, {"hostKeyFingerprint": None}],
 )
-async def test_an_ssh_password_is_bound_to_its_server(scene: Scene, change: dict[str, Any]) -> None:
+async def test_ssh_password_is_bound_to_its_server(scene: Scene, change: dict[str, Any]) -> None:
     saved = await scene.save(sshTunnel=scene.tunnel())
     tunnel = scene.tunnel(password=..., **change)
     refused = await scene.change(saved, sshTunnel=tunnel, password=CANARY)
@@ -203,7 +203,7 @@ async def test_an_ssh_password_is_bound_to_its_server(scene: Scene, change: dict
     assert (await scene.change(saved, sshTunnel=scene.tunnel(password=...))).errors == []
 
 
-async def test_a_typed_password_is_forgotten_when_the_destination_changes(scene: Scene) -> None:
+async def test_password_given_to_connect_is_forgotten_for_changed_destination(scene: Scene) -> None:
     saved = await scene.save(savePassword=False)
     opened = await scene.ada.send(CONNECT, input={"id": saved, "password": CANARY})
     assert opened.errors == []

@@ -29,7 +29,7 @@ async def create(server: Served, title: str, key: str | None = None) -> str:
     return str(made["createTask"]["task"]["id"])
 
 
-async def test_tasks_survive_the_death_of_server_and_database(tmp_path: Path) -> None:
+async def test_tasks_survive_killed_server_and_database(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     async with served(data_dir) as server:
@@ -43,9 +43,7 @@ async def test_tasks_survive_the_death_of_server_and_database(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("victim", ["server", "database", "both"])
-async def test_retries_after_a_death_in_the_middle_make_each_task_once(
-    tmp_path: Path, victim: str
-) -> None:
+async def test_retries_after_kill_create_each_task_once(tmp_path: Path, victim: str) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     keys = [f"key {number}" for number in range(300)]

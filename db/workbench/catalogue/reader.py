@@ -7,7 +7,7 @@ from uuid import UUID
 from db.errors import TimedOut, TooLarge
 from db.kit.base import OwnerId
 from db.kit.paging import Page, SortOrder, Window, decode_cursor, make_page
-from db.workbench.catalogue import statements
+from db.workbench.catalogue import catalogue_sql
 from db.workbench.catalogue.rows import ColumnRow, SchemaRow, TableRow
 from db.workbench.connections.workbench import Workbench
 
@@ -19,7 +19,7 @@ MAX_COLUMNS = 50_000
 
 _BY_NAME = SortOrder("name", descending=False)
 _MAX_BIGINT = 2**63 - 1
-_DATABASE = UUID(int=0)  # the parent of schemas: `statements.SCHEMAS` selects 0 for it
+_DATABASE = UUID(int=0)  # the parent of schemas: `catalogue_sql.SCHEMAS` selects 0 for it
 
 R = TypeVar("R", bound=NamedTuple)
 
@@ -36,7 +36,7 @@ class CatalogueReader:
         self._owner = owner
 
     async def schemas(self, connection_id: UUID, window: Window) -> Page[SchemaRow]:
-        found = await self._select_pages(connection_id, statements.SCHEMAS, [_DATABASE], window)
+        found = await self._select_pages(connection_id, catalogue_sql.SCHEMAS, [_DATABASE], window)
         rows = [
             SchemaRow(UUID(int=oid), connection_id, name, comment)
             for _, name, oid, comment, _ in found
@@ -44,14 +44,14 @@ class CatalogueReader:
         return _page(rows, SchemaRow._make, window)
 
     async def count_schemas(self, connection_id: UUID) -> int:
-        counts = await self._count(connection_id, statements.SCHEMAS, [_DATABASE])
+        counts = await self._count(connection_id, catalogue_sql.SCHEMAS, [_DATABASE])
         return counts[_DATABASE]
 
     async def tables(
         self, connection_id: UUID, schema_ids: Sequence[UUID], window: Window
     ) -> Mapping[UUID, Page[TableRow]]:
         """Returns the page at `window` for each schema."""
-        found = await self._select_pages(connection_id, statements.TABLES, schema_ids, window)
+        found = await self._select_pages(connection_id, catalogue_sql.TABLES, schema_ids, window)
         rows: dict[UUID, list[TableRow]] = {schema_id: [] for schema_id in schema_ids}
         for schema, name, oid, kind, comment, estimate, _ in found:
             row = TableRow(UUID(int=oid), connection_id, name, kind, comment, estimate)
@@ -63,7 +63,7 @@ class CatalogueReader:
     async def count_tables(
         self, connection_id: UUID, schema_ids: Sequence[UUID]
     ) -> Mapping[UUID, int]:
-        return await self._count(connection_id, statements.TABLES, schema_ids)
+        return await self._count(connection_id, catalogue_sql.TABLES, schema_ids)
 
     async def columns(
         self, connection_id: UUID, table_ids: Sequence[UUID]
@@ -74,7 +74,7 @@ class CatalogueReader:
             TooLarge: The tables have more than `MAX_COLUMNS` columns together.
         """
         oids = [table_id.int for table_id in table_ids]
-        found = await self._fetch(connection_id, statements.COLUMNS, [oids, MAX_COLUMNS + 1])
+        found = await self._fetch(connection_id, catalogue_sql.COLUMNS, [oids, MAX_COLUMNS + 1])
         if len(found) > MAX_COLUMNS:
             raise TooLarge(
                 f"The requested tables have more than {MAX_COLUMNS} columns together.",
@@ -90,7 +90,7 @@ class CatalogueReader:
     ) -> Sequence[Any]:
         """Selects one row more than requested for each parent, which shows if more follow."""
         oids = [parent.int for parent in parents]
-        sql = statements.keyset_page(items, backward=window.backward)
+        sql = catalogue_sql.keyset_page(items, backward=window.backward)
         bounds = [*_bound(window.after, "after"), *_bound(window.before, "before")]
         return await self._fetch(connection_id, sql, [oids, *bounds, window.size + 1])
 
@@ -98,7 +98,7 @@ class CatalogueReader:
         self, connection_id: UUID, items: str, parents: Sequence[UUID]
     ) -> Mapping[UUID, int]:
         oids = [parent.int for parent in parents]
-        counts = dict(await self._fetch(connection_id, statements.count_items(items), [oids]))
+        counts = dict(await self._fetch(connection_id, catalogue_sql.count_items(items), [oids]))
         return {parent: counts.get(parent.int, 0) for parent in parents}
 
     async def _fetch(self, connection_id: UUID, sql: str, values: list[Any]) -> Sequence[Any]:

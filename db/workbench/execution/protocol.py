@@ -17,7 +17,7 @@ from db.workbench.connections.libpq import Connection
 from db.workbench.execution.read_throttle import ReadThrottle
 from db.workbench.execution.run_failures import HINTS
 from db.workbench.execution.sql_text import line_and_column
-from db.workbench.results.values import RowLoader
+from db.workbench.results.value_conversion import RowLoader
 
 CHUNK_ROWS = 50
 """Rows libpq buffers at once: more cost memory with wide rows, fewer cost time with narrow ones."""

@@ -22,7 +22,7 @@ from db.workbench.execution.run_failures import (
 )
 from db.workbench.execution.sql_text import second_statement
 from db.workbench.results.result_store import Spool
-from db.workbench.results.values import RowLoader, to_chunk, truncate_cells
+from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
 
 MAX_NOTICES = 100
 CHUNK_BYTES = 1024 * 1024
@@ -67,7 +67,6 @@ class ResultReader:
         """1 until the width of the rows is known."""
 
     def add_notice(self, diagnostic: Diagnostic) -> None:
-        """Keeps the first MAX_NOTICES."""
         if len(self.notices) < MAX_NOTICES:
             self.notices.append(protocol.notice_of(diagnostic))
 

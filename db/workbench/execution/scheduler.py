@@ -43,7 +43,7 @@ class RunScheduler:
         self._slots.release()
 
     async def close(self) -> None:
-        """Starts no more runs."""
+        """Starts no more runs. Runs that already started are not affected."""
         self._closing = True
         for woken in self._wake_events.values():
             woken.set()

@@ -29,7 +29,7 @@ from db.workbench.execution.run_failures import (
 )
 from db.workbench.execution.sql_text import controls_transaction, is_empty
 from db.workbench.results.result_store import Spool
-from db.workbench.results.values import encode_parameter
+from db.workbench.results.value_conversion import encode_parameter
 
 TIMEOUT_GRACE_S = 0.3
 """Added to the statement timeout, so that the database's own `statement_timeout` fires first."""

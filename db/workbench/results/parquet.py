@@ -183,7 +183,7 @@ def _types(oids: Sequence[int]) -> "list[DataType]":
     """Booleans, small integers and floats are native types; all others are PostgreSQL's text."""
     from arro3.core import DataType
 
-    from db.workbench.results.values import BOOL, FLOAT4, FLOAT8, INT2, INT4
+    from db.workbench.results.value_conversion import BOOL, FLOAT4, FLOAT8, INT2, INT4
 
     native = {
         BOOL: DataType.bool(),

@@ -1,6 +1,6 @@
-"""How much a request may ask for. Documents are weighed before they are validated."""
+"""Limits of documents and of the cost of operations, checked before validation."""
 
 from graph.operations.limits.cost import CostProgram
-from graph.operations.limits.document import Limits, read, refuse_cost, weigh
+from graph.operations.limits.document_limits import RequestLimits, read, refuse_cost, weigh
 
-__all__ = ["CostProgram", "Limits", "read", "refuse_cost", "weigh"]
+__all__ = ["CostProgram", "RequestLimits", "read", "refuse_cost", "weigh"]

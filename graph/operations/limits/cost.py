@@ -1,8 +1,8 @@
-"""What an operation may cost: one for each field, times the page sizes of the lists it stands in.
+"""The maximum cost of an operation: one per field, times the page sizes of the enclosing lists.
 
-Page sizes may be variables, which are known only with the request. So the cost is kept as a short
-program: a list of steps, each a number plus earlier steps times page sizes. Running it takes time
-linear in the number of paged lists written in the document, whatever its fragments multiply to.
+Page sizes may be variables, which differ between requests. The cost is therefore compiled to a
+program: a list of steps, each a constant plus products of page sizes and earlier steps. It runs in
+time linear in the number of paged lists in the document, however often fragments repeat them.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 from graphql import FieldNode, IntValueNode, OperationDefinitionNode, VariableNode
 
 CEILING = 2**53
-"""Numbers stop growing here: what they would have been changes no decision."""
+"""Larger numbers are clamped, because they exceed every limit anyway."""
 
 _PAGE_ARGUMENTS = frozenset({"first", "last", "limit"})
 
-# Introspection's lists have no page size. These are somewhat longer than a schema's usually are,
-# so that an operation may ask for a whole schema, or two, but not for fifty under as many names.
+# Lists of introspection have no page size. These estimates exceed typical schemas, and allow an
+# operation to request the schema once or twice, but not fifty times with aliases.
 _INTROSPECTION_LISTS = {
     "types": 150,
     "fields": 10,
@@ -33,7 +33,7 @@ PageSize: TypeAlias = int | str  # a number, or the name of the variable that ho
 
 
 def page_sizes(field_node: FieldNode) -> list[PageSize]:
-    """How often the selection of this field may repeat, as far as its arguments say."""
+    """The number of items that the arguments of this field request; empty if it is no list."""
     sizes: list[PageSize] = []
     for argument in field_node.arguments or ():
         if argument.name.value not in _PAGE_ARGUMENTS:
@@ -43,8 +43,8 @@ def page_sizes(field_node: FieldNode) -> list[PageSize]:
                 sizes.append(_as_page_size(int(digits) if len(digits) < 16 else CEILING))
             case VariableNode(name=name):
                 sizes.append(name.value)
-    if not sizes and (usual := _INTROSPECTION_LISTS.get(field_node.name.value)):
-        return [usual]
+    if not sizes and (estimate := _INTROSPECTION_LISTS.get(field_node.name.value)):
+        return [estimate]
     return sizes
 
 
@@ -58,7 +58,7 @@ def default_page_sizes(operation: OperationDefinitionNode) -> dict[str, int]:
 
 
 def _as_page_size(value: object) -> int:
-    """Whatever a client sent as a page size; what is no number is refused later, by its type."""
+    """Clamps a page size. Values of other types are rejected later, by validation."""
     if isinstance(value, int | float):
         return int(min(max(value, 1), CEILING))
     return 1
@@ -66,7 +66,7 @@ def _as_page_size(value: object) -> int:
 
 @dataclass(slots=True)
 class Cost:
-    """A sum under construction: what is certain, and earlier steps times page sizes."""
+    """A sum of a constant, and of products of page sizes and earlier steps."""
 
     fixed: int = 0
     parts: list[tuple[PageSize, int]] = field(default_factory=list)
@@ -74,18 +74,18 @@ class Cost:
 
 @dataclass(slots=True)
 class CostProgram:
-    """The steps of one operation, in the order in which they can be computed."""
+    """The steps of one operation in order of evaluation."""
 
     defaults: dict[str, int] = field(default_factory=dict)
     steps: list[Cost] = field(default_factory=list)
 
     def close(self, cost: Cost) -> int:
-        """Make a finished sum a step that later ones can refer to."""
+        """Appends a complete sum as a step. Returns its index."""
         self.steps.append(cost)
         return len(self.steps) - 1
 
     def add_pages(self, total: Cost, sizes: list[PageSize], inner: Cost) -> None:
-        """Add a selection that repeats. Two sizes are an error of a later stage: both count."""
+        """Adds a repeated selection. Two sizes, an error found by validation, are both counted."""
         if inner.parts or any(isinstance(size, str) for size in sizes):
             step = self.close(inner)
             total.parts.extend((size, step) for size in sizes)

@@ -1,7 +1,7 @@
-"""The GraphiQL page, served from the build that `make graphiql` makes; nothing leaves the origin.
+"""Serves the GraphiQL page and its assets, which `make graphiql` builds, from our own origin.
 
-No file is read before the first request: a server without a build starts as well, and says
-what to do when a browser asks for the page.
+Files are read on request, so that a server without a build starts; its page then explains how to
+build GraphiQL.
 """
 
 import json
@@ -32,8 +32,8 @@ _NOT_BUILT = """<!doctype html>
 </html>
 """
 
-# Monaco writes style elements and style attributes, and its fonts and icons are data: URLs in
-# the style sheets. Scripts, workers and connections are our own files and nothing else.
+# Monaco writes style elements and attributes, and its fonts and icons are data: URLs in style
+# sheets. Scripts, workers and connections are limited to our own origin.
 _CONTENT_SECURITY_POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -48,15 +48,15 @@ _CONTENT_SECURITY_POLICY = {
 }
 
 _PAGE_HEADERS = {
-    "Cache-Control": "no-store",  # the page names the files of this build
+    "Cache-Control": "no-store",  # the page refers to the assets of this build
     "Content-Security-Policy": "; ".join(map(" ".join, _CONTENT_SECURITY_POLICY.items())),
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 
-# Written out, because `mimetypes` asks the operating system, and with nosniff a wrong answer
-# for a script is a blank page.
+# Explicit, because `mimetypes` depends on the operating system, and with nosniff a script with a
+# wrong type is not run.
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -68,9 +68,9 @@ _MEDIA_TYPES = {
 
 
 async def page(request: Request, *, dist: Path = DIST) -> Response:
-    """Answer GET with GraphiQL, set to the address it was asked at.
+    """Returns the GraphiQL page, configured for the URL of the request.
 
-    The page never holds a token, since anyone may ask for it; see graph.transport.sign_in.
+    The page is public, so it never contains a token; see graph.transport.sign_in.
     """
     endpoint = request.url.path
     try:
@@ -87,24 +87,24 @@ async def page(request: Request, *, dist: Path = DIST) -> Response:
 
 
 def _embeddable(config: Mapping[str, str]) -> str:
-    """JSON that cannot end the script element it stands in, whatever its values hold."""
+    """Encodes JSON so that no value can end the enclosing script element."""
     text = json.dumps(config)
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
 def assets(dist: Path = DIST) -> ASGIApp:
-    """The application to mount at `/graphql/assets`; compressed, as the editor is megabytes."""
+    """The application for `/graphql/assets`. Compressed, because the editor has megabytes."""
     return GZipMiddleware(_Assets(dist), compresslevel=6)
 
 
 class _Assets(StaticFiles):
-    """The built files: named by their content, so a browser may keep them for ever."""
+    """The built files. Their names contain a hash, so browsers can cache them indefinitely."""
 
     def __init__(self, dist: Path) -> None:
         super().__init__(directory=dist / "assets", check_dir=False)
 
     async def check_config(self) -> None:
-        """Accept a missing folder: the build may come later, until then each file is a 404."""
+        """Accepts a missing folder: until GraphiQL is built, each file is a 404."""
 
     def file_response(
         self,

@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: one request in, one answer or a stream of them out."""
+"""GraphQL over HTTP: single responses and streams."""
 
 from graph.transport.http.accept import accept
 from graph.transport.http.handler import serve

@@ -1,4 +1,4 @@
-"""Which of the media types we can write a client would rather read."""
+"""Content negotiation: selects the media type of a response by the `Accept` header."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,29 +9,29 @@ EVENT_STREAM = "text/event-stream"
 MULTIPART = "multipart/mixed"
 HTML = "text/html"
 
-_LONGEST_HEADER = 1_000
+_MAX_HEADER_LENGTH = 1_000
 
 
 class Accept(NamedTuple):
-    """What an `Accept` header comes to; None where it leaves us nothing to send."""
+    """The media types for a request; None if none is acceptable."""
 
     answer: str | None
-    """How to send one answer. Some clients merely list event streams: they must prefer them."""
+    """For a single result. An event stream only if it is preferred: some clients list it always."""
 
     stream: str | None
-    """How to send the answers of a subscription."""
+    """For the results of a subscription."""
 
     page: bool
-    """Whether this is a browser that shows what it gets."""
+    """True if the client prefers HTML, as browsers do."""
 
 
 def accept(header: bytes | None) -> Accept:
-    """Understand a header; clients send few different ones, so most are known already."""
-    return _understand((header or b"")[:_LONGEST_HEADER])
+    """Parses a header. Cached, because clients send few different headers."""
+    return _negotiate((header or b"")[:_MAX_HEADER_LENGTH])
 
 
 @lru_cache(maxsize=256)
-def _understand(header: bytes) -> Accept:
+def _negotiate(header: bytes) -> Accept:
     ranges = _Ranges(header.decode("latin-1").lower())
     answer = ranges.best(JSON, GRAPHQL_JSON)
     if ranges.quality(EVENT_STREAM) > (ranges.quality(answer) if answer else 0):
@@ -61,7 +61,7 @@ class _Ranges:
         return found.quality if found else 0
 
     def best(self, *offers: str) -> str | None:
-        """The offer of the highest quality; among equals what the client, then we, put first."""
+        """The offer of the highest quality; ties go to header order, then to `offers`."""
         matches = [(match, offer) for offer in offers if (match := self._match(offer))]
         acceptable = [(match, offer) for match, offer in matches if match.quality > 0]
         if not acceptable:
@@ -69,7 +69,7 @@ class _Ranges:
         return min(acceptable, key=lambda pair: (-pair[0].quality, pair[0].position))[1]
 
     def _match(self, media_type: str) -> _Range | None:
-        """The most specific range that the type falls into."""
+        """The most specific range that matches the type."""
         for pattern in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
             for candidate in self._ranges:
                 if candidate.pattern == pattern:
@@ -83,11 +83,11 @@ def _parse(part: str, position: int) -> _Range:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
-            quality = _as_quality(value)
+            quality = _parse_quality(value)
     return _Range(pattern, quality, position)
 
 
-def _as_quality(value: str) -> float:
+def _parse_quality(value: str) -> float:
     try:
         quality = float(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The road of one HTTP request: read, authenticated, prepared, run, answered."""
+"""Handles one HTTP request: parses, authenticates, prepares, executes and responds."""
 
 import math
 from collections.abc import AsyncGenerator, Iterable
@@ -14,7 +14,7 @@ from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
 from graph.transport.gateway import Gateway
 from graph.transport.http.accept import GRAPHQL_JSON, JSON, accept
 from graph.transport.http.request_parsing import (
-    ClientGone,
+    ClientDisconnected,
     HttpRefusal,
     from_body,
     from_query_string,
@@ -34,7 +34,7 @@ _EVERY_RESPONSE: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
 )
 
-# These say nothing about the document, so they keep their status whatever the media type.
+# These do not concern the document, so their status does not depend on the media type.
 _STATUS = {
     "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
@@ -47,18 +47,18 @@ _STATUS = {
 
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one HTTP request, whatever is in it."""
+    """Responds to one HTTP request. Every error becomes a GraphQL response."""
     exchange = _Exchange(scope, receive, send)
     try:
         await exchange.serve()
-    except ClientGone:
+    except ClientDisconnected:
         pass
     except HttpRefusal as refusal:
         await exchange.refuse(refusal.error, status=refusal.status, headers=refusal.headers)
     except Exception as error:
         if exchange.started:
             raise
-        await exchange.refuse(error)  # a bug, too, is answered in JSON, and logged and masked
+        await exchange.refuse(error)  # unexpected errors are logged and masked
 
 
 class _Exchange:
@@ -102,7 +102,7 @@ class _Exchange:
     async def refuse(
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
     ) -> None:
-        """Answer that nothing was run."""
+        """Responds with an error that occurred before execution."""
         await self._gateway.operations.before_refusal(address_of(self._scope))
         answer = refuse(error, request_id=self._request_id)
         media_type = GRAPHQL_JSON if self._accept.answer == GRAPHQL_JSON else JSON
@@ -115,10 +115,12 @@ class _Exchange:
             case "POST":
                 max_bytes = self._gateway.operations.limits.body_bytes
                 return await from_body(self._headers, self._receive, max_bytes=max_bytes)
-            case "GET" | "HEAD":  # whose body uvicorn leaves out
+            case "GET" | "HEAD":  # uvicorn omits the body of HEAD
                 return from_query_string(self._scope)
             case method:
-                raise _method_refused(f"{method} means nothing here.", b"GET, HEAD, POST")
+                raise _method_not_allowed(
+                    f"The method {method} is not supported.", b"GET, HEAD, POST"
+                )
 
     def _authorization(self) -> str | None:
         header = self._headers.get(b"authorization")
@@ -128,12 +130,14 @@ class _Exchange:
         operations = self._gateway.operations
         match prepared.kind:
             case OperationType.SUBSCRIPTION if self._scope["method"] == "HEAD":
-                raise _method_refused("A subscription has no head without an end.", b"GET, POST")
+                raise _method_not_allowed(
+                    "A subscription cannot be requested by HEAD.", b"GET, POST"
+                )
             case OperationType.SUBSCRIPTION:
                 answers = operations.follow(prepared, request.variables, context)
                 await self._reply_stream(answers, self._accept.stream, context.viewer)
             case OperationType.MUTATION if self._scope["method"] != "POST":
-                raise _method_refused("A mutation is run by POST only.", b"POST")
+                raise _method_not_allowed("A mutation requires POST.", b"POST")
             case _ if self._accept.answer is None:
                 raise _not_acceptable()
             case _:
@@ -142,7 +146,7 @@ class _Exchange:
     async def _reply(self, answer: Answer) -> None:
         media_type = self._accept.answer or self._accept.stream
         if media_type in FORMATS:
-            await self._reply_stream(_only(answer), media_type, None)
+            await self._reply_stream(_single(answer), media_type, None)
         elif media_type is None:
             raise _not_acceptable()
         else:
@@ -153,10 +157,10 @@ class _Exchange:
     ) -> None:
         if media_type is None:
             raise _not_acceptable()
-        form = FORMATS[media_type]
-        await self._start(200, form.content_type, ((b"x-accel-buffering", b"no"),))
+        stream_format = FORMATS[media_type]
+        await self._start(200, stream_format.content_type, ((b"x-accel-buffering", b"no"),))
         with self._gateway.shutdown.stream():
-            await Stream(form, write=self._write, receive=self._receive).send(
+            await Stream(stream_format, write=self._write, receive=self._receive).send(
                 answers,
                 session_end=self._session_end(viewer),
                 server_end=self._gateway.shutdown.wait(),
@@ -196,31 +200,31 @@ class _Exchange:
 
 
 def _status(answer: Answer, media_type: str) -> int:
-    """By GraphQL over HTTP: `application/json` answers what was well-formed with 200."""
+    """GraphQL over HTTP requires 200 for well-formed requests with `application/json`."""
     if answer.ran:
         return 200
     return _STATUS.get(answer.code, 200 if media_type == JSON else 400)
 
 
-async def _only(answer: Answer) -> AsyncGenerator[Answer]:
+async def _single(answer: Answer) -> AsyncGenerator[Answer]:
     yield answer
 
 
 def _stopping() -> HttpRefusal:
     error = Overloaded(
-        "This server is stopping.", hint="Send it again: another takes over.", retry_after_s=1
+        "This server is stopping.", hint="Retry: another server takes over.", retry_after_s=1
     )
     return HttpRefusal(503, error, headers=((b"connection", b"close"),))
 
 
-def _method_refused(message: str, allowed: bytes) -> HttpRefusal:
-    hint = f"Send it by {allowed.decode().replace(', ', ' or ')}."
+def _method_not_allowed(message: str, allowed: bytes) -> HttpRefusal:
+    hint = f"Use {allowed.decode().replace(', ', ' or ')}."
     return HttpRefusal(405, BadInput(message, hint=hint), headers=((b"allow", allowed),))
 
 
 def _not_acceptable() -> HttpRefusal:
     error = BadInput(
-        "The Accept header leaves no way to answer this.",
+        "No media type of the Accept header is supported for this operation.",
         hint="Accept application/json; for a subscription text/event-stream or multipart/mixed.",
     )
     return HttpRefusal(406, error)

@@ -1,4 +1,4 @@
-"""Reads a GraphQL request out of an HTTP one. Whatever is wrong with it is the client's to mend."""
+"""Parses the GraphQL request from the body or the query string of an HTTP request."""
 
 from typing import Any
 from urllib.parse import parse_qs
@@ -11,7 +11,7 @@ from graph.operations import PERSISTED_QUERY, GraphQLRequest
 
 
 class HttpRefusal(Exception):
-    """A request that is refused before GraphQL comes into it."""
+    """The HTTP request is invalid: an error with the status and headers of its response."""
 
     def __init__(
         self, status: int, error: HowdahError, *, headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -22,8 +22,8 @@ class HttpRefusal(Exception):
         self.headers = headers
 
 
-class ClientGone(Exception):
-    """Nobody is left to answer."""
+class ClientDisconnected(Exception):
+    """The client disconnected before the request was complete."""
 
 
 class _ByHash(msgspec.Struct, rename="camel"):
@@ -42,16 +42,16 @@ _UTF_8 = {"utf-8", "utf8", '"utf-8"', '"utf8"'}
 async def from_body(
     headers: dict[bytes, bytes], receive: Receive, *, max_bytes: int
 ) -> GraphQLRequest:
-    _refuse_other_content(headers)
+    _check_content_type(headers)
     body = await _read_body(headers, receive, max_bytes)
     try:
         return _decode(body)
     except msgspec.ValidationError as error:
         if (request := _by_hash(body)) is not None:
             return request
-        raise _unreadable("The request body", error) from None
+        raise _malformed("The request body", error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable("The request body", error) from None
+        raise _malformed("The request body", error) from None
 
 
 def from_query_string(scope: Scope) -> GraphQLRequest:
@@ -61,14 +61,14 @@ def from_query_string(scope: Scope) -> GraphQLRequest:
         values = {name: texts[-1] for name, texts in fields.items()}
         variables = _decode_object(values.get("variables") or "null")
         extensions = _decode_object(values.get("extensions") or "null")
-    except (ValueError, RecursionError) as error:  # msgspec's and the decoding's errors are too
-        raise _unreadable("The query string", error) from None
+    except (ValueError, RecursionError) as error:  # includes errors of msgspec and of decoding
+        raise _malformed("The query string", error) from None
     if "query" not in values and PERSISTED_QUERY not in (extensions or {}):
         raise HttpRefusal(
             400,
             BadInput(
                 "The query string has no `query`.",
-                hint="GET /graphql?query={...}, or POST JSON with a `query`.",
+                hint="Use GET /graphql?query={...}, or POST JSON with a `query`.",
             ),
         )
     query, name = values.get("query", ""), values.get("operationName")
@@ -76,17 +76,17 @@ def from_query_string(scope: Scope) -> GraphQLRequest:
 
 
 def _by_hash(body: bytes) -> GraphQLRequest | None:
-    """A request for a persisted document: it may leave out the text, where others must not."""
+    """Parses a request for a persisted document, the only one that may omit the text."""
     try:
-        asked = _decode_by_hash(body)
+        request = _decode_by_hash(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if PERSISTED_QUERY not in asked.extensions:
+    if PERSISTED_QUERY not in request.extensions:
         return None
-    return GraphQLRequest("", asked.operation_name, asked.variables, asked.extensions)
+    return GraphQLRequest("", request.operation_name, request.variables, request.extensions)
 
 
-def _refuse_other_content(headers: dict[bytes, bytes]) -> None:
+def _check_content_type(headers: dict[bytes, bytes]) -> None:
     content_type = headers.get(b"content-type", b"")
     if content_type != b"application/json" and not _is_json(content_type.decode("latin-1")):
         raise HttpRefusal(
@@ -99,7 +99,7 @@ def _refuse_other_content(headers: dict[bytes, bytes]) -> None:
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise HttpRefusal(
             415,
-            BadInput("Compressed request bodies are not read.", hint="Send the JSON as it is."),
+            BadInput("Compressed request bodies are not supported.", hint="Send plain JSON."),
             headers=((b"accept-encoding", b"identity"),),
         )
 
@@ -113,7 +113,7 @@ def _is_json(content_type: str) -> bool:
 
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
-    """The whole body, counted as it comes: the declared length is only believed when too large."""
+    """Reads the body and counts its bytes: a declared length is trusted only if it is too large."""
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and (len(declared) > 18 or int(declared) > max_bytes):
         raise _too_large(max_bytes)
@@ -123,7 +123,7 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: i
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise ClientDisconnected
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > max_bytes:
@@ -137,17 +137,17 @@ def _too_large(max_bytes: int) -> HttpRefusal:
         413,
         TooLarge(
             f"The request body is larger than {max_bytes:,} bytes.",
-            hint="Files are sent to an upload URL, not in a GraphQL request.",
+            hint="Send files to an upload URL instead of a GraphQL request.",
         ),
     )
 
 
-def _unreadable(what: str, error: Exception) -> HttpRefusal:
+def _malformed(source: str, error: Exception) -> HttpRefusal:
     reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
     return HttpRefusal(
         400,
         BadInput(
-            f"{what} cannot be read: {reason}.",
+            f"{source} cannot be parsed: {reason}.",
             hint='Send one JSON object: {"query": "...", "variables": {...}}.',
         ),
     )

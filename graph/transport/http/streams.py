@@ -1,4 +1,4 @@
-"""Answers that keep coming: server-sent events, and Apollo's multipart subscriptions.
+"""Streamed responses: server-sent events, and Apollo's multipart subscriptions.
 
 Events follow the "distinct connections" mode of the GraphQL over SSE protocol.
 """
@@ -16,8 +16,8 @@ from graph.transport.http.accept import EVENT_STREAM, MULTIPART
 HEARTBEAT_S = 12.0
 
 
-class Format(NamedTuple):
-    """How one kind of stream frames what it carries."""
+class StreamFormat(NamedTuple):
+    """The bytes around the results of a stream."""
 
     content_type: bytes
     opening: bytes
@@ -28,7 +28,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    EVENT_STREAM: Format(
+    EVENT_STREAM: StreamFormat(
         content_type=b"text/event-stream; charset=utf-8",
         opening=b":\n\n",
         before=b"event: next\ndata: ",
@@ -36,7 +36,7 @@ FORMATS = {
         heartbeat=b":\n\n",
         closing=b"event: complete\ndata: \n\n",
     ),
-    MULTIPART: Format(
+    MULTIPART: StreamFormat(
         content_type=b'multipart/mixed; boundary="-"; subscriptionSpec=1.0',
         opening=b"\r\n---",
         before=b'\r\ncontent-type: application/json\r\n\r\n{"payload":',
@@ -48,12 +48,16 @@ FORMATS = {
 
 
 class Stream:
-    """One response that goes on until its answers, its client, its session or the server end."""
+    """One streamed response. Ends with its results, its client, its session or the server."""
 
     def __init__(
-        self, form: Format, *, write: Callable[[bytes], Awaitable[None]], receive: Receive
+        self,
+        stream_format: StreamFormat,
+        *,
+        write: Callable[[bytes], Awaitable[None]],
+        receive: Receive,
     ) -> None:
-        self._form = form
+        self._format = stream_format
         self._write = write
         self._receive = receive
 
@@ -64,43 +68,47 @@ class Stream:
         session_end: Coroutine[Any, Any, Answer],
         server_end: Coroutine[Any, Any, None],
     ) -> None:
-        """Send all answers, or as many as there are until something else ends.
+        """Sends results until the first of the awaited events ends the stream.
 
-        Only an end of the answers or of the session is told the client: it connects again
-        after any other.
+        The closing bytes follow only if the results or the session ended: without them the client
+        reconnects.
         """
         async with contextlib.aclosing(answers):
             sent, session, *_ = await _until_first(
-                self._send_all(answers), session_end, server_end, self._gone(), self._beat()
+                self._send_all(answers),
+                session_end,
+                server_end,
+                self._disconnected(),
+                self._send_heartbeats(),
             )
         if session.done() and not session.cancelled():
             await self._next(session.result())
         elif sent.cancelled():
             return
-        await self._write(self._form.closing)
+        await self._write(self._format.closing)
 
     async def _send_all(self, answers: AsyncGenerator[Answer]) -> None:
-        await self._write(self._form.opening)
+        await self._write(self._format.opening)
         async for answer in answers:
             await self._next(answer)
 
     async def _next(self, answer: Answer) -> None:
-        await self._write(self._form.before + answer.payload + self._form.after)
+        await self._write(self._format.before + answer.payload + self._format.after)
 
-    async def _gone(self) -> None:
+    async def _disconnected(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _beat(self) -> NoReturn:
-        """Proxies close what is silent."""
+    async def _send_heartbeats(self) -> NoReturn:
+        """Sends heartbeats, because proxies close idle connections."""
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            await self._write(self._form.heartbeat)
+            await self._write(self._format.heartbeat)
 
 
-async def _until_first(*works: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:
-    """Run all until one is done; the others are cancelled, and the first error is raised."""
-    tasks = [asyncio.create_task(work) for work in works]
+async def _until_first(*coroutines: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:
+    """Runs all until the first is done, cancels the others, and raises the first error."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

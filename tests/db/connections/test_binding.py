@@ -43,7 +43,7 @@ def change_of(column: str) -> dict[str, Any]:
     return BEFORE | {column: 1 if column.endswith("port") else "another"}
 
 
-def test_every_column_of_a_connection_is_bound_or_known_to_be_free() -> None:
+def test_binding_covers_every_column_of_a_connection() -> None:
     """A column that is added must be thought about: does it say where a secret goes?"""
     table = DatabaseConnection.__table__
     ours = {"id", "owner_id", "sort_name", "version", "created_at", "updated_at"}
@@ -54,7 +54,7 @@ def test_every_column_of_a_connection_is_bound_or_known_to_be_free() -> None:
 
 @pytest.mark.parametrize("secret", BOUND_TO)
 @pytest.mark.parametrize("column", sorted({*DATABASE, *FREE}))
-def test_a_stored_secret_is_bound_to_its_columns_and_no_others(secret: str, column: str) -> None:
+def test_binding_of_secret_covers_its_columns_only(secret: str, column: str) -> None:
     after = change_of(column)
     places = [secret_places(values, row=ROW, owner=OWNER)[secret] for values in (BEFORE, after)]
     if column not in BOUND_TO[secret]:
@@ -72,7 +72,7 @@ def test_a_stored_secret_is_bound_to_its_columns_and_no_others(secret: str, colu
 ROW, OWNER = new_id(), OwnerId(new_id())
 
 
-def test_the_error_names_what_changed() -> None:
+def test_binding_error_names_changed_fields() -> None:
     after = BEFORE | {"host": "other", "port": 1, "ssl_mode": "REQUIRE"}
     with pytest.raises(SecretRequired, match="`host`, `port` and `sslMode` changed"):
         check_binding(BEFORE, after, stored=SECRETS, entered=())
@@ -83,7 +83,7 @@ def desk(committed: Database, committed_owner: OwnerId) -> Desk:
     return Desk(committed, committed_owner)
 
 
-async def test_a_secret_sealed_for_a_destination_that_changed_is_not_stored(desk: Desk) -> None:
+async def test_change_refuses_secret_sealed_for_changed_destination(desk: Desk) -> None:
     seen = await desk.create()
     await desk.change(seen, host="other.example.com")
     with pytest.raises(Conflict, match="changed at the same time"):
@@ -101,7 +101,7 @@ async def test_a_secret_sealed_for_a_destination_that_changed_is_not_stored(desk
         ({"host": "other.example.com"}, {"port": 1, "password": "typed"}, Conflict),
     ],
 )
-async def test_changes_at_once_leave_no_secret_bound_to_another_destination(
+async def test_change_is_safe_under_concurrency(
     desk: Desk, first: dict[str, Any], second: dict[str, Any], error: type[Exception]
 ) -> None:
     """The second begins while the first has changed the row and has not committed."""

@@ -10,14 +10,14 @@ WHOLE = {"name": "Orders", "host": "db.example.com", "database": "orders", "user
 TUNNEL = {"host": "bastion.example.com", "username": "ada", "auth_method": "PASSWORD"}
 
 
-async def test_what_is_not_typed_has_its_usual_value() -> None:
+async def test_draft_has_defaults() -> None:
     values = completed((await draft(WHOLE)).values)
     assert (values["port"], values["ssl_mode"], values["read_only"]) == (5432, "PREFER", False)
     assert (values["ssh_host"], values["statement_timeout_ms"]) == (None, None)
 
 
 @pytest.mark.parametrize("name", WHOLE)
-async def test_a_new_connection_needs_all_of_these(name: str) -> None:
+async def test_draft_requires_fields_of_new_connection(name: str) -> None:
     given = {key: value for key, value in WHOLE.items() if key != name}
     with pytest.raises(BadInput) as caught:
         completed((await draft(given)).values)
@@ -60,7 +60,7 @@ async def test_a_new_connection_needs_all_of_these(name: str) -> None:
         ),
     ],
 )
-async def test_what_means_nothing_is_refused(given: dict[str, Any], field: str) -> None:
+async def test_draft_refuses_invalid_fields(given: dict[str, Any], field: str) -> None:
     with pytest.raises(BadInput) as caught:
         await draft(given)
     assert caught.value.field == field
@@ -69,11 +69,11 @@ async def test_what_means_nothing_is_refused(given: dict[str, Any], field: str) 
 @pytest.mark.parametrize(
     ("given", "kept"), [("[::1]", "::1"), (" db.example.com ", "db.example.com"), ("a_b", "a_b")]
 )
-async def test_a_host_is_a_name_or_an_address(given: str, kept: str) -> None:
+async def test_draft_accepts_host_name_or_address(given: str, kept: str) -> None:
     assert (await draft({"host": given})).values == {"host": kept}
 
 
-async def test_secrets_are_taken_exactly_and_apart() -> None:
+async def test_draft_separates_secrets_verbatim() -> None:
     taken = await draft({"password": " pass word ", "ssh_tunnel": TUNNEL | {"password": "\t"}})
     assert taken.secrets == {
         "password": " pass word ",
@@ -84,7 +84,7 @@ async def test_secrets_are_taken_exactly_and_apart() -> None:
     assert " pass word " not in taken.values.values()
 
 
-async def test_a_new_key_brings_its_passphrase_and_no_tunnel_keeps_no_secret() -> None:
+async def test_draft_replaces_and_removes_tunnel_secrets() -> None:
     sealed = TUNNEL | {"auth_method": "PRIVATE_KEY", "private_key": written(OPENSSH, PASSPHRASE)}
     taken = await draft({"ssh_tunnel": sealed | {"passphrase": PASSPHRASE}})
     assert taken.secrets["ssh_passphrase"] == PASSPHRASE
@@ -107,7 +107,7 @@ async def test_a_new_key_brings_its_passphrase_and_no_tunnel_keeps_no_secret() -
         ({"ssl_mode": "VERIFY_CA", "ssl_root_certificate": "x"}, set(), False, None),
     ],
 )
-def test_fields_fit_together(
+def test_draft_checks_fields_that_depend_on_each_other(
     given: dict[str, Any], kept: set[str], *, agent: bool, field: str | None
 ) -> None:
     values = completed(WHOLE) | given

@@ -28,7 +28,7 @@ def written(
 OPENSSH = serialization.PrivateFormat.OpenSSH
 
 
-def test_a_certificate_is_kept_and_what_is_beside_it_is_not(tmp_path: Path) -> None:
+def test_certificates_are_kept_without_other_content(tmp_path: Path) -> None:
     both = self_signed(tmp_path, "db.example.com").read_text()
     assert "PRIVATE KEY" in both
     kept = pem.root_certificates("some words\n" + both)
@@ -50,13 +50,13 @@ def test_a_certificate_is_kept_and_what_is_beside_it_is_not(tmp_path: Path) -> N
         "ü",
     ],
 )
-def test_what_is_no_certificate_is_refused(text: str) -> None:
+def test_certificates_refuse_invalid_pem(text: str) -> None:
     with pytest.raises(BadInput) as caught:
         pem.root_certificates(text)
     assert caught.value.field == "sslRootCertificate"
 
 
-def test_too_much_is_refused_unread() -> None:
+def test_pem_refuses_too_long_text() -> None:
     with pytest.raises(TooLarge):
         pem.root_certificates("x" * 65_537)
     with pytest.raises(TooLarge):
@@ -80,7 +80,7 @@ def test_too_much_is_refused_unread() -> None:
     ],
     ids=["openssh", "openssh sealed", "pkcs8", "rsa sealed"],
 )
-def test_a_private_key_that_opens_is_kept(text: str, passphrase: str | None) -> None:
+def test_private_key_is_kept_if_it_opens(text: str, passphrase: str | None) -> None:
     assert pem.private_key(f"\n{text}\n", passphrase) == text
 
 
@@ -97,18 +97,18 @@ def test_a_private_key_that_opens_is_kept(text: str, passphrase: str | None) -> 
     ],
     ids=["no passphrase", "wrong passphrase", "unbounded", "cut", "no base64", "path", "empty"],
 )
-def test_a_private_key_that_does_not_open_is_refused(text: str, passphrase: str | None) -> None:
+def test_private_key_is_refused_if_it_does_not_open(text: str, passphrase: str | None) -> None:
     with pytest.raises(BadInput) as caught:
         pem.private_key(text, passphrase)
     assert caught.value.field == "sshTunnel.privateKey"
     assert PASSPHRASE not in f"{caught.value.message} {caught.value.hint}"
 
 
-def test_a_key_cannot_ask_for_hours_of_work() -> None:
+def test_private_key_limits_kdf_rounds() -> None:
     lines = written(OPENSSH, PASSPHRASE).splitlines()
     data = base64.b64decode("".join(lines[1:-1]))
     rounds = data.index(b"bcrypt") + 6 + 4 + 4 + 16
     costly = data[:rounds] + (2**31).to_bytes(4, "big") + data[rounds + 4 :]
     text = "\n".join([lines[0], base64.b64encode(costly).decode(), lines[-1]])
-    with pytest.raises(BadInput, match="sealed in a way"):
+    with pytest.raises(BadInput, match="encrypted in an unsupported way"):
         pem.private_key(text, PASSPHRASE)

@@ -32,16 +32,16 @@ def theirs(database: Database, other_owner: OwnerId) -> Drawer:
 
 
 @pytest.mark.parametrize("value", [None, False, 0, "", [], {"b": [1, None], "a": "\0ü"}, 2**80])
-async def test_any_json_is_kept_as_it_is(mine: Drawer, value: Any) -> None:
+async def test_preference_keeps_any_json(mine: Drawer, value: Any) -> None:
     await mine.do(lambda p: p.put("editor.theme", value))
     found = await mine.do(lambda p: p.of_key("editor.theme"))
-    assert found.opened == value
+    assert found.decoded == value
 
 
-async def test_each_has_their_own(mine: Drawer, theirs: Drawer) -> None:
+async def test_preferences_are_separate_for_each_owner(mine: Drawer, theirs: Drawer) -> None:
     await mine.do(lambda p: p.put("theme", "dark"))
     await theirs.do(lambda p: p.put("theme", "light"))
-    assert [row.opened for row in await mine.do(lambda p: p.every())] == ["dark"]
+    assert [row.decoded for row in await mine.do(lambda p: p.list_all())] == ["dark"]
     await theirs.do(lambda p: p.drop("theme"))
     assert await theirs.do(lambda p: p.of_key("theme")) is None
     assert await mine.do(lambda p: p.of_key("theme")) is not None
@@ -49,7 +49,7 @@ async def test_each_has_their_own(mine: Drawer, theirs: Drawer) -> None:
         await theirs.do(lambda p: p.drop("theme"))
 
 
-async def test_versions_count_changes_and_guard_them(mine: Drawer) -> None:
+async def test_preference_version_detects_lost_update(mine: Drawer) -> None:
     assert (await mine.do(lambda p: p.put("a", 1, expected_version=0))).version == 1
     assert (await mine.do(lambda p: p.put("a", 2))).version == 2
     assert (await mine.do(lambda p: p.put("a", 3, expected_version=2))).version == 3
@@ -58,17 +58,19 @@ async def test_versions_count_changes_and_guard_them(mine: Drawer) -> None:
             await mine.do(lambda p, stale=stale: p.put("a", 4, expected_version=stale))
     with pytest.raises(Conflict):
         await mine.do(lambda p: p.put("b", 1, expected_version=1))
-    assert (await mine.do(lambda p: p.of_key("a"))).opened == 3
+    assert (await mine.do(lambda p: p.of_key("a"))).decoded == 3
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 201, "ü", "a\n", ".hidden"])
-async def test_a_key_is_a_plain_word(mine: Drawer, key: str) -> None:
+async def test_preference_key_is_validated(mine: Drawer, key: str) -> None:
     with pytest.raises(BadInput):
         await mine.do(lambda p: p.put(key, 1))
 
 
-async def test_there_is_an_end_to_it(mine: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.connections.preferences.MOST", 1)
+async def test_preferences_are_limited_in_number_and_size(
+    mine: Drawer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.connections.preferences.MAX_PREFERENCES", 1)
     with pytest.raises(TooLarge):
         await mine.do(lambda p: p.put("a", "x" * 65_535))
     await mine.do(lambda p: p.put("a", "x" * 65_534))

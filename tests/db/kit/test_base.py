@@ -10,7 +10,7 @@ from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_statement
 
 
-def test_ids_are_version_7_and_carry_the_time() -> None:
+def test_new_id_is_uuid_version_7_with_time() -> None:
     before = time.time_ns() // 1_000_000
     made = new_id()
     assert made.version == 7
@@ -18,7 +18,7 @@ def test_ids_are_version_7_and_carry_the_time() -> None:
     assert before <= made.int >> 80 <= before + 10_000
 
 
-def test_each_id_is_greater_than_the_one_before() -> None:
+def test_new_id_is_greater_than_previous() -> None:
     ids = [new_id() for _ in range(10_000)]
     assert ids == sorted(ids)
     assert len(set(ids)) == len(ids)
@@ -35,7 +35,7 @@ MOMENTS = [
 
 @pytest.mark.parametrize("time", MOMENTS)
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/St_Johns"])
-async def test_postgresql_and_python_write_moments_alike(
+async def test_timestamp_text_is_equal_in_postgresql_and_python(
     database: Database, time: datetime, zone: str
 ) -> None:
     inner = select(literal(time, TimestampTextType()).label("at")).subquery()

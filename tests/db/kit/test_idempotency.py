@@ -35,23 +35,21 @@ async def count(database: Database, owner: OwnerId) -> Any:
         return await Tasks(session, owner).count(TaskFilter())
 
 
-async def test_a_retry_gets_the_first_answer(database: Database, owner: OwnerId) -> None:
+async def test_idempotency_retry_returns_first_answer(database: Database, owner: OwnerId) -> None:
     first = await create(database, owner, "k")
     await database.write(lambda session: Tasks(session, owner).toggle(first.id))
     assert await create(database, owner, "k") == first
     assert await count(database, owner) == 1
 
 
-async def test_another_input_under_the_same_key_is_a_conflict(
-    database: Database, owner: OwnerId
-) -> None:
+async def test_idempotency_other_input_is_conflict(database: Database, owner: OwnerId) -> None:
     await create(database, owner, "k")
     with pytest.raises(Conflict):
         await create(database, owner, "k", title="two")
     assert await count(database, owner) == 1
 
 
-async def test_keys_are_each_owner_s_own(
+async def test_idempotency_keys_are_separate_for_each_owner(
     database: Database, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     first = await create(database, owner, "k")
@@ -61,21 +59,19 @@ async def test_keys_are_each_owner_s_own(
 
 
 @pytest.mark.parametrize("key", ["", " ", "x" * 201, "\0"])
-async def test_what_cannot_be_a_key_is_refused(
-    database: Database, owner: OwnerId, key: str
-) -> None:
+async def test_idempotency_key_is_validated(database: Database, owner: OwnerId, key: str) -> None:
     with pytest.raises(BadInput):
         await create(database, owner, key)
     assert await count(database, owner) == 0
 
 
-async def test_a_failure_leaves_the_key_free(database: Database, owner: OwnerId) -> None:
+async def test_idempotency_failure_releases_key(database: Database, owner: OwnerId) -> None:
     with pytest.raises(BadInput):
         await create(database, owner, "k", title="")
     assert (await create(database, owner, "k", title="one")).title == "one"
 
 
-async def test_who_only_looks_is_told_the_first_answer_and_takes_no_key(
+async def test_find_answer_returns_first_answer_without_claiming_key(
     database: Database, owner: OwnerId
 ) -> None:
     async def look(key: str, title: str = "one") -> TaskRow | None:
@@ -94,15 +90,15 @@ async def test_who_only_looks_is_told_the_first_answer_and_takes_no_key(
     assert await look("k", title="two") is None
 
 
-async def test_twenty_at_once_make_one(committed: Database, committed_owner: OwnerId) -> None:
+async def test_idempotency_under_concurrency_runs_once(
+    committed: Database, committed_owner: OwnerId
+) -> None:
     made = await asyncio.gather(*(create(committed, committed_owner, "k") for _ in range(20)))
     assert len({task.id for task in made}) == 1
     assert await count(committed, committed_owner) == 1
 
 
-async def test_after_a_day_a_key_means_nothing_and_is_swept(
-    database: Database, owner: OwnerId
-) -> None:
+async def test_idempotency_key_expires_after_a_day(database: Database, owner: OwnerId) -> None:
     first = await create(database, owner, "k")
     await database.write(lambda session: session.rows(AGE))
     assert (await create(database, owner, "k", title="new")).id != first.id

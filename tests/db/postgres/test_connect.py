@@ -58,58 +58,58 @@ async def eve(
     await administrator.execute("DROP ROLE eve")
 
 
-async def test_a_wrong_password(eve: str) -> None:
+async def test_wrong_password_is_reported(eve: str) -> None:
     error = await refusal(eve.replace("9@", "8@"), connect_ms=10_000)
     assert "refused the user 'eve': the password is wrong" in error.message
     assert "%XX" in error.hint
 
 
-async def test_an_unknown_user(cluster: EmbeddedPostgres) -> None:
+async def test_unknown_user_is_reported(cluster: EmbeddedPostgres) -> None:
     error = await refusal(re.sub("//[^@]*@", f"//{LOGIN}@", cluster.url), connect_ms=10_000)
     assert "refused the user 'eve'" in error.message
 
 
-async def test_an_unknown_database(eve: str) -> None:
+async def test_unknown_database_is_reported(eve: str) -> None:
     error = await refusal(named(eve, "not-there"), connect_ms=10_000)
     assert "no database 'not-there'" in error.message
     assert "CREATE DATABASE" in error.hint
 
 
-async def test_a_setting_that_the_server_does_not_have(eve: str) -> None:
+async def test_unknown_server_setting_is_reported(eve: str) -> None:
     error = await refusal(f"{eve}?options=-c%20nosuch%3D1", connect_ms=10_000)
     assert 'unrecognized configuration parameter "nosuch"' in error.message
 
 
 @pytest.mark.parametrize("eve", ["CONNECTION LIMIT 0"], indirect=True)
-async def test_no_connection_left(eve: str) -> None:
+async def test_connection_limit_is_reported(eve: str) -> None:
     error = await refusal(eve)
     assert "no connection left" in error.message
     assert "max_connections" in error.hint
 
 
 @pytest.mark.parametrize("eve", ["VALID UNTIL '2020-01-01'"], indirect=True)
-async def test_a_password_that_expired(eve: str) -> None:
+async def test_expired_password_is_reported(eve: str) -> None:
     assert "refused the user" in (await refusal(eve, connect_ms=10_000)).message
 
 
-async def test_a_server_without_tls(eve: str) -> None:
+async def test_server_without_tls_is_reported(eve: str) -> None:
     error = await refusal(f"{eve}?sslmode=require", connect_ms=10_000)
     assert "refused TLS" in error.message
     assert "sslmode=disable" in error.hint
 
 
-async def test_an_unknown_host() -> None:
+async def test_unknown_host_is_reported() -> None:
     error = await refusal(f"postgresql://{LOGIN}@nowhere.invalid/d")
     assert "host 'nowhere.invalid' cannot be resolved" in error.message
 
 
 @pytest.mark.parametrize("place", ["127.0.0.1:{}", "[::1]:{}"])
-async def test_nobody_listens(place: str) -> None:
+async def test_refused_port_is_reported(place: str) -> None:
     error = await refusal(f"postgresql://{LOGIN}@{place.format(free_port())}/d")
     assert "No PostgreSQL server responds at" in error.message
 
 
-async def test_no_socket_in_the_folder(tmp_path: Path) -> None:
+async def test_missing_socket_is_reported(tmp_path: Path) -> None:
     error = await refusal(f"postgresql://{LOGIN}@/d?host={tmp_path}")
     assert str(tmp_path) in error.message
 
@@ -123,7 +123,7 @@ async def test_no_socket_in_the_folder(tmp_path: Path) -> None:
         (impostors.babble, "refused the connection"),
     ],
 )
-async def test_something_else_listens(answer: impostors.Answer, message: str) -> None:
+async def test_foreign_protocol_is_reported(answer: impostors.Answer, message: str) -> None:
     async with impostors.listening(answer) as port:
         error = await refusal(f"postgresql://{LOGIN}@127.0.0.1:{port}/d")
     assert message in error.message
@@ -131,7 +131,7 @@ async def test_something_else_listens(answer: impostors.Answer, message: str) ->
 
 
 @pytest.mark.parametrize("mode", ["verify-full", "verify-full&sslrootcert={root}"])
-async def test_a_certificate_that_does_not_verify(mode: str, tmp_path: Path) -> None:
+async def test_untrusted_certificate_is_reported(mode: str, tmp_path: Path) -> None:
     answer = impostors.with_a_certificate_for("elsewhere", tmp_path)
     root = tmp_path / "elsewhere.pem"
     async with impostors.listening(answer) as port:
@@ -142,7 +142,7 @@ async def test_a_certificate_that_does_not_verify(mode: str, tmp_path: Path) -> 
     assert reason in error.message
 
 
-async def test_what_may_pass_is_waited_for(eve: str) -> None:
+async def test_connect_retries_temporary_failure(eve: str) -> None:
     target = parse_url(eve)
     refused = [ConnectionRefusedError(), asyncpg.CannotConnectNowError("starting up")]
 
@@ -155,7 +155,7 @@ async def test_what_may_pass_is_waited_for(eve: str) -> None:
     await connection.close()
 
 
-async def test_what_will_not_pass_is_not_waited_for(eve: str) -> None:
+async def test_connect_does_not_retry_permanent_failure(eve: str) -> None:
     attempts = 0
 
     async def attempt() -> None:
@@ -168,7 +168,7 @@ async def test_what_will_not_pass_is_not_waited_for(eve: str) -> None:
     assert attempts == 1
 
 
-async def test_a_refusal_is_told_also_when_the_last_attempt_hangs(eve: str) -> None:
+async def test_connect_reports_refusal_if_last_attempt_hangs(eve: str) -> None:
     refused = [asyncpg.TooManyConnectionsError("sorry, too many clients already")]
 
     async def attempt() -> None:
@@ -180,7 +180,7 @@ async def test_a_refusal_is_told_also_when_the_last_attempt_hangs(eve: str) -> N
         await connect_with_retry(attempt, parse_url(eve), asyncio.get_running_loop().time() + 0.5)
 
 
-async def test_json_is_text_one_way_and_values_the_other(cluster: EmbeddedPostgres) -> None:
+async def test_json_is_read_as_text_and_written_from_values(cluster: EmbeddedPostgres) -> None:
     connection = await connect(parse_url(cluster.url))
     try:
         values: list[Any] = [{"é": [1, None, 2.5, "\N{ELEPHANT}"]}, [], "text", None, 10**30]

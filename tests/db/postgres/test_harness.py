@@ -25,13 +25,13 @@ async def people(database: Database) -> Any:
 
 
 @pytest.mark.parametrize("_run", [1, 2])
-async def test_what_was_committed_is_gone_for_the_next_test(database: Database, _run: int) -> None:
+async def test_database_fixture_discards_commits(database: Database, _run: int) -> None:
     assert await people(database) == 0
     await add_person(database, "Ada")
     assert await people(database) == 1
 
 
-async def test_a_failed_transaction_takes_back_only_its_own(database: Database) -> None:
+async def test_failed_transaction_rolls_back_only_itself(database: Database) -> None:
     await add_person(database, "Ada")
 
     async def work(session: Session) -> None:
@@ -43,7 +43,7 @@ async def test_a_failed_transaction_takes_back_only_its_own(database: Database) 
     assert await people(database) == 1
 
 
-async def test_an_integrity_error_leaves_the_outer_transaction_usable(
+async def test_integrity_error_leaves_outer_transaction_usable(
     database: Database, owner: OwnerId
 ) -> None:
     with pytest.raises(asyncpg.UniqueViolationError):
@@ -53,14 +53,14 @@ async def test_an_integrity_error_leaves_the_outer_transaction_usable(
     assert await people(database) == 1
 
 
-async def test_a_failed_read_leaves_it_usable_too(database: Database) -> None:
+async def test_failed_read_leaves_outer_transaction_usable(database: Database) -> None:
     async with database.read() as session:
         with pytest.raises(asyncpg.DivisionByZeroError):
             await session.value(BROKEN)
         assert await session.value(PEOPLE) == 0
 
 
-async def test_whoever_is_cancelled_at_whatever_moment_leaves_it_usable(database: Database) -> None:
+async def test_cancellation_leaves_outer_transaction_usable(database: Database) -> None:
     cancelled = 0
     for steps in range(60):
         reading = asyncio.create_task(people(database))
@@ -73,7 +73,7 @@ async def test_whoever_is_cancelled_at_whatever_moment_leaves_it_usable(database
     assert cancelled
 
 
-async def test_sessions_at_once_take_turns(database: Database, owner: OwnerId) -> None:
+async def test_concurrent_sessions_take_turns(database: Database, owner: OwnerId) -> None:
     async def create(number: int) -> None:
         await database.transaction(lambda s: Tasks(s, owner).create(title=f"{number}"))
 
@@ -82,7 +82,7 @@ async def test_sessions_at_once_take_turns(database: Database, owner: OwnerId) -
         assert await Tasks(session, owner).count(TaskFilter()) == 20
 
 
-async def test_statements_are_counted(database: Database, statements: Statements) -> None:
+async def test_statement_counter_counts(database: Database, statements: Statements) -> None:
     with statements.expected(2):
         await people(database)
         await people(database)
@@ -90,7 +90,7 @@ async def test_statements_are_counted(database: Database, statements: Statements
         await people(database)
 
 
-async def test_a_clone_has_real_commits(committed: Database, committed_url: str) -> None:
+async def test_cloned_database_commits(committed: Database, committed_url: str) -> None:
     await add_person(committed, "Ada")
     other = await asyncpg.connect(committed_url)
     try:

@@ -23,21 +23,21 @@ async def tables(url: str) -> set[str]:
         await connection.close()
 
 
-async def test_the_tables_are_those_of_the_models(committed_url: str) -> None:
+async def test_migrated_tables_equal_models(committed_url: str) -> None:
     await migrations.check(committed_url)
 
 
-async def test_a_migrated_database_is_current(committed: Database) -> None:
+async def test_migrated_database_is_current(committed: Database) -> None:
     async with committed.read() as session:
         assert await migrations.is_current(session)
 
 
-async def test_eight_in_one_process_take_turns(empty_url: str) -> None:
+async def test_migrations_in_one_process_run_once(empty_url: str) -> None:
     await asyncio.gather(*(migrations.upgrade(empty_url) for _ in range(8)))
     await migrations.check(empty_url)
 
 
-async def test_eight_processes_migrate_at_once_and_once(empty_url: str) -> None:
+async def test_migrations_in_several_processes_run_once(empty_url: str) -> None:
     script = (
         "import asyncio, sys; from db.postgres import migrations;"
         " asyncio.run(migrations.upgrade(sys.argv[1]))"
@@ -50,7 +50,7 @@ async def test_eight_processes_migrate_at_once_and_once(empty_url: str) -> None:
     await migrations.check(empty_url)
 
 
-async def test_down_and_up_again_is_the_same(committed_url: str) -> None:
+async def test_migrations_down_and_up_give_equal_schema(committed_url: str) -> None:
     before = await tables(committed_url)
     await migrations.downgrade(committed_url, "base")
     assert await tables(committed_url) == {"alembic_version"}
@@ -59,7 +59,7 @@ async def test_down_and_up_again_is_the_same(committed_url: str) -> None:
     await migrations.check(committed_url)
 
 
-async def test_an_older_database_is_not_current(committed_url: str) -> None:
+async def test_older_database_is_not_current(committed_url: str) -> None:
     await migrations.downgrade(committed_url, "-1")
     database = await open_database(committed_url)
     async with database.read() as session:
@@ -67,7 +67,7 @@ async def test_an_older_database_is_not_current(committed_url: str) -> None:
     await database.close()
 
 
-async def test_an_empty_database_is_not_current(empty_url: str) -> None:
+async def test_empty_database_is_not_current(empty_url: str) -> None:
     database = await open_database(empty_url)
     async with database.read() as session:
         assert not await migrations.is_current(session)

@@ -136,7 +136,7 @@ async def client(url: str, number: int) -> None:
     assert process.returncode == 0, errors.decode()
 
 
-async def test_every_process_gets_its_own_answers(
+async def test_pooler_returns_each_process_its_own_results(
     pooled_url: str, observer: asyncpg.Connection
 ) -> None:
     await asyncio.gather(*(client(pooled_url, number) for number in range(1, PROCESSES + 1)))
@@ -144,7 +144,7 @@ async def test_every_process_gets_its_own_answers(
     assert await others(observer) <= SERVER_CONNECTIONS
 
 
-async def test_the_server_behind_it_ends_a_connection(
+async def test_pooler_survives_closed_server_connection(
     pooled_url: str, observer: asyncpg.Connection
 ) -> None:
     database = await open_database(pooled_url, pool_size=4)

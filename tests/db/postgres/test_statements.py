@@ -78,7 +78,7 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-async def test_values_come_back_as_they_went(database: Database) -> None:
+async def test_statement_values_round_trip(database: Database) -> None:
     async def work(session: Session) -> None:
         await set_up(session)
         for row in ROWS:
@@ -90,7 +90,7 @@ async def test_values_come_back_as_they_went(database: Database) -> None:
     await database.transaction(work)
 
 
-async def test_what_is_left_out_is_the_servers_default(database: Database) -> None:
+async def test_statement_omitted_value_uses_server_default(database: Database) -> None:
     async def work(session: Session) -> None:
         await set_up(session)
         (row,) = await session.rows(adding("id"), id=uuid.uuid4())
@@ -99,7 +99,7 @@ async def test_what_is_left_out_is_the_servers_default(database: Database) -> No
     await database.transaction(work)
 
 
-async def test_a_list_is_one_parameter_of_any_length(database: Database) -> None:
+async def test_statement_list_is_one_parameter(database: Database) -> None:
     by_ids = compile_statement(
         select(things.c.id).where(things.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
     )
@@ -123,7 +123,7 @@ async def test_a_list_is_one_parameter_of_any_length(database: Database) -> None
     await database.transaction(work)
 
 
-async def test_one_value_may_stand_in_several_places(database: Database) -> None:
+async def test_statement_value_may_occur_several_times(database: Database) -> None:
     twice = compile_statement(
         select(bindparam("x", type_=Integer) + bindparam("x", type_=Integer), literal(5))
     )
@@ -133,14 +133,14 @@ async def test_one_value_may_stand_in_several_places(database: Database) -> None
     assert tuple(found) == (8, 5)
 
 
-async def test_a_literal_in_the_clause_is_a_default_that_a_value_replaces() -> None:
+async def test_statement_literal_is_a_default() -> None:
     clause = select(things.c.id).where(things.c.size == bindparam("size", 3)).limit(10)
     query = compile_statement(clause)
     assert query.arguments({}) == [3, 10]
     assert query.arguments({"size": 4}) == [4, 10]
 
 
-async def test_a_missing_value_is_named() -> None:
+async def test_statement_missing_value_is_named() -> None:
     query = compile_statement(
         select(things.c.id).where(things.c.id == bindparam("id"), things.c.name == bindparam("n"))
     )
@@ -148,13 +148,13 @@ async def test_a_missing_value_is_named() -> None:
         query.arguments({"id": uuid.uuid4()})
 
 
-async def test_a_value_that_is_no_member_of_its_enum_is_refused() -> None:
+async def test_statement_refuses_unknown_enum_value() -> None:
     query = adding("id", "mood")
     with pytest.raises(LookupError, match="mood"):
         query.arguments({"id": uuid.uuid4(), "mood": 5})
 
 
-async def test_a_list_in_the_text_of_the_statement_is_refused() -> None:
+async def test_statement_refuses_list_in_sql() -> None:
     with pytest.raises(TypeError, match="any_"):
         compile_statement(select(things).where(things.c.size.in_([1, 2])))
 
@@ -183,7 +183,7 @@ ADDED = insert(things).values(id=bindparam("id")).returning(things.c.id)
         (text("TRUNCATE things"), True),
     ],
 )
-async def test_what_changes_rows_is_known(clause: ClauseElement, *, changes: bool) -> None:
+async def test_statement_knows_if_it_changes_rows(clause: ClauseElement, *, changes: bool) -> None:
     assert compile_statement(clause).changes is changes
 
 
@@ -200,7 +200,7 @@ class OtherShelf(Shelf):
     pass
 
 
-async def test_each_shape_of_each_class_is_compiled_once() -> None:
+async def test_statement_is_compiled_once_per_class_and_shape() -> None:
     Shelf.built = []
     first = Shelf.by("name")
     assert Shelf().by("name") is first

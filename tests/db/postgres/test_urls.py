@@ -74,7 +74,7 @@ def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         ("  postgresql://{u}:{p}@db/{d}\n", ("db", 5432), "prefer", False),
     ],
 )  # fmt: skip
-def test_what_providers_hand_out_reaches_the_driver_whole(
+def test_url_of_provider_is_passed_to_driver(
     url: str, address: object, mode: str, *, pooled: bool
 ) -> None:
     whole = url.format(u="us%40er", p=ESCAPED, d="da%20ta")
@@ -88,7 +88,7 @@ def test_what_providers_hand_out_reaches_the_driver_whole(
     assert target.pooled is pooled
 
 
-def test_several_hosts_are_tried_by_the_driver() -> None:
+def test_url_accepts_several_hosts() -> None:
     url = "postgresql://u:p@a,b:7,[::1]:8/d?target_session_attrs=read-write"
     addresses, parameters = understood(url)
     assert addresses == [("a", 5432), ("b", 7), ("::1", 8)]
@@ -97,13 +97,13 @@ def test_several_hosts_are_tried_by_the_driver() -> None:
     assert understood("postgresql:///d?host=a,b&port=1&user=u")[0] == [("a", 1), ("b", 1)]
 
 
-def test_what_is_missing_is_filled_as_libpq_does() -> None:
+def test_url_has_defaults_of_libpq() -> None:
     assert understood("postgresql://me@db")[1].database == "me"
     assert parse_url("postgresql:///d").host == "localhost"
     assert understood("postgresql://db/d")[1].password is None
 
 
-def test_settings_of_the_server_are_passed_on() -> None:
+def test_url_passes_server_settings() -> None:
     _, parameters = understood("postgresql://u@db/d?search_path=x&options=endpoint%3Dep-1")
     assert parameters.server_settings == {"search_path": "x", "options": "endpoint=ep-1"}
 
@@ -112,14 +112,14 @@ def test_settings_of_the_server_are_passed_on() -> None:
     "query", ["sslmode=verify-full", "sslmode=verify-full&sslrootcert=system",
               "sslrootcert=system", "sslmode=verify-ca"],
 )  # fmt: skip
-def test_without_a_root_certificate_the_systems_authorities_vouch_for_the_name(query: str) -> None:
+def test_url_without_root_certificate_trusts_system_authorities(query: str) -> None:
     target = parse_url(f"postgresql://u:p@db/d?{query}")
     assert target.ssl is not None
     assert target.ssl.verify_mode is ssl.CERT_REQUIRED
     assert target.ssl.check_hostname
 
 
-def test_a_root_certificate_of_the_provider_is_read(tmp_path: Path) -> None:
+def test_url_reads_root_certificate(tmp_path: Path) -> None:
     root = self_signed(tmp_path, "root of all")
     _, parameters = understood(f"postgresql://u:p@db/d?sslmode=verify-full&sslrootcert={root}")
     assert parameters.ssl.check_hostname
@@ -129,9 +129,9 @@ def test_a_root_certificate_of_the_provider_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "does not begin with postgresql://"),
-        ("mysql://u:hidden@db/d", "does not begin with postgresql://"),
-        ("u:hidden@db/d", "does not begin with postgresql://"),
+        ("", "does not start with postgresql://"),
+        ("mysql://u:hidden@db/d", "does not start with postgresql://"),
+        ("u:hidden@db/d", "does not start with postgresql://"),
         ("postgresql://u:hidden@db:notaport/d", "port"),
         ("postgresql://u:hidden@db:0/d", "port"),
         ("postgresql://u:hidden@db:70000/d", "port"),
@@ -145,7 +145,7 @@ def test_a_root_certificate_of_the_provider_is_read(tmp_path: Path) -> None:
         ("postgresql://u:hid%00den@db/d", "NUL"),
         ("postgresql://u:hidden@a..b/d", "host"),
         ("postgresql://u:hidden@" + "a" * 64 + "/d", "host"),
-        ("postgresql://:hidden@db", "names no database"),
+        ("postgresql://:hidden@db", "does not name a database"),
         ("postgresql:///?host=a,b&port=1,2,3&dbname=d", "ports"),
         ("postgresql://u:hidden@db/d?sslmode=on", "sslmode"),
         ("postgresql://u:hidden@db/d?sslmod=require", "sslmod"),
@@ -154,7 +154,7 @@ def test_a_root_certificate_of_the_provider_is_read(tmp_path: Path) -> None:
         ("postgresql://u:hidden@db/d?sslmode=prefer&sslrootcert=system", "sslmode=verify-full"),
     ],
 )
-def test_a_url_that_cannot_be_used_is_refused_with_a_reason(url: str, reason: str) -> None:
+def test_url_that_is_invalid_is_refused_with_reason(url: str, reason: str) -> None:
     with pytest.raises(BadInput, match=reason) as refused:
         parse_url(url)
     error = refused.value
@@ -164,14 +164,14 @@ def test_a_url_that_cannot_be_used_is_refused_with_a_reason(url: str, reason: st
     assert error.__cause__ is None or "hid" not in repr(error.__cause__)
 
 
-def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_url_refuses_invalid_certificate(tmp_path: Path) -> None:
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("no certificate")
     with pytest.raises(BadInput, match="sslcert"):
         parse_url(f"postgresql://u:p@db/d?sslmode=verify-full&sslcert={garbage}&sslkey={garbage}")
 
 
-def test_no_form_of_it_shows_the_password() -> None:
+def test_url_never_shows_password() -> None:
     target = parse_url("postgresql://u:hidden@[::1]:1/d?sslmode=verify-full")
     assert str(target) == "postgresql://u@[::1]:1/d"
     for shown in (repr(target), str(target), f"{target}", repr([target]), repr({"url": target})):
@@ -179,7 +179,7 @@ def test_no_form_of_it_shows_the_password() -> None:
 
 
 @given(user=st.text(min_size=1), password=st.text(min_size=1), database=st.text(min_size=1))
-def test_whatever_is_escaped_arrives(user: str, password: str, database: str) -> None:
+def test_url_unescapes_all_parts(user: str, password: str, database: str) -> None:
     try:
         parts = [quote(part, safe="") for part in (user, password, database)]
     except UnicodeEncodeError:  # half a surrogate pair cannot be written in a URL
@@ -194,7 +194,7 @@ def test_whatever_is_escaped_arrives(user: str, password: str, database: str) ->
 
 
 @given(st.text())
-def test_any_text_is_a_url_or_refused(text: str) -> None:
+def test_url_parser_accepts_or_refuses_any_text(text: str) -> None:
     for url in (text, f"postgresql://{text}"):
         try:
             parse_url(url)

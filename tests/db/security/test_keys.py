@@ -27,7 +27,7 @@ def production(**settings: Any) -> Settings:
     return Settings(env="production", **given)
 
 
-def test_production_takes_its_keys_from_the_settings_and_writes_none(tmp_path: Path) -> None:
+def test_production_keys_come_from_settings_only(tmp_path: Path) -> None:
     keys = load_keys(production(data_dir=tmp_path))
     assert keys.secret.derive("a") == SecretKey(SECRET.encode()).derive("a")
     assert (keys.credentials.current_id, keys.credentials.current) == ("k1", bytes(range(32)))
@@ -35,7 +35,7 @@ def test_production_takes_its_keys_from_the_settings_and_writes_none(tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["secret_key", "credential_key"])
-def test_production_makes_no_key_of_its_own(tmp_path: Path, name: str) -> None:
+def test_production_requires_configured_keys(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_keys(production(data_dir=tmp_path, **{name: None}))
     assert f"HOWDAH_{name.upper()}" in caught.value.message
@@ -56,7 +56,7 @@ def test_production_makes_no_key_of_its_own(tmp_path: Path, name: str) -> None:
         "howdah-test-secret-howdah-test-password",
     ],
 )
-def test_a_secret_that_others_know_or_guess_is_refused_and_not_told(secret: str) -> None:
+def test_secret_key_that_is_weak_is_refused_without_showing_it(secret: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_keys(production(secret_key=secret))
     assert "HOWDAH_SECRET_KEY" in caught.value.message
@@ -64,14 +64,14 @@ def test_a_secret_that_others_know_or_guess_is_refused_and_not_told(secret: str)
 
 
 @pytest.mark.parametrize("size", [32, 48])
-def test_random_secrets_are_taken(size: int) -> None:
+def test_secret_key_that_is_random_is_accepted(size: int) -> None:
     for _ in range(100):
         random = os.urandom(size)
         assert checked_secret(random.hex(), name="X")
         assert checked_secret(base64.b64encode(random).decode(), name="X")
 
 
-def test_a_laptop_makes_its_keys_once_and_keeps_them_to_itself(tmp_path: Path) -> None:
+def test_development_keys_are_created_once_and_private(tmp_path: Path) -> None:
     laptop = Settings(data_dir=tmp_path / "new", env="development")
     with ThreadPoolExecutor(8) as threads:
         keys = list(threads.map(lambda _: load_keys(laptop), range(8)))
@@ -83,7 +83,7 @@ def test_a_laptop_makes_its_keys_once_and_keeps_them_to_itself(tmp_path: Path) -
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
 
-def test_a_key_file_that_was_damaged_is_told_not_replaced(tmp_path: Path) -> None:
+def test_damaged_key_file_is_reported_and_kept(tmp_path: Path) -> None:
     laptop = Settings(data_dir=tmp_path, env="development")
     (tmp_path / "secret_key").write_text("")
     with pytest.raises(BadInput):
@@ -91,13 +91,13 @@ def test_a_key_file_that_was_damaged_is_told_not_replaced(tmp_path: Path) -> Non
     assert (tmp_path / "secret_key").read_text() == ""
 
 
-def test_the_two_keys_must_differ() -> None:
+def test_secret_and_credential_key_must_differ() -> None:
     with pytest.raises(BadInput) as caught:
         load_keys(production(secret_key=KEY))
     assert "same" in caught.value.message
 
 
-def test_older_credential_keys_open_and_the_first_seals() -> None:
+def test_credential_keys_seal_with_first_and_open_with_all() -> None:
     keys = parse_credential_keys(f"new:{OTHER_KEY}, old:{KEY}")
     assert keys.current_id == "new"
     assert keys.keys["old"] == bytes(range(32))
@@ -118,20 +118,20 @@ def test_older_credential_keys_open_and_the_first_seals() -> None:
         "k1:" + base64.b64encode(bytes(32)).decode(),
     ],
 )
-def test_a_credential_key_of_another_shape_is_refused_and_not_told(text: str) -> None:
+def test_credential_key_that_is_malformed_is_refused_without_showing_it(text: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_keys(production(credential_key=text))
     assert "HOWDAH_CREDENTIAL_KEY" in caught.value.message
     assert KEY not in caught.value.message + caught.value.hint
 
 
-def test_keys_for_two_purposes_have_nothing_in_common() -> None:
+def test_derived_keys_are_independent() -> None:
     secret = SecretKey(SECRET.encode())
     assert secret.derive("a") != secret.derive("b")
     assert len(secret.derive("a")) == 32
 
 
-def test_no_repr_shows_a_key() -> None:
+def test_keys_are_not_in_repr() -> None:
     settings = production()
     keys = load_keys(settings)
     shown = f"{settings!r} {keys!r} {keys.secret!r} {keys.credentials!r}"

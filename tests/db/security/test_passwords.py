@@ -40,7 +40,7 @@ async def blocked(passwords: Passwords, gate: threading.Event) -> asyncio.Task[b
     return task
 
 
-async def test_a_password_matches_its_hash_and_no_other(passwords: Passwords) -> None:
+async def test_password_matches_only_its_hash(passwords: Passwords) -> None:
     hashed = await passwords.hash("correct horse")
     assert "correct horse" not in hashed
     assert await passwords.matches("correct horse", hashed)
@@ -49,7 +49,7 @@ async def test_a_password_matches_its_hash_and_no_other(passwords: Passwords) ->
 
 
 @pytest.mark.parametrize("stored", [None, "", "no hash", "$argon2id$v=19$m=8,t=1,p=1$x$y"])
-async def test_without_a_good_hash_nothing_matches(
+async def test_password_without_valid_hash_does_not_match(
     passwords: Passwords, stored: str | None
 ) -> None:
     assert not await passwords.matches("correct horse", stored)
@@ -68,14 +68,14 @@ async def test_without_a_good_hash_nothing_matches(
         ({"parallelism": 1}, False),
     ],
 )
-def test_a_hash_made_with_less_effort_is_known(changes: dict[str, Any], *, weaker: bool) -> None:
+def test_hash_with_weaker_parameters_is_detected(changes: dict[str, Any], *, weaker: bool) -> None:
     passwords = Passwords()
     made = argon2.PasswordHasher.from_parameters(dataclasses.replace(PROFILE, **changes)).hash("x")
     assert passwords.is_weaker(made) is weaker
     passwords.close()
 
 
-async def test_nobodys_password_costs_as_much_as_anybodys() -> None:
+async def test_password_check_takes_equal_time_without_hash() -> None:
     passwords = Passwords()
     assert argon2.extract_parameters(passwords._dummy_hash) == PROFILE
     real = await passwords.hash("correct horse")
@@ -87,7 +87,7 @@ async def test_nobodys_password_costs_as_much_as_anybodys() -> None:
     passwords.close()
 
 
-async def test_who_waits_too_long_for_a_place_is_told_to_come_back(
+async def test_password_hashing_is_overloaded_after_wait(
     passwords: Passwords, gate: threading.Event
 ) -> None:
     first = await blocked(passwords, gate)
@@ -99,7 +99,7 @@ async def test_who_waits_too_long_for_a_place_is_told_to_come_back(
     await passwords.hash("correct horse")
 
 
-async def test_who_leaves_early_keeps_the_place_until_the_thread_ends(
+async def test_password_slot_is_kept_until_thread_ends(
     passwords: Passwords, gate: threading.Event
 ) -> None:
     first = await blocked(passwords, gate)
@@ -113,18 +113,18 @@ async def test_who_leaves_early_keeps_the_place_until_the_thread_ends(
 
 
 @pytest.mark.parametrize("make", [lambda: "é" * 4, lambda: "x" * 1024, lambda: "\ud800" * 8])
-def test_eight_bytes_to_a_kilobyte_make_a_password(make: Callable[[], str]) -> None:
+def test_password_length_is_accepted_from_8_to_1024_bytes(make: Callable[[], str]) -> None:
     assert checked_password(make()) == make()
 
 
-def test_one_password_is_one_however_its_accents_are_typed() -> None:
+def test_password_is_normalized() -> None:
     assert checked_password("e\u0301le\u0301phant") == "éléphant"
 
 
 @pytest.mark.parametrize(
     "password", ["", "é" * 3, "x" * 1025, "é" * 513, "a" + "\u0300\u0327" * 500_000]
 )
-def test_other_sizes_are_refused_without_telling_the_password(password: str) -> None:
+def test_password_length_error_does_not_show_password(password: str) -> None:
     with pytest.raises(BadInput) as caught:
         checked_password(password, field="newPassword")
     assert caught.value.field == "newPassword"

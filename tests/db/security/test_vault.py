@@ -83,7 +83,7 @@ async def keychain(drawer: Drawer) -> Keychain:
     return found
 
 
-async def test_what_is_sealed_opens_in_its_place() -> None:
+async def test_secret_opens_at_its_location() -> None:
     vault = Vault(OLD)
     sealed = await vault.seal(SECRET, PLACE)
     assert SECRET.encode() not in sealed
@@ -103,7 +103,7 @@ async def test_what_is_sealed_opens_in_its_place() -> None:
     ids=["table", "row", "owner", "column", "destination"],
 )
 @pytest.mark.parametrize("kept", ["sealed", "keychain"])
-async def test_a_moved_secret_does_not_open(
+async def test_secret_does_not_open_at_another_location(
     elsewhere: SecretLocation, kept: str, drawer: Drawer
 ) -> None:
     vault = vault_on(Keychain(drawer)) if kept == "keychain" else Vault(OLD)
@@ -114,7 +114,7 @@ async def test_a_moved_secret_does_not_open(
     assert await vault.open(sealed, PLACE) == SECRET
 
 
-async def test_a_changed_seal_does_not_open() -> None:
+async def test_secret_does_not_open_when_modified() -> None:
     vault = Vault(OLD)
     sealed = await vault.seal(SECRET, PLACE)
     for at in range(len(sealed)):
@@ -126,7 +126,7 @@ async def test_a_changed_seal_does_not_open() -> None:
             await vault.open(sealed[:length], PLACE)
 
 
-async def test_an_older_key_opens_and_is_no_longer_current() -> None:
+async def test_secret_of_older_key_opens_and_is_not_current() -> None:
     sealed = await Vault(OLD).seal(SECRET, PLACE)
     vault = Vault(BOTH)
     assert await Vault(OLD).is_current(sealed)
@@ -138,7 +138,7 @@ async def test_an_older_key_opens_and_is_no_longer_current() -> None:
         await Vault(OLD).open(renewed, PLACE)
 
 
-async def test_a_keychain_holds_the_secret_itself(drawer: Drawer, keychain: Keychain) -> None:
+async def test_keychain_stores_the_secret(drawer: Drawer, keychain: Keychain) -> None:
     vault = vault_on(keychain)
     sealed = await vault.seal(SECRET, PLACE)
     assert list(drawer.values()) == [SECRET]
@@ -154,20 +154,20 @@ async def test_a_keychain_holds_the_secret_itself(drawer: Drawer, keychain: Keyc
 
 
 @pytest.mark.parametrize("backend", [Leaky(), Locked()])
-async def test_a_keychain_that_gives_nothing_back_is_none(backend: Any) -> None:
+async def test_keychain_without_working_probe_is_not_used(backend: Any) -> None:
     assert await Keychain.find(backend) is None
 
 
-async def test_a_keychain_that_waits_for_its_user_is_none(silent: Silent) -> None:
+async def test_keychain_that_prompts_is_not_used(silent: Silent) -> None:
     assert await Keychain.find(silent) is None
 
 
-async def test_a_keychain_that_stops_answering_is_said_to(silent: Silent) -> None:
-    with pytest.raises(Unavailable, match="does not answer"):
+async def test_keychain_that_stops_responding_is_unavailable(silent: Silent) -> None:
+    with pytest.raises(Unavailable, match="does not respond"):
         await vault_on(Keychain(silent)).seal(SECRET, PLACE)
 
 
-async def test_what_could_not_be_stored_leaves_nothing_in_the_keychain(
+async def test_keychain_entry_is_deleted_when_storing_fails(
     drawer: Drawer, keychain: Keychain
 ) -> None:
     vault = vault_on(keychain)
@@ -184,12 +184,12 @@ async def test_what_could_not_be_stored_leaves_nothing_in_the_keychain(
     assert drawer == {}
 
 
-def test_a_fingerprint_tells_same_from_other() -> None:
+def test_fingerprint_is_equal_for_equal_secrets_only() -> None:
     vault = Vault(OLD)
     assert vault.fingerprint("a") == vault.fingerprint("a") != vault.fingerprint("b")
     assert vault.fingerprint("a") != Vault(BOTH).fingerprint("a")
 
 
-def test_nothing_shows_a_key() -> None:
+def test_vault_repr_shows_no_key() -> None:
     assert "\\x01" not in repr(OLD)
     assert repr(OLD.current) not in repr(vars(Vault(OLD)))

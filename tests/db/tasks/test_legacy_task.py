@@ -23,7 +23,7 @@ def reason(record: Any) -> str:
     return found.reason
 
 
-def test_a_record_is_held_to_the_rules_of_every_task() -> None:
+def test_record_is_validated_by_task_rules() -> None:
     task = one(id=1, title="  Feed \n", description=" ", category="ignored")
     assert (task.title, task.description, task.completed) == ("Feed", None, False)
     assert (task.created_at, task.updated_at) == (None, None)
@@ -32,43 +32,43 @@ def test_a_record_is_held_to_the_rules_of_every_task() -> None:
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        (None, "no object"),
-        ("buy milk", "no object"),
-        ([], "no object"),
+        (None, "not an object"),
+        ("buy milk", "not an object"),
+        ([], "not an object"),
         ({}, "`title` is empty"),
         ({"title": None}, "`title` is empty"),
         ({"title": " "}, "`title` is empty"),
-        ({"title": 5}, "`title` is no text"),
+        ({"title": 5}, "`title` is not a string"),
         ({"title": "x" * 201}, "201 characters; the limit is 200"),
         ({"title": "half \ud800"}, "cannot be stored"),
         ({"title": "x", "description": "x" * 1001}, "1001 characters; the limit is 1000"),
-        ({"title": "x", "description": {}}, "`description` is no text"),
+        ({"title": "x", "description": {}}, "`description` is not a string"),
         ({"title": "x", "id": [1]}, "`id` is neither"),
         ({"title": "x", "id": True}, "`id` is neither"),
-        ({"title": "x", "done": "perhaps"}, "`done` says neither"),
-        ({"title": "x", "completed": 2}, "`completed` says neither"),
-        ({"title": "x", "completed": []}, "`completed` says neither"),
-        ({"title": "x", "created_at": "yesterday"}, "`created_at` is no point in time"),
-        ({"title": "x", "updated_at": True}, "`updated_at` is no point in time"),
-        ({"title": "x", "created_at": 1e300}, "`created_at` is no point in time"),
-        ({"title": "x", "created_at": 10**400}, "`created_at` is no point in time"),
-        ({"title": "x", "created_at": float("nan")}, "`created_at` is no point in time"),
-        ({"title": "x", "created_at": "9999-12-31T23:59:59"}, "`created_at` is no point in time"),
-        ({"title": "x", "created_at": "0001-01-01T00:00+14:00"}, "no point in time"),
+        ({"title": "x", "done": "perhaps"}, "`done` is not a boolean"),
+        ({"title": "x", "completed": 2}, "`completed` is not a boolean"),
+        ({"title": "x", "completed": []}, "`completed` is not a boolean"),
+        ({"title": "x", "created_at": "yesterday"}, "`created_at` is not a valid time"),
+        ({"title": "x", "updated_at": True}, "`updated_at` is not a valid time"),
+        ({"title": "x", "created_at": 1e300}, "`created_at` is not a valid time"),
+        ({"title": "x", "created_at": 10**400}, "`created_at` is not a valid time"),
+        ({"title": "x", "created_at": float("nan")}, "`created_at` is not a valid time"),
+        ({"title": "x", "created_at": "9999-12-31T23:59:59"}, "`created_at` is not a valid time"),
+        ({"title": "x", "created_at": "0001-01-01T00:00+14:00"}, "not a valid time"),
     ],
 )
-def test_what_cannot_be_a_task_says_why(record: Any, said: str) -> None:
+def test_record_rejection_names_reason(record: Any, said: str) -> None:
     assert said in reason(record)
 
 
-def test_a_rejection_names_its_place_and_the_others_come_through() -> None:
+def test_record_rejection_has_index_and_keeps_others() -> None:
     found = read({"title": "a"}, {"title": ""}, {"title": "c"})
     assert [isinstance(record, OldTask) for record in found] == [True, False, True]
     assert isinstance(found[1], Rejected)
     assert found[1].index == 1
 
 
-def test_a_break_is_rejected_at_its_place() -> None:
+def test_broken_file_is_last_rejection() -> None:
     first, broken = old_tasks(['[{"title": "a"}, {"title": '])
     assert isinstance(first, OldTask)
     assert isinstance(broken, Rejected)
@@ -78,17 +78,17 @@ def test_a_break_is_rejected_at_its_place() -> None:
 
 @pytest.mark.parametrize("name", ["completed", "done"])
 @pytest.mark.parametrize("value", [True, 1, "true", "1", "YES", " True "])
-def test_yes_is_said_in_many_ways(name: str, value: Any) -> None:
+def test_completed_accepts_true_values(name: str, value: Any) -> None:
     assert one(**{name: value}).completed
 
 
 @pytest.mark.parametrize("name", ["completed", "done"])
 @pytest.mark.parametrize("value", [False, 0, None, "", "False", "0", " no "])
-def test_no_is_said_in_many_ways(name: str, value: Any) -> None:
+def test_completed_accepts_false_values(name: str, value: Any) -> None:
     assert not one(**{name: value}).completed
 
 
-def test_completed_counts_where_both_are_said() -> None:
+def test_completed_takes_precedence_over_done() -> None:
     assert one(completed=False, done=True).completed is False
 
 
@@ -105,12 +105,12 @@ def test_completed_counts_where_both_are_said() -> None:
         1717156800000,
     ],
 )
-def test_times_are_written_in_many_ways(moment: Any) -> None:
+def test_times_accept_several_formats(moment: Any) -> None:
     task = one(created_at=moment)
     assert task.created_at == task.updated_at == datetime(2024, 5, 31, 12, tzinfo=UTC)
 
 
-def test_the_same_record_is_known_again_and_another_is_not() -> None:
+def test_identity_is_equal_for_equal_records_only() -> None:
     record = {"id": 1, "title": "Feed", "description": "hay", "created_at": "2024-05-31T12:00:00"}
     known = one(**record).imported_as
     assert one(**record | {"id": "1"}).imported_as == known
@@ -125,7 +125,7 @@ def test_the_same_record_is_known_again_and_another_is_not() -> None:
         assert one(**record | change).imported_as != known
 
 
-def test_records_alike_are_told_apart_by_their_count() -> None:
+def test_identity_of_duplicates_includes_their_count() -> None:
     pair = [{"title": "Feed"}, {"title": "Wash"}, {"title": "Feed"}]
     first = [task.imported_as for task in read(*pair) if isinstance(task, OldTask)]
     assert len(set(first)) == 3

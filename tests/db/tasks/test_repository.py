@@ -48,7 +48,7 @@ def theirs(database: Database, other_owner: OwnerId) -> Desk:
     return Desk(database, other_owner)
 
 
-async def test_a_task_is_trimmed_and_starts_open(mine: Desk) -> None:
+async def test_create_trims_title_and_starts_open(mine: Desk) -> None:
     task = await mine.create("  Feed the elephant \n", "  ")
     assert task.title == "Feed the elephant"
     assert task.description is None
@@ -67,21 +67,19 @@ async def test_a_task_is_trimmed_and_starts_open(mine: Desk) -> None:
         ({"title": "x", "description": "x" * 1001}, "description"),
     ],
 )
-async def test_what_cannot_be_a_task_is_refused_and_nothing_is_kept(
-    mine: Desk, values: dict[str, str], field: str
-) -> None:
+async def test_create_refuses_invalid_task(mine: Desk, values: dict[str, str], field: str) -> None:
     with pytest.raises(BadInput) as caught:
         await mine.do(lambda t: t.create(**values))
     assert caught.value.field == field
     assert await mine.do(lambda t: t.count(EVERY)) == 0
 
 
-async def test_the_longest_are_kept_whole(mine: Desk) -> None:
+async def test_create_accepts_maximum_lengths(mine: Desk) -> None:
     task = await mine.create("é" * 200, "x" * 1000)
     assert (len(task.title), len(task.description or "")) == (200, 1000)
 
 
-async def test_a_change_sets_what_it_names(mine: Desk) -> None:
+async def test_change_sets_only_named_fields(mine: Desk) -> None:
     task = await mine.create("one", "about it")
     changed = await mine.do(lambda t: t.change(task.id, title="two"))
     assert (changed.title, changed.description, changed.version) == ("two", "about it", 2)
@@ -91,14 +89,14 @@ async def test_a_change_sets_what_it_names(mine: Desk) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"title": None}, {"completed": None}, {"title": " "}])
-async def test_what_cannot_be_cleared_stays(mine: Desk, changes: dict[str, Any]) -> None:
+async def test_change_refuses_null_for_required_fields(mine: Desk, changes: dict[str, Any]) -> None:
     task = await mine.create("one")
     with pytest.raises(BadInput):
         await mine.do(lambda t: t.change(task.id, **changes))
     assert await mine.do(lambda t: t.get(task.id)) == task
 
 
-async def test_completed_keeps_its_moment(mine: Desk) -> None:
+async def test_completed_at_keeps_first_time(mine: Desk) -> None:
     task = await mine.create("one")
     done = await mine.do(lambda t: t.change(task.id, completed=True))
     assert done.completed_at is not None
@@ -108,7 +106,7 @@ async def test_completed_keeps_its_moment(mine: Desk) -> None:
     assert (reopened.completed, reopened.completed_at) == (False, None)
 
 
-async def test_a_lost_update_is_noticed(mine: Desk) -> None:
+async def test_change_detects_lost_update(mine: Desk) -> None:
     task = await mine.create("one")
     await mine.do(lambda t: t.change(task.id, title="two", expected_version=1))
     with pytest.raises(Conflict):
@@ -135,7 +133,7 @@ async def test_missing_row_error_names_the_given_field(mine: Desk, theirs: Desk)
 
 
 @pytest.mark.parametrize("change", ["change", "toggle", "remove"])
-async def test_what_is_anothers_is_forbidden_and_what_is_not_there_not_found(
+async def test_change_of_other_owner_is_forbidden_and_missing_is_not_found(
     mine: Desk, theirs: Desk, change: str
 ) -> None:
     task = await theirs.create("theirs")
@@ -147,7 +145,7 @@ async def test_what_is_anothers_is_forbidden_and_what_is_not_there_not_found(
     assert await theirs.do(lambda t: t.get(task.id)) == task
 
 
-async def test_anothers_tasks_are_as_absent_as_none(mine: Desk, theirs: Desk) -> None:
+async def test_tasks_of_other_owner_are_not_visible(mine: Desk, theirs: Desk) -> None:
     task = await theirs.create("secret")
     assert await mine.do(lambda t: t.get(task.id)) is None
     assert await mine.do(lambda t: t.get_many([task.id])) == []
@@ -159,7 +157,7 @@ async def test_anothers_tasks_are_as_absent_as_none(mine: Desk, theirs: Desk) ->
     assert await mine.do(Tasks.remove_completed) == []
 
 
-async def test_a_toggle_turns_over_and_back(mine: Desk) -> None:
+async def test_toggle_reverses_completed(mine: Desk) -> None:
     task = await mine.create("one")
     done = await mine.do(lambda t: t.toggle(task.id))
     assert done.completed
@@ -168,7 +166,7 @@ async def test_a_toggle_turns_over_and_back(mine: Desk) -> None:
     assert not (await mine.do(lambda t: t.toggle(task.id))).completed
 
 
-async def test_a_hundred_toggles_at_once_give_exact_parity(
+async def test_toggle_is_exact_under_concurrency(
     committed: Database, committed_owner: OwnerId
 ) -> None:
     desk = Desk(committed, committed_owner)
@@ -183,7 +181,7 @@ async def test_a_hundred_toggles_at_once_give_exact_parity(
     assert (after.completed, after.version) == (True, 102)
 
 
-async def test_pages_follow_each_other_both_ways(mine: Desk) -> None:
+async def test_page_follows_in_both_directions(mine: Desk) -> None:
     for number in range(7):
         await mine.create(f"{number}")
     order = SortOrder("created_at", descending=False)
@@ -201,7 +199,7 @@ async def test_pages_follow_each_other_both_ways(mine: Desk) -> None:
     assert await mine.titles(between, order=order) == ["1", "2", "3"]
 
 
-async def test_pages_hold_still_while_rows_come_and_go(mine: Desk) -> None:
+async def test_page_is_stable_under_inserts_and_deletes(mine: Desk) -> None:
     tasks = [await mine.create(f"{number}") for number in range(6)]
     page = await mine.do(lambda t: t.page(Window(2), EVERY, NEWEST))
     assert [row.title for row in page.rows] == ["5", "4"]
@@ -211,7 +209,7 @@ async def test_pages_hold_still_while_rows_come_and_go(mine: Desk) -> None:
     assert rest == ["3", "2", "1", "0"]
 
 
-async def test_titles_sort_whatever_their_case(mine: Desk) -> None:
+async def test_page_sorts_titles_case_insensitively(mine: Desk) -> None:
     for title in ["beta", "Alpha", "alpha", "Beta", "Émile"]:
         await mine.create(title)
     order = SortOrder("sort_title", descending=False)
@@ -228,20 +226,20 @@ async def test_titles_sort_whatever_their_case(mine: Desk) -> None:
 @pytest.mark.parametrize(
     "cursor", ["", "nonsense", "WyJjcmVhdGVkX2F0Il0", "W10", "eyJhIjoxfQ", "é", "A" * 5000]
 )
-async def test_what_is_no_cursor_is_said_to_be_none(mine: Desk, cursor: str) -> None:
+async def test_cursor_that_is_invalid_is_refused(mine: Desk, cursor: str) -> None:
     with pytest.raises(BadInput) as caught:
         await mine.titles(Window(1, after=cursor))
     assert caught.value.field == "after"
 
 
-async def test_a_cursor_of_another_order_is_refused(mine: Desk) -> None:
+async def test_cursor_of_another_order_is_refused(mine: Desk) -> None:
     await mine.create("one")
     page = await mine.do(lambda t: t.page(Window(1), EVERY, NEWEST))
     with pytest.raises(BadInput, match="another order"):
         await mine.titles(Window(1, after=page.cursor(0)), order=SortOrder("updated_at"))
 
 
-async def test_filters_add_up(mine: Desk) -> None:
+async def test_filters_are_combined(mine: Desk) -> None:
     milk, bread = await mine.create("Buy MILK", "two litres"), await mine.create("Buy bread")
     await mine.do(lambda t: t.toggle(milk.id))
     assert await mine.titles(Window(9), TaskFilter(completed=True)) == ["Buy MILK"]
@@ -256,14 +254,14 @@ async def test_filters_add_up(mine: Desk) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["%", "_", "100%", "\\", "\\%", "'; DROP TABLE tasks; --"])
-async def test_search_takes_patterns_literally(mine: Desk, pattern: str) -> None:
+async def test_search_escapes_wildcards(mine: Desk, pattern: str) -> None:
     await mine.create("plain")
     assert await mine.titles(Window(9), TaskFilter(search=pattern)) == []
     await mine.create(f"with {pattern} in it")
     assert await mine.titles(Window(9), TaskFilter(search=pattern)) == [f"with {pattern} in it"]
 
 
-async def test_a_statement_each(mine: Desk, statements: Statements) -> None:
+async def test_repository_runs_one_statement_per_call(mine: Desk, statements: Statements) -> None:
     with statements.expected(1):
         task = await mine.create("one")
     with statements.expected(1):
@@ -291,7 +289,7 @@ def conditions() -> list[tuple[TaskFilter, SortOrder]]:
 _COLUMNS = ("created_at", "updated_at", "sort_title")
 
 
-async def test_no_page_of_fifty_reads_more_than_a_few_blocks(
+async def test_page_of_fifty_reads_few_blocks(
     committed: Database, committed_owner: OwnerId, conditions: list[tuple[TaskFilter, SortOrder]]
 ) -> None:
     """One in 100 is done, one in 200 holds the needle; 10,000 are another's."""

@@ -75,7 +75,7 @@ def counts(report: ImportReport) -> tuple[int, int, list[int]]:
     return report.created, report.unchanged, [rejected.index for rejected in report.rejected]
 
 
-async def test_tasks_arrive_as_they_were(mine: Chest) -> None:
+async def test_import_keeps_fields(mine: Chest) -> None:
     report = await mine.bring(OLD)
     assert counts(report) == (3, 0, [2])
     page = await mine.do(lambda t: t.page(Window(9), TaskFilter(completed=True), SortOrder("id")))
@@ -88,14 +88,14 @@ async def test_tasks_arrive_as_they_were(mine: Chest) -> None:
     assert await mine.do(lambda t: t.get(report.created_ids[0])) == task
 
 
-async def test_a_placeholder_of_a_moment_is_taken_as_it_is(mine: Chest) -> None:
+async def test_import_accepts_extreme_times(mine: Chest) -> None:
     report = await mine.bring([{"title": "Of old", "created_at": "0001-01-01T00:00:00"}])
     task = await mine.do(lambda t: t.get(report.created_ids[0]))
     assert task is not None
     assert task.created_at == "0001-01-01T00:00:00.000000Z"
 
 
-async def test_a_second_run_changes_nothing(mine: Chest) -> None:
+async def test_import_is_idempotent(mine: Chest) -> None:
     first = await mine.bring(OLD)
     task_id = first.created_ids[1]
     edited = await mine.do(lambda t: t.change(task_id, title="Wash it", completed=True))
@@ -106,17 +106,17 @@ async def test_a_second_run_changes_nothing(mine: Chest) -> None:
     assert len(await mine.titles()) == 3
 
 
-async def test_a_file_that_has_grown_brings_what_is_new(mine: Chest) -> None:
+async def test_import_of_longer_file_adds_new_tasks(mine: Chest) -> None:
     await mine.bring(OLD)
     assert counts(await mine.bring([*OLD, {"id": 4, "title": "Ride"}])) == (1, 3, [2])
 
 
-async def test_another_file_with_the_same_ids_arrives_too(mine: Chest) -> None:
+async def test_import_of_other_file_with_same_ids_adds_tasks(mine: Chest) -> None:
     await mine.bring(OLD)
     assert counts(await mine.bring([{"id": 1, "title": "Of the old laptop"}])) == (1, 0, [])
 
 
-async def test_a_dry_run_says_the_same_and_changes_nothing(mine: Chest) -> None:
+async def test_dry_run_reports_the_same_and_changes_nothing(mine: Chest) -> None:
     assert counts(await mine.bring(OLD, dry_run=True)) == (3, 0, [2])
     assert await mine.titles() == []
     await mine.bring(OLD[:1])
@@ -124,12 +124,12 @@ async def test_a_dry_run_says_the_same_and_changes_nothing(mine: Chest) -> None:
     assert await mine.titles() == ["Feed the elephant"]
 
 
-async def test_two_people_import_one_file_each_for_themselves(mine: Chest, theirs: Chest) -> None:
+async def test_import_is_separate_for_each_owner(mine: Chest, theirs: Chest) -> None:
     assert counts(await mine.bring(OLD)) == counts(await theirs.bring(OLD)) == (3, 0, [2])
     assert await mine.do(Tasks.stats) == await theirs.do(Tasks.stats) == (3, 1, 2)
 
 
-async def test_what_comes_before_a_break_is_in_and_the_mended_file_completes_it(
+async def test_import_of_broken_file_can_be_completed_later(
     mine: Chest,
 ) -> None:
     whole = json.dumps(OLD)
@@ -139,11 +139,11 @@ async def test_what_comes_before_a_break_is_in_and_the_mended_file_completes_it(
     assert counts(await mine.bring(whole)) == (1, 2, [2])
 
 
-async def test_an_empty_list_imports_nothing(mine: Chest) -> None:
+async def test_import_of_empty_list_creates_nothing(mine: Chest) -> None:
     assert counts(await mine.bring([])) == (0, 0, [])
 
 
-async def test_the_same_file_at_once_arrives_once(
+async def test_import_is_idempotent_under_concurrency(
     committed: Database, committed_owner: OwnerId
 ) -> None:
     chest = Chest(committed, committed_owner)
@@ -154,7 +154,7 @@ async def test_the_same_file_at_once_arrives_once(
     assert (await chest.do(Tasks.stats)).total == 2_500
 
 
-async def test_what_the_database_changed_on_the_way_is_noticed(mine: Chest) -> None:
+async def test_import_detects_rows_that_differ_from_file(mine: Chest) -> None:
     """A trigger stands for whatever may come between the file and the table."""
     meddle = """
         CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql
@@ -163,28 +163,24 @@ async def test_what_the_database_changed_on_the_way_is_noticed(mine: Chest) -> N
     tie = "CREATE TRIGGER meddle BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION meddle()"
     for sql in (meddle, tie):
         await execute(mine.database, sql)
-    with pytest.raises(Conflict, match="not what the file says"):
+    with pytest.raises(Conflict, match="differ from the file"):
         await mine.bring(OLD)
 
 
-async def test_checksums_say_whether_two_imports_were_of_the_same(
-    mine: Chest, theirs: Chest
-) -> None:
+async def test_checksum_is_equal_for_equal_imports_only(mine: Chest, theirs: Chest) -> None:
     first = await mine.bring(OLD)
     assert first.checksum == (await theirs.bring(OLD)).checksum != ""
     other = [*OLD[:1], OLD[1] | {"done": 1}, *OLD[2:]]
     assert (await Chest(mine.database, theirs.owner).bring(other)).checksum != first.checksum
 
 
-async def test_a_batch_costs_two_statements(mine: Chest, statements: Statements) -> None:
+async def test_import_runs_two_statements_per_batch(mine: Chest, statements: Statements) -> None:
     records = [{"id": number, "title": f"{number}"} for number in range(2_000)]
     with statements.expected(4):
         await mine.bring(records)
 
 
-async def test_a_hundred_thousand_records_in_bounded_memory(
-    committed: Database, committed_owner: OwnerId
-) -> None:
+async def test_import_memory_is_bounded(committed: Database, committed_owner: OwnerId) -> None:
     many = 100_000
 
     def chunks() -> Iterator[str]:

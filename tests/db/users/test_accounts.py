@@ -33,11 +33,11 @@ async def remove(database: Database, user_id: UUID) -> bool:
         ("a+b.c@x-y.example", "a+b.c@x-y.example"),
     ],
 )
-def test_an_address_has_one_spelling(written: str, canonical: str) -> None:
+def test_email_has_canonical_form(written: str, canonical: str) -> None:
     assert canonical_email(written) == canonical
 
 
-async def test_an_outsider_is_made_at_first_sight_and_found_again(database: Database) -> None:
+async def test_external_user_is_created_once_and_found_again(database: Database) -> None:
     first = await meet(database)
     again = await meet(database, OUTSIDE._replace(name="Somebody else", email=None))
     assert first == again
@@ -45,12 +45,12 @@ async def test_an_outsider_is_made_at_first_sight_and_found_again(database: Data
     assert (first.email, first.name, first.role) == ("ada@example.com", "Ada", "USER")
 
 
-async def test_two_first_sights_at_once_make_one_person(committed: Database) -> None:
+async def test_external_user_is_created_once_under_concurrency(committed: Database) -> None:
     met = await asyncio.gather(*(meet(committed) for _ in range(6)))
     assert len(set(met)) == 1
 
 
-async def test_an_address_that_an_issuer_claims_opens_no_account_and_takes_none(
+async def test_external_email_neither_matches_nor_blocks_account(
     database: Database,
 ) -> None:
     ours = await add(database)
@@ -62,7 +62,7 @@ async def test_an_address_that_an_issuer_claims_opens_no_account_and_takes_none(
     assert found == (ours, "hash")
 
 
-async def test_an_address_can_have_one_account_also_when_two_ask_at_once(
+async def test_email_is_unique_under_concurrency(
     committed: Database,
 ) -> None:
     answers = await asyncio.gather(*(add(committed) for _ in range(4)), return_exceptions=True)
@@ -70,7 +70,7 @@ async def test_an_address_can_have_one_account_also_when_two_ask_at_once(
     assert sum(isinstance(answer, Conflict) for answer in answers) == 3
 
 
-async def test_a_removed_person_is_nowhere_to_be_found(database: Database) -> None:
+async def test_removed_user_is_not_found(database: Database) -> None:
     ada = await add(database)
     assert await remove(database, ada.id)
     assert not await remove(database, ada.id)
@@ -82,7 +82,7 @@ async def test_a_removed_person_is_nowhere_to_be_found(database: Database) -> No
     assert (await add(database)).id != ada.id  # the address is free again
 
 
-async def test_a_removed_outsider_is_not_made_anew_by_their_next_token(
+async def test_removed_external_user_is_not_created_again(
     database: Database,
 ) -> None:
     outsider = await meet(database)
@@ -94,14 +94,14 @@ async def test_a_removed_outsider_is_not_made_anew_by_their_next_token(
     assert await meet(database, OUTSIDE._replace(subject="subject-2")) is not None
 
 
-async def test_everybody_is_listed_in_the_order_in_which_they_came(database: Database) -> None:
+async def test_users_are_listed_oldest_first(database: Database) -> None:
     users = [await add(database, f"user{number}@example.com") for number in range(3)]
     async with database.read() as session:
         assert await Users(session).page() == users
         assert await Users(session).page(after=users[1].id) == users[2:]
 
 
-async def test_a_password_is_changed_only_from_the_one_that_was_verified(
+async def test_set_password_requires_verified_hash(
     database: Database,
 ) -> None:
     ada = await add(database)
@@ -119,7 +119,7 @@ async def test_a_password_is_changed_only_from_the_one_that_was_verified(
         assert await Users(session).with_password(ada.id) == (ada, "new hash")
 
 
-async def test_a_role_is_set_for_who_is_there(database: Database) -> None:
+async def test_set_role_returns_none_for_missing_user(database: Database) -> None:
     ada = await add(database)
     promoted = await database.write(lambda session: Users(session).set_role(ada.id, "ADMIN"))
     assert promoted == ada._replace(role="ADMIN")
@@ -127,7 +127,7 @@ async def test_a_role_is_set_for_who_is_there(database: Database) -> None:
     assert nobody is None
 
 
-async def test_people_find_themselves_and_nobody_else(database: Database) -> None:
+async def test_own_user_finds_only_its_owner(database: Database) -> None:
     ada, bob = await add(database), await add(database, "bob@example.com")
     async with database.read() as session:
         own = OwnUser(session, OwnerId(ada.id))

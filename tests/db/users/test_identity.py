@@ -17,7 +17,7 @@ from db.errors import (
 from db.kit.sweeps import sweep_all
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
-from db.users import LOCAL_ADMIN, Identity, SignedIn, Users, sweep_attempts, sweep_sessions
+from db.users import LOCAL_ADMIN, Identity, SignInResult, Users, sweep_attempts, sweep_sessions
 from tests.fixtures.database import Statements
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up
 
@@ -32,11 +32,11 @@ async def sign_in(
     email: str = "ada@example.com",
     password: str = PASSWORD,
     address: str = HERE,
-) -> SignedIn:
+) -> SignInResult:
     return await identity.sign_in(email=email, password=password, address=address)
 
 
-async def works(identity: Identity, signed_in: SignedIn) -> bool:
+async def works(identity: Identity, signed_in: SignInResult) -> bool:
     try:
         await identity.verifier.verify(signed_in.session.access_token)
     except Unauthenticated:
@@ -44,7 +44,7 @@ async def works(identity: Identity, signed_in: SignedIn) -> bool:
     return True
 
 
-async def test_who_signs_up_is_signed_in_and_can_sign_in_again(identity: Identity) -> None:
+async def test_sign_up_signs_in_and_allows_later_sign_in(identity: Identity) -> None:
     new = await sign_up(identity, "  Ada@Example.COM ")
     assert (new.user.email, new.user.name, new.user.role) == ("ada@example.com", "Ada", "USER")
     again = await sign_in(identity, "ADA@example.com")
@@ -55,7 +55,7 @@ async def test_who_signs_up_is_signed_in_and_can_sign_in_again(identity: Identit
         assert verified.expires_at == signed_in.session.expires_at
 
 
-async def test_an_address_has_one_account_however_it_is_written(identity: Identity) -> None:
+async def test_sign_up_refuses_equivalent_email(identity: Identity) -> None:
     await sign_up(identity)
     with pytest.raises(Conflict) as caught:
         await sign_up(identity, "ADA@EXAMPLE.com")
@@ -81,9 +81,7 @@ async def test_an_address_has_one_account_however_it_is_written(identity: Identi
         ("name", "x" * 101),
     ],
 )
-async def test_bad_input_is_told_with_its_field_and_a_hint(
-    identity: Identity, field: str, value: str
-) -> None:
+async def test_sign_up_error_has_field_and_hint(identity: Identity, field: str, value: str) -> None:
     given = {"email": "ada@example.com", "password": PASSWORD, "name": "Ada"} | {field: value}
     with pytest.raises(BadInput) as caught:
         await identity.sign_up(**given, address=HERE)
@@ -91,14 +89,14 @@ async def test_bad_input_is_told_with_its_field_and_a_hint(
     assert caught.value.hint
 
 
-async def test_sign_up_can_be_switched_off(database: Database) -> None:
+async def test_sign_up_can_be_closed(database: Database) -> None:
     async with identity_on(database, sign_up="closed") as closed:
         with pytest.raises(Forbidden) as caught:
             await sign_up(closed)
     assert "operator" in caught.value.hint
 
 
-async def test_a_wrong_password_and_an_unknown_user_get_one_answer(
+async def test_sign_in_error_is_equal_for_wrong_password_and_unknown_user(
     identity: Identity, statements: Statements
 ) -> None:
     await sign_up(identity)
@@ -111,7 +109,7 @@ async def test_a_wrong_password_and_an_unknown_user_get_one_answer(
     assert answers[0] == answers[1]
 
 
-async def test_an_account_takes_ten_wrong_passwords_and_then_none_not_even_the_right_one(
+async def test_sign_in_is_limited_per_account(
     identity: Identity,
 ) -> None:
     await sign_up(identity)
@@ -128,7 +126,7 @@ async def test_an_account_takes_ten_wrong_passwords_and_then_none_not_even_the_r
     await sign_in(identity, "bob@example.com")
 
 
-async def test_an_address_is_limited_over_all_accounts(identity: Identity) -> None:
+async def test_sign_in_is_limited_per_address(identity: Identity) -> None:
     await sign_up(identity)
     for number in range(100):
         with pytest.raises(Unauthenticated):
@@ -138,7 +136,7 @@ async def test_an_address_is_limited_over_all_accounts(identity: Identity) -> No
     await sign_in(identity, address="2001:db8:0:1::1")
 
 
-async def test_limits_are_shared_by_replicas(committed: Database) -> None:
+async def test_sign_in_limits_are_shared_by_replicas(committed: Database) -> None:
     async with identity_on(committed) as one, identity_on(committed) as other:
         await sign_up(one)
         attempts = [
@@ -149,14 +147,14 @@ async def test_limits_are_shared_by_replicas(committed: Database) -> None:
     assert sum(isinstance(answer, RateLimited) for answer in answers) == 20
 
 
-async def test_sign_ups_from_one_address_are_limited(identity: Identity) -> None:
+async def test_sign_up_is_limited_per_address(identity: Identity) -> None:
     for number in range(20):
         await sign_up(identity, f"user{number}@example.com")
     with pytest.raises(RateLimited):
         await sign_up(identity)
 
 
-async def test_refreshing_gives_new_tokens_of_the_same_session(identity: Identity) -> None:
+async def test_refresh_rotates_tokens_of_session(identity: Identity) -> None:
     first = await sign_up(identity)
     second = await identity.refresh(first.session.refresh_token)
     third = await identity.refresh(second.session.refresh_token)
@@ -165,7 +163,7 @@ async def test_refreshing_gives_new_tokens_of_the_same_session(identity: Identit
     assert await works(identity, third)
 
 
-async def test_a_reused_refresh_token_revokes_its_family_and_no_other(
+async def test_refresh_with_reused_token_revokes_only_its_session(
     identity: Identity,
 ) -> None:
     first = await sign_up(identity)
@@ -181,7 +179,7 @@ async def test_a_reused_refresh_token_revokes_its_family_and_no_other(
     await identity.refresh(other.session.refresh_token)
 
 
-async def test_what_is_no_refresh_token_ends_nothing(identity: Identity) -> None:
+async def test_refresh_with_invalid_token_ends_nothing(identity: Identity) -> None:
     first = await sign_up(identity)
     token = first.session.refresh_token
     forged = token[:30] + ("A" if token[30] != "A" else "B") + token[31:]
@@ -191,7 +189,7 @@ async def test_what_is_no_refresh_token_ends_nothing(identity: Identity) -> None
     await identity.refresh(token)
 
 
-async def test_signing_out_ends_one_session_at_once(identity: Identity) -> None:
+async def test_sign_out_ends_one_session_at_once(identity: Identity) -> None:
     first = await sign_up(identity)
     other = await sign_in(identity)
     assert await works(identity, first)
@@ -203,7 +201,7 @@ async def test_signing_out_ends_one_session_at_once(identity: Identity) -> None:
         await identity.refresh(first.session.refresh_token)
 
 
-async def test_nobody_ends_the_session_of_another(identity: Identity) -> None:
+async def test_sign_out_of_other_user_is_refused(identity: Identity) -> None:
     ada = await sign_up(identity)
     bob = await sign_up(identity, "bob@example.com")
     for token in (ada.session.refresh_token, "nonsense"):
@@ -213,7 +211,7 @@ async def test_nobody_ends_the_session_of_another(identity: Identity) -> None:
     assert await works(identity, ada)
 
 
-async def test_a_new_password_ends_every_older_session(identity: Identity) -> None:
+async def test_change_password_ends_other_sessions(identity: Identity) -> None:
     first = await sign_up(identity)
     other = await sign_in(identity)
     assert await works(identity, other)
@@ -230,7 +228,7 @@ async def test_a_new_password_ends_every_older_session(identity: Identity) -> No
     await sign_in(identity, password="another horse")
 
 
-async def test_the_current_password_must_be_right_and_guesses_are_counted(
+async def test_change_password_counts_wrong_current_password(
     identity: Identity,
 ) -> None:
     ada = await sign_up(identity)
@@ -248,7 +246,7 @@ async def test_the_current_password_must_be_right_and_guesses_are_counted(
         await change(PASSWORD)
 
 
-async def test_a_sign_in_that_a_new_password_overtakes_leaves_no_session(
+async def test_sign_in_during_change_of_password_leaves_no_session(
     identity: Identity, database: Database
 ) -> None:
     ada = await sign_up(identity)
@@ -260,9 +258,7 @@ async def test_a_sign_in_that_a_new_password_overtakes_leaves_no_session(
         await database.write(lambda session: identity._insert_session(session, ada.user, found[1]))
 
 
-async def test_a_removed_user_is_gone_with_their_sessions(
-    identity: Identity, database: Database
-) -> None:
+async def test_removed_user_loses_sessions(identity: Identity, database: Database) -> None:
     ada = await sign_up(identity)
     assert await database.transaction(lambda session: Users(session).remove(ada.user.id))
     assert not await works(identity, ada)
@@ -272,7 +268,7 @@ async def test_a_removed_user_is_gone_with_their_sessions(
         await identity.issue(ada.user)
 
 
-async def test_an_issued_token_works_and_is_as_good_as_a_sign_in(identity: Identity) -> None:
+async def test_issued_token_is_equal_to_sign_in(identity: Identity) -> None:
     admin = await identity.create(
         email="root@example.com", password=PASSWORD, name="Root", role="ADMIN"
     )
@@ -280,7 +276,7 @@ async def test_an_issued_token_works_and_is_as_good_as_a_sign_in(identity: Ident
     assert (verified.user_id, verified.role) == (admin.id, "ADMIN")
 
 
-async def test_the_local_admin_is_made_once_and_has_no_password(identity: Identity) -> None:
+async def test_local_admin_is_created_once_without_password(identity: Identity) -> None:
     admin = await identity.local_admin()
     assert (admin.email, admin.role) == (LOCAL_ADMIN, "ADMIN")
     assert await identity.local_admin() == admin
@@ -290,14 +286,14 @@ async def test_the_local_admin_is_made_once_and_has_no_password(identity: Identi
         await identity.change_password(admin.id, current=PASSWORD, new=PASSWORD, address=HERE)
 
 
-async def test_a_hot_token_costs_no_statement(identity: Identity, statements: Statements) -> None:
+async def test_verified_token_is_cached(identity: Identity, statements: Statements) -> None:
     ada = await sign_up(identity)
     with statements.expected(1):
         for _ in range(5):
             await works(identity, ada)
 
 
-async def test_nothing_secret_is_logged_or_shown(
+async def test_secrets_are_not_logged_or_shown(
     identity: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -321,7 +317,7 @@ async def test_nothing_secret_is_logged_or_shown(
         assert secret not in everything
 
 
-async def test_a_session_expires(database: Database) -> None:
+async def test_session_expires(database: Database) -> None:
     async with identity_on(database, refresh_token_days=1) as identity:
         ada = await sign_up(identity)
         assert await works(identity, ada)

@@ -54,7 +54,7 @@ async def user_of(identity: Identity, database: Database, token: str) -> UserRow
 @pytest.mark.parametrize(
     ("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA"), (ED, "Ed25519")]
 )
-async def test_a_token_of_the_issuer_makes_its_user_at_first_sight(
+async def test_external_token_creates_user_on_first_use(
     trusting: Identity, database: Database, key: Key, algorithm: str
 ) -> None:
     said = claims(name="Ada", email="ADA@example.com", email_verified=True)
@@ -76,7 +76,7 @@ async def test_a_token_of_the_issuer_makes_its_user_at_first_sight(
         ({"email": "no address", "email_verified": True}, "Somebody", None),
     ],
 )
-async def test_of_what_an_issuer_says_only_what_is_sound_is_kept(
+async def test_external_claims_are_sanitised(
     trusting: Identity, database: Database, said: dict[str, Any], name: str, email: str | None
 ) -> None:
     user = await user_of(trusting, database, signed(RSA, "RS256", claims(**said)))
@@ -84,7 +84,7 @@ async def test_of_what_an_issuer_says_only_what_is_sound_is_kept(
     assert (user.name, user.email) == (name, email)
 
 
-async def test_a_verified_address_opens_no_account_of_ours(
+async def test_external_verified_email_opens_no_own_account(
     trusting: Identity, database: Database
 ) -> None:
     ours = await sign_up(trusting, "ada@example.com")
@@ -94,7 +94,9 @@ async def test_a_verified_address_opens_no_account_of_ours(
     assert user.id != ours.user.id
 
 
-async def test_a_removed_outsider_stays_out(trusting: Identity, database: Database) -> None:
+async def test_external_token_of_removed_user_is_refused(
+    trusting: Identity, database: Database
+) -> None:
     user = await user_of(trusting, database, signed(RSA, "RS256"))
     assert user is not None
     await database.transaction(lambda session: Users(session).remove(user.id))
@@ -124,18 +126,16 @@ async def test_a_removed_outsider_stays_out(trusting: Identity, database: Databa
         {"sub": "x" * 256},
     ],
 )
-async def test_claims_that_are_wrong_or_missing_are_refused(
-    trusting: Identity, changes: dict[str, Any]
-) -> None:
+async def test_external_claims_are_validated(trusting: Identity, changes: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated):
         await trusting.verifier.verify(signed(RSA, "RS256", claims(**changes)))
 
 
-async def test_one_of_several_audiences_is_enough(trusting: Identity) -> None:
+async def test_audience_may_be_one_of_several(trusting: Identity) -> None:
     await trusting.verifier.verify(signed(RSA, "RS256", claims(aud=["other", AUDIENCE])))
 
 
-async def test_no_key_can_be_used_by_another_algorithm_than_its_own(
+async def test_key_is_used_with_its_own_algorithm_only(
     trusting: Identity,
 ) -> None:
     """The public key as a shared secret, in every shape in which a library may take it."""
@@ -153,7 +153,7 @@ async def test_no_key_can_be_used_by_another_algorithm_than_its_own(
             await trusting.verifier.verify(signed(RSA, algorithm))
 
 
-async def test_what_a_header_points_to_is_not_followed(trusting: Identity, issuer: Issuer) -> None:
+async def test_header_references_are_not_followed(trusting: Identity, issuer: Issuer) -> None:
     own = RSAKey.generate_key(2048)
     jwk = own.as_dict(private=False)
     there = issuer.url.replace("/keys", "/elsewhere")
@@ -173,13 +173,11 @@ async def test_what_a_header_points_to_is_not_followed(trusting: Identity, issue
     assert set(issuer.asked) == {"/keys"}
 
 
-async def test_headers_that_mean_nothing_to_us_do_no_harm(trusting: Identity) -> None:
+async def test_header_with_unknown_parameters_is_accepted(trusting: Identity) -> None:
     await trusting.verifier.verify(signed(RSA, "RS256", x5t="abc", nonce="n", typ="at+jwt"))
 
 
-async def test_only_the_algorithms_that_the_operator_names_are_taken(
-    database: Database, issuer: Issuer
-) -> None:
+async def test_algorithms_are_limited_by_settings(database: Database, issuer: Issuer) -> None:
     issuer.publish(RSA, EC)
     async with trusting_on(database, issuer, jwt_algorithms="ES256") as identity:
         await identity.verifier.verify(signed(EC, "ES256"))
@@ -187,7 +185,7 @@ async def test_only_the_algorithms_that_the_operator_names_are_taken(
             await identity.verifier.verify(signed(RSA, "RS256"))
 
 
-async def test_a_shared_secret_is_enough_of_an_issuer(database: Database) -> None:
+async def test_shared_secret_verifies_tokens(database: Database) -> None:
     key = OctKey.import_key(SHARED)
     async with identity_on(database, jwt_secret=SHARED) as identity:
         anybody = await identity.verifier.verify(signed(key, "HS256", claims(iss=None)))
@@ -202,7 +200,7 @@ async def test_a_shared_secret_is_enough_of_an_issuer(database: Database) -> Non
                 await identity.verifier.verify(wrong)
 
 
-async def test_a_shared_secret_does_not_sign_for_us(database: Database) -> None:
+async def test_shared_secret_does_not_verify_own_tokens(database: Database) -> None:
     async with identity_on(database, jwt_secret=SHARED) as identity:
         forged = claims(iss="howdah", aud="howdah", sid=claims()["sub"])
         with pytest.raises(Unauthenticated):
@@ -220,14 +218,14 @@ async def test_a_shared_secret_does_not_sign_for_us(database: Database) -> None:
         {"jwks_url": "https://x.example/", "jwt_issuer": "howdah"},
     ],
 )
-def test_settings_that_cannot_be_safe_are_refused_at_the_start(settings: dict[str, Any]) -> None:
+def test_issuer_settings_that_are_unsafe_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(BadInput) as caught:
         ExternalIssuer.of(Settings(**settings))
     assert SHARED not in caught.value.message
     assert caught.value.hint
 
 
-async def test_without_an_outside_issuer_no_outside_token_is_good(identity: Identity) -> None:
+async def test_external_token_without_issuer_is_refused(identity: Identity) -> None:
     with pytest.raises(Unauthenticated):
         await identity.verifier.verify(signed(RSA, "RS256"))
 
@@ -250,7 +248,7 @@ async def test_without_an_outside_issuer_no_outside_token_is_good(identity: Iden
         (OctKey.generate_key(256), {"k": "c2VjcmV0"}),
     ],
 )
-async def test_a_key_that_is_weak_or_for_something_else_is_left_out(
+async def test_key_set_ignores_weak_and_unrelated_keys(
     issuer: Issuer, key: Key, members: dict[str, Any]
 ) -> None:
     issuer.publish(key, **members)
@@ -261,7 +259,7 @@ async def test_a_key_that_is_weak_or_for_something_else_is_left_out(
     assert [each.algorithms for each in found] == [("ES256",)]
 
 
-async def test_keys_are_asked_for_once_and_again_when_they_are_old(issuer: Issuer) -> None:
+async def test_key_set_is_fetched_once_until_stale(issuer: Issuer) -> None:
     clock = Clock()
     issuer.publish(RSA)
     keys = KeySet(issuer.url, tls=issuer.trusted, clock=clock)
@@ -273,7 +271,7 @@ async def test_keys_are_asked_for_once_and_again_when_they_are_old(issuer: Issue
     assert len(issuer.asked) == 2
 
 
-async def test_an_unknown_key_is_asked_for_at_most_every_half_minute(issuer: Issuer) -> None:
+async def test_key_set_limits_fetches_for_unknown_key(issuer: Issuer) -> None:
     clock = Clock()
     issuer.publish(RSA)
     keys = KeySet(issuer.url, tls=issuer.trusted, clock=clock)
@@ -287,7 +285,7 @@ async def test_an_unknown_key_is_asked_for_at_most_every_half_minute(issuer: Iss
     assert len(issuer.asked) == 2
 
 
-async def test_while_the_issuer_is_down_its_last_keys_serve(issuer: Issuer) -> None:
+async def test_key_set_is_used_while_issuer_is_down(issuer: Issuer) -> None:
     clock = Clock()
     issuer.publish(RSA)
     keys = KeySet(issuer.url, tls=issuer.trusted, clock=clock)
@@ -312,9 +310,7 @@ async def test_while_the_issuer_is_down_its_last_keys_serve(issuer: Issuer) -> N
         b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b" " * 400_000,
     ],
 )
-async def test_an_answer_that_is_no_set_of_keys_is_as_good_as_none(
-    issuer: Issuer, answer: bytes
-) -> None:
+async def test_key_set_ignores_malformed_response(issuer: Issuer, answer: bytes) -> None:
     issuer.answer = answer
     keys = KeySet(issuer.url, tls=issuer.trusted)
     with pytest.raises(Unavailable) as caught:
@@ -323,7 +319,7 @@ async def test_an_answer_that_is_no_set_of_keys_is_as_good_as_none(
     assert issuer.asked == ["/keys"]
 
 
-async def test_a_server_that_is_not_the_issuer_is_not_believed(issuer: Issuer) -> None:
+async def test_key_set_requires_trusted_certificate(issuer: Issuer) -> None:
     issuer.publish(RSA)
     with pytest.raises(Unavailable):
         await KeySet(issuer.url, tls=ssl.create_default_context()).matching(None)

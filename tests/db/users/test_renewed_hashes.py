@@ -11,7 +11,7 @@ import pytest
 from db.errors import Overloaded, Unauthenticated
 from db.postgres.engine import Database
 from db.settings import Settings
-from db.users import Identity, SignedIn, Users, open_identity
+from db.users import Identity, SignInResult, Users, open_identity
 from tests.fixtures.identity import CHEAP, PASSWORD, SECRET, identity_on, sign_up
 
 HERE = "192.0.2.1"
@@ -19,7 +19,7 @@ STRONGER = dataclasses.replace(CHEAP, time_cost=CHEAP.time_cost + 1)
 
 
 @pytest.fixture
-async def ada(committed: Database) -> SignedIn:
+async def ada(committed: Database) -> SignInResult:
     """Somebody whose hash was made by an earlier release."""
     async with identity_on(committed) as earlier:
         return await sign_up(earlier)
@@ -31,7 +31,7 @@ async def later(committed: Database) -> AsyncIterator[Identity]:
         yield identity
 
 
-async def sign_in(identity: Identity, password: str = PASSWORD) -> SignedIn:
+async def sign_in(identity: Identity, password: str = PASSWORD) -> SignInResult:
     return await identity.sign_in(email="ada@example.com", password=password, address=HERE)
 
 
@@ -56,8 +56,8 @@ def before_hashing(
     monkeypatch.setattr(identity._passwords, "hash", hash_after)
 
 
-async def test_a_sign_in_renews_it_and_ends_no_session(
-    committed: Database, later: Identity, ada: SignedIn
+async def test_hash_renewal_at_sign_in_ends_no_session(
+    committed: Database, later: Identity, ada: SignInResult
 ) -> None:
     assert await stored(committed, ada.user.id) == CHEAP
     first = await sign_in(later)
@@ -67,16 +67,16 @@ async def test_a_sign_in_renews_it_and_ends_no_session(
         await later.verifier.verify(signed_in.session.access_token)
 
 
-async def test_a_wrong_password_renews_nothing(
-    committed: Database, later: Identity, ada: SignedIn
+async def test_hash_renewal_requires_right_password(
+    committed: Database, later: Identity, ada: SignInResult
 ) -> None:
     with pytest.raises(Unauthenticated):
         await sign_in(later, "wrong horse")
     assert await stored(committed, ada.user.id) == CHEAP
 
 
-async def test_an_earlier_release_leaves_a_stronger_hash_alone(
-    committed: Database, later: Identity, ada: SignedIn
+async def test_hash_renewal_keeps_stronger_hash(
+    committed: Database, later: Identity, ada: SignInResult
 ) -> None:
     await sign_in(later)
     async with identity_on(committed) as earlier:
@@ -84,8 +84,8 @@ async def test_an_earlier_release_leaves_a_stronger_hash_alone(
     assert await stored(committed, ada.user.id) == STRONGER
 
 
-async def test_many_sign_ins_at_once_all_succeed(
-    committed: Database, later: Identity, ada: SignedIn
+async def test_hash_renewal_allows_concurrent_sign_ins(
+    committed: Database, later: Identity, ada: SignInResult
 ) -> None:
     together = await asyncio.gather(*(sign_in(later) for _ in range(6)))
     for signed_in in together:
@@ -93,8 +93,8 @@ async def test_many_sign_ins_at_once_all_succeed(
     assert await stored(committed, ada.user.id) == STRONGER
 
 
-async def test_a_new_password_wins_over_the_renewal(
-    committed: Database, later: Identity, ada: SignedIn, monkeypatch: pytest.MonkeyPatch
+async def test_hash_renewal_does_not_undo_new_password(
+    committed: Database, later: Identity, ada: SignInResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with identity_on(committed) as other:
         before_hashing(
@@ -112,8 +112,8 @@ async def test_a_new_password_wins_over_the_renewal(
     await sign_in(later, "another horse")
 
 
-async def test_a_renewal_in_the_middle_of_a_change_is_no_wrong_password(
-    committed: Database, later: Identity, ada: SignedIn, monkeypatch: pytest.MonkeyPatch
+async def test_hash_renewal_during_change_of_password_is_retried(
+    committed: Database, later: Identity, ada: SignInResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with identity_on(committed) as other:
         before_hashing(other, monkeypatch, lambda: sign_in(later))
@@ -125,8 +125,8 @@ async def test_a_renewal_in_the_middle_of_a_change_is_no_wrong_password(
         await sign_in(later)
 
 
-async def test_without_room_to_renew_it_the_sign_in_stands(
-    committed: Database, later: Identity, ada: SignedIn, monkeypatch: pytest.MonkeyPatch
+async def test_hash_renewal_failure_keeps_sign_in(
+    committed: Database, later: Identity, ada: SignInResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def insufficient_capacity() -> None:
         raise Overloaded("Too many.", hint="Later.")

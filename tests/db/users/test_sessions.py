@@ -5,7 +5,7 @@ from sqlalchemy import text
 from db.errors import Conflict
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_statement
-from db.users import Identity, SignedIn
+from db.users import Identity, SignInResult
 from tests.fixtures.identity import sign_up
 
 _LOCK = compile_statement(text("SELECT id FROM sessions FOR UPDATE"))
@@ -28,11 +28,11 @@ async def until_waiting(database: Database, count: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_of_requests_that_send_one_refresh_token_at_once_one_wins_and_nothing_ends(
+async def test_refresh_under_concurrency_has_one_winner(
     committed: Database, committed_identity: Identity
 ) -> None:
     token = (await sign_up(committed_identity)).session.refresh_token
-    requests: list[asyncio.Task[SignedIn]] = []
+    requests: list[asyncio.Task[SignInResult]] = []
 
     async def all_at_once(session: Session) -> None:
         await session.rows(_LOCK)
@@ -41,20 +41,20 @@ async def test_of_requests_that_send_one_refresh_token_at_once_one_wins_and_noth
 
     await committed.transaction(all_at_once)
     answers = await asyncio.gather(*requests, return_exceptions=True)
-    (winner,) = [answer for answer in answers if isinstance(answer, SignedIn)]
+    (winner,) = [answer for answer in answers if isinstance(answer, SignInResult)]
     losers = [answer for answer in answers if isinstance(answer, Conflict)]
     assert [loser.field for loser in losers] == ["refreshToken"] * 3
     await committed_identity.verifier.verify(winner.session.access_token)
     await committed_identity.refresh(winner.session.refresh_token)
 
 
-async def test_a_new_password_waits_for_a_sign_in_and_ends_its_session(
+async def test_change_password_waits_for_concurrent_sign_in(
     committed: Database, committed_identity: Identity
 ) -> None:
     ada = await sign_up(committed_identity)
-    changes: list[asyncio.Task[SignedIn]] = []
+    changes: list[asyncio.Task[SignInResult]] = []
 
-    async def sign_in_meanwhile(session: Session) -> SignedIn:
+    async def sign_in_meanwhile(session: Session) -> SignInResult:
         users_hash = await session.value(_HASH, id=ada.user.id)
         opened = await committed_identity._insert_session(session, ada.user, users_hash)
         changes.append(

@@ -10,7 +10,7 @@ import pytest
 
 from db.errors import Unauthenticated
 from db.kit.base import new_id
-from db.users import Identity, SignedIn
+from db.users import Identity, SignInResult
 from db.users.tokens import AccessTokens, RefreshTokens
 from db.users.unverified_claims import InvalidToken
 from tests.fixtures.identity import SECRET, sign_up
@@ -29,7 +29,7 @@ def forged(header: Any, said: Any, key: bytes = KEY, digest: str = "sha256") -> 
     return f"{body}.{part(hmac.digest(key, body.encode(), digest))}"
 
 
-def said_by(signed_in: SignedIn) -> dict[str, Any]:
+def said_by(signed_in: SignInResult) -> dict[str, Any]:
     payload = signed_in.session.access_token.split(".")[1]
     said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=="))
     return said
@@ -45,7 +45,7 @@ async def refused(identity: Identity, token: str) -> None:
     assert caught.value.message == "This session is invalid or has ended."
 
 
-async def test_a_token_made_by_hand_with_our_key_is_good_so_the_others_fail_for_their_fault(
+async def test_access_token_built_by_hand_is_accepted(
     identity: Identity,
 ) -> None:
     ada = await sign_up(identity)
@@ -75,7 +75,7 @@ async def test_a_token_made_by_hand_with_our_key_is_good_so_the_others_fail_for_
         {"alg": "HS256", "jwk": "not a key"},
     ],
 )
-async def test_a_header_of_another_kind_is_refused(identity: Identity, header: Any) -> None:
+async def test_access_token_with_other_header_is_refused(identity: Identity, header: Any) -> None:
     ada = await sign_up(identity)
     await refused(identity, forged(header, said_by(ada)))
     await refused(identity, forged(header, said_by(ada), digest="sha512"))
@@ -102,7 +102,7 @@ async def test_a_header_of_another_kind_is_refused(identity: Identity, header: A
         {"iss": None},
     ],
 )
-async def test_claims_that_are_wrong_or_missing_are_refused(
+async def test_access_token_claims_are_validated(
     identity: Identity, changes: dict[str, Any]
 ) -> None:
     said = said_by(await sign_up(identity)) | changes
@@ -111,7 +111,7 @@ async def test_claims_that_are_wrong_or_missing_are_refused(
     )
 
 
-async def test_a_key_in_the_header_is_not_taken(identity: Identity) -> None:
+async def test_access_token_key_in_header_is_ignored(identity: Identity) -> None:
     ada = await sign_up(identity)
     own = b"o" * 32
     jwk = {"kty": "oct", "k": part(own)}
@@ -138,11 +138,11 @@ async def test_a_key_in_the_header_is_not_taken(identity: Identity) -> None:
         part(HEADER) + ".e30\n.x",
     ],
 )
-async def test_what_is_no_token_is_refused(identity: Identity, token: str) -> None:
+async def test_malformed_token_is_refused(identity: Identity, token: str) -> None:
     await refused(identity, token)
 
 
-async def test_a_changed_signature_or_claim_is_refused(identity: Identity) -> None:
+async def test_modified_token_is_refused(identity: Identity) -> None:
     ada, bob = await sign_up(identity), await sign_up(identity, "bob@example.com")
     header, payload, signature = ada.session.access_token.split(".")
     theirs = bob.session.access_token.split(".")
@@ -155,7 +155,7 @@ async def test_a_changed_signature_or_claim_is_refused(identity: Identity) -> No
         await refused(identity, token)
 
 
-async def test_why_a_token_was_refused_is_logged_without_it(
+async def test_refusal_is_logged_without_token(
     identity: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -166,13 +166,13 @@ async def test_why_a_token_was_refused_is_logged_without_it(
     assert token.split(".")[1] not in caplog.text
 
 
-def test_access_tokens_of_another_key_are_not_ours() -> None:
+def test_access_token_of_other_key_is_refused() -> None:
     token, _ = AccessTokens(b"a" * 32).make(new_id(), new_id(), seconds=60)
     with pytest.raises(InvalidToken):
         AccessTokens(b"b" * 32).verify(token)
 
 
-def test_a_refresh_token_names_its_session_and_is_known_by_its_hash() -> None:
+def test_refresh_token_contains_session_and_is_stored_as_hash() -> None:
     tokens = RefreshTokens(b"k" * 32)
     session_id = new_id()
     token, token_hash = tokens.make(session_id)

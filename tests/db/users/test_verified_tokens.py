@@ -18,7 +18,7 @@ def verified(*, seconds: float = 900) -> VerifiedToken:
     return VerifiedToken(new_id(), "USER", datetime.now(UTC) + timedelta(seconds=seconds))
 
 
-def test_what_is_good_is_known_for_half_a_minute() -> None:
+def test_cache_expires_after_ttl() -> None:
     clock = Clock()
     known = VerificationCache(clock=clock)
     ada = verified()
@@ -30,13 +30,13 @@ def test_what_is_good_is_known_for_half_a_minute() -> None:
     assert len(known) == 0
 
 
-def test_no_token_is_known_longer_than_it_lives() -> None:
+def test_cache_expires_with_token() -> None:
     known = VerificationCache()
     known.put("token", verified(seconds=-1), asked_at=known.forgotten)
     assert known.get("token") is None
 
 
-def test_the_least_recently_used_leaves_when_there_are_too_many() -> None:
+def test_cache_evicts_least_recently_used() -> None:
     known = VerificationCache(max_entries=2)
     for token in ("a", "b"):
         known.put(token, verified(), asked_at=known.forgotten)
@@ -45,7 +45,7 @@ def test_the_least_recently_used_leaves_when_there_are_too_many() -> None:
     assert [known.get(token) is not None for token in ("a", "b", "c")] == [True, False, True]
 
 
-def test_one_person_can_be_forgotten_with_all_their_tokens() -> None:
+def test_cache_forgets_all_tokens_of_user() -> None:
     known = VerificationCache()
     ada, bob = verified(), verified()
     for token, who in (("a1", ada), ("a2", ada), ("b", bob)):
@@ -54,13 +54,13 @@ def test_one_person_can_be_forgotten_with_all_their_tokens() -> None:
     assert [known.get(token) for token in ("a1", "a2", "b")] == [None, None, bob]
 
 
-def test_tokens_themselves_are_not_kept() -> None:
+def test_cache_stores_hashes_only() -> None:
     known = VerificationCache()
     known.put("a-token-to-be-kept-secret", verified(), asked_at=known.forgotten)
     assert "a-token-to-be-kept-secret" not in repr(known._known)
 
 
-def test_who_is_forgotten_while_being_verified_is_not_remembered() -> None:
+def test_cache_ignores_token_forgotten_during_verification() -> None:
     known = VerificationCache()
     asked_at = known.forgotten
     ada = verified()

@@ -51,9 +51,7 @@ def save(ada: Client, whole: dict[str, Any]) -> Callable[..., Any]:
     return saved
 
 
-async def test_save_connect_look_disconnect_delete(
-    ada: Client, bob: Client, save: Callable[..., Any]
-) -> None:
+async def test_connection_lifecycle(ada: Client, bob: Client, save: Callable[..., Any]) -> None:
     saved = await save()
     assert saved["sslMode"] == "PREFER"
     assert (saved["hasStoredPassword"], saved["isConnected"], saved["version"]) == (True, False, 1)
@@ -78,7 +76,9 @@ async def test_save_connect_look_disconnect_delete(
     assert found["connections"] == {"totalCount": 0, "nodes": []}
 
 
-async def test_deleting_closes(ada: Client, save: Callable[..., Any], services: Services) -> None:
+async def test_delete_connection_closes_its_pool(
+    ada: Client, save: Callable[..., Any], services: Services
+) -> None:
     saved = await save()
     await ada.ask(CONNECT, input={"id": saved["id"]})
     await ada.ask(
@@ -89,7 +89,7 @@ async def test_deleting_closes(ada: Client, save: Callable[..., Any], services: 
     assert services.workbench._living == set()
 
 
-async def test_absent_stays_null_clears_and_versions_guard(
+async def test_save_connection_keeps_absent_and_clears_null_fields(
     ada: Client, save: Callable[..., Any]
 ) -> None:
     saved = await save(statementTimeoutMs=1000)
@@ -116,7 +116,7 @@ async def test_absent_stays_null_clears_and_versions_guard(
         ({}, {"password": "another", "savePassword": True}, True),
     ],
 )
-async def test_a_password_is_kept_only_when_asked_for(
+async def test_save_connection_stores_password_only_on_request(
     ada: Client,
     whole: dict[str, Any],
     first: dict[str, Any],
@@ -131,7 +131,7 @@ async def test_a_password_is_kept_only_when_asked_for(
     assert saved["hasStoredPassword"] is kept
 
 
-async def test_a_retry_saves_once(ada: Client, whole: dict[str, Any]) -> None:
+async def test_save_connection_is_idempotent(ada: Client, whole: dict[str, Any]) -> None:
     asked = whole | {"savePassword": True, "idempotencyKey": "once"}
     first, again = await ada.ask(SAVE, input=asked), await ada.ask(SAVE, input=asked)
     assert first == again
@@ -141,7 +141,7 @@ async def test_a_retry_saves_once(ada: Client, whole: dict[str, Any]) -> None:
     }
 
 
-async def test_a_password_typed_to_connect(ada: Client, save: Callable[..., Any]) -> None:
+async def test_connect_accepts_password(ada: Client, save: Callable[..., Any]) -> None:
     saved = await save(savePassword=False)
     refused = await ada.send(CONNECT, input={"id": saved["id"]})
     assert refused.code == "BAD_USER_INPUT"
@@ -161,7 +161,7 @@ async def test_a_password_typed_to_connect(ada: Client, save: Callable[..., Any]
         ({"host": "169.254.169.254"}, "FORBIDDEN", "host"),
     ],
 )
-async def test_trying_out_answers_as_data_and_saves_nothing(
+async def test_probe_returns_error_as_data(
     ada: Client, whole: dict[str, Any], given: dict[str, Any], code: str | None, field: str | None
 ) -> None:
     trial = (await ada.ask(TEST, input=whole | given))["testConnection"]
@@ -178,14 +178,16 @@ async def test_trying_out_answers_as_data_and_saves_nothing(
     }
 
 
-async def test_trying_out_changes_to_a_saved_one(ada: Client, save: Callable[..., Any]) -> None:
+async def test_probe_accepts_changes_to_saved_connection(
+    ada: Client, save: Callable[..., Any]
+) -> None:
     saved = await save()
     assert (await ada.ask(TEST, input={"id": saved["id"]}))["testConnection"]["ok"]
     changed = await ada.ask(TEST, input={"id": saved["id"], "database": "nowhere"})
     assert changed["testConnection"]["error"]["field"] == "database"
 
 
-async def test_an_unknown_ssh_server_is_confirmed_once(
+async def test_probe_asks_for_unknown_host_key_once(
     ada: Client, whole: dict[str, Any], ssh_server: SshServer
 ) -> None:
     tunnel = {
@@ -207,7 +209,7 @@ async def test_an_unknown_ssh_server_is_confirmed_once(
     await ada.ask(DISCONNECT, input={"id": saved["id"]})
 
 
-async def test_the_agent_of_a_server_is_nobody_s(ada: Client, whole: dict[str, Any]) -> None:
+async def test_ssh_agent_is_refused_on_server(ada: Client, whole: dict[str, Any]) -> None:
     tunnel = {"host": "localhost", "username": "ada", "authMethod": "AGENT"}
     for document in (SAVE, TEST):
         answer = await ada.send(document, input=whole | {"sshTunnel": tunnel})
@@ -235,7 +237,7 @@ async def test_preferences_are_versioned_json(ada: Client, bob: Client) -> None:
     assert (await ada.ask(read))["preferences"] == []
 
 
-async def test_where_secrets_are_kept(ada: Client, anonymous: Client) -> None:
+async def test_credential_store_is_reported(ada: Client, anonymous: Client) -> None:
     ask = "{ credentialStore { kind keychainAvailable } }"
     assert await ada.ask(ask) == {
         "credentialStore": {"kind": "ENCRYPTED", "keychainAvailable": False}
@@ -243,7 +245,7 @@ async def test_where_secrets_are_kept(ada: Client, anonymous: Client) -> None:
     assert (await anonymous.send(ask)).code == "UNAUTHENTICATED"
 
 
-def test_the_operations_of_the_guide_are_valid() -> None:
+def test_connections_page_operations_are_valid() -> None:
     guide = Path(__file__).parents[3] / "docs" / "connections.md"
     blocks = re.findall(r"```graphql\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)
     assert len(blocks) == 5

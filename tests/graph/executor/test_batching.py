@@ -73,7 +73,7 @@ QUERY = """{
 }"""
 
 
-async def test_one_batch_a_level() -> None:
+async def test_loaders_run_one_batch_per_level() -> None:
     document = parse(QUERY)
     plan = compile_plan(schema, document, None)
     core = CoreProgram(schema, select_operation(document, None), hide_suggestions=False)

@@ -99,7 +99,7 @@ async def stage() -> Stage:
         ("{ thing { things { waits failsNow } } }", 1),
     ],
 )
-async def test_an_error_ends_what_it_makes_useless(query: str, errors: int, stage: Stage) -> None:
+async def test_error_cancels_needless_resolvers(query: str, errors: int, stage: Stage) -> None:
     result = await run(query, stage)
     assert result.data in ({"thing": None}, {"things": [None, None]})
     assert len(result.errors) == errors
@@ -109,7 +109,7 @@ async def test_an_error_ends_what_it_makes_useless(query: str, errors: int, stag
     assert not _resolving()
 
 
-async def test_a_future_of_others_is_left_alone(stage: Stage) -> None:
+async def test_error_does_not_cancel_foreign_future(stage: Stage) -> None:
     result = await run("{ thing { future failsNow } }", stage)
     assert result.data == {"thing": None}
     assert not stage.future.done()
@@ -119,7 +119,7 @@ async def test_a_future_of_others_is_left_alone(stage: Stage) -> None:
     gc.collect()  # an error never read would be reported here
 
 
-async def test_cancelling_a_run_cancels_its_resolvers(stage: Stage) -> None:
+async def test_cancellation_cancels_resolvers(stage: Stage) -> None:
     query = "{ thing { waits thing { waits } } things { waits } }"
     task = asyncio.ensure_future(run(query, stage))
     async with asyncio.timeout(5):
@@ -135,7 +135,7 @@ async def test_cancelling_a_run_cancels_its_resolvers(stage: Stage) -> None:
     assert not _resolving()
 
 
-async def test_cancelling_at_any_moment_leaves_nothing(stage: Stage) -> None:
+async def test_cancellation_at_any_step_leaves_no_tasks(stage: Stage) -> None:
     query = "{ thing { waits thing { waits things { waits } } } things { thing { waits } } }"
     for turns in range(8):
         task = asyncio.ensure_future(run(query, stage))

@@ -57,5 +57,5 @@ QUERIES = {
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
 @pytest.mark.parametrize("seed", ["root", "other", "third"])
 @pytest.mark.parametrize("faults", [0.0, 0.15, 0.5])
-async def test_says_the_same(query: str, seed: str, faults: float) -> None:
+async def test_execution_equals_graphql_core(query: str, seed: str, faults: float) -> None:
     await run_both(query, seed=seed, faults=faults, valid="never" not in query)

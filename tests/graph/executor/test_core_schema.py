@@ -99,5 +99,7 @@ ROOTS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
 @pytest.mark.parametrize("make_root", ROOTS.values(), ids=ROOTS.keys())
-async def test_says_the_same(schema: GraphQLSchema, make_root: Callable[[], Any]) -> None:
+async def test_execution_of_core_schema_equals_graphql_core(
+    schema: GraphQLSchema, make_root: Callable[[], Any]
+) -> None:
     await compare(schema, parse(QUERY), None, make_root)

@@ -24,16 +24,16 @@ from tests.graph.executor.world import core_schema
     ],
 )
 @pytest.mark.parametrize("faults", [0.0, 0.5])
-async def test_says_the_same(query: str, faults: float) -> None:
+async def test_mutation_equals_graphql_core(query: str, faults: float) -> None:
     await run_both(query, faults=faults)
 
 
-async def test_fields_run_in_order() -> None:
+async def test_mutation_fields_run_in_order() -> None:
     result = await run_both("mutation { add double a: add(by: 3) b: double }")
     assert result.data == {"add": 2, "double": 4, "a": 7, "b": 14}
 
 
-async def test_nothing_runs_after_a_failure_that_nulls_all() -> None:
+async def test_mutation_stops_after_error_that_nulls_data() -> None:
     result = await run_both("mutation { add refuse double }")
     assert result.data is None
     assert result.errors

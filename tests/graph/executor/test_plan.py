@@ -14,7 +14,7 @@ from tests.graph.executor.world import core_schema
 TWO = "query A { person { id } } query B { person { name } } mutation C { add }"
 
 
-def test_the_named_operation_is_meant() -> None:
+def test_plan_selects_named_operation() -> None:
     assert compile_plan(core_schema, parse(TWO), "B").operation is OperationType.QUERY
     assert compile_plan(core_schema, parse(TWO), "C").operation is OperationType.MUTATION
     assert compile_plan(core_schema, parse("{ nickname }"), None).operation is OperationType.QUERY
@@ -29,12 +29,12 @@ def test_the_named_operation_is_meant() -> None:
         ("fragment F on Query { nickname }", None, "Must provide an operation."),
     ],
 )
-def test_an_operation_that_is_not_there(query: str, name: str | None, message: str) -> None:
+def test_plan_reports_missing_operation(query: str, name: str | None, message: str) -> None:
     with pytest.raises(GraphQLError, match=message):
         compile_plan(core_schema, parse(query), name)
 
 
-async def test_an_operation_without_a_root_type_is_left_to_graphql_core() -> None:
+async def test_plan_without_root_type_falls_back() -> None:
     plan = compile_plan(build_schema("type Query { a: Int }"), parse("mutation { a }"), None)
     assert not plan.compiled
     result = await plan.execute(context=None, variables=None)
@@ -50,7 +50,7 @@ async def test_an_operation_without_a_root_type_is_left_to_graphql_core() -> Non
         "{ person { friends @stream(if: false) { name } name } }",
     ],
 )
-async def test_what_changes_execution_is_left_to_graphql_core(query: str) -> None:
+async def test_plan_with_unsupported_directives_falls_back(query: str) -> None:
     plan = compile_plan(core_schema, parse(query), None)
     assert not plan.compiled
     result = await plan.execute(context={}, variables=None, root=Row("root"))
@@ -58,7 +58,7 @@ async def test_what_changes_execution_is_left_to_graphql_core(query: str) -> Non
     assert result.data["person"]["name"] == "name of root.boss"
 
 
-async def test_conditions_that_have_no_value_are_left_to_graphql_core() -> None:
+async def test_plan_with_undecidable_conditions_falls_back() -> None:
     query = "query($a: Boolean = true) { person { name @skip(if: $a) } }"
     result = await compile_plan(core_schema, parse(query), None).execute(
         context=None, variables={"a": None}, root=Row("root")
@@ -68,7 +68,7 @@ async def test_conditions_that_have_no_value_are_left_to_graphql_core() -> None:
     assert result.errors[0].path == ["person"]
 
 
-async def test_a_document_too_deep_to_compile_is_left_to_graphql_core() -> None:
+async def test_plan_of_too_deep_document_falls_back() -> None:
     query = "{ person " + 190 * "{ boss " + "{ id }" + 190 * "}" + "}"
     result = await compile_plan(core_schema, parse(query), None).execute(
         context=None, variables=None, root=Row("root")
@@ -77,7 +77,7 @@ async def test_a_document_too_deep_to_compile_is_left_to_graphql_core() -> None:
     assert "recursion" in result.errors[0].message
 
 
-async def test_suggestions_can_be_hidden() -> None:
+async def test_plan_can_hide_suggestions() -> None:
     query = parse("query($mood: Mood!) { person { echo(mood: $mood) } }")
     for hidden in (False, True):
         plan = compile_plan(core_schema, query, None, hide_suggestions=hidden)
@@ -86,7 +86,7 @@ async def test_suggestions_can_be_hidden() -> None:
         assert ("Did you mean" in result.errors[0].message) is not hidden
 
 
-async def test_names_that_python_reserves() -> None:
+async def test_plan_accepts_reserved_python_names() -> None:
     @strawberry.type
     class Query:
         class_: str = strawberry.field(name="class")
@@ -116,7 +116,7 @@ class Refuse(strawberry.ExceptionHandler[ValueError, Refusal]):
         return Refusal(reason=str(exception))
 
 
-async def test_strawberrys_exception_handlers_are_kept() -> None:
+async def test_plan_keeps_strawberry_exception_handlers() -> None:
     @strawberry.type
     class Query:
         @strawberry.field

@@ -23,7 +23,7 @@ from tests.graph.executor.world import core_schema
     seed=st.sampled_from(["a", "b", "c", "d", "e"]),
     faults=st.sampled_from([0.0, 0.05, 0.2, 0.5]),
 )
-async def test_says_the_same(
+async def test_random_query_equals_graphql_core(
     query: str, variables: dict[str, Any], seed: str, faults: float
 ) -> None:
     assume(not validate(core_schema, parse(query)))

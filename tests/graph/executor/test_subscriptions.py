@@ -47,7 +47,9 @@ async def all_of(
     ],
 )
 @pytest.mark.parametrize("faults", [0.0, 1.0])
-async def test_says_the_same(query: str, variables: dict[str, Any] | None, faults: float) -> None:
+async def test_subscription_equals_graphql_core(
+    query: str, variables: dict[str, Any] | None, faults: float
+) -> None:
     document = parse(query)
     plan = compile_plan(core_schema, document, None)
     assert plan.compiled
@@ -64,7 +66,7 @@ class Query:
     unused: int | None
 
 
-async def test_leaving_early_closes_the_source() -> None:
+async def test_subscription_closes_source_when_abandoned() -> None:
     closed = asyncio.Event()
 
     @strawberry.type
@@ -86,7 +88,7 @@ async def test_leaving_early_closes_the_source() -> None:
     assert closed.is_set()
 
 
-async def test_what_is_no_stream_is_an_error() -> None:
+async def test_subscription_reports_result_that_is_no_stream() -> None:
     @strawberry.type
     class Subscription:
         @strawberry.subscription

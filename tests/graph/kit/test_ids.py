@@ -8,7 +8,7 @@ from graph.kit.ids import id_of, parse_id
 DIGITS = "01a1fd3da4ee7bdf9777dda1d26a3def"
 
 
-def test_an_id_goes_out_and_comes_back() -> None:
+def test_id_round_trips() -> None:
     for row_id in (UUID(DIGITS), UUID(int=1)):
         assert parse_id("task", id_of("task", row_id)) == row_id
 
@@ -30,6 +30,6 @@ def test_an_id_goes_out_and_comes_back() -> None:
         f"bucket_{DIGITS}",
     ],
 )
-def test_what_is_no_id_of_this_kind_is_refused(value: str) -> None:
+def test_id_of_other_type_is_refused(value: str) -> None:
     with pytest.raises(BadInput, match="expected `task_…`"):
         parse_id("task", value)

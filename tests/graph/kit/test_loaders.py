@@ -32,7 +32,7 @@ async def doubles() -> Doubles:
     return Doubles.of(Context(services=cast("Any", None), viewer=None, request_id="r"))
 
 
-async def test_all_who_ask_before_it_is_found_are_one_batch(doubles: Doubles) -> None:
+async def test_loader_batches_concurrent_loads(doubles: Doubles) -> None:
     assert await doubles.load_many([1, 2, 1, 0]) == [2, 4, 2, None]
     assert doubles.batches == [[1, 2, 0]]
     assert await doubles.load(2) == 4
@@ -40,7 +40,7 @@ async def test_all_who_ask_before_it_is_found_are_one_batch(doubles: Doubles) ->
     assert doubles.batches == [[1, 2, 0], [3]]
 
 
-async def test_who_is_cancelled_takes_nobody_along(doubles: Doubles) -> None:
+async def test_loader_cancellation_does_not_affect_others(doubles: Doubles) -> None:
     doubles.go_on.clear()
     first, second = (asyncio.ensure_future(doubles.load(1)) for _ in range(2))
     await asyncio.sleep(0)
@@ -53,7 +53,7 @@ async def test_who_is_cancelled_takes_nobody_along(doubles: Doubles) -> None:
     assert doubles.batches == [[1]]
 
 
-async def test_what_is_wrong_with_one_key_is_told_of_that_alone(doubles: Doubles) -> None:
+async def test_loader_error_of_one_key_does_not_affect_others(doubles: Doubles) -> None:
     answers = await asyncio.gather(*map(doubles.load, (1, 13)), return_exceptions=True)
     assert answers[0] == 2
     assert isinstance(answers[1], BadInput)
@@ -61,7 +61,7 @@ async def test_what_is_wrong_with_one_key_is_told_of_that_alone(doubles: Doubles
         await doubles.load(13)
 
 
-async def test_a_batch_that_fails_fails_all_who_asked(
+async def test_loader_error_of_batch_reaches_all_callers(
     doubles: Doubles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(_keys: list[int]) -> Mapping[int, int]:

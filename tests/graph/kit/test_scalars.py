@@ -25,21 +25,21 @@ def written(moment: datetime) -> Any:
         (IN_UTC.replace(year=33), "0033-11-21T10:00:00.000000Z"),
     ],
 )
-def test_a_time_is_written_in_utc_and_read_again(moment: datetime, text: str) -> None:
+def test_date_time_is_utc_and_round_trips(moment: datetime, text: str) -> None:
     assert written(moment) == text
     assert time.parse_value is not None
     assert time.parse_value(text) == moment
 
 
 @pytest.mark.parametrize("value", ["2026-11-21T10:00:00", "soon", 1_700_000_000, None])
-def test_what_is_no_moment_is_refused(value: object) -> None:
+def test_date_time_refuses_invalid_values(value: object) -> None:
     assert time.parse_value is not None
     with pytest.raises(ValueError, match=r"zone|string|Invalid"):
         time.parse_value(value)
 
 
 @pytest.mark.parametrize("value", [0, -1, 2**31, MAX_SAFE_INT])
-def test_a_safe_int_is_a_number(value: int) -> None:
+def test_safe_int_is_number(value: int) -> None:
     safe = scalar_map[SafeInt]
     assert safe.serialize is not None
     assert safe.parse_value is not None
@@ -47,7 +47,7 @@ def test_a_safe_int_is_a_number(value: int) -> None:
 
 
 @pytest.mark.parametrize("value", [True, "1", 1.0, MAX_SAFE_INT + 1, -MAX_SAFE_INT - 1, None])
-def test_what_javascript_would_round_is_no_safe_int(value: object) -> None:
+def test_safe_int_refuses_values_beyond_2_53(value: object) -> None:
     safe = scalar_map[SafeInt]
     assert safe.parse_value is not None
     with pytest.raises(ValueError, match="integer of magnitude"):

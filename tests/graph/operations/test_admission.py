@@ -37,12 +37,12 @@ def context(viewer: Viewer | None = ME) -> Context:
         ("{ __typename }", False),
     ],
 )
-def test_only_what_ends_other_work_is_urgent(text: str, *, urgent: bool) -> None:
+def test_urgent_is_true_only_if_all_fields_are_marked(text: str, *, urgent: bool) -> None:
     operation = select_operation(parse(text), None)
     assert is_urgent(schema._schema, operation.definition) is urgent
 
 
-async def test_the_urgent_does_not_wait_behind_ones_own_backlog() -> None:
+async def test_urgent_operation_does_not_queue() -> None:
     admission = Admission()
     held = [await admission.slot(context()) for _ in range(AT_ONCE)]
     waiting = [asyncio.create_task(admission.slot(context())) for _ in range(10)]
@@ -55,7 +55,7 @@ async def test_the_urgent_does_not_wait_behind_ones_own_backlog() -> None:
         (await task).end()
 
 
-async def test_one_heavy_operation_is_at_work_at_a_time_beside_a_usual_one() -> None:
+async def test_heavy_operation_runs_one_at_a_time_beside_light_one() -> None:
     admission = Admission()
     heavy = await admission.slot(context(), cost=HEAVY + 1)
     next_heavy = asyncio.create_task(admission.slot(context(), cost=HEAVY + 1))
@@ -66,7 +66,7 @@ async def test_one_heavy_operation_is_at_work_at_a_time_beside_a_usual_one() -> 
     (await next_heavy).end()
 
 
-async def test_a_heavy_one_that_is_cancelled_leaves_its_place() -> None:
+async def test_heavy_operation_releases_slot_when_cancelled() -> None:
     admission = Admission()
     held = [await admission.slot(context()) for _ in range(AT_ONCE)]
     gone = asyncio.create_task(admission.slot(context(), cost=HEAVY + 1))
@@ -78,7 +78,7 @@ async def test_a_heavy_one_that_is_cancelled_leaves_its_place() -> None:
     (await admission.slot(context(), cost=HEAVY + 1)).end()
 
 
-async def test_of_one_senders_new_documents_one_is_prepared_at_a_time() -> None:
+async def test_documents_of_one_sender_are_prepared_one_at_a_time() -> None:
     admission = Admission()
     prepared: list[str] = []
 
@@ -95,7 +95,7 @@ async def test_of_one_senders_new_documents_one_is_prepared_at_a_time() -> None:
     assert prepared[3:] == [f"mine {number}" for number in range(1, 20)]
 
 
-async def test_one_who_is_refused_while_preparing_leaves_the_place() -> None:
+async def test_document_slot_is_released_after_refusal() -> None:
     admission = Admission()
     for _ in range(3):
         with pytest.raises(ValueError, match="refused"):
@@ -103,7 +103,7 @@ async def test_one_who_is_refused_while_preparing_leaves_the_place() -> None:
                 raise ValueError("refused")
 
 
-async def test_of_an_address_one_is_refused_in_a_round_of_the_loop() -> None:
+async def test_refusals_are_limited_to_one_per_network_and_iteration() -> None:
     admission = Admission()
     refused: list[str] = []
 

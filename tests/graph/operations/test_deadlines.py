@@ -7,12 +7,12 @@ import pytest
 from graph.operations.deadlines import Deadlines
 
 
-async def test_what_ends_in_time_is_let_be() -> None:
+async def test_deadline_does_not_affect_work_that_ends_in_time() -> None:
     deadlines = Deadlines(60)
     assert await deadlines.within(asyncio.sleep(0, "answer")) == "answer"
 
 
-async def test_what_lasts_too_long_is_ended_one_after_the_other() -> None:
+async def test_deadline_cancels_in_order_of_start() -> None:
     deadlines = Deadlines(0.01)
 
     async def begin() -> None:
@@ -26,7 +26,7 @@ async def test_what_lasts_too_long_is_ended_one_after_the_other() -> None:
         await asyncio.gather(*(asyncio.create_task(begin()) for _ in range(3)))
 
 
-async def test_a_cancellation_from_elsewhere_stays_one() -> None:
+async def test_deadline_does_not_hide_other_cancellation() -> None:
     deadlines = Deadlines(60)
     task = asyncio.create_task(deadlines.within(asyncio.Event().wait()))
     await asyncio.sleep(0)
@@ -35,7 +35,7 @@ async def test_a_cancellation_from_elsewhere_stays_one() -> None:
         await task
 
 
-async def test_who_does_not_mind_being_late_is_not_cancelled_afterwards() -> None:
+async def test_deadline_does_not_cancel_finished_work() -> None:
     async def stubborn() -> str:
         try:
             await asyncio.Event().wait()

@@ -3,11 +3,11 @@ from graphql import GraphQLError, get_introspection_query, parse
 
 from db.errors import BadInput, HowdahError, TooLarge
 from graph.executor.document import select_operation
-from graph.operations.limits import Limits, read, refuse_cost, weigh
+from graph.operations.limits import RequestLimits, read, refuse_cost, weigh
 from graph.operations.limits.cost import _INTROSPECTION_LISTS
 from graph.schema import schema
 
-LIMITS = Limits()
+LIMITS = RequestLimits()
 
 
 def cost_of(text: str, **variables: object) -> int:
@@ -18,7 +18,7 @@ def cost_of(text: str, **variables: object) -> int:
 def refusal_of(text: str, **limits: int) -> HowdahError:
     operation = select_operation(parse(text), None)
     with pytest.raises(HowdahError) as caught:
-        weigh(operation.definition, operation.fragments, Limits(**limits))
+        weigh(operation.definition, operation.fragments, RequestLimits(**limits))
     return caught.value
 
 
@@ -31,14 +31,14 @@ def doubling(levels: int, inside: str, spread: str = "{0} {0}") -> str:
     return "{ ...f0 } " + " ".join(steps) + f" fragment f{levels} on Box {{ {inside} }}"
 
 
-def test_a_field_costs_one_and_a_page_multiplies_what_stands_in_it() -> None:
+def test_cost_multiplies_page_sizes() -> None:
     assert cost_of("{ a b { c } }") == 3
     assert cost_of("{ a(first: 10) { b c } }") == 1 + 10 * 2
     assert cost_of("{ a(first: 10) { b(last: 5) { c } } }") == 1 + 10 * (1 + 5)
     assert cost_of("{ a(limit: 3) { ... { b } ...F } } fragment F on Box { c d }") == 1 + 3 * 3
 
 
-def test_pages_in_variables_count_with_the_values_of_the_request() -> None:
+def test_cost_uses_page_sizes_from_variables() -> None:
     text = "query($n: Int = 4, $m: Int) { a(first: $n) { b(first: 2) { c(last: $m) { d } } } }"
     assert cost_of(text, n=10, m=3) == 1 + 10 * (1 + 2 * (1 + 3))
     assert cost_of(text, m=3) == 1 + 4 * (1 + 2 * (1 + 3))
@@ -46,24 +46,24 @@ def test_pages_in_variables_count_with_the_values_of_the_request() -> None:
 
 
 @pytest.mark.parametrize("sent", [-5, 0, "many", [1], True, None])
-def test_a_page_size_that_is_none_counts_once_and_is_left_to_its_type(sent: object) -> None:
+def test_cost_counts_invalid_page_size_once(sent: object) -> None:
     assert cost_of("query($n: Int) { a(first: $n) { b } }", n=sent) == 2
 
 
 @pytest.mark.parametrize("sent", [10**30, 1e300])
-def test_a_huge_page_size_is_over_any_limit(sent: object) -> None:
+def test_cost_of_huge_page_exceeds_limit(sent: object) -> None:
     with pytest.raises(TooLarge, match="at most 500,000"):
         refuse_cost(cost_of("query($n: Int) { a(first: $n) { b } }", n=sent), LIMITS)
     with pytest.raises(TooLarge):
         refuse_cost(cost_of("{ a(first: 1" + "0" * 5_000 + ") { b } }"), LIMITS)
 
 
-def test_variables_inside_spread_fragments_are_multiplied_once_per_spread() -> None:
+def test_cost_multiplies_variables_per_spread() -> None:
     fragment = "fragment F on Box { b(first: $n) { c } }"
     assert cost_of("query($n: Int) { a(first: 2) { ...F ...F } } " + fragment, n=7) == 1 + 2 * 16
 
 
-def test_a_bomb_of_fragments_is_weighed_in_as_many_steps_as_it_has_fragments() -> None:
+def test_cost_of_nested_spreads_has_one_step_per_fragment() -> None:
     text = "query($n: Int) " + doubling(300, "a(first: $n) { b }")
     operation = select_operation(parse(text), None)
     program = weigh(operation.definition, operation.fragments, LIMITS)
@@ -71,15 +71,15 @@ def test_a_bomb_of_fragments_is_weighed_in_as_many_steps_as_it_has_fragments() -
     assert program.run({"n": 2}) == 2**53
 
 
-def test_nesting_through_fragments_is_depth() -> None:
+def test_depth_includes_fragments() -> None:
     text = "{ a { ...F } } fragment F on Box { b { ...G } } fragment G on Box { c { d } }"
     assert "5 levels" in refusal_of("{ a { b { c { d { e } } } } }", depth=4).message
     assert "4 levels" in refusal_of(text, depth=3).message
     operation = select_operation(parse(text), None)
-    weigh(operation.definition, operation.fragments, Limits(depth=4))
+    weigh(operation.definition, operation.fragments, RequestLimits(depth=4))
 
 
-def test_aliases_and_directives_count_as_often_as_they_are_spread() -> None:
+def test_aliases_and_directives_count_per_spread() -> None:
     assert "4 aliases" in refusal_of(doubling(2, "x: a"), aliases=3).message
     assert "4 directives" in refusal_of(doubling(2, "a @skip(if: true)"), directives=3).message
     variables = "query($a: Int @one, $b: Int @two) @three { a }"
@@ -96,7 +96,7 @@ def test_aliases_and_directives_count_as_often_as_they_are_spread() -> None:
         "mutation { ... { signIn } ... @skip(if: true) { signIn } }",
     ],
 )
-def test_one_sign_in_a_document(text: str) -> None:
+def test_sign_in_is_limited_to_one_per_document(text: str) -> None:
     assert refusal_of(text).message == "The operation has more than one signIn."
 
 
@@ -108,20 +108,20 @@ def test_one_sign_in_a_document(text: str) -> None:
         "{ a } fragment F on Box { ...G } fragment G on Box { ...F }",
     ],
 )
-def test_fragments_in_a_circle_are_refused_and_not_walked(text: str) -> None:
+def test_fragment_cycle_is_refused(text: str) -> None:
     assert isinstance(refusal_of(text), BadInput)
 
 
-def test_a_chain_longer_than_the_stack_is_weighed() -> None:
+def test_fragment_chain_deeper_than_stack_is_measured() -> None:
     links = "".join(f"fragment f{i} on Box {{ ...f{i + 1} }}" for i in range(1_000))
     assert cost_of("{ ...f0 }" + links + "fragment f1000 on Box { a }") == 1
 
 
-def test_a_spread_of_nothing_is_left_to_validation() -> None:
+def test_unknown_fragment_is_left_to_validation() -> None:
     assert cost_of("{ a ...Missing }") == 1
 
 
-def test_introspection_as_tools_send_it_is_within_the_limits() -> None:
+def test_introspection_query_is_within_limits() -> None:
     text = get_introspection_query(
         specified_by_url=True,
         directive_is_repeatable=True,
@@ -139,7 +139,7 @@ fragment I on __InputValue { name type { ...R } }
 fragment R on __Type { name ofType { name ofType { name ofType { name ofType { name } } } } }"""
 
 
-def test_a_schema_is_told_once_or_twice_and_not_under_fifty_names() -> None:
+def test_introspection_repeated_by_aliases_exceeds_cost() -> None:
     def asked(times: int, field: str = "__schema { types { ...T } }") -> str:
         return "{ " + " ".join(f"a{n}: {field}" for n in range(times)) + " } " + WHOLE_TYPE
 
@@ -152,7 +152,7 @@ def test_a_schema_is_told_once_or_twice_and_not_under_fifty_names() -> None:
         refuse_cost(cost_of("{ __schema { " + aliased + " } } " + WHOLE_TYPE), LIMITS)
 
 
-def test_no_list_of_ours_is_weighed_as_one_of_introspections() -> None:
+def test_introspection_estimates_do_not_apply_to_own_lists() -> None:
     ours = [type_ for name, type_ in schema._schema.type_map.items() if not name.startswith("__")]
     names = {name for type_ in ours for name in getattr(type_, "fields", ())}
     assert names.isdisjoint(_INTROSPECTION_LISTS)
@@ -171,11 +171,11 @@ def test_no_list_of_ours_is_weighed_as_one_of_introspections() -> None:
     ],
     ids=["braces", "lists", "objects", "nested", "fields", "comments", "directives"],
 )
-def test_reading_gives_up_early(text: str) -> None:
+def test_parsing_stops_at_token_limit(text: str) -> None:
     with pytest.raises(GraphQLError):
         read(text, LIMITS)
 
 
-def test_a_document_too_long_to_be_read_is_not_read() -> None:
+def test_parsing_refuses_too_long_document() -> None:
     with pytest.raises(TooLarge, match="100,001 characters"):
         read(" " * 100_001, LIMITS)

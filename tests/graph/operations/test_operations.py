@@ -14,7 +14,7 @@ from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared, Refused
 from graph.operations.admission import HEAVY, MAX_ANONYMOUS_CONCURRENCY
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.operations.slots import AT_ONCE
 from tests.fixtures.toy import ANN, schema
 
@@ -22,7 +22,7 @@ from tests.fixtures.toy import ANN, schema
 def plans(*, introspection: bool = True, suggestions: bool = True, **limits: int) -> Plans:
     return Plans(
         schema._schema,
-        limits=Limits(**limits),
+        limits=RequestLimits(**limits),
         introspection=introspection,
         suggestions=suggestions,
     )
@@ -39,7 +39,7 @@ async def prepare(kept: Plans, text: str, name: str | None = None) -> Prepared:
 
 
 async def run(text: str, variables: dict[str, Any] | None = None, **options: Any) -> Answer:
-    operations = Operations(plans(), limits=Limits(), **options)
+    operations = Operations(plans(), limits=RequestLimits(), **options)
     prepared = await operations.prepare(GraphQLRequest(text), context())
     return await operations.run(prepared, variables, context())
 
@@ -50,7 +50,7 @@ async def refusal_of(text: str, kept: Plans | None = None) -> tuple[Exception, .
     return caught.value.errors
 
 
-async def test_a_document_is_prepared_once_for_each_of_its_operations() -> None:
+async def test_plan_is_prepared_once_per_operation() -> None:
     kept = plans()
     text = 'query A { hello } mutation B { signIn(email: "a") }'
     first = await prepare(kept, text, "A")
@@ -59,7 +59,7 @@ async def test_a_document_is_prepared_once_for_each_of_its_operations() -> None:
     assert (first.kind, other.kind) == (OperationType.QUERY, OperationType.MUTATION)
 
 
-async def test_the_plan_used_longest_ago_gives_way() -> None:
+async def test_plan_cache_evicts_least_recently_used() -> None:
     kept = plans(kept_plans=2)
     first, second = await prepare(kept, "{ hello }"), await prepare(kept, "{ name }")
     assert await prepare(kept, "{ hello }") is first
@@ -68,7 +68,7 @@ async def test_the_plan_used_longest_ago_gives_way() -> None:
     assert await prepare(kept, "{ name }") is not second
 
 
-async def test_large_plans_take_the_room_of_many() -> None:
+async def test_plan_cache_counts_bytes() -> None:
     kept = plans(kept_plan_bytes=20_000)
     small = await prepare(kept, "{ hello }")
     large = await prepare(kept, "{ " + "name " * 40 + "}")
@@ -76,15 +76,15 @@ async def test_large_plans_take_the_room_of_many() -> None:
     assert large.size_bytes > 20_000 > small.size_bytes
 
 
-async def test_what_one_sends_many_times_at_once_is_prepared_once() -> None:
+async def test_plan_is_prepared_once_under_concurrency() -> None:
     kept = plans()
-    operations = Operations(kept, limits=Limits())
+    operations = Operations(kept, limits=RequestLimits())
     sent = [operations.prepare(GraphQLRequest("{ hello }"), context()) for _ in range(10)]
     assert len(set(map(id, await asyncio.gather(*sent)))) == 1
     assert kept.misses == 1
 
 
-async def test_a_document_prepared_in_the_thread_is_the_same() -> None:
+async def test_plan_prepared_in_thread_is_equal() -> None:
     kept = plans()
     text = "# " + "long " * 1_000 + "\n{ hello }"
     both = await asyncio.gather(prepare(kept, text), prepare(kept, text))
@@ -93,7 +93,7 @@ async def test_a_document_prepared_in_the_thread_is_the_same() -> None:
     kept.close()
 
 
-async def test_suggestions_are_for_development() -> None:
+async def test_suggestions_are_limited_to_development() -> None:
     [helpful] = await refusal_of("{ helo }")
     assert "Did you mean 'hello'?" in str(helpful)
     for text in ("{ helo }", "{ hello(nam: 1) }", "{ meet(trouble: OVERLOAD) }"):
@@ -101,7 +101,7 @@ async def test_suggestions_are_for_development() -> None:
         assert "mean" not in str(errors)
 
 
-async def test_introspection_is_by_setting() -> None:
+async def test_introspection_follows_setting() -> None:
     closed = plans(introspection=False)
     assert "introspection" in str(await refusal_of("{ __schema { types { name } } }", closed))
     assert "introspection" in str(await refusal_of('{ __type(name: "Box") { name } }', closed))
@@ -120,42 +120,42 @@ async def test_introspection_is_by_setting() -> None:
     ],
     ids=["same field, other arguments", "same object", "same object in fragments"],
 )
-async def test_comparing_overlapping_fields_is_given_up(text: str) -> None:
+async def test_validation_limits_overlap_comparisons(text: str) -> None:
     errors = await refusal_of(text)
     assert any("aborted" in str(error) for error in errors)
 
 
-async def test_few_errors_are_enough() -> None:
+async def test_validation_limits_number_of_errors() -> None:
     assert len(await refusal_of("{ " + " ".join(f"x{i}" for i in range(500)) + "}")) == 6
 
 
-async def test_pages_in_variables_are_refused_when_they_are_known() -> None:
+async def test_cost_with_variables_is_checked_before_execution() -> None:
     text = "query($n: Int!) { boxes(first: $n) { boxes(first: $n) { name } } }"
     assert (await run(text, {"n": 3})).code == "OK"
     answer = await run(text, {"n": 1_000})
     assert (answer.ran, answer.code) == (False, TooLarge.code)
 
 
-async def test_a_refused_variable_means_that_nothing_ran() -> None:
+async def test_invalid_variable_means_nothing_ran() -> None:
     answer = await run("query($n: String!) { hello(name: $n) }", {"n": 5})
     assert (answer.ran, answer.code) == (False, "BAD_USER_INPUT")
     assert b'"data"' not in answer.payload
 
 
-async def test_an_operation_ends_in_time() -> None:
+async def test_operation_times_out() -> None:
     answer = await run("{ wait }", timeout_s=0.01)
     assert (answer.ran, answer.code) == (False, "TIMEOUT")
 
 
 @pytest.mark.parametrize("text", ["{ unwritable }", "{ wrongType }"])
-async def test_what_cannot_be_written_is_our_fault(text: str) -> None:
+async def test_unserialisable_result_is_internal_error(text: str) -> None:
     answer = await run(text)
     assert answer.code == "INTERNAL"
     assert b"object at" not in answer.payload
     assert b"no number" not in answer.payload
 
 
-async def test_each_operation_is_observed_once() -> None:
+async def test_operation_is_observed_once() -> None:
     seen: list[tuple[str, str]] = []
     note = lambda kind, outcome, _: seen.append((kind, outcome))  # noqa: E731 - it is one line
     await run("{ hello }", observe=note)
@@ -164,17 +164,17 @@ async def test_each_operation_is_observed_once() -> None:
 
 
 async def follow(text: str) -> list[Answer]:
-    operations = Operations(plans(), limits=Limits())
+    operations = Operations(plans(), limits=RequestLimits())
     prepared = await operations.prepare(GraphQLRequest(text), context())
     return [answer async for answer in operations.follow(prepared, None, context())]
 
 
-async def test_a_subscription_is_followed_to_its_end() -> None:
+async def test_subscription_yields_all_results() -> None:
     payloads = [answer.payload for answer in await follow("subscription { count(to: 2) }")]
     assert payloads == [b'{"data":{"count":1}}', b'{"data":{"count":2}}']
 
 
-async def test_a_subscription_that_breaks_says_why_and_ends() -> None:
+async def test_subscription_error_is_reported_and_ends_it() -> None:
     one, last = await follow("subscription { broken(trouble: SURPRISE) }")
     assert (one.code, last.code) == ("OK", "INTERNAL")
     assert b"hunter2" not in last.payload
@@ -182,8 +182,8 @@ async def test_a_subscription_that_breaks_says_why_and_ends() -> None:
     assert last.errors[0]["extensions"]["field"] == "name"
 
 
-async def test_what_one_event_loaded_is_gone_at_the_next() -> None:
-    operations = Operations(plans(), limits=Limits())
+async def test_subscription_events_do_not_share_loaders() -> None:
+    operations = Operations(plans(), limits=RequestLimits())
     prepared = await operations.prepare(GraphQLRequest("subscription { count(to: 3) }"), context())
     shared = context()
     async for _ in operations.follow(prepared, None, shared):
@@ -229,10 +229,10 @@ async def begun(answer: Any) -> bool:
     ("address", "same", "other"),
     [("192.0.2.1", "192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")],
 )
-async def test_strangers_share_the_turns_of_their_address(
+async def test_anonymous_clients_share_slots_per_network(
     address: str, same: str, other: str
 ) -> None:
-    operations = Operations(plans(), limits=Limits())
+    operations = Operations(plans(), limits=RequestLimits())
     hello = await operations.prepare(GraphQLRequest("{ hello }"), context())
     async with busy(operations, MAX_ANONYMOUS_CONCURRENCY - 1, address):
         assert await begun(operations.run(hello, None, context(same)))
@@ -242,8 +242,8 @@ async def test_strangers_share_the_turns_of_their_address(
     assert await begun(operations.run(hello, None, context(same)))
 
 
-async def test_a_subscription_takes_a_turn_to_begin_and_none_to_go_on() -> None:
-    operations = Operations(plans(), limits=Limits())
+async def test_subscription_releases_slot_after_start() -> None:
+    operations = Operations(plans(), limits=RequestLimits())
     ann = Viewer(id=ANN, role=Role.USER, expires_at=datetime.max.replace(tzinfo=UTC))
     forever = await operations.prepare(GraphQLRequest("subscription { forever }"), context())
     hello = await operations.prepare(GraphQLRequest("{ hello }"), context())
@@ -258,8 +258,8 @@ async def test_a_subscription_takes_a_turn_to_begin_and_none_to_go_on() -> None:
         await answers.aclose()
 
 
-async def test_of_heavy_operations_one_is_at_work() -> None:
-    operations = Operations(plans(), limits=Limits())
+async def test_heavy_operations_run_one_at_a_time() -> None:
+    operations = Operations(plans(), limits=RequestLimits())
     ann, bob = (
         Viewer(id=id_, role=Role.USER, expires_at=datetime.max.replace(tzinfo=UTC))
         for id_ in (ANN, UUID(int=2))

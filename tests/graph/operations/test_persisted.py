@@ -10,7 +10,7 @@ import pytest
 from db.errors import TooLarge
 from graph.context import Context
 from graph.operations import GraphQLRequest, Operations, Plans, Refused
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.operations.persisted import PersistedDocuments, PersistedQueryNotFound
 from graph.transport.http.accept import GRAPHQL_JSON
 from tests.fixtures.toy import schema
@@ -47,7 +47,7 @@ def code_of(response: httpx.Response) -> str:
     return str(error["extensions"]["code"])
 
 
-async def test_unknown_then_sent_along_then_known(toy_client: httpx.AsyncClient) -> None:
+async def test_persisted_query_is_registered_and_found(toy_client: httpx.AsyncClient) -> None:
     asked: dict[str, Any] = {"extensions": extension(HELLO), "variables": {"n": "Ann"}}
     unknown = await post(toy_client, **asked)
     assert unknown.json()["errors"][0]["message"] == "PersistedQueryNotFound"
@@ -59,20 +59,20 @@ async def test_unknown_then_sent_along_then_known(toy_client: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize(("accept", "status"), [("application/json", 200), (GRAPHQL_JSON, 400)])
-async def test_unknown_is_a_request_that_was_not_run(
+async def test_persisted_query_unknown_hash_is_refused_before_execution(
     toy_client: httpx.AsyncClient, accept: str, status: int
 ) -> None:
     assert (await post(toy_client, accept, extensions=extension(HELLO))).status_code == status
 
 
-async def test_a_mutation_is_not_run_by_its_hash_over_get(toy_client: httpx.AsyncClient) -> None:
+async def test_persisted_mutation_is_refused_over_get(toy_client: httpx.AsyncClient) -> None:
     mutation = 'mutation { signIn(email: "a") }'
     asked: dict[str, Any] = {"extensions": extension(mutation)}
     assert (await post(toy_client, query=mutation, **asked)).json() == {"data": {"signIn": "a"}}
     assert (await get(toy_client, **asked)).status_code == 405
 
 
-async def test_another_hash_than_the_documents_is_refused_and_not_kept(
+async def test_persisted_query_with_wrong_hash_is_refused(
     toy_client: httpx.AsyncClient,
 ) -> None:
     asked: dict[str, Any] = {"extensions": extension("{ name }"), "variables": {"n": "Ann"}}
@@ -92,7 +92,7 @@ async def test_another_hash_than_the_documents_is_refused_and_not_kept(
         {"persistedQuery": None},
     ],
 )
-async def test_an_extension_that_is_none_is_refused(
+async def test_persisted_query_extension_is_validated(
     toy_client: httpx.AsyncClient, wrong: dict[str, Any]
 ) -> None:
     for response in (
@@ -103,7 +103,7 @@ async def test_an_extension_that_is_none_is_refused(
         assert code_of(response) == "BAD_USER_INPUT"
 
 
-async def test_without_a_hash_the_document_is_still_required(toy_client: httpx.AsyncClient) -> None:
+async def test_document_is_required_without_hash(toy_client: httpx.AsyncClient) -> None:
     for extensions in ({}, {"other": 1}, None):
         assert (await post(toy_client, extensions=extensions)).status_code == 400
         assert (await get(toy_client, extensions=extensions or {})).status_code == 400
@@ -122,7 +122,7 @@ def kept(documents: PersistedDocuments, text: str) -> bool:
         return False
 
 
-def test_those_used_longest_ago_give_way() -> None:
+def test_persisted_documents_evict_least_recently_used() -> None:
     ours = PersistedDocuments(characters=40)
     first, second, third = (f"{{ {name}: hello }} ".ljust(20) for name in "abc")
     for text in (first, second, first):
@@ -137,9 +137,11 @@ def test_those_used_longest_ago_give_way() -> None:
 
 
 @pytest.mark.parametrize("text", ["{ a: hello b: hello }", "{ nothing }", "{"])
-async def test_what_is_refused_is_not_kept(text: str) -> None:
-    plans = Plans(schema._schema, limits=Limits(aliases=1), introspection=True, suggestions=False)
-    operations = Operations(plans, limits=Limits())
+async def test_persisted_documents_exclude_refused_ones(text: str) -> None:
+    plans = Plans(
+        schema._schema, limits=RequestLimits(aliases=1), introspection=True, suggestions=False
+    )
+    operations = Operations(plans, limits=RequestLimits())
     stranger = Context(services=cast("Any", None), viewer=None, request_id="r")
     with pytest.raises(Refused) as caught:
         await operations.prepare(GraphQLRequest(text, extensions=extension(text)), stranger)

@@ -15,7 +15,7 @@ from db.users import Role
 from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import GraphQLRequest, Operations, Plans
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from graph.operations.read_limit import AT_ONCE, Reads
 from graph.schema import schema
 
@@ -26,8 +26,8 @@ RUNS = 'queryRuns(first: 5, search: "select") { nodes { id } totalCount }'
 
 @pytest.fixture
 def operations() -> Operations:
-    plans = Plans(schema._schema, limits=Limits(), introspection=True, suggestions=False)
-    return Operations(plans, limits=Limits())
+    plans = Plans(schema._schema, limits=RequestLimits(), introspection=True, suggestions=False)
+    return Operations(plans, limits=RequestLimits())
 
 
 def aliased(selection: str) -> str:
@@ -37,7 +37,7 @@ def aliased(selection: str) -> str:
 @pytest.mark.parametrize(
     ("document", "at_once"), [(aliased(PAGE), AT_ONCE), (aliased(SEARCH), 1), (aliased(RUNS), 1)]
 )
-async def test_a_viewer_keeps_few_connections_busy(
+async def test_read_limit_bounds_connections_of_viewer(
     document: str,
     at_once: int,
     operations: Operations,
@@ -60,7 +60,7 @@ async def test_a_viewer_keeps_few_connections_busy(
 
 
 @pytest.mark.parametrize(("selection", "tries"), [(PAGE, AT_ONCE), (SEARCH, 1), (RUNS, 1)])
-async def test_an_exhausted_pool_is_waited_for_once(
+async def test_read_limit_waits_once_for_exhausted_pool(
     selection: str,
     tries: int,
     operations: Operations,
@@ -88,7 +88,7 @@ async def test_an_exhausted_pool_is_waited_for_once(
     await database.close()
 
 
-async def test_when_one_finds_no_connection_those_who_wait_need_not_try() -> None:
+async def test_read_limit_fails_queued_reads_when_overloaded() -> None:
     reads = Reads(1)
     tries = 0
 
@@ -107,7 +107,7 @@ async def test_when_one_finds_no_connection_those_who_wait_need_not_try() -> Non
     assert tries == 2  # who comes later tries for themselves
 
 
-async def test_one_that_fails_otherwise_is_its_own_affair() -> None:
+async def test_read_limit_does_not_share_other_errors() -> None:
     reads = Reads(1)
 
     async def read(error: Exception | None) -> str:

@@ -46,7 +46,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_viewers_next_operation_waits_and_anothers_does_not() -> None:
+async def test_slots_queue_operations_of_one_viewer_only() -> None:
     work = Work(Slots(at_once=2))
     tasks = [work.begin("mine", name) for name in "abcd"] + [work.begin("yours", "x")]
     await settled()
@@ -59,7 +59,7 @@ async def test_a_viewers_next_operation_waits_and_anothers_does_not() -> None:
     assert work.begun == ["a", "b", "x", "c", "d"]
 
 
-async def test_who_waits_with_too_many_is_told() -> None:
+async def test_slots_limit_waiting_operations() -> None:
     slots = Slots(at_once=1, waiting=1)
     work = Work(slots)
     tasks = [work.begin("mine", name) for name in "ab"]
@@ -71,7 +71,7 @@ async def test_who_waits_with_too_many_is_told() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_an_operation_that_only_waits_can_end_its_turn() -> None:
+async def test_slot_can_be_released_early() -> None:
     slots = Slots(at_once=1)
     async with slot_of(slots, "mine") as slot:
         slot.end()
@@ -100,14 +100,14 @@ async def test_slot_is_granted_after_the_delay() -> None:
         pass
 
 
-async def test_a_turn_that_lasts_too_long_ends() -> None:
+async def test_slot_expires_when_operation_takes_too_long() -> None:
     slots = Slots(at_once=1, lasts_s=0)
     async with slot_of(slots, "mine"), slot_of(slots, "mine"), slot_of(slots, "mine"):
         pass
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["while waiting", "as it gets its slot"])
-async def test_a_cancelled_operation_takes_no_turn_along(*, early: bool) -> None:
+async def test_slot_is_not_lost_when_waiter_is_cancelled(*, early: bool) -> None:
     slots = Slots(at_once=1)
     work = Work(slots)
     async with slot_of(slots, "mine"):
@@ -124,7 +124,7 @@ async def test_a_cancelled_operation_takes_no_turn_along(*, early: bool) -> None
         pass
 
 
-async def test_a_cancellation_and_a_turn_that_ends_in_the_same_moment() -> None:
+async def test_slot_granted_during_cancellation_is_passed_on() -> None:
     slots = Slots(at_once=1)
     slot = slots.take("mine")
     assert slot is not None

@@ -84,7 +84,7 @@ async def until_running(socket: Socket) -> None:
         pass
 
 
-async def test_a_run_is_followed_and_cancelled_from_elsewhere(
+async def test_run_is_followed_and_cancelled_on_another_replica(
     bus: Bus, meet: Meet, gate: Gate
 ) -> None:
     async with meet(bus.url, bus.url) as (here, there, connection):
@@ -99,7 +99,7 @@ async def test_a_run_is_followed_and_cancelled_from_elsewhere(
         assert (await here.cancel(run))["outcome"] == "ALREADY_FINISHED"
 
 
-async def test_the_end_is_told_while_the_bus_is_away(bus: Bus, meet: Meet, gate: Gate) -> None:
+async def test_run_end_arrives_without_event_bus(bus: Bus, meet: Meet, gate: Gate) -> None:
     async with meet(bus.url, bus.url) as (here, there, connection):
         run = await here.execute(connection, f"SELECT {gate.wait}")
         async with here.socket() as near, there.socket() as far:
@@ -114,7 +114,7 @@ async def test_the_end_is_told_while_the_bus_is_away(bus: Bus, meet: Meet, gate:
                 await bus.mend()
 
 
-async def test_a_run_begins_and_is_cancelled_while_the_bus_is_away(
+async def test_run_is_executed_and_cancelled_without_event_bus(
     bus: Bus, meet: Meet, gate: Gate
 ) -> None:
     async with meet(bus.url, bus.url) as (here, there, connection):
@@ -131,7 +131,7 @@ async def test_a_run_begins_and_is_cancelled_while_the_bus_is_away(
             await bus.mend()
 
 
-async def test_what_is_active_is_told_elsewhere_to_its_owner_alone(
+async def test_active_queries_on_another_replica_reach_only_their_owner(
     bus: Bus, meet: Meet, gate: Gate, open_replica: OpenReplica, add_user: AddUser
 ) -> None:
     async with (
@@ -157,9 +157,7 @@ async def test_what_is_active_is_told_elsewhere_to_its_owner_alone(
 
 
 @pytest.mark.parametrize("broker", ["redis"], indirect=True)
-async def test_servers_that_do_not_hear_each_other_are_told_the_end(
-    bus: Bus, meet: Meet, gate: Gate
-) -> None:
+async def test_run_end_arrives_between_isolated_replicas(bus: Bus, meet: Meet, gate: Gate) -> None:
     """Both buses work: as when a server is killed after a commit and before its event."""
     async with meet(None, bus.url) as (here, there, connection):
         run = await here.execute(connection, f"SELECT {gate.wait}")
@@ -173,7 +171,7 @@ async def test_servers_that_do_not_hear_each_other_are_told_the_end(
             assert await lists.next() == {"activeQueriesChanged": []}
 
 
-async def test_a_restart_of_our_database_ends_no_subscription(
+async def test_subscription_survives_restart_of_database(
     open_replica: OpenReplica, target: Target, gate: Gate, tmp_path: Path
 ) -> None:
     """Neither is the run's end lost: it is written when the database is back."""

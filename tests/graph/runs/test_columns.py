@@ -13,7 +13,7 @@ EXECUTE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) 
   run { state error { message } columns { name type typeOid table nullable } } } }"""
 
 
-async def test_columns_tell_where_they_come_from(ada: Client, target: Target) -> None:
+async def test_columns_report_their_source(ada: Client, target: Target) -> None:
     connection = await make_connection(
         ada,
         host="localhost",
@@ -47,7 +47,7 @@ GROWN = compile_statement(
 )
 
 
-async def test_counts_pass_what_an_int_holds(ada: Client, services: Services) -> None:
+async def test_row_counts_exceed_32_bits(ada: Client, services: Services) -> None:
     run = await make_run(ada)
     async with ada.follow(
         "subscription($id: ID!) { queryStatus(id: $id) { state } }", id=run

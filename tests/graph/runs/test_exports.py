@@ -86,7 +86,7 @@ def wanted(run: str, bucket: str, format: str = "parquet") -> ExportRequest:
         ("PARQUET", "application/vnd.apache.parquet"),
     ],
 )
-async def test_the_file_is_what_a_download_would_be(
+async def test_export_equals_download(
     ada: Client, connection: str, bucket: str, format: str, content_type: str
 ) -> None:
     run = await a_run(ada, connection, "SELECT i, i / 7.0 AS x FROM generate_series(1, 20000) i")
@@ -101,7 +101,7 @@ async def test_the_file_is_what_a_download_would_be(
     assert file["fingerprint"] == hashlib.sha256(content).hexdigest()
 
 
-async def test_providers_keep_copies_while_they_have_room(
+async def test_export_is_replicated_to_providers(
     ada: Client, admin: Client, connection: str, bucket: str, services: Services
 ) -> None:
     bsp = await make_bsp(admin, capacity="9")
@@ -117,7 +117,7 @@ async def test_providers_keep_copies_while_they_have_room(
     assert (await ada.ask(BUCKET, id=bucket))["bucket"]["totalSize"] == "6"
 
 
-async def test_a_run_that_goes_on_is_to_end_first(
+async def test_export_of_active_run_is_refused(
     ada: Client, connection: str, bucket: str, services: Services
 ) -> None:
     run = await a_run(ada, connection, "SELECT pg_sleep(60)", waitMs=0)
@@ -129,7 +129,7 @@ async def test_a_run_that_goes_on_is_to_end_first(
     assert (await ada.send(EXPORT, input=asked(run, bucket))).code != "CONFLICT"
 
 
-async def test_what_has_no_result_is_no_file(
+async def test_export_without_result_is_refused(
     ada: Client, connection: str, bucket: str, services: Services
 ) -> None:
     removed = await a_run(ada, connection, "SELECT 1")
@@ -152,7 +152,7 @@ async def test_what_has_no_result_is_no_file(
         ({"idempotencyKey": ""}, "BAD_USER_INPUT", "idempotencyKey"),
     ],
 )
-async def test_what_is_refused(
+async def test_export_input_is_validated(
     ada: Client,
     connection: str,
     bucket: str,
@@ -169,7 +169,7 @@ async def test_what_is_refused(
     assert (await ada.ask(BUCKET, id=bucket))["bucket"]["fileCount"] == 1
 
 
-async def test_a_retry_finds_the_first_file_also_without_the_run(
+async def test_export_retry_returns_first_file_without_run(
     ada: Client, connection: str, bucket: str
 ) -> None:
     run = await a_run(ada, connection, "SELECT 1")
@@ -182,7 +182,7 @@ async def test_a_retry_finds_the_first_file_also_without_the_run(
     assert (await ada.ask(BUCKET, id=bucket))["bucket"]["fileCount"] == 1
 
 
-async def test_a_store_that_fails_leaves_nothing(
+async def test_export_leaves_nothing_when_store_fails(
     ada: Client, connection: str, bucket: str, services: Services
 ) -> None:
     run = await a_run(ada, connection, "SELECT 1")
@@ -210,7 +210,7 @@ class Stuck(ObjectStore):
         await super().put(key, first(), **options)
 
 
-async def test_an_export_that_is_stopped_leaves_nothing(
+async def test_export_leaves_nothing_when_cancelled(
     ada: Client, connection: str, bucket: str, services: Services
 ) -> None:
     """As by a socket that closes, and by the time that an operation may take."""
@@ -229,7 +229,7 @@ async def test_an_export_that_is_stopped_leaves_nothing(
     assert await nothing_is_left(ada, services, bucket)
 
 
-async def test_any_store_takes_a_result_of_many_parts(
+async def test_export_of_large_result_works_on_every_store(
     ada: Client,
     connection: str,
     bucket: str,
@@ -248,7 +248,7 @@ async def test_any_store_takes_a_result_of_many_parts(
     assert len(set(found)) == 400
 
 
-async def test_parquet_that_cannot_be_written_is_said(
+async def test_export_as_parquet_without_extra_is_refused(
     ada: Client, connection: str, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await a_run(ada, connection, "SELECT 1")
@@ -260,7 +260,7 @@ async def test_parquet_that_cannot_be_written_is_said(
     assert "howdah[parquet]" in answer.errors[0]["extensions"]["hint"]
 
 
-async def test_a_run_without_rows_has_nothing_to_export(
+async def test_export_of_run_without_rows_is_refused(
     ada: Client, connection: str, bucket: str
 ) -> None:
     for statement in ("DO ''", "SELECT 1 / 0 FROM nowhere"):

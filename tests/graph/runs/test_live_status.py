@@ -63,7 +63,9 @@ async def rest_of(socket: Socket) -> list[Any]:
 
 
 @pytest.mark.parametrize("where", ["ada", "ada_elsewhere"])
-async def test_the_state_now_then_changes_then_the_end(scene: Scene, where: str) -> None:
+async def test_query_status_sends_current_state_then_changes_then_end(
+    scene: Scene, where: str
+) -> None:
     person: Person = getattr(scene, where)
     async with person.socket() as socket:
         await socket.subscribe(STATUS, id=scene.run)
@@ -74,7 +76,7 @@ async def test_the_state_now_then_changes_then_the_end(scene: Scene, where: str)
     assert [one["revision"] for one in told] == sorted({one["revision"] for one in told})
 
 
-async def test_who_comes_after_the_end_is_told_once(scene: Scene) -> None:
+async def test_query_status_after_end_sends_one_state(scene: Scene) -> None:
     async with scene.ada.socket() as socket:
         await socket.subscribe(STATUS, id=scene.run)
         await until_running(socket)
@@ -86,7 +88,7 @@ async def test_who_comes_after_the_end_is_told_once(scene: Scene) -> None:
             assert [one["state"] for one in await rest_of(socket)] == ["SUCCEEDED"]
 
 
-async def test_a_dropped_socket_stops_no_run_and_the_next_is_told_the_end(scene: Scene) -> None:
+async def test_query_status_disconnect_does_not_stop_run(scene: Scene) -> None:
     async with scene.ada.socket() as socket:
         await socket.subscribe(STATUS, id=scene.run)
         seen = await until_running(socket)
@@ -98,7 +100,7 @@ async def test_a_dropped_socket_stops_no_run_and_the_next_is_told_the_end(scene:
         assert (await rest_of(socket))[-1]["state"] == "SUCCEEDED"
 
 
-async def test_what_is_followed_is_let_go_of(scene: Scene) -> None:
+async def test_query_status_releases_its_reader(scene: Scene) -> None:
     """By who drops, by who completes, and by the end."""
     watches = scene.one.services.events.watches._readers
     async with scene.ada.socket() as dropping, scene.ada.socket() as staying:
@@ -116,7 +118,7 @@ async def test_what_is_followed_is_let_go_of(scene: Scene) -> None:
     await scene.gate.open()
 
 
-async def test_nobody_else_is_told(scene: Scene, add_user: AddUser) -> None:
+async def test_query_status_is_null_for_other_owner(scene: Scene, add_user: AddUser) -> None:
     bob = await scene.one.person(await add_user("Bob"))
     async with scene.ada.socket() as hers, bob.socket() as his:
         await hers.subscribe(STATUS, id=scene.run)
@@ -130,7 +132,7 @@ async def test_nobody_else_is_told(scene: Scene, add_user: AddUser) -> None:
         assert (await rest_of(hers))[-1]["state"] == "SUCCEEDED"
 
 
-async def test_a_thousand_followers_of_one_run_are_all_told_its_end(scene: Scene) -> None:
+async def test_query_status_reaches_a_thousand_followers(scene: Scene) -> None:
     followers = 100
     async with AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(scene.ada.socket()) for _ in range(10)]
@@ -160,7 +162,7 @@ async def _ends(socket: Socket, followers: int) -> dict[str, str]:
     return last
 
 
-async def test_who_does_not_read_costs_little_and_finds_the_latest(
+async def test_query_status_skips_to_latest_for_slow_reader(
     open_replica: OpenReplica,
     add_user: AddUser,
     target: Target,

@@ -20,7 +20,7 @@ async def ended(person: Person, run: str) -> Any:
         return [told["queryStatus"] async for told in socket.rest()][-1]
 
 
-async def test_after_a_restart_all_of_it_is_there(
+async def test_run_is_complete_after_restart(
     open_replica: OpenReplica, add_user: AddUser, target: Target
 ) -> None:
     user = await add_user("Ada")
@@ -41,7 +41,7 @@ async def test_after_a_restart_all_of_it_is_there(
         assert answer.text.splitlines() == ["i,big", *(f"{i},{i}" for i in range(1, 5_001))]
 
 
-async def test_rows_are_read_elsewhere_while_more_come(
+async def test_rows_are_read_on_another_replica_while_more_arrive(
     open_replica: OpenReplica, add_user: AddUser, target: Target, gate: Gate
 ) -> None:
     user = await add_user("Ada")
@@ -69,7 +69,7 @@ async def test_rows_are_read_elsewhere_while_more_come(
         }
 
 
-async def test_a_result_that_is_gone_says_so(
+async def test_rows_missing_from_store_are_reported(
     open_replica: OpenReplica, add_user: AddUser, target: Target, tmp_path: Path
 ) -> None:
     """As after a restore of the rows of our database without what is in the store."""
@@ -95,7 +95,7 @@ async def test_a_result_that_is_gone_says_so(
 
 
 @pytest.mark.parametrize("bad", [{"first": 0}, {"first": 1_001}, {"offset": -1}])
-async def test_pages_that_cannot_be(
+async def test_rows_arguments_are_validated(
     open_replica: OpenReplica, add_user: AddUser, target: Target, bad: dict[str, int]
 ) -> None:
     async with open_replica() as replica:
@@ -108,7 +108,7 @@ async def test_pages_that_cannot_be(
         assert refused.errors[0]["extensions"]["field"] in bad
 
 
-async def test_cancel_answers_while_our_pool_is_exhausted(
+async def test_cancel_answers_while_own_pool_is_exhausted(
     open_replica: OpenReplica, add_user: AddUser, target: Target, gate: Gate
 ) -> None:
     async with open_replica(database_pool_size=2, database_wait_ms=500) as replica:

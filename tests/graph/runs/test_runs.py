@@ -29,7 +29,7 @@ async def execute(client: Client, connection: str, statement: str, **more: Any) 
     return (await client.ask(EXECUTE, input=values))["executeQuery"]
 
 
-async def test_a_statement_and_its_rows(ada: Client, connection: str) -> None:
+async def test_execute_query_returns_rows(ada: Client, connection: str) -> None:
     answer = await execute(
         ada, connection, "SELECT i, $1::int8 AS big FROM generate_series(1, 5) i", parameters=["9"]
     )
@@ -39,7 +39,7 @@ async def test_a_statement_and_its_rows(ada: Client, connection: str) -> None:
     assert run["connection"] == {"name": "Orders"}
 
 
-async def test_following_a_run_to_its_end(ada: Client, connection: str) -> None:
+async def test_query_status_follows_run_to_its_end(ada: Client, connection: str) -> None:
     run = (await execute(ada, connection, "SELECT pg_sleep(0.5)", waitMs=0))["run"]
     assert run["state"] in {"QUEUED", "RUNNING"}
     async with ada.follow(STATUS, id=run["id"]) as told:
@@ -48,7 +48,7 @@ async def test_following_a_run_to_its_end(ada: Client, connection: str) -> None:
     assert [one["revision"] for one in seen] == sorted({one["revision"] for one in seen})
 
 
-async def test_cancelling_while_somebody_follows(ada: Client, connection: str) -> None:
+async def test_cancel_query_ends_followed_run(ada: Client, connection: str) -> None:
     run = (await execute(ada, connection, "SELECT pg_sleep(60)", waitMs=0))["run"]
     async with ada.follow(STATUS, id=run["id"]) as told:
         await anext(told)
@@ -63,13 +63,13 @@ async def test_cancelling_while_somebody_follows(ada: Client, connection: str) -
     assert again["outcome"] == "ALREADY_FINISHED"
 
 
-async def test_a_run_that_has_ended_is_told_once(ada: Client, connection: str) -> None:
+async def test_query_status_of_finished_run_completes_at_once(ada: Client, connection: str) -> None:
     run = (await execute(ada, connection, "SELECT 1"))["run"]
     async with ada.follow(STATUS, id=run["id"]) as told:
         assert [one.data["queryStatus"]["state"] async for one in told] == ["SUCCEEDED"]
 
 
-async def test_the_history(ada: Client, bob: Client, connection: str) -> None:
+async def test_query_runs_are_filtered_and_paged(ada: Client, bob: Client, connection: str) -> None:
     for statement in ("SELECT 'Needle'", "SELECT nonsense", "SELECT 2"):
         await execute(ada, connection, statement)
     query = """query($search: String, $states: [RunState!], $connectionId: ID) {
@@ -88,7 +88,7 @@ async def test_the_history(ada: Client, bob: Client, connection: str) -> None:
     assert await found(bob) == []
 
 
-async def test_the_same_key_is_the_same_run(ada: Client, connection: str) -> None:
+async def test_execute_query_is_idempotent(ada: Client, connection: str) -> None:
     first = await execute(ada, connection, "SELECT 1", idempotencyKey="once")
     again = await execute(ada, connection, "SELECT 1", idempotencyKey="once")
     assert (first["replayed"], again["replayed"]) == (False, True)
@@ -97,7 +97,7 @@ async def test_the_same_key_is_the_same_run(ada: Client, connection: str) -> Non
     assert (await ada.send(EXECUTE, input=values)).code == "CONFLICT"
 
 
-async def test_deleting(ada: Client, connection: str) -> None:
+async def test_delete_query_run_removes_it(ada: Client, connection: str) -> None:
     run = (await execute(ada, connection, "SELECT 1"))["run"]
     delete = "mutation($id: ID!) { deleteQueryRun(input: {id: $id}) { deletedQueryRunId } }"
     assert await ada.ask(delete, id=run["id"]) == {
@@ -106,7 +106,7 @@ async def test_deleting(ada: Client, connection: str) -> None:
     assert (await ada.send(delete, id=run["id"])).code == "NOT_FOUND"
 
 
-async def test_active_queries_are_followed(ada: Client, connection: str) -> None:
+async def test_active_queries_changed_sends_changes(ada: Client, connection: str) -> None:
     watch = "subscription { activeQueriesChanged { id state } }"
     async with ada.follow(watch) as told:
         assert (await anext(told)).data == {"activeQueriesChanged": []}
@@ -132,12 +132,14 @@ async def test_active_queries_are_followed(ada: Client, connection: str) -> None
     ],
     ids=json.dumps,
 )
-async def test_what_is_refused(ada: Client, connection: str, wrong: dict[str, Any]) -> None:
+async def test_execute_query_input_is_validated(
+    ada: Client, connection: str, wrong: dict[str, Any]
+) -> None:
     values = {"connectionId": connection, "statement": "SELECT 1"} | wrong
     assert (await ada.send(EXECUTE, input=values)).code == "BAD_USER_INPUT"
 
 
-async def test_large_rows_come_a_few_at_a_time(ada: Client, connection: str) -> None:
+async def test_rows_page_is_limited_by_bytes(ada: Client, connection: str) -> None:
     statement = "SELECT repeat('x', 3000000) FROM generate_series(1, 12)"
     run = (await execute(ada, connection, statement, maxBytes=64_000_000))["run"]
     rows = "rows(first: 12, offset: $at) { rows hasMore }"
@@ -152,7 +154,7 @@ async def test_large_rows_come_a_few_at_a_time(ada: Client, connection: str) -> 
     assert (answer.code, answer.errors[0]["extensions"]["field"]) == ("TOO_LARGE", "first")
 
 
-async def test_parameters_arrive_or_are_refused(ada: Client, connection: str) -> None:
+async def test_parameters_are_passed_or_refused(ada: Client, connection: str) -> None:
     texts = ["a\\u0000b", "[^\\u0000-\\u007f]"]
     run = (await execute(ada, connection, "SELECT $1::text, $2::text", parameters=texts))["run"]
     assert run["rows"]["rows"] == [texts]
@@ -165,7 +167,7 @@ async def test_parameters_arrive_or_are_refused(ada: Client, connection: str) ->
     )
 
 
-async def test_a_connection_that_is_not_there_is_named(
+async def test_execute_query_reports_missing_connection(
     ada: Client, bob: Client, connection: str
 ) -> None:
     for connection_id, code in ((f"conn_{0:032x}", "NOT_FOUND"), (connection, "FORBIDDEN")):
@@ -174,7 +176,7 @@ async def test_a_connection_that_is_not_there_is_named(
         assert (answer.code, answer.errors[0]["extensions"]["field"]) == (code, "connectionId")
 
 
-async def test_what_a_read_only_run_did_is_undone(ada: Client, connection: str) -> None:
+async def test_read_only_run_is_rolled_back(ada: Client, connection: str) -> None:
     asked = "SELECT pg_current_xact_id()::text"
     run = (await execute(ada, connection, asked, readOnly=True))["run"]
     ((number,),) = run["rows"]["rows"]

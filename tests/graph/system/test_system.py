@@ -16,7 +16,7 @@ async def health(client: Client) -> dict[str, Any]:
     return found
 
 
-async def test_anyone_learns_whether_it_is_well_and_no_more(anonymous: Client, ada: Client) -> None:
+async def test_health_shows_status_to_anyone(anonymous: Client, ada: Client) -> None:
     found = await health(anonymous)
     assert found == await health(ada) | {"uptimeSeconds": found["uptimeSeconds"]}
     assert found["status"] == "OK"
@@ -32,13 +32,13 @@ async def test_anyone_learns_whether_it_is_well_and_no_more(anonymous: Client, a
     assert found["findings"] is None
 
 
-async def test_the_object_store_is_looked_at(anonymous: Client, admin: Client) -> None:
+async def test_health_checks_object_store(anonymous: Client, admin: Client) -> None:
     asked = "{ health { objects { ok kind } } }"
     assert await anonymous.ask(asked) == {"health": {"objects": {"ok": True, "kind": None}}}
     assert await admin.ask(asked) == {"health": {"objects": {"ok": True, "kind": "file"}}}
 
 
-async def test_admins_learn_the_details(admin: Client) -> None:
+async def test_health_shows_details_to_admins(admin: Client) -> None:
     found = await health(admin)
     assert found["database"]["version"].startswith("18")
     assert found["database"]["latencyMs"] > 0
@@ -47,7 +47,7 @@ async def test_admins_learn_the_details(admin: Client) -> None:
     assert found["findings"] == []
 
 
-async def test_the_log_directory_is_for_admins(
+async def test_log_directory_requires_admin(
     admin: Client, ada: Client, anonymous: Client, services: Services
 ) -> None:
     document = "{ logDirectory }"
@@ -56,9 +56,7 @@ async def test_the_log_directory_is_for_admins(
     assert (await anonymous.send(document)).code == "UNAUTHENTICATED"
 
 
-async def test_the_database_is_checked_by_admins(
-    admin: Client, ada: Client, anonymous: Client
-) -> None:
+async def test_check_database_requires_admin(admin: Client, ada: Client, anonymous: Client) -> None:
     query = f"{{ databaseHealth {{ {STATE} }} }}"
     mutation = f"mutation {{ checkDatabase {{ databaseHealth {{ {STATE} }} }} }}"
     for document in (query, mutation):

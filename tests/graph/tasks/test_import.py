@@ -30,7 +30,7 @@ async def imported(client: Client, old: Any, **variables: Any) -> Any:
     return answer["importTasks"]
 
 
-async def test_an_old_file_comes_in_once(ada: Client, bob: Client) -> None:
+async def test_import_tasks_is_idempotent(ada: Client, bob: Client) -> None:
     first = await imported(ada, OLD)
     assert (first["created"], first["unchanged"]) == (2, 0)
     (rejected,) = first["rejected"]
@@ -46,20 +46,20 @@ async def test_an_old_file_comes_in_once(ada: Client, bob: Client) -> None:
     assert (await imported(bob, OLD))["created"] == 2
 
 
-async def test_a_dry_run_changes_nothing(ada: Client) -> None:
+async def test_import_tasks_dry_run_changes_nothing(ada: Client) -> None:
     tried = await imported(ada, OLD, dryRun=True)
     assert (tried["created"], tried["unchanged"], len(tried["rejected"])) == (2, 0, 1)
     assert (await ada.ask(TITLES))["tasks"]["nodes"] == []
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "{}", "null"])
-async def test_what_is_no_list_is_bad_input(ada: Client, text: str) -> None:
+async def test_import_tasks_without_list_is_bad_input(ada: Client, text: str) -> None:
     answer = await ada.send(IMPORT, json=text)
     assert answer.code == "BAD_USER_INPUT"
     assert answer.errors[0]["extensions"]["field"] == "json"
 
 
-async def test_a_break_is_told_with_its_place_and_loses_nothing_before_it(ada: Client) -> None:
+async def test_import_tasks_reports_syntax_error_and_keeps_earlier_records(ada: Client) -> None:
     answer = await ada.ask(IMPORT, json='[{"title": "Feed"},\n {"title": "Wa')
     assert answer["importTasks"]["created"] == 1
     (rejected,) = answer["importTasks"]["rejected"]
@@ -67,13 +67,11 @@ async def test_a_break_is_told_with_its_place_and_loses_nothing_before_it(ada: C
     assert "line 2, column 12" in rejected["reason"]
 
 
-async def test_nobody_imports_without_a_session(anonymous: Client) -> None:
+async def test_import_tasks_requires_session(anonymous: Client) -> None:
     assert (await anonymous.send(IMPORT, json="[]")).code == "UNAUTHENTICATED"
 
 
-async def test_who_follows_is_told_no_more_than_they_can_take(
-    ada: Client, services: Services
-) -> None:
+async def test_import_tasks_events_are_limited(ada: Client, services: Services) -> None:
     many = [{"title": f"{number}"} for number in range(IDS_KEPT + 500)]
     document = "subscription { taskChanged { kind task { title } } }"
     async with asyncio.timeout(30), ada.follow(document) as changes:

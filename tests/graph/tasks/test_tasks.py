@@ -36,7 +36,7 @@ def titles(page: dict[str, Any]) -> list[str]:
     return [node["title"] for node in page["tasks"]["nodes"]]
 
 
-async def test_a_task_from_birth_to_death(ada: Client) -> None:
+async def test_task_lifecycle(ada: Client) -> None:
     made = await ada.ask(
         'mutation { createTask(input: {title: " Feed ", description: "twice"}) { task '
         "{ id title description completed createdAt updatedAt completedAt version } } }"
@@ -68,7 +68,7 @@ async def test_a_task_from_birth_to_death(ada: Client) -> None:
         ({"title": "x", "idempotencyKey": ""}, "idempotencyKey"),
     ],
 )
-async def test_bad_input_is_told_and_nothing_is_made(
+async def test_create_task_refuses_bad_input(
     ada: Client, values: dict[str, str], field: str
 ) -> None:
     answer = await ada.send(CREATE, input=values)
@@ -78,7 +78,7 @@ async def test_bad_input_is_told_and_nothing_is_made(
     assert (await ada.ask(PAGE, first=1))["tasks"]["totalCount"] == 0
 
 
-async def test_pages_and_their_cursors(ada: Client) -> None:
+async def test_tasks_are_paged_by_cursor(ada: Client) -> None:
     for number in range(5):
         await make_task(ada, title=f"{number}")
     first = await ada.ask(PAGE, first=2)
@@ -101,13 +101,13 @@ async def test_pages_and_their_cursors(ada: Client) -> None:
 @pytest.mark.parametrize(
     "window", [{}, {"first": 0}, {"first": 1001}, {"last": -1}, {"first": 1, "last": 1}]
 )
-async def test_a_page_needs_one_size_in_bounds(ada: Client, window: dict[str, int]) -> None:
+async def test_tasks_require_page_size_within_limits(ada: Client, window: dict[str, int]) -> None:
     answer = await ada.send(PAGE, **window)
     assert answer.code == "BAD_USER_INPUT"
     assert answer.errors[0]["extensions"]["field"] in {"first", "last"}
 
 
-async def test_filters_and_orders(ada: Client) -> None:
+async def test_tasks_are_filtered_and_sorted(ada: Client) -> None:
     for title in ("beta", "Alpha", "gamma"):
         await make_task(ada, title=title)
     done = await make_task(ada, title="done already")
@@ -125,7 +125,9 @@ async def test_filters_and_orders(ada: Client) -> None:
     assert gone == {"deleteCompletedTasks": {"deletedTaskIds": [done]}}
 
 
-async def test_nothing_is_counted_unless_it_is_asked(ada: Client, statements: Statements) -> None:
+async def test_total_count_is_computed_only_if_selected(
+    ada: Client, statements: Statements
+) -> None:
     await make_task(ada)
     with statements.expected(1):
         await ada.ask("{ tasks(first: 9) { nodes { id title } pageInfo { hasNextPage } } }")
@@ -133,7 +135,7 @@ async def test_nothing_is_counted_unless_it_is_asked(ada: Client, statements: St
         await ada.ask("{ tasks(first: 9) { nodes { id } totalCount } }")
 
 
-async def test_ids_of_one_level_are_one_statement(ada: Client, statements: Statements) -> None:
+async def test_nodes_of_one_level_are_one_statement(ada: Client, statements: Statements) -> None:
     ids = [await make_task(ada, title=f"{number}") for number in range(20)]
     missing = f"task_{'0' * 32}"
     query = "query($ids: [ID!]!, $id: ID!) { nodes(ids: $ids) { id } task(id: $id) { id } }"
@@ -143,7 +145,7 @@ async def test_ids_of_one_level_are_one_statement(ada: Client, statements: State
     assert found["task"]["id"] == ids[0]
 
 
-async def test_nobody_sees_anothers(ada: Client, bob: Client) -> None:
+async def test_tasks_of_other_user_are_not_visible(ada: Client, bob: Client) -> None:
     await make_task(ada, title="secret")
     assert (await bob.ask(PAGE, first=9))["tasks"] == {
         "edges": [],
@@ -162,7 +164,7 @@ async def test_nobody_sees_anothers(ada: Client, bob: Client) -> None:
     assert titles(await ada.ask(PAGE, first=9)) == ["secret"]
 
 
-async def test_a_version_that_moved_on_is_a_conflict(ada: Client) -> None:
+async def test_update_task_with_old_version_is_conflict(ada: Client) -> None:
     task_id = await make_task(ada)
     await ada.ask(UPDATE, input={"id": task_id, "title": "two", "expectedVersion": 1})
     answer = await ada.send(UPDATE, input={"id": task_id, "title": "three", "expectedVersion": 1})
@@ -170,7 +172,7 @@ async def test_a_version_that_moved_on_is_a_conflict(ada: Client) -> None:
     assert titles(await ada.ask(PAGE, first=1)) == ["two"]
 
 
-async def test_a_retry_with_its_key_makes_one_task(ada: Client, bob: Client) -> None:
+async def test_create_task_is_idempotent(ada: Client, bob: Client) -> None:
     asked = {"title": "once", "idempotencyKey": "k-1"}
     first = await ada.ask(CREATE, input=asked)
     assert await ada.ask(CREATE, input=asked) == first
@@ -187,7 +189,7 @@ async def followed(services: Services, client: Client) -> None:
         await asyncio.sleep(0)
 
 
-async def test_changes_arrive_at_their_owner_only(
+async def test_task_changed_reaches_owner_only(
     ada: Client, bob: Client, services: Services
 ) -> None:
     async with asyncio.timeout(20), ada.follow(CHANGES) as changes:
@@ -212,7 +214,9 @@ async def test_changes_arrive_at_their_owner_only(
         }
 
 
-async def test_what_was_missed_is_caught_up_with_once(ada: Client, services: Services) -> None:
+async def test_task_changed_catches_up_once_after_missed_events(
+    ada: Client, services: Services
+) -> None:
     async with asyncio.timeout(20), ada.follow(CHANGES) as changes:
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
@@ -231,7 +235,7 @@ async def _lose(topic: str, payload: str = "") -> None:
     """An event that never arrives."""
 
 
-async def test_nobody_follows_without_a_session(anonymous: Client) -> None:
+async def test_task_changed_requires_session(anonymous: Client) -> None:
     assert (await anonymous.first(CHANGES)).code == "UNAUTHENTICATED"
 
 
@@ -243,25 +247,23 @@ async def test_nobody_follows_without_a_session(anonymous: Client) -> None:
         ("", "got another value"),
     ],
 )
-async def test_an_id_of_another_kind_says_what_was_expected(
-    ada: Client, asked: str, said: str
-) -> None:
+async def test_id_of_other_type_is_refused(ada: Client, asked: str, said: str) -> None:
     answer = await ada.send("query($id: ID!) { task(id: $id) { id } }", id=asked)
     assert answer.code == "BAD_USER_INPUT"
     assert said in answer.message
 
 
-async def test_who_has_no_session_gets_not_even_an_empty_list(anonymous: Client) -> None:
+async def test_tasks_require_session(anonymous: Client) -> None:
     assert (await anonymous.send("{ nodes(ids: []) { id } }")).code == "UNAUTHENTICATED"
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
-async def test_moments_beyond_the_calendar_are_refused(ada: Client, moment: str) -> None:
+async def test_filter_refuses_times_out_of_range(ada: Client, moment: str) -> None:
     answer = await ada.send(PAGE, first=1, filter={"createdAfter": moment})
     assert answer.code == "BAD_USER_INPUT"
 
 
-async def test_a_message_does_not_repeat_all_it_was_sent(ada: Client) -> None:
+async def test_error_message_is_truncated(ada: Client) -> None:
     answer = await ada.send(PAGE, first="9" * 5_000)
     assert answer.code == "BAD_USER_INPUT"
     assert len(answer.message) < 1_100

@@ -34,7 +34,7 @@ APOLLO = 'multipart/mixed;boundary="graphql";subscriptionSpec=1.0,application/js
         (",;,=;q", None, None),
     ],
 )
-def test_the_media_type_is_the_one_the_client_would_rather_have(
+def test_accept_selects_preferred_media_type(
     header: str, answer: str | None, stream: str | None
 ) -> None:
     found = accept(header.encode())
@@ -51,5 +51,5 @@ def test_the_media_type_is_the_one_the_client_would_rather_have(
         (None, False),
     ],
 )
-def test_a_browser_is_known_by_what_it_would_rather_show(header: bytes | None, page: bool) -> None:  # noqa: FBT001 - a column of the table
+def test_accept_detects_browser(header: bytes | None, page: bool) -> None:  # noqa: FBT001 - a column of the table
     assert accept(header).page is page

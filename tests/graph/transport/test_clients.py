@@ -15,7 +15,7 @@ CLIENTS = Path(__file__).parents[2] / "clients"
     reason="needs npm install --prefix tests/clients",
 )
 @pytest.mark.parametrize("script", ["audits.mjs", "clients.mjs"])
-async def test_they_find_nothing_to_complain_about(toy_server: ToyServer, script: str) -> None:
+async def test_clients_and_audits_report_no_problem(toy_server: ToyServer, script: str) -> None:
     url = f"http://{toy_server.address}/graphql"
     process = await asyncio.create_subprocess_exec(
         "node",

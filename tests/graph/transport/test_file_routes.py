@@ -72,7 +72,7 @@ async def keys(objects: ObjectStore) -> list[str]:
 # Up
 
 
-async def test_an_upload_says_what_was_stored(ada: Client) -> None:
+async def test_upload_returns_summary(ada: Client) -> None:
     made = await make(ada)
     answer = await ada.http.put(made.upload_url, content=DATA)
     assert answer.status_code == 201
@@ -86,7 +86,7 @@ async def test_an_upload_says_what_was_stored(ada: Client) -> None:
     assert answer.headers["etag"] == f'"{file["fingerprint"]}"'
 
 
-async def test_an_upload_may_come_in_chunks_of_unknown_number(ada: Client) -> None:
+async def test_upload_accepts_chunks(ada: Client) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(DATA), 70_000):
             yield DATA[start : start + 70_000]
@@ -107,7 +107,7 @@ async def test_an_upload_may_come_in_chunks_of_unknown_number(ada: Client) -> No
         {"Digest": "unixsum=30637"},
     ],
 )
-async def test_a_digest_that_is_right_is_welcome(ada: Client, headers: dict[str, str]) -> None:
+async def test_upload_accepts_right_digest(ada: Client, headers: dict[str, str]) -> None:
     made = await make(ada)
     answer = await ada.http.put(made.upload_url, content=DATA, headers=headers)
     assert answer.status_code == 201
@@ -126,7 +126,7 @@ async def test_a_digest_that_is_right_is_welcome(ada: Client, headers: dict[str,
         {"Content-Length": "7"},
     ],
 )
-async def test_what_cannot_be_right_leaves_nothing(
+async def test_upload_refuses_invalid_request(
     ada: Client, services: Services, headers: dict[str, str]
 ) -> None:
     made = await make(ada)
@@ -138,9 +138,7 @@ async def test_what_cannot_be_right_leaves_nothing(
     assert await keys(services.objects) == []
 
 
-async def test_too_many_bytes_of_no_declared_length_are_cut_off(
-    ada: Client, services: Services
-) -> None:
+async def test_upload_without_length_stops_at_file_size(ada: Client, services: Services) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -155,14 +153,14 @@ async def test_too_many_bytes_of_no_declared_length_are_cut_off(
     assert await keys(services.objects) == []
 
 
-async def test_bytes_are_taken_once(ada: Client) -> None:
+async def test_upload_is_accepted_once(ada: Client) -> None:
     made = await make(ada)
     assert (await ada.http.put(made.upload_url, content=DATA)).status_code == 201
     again = await ada.http.put(made.upload_url, content=DATA)
     assert (again.status_code, error_of(again)["code"]) == (409, "CONFLICT")
 
 
-def test_one_user_has_so_many_uploads_at_once() -> None:
+def test_upload_is_limited_per_user() -> None:
     places, flood, other = Uploads().places, new_id(), new_id()
     with contextlib.ExitStack() as going:
         for _ in range(UPLOADS_OF_ONE_USER):
@@ -179,7 +177,7 @@ def test_one_user_has_so_many_uploads_at_once() -> None:
         assert places.in_use == 1
 
 
-async def test_a_client_that_goes_away_leaves_a_file_that_still_waits(
+async def test_upload_aborted_by_client_leaves_file_pending(
     ada: Client, app: Starlette, services: Services
 ) -> None:
     made = await make(ada)
@@ -201,9 +199,7 @@ async def test_a_client_that_goes_away_leaves_a_file_that_still_waits(
 # Links
 
 
-async def test_a_link_is_good_for_its_own_file_method_and_time(
-    ada: Client, services: Services
-) -> None:
+async def test_link_is_valid_for_its_file_method_and_time(ada: Client, services: Services) -> None:
     made, other = await make(ada), await make(ada)
     link, foreign = httpx.URL(made.upload_url), httpx.URL(other.upload_url)
     forged = [
@@ -226,7 +222,7 @@ async def test_a_link_is_good_for_its_own_file_method_and_time(
     assert (await ada.http.put(link, content=DATA)).status_code == 201
 
 
-async def test_a_link_to_upload_reads_nothing_and_one_to_read_stores_nothing(ada: Client) -> None:
+async def test_link_for_upload_does_not_download(ada: Client) -> None:
     download = await stored(ada)
     assert (await ada.http.put(download, content=DATA)).status_code == 403
     assert (await ada.http.post(download)).status_code == 405
@@ -235,7 +231,7 @@ async def test_a_link_to_upload_reads_nothing_and_one_to_read_stores_nothing(ada
 # Down
 
 
-async def test_a_download_is_the_bytes_and_harmless(ada: Client) -> None:
+async def test_download_sends_bytes_with_safe_headers(ada: Client) -> None:
     url = await stored(ada, location="reports/Mai «é».html", contentType="text/html")
     answer = await ada.http.get(url)
     assert (answer.status_code, answer.content) == (200, DATA)
@@ -263,7 +259,9 @@ async def test_a_download_is_the_bytes_and_harmless(ada: Client) -> None:
         ("bytes=0-", 0, 2_500_000),
     ],
 )
-async def test_a_range_is_what_was_asked_for(ada: Client, asked: str, start: int, end: int) -> None:
+async def test_download_sends_requested_range(
+    ada: Client, asked: str, start: int, end: int
+) -> None:
     url = await stored(ada)
     answer = await ada.http.get(url, headers={"Range": asked})
     assert (answer.status_code, answer.content) == (206, DATA[start:end])
@@ -272,7 +270,7 @@ async def test_a_range_is_what_was_asked_for(ada: Client, asked: str, start: int
 
 
 @pytest.mark.parametrize("asked", ["bytes=2500000-", "bytes=-0", "bytes=9999999-99999999"])
-async def test_a_range_beyond_the_end_is_told(ada: Client, asked: str) -> None:
+async def test_download_refuses_range_beyond_end(ada: Client, asked: str) -> None:
     answer = await ada.http.get(await stored(ada), headers={"Range": asked})
     assert answer.status_code == 416
     assert answer.headers["content-range"] == f"bytes */{len(DATA)}"
@@ -282,12 +280,12 @@ async def test_a_range_beyond_the_end_is_told(ada: Client, asked: str) -> None:
     "asked",
     ["bytes=9-5", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "bytes=" + "9" * 99],
 )
-async def test_ranges_that_mean_nothing_are_passed_over(ada: Client, asked: str) -> None:
+async def test_download_ignores_invalid_ranges(ada: Client, asked: str) -> None:
     answer = await ada.http.get(await stored(ada), headers={"Range": asked})
     assert (answer.status_code, answer.content) == (200, DATA)
 
 
-async def test_what_is_known_is_not_sent_again(ada: Client) -> None:
+async def test_download_is_not_modified_for_known_etag(ada: Client) -> None:
     url = await stored(ada)
     tag = (await ada.http.head(url)).headers["etag"]
     for known in (tag, f'W/{tag}, "x"', "*"):
@@ -299,14 +297,14 @@ async def test_what_is_known_is_not_sent_again(ada: Client) -> None:
     assert (await ada.http.get(url, headers=half | {"If-Range": '"x"'})).status_code == 200
 
 
-async def test_an_empty_file_is_served_too(ada: Client) -> None:
+async def test_download_of_empty_file_is_empty(ada: Client) -> None:
     url = await stored(ada, b"")
     answer = await ada.http.get(url)
     assert (answer.status_code, answer.content) == (200, b"")
     assert (await ada.http.get(url, headers={"Range": "bytes=0-"})).status_code == 416
 
 
-async def test_bytes_that_are_gone_are_told_before_anything_is_sent(
+async def test_download_of_lost_bytes_fails_before_response(
     ada: Client, services: Services
 ) -> None:
     url = await stored(ada)
@@ -315,7 +313,7 @@ async def test_bytes_that_are_gone_are_told_before_anything_is_sent(
     assert (answer.status_code, error_of(answer)["code"]) == (404, "NOT_FOUND")
 
 
-async def test_what_was_not_expected_is_masked(
+async def test_download_masks_unexpected_error(
     ada: Client, services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = await make(ada)

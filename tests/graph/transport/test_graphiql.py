@@ -66,7 +66,7 @@ def browser(dist: Path) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://howdah")
 
 
-async def test_without_a_build_the_page_says_how_to_make_it(tmp_path: Path) -> None:
+async def test_page_without_build_explains_how_to_build(tmp_path: Path) -> None:
     async with browser(tmp_path / "never made") as client:
         page = await client.get("/graphql")
         asset = await client.get("/graphql/assets/index-1a2b.js")
@@ -77,7 +77,7 @@ async def test_without_a_build_the_page_says_how_to_make_it(tmp_path: Path) -> N
     assert asset.status_code == 404
 
 
-async def test_a_build_made_later_is_served_without_a_restart(tmp_path: Path, dist: Path) -> None:
+async def test_page_built_later_is_served_without_restart(tmp_path: Path, dist: Path) -> None:
     later = tmp_path / "later"
     async with browser(later) as client:
         assert (await client.get("/graphql")).status_code == 404
@@ -86,7 +86,7 @@ async def test_a_build_made_later_is_served_without_a_restart(tmp_path: Path, di
         assert (await client.get("/graphql/assets/index-1a2b.js")).text == SCRIPT
 
 
-async def test_the_page_knows_its_endpoint_and_signs_nobody_in(dist: Path) -> None:
+async def test_page_has_endpoint_and_no_token(dist: Path) -> None:
     async with browser(dist) as client:
         page = await client.get("/graphql")
     assert Scripts(page.text).config() == {"endpoint": "/graphql"}
@@ -106,9 +106,7 @@ async def test_page_address_does_not_break_out_of_the_script(dist: Path, value: 
 
 
 @pytest.mark.parametrize("folder", ["dist", "never made"])
-async def test_the_page_is_never_kept_and_runs_its_own_scripts_only(
-    dist: Path, folder: str
-) -> None:
+async def test_page_is_not_cached_and_runs_own_scripts_only(dist: Path, folder: str) -> None:
     async with browser(dist.with_name(folder)) as client:
         headers = (await client.get("/graphql")).headers
     policy = dict(one.split(" ", 1) for one in headers["content-security-policy"].split("; "))
@@ -127,9 +125,7 @@ async def test_the_page_is_never_kept_and_runs_its_own_scripts_only(
         ("icons-1a2b.ttf", "font/ttf"),
     ],
 )
-async def test_assets_have_their_type_and_are_kept_for_ever(
-    dist: Path, name: str, media_type: str
-) -> None:
+async def test_assets_have_type_and_are_cached(dist: Path, name: str, media_type: str) -> None:
     async with browser(dist) as client:
         asset = await client.get(f"/graphql/assets/{name}")
     assert asset.status_code == 200
@@ -138,7 +134,7 @@ async def test_assets_have_their_type_and_are_kept_for_ever(
     assert "immutable" in asset.headers["cache-control"]
 
 
-async def test_a_large_asset_is_compressed(dist: Path) -> None:
+async def test_assets_are_compressed(dist: Path) -> None:
     (dist / "assets" / "editor-1a2b.js").write_text(SCRIPT * 100, "utf-8")
     async with browser(dist) as client:
         asset = await client.get("/graphql/assets/editor-1a2b.js")
@@ -159,21 +155,21 @@ async def test_a_large_asset_is_compressed(dist: Path) -> None:
         "%00",
     ],
 )
-async def test_nothing_but_the_assets_can_be_read(dist: Path, path: str) -> None:
+async def test_assets_serve_no_other_files(dist: Path, path: str) -> None:
     async with browser(dist) as client:
         answer = await client.get(f"/graphql/assets/{path}")
     assert answer.status_code == 404
     assert "secret" not in answer.text
 
 
-async def test_a_link_out_of_the_build_is_not_followed(dist: Path) -> None:
+async def test_assets_do_not_follow_links_outside(dist: Path) -> None:
     (dist / "assets" / "out.js").symlink_to(dist / "secret.js")
     async with browser(dist) as client:
         assert (await client.get("/graphql/assets/out.js")).status_code == 404
 
 
 @pytest.mark.skipif(not graphiql.DIST.exists(), reason="GraphiQL is not built: make graphiql")
-async def test_the_real_build_takes_its_configuration_and_has_its_files() -> None:
+async def test_build_contains_configuration_and_files() -> None:
     async with browser(graphiql.DIST) as client:
         page = await client.get("/graphql")
         scripts = Scripts(page.text)

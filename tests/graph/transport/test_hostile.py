@@ -5,16 +5,16 @@ from typing import Any
 import httpx
 import pytest
 
-from graph.operations.limits import Limits
+from graph.operations.limits import RequestLimits
 from tests.fixtures.hostile import REQUESTS, body_of
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS.keys())
-async def test_it_is_refused_and_said_why_in_few_words(
+async def test_hostile_request_is_refused_with_short_error(
     http: httpx.AsyncClient, request_: dict[str, Any]
 ) -> None:
     body = body_of(request_)
-    assert len(body) < Limits().body_bytes
+    assert len(body) < RequestLimits().body_bytes
     headers = {"content-type": "application/json", "accept": "application/graphql-response+json"}
     answer = await http.post("/graphql", content=body, headers=headers)
     assert answer.status_code == 400

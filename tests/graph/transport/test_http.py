@@ -26,7 +26,7 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     return error
 
 
-async def test_a_query_is_answered(toy_client: httpx.AsyncClient) -> None:
+async def test_post_returns_result(toy_client: httpx.AsyncClient) -> None:
     response = await ask(toy_client, "{ hello }")
     assert response.status_code == 200
     assert response.json() == {"data": {"hello": "Hello, you!"}}
@@ -35,7 +35,7 @@ async def test_a_query_is_answered(toy_client: httpx.AsyncClient) -> None:
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_variables_and_the_name_of_the_operation_are_used(
+async def test_post_uses_variables_and_operation_name(
     toy_client: httpx.AsyncClient,
 ) -> None:
     query = "query A($n: String!) { hello(name: $n) } query B { whoami }"
@@ -44,7 +44,7 @@ async def test_variables_and_the_name_of_the_operation_are_used(
     assert response.json() == {"data": {"hello": "Hello, Ann!"}}
 
 
-async def test_the_viewer_is_whom_the_token_speaks_for(toy_client: httpx.AsyncClient) -> None:
+async def test_viewer_is_user_of_token(toy_client: httpx.AsyncClient) -> None:
     signed_in = await ask(toy_client, "{ whoami }", authorization="Bearer ann")
     assert signed_in.json() == {"data": {"whoami": str(ANN)}}
     anonymous = await ask(toy_client, "{ whoami }")
@@ -66,20 +66,20 @@ async def test_the_viewer_is_whom_the_token_speaks_for(toy_client: httpx.AsyncCl
         ("{ meet(trouble: SURPRISE) }", 200, 200),
     ],
 )
-async def test_the_media_type_decides_what_the_status_means(
+async def test_status_depends_on_media_type(
     toy_client: httpx.AsyncClient, query: str, strict: int, lenient: int
 ) -> None:
     assert (await ask(toy_client, query, accept=GRAPHQL_JSON)).status_code == strict
     assert (await ask(toy_client, query, accept=JSON)).status_code == lenient
 
 
-async def test_a_wait_is_told_in_a_header_too(toy_client: httpx.AsyncClient) -> None:
+async def test_retry_after_is_also_a_header(toy_client: httpx.AsyncClient) -> None:
     response = await ask(toy_client, "{ meet(trouble: OVERLOADED) hello }")
     assert response.headers["retry-after"] == "2"
     assert error_of(response)["extensions"]["retryAfter"] == 1.5
 
 
-async def test_no_answer_can_be_given_in_html_alone(toy_client: httpx.AsyncClient) -> None:
+async def test_html_only_is_not_acceptable(toy_client: httpx.AsyncClient) -> None:
     assert (await ask(toy_client, "{ hello }", accept="text/html")).status_code == 406
     listed = await ask(toy_client, "subscription { count(to: 1) }", accept=JSON)
     assert listed.status_code == 406
@@ -114,7 +114,7 @@ async def test_no_answer_can_be_given_in_html_alone(toy_client: httpx.AsyncClien
     ],
     ids=lambda body: body[:40].decode("latin-1") + f"+{len(body)}",
 )
-async def test_a_body_that_is_no_request_is_the_clients_fault(
+async def test_body_that_is_malformed_is_bad_user_input(
     toy_client: httpx.AsyncClient, body: bytes
 ) -> None:
     response = await send(toy_client, body)
@@ -136,7 +136,7 @@ async def test_a_body_that_is_no_request_is_the_clients_fault(
     ids=lambda value: value[:12].decode() + f"+{len(value)}",
 )
 @pytest.mark.parametrize("query", ["echo(value: $v)", "hello(name: $n) echo(value: [$v])"])
-async def test_an_odd_value_is_taken_or_refused_but_breaks_nothing(
+async def test_body_with_unusual_values_never_fails_internally(
     toy_client: httpx.AsyncClient, value: bytes, query: str
 ) -> None:
     text = f"query($v: JSON!, $n: String) {{ {query} }}"
@@ -146,7 +146,7 @@ async def test_an_odd_value_is_taken_or_refused_but_breaks_nothing(
     assert response.json()
 
 
-async def test_duplicate_keys_are_read_as_one(toy_client: httpx.AsyncClient) -> None:
+async def test_body_with_duplicate_keys_uses_one(toy_client: httpx.AsyncClient) -> None:
     response = await send(toy_client, b'{"query": "{ name }", "query": "{ hello }"}')
     assert response.json() == {"data": {"hello": "Hello, you!"}}
 
@@ -166,7 +166,7 @@ async def test_duplicate_keys_are_read_as_one(toy_client: httpx.AsyncClient) -> 
         ({"content-encoding": "identity"}, 200),
     ],
 )
-async def test_only_plain_json_is_read(
+async def test_content_type_must_be_json(
     toy_client: httpx.AsyncClient, headers: dict[str, str], status: int
 ) -> None:
     response = await toy_client.post(
@@ -180,21 +180,21 @@ async def _endless() -> AsyncIterator[bytes]:
         yield b" " * 65_536
 
 
-async def test_a_body_that_does_not_end_is_cut_off(toy_client: httpx.AsyncClient) -> None:
+async def test_body_without_end_is_limited(toy_client: httpx.AsyncClient) -> None:
     response = await toy_client.post("/graphql", content=_endless(), headers=JSON_HEADERS)
     assert response.status_code == 413
     assert error_of(response)["extensions"]["code"] == "TOO_LARGE"
 
 
 @pytest.mark.parametrize("declared", ["1000001", "9" * 5_000])
-async def test_a_body_declared_too_large_is_not_waited_for(
+async def test_body_declared_too_large_is_refused_at_once(
     toy_client: httpx.AsyncClient, declared: str
 ) -> None:
     response = await send(toy_client, b"{}", **{"content-length": declared})
     assert response.status_code == 413
 
 
-async def test_get_answers_queries_and_runs_no_mutation(toy_client: httpx.AsyncClient) -> None:
+async def test_get_runs_queries_and_no_mutations(toy_client: httpx.AsyncClient) -> None:
     parameters = {"query": "query($n: String) { hello(name: $n) }", "variables": '{"n": "Ann"}'}
     answered = await toy_client.get("/graphql", params=parameters)
     assert answered.json() == {"data": {"hello": "Hello, Ann!"}}
@@ -208,14 +208,14 @@ async def test_get_answers_queries_and_runs_no_mutation(toy_client: httpx.AsyncC
     "query_string",
     ["", "variables={}", "query={hello}&variables=[1]", "query={hello}&variables={", "query=%ff"],
 )
-async def test_a_query_string_that_is_no_request_is_refused(
+async def test_get_with_malformed_query_string_is_refused(
     toy_client: httpx.AsyncClient, query_string: str
 ) -> None:
     assert (await toy_client.get(f"/graphql?{query_string}")).status_code == 400
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_other_methods_are_told_which_there_are(
+async def test_method_that_is_unsupported_lists_allowed(
     toy_client: httpx.AsyncClient, method: str
 ) -> None:
     response = await toy_client.request(method, "/graphql")
@@ -238,7 +238,7 @@ HELLO = {"query": "{ hello }"}
         ("/healthz", {}, "*/*"),
     ],
 )
-async def test_head_is_get_without_a_body(
+async def test_head_equals_get_without_body(
     toy_server: ToyServer, path: str, parameters: dict[str, str], accept: str
 ) -> None:
     headers = {"accept": accept, "x-request-id": "the-same"}
@@ -252,7 +252,7 @@ async def test_head_is_get_without_a_body(
     assert [head.headers.get(name) for name in told] == [get.headers.get(name) for name in told]
 
 
-async def test_a_subscription_has_no_head(toy_server: ToyServer) -> None:
+async def test_head_of_subscription_is_refused(toy_server: ToyServer) -> None:
     async with httpx.AsyncClient(base_url=f"http://{toy_server.address}") as client:
         response = await client.head(
             "/graphql",
@@ -263,7 +263,7 @@ async def test_a_subscription_has_no_head(toy_server: ToyServer) -> None:
     assert response.headers["allow"] == "GET, POST"
 
 
-async def test_the_id_of_a_request_is_taken_over_when_it_is_sane(
+async def test_request_id_is_adopted_if_valid(
     toy_client: httpx.AsyncClient,
 ) -> None:
     given = await ask(toy_client, "{ whoami }", **{"x-request-id": "from-the.proxy_7"})
@@ -274,7 +274,7 @@ async def test_the_id_of_a_request_is_taken_over_when_it_is_sane(
         assert response.headers["x-request-id"] != insane
 
 
-async def test_only_pages_of_listed_origins_may_read_answers() -> None:
+async def test_cors_allows_listed_origins_only() -> None:
     app = toy_app(Door(), allowed_origins="https://app.example.com")
     async with calling(app) as client:
         listed = await ask(client, "{ hello }", origin="https://app.example.com")
@@ -292,7 +292,7 @@ async def test_only_pages_of_listed_origins_may_read_answers() -> None:
         assert refused.status_code == 400
 
 
-async def test_a_browser_gets_the_page(toy_client: httpx.AsyncClient) -> None:
+async def test_browser_gets_page(toy_client: httpx.AsyncClient) -> None:
     browser = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
     page = await toy_client.get("/graphql", headers=browser)
     assert page.headers["content-type"].startswith("text/html")

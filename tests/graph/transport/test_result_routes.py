@@ -71,7 +71,9 @@ def error_of(answer: httpx.Response) -> Any:
         ("JSONL", b'{"a":1,"b":"x, \\"y\\"","a_2":null}\n{"a":2,"b":"","a_2":true}\n'),
     ],
 )
-async def test_lines(ada: Client, connection: str, format: str, expected: bytes) -> None:
+async def test_download_as_lines(
+    ada: Client, connection: str, format: str, expected: bytes
+) -> None:
     statement = (
         """SELECT a, b, c AS a FROM (VALUES (1, 'x, "y"', NULL), (2, '', true)) t (a, b, c)"""
     )
@@ -80,7 +82,7 @@ async def test_lines(ada: Client, connection: str, format: str, expected: bytes)
     assert (answer.status_code, answer.content) == (200, expected)
 
 
-async def test_parquet(ada: Client, connection: str, tmp_path: Path) -> None:
+async def test_download_as_parquet(ada: Client, connection: str, tmp_path: Path) -> None:
     run = await a_run(
         ada,
         connection,
@@ -104,7 +106,7 @@ async def test_parquet(ada: Client, connection: str, tmp_path: Path) -> None:
     assert rows[98][4] == "é" * 99
 
 
-async def test_parquet_holds_what_rows_show_for_every_type(
+async def test_download_as_parquet_equals_rows_for_every_type(
     ada: Client, connection: str, tmp_path: Path
 ) -> None:
     samples = {kind: texts[0] for kind, texts in SAMPLES.items() if texts}
@@ -121,7 +123,7 @@ async def test_parquet_holds_what_rows_show_for_every_type(
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_head_is_get_without_the_file(ada: Client, connection: str, format: str) -> None:
+async def test_download_head_has_no_body(ada: Client, connection: str, format: str) -> None:
     url = await link(ada, await a_run(ada, connection, "SELECT 1"), format)
     head, get = await ada.http.head(url), await ada.http.get(url)
     assert (head.status_code, head.content) == (200, b"")
@@ -129,7 +131,7 @@ async def test_head_is_get_without_the_file(ada: Client, connection: str, format
         assert head.headers[name] == get.headers[name]
 
 
-async def test_parquet_that_cannot_be_written_is_no_link(
+async def test_download_as_parquet_without_extra_has_no_link(
     ada: Client, connection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await a_run(ada, connection, "SELECT 1")
@@ -146,7 +148,7 @@ async def test_parquet_that_cannot_be_written_is_no_link(
 
 
 @pytest.mark.parametrize("format", FORMATS)
-async def test_a_result_that_is_gone_is_told_before_anything_is_sent(
+async def test_download_of_lost_result_fails_before_response(
     ada: Client, connection: str, services: Services, format: str
 ) -> None:
     run = await a_run(ada, connection, "SELECT 1")
@@ -158,7 +160,7 @@ async def test_a_result_that_is_gone_is_told_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
-async def test_a_result_that_goes_meanwhile_is_no_shorter_one(
+async def test_download_of_result_deleted_meanwhile_is_aborted(
     ada: Client,
     connection: str,
     services: Services,
@@ -176,7 +178,7 @@ async def test_a_result_that_goes_meanwhile_is_no_shorter_one(
     assert services.runner.files.active_count == 0
 
 
-async def test_a_client_that_goes_away_leaves_nothing_going_on(
+async def test_download_aborted_by_client_ends_its_work(
     ada: Client, connection: str, services: Services, app: Starlette
 ) -> None:
     url = await link(ada, await a_run(ada, connection, NOISE), "PARQUET")
@@ -194,7 +196,7 @@ async def test_a_client_that_goes_away_leaves_nothing_going_on(
                 await asyncio.sleep(0.01)
 
 
-async def test_one_user_has_so_many_at_once(
+async def test_download_is_limited_per_user(
     ada: Client, bob: Client, connection: str, services: Services, target: Target
 ) -> None:
     mine = await a_run(ada, connection, NOISE)

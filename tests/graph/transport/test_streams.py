@@ -33,7 +33,7 @@ async def body(server: ToyServer, query: str, accept: str, **headers: str) -> st
     return "".join([part async for part in followed(server, query, accept, **headers)][1:])
 
 
-async def test_events_follow_the_protocol(toy_server: ToyServer) -> None:
+async def test_event_stream_follows_protocol(toy_server: ToyServer) -> None:
     assert await body(toy_server, COUNT, SSE) == (
         ":\n\n"
         'event: next\ndata: {"data":{"count":1}}\n\n'
@@ -42,13 +42,13 @@ async def test_events_follow_the_protocol(toy_server: ToyServer) -> None:
     )
 
 
-async def test_a_query_may_be_answered_as_events(toy_server: ToyServer) -> None:
+async def test_event_stream_sends_query_result(toy_server: ToyServer) -> None:
     text = await body(toy_server, "{ hello }", SSE)
     assert text.count("event: next") == text.count("event: complete") == 1
     assert '{"data":{"hello":"Hello, you!"}}' in text
 
 
-async def test_a_refused_document_is_an_event_that_event_sources_can_read(
+async def test_event_stream_sends_refusal_as_event(
     toy_server: ToyServer,
 ) -> None:
     text = await body(toy_server, "subscription { nothing }", SSE)
@@ -56,7 +56,7 @@ async def test_a_refused_document_is_an_event_that_event_sources_can_read(
     assert text.endswith("event: complete\ndata: \n\n")
 
 
-async def test_apollos_parts_are_framed_as_it_expects(toy_server: ToyServer) -> None:
+async def test_multipart_stream_follows_protocol(toy_server: ToyServer) -> None:
     content_type, *chunks = [part async for part in followed(toy_server, COUNT, APOLLO)]
     assert content_type == 'multipart/mixed; boundary="-"; subscriptionSpec=1.0'
     _, *parts, end = "".join(chunks).split("\r\n---")
@@ -66,7 +66,7 @@ async def test_apollos_parts_are_framed_as_it_expects(toy_server: ToyServer) -> 
 
 
 @pytest.mark.parametrize("accept", [SSE, APOLLO])
-async def test_silence_is_filled(
+async def test_stream_sends_heartbeats(
     toy_server: ToyServer, accept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "HEARTBEAT_S", 0.01)
@@ -81,14 +81,16 @@ async def test_silence_is_filled(
 
 
 @pytest.mark.parametrize("accept", [SSE, APOLLO])
-async def test_a_stream_ends_with_its_token(door: Door, toy_server: ToyServer, accept: str) -> None:
+async def test_stream_ends_when_token_expires(
+    door: Door, toy_server: ToyServer, accept: str
+) -> None:
     door.expires_at = datetime.now(UTC) + timedelta(seconds=0.5)
     text = await body(toy_server, FOREVER, accept, authorization="Bearer ann")
     assert text.count("UNAUTHENTICATED") == 1
     assert text.endswith(("event: complete\ndata: \n\n", "--\r\n"))
 
 
-async def test_a_stream_ends_after_sign_out(
+async def test_stream_ends_after_sign_out(
     door: Door, toy_server: ToyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway, "RECHECK_S", 0.01)
@@ -101,7 +103,7 @@ async def test_a_stream_ends_after_sign_out(
     assert received[-1].endswith("event: complete\ndata: \n\n")
 
 
-async def test_a_stopping_server_does_not_say_complete(door: Door) -> None:
+async def test_stream_does_not_complete_when_server_stops(door: Door) -> None:
     received = []
     async with serving(toy_app(door)) as server:
         async for part in followed(server, FOREVER, SSE, authorization="Bearer ann"):

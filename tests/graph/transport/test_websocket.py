@@ -52,7 +52,7 @@ async def opened(server: ToyServer, **options: Any) -> AsyncIterator[Client]:
         yield Client(connection)
 
 
-async def test_a_subscription_runs_to_its_end(toy_server: ToyServer) -> None:
+async def test_subscription_completes(toy_server: ToyServer) -> None:
     async with opened(toy_server) as client:
         assert client.connection.subprotocol == PROTOCOL
         await client.greet()
@@ -67,7 +67,7 @@ async def test_a_subscription_runs_to_its_end(toy_server: ToyServer) -> None:
 
 
 @pytest.mark.parametrize("key", ["Authorization", "authorization", "AUTHORIZATION"])
-async def test_the_first_message_says_who_is_there(toy_server: ToyServer, key: str) -> None:
+async def test_connection_init_authenticates(toy_server: ToyServer, key: str) -> None:
     async with opened(toy_server) as client:
         await client.greet({key: "Bearer ann"})
         await client.subscribe("{ whoami }")
@@ -75,7 +75,7 @@ async def test_the_first_message_says_who_is_there(toy_server: ToyServer, key: s
         assert (await client.hear())["type"] == "complete"
 
 
-async def test_without_a_session_there_is_no_data(toy_server: ToyServer) -> None:
+async def test_operation_without_session_is_refused(toy_server: ToyServer) -> None:
     async with opened(toy_server) as client:
         await client.greet()
         await client.subscribe("subscription { forever }")
@@ -84,7 +84,7 @@ async def test_without_a_session_there_is_no_data(toy_server: ToyServer) -> None
         assert message["payload"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
-async def test_queries_mutations_and_refusals_travel_too(toy_server: ToyServer) -> None:
+async def test_socket_runs_queries_and_mutations_and_refusals(toy_server: ToyServer) -> None:
     async with opened(toy_server) as client:
         await client.greet()
         await client.subscribe('mutation { signIn(email: "a") }')
@@ -97,7 +97,7 @@ async def test_queries_mutations_and_refusals_travel_too(toy_server: ToyServer) 
             assert message["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-async def test_a_surprise_ends_its_own_operation_only(toy_server: ToyServer) -> None:
+async def test_unexpected_error_ends_only_its_operation(toy_server: ToyServer) -> None:
     async with opened(toy_server) as client:
         await client.greet(ANN_SPEAKS)
         await client.subscribe("subscription { forever }", id_="a")
@@ -112,7 +112,7 @@ async def test_a_surprise_ends_its_own_operation_only(toy_server: ToyServer) -> 
         assert (await client.hear())["id"] == "c"
 
 
-async def test_complete_stops_an_operation_and_frees_its_id(toy_server: ToyServer) -> None:
+async def test_complete_stops_operation_and_frees_id(toy_server: ToyServer) -> None:
     async with opened(toy_server) as client:
         await client.greet(ANN_SPEAKS)
         for _ in range(2):
@@ -124,7 +124,7 @@ async def test_complete_stops_an_operation_and_frees_its_id(toy_server: ToyServe
         assert await client.hear() == {"type": "pong"}
 
 
-async def test_pings_are_answered_before_and_after_the_greeting(toy_server: ToyServer) -> None:
+async def test_ping_is_answered_before_and_after_init(toy_server: ToyServer) -> None:
     async with opened(toy_server) as client:
         await client.say(type="ping", payload={"any": "thing"})
         assert await client.hear() == {"type": "pong"}
@@ -135,7 +135,7 @@ async def test_pings_are_answered_before_and_after_the_greeting(toy_server: ToyS
 
 
 @pytest.mark.parametrize("protocols", [["graphql-ws"], ["soap"], None])
-async def test_no_other_protocol_is_spoken(
+async def test_subprotocol_must_be_supported(
     toy_server: ToyServer, protocols: list[str] | None
 ) -> None:
     async with opened(toy_server, subprotocols=protocols) as client:
@@ -164,7 +164,7 @@ async def test_no_other_protocol_is_spoken(
     ],
     ids=str,
 )
-async def test_what_the_protocol_forbids_closes_the_socket(
+async def test_protocol_violation_closes_socket(
     toy_server: ToyServer, messages: list[str | bytes], code: int
 ) -> None:
     async with opened(toy_server) as client:
@@ -173,7 +173,7 @@ async def test_what_the_protocol_forbids_closes_the_socket(
         assert (await client.closed())[0] == code
 
 
-async def test_an_id_is_used_once_at_a_time(toy_server: ToyServer) -> None:
+async def test_operation_id_is_unique_while_running(toy_server: ToyServer) -> None:
     async with opened(toy_server) as client:
         await client.greet(ANN_SPEAKS)
         await client.subscribe("subscription { forever }", id_="same")
@@ -181,7 +181,7 @@ async def test_an_id_is_used_once_at_a_time(toy_server: ToyServer) -> None:
         assert await client.closed() == (4409, "Subscriber for same already exists")
 
 
-async def test_who_does_not_greet_in_time_is_sent_away(
+async def test_init_timeout_closes_socket(
     toy_server: ToyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "INIT_WAIT_S", 0.01)
@@ -189,7 +189,7 @@ async def test_who_does_not_greet_in_time_is_sent_away(
         assert await client.closed() == (4408, "Connection initialisation timeout")
 
 
-async def test_operations_of_one_socket_are_counted(
+async def test_operations_per_socket_are_limited(
     toy_server: ToyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "MAX_OPERATIONS", 1)
@@ -217,7 +217,7 @@ async def test_operations_of_one_socket_are_counted(
         ("http://[", False),
     ],
 )
-async def test_pages_of_listed_origins_may_open_sockets(origin: str | None, welcome: bool) -> None:  # noqa: FBT001 - a column of the table
+async def test_origin_must_be_listed(origin: str | None, welcome: bool) -> None:  # noqa: FBT001 - a column of the table
     async with serving(toy_app(Door(), allowed_origins="https://app.example.com")) as server:
         page = Origin(origin.format(host=server.address)) if origin else None
         if welcome:
@@ -236,7 +236,7 @@ async def ended(client: Client) -> None:
     assert (await client.closed())[0] == 4403
 
 
-async def test_a_subscription_ends_with_its_token(door: Door, toy_server: ToyServer) -> None:
+async def test_subscription_ends_when_token_expires(door: Door, toy_server: ToyServer) -> None:
     door.expires_at = datetime.now(UTC) + timedelta(seconds=0.5)
     async with opened(toy_server) as client:
         await client.greet(ANN_SPEAKS)
@@ -245,7 +245,7 @@ async def test_a_subscription_ends_with_its_token(door: Door, toy_server: ToySer
         await ended(client)
 
 
-async def test_a_subscription_ends_after_sign_out(
+async def test_subscription_ends_after_sign_out(
     door: Door, toy_server: ToyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway, "RECHECK_S", 0.01)
@@ -257,7 +257,7 @@ async def test_a_subscription_ends_after_sign_out(
         await ended(client)
 
 
-async def test_a_server_that_stops_says_so(door: Door) -> None:
+async def test_socket_closes_when_server_stops(door: Door) -> None:
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving(toy_app(door)))
         client = await stack.enter_async_context(opened(server))
@@ -268,7 +268,7 @@ async def test_a_server_that_stops_says_so(door: Door) -> None:
         assert await client.closed() == (1001, "The server is stopping")
 
 
-async def test_a_client_that_leaves_leaves_nothing_behind(toy_server: ToyServer) -> None:
+async def test_socket_disconnect_leaves_no_tasks(toy_server: ToyServer) -> None:
     before = asyncio.all_tasks()
     async with opened(toy_server) as client:
         await client.greet(ANN_SPEAKS)

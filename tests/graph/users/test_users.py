@@ -57,34 +57,34 @@ def errors_of(response: Response) -> dict[str, Any]:
     return extensions
 
 
-async def test_who_signs_up_is_the_viewer(eve: Person) -> None:
+async def test_sign_up_returns_viewer(eve: Person) -> None:
     viewer = (await eve.ask(VIEWER))["viewer"]
     assert viewer.pop("createdAt").endswith("Z")
     assert viewer == {"id": eve.id, "email": "eve@example.com", "name": "Eve", "role": "USER"}
     assert eve.id.startswith("user_")
 
 
-async def test_nobody_is_no_viewer(anonymous: Client) -> None:
+async def test_viewer_is_null_when_anonymous(anonymous: Client) -> None:
     assert await anonymous.ask(VIEWER) == {"viewer": None}
 
 
-async def test_a_bad_token_is_an_error_and_not_nobody(anonymous: Client) -> None:
+async def test_invalid_token_is_an_error(anonymous: Client) -> None:
     anonymous.token = "nonsense"
     assert (await anonymous.send(VIEWER)).code == "UNAUTHENTICATED"
 
 
-async def test_an_admin_is_seen_as_one(admin: Client) -> None:
+async def test_viewer_of_admin_has_role(admin: Client) -> None:
     assert (await admin.ask("{ viewer { role } }"))["viewer"] == {"role": "ADMIN"}
 
 
-async def test_signing_in_opens_another_session(eve: Person, anonymous: Client) -> None:
+async def test_sign_in_opens_another_session(eve: Person, anonymous: Client) -> None:
     asked = {"email": "EVE@example.com", "password": PASSWORD}
     signed_in = (await anonymous.ask(SIGN_IN, input=asked))["signIn"]
     assert signed_in["user"] == {"id": eve.id}
     assert signed_in["session"]["refreshToken"] != eve.refresh_token
 
 
-async def test_a_wrong_password_and_an_unknown_user_get_one_answer(
+async def test_sign_in_error_is_equal_for_wrong_password_and_unknown_user(
     eve: Person, anonymous: Client
 ) -> None:
     wrong = await anonymous.send(SIGN_IN, input={"email": NEW["email"], "password": "wrong one"})
@@ -95,7 +95,7 @@ async def test_a_wrong_password_and_an_unknown_user_get_one_answer(
     assert wrong.code == "UNAUTHENTICATED"
 
 
-async def test_too_many_guesses_are_told_when_to_come_back(eve: Person, anonymous: Client) -> None:
+async def test_sign_in_limit_returns_retry_after(eve: Person, anonymous: Client) -> None:
     for _ in range(10):
         await anonymous.send(SIGN_IN, input={"email": NEW["email"], "password": "wrong one"})
     answer = await anonymous.send(SIGN_IN, input={"email": NEW["email"], "password": PASSWORD})
@@ -112,7 +112,7 @@ async def test_too_many_guesses_are_told_when_to_come_back(eve: Person, anonymou
         ({}, "CONFLICT", "email"),
     ],
 )
-async def test_an_account_that_cannot_be_is_refused_with_the_field_that_is_wrong(
+async def test_sign_up_error_names_field(
     eve: Person, anonymous: Client, changes: dict[str, str], code: str, field: str
 ) -> None:
     answer = await anonymous.send(SIGN_UP, input=NEW | changes)
@@ -120,7 +120,7 @@ async def test_an_account_that_cannot_be_is_refused_with_the_field_that_is_wrong
     assert errors_of(answer)["hint"]
 
 
-async def test_a_session_goes_on_with_new_tokens_and_an_old_one_ends_it(eve: Person) -> None:
+async def test_refresh_session_rotates_and_reuse_revokes(eve: Person) -> None:
     first = eve.refresh_token
     eve.take((await eve.ask(REFRESH, input={"refreshToken": first}))["refreshSession"])
     await eve.ask(VIEWER)
@@ -130,20 +130,22 @@ async def test_a_session_goes_on_with_new_tokens_and_an_old_one_ends_it(eve: Per
     assert (await eve.send(VIEWER)).code == "UNAUTHENTICATED"
 
 
-async def test_signing_out_ends_the_session(eve: Person) -> None:
+async def test_sign_out_ends_session(eve: Person) -> None:
     asked = {"refreshToken": eve.refresh_token}
     assert await eve.ask(SIGN_OUT, input=asked) == {"signOut": {"signedOut": True}}
     assert (await eve.send(VIEWER)).code == "UNAUTHENTICATED"
 
 
-async def test_nobody_signs_another_out(eve: Person, ada: Client, anonymous: Client) -> None:
+async def test_sign_out_of_other_session_is_refused(
+    eve: Person, ada: Client, anonymous: Client
+) -> None:
     asked = {"refreshToken": eve.refresh_token}
     assert (await ada.send(SIGN_OUT, input=asked)).code == "BAD_USER_INPUT"
     assert (await anonymous.send(SIGN_OUT, input=asked)).code == "UNAUTHENTICATED"
     await eve.ask(VIEWER)
 
 
-async def test_a_new_password_ends_older_tokens_and_answers_new_ones(eve: Person) -> None:
+async def test_change_password_ends_other_sessions(eve: Person) -> None:
     old = eve.token
     asked = {"currentPassword": PASSWORD, "newPassword": "another horse"}
     eve.take((await eve.ask(CHANGE, input=asked))["changePassword"])
@@ -154,12 +156,12 @@ async def test_a_new_password_ends_older_tokens_and_answers_new_ones(eve: Person
     assert (await eve.send(VIEWER)).code == "UNAUTHENTICATED"
 
 
-async def test_a_password_is_changed_by_who_is_signed_in(anonymous: Client) -> None:
+async def test_change_password_requires_session(anonymous: Client) -> None:
     asked = {"currentPassword": PASSWORD, "newPassword": "another horse"}
     assert (await anonymous.send(CHANGE, input=asked)).code == "UNAUTHENTICATED"
 
 
-async def test_people_are_found_by_themselves_only(ada: Client, bob: Client, admin: Client) -> None:
+async def test_user_node_is_visible_to_itself_only(ada: Client, bob: Client, admin: Client) -> None:
     assert ada.user is not None
     document = "query ($id: ID!) { node(id: $id) { id ... on User { name } } }"
     ada_id = id_of("user", ada.user.id)
@@ -168,6 +170,6 @@ async def test_people_are_found_by_themselves_only(ada: Client, bob: Client, adm
         assert (await other.ask(document, id=ada_id))["node"] is None
 
 
-async def test_secrets_in_inputs_are_not_in_their_repr() -> None:
+async def test_secrets_are_not_in_repr_of_inputs() -> None:
     assert PASSWORD not in repr(SignInInput(email="a@b.example", password=PASSWORD))
     assert PASSWORD not in repr(ChangePasswordInput(current_password=PASSWORD, new_password="x"))

@@ -53,7 +53,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-async def test_root_runs_it_as_nobody_behind_shut_folders(data_dir: Path) -> None:
+async def test_root_runs_postgres_as_nobody(data_dir: Path) -> None:
     modes = [mode(parent) for parent in data_dir.parents]
     async with await open_fast(data_dir) as opened:
         assert await query(opened, "select n from kept") == 42
@@ -64,7 +64,7 @@ async def test_root_runs_it_as_nobody_behind_shut_folders(data_dir: Path) -> Non
     assert (data_dir / "password").owner() == "root"
 
 
-async def test_root_runs_it_as_the_owner_of_the_folder(tmp_path: Path) -> None:
+async def test_root_runs_postgres_as_owner_of_folder(tmp_path: Path) -> None:
     os.chown(tmp_path, DAEMON.pw_uid, DAEMON.pw_gid)
     async with await open_fast(tmp_path) as opened:
         assert await query(opened, "select 42") == 42
@@ -73,13 +73,13 @@ async def test_root_runs_it_as_the_owner_of_the_folder(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cluster")
 
 
-async def test_an_environment_out_of_reach_is_copied_not_opened(
+async def test_programs_are_copied_if_account_cannot_access_them(
     data_dir: Path,
     hidden_environment: Path,
     open_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(binaries, "COPY_PLACES", (open_folder,))
+    monkeypatch.setattr(binaries, "COPY_FOLDERS", (open_folder,))
     for _ in ("copied", "found"):
         async with await open_fast(data_dir) as opened:
             assert await query(opened, "select n from kept") == 42
@@ -88,7 +88,7 @@ async def test_an_environment_out_of_reach_is_copied_not_opened(
     assert mode(hidden_environment) == 0o700
 
     copied.chmod(0o777)  # anybody could have put programs there
-    with pytest.raises(Unavailable, match="don't run for uid"):
+    with pytest.raises(Unavailable, match="cannot be run by uid"):
         await open_fast(data_dir)
 
 
@@ -123,7 +123,7 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_an_ordinary_user_runs_it_as_himself(open_folder: Path) -> None:
+async def test_ordinary_user_runs_postgres_as_itself(open_folder: Path) -> None:
     nobody = Account(NOBODY.pw_uid, NOBODY.pw_gid)
     if binaries._version(binaries.binary("postgres").parent, nobody) is None:
         pytest.skip("the environment is out of reach for ordinary users")
@@ -139,4 +139,4 @@ async def test_an_ordinary_user_runs_it_as_himself(open_folder: Path) -> None:
     worked, owners, refused = printed.decode().splitlines()
     assert worked == "42 ()"
     assert owners == f"{{{nobody.uid}}}"
-    assert refused == f"The data folder {roots} can't be used: Permission denied."
+    assert refused == f"The data folder {roots} cannot be used: Permission denied."

@@ -26,7 +26,7 @@ from tests.fixtures.notes import (
 )
 
 
-async def test_reads_are_asked_again_when_their_connections_drop(
+async def test_read_is_retried_after_dropped_connection(
     committed: Database, observer: asyncpg.Connection
 ) -> None:
     await asyncio.gather(*(read(committed, n) for n in range(8)))
@@ -39,7 +39,7 @@ async def test_reads_are_asked_again_when_their_connections_drop(
 
 
 @pytest.mark.parametrize("way", ["read", "transaction", "write"])
-async def test_at_whatever_moment_the_server_hangs_up_it_is_told_as_that(
+async def test_drop_at_any_moment_is_unavailable(
     notes: Database, observer: asyncpg.Connection, way: str
 ) -> None:
     """Also between its last word and the end of the connection."""
@@ -71,7 +71,7 @@ async def with_a_session(database: Database, work: Callable[[Session], Awaitable
         await work(session)
 
 
-async def test_a_read_that_drops_in_mid_query_is_asked_again_but_once(
+async def test_read_dropped_in_query_is_retried_once(
     committed: Database, observer: asyncpg.Connection
 ) -> None:
     async def read_slowly() -> None:
@@ -86,7 +86,7 @@ async def test_a_read_that_drops_in_mid_query_is_asked_again_but_once(
     assert await read(committed, 1) == 1
 
 
-async def test_a_read_that_cannot_connect_again_gives_its_place_back_once(
+async def test_read_that_cannot_reconnect_returns_its_lease_once(
     cluster: EmbeddedPostgres, committed_url: str, observer: asyncpg.Connection
 ) -> None:
     name = committed_url.rpartition("/")[2]
@@ -104,7 +104,7 @@ async def test_a_read_that_cannot_connect_again_gives_its_place_back_once(
     await administrator.close()
 
 
-async def test_a_transaction_whose_connection_drops_is_not_run_again(
+async def test_transaction_is_not_retried_after_drop(
     notes: Database, observer: asyncpg.Connection
 ) -> None:
     runs = 0
@@ -123,7 +123,7 @@ async def test_a_transaction_whose_connection_drops_is_not_run_again(
     assert await observer.fetchval("SELECT count(*) FROM notes") == 0
 
 
-async def test_a_connection_that_drops_between_two_statements_is_told_as_one(
+async def test_drop_between_statements_is_reported_once(
     notes: Database, observer: asyncpg.Connection
 ) -> None:
     async def work(session: Session) -> None:
@@ -135,7 +135,7 @@ async def test_a_connection_that_drops_between_two_statements_is_told_as_one(
     assert await observer.fetchval("SELECT count(*) FROM notes") == 0
 
 
-async def test_a_single_write_that_drops_is_not_sent_again(
+async def test_write_is_not_retried_after_drop(
     notes: Database, observer: asyncpg.Connection
 ) -> None:
     async def work(session: Session) -> None:
@@ -147,7 +147,7 @@ async def test_a_single_write_that_drops_is_not_sent_again(
     assert await observer.fetchval("SELECT count(*) FROM notes") == 0
 
 
-async def test_what_failed_first_is_told_not_that_nothing_could_be_rolled_back(
+async def test_error_is_not_hidden_by_failed_rollback(
     notes: Database, observer: asyncpg.Connection
 ) -> None:
     async def work(session: Session) -> None:
@@ -159,7 +159,7 @@ async def test_what_failed_first_is_told_not_that_nothing_could_be_rolled_back(
         await notes.transaction(work)
 
 
-async def test_a_restart_of_the_server_is_not_seen_by_readers(tmp_path: Path) -> None:
+async def test_restart_of_server_is_invisible_to_readers(tmp_path: Path) -> None:
     async with brokers.running("postgres", tmp_path / "pg") as server:
         database = await open_database(server.url, pool_size=4, wait_ms=60_000)
         await asyncio.gather(*(read(database, n) for n in range(16)))

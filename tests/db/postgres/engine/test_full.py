@@ -24,14 +24,18 @@ async def refused(database: Database, owner: OwnerId) -> None:
         assert (await Tasks(session, owner).stats()).total == 0
 
 
-async def test_no_space(committed: Database, committed_url: str, committed_owner: OwnerId) -> None:
+async def test_full_disk_is_unavailable(
+    committed: Database, committed_url: str, committed_owner: OwnerId
+) -> None:
     connection = await asyncpg.connect(committed_url)
     await connection.execute(NO_SPACE)
     await connection.close()
     await refused(committed, committed_owner)
 
 
-async def test_read_only(committed_url: str, committed_owner: OwnerId) -> None:
+async def test_read_only_server_is_unavailable(
+    committed_url: str, committed_owner: OwnerId
+) -> None:
     connection = await asyncpg.connect(committed_url)
     name = committed_url.rpartition("/")[2]
     await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only TO on')

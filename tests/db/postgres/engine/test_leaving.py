@@ -25,7 +25,7 @@ from tests.fixtures.notes import (
 
 
 @pytest.mark.parametrize("way", ["read", "transaction", "write"])
-async def test_a_statement_that_takes_too_long_is_ended_on_the_server(
+async def test_statement_timeout_ends_statement_on_server(
     narrow: Database, observer: asyncpg.Connection, way: str
 ) -> None:
     async def slow(session: Session) -> None:
@@ -45,7 +45,7 @@ async def test_a_statement_that_takes_too_long_is_ended_on_the_server(
     )
 
 
-async def test_a_statement_that_the_operator_ends_is_told_as_timed_out(
+async def test_statement_cancelled_by_operator_is_timed_out(
     committed: Database, observer: asyncpg.Connection
 ) -> None:
     slow = asyncio.create_task(committed.transaction(lambda session: session.value(SLOW)))
@@ -54,7 +54,7 @@ async def test_a_statement_that_the_operator_ends_is_told_as_timed_out(
         await slow
 
 
-async def test_a_hundred_that_leave_in_mid_query_disturb_no_answer(
+async def test_cancelled_reads_do_not_disturb_others(
     committed_url: str, observer: asyncpg.Connection
 ) -> None:
     chance = random.Random(7)  # noqa: S311 - a schedule that can be had again
@@ -83,7 +83,7 @@ async def test_a_hundred_that_leave_in_mid_query_disturb_no_answer(
 
 
 @pytest.mark.parametrize("way", ["transaction", "write"])
-async def test_whenever_a_writer_leaves_the_next_ones_change_is_kept(
+async def test_cancelled_write_does_not_affect_next_write(
     notes: Database, narrow: Database, way: str
 ) -> None:
     """Also when it left between sending BEGIN and hearing of it."""
@@ -104,7 +104,7 @@ async def test_whenever_a_writer_leaves_the_next_ones_change_is_kept(
     assert kept == 60
 
 
-async def test_health_is_asked_while_the_pool_is_exhausted(committed_url: str) -> None:
+async def test_health_check_works_while_pool_is_exhausted(committed_url: str) -> None:
     database = await open_database(committed_url, pool_size=1, wait_ms=50)
     async with database.read():
         with pytest.raises(Overloaded):
@@ -113,7 +113,7 @@ async def test_health_is_asked_while_the_pool_is_exhausted(committed_url: str) -
     await database.close()
 
 
-async def test_health_is_told_soon_when_the_server_falls_silent(tmp_path: Path) -> None:
+async def test_health_check_fails_fast_when_server_is_silent(tmp_path: Path) -> None:
     async with brokers.running("postgres", tmp_path / "pg") as server:
         database = await open_database(server.url)
         await database.ping()
@@ -123,9 +123,7 @@ async def test_health_is_told_soon_when_the_server_falls_silent(tmp_path: Path) 
         await database.close()
 
 
-async def test_closing_leaves_no_connection(
-    committed_url: str, observer: asyncpg.Connection
-) -> None:
+async def test_close_leaves_no_connection(committed_url: str, observer: asyncpg.Connection) -> None:
     database = await open_database(committed_url, pool_size=8)
     await asyncio.gather(*(read(database, n) for n in range(20)), database.ping())
     await database.close()

@@ -23,7 +23,7 @@ from tests.fixtures.notes import (
 )
 
 
-async def test_transactions_that_cannot_be_put_in_an_order_run_again(notes: Database) -> None:
+async def test_transaction_is_retried_after_serialization_failure(notes: Database) -> None:
     await notes.transaction(lambda session: session.rows(ADD, id=1))
     await notes.transaction(lambda session: session.rows(ADD, id=2))
     both_have_read = asyncio.Barrier(2)
@@ -44,7 +44,7 @@ async def test_transactions_that_cannot_be_put_in_an_order_run_again(notes: Data
         assert await session.value(SUM) == 2
 
 
-async def test_of_two_in_a_deadlock_one_runs_again(notes: Database) -> None:
+async def test_transaction_is_retried_after_deadlock(notes: Database) -> None:
     await notes.transaction(lambda session: session.rows(ADD, id=1))
     await notes.transaction(lambda session: session.rows(ADD, id=2))
     both_have_one = asyncio.Barrier(2)
@@ -69,7 +69,7 @@ async def test_of_two_in_a_deadlock_one_runs_again(notes: Database) -> None:
 
 
 @pytest.mark.parametrize("way", ["transaction", "write"])
-async def test_who_never_gets_through_is_told_to_come_back(notes: Database, way: str) -> None:
+async def test_transaction_retries_are_limited(notes: Database, way: str) -> None:
     runs = 0
 
     async def work(session: Session) -> None:
@@ -83,18 +83,18 @@ async def test_who_never_gets_through_is_told_to_come_back(notes: Database, way:
     assert runs == ATTEMPTS
 
 
-async def test_a_read_session_refuses_a_change(notes: Database) -> None:
+async def test_read_session_refuses_change(notes: Database) -> None:
     async with notes.read() as session:
         with pytest.raises(RuntimeError, match="runs no changes"):
             await session.rows(ADD, id=1)
         assert await session.value(COUNT) == 0
 
 
-async def test_write_refuses_a_second_change(notes: Database) -> None:
+async def test_write_refuses_second_change(notes: Database) -> None:
     await write_twice(notes)
 
 
-async def test_write_refuses_it_in_a_test_too(database: Database) -> None:
+async def test_write_refuses_second_change_in_test_database(database: Database) -> None:
     await database.transaction(lambda session: session.rows(CREATE))
     await write_twice(database)
 
@@ -111,7 +111,7 @@ async def write_twice(database: Database) -> None:
     assert await database.write(work) == 1
 
 
-async def test_a_transaction_that_had_failed_does_not_pass_for_committed(notes: Database) -> None:
+async def test_failed_transaction_is_not_committed(notes: Database) -> None:
     async def work(session: Session) -> str:
         await session.rows(ADD, id=1)
         with contextlib.suppress(asyncpg.UniqueViolationError):
@@ -124,7 +124,7 @@ async def test_a_transaction_that_had_failed_does_not_pass_for_committed(notes: 
         assert await session.value(COUNT) == 0
 
 
-async def test_an_error_of_the_statement_is_left_as_it_is(narrow: Database) -> None:
+async def test_statement_error_is_not_translated(narrow: Database) -> None:
     with pytest.raises(asyncpg.UniqueViolationError):
         await narrow.write(lambda session: session.rows(TWICE))
     with pytest.raises(asyncpg.DataError):
@@ -132,7 +132,7 @@ async def test_an_error_of_the_statement_is_left_as_it_is(narrow: Database) -> N
     assert await read(narrow, 1) == 1
 
 
-async def test_the_observer_sees_every_statement_once(notes: Database) -> None:
+async def test_observer_sees_every_statement_once(notes: Database) -> None:
     sent = Statements()
     notes.observe = sent.append
     with sent.expected(3):

@@ -86,7 +86,7 @@ OK_TLS, OK_CLEAR = "TLS", "clear"
         ("VERIFY_FULL", None, "localhost", "sslRootCertificate"),
     ],
 )
-async def test_tls_modes_mean_what_libpq_means(
+async def test_tls_modes_equal_libpq(
     target: Target,
     targets: Targets,
     stranger: str,
@@ -106,7 +106,9 @@ async def test_tls_modes_mean_what_libpq_means(
         assert connection.pgconn.ssl_in_use is (outcome == OK_TLS)
 
 
-async def test_facts_name_version_protocol_and_cipher(target: Target, targets: Targets) -> None:
+async def test_connection_facts_include_version_protocol_and_cipher(
+    target: Target, targets: Targets
+) -> None:
     road = Road(target.destination(), targets)
     connection = await road.connect()
     assert road.facts is not None
@@ -117,7 +119,7 @@ async def test_facts_name_version_protocol_and_cipher(target: Target, targets: T
 
 
 @pytest.mark.parametrize("mode", ["REQUIRE", "VERIFY_CA", "VERIFY_FULL"])
-async def test_no_silent_fall_to_clear_text(
+async def test_tls_is_never_downgraded_silently(
     clear_text: Destination, targets: Targets, stranger: str, mode: str
 ) -> None:
     insisting = replace(clear_text, ssl_mode=mode, ssl_root_certificate=stranger)
@@ -127,7 +129,7 @@ async def test_no_silent_fall_to_clear_text(
         assert not connection.pgconn.ssl_in_use
 
 
-async def test_certificates_leave_no_file_behind(target: Target, targets: Targets) -> None:
+async def test_certificates_leave_no_file(target: Target, targets: Targets) -> None:
     road = Road(
         target.destination(ssl_mode="VERIFY_CA", ssl_root_certificate=target.certificate), targets
     )
@@ -153,7 +155,7 @@ async def test_certificates_leave_no_file_behind(target: Target, targets: Target
         ({"host": "no-such-host.invalid"}, "host", "not found"),
     ],
 )
-async def test_each_refusal_says_what_to_do(
+async def test_connection_error_has_hint(
     target: Target, targets: Targets, changes: dict[str, Any], field: str | None, words: str
 ) -> None:
     error = await refusal(target.destination(**changes), targets)
@@ -162,7 +164,7 @@ async def test_each_refusal_says_what_to_do(
     assert error.hint
 
 
-async def test_a_password_goes_out_in_clear_inside_proven_tls_only(
+async def test_password_is_sent_in_clear_text_only_over_verified_tls(
     target: Target, targets: Targets
 ) -> None:
     proven = target.destination(
@@ -215,7 +217,7 @@ async def huge_length(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     "talk", [http, memcached, closing, silent, half_open, endless_notices, huge_length]
 )
 @pytest.mark.parametrize("mode", ["DISABLE", "PREFER", "REQUIRE"])
-async def test_what_is_no_postgresql_looks_like_what_is_not_there(
+async def test_foreign_server_looks_like_unreachable_one(
     target: Target, targets: Targets, monkeypatch: pytest.MonkeyPatch, talk: Talk, mode: str
 ) -> None:
     monkeypatch.setattr(module, "CONNECT_S", 0.5)
@@ -230,7 +232,7 @@ async def test_what_is_no_postgresql_looks_like_what_is_not_there(
 
 
 @pytest.mark.parametrize("mode", ["DISABLE", "PREFER", "REQUIRE"])
-async def test_a_server_that_asks_for_the_password_in_clear_text_does_not_get_it(
+async def test_clear_text_password_request_is_refused(
     target: Target, targets: Targets, mode: str
 ) -> None:
     heard = bytearray()
@@ -292,7 +294,7 @@ def hostile_account(
 
 
 @pytest.mark.usefixtures("hostile_account")
-async def test_nothing_of_the_account_is_offered(target: Target, targets: Targets) -> None:
+async def test_account_files_are_not_used(target: Target, targets: Targets) -> None:
     error = await refusal(target.destination(password=None), targets)
     assert "asks for a password" in error.message
     async with connected(target.destination(ssl_mode="REQUIRE"), targets) as connection:
@@ -308,7 +310,7 @@ async def test_nothing_of_the_account_is_offered(target: Target, targets: Target
 @pytest.mark.parametrize(
     "field", [{"database": "host=192.0.2.1 user=postgres"}, {"username": "postgresql://x@y/z"}]
 )
-async def test_a_name_is_never_read_as_options(
+async def test_database_name_is_not_parsed_as_options(
     target: Target, targets: Targets, field: dict[str, str]
 ) -> None:
     error = await refusal(target.destination(**field), targets)

@@ -55,25 +55,25 @@ def private(closing: list[Targets]) -> Targets:
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses_are_open(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     assert Reach().allows(ip_address(address))
     assert Reach(private=True).allows(ip_address(address))
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_are_open_where_the_operator_says_so(address: str) -> None:
+def test_private_addresses_are_allowed_by_setting(address: str) -> None:
     assert not Reach().allows(ip_address(address))
     assert Reach(private=True).allows(ip_address(address))
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_some_addresses_are_never_open(address: str) -> None:
+def test_reserved_addresses_are_never_allowed(address: str) -> None:
     everything = Reach.parse("0.0.0.0/0, ::/0", on_loopback=True)
     for reach in (Reach(), Reach(private=True), everything):
         assert not reach.allows(ip_address(address))
 
 
-def test_a_list_of_networks_is_all_there_is() -> None:
+def test_network_list_is_exhaustive() -> None:
     reach = Reach.parse("10.0.0.0/8, 2001:db8::/32", on_loopback=True)
     assert reach.allows(ip_address("10.1.2.3"))
     assert reach.allows(ip_address("::ffff:10.1.2.3"))
@@ -92,12 +92,12 @@ def test_a_list_of_networks_is_all_there_is() -> None:
         (" private ", False, True),
     ],
 )
-def test_the_setting(text: str | None, *, on_loopback: bool, private: bool) -> None:
+def test_targets_setting_is_parsed(text: str | None, *, on_loopback: bool, private: bool) -> None:
     assert Reach.parse(text, on_loopback=on_loopback) == Reach(private=private)
 
 
 @pytest.mark.parametrize("text", ["privat", "public,private", "10.0.0.0/33", "private,10.0.0.0/8"])
-def test_a_setting_that_means_nothing_is_refused(text: str) -> None:
+def test_targets_setting_that_is_invalid_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="HOWDAH_TARGETS"):
         Reach.parse(text, on_loopback=True)
 
@@ -105,7 +105,7 @@ def test_a_setting_that_means_nothing_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "[::1]"]
 )
-async def test_every_spelling_of_loopback_is_loopback(closing: list[Targets], host: str) -> None:
+async def test_loopback_is_detected_in_every_spelling(closing: list[Targets], host: str) -> None:
     public, private = Targets(Reach()), Targets(Reach(private=True))
     closing += [public, private]
     with pytest.raises(Forbidden):
@@ -114,19 +114,19 @@ async def test_every_spelling_of_loopback_is_loopback(closing: list[Targets], ho
 
 
 @pytest.mark.parametrize("host", ["/var/run/postgresql", "@abstract", "/tmp"])  # noqa: S108 - a UNIX socket
-async def test_unix_sockets_are_never_open(private: Targets, host: str) -> None:
+async def test_unix_sockets_are_never_allowed(private: Targets, host: str) -> None:
     with pytest.raises(Forbidden):
         await private.resolve(host, 5432)
 
 
-async def test_one_bad_address_of_a_name_spoils_it(closing: list[Targets]) -> None:
+async def test_name_with_one_forbidden_address_is_refused(closing: list[Targets]) -> None:
     both = Targets(Reach(), look_up=Names(["8.8.8.8", "10.0.0.1"]))
     closing.append(both)
     with pytest.raises(Forbidden):
         await both.resolve("rebind.example", 5432)
 
 
-async def test_a_name_is_looked_up_once_and_what_was_checked_is_used(
+async def test_name_is_resolved_once(
     closing: list[Targets],
 ) -> None:
     changing = Targets(Reach(), look_up=Names(["8.8.8.8", "1.1.1.1", "8.8.8.8"], ["127.0.0.1"]))
@@ -137,19 +137,19 @@ async def test_a_name_is_looked_up_once_and_what_was_checked_is_used(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost", "::ffff:127.0.0.1"])
-async def test_our_own_database_is_never_open(private: Targets, host: str) -> None:
+async def test_own_database_is_never_allowed(private: Targets, host: str) -> None:
     with pytest.raises(Forbidden):
         await private.resolve(host, 5999)
     assert await private.resolve(host, 5432)
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "..", "a" * 64 + ".example", "\ud800"])
-async def test_a_host_that_is_not_there(private: Targets, host: str) -> None:
+async def test_unknown_host_is_reported(private: Targets, host: str) -> None:
     with pytest.raises(Unavailable, match="not found"):
         await private.resolve(host, 5432)
 
 
-async def test_a_silent_name_server_is_given_up_on(
+async def test_silent_name_server_times_out(
     closing: list[Targets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def silent(host: str) -> Sequence[str]:

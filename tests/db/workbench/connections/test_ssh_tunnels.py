@@ -56,13 +56,15 @@ def keyed(server: SshServer, **changes: Any) -> Bastion:
     return server.bastion(auth_method="PRIVATE_KEY", **(usual | changes))
 
 
-async def test_by_password(ssh_server: SshServer, target: Target, targets: Targets) -> None:
+async def test_tunnel_with_password(
+    ssh_server: SshServer, target: Target, targets: Targets
+) -> None:
     async with laid(target, ssh_server.bastion(), targets) as road:
         await works(road)
         await works(road)
 
 
-async def test_by_a_key_with_a_passphrase(
+async def test_tunnel_with_encrypted_key(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
     async with laid(target, keyed(ssh_server), targets) as road:
@@ -70,7 +72,7 @@ async def test_by_a_key_with_a_passphrase(
 
 
 @pytest.mark.parametrize(("host", "field"), [("localhost", None), ("127.0.0.1", "host")])
-async def test_the_name_is_verified_through_a_tunnel_too(
+async def test_tunnel_verifies_database_host_name(
     ssh_server: SshServer, target: Target, targets: Targets, host: str, field: str | None
 ) -> None:
     verifying = {"ssl_mode": "VERIFY_FULL", "ssl_root_certificate": target.certificate}
@@ -85,7 +87,7 @@ async def test_the_name_is_verified_through_a_tunnel_too(
         assert caught.value.field == field
 
 
-async def test_an_unknown_server_is_shown_first(
+async def test_unknown_host_key_is_shown(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
     error = await refusal(target, ssh_server.bastion(fingerprint=None), targets)
@@ -95,7 +97,7 @@ async def test_an_unknown_server_is_shown_first(
     assert "first time" in error.message
 
 
-async def test_a_changed_key_is_an_error_and_no_password_is_sent(
+async def test_changed_host_key_is_refused_before_password(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
     offered: list[str] = []
@@ -118,14 +120,14 @@ async def test_a_changed_key_is_an_error_and_no_password_is_sent(
 @pytest.mark.parametrize(
     "changes", [{"password": "wrong"}, {"password": None}, {"username": "bob"}]
 )
-async def test_a_refused_login_is_said(
+async def test_refused_login_is_reported(
     ssh_server: SshServer, target: Target, targets: Targets, changes: dict[str, Any]
 ) -> None:
     error = await refusal(target, ssh_server.bastion(**changes), targets)
     assert (error.code, error.field) == ("BAD_USER_INPUT", "sshTunnel")
 
 
-async def test_a_key_the_server_does_not_know_is_refused(
+async def test_unauthorised_key_is_refused(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
@@ -135,7 +137,7 @@ async def test_a_key_the_server_does_not_know_is_refused(
     assert wrong.field == "sshTunnel.privateKey"
 
 
-async def test_nothing_of_the_account_is_offered_to_the_server(
+async def test_account_keys_are_not_offered(
     ssh_server: SshServer,
     target: Target,
     targets: Targets,
@@ -157,7 +159,7 @@ async def test_nothing_of_the_account_is_offered_to_the_server(
         await works(road)
 
 
-async def test_a_server_that_forwards_nothing(
+async def test_refused_forwarding_is_reported(
     target: Target, targets: Targets, tmp_path: Path
 ) -> None:
     async with running_ssh(tmp_path, forwards=False) as server:
@@ -167,7 +169,7 @@ async def test_a_server_that_forwards_nothing(
     assert "lets the tunnel through" in error.hint
 
 
-async def test_no_ssh_server_there(
+async def test_unreachable_ssh_server_is_reported(
     ssh_server: SshServer, target: Target, targets: Targets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TUNNEL_S", 0.3)
@@ -180,15 +182,13 @@ async def test_no_ssh_server_there(
         assert error.message.startswith("No SSH server answered")
 
 
-async def test_the_rules_of_addresses_hold_for_the_bastion(
-    ssh_server: SshServer, target: Target
-) -> None:
+async def test_network_policy_applies_to_ssh_server(ssh_server: SshServer, target: Target) -> None:
     public = Targets(Reach())
     assert isinstance(await refusal(target, ssh_server.bastion(), public), Forbidden)
     public.close()
 
 
-async def test_another_process_cannot_borrow_the_port(
+async def test_tunnel_port_is_not_usable_by_other_processes(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
     async with laid(target, ssh_server.bastion(), targets) as road:
@@ -212,9 +212,7 @@ async def test_another_process_cannot_borrow_the_port(
         await writer.wait_closed()
 
 
-async def test_a_fallen_tunnel_is_dug_anew(
-    target: Target, targets: Targets, tmp_path: Path
-) -> None:
+async def test_broken_tunnel_is_reopened(target: Target, targets: Targets, tmp_path: Path) -> None:
     async with running_ssh(tmp_path) as first:
         bastion = first.bastion()
         async with laid(target, bastion, targets) as road:
@@ -224,7 +222,7 @@ async def test_a_fallen_tunnel_is_dug_anew(
                 await works(road)
 
 
-async def test_a_tunnel_that_says_nothing_more_ends_what_runs_through_it(
+async def test_silent_tunnel_ends_statement(
     target: Target, targets: Targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ssh_tunnels.KEEPALIVE_S * (ssh_tunnels.KEEPALIVES + 1) <= 30
@@ -244,7 +242,7 @@ async def test_a_tunnel_that_says_nothing_more_ends_what_runs_through_it(
     )
 
 
-async def test_a_closed_road_leaves_no_port(
+async def test_closed_tunnel_leaves_no_port(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
     before = len(list(Path("/dev/fd").iterdir()))
@@ -257,6 +255,6 @@ async def test_a_closed_road_leaves_no_port(
     assert len(list(Path("/dev/fd").iterdir())) <= before
 
 
-def test_a_bastion_shows_no_secret(ssh_server: SshServer) -> None:
+def test_ssh_errors_show_no_secret(ssh_server: SshServer) -> None:
     shown = repr(replace(keyed(ssh_server), password=PASSWORD))
     assert not [word for word in (PASSWORD, PASSPHRASE, "PRIVATE KEY--") if word in shown]

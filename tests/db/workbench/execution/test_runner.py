@@ -25,7 +25,7 @@ async def test_run_returns_columns_without_rows(desk: Desk) -> None:
     assert (run.row_count, await desk.rows(run)) == (0, [])
 
 
-async def test_cancel(desk: Desk) -> None:
+async def test_cancel_returns_cancelled(desk: Desk) -> None:
     run = await desk.start("SELECT pg_sleep(60)")
     result = await desk.runner.cancel(desk.owner, run.id)
     assert (result.outcome, result.run.state, result.connection_usable) == (
@@ -35,6 +35,6 @@ async def test_cancel(desk: Desk) -> None:
     )
 
 
-async def test_timeout(desk: Desk) -> None:
+async def test_timeout_ends_run_as_timed_out(desk: Desk) -> None:
     run = await desk.run("SELECT pg_sleep(60)", timeout_ms=100)
     assert run.state == RunState.TIMED_OUT

@@ -19,7 +19,7 @@ from db.runs import Column
 from db.workbench.results import parquet
 from db.workbench.results.formats import ResultFormat, encode_rows, require_format
 from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, PIECE_BYTES, group_rows
-from db.workbench.results.values import BOOL, FLOAT4, FLOAT8, INT2, INT4
+from db.workbench.results.value_conversion import BOOL, FLOAT4, FLOAT8, INT2, INT4
 
 ROOT = Path(__file__).parents[4]
 NUMERIC, TEXT = 1700, 25

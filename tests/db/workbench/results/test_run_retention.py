@@ -15,8 +15,8 @@ from db.postgres.engine import Database
 from db.runs import ResultPages, RunRow, RunState
 from db.security.vault import Vault
 from db.users import Users
+from db.workbench.result_cleanup import delete_expired_runs, delete_orphaned_objects
 from db.workbench.results.result_store import result_prefix
-from db.workbench.retention import delete_expired_runs, delete_orphaned_objects
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target
 from tests.fixtures.workbench import Shelf

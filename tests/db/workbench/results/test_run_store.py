@@ -15,8 +15,8 @@ from db.runs import Ending, PageRow, RunRow, RunState
 from db.workbench.execution.read_throttle import ReadThrottle
 from db.workbench.execution.runner import closing
 from db.workbench.execution.statement_run import Backend, StatementRun
+from db.workbench.result_cleanup import delete_partial_results
 from db.workbench.results.result_store import Spool, result_prefix
-from db.workbench.retention import delete_partial_results
 from tests.fixtures.objects import Cable
 from tests.fixtures.replicas import Gate
 from tests.fixtures.runs import Desk

@@ -78,7 +78,7 @@ CASES = [
 @pytest.mark.parametrize(("schema", "type_"), CASES)
 @settings(max_examples=25)
 @given(data=st.data())
-def test_what_is_taken_is_what_others_take(schema: Schema, type_: Any, data: Any) -> None:
+def test_input_coercion_equals_graphql_core(schema: Schema, type_: Any, data: Any) -> None:
     value = data.draw(fitting(type_))
     try:
         coerced = input_coercer(type_)(value)
@@ -94,7 +94,7 @@ def test_what_is_taken_is_what_others_take(schema: Schema, type_: Any, data: Any
         assert convert(coerced) == convert_argument(coerced, origin, registry, schema.config)
 
 
-def test_the_usual_goes_the_short_way() -> None:
+def test_input_coercion_compiles_common_types() -> None:
     types = core_of(our_schema).type_map
     asked: dict[str, Any] = {"title": "Milk", "description": None, "idempotencyKey": "k"}
     assert input_coercer(types["CreateTaskInput"])(asked) == asked  # type: ignore[arg-type]
@@ -113,6 +113,6 @@ def test_the_usual_goes_the_short_way() -> None:
         "x",
     ],
 )
-def test_what_is_wrong_is_left_to_others(value: Any) -> None:
+def test_input_coercion_leaves_errors_to_graphql_core(value: Any) -> None:
     with pytest.raises(SlowPath):
         input_coercer(core_of(our_schema).type_map["CreateTaskInput"])(value)  # type: ignore[arg-type]

@@ -63,11 +63,11 @@ SHAPE = """query($a: Boolean!, $b: Boolean = true) {
         (SHAPE, {}),
     ],
 )
-async def test_says_the_same(query: str, variables: dict[str, Any] | None) -> None:
+async def test_variables_equal_graphql_core(query: str, variables: dict[str, Any] | None) -> None:
     await run_both(query, variables)
 
 
-async def test_too_many_variable_errors() -> None:
+async def test_variables_limit_number_of_errors() -> None:
     """Five, where graphql-core tells fifty: it looks through the whole value for each of them."""
     plan = compile_plan(core_schema, parse(KEYS), None)
     given = {"keys": [{"other": number} for number in range(60)]}
@@ -78,7 +78,7 @@ async def test_too_many_variable_errors() -> None:
     assert "Too many errors" in last.message
 
 
-async def test_variables_are_refused_when_invalid_and_too_many() -> None:
+async def test_variables_that_are_invalid_and_too_many_are_refused() -> None:
     plan = compile_plan(core_schema, parse(KEYS), None)
     many: list[Any] = [[1] * 20_001, [[1] * 150] * 150, [{f"k{n}": n for n in range(30_000)}]]
     for wrong in many:
@@ -86,7 +86,7 @@ async def test_variables_are_refused_when_invalid_and_too_many() -> None:
             await plan.execute(context=None, variables={"keys": wrong}, root=Row("root"))
 
 
-async def test_one_plan_serves_every_shape() -> None:
+async def test_plan_serves_every_set_of_variables() -> None:
     plan = compile_plan(core_schema, parse(SHAPE), None)
     shapes = []
     for choice in ({"a": True}, {"a": False}, {"a": True}):
@@ -96,7 +96,7 @@ async def test_one_plan_serves_every_shape() -> None:
     assert shapes == [["name", "id", "friends"], ["age", "id", "friends"], shapes[0]]
 
 
-async def test_a_plan_keeps_few_shapes() -> None:
+async def test_plan_caches_few_sets_of_variables() -> None:
     names = [f"v{number}" for number in range(6)]
     fields = " ".join(f"{name}: name @include(if: ${name})" for name in names)
     query = (

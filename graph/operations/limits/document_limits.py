@@ -1,7 +1,8 @@
-"""How much one document may ask for, found out in time linear in its size, before validation.
+"""Checks the limits of a document before validation, in time linear in its size.
 
-Fragments are weighed once each, those they spread first. So a bomb of nested spreads costs what
-its text costs, and everything it spreads is counted as often as it is spread.
+Each fragment is measured once, after those that it spreads, and counted as often as it is spread.
+Nested spreads therefore take time linear in the text, not in the number of fields that they expand
+to.
 """
 
 from collections.abc import Iterator
@@ -24,8 +25,8 @@ from graph.operations.limits.cost import CEILING, Cost, CostProgram, default_pag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one request may ask for, and how much is kept of what was prepared for it.
+class RequestLimits:
+    """Limits of one request, and the size of the plan cache.
 
     The introspection query of GraphiQL is 15 levels deep.
     """
@@ -43,7 +44,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Weight:
-    """What a selection asks for, together with everything it spreads."""
+    """The measured size of a selection, including its fragments."""
 
     depth: int = 0
     aliases: int = 0
@@ -53,12 +54,12 @@ class Weight:
     step: int | None = None  # of a fragment whose cost depends on page sizes
 
 
-def read(text: str, limits: Limits) -> DocumentNode:
-    """Parse a document, giving up where it grows too long."""
+def read(text: str, limits: RequestLimits) -> DocumentNode:
+    """Parses a document. Raises an error as soon as it exceeds the limits."""
     if len(text) > limits.characters:
         raise TooLarge(
-            f"The document has {len(text):,} characters; at most {limits.characters:,} are read.",
-            hint="Pass long values as variables, and send only the operation that runs.",
+            f"The document has {len(text):,} characters; the limit is {limits.characters:,}.",
+            hint="Pass long values as variables, and send only one operation.",
         )
     return parse(text, max_lexical_tokens=limits.tokens, max_comments=limits.tokens)
 
@@ -66,9 +67,9 @@ def read(text: str, limits: Limits) -> DocumentNode:
 def weigh(
     operation: OperationDefinitionNode,
     fragments: dict[str, FragmentDefinitionNode],
-    limits: Limits,
+    limits: RequestLimits,
 ) -> CostProgram:
-    """Refuse an operation over a limit; answer how to compute its cost from its variables."""
+    """Returns the cost program of an operation. Raises an error if it exceeds another limit."""
     scale = _Scale()
     for name in _spread_first(fragments):
         scale.weigh_fragment(name, fragments[name])
@@ -79,35 +80,35 @@ def weigh(
     return scale.program
 
 
-def refuse_cost(cost: int, limits: Limits) -> None:
+def refuse_cost(cost: int, limits: RequestLimits) -> None:
     if cost > limits.cost:
         raise TooLarge(
-            f"The operation asks for up to {cost:,} fields; at most {limits.cost:,} are allowed.",
-            hint="Ask for smaller pages (first, last, limit) or for fewer fields in nested lists.",
+            f"The operation requests up to {cost:,} fields; at most {limits.cost:,} are allowed.",
+            hint="Request smaller pages (first, last, limit) or fewer fields in nested lists.",
         )
 
 
-def _refuse_excess(weight: Weight, limits: Limits) -> None:
-    for what, found, allowed in (
+def _refuse_excess(weight: Weight, limits: RequestLimits) -> None:
+    for noun, count, allowed in (
         ("levels of fields", weight.depth, limits.depth),
         ("aliases", weight.aliases, limits.aliases),
         ("directives", weight.directives, limits.directives),
     ):
-        if found > allowed:
+        if count > allowed:
             raise TooLarge(
-                f"The operation has {found:,} {what}, fragments included;"
+                f"The operation has {count:,} {noun}, fragments included;"
                 f" at most {allowed:,} are allowed.",
                 hint="Split it into several operations.",
             )
     if weight.sign_ins > 1:
         raise BadInput(
             "The operation has more than one signIn.",
-            hint="Send each signIn in a request of its own.",
+            hint="Send each signIn in its own request.",
         )
 
 
 def _spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
-    """The names of all fragments, each after those that it spreads."""
+    """The names of all fragments in topological order: each after those that it spreads."""
     spreads = {
         name: {spread for spread in _spreads(fragment.selection_set) if spread in fragments}
         for name, fragment in fragments.items()
@@ -117,7 +118,7 @@ def _spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]
     except CycleError as error:
         raise BadInput(
             f"The fragment {error.args[1][0]!r} spreads itself, directly or through others.",
-            hint="Take the spread that closes the circle out.",
+            hint="Remove one of the spreads in the cycle.",
         ) from None
 
 
@@ -134,7 +135,7 @@ def _spreads(selection_set: SelectionSetNode) -> Iterator[str]:
 
 
 class _Scale:
-    """Weighs selections; knows the fragments that were weighed before."""
+    """Measures selections, and remembers fragments that were already measured."""
 
     def __init__(self) -> None:
         self.program = CostProgram()
@@ -158,7 +159,7 @@ class _Scale:
     def _add_all(
         self, weight: Weight, cost: Cost, selection_set: SelectionSetNode, *, depth: int
     ) -> None:
-        """Recursion is safe: the parser gives up long before the stack does."""
+        """Recursion is safe: the token limit keeps the nesting far below the recursion limit."""
         for selection in selection_set.selections:
             weight.directives += len(selection.directives or ())
             match selection:
@@ -186,7 +187,7 @@ class _Scale:
     def _add_fragment(self, weight: Weight, cost: Cost, name: str, *, depth: int) -> None:
         fragment = self._fragments.get(name)
         if fragment is None:
-            return  # there is no such fragment: validation will say so
+            return  # validation reports the unknown fragment
         weight.depth = max(weight.depth, depth - 1 + fragment.depth)
         weight.aliases = min(weight.aliases + fragment.aliases, CEILING)
         weight.directives = min(weight.directives + fragment.directives, CEILING)
