@@ -12,8 +12,9 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict, NotFound, TooLarge
 from db.kit.base import Base, HasOwner, HasTimes, HasVersion, TimestampText
-from db.kit.repository import Repository
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 
 LARGEST = 65_536
 MOST = 1_000
@@ -46,7 +47,7 @@ class PreferenceRow(NamedTuple):
         return msgspec.json.decode(self.value)
 
 
-class Preferences(Repository[PreferenceRow]):
+class Preferences(Repository[PreferenceRow, S]):
     """The preferences of one owner."""
 
     model = Preference
@@ -60,7 +61,11 @@ class Preferences(Repository[PreferenceRow]):
         return list(await self.all(self._every()))
 
     async def put(
-        self, key: str, value: object, *, expected_version: int | None = None
+        self: "Preferences[Session]",
+        key: str,
+        value: object,
+        *,
+        expected_version: int | None = None,
     ) -> PreferenceRow:
         """Version 0 is that of a preference that does not exist yet."""
         key, text = checked_key(key), _written(value)
@@ -79,7 +84,7 @@ class Preferences(Repository[PreferenceRow]):
             raise _changed()
         return stored
 
-    async def drop(self, key: str) -> str:
+    async def drop(self: "Preferences[Session]", key: str) -> str:
         if not await self.run(self._drop(), key=checked_key(key)):
             raise NotFound(
                 "There is no such preference.", hint="It may be deleted already.", field="key"
@@ -98,7 +103,7 @@ class Preferences(Repository[PreferenceRow]):
     def _count(cls) -> ClauseElement:
         return cls.owned(func.count())
 
-    @statement
+    @change_statement
     def _put(cls, guarded: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         table = cls.table()
         new = insert(table).values({name: bindparam(name) for name in ("owner_id", "key", "value")})
@@ -108,7 +113,7 @@ class Preferences(Repository[PreferenceRow]):
             index_elements=[table.c.owner_id, table.c.key], set_=change, where=same
         ).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _drop(cls) -> ClauseElement:
         key = cls.table().c.key
         return cls.owned_delete().where(key == bindparam("key")).returning(key)

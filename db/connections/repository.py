@@ -24,9 +24,9 @@ from db.connections.drafts import SECRETS, Draft, check_whole, completed
 from db.errors import Conflict
 from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, OwnerId, TimestampText
 from db.kit.paging import Page, SortOrder, Window
-from db.kit.repository import Repository
-from db.postgres.engine import Session
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S
+from db.postgres.engine import ReadSession, Session
+from db.postgres.statements import change_statement, statement
 from db.security.vault import SecretLocation
 
 BY_NAME = SortOrder("sort_name", descending=False)
@@ -113,7 +113,7 @@ class Change(NamedTuple):
     row: ConnectionRow
 
 
-class Connections(Repository[ConnectionRow]):
+class Connections(Repository[ConnectionRow, S]):
     """The saved connections of one owner."""
 
     model = DatabaseConnection
@@ -130,14 +130,19 @@ class Connections(Repository[ConnectionRow]):
         ]
 
     async def create(
-        self, row_id: UUID, draft: Draft, sealed: dict[str, bytes | None], *, agent: bool
+        self: "Connections[Session]",
+        row_id: UUID,
+        draft: Draft,
+        sealed: dict[str, bytes | None],
+        *,
+        agent: bool,
     ) -> ConnectionRow:
         values = completed(draft.values)
         check_whole(values, kept=SealedRow(**sealed).kept, agent=agent)
         return await self.add(id=row_id, **values, **sealed)
 
     async def change(
-        self,
+        self: "Connections[Session]",
         seen: ConnectionRow,
         draft: Draft,
         sealed: dict[str, bytes | None],
@@ -181,7 +186,7 @@ class Connections(Repository[ConnectionRow]):
         columns = len(ConnectionRow._fields)
         return self._make(found[0][:columns]), SealedRow(*found[0][columns:])
 
-    async def note_connected(self, row_id: UUID) -> None:
+    async def note_connected(self: "Connections[Session]", row_id: UUID) -> None:
         """It is no change of the connection: its version stays."""
         await self.run(self._note_connected(), id=row_id)
 
@@ -198,7 +203,7 @@ class Connections(Repository[ConnectionRow]):
         found = cls.owned(*cls.columns(), *sealed).where(table.c.id == bindparam("id"))
         return found.with_for_update() if lock else found
 
-    @statement
+    @change_statement
     def _note_connected(cls) -> ClauseElement:
         mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
         return mine.values(last_connected_at=func.now())
@@ -223,7 +228,7 @@ class Sealed:
         after = select(*columns).where(table.c.id > bindparam("after"))
         return after.order_by(table.c.id).limit(100)
 
-    @statement
+    @change_statement
     def _exchange(cls, column: str) -> ClauseElement:
         """Only what is still the old: a user may have saved a new one meanwhile."""
         table = Connections.table()
@@ -232,7 +237,7 @@ class Sealed:
 
     @classmethod
     async def batch(
-        cls, session: Session, after: UUID
+        cls, session: ReadSession, after: UUID
     ) -> list[tuple[UUID, dict[SecretLocation, bytes]]]:
         """The next connections after this id: the id, and the secrets that it has."""
         found = await session.rows(cls._batch(), after=after)

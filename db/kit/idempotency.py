@@ -26,10 +26,10 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
 from db.kit.base import Base, HasOwner
-from db.kit.repository import Repository
+from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.postgres.engine import Session
-from db.postgres.statements import statement
+from db.postgres.statements import change_statement, statement
 
 KEPT = timedelta(hours=24)
 
@@ -57,7 +57,7 @@ class IdempotencyRow(NamedTuple):
     answer: bytes
 
 
-class Idempotency(Repository[IdempotencyRow]):
+class Idempotency(Repository[IdempotencyRow, S]):
     """One owner's keys, used in the transaction of the change that they protect."""
 
     model = IdempotencyKey
@@ -65,7 +65,12 @@ class Idempotency(Repository[IdempotencyRow]):
     noun = "idempotency key"
 
     async def run_once(
-        self, key: str, asked: object, work: Callable[[], Awaitable[R]], *, answer: type[R]
+        self: "Idempotency[Session]",
+        key: str,
+        asked: object,
+        work: Callable[[], Awaitable[R]],
+        *,
+        answer: type[R],
     ) -> R:
         """Runs `work`, or returns the stored answer of the first request with `key`.
 
@@ -95,7 +100,7 @@ class Idempotency(Repository[IdempotencyRow]):
             raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
 
-    @statement
+    @change_statement
     def _expired(cls) -> ClauseElement:
         """Deletes a batch of expired keys of all owners, for `sweep`."""
         table = cls.table()
@@ -110,7 +115,7 @@ class Idempotency(Repository[IdempotencyRow]):
         )
         return delete(table).where(place.in_(batch)).returning(table.c.key)
 
-    @statement
+    @change_statement
     def _claim(cls) -> ClauseElement:
         """Claims the key if it is new or has expired."""
         table = cls.table()
@@ -127,7 +132,7 @@ class Idempotency(Repository[IdempotencyRow]):
             .returning(table.c.key)
         )
 
-    @statement
+    @change_statement
     def _store_answer(cls) -> ClauseElement:
         mine = cls.owned_update().where(cls.table().c.key == bindparam("the_key"))
         return mine.values(answer=bindparam("answer"))

@@ -3,12 +3,15 @@
 Compiling takes longer than running (docs/performance.md), so a repository writes each statement as
 a `@statement` method. It is built and compiled the first time for each set of arguments, which are
 its shape (columns, filters present, order), never its values: those are `bindparam`s.
+
+A statement that changes rows is a `@change_statement` method. The two have different types, so that
+mypy refuses a change on a read session.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Dialect, SelectBase, TextClause, UpdateBase
 from sqlalchemy.dialects.postgresql import asyncpg as dialect_module
@@ -21,8 +24,26 @@ _READS = re.compile(r"\s*(select|show|values)\b", re.IGNORECASE)
 Process = Callable[[Any], Any]
 
 
-class Statement(NamedTuple):
-    """SQL with $1, $2 ..., its parameter encoders and its column decoders."""
+class Reads:
+    """The type of sessions that run statements without changes."""
+
+    __slots__ = ()
+
+
+class Changes(Reads):
+    """The type of sessions that also run changes."""
+
+    __slots__ = ()
+
+
+Needs_contra = TypeVar("Needs_contra", bound=Reads, contravariant=True)
+
+
+class Statement(NamedTuple, Generic[Needs_contra]):
+    """SQL with $1, $2 ..., its parameter encoders and its column decoders.
+
+    `Statement[Reads]` runs on every session, `Statement[Changes]` only on one that runs changes.
+    """
 
     sql: str
     names: tuple[str, ...]
@@ -57,7 +78,21 @@ class Statement(NamedTuple):
         return tuple(values)
 
 
-def compile_statement(clause: ClauseElement) -> Statement:
+def compile_statement(clause: ClauseElement) -> Statement[Reads]:
+    """Raises TypeError for a change: that is for `compile_change`."""
+    if _changes(clause):
+        raise TypeError(f"it may change rows, so it needs `change_statement`: {clause}")
+    return _compile(clause, changes=False)
+
+
+def compile_change(clause: ClauseElement) -> Statement[Changes]:
+    """Raises TypeError for a statement that changes nothing."""
+    if not _changes(clause):
+        raise TypeError(f"it changes nothing, so it needs `statement`: {clause}")
+    return _compile(clause, changes=True)
+
+
+def _compile(clause: ClauseElement, *, changes: bool) -> Statement[Any]:
     compiled: Any = clause.compile(dialect=_DIALECT)
     if compiled.post_compile_params:
         raise TypeError(f"its SQL depends on its values; use any_() for a list: {compiled}")
@@ -70,7 +105,7 @@ def compile_statement(clause: ClauseElement) -> Statement:
         if not bind.required and bind.callable is None
     }
     decoders = _decoders(compiled)
-    return Statement(compiled.string, names, encoders, optional, decoders, _changes(clause))
+    return Statement(compiled.string, names, encoders, optional, decoders, changes)
 
 
 def _changes(clause: ClauseElement) -> bool:
@@ -96,13 +131,27 @@ def _decoders(compiled: Any) -> tuple[tuple[int, Process], ...]:
     return tuple(found)
 
 
-class statement:  # noqa: N801 - used as a decorator, it reads as one
-    """Decorates a method that builds a clause; calls return the compiled, cached statement."""
+class _Method(Generic[Needs_contra]):
+    """A method that builds a clause; calls return the compiled, cached statement."""
 
-    def __init__(self, build: Callable[..., ClauseElement]) -> None:
+    def __init__(
+        self,
+        build: Callable[..., ClauseElement],
+        compile_clause: Callable[[ClauseElement], Statement[Needs_contra]],
+    ) -> None:
         self._compiled = lru_cache(maxsize=_SHAPES)(
-            lambda owner, *shape: compile_statement(build(owner, *shape))
+            lambda owner, *shape: compile_clause(build(owner, *shape))
         )
 
-    def __get__(self, instance: object, owner: type) -> Callable[..., Statement]:
+    def __get__(self, instance: object, owner: type) -> Callable[..., Statement[Needs_contra]]:
         return partial(self._compiled, owner)
+
+
+def statement(build: Callable[..., ClauseElement]) -> _Method[Reads]:
+    """Decorates a method that builds a statement without changes."""
+    return _Method(build, compile_statement)
+
+
+def change_statement(build: Callable[..., ClauseElement]) -> _Method[Changes]:
+    """Decorates a method that builds a change."""
+    return _Method(build, compile_change)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Uuid, any_, bindparam, select
 
-from db.postgres.engine import Session
+from db.postgres.engine import ReadSession
 from db.postgres.statements import compile_statement
 from db.runs.repository import Runs
 from db.runs.rows import RunRow
@@ -16,11 +16,11 @@ _EXISTING_IDS = compile_statement(
 )
 
 
-async def find_any_run(session: Session, run_id: UUID) -> RunRow | None:
+async def find_any_run(session: ReadSession, run_id: UUID) -> RunRow | None:
     found = await session.row(_BY_ID, id=run_id)
     return None if found is None else RunRow(*found)
 
 
-async def existing_run_ids(session: Session, run_ids: Iterable[UUID]) -> set[UUID]:
+async def existing_run_ids(session: ReadSession, run_ids: Iterable[UUID]) -> set[UUID]:
     """The IDs that exist, of any owner."""
     return {row[0] for row in await session.rows(_EXISTING_IDS, ids=list(run_ids))}

@@ -18,14 +18,15 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, Window
-from db.kit.repository import Repository
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 from db.storage import errors
 from db.storage.rows import NEWEST, BucketRow, Quota
 from db.storage.tables import Bucket
 
 
-class Buckets(Repository[BucketRow]):
+class Buckets(Repository[BucketRow, S]):
     """The buckets of one owner, and to read also those that are public."""
 
     model = Bucket
@@ -39,7 +40,7 @@ class Buckets(Repository[BucketRow]):
         mine_or_public = or_(cls.is_owned(), not_(cls.table().c.private))
         return select(*(columns or cls.columns())).where(mine_or_public)
 
-    async def create(self, name: str, *, private: bool) -> BucketRow:
+    async def create(self: "Buckets[Session]", name: str, *, private: bool) -> BucketRow:
         return await self.add(name=name, private=private)
 
     async def page(self, window: Window) -> Page[BucketRow]:
@@ -58,7 +59,7 @@ class Buckets(Repository[BucketRow]):
         """Until the transaction ends nobody adds to it or takes from it."""
         return await self.one(self._lock(), id=bucket_id)
 
-    async def count_in(self, bucket_id: UUID, *, files: int, size: int) -> None:
+    async def count_in(self: "Buckets[Session]", bucket_id: UUID, *, files: int, size: int) -> None:
         """Moves the counters, downwards too, and keeps the row locked."""
         if not await self.run(self._count_in(), id=bucket_id, more=files, size=size):
             raise await self.missing_row_error(bucket_id, field="bucketId")
@@ -96,7 +97,7 @@ class Buckets(Repository[BucketRow]):
     def _lock(cls) -> ClauseElement:
         return cls.owned().where(cls.table().c.id == bindparam("id")).with_for_update()
 
-    @statement
+    @change_statement
     def _count_in(cls) -> ClauseElement:
         bucket = cls.table().c
         counters = {

@@ -21,8 +21,9 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, SortOrder, Window, make_page, window_values
-from db.kit.repository import Repository
-from db.postgres.statements import Statement, statement
+from db.kit.repository import Repository, S
+from db.postgres.engine import Session
+from db.postgres.statements import Statement, change_statement, statement
 from db.storage import errors
 from db.storage.buckets import is_any_of
 from db.storage.rows import (
@@ -46,7 +47,7 @@ _PARENTS = (
 )
 
 
-class Files(Repository[FileRow]):
+class Files(Repository[FileRow, S]):
     """Files that are in a bucket; one that is being deleted is found by its id alone."""
 
     model = File
@@ -61,7 +62,7 @@ class Files(Repository[FileRow]):
         in_public = exists().where(_BUCKET.id == file.bucket_id, not_(_BUCKET.private))
         return select(*(columns or cls.columns())).where(or_(cls.is_owned(), in_public))
 
-    async def create(self, new: NewFile, *, file_id: UUID) -> FileRow:
+    async def create(self: "Files[Session]", new: NewFile, *, file_id: UUID) -> FileRow:
         return await self.add(id=file_id, **new._asdict())
 
     async def is_taken(self, bucket_id: UUID, location: str) -> bool:
@@ -101,7 +102,9 @@ class Files(Repository[FileRow]):
     async def require_owned(self, file_id: UUID) -> FileRow:
         return await self.update_or_raise(file_id, self._owned_by_id(), id=file_id)
 
-    async def finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
+    async def finish(
+        self: "Files[Session]", file: FileRow, *, object_id: UUID, fingerprint: bytes
+    ) -> FileRow:
         """STORED now, or as it was by the same bytes before."""
         key = file_key(file, fingerprint)
         stored = await self.one(
@@ -112,13 +115,20 @@ class Files(Repository[FileRow]):
             raise errors.upload_not_pending()
         return present
 
-    async def detach(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:
+    async def detach(
+        self: "Files[Session]", bucket_id: UUID, file_id: UUID | None = None
+    ) -> Sequence[FileRow]:
         """DELETING now: one file of the bucket, or all of them."""
         only = {} if file_id is None else {"id": file_id}
         return await self.all(self._detach(bool(only)), of_bucket=bucket_id, **only)
 
     async def _pages(
-        self, query: Statement, ids: Sequence[UUID], window: Window, order: SortOrder, **values: Any
+        self,
+        query: Statement[S],
+        ids: Sequence[UUID],
+        window: Window,
+        order: SortOrder,
+        **values: Any,
     ) -> Mapping[UUID, Page[FileRow]]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
@@ -186,7 +196,7 @@ class Files(Repository[FileRow]):
         counted = select(_REPLICA.bsp_id, func.count()).where(mine, is_any_of(_REPLICA.bsp_id))
         return counted.group_by(_REPLICA.bsp_id)
 
-    @statement
+    @change_statement
     def _finish(cls) -> ClauseElement:
         file = cls.table().c
         change = cls.owned_update().where(
@@ -201,7 +211,7 @@ class Files(Repository[FileRow]):
             *cls.columns()
         )
 
-    @statement
+    @change_statement
     def _detach(cls, one: bool) -> ClauseElement:  # noqa: FBT001 - as above
         file = cls.table().c
         change = cls.owned_update().where(file.bucket_id == bindparam("of_bucket"))

@@ -8,7 +8,7 @@ from uuid import UUID
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency
 from db.kit.paging import Page, Window
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database, ReadSession, Session
 from db.storage import errors, rules
 from db.storage.bsps import Bsps
 from db.storage.buckets import Buckets
@@ -277,7 +277,7 @@ class PostgresStorage:
 
     async def _read(
         self,
-        of: Callable[[Session, OwnerId], Rows],
+        of: Callable[[ReadSession, OwnerId], Rows],
         owner: OwnerId,
         work: Callable[[Rows], Awaitable[Answer]],
     ) -> Answer:

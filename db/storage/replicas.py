@@ -7,8 +7,9 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, func, insert, literal, select
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.repository import Repository
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 from db.storage import errors
 from db.storage.buckets import is_any_of
 from db.storage.files import Files
@@ -26,14 +27,14 @@ class ReplicaRow(NamedTuple):
     bsp_id: UUID
 
 
-class Replicas(Repository[ReplicaRow]):
+class Replicas(Repository[ReplicaRow, S]):
     """Where one owner's files are kept."""
 
     model = Replica
     row = ReplicaRow
     noun = "replica"
 
-    async def place(self, file: FileRow) -> None:
+    async def place(self: "Replicas[Session]", file: FileRow) -> None:
         """On the providers with the most free room.
 
         One placement at a time, until its transaction ends: each sees what those before it took.
@@ -47,10 +48,10 @@ class Replicas(Repository[ReplicaRow]):
         if len(found) < file.desired_replicas:
             raise errors.insufficient_capacity(file.desired_replicas, len(found), file.size)
 
-    async def release(self, file_id: UUID) -> None:
+    async def release(self: "Replicas[Session]", file_id: UUID) -> None:
         await self.run(self._release(), file_id=file_id)
 
-    async def release_all(self, bucket_id: UUID) -> None:
+    async def release_all(self: "Replicas[Session]", bucket_id: UUID) -> None:
         await self.run(self._release_all(), bucket_id=bucket_id)
 
     async def of_files(self, file_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[UUID]]:
@@ -64,7 +65,7 @@ class Replicas(Repository[ReplicaRow]):
         name = literal("placement of replicas")
         return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
 
-    @statement
+    @change_statement
     def _place(cls) -> ClauseElement:
         size = bindparam("size", type_=_BSP.capacity.type)
         new = select(
@@ -78,11 +79,11 @@ class Replicas(Repository[ReplicaRow]):
         columns = ["file_id", "bsp_id", "owner_id", "size"]
         return insert(cls.table()).from_select(columns, roomiest).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _release(cls) -> ClauseElement:
         return cls.owned_delete().where(cls.table().c.file_id == bindparam("file_id"))
 
-    @statement
+    @change_statement
     def _release_all(cls) -> ClauseElement:
         of_bucket = select(_FILE.id).where(_FILE.bucket_id == bindparam("bucket_id"))
         return cls.owned_delete().where(cls.table().c.file_id.in_(of_bucket))

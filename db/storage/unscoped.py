@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic
 from uuid import UUID
 
 from sqlalchemy import Interval, bindparam, delete, func, select
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.repository import S
 from db.postgres.engine import Session
-from db.postgres.statements import Statement, statement
+from db.postgres.statements import Statement, change_statement, statement
 from db.storage.buckets import is_any_of
 from db.storage.files import Files
 from db.storage.rows import DELETING, PENDING, FileRow
@@ -18,10 +19,10 @@ from db.storage.tables import File
 _FILE = File.__table__.c
 
 
-class UnscopedFiles:
+class UnscopedFiles(Generic[S]):
     """The one way to files that asks for no owner."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: S) -> None:
         self._session = session
 
     async def by_id(self, ids: Sequence[UUID]) -> Sequence[FileRow]:
@@ -33,10 +34,10 @@ class UnscopedFiles:
     async def deleting(self, *, limit: int) -> Sequence[UUID]:
         return [found[0] for found in await self._session.rows(self._deleting(), limit=limit)]
 
-    async def forget(self, ids: Sequence[UUID]) -> None:
+    async def forget(self: "UnscopedFiles[Session]", ids: Sequence[UUID]) -> None:
         await self._session.rows(self._forget(), ids=list(ids))
 
-    async def _files(self, query: Statement, **values: Any) -> Sequence[FileRow]:
+    async def _files(self, query: Statement[S], **values: Any) -> Sequence[FileRow]:
         return [FileRow._make(found) for found in await self._session.rows(query, **values)]
 
     @statement
@@ -54,6 +55,6 @@ class UnscopedFiles:
         going = select(_FILE.id).where(_FILE.status == DELETING)
         return going.order_by(_FILE.created_at).limit(bindparam("limit"))
 
-    @statement
+    @change_statement
     def _forget(cls) -> ClauseElement:
         return delete(File).where(is_any_of(_FILE.id), _FILE.status == DELETING)

@@ -1,7 +1,7 @@
 """User sessions: opened by sign-in, extended by refresh tokens, ended by sign-out."""
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -23,8 +23,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.base import Base, HasId, HasOwner
+from db.kit.repository import S
 from db.postgres.engine import Session
-from db.postgres.statements import statement
+from db.postgres.statements import change_statement, statement
 from db.users.accounts import User, UserRow
 
 
@@ -50,21 +51,32 @@ class Rotation(NamedTuple):
     user: UserRow
 
 
-class Sessions:
+class Sessions(Generic[S]):
     """Sessions of all users, found by token."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: S) -> None:
         self._session = session
 
     async def open(
-        self, session_id: UUID, user_id: UUID, *, token_hash: bytes, life: timedelta
+        self: "Sessions[Session]",
+        session_id: UUID,
+        user_id: UUID,
+        *,
+        token_hash: bytes,
+        life: timedelta,
     ) -> bool:
         """Opens a session without a password; returns False if the user does not exist."""
         values = {"user_id": user_id, "token_hash": token_hash, "life": life}
         return await self._session.row(self._open(), session_id=session_id, **values) is not None
 
     async def open_verified(
-        self, session_id: UUID, user_id: UUID, *, token_hash: bytes, life: timedelta, verified: str
+        self: "Sessions[Session]",
+        session_id: UUID,
+        user_id: UUID,
+        *,
+        token_hash: bytes,
+        life: timedelta,
+        verified: str,
     ) -> bool:
         """Opens a session; returns False if `verified` is no longer the stored password hash.
 
@@ -81,7 +93,12 @@ class Sessions:
         return opened is not None
 
     async def rotate(
-        self, session_id: UUID, *, presented: bytes, new: bytes, life: timedelta
+        self: "Sessions[Session]",
+        session_id: UUID,
+        *,
+        presented: bytes,
+        new: bytes,
+        life: timedelta,
     ) -> Rotation | None:
         """Replaces the presented token if it is the latest of its family.
 
@@ -100,23 +117,23 @@ class Sessions:
         )
         return role
 
-    async def end(self, session_id: UUID, user_id: UUID) -> bool:
+    async def end(self: "Sessions[Session]", session_id: UUID, user_id: UUID) -> bool:
         """Ends a session; returns False if the user has no such session."""
         ended = await self._session.row(self._end(), session_id=session_id, user_id=user_id)
         return ended is not None
 
-    async def end_all(self, user_id: UUID) -> None:
+    async def end_all(self: "Sessions[Session]", user_id: UUID) -> None:
         await self._session.rows(self._end_all(), user_id=user_id)
 
-    async def sweep(self) -> int:
+    async def sweep(self: "Sessions[Session]") -> int:
         """Deletes a batch of expired sessions; returns their number."""
         return len(await self._session.rows(self._sweep()))
 
-    @statement
+    @change_statement
     def _open(cls) -> ClauseElement:
         return cls._opened_for(User.id == bindparam("user_id"))
 
-    @statement
+    @change_statement
     def _open_verified(cls) -> ClauseElement:
         same = User.password_hash == bindparam("verified")
         return cls._opened_for(User.id == bindparam("user_id"), same)
@@ -134,7 +151,7 @@ class Sessions:
         columns = ["id", "owner_id", "token_hash", "expires_at"]
         return insert(UserSession).from_select(columns, source).returning(_SESSIONS.id)
 
-    @statement
+    @change_statement
     def _rotate(cls) -> ClauseElement:
         """One statement, so that of two at once the second sees what the first has done.
 
@@ -174,7 +191,7 @@ class Sessions:
             *_LIVE,
         )
 
-    @statement
+    @change_statement
     def _end(cls) -> ClauseElement:
         mine = update(UserSession).where(
             _SESSIONS.id == bindparam("session_id"), _SESSIONS.owner_id == bindparam("user_id")
@@ -182,12 +199,12 @@ class Sessions:
         ended = mine.values(revoked_at=func.coalesce(_SESSIONS.revoked_at, func.now()))
         return ended.returning(_SESSIONS.id)
 
-    @statement
+    @change_statement
     def _end_all(cls) -> ClauseElement:
         theirs = update(UserSession).where(_SESSIONS.owner_id == bindparam("user_id"))
         return theirs.where(_SESSIONS.revoked_at.is_(None)).values(revoked_at=func.now())
 
-    @statement
+    @change_statement
     def _sweep(cls) -> ClauseElement:
         expired = select(_SESSIONS.id).where(_SESSIONS.expires_at <= func.now())
         batch = expired.limit(1_000).with_for_update(skip_locked=True)
