@@ -7,10 +7,10 @@ from db.connections.repository import (
     ConnectionRow,
     Connections,
     DatabaseConnection,
-    Sealed,
     SealedRow,
 )
 from db.connections.rotation import rotate
+from db.connections.unscoped import Sealed
 
 __all__ = [
     "SECRETS",

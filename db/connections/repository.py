@@ -13,21 +13,18 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     func,
-    select,
-    update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.connections.binding import DATABASE, TABLE, check_binding, secret_places
+from db.connections.binding import DATABASE, TABLE, check_binding
 from db.connections.drafts import SECRETS, Draft, check_whole, completed
 from db.errors import Conflict
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, OwnerId, TimestampText
+from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
-from db.postgres.engine import ReadSession, Session
+from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
-from db.security.vault import SecretLocation
 
 BY_NAME = SortOrder("sort_name", descending=False)
 
@@ -215,48 +212,6 @@ class Connections(Repository[ConnectionRow, S]):
     @statement
     def _count(cls) -> ClauseElement:
         return cls.owned(func.count())
-
-
-class Sealed:
-    """Everybody's secrets, sealed as they are: for `howdah keys rotate` alone."""
-
-    @statement
-    def _batch(cls) -> ClauseElement:
-        table = Connections.table()
-        names = ("id", "owner_id", *DATABASE, *SealedRow._fields)
-        columns = (table.c[name] for name in names)
-        after = select(*columns).where(table.c.id > bindparam("after"))
-        return after.order_by(table.c.id).limit(100)
-
-    @change_statement
-    def _exchange(cls, column: str) -> ClauseElement:
-        """Only what is still the old: a user may have saved a new one meanwhile."""
-        table = Connections.table()
-        same = (table.c.id == bindparam("id"), table.c[column] == bindparam("old"))
-        return update(table).where(*same).values({column: bindparam("new")}).returning(table.c.id)
-
-    @classmethod
-    async def batch(
-        cls, session: ReadSession, after: UUID
-    ) -> list[tuple[UUID, dict[SecretLocation, bytes]]]:
-        """The next connections after this id: the id, and the secrets that it has."""
-        found = await session.rows(cls._batch(), after=after)
-        return [(row[0], _placed(*row)) for row in found]
-
-    @classmethod
-    async def exchange(
-        cls, session: Session, row_id: UUID, column: str, *, old: bytes, new: bytes
-    ) -> bool:
-        found = await session.rows(cls._exchange(column), id=row_id, old=old, new=new)
-        return bool(found)
-
-
-def _placed(row_id: UUID, owner: OwnerId, *columns: Any) -> dict[SecretLocation, bytes]:
-    """The seals of a row by their places; `columns` are its destination, then its seals."""
-    bound, sealed = columns[: len(DATABASE)], columns[len(DATABASE) :]
-    places = secret_places(dict(zip(DATABASE, bound, strict=True)), row=row_id, owner=owner)
-    found = ((places[name], value) for name, value in zip(SECRETS, sealed, strict=True))
-    return {place: value for place, value in found if value is not None}
 
 
 def _same_destination(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from db.connections.repository import Sealed
+from db.connections.unscoped import Sealed
 from db.postgres.engine import Database
 from db.security.vault import SecretLocation, Vault
 

@@ -8,17 +8,13 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
-    ColumnElement,
     ForeignKey,
     Index,
     Interval,
     LargeBinary,
     Text,
     bindparam,
-    delete,
     func,
-    literal_column,
-    select,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
@@ -28,6 +24,7 @@ from db.errors import Conflict
 from db.kit.base import Base, HasOwner
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
+from db.kit.unscoped import ExpiredRows
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 
@@ -57,7 +54,7 @@ class IdempotencyRow(NamedTuple):
     answer: bytes
 
 
-class Idempotency(Repository[IdempotencyRow, S]):
+class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
     """One owner's keys, used in the transaction of the change that they protect."""
 
     model = IdempotencyKey
@@ -99,21 +96,6 @@ class Idempotency(Repository[IdempotencyRow, S]):
         if first.fingerprint != _fingerprint(asked):
             raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
-
-    @change_statement
-    def _expired(cls) -> ClauseElement:
-        """Deletes a batch of expired keys of all owners, for `sweep`."""
-        table = cls.table()
-        old = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
-        place: ColumnElement[Any] = literal_column("ctid")
-        batch = (
-            select(place)
-            .select_from(table)
-            .where(old)
-            .limit(1_000)
-            .with_for_update(skip_locked=True)
-        )
-        return delete(table).where(place.in_(batch)).returning(table.c.key)
 
     @change_statement
     def _claim(cls) -> ClauseElement:
@@ -158,4 +140,4 @@ def _key_reused() -> Conflict:
 
 async def sweep(session: Session) -> int:
     """Deletes a batch of expired keys and returns their number."""
-    return len(await session.rows(Idempotency._expired(), kept=KEPT))  # noqa: SLF001 - of this module
+    return len(await session.rows(Idempotency.expired(), kept=KEPT))

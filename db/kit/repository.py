@@ -28,6 +28,7 @@ from typing_extensions import TypeVar
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
 from db.kit.paging import Page, SortOrder, Window, make_page, select_page, window_values
+from db.kit.unscoped import OwnerLookup
 from db.postgres.engine import ReadSession, Session
 from db.postgres.statements import Statement, change_statement, statement
 
@@ -36,7 +37,11 @@ S = TypeVar("S", bound=ReadSession, default=Session)
 """The session of a repository: on a ReadSession, mypy refuses the methods that change rows."""
 
 
-class Repository(Generic[R, S]):
+def is_any_of(column: Any, name: str = "ids") -> ColumnElement[bool]:
+    return column == any_(bindparam(name, type_=ARRAY(Uuid)))  # type: ignore[no-any-return]  # the column is any table's
+
+
+class Repository(OwnerLookup, Generic[R, S]):
     """Reads and changes the rows of one owner.
 
     A subclass declares its model, the row type that it returns, and the error for each constraint.
@@ -90,7 +95,7 @@ class Repository(Generic[R, S]):
 
     @statement
     def _by_ids(cls) -> ClauseElement:
-        return cls.owned().where(cls.table().c.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
+        return cls.owned().where(is_any_of(cls.table().c.id))
 
     @change_statement
     def _insert(cls, names: tuple[str, ...]) -> ClauseElement:
@@ -124,11 +129,6 @@ class Repository(Generic[R, S]):
     def _delete(cls) -> ClauseElement:
         table = cls.table()
         return cls.owned_delete().where(table.c.id == bindparam("id")).returning(table.c.id)
-
-    @statement
-    def _owner_of(cls) -> ClauseElement:
-        table = cls.table()
-        return select(table.c.owner_id).where(table.c.id == bindparam("id"))
 
     async def get(self, row_id: UUID) -> R | None:
         return await self.one(self._by_id(), id=row_id)

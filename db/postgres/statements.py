@@ -17,6 +17,8 @@ from sqlalchemy import Dialect, SelectBase, TextClause, UpdateBase
 from sqlalchemy.dialects.postgresql import asyncpg as dialect_module
 from sqlalchemy.sql import ClauseElement, visitors
 
+from db.postgres.ownership import require_owner
+
 _DIALECT: Dialect = dialect_module.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 _SHAPES = 256
 _READS = re.compile(r"\s*(select|show|values)\b", re.IGNORECASE)
@@ -78,21 +80,26 @@ class Statement(NamedTuple, Generic[Needs_contra]):
         return tuple(values)
 
 
-def compile_statement(clause: ClauseElement) -> Statement[Reads]:
-    """Raises TypeError for a change: that is for `compile_change`."""
+def compile_statement(clause: ClauseElement, *, unscoped: bool = False) -> Statement[Reads]:
+    """Raises TypeError for a change, and for rows that may be another owner's.
+
+    Only modules named `unscoped` compile statements for the rows of all owners.
+    """
     if _changes(clause):
         raise TypeError(f"it may change rows, so it needs `change_statement`: {clause}")
-    return _compile(clause, changes=False)
+    return _compile(clause, changes=False, unscoped=unscoped)
 
 
-def compile_change(clause: ClauseElement) -> Statement[Changes]:
-    """Raises TypeError for a statement that changes nothing."""
+def compile_change(clause: ClauseElement, *, unscoped: bool = False) -> Statement[Changes]:
+    """Like `compile_statement`, for a change."""
     if not _changes(clause):
         raise TypeError(f"it changes nothing, so it needs `statement`: {clause}")
-    return _compile(clause, changes=True)
+    return _compile(clause, changes=True, unscoped=unscoped)
 
 
-def _compile(clause: ClauseElement, *, changes: bool) -> Statement[Any]:
+def _compile(clause: ClauseElement, *, changes: bool, unscoped: bool) -> Statement[Any]:
+    if not unscoped:
+        require_owner(clause)
     compiled: Any = clause.compile(dialect=_DIALECT)
     if compiled.post_compile_params:
         raise TypeError(f"its SQL depends on its values; use any_() for a list: {compiled}")
@@ -155,3 +162,13 @@ def statement(build: Callable[..., ClauseElement]) -> _Method[Reads]:
 def change_statement(build: Callable[..., ClauseElement]) -> _Method[Changes]:
     """Decorates a method that builds a change."""
     return _Method(build, compile_change)
+
+
+def unscoped_statement(build: Callable[..., ClauseElement]) -> _Method[Reads]:
+    """Like `statement`, for the rows of all owners; only in modules named `unscoped`."""
+    return _Method(build, partial(compile_statement, unscoped=True))
+
+
+def unscoped_change(build: Callable[..., ClauseElement]) -> _Method[Changes]:
+    """Like `change_statement`, for the rows of all owners; only in modules named `unscoped`."""
+    return _Method(build, partial(compile_change, unscoped=True))

@@ -4,26 +4,23 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
     Select,
     Uuid,
-    any_,
     bindparam,
     func,
-    not_,
     or_,
     select,
 )
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, Window
-from db.kit.repository import Repository, S
+from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors
 from db.storage.rows import NEWEST, BucketRow, Quota
 from db.storage.tables import Bucket
+from db.storage.unscoped import is_public_bucket
 
 
 class Buckets(Repository[BucketRow, S]):
@@ -37,7 +34,7 @@ class Buckets(Repository[BucketRow, S]):
     @classmethod
     def readable(cls, *columns: Any) -> Select[Any]:
         """Mine or public: what every read of a bucket that was named starts from."""
-        mine_or_public = or_(cls.is_owned(), not_(cls.table().c.private))
+        mine_or_public = or_(cls.is_owned(), is_public_bucket())
         return select(*(columns or cls.columns())).where(mine_or_public)
 
     async def create(self: "Buckets[Session]", name: str, *, private: bool) -> BucketRow:
@@ -106,7 +103,3 @@ class Buckets(Repository[BucketRow, S]):
         }
         change = cls.owned_update().where(bucket.id == bindparam("id"))
         return change.values(counters).returning(bucket.id)
-
-
-def is_any_of(column: Any, name: str = "ids") -> ColumnElement[bool]:
-    return column == any_(bindparam(name, type_=ARRAY(Uuid)))  # type: ignore[no-any-return]  # the column is any table's

@@ -13,7 +13,6 @@ from sqlalchemy import (
     column,
     exists,
     func,
-    not_,
     or_,
     select,
     true,
@@ -21,11 +20,10 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, SortOrder, Window, make_page, window_values
-from db.kit.repository import Repository, S
+from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import Statement, change_statement, statement
 from db.storage import errors
-from db.storage.buckets import is_any_of
 from db.storage.rows import (
     BY_LOCATION,
     DELETING,
@@ -37,9 +35,10 @@ from db.storage.rows import (
     NewFile,
     file_key,
 )
-from db.storage.tables import Bucket, File, Replica
+from db.storage.tables import File, Replica
+from db.storage.unscoped import is_in_public_bucket
 
-_BUCKET, _REPLICA = (model.__table__.c for model in (Bucket, Replica))
+_REPLICA = Replica.__table__.c
 _PARENTS = (
     func.unnest(bindparam("ids", type_=ARRAY(Uuid)))
     .table_valued(column("id", Uuid), with_ordinality="place")
@@ -58,9 +57,7 @@ class Files(Repository[FileRow, S]):
     @classmethod
     def readable(cls, *columns: Any) -> Select[Any]:
         """Mine, or in a public bucket: what every read of a file that was named starts from."""
-        file = cls.table().c
-        in_public = exists().where(_BUCKET.id == file.bucket_id, not_(_BUCKET.private))
-        return select(*(columns or cls.columns())).where(or_(cls.is_owned(), in_public))
+        return select(*(columns or cls.columns())).where(or_(cls.is_owned(), is_in_public_bucket()))
 
     async def create(self: "Files[Session]", new: NewFile, *, file_id: UUID) -> FileRow:
         return await self.add(id=file_id, **new._asdict())
@@ -186,7 +183,9 @@ class Files(Repository[FileRow, S]):
     @statement
     def _of_bsps(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
         kept = exists().where(
-            _REPLICA.bsp_id == _PARENTS.c.id, _REPLICA.file_id == cls.table().c.id
+            _REPLICA.bsp_id == _PARENTS.c.id,
+            _REPLICA.file_id == cls.table().c.id,
+            _REPLICA.owner_id == cls.table().c.owner_id,
         )
         return cls._page_per_parent(cls.owned().where(kept), NEWEST, shape)
 

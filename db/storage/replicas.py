@@ -7,11 +7,10 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, func, insert, literal, select
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.repository import Repository, S
+from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors
-from db.storage.buckets import is_any_of
 from db.storage.files import Files
 from db.storage.rows import FileRow
 from db.storage.tables import Bsp, File, Replica
@@ -85,11 +84,12 @@ class Replicas(Repository[ReplicaRow, S]):
 
     @change_statement
     def _release_all(cls) -> ClauseElement:
-        of_bucket = select(_FILE.id).where(_FILE.bucket_id == bindparam("bucket_id"))
+        of_bucket = Files.owned(_FILE.id).where(_FILE.bucket_id == bindparam("bucket_id"))
         return cls.owned_delete().where(cls.table().c.file_id.in_(of_bucket))
 
     @statement
     def _of_files(cls) -> ClauseElement:
         replica = cls.table().c
-        readable = Files.readable(*cls.columns()).where(replica.file_id == _FILE.id)
+        same_file = (replica.file_id == _FILE.id, replica.owner_id == _FILE.owner_id)
+        readable = Files.readable(*cls.columns()).where(*same_file)
         return readable.where(is_any_of(_FILE.id)).order_by(replica.file_id, replica.bsp_id)

@@ -1,22 +1,30 @@
-"""Files whoever owns them: for those who hold a signed link, and for sweeps."""
+"""Files of all owners: for signed links, for sweeps, and what is in public buckets."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Generic
 from uuid import UUID
 
-from sqlalchemy import Interval, bindparam, delete, func, select
+from sqlalchemy import Interval, bindparam, delete, exists, func, not_, select
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.repository import S
+from db.kit.repository import S, is_any_of
 from db.postgres.engine import Session
-from db.postgres.statements import Statement, change_statement, statement
-from db.storage.buckets import is_any_of
-from db.storage.files import Files
+from db.postgres.ownership import PublicRows
+from db.postgres.statements import Statement, unscoped_change, unscoped_statement
 from db.storage.rows import DELETING, PENDING, FileRow
-from db.storage.tables import File
+from db.storage.tables import Bucket, File
 
-_FILE = File.__table__.c
+_BUCKET, _FILE = Bucket.__table__.c, File.__table__.c
+_COLUMNS = [_FILE[name] for name in FileRow._fields]
+
+
+def is_public_bucket() -> PublicRows:
+    return PublicRows(not_(_BUCKET.private))
+
+
+def is_in_public_bucket() -> PublicRows:
+    return PublicRows(exists().where(_BUCKET.id == _FILE.bucket_id, not_(_BUCKET.private)))
 
 
 class UnscopedFiles(Generic[S]):
@@ -40,21 +48,21 @@ class UnscopedFiles(Generic[S]):
     async def _files(self, query: Statement[S], **values: Any) -> Sequence[FileRow]:
         return [FileRow._make(found) for found in await self._session.rows(query, **values)]
 
-    @statement
+    @unscoped_statement
     def _by_ids(cls) -> ClauseElement:
-        return select(*Files.columns()).where(is_any_of(_FILE.id))
+        return select(*_COLUMNS).where(is_any_of(_FILE.id))
 
-    @statement
+    @unscoped_statement
     def _stale(cls) -> ClauseElement:
         late = _FILE.created_at <= func.now() - bindparam("age", type_=Interval())
-        waiting = select(*Files.columns()).where(_FILE.status == PENDING, late)
+        waiting = select(*_COLUMNS).where(_FILE.status == PENDING, late)
         return waiting.order_by(_FILE.created_at).limit(bindparam("limit"))
 
-    @statement
+    @unscoped_statement
     def _deleting(cls) -> ClauseElement:
         going = select(_FILE.id).where(_FILE.status == DELETING)
         return going.order_by(_FILE.created_at).limit(bindparam("limit"))
 
-    @change_statement
+    @unscoped_change
     def _forget(cls) -> ClauseElement:
         return delete(File).where(is_any_of(_FILE.id), _FILE.status == DELETING)

@@ -10,9 +10,12 @@ from db.postgres.statements import compile_statement
 from db.runs.repository import Runs
 from db.runs.rows import RunRow
 
-_BY_ID = compile_statement(select(*Runs.columns()).where(Runs.table().c.id == bindparam("id")))
+_BY_ID = compile_statement(
+    select(*Runs.columns()).where(Runs.table().c.id == bindparam("id")), unscoped=True
+)
 _EXISTING_IDS = compile_statement(
-    select(Runs.table().c.id).where(Runs.table().c.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
+    select(Runs.table().c.id).where(Runs.table().c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))),
+    unscoped=True,
 )
 
 
