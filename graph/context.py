@@ -12,7 +12,7 @@ from starlette.types import Scope
 from db.errors import Unauthenticated
 from db.kit.base import OwnerId
 from db.kit.idempotency import Idempotency
-from db.postgres.engine import Session
+from db.postgres.engine import ReadSession, Session
 from db.services import Services
 from graph.auth import Viewer
 
@@ -21,6 +21,8 @@ Answer = TypeVar("Answer")
 Row = TypeVar("Row", bound=NamedTuple)
 RepositoryFactory: TypeAlias = Callable[[Session, OwnerId], Rows]
 """Makes a repository for a session and an owner."""
+ReaderFactory: TypeAlias = Callable[[ReadSession, OwnerId], Rows]
+"""Makes a repository on a read session: mypy refuses its methods that change rows."""
 
 
 class OperationSlot(Protocol):
@@ -103,7 +105,7 @@ class Context:
         return self.signed_in.owner
 
     async def read(
-        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+        self, of: ReaderFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
     ) -> Answer:
         """Run `work` with a repository of the viewer, for reading."""
         owner = self.owner
@@ -111,7 +113,7 @@ class Context:
             return await work(of(session, owner))
 
     async def search(
-        self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
+        self, of: ReaderFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
     ) -> Answer:
         """Like `read`, for reads of many rows. A viewer runs one at a time."""
         async with self.slot.search:

@@ -19,6 +19,22 @@ SOURCES = sorted(
 )
 FILE_LINES = 400
 FUNCTION_LINES = 50
+OWNED_TABLES = {
+    name
+    for path in SOURCES
+    if path.is_relative_to(ROOT / "db")
+    for name in re.findall(
+        r"^class \w+\([^)]*\bHasOwner\b[^)]*\):.*?__tablename__ = \"(\w+)\"",
+        path.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+}
+_OWNED = rf"\"?({'|'.join(OWNED_TABLES)})\b"
+SQL_ON_OWNED = re.compile(
+    rf"\b(from|join|using|update|into|table|truncate)\s+(only\s+)?{_OWNED}"
+    rf"|\bfrom\s[\w\s\",.]*,\s*{_OWNED}",
+    re.IGNORECASE,
+)
 VAGUE = {"utils", "helpers", "common", "manager", "misc"}
 COMMIT = re.compile(r"(^|;)\s*commit\b\s*(work|transaction|and|;|$)", re.IGNORECASE)
 COMMITTERS = {
@@ -191,6 +207,39 @@ def only_the_adapter_of_the_executor_imports_strawberry(module: str, text: str) 
     return [name for name in imported_by(text) if name.partition(".")[0] == "strawberry"]
 
 
+def only_modules_named_unscoped_reach_all_owners(module: str, text: str) -> list[str]:
+    if "unscoped" in module.split(".") or module == "db.postgres.statements":
+        return []
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.alias(name="unscoped_statement" | "unscoped_change" | "PublicRows"):
+                found.append(node.name)
+            case ast.Attribute(attr="unscoped_statement" | "unscoped_change" | "PublicRows"):
+                found.append(node.attr)
+            case ast.keyword(arg="unscoped"):
+                found.append(f"line {node.value.lineno}: unscoped=")
+    return found
+
+
+def no_sql_text_names_an_owned_table(module: str, text: str) -> list[str]:
+    """`text()` is not parsed, so no owner predicate is checked in it."""
+    if "unscoped" in module.split(".") or not module.startswith(("db", "graph")):
+        return []
+    tree = ast.parse(text)
+    sentences = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    return [
+        f"line {node.lineno}: {match[0]}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if id(node) not in sentences and (match := SQL_ON_OWNED.search(node.value))
+    ]
+
+
 PLANTED: list[tuple[Rule, str, str]] = [
     (executor_imports_nothing_of_the_project, "graph.executor.execute.run", "import db"),
     (
@@ -236,6 +285,30 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (only_the_engine_commits, "db.tasks.repository", "async def f(c): await c.execute('COMMIT')"),
     (only_the_engine_commits, "db.tasks.repository", "END = text('delete from t; commit work')"),
     (only_the_engine_commits, "graph.tasks.resolvers", "SQL = f'SELECT {1}; COMMIT'"),
+    *(
+        (only_modules_named_unscoped_reach_all_owners, "db.tasks.repository", planted)
+        for planted in (
+            "from db.postgres.statements import unscoped_statement",
+            "from db.postgres.statements import unscoped_change as change",
+            "from db.postgres.ownership import PublicRows",
+            "from db.postgres import statements\n@statements.unscoped_change\ndef f(): ...",
+            "ALL = compile_statement(select(Task), unscoped=True)",
+        )
+    ),
+    *(
+        (no_sql_text_names_an_owned_table, "db.tasks.sweeps", planted)
+        for planted in (
+            "ALL = compile_statement(text('SELECT id FROM tasks'))",
+            "ALL = text('select 1 from users join tasks on true')",
+            "ALL = text('SELECT 1 FROM users, tasks')",
+            "ALL = text('UPDATE tasks SET title = :title')",
+            "ALL = text('INSERT INTO tasks (id) VALUES (:id)')",
+            "ALL = text('DELETE FROM ONLY \"tasks\"')",
+            "ALL = text(f'WITH t AS (SELECT {1}\\nFROM\\n  query_runs) SELECT * FROM t')",
+            "WORDS = 'DELETE FROM tasks'\nALL = text(WORDS)",
+            "async def f(driver): await driver.fetch('TABLE tasks')",
+        )
+    ),
     (only_auth_mints_owners, "graph.tasks.resolvers", "owner = OwnerId(user_id)"),
     (only_auth_mints_owners, "db.tasks.repository", "owner = base.OwnerId(user_id)"),
     (only_auth_mints_owners, "db.tasks.repository", "from db.kit.base import OwnerId as Mint"),
@@ -270,6 +343,10 @@ def test_every_module_keeps_the_rule(rule: Rule, path: Path) -> None:
 @pytest.mark.parametrize(("rule", "module", "text"), PLANTED)
 def test_a_planted_violation_is_caught(rule: Rule, module: str, text: str) -> None:
     assert rule(module, text) != []
+
+
+def test_owned_tables_are_found() -> None:
+    assert {"tasks", "query_runs", "files", "replicas", "preferences", "sessions"} <= OWNED_TABLES
 
 
 def test_alembic_is_no_package() -> None:

@@ -10,19 +10,12 @@ from uuid import UUID
 import asyncpg
 
 from db.backup.bundle import ObjectEntry, ObjectsReader, ObjectsWriter, pieces
+from db.backup.unscoped import COUNT_STORED, STILL_STORED, STORED
 from db.errors import NotFound, Unavailable
 from db.objects.store import ObjectStore
 from db.storage import object_headers, object_key
 
-_STORED = """
-SELECT id, object_id, size, fingerprint, content_type, location
-FROM files WHERE status = 'STORED' ORDER BY id
-"""
 _HAS_FILES = "SELECT to_regclass('files') IS NOT NULL"
-_COUNT_STORED = "SELECT count(*) FROM files WHERE status = 'STORED'"
-_STILL_STORED = """
-SELECT id, object_id FROM files WHERE status = 'STORED' AND object_id = ANY($1) ORDER BY id
-"""
 
 
 async def copy_objects_out(
@@ -32,7 +25,7 @@ async def copy_objects_out(
     missing: list[UUID] = []
     if not await connection.fetchval(_HAS_FILES):  # of an older revision
         return missing
-    async for file in connection.cursor(_STORED, prefetch=1_000):
+    async for file in connection.cursor(STORED, prefetch=1_000):
         entry = ObjectEntry(
             key=object_key(file["id"], file["object_id"]),
             size=file["size"],
@@ -51,14 +44,14 @@ async def find_lost(connection: asyncpg.Connection, missing: Sequence[UUID]) -> 
     """Keys of those that nobody deleted: after the transaction, rows name them still."""
     if not missing:
         return []
-    return [object_key(*file) for file in await connection.fetch(_STILL_STORED, missing)]
+    return [object_key(*file) for file in await connection.fetch(STILL_STORED, missing)]
 
 
 async def count_named(connection: asyncpg.Connection) -> int:
     """How many objects the rows name."""
     if not await connection.fetchval(_HAS_FILES):
         return 0
-    return int(await connection.fetchval(_COUNT_STORED))
+    return int(await connection.fetchval(COUNT_STORED))
 
 
 async def copy_objects_in(objects: ObjectStore, archive: ObjectsReader) -> None:

@@ -7,11 +7,11 @@ from db.connections.repository import (
     ConnectionRow,
     Connections,
     DatabaseConnection,
-    Sealed,
     SealedRow,
 )
 from db.connections.rotation import Rotation, rotate
 from db.connections.rules import SshAuthMethod, SslMode
+from db.connections.unscoped import Sealed
 
 __all__ = [
     "SECRETS",

@@ -12,8 +12,9 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict, NotFound, TooLarge
 from db.kit.base import Base, HasOwner, HasTimes, HasVersion, TimestampText
-from db.kit.repository import Repository
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 
 MAX_LENGTH = 65_536
 MAX_PREFERENCES = 1_000
@@ -44,7 +45,7 @@ class PreferenceRow(NamedTuple):
         return msgspec.json.decode(self.value)
 
 
-class Preferences(Repository[PreferenceRow]):
+class Preferences(Repository[PreferenceRow, S]):
     """The preferences of one owner."""
 
     model = Preference
@@ -58,7 +59,11 @@ class Preferences(Repository[PreferenceRow]):
         return list(await self.all(self._list_all()))
 
     async def put(
-        self, key: str, value: object, *, expected_version: int | None = None
+        self: "Preferences[Session]",
+        key: str,
+        value: object,
+        *,
+        expected_version: int | None = None,
     ) -> PreferenceRow:
         """Creates or replaces a preference. A missing one counts as version 0."""
         key, text = parse_key(key), _to_json(value)
@@ -78,7 +83,7 @@ class Preferences(Repository[PreferenceRow]):
             raise _version_conflict()
         return stored
 
-    async def drop(self, key: str) -> str:
+    async def drop(self: "Preferences[Session]", key: str) -> str:
         if not await self.run(self._drop(), key=parse_key(key)):
             raise NotFound(
                 "This preference does not exist.", hint="It may have been deleted.", field="key"
@@ -97,7 +102,7 @@ class Preferences(Repository[PreferenceRow]):
     def _count(cls) -> ClauseElement:
         return cls.owned(func.count())
 
-    @statement
+    @change_statement
     def _put(cls, guarded: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         table = cls.table()
         new = insert(table).values({name: bindparam(name) for name in ("owner_id", "key", "value")})
@@ -107,7 +112,7 @@ class Preferences(Repository[PreferenceRow]):
             index_elements=[table.c.owner_id, table.c.key], set_=change, where=same
         ).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _drop(cls) -> ClauseElement:
         key = cls.table().c.key
         return cls.owned_delete().where(key == bindparam("key")).returning(key)

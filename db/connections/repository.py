@@ -13,21 +13,18 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     func,
-    select,
-    update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.connections.binding import DATABASE, TABLE, check_binding, secret_places
+from db.connections.binding import DATABASE, TABLE, check_binding
 from db.connections.drafts import SECRETS, Draft, check_whole, completed
 from db.errors import Conflict
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, OwnerId, TimestampText
+from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
 from db.kit.paging import Page, SortOrder, Window
-from db.kit.repository import Repository
+from db.kit.repository import Repository, S
 from db.postgres.engine import Session
-from db.postgres.statements import statement
-from db.security.vault import SecretLocation
+from db.postgres.statements import change_statement, statement
 
 BY_NAME = SortOrder("sort_name", descending=False)
 
@@ -113,7 +110,7 @@ class ConnectionUpdate(NamedTuple):
     row: ConnectionRow
 
 
-class Connections(Repository[ConnectionRow]):
+class Connections(Repository[ConnectionRow, S]):
     """The saved connections of one owner."""
 
     model = DatabaseConnection
@@ -130,14 +127,19 @@ class Connections(Repository[ConnectionRow]):
         ]
 
     async def create(
-        self, row_id: UUID, draft: Draft, sealed: dict[str, bytes | None], *, agent: bool
+        self: "Connections[Session]",
+        row_id: UUID,
+        draft: Draft,
+        sealed: dict[str, bytes | None],
+        *,
+        agent: bool,
     ) -> ConnectionRow:
         values = completed(draft.values)
         check_whole(values, kept=SealedRow(**sealed).kept, agent=agent)
         return await self.add(id=row_id, **values, **sealed)
 
     async def change(
-        self,
+        self: "Connections[Session]",
         seen: ConnectionRow,
         draft: Draft,
         sealed: dict[str, bytes | None],
@@ -181,7 +183,7 @@ class Connections(Repository[ConnectionRow]):
         columns = len(ConnectionRow._fields)
         return self._make(found[0][:columns]), SealedRow(*found[0][columns:])
 
-    async def note_connected(self, row_id: UUID) -> None:
+    async def note_connected(self: "Connections[Session]", row_id: UUID) -> None:
         """Leaves `version` and `updated_at` unchanged, because the user changed nothing."""
         await self.run(self._note_connected(), id=row_id)
 
@@ -198,7 +200,7 @@ class Connections(Repository[ConnectionRow]):
         query = cls.owned(*cls.columns(), *sealed).where(table.c.id == bindparam("id"))
         return query.with_for_update() if lock else query
 
-    @statement
+    @change_statement
     def _note_connected(cls) -> ClauseElement:
         mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
         return mine.values(last_connected_at=func.now())
@@ -210,48 +212,6 @@ class Connections(Repository[ConnectionRow]):
     @statement
     def _count(cls) -> ClauseElement:
         return cls.owned(func.count())
-
-
-class Sealed:
-    """The sealed secrets of all owners; used only by `howdah keys rotate`."""
-
-    @statement
-    def _batch(cls) -> ClauseElement:
-        table = Connections.table()
-        names = ("id", "owner_id", *DATABASE, *SealedRow._fields)
-        columns = (table.c[name] for name in names)
-        after = select(*columns).where(table.c.id > bindparam("after"))
-        return after.order_by(table.c.id).limit(100)
-
-    @statement
-    def _exchange(cls, column: str) -> ClauseElement:
-        """Replaces the seal only if it is unchanged: its owner may have saved a new secret."""
-        table = Connections.table()
-        same = (table.c.id == bindparam("id"), table.c[column] == bindparam("old"))
-        return update(table).where(*same).values({column: bindparam("new")}).returning(table.c.id)
-
-    @classmethod
-    async def batch(
-        cls, session: Session, after: UUID
-    ) -> list[tuple[UUID, dict[SecretLocation, bytes]]]:
-        """Up to 100 connections after the ID `after`, each with its seals."""
-        rows = await session.rows(cls._batch(), after=after)
-        return [(row[0], _seals_by_location(*row)) for row in rows]
-
-    @classmethod
-    async def exchange(
-        cls, session: Session, row_id: UUID, column: str, *, old: bytes, new: bytes
-    ) -> bool:
-        return bool(await session.rows(cls._exchange(column), id=row_id, old=old, new=new))
-
-
-def _seals_by_location(row_id: UUID, owner: OwnerId, *columns: Any) -> dict[SecretLocation, bytes]:
-    """`columns` are those of the destination, followed by the seals."""
-    bound, sealed = columns[: len(DATABASE)], columns[len(DATABASE) :]
-    destination = dict(zip(DATABASE, bound, strict=True))
-    locations = secret_places(destination, row=row_id, owner=owner)
-    seals = zip(SECRETS, sealed, strict=True)
-    return {locations[name]: value for name, value in seals if value is not None}
 
 
 def _same_destination(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from db.connections.repository import Sealed
+from db.connections.unscoped import Sealed
 from db.errors import Unavailable
 from db.postgres.engine import Database
 from db.security.vault import SecretLocation, Vault

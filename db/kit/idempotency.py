@@ -8,17 +8,13 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
-    ColumnElement,
     ForeignKey,
     Index,
     Interval,
     LargeBinary,
     Text,
     bindparam,
-    delete,
     func,
-    literal_column,
-    select,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
@@ -26,10 +22,11 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
 from db.kit.base import Base, HasOwner
-from db.kit.repository import Repository
+from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
+from db.kit.unscoped import ExpiredRows
 from db.postgres.engine import Session
-from db.postgres.statements import statement
+from db.postgres.statements import change_statement, statement
 
 KEPT = timedelta(hours=24)
 
@@ -57,7 +54,7 @@ class IdempotencyRow(NamedTuple):
     answer: bytes
 
 
-class Idempotency(Repository[IdempotencyRow]):
+class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
     """One owner's keys, used in the transaction of the change that they protect."""
 
     model = IdempotencyKey
@@ -65,7 +62,12 @@ class Idempotency(Repository[IdempotencyRow]):
     noun = "idempotency key"
 
     async def run_once(
-        self, key: str, asked: object, work: Callable[[], Awaitable[R]], *, answer: type[R]
+        self: "Idempotency[Session]",
+        key: str,
+        asked: object,
+        work: Callable[[], Awaitable[R]],
+        *,
+        answer: type[R],
     ) -> R:
         """Runs `work`, or returns the stored answer of the first request with `key`.
 
@@ -95,22 +97,7 @@ class Idempotency(Repository[IdempotencyRow]):
             raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
 
-    @statement
-    def _expired(cls) -> ClauseElement:
-        """Deletes a batch of expired keys of all owners, for `sweep`."""
-        table = cls.table()
-        old = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
-        place: ColumnElement[Any] = literal_column("ctid")
-        batch = (
-            select(place)
-            .select_from(table)
-            .where(old)
-            .limit(1_000)
-            .with_for_update(skip_locked=True)
-        )
-        return delete(table).where(place.in_(batch)).returning(table.c.key)
-
-    @statement
+    @change_statement
     def _claim(cls) -> ClauseElement:
         """Claims the key if it is new or has expired."""
         table = cls.table()
@@ -127,7 +114,7 @@ class Idempotency(Repository[IdempotencyRow]):
             .returning(table.c.key)
         )
 
-    @statement
+    @change_statement
     def _store_answer(cls) -> ClauseElement:
         mine = cls.owned_update().where(cls.table().c.key == bindparam("the_key"))
         return mine.values(answer=bindparam("answer"))
@@ -153,4 +140,4 @@ def _key_reused() -> Conflict:
 
 async def sweep(session: Session) -> int:
     """Deletes a batch of expired keys and returns their number."""
-    return len(await session.rows(Idempotency._expired(), kept=KEPT))  # noqa: SLF001 - of this module
+    return len(await session.rows(Idempotency.expired(), kept=KEPT))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, Generic, NamedTuple, cast
 from uuid import UUID
 
 import asyncpg
@@ -23,20 +23,29 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.sql import ClauseElement
+from typing_extensions import TypeVar
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
 from db.kit.paging import Page, SortOrder, Window, make_page, select_page, window_values
-from db.postgres.engine import Session
-from db.postgres.statements import Statement, statement
+from db.kit.unscoped import OwnerLookup
+from db.postgres.engine import ReadSession, Session
+from db.postgres.statements import Statement, change_statement, statement
 
 R = TypeVar("R", bound=NamedTuple)
+S = TypeVar("S", bound=ReadSession, default=Session)
+"""The session of a repository: on a ReadSession, mypy refuses the methods that change rows."""
 
 
-class Repository(Generic[R]):
+def is_any_of(column: Any, name: str = "ids") -> ColumnElement[bool]:
+    return column == any_(bindparam(name, type_=ARRAY(Uuid)))  # type: ignore[no-any-return]  # the column is any table's
+
+
+class Repository(OwnerLookup, Generic[R, S]):
     """Reads and changes the rows of one owner.
 
     A subclass declares its model, the row type that it returns, and the error for each constraint.
+    A method that changes rows takes `self: "Tasks[Session]"`; mypy requires it.
     """
 
     model: ClassVar[type[Base]]
@@ -45,7 +54,7 @@ class Repository(Generic[R]):
     conflicts: ClassVar[Mapping[str, tuple[str, str, str | None]]] = {}
     """Constraint name -> (message, hint, field) of the Conflict raised when it is violated."""
 
-    def __init__(self, session: Session, owner: OwnerId) -> None:
+    def __init__(self, session: S, owner: OwnerId) -> None:
         self.session = session
         self.owner = owner
         # Like `NamedTuple._make`, but without its length check for each record.
@@ -86,14 +95,14 @@ class Repository(Generic[R]):
 
     @statement
     def _by_ids(cls) -> ClauseElement:
-        return cls.owned().where(cls.table().c.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
+        return cls.owned().where(is_any_of(cls.table().c.id))
 
-    @statement
+    @change_statement
     def _insert(cls, names: tuple[str, ...]) -> ClauseElement:
         values: dict[str, Any] = {name: bindparam(name) for name in ("id", "owner_id", *names)}
         return insert(cls.table()).values(values).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _update(cls, names: tuple[str, ...], versioned: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         table = cls.table()
         change = cls.owned_update().where(table.c.id == bindparam("id"))
@@ -116,15 +125,10 @@ class Repository(Generic[R]):
         columns: dict[str, Any] = {"updated_at": func.now()} if "updated_at" in table.c else {}
         return columns | ({"version": table.c.version + 1} if "version" in table.c else {})
 
-    @statement
+    @change_statement
     def _delete(cls) -> ClauseElement:
         table = cls.table()
         return cls.owned_delete().where(table.c.id == bindparam("id")).returning(table.c.id)
-
-    @statement
-    def _owner_of(cls) -> ClauseElement:
-        table = cls.table()
-        return select(table.c.owner_id).where(table.c.id == bindparam("id"))
 
     async def get(self, row_id: UUID) -> R | None:
         return await self.one(self._by_id(), id=row_id)
@@ -141,12 +145,16 @@ class Repository(Generic[R]):
     async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
         return await self.all(self._by_ids(), ids=list(ids))
 
-    async def add(self, **values: Any) -> R:
+    async def add(self: "Repository[R, Session]", **values: Any) -> R:
         found = await self.one(self._insert(tuple(values)), **({"id": new_id()} | values))
         return cast("R", found)
 
     async def update(
-        self, row_id: UUID, *, expected_version: int | None = None, **values: Any
+        self: "Repository[R, Session]",
+        row_id: UUID,
+        *,
+        expected_version: int | None = None,
+        **values: Any,
     ) -> R:
         """Sets `values` and keeps the other columns; without values the row stays as it is.
 
@@ -169,7 +177,7 @@ class Repository(Generic[R]):
             raise self._version_conflict()
         return found
 
-    async def remove(self, row_id: UUID) -> UUID:
+    async def remove(self: "Repository[R, Session]", row_id: UUID) -> UUID:
         removed = await self.run(self._delete(), id=row_id)
         if not removed:
             raise await self.missing_row_error(row_id, field="id")
@@ -188,7 +196,7 @@ class Repository(Generic[R]):
         return select_page(query, order, shape, columns)
 
     async def fetch_page(
-        self, query: Statement, window: Window, order: SortOrder, /, **values: Any
+        self, query: Statement[S], window: Window, order: SortOrder, /, **values: Any
     ) -> Page[R]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
@@ -204,20 +212,20 @@ class Repository(Generic[R]):
     def _row_has_sort_key(cls, order: SortOrder) -> bool:
         return order.column in cls.row._fields
 
-    async def all(self, query: Statement, /, **values: Any) -> Sequence[R]:
+    async def all(self, query: Statement[S], /, **values: Any) -> Sequence[R]:
         return list(map(self._make, await self.run(query, **values)))
 
-    async def one(self, query: Statement, /, **values: Any) -> R | None:
+    async def one(self, query: Statement[S], /, **values: Any) -> R | None:
         found = await self.run(query, **values)
         return self._make(found[0]) if found else None
 
-    async def value(self, query: Statement, /, **values: Any) -> Any:
+    async def value(self, query: Statement[S], /, **values: Any) -> Any:
         """The first column of the first row, or None."""
         found = await self.run(query, **values)
         return found[0][0] if found else None
 
     async def update_or_raise(
-        self, row_id: UUID, change: Statement, /, *, field: str | None = "id", **values: Any
+        self, row_id: UUID, change: Statement[S], /, *, field: str | None = "id", **values: Any
     ) -> R:
         """Runs `change` and returns the row, or raises `missing_row_error`."""
         found = await self.one(change, **values)
@@ -250,7 +258,7 @@ class Repository(Generic[R]):
             field="expectedVersion",
         )
 
-    async def run(self, query: Statement, /, **values: Any) -> Sequence[Any]:
+    async def run(self, query: Statement[S], /, **values: Any) -> Sequence[Any]:
         """Runs a statement with the owner bound; raises Conflict for a violated constraint."""
         try:
             return await self.session.rows(query, owner_id=self.owner, **values)

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from db.errors import Overloaded, Unavailable
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
-from db.postgres.statements import Statement, compile_statement
+from db.postgres.statements import Changes, Reads, Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
 from db.waiting import Backoff, retry
 
@@ -40,7 +40,7 @@ class Observer(Protocol):
     def __call__(self, sql: str, /) -> None: ...
 
 
-class Session:
+class ReadSession(Reads):
     """Runs statements on one lease. Lives for one batch of reads or one transaction."""
 
     __slots__ = ("_lease", "_observe")
@@ -49,20 +49,20 @@ class Session:
         self._lease = lease
         self._observe = observe
 
-    async def rows(self, statement: Statement, /, **values: Any) -> Sequence[Any]:
+    async def rows(self, statement: Statement[Self], /, **values: Any) -> Sequence[Any]:
         """The rows as tuples, in the order of the statement's columns."""
         return statement.decode(await self._fetch(statement, statement.arguments(values)))
 
-    async def row(self, statement: Statement, /, **values: Any) -> Any | None:
+    async def row(self, statement: Statement[Self], /, **values: Any) -> Any | None:
         found = await self.rows(statement, **values)
         return found[0] if found else None
 
-    async def value(self, statement: Statement, /, **values: Any) -> Any:
+    async def value(self, statement: Statement[Self], /, **values: Any) -> Any:
         """The first column of the first row, or None."""
         found = await self.row(statement, **values)
         return None if found is None else found[0]
 
-    async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+    async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
         if self._observe is not None:
             self._observe(statement.sql)
         driver = self._lease.driver
@@ -80,7 +80,13 @@ class Session:
         return records
 
 
-class ReadSession(Session):
+class Session(ReadSession, Changes):
+    """A session that also runs changes; mypy refuses them on a ReadSession."""
+
+    __slots__ = ()
+
+
+class RetryingReadSession(ReadSession):
     """Runs single statements, each in its own transaction; retries once on a lost connection."""
 
     __slots__ = ("_held", "_source")
@@ -103,7 +109,7 @@ class ReadSession(Session):
     ) -> None:
         self._release()
 
-    async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+    async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
         if statement.changes:
             raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
         try:
@@ -114,7 +120,7 @@ class ReadSession(Session):
         await self.__aenter__()
         return await self._once(statement, arguments)
 
-    async def _once(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+    async def _once(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
         if self._lease.autocommit:
             return await super()._fetch(statement, arguments)
         async with self._lease.begin():
@@ -135,7 +141,7 @@ class WriteSession(Session):
         super().__init__(lease, observe)
         self._changed = False
 
-    async def _fetch(self, statement: Statement, arguments: Sequence[Any]) -> Sequence[Any]:
+    async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
         if statement.changes:
             if self._changed:
                 raise RuntimeError(f"a second change needs a transaction: {statement.sql}")
@@ -161,9 +167,11 @@ class Database:
         """The number of callers waiting for a connection."""
         return self._source.waiting
 
-    def read(self, *, reserved: bool = False) -> contextlib.AbstractAsyncContextManager[Session]:
+    def read(
+        self, *, reserved: bool = False
+    ) -> contextlib.AbstractAsyncContextManager[ReadSession]:
         """Opens a session for one batch of reads. `reserved` works with an exhausted pool."""
-        return ReadSession(self._reserve if reserved else self._source, self.observe)
+        return RetryingReadSession(self._reserve if reserved else self._source, self.observe)
 
     async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """Runs `work` in a transaction; retries serialization failures and deadlocks.

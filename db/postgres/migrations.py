@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from db.postgres.engine import Session, create_engine
+from db.postgres.engine import ReadSession, create_engine
 from db.postgres.statements import compile_statement
 from db.postgres.urls import parse_url
 
@@ -50,7 +50,7 @@ def revisions() -> tuple[str, ...]:
     return tuple(ordered)
 
 
-async def present(session: Session) -> str | None:
+async def present(session: ReadSession) -> str | None:
     """The revision of the database, or None."""
     if not await session.value(_EXISTS):
         return None
@@ -63,7 +63,7 @@ def is_newer(revision: str | None) -> bool:
     return revision is not None and revision not in revisions()
 
 
-async def is_current(session: Session) -> bool:
+async def is_current(session: ReadSession) -> bool:
     """Whether the database has all known migrations. It may have more."""
     revision = await present(session)
     return revision == head() or is_newer(revision)

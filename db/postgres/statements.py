@@ -3,16 +3,21 @@
 Compiling takes longer than running (docs/performance.md), so repositories write statements as
 `@statement` methods, which are compiled once for each set of arguments. The arguments are the shape
 (columns, filters, order), never values: those are `bindparam`s.
+
+A statement that changes rows is a `@change_statement` method. The two have different types, so that
+mypy refuses a change on a read session.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Dialect, SelectBase, TextClause, UpdateBase
 from sqlalchemy.dialects.postgresql import asyncpg as dialect_module
 from sqlalchemy.sql import ClauseElement, visitors
+
+from db.postgres.ownership import require_owner
 
 _DIALECT: Dialect = dialect_module.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 _SHAPES = 256
@@ -21,8 +26,26 @@ _READS = re.compile(r"\s*(select|show|values)\b", re.IGNORECASE)
 Process = Callable[[Any], Any]
 
 
-class Statement(NamedTuple):
-    """SQL with $1, $2 ..., its parameter encoders and its column decoders."""
+class Reads:
+    """The type of sessions that run statements without changes."""
+
+    __slots__ = ()
+
+
+class Changes(Reads):
+    """The type of sessions that also run changes."""
+
+    __slots__ = ()
+
+
+Needs_contra = TypeVar("Needs_contra", bound=Reads, contravariant=True)
+
+
+class Statement(NamedTuple, Generic[Needs_contra]):
+    """SQL with $1, $2 ..., its parameter encoders and its column decoders.
+
+    `Statement[Reads]` runs on every session, `Statement[Changes]` only on one that runs changes.
+    """
 
     sql: str
     names: tuple[str, ...]
@@ -57,7 +80,26 @@ class Statement(NamedTuple):
         return tuple(values)
 
 
-def compile_statement(clause: ClauseElement) -> Statement:
+def compile_statement(clause: ClauseElement, *, unscoped: bool = False) -> Statement[Reads]:
+    """Raises TypeError for a change, and for rows that may be another owner's.
+
+    Only modules named `unscoped` compile statements for the rows of all owners.
+    """
+    if _changes(clause):
+        raise TypeError(f"it may change rows, so it needs `change_statement`: {clause}")
+    return _compile(clause, changes=False, unscoped=unscoped)
+
+
+def compile_change(clause: ClauseElement, *, unscoped: bool = False) -> Statement[Changes]:
+    """Like `compile_statement`, for a change."""
+    if not _changes(clause):
+        raise TypeError(f"it changes nothing, so it needs `statement`: {clause}")
+    return _compile(clause, changes=True, unscoped=unscoped)
+
+
+def _compile(clause: ClauseElement, *, changes: bool, unscoped: bool) -> Statement[Any]:
+    if not unscoped:
+        require_owner(clause)
     compiled: Any = clause.compile(dialect=_DIALECT)
     if compiled.post_compile_params:
         raise TypeError(f"its SQL depends on its values; use any_() for a list: {compiled}")
@@ -70,7 +112,7 @@ def compile_statement(clause: ClauseElement) -> Statement:
         if not bind.required and bind.callable is None
     }
     decoders = _decoders(compiled)
-    return Statement(compiled.string, names, encoders, optional, decoders, _changes(clause))
+    return Statement(compiled.string, names, encoders, optional, decoders, changes)
 
 
 def _changes(clause: ClauseElement) -> bool:
@@ -96,13 +138,37 @@ def _decoders(compiled: Any) -> tuple[tuple[int, Process], ...]:
     return tuple(found)
 
 
-class statement:  # noqa: N801 - used as a decorator, it reads as one
-    """Decorates a method that builds a clause; calls return the compiled, cached statement."""
+class _Method(Generic[Needs_contra]):
+    """A method that builds a clause; calls return the compiled, cached statement."""
 
-    def __init__(self, build: Callable[..., ClauseElement]) -> None:
+    def __init__(
+        self,
+        build: Callable[..., ClauseElement],
+        compile_clause: Callable[[ClauseElement], Statement[Needs_contra]],
+    ) -> None:
         self._compiled = lru_cache(maxsize=_SHAPES)(
-            lambda owner, *shape: compile_statement(build(owner, *shape))
+            lambda owner, *shape: compile_clause(build(owner, *shape))
         )
 
-    def __get__(self, instance: object, owner: type) -> Callable[..., Statement]:
+    def __get__(self, instance: object, owner: type) -> Callable[..., Statement[Needs_contra]]:
         return partial(self._compiled, owner)
+
+
+def statement(build: Callable[..., ClauseElement]) -> _Method[Reads]:
+    """Decorates a method that builds a statement without changes."""
+    return _Method(build, compile_statement)
+
+
+def change_statement(build: Callable[..., ClauseElement]) -> _Method[Changes]:
+    """Decorates a method that builds a change."""
+    return _Method(build, compile_change)
+
+
+def unscoped_statement(build: Callable[..., ClauseElement]) -> _Method[Reads]:
+    """Like `statement`, for the rows of all owners; only in modules named `unscoped`."""
+    return _Method(build, partial(compile_statement, unscoped=True))
+
+
+def unscoped_change(build: Callable[..., ClauseElement]) -> _Method[Changes]:
+    """Like `change_statement`, for the rows of all owners; only in modules named `unscoped`."""
+    return _Method(build, partial(compile_change, unscoped=True))

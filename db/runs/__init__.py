@@ -1,15 +1,8 @@
 """Query runs: states, history, result pages, retention and orphaned runs."""
 
 from db.runs.liveness import Liveness
-from db.runs.orphans import (
-    cancel_states,
-    interrupt_orphans,
-    interrupt_queued,
-    mark_missing_processes,
-)
 from db.runs.repository import Runs
 from db.runs.result_pages import ResultPages
-from db.runs.retention import expire_over_quota, list_expired, list_partial_results
 from db.runs.rows import (
     ACTIVE,
     CancelOutcome,
@@ -27,7 +20,14 @@ from db.runs.rows import (
     TruncationReason,
 )
 from db.runs.tables import QueryRun, QueryRunPage
-from db.runs.unscoped import existing_run_ids, find_any_run
+from db.runs.unscoped.lookups import existing_run_ids, find_any_run
+from db.runs.unscoped.orphans import (
+    cancel_states,
+    interrupt_orphans,
+    interrupt_queued,
+    mark_missing_processes,
+)
+from db.runs.unscoped.retention import expire_over_quota, list_expired, list_partial_results
 
 __all__ = [
     "ACTIVE",

@@ -27,9 +27,10 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict, RateLimited
 from db.kit.paging import Page, SortOrder, Window
-from db.kit.repository import Repository
+from db.kit.repository import Repository, S
 from db.kit.text_rules import Required, contains_pattern
-from db.postgres.statements import statement
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 from db.runs.rows import ACTIVE, CancelOutcome, Ending, NewRun, RunFilter, RunRow, RunState
 from db.runs.tables import QueryRun
 
@@ -37,12 +38,14 @@ NEWEST = SortOrder("created_at", descending=True)
 search_rule = Required("search", max_length=200)
 
 
-class Runs(Repository[RunRow]):
+class Runs(Repository[RunRow, S]):
     model = QueryRun
     row = RunRow
     noun = "run"
 
-    async def create(self, new: NewRun, *, process: int, max_active: int) -> RunRow:
+    async def create(
+        self: "Runs[Session]", new: NewRun, *, process: int, max_active: int
+    ) -> RunRow:
         """Queues a run. Concurrent calls of one owner are serialized by an advisory lock.
 
         Raises:
@@ -57,7 +60,7 @@ class Runs(Repository[RunRow]):
             )
         return await self.add(**new._asdict(), process=process)
 
-    async def claim_next(self, *, process: int, max_running: int) -> RunRow | None:
+    async def claim_next(self: "Runs[Session]", *, process: int, max_running: int) -> RunRow | None:
         """Starts the oldest run that this process queued, if the owner is below `max_running`.
 
         Older runs that other processes queued count as running, so runs start in order.
@@ -67,7 +70,9 @@ class Runs(Repository[RunRow]):
     async def has_queued(self, *, process: int) -> bool:
         return bool(await self.value(self._count_queued(), process=process))
 
-    async def record_backend(self, run_id: UUID, *, pid: int, started_at: str) -> None:
+    async def record_backend(
+        self: "Runs[Session]", run_id: UUID, *, pid: int, started_at: str
+    ) -> None:
         """Records the backend of the user's database, so that other replicas can terminate it.
 
         Raises:
@@ -76,7 +81,9 @@ class Runs(Repository[RunRow]):
         if not await self.run(self._record_backend(), id=run_id, pid=pid, started=started_at):
             raise _finished_error()
 
-    async def add_page_totals(self, run_id: UUID, *, columns: str, rows: int, size: int) -> None:
+    async def add_page_totals(
+        self: "Runs[Session]", run_id: UUID, *, columns: str, rows: int, size: int
+    ) -> None:
         """Adds the rows and bytes of a page.
 
         Raises:
@@ -86,7 +93,9 @@ class Runs(Repository[RunRow]):
         if not await self.run(self._add_page_totals(), id=run_id, **values):
             raise _finished_error()
 
-    async def finish(self, run_id: UUID, ending: Ending, *, keep: timedelta) -> RunRow | None:
+    async def finish(
+        self: "Runs[Session]", run_id: UUID, ending: Ending, *, keep: timedelta
+    ) -> RunRow | None:
         """Writes the terminal state. Returns None, and changes nothing, if the run has ended."""
         fields = {
             "columns": ending.columns,
@@ -111,11 +120,13 @@ class Runs(Repository[RunRow]):
             **encoded,
         )
 
-    async def request_cancel(self, run_id: UUID, *, keep: timedelta) -> RunRow | None:
+    async def request_cancel(
+        self: "Runs[Session]", run_id: UUID, *, keep: timedelta
+    ) -> RunRow | None:
         """Cancels a queued run, or marks a running one. Returns None if the run has ended."""
         return await self.one(self._request_cancel(), id=run_id, keep=keep)
 
-    async def delete_finished(self, run_id: UUID) -> None:
+    async def delete_finished(self: "Runs[Session]", run_id: UUID) -> None:
         """Deletes a finished run.
 
         Raises:
@@ -156,7 +167,7 @@ class Runs(Repository[RunRow]):
         queued = run.state == _literal(RunState.QUEUED)
         return cls.owned(func.count()).where(queued, run.process == bindparam("process"))
 
-    @statement
+    @change_statement
     def _claim_next(cls) -> ClauseElement:
         run, other = cls.table().c, cls.table().alias("other").c
         mine = cls.table().alias("mine").c
@@ -193,7 +204,7 @@ class Runs(Repository[RunRow]):
         }
         return claim.values(started).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _record_backend(cls) -> ClauseElement:
         noted: dict[str, Any] = {
             "backend_pid": bindparam("pid"),
@@ -201,7 +212,7 @@ class Runs(Repository[RunRow]):
         }
         return cls._running().values(noted).returning(cls.table().c.revision)
 
-    @statement
+    @change_statement
     def _add_page_totals(cls) -> ClauseElement:
         run = cls.table().c
         more: dict[str, Any] = {
@@ -212,7 +223,7 @@ class Runs(Repository[RunRow]):
         }
         return cls._running().values(more).returning(run.revision)
 
-    @statement
+    @change_statement
     def _finish(cls) -> ClauseElement:
         run = cls.table().c
         without_rows = bindparam("without_rows", type_=Boolean())
@@ -230,7 +241,7 @@ class Runs(Repository[RunRow]):
         }
         return cls._running().values(values).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _request_cancel(cls) -> ClauseElement:
         run = cls.table().c
         queued = run.state == _literal(RunState.QUEUED)
@@ -250,7 +261,7 @@ class Runs(Repository[RunRow]):
         }
         return change.values(values).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _delete_finished(cls) -> ClauseElement:
         run = cls.table().c
         over = (run.id == bindparam("id"), run.state.not_in(_literals(ACTIVE)))

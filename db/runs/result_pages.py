@@ -7,18 +7,19 @@ from sqlalchemy import bindparam, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.repository import Repository
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 from db.runs.rows import PageRow
 from db.runs.tables import QueryRunPage
 
 
-class ResultPages(Repository[PageRow]):
+class ResultPages(Repository[PageRow, S]):
     model = QueryRunPage
     row = PageRow
     noun = "page"
 
-    async def append(self, run_id: UUID, page: PageRow) -> bool:
+    async def append(self: "ResultPages[Session]", run_id: UUID, page: PageRow) -> bool:
         """Returns False if the page exists already."""
         return bool(await self.run(self._append(), run_id=run_id, **page._asdict()))
 
@@ -30,10 +31,10 @@ class ResultPages(Repository[PageRow]):
         """The largest average row size of a page; 0 without pages."""
         return int(await self.value(self._max_average_row_bytes(), run_id=run_id))
 
-    async def delete_all(self, run_id: UUID) -> None:
+    async def delete_all(self: "ResultPages[Session]", run_id: UUID) -> None:
         await self.run(self._delete_all(), run_id=run_id)
 
-    @statement
+    @change_statement
     def _append(cls) -> ClauseElement:
         names = ("owner_id", "run_id", *PageRow._fields)
         new = insert(cls.table()).values({name: bindparam(name) for name in names})
@@ -56,6 +57,6 @@ class ResultPages(Repository[PageRow]):
         largest = cls.owned(func.coalesce(func.max(each), 0))
         return largest.where(page.run_id == bindparam("run_id"))
 
-    @statement
+    @change_statement
     def _delete_all(cls) -> ClauseElement:
         return cls.owned_delete().where(cls.table().c.run_id == bindparam("run_id"))

@@ -8,14 +8,15 @@ from sqlalchemy import ColumnElement, Uuid, bindparam, func, insert, select, tru
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, Window
-from db.kit.repository import Repository
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 from db.storage import errors, rules
 from db.storage.rows import NEWEST, BspRow, NewBsp
 from db.storage.tables import Bsp
 
 
-class Bsps(Repository[BspRow]):
+class Bsps(Repository[BspRow, S]):
     """All providers. They have no owner, so `is_owned` restricts nothing."""
 
     model = Bsp
@@ -30,11 +31,11 @@ class Bsps(Repository[BspRow]):
     def is_owned(cls) -> ColumnElement[bool]:
         return true()
 
-    async def create(self, new: NewBsp) -> BspRow:
+    async def create(self: "Bsps[Session]", new: NewBsp) -> BspRow:
         return await self.add(**rules.checked_bsp(new)._asdict())
 
     async def set_capacity(
-        self, bsp_id: UUID, capacity: int, *, expected_version: int | None = None
+        self: "Bsps[Session]", bsp_id: UUID, capacity: int, *, expected_version: int | None = None
     ) -> BspRow:
         capacity = rules.checked_capacity(capacity)
         values: dict[str, Any] = {"id": bsp_id, "capacity": capacity}
@@ -48,7 +49,9 @@ class Bsps(Repository[BspRow]):
             raise errors.capacity_in_use(present.used_capacity)
         raise await self.missing_row_error(bsp_id, field="id")
 
-    async def set_multiaddresses(self, bsp_id: UUID, multiaddresses: Sequence[str]) -> BspRow:
+    async def set_multiaddresses(
+        self: "Bsps[Session]", bsp_id: UUID, multiaddresses: Sequence[str]
+    ) -> BspRow:
         checked = rules.checked_multiaddresses(multiaddresses)
         return await self.update(bsp_id, multiaddresses=checked)
 
@@ -58,12 +61,12 @@ class Bsps(Repository[BspRow]):
     async def count(self) -> int:
         return int(await self.value(self._count()))
 
-    @statement
+    @change_statement
     def _insert(cls, names: tuple[str, ...]) -> ClauseElement:
         values: dict[str, Any] = {name: bindparam(name) for name in ("id", *names)}
         return insert(cls.table()).values(values).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _set_capacity(cls, versioned: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         bsp = cls.table().c
         fits = bsp.used_capacity <= bindparam("capacity", type_=bsp.capacity.type)

@@ -4,28 +4,26 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
     Select,
     Uuid,
-    any_,
     bindparam,
     func,
-    not_,
     or_,
     select,
 )
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, Window
-from db.kit.repository import Repository
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S, is_any_of
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 from db.storage import errors, rules
 from db.storage.rows import NEWEST, BucketRow, Quota
 from db.storage.tables import Bucket
+from db.storage.unscoped import is_public_bucket
 
 
-class Buckets(Repository[BucketRow]):
+class Buckets(Repository[BucketRow, S]):
     """The buckets of one owner. Reads by ID also find public buckets."""
 
     model = Bucket
@@ -36,14 +34,14 @@ class Buckets(Repository[BucketRow]):
     @classmethod
     def readable(cls, *columns: Any) -> Select[Any]:
         """The base of every read by ID: the owner's buckets and public ones."""
-        owned_or_public = or_(cls.is_owned(), not_(cls.table().c.private))
+        owned_or_public = or_(cls.is_owned(), is_public_bucket())
         return select(*(columns or cls.columns())).where(owned_or_public)
 
-    async def create(self, name: str, *, private: bool) -> BucketRow:
+    async def create(self: "Buckets[Session]", name: str, *, private: bool) -> BucketRow:
         return await self.add(name=rules.bucket_name_rule.checked(name), private=private)
 
     async def rename(
-        self, bucket_id: UUID, name: str, *, expected_version: int | None = None
+        self: "Buckets[Session]", bucket_id: UUID, name: str, *, expected_version: int | None = None
     ) -> BucketRow:
         checked = rules.bucket_name_rule.checked(name)
         return await self.update(bucket_id, expected_version=expected_version, name=checked)
@@ -67,7 +65,9 @@ class Buckets(Repository[BucketRow]):
         """Prevents other transactions from adding or removing files until this one ends."""
         return await self.one(self._lock(), id=bucket_id)
 
-    async def add_to_counters(self, bucket_id: UUID, *, files: int, size: int) -> None:
+    async def add_to_counters(
+        self: "Buckets[Session]", bucket_id: UUID, *, files: int, size: int
+    ) -> None:
         """Adds to the counters, also negative numbers, and locks the row."""
         if not await self.run(self._add_to_counters(), id=bucket_id, more=files, size=size):
             raise await self.missing_row_error(bucket_id, field="bucketId")
@@ -105,7 +105,7 @@ class Buckets(Repository[BucketRow]):
     def _lock(cls) -> ClauseElement:
         return cls.owned().where(cls.table().c.id == bindparam("id")).with_for_update()
 
-    @statement
+    @change_statement
     def _add_to_counters(cls) -> ClauseElement:
         bucket = cls.table().c
         counters = {
@@ -114,7 +114,3 @@ class Buckets(Repository[BucketRow]):
         }
         change = cls.owned_update().where(bucket.id == bindparam("id"))
         return change.values(counters).returning(bucket.id)
-
-
-def is_any_of(column: Any, name: str = "ids") -> ColumnElement[bool]:
-    return column == any_(bindparam(name, type_=ARRAY(Uuid)))  # type: ignore[no-any-return]  # the column is any table's

@@ -13,7 +13,6 @@ from sqlalchemy import (
     column,
     exists,
     func,
-    not_,
     or_,
     select,
     true,
@@ -21,10 +20,10 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, SortOrder, Window, make_page, window_values
-from db.kit.repository import Repository
-from db.postgres.statements import Statement, statement
+from db.kit.repository import Repository, S, is_any_of
+from db.postgres.engine import Session
+from db.postgres.statements import Statement, change_statement, statement
 from db.storage import errors, rules
-from db.storage.buckets import is_any_of
 from db.storage.rows import (
     BY_LOCATION,
     NEWEST,
@@ -34,9 +33,10 @@ from db.storage.rows import (
     NewFile,
     file_key,
 )
-from db.storage.tables import Bucket, File, Replica
+from db.storage.tables import File, Replica
+from db.storage.unscoped import is_in_public_bucket
 
-_BUCKET, _REPLICA = (model.__table__.c for model in (Bucket, Replica))
+_REPLICA = Replica.__table__.c
 _PARENTS = (
     func.unnest(bindparam("ids", type_=ARRAY(Uuid)))
     .table_valued(column("id", Uuid), with_ordinality="position")
@@ -44,7 +44,7 @@ _PARENTS = (
 )
 
 
-class Files(Repository[FileRow]):
+class Files(Repository[FileRow, S]):
     """The files of one owner. Reads by ID, key or bucket also find files in public buckets.
 
     A file in state DELETING is in no bucket: only reads by ID find it.
@@ -58,11 +58,9 @@ class Files(Repository[FileRow]):
     @classmethod
     def readable(cls, *columns: Any) -> Select[Any]:
         """The base of reads by ID, key or bucket: the owner's files and those in public buckets."""
-        file = cls.table().c
-        in_public = exists().where(_BUCKET.id == file.bucket_id, not_(_BUCKET.private))
-        return select(*(columns or cls.columns())).where(or_(cls.is_owned(), in_public))
+        return select(*(columns or cls.columns())).where(or_(cls.is_owned(), is_in_public_bucket()))
 
-    async def create(self, new: NewFile, *, file_id: UUID) -> FileRow:
+    async def create(self: "Files[Session]", new: NewFile, *, file_id: UUID) -> FileRow:
         return await self.add(id=file_id, **new._asdict())
 
     async def is_taken(self, bucket_id: UUID, location: str) -> bool:
@@ -101,7 +99,9 @@ class Files(Repository[FileRow]):
     async def require_owned(self, file_id: UUID) -> FileRow:
         return await self.update_or_raise(file_id, self._owned_by_id(), id=file_id)
 
-    async def finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
+    async def finish(
+        self: "Files[Session]", file: FileRow, *, object_id: UUID, fingerprint: bytes
+    ) -> FileRow:
         """Makes a pending file STORED; an earlier upload of the same bytes is kept."""
         key = file_key(file, fingerprint)
         stored = await self.one(
@@ -112,13 +112,20 @@ class Files(Repository[FileRow]):
             raise errors.upload_not_pending()
         return present
 
-    async def detach(self, bucket_id: UUID, file_id: UUID | None = None) -> Sequence[FileRow]:
+    async def detach(
+        self: "Files[Session]", bucket_id: UUID, file_id: UUID | None = None
+    ) -> Sequence[FileRow]:
         """Puts one file of the bucket, or all of them, into state DELETING."""
         only = {} if file_id is None else {"id": file_id}
         return await self.all(self._detach(bool(only)), of_bucket=bucket_id, **only)
 
     async def _pages(
-        self, query: Statement, ids: Sequence[UUID], window: Window, order: SortOrder, **values: Any
+        self,
+        query: Statement[S],
+        ids: Sequence[UUID],
+        window: Window,
+        order: SortOrder,
+        **values: Any,
     ) -> Mapping[UUID, Page[FileRow]]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
@@ -176,7 +183,9 @@ class Files(Repository[FileRow]):
     @statement
     def _of_bsps(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
         has_replica = exists().where(
-            _REPLICA.bsp_id == _PARENTS.c.id, _REPLICA.file_id == cls.table().c.id
+            _REPLICA.bsp_id == _PARENTS.c.id,
+            _REPLICA.file_id == cls.table().c.id,
+            _REPLICA.owner_id == cls.table().c.owner_id,
         )
         return cls._page_per_parent(cls.owned().where(has_replica), NEWEST, shape)
 
@@ -186,7 +195,7 @@ class Files(Repository[FileRow]):
         counted = select(_REPLICA.bsp_id, func.count()).where(owned, is_any_of(_REPLICA.bsp_id))
         return counted.group_by(_REPLICA.bsp_id)
 
-    @statement
+    @change_statement
     def _finish(cls) -> ClauseElement:
         file = cls.table().c
         change = cls.owned_update().where(
@@ -201,7 +210,7 @@ class Files(Repository[FileRow]):
             *cls.columns()
         )
 
-    @statement
+    @change_statement
     def _detach(cls, one: bool) -> ClauseElement:  # noqa: FBT001 - as above
         file = cls.table().c
         change = cls.owned_update().where(file.bucket_id == bindparam("of_bucket"))

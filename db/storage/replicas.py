@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, func, insert, literal, select
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.repository import Repository
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S, is_any_of
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 from db.storage import errors
-from db.storage.buckets import is_any_of
 from db.storage.files import Files
 from db.storage.rows import FileRow
 from db.storage.tables import Bsp, File, Replica
@@ -26,14 +26,14 @@ class ReplicaRow(NamedTuple):
     bsp_id: UUID
 
 
-class Replicas(Repository[ReplicaRow]):
+class Replicas(Repository[ReplicaRow, S]):
     """The replicas of one owner's files."""
 
     model = Replica
     row = ReplicaRow
     noun = "replica"
 
-    async def place(self, file: FileRow) -> None:
+    async def place(self: "Replicas[Session]", file: FileRow) -> None:
         """Adds replicas at the providers with the most free space.
 
         Placements run one at a time: each waits for the previous transaction to end, and so sees
@@ -48,10 +48,10 @@ class Replicas(Repository[ReplicaRow]):
         if len(found) < file.desired_replicas:
             raise errors.insufficient_capacity(file.desired_replicas, len(found), file.size)
 
-    async def release(self, file_id: UUID) -> None:
+    async def release(self: "Replicas[Session]", file_id: UUID) -> None:
         await self.run(self._release(), file_id=file_id)
 
-    async def release_all(self, bucket_id: UUID) -> None:
+    async def release_all(self: "Replicas[Session]", bucket_id: UUID) -> None:
         await self.run(self._release_all(), bucket_id=bucket_id)
 
     async def of_files(self, file_ids: Sequence[UUID]) -> Mapping[UUID, Sequence[UUID]]:
@@ -65,7 +65,7 @@ class Replicas(Repository[ReplicaRow]):
         name = literal("placement of replicas")
         return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
 
-    @statement
+    @change_statement
     def _place(cls) -> ClauseElement:
         size = bindparam("size", type_=_BSP.capacity.type)
         new = select(
@@ -79,17 +79,18 @@ class Replicas(Repository[ReplicaRow]):
         columns = ["file_id", "bsp_id", "owner_id", "size"]
         return insert(cls.table()).from_select(columns, roomiest).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _release(cls) -> ClauseElement:
         return cls.owned_delete().where(cls.table().c.file_id == bindparam("file_id"))
 
-    @statement
+    @change_statement
     def _release_all(cls) -> ClauseElement:
-        of_bucket = select(_FILE.id).where(_FILE.bucket_id == bindparam("bucket_id"))
+        of_bucket = Files.owned(_FILE.id).where(_FILE.bucket_id == bindparam("bucket_id"))
         return cls.owned_delete().where(cls.table().c.file_id.in_(of_bucket))
 
     @statement
     def _of_files(cls) -> ClauseElement:
         replica = cls.table().c
-        readable = Files.readable(*cls.columns()).where(replica.file_id == _FILE.id)
+        same_file = (replica.file_id == _FILE.id, replica.owner_id == _FILE.owner_id)
+        readable = Files.readable(*cls.columns()).where(*same_file)
         return readable.where(is_any_of(_FILE.id)).order_by(replica.file_id, replica.bsp_id)

@@ -1,27 +1,36 @@
-"""Files of all owners, for signed links and sweeps."""
+"""Files of all owners, for signed links and sweeps; and what is in public buckets."""
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic
 from uuid import UUID
 
-from sqlalchemy import Interval, bindparam, delete, func, select
+from sqlalchemy import Interval, bindparam, delete, exists, func, not_, select
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.repository import S, is_any_of
 from db.postgres.engine import Session
-from db.postgres.statements import Statement, statement
-from db.storage.buckets import is_any_of
-from db.storage.files import Files
+from db.postgres.ownership import PublicRows
+from db.postgres.statements import Statement, unscoped_change, unscoped_statement
 from db.storage.rows import FileRow, FileStatus
-from db.storage.tables import File
+from db.storage.tables import Bucket, File
 
-_FILE = File.__table__.c
+_BUCKET, _FILE = Bucket.__table__.c, File.__table__.c
+_COLUMNS = [_FILE[name] for name in FileRow._fields]
 
 
-class UnscopedFiles:
+def is_public_bucket() -> PublicRows:
+    return PublicRows(not_(_BUCKET.private))
+
+
+def is_in_public_bucket() -> PublicRows:
+    return PublicRows(exists().where(_BUCKET.id == _FILE.bucket_id, not_(_BUCKET.private)))
+
+
+class UnscopedFiles(Generic[S]):
     """Finds files by ID or state. A signed link authorizes the request; sweeps have no viewer."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: S) -> None:
         self._session = session
 
     async def by_id(self, ids: Sequence[UUID]) -> Sequence[FileRow]:
@@ -33,27 +42,27 @@ class UnscopedFiles:
     async def deleting(self, *, limit: int) -> Sequence[UUID]:
         return [found[0] for found in await self._session.rows(self._deleting(), limit=limit)]
 
-    async def remove(self, ids: Sequence[UUID]) -> None:
+    async def remove(self: "UnscopedFiles[Session]", ids: Sequence[UUID]) -> None:
         await self._session.rows(self._remove(), ids=list(ids))
 
-    async def _files(self, query: Statement, **values: Any) -> Sequence[FileRow]:
+    async def _files(self, query: Statement[S], **values: Any) -> Sequence[FileRow]:
         return [FileRow._make(found) for found in await self._session.rows(query, **values)]
 
-    @statement
+    @unscoped_statement
     def _by_ids(cls) -> ClauseElement:
-        return select(*Files.columns()).where(is_any_of(_FILE.id))
+        return select(*_COLUMNS).where(is_any_of(_FILE.id))
 
-    @statement
+    @unscoped_statement
     def _stale(cls) -> ClauseElement:
         is_stale = _FILE.created_at <= func.now() - bindparam("age", type_=Interval())
-        stale = select(*Files.columns()).where(_FILE.status == FileStatus.PENDING, is_stale)
+        stale = select(*_COLUMNS).where(_FILE.status == FileStatus.PENDING, is_stale)
         return stale.order_by(_FILE.created_at).limit(bindparam("limit"))
 
-    @statement
+    @unscoped_statement
     def _deleting(cls) -> ClauseElement:
         deleting = select(_FILE.id).where(_FILE.status == FileStatus.DELETING)
         return deleting.order_by(_FILE.created_at).limit(bindparam("limit"))
 
-    @statement
+    @unscoped_change
     def _remove(cls) -> ClauseElement:
         return delete(File).where(is_any_of(_FILE.id), _FILE.status == FileStatus.DELETING)

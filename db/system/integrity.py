@@ -16,8 +16,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from db.errors import Conflict, HowdahError, TimedOut
 from db.kit.base import Base
-from db.postgres.engine import Database, Session
-from db.postgres.statements import Statement, compile_statement
+from db.postgres.engine import Database, ReadSession
+from db.postgres.statements import Reads, Statement, compile_change, compile_statement
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _FACTS = compile_statement(
 _HAS_AMCHECK = compile_statement(
     text("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'amcheck')")
 )
-_ADD_AMCHECK = compile_statement(text("CREATE EXTENSION IF NOT EXISTS amcheck"))
+_ADD_AMCHECK = compile_change(text("CREATE EXTENSION IF NOT EXISTS amcheck"))
 _CHECKS_GIN = compile_statement(
     text("SELECT to_regprocedure('gin_index_check(regclass)') IS NOT NULL")
 )
@@ -67,7 +67,7 @@ _CHECKS = {
         text("SELECT 0, gin_index_check(CAST(:relation AS oid)::regclass)::text")
     ),
 }
-_KEEP = compile_statement(
+_KEEP = compile_change(
     text("""
     INSERT INTO database_checks (checked_at, found) VALUES (:checked_at, :found)
     ON CONFLICT (single) DO UPDATE SET checked_at = excluded.checked_at, found = excluded.found
@@ -202,7 +202,7 @@ async def _provide_amcheck(database: Database) -> str | None:
     return None
 
 
-async def _check_relations(session: Session, damages: list[Damage], notes: list[str]) -> None:
+async def _check_relations(session: ReadSession, damages: list[Damage], notes: list[str]) -> None:
     clock = asyncio.get_running_loop().time
     deadline = clock() + DEADLINE_S
     checks = dict(_CHECKS)
@@ -224,7 +224,7 @@ async def _check_relations(session: Session, damages: list[Damage], notes: list[
 
 
 async def _damages(
-    session: Session, statement: Statement, relation: int, name: str
+    session: ReadSession, statement: Statement[Reads], relation: int, name: str
 ) -> list[Damage]:
     """A table's check answers what is wrong, an index's fails with it; so does an unreadable page.
 

@@ -24,9 +24,10 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import BadInput
 from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
 from db.kit.paging import Page, SortOrder, Window
-from db.kit.repository import Repository
+from db.kit.repository import Repository, S
 from db.kit.text_rules import Optional, Required, contains_pattern
-from db.postgres.statements import statement
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 
 title_rule = Required("title", max_length=200)
 description_rule = Optional("description", max_length=1_000)
@@ -109,20 +110,26 @@ class TaskFilter(NamedTuple):
         return present
 
 
-class Tasks(Repository[TaskRow]):
+class Tasks(Repository[TaskRow, S]):
     """The tasks of one owner."""
 
     model = Task
     row = TaskRow
     noun = "task"
 
-    async def create(self, *, title: str, description: str | None = None) -> TaskRow:
+    async def create(
+        self: "Tasks[Session]", *, title: str, description: str | None = None
+    ) -> TaskRow:
         return await self.add(
             title=title_rule.checked(title), description=description_rule.checked(description)
         )
 
     async def change(
-        self, task_id: UUID, *, expected_version: int | None = None, **changes: Any
+        self: "Tasks[Session]",
+        task_id: UUID,
+        *,
+        expected_version: int | None = None,
+        **changes: Any,
     ) -> TaskRow:
         """Sets the fields in `changes`: title, description and completed. Others stay."""
         for rule in (title_rule, description_rule):
@@ -136,10 +143,10 @@ class Tasks(Repository[TaskRow]):
             )
         return await self.update(task_id, expected_version=expected_version, **changes)
 
-    async def toggle(self, task_id: UUID) -> TaskRow:
+    async def toggle(self: "Tasks[Session]", task_id: UUID) -> TaskRow:
         return await self.update_or_raise(task_id, self._toggle(), id=task_id)
 
-    async def remove_completed(self) -> Sequence[UUID]:
+    async def remove_completed(self: "Tasks[Session]") -> Sequence[UUID]:
         return [found[0] for found in await self.run(self._remove_completed())]
 
     async def page(self, window: Window, filters: TaskFilter, order: SortOrder) -> Page[TaskRow]:
@@ -175,7 +182,7 @@ class Tasks(Repository[TaskRow]):
             )
         return values
 
-    @statement
+    @change_statement
     def _toggle(cls) -> ClauseElement:
         task = cls.table().c
         change = cls.owned_update().where(task.id == bindparam("id"))
@@ -185,7 +192,7 @@ class Tasks(Repository[TaskRow]):
         }
         return change.values(toggled | cls.audit_columns()).returning(*cls.columns())
 
-    @statement
+    @change_statement
     def _remove_completed(cls) -> ClauseElement:
         task = cls.table().c
         return cls.owned_delete().where(task.completed).returning(task.id)

@@ -36,8 +36,9 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
 from db.kit.base import TimestampText, new_id, to_timestamp_text
-from db.kit.repository import Repository
-from db.postgres.statements import statement
+from db.kit.repository import Repository, S
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
 from db.tasks.legacy_task import OldTask, Rejected
 from db.tasks.repository import Task
 
@@ -67,14 +68,14 @@ class ImportedRow(NamedTuple):
     updated_at: TimestampText
 
 
-class Imports(Repository[ImportedRow]):
+class Imports(Repository[ImportedRow, S]):
     """The imported tasks of one owner, identified by `imported_as`."""
 
     model = Task
     row = ImportedRow
     noun = "task"
 
-    async def add_new(self, old: Sequence[OldTask]) -> dict[bytes, UUID]:
+    async def add_new(self: "Imports[Session]", old: Sequence[OldTask]) -> dict[bytes, UUID]:
         """Adds the tasks that are not imported yet. Returns their IDs by `imported_as`."""
         rows = [(new_id(), *task) for task in old]
         values = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
@@ -84,7 +85,7 @@ class Imports(Repository[ImportedRow]):
         found = await self.all(self._find(), imported_as=[task.imported_as for task in old])
         return {row.imported_as: row for row in found}
 
-    @statement
+    @change_statement
     def _add_new(cls) -> ClauseElement:
         table = cls.table()
         arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items()]

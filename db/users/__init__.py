@@ -19,6 +19,7 @@ from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
 from db.users.token_verifier import Issuer, Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
+from db.users.unscoped import UnscopedSessions
 from db.users.verified_tokens import VerificationCache, VerifiedToken
 
 __all__ = [
@@ -47,7 +48,7 @@ __all__ = [
 
 async def sweep_sessions(session: Session) -> int:
     """Deletes a batch of expired sessions."""
-    return await Sessions(session).sweep()
+    return await UnscopedSessions(session).sweep()
 
 
 async def sweep_attempts(session: Session) -> int:

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -28,10 +28,10 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict
 from db.kit.base import Base, HasId, HasTimes, HasVersion, TimestampText, new_id, sql_list
-from db.kit.repository import Repository
+from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.postgres.engine import Session
-from db.postgres.statements import statement
+from db.postgres.statements import change_statement, statement
 
 name_rule = Required("name", max_length=100)
 _email_text = Required("email", max_length=254)
@@ -101,7 +101,7 @@ def canonical_email(email: str) -> str:
     return canonical
 
 
-class OwnUser(Repository[UserRow]):
+class OwnUser(Repository[UserRow, S]):
     """The row of the user themselves, as its owner."""
 
     model = User
@@ -113,10 +113,10 @@ class OwnUser(Repository[UserRow]):
         return cls.table().c.id == bindparam("owner_id")
 
 
-class Users:
+class Users(Generic[S]):
     """All users: for authentication and the operator. The API uses `OwnUser`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: S) -> None:
         self._session = session
 
     async def by_id(self, user_id: UUID) -> UserRow | None:
@@ -138,7 +138,12 @@ class Users:
         return [UserRow(*row) for row in rows]
 
     async def add(
-        self, *, email: str, name: str, password_hash: str | None, role: str = Role.USER
+        self: "Users[Session]",
+        *,
+        email: str,
+        name: str,
+        password_hash: str | None,
+        role: str = Role.USER,
     ) -> UserRow:
         added = _row(
             await self._session.row(
@@ -158,7 +163,9 @@ class Users:
             )
         return added
 
-    async def get_or_create_external(self, person: ExternalUser) -> UserRow | None:
+    async def get_or_create_external(
+        self: "Users[Session]", person: ExternalUser
+    ) -> UserRow | None:
         """Returns the user of an external identity, created if new; None if they were removed."""
         subject: Any = {"issuer": person.issuer, "subject": person.subject}
         record = await self._session.row(self._by_subject(), **subject)
@@ -167,15 +174,17 @@ class Users:
             (record,) = await self._session.rows(self._get_or_create_external(), **new)
         return None if record[-1] else UserRow(*record[:-1])
 
-    async def set_role(self, user_id: UUID, role: str) -> UserRow | None:
+    async def set_role(self: "Users[Session]", user_id: UUID, role: str) -> UserRow | None:
         return _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
 
-    async def set_password(self, user_id: UUID, *, verified: str, password_hash: str) -> bool:
+    async def set_password(
+        self: "Users[Session]", user_id: UUID, *, verified: str, password_hash: str
+    ) -> bool:
         """Returns False if `verified` is no longer the stored hash."""
         values = {"verified": verified, "new_hash": password_hash}
         return await self._session.row(self._set_password(), id=user_id, **values) is not None
 
-    async def remove(self, user_id: UUID) -> bool:
+    async def remove(self: "Users[Session]", user_id: UUID) -> bool:
         """Deletes a user and everything they own.
 
         An external user leaves a tombstone, or their next token would create them again.
@@ -216,13 +225,13 @@ class Users:
         later = cls._select_active().where(_USERS.id > bindparam("after"))
         return later.order_by(_USERS.id).limit(500)
 
-    @statement
+    @change_statement
     def _add(cls) -> ClauseElement:
         names = ("id", "email", "name", "role", "password_hash")
         new = insert(User).values({name: bindparam(name) for name in names})
         return new.on_conflict_do_nothing().returning(*_COLUMNS)
 
-    @statement
+    @change_statement
     def _get_or_create_external(cls) -> ClauseElement:
         """Concurrent first tokens create one user: the later insert returns the existing row."""
         names = ("id", "email", "name", "issuer", "subject")
@@ -232,23 +241,23 @@ class Users:
         )
         return upsert.returning(*_COLUMNS, _USERS.removed_at)
 
-    @statement
+    @change_statement
     def _set_role(cls) -> ClauseElement:
         change = update(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
         return change.values(role=bindparam("new_role"), **_AUDIT).returning(*_COLUMNS)
 
-    @statement
+    @change_statement
     def _set_password(cls) -> ClauseElement:
         same = _USERS.password_hash == bindparam("verified")
         change = update(User).where(_USERS.id == bindparam("id"), same)
         return change.values(password_hash=bindparam("new_hash"), **_AUDIT).returning(_USERS.id)
 
-    @statement
+    @change_statement
     def _remove(cls) -> ClauseElement:
         deleted = delete(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
         return deleted.returning(_USERS.issuer, _USERS.subject)
 
-    @statement
+    @change_statement
     def _insert_tombstone(cls) -> ClauseElement:
         known: dict[str, Any] = {name: bindparam(name) for name in ("id", "issuer", "subject")}
         return insert(User).values(**known, name="", removed_at=func.now())

@@ -4,15 +4,25 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, Interval, LargeBinary, any_, bindparam, case, delete, func, select
-from sqlalchemy import update as change
+from sqlalchemy import (
+    ARRAY,
+    Interval,
+    LargeBinary,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.base import Base
 from db.postgres.engine import Session
-from db.postgres.statements import statement
+from db.postgres.statements import change_statement
 
 
 class RateLimit(Base):
@@ -50,7 +60,7 @@ class Attempts:
     async def sweep(self) -> int:
         return len(await self._session.rows(self._sweep()))
 
-    @statement
+    @change_statement
     def _count(cls) -> ClauseElement:
         given = (
             func.unnest(
@@ -71,12 +81,12 @@ class Attempts:
         left = func.date_part("epoch", _LIMITS.resets_at - func.now())
         return counted.returning(_LIMITS.key, _LIMITS.count, left)
 
-    @statement
+    @change_statement
     def _refund(cls) -> ClauseElement:
         keys = any_(bindparam("keys", type_=ARRAY(LargeBinary)))
-        return change(RateLimit).where(_LIMITS.key == keys).values(count=_LIMITS.count - 1)
+        return update(RateLimit).where(_LIMITS.key == keys).values(count=_LIMITS.count - 1)
 
-    @statement
+    @change_statement
     def _sweep(cls) -> ClauseElement:
         over = select(_LIMITS.key).where(_LIMITS.resets_at <= func.now())
         batch = over.limit(1_000).with_for_update(skip_locked=True)

@@ -14,6 +14,7 @@ from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.token_verifier import Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
+from db.users.unscoped import UnscopedSessions
 from db.users.unverified_claims import InvalidToken
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Identity:
             raise _wrong_refresh_token() from None
         new_token, new_hash = self._refresh_tokens.make(presented.session_id)
         rotation = await self._database.write(
-            lambda session: Sessions(session).rotate(
+            lambda session: UnscopedSessions(session).rotate(
                 presented.session_id,
                 presented=presented.hash,
                 new=new_hash,

@@ -1,7 +1,7 @@
 """User sessions: opened by sign-in, extended by refresh tokens, ended by sign-out."""
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Generic
 from uuid import UUID
 
 from sqlalchemy import (
@@ -11,11 +11,8 @@ from sqlalchemy import (
     Interval,
     LargeBinary,
     bindparam,
-    case,
-    delete,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -23,9 +20,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.base import Base, HasId, HasOwner
+from db.kit.repository import S
 from db.postgres.engine import Session
-from db.postgres.statements import statement
-from db.users.accounts import User, UserRow
+from db.postgres.statements import change_statement, statement
+from db.users.accounts import User
 
 
 class UserSession(HasId, HasOwner, Base):
@@ -42,29 +40,32 @@ class UserSession(HasId, HasOwner, Base):
     __table_args__ = (Index(None, "owner_id"), Index(None, "expires_at"))
 
 
-class Rotation(NamedTuple):
-    """The result of presenting a refresh token."""
+class Sessions(Generic[S]):
+    """The sessions of one user at a time; `db.users.unscoped` finds them by token."""
 
-    rotated: bool
-    revoked: bool
-    user: UserRow
-
-
-class Sessions:
-    """Sessions of all users, found by token."""
-
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: S) -> None:
         self._session = session
 
     async def open(
-        self, session_id: UUID, user_id: UUID, *, token_hash: bytes, life: timedelta
+        self: "Sessions[Session]",
+        session_id: UUID,
+        user_id: UUID,
+        *,
+        token_hash: bytes,
+        life: timedelta,
     ) -> bool:
         """Opens a session without a password; returns False if the user does not exist."""
-        values = {"user_id": user_id, "token_hash": token_hash, "life": life}
+        values = {"owner_id": user_id, "token_hash": token_hash, "life": life}
         return await self._session.row(self._open(), session_id=session_id, **values) is not None
 
     async def open_verified(
-        self, session_id: UUID, user_id: UUID, *, token_hash: bytes, life: timedelta, verified: str
+        self: "Sessions[Session]",
+        session_id: UUID,
+        user_id: UUID,
+        *,
+        token_hash: bytes,
+        life: timedelta,
+        verified: str,
     ) -> bool:
         """Opens a session; returns False if `verified` is no longer the stored password hash.
 
@@ -73,53 +74,36 @@ class Sessions:
         opened = await self._session.row(
             self._open_verified(),
             session_id=session_id,
-            user_id=user_id,
+            owner_id=user_id,
             token_hash=token_hash,
             life=life,
             verified=verified,
         )
         return opened is not None
 
-    async def rotate(
-        self, session_id: UUID, *, presented: bytes, new: bytes, life: timedelta
-    ) -> Rotation | None:
-        """Replaces the presented token if it is the latest of its family.
-
-        Reuse of an older token revokes the family, unless it was the latest when this call began:
-        then the same client sent it twice concurrently.
-        """
-        found = await self._session.row(
-            self._rotate(), session_id=session_id, presented=presented, new_hash=new, life=life
-        )
-        return None if found is None else Rotation(found[0], found[1], UserRow(*found[2:]))
-
     async def role(self, session_id: UUID, user_id: UUID) -> str | None:
         """The current role of the session's user; None if the session has ended."""
         role: str | None = await self._session.value(
-            self._role(), session_id=session_id, user_id=user_id
+            self._role(), session_id=session_id, owner_id=user_id
         )
         return role
 
-    async def end(self, session_id: UUID, user_id: UUID) -> bool:
+    async def end(self: "Sessions[Session]", session_id: UUID, user_id: UUID) -> bool:
         """Ends a session; returns False if the user has no such session."""
-        ended = await self._session.row(self._end(), session_id=session_id, user_id=user_id)
+        ended = await self._session.row(self._end(), session_id=session_id, owner_id=user_id)
         return ended is not None
 
-    async def end_all(self, user_id: UUID) -> None:
-        await self._session.rows(self._end_all(), user_id=user_id)
+    async def end_all(self: "Sessions[Session]", user_id: UUID) -> None:
+        await self._session.rows(self._end_all(), owner_id=user_id)
 
-    async def sweep(self) -> int:
-        """Deletes a batch of expired sessions; returns their number."""
-        return len(await self._session.rows(self._sweep()))
-
-    @statement
+    @change_statement
     def _open(cls) -> ClauseElement:
-        return cls._opened_for(User.id == bindparam("user_id"))
+        return cls._opened_for(User.id == bindparam("owner_id"))
 
-    @statement
+    @change_statement
     def _open_verified(cls) -> ClauseElement:
         same = User.password_hash == bindparam("verified")
-        return cls._opened_for(User.id == bindparam("user_id"), same)
+        return cls._opened_for(User.id == bindparam("owner_id"), same)
 
     @classmethod
     def _opened_for(cls, *conditions: ColumnElement[bool]) -> ClauseElement:
@@ -135,64 +119,27 @@ class Sessions:
         return insert(UserSession).from_select(columns, source).returning(_SESSIONS.id)
 
     @statement
-    def _rotate(cls) -> ClauseElement:
-        """One statement, so that the second of two concurrent calls sees the result of the first.
-
-        `seen` is the row at the start of the statement, before it waited for a lock.
-        """
-        presented = bindparam("presented", type_=LargeBinary())
-        new_hash = bindparam("new_hash", type_=LargeBinary())
-        lives_until = func.now() + bindparam("life", type_=Interval())
-        seen = UserSession.__table__.alias("seen")
-        latest, was_latest = _SESSIONS.token_hash == presented, seen.c.token_hash == presented
-        return (
-            update(UserSession)
-            .where(
-                _SESSIONS.id == bindparam("session_id"),
-                seen.c.id == _SESSIONS.id,
-                User.id == _SESSIONS.owner_id,
-                *_LIVE,
-            )
-            .values(
-                token_hash=case((latest, new_hash), else_=_SESSIONS.token_hash),
-                expires_at=case((latest, lives_until), else_=_SESSIONS.expires_at),
-                revoked_at=case((or_(latest, was_latest), None), else_=func.now()),
-            )
-            .returning(
-                _SESSIONS.token_hash == new_hash,
-                _SESSIONS.revoked_at.is_not(None),
-                *(User.__table__.c[name] for name in UserRow._fields),
-            )
-        )
-
-    @statement
     def _role(cls) -> ClauseElement:
         return select(User.role).where(
             _SESSIONS.id == bindparam("session_id"),
-            _SESSIONS.owner_id == bindparam("user_id"),
+            _SESSIONS.owner_id == bindparam("owner_id"),
             User.id == _SESSIONS.owner_id,
-            *_LIVE,
+            *IS_LIVE,
         )
 
-    @statement
+    @change_statement
     def _end(cls) -> ClauseElement:
         mine = update(UserSession).where(
-            _SESSIONS.id == bindparam("session_id"), _SESSIONS.owner_id == bindparam("user_id")
+            _SESSIONS.id == bindparam("session_id"), _SESSIONS.owner_id == bindparam("owner_id")
         )
         ended = mine.values(revoked_at=func.coalesce(_SESSIONS.revoked_at, func.now()))
         return ended.returning(_SESSIONS.id)
 
-    @statement
+    @change_statement
     def _end_all(cls) -> ClauseElement:
-        theirs = update(UserSession).where(_SESSIONS.owner_id == bindparam("user_id"))
+        theirs = update(UserSession).where(_SESSIONS.owner_id == bindparam("owner_id"))
         return theirs.where(_SESSIONS.revoked_at.is_(None)).values(revoked_at=func.now())
-
-    @statement
-    def _sweep(cls) -> ClauseElement:
-        expired = select(_SESSIONS.id).where(_SESSIONS.expires_at <= func.now())
-        batch = expired.limit(1_000).with_for_update(skip_locked=True)
-        return delete(UserSession).where(_SESSIONS.id.in_(batch)).returning(_SESSIONS.id)
 
 
 _SESSIONS = UserSession.__table__.c
-_LIVE: Any = (_SESSIONS.revoked_at.is_(None), _SESSIONS.expires_at > func.now())
+IS_LIVE: Any = (_SESSIONS.revoked_at.is_(None), _SESSIONS.expires_at > func.now())

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from uuid import UUID
 
 from db.kit.repository import Repository
-from db.postgres.engine import Session
+from db.postgres.engine import ReadSession
 from graph.context import Context
 
 K = TypeVar("K")
@@ -87,7 +87,7 @@ class Loader(BatchLoader[K, V]):
     """Finds values with statements, in its own read session."""
 
     @abstractmethod
-    async def batch(self, session: Session, keys: list[K]) -> Mapping[K, V]:
+    async def batch(self, session: ReadSession, keys: list[K]) -> Mapping[K, V]:
         """Finds the values of `keys`."""
 
     async def find(self, keys: list[K]) -> Mapping[K, V]:
@@ -99,9 +99,9 @@ class Loader(BatchLoader[K, V]):
 class ById(Loader[UUID, V]):
     """Loads the viewer's own rows of one repository by id."""
 
-    repository: ClassVar[type[Repository[Any]]]
+    repository: ClassVar[type[Repository[Any, Any]]]
 
-    async def batch(self, session: Session, keys: list[UUID]) -> Mapping[UUID, V]:
+    async def batch(self, session: ReadSession, keys: list[UUID]) -> Mapping[UUID, V]:
         rows = self.repository(session, self.context.owner)
         if len(keys) == 1:  # the most common case, which is cheaper for PostgreSQL and its driver
             row = await rows.get(keys[0])

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from db.errors import HowdahError
 from db.kit.paging import Page, Window
-from db.postgres.engine import Session
+from db.postgres.engine import ReadSession
 from db.storage import BspRow, Bsps, BucketRow, Buckets, FileRow, Files, Replicas
 from graph.context import Context
 from graph.kit.loaders import ById, Loader
@@ -33,7 +33,7 @@ class FileById(ById[FileRow]):
 class BspsOfFile(Loader[UUID, Sequence[UUID]]):
     """IDs of the providers that store a file."""
 
-    async def batch(self, session: Session, keys: list[UUID]) -> Mapping[UUID, Sequence[UUID]]:
+    async def batch(self, session: ReadSession, keys: list[UUID]) -> Mapping[UUID, Sequence[UUID]]:
         return await Replicas(session, self.context.owner).of_files(keys)
 
 
@@ -48,7 +48,7 @@ class FilesQuery(NamedTuple):
 class FilesOfParents(Loader[FilesQuery, Any]):
     """Loads files of many parents, with one statement for all keys that differ by parent only."""
 
-    async def batch(self, session: Session, keys: list[FilesQuery]) -> Mapping[FilesQuery, Any]:
+    async def batch(self, session: ReadSession, keys: list[FilesQuery]) -> Mapping[FilesQuery, Any]:
         files = Files(session, self.context.owner)
         grouped: dict[FilesQuery, list[UUID]] = {}
         for key in keys:
@@ -64,7 +64,7 @@ class FilesOfParents(Loader[FilesQuery, Any]):
 
     @abstractmethod
     async def find_of(
-        self, files: Files, parents: list[UUID], query: FilesQuery
+        self, files: Files[ReadSession], parents: list[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
         """A page for each of `parents`, or the number of its files if there is no window."""
 
@@ -78,7 +78,7 @@ class FilesOfParents(Loader[FilesQuery, Any]):
 
 class FilesOfBucket(FilesOfParents):
     async def find_of(
-        self, files: Files, parents: list[UUID], query: FilesQuery
+        self, files: Files[ReadSession], parents: list[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
         if query.window is None:
             return await files.count_of_buckets(parents, under=query.under)
@@ -89,7 +89,7 @@ class FilesOfBsp(FilesOfParents):
     """Files of the viewer that providers store."""
 
     async def find_of(
-        self, files: Files, parents: list[UUID], query: FilesQuery
+        self, files: Files[ReadSession], parents: list[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
         if query.window is None:
             return await files.count_of_bsps(parents)

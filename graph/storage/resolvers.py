@@ -19,7 +19,7 @@ from db.storage import (
     remove_bytes_if_possible,
 )
 from graph.auth import AdminOnly, SignedIn
-from graph.context import Info, RepositoryFactory
+from graph.context import Info, ReaderFactory
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
@@ -238,7 +238,7 @@ class _NewestFirst(Protocol):
     async def count(self) -> int: ...
 
 
-async def _list(info: Info, of: RepositoryFactory[_NewestFirst], window: Window) -> Listing:
+async def _list(info: Info, of: ReaderFactory[_NewestFirst], window: Window) -> Listing:
     context = info.context
     page = await context.read(of, lambda rows: rows.page(window))
     return Listing(page, lambda: context.read(of, lambda rows: rows.count()))

@@ -13,7 +13,7 @@ import strawberry
 from db.errors import Overloaded
 from db.events import Event, EventBus, WatchClosed
 from db.kit.base import OwnerId
-from db.postgres.engine import Database
+from db.postgres.engine import Database, ReadSession
 from db.tasks import TaskRow, Tasks
 from graph.context import Context
 from graph.kit.fields import enum_value
@@ -146,7 +146,7 @@ class _ChangeReader:
         if len(self._versions) > MAX_REMEMBERED:
             del self._versions[next(iter(self._versions))]
 
-    async def _query(self, work: Callable[[Tasks], Awaitable[T]]) -> T:
+    async def _query(self, work: Callable[[Tasks[ReadSession]], Awaitable[T]]) -> T:
         async with self._database.read() as session:
             return await work(Tasks(session, self._owner))
 

@@ -17,7 +17,7 @@ from db.runs import (
     interrupt_orphans,
     mark_missing_processes,
 )
-from db.runs.orphans import ORPHAN_GRACE
+from db.runs.unscoped.orphans import ORPHAN_GRACE
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.runner import CANCEL_TOPIC, Runner
 

@@ -13,7 +13,7 @@ from db.events import EventBus, Subscription
 from db.kit.base import OwnerId
 from db.kit.idempotency import Idempotency
 from db.objects.store import ObjectStore
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database, ReadSession, Session
 from db.runs import CancelOutcome, Ending, RunRow, Runs, RunState, interrupt_queued
 from db.workbench.execution.live_status import LiveStatus, publish_change, topic_of_run
 from db.workbench.execution.run_executor import RunExecutor
@@ -271,5 +271,7 @@ async def closing(runner: Runner, *, grace_s: float) -> AsyncIterator[Runner]:
         await runner.close(grace_s=grace_s)
 
 
-async def _connection_of(session: Session, owner: OwnerId, connection_id: UUID) -> ConnectionRow:
+async def _connection_of(
+    session: ReadSession, owner: OwnerId, connection_id: UUID
+) -> ConnectionRow:
     return await Connections(session, owner).require(connection_id, field="connectionId")

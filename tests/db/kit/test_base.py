@@ -7,7 +7,7 @@ from sqlalchemy import column, literal, select, text
 
 from db.kit.base import TimestampTextType, new_id, to_timestamp_text
 from db.postgres.engine import Database, Session
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change, compile_statement
 
 
 def test_new_id_is_uuid_version_7_with_time() -> None:
@@ -42,7 +42,7 @@ async def test_timestamp_text_is_equal_in_postgresql_and_python(
     written = compile_statement(select(column("at", TimestampTextType())).select_from(inner))
 
     async def read(session: Session) -> str:
-        await session.rows(compile_statement(text(f"SET LOCAL TimeZone = '{zone}'")))
+        await session.rows(compile_change(text(f"SET LOCAL TimeZone = '{zone}'")))
         moment: str = await session.value(written)
         return moment
 

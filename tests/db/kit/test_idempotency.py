@@ -10,10 +10,10 @@ from db.kit.base import OwnerId
 from db.kit.idempotency import Idempotency
 from db.kit.sweeps import sweep_all
 from db.postgres.engine import Database, Session
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change
 from db.tasks import TaskFilter, TaskRow, Tasks
 
-AGE = compile_statement(
+AGE = compile_change(
     text("UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'")
 )
 

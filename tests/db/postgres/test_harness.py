@@ -9,14 +9,14 @@ from sqlalchemy import text
 
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database, Session
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change, compile_statement
 from db.tasks import TaskFilter, Tasks
 from tests.fixtures.database import Statements
 from tests.fixtures.people import add_person
 
 PEOPLE = compile_statement(text("SELECT count(*) FROM users"))
 BROKEN = compile_statement(text("SELECT 1 / 0"))
-ADD = compile_statement(text("INSERT INTO users (id, email, name) VALUES (:id, :email, 'Eve')"))
+ADD = compile_change(text("INSERT INTO users (id, email, name) VALUES (:id, :email, 'Eve')"))
 
 
 async def people(database: Database) -> Any:

@@ -28,7 +28,13 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.sql import ClauseElement
 
 from db.postgres.engine import Database, Session
-from db.postgres.statements import Statement, compile_statement, statement
+from db.postgres.statements import (
+    Changes,
+    Statement,
+    compile_change,
+    compile_statement,
+    statement,
+)
 
 
 class Mood(enum.Enum):
@@ -57,12 +63,12 @@ SETUP = [
 
 async def set_up(session: Session) -> None:
     for line in SETUP:
-        await session.rows(compile_statement(text(line)))
+        await session.rows(compile_change(text(line)))
 
 
-def adding(*names: str) -> Statement:
+def adding(*names: str) -> Statement[Changes]:
     values: dict[str, Any] = {name: bindparam(name) for name in names}
-    return compile_statement(insert(things).values(values).returning(things))
+    return compile_change(insert(things).values(values).returning(things))
 
 
 ROWS: list[dict[str, Any]] = [
@@ -184,7 +190,11 @@ ADDED = insert(things).values(id=bindparam("id")).returning(things.c.id)
     ],
 )
 async def test_statement_knows_if_it_changes_rows(clause: ClauseElement, *, changes: bool) -> None:
-    assert compile_statement(clause).changes is changes
+    both: list[Any] = [compile_statement, compile_change]
+    wrong, right = both if changes else reversed(both)
+    assert right(clause).changes is changes
+    with pytest.raises(TypeError, match="so it needs"):
+        wrong(clause)
 
 
 class Shelf:

@@ -12,7 +12,7 @@ from db.errors import Conflict, HowdahError, TooLarge
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import Window
 from db.postgres.engine import Database
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change, compile_statement
 from db.storage import FileRow, NewBsp, NewFile, Quota
 from tests.fixtures.database import Statements
 from tests.fixtures.people import add_person
@@ -36,7 +36,7 @@ DRIFT = compile_statement(
 TOTALS = compile_statement(
     text("SELECT sum(file_count)::int, sum(total_size)::bigint FROM buckets")
 )
-REMOVE_PERSON = compile_statement(text("DELETE FROM users WHERE id = :id"))
+REMOVE_PERSON = compile_change(text("DELETE FROM users WHERE id = :id"))
 
 
 async def drift(database: Database) -> Any:
@@ -189,7 +189,7 @@ async def test_foreign_key_rejects_a_file_in_the_bucket_of_another_user(
 ) -> None:
     storage = RepositoryStorage(database)
     bucket = await storage.create_bucket(other_owner, "b", private=False)
-    smuggle = compile_statement(
+    smuggle = compile_change(
         text(
             "INSERT INTO files (id, owner_id, bucket_id, location, size, content_type,"
             " desired_replicas) VALUES (:id, :owner, :bucket, 'x', 1, 'x/y', 0)"

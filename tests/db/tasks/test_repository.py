@@ -2,7 +2,6 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -11,7 +10,7 @@ from db.kit.base import OwnerId, new_id
 from db.kit.paging import SortOrder, Window
 from db.postgres.engine import Database
 from db.tasks import TaskFilter, TaskRow, Tasks
-from tests.fixtures.database import Statements, leased
+from tests.fixtures.database import Statements
 
 NEWEST = SortOrder("created_at")
 EVERY = TaskFilter()
@@ -268,61 +267,3 @@ async def test_repository_runs_one_statement_per_call(mine: Desk, statements: St
         await mine.do(lambda t: t.toggle(task.id))
     with statements.expected(1):
         await mine.titles(Window(50), TaskFilter(completed=True, search="one"))
-
-
-@pytest.fixture(scope="module")
-def conditions() -> list[tuple[TaskFilter, SortOrder]]:
-    day = datetime(2026, 1, 5, tzinfo=UTC)
-    filters = [
-        EVERY,
-        TaskFilter(completed=True),
-        TaskFilter(completed=False),
-        TaskFilter(search="needle"),
-    ]
-    orders = [SortOrder(column, descending=down) for column in _COLUMNS for down in (True, False)]
-    return [(which, order) for which in filters for order in orders] + [
-        (TaskFilter(created_after=day), NEWEST),
-        (TaskFilter(created_before=day), NEWEST),
-    ]
-
-
-_COLUMNS = ("created_at", "updated_at", "sort_title")
-
-
-async def test_page_of_fifty_reads_few_blocks(
-    committed: Database, committed_owner: OwnerId, conditions: list[tuple[TaskFilter, SortOrder]]
-) -> None:
-    """One in 100 is done, one in 200 holds the needle; 10,000 are another's."""
-    async with leased(committed._source) as lease:
-        driver: Any = lease.driver
-        await _fill(driver, committed_owner)
-        for which, order in conditions:
-            values = which.values
-            query = Tasks._page(tuple(values), order, Window(50).shape)
-            arguments = query.arguments(values | {"limit": 51, "owner_id": committed_owner})
-            plan = await driver.fetchval(
-                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query.sql}", *arguments
-            )
-            top = plan[0]["Plan"]
-            blocks = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
-            assert blocks <= 120, f"{which} {order}: {blocks} blocks\n{plan}"
-
-
-async def _fill(driver: Any, owner: UUID) -> None:
-    other = new_id()
-    await driver.execute(
-        "INSERT INTO users (id, email, name) VALUES ($1, 'crowd@example.com', 'Crowd')", other
-    )
-    for whose in (owner, other):
-        await driver.execute(
-            """
-            INSERT INTO tasks (id, owner_id, title, completed, created_at, updated_at)
-            SELECT gen_random_uuid(), $1,
-                   CASE WHEN n % 200 = 0 THEN 'needle ' ELSE 'straw ' END || n,
-                   n % 100 = 0, timestamptz '2026-01-01Z' + n * interval '1 minute',
-                   timestamptz '2026-02-01Z' + (n * 7919 % 10000) * interval '1 minute'
-            FROM generate_series(1, 10000) AS n
-            """,
-            whose,
-        )
-    await driver.execute("VACUUM ANALYZE tasks")

@@ -11,7 +11,7 @@ from db.errors import Conflict
 from db.kit.base import OwnerId
 from db.kit.paging import SortOrder, Window
 from db.postgres.engine import Database
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change
 from db.tasks import ImportReport, Imports, TaskFilter, Tasks, import_records, old_tasks
 from tests.fixtures.database import Statements
 
@@ -67,7 +67,7 @@ def theirs(database: Database, other_owner: OwnerId) -> Chest:
 
 
 async def execute(database: Database, sql: str) -> None:
-    statement = compile_statement(text(sql))
+    statement = compile_change(text(sql))
     await database.transaction(lambda session: session.rows(statement))
 
 

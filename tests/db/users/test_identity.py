@@ -16,15 +16,13 @@ from db.errors import (
 )
 from db.kit.sweeps import sweep_all
 from db.postgres.engine import Database
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change
 from db.users import LOCAL_ADMIN, Identity, SignInResult, Users, sweep_attempts, sweep_sessions
 from tests.fixtures.database import Statements
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up
 
 HERE = "192.0.2.1"
-_AGE = compile_statement(
-    text("UPDATE sessions SET expires_at = expires_at - CAST(:age AS interval)")
-)
+_AGE = compile_change(text("UPDATE sessions SET expires_at = expires_at - CAST(:age AS interval)"))
 
 
 async def sign_in(

@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change
 from db.services import Services
 from graph.kit.ids import parse_id
 from tests.fixtures.clients import Client
@@ -39,7 +39,7 @@ async def test_columns_report_their_source(ada: Client, target: Target) -> None:
 LARGE = 5_000_000_000
 COUNTS = """query($id: ID!) { queryRun(id: $id) {
   rowCount rowsAffected truncated { limit } columns { typeOid } } }"""
-GROWN = compile_statement(
+GROWN = compile_change(
     text(f"""UPDATE query_runs SET rows_affected = {LARGE}, row_count = {LARGE},
         truncated = '{{"reason": "MAX_ROWS", "limit": {LARGE}}}',
         columns = '[{{"name": "a", "type": "", "type_oid": 4294967295}}]'

@@ -11,7 +11,7 @@ import pytest
 from db.errors import Unavailable
 from db.postgres.connect import Dropped
 from db.postgres.embedded import EmbeddedPostgres
-from db.postgres.engine import Database, Session, open_database
+from db.postgres.engine import Database, ReadSession, Session, open_database
 from tests.fixtures import brokers
 from tests.fixtures.database import named
 from tests.fixtures.notes import (
@@ -44,7 +44,7 @@ async def test_drop_at_any_moment_is_unavailable(
 ) -> None:
     """Also between its last word and the end of the connection."""
 
-    async def busy(session: Session) -> None:
+    async def busy(session: ReadSession) -> None:
         while not over.is_set():
             assert await session.value(ECHO, number=7) == 7
             await asyncio.sleep(0)
@@ -66,7 +66,9 @@ async def test_drop_at_any_moment_is_unavailable(
     assert lent_by(notes) == 0
 
 
-async def with_a_session(database: Database, work: Callable[[Session], Awaitable[None]]) -> None:
+async def with_a_session(
+    database: Database, work: Callable[[ReadSession], Awaitable[None]]
+) -> None:
     async with database.read() as session:
         await work(session)
 

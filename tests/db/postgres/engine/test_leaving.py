@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from db.errors import Overloaded, TimedOut, Unavailable
-from db.postgres.engine import Database, Session, open_database
+from db.postgres.engine import Database, ReadSession, Session, open_database
 from tests.fixtures import brokers
 from tests.fixtures.notes import (
     ADD,
@@ -28,10 +28,10 @@ from tests.fixtures.notes import (
 async def test_statement_timeout_ends_statement_on_server(
     narrow: Database, observer: asyncpg.Connection, way: str
 ) -> None:
-    async def slow(session: Session) -> None:
+    async def slow(session: ReadSession) -> None:
         await session.value(SLOW)
 
-    async def slow_read(work: Callable[[Session], Awaitable[None]]) -> None:
+    async def slow_read(work: Callable[[ReadSession], Awaitable[None]]) -> None:
         async with narrow.read() as session:
             await work(session)
 

@@ -13,7 +13,7 @@ from db.connections.binding import BOUND_TO
 from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change
 from db.workbench import Workbench
 from db.workbench.connections import connector as road
 from db.workbench.connections.connection_errors import Unreachable
@@ -234,7 +234,7 @@ async def test_nobody_borrows_the_agent_of_a_server(
         await workbench.probe(owner, await draft({**shelf.usual, "ssh_tunnel": tunnel}))
 
 
-_TAMPER = compile_statement(
+_TAMPER = compile_change(
     text("UPDATE database_connections SET port = :port WHERE id = :id RETURNING id")
 )
 ELSEWHERE: dict[str, Any] = {

@@ -16,7 +16,7 @@ from db.events import open_events
 from db.kit.base import OwnerId
 from db.objects.store import open_objects
 from db.postgres.engine import Database, Session
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change
 from db.runs import Liveness, RunState
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
@@ -27,7 +27,7 @@ from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target
 from tests.fixtures.workbench import Shelf
 
-_FORGET = compile_statement(text("UPDATE query_runs SET process = 0 WHERE id = :id"))
+_FORGET = compile_change(text("UPDATE query_runs SET process = 0 WHERE id = :id"))
 
 
 async def forget_process(session: Session, run_id: UUID) -> None:

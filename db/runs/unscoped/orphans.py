@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy import text
 
 from db.kit.base import sql_list
-from db.postgres.engine import Session
-from db.postgres.statements import compile_statement
+from db.postgres.engine import ReadSession, Session
+from db.postgres.statements import compile_change, compile_statement
 from db.runs.rows import ACTIVE, Failure, OrphanRow, RunState
 
 ORPHAN_GRACE = timedelta(seconds=10)
@@ -33,12 +33,12 @@ _IS_HELD = """EXISTS (
       AND classid::bigint = process >> 32 AND objid::bigint = process & 4294967295)"""
 _IS_ACTIVE = f"state IN {sql_list(ACTIVE)}"
 
-_MARK_MISSING = compile_statement(
+_MARK_MISSING = compile_change(
     text(f"""UPDATE query_runs
         SET process_missed_at = CASE WHEN {_IS_HELD} THEN NULL ELSE clock_timestamp() END
         WHERE {_IS_ACTIVE} AND {_IS_HELD} = (process_missed_at IS NOT NULL)""")  # noqa: S608 - constants of this module
 )
-_INTERRUPT_ORPHANS = compile_statement(
+_INTERRUPT_ORPHANS = compile_change(
     text(f"""UPDATE query_runs
         SET state = :state, error = CASE state WHEN 'QUEUED' THEN :unsent ELSE :error END,
             finished_at = clock_timestamp(),
@@ -47,7 +47,7 @@ _INTERRUPT_ORPHANS = compile_statement(
           AND NOT {_IS_HELD}
         RETURNING id, owner_id, connection_id, backend_pid, backend_started_at""")  # noqa: S608
 )
-_INTERRUPT_QUEUED = compile_statement(
+_INTERRUPT_QUEUED = compile_change(
     text("""UPDATE query_runs
         SET state = :state, error = :error, finished_at = clock_timestamp(),
             expires_at = now() + :keep ::interval, revision = revision + 1
@@ -91,7 +91,9 @@ async def interrupt_queued(
     return [OrphanRow(*row) for row in found]
 
 
-async def cancel_states(session: Session, ids: Sequence[UUID]) -> Sequence[tuple[UUID, str, bool]]:
+async def cancel_states(
+    session: ReadSession, ids: Sequence[UUID]
+) -> Sequence[tuple[UUID, str, bool]]:
     """(id, state, whether a cancel was requested) of each of the runs."""
     found: Sequence[Any] = await session.rows(_CANCEL_STATES, ids=list(ids))
     return [tuple(row) for row in found]

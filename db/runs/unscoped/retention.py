@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import text
 
 from db.kit.base import OwnerId
-from db.postgres.engine import Session
-from db.postgres.statements import compile_statement
+from db.postgres.engine import ReadSession, Session
+from db.postgres.statements import compile_change, compile_statement
 
-_EXPIRE_OVER_QUOTA = compile_statement(
+_EXPIRE_OVER_QUOTA = compile_change(
     text("""UPDATE query_runs SET expires_at = now()
         FROM (
             SELECT id, sum(result_bytes) OVER newer AS bytes, row_number() OVER newer AS runs
@@ -37,13 +37,13 @@ async def expire_over_quota(session: Session, *, max_bytes: int, max_runs: int) 
     return len(await session.rows(_EXPIRE_OVER_QUOTA, max_bytes=max_bytes, max_runs=max_runs))
 
 
-async def list_expired(session: Session) -> Sequence[tuple[OwnerId, UUID]]:
+async def list_expired(session: ReadSession) -> Sequence[tuple[OwnerId, UUID]]:
     """A batch of expired runs of all owners."""
     found: Sequence[Any] = await session.rows(_EXPIRED)
     return [tuple(row) for row in found]
 
 
-async def list_partial_results(session: Session) -> Sequence[tuple[OwnerId, UUID]]:
+async def list_partial_results(session: ReadSession) -> Sequence[tuple[OwnerId, UUID]]:
     """A batch of runs, of all owners, that ended without rows but still have pages.
 
     Their pages could not be deleted when the run ended, because the store was unavailable.

@@ -1,0 +1,53 @@
+"""Statements on the rows of all owners that every repository may need."""
+
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Interval,
+    Table,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.sql import ClauseElement
+
+from db.postgres.statements import unscoped_change, unscoped_statement
+
+
+class OwnerLookup:
+    """Finds the owner of a row, to tell a missing row from another user's."""
+
+    @classmethod
+    def table(cls) -> Table:
+        raise NotImplementedError
+
+    @unscoped_statement
+    def _owner_of(cls) -> ClauseElement:
+        table = cls.table()
+        return select(table.c.owner_id).where(table.c.id == bindparam("id"))
+
+
+class ExpiredRows:
+    """Deletes expired rows of all owners, for a sweep."""
+
+    @classmethod
+    def table(cls) -> Table:
+        raise NotImplementedError
+
+    @unscoped_change
+    def expired(cls) -> ClauseElement:
+        """Deletes a batch of rows that are older than `kept`."""
+        table = cls.table()
+        old = table.c.created_at < func.now() - bindparam("kept", type_=Interval())
+        place: ColumnElement[Any] = literal_column("ctid")
+        batch = (
+            select(place)
+            .select_from(table)
+            .where(old)
+            .limit(1_000)
+            .with_for_update(skip_locked=True)
+        )
+        return delete(table).where(place.in_(batch)).returning(literal_column("1"))
