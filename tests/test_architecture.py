@@ -161,7 +161,8 @@ def only_auth_mints_owners(module: str, text: str) -> list[str]:
 
 
 def no_circle_is_broken_by_hiding_an_import(module: str, text: str) -> list[str]:
-    del module  # it holds everywhere
+    if module.startswith("graph.commands."):
+        return []  # nothing imports commands, and each imports what it runs only when it runs
     return re.findall(r"strawberry\.lazy", text) + [
         f"line {line}: {imported}"
         for function in ast.walk(ast.parse(text))
