@@ -223,7 +223,7 @@ class Files(Repository[FileRow]):
     def _page_per_parent(
         cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
     ) -> ClauseElement:
-        """The same page of each parent in one statement; the last column is the parent's position."""
+        """One statement for the same page of each parent, whose position is the last column."""
         page = cls.select_page(query, order, shape).lateral("page")
         position = _PARENTS.c.position
         each = select(*page.c, position).select_from(_PARENTS.join(page, true()))
