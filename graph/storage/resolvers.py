@@ -114,8 +114,7 @@ class Query:
         type=File | None,
     )
     async def file_by_key(self, info: Info, key: FileKey) -> FileRow | None:
-        digest = parse_key(key)
-        return await info.context.read(Files, lambda files: files.by_key(digest))
+        return await info.context.read(Files, lambda files: files.by_key(parse_key(key)))
 
     @query(
         "Lists the viewer's files in all buckets, newest first.",
