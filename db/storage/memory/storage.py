@@ -80,7 +80,7 @@ class MemoryStorage:
         bsp = self._tables.bsp(bsp_id)
         if bsp.used_capacity > capacity:
             raise errors.capacity_in_use(bsp.used_capacity)
-        check_version(bsp.version, expected_version)
+        check_version("provider", bsp.version, expected_version)
         return store_row(
             self._tables.bsps, with_free_capacity(with_new_version(bsp, capacity=capacity))
         )
@@ -130,7 +130,7 @@ class MemoryStorage:
     ) -> BucketRow:
         name = rules.bucket_name_rule.checked(name)
         bucket = self._tables.owned_bucket(owner, bucket_id)
-        check_version(bucket.version, expected_version)
+        check_version("bucket", bucket.version, expected_version)
         self._tables.check_name_free(owner, name, ignore=bucket_id)
         return store_row(self._tables.buckets, with_new_version(bucket, name=name))
 

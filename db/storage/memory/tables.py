@@ -26,21 +26,21 @@ class Tables:
 
     def bsp(self, bsp_id: UUID) -> BspRow:
         if bsp_id not in self.bsps:
-            raise not_found()
+            raise not_found("provider")
         return self.bsps[bsp_id]
 
     def owned_bucket(self, owner: OwnerId, bucket_id: UUID, *, field: str = "id") -> BucketRow:
         if bucket_id not in self.buckets:
-            raise not_found(field)
+            raise not_found("bucket", field)
         if self.owners[bucket_id] != owner:
-            raise forbidden(field)
+            raise forbidden("bucket", field)
         return self.buckets[bucket_id]
 
     def owned_file(self, owner: OwnerId, file_id: UUID) -> FileRow:
         if file_id not in self.files:
-            raise not_found()
+            raise not_found("file")
         if self.files[file_id].owner_id != owner:
-            raise forbidden()
+            raise forbidden("file")
         return self.files[file_id]
 
     def owned_buckets(self, owner: OwnerId) -> Sequence[BucketRow]:
@@ -153,18 +153,24 @@ def pending(owner: OwnerId, new: NewFile, *, file_id: UUID) -> FileRow:
     )
 
 
-def check_version(version: int, expected: int | None) -> None:
+def check_version(noun: str, version: int, expected: int | None) -> None:
     if expected is not None and version != expected:
         raise Conflict(
-            "This has changed since it was read.", hint="Read it again.", field="expectedVersion"
+            f"This {noun} has changed since it was read.",
+            hint="Read it again, then send the change with its current `version`.",
+            field="expectedVersion",
         )
 
 
-def not_found(field: str = "id") -> HowdahError:
-    return NotFound("This object does not exist.", hint="Read the list again.", field=field)
+def not_found(noun: str, field: str = "id") -> HowdahError:
+    return NotFound(
+        f"This {noun} does not exist.",
+        hint="It may have been deleted; read the list again.",
+        field=field,
+    )
 
 
-def forbidden(field: str = "id") -> HowdahError:
+def forbidden(noun: str, field: str = "id") -> HowdahError:
     return Forbidden(
-        "This object belongs to another user.", hint="Sign in as its owner.", field=field
+        f"This {noun} belongs to another user.", hint="Sign in as its owner.", field=field
     )

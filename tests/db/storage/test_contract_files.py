@@ -1,4 +1,4 @@
-"""The contract of files: each test runs on PostgreSQL, on the twin, and with injected failures."""
+"""The contract of files, tested on PostgreSQL, on the twin, and with injected failures."""
 
 from datetime import timedelta
 

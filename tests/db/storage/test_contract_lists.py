@@ -1,4 +1,4 @@
-"""The contract of lists: each test runs on PostgreSQL, on the twin, and with injected failures."""
+"""The contract of lists, tested on PostgreSQL, on the twin, and with injected failures."""
 
 import pytest
 

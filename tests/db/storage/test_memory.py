@@ -1,22 +1,105 @@
-"""The in-memory twin under concurrent calls. The contract tests compare it with PostgreSQL."""
+"""The in-memory twin under concurrent calls, and its errors beside those of PostgreSQL."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
-from db.errors import Conflict
+import pytest
+
+from db.errors import Conflict, HowdahError
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import Window
-from db.storage import FileRow, NewBsp, NewFile, StorageOperations
+from db.postgres.engine import Database
+from db.storage import BspRow, BucketRow, FileRow, NewBsp, NewFile, Quota, StorageOperations
 from db.storage.memory import MemoryStorage
+from tests.db.storage.samples import make_bsp, make_bucket, make_file, store_file
 from tests.fixtures.repository_storage import RepositoryStorage
 
-IMPLEMENTATIONS: list[type[StorageOperations]] = [MemoryStorage, RepositoryStorage]
-"""For mypy, which compares their signatures with the protocol's."""
+QUOTA = Quota(bytes=100, files=2)
+MISSING = new_id()
+
+
+class Rows(NamedTuple):
+    storage: StorageOperations
+    owner: OwnerId
+    other: OwnerId
+    bsp: BspRow
+    bucket: BucketRow
+    stored: FileRow
+    of_other: BucketRow
+
+
+Call = Callable[[Rows], Awaitable[Any]]
+
+FAILING: dict[str, Call] = {
+    "account": lambda at: make_bsp(at.storage, at.owner),
+    "provider with files": lambda at: at.storage.delete_bsp(at.owner, at.bsp.id),
+    "capacity in use": lambda at: at.storage.update_bsp_capacity(at.owner, at.bsp.id, 1),
+    "provider version": lambda at: at.storage.update_bsp_capacity(
+        at.owner, at.bsp.id, 900, expected_version=9
+    ),
+    "missing provider": lambda at: at.storage.update_bsp_capacity(at.owner, MISSING, 900),
+    "addresses": lambda at: at.storage.set_bsp_multiaddresses(at.owner, at.bsp.id, ["/tcp/1"]),
+    "name": lambda at: make_bucket(at.storage, at.owner),
+    "bucket version": lambda at: at.storage.rename_bucket(
+        at.owner, at.bucket.id, "x", expected_version=9
+    ),
+    "missing bucket": lambda at: at.storage.delete_bucket(at.owner, MISSING, with_files=True),
+    "bucket of another user": lambda at: at.storage.rename_bucket(at.owner, at.of_other.id, "x"),
+    "bucket with files": lambda at: at.storage.delete_bucket(
+        at.owner, at.bucket.id, with_files=False
+    ),
+    "quota of files": lambda at: make_file(at.storage, at.owner, at.bucket, "c"),
+    "quota of bytes": lambda at: make_file(at.storage, at.other, at.of_other, size=101),
+    "location": lambda at: at.storage.create_file(at.other, NewFile(at.of_other.id, "../c", 1)),
+    "file in a bucket of another user": lambda at: make_file(at.storage, at.other, at.bucket),
+    "free space": lambda at: make_file(at.storage, at.other, at.of_other, replicas=2),
+    "missing file": lambda at: at.storage.begin_deletion(at.owner, MISSING),
+    "file of another user": lambda at: at.storage.begin_deletion(at.other, at.stored.id),
+    "second upload": lambda at: at.storage.finish_upload(
+        at.stored, object_id=MISSING, fingerprint=bytes(32)
+    ),
+    "cursor": lambda at: at.storage.files(at.owner, Window(1, after="x")),
+    "folder": lambda at: at.storage.files_of_buckets(
+        at.owner, [at.bucket.id], Window(1), under=".."
+    ),
+    "idempotency key": lambda at: at.storage.create_bucket(
+        at.owner, "x", private=True, idempotency_key="used"
+    ),
+}
+
+
+async def rows_in(storage: StorageOperations, owner: OwnerId, other: OwnerId) -> Rows:
+    bsp = await make_bsp(storage, owner)
+    bucket = await storage.create_bucket(owner, "photos", private=True, idempotency_key="used")
+    stored = await store_file(storage, await make_file(storage, owner, bucket, "a", replicas=1))
+    await make_file(storage, owner, bucket, "b")
+    of_other = await make_bucket(storage, other, private=False)
+    return Rows(storage, owner, other, bsp, bucket, stored, of_other)
+
+
+@pytest.mark.parametrize("call", FAILING.values(), ids=FAILING)
+async def test_errors_equal_those_of_postgresql(
+    database: Database, owner: OwnerId, other_owner: OwnerId, call: Call
+) -> None:
+    implementations: list[StorageOperations] = [
+        MemoryStorage(quota=QUOTA),
+        RepositoryStorage(database, quota=QUOTA),
+    ]
+    errors = []
+    for storage in implementations:
+        rows = await rows_in(storage, owner, other_owner)
+        with pytest.raises(HowdahError) as caught:
+            await call(rows)
+        error = caught.value
+        errors.append((type(error), error.message, error.hint, error.field))
+    assert errors[0] == errors[1]
 
 
 async def test_concurrent_calls_keep_counters_exact() -> None:
     storage, owner = MemoryStorage(), OwnerId(new_id())
     bsp = await storage.create_bsp(owner, NewBsp("acme", 100, []))
-    bucket = await storage.create_bucket(owner, "b", private=True)
+    bucket = await make_bucket(storage, owner)
 
     async def create(number: int) -> FileRow:
         new = NewFile(bucket.id, f"{number % 30}", 10, None, 1)

@@ -143,7 +143,7 @@ async def test_metrics_never_decrease_when_a_worker_is_killed_while_it_writes(
     seen = [0.0]
     for _ in range(3):
         async with running(tmp_path, 1, "up"):
-            # Before the first observation there is no sample, which would count as a decrease later.
+            # There is no sample before the first observation.
             seen += [reported(tmp_path).get(COUNT, 0.0) for _ in range(50)]
         found = reported(tmp_path)
         seen.append(found[COUNT])

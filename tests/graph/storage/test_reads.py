@@ -1,0 +1,56 @@
+"""Reads of storage hold the viewer's slot, which limits concurrent reads."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from db.services import Services
+from graph.auth import Role, Viewer
+from graph.context import Context
+from graph.schema import schema
+from tests.fixtures.clients import Client
+from tests.fixtures.factories import make_bucket, make_file
+
+
+class CountingSlot:
+    """Counts the reads that hold it."""
+
+    search = contextlib.nullcontext()
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @property
+    @contextlib.asynccontextmanager
+    async def reads(self) -> AsyncIterator[None]:
+        self.count += 1
+        yield
+
+    def end(self) -> None:
+        """Do nothing: no operation waits for it."""
+
+
+@pytest.mark.parametrize(
+    ("selection", "reads"),
+    [
+        ("bsps(first: 1) { totalCount }", 2),
+        ("files(first: 1) { nodes { location } }", 1),
+        ('fileByKey(key: "%s") { id }' % ("0" * 64), 1),
+        ("buckets(first: 1) { nodes { files(first: 1) { nodes { location } } } }", 2),
+        ("files(first: 1) { nodes { bucket { name } replicas { bsp { id } } } }", 3),
+    ],
+)
+async def test_reads_hold_the_slot_of_the_viewer(
+    ada: Client, services: Services, selection: str, reads: int
+) -> None:
+    await make_file(ada, bucketId=await make_bucket(ada))
+    assert ada.user is not None
+    expires_at = datetime.now(UTC) + timedelta(hours=1)
+    viewer = Viewer(id=ada.user.id, role=Role.USER, expires_at=expires_at)
+    slot = CountingSlot()
+    context = Context(services=services, viewer=viewer, request_id="1", slot=slot)
+    result = await schema.execute(f"{{ {selection} }}", context_value=context)
+    assert result.errors is None
+    assert slot.count == reads
