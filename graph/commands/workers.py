@@ -1,9 +1,9 @@
 """`howdah serve --workers N`: one parent that owns the database, N processes that share the socket.
 
-A worker is this module as a program. It reads its settings, secrets among them, from standard
-input, and stops when that ends: no worker outlives its parent. On a board (metrics_board)
-stand what each counts, for whichever is asked for metrics, and what befell the database of the
-parent.
+A worker runs this module as a program. It reads its settings and secrets from standard input and
+stops when standard input is closed, so that no worker outlives its parent. Parent and workers
+share a board (`metrics_board`) with the metrics of each and the findings of the parent about the
+embedded database, so that any worker can answer a request for metrics.
 """
 
 import asyncio
@@ -37,18 +37,18 @@ MAX_FINDING_CHARACTERS = 1_000
 
 
 class WorkerTask(msgspec.Struct, frozen=True):
-    """What a worker is published when it starts; the numbers are open files."""
+    """The task that a worker reads when it starts. `listener` and `board` are file descriptors."""
 
     settings: Settings
     listener: int
     database_url: str | None
-    """The embedded database's, which the parent runs."""
+    """The URL of the embedded database, which the parent runs."""
     board: int
     page: int
 
 
 class ParentSnapshot(Snapshot):
-    """The parent's page of the board."""
+    """The page of the parent on the board."""
 
     findings: list[str] = msgspec.field(default_factory=list)
 
@@ -76,7 +76,7 @@ async def _supervise(settings: Settings, count: int, stop: Stop) -> None:
 
 
 async def _publish(services: Services, board: Board) -> NoReturn:
-    """What only the parent knows, because it runs the database."""
+    """Publishes the findings about the embedded database, which only the parent has."""
     while True:
         found = [words[:MAX_FINDING_CHARACTERS] for words in services.findings]
         cpu_s = time.process_time()
@@ -86,7 +86,7 @@ async def _publish(services: Services, board: Board) -> NoReturn:
 
 
 async def _keep_worker_running(task: WorkerTask, ending: asyncio.Event) -> None:
-    """A worker, and another in its place whenever it ends unasked."""
+    """Runs a worker, and starts another when it ends before `ending` is set."""
     pauses = BACKOFF.pauses()
     while not ending.is_set():
         started_at = time.monotonic()
@@ -106,7 +106,7 @@ async def _run_worker(task: WorkerTask, ending: asyncio.Event) -> int:
         stdin=asyncio.subprocess.PIPE,
         pass_fds=[task.listener, task.board],
     )
-    assert worker.stdin is not None  # noqa: S101 - it was asked for
+    assert worker.stdin is not None  # noqa: S101 - stdin is a pipe
     worker.stdin.write(msgspec.json.encode(task, enc_hook=str) + b"\n")
     ended = asyncio.create_task(worker.wait())
     asked = asyncio.create_task(ending.wait())
@@ -153,7 +153,7 @@ async def _stop_with_parent(parent: asyncio.StreamReader, stop: Stop) -> None:
 
 
 def main() -> None:
-    """One worker, started by its parent."""
+    """Runs one worker."""
     task = msgspec.json.decode(
         sys.stdin.buffer.readline(), type=WorkerTask, dec_hook=lambda kind, text: kind(text)
     )

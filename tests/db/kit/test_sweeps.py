@@ -5,7 +5,7 @@ import asyncio
 from db.kit.sweeps import sweep_in_background
 
 
-async def test_a_sweep_that_fails_keeps_no_other_from_its_turn() -> None:
+async def test_sweep_failure_does_not_stop_other_sweeps() -> None:
     turns: list[str] = []
     twice = asyncio.Event()
 

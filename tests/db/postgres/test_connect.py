@@ -142,7 +142,7 @@ async def test_a_certificate_that_does_not_verify(mode: str, tmp_path: Path) -> 
     assert reason in error.message
 
 
-async def test_what_may_pass_is_waited_for(eve: str) -> None:
+async def test_connect_with_retry_repeats_transient_errors(eve: str) -> None:
     target = parse_url(eve)
     refused = [ConnectionRefusedError(), asyncpg.CannotConnectNowError("starting up")]
 
@@ -155,7 +155,7 @@ async def test_what_may_pass_is_waited_for(eve: str) -> None:
     await connection.close()
 
 
-async def test_what_will_not_pass_is_not_waited_for(eve: str) -> None:
+async def test_connect_with_retry_raises_permanent_error_at_once(eve: str) -> None:
     attempts = 0
 
     async def attempt() -> None:
@@ -168,7 +168,7 @@ async def test_what_will_not_pass_is_not_waited_for(eve: str) -> None:
     assert attempts == 1
 
 
-async def test_a_refusal_is_told_also_when_the_last_attempt_hangs(eve: str) -> None:
+async def test_connect_with_retry_reports_refusal_when_last_attempt_hangs(eve: str) -> None:
     refused = [asyncpg.TooManyConnectionsError("sorry, too many clients already")]
 
     async def attempt() -> None:

@@ -212,7 +212,9 @@ async def test_changes_arrive_at_their_owner_only(
         }
 
 
-async def test_what_was_missed_is_caught_up_with_once(ada: Client, services: Services) -> None:
+async def test_task_changed_repeats_no_change_after_missed_event(
+    ada: Client, services: Services
+) -> None:
     async with asyncio.timeout(20), ada.follow(CHANGES) as changes:
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
