@@ -29,7 +29,7 @@ POLL_S = 1.5
 
 Subscribe: TypeAlias = Callable[[str], AbstractAsyncContextManager[Subscription]]
 Read: TypeAlias = Callable[[Event], Awaitable[T]]
-"""Reads the value after an event. The first event, and each after a failed read, is `missed`."""
+"""Reads the value after an event. The first, and the next after a failed read, is `missed`."""
 Merge: TypeAlias = Callable[[T, T], T]
 """Combines a value that a follower has not taken with the next one."""
 
@@ -155,6 +155,8 @@ class _SharedReader(Generic[T]):
         try:
             async with subscribe(topic) as self._events:
                 while not self._events.has_ended:
+                    if self._failure and not event.missed:
+                        await self._refresh(self._missed)
                     await self._refresh(event)
                     pause_s = POLL_S if self._failure else self._poll_s
                     event = await self._events.next_within(pause_s) or self._missed
@@ -164,8 +166,9 @@ class _SharedReader(Generic[T]):
     async def _refresh(self, event: Event) -> None:
         self._started_reads += 1
         try:
-            self._publish(await self._read(self._missed if self._failure else event))
-            self._failure = None
+            self._publish(await self._read(event))
+            if event.missed:  # other events do not make up for a failed read
+                self._failure = None
         except HowdahError as error:
             log.info("cannot read a watched value, will retry: %s", error.message)
             self._failure = error
