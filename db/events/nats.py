@@ -23,7 +23,7 @@ async def nats_link(url: str, channel: str, receive: Receive) -> AsyncIterator[S
             await client.publish(channel, frame.encode())
 
     async def ignore(_error: Exception) -> None:
-        """The bus notices by the missing heartbeat, and reports it."""
+        """The bus detects and reports the failure by the missing heartbeat."""
 
     client = Client()
     try:
@@ -35,7 +35,7 @@ async def nats_link(url: str, channel: str, receive: Receive) -> AsyncIterator[S
             reconnect_time_wait=0,
             error_cb=ignore,
         )
-        # No limits here, past which the driver would drop silently: a backlog takes what comes.
+        # Without limits: beyond them the driver drops messages silently. Backlogs are bounded.
         await client.subscribe(channel, cb=on_message, pending_msgs_limit=0, pending_bytes_limit=0)
         yield send
     finally:

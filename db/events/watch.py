@@ -29,7 +29,7 @@ POLL_S = 1.5
 
 Subscribe: TypeAlias = Callable[[str], AbstractAsyncContextManager[Subscription]]
 Read: TypeAlias = Callable[[Event], Awaitable[T]]
-"""Reads the value after an event. The first event, and each after a failed read, is `missed`."""
+"""Reads the value after an event. The first, and the next after a failed read, is `missed`."""
 Merge: TypeAlias = Callable[[T, T], T]
 """Combines a value that a follower has not taken with the next one."""
 
@@ -118,7 +118,6 @@ class _SharedReader(Generic[T]):
         self._poll_s = poll_s
         self._missed = Event(topic, missed=True)
         self._started_reads = self._finished_reads = 0
-        self._waiting_for_read = 0
         self._failure: Exception | None = None
         self._woken = asyncio.Event()
         self._events: Subscription | None = None
@@ -133,7 +132,7 @@ class _SharedReader(Generic[T]):
         await asyncio.wait({self._task})
 
     async def wait(self) -> None:
-        """Returns after a change or an awaited read; raises WatchClosed once closed."""
+        """Returns after the next read; raises WatchClosed once the reader is closed."""
         if self.is_closed:
             raise WatchClosed
         await self._woken.wait()
@@ -146,12 +145,8 @@ class _SharedReader(Generic[T]):
 
     async def wait_for_read(self, number: int) -> None:
         """Waits for the read with this number; raises the error of the last read."""
-        self._waiting_for_read += 1
-        try:
-            while self._finished_reads < number:
-                await self.wait()
-        finally:
-            self._waiting_for_read -= 1
+        while self._finished_reads < number:
+            await self.wait()
         if self._failure is not None:
             raise self._failure.with_traceback(None)
 
@@ -160,6 +155,8 @@ class _SharedReader(Generic[T]):
         try:
             async with subscribe(topic) as self._events:
                 while not self._events.has_ended:
+                    if self._failure and not event.missed:
+                        await self._refresh(self._missed)
                     await self._refresh(event)
                     pause_s = POLL_S if self._failure else self._poll_s
                     event = await self._events.next_within(pause_s) or self._missed
@@ -168,11 +165,10 @@ class _SharedReader(Generic[T]):
 
     async def _refresh(self, event: Event) -> None:
         self._started_reads += 1
-        changed = False
         try:
-            value = await self._read(self._missed if self._failure else event)
-            self._failure = None
-            changed = self._publish(value)
+            self._publish(await self._read(event))
+            if event.missed:  # other events do not make up for a failed read
+                self._failure = None
         except HowdahError as error:
             log.info("cannot read a watched value, will retry: %s", error.message)
             self._failure = error
@@ -180,16 +176,13 @@ class _SharedReader(Generic[T]):
             log.exception("cannot read a watched value, will retry")
             self._failure = error
         self._finished_reads = self._started_reads
-        if changed or self._waiting_for_read:
-            self._wake()
+        self._wake()
 
-    def _publish(self, value: T) -> bool:
-        if hasattr(self, "value") and value == self.value:
-            return False
-        self.value = value
-        for watch in self.followers:
-            watch.receive(value)
-        return True
+    def _publish(self, value: T) -> None:
+        if not hasattr(self, "value") or value != self.value:
+            self.value = value
+            for watch in self.followers:
+                watch.receive(value)
 
     def _wake(self) -> None:
         woken, self._woken = self._woken, asyncio.Event()

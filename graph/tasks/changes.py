@@ -107,32 +107,26 @@ class _ChangeReader:
             self._latest = await self._query(Tasks.now)
             return {}
         if event.missed:
-            changes = await self._catch_up(self._latest - OVERLAP)
+            changes = await self._changed_since(self._latest - OVERLAP)
         else:
-            changes = await self._read_announced(event.payload)
+            changes = await self._announced(event.payload)
         for change in changes:
             self._remember(change)
-        rows = (change.task for change in changes if change.task is not None)
-        self._latest = max(
-            [self._latest, *(datetime.fromisoformat(row.updated_at) for row in rows)]
-        )
         return {(change.kind, change.id): change for change in changes}
 
-    async def _read_announced(self, payload: str) -> list[Change]:
-        announced = msgspec.json.decode(payload, type=_Announcement)
-        rows: Sequence[TaskRow] = ()
-        if announced.kind is not ChangeKind.DELETED:
-            rows = await self._query(lambda tasks: tasks.get_many(announced.ids))
-        found = {row.id: row for row in rows}
+    async def _announced(self, payload: str) -> list[Change]:
+        kind, ids = msgspec.structs.astuple(msgspec.json.decode(payload, type=_Announcement))
+        found: dict[UUID, TaskRow] = {}
+        if kind is not ChangeKind.DELETED:
+            rows = await self._query(lambda tasks: tasks.get_many(ids))
+            found = {row.id: row for row in rows}
         return [
-            Change(announced.kind, task_id, found[task_id])
-            if task_id in found
-            else Change(ChangeKind.DELETED, task_id, None)
-            for task_id in announced.ids
+            Change(kind if task_id in found else ChangeKind.DELETED, task_id, found.get(task_id))
+            for task_id in ids
         ]
 
-    async def _catch_up(self, since: datetime) -> list[Change]:
-        rows = await self._query(lambda tasks: tasks.changed_since(since))
+    async def _changed_since(self, moment: datetime) -> list[Change]:
+        rows = await self._query(lambda tasks: tasks.changed_since(moment))
         return [
             Change(ChangeKind.UPDATED, row.id, row)
             for row in rows
@@ -141,8 +135,11 @@ class _ChangeReader:
 
     def _remember(self, change: Change) -> None:
         self._versions.pop(change.id, None)
-        if change.task is not None:
-            self._versions[change.id] = change.task.version
+        if change.task is None:
+            return
+        updated_at = datetime.fromisoformat(change.task.updated_at)
+        self._latest = max(self._latest or updated_at, updated_at)
+        self._versions[change.id] = change.task.version
         if len(self._versions) > MAX_REMEMBERED:
             del self._versions[next(iter(self._versions))]
 

@@ -1,13 +1,16 @@
 """Live status of runs, whichever replica executes them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 from uuid import UUID
 
 from db.events import Event, EventBus, Watch
 from db.kit.base import OwnerId
-from db.postgres.engine import Database
+from db.postgres.engine import Database, ReadSession
 from db.runs import RunRow, Runs
+
+T = TypeVar("T")
 
 
 def topic_of_run(run_id: UUID) -> str:
@@ -29,26 +32,23 @@ class LiveStatus:
 
     def __init__(self, database: Database, events: EventBus) -> None:
         self._database = database
-        self._watches = events.watches
+        self._events = events
 
     def run(
         self, owner: OwnerId, run_id: UUID
     ) -> AbstractAsyncContextManager[Watch[RunRow | None]]:
         """Follows one run. The value is None if the owner has no such run."""
-
-        async def read(_event: Event) -> RunRow | None:
-            async with self._database.read() as session:
-                return await Runs(session, owner).get(run_id)
-
-        topic = topic_of_run(run_id)
-        return self._watches.follow((owner, topic), topic, read)
+        return self._follow(owner, topic_of_run(run_id), lambda runs: runs.get(run_id))
 
     def active(self, owner: OwnerId) -> AbstractAsyncContextManager[Watch[Sequence[RunRow]]]:
         """Follows the queued and running runs."""
+        return self._follow(owner, topic_of_owner(owner), Runs.active)
 
-        async def read(_event: Event) -> Sequence[RunRow]:
+    def _follow(
+        self, owner: OwnerId, topic: str, query: Callable[[Runs[ReadSession]], Awaitable[T]]
+    ) -> AbstractAsyncContextManager[Watch[T]]:
+        async def read(_event: Event) -> T:
             async with self._database.read() as session:
-                return await Runs(session, owner).active()
+                return await query(Runs(session, owner))
 
-        topic = topic_of_owner(owner)
-        return self._watches.follow((owner, topic), topic, read)
+        return self._events.watches.follow((owner, topic), topic, read)

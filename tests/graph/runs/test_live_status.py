@@ -1,4 +1,4 @@
-"""`queryStatus` over real sockets: now, each change, always the end, then complete."""
+"""`queryStatus` over WebSocket: the current state, each change, the terminal state, completion."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ STATUS = "subscription($id: ID!) { queryStatus(id: $id) { state revision rowCoun
 
 
 class Scene(NamedTuple):
-    """Ada at two servers, with a run of hers that goes on at the first until the gate opens."""
+    """Ada on two replicas, with a run that the first executes until the gate opens."""
 
     one: Replica
     other: Replica
@@ -52,14 +52,14 @@ async def scene(
 
 
 async def until_running(socket: Socket) -> int:
-    """The revision that says so."""
-    while (told := (await socket.next())["queryStatus"])["state"] != "RUNNING":
-        assert told["state"] == "QUEUED"
-    return int(told["revision"])
+    """Waits for the state RUNNING; returns its revision."""
+    while (status := (await socket.next())["queryStatus"])["state"] != "RUNNING":
+        assert status["state"] == "QUEUED"
+    return int(status["revision"])
 
 
 async def rest_of(socket: Socket) -> list[Any]:
-    return [told["queryStatus"] async for told in socket.rest()]
+    return [response["queryStatus"] async for response in socket.rest()]
 
 
 @pytest.mark.parametrize("where", ["ada", "ada_elsewhere"])
@@ -71,9 +71,10 @@ async def test_query_status_sends_current_state_then_changes_then_end(
         await socket.subscribe(STATUS, id=scene.run)
         await until_running(socket)
         await scene.gate.open()
-        told = await rest_of(socket)
-    assert (told[-1]["state"], told[-1]["rowCount"]) == ("SUCCEEDED", 1)
-    assert [one["revision"] for one in told] == sorted({one["revision"] for one in told})
+        received = await rest_of(socket)
+    assert (received[-1]["state"], received[-1]["rowCount"]) == ("SUCCEEDED", 1)
+    revisions = [status["revision"] for status in received]
+    assert revisions == sorted(set(revisions))
 
 
 async def test_query_status_after_end_sends_one_state(scene: Scene) -> None:
@@ -85,7 +86,7 @@ async def test_query_status_after_end_sends_one_state(scene: Scene) -> None:
     for person in (scene.ada, scene.ada_elsewhere):
         async with person.socket() as socket:
             await socket.subscribe(STATUS, id=scene.run)
-            assert [one["state"] for one in await rest_of(socket)] == ["SUCCEEDED"]
+            assert [status["state"] for status in await rest_of(socket)] == ["SUCCEEDED"]
 
 
 async def test_query_status_disconnect_does_not_stop_run(scene: Scene) -> None:
@@ -101,24 +102,24 @@ async def test_query_status_disconnect_does_not_stop_run(scene: Scene) -> None:
 
 
 async def test_query_status_releases_its_reader(scene: Scene) -> None:
-    """By who drops, by who completes, and by the end."""
-    watches = scene.one.services.events.watches._readers
+    """Followers leave by dropping the socket and by completing the operation."""
+    readers = scene.one.services.events.watches._readers
     async with scene.ada.socket() as dropping, scene.ada.socket() as staying:
         for socket in (dropping, staying):
             await socket.subscribe(STATUS, id=scene.run)
             await until_running(socket)
-        (watch,) = watches.values()
-        assert len(watch.followers) == 2
+        (reader,) = readers.values()
+        assert len(reader.followers) == 2
         dropping.drop()
         await staying.say(type="complete", id="1")
         async with asyncio.timeout(10):
-            while watches:  # noqa: ASYNC110 - no event tells
+            while readers:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
-        assert scene.one.services.events.readers == 1  # what hears of cancels
+        assert scene.one.services.events.readers == 1  # for cancel requests
     await scene.gate.open()
 
 
-async def test_query_status_is_null_for_other_owner(scene: Scene, add_user: AddUser) -> None:
+async def test_query_status_of_other_user_is_not_found(scene: Scene, add_user: AddUser) -> None:
     bob = await scene.one.person(await add_user("Bob"))
     async with scene.ada.socket() as hers, bob.socket() as his:
         await hers.subscribe(STATUS, id=scene.run)
@@ -141,17 +142,17 @@ async def test_query_status_reaches_a_thousand_followers(scene: Scene) -> None:
             for name in names:
                 await socket.subscribe(STATUS, name=name, id=scene.run)
         ends = [asyncio.create_task(_ends(socket, followers)) for socket in sockets]
-        watches = scene.one.services.events.watches._readers
+        readers = scene.one.services.events.watches._readers
         async with asyncio.timeout(30):
-            while sum(len(watch.followers) for watch in watches.values()) < 1_000:  # noqa: ASYNC110
+            while sum(len(reader.followers) for reader in readers.values()) < 1_000:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        assert len(watches) == 1
+        assert len(readers) == 1
         await scene.gate.open()
         assert await asyncio.gather(*ends) == [dict.fromkeys(names, "SUCCEEDED")] * 10
 
 
 async def _ends(socket: Socket, followers: int) -> dict[str, str]:
-    """What each operation of the socket was told last, once all are complete."""
+    """Returns the last state of each operation of the socket, once all are complete."""
     last, complete = {}, 0
     while complete < followers:
         message = await socket.hear()
@@ -169,7 +170,7 @@ async def test_query_status_skips_to_latest_for_slow_reader(
     gate: Gate,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """2,000 changes, told as fast as they come, each in a message of 400 kB: 800 MB if kept."""
+    """2,000 changes, each a message of 400 kB: 800 MB if all were kept for the slow client."""
     monkeypatch.setattr(live_status, "PROGRESS_INTERVAL_S", 0)
     changes, padding = 2_000, "x" * 400_000
     async with open_replica() as replica:
@@ -177,8 +178,8 @@ async def test_query_status_skips_to_latest_for_slow_reader(
         connection = await connect_to(target, ada)
         run = await ada.execute(connection, f"SELECT {gate.wait} -- {padding}")
         query = "subscription($id: ID!) { queryStatus(id: $id) { state revision statement } }"
-        async with ada.socket(max_queue=1) as lazy, ada.socket() as eager:
-            await lazy.subscribe(query, id=run)
+        async with ada.socket(max_queue=1) as slow, ada.socket() as eager:
+            await slow.subscribe(query, id=run)
             await eager.subscribe(STATUS, id=run)
             await until_running(eager)
             draining = asyncio.create_task(rest_of(eager))
@@ -186,16 +187,16 @@ async def test_query_status_skips_to_latest_for_slow_reader(
                 await progress(replica, ada, parse_id("run", run))
             await gate.open()
             assert (await draining)[-1]["state"] == "SUCCEEDED"
-            told = await rest_of(lazy)
-        revisions = [one["revision"] for one in told]
-        assert told[-1]["state"] == "SUCCEEDED"
+            received = await rest_of(slow)
+        revisions = [status["revision"] for status in received]
+        assert received[-1]["state"] == "SUCCEEDED"
         assert revisions == sorted(set(revisions))
         assert revisions[-1] > changes
-        assert len(told) < 100  # what fits between the two, not what has happened
+        assert len(received) < 100  # what the buffers of the socket hold
 
 
 async def progress(replica: Replica, person: Person, run_id: UUID) -> None:
-    """As the runner notes it with each page of rows."""
+    """Records a page of rows, as the runner does."""
     assert person.client.user is not None
     owner = OwnerId(person.client.user.id)
     services = replica.services

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db.services import Services
-from graph.auth import Role, Viewer
+from db.users import Role
+from graph.auth import Viewer
 from graph.context import Context
 from graph.schema import schema
 from tests.fixtures.clients import Client

@@ -32,7 +32,7 @@ mutation($id: ID!, $version: Int) {
   updateTask(input: {id: $id, title: "renamed", expectedVersion: $version}) { task { version } }
 }
 """
-HANG_UP = compile_statement(
+TERMINATE_BUS_CONNECTIONS = compile_statement(
     text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE application_name = 'howdah events' AND datname = current_database()"
@@ -41,7 +41,7 @@ HANG_UP = compile_statement(
 
 
 class Replica(NamedTuple):
-    """One of several servers, and who is signed in there."""
+    """One of several servers, with its signed-in users."""
 
     services: Services
     ada: Client
@@ -77,20 +77,20 @@ async def replicas(committed_url: str, tmp_path: Path) -> AsyncIterator[list[Rep
         yield found
 
 
-async def told(changes: Any) -> Any:
+async def next_change(changes: Any) -> Any:
     return (await anext(changes)).data["taskChanged"]
 
 
-async def test_a_change_reaches_its_owner_on_every_replica_after_its_commit(
+async def test_task_changed_reaches_owner_on_other_replica_after_commit(
     replicas: list[Replica],
 ) -> None:
     here, there = replicas
     async with asyncio.timeout(30), here.ada.follow(CHANGES) as changes:
-        coming = asyncio.ensure_future(told(changes))
+        pending = asyncio.ensure_future(next_change(changes))
         await followed(here.services, here.ada)
         await make_task(there.bob, title="Bob's")
         task_id = await make_task(there.ada, title="Ada's")
-        assert (await coming) == {
+        assert (await pending) == {
             "kind": "CREATED",
             "id": task_id,
             "task": {"title": "Ada's", "version": 1},
@@ -98,27 +98,27 @@ async def test_a_change_reaches_its_owner_on_every_replica_after_its_commit(
         refused = await there.ada.send(RENAME, id=task_id, version=7)
         assert refused.code == "CONFLICT"
         await there.ada.ask(RENAME, id=task_id, version=1)
-        assert await told(changes) == {
+        assert await next_change(changes) == {
             "kind": "UPDATED",
             "id": task_id,
             "task": {"title": "renamed", "version": 2},
         }
 
 
-async def test_what_happens_while_the_line_is_cut_arrives_after_all(
+async def test_task_changed_catches_up_after_lost_bus_connection(
     replicas: list[Replica],
 ) -> None:
     here, there = replicas
     async with asyncio.timeout(30), here.ada.follow(CHANGES) as changes:
-        coming = asyncio.ensure_future(told(changes))
+        pending = asyncio.ensure_future(next_change(changes))
         await followed(here.services, here.ada)
         first = await make_task(there.ada)
-        assert (await coming)["id"] == first
-        await there.services.database.write(lambda session: session.rows(HANG_UP))
+        assert (await pending)["id"] == first
+        await there.services.database.write(lambda session: session.rows(TERMINATE_BUS_CONNECTIONS))
         second = await make_task(there.ada)
-        seen = await told(changes)
+        seen = await next_change(changes)
         while seen["id"] != second:
-            seen = await told(changes)
+            seen = await next_change(changes)
         assert seen["task"]["version"] == 1
 
 
@@ -127,32 +127,32 @@ async def context_of_ada(replica: Replica) -> Context:
     return Context(services=replica.services, viewer=viewer, request_id="")
 
 
-async def test_subscribers_of_one_replica_share_a_reader(replicas: list[Replica]) -> None:
+async def test_task_changed_shares_one_reader_per_replica(replicas: list[Replica]) -> None:
     here, there = replicas
     context = await context_of_ada(here)
     async with asyncio.timeout(30), contextlib.AsyncExitStack() as stack:
         streams = [follow(context) for _ in range(3)]
         for stream in streams:
             stack.push_async_callback(stream.aclose)  # type: ignore[attr-defined]  # a generator
-        coming = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        pending = [asyncio.ensure_future(anext(stream)) for stream in streams]
         await followed(here.services, here.ada)
         await make_task(there.ada)
-        first, second, third = await asyncio.gather(*coming)
+        first, second, third = await asyncio.gather(*pending)
         assert first is second is third
         assert len(here.services.events.watches._readers) == 1
 
 
-async def test_a_slow_subscriber_gets_each_kind_once_with_the_latest_task(
+async def test_task_changed_merges_changes_for_slow_subscriber(
     replicas: list[Replica],
 ) -> None:
     here, there = replicas
     context = await context_of_ada(here)
     async with asyncio.timeout(30):
         slow, eager = follow(context), follow(context)
-        coming = [asyncio.ensure_future(anext(stream)) for stream in (slow, eager)]
+        pending = [asyncio.ensure_future(anext(stream)) for stream in (slow, eager)]
         await followed(here.services, here.ada)
         await make_task(there.ada, title="first")
-        await asyncio.gather(*coming)
+        await asyncio.gather(*pending)
         task_id = await make_task(there.ada, title="second")
         for version in range(1, 4):
             await there.ada.ask(RENAME, id=task_id, version=version)
@@ -166,7 +166,7 @@ async def test_a_slow_subscriber_gets_each_kind_once_with_the_latest_task(
             await stream.aclose()  # type: ignore[attr-defined]  # a generator
 
 
-async def test_a_subscriber_that_is_too_slow_is_told_to_query_again(
+async def test_task_changed_fails_when_subscriber_is_too_slow(
     replicas: list[Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_changes, "MAX_UNSENT", 2)
@@ -174,10 +174,10 @@ async def test_a_subscriber_that_is_too_slow_is_told_to_query_again(
     context = await context_of_ada(here)
     async with asyncio.timeout(30):
         slow, eager = follow(context), follow(context)
-        coming = [asyncio.ensure_future(anext(stream)) for stream in (slow, eager)]
+        pending = [asyncio.ensure_future(anext(stream)) for stream in (slow, eager)]
         await followed(here.services, here.ada)
         await make_task(there.ada)
-        await asyncio.gather(*coming)
+        await asyncio.gather(*pending)
         for _ in range(4):
             await make_task(there.ada)
             await anext(eager)
