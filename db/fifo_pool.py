@@ -99,15 +99,18 @@ class FifoPool(Generic[R]):
 
         Does not await: a cancelled borrower would leak the resource.
         """
+        if not broken and resource.is_usable():
+            if self._waiting or self._closed:
+                self._grant_next(resource)
+            else:
+                self._idle.append(resource)
+            return
         if broken:
             self.drop_idle()  # the cause has probably broken them too
-        if broken or not resource.is_usable():
-            self._opened -= 1
-            self._permits += 1
-            resource.terminate()
-            self._grant_next(None)
-        else:
-            self._grant_next(resource)
+        self._opened -= 1
+        self._permits += 1
+        resource.terminate()
+        self._grant_next(None)
 
     def drop_idle(self, is_due: Callable[[R], bool] | None = None) -> None:
         """Ends the idle resources, or those of them that are due."""
