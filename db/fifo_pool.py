@@ -1,14 +1,10 @@
-"""A fair (first in, first out) pool of connections.
-
-SQLAlchemy's asynchronous pool starves waiters under load, psycopg_pool hides why a connection
-failed: decision 0012.
-"""
+"""A fair (first in, first out) pool of connections; decision 0012 has the reasons."""
 
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from db.errors import HowdahError
 
@@ -96,22 +92,25 @@ class FifoPool(Generic[R]):
         if self._opened + self._permits < self._size:
             self._permits += 1
             return await self._open(deadline)
-        granted: R | None = await self._wait(deadline)
-        return await self._open(deadline) if granted is None else granted
+        return await self._wait(deadline) or await self._open(deadline)
 
     def release(self, resource: R, *, broken: bool = False) -> None:
         """Ends the resource unless it is usable. `broken` ends the idle ones too.
 
         Does not await: a cancelled borrower would leak the resource.
         """
+        if not broken and resource.is_usable():
+            if self._waiting or self._closed:
+                self._grant_next(resource)
+            else:
+                self._idle.append(resource)
+            return
         if broken:
             self.drop_idle()  # the cause has probably broken them too
-        if broken or not resource.is_usable():
-            self._end(resource)
-        elif self._waiting or self._closed:
-            self._lend_next(resource)
-        else:
-            self._idle.append(resource)
+        self._opened -= 1
+        self._permits += 1
+        resource.terminate()
+        self._grant_next(None)
 
     def drop_idle(self, is_due: Callable[[R], bool] | None = None) -> None:
         """Ends the idle resources, or those of them that are due."""
@@ -142,7 +141,7 @@ class FifoPool(Generic[R]):
     async def _open(self, deadline: float) -> R:
         """Uses a permit."""
         if self._closed:
-            self._permit_next()
+            self._grant_next(None)
             raise self._closed_error()
         attempt = asyncio.timeout(None)  # `close` ends it
         try:
@@ -153,7 +152,7 @@ class FifoPool(Generic[R]):
                 finally:
                     self._attempts.discard(attempt)
         except BaseException as error:
-            self._permit_next()
+            self._grant_next(None)
             if attempt.expired() and isinstance(error, TimeoutError):
                 raise self._closed_error() from None
             raise
@@ -170,23 +169,18 @@ class FifoPool(Generic[R]):
         if self._timer is None:
             self._timer = loop.call_at(deadline, self._expire_waiters)
         try:
-            granted: R | None = await waiter
+            return cast("R | None", await waiter)
         except asyncio.CancelledError:
             self._abandon(waiter)
             raise
-        return granted
 
     def _abandon(self, waiter: _Waiter) -> None:
         """Handles a cancelled waiter; what it was granted at the same time goes to the next."""
         if waiter.cancel() or waiter.cancelled():
-            with contextlib.suppress(ValueError):  # `_grant` has removed it
+            with contextlib.suppress(ValueError):  # `_grant_next` has removed it
                 self._waiting.remove(waiter)
         elif waiter.exception() is None:
-            granted = waiter.result()
-            if granted is None:
-                self._permit_next()
-            else:
-                self._lend_next(granted)
+            self._grant_next(waiter.result())
 
     def _expire_waiters(self) -> None:
         """Fails expired waiters. One timer suffices: the queue is ordered by deadline."""
@@ -199,28 +193,17 @@ class FifoPool(Generic[R]):
         if self._waiting:
             self._timer = loop.call_at(self._waiting[0].deadline, self._expire_waiters)
 
-    def _grant(self, granted: R | None) -> bool:
-        """Whether there was a waiter to take it."""
+    def _grant_next(self, granted: R | None) -> None:
+        """Gives a resource, or None for a permit to open one, to the next waiter."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(granted)
-                return True
-        return False
-
-    def _lend_next(self, resource: R) -> None:
-        if self._closed:
-            self._end(resource)
-        elif not self._grant(resource):
-            self._idle.append(resource)
-
-    def _permit_next(self) -> None:
-        if not self._grant(None):
+                return
+        if granted is None:
             self._permits -= 1
-
-    def _end(self, resource: R) -> None:
-        """Its place becomes a permit for the next waiter."""
-        self._opened -= 1
-        self._permits += 1
-        resource.terminate()
-        self._permit_next()
+        elif self._closed:
+            self._opened -= 1
+            granted.terminate()
+        else:
+            self._idle.append(granted)

@@ -63,7 +63,7 @@ class PooledLease:
 
     def is_usable(self) -> bool:
         driver = self.driver
-        return self.settled and not driver.is_closed() and not driver.is_in_transaction()
+        return self.settled and not (driver.is_closed() or driver.is_in_transaction())
 
     def terminate(self) -> None:
         self.driver.terminate()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -12,7 +11,7 @@ from psycopg.pq import TransactionStatus
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
 from db.workbench.connections.circuit_breaker import Breaker
-from db.workbench.connections.connector import Road
+from db.workbench.connections.connector import Connector
 from db.workbench.connections.libpq import Connection, Facts, abort_after, cut
 
 log = logging.getLogger(__name__)
@@ -21,14 +20,6 @@ WAIT_S = 12.0
 LIFETIME_S = 3_600.0
 RESET_S = 2.0
 CANCEL_S = 2.0
-
-
-class Figures(NamedTuple):
-    """The number of connections now."""
-
-    size: int
-    idle: int
-    busy: int
 
 
 class PooledConnection:
@@ -65,7 +56,7 @@ class ConnectionPool:
 
     def __init__(
         self,
-        make_connector: Callable[[], Awaitable[Road]],
+        make_connector: Callable[[], Awaitable[Connector]],
         *,
         size: int,
         breaker: Breaker,
@@ -81,7 +72,7 @@ class ConnectionPool:
         self._pool = FifoPool(
             self._connect, size=size, wait_s=WAIT_S, overloaded=_overloaded, closed=_closed
         )
-        self._connector: Road | None = None
+        self._connector: Connector | None = None
         self._making = asyncio.Lock()
         self._closed = False
         self._proving = asyncio.Lock()
@@ -94,9 +85,10 @@ class ConnectionPool:
         self._unused = asyncio.Event()
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> tuple[int, int, int]:
+        """The number of connections, and how many of them are idle and busy."""
         idle, busy = self._pool.idle, self._pool.in_use
-        return Figures(idle + busy, idle, busy)
+        return idle + busy, idle, busy
 
     @property
     def open_count(self) -> int:
@@ -152,7 +144,12 @@ class ConnectionPool:
         """Cancels running statements, and cuts the connections of those that go on."""
         self._closed = True
         await self._pool.close()
-        await self._end_statements()
+        await asyncio.gather(*map(_cancel, self._lent))
+        if not await self._is_unused_within(CANCEL_S):
+            for connection in self._lent:
+                cut(connection)
+            if not await self._is_unused_within(CANCEL_S):
+                log.warning("%d connections were not returned", len(self._lent))
         async with self._making:
             await self._close_connector()
 
@@ -201,7 +198,7 @@ class ConnectionPool:
         self.facts = self.facts or connector.facts
         return PooledConnection(connection)
 
-    async def _get_connector(self) -> Road:
+    async def _get_connector(self) -> Connector:
         async with self._making:
             if self._closed:
                 raise _closed()
@@ -213,15 +210,6 @@ class ConnectionPool:
         connector, self._connector = self._connector, None
         if connector is not None:
             await connector.close()
-
-    async def _end_statements(self) -> None:
-        await asyncio.gather(*map(_cancel, self._lent))
-        if await self._is_unused_within(CANCEL_S):
-            return
-        for connection in self._lent:
-            cut(connection)
-        if not await self._is_unused_within(CANCEL_S):
-            log.warning("%d connections were not returned", len(self._lent))
 
     async def _is_unused_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):

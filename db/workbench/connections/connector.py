@@ -26,7 +26,7 @@ TUNNEL_S = 7.0
 _VERIFYING = {SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL}
 
 
-class Road:
+class Connector:
     """Connects as often as asked, each time by fresh addresses, or by a tunnel of its own."""
 
     def __init__(self, destination: Destination, targets: Targets) -> None:
@@ -103,7 +103,7 @@ class Road:
             return self._tunnel
 
     def _write_certificates(self) -> Path | None:
-        """As the file that libpq wants: nobody else reads it, and it goes with the road."""
+        """Writes the file that libpq needs. `close` removes it."""
         destination = self.destination
         if destination.ssl_mode not in _VERIFYING:
             return None

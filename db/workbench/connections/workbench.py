@@ -30,7 +30,7 @@ from db.workbench.connections.values import ActivePool, Limits, Problem, Trial
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
     from db.workbench.connections.connection_pool import ConnectionPool
-    from db.workbench.connections.connector import Road
+    from db.workbench.connections.connector import Connector
     from db.workbench.connections.libpq import Connection, Facts
 
 SWEEP_S = 5.0
@@ -176,13 +176,13 @@ class Workbench:
             destination = await self._drafted(owner, draft, connection_id)
         except SecretRequired as error:
             return Trial(problem=Problem.of(error))
-        road = self._lay(destination)
+        connector = self._connector_to(destination)
         try:
-            return await _try_out(road)
+            return await _try_out(connector)
         except HowdahError as error:
             return Trial(problem=Problem.of(error))
         finally:
-            await road.close()
+            await connector.close()
 
     async def _row(self, owner: OwnerId, connection_id: UUID) -> ConnectionRow:
         async with self._database.read() as session:
@@ -220,15 +220,15 @@ class Workbench:
     ) -> "ConnectionPool":
         from db.workbench.connections.connection_pool import ConnectionPool
 
-        async def lay() -> "Road":
+        async def make_connector() -> "Connector":
             now, sealed = await self._with_secrets(owner, row.id)
             if _place(now) != _place(row):  # what is stored by now is for another destination
                 raise _changed_meanwhile()
             stored = await self._opened(owner, now, sealed, entered=given)
-            return self._lay(self._destination(row._asdict(), stored | dict(given)))
+            return self._connector_to(self._destination(row._asdict(), stored | dict(given)))
 
         pool = ConnectionPool(
-            lay,
+            make_connector,
             size=self._limits.pool_size,
             breaker=breaker or Breaker(),
             make_room=self._make_room,
@@ -238,10 +238,10 @@ class Workbench:
         self._open[owner, row.id] = _Generation(row, given, pool)
         return pool
 
-    def _lay(self, destination: Destination) -> "Road":
-        from db.workbench.connections.connector import Road
+    def _connector_to(self, destination: Destination) -> "Connector":
+        from db.workbench.connections.connector import Connector
 
-        return Road(destination, self._targets)
+        return Connector(destination, self._targets)
 
     async def _drafted(
         self, owner: OwnerId, draft: Draft, connection_id: UUID | None
@@ -356,11 +356,11 @@ def _active(connection_id: UUID, pool: "ConnectionPool") -> ActivePool:
     return ActivePool(connection_id, *facts, *pool.figures)
 
 
-async def _try_out(road: "Road") -> Trial:
+async def _try_out(connector: "Connector") -> Trial:
     started = asyncio.get_running_loop().time()
-    connection = await road.connect()
+    connection = await connector.connect()
     latency_ms = (asyncio.get_running_loop().time() - started) * 1000
     await connection.close()
-    facts = road.facts
+    facts = connector.facts
     assert facts is not None  # noqa: S101 - it has connected
     return Trial(facts.server_version, round(latency_ms, 3), facts.tls)

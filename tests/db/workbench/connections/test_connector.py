@@ -14,7 +14,7 @@ from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.urls import parse_url
 from db.workbench.connections import connector as module
 from db.workbench.connections.connection_errors import Unreachable
-from db.workbench.connections.connector import Road
+from db.workbench.connections.connector import Connector
 from db.workbench.connections.destinations import Destination
 from db.workbench.connections.libpq import Connection
 from db.workbench.connections.network_policy import Targets
@@ -24,15 +24,15 @@ from tests.fixtures.targets import CANARY, Talk, Target, free_port, silent, spea
 
 @contextlib.asynccontextmanager
 async def connected(destination: Destination, targets: Targets) -> AsyncIterator[Connection]:
-    road = Road(destination, targets)
+    connector = Connector(destination, targets)
     try:
-        connection = await road.connect()
+        connection = await connector.connect()
         try:
             yield connection
         finally:
             await connection.close()
     finally:
-        await road.close()
+        await connector.close()
 
 
 async def refusal(destination: Destination, targets: Targets) -> HowdahError:
@@ -109,13 +109,13 @@ async def test_tls_modes_equal_libpq(
 async def test_connection_facts_include_version_protocol_and_cipher(
     target: Target, targets: Targets
 ) -> None:
-    road = Road(target.destination(), targets)
-    connection = await road.connect()
-    assert road.facts is not None
-    assert road.facts.server_version.startswith("17.")
-    assert road.facts.tls == "TLSv1.3 TLS_AES_256_GCM_SHA384"
+    connector = Connector(target.destination(), targets)
+    connection = await connector.connect()
+    assert connector.facts is not None
+    assert connector.facts.server_version.startswith("17.")
+    assert connector.facts.tls == "TLSv1.3 TLS_AES_256_GCM_SHA384"
     await connection.close()
-    await road.close()
+    await connector.close()
 
 
 @pytest.mark.parametrize("mode", ["REQUIRE", "VERIFY_CA", "VERIFY_FULL"])
@@ -130,13 +130,13 @@ async def test_tls_is_never_downgraded_silently(
 
 
 async def test_certificates_leave_no_file(target: Target, targets: Targets) -> None:
-    road = Road(
+    connector = Connector(
         target.destination(ssl_mode="VERIFY_CA", ssl_root_certificate=target.certificate), targets
     )
-    file = road._certificates
+    file = connector._certificates
     assert file is not None
     assert file.parent.stat().st_mode & 0o777 == 0o700
-    await road.close()
+    await connector.close()
     assert not file.parent.exists()
 
 

@@ -16,7 +16,7 @@ from db.errors import BadInput, Forbidden, HowdahError
 from db.workbench.connections import connector as module
 from db.workbench.connections import ssh_tunnels
 from db.workbench.connections.connection_errors import HostKeyUnconfirmed, Unreachable
-from db.workbench.connections.connector import Road
+from db.workbench.connections.connector import Connector
 from db.workbench.connections.destinations import Bastion
 from db.workbench.connections.network_policy import Reach, Targets
 from db.workbench.connections.ssh_tunnels import LOOPBACK
@@ -27,25 +27,25 @@ from tests.fixtures.targets import CANARY, Target, free_port, silent, speaking
 @contextlib.asynccontextmanager
 async def laid(
     target: Target, bastion: Bastion, targets: Targets, **changes: Any
-) -> AsyncIterator[Road]:
-    road = Road(target.destination(bastion=bastion, **changes), targets)
+) -> AsyncIterator[Connector]:
+    connector = Connector(target.destination(bastion=bastion, **changes), targets)
     try:
-        yield road
+        yield connector
     finally:
-        await road.close()
+        await connector.close()
 
 
-async def works(road: Road) -> None:
-    connection = await road.connect()
+async def works(connector: Connector) -> None:
+    connection = await connector.connect()
     found = await (await connection.execute("SELECT current_user")).fetchone()
     await connection.close()
     assert found == ("ada",)
 
 
 async def refusal(target: Target, bastion: Bastion, targets: Targets) -> HowdahError:
-    async with laid(target, bastion, targets) as road:
+    async with laid(target, bastion, targets) as connector:
         with pytest.raises(HowdahError) as caught:
-            await road.connect()
+            await connector.connect()
     shown = f"{caught.value.message} {caught.value.hint} {caught.value!r}"
     assert not [secret for secret in (PASSWORD, PASSPHRASE, CANARY) if secret in shown]
     return caught.value
@@ -59,16 +59,16 @@ def keyed(server: SshServer, **changes: Any) -> Bastion:
 async def test_tunnel_with_password(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
-    async with laid(target, ssh_server.bastion(), targets) as road:
-        await works(road)
-        await works(road)
+    async with laid(target, ssh_server.bastion(), targets) as connector:
+        await works(connector)
+        await works(connector)
 
 
 async def test_tunnel_with_encrypted_key(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
-    async with laid(target, keyed(ssh_server), targets) as road:
-        await works(road)
+    async with laid(target, keyed(ssh_server), targets) as connector:
+        await works(connector)
 
 
 @pytest.mark.parametrize(("host", "field"), [("localhost", None), ("127.0.0.1", "host")])
@@ -76,14 +76,14 @@ async def test_tunnel_verifies_database_host_name(
     ssh_server: SshServer, target: Target, targets: Targets, host: str, field: str | None
 ) -> None:
     verifying = {"ssl_mode": "VERIFY_FULL", "ssl_root_certificate": target.certificate}
-    async with laid(target, ssh_server.bastion(), targets, host=host, **verifying) as road:
+    async with laid(target, ssh_server.bastion(), targets, host=host, **verifying) as connector:
         if field is None:
-            await works(road)
-            assert road.facts is not None
-            assert road.facts.tls is not None
+            await works(connector)
+            assert connector.facts is not None
+            assert connector.facts.tls is not None
             return
         with pytest.raises(BadInput) as caught:
-            await road.connect()
+            await connector.connect()
         assert caught.value.field == field
 
 
@@ -155,8 +155,8 @@ async def test_account_keys_are_not_offered(
     assert error.field == "sshTunnel"
     error = await refusal(target, ssh_server.bastion(fingerprint=None), targets)
     assert isinstance(error, HostKeyUnconfirmed)
-    async with laid(target, ssh_server.bastion(), targets) as road:
-        await works(road)
+    async with laid(target, ssh_server.bastion(), targets) as connector:
+        await works(connector)
 
 
 async def test_refused_forwarding_is_reported(
@@ -191,21 +191,21 @@ async def test_network_policy_applies_to_ssh_server(ssh_server: SshServer, targe
 async def test_tunnel_port_is_not_usable_by_other_processes(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
-    async with laid(target, ssh_server.bastion(), targets) as road:
-        await works(road)
-        assert road._tunnel is not None
+    async with laid(target, ssh_server.bastion(), targets) as connector:
+        await works(connector)
+        assert connector._tunnel is not None
         ask_for_tls = (
             "import socket,sys; s=socket.create_connection(('127.0.0.1',int(sys.argv[1])));"
         )
         ask_for_tls += "s.sendall(b'\\0\\0\\0\\x08\\x04\\xd2\\x16\\x2f'); print(s.recv(1))"
         stranger = await asyncio.create_subprocess_exec(
-            *("python3", "-c", ask_for_tls, str(road._tunnel.port)),
+            *("python3", "-c", ask_for_tls, str(connector._tunnel.port)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         heard, _ = await stranger.communicate()
         assert heard.strip() in {b"", b"b''"}
-        reader, writer = await asyncio.open_connection(LOOPBACK, road._tunnel.port)
+        reader, writer = await asyncio.open_connection(LOOPBACK, connector._tunnel.port)
         writer.write(b"\0\0\0\x08\x04\xd2\x16\x2f")
         assert await reader.read(1) == b"S", "we ourselves may"
         writer.close()
@@ -215,11 +215,11 @@ async def test_tunnel_port_is_not_usable_by_other_processes(
 async def test_broken_tunnel_is_reopened(target: Target, targets: Targets, tmp_path: Path) -> None:
     async with running_ssh(tmp_path) as first:
         bastion = first.bastion()
-        async with laid(target, bastion, targets) as road:
-            await works(road)
+        async with laid(target, bastion, targets) as connector:
+            await works(connector)
             await first.kill()
             async with running_ssh(tmp_path, port=bastion.port), asyncio.timeout(5):
-                await works(road)
+                await works(connector)
 
 
 async def test_silent_tunnel_ends_statement(
@@ -227,15 +227,18 @@ async def test_silent_tunnel_ends_statement(
 ) -> None:
     assert ssh_tunnels.KEEPALIVE_S * (ssh_tunnels.KEEPALIVES + 1) <= 30
     monkeypatch.setitem(ssh_tunnels._ISOLATED, "keepalive_interval", 0.1)
-    async with running_ssh(tmp_path) as server, laid(target, server.bastion(), targets) as road:
-        connection = await road.connect()
+    async with (
+        running_ssh(tmp_path) as server,
+        laid(target, server.bastion(), targets) as connector,
+    ):
+        connection = await connector.connect()
         server.process.send_signal(signal.SIGSTOP)
         async with asyncio.timeout(10):
             with pytest.raises(psycopg.OperationalError):
                 await connection.execute("SELECT pg_sleep(60)")
         server.process.send_signal(signal.SIGCONT)
         await connection.close()
-        await works(road)
+        await works(connector)
     await target.script(  # PostgreSQL itself notices only when it has slept
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE application_name = 'howdah'"
@@ -246,10 +249,10 @@ async def test_closed_tunnel_leaves_no_port(
     ssh_server: SshServer, target: Target, targets: Targets
 ) -> None:
     before = len(list(Path("/dev/fd").iterdir()))
-    async with laid(target, ssh_server.bastion(), targets) as road:
-        await works(road)
-        assert road._tunnel is not None
-        port = road._tunnel.port
+    async with laid(target, ssh_server.bastion(), targets) as connector:
+        await works(connector)
+        assert connector._tunnel is not None
+        port = connector._tunnel.port
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(LOOPBACK, port)
     assert len(list(Path("/dev/fd").iterdir())) <= before

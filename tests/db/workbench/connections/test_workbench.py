@@ -15,7 +15,7 @@ from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change
 from db.workbench import Workbench
-from db.workbench.connections import connector as road
+from db.workbench.connections import connector
 from db.workbench.connections.connection_errors import Unreachable
 from tests.fixtures.collectors import Collector
 from tests.fixtures.targets import CANARY, Target, silent, speaking
@@ -156,7 +156,7 @@ async def test_a_deleted_connection_is_closed_when_it_is_met_next(
 async def test_after_three_failures_the_next_come_at_once(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(road, "CONNECT_S", 0.2)
+    monkeypatch.setattr(connector, "CONNECT_S", 0.2)
     met = 0
 
     async def count(*ends: Any) -> None:
@@ -185,7 +185,7 @@ async def test_a_wrong_password_is_tried_once_and_breaks_nothing(
 async def test_a_dead_target_delays_nobody(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(road, "CONNECT_S", 5.0)
+    monkeypatch.setattr(connector, "CONNECT_S", 5.0)
     async with speaking(silent) as port:
         dead, alive = await shelf.save(port=port), await shelf.save()
         stuck = [asyncio.create_task(workbench.connect(owner, dead)) for _ in range(20)]
