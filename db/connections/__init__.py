@@ -6,8 +6,6 @@ from db.connections.preferences import PreferenceRow, Preferences
 from db.connections.repository import (
     ConnectionRow,
     Connections,
-    DatabaseConnection,
-    Sealed,
     SealedRow,
 )
 from db.connections.rotation import rotate
@@ -17,11 +15,9 @@ __all__ = [
     "SECRETS",
     "ConnectionRow",
     "Connections",
-    "DatabaseConnection",
     "Draft",
     "PreferenceRow",
     "Preferences",
-    "Sealed",
     "SealedRow",
     "SecretRequired",
     "SshAuthMethod",
