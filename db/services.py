@@ -19,7 +19,7 @@ from db.settings import Settings
 from db.storage import FileOperations, PostgresStorage, Quota
 from db.storage import sweep as sweep_storage
 from db.system.integrity import Checks
-from db.users import Identity, open_identity, sweep_attempts, sweep_sessions
+from db.users import Attempts, Identity, UnscopedSessions, open_identity
 
 if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
@@ -136,8 +136,8 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
 
     return {
         "idempotency keys": lambda: write(idempotency.sweep),
-        "sessions": lambda: write(sweep_sessions),
-        "attempts": lambda: write(sweep_attempts),
+        "sessions": lambda: write(lambda session: UnscopedSessions(session).sweep()),
+        "attempts": lambda: write(lambda session: Attempts(session).sweep()),
         "files": sweep_files,
         "runs": lambda: delete_expired_runs(services.runner),
         "partial results": lambda: delete_partial_results(services.runner),

@@ -10,6 +10,7 @@ import strawberry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,15 +20,30 @@ from graph.operations import Operations, Plans
 from graph.operations.limits import RequestLimits
 from graph.server import probes
 from graph.server.metrics import Metrics
-from graph.transport import file_routes, graphiql, result_routes, sign_in
+from graph.transport import file_routes, graphiql, http, result_routes, sign_in, websocket
 from graph.transport.gateway import Authenticate, Gateway
-from graph.transport.graphql_endpoint import GraphQLEndpoint
 from graph.transport.origins import Origins
 from graph.transport.proxies import ProxyWarning
 from graph.transport.request_ids import RequestIds
 from graph.transport.shutdown import Shutdown
 
 OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Services]]
+
+
+class GraphQLEndpoint:
+    """`/graphql`: the page for a browser, else the API, over HTTP and WebSocket."""
+
+    def __init__(self) -> None:
+        self._sockets = RequestIds(websocket.serve)
+        self._pages = RequestIds(_page)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._sockets(scope, receive, send)
+        elif scope["method"] != "POST" and _wants_page(scope):
+            await self._pages(scope, receive, send)
+        else:
+            await http.serve(scope, receive, send)
 
 
 class Application(Starlette):
@@ -131,3 +147,14 @@ def _cross_origin(origins: Origins) -> dict[str, Any]:
         "expose_headers": ("X-Request-Id", "Retry-After", "ETag", "Content-Range"),
         "max_age": 600,
     }
+
+
+async def _page(scope: Scope, receive: Receive, send: Send) -> None:
+    response = await graphiql.page(Request(scope, receive))
+    await response(scope, receive, send)
+
+
+def _wants_page(scope: Scope) -> bool:
+    return scope["method"] in {"GET", "HEAD"} and (
+        http.accept(dict(scope["headers"]).get(b"accept")).page
+    )

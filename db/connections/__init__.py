@@ -6,7 +6,6 @@ from db.connections.preferences import PreferenceRow, Preferences
 from db.connections.repository import (
     ConnectionRow,
     Connections,
-    DatabaseConnection,
     SealedRow,
 )
 from db.connections.rotation import Rotation, rotate
@@ -17,7 +16,6 @@ __all__ = [
     "SECRETS",
     "ConnectionRow",
     "Connections",
-    "DatabaseConnection",
     "Draft",
     "PreferenceRow",
     "Preferences",

@@ -19,7 +19,6 @@ from db.runs.rows import (
     Truncated,
     TruncationReason,
 )
-from db.runs.tables import QueryRun, QueryRunPage
 from db.runs.unscoped.lookups import existing_run_ids, find_any_run
 from db.runs.unscoped.orphans import (
     cancel_states,
@@ -40,8 +39,6 @@ __all__ = [
     "Notice",
     "OrphanRow",
     "PageRow",
-    "QueryRun",
-    "QueryRunPage",
     "ResultPages",
     "RunFilter",
     "RunRow",

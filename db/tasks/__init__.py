@@ -3,14 +3,10 @@
 from db.tasks.legacy_file import CHUNK_BYTES, decoded
 from db.tasks.legacy_task import OldTask, Rejected, old_tasks
 from db.tasks.repository import (
-    Task,
     TaskFilter,
     TaskRow,
     Tasks,
     TaskStatsRow,
-    description_rule,
-    search_rule,
-    title_rule,
 )
 from db.tasks.task_import import ImportReport, Imports, import_records
 
@@ -20,15 +16,11 @@ __all__ = [
     "Imports",
     "OldTask",
     "Rejected",
-    "Task",
     "TaskFilter",
     "TaskRow",
     "TaskStatsRow",
     "Tasks",
     "decoded",
-    "description_rule",
     "import_records",
     "old_tasks",
-    "search_rule",
-    "title_rule",
 ]

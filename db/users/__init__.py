@@ -7,20 +7,19 @@ from datetime import timedelta
 
 import argon2
 
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
 from db.security.keys import SecretKey
 from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
-from db.users.accounts import ExternalUser, OwnUser, Role, User, UserRow, Users, canonical_email
-from db.users.attempt_counts import Attempts, RateLimit
+from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, Users, canonical_email
+from db.users.attempt_counts import Attempts
 from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignInResult
-from db.users.sessions import Sessions, UserSession
+from db.users.sessions import Sessions
 from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
-from db.users.token_verifier import Issuer, Verifier
+from db.users.token_verifier import Issuer, VerificationCache, Verifier
 from db.users.tokens import AccessTokens, RefreshTokens
 from db.users.unscoped import UnscopedSessions
-from db.users.verified_tokens import VerificationCache, VerifiedToken
 
 __all__ = [
     "LOCAL_ADMIN",
@@ -28,32 +27,17 @@ __all__ = [
     "ExternalUser",
     "Identity",
     "OwnUser",
-    "RateLimit",
     "Role",
     "SessionTokens",
     "Sessions",
     "SignInLinks",
     "SignInResult",
-    "User",
+    "UnscopedSessions",
     "UserRow",
-    "UserSession",
     "Users",
-    "VerifiedToken",
     "canonical_email",
     "open_identity",
-    "sweep_attempts",
-    "sweep_sessions",
 ]
-
-
-async def sweep_sessions(session: Session) -> int:
-    """Deletes a batch of expired sessions."""
-    return await UnscopedSessions(session).sweep()
-
-
-async def sweep_attempts(session: Session) -> int:
-    """Deletes a batch of expired counters."""
-    return await Attempts(session).sweep()
 
 
 @asynccontextmanager

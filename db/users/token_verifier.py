@@ -1,8 +1,12 @@
-"""Verifies access tokens, own and external."""
+"""Verifies access tokens, own and external, and caches the verified ones."""
 
+import hashlib
 import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from db.errors import Unauthenticated
@@ -12,9 +16,11 @@ from db.users.accounts import ExternalUser, Users
 from db.users.sessions import Sessions
 from db.users.tokens import OURS, AccessTokens
 from db.users.unverified_claims import InvalidToken, peek_claims
-from db.users.verified_tokens import VerificationCache, VerifiedToken
 
 log = logging.getLogger(__name__)
+
+TTL_S = 30.0
+MAX_ENTRIES = 8_192
 
 
 class Issuer(Protocol):
@@ -22,6 +28,65 @@ class Issuer(Protocol):
 
     async def verify(self, token: str, key_id: str | None) -> tuple[ExternalUser, datetime]:
         """Returns the user and the expiry; raises InvalidToken if the issuer did not sign it."""
+
+
+class VerifiedToken(NamedTuple):
+    """The user, role and expiry of a verified token."""
+
+    user_id: UUID
+    role: str
+    expires_at: datetime
+
+
+class VerificationCache:
+    """An LRU cache keyed by token hash.
+
+    `ttl_s` bounds how long a session remains usable after it was ended on another replica.
+    """
+
+    def __init__(
+        self,
+        *,
+        ttl_s: float = TTL_S,
+        max_entries: int = MAX_ENTRIES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ttl_s = ttl_s
+        self._max_entries = max_entries
+        self._clock = clock
+        self.forgotten = 0
+        """The number of `forget` calls; read it before verifying a token and pass it to `put`."""
+        self._known: OrderedDict[bytes, tuple[VerifiedToken, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, token: str) -> VerifiedToken | None:
+        key = _hash(token)
+        found = self._known.get(key)
+        if found is None:
+            return None
+        verified, until = found
+        if until <= self._clock():
+            del self._known[key]
+            return None
+        self._known.move_to_end(key)
+        return verified
+
+    def put(self, token: str, verified: VerifiedToken, *, asked_at: int) -> None:
+        """Caches a token, unless `forget` was called since `asked_at`: it may be revoked."""
+        if asked_at != self.forgotten:
+            return
+        left_s = verified.expires_at.timestamp() - time.time()
+        self._known[_hash(token)] = verified, self._clock() + min(self._ttl_s, left_s)
+        if len(self._known) > self._max_entries:
+            self._known.popitem(last=False)
+
+    def forget(self, user_id: UUID) -> None:
+        """Evicts the tokens of a user."""
+        self.forgotten += 1
+        for key in [key for key, (known, _) in self._known.items() if known.user_id == user_id]:
+            del self._known[key]
 
 
 class Verifier:
@@ -88,3 +153,7 @@ class Verifier:
         if user is None:
             raise InvalidToken("its user was removed")
         return VerifiedToken(user.id, user.role, expires_at)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -26,9 +26,9 @@ from graph.connections.inputs import (
     TestConnectionInput,
     form_fields,
 )
-from graph.connections.loaders import ConnectionById
 from graph.connections.types import (
     ActiveConnection,
+    ConnectionById,
     CredentialStore,
     CredentialStoreKind,
     DatabaseConnection,

@@ -5,14 +5,14 @@ from enum import StrEnum
 
 import strawberry
 
-from db.connections import ConnectionRow, PreferenceRow, SshAuthMethod, SslMode
+from db.connections import ConnectionRow, Connections, PreferenceRow, SshAuthMethod, SslMode
 from db.kit.paging import Window
 from db.workbench import ActivePool, Problem, Trial
 from graph.connections.catalogue import DatabaseSchema, SchemaLoader
-from graph.connections.loaders import ConnectionById
 from graph.context import Info
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.ids import Node, node
+from graph.kit.loaders import ById
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import Json
 
@@ -45,6 +45,10 @@ graphql_enum(
 class CredentialStoreKind(StrEnum):
     KEYCHAIN = "KEYCHAIN"
     ENCRYPTED = "ENCRYPTED"
+
+
+class ConnectionById(ById[ConnectionRow]):
+    repository = Connections
 
 
 @strawberry.type(

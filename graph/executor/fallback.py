@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import graphql
-from graphql import ExecutionResult, GraphQLResolveInfo, GraphQLSchema
+from graphql import ExecutionResult, GraphQLResolveInfo, GraphQLSchema, OperationType
 
 from graph.executor.document import Operation
 
@@ -18,8 +18,12 @@ class CoreProgram(NamedTuple):
     before_step: Callable[[Any], object] | None = None
     """Called with the context before each root field of a mutation."""
 
+    @property
+    def kind(self) -> OperationType:
+        return self.operation.definition.operation
+
     async def execute(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
     ) -> ExecutionResult:
         result = graphql.execute(
             self.schema, self.operation.document, **self._options(context, variables, root)
@@ -27,7 +31,7 @@ class CoreProgram(NamedTuple):
         return result if isinstance(result, ExecutionResult) else await result
 
     async def subscribe(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
     ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
         result = graphql.subscribe(
             self.schema, self.operation.document, **self._options(context, variables, root)

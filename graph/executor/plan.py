@@ -1,6 +1,6 @@
 """Plans: operations that are compiled once and executed by each request."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from graphql import DocumentNode, ExecutionResult, GraphQLSchema, OperationType
@@ -10,47 +10,34 @@ from graph.executor.fallback import CoreProgram
 from graph.executor.program import CompiledProgram
 
 
-class Program(Protocol):
-    """Executes the operation of a plan, compiled or through graphql-core."""
+class Plan(Protocol):
+    """One operation of a validated document, ready to run any number of times at once.
+
+    Compiled, or executed by graphql-core.
+    """
+
+    @property
+    def kind(self) -> OperationType: ...
 
     async def execute(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object
-    ) -> ExecutionResult: ...
-
-    async def subscribe(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object
-    ) -> AsyncIterator[ExecutionResult] | ExecutionResult: ...
-
-
-class Plan:
-    """One operation of a validated document, ready to run any number of times at once."""
-
-    __slots__ = ("_program", "compiled", "operation")
-
-    def __init__(self, operation: OperationType, program: Program) -> None:
-        self.operation = operation
-        self.compiled = isinstance(program, CompiledProgram)
-        self._program = program
-
-    def execute(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
-    ) -> Awaitable[ExecutionResult]:
+    ) -> ExecutionResult:
         """Run a query or a mutation. Field errors are in the result, never raised.
 
         Raises:
             TooManyInvalidValues: the variables are invalid and too many to describe.
         """
-        return self._program.execute(context=context, variables=variables, root=root)
+        ...
 
-    def subscribe(
+    async def subscribe(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
-    ) -> Awaitable[AsyncIterator[ExecutionResult] | ExecutionResult]:
+    ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
         """Open a subscription: an iterator of results, or one result with the errors.
 
         Raises:
             TooManyInvalidValues: the variables are invalid and too many to describe.
         """
-        return self._program.subscribe(context=context, variables=variables, root=root)
+        ...
 
 
 def compile_plan(
@@ -75,5 +62,5 @@ def compile_plan(
     core = CoreProgram(schema, operation, hide_suggestions, before_step)
     root_type = schema.get_root_type(kind)
     if root_type is None or not operation.is_compilable():
-        return Plan(kind, core)
-    return Plan(kind, CompiledProgram(core, root_type))
+        return core
+    return CompiledProgram(core, root_type)

@@ -32,6 +32,7 @@ class CompiledProgram:
     """Runs an operation through functions compiled for it."""
 
     def __init__(self, core: CoreProgram, root_type: GraphQLObjectType) -> None:
+        self.kind = core.kind
         self._core = core  # fallback if compilation fails
         self._root_type = root_type
         self._conditions = core.operation.condition_variables()
@@ -43,7 +44,7 @@ class CompiledProgram:
         )
 
     async def execute(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
     ) -> ExecutionResult:
         values = self._variables.coerce(variables)
         if isinstance(values, list):
@@ -56,7 +57,7 @@ class CompiledProgram:
         return await run_steps(steps, run, self._core.before_step)
 
     async def subscribe(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object
+        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
     ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
         values = self._variables.coerce(variables)
         if isinstance(values, list):
@@ -92,9 +93,8 @@ class CompiledProgram:
             {name: values.coerced[name] for name in names if name in values.coerced},
         )
         compiler = Compiler(schema, operation, conditions, hide_suggestions=hide_suggestions)
-        kind = operation.definition.operation
-        steps = compiler.steps(self._root_type, serial=kind is OperationType.MUTATION)
-        if kind is not OperationType.SUBSCRIPTION:
+        steps = compiler.steps(self._root_type, serial=self.kind is OperationType.MUTATION)
+        if self.kind is not OperationType.SUBSCRIPTION:
             return Variant(steps, None)
         field = compiler.first_field(self._root_type)
         source = EventSource(field, hide_suggestions=hide_suggestions) if field else None

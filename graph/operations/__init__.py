@@ -1,6 +1,6 @@
 """Prepares and runs GraphQL operations, independent of the transport."""
 
-from graph.operations.operations import Answer, Observe, Operations, refuse
+from graph.operations.operations import Answer, Operations, refuse
 from graph.operations.persisted import EXTENSION as PERSISTED_QUERY
 from graph.operations.plans import Plans, Prepared, Refused
 from graph.operations.request import GraphQLRequest
@@ -9,7 +9,6 @@ __all__ = [
     "PERSISTED_QUERY",
     "Answer",
     "GraphQLRequest",
-    "Observe",
     "Operations",
     "Plans",
     "Prepared",

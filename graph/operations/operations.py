@@ -76,7 +76,7 @@ class Operations:
         Raises:
             Refused: the document is invalid, too expensive or not persisted.
         """
-        wanted = self._persisted.hash_of(request)
+        wanted = self._persisted.hash_of(request.extensions) if request.extensions else None
         text = request.query if wanted is None else self._persisted.text_of(request, wanted)
         name = request.operation_name or None
         prepared = self._plans.find(text, name)

@@ -6,8 +6,9 @@ process has its own store, so a client must be able to send the text at any time
 
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from db.errors import BadInput, HowdahError
 from graph.operations.plans import Refused
@@ -36,14 +37,13 @@ class PersistedDocuments:
         self._texts: OrderedDict[str, str] = OrderedDict()
 
     @staticmethod
-    def hash_of(request: GraphQLRequest) -> str | None:
-        """The hash that a request names, if any.
+    def hash_of(extensions: Mapping[str, Any]) -> str | None:
+        """The hash that the extensions of a request name, if any.
 
         Raises:
             Refused: the extension is malformed.
         """
-        extensions = request.extensions
-        if extensions is None or EXTENSION not in extensions:
+        if EXTENSION not in extensions:
             return None
         match extensions[EXTENSION]:
             case {"version": 1, "sha256Hash": str(wanted)} if _HASH.fullmatch(wanted):

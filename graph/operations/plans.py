@@ -61,7 +61,7 @@ class Prepared:
 
     @property
     def kind(self) -> OperationType:
-        return self.plan.operation
+        return self.plan.kind
 
 
 class Plans:

@@ -1,4 +1,4 @@
-"""Slots: each viewer runs two operations concurrently; further ones wait in a queue.
+"""Slots: each viewer runs two operations and four reads concurrently; further ones wait.
 
 All operations share one event loop. Without slots, sixty operations of one user delay the small
 query of every other user. Two keep the database and this process busy at the same time.
@@ -9,14 +9,45 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Hashable
+from types import TracebackType
 from typing import TypeAlias
 
-from db.errors import RateLimited
-from graph.operations.read_limit import Reads
+from db.errors import Overloaded, RateLimited
 
 AT_ONCE = 2
+READS_AT_ONCE = 4
 MAX_WAITING = 2_000  # a page that reconnects may open a thousand subscriptions at once
 LASTS_S = 1.0
+
+
+class Reads(asyncio.Semaphore):
+    """Hold this while reading. If a read fails with Overloaded, all queued reads fail with it."""
+
+    def __init__(self, at_once: int = READS_AT_ONCE) -> None:
+        super().__init__(at_once)
+        self._overloaded: Overloaded | None = None
+        self._overloaded_at = 0.0
+
+    async def __aenter__(self) -> None:
+        if not self.locked():
+            await self.acquire()
+            return
+        asked_at = time.monotonic()
+        await self.acquire()
+        if self._overloaded is not None and self._overloaded_at >= asked_at:
+            self.release()
+            raise self._overloaded
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Overloaded):
+            self._overloaded = error
+            self._overloaded_at = time.monotonic()
+        self.release()
 
 
 class Slot:

@@ -37,8 +37,7 @@ from graph.tasks.inputs import (
     UpdateTaskInput,
     UpdateTaskPayload,
 )
-from graph.tasks.loaders import TaskById
-from graph.tasks.types import Task, TaskChange, TaskStats
+from graph.tasks.types import Task, TaskById, TaskChange, TaskStats
 
 TaskId = Annotated[strawberry.ID, argument("ID of the task.")]
 

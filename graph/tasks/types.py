@@ -4,11 +4,15 @@ from datetime import datetime
 
 import strawberry
 
-from db.tasks import TaskRow
+from db.tasks import TaskRow, Tasks
 from graph.kit.fields import attribute, field
 from graph.kit.ids import Node, id_of, node
+from graph.kit.loaders import ById
 from graph.tasks.changes import Change, ChangeKind
-from graph.tasks.loaders import TaskById
+
+
+class TaskById(ById[TaskRow]):
+    repository = Tasks
 
 
 @strawberry.type(description="An item on the viewer's to-do list. Visible only to its owner.")

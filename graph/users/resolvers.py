@@ -20,8 +20,7 @@ from graph.users.inputs import (
     SignUpInput,
     SignUpPayload,
 )
-from graph.users.loaders import UserById
-from graph.users.types import User
+from graph.users.types import User, UserById
 
 
 @strawberry.type

@@ -4,16 +4,22 @@ from datetime import datetime
 
 import strawberry
 
-from db.users import Role, UserRow
+from db.users import OwnUser, Role, UserRow
 from graph.kit.fields import attribute, graphql_enum
 from graph.kit.ids import Node, node
-from graph.users.loaders import UserById
+from graph.kit.loaders import ById
 
 graphql_enum(
     "Role of a user.",
     USER="Can read and change the objects they own.",
     ADMIN="Can also administer the server and its storage providers.",
 )(Role)
+
+
+class UserById(ById[UserRow]):
+    """Finds the viewer only. Every other ID is treated as missing."""
+
+    repository = OwnUser
 
 
 @strawberry.type(description="A user account.")

@@ -17,7 +17,7 @@ from db.errors import (
 from db.kit.sweeps import sweep_all
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change
-from db.users import LOCAL_ADMIN, Identity, SignInResult, Users, sweep_attempts, sweep_sessions
+from db.users import LOCAL_ADMIN, Attempts, Identity, SignInResult, UnscopedSessions, Users
 from tests.fixtures.database import Statements
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up
 
@@ -325,7 +325,7 @@ async def test_session_expires(database: Database) -> None:
         with pytest.raises(Unauthenticated):
             await identity.refresh(ada.session.refresh_token)
         sweeps = {
-            "sessions": lambda: database.write(sweep_sessions),
-            "attempts": lambda: database.write(sweep_attempts),
+            "sessions": lambda: database.write(lambda session: UnscopedSessions(session).sweep()),
+            "attempts": lambda: database.write(lambda session: Attempts(session).sweep()),
         }
         assert await sweep_all(sweeps) == {"sessions": 1, "attempts": 0}

@@ -11,6 +11,7 @@ from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema, 
 from graph.executor import compile_plan
 from graph.executor.document import select_operation
 from graph.executor.fallback import CoreProgram
+from graph.executor.program import CompiledProgram
 from tests.graph.executor.rows import Row
 from tests.graph.executor.world import core_schema
 
@@ -100,7 +101,7 @@ async def compare(
 ) -> ExecutionResult:
     """Execute with both, compare, and hand on the common result."""
     plan = compile_plan(schema, document, None)
-    assert plan.compiled
+    assert isinstance(plan, CompiledProgram)
     core = CoreProgram(schema, select_operation(document, None), hide_suggestions=False)
     expected = await said_by_core(core, variables, {"count": 1}, make_root())
     for _ in range(2):  # the second time everything is there already

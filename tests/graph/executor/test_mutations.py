@@ -9,6 +9,7 @@ from graphql import parse
 from graph.executor import compile_plan
 from graph.executor.document import select_operation
 from graph.executor.fallback import CoreProgram
+from graph.executor.program import CompiledProgram
 from tests.graph.executor.compare import run_both
 from tests.graph.executor.rows import Row
 from tests.graph.executor.world import core_schema
@@ -42,7 +43,7 @@ async def test_mutation_stops_after_error_that_nulls_data() -> None:
 
 async def run_compiled(query: str, before: Callable[[Any], object], context: Any) -> Any:
     plan = compile_plan(core_schema, parse(query), None, before_mutation_field=before)
-    assert plan.compiled
+    assert isinstance(plan, CompiledProgram)
     return await plan.execute(context=context, variables=None, root=Row("root"))
 
 

@@ -7,6 +7,7 @@ import strawberry
 from graphql import GraphQLError, OperationType, build_schema, parse
 
 from graph.executor import compile_plan
+from graph.executor.program import CompiledProgram
 from tests.graph.executor.compare import compare
 from tests.graph.executor.rows import Row
 from tests.graph.executor.world import core_schema
@@ -15,9 +16,9 @@ TWO = "query A { person { id } } query B { person { name } } mutation C { add }"
 
 
 def test_plan_selects_named_operation() -> None:
-    assert compile_plan(core_schema, parse(TWO), "B").operation is OperationType.QUERY
-    assert compile_plan(core_schema, parse(TWO), "C").operation is OperationType.MUTATION
-    assert compile_plan(core_schema, parse("{ nickname }"), None).operation is OperationType.QUERY
+    assert compile_plan(core_schema, parse(TWO), "B").kind is OperationType.QUERY
+    assert compile_plan(core_schema, parse(TWO), "C").kind is OperationType.MUTATION
+    assert compile_plan(core_schema, parse("{ nickname }"), None).kind is OperationType.QUERY
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_plan_reports_missing_operation(query: str, name: str | None, message: s
 
 async def test_plan_without_root_type_falls_back() -> None:
     plan = compile_plan(build_schema("type Query { a: Int }"), parse("mutation { a }"), None)
-    assert not plan.compiled
+    assert not isinstance(plan, CompiledProgram)
     result = await plan.execute(context=None, variables=None)
     assert result.errors
     assert "not configured to execute mutation" in result.errors[0].message
@@ -52,7 +53,7 @@ async def test_plan_without_root_type_falls_back() -> None:
 )
 async def test_plan_with_unsupported_directives_falls_back(query: str) -> None:
     plan = compile_plan(core_schema, parse(query), None)
-    assert not plan.compiled
+    assert not isinstance(plan, CompiledProgram)
     result = await plan.execute(context={}, variables=None, root=Row("root"))
     assert result.data
     assert result.data["person"]["name"] == "name of root.boss"

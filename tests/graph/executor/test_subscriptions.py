@@ -11,6 +11,7 @@ from graphql import ExecutionResult, parse
 from graph.executor import compile_plan
 from graph.executor.document import select_operation
 from graph.executor.fallback import CoreProgram
+from graph.executor.program import CompiledProgram
 from tests.graph.executor.compare import Said, said
 from tests.graph.executor.rows import Row
 from tests.graph.executor.world import core_schema
@@ -52,7 +53,7 @@ async def test_subscription_equals_graphql_core(
 ) -> None:
     document = parse(query)
     plan = compile_plan(core_schema, document, None)
-    assert plan.compiled
+    assert isinstance(plan, CompiledProgram)
     core = CoreProgram(core_schema, select_operation(document, None), hide_suggestions=False)
     root = Row("root", faults=faults)
     expected = await all_of(await core.subscribe(context={}, variables=variables, root=root))

@@ -16,7 +16,7 @@ from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import GraphQLRequest, Operations, Plans
 from graph.operations.limits import RequestLimits
-from graph.operations.read_limit import AT_ONCE, Reads
+from graph.operations.slots import READS_AT_ONCE, Reads
 from graph.schema import schema
 
 PAGE = "tasks(first: 5) { nodes { id } }"
@@ -35,7 +35,8 @@ def aliased(selection: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("document", "at_once"), [(aliased(PAGE), AT_ONCE), (aliased(SEARCH), 1), (aliased(RUNS), 1)]
+    ("document", "at_once"),
+    [(aliased(PAGE), READS_AT_ONCE), (aliased(SEARCH), 1), (aliased(RUNS), 1)],
 )
 async def test_read_limit_bounds_connections_of_viewer(
     document: str,
@@ -59,7 +60,7 @@ async def test_read_limit_bounds_connections_of_viewer(
     assert max(lent) == at_once
 
 
-@pytest.mark.parametrize(("selection", "tries"), [(PAGE, AT_ONCE), (SEARCH, 1), (RUNS, 1)])
+@pytest.mark.parametrize(("selection", "tries"), [(PAGE, READS_AT_ONCE), (SEARCH, 1), (RUNS, 1)])
 async def test_read_limit_waits_once_for_exhausted_pool(
     selection: str,
     tries: int,

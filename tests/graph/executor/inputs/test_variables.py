@@ -108,8 +108,8 @@ async def test_plan_caches_few_sets_of_variables() -> None:
         result = await plan.execute(context=None, variables=chosen, root=Row("root"))
         assert result.data
         assert list(result.data["person"]) == [name for name in names if chosen[name]]
-    assert isinstance(plan._program, CompiledProgram)
-    assert len(plan._program._variants) == _KEPT_VARIANTS
+    assert isinstance(plan, CompiledProgram)
+    assert len(plan._variants) == _KEPT_VARIANTS
 
 
 async def test_inputs_are_not_shared_between_calls() -> None:
