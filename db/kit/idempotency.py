@@ -77,7 +77,7 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
             Conflict: the key was used for another request.
         """
         key = key_rule.checked(key)
-        fingerprint = _fingerprint(asked)
+        fingerprint = _fingerprint(request)
         if await self.run(self._claim(), key=key, fingerprint=fingerprint, kept=KEPT):
             done = await work()
             await self.run(self._store_answer(), the_key=key, answer=msgspec.json.encode(done))
@@ -87,13 +87,13 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
             raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
 
-    async def find_answer(self, key: str, asked: object, *, answer: type[R]) -> R | None:
+    async def find_answer(self, key: str, request: object, *, answer: type[R]) -> R | None:
         """Returns the stored answer of the first request with `key`, or None."""
         key = key_rule.checked(key)
         first = await self.one(self._first(), key=key, kept=KEPT)
         if first is None:
             return None
-        if first.fingerprint != _fingerprint(asked):
+        if first.fingerprint != _fingerprint(request):
             raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
 
@@ -126,8 +126,8 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
         return cls.owned().where(table.c.key == bindparam("key"), kept)
 
 
-def _fingerprint(asked: object) -> bytes:
-    return hashlib.sha256(msgspec.json.encode(asked)).digest()
+def _fingerprint(request: object) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(request)).digest()
 
 
 def _key_reused() -> Conflict:

@@ -207,8 +207,8 @@ class Users(Generic[S]):
 
     @statement
     def _by_email(cls) -> ClauseElement:
-        ours = cls._select_active(_USERS.password_hash).where(_USERS.issuer.is_(None))
-        return ours.where(_USERS.email == bindparam("email"))
+        accounts = cls._select_active(_USERS.password_hash).where(_USERS.issuer.is_(None))
+        return accounts.where(_USERS.email == bindparam("email"))
 
     @statement
     def _with_password(cls) -> ClauseElement:

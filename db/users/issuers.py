@@ -132,4 +132,4 @@ def _name(claims: ExternalClaims) -> str:
                 return name_rule.checked(name)
             except BadInput:
                 continue
-    return "Somebody"
+    return "Unnamed user"

@@ -132,7 +132,7 @@ class Sessions(Generic[S]):
         mine = update(UserSession).where(
             _SESSIONS.id == bindparam("session_id"), _SESSIONS.owner_id == bindparam("owner_id")
         )
-        ended = mine.values(revoked_at=func.coalesce(_SESSIONS.revoked_at, func.now()))
+        ended = session.values(revoked_at=func.coalesce(_SESSIONS.revoked_at, func.now()))
         return ended.returning(_SESSIONS.id)
 
     @change_statement

@@ -33,10 +33,10 @@ def field(
 
 
 def query(description: str, *, who: type[BasePermission], type: Any = None) -> Declare:
-    """A root field whose resolver enforces `who` by itself, through `context.owner`.
+    """Declares a root field whose resolver enforces `who` itself, through `context.owner`.
 
-    The permission is declared and not asked: the executor calls the resolver directly, which
-    is the fastest path. The tests prove that an anonymous caller is refused.
+    The permission is declared but not called, so that the executor can call the resolver
+    directly, the fastest path. Tests check that an anonymous caller is refused.
     """
     return strawberry.field(  # type: ignore[no-any-return]
         description=description, graphql_type=type, metadata={WHO: who}
@@ -49,7 +49,7 @@ def attribute(description: str, *, type: Any = None) -> Any:
 
 
 def optional(description: str, *, default: Any = strawberry.UNSET) -> Any:
-    """Declares an input field that may be omitted. `provided_fields` tells omitted from null."""
+    """Declares an input field that may be omitted. `provided_fields` excludes it then."""
     return strawberry.field(description=description, default=default)
 
 

@@ -123,8 +123,8 @@ class Runner:
                 found = await create(session)
             else:
                 keys = Idempotency(session, owner)
-                asked = ("executeQuery", request)
-                found = await keys.run_once(key, asked, lambda: create(session), answer=_Id)
+                call = ("executeQuery", request)
+                found = await keys.run_once(key, call, lambda: create(session), answer=_Id)
             return await Runs(session, owner).require(found.id)
 
         run = await self.database.transaction(once)
@@ -144,11 +144,11 @@ class Runner:
         began = loop.time()
         async with self.events.subscribe(topic_of_run(run_id)) as changes:
             keep = self.limits.retention
-            asked = await self.database.write(
+            requested = await self.database.write(
                 lambda session: Runs(session, owner).request_cancel(run_id, keep=keep),
                 reserved=True,
             )
-            if asked is not None:
+            if requested is not None:
                 await self._forward_cancel(owner, run_id)
             left_s = CANCEL_WITHIN_S - (loop.time() - began)
             run = await self._wait_until_finished(owner, run_id, changes, left_s, reserved=True)

@@ -1,4 +1,4 @@
-"""Executes the statement of one run on its database, and stops it when asked or timed out."""
+"""Executes the statement of one run on its database, and stops it on request or timeout."""
 
 import asyncio
 import contextlib
@@ -309,7 +309,7 @@ class StatementRun:
         return error is None or error.sqlstate in {None, protocol.CANCELLED_SQLSTATE, "57P01"}
 
     def _was_timed_out(self, ending: Ending) -> bool:
-        """Tells a `statement_timeout` from a cancel by another session: both are SQLSTATE 57014."""
+        """Distinguishes a `statement_timeout` from a cancel request: both are SQLSTATE 57014."""
         error, sent_at = ending.error, self._reader.sent_at
         if error is None or error.sqlstate != protocol.CANCELLED_SQLSTATE or sent_at is None:
             return False

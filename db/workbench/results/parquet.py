@@ -115,7 +115,7 @@ class _Bridge:
         if self._closed.is_set():
             return None
         self._waiting = waiting = asyncio.run_coroutine_threadsafe(work(), self._loop)
-        if self._closed.is_set():  # closed meanwhile, perhaps before `_waiting` was set
+        if self._closed.is_set():  # closed concurrently, perhaps before `_waiting` was set
             waiting.cancel()
         with contextlib.suppress(concurrent.futures.CancelledError):
             return waiting.result()

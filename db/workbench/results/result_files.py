@@ -46,7 +46,7 @@ class ResultFiles:
                     yield piece
 
     async def _rows(self, run: RunRow) -> AsyncIterator[list[bytes]]:
-        """Yields all rows; raises NotFound if the result is deleted meanwhile."""
+        """Yields all rows; raises NotFound if the result is deleted during the download."""
         left = run.row_count
         async for lines in self._results.lines(run.owner_id, run.id):
             left -= len(lines)

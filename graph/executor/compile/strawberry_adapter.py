@@ -1,4 +1,4 @@
-"""What the executor knows about Strawberry: how its fields, permissions and arguments behave.
+"""Adapts Strawberry to the executor: its fields, permissions, arguments and types.
 
 This is the only module of the executor that imports Strawberry. A schema that was not made with
 Strawberry runs through the resolvers of graphql-core.

@@ -68,12 +68,12 @@ async def test_external_token_creates_user_on_first_use(
 @pytest.mark.parametrize(
     ("said", "name", "email"),
     [
-        ({}, "Somebody", None),
+        ({}, "Unnamed user", None),
         ({"preferred_username": "ada"}, "ada", None),
-        ({"name": 5, "preferred_username": ["x"], "email": {}}, "Somebody", None),
-        ({"name": "x" * 101, "email": "ada@example.com"}, "Somebody", None),
-        ({"email": "ada@example.com", "email_verified": "true"}, "Somebody", None),
-        ({"email": "no address", "email_verified": True}, "Somebody", None),
+        ({"name": 5, "preferred_username": ["x"], "email": {}}, "Unnamed user", None),
+        ({"name": "x" * 101, "email": "ada@example.com"}, "Unnamed user", None),
+        ({"email": "ada@example.com", "email_verified": "true"}, "Unnamed user", None),
+        ({"email": "no address", "email_verified": True}, "Unnamed user", None),
     ],
 )
 async def test_external_claims_are_sanitised(
