@@ -1,4 +1,4 @@
-"""What docs/tasks.md tells people to copy works, in the order in which it stands there."""
+"""The blocks of docs/tasks.md work in their order."""
 
 import asyncio
 import json

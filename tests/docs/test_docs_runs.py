@@ -1,4 +1,4 @@
-"""What docs/runs.md tells people to copy works, with the real client of graphql-ws."""
+"""The script of docs/runs.md works with the graphql-ws client."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""What docs/storage.md tells people to copy works against a real server."""
+"""The commands of docs/storage.md work on a real server."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""Whatever a page names is there: the targets of links, and paths of this repository."""
+"""Links and paths in pages lead to existing files."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _PATH = re.compile(
 
 
 def missing(text: str, folder: Path) -> Iterator[str]:
-    """The paths in a page of `folder` that lead nowhere."""
+    """Links and paths in a page of `folder` that do not exist."""
     prose = _FENCE.sub("", text)
     for link in _LINK.findall(prose):
         if not (folder / link).exists():

@@ -1,4 +1,4 @@
-"""docs/settings.md is the page that the code and .env.example give."""
+"""docs/settings.md is generated from the code and .env.example, and current."""
 
 import re
 

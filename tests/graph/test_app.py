@@ -15,7 +15,7 @@ from tests.fixtures.toy import Door, calling, only, schema, serving, toy_app
 
 @pytest.fixture
 async def on_database(committed: Database) -> AsyncIterator[httpx.AsyncClient]:
-    """The application on a database of its own."""
+    """The application on its own database."""
     chosen = Settings()
     opened = only(chosen, committed)
     app = build_app(chosen, schema=schema, authenticate=Door(), open_services=opened)

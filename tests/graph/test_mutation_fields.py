@@ -1,4 +1,4 @@
-"""Each root field of a mutation reads what the one before it wrote, in every domain."""
+"""Each root field of a mutation sees the changes of the previous ones, in every domain."""
 
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket, make_connection, make_task

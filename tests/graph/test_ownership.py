@@ -1,4 +1,4 @@
-"""Nobody reaches another's things. Finds every id argument in the schema by itself.
+"""IDs of other users give no access. Finds every ID argument in the schema.
 
 A new type of id needs a factory in tests/fixtures/factories.py, and nothing here.
 """
@@ -36,7 +36,7 @@ Path: TypeAlias = tuple[str, ...]
 
 
 class Door(NamedTuple):
-    """A root field, the way to one id that it takes, and to the others that it needs with it."""
+    """A root field, the path to one of its ID arguments, and the other required IDs."""
 
     root: str
     field: str
@@ -53,7 +53,7 @@ class Door(NamedTuple):
 
 
 def id_paths(name: str, definition: Any) -> Iterator[tuple[Path, bool]]:
-    """The ways to the ids in an argument or a field of an input; whether each has to be given."""
+    """The paths to IDs in an argument or an input field, and whether each is required."""
     needed = is_required_argument(definition)
     named = get_named_type(definition.type)
     if named is GraphQLID:
@@ -77,7 +77,7 @@ DOORS = list(doors())
 
 
 def sample(name: str, kind: Any) -> Any:
-    """Something acceptable of a type; by name where the type says too little."""
+    """A valid value of a type; by field name where the type is not sufficient."""
     kind = get_nullable_type(kind)
     if name in VALUES:
         return VALUES[name]
@@ -107,7 +107,7 @@ def with_id(path: Path, kind: Any, given: Any, value: str) -> Any:
 
 
 def selection(kind: Any) -> str:
-    """Enough to see that something was found; of a list, its things."""
+    """A selection that shows whether an object was found; for lists, its items."""
     if is_leaf_type(kind):
         return ""
     return " { nodes { __typename } }" if "nodes" in kind.fields else " { __typename }"
@@ -133,18 +133,18 @@ async def knock(client: Client, door: Door, ids: Mapping[Path, str]) -> Response
 
 
 async def prefixes(client: Client, door: Door) -> dict[Path, list[str]]:
-    """What ids a door takes: it says so when it is shown others, of one after the other."""
+    """The ID types that an argument accepts, as its error messages for other types say."""
     found: dict[Path, list[str]] = {}
     shown = dict.fromkeys((door.path, *door.others), "nonsense_1")
     while unknown := shown.keys() - found.keys():
         answer = await knock(client, door, shown)
         assert answer.code == "BAD_USER_INPUT", f"{door} takes nonsense: {answer}"
         field = answer.errors[0]["extensions"].get("field")
-        told = [path for path in unknown if path[-1] == field]
-        assert len(told) == 1, f"{door} does not say which of its ids is wrong: {answer}"
+        refused = [path for path in unknown if path[-1] == field]
+        assert len(refused) == 1, f"{door} does not say which of its ids is wrong: {answer}"
         expected = re.search(r"expected `(\w+)_…`", answer.message)
-        found[told[0]] = [expected[1]] if expected else list(FACTORIES)
-        shown[told[0]] = f"{found[told[0]][0]}_{new_id().hex}"
+        found[refused[0]] = [expected[1]] if expected else list(FACTORIES)
+        shown[refused[0]] = f"{found[refused[0]][0]}_{new_id().hex}"
     return found
 
 

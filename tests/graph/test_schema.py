@@ -1,4 +1,4 @@
-"""What holds for every field of every domain, those to come included."""
+"""Conventions that every field of every domain follows."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ core: GraphQLSchema = schema._schema
 
 
 def described() -> Iterator[tuple[str, str | None]]:
-    """Every name of the schema that a reader meets, with its description."""
+    """Every public name of the schema with its description."""
     for name, kind in core.type_map.items():
         if name.startswith("__"):
             continue
@@ -57,7 +57,7 @@ def test_schema_file_is_current() -> None:
 
 
 def undeclared(root: Any) -> list[str]:
-    """The root fields that do not say who may call them."""
+    """The root fields without a declared permission."""
     return [
         field.python_name
         for field in root.__strawberry_definition__.fields

@@ -1,4 +1,4 @@
-"""A token is given for the code of a sign-in link, and only to a caller on the server's machine."""
+"""Only the code of a sign-in link gives a token, and only to a caller on the server's machine."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ def links(settings: Settings) -> Iterator[SignInLinks]:
 async def calling(
     services: Services, *, peer: str = LOOPBACK, **settings: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A caller from this TCP peer, of a server with these settings."""
+    """A caller with this TCP peer, of a server with these settings."""
     chosen = msgspec.structs.replace(services.settings, **settings)
     given = dataclasses.replace(services, settings=chosen)
 

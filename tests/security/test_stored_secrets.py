@@ -1,4 +1,4 @@
-"""A session cannot make Howdah send a stored secret to a server of its own."""
+"""A session cannot make Howdah send a stored secret to another server."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ STATE = """query($id: ID!) { connection(id: $id) { host port username sslMode ss
 
 
 class Scene(NamedTuple):
-    """A connection saved with its secrets, and the servers around it."""
+    """A saved connection with secrets, and the servers around it."""
 
     ada: Client
     whole: dict[str, Any]

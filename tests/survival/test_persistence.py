@@ -1,4 +1,4 @@
-"""What was acknowledged survives kill -9 of the server and of its database."""
+"""Acknowledged changes survive SIGKILL of the server and its database."""
 
 import asyncio
 from pathlib import Path
@@ -17,7 +17,7 @@ TITLES = "{ tasks(first: 1000) { nodes { id title } totalCount } }"
 
 
 async def tasks(server: Served) -> dict[str, str]:
-    """Title -> id of every task, each title once."""
+    """The ID of each task by its title; titles are unique."""
     page = (await server.ask(TITLES))["tasks"]
     found = {node["title"]: node["id"] for node in page["nodes"]}
     assert len(found) == page["totalCount"]

@@ -1,4 +1,4 @@
-"""An older replica beside a newer one that has migrated the database: it stays green and works."""
+"""A replica with the previous release works after a newer one has migrated the database."""
 
 import shutil
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ def downgrade() -> None:
 def migrate_further(
     committed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], Awaitable[None]]:
-    """What a newer Howdah does when it starts: it has all our migrations and one more."""
+    """Simulates the start of a newer Howdah, which has one more migration."""
     folder = tmp_path / "alembic"
     shutil.copytree(migrations.folder(), folder)
     (folder / "versions" / f"{NEWER}_colours.py").write_text(MIGRATION, encoding="utf-8")
@@ -67,9 +67,9 @@ async def test_older_replica_continues_and_restarts(
         assert findings(await older.ask(asked)) == []
         await migrate_further()
         await works(older)
-        told = await older.ask(asked)
-    assert told["health"]["database"] == {"migrationsCurrent": True}
-    (words,) = findings(told)
+        received = await older.ask(asked)
+    assert received["health"]["database"] == {"migrationsCurrent": True}
+    (words,) = findings(received)
     assert f"A newer Howdah has migrated the database to {NEWER}" in words
     async with served(tmp_path / "older", **ours) as again:
         await works(again)

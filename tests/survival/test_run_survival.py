@@ -1,4 +1,4 @@
-"""kill -9 with a run going: the next server says so, and the statement on the target ends."""
+"""After SIGKILL during a run, the next server interrupts the run and ends its statement."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which changes of a connection make a stored secret invalid, and that nothing slips between."""
+"""Changes of a connection invalidate the stored secrets that are bound to it."""
 
 import asyncio
 from typing import Any
@@ -44,7 +44,7 @@ def change_of(column: str) -> dict[str, Any]:
 
 
 def test_binding_covers_every_column_of_a_connection() -> None:
-    """A column that is added must be thought about: does it say where a secret goes?"""
+    """A new column must be listed: either a secret is bound to it, or it is known to be free."""
     table = DatabaseConnection.__table__
     ours = {"id", "owner_id", "sort_name", "version", "created_at", "updated_at"}
     ours |= {"last_connected_at", *(f"sealed_{name}" for name in SECRETS)}
@@ -104,7 +104,7 @@ async def test_change_refuses_secret_sealed_for_changed_destination(desk: Desk) 
 async def test_change_is_safe_under_concurrency(
     desk: Desk, first: dict[str, Any], second: dict[str, Any], error: type[Exception]
 ) -> None:
-    """The second begins while the first has changed the row and has not committed."""
+    """The second change begins after the first has updated the row, before its commit."""
     seen = await desk.create()
     drafts = [await draft(given) for given in (first, second)]
     seals: list[dict[str, bytes | None]] = [

@@ -9,7 +9,7 @@ from db.postgres.engine import Database
 
 
 class Drawer:
-    """Runs each call in a transaction of its own."""
+    """Runs each call in its own transaction."""
 
     def __init__(self, database: Database, owner: OwnerId) -> None:
         self.database = database

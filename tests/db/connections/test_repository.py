@@ -11,7 +11,7 @@ from tests.db.connections.test_drafts import TUNNEL, WHOLE
 
 
 class Desk:
-    """Runs each call in a transaction of its own, as the application does."""
+    """Runs each call in its own transaction, as the application does."""
 
     def __init__(self, database: Database, owner: OwnerId) -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""The harness itself: what a test does to `database` is gone after it, and apart within it."""
+"""The database fixtures: changes of a test are rolled back and isolated."""
 
 import asyncio
 from typing import Any

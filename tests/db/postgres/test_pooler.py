@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode: several processes share fewer connections of the server."""
+"""PgBouncer in transaction mode: several processes share fewer server connections."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer
 
 
 def has_prepared_statements() -> bool:
-    """PgBouncer renames prepared statements by itself from 1.21 on."""
+    """PgBouncer renames prepared statements itself since 1.21."""
     if PGBOUNCER is None:
         return False
     said = subprocess.run([PGBOUNCER, "--version"], check=True, capture_output=True, text=True)  # noqa: S603 - found above
@@ -64,7 +64,7 @@ async def listens(port: int) -> None:
 
 @contextlib.asynccontextmanager
 async def pgbouncer(url: str, more: str) -> AsyncIterator[str]:
-    """The URL of the same database through it. It refuses to be root."""
+    """The URL of the same database through PgBouncer, which refuses to run as root."""
     assert PGBOUNCER is not None
     port = free_port()
     server = urlsplit(url)
@@ -98,7 +98,7 @@ async def pgbouncer(url: str, more: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def observer(committed_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Past the pooler."""
+    """A connection that bypasses the pooler."""
     connection = await asyncpg.connect(committed_url)
     yield connection
     await connection.close()

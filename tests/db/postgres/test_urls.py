@@ -17,7 +17,7 @@ ESCAPED = "p%40ss%2Fw%3Frd%23%25%3A%C3%A9%20%C3%BC"
 
 
 def understood(url: str) -> tuple[list[Any], Any]:
-    """The addresses and parameters that asyncpg itself makes of what we hand to it."""
+    """The addresses and parameters that asyncpg derives from our arguments."""
     target = parse_url(url)
     nothing = dict.fromkeys(
         (

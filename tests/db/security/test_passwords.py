@@ -20,14 +20,14 @@ def passwords() -> Iterator[Passwords]:
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """Opens at the end, whatever happens: a thread that waits would never end."""
+    """Opens at the end in any case, because a waiting thread would never end."""
     gate = threading.Event()
     yield gate
     gate.set()
 
 
 async def blocked(passwords: Passwords, gate: threading.Event) -> asyncio.Task[bool]:
-    """The only place, taken until the gate opens."""
+    """The only slot, in use until the gate opens."""
     taken = asyncio.Event()
     loop = asyncio.get_running_loop()
 

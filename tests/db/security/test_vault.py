@@ -39,21 +39,21 @@ class Drawer(dict[tuple[str, str], str]):
 
 
 class Leaky(Drawer):
-    """Takes everything and keeps nothing."""
+    """Accepts everything and stores nothing."""
 
     def set_password(self, service: str, username: str, password: str) -> None:
         """Like `keyring.backends.null`."""
 
 
 class Locked(Drawer):
-    """Raises something of its own."""
+    """Raises its own exception class."""
 
     def get_password(self, service: str, username: str) -> str | None:
         raise ArithmeticError("locked")
 
 
 class Silent(Drawer):
-    """Waits for a user who is not there."""
+    """Blocks, as a prompt without a user does."""
 
     def __init__(self) -> None:
         self.answered = threading.Event()

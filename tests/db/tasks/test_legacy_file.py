@@ -103,7 +103,7 @@ def test_records_limit_length_of_unterminated_record() -> None:
     ],
 )
 def test_encoding_is_detected(encoded: bytes, size: int) -> None:
-    if size < 4:  # the first chunk of a file is long enough to tell
+    if size < 4:  # the first chunk of a real file is long enough to detect
         chunks = [encoded[:4], *(encoded[at : at + size] for at in range(4, len(encoded), size))]
     else:
         chunks = [encoded]

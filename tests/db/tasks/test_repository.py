@@ -17,7 +17,7 @@ EVERY = TaskFilter()
 
 
 class Desk:
-    """Runs each call in a session of its own, as the application does."""
+    """Runs each call in its own session, as the application does."""
 
     def __init__(self, database: Database, owner: OwnerId) -> None:
         self.database = database

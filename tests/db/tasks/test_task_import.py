@@ -155,7 +155,7 @@ async def test_import_is_idempotent_under_concurrency(
 
 
 async def test_import_detects_rows_that_differ_from_file(mine: Chest) -> None:
-    """A trigger stands for whatever may come between the file and the table."""
+    """A trigger simulates any difference between file and table."""
     meddle = """
         CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql
         AS $$ BEGIN NEW.title := upper(NEW.title); RETURN NEW; END $$

@@ -113,7 +113,7 @@ async def test_sign_in_is_limited_per_account(
     await sign_up(identity)
     await sign_up(identity, "bob@example.com")
     for _ in range(3):
-        await sign_in(identity)  # what succeeds does not count
+        await sign_in(identity)  # a successful attempt is not counted
     for number in range(10):
         with pytest.raises(Unauthenticated):
             await sign_in(identity, password="wrong horse", address=f"192.0.2.{number}")

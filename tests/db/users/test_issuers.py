@@ -25,7 +25,7 @@ SHARED = "Zr8kq1vN0tY6bWc3pXs5dLf7gHj9mAe2uQi4oRz-"
 
 
 class Clock:
-    """Moves when told to."""
+    """A clock that the test advances."""
 
     now = 0.0
 
@@ -138,7 +138,7 @@ async def test_audience_may_be_one_of_several(trusting: Identity) -> None:
 async def test_key_is_used_with_its_own_algorithm_only(
     trusting: Identity,
 ) -> None:
-    """The public key as a shared secret, in every shape in which a library may take it."""
+    """The public key as a shared secret, in every form that a library may accept."""
     header = {"alg": "HS256", "kid": RSA.thumbprint()}
     for secret in (
         RSA.as_pem(private=False),

@@ -1,4 +1,4 @@
-"""A sign-in renews a hash that was made with less effort; whoever changes the password wins."""
+"""A sign-in renews a hash with weaker parameters; a concurrent change of password wins."""
 
 import asyncio
 import dataclasses
@@ -20,7 +20,7 @@ STRONGER = dataclasses.replace(CHEAP, time_cost=CHEAP.time_cost + 1)
 
 @pytest.fixture
 async def ada(committed: Database) -> SignInResult:
-    """Somebody whose hash was made by an earlier release."""
+    """A user whose hash was created by an earlier release."""
     async with identity_on(committed) as earlier:
         return await sign_up(earlier)
 
@@ -45,7 +45,7 @@ async def stored(database: Database, user_id: UUID) -> argon2.Parameters:
 def before_hashing(
     identity: Identity, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[object]]
 ) -> None:
-    """Between the look at the old hash and the making of the next, once."""
+    """Runs once between reading the old hash and writing the new one."""
     hash_ = identity._passwords.hash
 
     async def hash_after(password: str) -> str:

@@ -22,7 +22,7 @@ _LIVE = compile_statement(
 
 
 async def until_waiting(database: Database, count: int) -> None:
-    """PostgreSQL tells nobody when somebody begins to wait: it has to be asked."""
+    """Polls, because PostgreSQL sends no event when a session begins to wait."""
     async with asyncio.timeout(20), database.read() as session:
         while await session.value(_WAITING) < count:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from db.users.token_verifier import VerificationCache, VerifiedToken
 
 
 class Clock:
-    """Moves when told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -24,7 +24,7 @@ def part(value: Any) -> str:
 
 
 def forged(header: Any, said: Any, key: bytes = KEY, digest: str = "sha256") -> str:
-    """A token made by hand, so that it can be wrong in any way."""
+    """A token built by hand, so that any part can be invalid."""
     body = f"{part(header)}.{part(said)}"
     return f"{body}.{part(hmac.digest(key, body.encode(), digest))}"
 
@@ -39,7 +39,7 @@ HEADER = {"alg": "HS256", "typ": "JWT"}
 
 
 async def refused(identity: Identity, token: str) -> None:
-    """In one wording, whatever is wrong."""
+    """Every invalid token gives the same error."""
     with pytest.raises(Unauthenticated) as caught:
         await identity.verifier.verify(token)
     assert caught.value.message == "This session is invalid or has ended."

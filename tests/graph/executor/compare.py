@@ -1,4 +1,4 @@
-"""Running a query through both executors and comparing every word of what they say."""
+"""Runs a query in both executors and compares the complete results."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ Said: TypeAlias = tuple[str, list[Described] | None]
 
 
 def plain(value: object) -> str:
-    """A text for comparing: shows the order of keys, hides addresses."""
+    """A text for comparisons: shows the order of keys, hides addresses."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
@@ -44,7 +44,7 @@ def said(result: ExecutionResult) -> Said:
 
 
 def assert_same(result: ExecutionResult, expected: Said) -> None:
-    """The same data, and the same errors in the same order, with one freedom.
+    """Asserts equal data and equal errors in equal order, with one exception.
 
     When an error nulls a parent at once, graphql-core lets the parent's other fields go on in
     the background, and what happens to them may or may not be reported. We end them.
@@ -62,7 +62,7 @@ def assert_same(result: ExecutionResult, expected: Said) -> None:
 
 
 def is_nulled(data: Any, path: list[str | int]) -> bool:
-    """Whether this position of the response is gone, together with a parent or alone."""
+    """Whether this position of the response is null, by itself or with a parent."""
     for key in path:
         if data is None:
             return True
@@ -73,12 +73,12 @@ def is_nulled(data: Any, path: list[str | int]) -> bool:
 async def said_by_core(
     core: CoreProgram, variables: Mapping[str, Any] | None, context: object, root: object
 ) -> Said:
-    """graphql-core leaves coroutines behind when errors cut it short; we must not be blamed."""
+    """Closes coroutines that graphql-core leaves behind after an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         result = await core.execute(context=context, variables=variables, root=root)
         words = said(result)
-        for _ in range(10 if result.errors else 0):  # it settles what is cut off in the background
+        for _ in range(10 if result.errors else 0):  # awaits fields that continue in the background
             await asyncio.sleep(0)
         for error in result.errors or []:
             let_go(error)
@@ -86,7 +86,7 @@ async def said_by_core(
 
 
 def let_go(error: BaseException | None) -> None:
-    """Break the cycles through an error's frames, so that they end now."""
+    """Breaks the reference cycles of an error's frames, so that they are freed now."""
     while error is not None:
         error.__traceback__ = None
         let_go(getattr(error, "original_error", None))
@@ -99,12 +99,12 @@ async def compare(
     variables: Mapping[str, Any] | None,
     make_root: Callable[[], object],
 ) -> ExecutionResult:
-    """Execute with both, compare, and hand on the common result."""
+    """Executes with both, compares, and returns the result."""
     plan = compile_plan(schema, document, None)
     assert isinstance(plan, CompiledProgram)
     core = CoreProgram(schema, select_operation(document, None), hide_suggestions=False)
     expected = await said_by_core(core, variables, {"count": 1}, make_root())
-    for _ in range(2):  # the second time everything is there already
+    for _ in range(2):  # the second time with filled caches
         result = await plan.execute(context={"count": 1}, variables=variables, root=make_root())
         assert_same(result, expected)
     return result
@@ -118,7 +118,7 @@ async def run_both(
     faults: float = 0.0,
     valid: bool = True,
 ) -> ExecutionResult:
-    """Compare the executors on the world of rows."""
+    """Compares the executors on the rows of `world`."""
     document = parse(query)
     assert not valid or validate(core_schema, document) == []
     return await compare(core_schema, document, variables, lambda: Row(seed, faults=faults))

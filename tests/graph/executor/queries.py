@@ -118,7 +118,7 @@ class Writer:
         return f"...{name} {self.directive()} ...{name}"
 
     def condition(self, type_: Any) -> Any:
-        """A type that values of this type may also have."""
+        """Another type that a value of this type may have."""
         if is_abstract_type(type_):
             options = [type_, *core_schema.get_possible_types(type_)]
         else:

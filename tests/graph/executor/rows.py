@@ -1,4 +1,4 @@
-"""Rows whose every attribute may fail, in ways that depend on their seed alone."""
+"""Rows with attributes that fail, determined by a seed."""
 # ruff: noqa: S311 - dice, not secrets
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Row:
-    """A row of any table. ``faults`` is the share of attributes that go wrong."""
+    """A row of any table. ``faults`` is the share of attributes that fail."""
 
     def __init__(self, seed: str, *, faults: float = 0.0, depth: int = 0) -> None:
         self.seed = seed
@@ -114,7 +114,7 @@ VALUES: dict[str, Callable[[Row, random.Random], Any]] = {
     "lives": lambda *_: 9,
     "loud": lambda *_: True,
     "mother": lambda row, _: row.child("mother"),
-    # what resolvers ask for
+    # attributes that resolvers read
     "label": lambda row, _: f"label of {row.seed}",
     "partner": lambda row, dice: dice.choice([None, row.child("partner")]),
     "team": lambda row, dice: row.children("member", dice),
@@ -126,6 +126,6 @@ VALUES: dict[str, Callable[[Row, random.Random], Any]] = {
 
 
 async def ask(row: Row, name: str) -> Any:
-    """An attribute from a resolver: awaited if need be."""
+    """An attribute read by a resolver, awaited if necessary."""
     value = getattr(row, name)
     return await value if isinstance(value, Awaitable) else value

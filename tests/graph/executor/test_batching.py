@@ -1,4 +1,4 @@
-"""Loaders see one batch for each level of a query, with either executor."""
+"""Loaders run one batch for each level of a query, in both executors."""
 
 import strawberry
 from graphql import parse
@@ -11,7 +11,7 @@ from tests.graph.executor.compare import said
 
 
 class Loaders:
-    """Two loaders that remember what they were asked for."""
+    """Two loaders that record their keys."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[str, list[int]]] = []

@@ -1,4 +1,4 @@
-"""What an error or a cancellation cuts off ends at once and leaves nothing behind."""
+"""An error or a cancellation ends pending resolvers and leaves nothing behind."""
 
 import asyncio
 import gc
@@ -12,12 +12,12 @@ from graphql import parse
 
 from graph.executor import compile_plan
 
-# A loop for each test: what others left in the session's is not theirs to judge.
+# A loop for each test, without the tasks that other tests left in the loop of the session.
 pytestmark = pytest.mark.asyncio(loop_scope="function")
 
 
 class Stage:
-    """What happened, in order, and the futures that resolvers wait for."""
+    """A log of events in order, and the futures that resolvers await."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -124,7 +124,7 @@ async def test_cancellation_cancels_resolvers(stage: Stage) -> None:
     task = asyncio.ensure_future(run(query, stage))
     async with asyncio.timeout(5):
         await stage.started.wait()
-    for _ in range(5):  # let every level begin
+    for _ in range(5):  # every level begins
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""The compiled executor says word for word what graphql-core says."""
+"""Results of the compiled executor are identical to those of graphql-core."""
 
 import pytest
 from graphql import get_introspection_query

@@ -1,4 +1,4 @@
-"""Schemas made without Strawberry: type resolvers of every kind, resolvers of none."""
+"""Schemas created without Strawberry: every kind of type resolver and field resolver."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

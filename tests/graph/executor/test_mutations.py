@@ -1,4 +1,4 @@
-"""Mutations: one field after the other, and what a failure among them leaves."""
+"""Mutations: serial execution, and the effect of errors."""
 
 from collections.abc import Callable
 from typing import Any

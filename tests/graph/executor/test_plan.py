@@ -1,4 +1,4 @@
-"""Plans: which operation they mean, what they compile, what they keep."""
+"""Plans: selection of the operation, compilation, fallback and caches."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Any valid query, over any data, with any failures: both executors say the same."""
+"""Random queries on random data with random failures give equal results."""
 
 from typing import Any
 

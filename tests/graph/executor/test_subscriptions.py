@@ -1,4 +1,4 @@
-"""Subscriptions: the same stream of results, and a source that is closed."""
+"""Subscriptions: equal streams of results, and closed sources."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A schema with everything in it, over rows that fail at will."""
+"""A schema with every feature, on rows that can fail."""
 # ruff: noqa: S311 - dice, not secrets
 # Rows stand for objects, as in Howdah itself, and they may hold anything:
 # mypy: disable-error-code="no-any-return, untyped-decorator"

@@ -1,4 +1,4 @@
-"""Loaders: asked for once, answered to each, and nobody's cancellation is another's."""
+"""Loaders: batching, caching, errors and cancellation."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from graph.kit.loaders import BatchLoader
 
 
 class Doubles(BatchLoader[int, int]):
-    """Twice the key; 13 is refused, and 0 has none."""
+    """Returns twice the key; 13 fails, and 0 has no value."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -11,7 +11,7 @@ time = scalar_map[datetime]
 
 
 def written(moment: datetime) -> Any:
-    """As a response holds it."""
+    """The value as serialized in a response."""
     assert time.serialize is not None
     return msgspec.json.decode(msgspec.json.encode(time.serialize(moment)))
 

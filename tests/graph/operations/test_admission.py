@@ -1,4 +1,4 @@
-"""Admission: what would end other work need not wait behind it."""
+"""Admission: urgent, heavy and refused operations."""
 
 import asyncio
 from typing import Any, cast

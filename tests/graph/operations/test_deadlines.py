@@ -1,4 +1,4 @@
-"""Deadlines: what lasts too long is ended, and nothing else."""
+"""Deadlines cancel expired work and nothing else."""
 
 import asyncio
 

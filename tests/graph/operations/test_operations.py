@@ -199,7 +199,7 @@ async def busy(
     viewer: Viewer | None = None,
     text: str = "{ wait }",
 ) -> AsyncIterator[None]:
-    """So many operations are at work, and go on for ever."""
+    """Starts this number of operations, which do not end."""
     prepared = await operations.prepare(GraphQLRequest(text), context())
     tasks = [
         asyncio.create_task(operations.run(prepared, None, context(address, viewer)))
@@ -214,7 +214,7 @@ async def busy(
 
 
 async def begun(answer: Any) -> bool:
-    """Whether it is answered in a few steps of the loop; else it is given up."""
+    """Whether the operation ends within a few iterations of the loop; else cancels it."""
     task = asyncio.ensure_future(answer)
     for _ in range(20):
         await asyncio.sleep(0)

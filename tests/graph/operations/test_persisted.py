@@ -1,4 +1,4 @@
-"""Automatic persisted queries, as Apollo's protocol has them."""
+"""Automatic persisted queries with Apollo's protocol."""
 
 import json
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""Reads: what operations ask for at once does not reach the database at once."""
+"""The limit of concurrent database reads per viewer."""
 
 import asyncio
 from types import SimpleNamespace
@@ -105,7 +105,7 @@ async def test_read_limit_fails_queued_reads_when_overloaded() -> None:
     assert tries == 1
     with pytest.raises(Overloaded):
         await read()
-    assert tries == 2  # who comes later tries for themselves
+    assert tries == 2  # later reads try again
 
 
 async def test_read_limit_does_not_share_other_errors() -> None:

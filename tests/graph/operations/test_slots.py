@@ -20,7 +20,7 @@ async def slot_of(slots: Slots, viewer: str) -> AsyncIterator[Slot]:
 
 
 class Work:
-    """Operations that hold their slot until they are told to end."""
+    """Operations that hold their slot until the test ends them."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
@@ -95,7 +95,7 @@ async def test_slot_is_granted_after_the_delay() -> None:
     slot.end_after(0.01)
     await settled()
     assert not waits.done()
-    (await waits).end_after(60)  # nobody waits: it is over
+    (await waits).end_after(60)  # no operation waits, so it ends at once
     async with slot_of(slots, "mine"):
         pass
 

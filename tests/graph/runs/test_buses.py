@@ -1,4 +1,4 @@
-"""Runs over every event bus, on two servers: while it works, while it is away, and without it."""
+"""Runs on two servers with every event bus: available, unavailable, and without one."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,7 +20,7 @@ KILL_LISTENERS = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activit
 
 
 class Bus(NamedTuple):
-    """What carries events between servers, and how to take it away."""
+    """An event bus, and how to interrupt it."""
 
     url: str | None
     cut: Callable[[], Awaitable[object]]
@@ -48,7 +48,7 @@ def bus(broker: Broker | None, committed_url: str) -> Bus:
             await connection.close()
 
     async def nothing() -> None:
-        """They come back by themselves."""
+        """The connections are restored automatically."""
 
     if broker is None:
         return Bus(None, kill_listeners, nothing)
@@ -60,7 +60,7 @@ Meet = Callable[..., Any]
 
 @pytest.fixture
 def meet(open_replica: OpenReplica, add_user: AddUser, target: Target) -> Meet:
-    """Ada at two servers, and the id of a connection of hers."""
+    """Ada at two servers, and the ID of her connection."""
 
     @asynccontextmanager
     async def met(*urls: str | None) -> AsyncIterator[tuple[Person, Person, str]]:
@@ -76,7 +76,7 @@ def meet(open_replica: OpenReplica, add_user: AddUser, target: Target) -> Meet:
 
 
 async def states(socket: Socket) -> list[str]:
-    return [told["queryStatus"]["state"] async for told in socket.rest()]
+    return [received["queryStatus"]["state"] async for received in socket.rest()]
 
 
 async def until_running(socket: Socket) -> None:
@@ -153,12 +153,12 @@ async def test_active_queries_on_another_replica_reach_only_their_owner(
             while active:
                 active = (await far.next())["activeQueriesChanged"]
             await his.subscribe("{ viewer { name } }", name="2")
-            assert (await his.hear())["id"] == "2"  # of Ada's nothing came before
+            assert (await his.hear())["id"] == "2"  # no event of Ada's came before
 
 
 @pytest.mark.parametrize("broker", ["redis"], indirect=True)
 async def test_run_end_arrives_between_isolated_replicas(bus: Bus, meet: Meet, gate: Gate) -> None:
-    """Both buses work: as when a server is killed after a commit and before its event."""
+    """Both buses work, but are isolated, like a server killed between commit and event."""
     async with meet(None, bus.url) as (here, there, connection):
         run = await here.execute(connection, f"SELECT {gate.wait}")
         async with there.socket() as runs, there.socket() as lists:
@@ -174,7 +174,7 @@ async def test_run_end_arrives_between_isolated_replicas(bus: Bus, meet: Meet, g
 async def test_subscription_survives_restart_of_database(
     open_replica: OpenReplica, target: Target, gate: Gate, tmp_path: Path
 ) -> None:
-    """Neither is the run's end lost: it is written when the database is back."""
+    """The end of the run is not lost: it is written once the database is available."""
     async with (
         running("postgres", tmp_path / "own") as own,
         open_replica(database_url=own.url) as replica,

@@ -1,4 +1,4 @@
-"""What a frontend learns of a result's columns and counts."""
+"""Columns and counts of a result in the API."""
 
 from sqlalchemy import text
 
@@ -51,8 +51,8 @@ async def test_row_counts_exceed_32_bits(ada: Client, services: Services) -> Non
     run = await make_run(ada)
     async with ada.follow(
         "subscription($id: ID!) { queryStatus(id: $id) { state } }", id=run
-    ) as told:
-        assert [one.data["queryStatus"]["state"] async for one in told][-1] == "FAILED"
+    ) as received:
+        assert [one.data["queryStatus"]["state"] async for one in received][-1] == "FAILED"
     await services.database.write(lambda session: session.rows(GROWN, id=parse_id("run", run)))
     assert (await ada.ask(COUNTS, id=run))["queryRun"] == {
         "rowCount": LARGE,

@@ -1,4 +1,4 @@
-"""Results become files of buckets, whole or not at all."""
+"""Results are exported as files of buckets, completely or not at all."""
 
 import asyncio
 import dataclasses
@@ -195,7 +195,7 @@ async def test_export_leaves_nothing_when_store_fails(
 
 
 class Stuck(ObjectStore):
-    """A folder that takes the first piece, and then no more."""
+    """A folder that accepts the first piece and then fails."""
 
     def __init__(self, folder: ObjectStore) -> None:
         super().__init__(folder._open_store, folder.kind, folder=folder._folder)
@@ -213,7 +213,7 @@ class Stuck(ObjectStore):
 async def test_export_leaves_nothing_when_cancelled(
     ada: Client, connection: str, bucket: str, services: Services
 ) -> None:
-    """As by a socket that closes, and by the time that an operation may take."""
+    """Simulates a closed socket, and an operation timeout."""
     run = await a_run(ada, connection, NOISE)
     stuck = Stuck(services.objects)
     exporting = asyncio.ensure_future(

@@ -1,4 +1,4 @@
-"""Results outlive the server that made them, and are read from any other while they come."""
+"""Results survive their server, and other servers can read them while they arrive."""
 
 import shutil
 from pathlib import Path
@@ -14,10 +14,10 @@ SERIES = "SELECT i, i::int8 AS big FROM generate_series(1, 5000) AS i"
 
 
 async def ended(person: Person, run: str) -> Any:
-    """The run as it is told last."""
+    """The run in the last message."""
     async with person.socket() as socket:
         await socket.subscribe(STATUS, id=run)
-        return [told["queryStatus"] async for told in socket.rest()][-1]
+        return [received["queryStatus"] async for received in socket.rest()][-1]
 
 
 async def test_run_is_complete_after_restart(
@@ -51,9 +51,9 @@ async def test_rows_are_read_on_another_replica_while_more_arrive(
         run = await here.execute(await connect_to(target, here), held)
         async with there.socket() as socket:
             await socket.subscribe(STATUS, id=run)
-            told = (await socket.next())["queryStatus"]
-            while told["rowCount"] < 1_000:
-                told = (await socket.next())["queryStatus"]
+            received = (await socket.next())["queryStatus"]
+            while received["rowCount"] < 1_000:
+                received = (await socket.next())["queryStatus"]
             found = await there.run(run, first=10, offset=990)
             assert found["state"] == "RUNNING"
             assert found["downloadUrl"] is None
@@ -72,7 +72,7 @@ async def test_rows_are_read_on_another_replica_while_more_arrive(
 async def test_rows_missing_from_store_are_reported(
     open_replica: OpenReplica, add_user: AddUser, target: Target, tmp_path: Path
 ) -> None:
-    """As after a restore of the rows of our database without what is in the store."""
+    """Simulates a restore of the database without the objects."""
     user = await add_user("Ada")
     async with open_replica() as replica:
         ada = await replica.person(user)

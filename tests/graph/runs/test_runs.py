@@ -1,4 +1,4 @@
-"""Runs as a frontend meets them: execute, follow, page, download, cancel, and the history."""
+"""Runs in the API: execute, follow, page, download, cancel, and the history."""
 
 import json
 from typing import Any
@@ -42,18 +42,18 @@ async def test_execute_query_returns_rows(ada: Client, connection: str) -> None:
 async def test_query_status_follows_run_to_its_end(ada: Client, connection: str) -> None:
     run = (await execute(ada, connection, "SELECT pg_sleep(0.5)", waitMs=0))["run"]
     assert run["state"] in {"QUEUED", "RUNNING"}
-    async with ada.follow(STATUS, id=run["id"]) as told:
-        seen = [one.data["queryStatus"] async for one in told]
+    async with ada.follow(STATUS, id=run["id"]) as received:
+        seen = [one.data["queryStatus"] async for one in received]
     assert seen[-1]["state"] == "SUCCEEDED"
     assert [one["revision"] for one in seen] == sorted({one["revision"] for one in seen})
 
 
 async def test_cancel_query_ends_followed_run(ada: Client, connection: str) -> None:
     run = (await execute(ada, connection, "SELECT pg_sleep(60)", waitMs=0))["run"]
-    async with ada.follow(STATUS, id=run["id"]) as told:
-        await anext(told)
+    async with ada.follow(STATUS, id=run["id"]) as received:
+        await anext(received)
         verdict = (await ada.ask(CANCEL, id=run["id"]))["cancelQuery"]
-        last = [one.data["queryStatus"]["state"] async for one in told][-1]
+        last = [one.data["queryStatus"]["state"] async for one in received][-1]
         again = (await ada.ask(CANCEL, id=run["id"]))["cancelQuery"]
     assert (verdict["outcome"], verdict["connectionUsable"], last) == (
         "CANCELLED",
@@ -65,8 +65,8 @@ async def test_cancel_query_ends_followed_run(ada: Client, connection: str) -> N
 
 async def test_query_status_of_finished_run_completes_at_once(ada: Client, connection: str) -> None:
     run = (await execute(ada, connection, "SELECT 1"))["run"]
-    async with ada.follow(STATUS, id=run["id"]) as told:
-        assert [one.data["queryStatus"]["state"] async for one in told] == ["SUCCEEDED"]
+    async with ada.follow(STATUS, id=run["id"]) as received:
+        assert [one.data["queryStatus"]["state"] async for one in received] == ["SUCCEEDED"]
 
 
 async def test_query_runs_are_filtered_and_paged(ada: Client, bob: Client, connection: str) -> None:
@@ -108,16 +108,16 @@ async def test_delete_query_run_removes_it(ada: Client, connection: str) -> None
 
 async def test_active_queries_changed_sends_changes(ada: Client, connection: str) -> None:
     watch = "subscription { activeQueriesChanged { id state } }"
-    async with ada.follow(watch) as told:
-        assert (await anext(told)).data == {"activeQueriesChanged": []}
+    async with ada.follow(watch) as received:
+        assert (await anext(received)).data == {"activeQueriesChanged": []}
         run = (await execute(ada, connection, "SELECT pg_sleep(60)", waitMs=0))["run"]
-        active = (await anext(told)).data["activeQueriesChanged"]
+        active = (await anext(received)).data["activeQueriesChanged"]
         assert [one["id"] for one in active] == [run["id"]]
         now = await ada.ask("{ activeQueries { id } }")
         assert now == {"activeQueries": [{"id": run["id"]}]}
         await ada.ask(CANCEL, id=run["id"])
         while active:
-            active = (await anext(told)).data["activeQueriesChanged"]
+            active = (await anext(received)).data["activeQueriesChanged"]
 
 
 @pytest.mark.parametrize(

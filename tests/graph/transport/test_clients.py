@@ -1,4 +1,4 @@
-"""Clients other people wrote, against our server; `npm install --prefix tests/clients` first."""
+"""Third-party clients against our server; requires `npm install --prefix tests/clients`."""
 
 import asyncio
 from pathlib import Path

@@ -28,7 +28,7 @@ WRONG = base64.b64encode(bytes(32)).decode()
 
 
 class Made(NamedTuple):
-    """A file that waits, and where its bytes go."""
+    """A pending file and its upload URL."""
 
     id: str
     upload_url: str

@@ -18,7 +18,7 @@ SOURCE = Path(graphiql.__file__).with_name("index.html")
 
 
 class Scripts(HTMLParser):
-    """The script elements a browser would see: their attributes, and the text of the config."""
+    """The script elements of a page: their attributes, and the text of the configuration."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Scripts(HTMLParser):
 
 @pytest.fixture
 def dist(tmp_path: Path) -> Path:
-    """A build as vite leaves it, with one script, and a secret next door."""
+    """A build like that of vite, with one script, and a secret file next to it."""
     folder = tmp_path / "dist"
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text(SOURCE.read_text("utf-8"), "utf-8")

@@ -1,4 +1,4 @@
-"""Hostile requests are refused in few words; `make bench-hostile` says how long each takes."""
+"""Hostile requests are refused with a short error; `make bench-hostile` measures the time."""
 
 from typing import Any
 

@@ -248,8 +248,10 @@ async def test_head_equals_get_without_body(
     assert head.status_code == get.status_code
     assert head.content == b""
     assert get.content != b""
-    told = ("content-type", "content-length", "allow")
-    assert [head.headers.get(name) for name in told] == [get.headers.get(name) for name in told]
+    compared = ("content-type", "content-length", "allow")
+    assert [head.headers.get(name) for name in compared] == [
+        get.headers.get(name) for name in compared
+    ]
 
 
 async def test_head_of_subscription_is_refused(toy_server: ToyServer) -> None:

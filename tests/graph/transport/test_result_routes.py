@@ -1,4 +1,4 @@
-"""Results leave as files, over links that speak for themselves."""
+"""Downloads of results by signed links."""
 
 import asyncio
 import contextlib

@@ -18,7 +18,7 @@ FOREVER = "subscription { forever }"
 async def followed(
     server: ToyServer, query: str, accept: str, **headers: str
 ) -> AsyncGenerator[str]:
-    """The body as it arrives; the first part is the response's content type."""
+    """The content type of the response, then its body in pieces."""
     url = f"http://{server.address}/graphql"
     async with (
         httpx.AsyncClient(headers={"accept": accept} | headers) as client,

@@ -19,7 +19,7 @@ ANN_SPEAKS = {"Authorization": "Bearer ann"}
 
 
 class Client:
-    """Speaks the protocol word by word."""
+    """A client that sends each message of the protocol explicitly."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -229,7 +229,7 @@ async def test_origin_must_be_listed(origin: str | None, welcome: bool) -> None:
 
 
 async def ended(client: Client) -> None:
-    """The subscription gets an error that says why, then the socket closes."""
+    """The subscription receives an error with the reason, then the socket closes."""
     message = await client.hear()
     assert message["type"] == "error"
     assert message["payload"][0]["extensions"]["code"] == "UNAUTHENTICATED"

@@ -30,7 +30,7 @@ NEW = {"email": "Eve@example.com", "password": PASSWORD, "name": "Eve"}
 
 
 class Person(Client):
-    """Somebody who has signed up by the API itself."""
+    """A user who signed up through the API."""
 
     refresh_token: str
     id: str

@@ -1,4 +1,4 @@
-"""Whom the bundled PostgreSQL runs as, and how that account gets at what it needs."""
+"""The account that the embedded PostgreSQL runs as, and its access to programs and files."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every account can reach; pytest's own are shut."""
+    """A folder that every account can access, unlike pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="howdah-test-"))
     folder.chmod(0o755)
     yield folder
@@ -87,13 +87,13 @@ async def test_programs_are_copied_if_account_cannot_access_them(
         assert not list(data_dir.glob("howdah-postgres-*")), "out of reach there as well"
     assert mode(hidden_environment) == 0o700
 
-    copied.chmod(0o777)  # anybody could have put programs there
+    copied.chmod(0o777)  # any user could have put programs there
     with pytest.raises(Unavailable, match="cannot be run by uid"):
         await open_fast(data_dir)
 
 
 # Everything is imported before root becomes an ordinary user: the interpreter's own folder may be
-# shut for that user, and what is tested is ours.
+# not accessible for that user, and our own code is under test.
 ORDINARY = """
 import asyncio, os, sys
 from concurrent.futures import thread

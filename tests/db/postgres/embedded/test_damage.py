@@ -1,4 +1,4 @@
-"""A damaged cluster is kept under another name, and a new one serves."""
+"""A damaged cluster is moved aside and replaced."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from tests.fixtures.cluster import open_fast, query
 
 @pytest.fixture(scope="module")
 async def folder(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
-    """Each test damages the cluster that the one before was given."""
+    """Each test damages the cluster of the previous one."""
     folder = tmp_path_factory.mktemp("damaged")
     async with await open_fast(folder):
         pass

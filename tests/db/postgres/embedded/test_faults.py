@@ -1,4 +1,4 @@
-"""The bundled PostgreSQL on bad days: killed, left behind, short of everything."""
+"""Faults of the embedded PostgreSQL: killed processes, orphans, full disks, wrong versions."""
 
 import asyncio
 import contextlib

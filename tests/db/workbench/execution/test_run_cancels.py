@@ -27,7 +27,7 @@ END $$"""
 
 @contextlib.contextmanager
 def full() -> Iterator[int]:
-    """A port that answers nobody's SYN any more: its queue is full and nobody accepts."""
+    """A port that answers no SYN: its backlog is full and nothing accepts."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket())
         server.bind(("127.0.0.1", 0))
@@ -54,7 +54,7 @@ HOLES: dict[str, Hole] = {
 
 @pytest.fixture(params=HOLES)
 async def hole(request: pytest.FixtureRequest) -> AsyncIterator[int]:
-    """The port of a target that will never answer."""
+    """The port of a target that never answers."""
     async with HOLES[request.param]() as port:
         yield port
 
@@ -72,7 +72,7 @@ def as_asked(result: CancelResult) -> bool:
 
 
 async def fill(desk: Desk) -> list[RunRow]:
-    """As many as may run at once, all running."""
+    """The maximum number of concurrent runs, all running."""
     runs = [await desk.start("SELECT pg_sleep(60)") for _ in range(desk.runner.limits.max_running)]
     for run in runs:
         await desk.until_backend(run)
@@ -134,7 +134,7 @@ async def test_server_stop_interrupts_run_while_connecting(
 
 
 async def test_cancel_works_while_pool_is_exhausted(desk: Desk) -> None:
-    """It may run, by its owner's number; but the pool of this connection is smaller."""
+    """The limit per owner allows the run, but the pool of its connection is smaller."""
     running = await fill(desk)
     desk.runner.limits = desk.runner.limits._replace(max_running=len(running) + 1)
     waiting = await desk.start("SELECT 1")
@@ -153,7 +153,7 @@ async def test_cancel_works_while_rows_arrive(desk: Desk) -> None:
     kept = result.run.row_count
     first, last = [await desk.rows(result.run, offset=at, first=1) for at in (0, kept - 1)]
     assert (first[0][0], last[0][0]) == ("1", str(kept))
-    assert await desk.now(run) == result.run  # no page comes after the end
+    assert await desk.now(run) == result.run  # no page is added after the end
 
 
 async def test_cancel_works_while_store_hangs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ async def test_cancel_is_forbidden_for_other_owner(desk: Desk, other_owner: Owne
 
 @pytest.fixture
 async def wire(target: Target) -> AsyncIterator[tuple[Cable, int]]:
-    """A way to the target that can go dead, and its port."""
+    """A proxy to the target that can become silent, and its port."""
     laid = Cable(target.port)
     async with await asyncio.start_server(laid.call, "127.0.0.1", 0) as server:
         yield laid, server.sockets[0].getsockname()[1]
@@ -215,7 +215,7 @@ async def wire(target: Target) -> AsyncIterator[tuple[Cable, int]]:
 async def test_cancel_works_while_target_is_unreachable(
     desk: Desk, shelf: Shelf, wire: tuple[Cable, int]
 ) -> None:
-    """As behind a cable that was pulled: neither the statement nor the cancel is answered."""
+    """Simulates an unplugged cable: neither the statement nor the cancel request is answered."""
     laid, port = wire
     far = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=port))
     asked = await far.start("SELECT pg_sleep(60)")
@@ -233,7 +233,7 @@ async def test_cancel_works_while_target_is_unreachable(
 
 
 async def test_record_backend_refuses_finished_run(desk: Desk) -> None:
-    """Its end was written elsewhere while this process was connecting."""
+    """Another process ends the run while this one connects."""
     run = await desk.run("SELECT 1")
     with pytest.raises(Conflict):
         await desk.runner.database.write(

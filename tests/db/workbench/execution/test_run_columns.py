@@ -29,7 +29,7 @@ async def tables(desk: Desk) -> AsyncIterator[Desk]:
     assert (await desk.run(TABLES[0])).error is None  # the next file may share the target
 
 
-def told(run: RunRow) -> list[tuple[str, str | None, bool | None]]:
+def sources_of(run: RunRow) -> list[tuple[str, str | None, bool | None]]:
     return [(one.name, one.table, one.nullable) for one in run.parsed_columns or ()]
 
 
@@ -64,13 +64,13 @@ async def test_columns_report_source_tables(
 
 async def test_columns_follow_table_changes(tables: Desk) -> None:
     select = "SELECT nick FROM people"
-    assert told(await tables.run(select)) == [("nick", "public.people", True)]
+    assert sources_of(await tables.run(select)) == [("nick", "public.people", True)]
     await tables.run("UPDATE people SET nick = ''")
     await tables.run("ALTER TABLE people ALTER nick SET NOT NULL")
-    assert told(await tables.run(select)) == [("nick", "public.people", False)]
+    assert sources_of(await tables.run(select)) == [("nick", "public.people", False)]
     await tables.run("ALTER TABLE people RENAME TO persons")
     try:
-        assert told(await tables.run("SELECT nick FROM persons")) == [
+        assert sources_of(await tables.run("SELECT nick FROM persons")) == [
             ("nick", "public.persons", False)
         ]
     finally:
@@ -101,7 +101,7 @@ async def test_columns_ignore_search_path_of_statement(tables: Desk) -> None:
 
 
 async def test_columns_survive_locked_catalogue(tables: Desk) -> None:
-    """Somebody else holds it; the run tells what libpq knows."""
+    """Another session locks the catalogue; the run reports what libpq knows."""
     async with tables.target._as_superuser() as other:
         await other.execute("BEGIN; LOCK pg_attribute IN ACCESS EXCLUSIVE MODE")
         run = await tables.run("SELECT id FROM people LIMIT 1")

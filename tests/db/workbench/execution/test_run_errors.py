@@ -1,4 +1,4 @@
-"""Where an error is in the user's own text, and when it is nowhere in it."""
+"""The position of an error in the statement, and when there is none."""
 
 import pytest
 
@@ -67,7 +67,7 @@ async def test_error_position_at_end_of_text(desk: Desk) -> None:
 
 
 async def test_error_position_in_inline_body(desk: Desk) -> None:
-    """PostgreSQL reads the body by itself, and finds its place again."""
+    """PostgreSQL parses the body separately, and maps the position back."""
     for statement in (
         f"DO $$ -- {ELEPHANT}\nBEGIN\n  PERFORM 1 +;\nEND $$",
         f"CREATE FUNCTION x() RETURNS int LANGUAGE sql AS $$ -- {ELEPHANT}\n\n  SELECT 1 +; $$",

@@ -1,4 +1,4 @@
-"""Statements of every kind: each works, or says why it cannot; none hangs or leaves a trace."""
+"""Every kind of statement succeeds or fails with a reason, and leaves no state behind."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ async def kinds(desk: Desk) -> Desk:
 
 
 async def left_clean(desk: Desk, run: RunRow) -> None:
-    """The next run has the same connection, and finds nothing of the one before."""
+    """The next run uses the same connection, without state of the previous one."""
     assert run.connection_usable in {True, None}, run
     assert await desk.rows(await desk.run(TRACES)) == CLEAN
 
@@ -204,8 +204,8 @@ async def test_notices_of_do_block_keep_their_order(kinds: Desk) -> None:
         """DO $$ BEGIN RAISE NOTICE 'first' USING DETAIL = 'd', HINT = 'h';
            RAISE WARNING SQLSTATE '01234' USING MESSAGE = 'second'; RAISE INFO 'third'; END $$"""
     )
-    told = [(one.severity, one.message, one.sqlstate) for one in run.parsed_notices]
-    assert told == [
+    received = [(one.severity, one.message, one.sqlstate) for one in run.parsed_notices]
+    assert received == [
         ("NOTICE", "first", "00000"),
         ("WARNING", "second", "01234"),
         ("INFO", "third", "00000"),

@@ -1,4 +1,4 @@
-"""What a statement cannot do: hang, write when it may only read, outlive its time, fill memory."""
+"""Limits of a statement: read-only access, timeout, rows, bytes and notices."""
 
 import pytest
 
@@ -148,7 +148,7 @@ async def test_statement_is_never_retried(desk: Desk) -> None:
 
 
 async def test_wide_rows_are_stored_one_by_one(desk: Desk) -> None:
-    """As many at once as narrow ones are would fill the memory."""
+    """With the batch size of narrow rows, they would fill the memory."""
     run = await desk.run("SELECT repeat('x', 1000000) FROM generate_series(1, 60) i")
     assert (run.state, run.row_count, run.truncated) == (RunState.SUCCEEDED, 60, None)
     async with desk.runner.database.read() as session:

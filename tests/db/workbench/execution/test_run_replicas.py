@@ -1,4 +1,4 @@
-"""Several processes over one database: cancels from elsewhere, orphans, turns, a deaf bus."""
+"""Several processes on one database: remote cancels, orphans, order of runs, no event bus."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ _FORGET = compile_change(text("UPDATE query_runs SET process = 0 WHERE id = :id"
 
 
 async def forget_process(session: Session, run_id: UUID) -> None:
-    """As if the process that has this run were gone: nobody holds the lock of its number."""
+    """Simulates a dead process: no session holds the lock of its number."""
     await session.rows(_FORGET, id=run_id)
 
 
@@ -40,7 +40,7 @@ OpenReplica: TypeAlias = Callable[..., contextlib.AbstractAsyncContextManager[Ru
 
 @pytest.fixture
 def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Path) -> OpenReplica:
-    """Opens another process's runner, bus and pools; `deaf` has a bus that reaches nobody."""
+    """Opens runner, bus and pools of another process; `deaf` has a bus without peers."""
 
     @contextlib.asynccontextmanager
     async def opened(*, deaf: bool = False, **limits: Any) -> AsyncIterator[Runner]:
@@ -71,7 +71,7 @@ def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Pat
 async def sit(
     committed: Database, vault: Vault, committed_owner: OwnerId, target: Target
 ) -> Callable[[Runner], Any]:
-    """A desk of the one owner at any replica."""
+    """A client of the same owner at any replica."""
     connection = await Shelf(committed, vault, committed_owner, target).save()
     return lambda runner: Desk(runner, committed_owner, connection, target)
 
@@ -103,7 +103,7 @@ async def test_rows_are_readable_from_any_replica(
 async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
     replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
 ) -> None:
-    """The first replica loses its lock, as when it is killed; its own hands are tied meanwhile."""
+    """The first replica loses its lock, as if it were killed, and cannot write."""
     async with replica() as survivor, replica() as dead:
         kept = await sit(survivor).start("SELECT pg_sleep(61)")
         lost = await sit(dead).start("SELECT pg_sleep(62)")
@@ -222,7 +222,7 @@ async def test_failing_store_fails_only_its_run(
 async def test_cancel_never_hits_another_run(
     replica: OpenReplica, sit: Callable[[Runner], Desk]
 ) -> None:
-    """Each cancel races the end of its statement; on the same connections others run at once."""
+    """Each cancel races the end of its statement; other runs use the same connections."""
     async with replica(max_running=4, max_active=1_000) as one:
         desk = sit(one)
 

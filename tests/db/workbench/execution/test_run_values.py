@@ -1,4 +1,4 @@
-"""Every type of PostgreSQL comes through without loss: compared with the server's own text."""
+"""Every PostgreSQL type is returned without loss, compared with the server's own text."""
 
 import json
 from typing import Any
@@ -92,7 +92,7 @@ NATIVE = {"bool", "int2", "int4", "float4", "float8"}
 
 
 def expected(kind: str, text: str) -> Any:
-    """What the API gives where the server's own text is `text`."""
+    """The value in the API for the server's `text`."""
     if kind not in NATIVE or text in {"NaN", "Infinity", "-Infinity"}:
         return text
     if kind == "bool":
@@ -149,7 +149,7 @@ async def test_values_of_user_defined_types(desk: Desk) -> None:
 
 
 async def test_values_non_finite_among_many(desk: Desk) -> None:
-    """Rows are loaded many at a time; one that JSON has no number for changes no other."""
+    """Rows are loaded in batches; a value without a JSON number does not change others."""
     odd = {70: "NaN", 120: "-Infinity", 150: None, 180: 1.7976931348623157e308, 181: 1.7e308}
     cases = " ".join(
         f"WHEN {i} THEN {'NULL' if value is None else repr(str(value))}" for i, value in odd.items()

@@ -1,4 +1,4 @@
-"""What statements do on a real server, and what is kept of it."""
+"""Statements on a real server, and their stored results."""
 
 from db.runs import RunState
 from tests.fixtures.runs import Desk

@@ -32,7 +32,7 @@ OpenRunner = Callable[..., Any]
 async def open_runner(
     committed: Database, committed_url: str, vault: Vault, result_store: ObjectStore
 ) -> AsyncIterator[OpenRunner]:
-    """A process's runner within limits; all on one database."""
+    """Opens runners with limits, all on one database."""
     async with AsyncExitStack() as stack:
 
         async def opened(**limits: int) -> Runner:
@@ -58,7 +58,7 @@ async def open_runner(
 
 @pytest.fixture
 async def sit(committed: Database, vault: Vault, target: Target) -> OpenRunner:
-    """Somebody new at a runner."""
+    """A new owner with a connection."""
 
     async def seated(runner: Runner, name: str) -> Desk:
         owner: OwnerId = await add_person(committed, name)
@@ -71,7 +71,7 @@ async def sit(committed: Database, vault: Vault, target: Target) -> OpenRunner:
 async def test_scheduler_backlog_does_not_delay_other_owner(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
-    """Ada has more to run than she may at once; Bob's run begins although hers stand still."""
+    """Ada's backlog exceeds her limit; Bob's run starts although hers wait."""
     runner = await open_runner(max_running=2, process_slots=3)
     ada, bob = await sit(runner, "Ada"), await sit(runner, "Bob")
     hers = [await ada.start(f"SELECT {gate.wait}") for _ in range(20)]
@@ -89,7 +89,7 @@ async def test_scheduler_backlog_does_not_delay_other_owner(
 async def test_scheduler_serves_owners_round_robin_when_full(
     open_runner: OpenRunner, sit: OpenRunner, gate: Gate
 ) -> None:
-    """Whoever waits longest for a place is next, and then goes to the end of the line."""
+    """The owner that has waited longest is next, and then goes to the end of the queue."""
     runner = await open_runner(max_running=2, process_slots=2)
     ada, bob = await sit(runner, "Ada"), await sit(runner, "Bob")
     hers = [await ada.start(f"SELECT {gate.wait}") for _ in range(20)]

@@ -1,4 +1,4 @@
-"""Reading just enough of SQL's spelling."""
+"""The SQL tokenizer."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Parquet as another library reads it: DuckDB, whose code for it is its own, not arro3's."""
+"""Parquet files, read by DuckDB, whose reader shares no code with arro3."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ NUMERIC, TEXT = 1700, 25
 
 
 class Batches:
-    """Rows as results give them, and how many of the batches were taken."""
+    """Rows in the format of results, and the number of batches consumed."""
 
     def __init__(self, *batches: list[list[Any]], failure: Exception | None = None) -> None:
         self.taken = 0
@@ -55,7 +55,7 @@ async def read(
 
 
 def the_writer_ends() -> bool:
-    """Its thread has nothing left to do, or is gone already."""
+    """The encoding thread is idle or has ended."""
     threads = [one for one in threading.enumerate() if one.name.startswith("parquet")]
     for thread in threads:
         thread.join(5)
@@ -162,7 +162,7 @@ def test_group_rows_limits_bytes_and_chunks(
 
 
 async def test_parquet_applies_backpressure() -> None:
-    """Each batch is more than a piece, and a few pieces at most wait to be taken."""
+    """Each batch is larger than a piece, and at most a few pieces are buffered."""
     batches = Batches(*([[os.urandom(PIECE_BYTES).hex()]] for _ in range(40)))
     pieces = encode_rows(ResultFormat.PARQUET, columns(("t", TEXT)), batches.lines(), group_rows=1)
     received = ahead = 0
@@ -273,7 +273,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_parquet_memory_is_bounded(
     columns: int, cell: int, rows: int, pages: int, most_mib: int
 ) -> None:
-    """In a process of its own: peaks are a process's."""
+    """Runs in its own process, because peak memory is measured per process."""
     numbers = [str(number) for number in (columns, cell, rows, pages)]
     command = [sys.executable, "-c", MEMORY, *numbers]
     grown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own script

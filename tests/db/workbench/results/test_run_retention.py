@@ -1,4 +1,4 @@
-"""How long runs and their bytes stay: until their time, their number, their owner's end."""
+"""Retention of runs and their bytes: by age, by quota, and with their owner."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ NO_TIME = timedelta(0)
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """Where the store keeps what runs have left."""
+    """The folder of the result store."""
     return tmp_path / "objects" / "runs"
 
 
@@ -45,7 +45,7 @@ def limit(desk: Desk, **limits: int) -> None:
 
 
 async def is_there(desk: Desk, run: RunRow, files: Path) -> bool:
-    """Its row, its pages and its bytes: all of them or none."""
+    """Asserts that row, pages and bytes exist, or none of them."""
     async with desk.runner.database.read() as session:
         pages = await ResultPages(session, desk.owner).list_overlapping(run.id, 0, 1)
     bytes_there = any(files.glob(f"*/{run.id.hex}/*"))
@@ -132,7 +132,7 @@ async def test_orphaned_objects_of_removed_user_are_deleted(
     assert list(files.glob(f"*/{mine.id.hex}/*"))
     assert (
         await delete_orphaned_objects(database, result_store) == 0
-    )  # too young to be told from restored
+    )  # too new: it could be part of a restore
     assert await delete_orphaned_objects(database, result_store, after=NO_TIME) == 1
     assert not list(files.glob(f"*/{mine.id.hex}/*"))
     assert await is_there(other_desk, others, files)

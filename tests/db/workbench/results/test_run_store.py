@@ -1,4 +1,4 @@
-"""A store of results that is full, gone or deaf fails its own run only, and keeps nothing of it."""
+"""A result store that is full, missing or silent fails only its own run."""
 
 import asyncio
 import resource
@@ -26,7 +26,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def result_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    """A folder; for those who ask for a cable, S3 behind it."""
+    """A folder, or S3 behind a cable if the test uses one."""
     if "cable" not in request.fixturenames:
         return open_objects(None, data_dir=tmp_path)
     request.getfixturevalue("cable")
@@ -35,7 +35,7 @@ def result_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 
 @contextmanager
 def full_above(size: int) -> Iterator[None]:
-    """No file of this process grows beyond it."""
+    """Limits the size of files that this process can write."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -50,7 +50,7 @@ async def pages_of(store: ObjectStore, run: RunRow) -> list[str]:
 
 
 async def with_a_page(desk: Desk, gate: Gate, more: str, **options: int) -> RunRow:
-    """A run that has a page and waits for the gate; then `more` rows come."""
+    """A run that has stored a page and waits for the gate; then `more` rows follow."""
     run = await desk.start(
         f"""SELECT 1, repeat('x', 100) FROM generate_series(1, 1000) UNION ALL
             SELECT 2, {gate.wait}::text UNION ALL {more}""",  # noqa: S608 - of this module
@@ -60,7 +60,7 @@ async def with_a_page(desk: Desk, gate: Gate, more: str, **options: int) -> RunR
 
 
 async def failed(desk: Desk, run: RunRow) -> None:
-    """With words, and without rows."""
+    """Asserts an error message and no rows."""
     over = await desk.end_of(run)
     assert (over.state, over.row_count) == (RunState.FAILED, 0)
     assert over.parsed_error is not None
@@ -93,7 +93,7 @@ async def test_store_full_disk_fails_run(
 async def test_store_outage_fails_run(
     desk: Desk, opened: Gate, cable: Cable, result_store: ObjectStore
 ) -> None:
-    """What cannot be removed then is removed when the store is back."""
+    """Objects that cannot be deleted are deleted once the store is available."""
     run = await with_a_page(desk, opened, "SELECT 3, ''")
     cable.cut()
     await opened.open()
@@ -137,7 +137,7 @@ async def test_store_hang_is_limited_by_timeout(desk: Desk, opened: Gate, cable:
 async def test_cancel_works_while_last_page_is_stored(
     desk: Desk, opened: Gate, cable: Cable
 ) -> None:
-    """Its statement has ended, and its connection is as good as new. What was stored stays."""
+    """The statement has ended and its connection is usable. Stored rows stay."""
     run = await with_a_page(desk, opened, "SELECT 3, ''")
     cable.deaden()
     await opened.open()
@@ -166,7 +166,7 @@ async def test_server_stop_does_not_wait_for_hanging_store(
 async def test_rows_missing_from_store_raise_not_found(
     desk: Desk, result_store: ObjectStore, tmp_path: Path
 ) -> None:
-    """As after a restore without them."""
+    """Simulates a restore without the objects."""
     run = await desk.run("SELECT generate_series(1, 3)")
     await result_store.delete(await pages_of(result_store, run))
     with pytest.raises(NotFound, match="no longer in the store") as caught:
@@ -186,7 +186,7 @@ async def test_rows_during_store_outage(desk: Desk, cable: Cable) -> None:
 
 
 async def test_run_not_sent_is_reported(desk: Desk, result_store: ObjectStore) -> None:
-    """Our own database goes away between the connection and the statement."""
+    """Howdah's database becomes unavailable between connecting and sending the statement."""
     run = await desk.run("SELECT 1")
     folder = result_prefix(desk.owner, run.id)
     endings: list[Ending] = []
@@ -210,14 +210,14 @@ async def test_run_not_sent_is_reported(desk: Desk, result_store: ObjectStore) -
 
 
 async def _until_idle(desk: Desk, run: RunRow) -> None:
-    """Its statement has ended on the target."""
+    """The statement has ended on the target."""
     pid = await desk.backend(run)
     assert pid is not None
     await desk.until_gone(pid)
 
 
 async def test_record_page_is_idempotent(desk: Desk, opened: Gate) -> None:
-    """As when our database went away in its commit."""
+    """Simulates an unavailable database during the commit."""
     run = await with_a_page(desk, opened, "SELECT 3, ''")
     execution = desk.runner.executor.running[run.id]
     page = PageRow(number=7, first_row=run.row_count, row_count=5, size=5, marks="[5,5]")

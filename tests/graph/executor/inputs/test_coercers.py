@@ -1,4 +1,4 @@
-"""The short way into a resolver never says anything else than graphql-core and Strawberry."""
+"""Compiled coercion gives the same results as graphql-core and Strawberry."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def inputs_of(schema: Schema) -> list[Any]:
 
 
 def fitting(type_: Any, depth: int = 0) -> st.SearchStrategy[Any]:
-    """What a client could mean by it, and now and then something else."""
+    """A random value for a type, sometimes an invalid one."""
     if is_non_null_type(type_):
         return fitting(type_.of_type, depth)
     if is_list_type(type_):

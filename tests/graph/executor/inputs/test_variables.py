@@ -68,13 +68,13 @@ async def test_variables_equal_graphql_core(query: str, variables: dict[str, Any
 
 
 async def test_variables_limit_number_of_errors() -> None:
-    """Five, where graphql-core tells fifty: it looks through the whole value for each of them."""
+    """Five instead of graphql-core's fifty, which visits the whole value for each error."""
     plan = compile_plan(core_schema, parse(KEYS), None)
     given = {"keys": [{"other": number} for number in range(60)]}
     result = await plan.execute(context=None, variables=given, root=Row("root"))
     assert result.errors
-    *told, last = result.errors
-    assert len(told) == 5
+    *reported, last = result.errors
+    assert len(reported) == 5
     assert "Too many errors" in last.message
 
 
