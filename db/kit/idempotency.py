@@ -64,7 +64,7 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
     async def run_once(
         self: "Idempotency[Session]",
         key: str,
-        asked: object,
+        request: object,
         work: Callable[[], Awaitable[R]],
         *,
         answer: type[R],

@@ -129,7 +129,7 @@ class Sessions(Generic[S]):
 
     @change_statement
     def _end(cls) -> ClauseElement:
-        mine = update(UserSession).where(
+        session = update(UserSession).where(
             _SESSIONS.id == bindparam("session_id"), _SESSIONS.owner_id == bindparam("owner_id")
         )
         ended = session.values(revoked_at=func.coalesce(_SESSIONS.revoked_at, func.now()))

@@ -155,7 +155,7 @@ class Runner:
         if not run.is_finished:
             run = await self._force_cancelled(owner, run_id)
         outcome: str = CancelOutcome.ALREADY_FINISHED
-        if asked is not None and run.state == RunState.CANCELLED:
+        if requested is not None and run.state == RunState.CANCELLED:
             outcome = run.cancel_outcome or CancelOutcome.CANCELLED
         latency_ms = round((loop.time() - began) * 1000)
         return CancelResult(run, outcome, latency_ms, run.connection_usable is not False)

@@ -59,7 +59,7 @@ async def test_columns_report_source_tables(
 ) -> None:
     run = await tables.run(statement)
     assert (run.state, run.error) == (RunState.SUCCEEDED, None)
-    assert told(run) == expected
+    assert sources_of(run) == expected
 
 
 async def test_columns_follow_table_changes(tables: Desk) -> None:
@@ -82,7 +82,7 @@ async def test_columns_of_truncated_result(tables: Desk, *, read_only: bool) -> 
     statement = "SELECT p.id, given FROM people p, generate_series(1, 100000)"
     run = await tables.run(statement, max_rows=3, read_only=read_only)
     assert (run.state, run.row_count, run.error) == (RunState.SUCCEEDED, 3, None)
-    assert told(run) == [("id", "public.people", False), ("given", "public.people", False)]
+    assert sources_of(run) == [("id", "public.people", False), ("given", "public.people", False)]
     assert [one.type for one in run.parsed_columns or ()] == ["int4", "text"]
     assert run.connection_usable
 
@@ -97,7 +97,7 @@ async def test_columns_ignore_search_path_of_statement(tables: Desk) -> None:
         """SELECT id, set_config('search_path', '"Odd one", pg_catalog', false),
            set_config('statement_timeout', '1', false) FROM public.people WHERE id = 1"""
     )
-    assert (run.state, told(run)[0]) == (RunState.SUCCEEDED, ("id", "public.people", False))
+    assert (run.state, sources_of(run)[0]) == (RunState.SUCCEEDED, ("id", "public.people", False))
 
 
 async def test_columns_survive_locked_catalogue(tables: Desk) -> None:
@@ -106,4 +106,8 @@ async def test_columns_survive_locked_catalogue(tables: Desk) -> None:
         await other.execute("BEGIN; LOCK pg_attribute IN ACCESS EXCLUSIVE MODE")
         run = await tables.run("SELECT id FROM people LIMIT 1")
         await other.execute("ROLLBACK")
-    assert (run.state, run.error, told(run)) == (RunState.SUCCEEDED, None, [("id", None, None)])
+    assert (run.state, run.error, sources_of(run)) == (
+        RunState.SUCCEEDED,
+        None,
+        [("id", None, None)],
+    )
