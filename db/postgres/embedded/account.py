@@ -1,4 +1,4 @@
-"""Whom PostgreSQL runs as. It refuses to be root, and so do we."""
+"""The account that runs PostgreSQL, which refuses to run as root."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from db.errors import Unavailable
 
 
 class AccountOptions(TypedDict, total=False):
-    """What `subprocess` needs to start a process under another account."""
+    """Options of `subprocess` that start a process under another account."""
 
     user: int
     group: int
@@ -20,16 +20,16 @@ class AccountOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Account:
-    """Ourselves, or somebody unprivileged when we are root."""
+    """The account of this process, or an unprivileged one if this process runs as root."""
 
     uid: int
     gid: int
 
     @classmethod
-    def for_folder(cls, folder: Path) -> "Account":
-        """Under root: the folder's owner, else `nobody`. No account is added to the system.
+    def of_folder(cls, folder: Path) -> "Account":
+        """As root: the owner of the folder, else `nobody`. No account is added to the system.
 
-        initdb insists on a name in the password file, so an unused number would not do.
+        initdb requires an account with a name, so an unused number does not work.
         """
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid())
@@ -40,7 +40,7 @@ class Account:
             nobody = pwd.getpwnam("nobody")
         except KeyError:
             raise Unavailable(
-                "The embedded PostgreSQL can't run as root, and this system has no user `nobody`.",
+                "The embedded PostgreSQL cannot run as root, and this system has no user `nobody`.",
                 hint="Run Howdah as an ordinary user, or set HOWDAH_DATABASE_URL.",
             ) from None
         return cls(nobody.pw_uid, nobody.pw_gid)
@@ -51,8 +51,8 @@ class Account:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def own(self, path: Path) -> None:
-        """Root gives `path` and all below it to this account, where it isn't the owner yet."""
+    def take_ownership(self, path: Path) -> None:
+        """As root, make this account the owner of `path` and everything below it."""
         if os.geteuid() != 0 or path.lstat().st_uid == self.uid:
             return
         for below in (path, *path.rglob("*")):

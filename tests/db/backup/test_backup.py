@@ -289,7 +289,7 @@ async def test_from_one_embedded_database_to_another(folder: ObjectStore, tmp_pa
 async def test_an_empty_server_has_nothing_to_back_up(
     folder: ObjectStore, cluster: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    with pytest.raises(Conflict, match="nothing of Howdah"):
+    with pytest.raises(Conflict, match="no data of Howdah"):
         await backup(cluster.url, tmp_path / "b.howdah", objects=folder)
     assert list(tmp_path.iterdir()) == []
 

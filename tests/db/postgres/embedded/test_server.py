@@ -109,7 +109,7 @@ async def test_a_lost_password_is_replaced(data_dir: Path) -> None:
 async def test_a_wrong_password_is_named_and_not_shown(data_dir: Path) -> None:
     password = (data_dir / "password").read_text()
     (data_dir / "password").write_text("not-the-one")
-    with pytest.raises(Unavailable, match="is not the cluster's") as refused:
+    with pytest.raises(Unavailable, match="is not the password of the cluster") as refused:
         await open_fast(data_dir)
     (data_dir / "password").write_text(password)
     assert "Delete the file `password`" in refused.value.hint
@@ -140,6 +140,6 @@ async def test_without_the_extra_no_folder_is_made(
 
 async def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Unavailable, match="file/data can't be used: Not a directory") as refused:
+    with pytest.raises(Unavailable, match="file/data cannot be used: Not a directory") as refused:
         await open_fast(tmp_path / "file" / "data")
     assert "HOWDAH_DATA_DIR" in refused.value.hint
