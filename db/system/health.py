@@ -18,7 +18,7 @@ _VERSION = compile_statement(text("SHOW server_version"))
 class DatabaseProbe(NamedTuple):
     ok: bool
     """Whether the database responded in time."""
-    migrations_current: bool = False
+    migrations_current: bool | None = None
     newer_revision: str | None = None
     """The revision of the database if a newer Howdah migrated it."""
     version: str | None = None
@@ -26,7 +26,7 @@ class DatabaseProbe(NamedTuple):
 
     @property
     def serves(self) -> bool:
-        return self.ok and self.migrations_current
+        return self.ok and bool(self.migrations_current)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ async def probe_database(database: Database) -> DatabaseProbe:
             latency_ms = (time.perf_counter() - started_at) * 1000
             revision = await migrations.present(session)
     except (HowdahError, OSError, TimeoutError):
-        return DatabaseProbe(ok=False)
+        return DatabaseProbe(ok=False, migrations_current=False)
     newer = migrations.is_newer(revision)
     return DatabaseProbe(
         ok=True,

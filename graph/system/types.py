@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import strawberry
 
+from db.system.health import DatabaseProbe
 from db.system.integrity import Integrity
 from db.version import __version__
 from graph.context import Info
@@ -27,24 +28,8 @@ class HealthStatus(Enum):
     DOWN = enum_value("DOWN", "The database does not respond or has missing migrations.")
 
 
-class DatabaseStatusRow(NamedTuple):
-    """The details are None unless the viewer is an admin."""
-
-    ok: bool
-    version: str | None
-    latency_ms: float | None
-    migrations_current: bool | None
-
-
-class EventsStatusRow(NamedTuple):
-    """The details are None unless the viewer is an admin."""
-
-    ok: bool
-    kind: str | None
-
-
-class ObjectsStatusRow(NamedTuple):
-    """The details are None unless the viewer is an admin."""
+class ComponentStatus(NamedTuple):
+    """The kind is None unless the viewer is an admin."""
 
     ok: bool
     kind: str | None
@@ -54,14 +39,14 @@ class HealthRow(NamedTuple):
     """The details are None unless the viewer is an admin."""
 
     status: HealthStatus
-    database: DatabaseStatusRow
-    events: EventsStatusRow
+    database: DatabaseProbe
+    events: ComponentStatus
     findings: list[str] | None
 
 
 @strawberry.type(description="State of the database in which Howdah stores its own data.")
 class DatabaseStatus:
-    """Resolved from a `DatabaseStatusRow`."""
+    """Resolved from a `DatabaseProbe`."""
 
     ok: bool = attribute("True if the database responded within one second.")
     version: str | None = attribute("PostgreSQL version. Null unless the viewer is an admin.")
@@ -75,7 +60,7 @@ class DatabaseStatus:
 
 @strawberry.type(description="State of the event bus, which carries events between replicas.")
 class EventsStatus:
-    """Resolved from an `EventsStatusRow`."""
+    """Resolved from a `ComponentStatus`."""
 
     ok: bool = attribute(
         "True if the event bus is working. If false, subscriptions fall back to polling."
@@ -87,7 +72,7 @@ class EventsStatus:
 
 @strawberry.type(description="State of the object store, which stores the bytes of files.")
 class ObjectsStatus:
-    """Resolved from an `ObjectsStatusRow`."""
+    """Resolved from a `ComponentStatus`."""
 
     ok: bool = attribute(
         "True if the object store responded within one second. The result is cached for a few "
@@ -103,17 +88,17 @@ class Health:
     """Resolved from a `HealthRow`."""
 
     status: HealthStatus = attribute("Overall state.")
-    database: DatabaseStatusRow = attribute("State of the database.", type=DatabaseStatus)
-    events: EventsStatusRow = attribute("State of the event bus.", type=EventsStatus)
+    database: DatabaseProbe = attribute("State of the database.", type=DatabaseStatus)
+    events: ComponentStatus = attribute("State of the event bus.", type=EventsStatus)
     findings: list[str] | None = attribute(
         "Problems found since the server started. Null unless the viewer is an admin."
     )
 
     @field("State of the object store. Checked only if this field is selected.", type=ObjectsStatus)
-    async def objects(self, info: Info) -> ObjectsStatusRow:
+    async def objects(self, info: Info) -> ComponentStatus:
         objects, viewer = info.context.services.objects, info.context.viewer
         details = viewer is not None and viewer.is_admin
-        return ObjectsStatusRow(await objects.answers(), objects.kind if details else None)
+        return ComponentStatus(await objects.answers(), objects.kind if details else None)
 
     @field("Version of Howdah.")
     def version() -> str:

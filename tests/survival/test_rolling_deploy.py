@@ -84,7 +84,7 @@ async def test_the_older_ones_commands_change_nothing_and_say_so(
     for arguments in (["migrate"], ["migrate", "--check"]):
         code, output, _ = await howdah(*arguments, *folder, **ours)
         assert code == 0
-        assert f"{NEWER}, from a newer Howdah" in output
+        assert f"A newer Howdah migrated the database to {NEWER}" in output
     refused = await howdah("migrate", "--down", "0001", *folder, **ours)
     assert refused.code == 1
     assert "newer" in refused.errors
