@@ -92,7 +92,7 @@ def key_of(file: FileRow) -> str:
     return object_key(file.id, file.object_id)
 
 
-async def test_every_byte_comes_back(
+async def test_restore_brings_back_every_object(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -111,7 +111,7 @@ async def test_every_byte_comes_back(
     assert await keys(other_objects) == sorted(map(key_of, files))
 
 
-async def test_links_of_the_store_say_again_what_the_bytes_are(
+async def test_restore_keeps_the_headers_of_objects(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -147,7 +147,7 @@ class DeletingMeanwhile(ObjectStore):
             yield piece
 
 
-async def test_a_file_that_was_deleted_meanwhile_is_told_and_tolerated(
+async def test_backup_counts_files_deleted_meanwhile(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -179,7 +179,7 @@ HARM: dict[str, Callable[[ObjectStore, str], Any]] = {
 
 
 @pytest.mark.parametrize("harm", HARM)
-async def test_a_file_that_is_lost_is_told_apart_and_the_others_are_kept(
+async def test_backup_counts_lost_files(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -200,7 +200,7 @@ async def test_a_file_that_is_lost_is_told_apart_and_the_others_are_kept(
     assert await contents(other_folder, [one, three]) == [b"one", b"three"]
 
 
-async def test_only_what_files_name_is_in_it(
+async def test_backup_contains_only_objects_of_files(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -254,7 +254,7 @@ DAMAGE: dict[str, Callable[[str, bytes], bytes | None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-async def test_damaged_objects_change_nothing(
+async def test_restore_of_damaged_objects_changes_nothing(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -289,7 +289,7 @@ class Forgetful(ObjectStore):
         await overwrite(ObjectStore(self._open_store, self.kind), key, b"another")
 
 
-async def test_what_the_store_did_not_keep_is_noticed_and_no_row_stays(
+async def test_restore_verifies_objects_before_the_commit(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -306,7 +306,7 @@ async def test_what_the_store_did_not_keep_is_noticed_and_no_row_stays(
     assert await contents(other_folder, files) == [b"content"]
 
 
-async def test_rows_of_every_wing_come_back_and_secrets_open_with_their_key(
+async def test_restore_covers_all_domains_and_secrets_open(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,

@@ -23,7 +23,7 @@ async def create(services: Services, *, admin: bool = False) -> UserRow:
     )
 
 
-async def test_who_was_created_can_sign_in(services: Services) -> None:
+async def test_created_user_can_sign_in(services: Services) -> None:
     ada = await create(services)
     signed_in = await services.identity.sign_in(
         email="ada@example.com", password=PASSWORD, address=""
@@ -33,14 +33,14 @@ async def test_who_was_created_can_sign_in(services: Services) -> None:
         await create(services)
 
 
-async def test_an_admin_is_created_or_made(services: Services) -> None:
+async def test_admin_is_created_or_promoted(services: Services) -> None:
     assert (await create(services, admin=True)).role == "ADMIN"
     await remove_user(services, "ada@example.com")
     await create(services)
     assert (await promote_user(services, "ada@example.com")).role == "ADMIN"
 
 
-async def test_a_token_of_the_operator_works_until_its_user_is_removed(
+async def test_issued_token_is_valid_until_its_user_is_removed(
     services: Services,
 ) -> None:
     ada = await create(services)

@@ -24,7 +24,7 @@ async def total(database: Database, owner: OwnerId) -> int:
         return (await Tasks(session, owner).stats()).total
 
 
-async def test_beside_a_running_server_and_into_a_new_folder(
+async def test_backup_runs_beside_a_server_and_restores_into_a_new_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = Settings(data_dir=tmp_path / "old")
@@ -44,7 +44,7 @@ async def test_beside_a_running_server_and_into_a_new_folder(
         assert await total(restored.database, owner) == 1
 
 
-async def test_from_a_given_database_into_the_embedded_one_and_back(
+async def test_backup_moves_between_own_and_embedded_database(
     committed: Database, committed_url: str, empty_url: str, tmp_path: Path
 ) -> None:
     owner = await fill(committed)

@@ -38,7 +38,7 @@ query($file: ID!) {
 """
 
 
-async def test_a_server_on_a_restored_folder_gives_rows_and_bytes(tmp_path: Path) -> None:
+async def test_restored_folder_serves_rows_and_bytes(tmp_path: Path) -> None:
     old, new, file = tmp_path / "old", tmp_path / "new", tmp_path / "b.howdah"
     async with served(old) as server:
         file_id = await fill(server)
@@ -58,7 +58,7 @@ async def test_a_server_on_a_restored_folder_gives_rows_and_bytes(tmp_path: Path
         assert (await server.http.get(link)).content == DATA
 
 
-async def test_a_lost_file_is_told_to_whoever_runs_the_command(tmp_path: Path) -> None:
+async def test_backup_reports_a_lost_file(tmp_path: Path) -> None:
     data_dir, file = tmp_path / "data", tmp_path / "b.howdah"
     async with served(data_dir) as server:
         await fill(server)

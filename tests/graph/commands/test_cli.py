@@ -45,12 +45,12 @@ async def test_help_loads_neither_server_nor_database() -> None:
     )
 
 
-async def test_the_schema_needs_no_database() -> None:
+async def test_schema_needs_no_database() -> None:
     url = "postgresql://nobody@127.0.0.1:1/nothing"
     assert await howdah("schema", HOWDAH_DATABASE_URL=url) == (0, schema.as_str() + "\n", "")
 
 
-async def test_an_error_is_two_lines_without_a_traceback(tmp_path: Path) -> None:
+async def test_error_is_two_lines_without_a_traceback(tmp_path: Path) -> None:
     url = "postgresql://ann:hunter2@127.0.0.1:1/nothing"
     code, output, errors = await howdah(
         *("migrate", "--data-dir", str(tmp_path)),
@@ -99,9 +99,7 @@ async def test_command_without_arguments_prints_its_help() -> None:
         ("HOWDAH_DIRECT_DATABASE_URL", "postgres://ann:hunter2@db/howdah"),
     ],
 )
-async def test_a_setting_that_cannot_be_used_is_named_in_one_line_and_a_hint(
-    name: str, value: str
-) -> None:
+async def test_invalid_setting_is_named_in_an_error_and_a_hint(name: str, value: str) -> None:
     code, output, errors = await howdah("serve", **{name: value})
     assert (code, output) == (1, "")
     message, hint = errors.splitlines()
@@ -110,7 +108,7 @@ async def test_a_setting_that_cannot_be_used_is_named_in_one_line_and_a_hint(
     assert "hunter2" not in errors
 
 
-async def test_a_direct_address_that_is_none_is_told_apart() -> None:
+async def test_invalid_direct_url_is_named() -> None:
     code, _, errors = await howdah(
         "migrate",
         HOWDAH_DATABASE_URL="postgresql://ann@127.0.0.1:1/nothing",
@@ -121,7 +119,7 @@ async def test_a_direct_address_that_is_none_is_told_apart() -> None:
     assert "hunter2" not in errors
 
 
-async def test_migrations_go_up_and_down_and_are_checked(committed_url: str) -> None:
+async def test_migrate_upgrades_downgrades_and_checks(committed_url: str) -> None:
     async def migrate(*arguments: str) -> Ended:
         return await howdah("migrate", *arguments, HOWDAH_DATABASE_URL=committed_url)
 

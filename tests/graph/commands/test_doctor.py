@@ -21,14 +21,14 @@ def found(ended: Ended, subject: str) -> list[str]:
     return [line[0] for line in lines if line and line[0] in states and subject in line[1:3]]
 
 
-async def test_on_a_fresh_machine_nothing_is_broken_and_nothing_made(tmp_path: Path) -> None:
+async def test_doctor_creates_nothing_on_a_new_machine(tmp_path: Path) -> None:
     ended = await doctor(tmp_path / "data")
     assert ended.code == 0
     assert not (tmp_path / "data").exists()
     assert found(ended, "database") == ["ok"]
 
 
-async def test_beside_a_running_server_all_is_well(tmp_path: Path) -> None:
+async def test_doctor_passes_beside_a_running_server(tmp_path: Path) -> None:
     async with served(tmp_path / "data"):
         ended = await doctor(tmp_path / "data")
     assert ended.code == 0
@@ -36,7 +36,7 @@ async def test_beside_a_running_server_all_is_well(tmp_path: Path) -> None:
         assert found(ended, subject) == ["ok"], ended.output
 
 
-async def test_settings_are_listed_with_their_source_and_without_secrets(tmp_path: Path) -> None:
+async def test_doctor_lists_settings_with_sources_without_secrets(tmp_path: Path) -> None:
     url = f"postgresql://ann:{PASSWORD}@127.0.0.1:1/howdah?password={PASSWORD}"
     ended = await doctor(
         tmp_path / "data",
@@ -59,7 +59,7 @@ async def test_settings_are_listed_with_their_source_and_without_secrets(tmp_pat
     assert ended.code == 1
 
 
-async def test_missing_migrations_want_attention(committed_url: str, tmp_path: Path) -> None:
+async def test_doctor_reports_pending_migrations(committed_url: str, tmp_path: Path) -> None:
     connection = await asyncpg.connect(committed_url)
     await connection.execute("UPDATE alembic_version SET version_num = '0001'")
     await connection.close()
@@ -68,7 +68,7 @@ async def test_missing_migrations_want_attention(committed_url: str, tmp_path: P
     assert "howdah migrate" in ended.output
 
 
-async def test_a_folder_that_is_no_folder_and_a_wrong_setting_are_broken(tmp_path: Path) -> None:
+async def test_doctor_reports_unusable_folder_and_invalid_setting(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     wrong, unusable = await asyncio.gather(

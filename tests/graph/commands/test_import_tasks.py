@@ -44,7 +44,7 @@ def written(folder: Path, records: Any, encoding: str = "utf-8-sig") -> Path:
     return file
 
 
-async def test_a_file_comes_in_with_a_report(
+async def test_import_tasks_prints_a_report(
     settings: Settings,
     committed: Database,
     committed_owner: OwnerId,
@@ -65,7 +65,7 @@ async def test_a_file_comes_in_with_a_report(
     assert await total(committed, committed_owner) == 2
 
 
-async def test_who_and_what_must_be_there(settings: Settings, email: str) -> None:
+async def test_import_tasks_requires_user_and_file(settings: Settings, email: str) -> None:
     with pytest.raises(BadInput, match="not a file"):
         await run(settings, settings.data_dir / "nothing.json", email)
     with pytest.raises(NotFound):

@@ -21,7 +21,7 @@ async def secret_of(database: Database, vault: Vault, owner: OwnerId, row_id: An
     return await vault.open(sealed.sealed_password, places["password"])
 
 
-async def test_what_was_sealed_under_the_old_key_opens_under_the_new_alone(
+async def test_rotate_seals_secrets_with_the_new_key(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -47,7 +47,7 @@ async def test_what_was_sealed_under_the_old_key_opens_under_the_new_alone(
     assert await secret_of(committed, vault, committed_owner, row.id) == "kept"
 
 
-def test_on_a_laptop_the_new_key_is_made(
+def test_rotate_creates_a_key_in_development(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(env="development", data_dir=tmp_path)

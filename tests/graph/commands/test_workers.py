@@ -64,21 +64,21 @@ async def counted(server: Served) -> int:
     return int(float(found[1])) if found else 0
 
 
-async def test_each_knows_what_befell_the_database(server: Served) -> None:
+async def test_workers_report_findings_of_the_database(server: Served) -> None:
     for answer in await each(server, "{ health { status findings } }"):
         assert answer["data"]["health"]["status"] == "OK"
         (words,) = answer["data"]["health"]["findings"]
         assert "cluster.damaged-" in words
 
 
-async def test_each_knows_what_a_check_found(server: Served) -> None:
+async def test_workers_report_the_last_database_check(server: Served) -> None:
     checked = await server.ask("mutation { checkDatabase { databaseHealth { lastCheckedAt } } }")
     for answer in await each(server, "{ databaseHealth { lastCheckedAt findings } }"):
         found = answer["data"]["databaseHealth"]
         assert found["lastCheckedAt"] == checked["checkDatabase"]["databaseHealth"]["lastCheckedAt"]
 
 
-async def test_each_is_on_the_developers_own_machine(server: Served) -> None:
+async def test_workers_allow_the_ssh_agent_of_a_single_user(server: Served) -> None:
     tunnel = {"host": "127.0.0.1", "username": "ada", "authMethod": "AGENT"}
     for number in range(2):
         draft = {"name": f"{number}", "host": "localhost", "database": "x", "username": "ada"}
@@ -86,7 +86,7 @@ async def test_each_is_on_the_developers_own_machine(server: Served) -> None:
             assert "errors" not in answer or answer["errors"][0]["extensions"]["code"] == "CONFLICT"
 
 
-async def test_metrics_are_those_of_all_and_never_fall(server: Served) -> None:
+async def test_metrics_sum_all_workers_and_never_decrease(server: Served) -> None:
     refused = "{ taskStats { total } }"
     authorization = server.http.headers.pop("Authorization")
     for _ in range(3):

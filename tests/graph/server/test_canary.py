@@ -37,7 +37,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Services]:
         yield services
 
 
-async def test_no_secret_is_found_anywhere(
+async def test_canary_secrets_appear_nowhere(
     opened: Services, target: Target, ssh_server: SshServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -41,7 +41,7 @@ def file_of(folder: Path) -> Path:
     return found
 
 
-def test_words_on_a_terminal_json_elsewhere_and_in_the_file(tmp_path: Path) -> None:
+def test_log_is_text_on_a_terminal_and_json_elsewhere(tmp_path: Path) -> None:
     terminal, pipe = Terminal(), io.StringIO()
     for stream in (terminal, pipe):
         with logging_to(Settings(data_dir=tmp_path), stream):
@@ -58,14 +58,14 @@ def test_words_on_a_terminal_json_elsewhere_and_in_the_file(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("chosen", ["console", "json"])
-def test_the_setting_wins_over_the_terminal(tmp_path: Path, chosen: str) -> None:
+def test_log_format_setting_overrides_the_terminal(tmp_path: Path, chosen: str) -> None:
     stream = io.StringIO() if chosen == "console" else Terminal()
     with logging_to(Settings(data_dir=tmp_path, log_format=chosen), stream):  # type: ignore[arg-type]  # one of the two
         log.info("hello")
     assert stream.getvalue().startswith("{") == (chosen == "json")
 
 
-def test_libraries_speak_up_only_when_something_is_wrong(tmp_path: Path) -> None:
+def test_log_of_libraries_starts_at_warning(tmp_path: Path) -> None:
     stream = io.StringIO()
     with logging_to(Settings(data_dir=tmp_path), stream):
         logging.getLogger("uvicorn.error").info("Started server process")
@@ -74,7 +74,7 @@ def test_libraries_speak_up_only_when_something_is_wrong(tmp_path: Path) -> None
     assert "Exception in ASGI application" in stream.getvalue()
 
 
-def test_the_level_is_for_our_own_modules(tmp_path: Path) -> None:
+def test_log_level_applies_to_own_modules(tmp_path: Path) -> None:
     stream = io.StringIO()
     with logging_to(Settings(data_dir=tmp_path, log_level="debug"), stream):
         log.debug("ours")
@@ -83,7 +83,7 @@ def test_the_level_is_for_our_own_modules(tmp_path: Path) -> None:
     assert "frame" not in stream.getvalue()
 
 
-def test_files_are_private_one_a_day_and_kept_two_weeks(tmp_path: Path) -> None:
+def test_log_files_are_private_daily_and_kept_two_weeks(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     today = datetime.now(UTC).date()
@@ -99,7 +99,7 @@ def test_files_are_private_one_a_day_and_kept_two_weeks(tmp_path: Path) -> None:
     assert stat.S_IMODE(mode) == 0o600
 
 
-def test_a_new_day_begins_a_new_file(tmp_path: Path) -> None:
+def test_log_starts_a_new_file_each_day(tmp_path: Path) -> None:
     with logging_to(Settings(data_dir=tmp_path), io.StringIO()):
         log.info("today")
         tomorrow = log.makeRecord("db", logging.INFO, "", 0, "tomorrow", (), None)
@@ -110,7 +110,7 @@ def test_a_new_day_begins_a_new_file(tmp_path: Path) -> None:
     assert ["tomorrow" in text for text in texts] == [False, True]
 
 
-def test_without_a_folder_it_logs_to_the_console_alone(
+def test_log_without_a_folder_uses_the_console_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "logs").write_text("no folder")
@@ -122,7 +122,7 @@ def test_without_a_folder_it_logs_to_the_console_alone(
     assert capsys.readouterr().err.count("Cannot write a log file") == 1
 
 
-def test_a_line_names_its_request(tmp_path: Path) -> None:
+def test_log_line_contains_the_request_id(tmp_path: Path) -> None:
     stream = io.StringIO()
     with logging_to(Settings(data_dir=tmp_path), stream):
         token = current_request_id.set("of-the-request")
@@ -155,7 +155,7 @@ def test_a_line_names_its_request(tmp_path: Path) -> None:
         f"-----BEGIN PRIVATE KEY-----\n{CANARY}",
     ],
 )
-def test_no_secret_reaches_a_log(tmp_path: Path, text: str) -> None:
+def test_redaction_removes_secrets(tmp_path: Path, text: str) -> None:
     stream = io.StringIO()
     for chosen in ("json", "console"):
         with logging_to(Settings(data_dir=tmp_path, log_format=chosen), stream):
@@ -177,11 +177,11 @@ def test_no_secret_reaches_a_log(tmp_path: Path, text: str) -> None:
         "write to ann@example.com",
     ],
 )
-def test_words_about_secrets_stay(text: str) -> None:
+def test_redaction_keeps_text_about_secrets(text: str) -> None:
     assert redacted(text) == text
 
 
-async def test_what_a_request_logs_carries_the_id_of_its_response(
+async def test_log_of_a_request_has_the_id_of_the_response(
     toy_client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     stream = io.StringIO()

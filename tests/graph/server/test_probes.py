@@ -52,7 +52,7 @@ async def relay(committed_url: str) -> AsyncIterator[tuple[Relay, str]]:
     server.close()
 
 
-async def test_ready_turns_red_with_a_silent_database_and_green_again(
+async def test_ready_fails_while_the_database_is_silent(
     relay: tuple[Relay, str],
 ) -> None:
     road, url = relay
@@ -75,7 +75,7 @@ async def test_ready_turns_red_with_a_silent_database_and_green_again(
     await database.close()
 
 
-async def test_a_database_without_its_migrations_is_not_ready(committed_url: str) -> None:
+async def test_ready_fails_without_migrations(committed_url: str) -> None:
     connection = await asyncpg.connect(committed_url)
     await connection.execute("UPDATE alembic_version SET version_num = '0001'")
     await connection.close()

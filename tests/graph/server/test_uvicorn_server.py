@@ -6,7 +6,7 @@ from graph.server.uvicorn_server import HEAD_BYTES
 from tests.fixtures.toy import ToyServer
 
 
-async def test_headers_without_an_end_are_refused(toy_server: ToyServer) -> None:
+async def test_endless_headers_are_refused(toy_server: ToyServer) -> None:
     host, port = toy_server.address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * HEAD_BYTES)
@@ -16,7 +16,7 @@ async def test_headers_without_an_end_are_refused(toy_server: ToyServer) -> None
     writer.close()
 
 
-async def test_a_long_body_is_no_long_head(toy_server: ToyServer) -> None:
+async def test_long_body_does_not_count_as_headers(toy_server: ToyServer) -> None:
     host, port = toy_server.address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = b'{"query": "{ hello }", "extensions": {"padding": "%s"}}' % (b"a" * 4 * HEAD_BYTES)

@@ -53,7 +53,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-async def test_root_runs_it_as_nobody_behind_shut_folders(data_dir: Path) -> None:
+async def test_root_runs_postgres_as_nobody(data_dir: Path) -> None:
     modes = [mode(parent) for parent in data_dir.parents]
     async with await open_fast(data_dir) as opened:
         assert await query(opened, "select n from kept") == 42
@@ -64,7 +64,7 @@ async def test_root_runs_it_as_nobody_behind_shut_folders(data_dir: Path) -> Non
     assert (data_dir / "password").owner() == "root"
 
 
-async def test_root_runs_it_as_the_owner_of_the_folder(tmp_path: Path) -> None:
+async def test_root_runs_postgres_as_the_owner_of_the_folder(tmp_path: Path) -> None:
     os.chown(tmp_path, DAEMON.pw_uid, DAEMON.pw_gid)
     async with await open_fast(tmp_path) as opened:
         assert await query(opened, "select 42") == 42
@@ -73,7 +73,7 @@ async def test_root_runs_it_as_the_owner_of_the_folder(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cluster")
 
 
-async def test_an_environment_out_of_reach_is_copied_not_opened(
+async def test_unreadable_programs_are_copied(
     data_dir: Path,
     hidden_environment: Path,
     open_folder: Path,
@@ -123,7 +123,7 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_an_ordinary_user_runs_it_as_himself(open_folder: Path) -> None:
+async def test_ordinary_user_runs_postgres_under_own_account(open_folder: Path) -> None:
     nobody = Account(NOBODY.pw_uid, NOBODY.pw_gid)
     if binaries._version(binaries.binary("postgres").parent, nobody) is None:
         pytest.skip("the environment is out of reach for ordinary users")

@@ -51,7 +51,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-async def test_it_is_kept_aside_and_a_new_one_serves(
+async def test_damaged_cluster_is_moved_and_replaced(
     folder: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(folder / "cluster")

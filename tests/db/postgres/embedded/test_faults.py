@@ -74,7 +74,7 @@ def postmaster(folder: Path) -> int:
     return int((folder / "cluster" / "postmaster.pid").read_text().splitlines()[0])
 
 
-async def test_a_killed_postgres_is_back_at_the_same_address(data_dir: Path) -> None:
+async def test_killed_postgres_restarts_on_the_same_port(data_dir: Path) -> None:
     async with await open_fast(data_dir, synchronous_commit="on") as opened:
         await query(opened, "create table survived as select 0 as n")
         idle = await asyncpg.connect(opened.url)  # its server process outlives the postmaster
@@ -90,7 +90,7 @@ async def test_a_killed_postgres_is_back_at_the_same_address(data_dir: Path) -> 
 
 
 @pytest.mark.parametrize("thread", ["main", "other"])
-async def test_killing_howdah_leaves_a_folder_that_opens(data_dir: Path, thread: str) -> None:
+async def test_folder_opens_after_howdah_was_killed(data_dir: Path, thread: str) -> None:
     howdah = await Howdah.start(data_dir, thread)
     await howdah.kill()
     if thread == "main":
@@ -105,7 +105,7 @@ async def test_killing_howdah_leaves_a_folder_that_opens(data_dir: Path, thread:
     howdah.child.kill()
 
 
-async def test_killing_both_at_once_loses_nothing(data_dir: Path) -> None:
+async def test_folder_opens_after_both_were_killed(data_dir: Path) -> None:
     howdah = await Howdah.start(data_dir, "main")
     howdah.process.send_signal(signal.SIGSTOP)  # it may not start it again
     howdah.postgres.kill()
@@ -126,7 +126,7 @@ def zombie() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("kind", ["dead", "zombie", "recycled", "empty", "garbage"])
-async def test_a_stale_postmaster_pid_is_removed(data_dir: Path, zombie: int, kind: str) -> None:
+async def test_stale_postmaster_pid_is_removed(data_dir: Path, zombie: int, kind: str) -> None:
     pids = {"dead": "999999999", "zombie": str(zombie), "recycled": str(os.getppid())}
     written = f"{pids[kind]}\n/proc/self/cwd\n1\n5432\n\n127.0.0.1\n" if kind in pids else ""
     stale = data_dir / "cluster" / "postmaster.pid"
@@ -144,7 +144,7 @@ async def test_a_stale_postmaster_pid_is_removed(data_dir: Path, zombie: int, ki
         ("shared_buffers", "7TB", "Cannot allocate memory"),
     ],
 )
-async def test_what_is_not_the_files_fault_moves_nothing_aside(
+async def test_temporary_failure_keeps_the_cluster(
     data_dir: Path, setting: str, value: str, said: str
 ) -> None:
     with pytest.raises(Unavailable, match=said):
@@ -154,7 +154,7 @@ async def test_what_is_not_the_files_fault_moves_nothing_aside(
         assert await query(opened, "select n from kept") == 42
 
 
-async def test_another_major_version_is_refused_and_left_alone(data_dir: Path) -> None:
+async def test_another_major_version_is_refused_unchanged(data_dir: Path) -> None:
     version = data_dir / "cluster" / "PG_VERSION"
     ours = version.read_text()
     version.write_text("17\n")
@@ -165,13 +165,13 @@ async def test_another_major_version_is_refused_and_left_alone(data_dir: Path) -
     assert not list(data_dir.glob("cluster.damaged-*"))
 
 
-async def test_rights_that_are_too_wide_are_put_right(data_dir: Path) -> None:
+async def test_too_wide_permissions_are_corrected(data_dir: Path) -> None:
     (data_dir / "cluster").chmod(0o755)
     async with await open_fast(data_dir) as opened:
         assert await query(opened, "select n from kept") == 42
 
 
-async def test_an_initdb_that_never_ended_is_begun_again(tmp_path: Path) -> None:
+async def test_interrupted_initdb_is_repeated(tmp_path: Path) -> None:
     (tmp_path / "cluster.new" / "base").mkdir(parents=True)
     async with await open_fast(tmp_path) as opened:
         assert await query(opened, "select 1") == 1
@@ -198,7 +198,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-async def test_a_full_disk_is_named_and_nothing_is_moved_aside(
+async def test_full_disk_is_reported_and_keeps_the_cluster(
     data_dir: Path, small_disk: Path
 ) -> None:
     folder = small_disk / "data"

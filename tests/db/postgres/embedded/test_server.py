@@ -13,7 +13,7 @@ from db.postgres.embedded import EmbeddedPostgres, binaries, binary, processes, 
 from tests.fixtures.cluster import open_fast, query
 
 
-async def test_a_new_folder_gets_a_cluster_with_checksums_and_no_trust(tmp_path: Path) -> None:
+async def test_new_cluster_has_checksums_and_no_trust(tmp_path: Path) -> None:
     async with await open_fast(tmp_path / "new") as opened:
         assert opened.findings == ()
         assert opened.version == await query(opened, "show server_version")
@@ -26,7 +26,7 @@ async def test_a_new_folder_gets_a_cluster_with_checksums_and_no_trust(tmp_path:
     shutil.rmtree(tmp_path / "new")
 
 
-async def test_any_path_will_do(tmp_path: Path) -> None:
+async def test_folder_may_have_any_path(tmp_path: Path) -> None:
     folder = tmp_path.joinpath("with spaces", "Élefant 象", 'it\'s "quoted"', *["long" * 50] * 3)
     async with await open_fast(folder) as opened:
         await query(opened, "create table kept as select 42 as n")
@@ -35,7 +35,7 @@ async def test_any_path_will_do(tmp_path: Path) -> None:
     shutil.rmtree(folder)
 
 
-async def test_a_restart_keeps_the_data_and_a_close_leaves_no_process(data_dir: Path) -> None:
+async def test_close_ends_all_processes_and_keeps_the_data(data_dir: Path) -> None:
     async with await open_fast(data_dir) as opened:
         assert await query(opened, "select n from kept") == 42
         assert opened.findings == ()
@@ -44,12 +44,12 @@ async def test_a_restart_keeps_the_data_and_a_close_leaves_no_process(data_dir: 
     assert not (data_dir / "server.json").exists()
 
 
-async def test_fsync_is_on_unless_a_test_says_otherwise(data_dir: Path) -> None:
+async def test_fsync_is_on_by_default(data_dir: Path) -> None:
     async with await EmbeddedPostgres.open(data_dir) as opened:
         assert await query(opened, "show fsync") == "on"
 
 
-async def test_terminate_loses_nothing_committed(data_dir: Path) -> None:
+async def test_terminate_keeps_committed_data(data_dir: Path) -> None:
     opened = await EmbeddedPostgres.open(data_dir)
     await query(opened, "create table committed as select 1 as n")
     opened.terminate()
@@ -60,7 +60,7 @@ async def test_terminate_loses_nothing_committed(data_dir: Path) -> None:
         await query(again, "drop table committed")
 
 
-async def test_an_open_that_is_cancelled_leaves_nothing_behind(data_dir: Path) -> None:
+async def test_cancelled_open_leaves_no_process(data_dir: Path) -> None:
     opening = asyncio.create_task(open_fast(data_dir))
     while not processes.find(processes.marker(data_dir)):  # noqa: ASYNC110 - nothing to wait on
         await asyncio.sleep(0.001)
@@ -72,7 +72,7 @@ async def test_an_open_that_is_cancelled_leaves_nothing_behind(data_dir: Path) -
         assert await query(opened, "select n from kept") == 42
 
 
-async def test_the_second_server_on_a_folder_hears_who_has_it_and_where(data_dir: Path) -> None:
+async def test_locked_folder_error_names_the_server(data_dir: Path) -> None:
     async with await open_fast(data_dir) as opened:
         opened.announce("http://127.0.0.1:8000/graphql")
         with pytest.raises(Unavailable) as refused:
@@ -84,9 +84,7 @@ async def test_the_second_server_on_a_folder_hears_who_has_it_and_where(data_dir
         assert await query(opened, "select n from kept") == 42
 
 
-async def test_a_taken_port_is_left_to_whom_it_belongs(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_port_in_use_is_avoided(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         ports = [taken, server._free_port()]
@@ -97,7 +95,7 @@ async def test_a_taken_port_is_left_to_whom_it_belongs(
             assert await query(opened, "select n from kept") == 42
 
 
-async def test_a_lost_password_is_replaced(data_dir: Path) -> None:
+async def test_lost_password_is_replaced(data_dir: Path) -> None:
     before = (data_dir / "password").read_text()
     (data_dir / "password").unlink()
     async with await open_fast(data_dir) as opened:
@@ -106,7 +104,7 @@ async def test_a_lost_password_is_replaced(data_dir: Path) -> None:
     assert (data_dir / "password").read_text() != before
 
 
-async def test_a_wrong_password_is_named_and_not_shown(data_dir: Path) -> None:
+async def test_wrong_password_error_does_not_show_it(data_dir: Path) -> None:
     password = (data_dir / "password").read_text()
     (data_dir / "password").write_text("not-the-one")
     with pytest.raises(Unavailable, match="is not the password of the cluster") as refused:
@@ -116,7 +114,7 @@ async def test_a_wrong_password_is_named_and_not_shown(data_dir: Path) -> None:
     assert "not-the-one" not in f"{refused.value.message} {refused.value.hint}"
 
 
-async def test_client_programs_run_on_it(data_dir: Path, tmp_path: Path) -> None:
+async def test_client_programs_run_on_the_cluster(data_dir: Path, tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     async with await open_fast(data_dir) as opened:
         await opened.run("pg_dump", "--format=custom", "--file", dump)
@@ -127,7 +125,7 @@ async def test_client_programs_run_on_it(data_dir: Path, tmp_path: Path) -> None
         binary("pg_dunno")
 
 
-async def test_without_the_extra_no_folder_is_made(
+async def test_missing_extra_creates_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binaries, "find_spec", lambda _: None)
@@ -138,7 +136,7 @@ async def test_without_the_extra_no_folder_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+async def test_unusable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable, match="file/data cannot be used: Not a directory") as refused:
         await open_fast(tmp_path / "file" / "data")
