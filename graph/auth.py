@@ -9,6 +9,7 @@ from uuid import UUID
 import strawberry
 from strawberry.permission import BasePermission
 
+from db import users
 from db.errors import Forbidden, NotFound, Unauthenticated
 from db.kit.base import OwnerId
 from db.services import Services
@@ -17,11 +18,11 @@ from db.users import UserRow, Users, canonical_email
 
 @strawberry.enum(description="Role of a user.")
 class Role(Enum):
-    """The values are also those of the table."""
-
-    USER = strawberry.enum_value("USER", description="Can read and change the objects they own.")
+    USER = strawberry.enum_value(
+        users.Role.USER, description="Can read and change the objects they own."
+    )
     ADMIN = strawberry.enum_value(
-        "ADMIN", description="Can also administer the server and its storage providers."
+        users.Role.ADMIN, description="Can also administer the server and its storage providers."
     )
 
 

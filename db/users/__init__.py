@@ -11,7 +11,7 @@ from db.postgres.engine import Database, Session
 from db.security.keys import SecretKey
 from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
-from db.users.accounts import ExternalUser, OwnUser, User, UserRow, Users, canonical_email
+from db.users.accounts import ExternalUser, OwnUser, Role, User, UserRow, Users, canonical_email
 from db.users.attempt_counts import Attempts, RateLimit
 from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignedIn
 from db.users.sessions import Sessions, UserSession
@@ -28,6 +28,7 @@ __all__ = [
     "Identity",
     "OwnUser",
     "RateLimit",
+    "Role",
     "SessionTokens",
     "Sessions",
     "SignInLinks",

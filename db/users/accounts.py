@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -38,6 +39,13 @@ _LABEL = r"[^\W_](?:[^\W_]|-){0,62}"
 _EMAIL = re.compile(rf"[^\s@\"(),:;<>\[\]\\]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 
 
+class Role(StrEnum):
+    """The values of `users.role`."""
+
+    USER = "USER"
+    ADMIN = "ADMIN"
+
+
 class User(HasId, HasTimes, HasVersion, Base):
     """A user is identified by e-mail address or by (issuer, subject), never by both.
 
@@ -49,7 +57,7 @@ class User(HasId, HasTimes, HasVersion, Base):
 
     email: Mapped[str | None] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
-    role: Mapped[str] = mapped_column(Text, server_default="USER")
+    role: Mapped[str] = mapped_column(Text, server_default=Role.USER)
     password_hash: Mapped[str | None] = mapped_column(Text)
     issuer: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str | None] = mapped_column(Text)
@@ -132,7 +140,7 @@ class Users:
         return [UserRow(*row) for row in rows]
 
     async def add(
-        self, *, email: str, name: str, password_hash: str | None, role: str = "USER"
+        self, *, email: str, name: str, password_hash: str | None, role: Role = Role.USER
     ) -> UserRow:
         added = _row(
             await self._session.row(
@@ -161,7 +169,7 @@ class Users:
             (found,) = await self._session.rows(self._get_or_create_external(), **new)
         return None if found[-1] else UserRow(*found[:-1])
 
-    async def set_role(self, user_id: UUID, role: str) -> UserRow | None:
+    async def set_role(self, user_id: UUID, role: Role) -> UserRow | None:
         return _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
 
     async def set_password(self, user_id: UUID, *, verified: str, password_hash: str) -> bool:

@@ -9,7 +9,7 @@ from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unau
 from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
-from db.users.accounts import UserRow, Users, canonical_email, name_rule
+from db.users.accounts import Role, UserRow, Users, canonical_email, name_rule
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.token_verifier import Verifier
@@ -154,7 +154,7 @@ class Identity:
 
     # For the operator
 
-    async def create(self, *, email: str, password: str, name: str, role: str) -> UserRow:
+    async def create(self, *, email: str, password: str, name: str, role: Role) -> UserRow:
         email, name = _validate_new_email(email), name_rule.checked(name)
         password_hash = await self._passwords.hash(checked_password(password))
         return await self._database.write(
@@ -186,7 +186,7 @@ class Identity:
                 found[0]
                 if found
                 else await users.add(
-                    email=LOCAL_ADMIN, name="Local admin", password_hash=None, role="ADMIN"
+                    email=LOCAL_ADMIN, name="Local admin", password_hash=None, role=Role.ADMIN
                 )
             )
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from db.errors import NotFound
 from db.services import Services
 from db.settings import Settings
-from db.users import SignInLinks, UserRow, Users
+from db.users import Role, SignInLinks, UserRow, Users
 from graph.auth import user_of_email
 from graph.kit.ids import id_of, parse_id
 
@@ -13,7 +13,7 @@ from graph.kit.ids import id_of, parse_id
 async def create_user(
     services: Services, *, email: str, name: str, password: str, admin: bool = False
 ) -> UserRow:
-    role = "ADMIN" if admin else "USER"
+    role = Role.ADMIN if admin else Role.USER
     return await services.identity.create(email=email, name=name, password=password, role=role)
 
 
@@ -33,7 +33,7 @@ async def promote_user(services: Services, name: str) -> UserRow:
     """Give a user the `ADMIN` role. Their sessions have it within a minute."""
     user = await find_user(services, name)
     promoted = await services.database.write(
-        lambda session: Users(session).set_role(user.id, "ADMIN")
+        lambda session: Users(session).set_role(user.id, Role.ADMIN)
     )
     if promoted is None:
         raise _user_not_found()

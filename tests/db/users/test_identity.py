@@ -17,7 +17,7 @@ from db.errors import (
 from db.kit.sweeps import sweep_all
 from db.postgres.engine import Database
 from db.postgres.statements import compile_statement
-from db.users import LOCAL_ADMIN, Identity, SignedIn, Users, sweep_attempts, sweep_sessions
+from db.users import LOCAL_ADMIN, Identity, Role, SignedIn, Users, sweep_attempts, sweep_sessions
 from tests.fixtures.database import Statements
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up
 
@@ -274,7 +274,7 @@ async def test_a_removed_user_is_gone_with_their_sessions(
 
 async def test_an_issued_token_works_and_is_as_good_as_a_sign_in(identity: Identity) -> None:
     admin = await identity.create(
-        email="root@example.com", password=PASSWORD, name="Root", role="ADMIN"
+        email="root@example.com", password=PASSWORD, name="Root", role=Role.ADMIN
     )
     verified = await identity.verifier.verify(await identity.issue(admin))
     assert (verified.user_id, verified.role) == (admin.id, "ADMIN")
