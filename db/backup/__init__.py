@@ -1,9 +1,9 @@
-"""`backup` writes every row and every file into one archive; `restore` brings them back.
+"""`backup` writes all rows and files to one archive; `restore` restores them.
 
-archive   the file: a zip with a manifest, streamed in both directions
-bundle    the part of it that is objects: their bytes, and a list with their checksums
-tables    what the database says its tables are, and COPY
-objects   between the archive and the object store
+archive   the zip file with its manifest, streamed in both directions
+bundle    the objects in it: their bytes, and a list with their checksums
+tables    the tables of the database, and COPY
+objects   copies between the archive and the object store
 """
 
 from db.backup.archive import Manifest

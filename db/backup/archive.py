@@ -1,6 +1,6 @@
-"""The file of a backup: a zip of `rows/<table>`, the objects and, written last, `manifest.json`.
+"""The backup file: a zip of `rows/<table>`, the objects and, written last, `manifest.json`.
 
-A manifest says what must be there, so that a file cut short or changed is noticed.
+The manifest has counts and checksums, which reveal a truncated or changed file.
 """
 
 import contextlib
@@ -20,32 +20,28 @@ from db.backup.bundle import (
     ObjectsManifest,
     ObjectsReader,
     ObjectsWriter,
-    writing_objects,
+    write_objects,
 )
 from db.errors import BadInput, Conflict, Unavailable
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
-_LARGEST_MANIFEST = 10_000_000
-# The last is zipfile's word for a compression that a damaged byte made up.
+_MAX_MANIFEST_BYTES = 10_000_000
+# zipfile raises NotImplementedError for a compression method that a damaged byte names.
 _DAMAGE = (BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError)
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z_][a-z0-9_]*$")]
 
 
 class TableManifest(msgspec.Struct, frozen=True):
-    """What the file holds of one table."""
-
     name: Name
     columns: list[Name]
     rows: int
     sha256: str
-    """Of COPY's text of all rows in the order of the primary key."""
+    """Checksum of the text that COPY writes for all rows in the order of the primary key."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file holds, and of when it is."""
-
     format: int = FORMAT
     howdah: str
     revision: str
@@ -59,8 +55,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Writer:
-    """Writes one archive."""
-
     def __init__(self, archive: ZipFile) -> None:
         self._archive = archive
 
@@ -68,15 +62,13 @@ class Writer:
         return self._archive.open(_rows_of(table), "w", force_zip64=True)
 
     def objects(self) -> contextlib.AbstractContextManager[ObjectsWriter]:
-        return writing_objects(self._archive)
+        return write_objects(self._archive)
 
-    def seal(self, manifest: Manifest) -> None:
+    def write_manifest(self, manifest: Manifest) -> None:
         self._archive.writestr(_MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
 
 
 class Reader:
-    """Reads one archive."""
-
     def __init__(self, archive: ZipFile, path: Path) -> None:
         self._archive = archive
         self._path = path
@@ -87,27 +79,27 @@ class Reader:
         return self._archive.open(_rows_of(table))
 
     def _read_manifest(self) -> Manifest:
-        if self._archive.getinfo(_MANIFEST).file_size > _LARGEST_MANIFEST:
-            raise damaged(self._path)
+        if self._archive.getinfo(_MANIFEST).file_size > _MAX_MANIFEST_BYTES:
+            raise damaged_error(self._path)
         text = self._archive.read(_MANIFEST)
         try:
             kind = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("format")
             if kind is None or msgspec.json.decode(kind, type=int) != FORMAT:
-                raise _unknown_format(self._path)
+                raise _unknown_format_error(self._path)
             manifest = msgspec.json.decode(text, type=Manifest)
         except msgspec.DecodeError as error:
-            raise damaged(self._path) from error
+            raise damaged_error(self._path) from error
         for member in (*(_rows_of(table.name) for table in manifest.tables), BYTES, LIST):
             self._archive.getinfo(member)
         return manifest
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Writer]:
-    """Makes the file, readable for us alone; it gets its name once it is whole and on the disk."""
+def write_archive(path: Path) -> Iterator[Writer]:
+    """Create the file, readable by this user only. It is renamed to `path` after an fsync."""
     if path.exists():
         raise Conflict(
-            f"There is a file {path} already.", hint="Take another name, or move it away."
+            f"The file {path} already exists.", hint="Pass another name, or move the file away."
         )
     fresh = path.with_name(f"{path.name}.unfinished-{os.getpid()}")
     try:
@@ -118,36 +110,36 @@ def writing(path: Path) -> Iterator[Writer]:
             os.fsync(file.fileno())
         fresh.rename(path)
     except (ConnectionError, TimeoutError):
-        raise  # of the database
+        raise  # from the database
     except OSError as error:
         raise Unavailable(
             f"The backup cannot be written to {path}: {error.strerror or error}.",
-            hint="Check the folder and the free space of its disk.",
+            hint="Check the folder and the free disk space.",
         ) from error
     finally:
         fresh.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[Reader]:
+def read_archive(path: Path) -> Iterator[Reader]:
     try:
         with ZipFile(path) as archive:
             yield Reader(archive, path)
     except _DAMAGE as error:
-        raise damaged(path) from error
+        raise damaged_error(path) from error
     except (ConnectionError, TimeoutError):
-        raise  # of the database
+        raise  # from the database
     except OSError as error:
         raise BadInput(
             f"The backup {path} cannot be read: {error.strerror or error}.",
-            hint="Give the path of a file that `howdah backup` made.",
+            hint="Pass the path of a file that `howdah backup` wrote.",
         ) from error
 
 
-def damaged(path: Path) -> BadInput:
+def damaged_error(path: Path) -> BadInput:
     return BadInput(
-        f"{path} is no backup of Howdah, or it is damaged.",
-        hint="Nothing was changed. Restore an older backup, or fetch this file again.",
+        f"{path} is not a Howdah backup, or it is damaged.",
+        hint="Nothing was changed. Restore another backup, or copy this file again.",
     )
 
 
@@ -159,8 +151,8 @@ def _rows_of(table: str) -> str:
     return f"rows/{table}"
 
 
-def _unknown_format(path: Path) -> BadInput:
+def _unknown_format_error(path: Path) -> BadInput:
     return BadInput(
-        f"{path} is of a format that this Howdah does not know.",
-        hint="Restore it with the Howdah that made it, or a newer one.",
+        f"{path} has a format that this Howdah does not support.",
+        hint="Restore it with the Howdah that wrote it, or with a newer one.",
     )

@@ -1,4 +1,4 @@
-"""Every row as of one moment, and the files that these rows name, into one archive."""
+"""Writes a snapshot of all rows, and the files that these rows name, to one archive."""
 
 import logging
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 
-from db.backup.archive import Manifest, TableManifest, Writer, writing
+from db.backup.archive import Manifest, TableManifest, Writer, write_archive
 from db.backup.objects import copy_objects_out, find_lost
 from db.backup.tables import apply_copy_settings, copy_out, open_connection, revision_of, tables_of
 from db.errors import Conflict
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 async def backup(direct_url: str, path: Path, *, objects: ObjectStore) -> Manifest:
-    """The server may go on meanwhile: all tables are read as they were at the same moment.
+    """Back up a database that may be in use: all tables are read from one snapshot.
 
-    A file deleted after that moment may be missing. One that nobody deleted is told in the log.
+    A file deleted after the snapshot may be missing. The log names files that are lost.
     """
     async with open_connection(direct_url, "howdah backup") as connection:
-        with writing(path) as archive:
+        with write_archive(path) as archive:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 await apply_copy_settings(connection)
                 revision = await _revision_of(connection)
@@ -32,7 +32,7 @@ async def backup(direct_url: str, path: Path, *, objects: ObjectStore) -> Manife
                     missing = await copy_objects_out(connection, objects, bundle)
             lost = await find_lost(connection, missing)
             for key in lost:
-                log.warning("%s is named by a file, and not in the object store as it was", key)
+                log.warning("object %s is missing or changed in the object store", key)
             manifest = Manifest(
                 howdah=__version__,
                 revision=revision,
@@ -40,7 +40,7 @@ async def backup(direct_url: str, path: Path, *, objects: ObjectStore) -> Manife
                 tables=tables,
                 objects=bundle.manifest(deleted=len(missing) - len(lost), lost=len(lost)),
             )
-            archive.seal(manifest)
+            archive.write_manifest(manifest)
     return manifest
 
 
@@ -48,15 +48,15 @@ async def _revision_of(connection: asyncpg.Connection) -> str:
     revision = await revision_of(connection)
     if revision is None:
         raise Conflict(
-            "This database holds nothing of Howdah's yet.",
-            hint="Check HOWDAH_DATABASE_URL or --data-dir; `howdah migrate` prepares a new one.",
+            "This database contains no data of Howdah.",
+            hint="Check HOWDAH_DATABASE_URL or --data-dir. `howdah migrate` prepares one.",
         )
     return revision
 
 
 async def _write_rows(connection: asyncpg.Connection, archive: Writer) -> list[TableManifest]:
-    contents = []
+    manifests = []
     for table in await tables_of(connection):
         with archive.rows(table.name) as member:
-            contents.append(await copy_out(connection, table, member.write))
-    return contents
+            manifests.append(await copy_out(connection, table, member.write))
+    return manifests

@@ -1,6 +1,6 @@
-"""Objects in the archive: `objects`, the bytes of all, and `objects.jsonl`, which are whose.
+"""Objects in the archive: `objects` with the bytes of all, and `objects.jsonl` with their keys.
 
-One member holds the bytes of all of them: a zip keeps what it knows of each member in memory.
+All bytes are in one member, because the directory of a zip is kept in memory.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ import msgspec
 
 PIECE_BYTES = 1024 * 1024
 BYTES, LIST = "objects", "objects.jsonl"
-_LONGEST_LINE = 65_536
+_MAX_LINE_BYTES = 65_536
 
 Key = Annotated[str, msgspec.Meta(pattern=r"^files/[0-9a-f]{32}/[0-9a-f]{32}$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class ObjectEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One object: what it must be, and from where on its bytes stand in `objects`."""
+    """One object. Its bytes begin at `start` in the member `objects`."""
 
     key: Key
     size: Count
@@ -32,23 +32,23 @@ class ObjectEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ObjectsManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which objects the file holds, and how many it does not that its rows name."""
+    """Counts of the objects in the file, and of those that the rows name but the file lacks."""
 
     count: Count
     bytes: Count
     sha256: str
-    """Of the list, which has the checksum of each."""
+    """Checksum of the list, which contains the checksum of each object."""
     deleted: Count
     lost: Count
 
     @property
     def named(self) -> int:
-        """How many the rows name."""
+        """Number of objects that the rows name."""
         return self.count + self.deleted + self.lost
 
 
 class ObjectsWriter:
-    """Takes the bytes of one object after the other; what is never listed counts for nothing."""
+    """Writes the bytes of one object after the other. Bytes without a list entry are ignored."""
 
     def __init__(self, member: IO[bytes], listing: IO[bytes]) -> None:
         self.position = 0
@@ -80,8 +80,8 @@ class ObjectsWriter:
 
 
 @contextlib.contextmanager
-def writing_objects(archive: ZipFile) -> Iterator[ObjectsWriter]:
-    """Stored as they are: most files are packed already."""
+def write_objects(archive: ZipFile) -> Iterator[ObjectsWriter]:
+    """Write objects uncompressed, because most files are compressed already."""
     with tempfile.TemporaryFile() as listing:
         with archive.open(ZipInfo(BYTES), "w", force_zip64=True) as member:
             yield ObjectsWriter(member, listing)
@@ -91,16 +91,16 @@ def writing_objects(archive: ZipFile) -> Iterator[ObjectsWriter]:
 
 
 class ObjectsReader:
-    """Reads the objects of one archive; BadZipFile when they are not what it says."""
+    """Reads the objects of one archive. Raises BadZipFile if they do not match the list."""
 
     def __init__(self, archive: ZipFile) -> None:
         self._archive = archive
 
-    def check(self, said: ObjectsManifest) -> None:
-        """Reads all of them once, so that what is damaged is known before anything is changed."""
+    def check(self, manifest: ObjectsManifest) -> None:
+        """Read all objects, so that damage is found before anything is changed."""
         list_checksum = hashlib.sha256()
         count = size = 0
-        with self.opened() as member:
+        with self.open() as member:
             for entry in self.entries():
                 list_checksum.update(msgspec.json.encode(entry) + b"\n")
                 count += 1
@@ -110,15 +110,16 @@ class ObjectsReader:
                     checksum.update(piece)
                 if checksum.hexdigest() != entry.sha256:
                     raise BadZipFile(entry.key)
-        if (count, size, list_checksum.hexdigest()) != (said.count, said.bytes, said.sha256):
+        found = (count, size, list_checksum.hexdigest())
+        if found != (manifest.count, manifest.bytes, manifest.sha256):
             raise BadZipFile(LIST)
 
-    def opened(self) -> contextlib.AbstractContextManager[IO[bytes]]:
+    def open(self) -> contextlib.AbstractContextManager[IO[bytes]]:
         return self._archive.open(BYTES)
 
     def entries(self) -> Iterator[ObjectEntry]:
         with self._archive.open(LIST) as listing:
-            while line := listing.readline(_LONGEST_LINE):
+            while line := listing.readline(_MAX_LINE_BYTES):
                 try:
                     yield msgspec.json.decode(line, type=ObjectEntry)
                 except msgspec.DecodeError as error:
@@ -126,7 +127,7 @@ class ObjectsReader:
 
 
 def pieces(member: IO[bytes], entry: ObjectEntry) -> Iterator[bytes]:
-    """Its bytes; fewer than its size where the member ends before."""
+    """The bytes of an object in pieces; fewer than its size if the member ends early."""
     member.seek(entry.start)
     left = entry.size
     while left and (piece := member.read(min(PIECE_BYTES, left))):

@@ -1,6 +1,6 @@
-"""The bytes of files between the object store and the archive: those that the rows name.
+"""Copies the objects that the rows name between the object store and the archive.
 
-Results of runs stay out: they expire anyway, and their statement can be run again.
+Results of runs are not copied: they expire, and the statement can be run again.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ _HAS_FILES = "SELECT to_regclass('files') IS NOT NULL"
 async def copy_objects_out(
     connection: asyncpg.Connection, objects: ObjectStore, archive: ObjectsWriter
 ) -> list[UUID]:
-    """Every object that the rows of this transaction name; answers which were not there."""
+    """Copy the objects that the rows of this transaction name. Returns the missing ones."""
     missing: list[UUID] = []
-    if not await connection.fetchval(_HAS_FILES):  # of an older revision
+    if not await connection.fetchval(_HAS_FILES):  # an older revision
         return missing
     async for file in connection.cursor(STORED, prefetch=1_000):
         entry = ObjectEntry(
@@ -33,7 +33,7 @@ async def copy_objects_out(
             start=archive.position,
             headers=object_headers(file["content_type"], file["location"]),
         )
-        if await _passes(objects, entry, archive):
+        if await _read_matches(objects, entry, archive):
             archive.list(entry)
         else:
             missing.append(file["object_id"])
@@ -41,36 +41,35 @@ async def copy_objects_out(
 
 
 async def find_lost(connection: asyncpg.Connection, missing: Sequence[UUID]) -> list[str]:
-    """Keys of those that nobody deleted: after the transaction, rows name them still."""
+    """Keys of missing objects whose rows still exist after the transaction of the backup."""
     if not missing:
         return []
     return [object_key(*file) for file in await connection.fetch(STILL_STORED, missing)]
 
 
 async def count_named(connection: asyncpg.Connection) -> int:
-    """How many objects the rows name."""
     if not await connection.fetchval(_HAS_FILES):
         return 0
     return int(await connection.fetchval(COUNT_STORED))
 
 
 async def copy_objects_in(objects: ObjectStore, archive: ObjectsReader) -> None:
-    """Each is read back: its bytes are those of the backup. One that is there is written anew."""
-    with archive.opened() as member:
+    """Write all objects, replacing existing ones, and read each back to verify it."""
+    with archive.open() as member:
         for entry in archive.entries():
-            chunks = _passed_on(pieces(member, entry))
+            chunks = _to_async(pieces(member, entry))
             await objects.put(entry.key, chunks, size=entry.size, headers=entry.headers)
-            if not await _passes(objects, entry):
+            if not await _read_matches(objects, entry):
                 raise Unavailable(
-                    f"The object store did not keep {entry.key} as it was written.",
-                    hint="No row was changed. Check the store and its disk, then restore again.",
+                    f"The object store returned other bytes for {entry.key} than were written.",
+                    hint="No row was changed. Check the object store, then restore again.",
                 )
 
 
-async def _passes(
+async def _read_matches(
     objects: ObjectStore, entry: ObjectEntry, archive: ObjectsWriter | None = None
 ) -> bool:
-    """Whether the store has the bytes of `entry`; on the way they go into the archive."""
+    """Read an object, write its bytes to the archive, and return whether they match `entry`."""
     checksum = hashlib.sha256()
     try:
         async for piece in objects.read(entry.key, start=0, end=entry.size):
@@ -80,11 +79,11 @@ async def _passes(
     except NotFound:
         return False
     except Unavailable:
-        await objects.ping()  # it answers: this object is the trouble, cut short or unreadable
+        await objects.ping()  # if the store responds, the object itself is unreadable
         return False
     return checksum.hexdigest() == entry.sha256
 
 
-async def _passed_on(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _to_async(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk

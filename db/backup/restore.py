@@ -1,10 +1,10 @@
-"""A backup into an empty database: all of it, compared with the manifest, or nothing."""
+"""Restores a backup into an empty database: completely and verified, or not at all."""
 
 from pathlib import Path
 
 import asyncpg
 
-from db.backup.archive import Manifest, Reader, TableManifest, damaged, reading
+from db.backup.archive import Manifest, Reader, TableManifest, damaged_error, read_archive
 from db.backup.objects import copy_objects_in, count_named
 from db.backup.tables import (
     Table,
@@ -22,40 +22,40 @@ from db.postgres import migrations
 
 
 async def restore(direct_url: str, path: Path, *, objects: ObjectStore) -> Manifest:
-    """Loads the rows into the tables of their own revision, then migrates to ours.
+    """Load the rows into tables of the backup's revision, then migrate to the current one.
 
-    The objects come before the commit. Should the store fail, those that it has are nobody's: the
-    next attempt writes them again, and a sweep would remove them.
+    Objects are written before the commit. If the store fails, the written ones have no rows: the
+    next attempt writes them again, and a sweep removes them.
     """
-    with reading(path) as archive:
+    with read_archive(path) as archive:
         revision = archive.manifest.revision
         if revision not in migrations.revisions():
             raise BadInput(
-                f"{path} was made by Howdah {archive.manifest.howdah}, which is newer than this.",
+                f"{path} was written by Howdah {archive.manifest.howdah}, which is newer.",
                 hint="Update Howdah, then restore.",
             )
         archive.objects.check(archive.manifest.objects)
         async with open_connection(direct_url, "howdah restore") as connection:
-            await _refuse_unless_empty(connection, await tables_of(connection))
+            await _require_empty(connection, await tables_of(connection))
             await _migrate_to(revision, connection, direct_url)
             async with connection.transaction():
                 await apply_copy_settings(connection)
                 await _load(connection, archive, path)
                 if await count_named(connection) != archive.manifest.objects.named:
-                    raise damaged(path)
+                    raise damaged_error(path)
                 await copy_objects_in(objects, archive.objects)
     await migrations.upgrade(direct_url)
     return archive.manifest
 
 
 async def _migrate_to(revision: str, connection: asyncpg.Connection, direct_url: str) -> None:
-    """Up or down: the tables are empty."""
+    """Upgrade or downgrade. The tables are empty."""
     order = migrations.revisions()
     present = await revision_of(connection)
     if migrations.is_newer(present):
         raise Conflict(
             f"The database was migrated to {present} by a newer Howdah.",
-            hint="Restore with the newer one, or into a new database.",
+            hint="Restore with the newer Howdah, or into a new database.",
         )
     if present in order and order.index(present) > order.index(revision):
         await migrations.downgrade(direct_url, revision)
@@ -66,39 +66,42 @@ async def _migrate_to(revision: str, connection: asyncpg.Connection, direct_url:
 async def _load(connection: asyncpg.Connection, archive: Reader, path: Path) -> None:
     tables = await tables_of(connection)
     if {table.name for table in tables} != {table.name for table in archive.manifest.tables}:
-        raise damaged(path)
+        raise damaged_error(path)
     for table in tables:
-        # What triggers would do was done before the backup. This also keeps other writers out.
+        # The triggers ran before the backup. The statement also locks out other writers.
         await connection.execute(f"ALTER TABLE {quoted(table.name)} DISABLE TRIGGER USER")
-    await _refuse_unless_empty(connection, tables)
-    said = {table.name: table for table in archive.manifest.tables}
+    await _require_empty(connection, tables)
+    manifests = {table.name: table for table in archive.manifest.tables}
     for table in tables:
-        await _load_table(connection, archive, table, said[table.name], path)
+        await _load_table(connection, archive, table, manifests[table.name], path)
     for table in tables:
         await connection.execute(f"ALTER TABLE {quoted(table.name)} ENABLE TRIGGER USER")
 
 
 async def _load_table(
-    connection: asyncpg.Connection, archive: Reader, table: Table, said: TableManifest, path: Path
+    connection: asyncpg.Connection,
+    archive: Reader,
+    table: Table,
+    expected: TableManifest,
+    path: Path,
 ) -> None:
-    if set(table.columns) != set(said.columns):
-        raise damaged(path)
-    table = table._replace(columns=said.columns)
+    if set(table.columns) != set(expected.columns):
+        raise damaged_error(path)
+    table = table._replace(columns=expected.columns)
     try:
         with archive.rows(table.name) as member:
             await copy_in(connection, table, member)
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-        raise damaged(path) from error
-    if await copy_out(connection, table, lambda _: None) != said:
-        raise damaged(path)
+        raise damaged_error(path) from error
+    if await copy_out(connection, table, lambda _: None) != expected:
+        raise damaged_error(path)
 
 
-async def _refuse_unless_empty(connection: asyncpg.Connection, tables: list[Table]) -> None:
+async def _require_empty(connection: asyncpg.Connection, tables: list[Table]) -> None:
     for table in tables:
-        filled = f"SELECT EXISTS (SELECT FROM {quoted(table.name)})"  # noqa: S608 - a name of the catalog
-        if await connection.fetchval(filled):
+        has_rows = f"SELECT EXISTS (SELECT FROM {quoted(table.name)})"  # noqa: S608 - a name of the catalog
+        if await connection.fetchval(has_rows):
             raise Conflict(
-                f"The database is not empty: there are {table.name} in it.",
-                hint="Restore into a new data folder (--data-dir) or an empty database; "
-                "nothing is ever overwritten.",
+                f"The database is not empty: table {table.name} has rows.",
+                hint="Restore into a new data folder (--data-dir) or an empty database.",
             )

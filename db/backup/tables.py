@@ -1,4 +1,4 @@
-"""The tables as the database itself describes them, and their rows through COPY."""
+"""The tables according to the catalog, and their rows by COPY."""
 
 import contextlib
 import hashlib
@@ -12,10 +12,10 @@ from db.postgres.connect import FAILURES, connect, translate_error
 from db.postgres.urls import parse_url
 
 CHUNK_BYTES = 65_536
-LONGEST_COPY_S = 86_400.0
+COPY_TIMEOUT_S = 86_400.0
 
-# As text, rows pass between versions of PostgreSQL; with these settings they read the same in all.
-# While bytes of files are copied the transaction stays open.
+# Every version of PostgreSQL reads the text of COPY; with these settings it has the same meaning.
+# The transaction stays open, and idle, while the bytes of files are copied.
 _SETTINGS = """
 SET LOCAL datestyle TO 'ISO';
 SET LOCAL intervalstyle TO 'postgres';
@@ -48,7 +48,7 @@ ORDER BY c.relname
 
 
 class Table(NamedTuple):
-    """A table, the columns that are not computed, and what its rows are ordered by."""
+    """A table with its columns, except generated ones, and the columns of its primary key."""
 
     name: str
     columns: list[str]
@@ -57,7 +57,7 @@ class Table(NamedTuple):
 
 
 async def revision_of(connection: asyncpg.Connection) -> str | None:
-    """Its newest migration; None when it has had none."""
+    """The revision of the database, or None if it was never migrated."""
     if await connection.fetchval("SELECT to_regclass('alembic_version') IS NULL"):
         return None
     found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
@@ -65,14 +65,14 @@ async def revision_of(connection: asyncpg.Connection) -> str | None:
 
 
 async def tables_of(connection: asyncpg.Connection) -> list[Table]:
-    """All of them, each after those that its foreign keys point to."""
+    """All tables, each after the tables that its foreign keys reference."""
     waiting = [Table(*found) for found in await connection.fetch(_TABLES)]
     ordered: list[Table] = []
     while waiting:
-        there = {table.name for table in ordered}
-        ready = [table for table in waiting if there.issuperset(table.parents)]
+        names = {table.name for table in ordered}
+        ready = [table for table in waiting if names.issuperset(table.parents)]
         if not ready:
-            raise RuntimeError("foreign keys run in a circle: no order of loading exists")
+            raise RuntimeError("the foreign keys form a cycle, so the tables have no loading order")
         ordered += ready
         waiting = [table for table in waiting if table not in ready]
     return ordered
@@ -82,51 +82,50 @@ async def tables_of(connection: asyncpg.Connection) -> list[Table]:
 async def open_connection(
     direct_url: str, application_name: str
 ) -> AsyncIterator[asyncpg.Connection]:
-    """A connection whose statements may take their time."""
+    """A connection for statements that take up to COPY_TIMEOUT_S."""
     url = parse_url(direct_url)
     connection = await connect(
-        url, application_name=application_name, statement_timeout_ms=int(LONGEST_COPY_S * 1000)
+        url, application_name=application_name, statement_timeout_ms=int(COPY_TIMEOUT_S * 1000)
     )
     try:
         yield connection
     except FAILURES as error:
-        if (meaning := translate_error(error, connection)) is None:
+        if (translated := translate_error(error, connection)) is None:
             raise
-        raise meaning from error
+        raise translated from error
     finally:
         await connection.close()
 
 
 async def apply_copy_settings(connection: asyncpg.Connection) -> None:
-    """Before any COPY, in its transaction."""
     await connection.execute(_SETTINGS)
 
 
 async def copy_out(
-    connection: asyncpg.Connection, table: Table, keep: Callable[[bytes], object]
+    connection: asyncpg.Connection, table: Table, write: Callable[[bytes], object]
 ) -> TableManifest:
-    """Passes the rows on, and says how many and which they were."""
+    """Write the rows of a table and return their count and checksum."""
     checksum = hashlib.sha256()
     rows = 0
 
     async def receive(data: bytes) -> None:
         nonlocal rows
         checksum.update(data)
-        rows += data.count(b"\n")  # a line break within a value is written as \n
-        keep(data)
+        rows += data.count(b"\n")  # line breaks in values are escaped
+        write(data)
 
     columns = ", ".join(map(quoted, table.columns))
     await connection.copy_from_query(
-        f"SELECT {columns} FROM {quoted(table.name)} ORDER BY {', '.join(table.key)}",  # noqa: S608 - names of the catalog, quoted
+        f"SELECT {columns} FROM {quoted(table.name)} ORDER BY {', '.join(table.key)}",  # noqa: S608 - quoted names of the catalog
         output=receive,
-        timeout=LONGEST_COPY_S,
+        timeout=COPY_TIMEOUT_S,
     )
     return TableManifest(table.name, table.columns, rows, checksum.hexdigest())
 
 
 async def copy_in(connection: asyncpg.Connection, table: Table, source: IO[bytes]) -> None:
     await connection.copy_to_table(
-        table.name, source=_chunks(source), columns=table.columns, timeout=LONGEST_COPY_S
+        table.name, source=_chunks(source), columns=table.columns, timeout=COPY_TIMEOUT_S
     )
 
 

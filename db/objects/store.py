@@ -27,7 +27,7 @@ MAX_PARTS = 9_000  # S3 takes 10,000
 DELETE_BATCH = 1_000
 PROBE_S = 1.0
 PROBE_TTL_S = 5.0
-# What obstore writes before an object is whole: `key#1`. A killed process leaves it behind.
+# obstore writes `key#1` until an object is complete. A killed process leaves this file behind.
 _STAGED = re.compile(r".+#\d+")
 _SCHEMES = {"file": "file", "s3": "s3", "s3a": "s3", "gs": "gs", "az": "az", "memory": "memory"}
 
@@ -156,7 +156,7 @@ class ObjectStore:
             log.error("the folder for files is missing: %s", self._folder)
             raise Unavailable(
                 "The folder for files is missing.",
-                hint="Ask the operator; the log contains its path.",
+                hint="Ask the operator to restore it. The log contains its path.",
             )
 
     @functools.cached_property
@@ -212,19 +212,19 @@ def open_objects(url: str | None, *, data_dir: Path) -> ObjectStore:
         return _open_folder(data_dir / "objects" if url is None else _folder_of(url))
     kind = _SCHEMES.get(url.partition(":")[0])
     if kind is None:
-        raise _unusable("its scheme is none of file, s3, gs, az")
+        raise _url_error("its scheme is not file, s3, gs or az")
     from obstore.exceptions import BaseError
     from obstore.store import from_url
 
     try:
         store = from_url(url, **_client_options(kind))
     except (BaseError, ValueError) as error:
-        raise _unusable(str(error).partition("\n")[0]) from None
+        raise _url_error(str(error).partition("\n")[0]) from None
     return ObjectStore(lambda: store, kind)
 
 
 def _open_folder(folder: Path) -> ObjectStore:
-    """Nothing about a folder can be wrong but itself, so obstore waits for its first use."""
+    """A folder needs no validation by obstore, which is imported on first use."""
 
     def open_store() -> "Store":
         from obstore.store import LocalStore
@@ -235,15 +235,15 @@ def _open_folder(folder: Path) -> ObjectStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Unavailable(
-            f"The folder {folder} for files can't be made: {error.strerror or error}.",
-            hint="Make it writable for this user, or choose another place with HOWDAH_DATA_DIR "
-            "or HOWDAH_OBJECTS_URL.",
+            f"The folder {folder} for files cannot be created: {error.strerror or error}.",
+            hint="Make it writable for this user, or set another HOWDAH_DATA_DIR or "
+            "HOWDAH_OBJECTS_URL.",
         ) from error
     return ObjectStore(open_store, "file", folder=folder)
 
 
 def _client_options(kind: str) -> dict[str, Any]:
-    """How long a store may keep us waiting; whether http will do, its endpoint's setting says."""
+    """Timeouts and retries. The setting of the endpoint decides whether http is used."""
     if kind == "memory":
         return {}
     return {
@@ -261,11 +261,11 @@ def _folder_of(url: str) -> Path:
     return Path(path.removeprefix("//") if path.startswith("///") else path)
 
 
-def _unusable(reason: str) -> BadInput:
+def _url_error(reason: str) -> BadInput:
     return BadInput(
         f"HOWDAH_OBJECTS_URL cannot be used: {reason}.",
-        hint="Write s3://bucket/prefix, gs://bucket/prefix, az://account/container/prefix or "
-        "file:///folder; credentials stay in the variables of the provider.",
+        hint="Set s3://bucket/prefix, gs://bucket/prefix, az://account/container/prefix or "
+        "file:///folder, and the credentials in the variables of the provider.",
     )
 
 
@@ -279,11 +279,11 @@ def _translate_errors() -> Iterator[None]:
     except HowdahError:
         raise
     except FileNotFoundError as error:
-        raise NotFound("These bytes no longer exist.", hint="Read the file again.") from error
+        raise NotFound("The bytes no longer exist.", hint="Read the file again.") from error
     except (BaseError, OSError) as error:
         raise Unavailable(
             "The object store failed or did not respond.",
-            hint="Try again in a moment; `howdah doctor` tells the operator more.",
+            hint="Retry later. The log has the error of the object store.",
             retry_after_s=5,
         ) from error
 

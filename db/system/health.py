@@ -1,4 +1,4 @@
-"""Whether our own database serves us, found out within a second."""
+"""The health of Howdah's own database, probed within one second."""
 
 import asyncio
 import time
@@ -16,32 +16,28 @@ _VERSION = compile_statement(text("SHOW server_version"))
 
 
 class DatabaseProbe(NamedTuple):
-    """What one look at the database found."""
-
     ok: bool
-    """It answers, in time."""
-    migrations_current: bool = False
+    """Whether the database responded in time."""
+    migrations_current: bool | None = None
     newer_revision: str | None = None
-    """Where a newer Howdah has brought it, when one has."""
+    """The revision of the database if a newer Howdah migrated it."""
     version: str | None = None
     latency_ms: float | None = None
 
     @property
     def serves(self) -> bool:
-        return self.ok and self.migrations_current
+        return self.ok and bool(self.migrations_current)
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What an operator should know, in words."""
         if self.newer_revision is None:
             return ()
         ours, theirs = migrations.head(), self.newer_revision
-        words = f"A newer Howdah has migrated the database to {theirs}; this one knows {ours}."
-        return (words,)
+        return (f"A newer Howdah migrated the database to {theirs}, beyond {ours}.",)
 
 
 async def probe_database(database: Database) -> DatabaseProbe:
-    """On a reserved connection: an exhausted pool is no reason to be called ill."""
+    """Probe on a reserved connection, because an exhausted pool is not a failure."""
     try:
         async with asyncio.timeout(PROBE_S), database.read(reserved=True) as session:
             started_at = time.perf_counter()
@@ -49,7 +45,7 @@ async def probe_database(database: Database) -> DatabaseProbe:
             latency_ms = (time.perf_counter() - started_at) * 1000
             revision = await migrations.present(session)
     except (HowdahError, OSError, TimeoutError):
-        return DatabaseProbe(ok=False)
+        return DatabaseProbe(ok=False, migrations_current=False)
     newer = migrations.is_newer(revision)
     return DatabaseProbe(
         ok=True,

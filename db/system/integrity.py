@@ -1,6 +1,6 @@
-"""Looks for damage in our own database, and names it: checksums, tables, indexes.
+"""Checks Howdah's own database for damage: checksums, tables and indexes.
 
-What a check found is kept in the database itself, so every process of every replica knows it.
+The last result is stored in the database, so that every process of every replica reports it.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from db.postgres.statements import Reads, Statement, compile_change, compile_sta
 
 log = logging.getLogger(__name__)
 
-DEADLINE_S = 50.0  # an operation has 60
-MESSAGES = 3  # of one damaged table; the rest would say the same
+DEADLINE_S = 50.0  # the deadline of an operation is 60 s
+MAX_MESSAGES = 3  # of one damaged table; further ones are alike
 
-_DAMAGE = "XX"  # SQLSTATEs of what should never be: XX001 a page, XX002 an index
-_FACTS = compile_statement(
+_DAMAGE = "XX"  # SQLSTATE class of internal errors: XX001 damaged page, XX002 damaged index
+_STATE = compile_statement(
     text("""
     SELECT current_setting('data_checksums') = 'on',
            pg_database_size(current_database()),
@@ -40,7 +40,7 @@ _ADD_AMCHECK = compile_change(text("CREATE EXTENSION IF NOT EXISTS amcheck"))
 _CHECKS_GIN = compile_statement(
     text("SELECT to_regprocedure('gin_index_check(regclass)') IS NOT NULL")
 )
-# Ours and PostgreSQL's own catalogs, tables before their indexes.
+# Our tables and the system catalogs, tables before their indexes.
 _RELATIONS = compile_statement(
     text("""
     SELECT c.oid, c.oid::regclass::text, am.amname
@@ -67,18 +67,18 @@ _CHECKS = {
         text("SELECT 0, gin_index_check(CAST(:relation AS oid)::regclass)::text")
     ),
 }
-_KEEP = compile_change(
+_SAVE = compile_change(
     text("""
     INSERT INTO database_checks (checked_at, found) VALUES (:checked_at, :found)
     ON CONFLICT (single) DO UPDATE SET checked_at = excluded.checked_at, found = excluded.found
     WHERE database_checks.checked_at < excluded.checked_at
     """)
 )
-_KEPT = compile_statement(text("SELECT found FROM database_checks"))
+_LAST = compile_statement(text("SELECT found FROM database_checks"))
 
 
 class DatabaseCheck(Base):
-    """The table: one row, the last check. Not in backups: it is about this cluster's files."""
+    """One row with the last check. Backups omit it: it concerns the files of this cluster."""
 
     __tablename__ = "database_checks"
 
@@ -90,24 +90,20 @@ class DatabaseCheck(Base):
 
 
 class Damage(NamedTuple):
-    """A relation that is not as it should be."""
-
     relation: str
     message: str
 
 
 class Check(NamedTuple):
-    """What one check of the whole database found."""
+    """The result of one check of the whole database."""
 
     checked_at: datetime
     damages: tuple[Damage, ...]
     notes: tuple[str, ...]
-    """What could not be checked, and why."""
+    """Checks that could not be made, with the reason."""
 
 
 class Integrity(NamedTuple):
-    """The state of the database as far as it is known."""
-
     ok: bool
     checksums: bool
     corrupt_relations: list[str]
@@ -118,36 +114,36 @@ class Integrity(NamedTuple):
 
 @dataclass(slots=True)
 class Checks:
-    """Checks of this process, one at a time, and the last one of any."""
+    """Runs checks one at a time, and finds the last one of any process."""
 
     _last: Check | None = None
-    """Ours: a damaged database may be unable to keep it."""
+    """Of this process, because a damaged database may be unable to store it."""
     _running: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, database: Database) -> None:
         if self._running.locked():
             raise Conflict(
-                "A check of the database is running already.",
-                hint="Ask for databaseHealth in a moment; it will show what was found.",
+                "A check of the database is already running.",
+                hint="Query `databaseHealth` later for its result.",
             )
         async with self._running:
             self._last = await check(database)
             await _save(database, self._last)
 
     async def last(self, database: Database) -> Check | None:
-        """The latest, whichever process of whichever replica made it."""
+        """The last check of any process of any replica."""
         found = [check for check in (self._last, await _load_last(database)) if check]
         return max(found, key=lambda check: check.checked_at, default=None)
 
     async def state(self, database: Database) -> Integrity:
         async with database.read() as session:
-            checksums, size_bytes, failures = await session.row(_FACTS) or (False, 0, 0)
+            checksums, size_bytes, failures = await session.row(_STATE) or (False, 0, 0)
         last = await self.last(database)
-        findings = [] if checksums else ["Checksums are off: a damaged page may go unnoticed."]
+        findings = [] if checksums else ["Data checksums are disabled."]
         if failures:
-            findings.append(f"PostgreSQL met {failures} pages whose checksum was wrong.")
+            findings.append(f"PostgreSQL found {failures} pages with a wrong checksum.")
         if last is None:
-            findings.append("Not checked yet; checkDatabase does it.")
+            findings.append("Not checked yet. Run `checkDatabase`.")
         damages, notes = (last.damages, last.notes) if last else ((), ())
         findings += [f"{damage.relation}: {damage.message}" for damage in damages]
         return Integrity(
@@ -161,10 +157,10 @@ class Checks:
 
 
 async def check(database: Database) -> Check:
-    """Reads every page that is in use; what could not be checked is said."""
+    """Check every table and index by reading all their pages."""
     damages: list[Damage] = []
-    notes = [refusal] if (refusal := await _provide_amcheck(database)) else []
-    if not refusal:
+    notes = [problem] if (problem := await _install_amcheck(database)) else []
+    if not problem:
         async with database.read() as session:
             await _check_relations(session, damages, notes)
     return Check(datetime.now(UTC), tuple(damages), tuple(notes))
@@ -174,31 +170,34 @@ async def _save(database: Database, check: Check) -> None:
     found = msgspec.json.encode(check).decode()
     try:
         await database.write(
-            lambda session: session.rows(_KEEP, checked_at=check.checked_at, found=found)
+            lambda session: session.rows(_SAVE, checked_at=check.checked_at, found=found)
         )
-    except (HowdahError, asyncpg.PostgresError) as error:  # full, read-only, or damaged itself
-        log.warning("what the check of the database found could not be kept: %s", error)
+    except (
+        HowdahError,
+        asyncpg.PostgresError,
+    ) as error:  # it is full, read-only or damaged
+        log.warning("the result of the database check could not be saved: %s", error)
 
 
 async def _load_last(database: Database) -> Check | None:
     try:
         async with database.read() as session:
-            found = await session.value(_KEPT)
+            found = await session.value(_LAST)
     except asyncpg.PostgresError as error:
-        log.warning("the last check of the database could not be read: %s", error)
+        log.warning("the result of the last database check could not be read: %s", error)
         return None
     return msgspec.json.decode(found, type=Check) if found else None
 
 
-async def _provide_amcheck(database: Database) -> str | None:
-    """Why it can't be had, if so: PostgreSQL brings it, but not every provider lets us have it."""
+async def _install_amcheck(database: Database) -> str | None:
+    """Install amcheck. Returns the problem if the provider does not allow the extension."""
     async with database.read() as session:
         if await session.value(_HAS_AMCHECK):
             return None
     try:
         await database.write(lambda session: session.rows(_ADD_AMCHECK))
     except asyncpg.PostgresError as error:
-        return f"Tables and indexes were not checked: amcheck cannot be had here ({error})."
+        return f"Tables and indexes were not checked: amcheck is not available ({error})."
     return None
 
 
@@ -210,14 +209,14 @@ async def _check_relations(session: ReadSession, damages: list[Damage], notes: l
         del checks["gin"]
     for relation, name, kind in await session.rows(_RELATIONS):
         if kind not in checks:
-            notes.append(f"{name} was not checked: this amcheck does not know {kind}.")
+            notes.append(f"{name} was not checked: amcheck does not support {kind}.")
         elif clock() > deadline:
-            notes.append(f"{name} was not checked: there was no time left.")
+            notes.append(f"{name} was not checked: the time limit was reached.")
         else:
             try:
                 damages += await _damages(session, checks[kind], relation, name)
             except asyncpg.InsufficientPrivilegeError as error:
-                notes.append(f"Not all was checked: {error}.")
+                notes.append(f"Not all relations were checked: {error}.")
                 return
             except (asyncpg.PostgresError, TimedOut) as error:
                 notes.append(f"{name} was not checked: {error}")
@@ -226,10 +225,10 @@ async def _check_relations(session: ReadSession, damages: list[Damage], notes: l
 async def _damages(
     session: ReadSession, statement: Statement[Reads], relation: int, name: str
 ) -> list[Damage]:
-    """A table's check answers what is wrong, an index's fails with it; so does an unreadable page.
+    """The check of a table returns its damage; that of an index, or of an unreadable page, fails.
 
     Raises:
-        PostgresError: when it could not be checked.
+        PostgresError: the relation could not be checked.
     """
     try:
         found = await session.rows(statement, relation=relation)
@@ -238,4 +237,4 @@ async def _damages(
             raise
         return [Damage(name, str(error))]
     messages = [f"block {block}: {message}" for block, message in found if message]
-    return [Damage(name, message) for message in messages[:MESSAGES]]
+    return [Damage(name, message) for message in messages[:MAX_MESSAGES]]

@@ -155,7 +155,7 @@ class Identity:
 
     # For the operator
 
-    async def create(self, *, email: str, password: str, name: str, role: str) -> UserRow:
+    async def create(self, *, email: str, password: str, name: str, role: Role) -> UserRow:
         email, name = _validate_new_email(email), name_rule.checked(name)
         password_hash = await self._passwords.hash(checked_password(password))
         return await self._database.write(

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 from db.errors import NotFound
 from db.services import Services
-from db.users import Role, UserRow, Users
+from db.settings import Settings
+from db.users import Role, SignInLinks, UserRow, Users
 from graph.auth import user_of_email
 from graph.kit.ids import id_of, parse_id
 
@@ -50,6 +51,10 @@ async def remove_user(services: Services, name: str) -> UserRow:
 
 async def issue_token(services: Services, name: str) -> str:
     return await services.identity.issue(await find_user(services, name))
+
+
+def make_sign_in_link(settings: Settings) -> str:
+    return SignInLinks(settings.data_dir).make()
 
 
 async def find_user(services: Services, name: str) -> UserRow:

@@ -1,13 +1,13 @@
 """`howdah backup` and `howdah restore`."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
 
-from db.backup import Manifest, backup
-from db.backup import restore as restore_archive
-from db.objects.store import ObjectStore, open_objects
+from db.backup import Manifest, backup, restore
+from db.objects.store import open_objects
 from db.postgres.embedded import use_running_server
 from db.services import open_own_database
 from db.settings import Settings
@@ -15,7 +15,7 @@ from db.settings import Settings
 
 def write_backup(settings: Settings, file: Path) -> bool:
     """Return whether the object store had the bytes of every file."""
-    made = asyncio.run(_write(settings, file))
+    made = asyncio.run(_run(backup, settings, file))
     _print_manifest(made)
     click.echo(
         f"{file} contains {made.rows:,} rows and {made.objects.count:,} files "
@@ -28,7 +28,7 @@ def write_backup(settings: Settings, file: Path) -> bool:
 
 
 def restore_backup(settings: Settings, file: Path) -> None:
-    made = asyncio.run(_restore(settings, file))
+    made = asyncio.run(_run(restore, settings, file))
     _print_manifest(made)
     click.echo(
         f"Restored {made.rows:,} rows and {made.objects.count:,} files as of "
@@ -37,18 +37,12 @@ def restore_backup(settings: Settings, file: Path) -> None:
     )
 
 
-async def _write(settings: Settings, file: Path) -> Manifest:
+async def _run(
+    action: Callable[..., Awaitable[Manifest]], settings: Settings, file: Path
+) -> Manifest:
     async with open_own_database(use_running_server(settings)) as own:
-        return await backup(own.direct_url, file, objects=_objects(settings))
-
-
-async def _restore(settings: Settings, file: Path) -> Manifest:
-    async with open_own_database(use_running_server(settings)) as own:
-        return await restore_archive(own.direct_url, file, objects=_objects(settings))
-
-
-def _objects(settings: Settings) -> ObjectStore:
-    return open_objects(settings.objects_url, data_dir=settings.data_dir)
+        objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
+        return await action(own.direct_url, file, objects=objects)
 
 
 def _print_manifest(made: Manifest) -> None:

@@ -86,9 +86,9 @@ def migrate(*, down: str | None, check: bool, data_dir: Path | None) -> None:
 @app.command()
 def schema() -> None:
     """Print the GraphQL schema. Needs no database."""
-    from graph.schema import schema
+    from graph.commands.schema import print_schema
 
-    click.echo(schema.as_str())
+    print_schema()
 
 
 @app.command()

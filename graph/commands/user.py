@@ -98,9 +98,9 @@ def sign_in_link(data_dir: Path | None) -> None:
 
     It signs in the local admin of the development server that uses the data folder.
     """
-    from db.users import SignInLinks
+    from graph.commands import accounts
 
-    click.echo(SignInLinks(load_settings(data_dir=data_dir).data_dir).make())
+    click.echo(accounts.make_sign_in_link(load_settings(data_dir=data_dir)))
 
 
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:

@@ -16,12 +16,14 @@ import time
 from typing import NoReturn
 
 import msgspec
+from prometheus_client.multiprocess import mark_process_dead
 
 from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
 from db.waiting import Backoff, wait_up_to
 from graph.commands.serve import open_server, serve_requests
 from graph.server.logs import logging_to
+from graph.server.metrics import share_metrics
 from graph.server.signals import Stop, run
 
 log = logging.getLogger(__name__)
@@ -65,8 +67,6 @@ async def _supervise(settings: Settings, count: int, stop: Stop) -> None:
 
 async def _keep_worker_running(task: WorkerTask, services: Services, ending: asyncio.Event) -> None:
     """Run a worker, and replace it whenever it ends before the server does."""
-    from prometheus_client.multiprocess import mark_process_dead
-
     pauses = BACKOFF.pauses()
     while not ending.is_set():
         started_at = time.monotonic()
@@ -147,8 +147,6 @@ def main() -> None:
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as parent:
         line = parent.readline()
     task = msgspec.json.decode(line, type=WorkerTask, dec_hook=lambda kind, text: kind(text))
-    from graph.server.metrics import share_metrics
-
     share_metrics(task.metrics_folder, task.number)
     with logging_to(task.settings):
         run(lambda stop: _work(task, stop))

@@ -7,7 +7,7 @@ from db.errors import HowdahError, Unavailable
 from db.settings import Settings
 
 BACKLOG = 2_048
-_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - for display
+_ALL_INTERFACES = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - for display
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -27,7 +27,7 @@ def listen(settings: Settings) -> socket.socket:
 def address_of(listener: socket.socket) -> str:
     """The URL of the server for a browser on this machine."""
     host, port = listener.getsockname()[:2]
-    shown = _EVERYWHERE.get(host, f"[{host}]" if ":" in host else host)
+    shown = _ALL_INTERFACES.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{shown}:{port}/graphql"
 
 

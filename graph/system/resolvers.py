@@ -3,16 +3,15 @@
 import strawberry
 
 from db.services import Services
-from db.system.health import probe_database
+from db.system.health import DatabaseProbe, probe_database
 from db.system.integrity import Integrity
 from graph.auth import AdminOnly, Anyone
 from graph.context import Info
 from graph.kit.fields import field, mutation, query
 from graph.system.types import (
     CheckDatabasePayload,
+    ComponentStatus,
     DatabaseHealth,
-    DatabaseStatusRow,
-    EventsStatusRow,
     Health,
     HealthRow,
     HealthStatus,
@@ -70,12 +69,7 @@ async def _health(services: Services, *, details: bool) -> HealthRow:
     findings = (*services.findings, *database.findings)
     return HealthRow(
         status=status,
-        database=DatabaseStatusRow(
-            ok=database.ok,
-            version=database.version if details else None,
-            latency_ms=database.latency_ms if details else None,
-            migrations_current=database.migrations_current if details else None,
-        ),
-        events=EventsStatusRow(ok=events_ok, kind=services.events.kind if details else None),
+        database=database if details else DatabaseProbe(ok=database.ok),
+        events=ComponentStatus(ok=events_ok, kind=services.events.kind if details else None),
         findings=list(findings) if details else None,
     )

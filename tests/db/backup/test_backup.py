@@ -56,7 +56,7 @@ async def rows(url: str, sql: str = "SELECT * FROM tasks ORDER BY id") -> list[A
         await connection.close()
 
 
-async def test_restore_returns_every_row(
+async def test_restore_brings_back_every_row(
     folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
 ) -> None:
     made = await backup(filled_url, tmp_path / "b.howdah", objects=folder)
@@ -109,7 +109,7 @@ async def test_restore_disables_triggers_temporarily(
     await connection.close()
 
 
-async def test_backup_file_is_private_and_never_overwritten(
+async def test_backup_file_is_private_and_overwrites_none(
     folder: ObjectStore, filled_url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "b.howdah"
@@ -122,14 +122,14 @@ async def test_backup_file_is_private_and_never_overwritten(
     assert list(tmp_path.iterdir()) == [path]
 
 
-async def test_backup_to_unwritable_path_is_refused(
+async def test_backup_reports_an_unwritable_folder(
     folder: ObjectStore, filled_url: str, tmp_path: Path
 ) -> None:
     with pytest.raises(Unavailable, match="cannot be written"):
         await backup(filled_url, tmp_path / "missing" / "b.howdah", objects=folder)
 
 
-async def test_backup_is_one_snapshot(
+async def test_backup_reads_one_snapshot(
     folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
 ) -> None:
     """What commits after it began is not in it, whichever table had been read by then."""
@@ -198,7 +198,7 @@ DAMAGE: dict[str, Callable[[str, bytes], bytes | None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-async def test_restore_of_damaged_file_changes_nothing(
+async def test_restore_of_a_damaged_file_changes_nothing(
     folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path, damage: str
 ) -> None:
     await backup(filled_url, tmp_path / "b.howdah", objects=folder)
@@ -212,7 +212,7 @@ async def test_restore_of_damaged_file_changes_nothing(
 
 
 @pytest.mark.parametrize("cut", [0, 10, 0.5, 0.9, 0.99])
-async def test_restore_of_truncated_file_changes_nothing(
+async def test_restore_of_a_truncated_file_changes_nothing(
     folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path, cut: float
 ) -> None:
     await backup(filled_url, tmp_path / "b.howdah", objects=folder)
@@ -241,7 +241,7 @@ async def test_restore_detects_flipped_bytes(
             return
 
 
-async def test_restore_of_other_file_is_refused(
+async def test_restore_reports_an_unreadable_file(
     folder: ObjectStore, target_url: str, tmp_path: Path
 ) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
@@ -249,7 +249,7 @@ async def test_restore_of_other_file_is_refused(
 
 
 @pytest.mark.parametrize("migrated", [True, False])
-async def test_restore_of_older_backup_migrates_it(
+async def test_restore_migrates_an_older_backup(
     folder: ObjectStore,
     committed_url: str,
     target_url: str,
@@ -274,7 +274,7 @@ async def test_restore_of_older_backup_migrates_it(
     assert await rows(url) == []
 
 
-async def test_backup_moves_between_embedded_databases(folder: ObjectStore, tmp_path: Path) -> None:
+async def test_restore_between_embedded_databases(folder: ObjectStore, tmp_path: Path) -> None:
     async with await open_fast(tmp_path / "one") as one:
         await migrations.upgrade(one.url)
         database = await open_database(one.url, pool_size=2)
@@ -286,15 +286,15 @@ async def test_backup_moves_between_embedded_databases(folder: ObjectStore, tmp_
         assert [row[2] for row in await rows(two.url)] == ["moved"]
 
 
-async def test_backup_of_empty_server_is_refused(
+async def test_backup_refuses_an_unmigrated_database(
     folder: ObjectStore, cluster: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    with pytest.raises(Conflict, match="nothing of Howdah"):
+    with pytest.raises(Conflict, match="no data of Howdah"):
         await backup(cluster.url, tmp_path / "b.howdah", objects=folder)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_restore_sets_sequences(committed: Database) -> None:
+async def test_database_has_no_sequences(committed: Database) -> None:
     """Ids are made by us; a sequence would have to be restored too."""
     async with committed.read() as session:
         assert await session.rows(compile_statement(text("SELECT * FROM pg_sequences"))) == []

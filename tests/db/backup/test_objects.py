@@ -30,7 +30,6 @@ from db.storage import (
     read_bytes,
     store_bytes,
 )
-from tests.fixtures.repository_storage import RepositoryStorage
 
 SIZES = (0, 1, 100_000, 2_500_000)
 """Of the last one the bytes come in several pieces."""
@@ -92,7 +91,7 @@ def key_of(file: FileRow) -> str:
     return object_key(file.id, file.object_id)
 
 
-async def test_restore_returns_every_byte(
+async def test_restore_brings_back_every_object(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -111,7 +110,7 @@ async def test_restore_returns_every_byte(
     assert await keys(other_objects) == sorted(map(key_of, files))
 
 
-async def test_restored_links_report_digest(
+async def test_restore_keeps_the_headers_of_objects(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -147,7 +146,7 @@ class DeletingMeanwhile(ObjectStore):
             yield piece
 
 
-async def test_backup_tolerates_file_deleted_meanwhile(
+async def test_backup_counts_files_deleted_meanwhile(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -179,7 +178,7 @@ HARM: dict[str, Callable[[ObjectStore, str], Any]] = {
 
 
 @pytest.mark.parametrize("harm", HARM)
-async def test_backup_reports_lost_file_and_keeps_others(
+async def test_backup_counts_lost_files(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -200,7 +199,7 @@ async def test_backup_reports_lost_file_and_keeps_others(
     assert await contents(other_folder, [one, three]) == [b"one", b"three"]
 
 
-async def test_backup_contains_only_referenced_objects(
+async def test_backup_contains_only_objects_of_files(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -289,7 +288,7 @@ class Forgetful(ObjectStore):
         await overwrite(ObjectStore(self._open_store, self.kind), key, b"another")
 
 
-async def test_restore_verifies_stored_objects(
+async def test_restore_verifies_objects_before_the_commit(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -300,13 +299,13 @@ async def test_restore_verifies_stored_objects(
 ) -> None:
     files = await Files(committed, folder, committed_owner).store(b"content")
     await backup(committed_url, tmp_path / "b.howdah", objects=folder)
-    with pytest.raises(Unavailable, match="did not keep"):
+    with pytest.raises(Unavailable, match="returned other bytes"):
         await restore(target_url, tmp_path / "b.howdah", objects=Forgetful(other_folder))
     await restore(target_url, tmp_path / "b.howdah", objects=other_folder)
     assert await contents(other_folder, files) == [b"content"]
 
 
-async def test_restore_returns_rows_of_every_domain_and_openable_secrets(
+async def test_restore_covers_all_domains_and_secrets_open(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,

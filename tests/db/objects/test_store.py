@@ -36,7 +36,7 @@ async def keys(objects: ObjectStore, prefix: str) -> list[str]:
     return sorted([one.key async for batch in objects.list(prefix) for one in batch])
 
 
-async def test_object_is_read_whole_and_in_ranges(objects: ObjectStore) -> None:
+async def test_read_returns_whole_objects_and_ranges(objects: ObjectStore) -> None:
     data = os.urandom(2 * MIB + 7)
     await put(objects, "files/a", data)
     assert await read(objects, "files/a", 0, len(data)) == data
@@ -46,14 +46,14 @@ async def test_object_is_read_whole_and_in_ranges(objects: ObjectStore) -> None:
     assert await keys(objects, "files") == ["files/a", "files/empty"]
 
 
-async def test_large_object_is_uploaded_in_parts(objects: ObjectStore) -> None:
+async def test_put_sends_large_objects_in_parts(objects: ObjectStore) -> None:
     piece = os.urandom(MIB)
     await objects.put("files/large", chunks(*[piece] * 12), size=12 * MIB)
     got = await read(objects, "files/large", 0, 12 * MIB)
     assert hashlib.sha256(got).digest() == hashlib.sha256(piece * 12).digest()
 
 
-async def test_list_returns_objects_of_prefix(objects: ObjectStore) -> None:
+async def test_list_returns_the_objects_of_a_folder(objects: ObjectStore) -> None:
     for key in ("files/a/1", "files/a/2", "files/ab/1", "results/1"):
         await put(objects, key, b"x")
     assert await keys(objects, "files/a") == ["files/a/1", "files/a/2"]
@@ -62,7 +62,7 @@ async def test_list_returns_objects_of_prefix(objects: ObjectStore) -> None:
     assert abs(datetime.now(UTC) - one.modified_at) < timedelta(minutes=1)
 
 
-async def test_delete_is_idempotent(objects: ObjectStore) -> None:
+async def test_delete_ignores_missing_objects(objects: ObjectStore) -> None:
     await put(objects, "files/a", b"x")
     await put(objects, "files/b", b"x")
     await objects.delete(["files/a", "files/never"])
@@ -72,7 +72,7 @@ async def test_delete_is_idempotent(objects: ObjectStore) -> None:
         await read(objects, "files/a", 0, 1)
 
 
-async def test_failed_source_leaves_no_object(
+async def test_put_keeps_nothing_if_the_source_fails(
     objects: ObjectStore, half_written: Callable[[], list[str]]
 ) -> None:
     async def failing() -> AsyncIterator[bytes]:
@@ -86,7 +86,7 @@ async def test_failed_source_leaves_no_object(
     assert half_written() == []
 
 
-async def test_cancelled_put_leaves_no_object(
+async def test_put_keeps_nothing_if_cancelled(
     objects: ObjectStore, half_written: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
     waiting = asyncio.Event()
@@ -109,12 +109,12 @@ async def test_cancelled_put_leaves_no_object(
     assert "never retrieved" not in caplog.text
 
 
-async def test_check_probes_the_store(objects: ObjectStore) -> None:
+async def test_answers_probes_the_store(objects: ObjectStore) -> None:
     await objects.ping()
     assert await objects.answers()
 
 
-async def test_presigned_link_serves_object_with_headers(s3_bucket: str) -> None:
+async def test_link_serves_the_object_with_its_headers(s3_bucket: str) -> None:
     objects = open_objects(f"s3://{s3_bucket}/x", data_dir=Path("/nowhere"))
     headers = {"Content-Type": "text/plain", "Content-Disposition": 'attachment; filename="a"'}
     await objects.put("files/a", chunks(b"hello"), size=5, headers=headers)
@@ -128,13 +128,13 @@ async def test_presigned_link_serves_object_with_headers(s3_bucket: str) -> None
     assert answer.headers["content-disposition"] == 'attachment; filename="a"'
 
 
-async def test_folder_store_has_no_presigned_links(tmp_path: Path) -> None:
+async def test_link_is_none_for_a_folder(tmp_path: Path) -> None:
     objects = open_objects(None, data_dir=tmp_path)
     await put(objects, "files/a", b"x")
     assert await objects.link("files/a", expires_in=timedelta(minutes=5)) is None
 
 
-async def test_folder_store_is_private(tmp_path: Path) -> None:
+async def test_object_folder_is_private(tmp_path: Path) -> None:
     open_objects(None, data_dir=tmp_path)
     assert (tmp_path / "objects").stat().st_mode & 0o777 == 0o700
     named = open_objects(f"file://{tmp_path}/else where", data_dir=tmp_path)
@@ -142,7 +142,7 @@ async def test_folder_store_is_private(tmp_path: Path) -> None:
     assert (tmp_path / "else where" / "a").read_bytes() == b"x"
 
 
-async def test_leftovers_of_killed_process_are_pruned(tmp_path: Path) -> None:
+async def test_prune_removes_partial_files(tmp_path: Path) -> None:
     objects = open_objects(None, data_dir=tmp_path)
     await put(objects, "files/a", b"x")
     left = tmp_path / "objects" / "files" / "b#1"
@@ -157,12 +157,12 @@ async def test_leftovers_of_killed_process_are_pruned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "nonsense", "", "s3:"])
-def test_invalid_store_url_is_refused(url: str, tmp_path: Path) -> None:
+def test_open_objects_refuses_invalid_urls(url: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="HOWDAH_OBJECTS_URL"):
         open_objects(url, data_dir=tmp_path)
 
 
-async def test_unreachable_store_is_unavailable(
+async def test_missing_store_is_unavailable(
     s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
@@ -173,7 +173,7 @@ async def test_unreachable_store_is_unavailable(
     assert not await gone.answers()
 
 
-async def test_missing_bucket_is_refused(s3_bucket: str, tmp_path: Path) -> None:
+async def test_missing_bucket_is_unavailable(s3_bucket: str, tmp_path: Path) -> None:
     missing = open_objects(f"s3://{s3_bucket}-missing", data_dir=tmp_path)
     with pytest.raises(Unavailable):
         await missing.ping()
@@ -204,15 +204,15 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-def test_put_memory_is_bounded(tmp_path: Path) -> None:
+def test_transfer_uses_bounded_memory(tmp_path: Path) -> None:
     """256 MiB in and out again, in a process of its own: peaks are a process's."""
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
     grown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own script
     assert int(grown.stdout) < 32 * 1024, f"{grown.stdout} KiB"
 
 
-def test_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+def test_open_objects_reports_an_unusable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(Unavailable, match="can't be made") as caught:
+    with pytest.raises(Unavailable, match="cannot be created") as caught:
         open_objects(None, data_dir=tmp_path / "file")
     assert "HOWDAH_DATA_DIR" in caught.value.hint

@@ -54,7 +54,7 @@ def overwrite(path: Path, *, page: int) -> None:
         file.write(b"\xa5" * 500)
 
 
-async def test_check_of_intact_database_finds_nothing(committed: Database) -> None:
+async def test_check_finds_no_damage_in_an_intact_database(committed: Database) -> None:
     checks = Checks()
     before = await checks.state(committed)
     assert before.last_checked_at is None
@@ -68,7 +68,7 @@ async def test_check_of_intact_database_finds_nothing(committed: Database) -> No
 
 
 @pytest.mark.parametrize("relation", ["users", "uq_users_email", "pg_depend_reference_index"])
-async def test_check_names_damaged_relation(folder: Path, relation: str) -> None:
+async def test_check_names_the_relation_of_a_damaged_page(folder: Path, relation: str) -> None:
     overwrite(await path_of(folder, relation), page=1)
     async with await open_fast(folder) as server:
         database = await open_database(server.url)
@@ -82,7 +82,7 @@ async def test_check_names_damaged_relation(folder: Path, relation: str) -> None
 
 
 @pytest.mark.parametrize("installed", [False, True])
-async def test_check_without_amcheck_privilege_reports_it(
+async def test_check_reports_missing_privileges_for_amcheck(
     cluster: EmbeddedPostgres, committed_url: str, *, installed: bool
 ) -> None:
     owner = await asyncpg.connect(committed_url)
@@ -97,10 +97,10 @@ async def test_check_without_amcheck_privilege_reports_it(
     await database.close()
     assert found.damages == ()
     (note,) = found.notes
-    assert "not checked" in note or "Not all was checked" in note
+    assert "not checked" in note or "Not all relations were checked" in note
 
 
-async def test_checks_run_one_at_a_time(committed: Database) -> None:
+async def test_check_runs_once_at_a_time(committed: Database) -> None:
     checks = Checks()
     outcomes = await asyncio.gather(
         *(checks.run(committed) for _ in range(3)), return_exceptions=True
@@ -109,7 +109,7 @@ async def test_checks_run_one_at_a_time(committed: Database) -> None:
     assert await checks.last(committed) is not None
 
 
-async def test_check_result_is_shared_by_processes(committed: Database) -> None:
+async def test_check_result_is_known_to_other_processes(committed: Database) -> None:
     await Checks().run(committed)
     ours = Checks()
     first = await ours.last(committed)
@@ -123,7 +123,7 @@ async def test_check_result_is_shared_by_processes(committed: Database) -> None:
     assert state.findings == []
 
 
-async def test_check_result_is_not_replaced_by_older_one(committed: Database) -> None:
+async def test_check_result_does_not_replace_a_newer_one(committed: Database) -> None:
     late = Check(datetime(2027, 1, 2, tzinfo=UTC), (Damage("tasks", "block 1: torn"),), ("x",))
     early = late._replace(checked_at=datetime(2027, 1, 1, tzinfo=UTC), damages=())
     await _save(committed, late)
@@ -131,7 +131,7 @@ async def test_check_result_is_not_replaced_by_older_one(committed: Database) ->
     assert await Checks().last(committed) == late
 
 
-async def test_check_reports_findings_that_cannot_be_stored(
+async def test_check_result_is_reported_if_it_cannot_be_saved(
     committed: Database, committed_url: str
 ) -> None:
     connection = await asyncpg.connect(committed_url)

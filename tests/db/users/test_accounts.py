@@ -6,7 +6,7 @@ import pytest
 from db.errors import Conflict
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database
-from db.users import ExternalUser, OwnUser, UserRow, Users, canonical_email
+from db.users import ExternalUser, OwnUser, Role, UserRow, Users, canonical_email
 
 OUTSIDE = ExternalUser("https://issuer.example.com/", "subject-1", "ada@example.com", "Ada")
 
@@ -121,9 +121,9 @@ async def test_set_password_requires_verified_hash(
 
 async def test_set_role_returns_none_for_missing_user(database: Database) -> None:
     ada = await add(database)
-    promoted = await database.write(lambda session: Users(session).set_role(ada.id, "ADMIN"))
+    promoted = await database.write(lambda session: Users(session).set_role(ada.id, Role.ADMIN))
     assert promoted == ada._replace(role="ADMIN")
-    nobody = await database.write(lambda session: Users(session).set_role(new_id(), "ADMIN"))
+    nobody = await database.write(lambda session: Users(session).set_role(new_id(), Role.ADMIN))
     assert nobody is None
 
 

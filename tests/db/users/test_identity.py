@@ -17,7 +17,7 @@ from db.errors import (
 from db.kit.sweeps import sweep_all
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change
-from db.users import LOCAL_ADMIN, Attempts, Identity, SignInResult, UnscopedSessions, Users
+from db.users import LOCAL_ADMIN, Attempts, Identity, Role, SignInResult, UnscopedSessions, Users
 from tests.fixtures.database import Statements
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up
 
@@ -268,7 +268,7 @@ async def test_removed_user_loses_sessions(identity: Identity, database: Databas
 
 async def test_issued_token_is_equal_to_sign_in(identity: Identity) -> None:
     admin = await identity.create(
-        email="root@example.com", password=PASSWORD, name="Root", role="ADMIN"
+        email="root@example.com", password=PASSWORD, name="Root", role=Role.ADMIN
     )
     verified = await identity.verifier.verify(await identity.issue(admin))
     assert (verified.user_id, verified.role) == (admin.id, "ADMIN")

@@ -108,7 +108,7 @@ async def test_forwarded_address_is_not_believed_in_development(tmp_path: Path) 
     assert b"HOWDAH_ENV=production" in warning
 
 
-async def test_a_second_server_on_the_folder_learns_where_the_first_is(tmp_path: Path) -> None:
+async def test_second_server_reports_the_address_of_the_first(tmp_path: Path) -> None:
     async with served(tmp_path / "data") as server:
         port = server.address.rpartition(":")[2].partition("/")[0]
         code, output, errors = await howdah(
@@ -119,7 +119,7 @@ async def test_a_second_server_on_the_folder_learns_where_the_first_is(tmp_path:
     assert server.address in errors
 
 
-async def test_a_taken_port_is_told_with_a_way_out(tmp_path: Path) -> None:
+async def test_serve_reports_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         code, _, errors = await howdah(
@@ -134,7 +134,7 @@ async def test_a_taken_port_is_told_with_a_way_out(tmp_path: Path) -> None:
     ("host", "words"),
     [("no.such.host.invalid", "not known"), ("192.0.2.1", "not an address of this machine")],
 )
-async def test_a_host_that_is_not_ours_is_told(
+async def test_serve_reports_an_unusable_host(
     committed_url: str, tmp_path: Path, host: str, words: str
 ) -> None:
     code, _, errors = await howdah(
@@ -146,7 +146,7 @@ async def test_a_host_that_is_not_ours_is_told(
     assert words in errors.splitlines()[-2]
 
 
-async def test_production_prints_no_sign_in(committed_url: str, tmp_path: Path) -> None:
+async def test_production_prints_no_sign_in_link(committed_url: str, tmp_path: Path) -> None:
     async with started(
         *("--port", "0", "--data-dir", str(tmp_path)),
         HOWDAH_DATABASE_URL=committed_url,
@@ -164,7 +164,7 @@ async def test_production_prints_no_sign_in(committed_url: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_closes_sockets_with_1001_and_ends_well(
+async def test_signal_closes_sockets_with_1001_and_exits_with_zero(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     async with started("--port", "0", "--data-dir", str(tmp_path / "data")) as process:
@@ -184,7 +184,7 @@ async def test_a_signal_closes_sockets_with_1001_and_ends_well(
     assert not (tmp_path / "data" / "postgres" / "cluster" / "postmaster.pid").exists()
 
 
-async def test_a_signal_while_it_starts_ends_well_too(tmp_path: Path) -> None:
+async def test_signal_during_start_exits_with_zero(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "postgres"
     async with started("--port", "0", "--data-dir", str(tmp_path / "data")) as process:
         async with asyncio.timeout(30):
@@ -213,7 +213,7 @@ async def test_workers_share_the_port_are_replaced_and_end_with_their_parent(
         assert left == []
 
 
-async def test_workers_end_well_with_sigterm(tmp_path: Path) -> None:
+async def test_workers_exit_with_zero_after_sigterm(tmp_path: Path) -> None:
     async with started(
         *("--workers", "2", "--port", "0", "--data-dir", str(tmp_path / "data"))
     ) as process:

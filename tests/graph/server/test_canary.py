@@ -50,7 +50,7 @@ async def test_secret_canary_is_found_nowhere(
     async with calling(app) as http:
         user = await opened.database.write(
             lambda session: Users(session).add(
-                email="ada@example.com", name="Ada", password_hash=None, role="USER"
+                email="ada@example.com", name="Ada", password_hash=None
             )
         )
         ada = Client(app, http, user, await opened.identity.issue(user))

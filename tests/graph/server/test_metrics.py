@@ -22,7 +22,7 @@ async def measured(http: httpx.AsyncClient) -> dict[str, float]:
     }
 
 
-async def test_operations_are_counted_by_kind_and_outcome(
+async def test_metrics_count_operations_by_kind_and_outcome(
     anonymous: Client, http: httpx.AsyncClient
 ) -> None:
     for document in ("{ health { status } }", "{ health { status } }", "{ taskStats { total } }"):
@@ -36,7 +36,9 @@ async def test_operations_are_counted_by_kind_and_outcome(
     assert found["howdah_plans_kept"] == 2
 
 
-async def test_the_state_of_the_parts_is_told(ada: Client, http: httpx.AsyncClient) -> None:
+async def test_metrics_report_database_events_and_process(
+    ada: Client, http: httpx.AsyncClient
+) -> None:
     found = await measured(http)
     assert found["howdah_events_up"] == 1
     assert found["howdah_database_connections_in_use"] == 0
@@ -49,7 +51,7 @@ async def test_the_state_of_the_parts_is_told(ada: Client, http: httpx.AsyncClie
         assert (await measured(http))["howdah_event_readers"] == before + 1
 
 
-async def test_nothing_of_users_is_a_label(ada: Client, http: httpx.AsyncClient) -> None:
+async def test_metrics_labels_contain_no_user_data(ada: Client, http: httpx.AsyncClient) -> None:
     await ada.ask("query NamedByAda { viewer { id } }")
     text = (await http.get("/metrics", headers=LOCAL)).text
     assert ada.user is not None

@@ -1,4 +1,4 @@
-"""The account that the embedded PostgreSQL runs as, and its access to programs and files."""
+"""Whom the bundled PostgreSQL runs as, and how that account gets at what it needs."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every account can access, unlike pytest's own."""
+    """A folder that every account can reach; pytest's own are shut."""
     folder = Path(tempfile.mkdtemp(prefix="howdah-test-"))
     folder.chmod(0o755)
     yield folder
@@ -64,7 +64,7 @@ async def test_root_runs_postgres_as_nobody(data_dir: Path) -> None:
     assert (data_dir / "password").owner() == "root"
 
 
-async def test_root_runs_postgres_as_owner_of_folder(tmp_path: Path) -> None:
+async def test_root_runs_postgres_as_the_owner_of_the_folder(tmp_path: Path) -> None:
     os.chown(tmp_path, DAEMON.pw_uid, DAEMON.pw_gid)
     async with await open_fast(tmp_path) as opened:
         assert await query(opened, "select 42") == 42
@@ -73,7 +73,7 @@ async def test_root_runs_postgres_as_owner_of_folder(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cluster")
 
 
-async def test_programs_are_copied_if_account_cannot_access_them(
+async def test_unreadable_programs_are_copied(
     data_dir: Path,
     hidden_environment: Path,
     open_folder: Path,
@@ -87,13 +87,13 @@ async def test_programs_are_copied_if_account_cannot_access_them(
         assert not list(data_dir.glob("howdah-postgres-*")), "out of reach there as well"
     assert mode(hidden_environment) == 0o700
 
-    copied.chmod(0o777)  # any user could have put programs there
-    with pytest.raises(Unavailable, match="cannot be run by uid"):
+    copied.chmod(0o777)  # anybody could have put programs there
+    with pytest.raises(Unavailable, match="do not run for uid"):
         await open_fast(data_dir)
 
 
 # Everything is imported before root becomes an ordinary user: the interpreter's own folder may be
-# not accessible for that user, and our own code is under test.
+# shut for that user, and what is tested is ours.
 ORDINARY = """
 import asyncio, os, sys
 from concurrent.futures import thread
@@ -123,7 +123,7 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_ordinary_user_runs_postgres_as_itself(open_folder: Path) -> None:
+async def test_ordinary_user_runs_postgres_under_own_account(open_folder: Path) -> None:
     nobody = Account(NOBODY.pw_uid, NOBODY.pw_gid)
     if binaries._version(binaries.binary("postgres").parent, nobody) is None:
         pytest.skip("the environment is out of reach for ordinary users")

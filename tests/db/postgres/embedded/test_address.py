@@ -8,7 +8,7 @@ from db.settings import Settings
 from tests.fixtures.cluster import open_fast
 
 
-async def test_command_uses_database_of_running_server(tmp_path: Path) -> None:
+async def test_command_uses_the_database_of_a_running_server(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     assert use_running_server(settings) is settings
     async with await open_fast(tmp_path / "postgres") as server:
@@ -21,13 +21,13 @@ async def test_command_uses_database_of_running_server(tmp_path: Path) -> None:
     assert use_running_server(settings) is settings
 
 
-async def test_command_ignores_server_that_has_not_started(tmp_path: Path) -> None:
+async def test_running_url_is_none_while_the_server_starts(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     folder = DataFolder.acquire(tmp_path / "postgres")
     assert use_running_server(settings) is settings
     folder.release()
 
 
-async def test_command_keeps_configured_database(tmp_path: Path) -> None:
+async def test_use_running_server_keeps_a_database_url(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, database_url="postgresql://db.example.com/howdah")
     assert use_running_server(settings) is settings

@@ -1,4 +1,4 @@
-"""A damaged cluster is moved aside and replaced."""
+"""A damaged cluster is kept under another name, and a new one serves."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from tests.fixtures.cluster import open_fast, query
 
 @pytest.fixture(scope="module")
 async def folder(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
-    """Each test damages the cluster of the previous one."""
+    """Each test damages the cluster that the one before was given."""
     folder = tmp_path_factory.mktemp("damaged")
     async with await open_fast(folder):
         pass
@@ -51,7 +51,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-async def test_damaged_cluster_is_moved_aside_and_replaced(
+async def test_damaged_cluster_is_moved_and_replaced(
     folder: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(folder / "cluster")

@@ -1,4 +1,4 @@
-"""Faults of the embedded PostgreSQL: killed processes, orphans, full disks, wrong versions."""
+"""The bundled PostgreSQL on bad days: killed, left behind, short of everything."""
 
 import asyncio
 import contextlib
@@ -74,7 +74,7 @@ def postmaster(folder: Path) -> int:
     return int((folder / "cluster" / "postmaster.pid").read_text().splitlines()[0])
 
 
-async def test_killed_postgres_is_restarted_on_same_port(data_dir: Path) -> None:
+async def test_killed_postgres_restarts_on_the_same_port(data_dir: Path) -> None:
     async with await open_fast(data_dir, synchronous_commit="on") as opened:
         await query(opened, "create table survived as select 0 as n")
         idle = await asyncpg.connect(opened.url)  # its server process outlives the postmaster
@@ -85,12 +85,12 @@ async def test_killed_postgres_is_restarted_on_same_port(data_dir: Path) -> None
         idle.terminate()
         await query(opened, "drop table survived")
         assert len(opened.findings) == 2
-        assert all("ended by itself (code -9)" in finding for finding in opened.findings)
+        assert all("ended unexpectedly (code -9)" in finding for finding in opened.findings)
     assert not processes.find(processes.marker(data_dir))
 
 
 @pytest.mark.parametrize("thread", ["main", "other"])
-async def test_killed_howdah_leaves_usable_folder(data_dir: Path, thread: str) -> None:
+async def test_folder_opens_after_howdah_was_killed(data_dir: Path, thread: str) -> None:
     howdah = await Howdah.start(data_dir, thread)
     await howdah.kill()
     if thread == "main":
@@ -105,7 +105,7 @@ async def test_killed_howdah_leaves_usable_folder(data_dir: Path, thread: str) -
     howdah.child.kill()
 
 
-async def test_killing_both_processes_loses_no_commit(data_dir: Path) -> None:
+async def test_folder_opens_after_both_were_killed(data_dir: Path) -> None:
     howdah = await Howdah.start(data_dir, "main")
     howdah.process.send_signal(signal.SIGSTOP)  # it may not start it again
     howdah.postgres.kill()
@@ -144,7 +144,7 @@ async def test_stale_postmaster_pid_is_removed(data_dir: Path, zombie: int, kind
         ("shared_buffers", "7TB", "Cannot allocate memory"),
     ],
 )
-async def test_temporary_failure_does_not_move_cluster(
+async def test_temporary_failure_keeps_the_cluster(
     data_dir: Path, setting: str, value: str, said: str
 ) -> None:
     with pytest.raises(Unavailable, match=said):
@@ -154,7 +154,7 @@ async def test_temporary_failure_does_not_move_cluster(
         assert await query(opened, "select n from kept") == 42
 
 
-async def test_other_major_version_is_refused_without_changes(data_dir: Path) -> None:
+async def test_another_major_version_is_refused_unchanged(data_dir: Path) -> None:
     version = data_dir / "cluster" / "PG_VERSION"
     ours = version.read_text()
     version.write_text("17\n")
@@ -165,7 +165,7 @@ async def test_other_major_version_is_refused_without_changes(data_dir: Path) ->
     assert not list(data_dir.glob("cluster.damaged-*"))
 
 
-async def test_permissive_file_modes_are_corrected(data_dir: Path) -> None:
+async def test_too_wide_permissions_are_corrected(data_dir: Path) -> None:
     (data_dir / "cluster").chmod(0o755)
     async with await open_fast(data_dir) as opened:
         assert await query(opened, "select n from kept") == 42
@@ -198,7 +198,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-async def test_full_disk_is_reported_without_moving_cluster(
+async def test_full_disk_is_reported_and_keeps_the_cluster(
     data_dir: Path, small_disk: Path
 ) -> None:
     folder = small_disk / "data"

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL without faults: creation, restart, shutdown, rejected starts."""
+"""The bundled PostgreSQL on good days: made, restarted, closed, refused where it must be."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ from db.postgres.embedded import EmbeddedPostgres, binaries, binary, processes, 
 from tests.fixtures.cluster import open_fast, query
 
 
-async def test_new_cluster_has_checksums_and_requires_password(tmp_path: Path) -> None:
+async def test_new_cluster_has_checksums_and_no_trust(tmp_path: Path) -> None:
     async with await open_fast(tmp_path / "new") as opened:
         assert opened.findings == ()
         assert opened.version == await query(opened, "show server_version")
@@ -26,7 +26,7 @@ async def test_new_cluster_has_checksums_and_requires_password(tmp_path: Path) -
     shutil.rmtree(tmp_path / "new")
 
 
-async def test_data_folder_accepts_any_path(tmp_path: Path) -> None:
+async def test_folder_may_have_any_path(tmp_path: Path) -> None:
     folder = tmp_path.joinpath("with spaces", "Élefant 象", 'it\'s "quoted"', *["long" * 50] * 3)
     async with await open_fast(folder) as opened:
         await query(opened, "create table kept as select 42 as n")
@@ -35,7 +35,7 @@ async def test_data_folder_accepts_any_path(tmp_path: Path) -> None:
     shutil.rmtree(folder)
 
 
-async def test_restart_keeps_data_and_close_ends_processes(data_dir: Path) -> None:
+async def test_close_ends_all_processes_and_keeps_the_data(data_dir: Path) -> None:
     async with await open_fast(data_dir) as opened:
         assert await query(opened, "select n from kept") == 42
         assert opened.findings == ()
@@ -53,14 +53,14 @@ async def test_terminate_keeps_committed_data(data_dir: Path) -> None:
     opened = await EmbeddedPostgres.open(data_dir)
     await query(opened, "create table committed as select 1 as n")
     opened.terminate()
-    opened.terminate()  # is idempotent
+    opened.terminate()  # once more hurts nobody
     assert not processes.find(processes.marker(data_dir))
     async with await open_fast(data_dir) as again:
         assert await query(again, "select n from committed") == 1
         await query(again, "drop table committed")
 
 
-async def test_cancelled_open_leaves_nothing_behind(data_dir: Path) -> None:
+async def test_cancelled_open_leaves_no_process(data_dir: Path) -> None:
     opening = asyncio.create_task(open_fast(data_dir))
     while not processes.find(processes.marker(data_dir)):  # noqa: ASYNC110 - nothing to wait on
         await asyncio.sleep(0.001)
@@ -72,7 +72,7 @@ async def test_cancelled_open_leaves_nothing_behind(data_dir: Path) -> None:
         assert await query(opened, "select n from kept") == 42
 
 
-async def test_second_server_reports_the_first(data_dir: Path) -> None:
+async def test_locked_folder_error_names_the_server(data_dir: Path) -> None:
     async with await open_fast(data_dir) as opened:
         opened.announce("http://127.0.0.1:8000/graphql")
         with pytest.raises(Unavailable) as refused:
@@ -84,7 +84,7 @@ async def test_second_server_reports_the_first(data_dir: Path) -> None:
         assert await query(opened, "select n from kept") == 42
 
 
-async def test_port_in_use_is_skipped(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_port_in_use_is_avoided(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         ports = [taken, server._free_port()]
@@ -104,17 +104,17 @@ async def test_lost_password_is_replaced(data_dir: Path) -> None:
     assert (data_dir / "password").read_text() != before
 
 
-async def test_wrong_password_is_reported_without_showing_it(data_dir: Path) -> None:
+async def test_wrong_password_error_does_not_show_it(data_dir: Path) -> None:
     password = (data_dir / "password").read_text()
     (data_dir / "password").write_text("not-the-one")
-    with pytest.raises(Unavailable, match="does not match the cluster") as refused:
+    with pytest.raises(Unavailable, match="is not the password of the cluster") as refused:
         await open_fast(data_dir)
     (data_dir / "password").write_text(password)
     assert "Delete the file `password`" in refused.value.hint
     assert "not-the-one" not in f"{refused.value.message} {refused.value.hint}"
 
 
-async def test_client_program_runs_on_cluster(data_dir: Path, tmp_path: Path) -> None:
+async def test_client_programs_run_on_the_cluster(data_dir: Path, tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     async with await open_fast(data_dir) as opened:
         await opened.run("pg_dump", "--format=custom", "--file", dump)
@@ -136,7 +136,7 @@ async def test_missing_extra_creates_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+async def test_unusable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable, match="file/data cannot be used: Not a directory") as refused:
         await open_fast(tmp_path / "file" / "data")
