@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from graph.transport import graphiql
+from tests.fixtures.graphiql import needs_graphiql
 
 SCRIPT = "console.log('built');"
 SOURCE = Path(graphiql.__file__).with_name("index.html")
@@ -172,12 +173,13 @@ async def test_a_link_out_of_the_build_is_not_followed(dist: Path) -> None:
         assert (await client.get("/graphql/assets/out.js")).status_code == 404
 
 
-@pytest.mark.skipif(not graphiql.DIST.exists(), reason="GraphiQL is not built: make graphiql")
+@needs_graphiql
 async def test_the_real_build_takes_its_configuration_and_has_its_files() -> None:
     async with browser(graphiql.DIST) as client:
         page = await client.get("/graphql")
         scripts = Scripts(page.text)
         addresses = [source for each in scripts.attributes if (source := each.get("src"))]
         answers = [await client.get(address) for address in addresses]
+    assert page.status_code == 200, "run `make graphiql`"
     assert scripts.config() == {"endpoint": "/graphql"}
     assert [answer.status_code for answer in answers] == [200]
