@@ -9,10 +9,9 @@ import pytest
 
 from db.errors import Conflict
 from db.postgres import migrations
-from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import Database, open_database
 from db.system.integrity import Check, Checks, Damage, _save, check
-from tests.fixtures.cluster import open_fast, query
+from tests.fixtures.cluster import Cluster, open_fast, query
 
 PEOPLE = """
     INSERT INTO users (id, email, name)
@@ -83,7 +82,7 @@ async def test_a_damaged_page_is_found_and_named(folder: Path, relation: str) ->
 
 @pytest.mark.parametrize("installed", [False, True])
 async def test_without_the_right_to_amcheck_it_says_so(
-    cluster: EmbeddedPostgres, committed_url: str, *, installed: bool
+    cluster: Cluster, committed_url: str, *, installed: bool
 ) -> None:
     owner = await asyncpg.connect(committed_url)
     await owner.execute("DROP ROLE IF EXISTS tenant")
@@ -95,6 +94,9 @@ async def test_without_the_right_to_amcheck_it_says_so(
     database = await open_database(f"postgresql://tenant:tenant@{place}")
     found = await check(database)
     await database.close()
+    owner = await asyncpg.connect(committed_url)
+    await owner.execute("DROP ROLE tenant")
+    await owner.close()
     assert found.damages == ()
     (note,) = found.notes
     assert "not checked" in note or "Not all was checked" in note
