@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from db.services import Services, open_services
 from db.settings import Settings
+from db.users import Role
 from graph.app import build_app
 from graph.auth import authenticate
 from graph.schema import schema
@@ -73,7 +74,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Services, str]]:
 async def sign_up(services: Services) -> str:
     """An access token of a new user."""
     user = await services.identity.create(
-        email="ada@example.com", password="correct horse battery", name="Ada", role="USER"
+        email="ada@example.com", password="correct horse battery", name="Ada", role=Role.USER
     )
     return await services.identity.issue(user)
 

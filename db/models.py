@@ -1,10 +1,12 @@
-"""Imports every table, so that the metadata for alembic is complete."""
+"""Imports every table, so that the metadata for alembic is complete: one line for each domain."""
 
-from db import connections, runs, storage, tasks, users
-from db.kit import idempotency
+import db.connections
+import db.kit.idempotency
+import db.runs
+import db.storage
+import db.system.integrity
+import db.tasks
+import db.users
 from db.kit.base import Base
-from db.system import integrity
-
-DOMAINS = (connections, idempotency, integrity, runs, storage, tasks, users)
 
 metadata = Base.metadata

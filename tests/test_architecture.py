@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -19,12 +21,18 @@ SOURCES = sorted(
 )
 FILE_LINES = 400
 FUNCTION_LINES = 50
+# A module that declares tables may take their names from a constant.
+TABLE_NAMES = {
+    constant: name
+    for path in SOURCES
+    for constant, name in re.findall(r"(?m)^(TABLE) = \"(\w+)\"", path.read_text("utf-8"))
+}
 OWNED_TABLES = {
-    name
+    TABLE_NAMES.get(name, name)
     for path in SOURCES
     if path.is_relative_to(ROOT / "db")
     for name in re.findall(
-        r"^class \w+\([^)]*\bHasOwner\b[^)]*\):.*?__tablename__ = \"(\w+)\"",
+        r"^class \w+\([^)]*\bHasOwner\b[^)]*\):.*?__tablename__ = \"?(\w+)",
         path.read_text(encoding="utf-8"),
         re.MULTILINE | re.DOTALL,
     )
@@ -347,7 +355,35 @@ def test_a_planted_violation_is_caught(rule: Rule, module: str, text: str) -> No
 
 
 def test_owned_tables_are_found() -> None:
-    assert {"tasks", "query_runs", "files", "replicas", "preferences", "sessions"} <= OWNED_TABLES
+    assert {
+        "tasks",
+        "database_connections",
+        "query_runs",
+        "files",
+        "replicas",
+        "preferences",
+        "sessions",
+    } <= OWNED_TABLES
+
+
+def test_models_imports_every_module_with_a_table() -> None:
+    tables = {
+        TABLE_NAMES.get(name, name)
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "db")
+        for name in re.findall(r"__tablename__ = \"?(\w+)", path.read_text("utf-8"))
+    }
+    code = "from db import models; print(*models.metadata.tables)"
+    process = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert tables <= set(process.stdout.split()), "add a line to db/models.py"
+
+
+def test_schema_merges_every_resolvers_module() -> None:
+    merged = set(imported_by((ROOT / "graph" / "schema.py").read_text("utf-8")))
+    domains = {name_of(path) for path in SOURCES if path.match("graph/*/resolvers.py")}
+    assert domains <= merged, "add the domain to graph/schema.py"
 
 
 def test_alembic_is_no_package() -> None:

@@ -179,7 +179,7 @@ class Connections(Repository[ConnectionRow, S]):
         """
         found = await self.run(self._with_secrets(lock), id=row_id)
         if not found:
-            raise await self.missing_row_error(row_id)
+            raise await self.missing_row_error(row_id, field="id")
         columns = len(ConnectionRow._fields)
         return self._make(found[0][:columns]), SealedRow(*found[0][columns:])
 

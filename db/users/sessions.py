@@ -56,7 +56,7 @@ class Sessions(Generic[S]):
     ) -> bool:
         """Opens a session without a password; returns False if the user does not exist."""
         values = {"owner_id": user_id, "token_hash": token_hash, "life": life}
-        return await self._session.row(self._open(), session_id=session_id, **values) is not None
+        return await self._session.row(self._open(), id=session_id, **values) is not None
 
     async def open_verified(
         self: "Sessions[Session]",
@@ -73,7 +73,7 @@ class Sessions(Generic[S]):
         """
         opened = await self._session.row(
             self._open_verified(),
-            session_id=session_id,
+            id=session_id,
             owner_id=user_id,
             token_hash=token_hash,
             life=life,
@@ -83,14 +83,12 @@ class Sessions(Generic[S]):
 
     async def role(self, session_id: UUID, user_id: UUID) -> str | None:
         """The current role of the session's user; None if the session has ended."""
-        role: str | None = await self._session.value(
-            self._role(), session_id=session_id, owner_id=user_id
-        )
+        role: str | None = await self._session.value(self._role(), id=session_id, owner_id=user_id)
         return role
 
     async def end(self: "Sessions[Session]", session_id: UUID, user_id: UUID) -> bool:
         """Ends a session; returns False if the user has no such session."""
-        ended = await self._session.row(self._end(), session_id=session_id, owner_id=user_id)
+        ended = await self._session.row(self._end(), id=session_id, owner_id=user_id)
         return ended is not None
 
     async def end_all(self: "Sessions[Session]", user_id: UUID) -> None:
@@ -109,7 +107,7 @@ class Sessions(Generic[S]):
     def _opened_for(cls, *conditions: ColumnElement[bool]) -> ClauseElement:
         """Locks the user, so that a concurrent change of password waits, or is waited for."""
         new = select(
-            bindparam("session_id", type_=_SESSIONS.id.type),
+            bindparam("id", type_=_SESSIONS.id.type),
             User.id,
             bindparam("token_hash", type_=LargeBinary()),
             func.now() + bindparam("life", type_=Interval()),
@@ -121,7 +119,7 @@ class Sessions(Generic[S]):
     @statement
     def _role(cls) -> ClauseElement:
         return select(User.role).where(
-            _SESSIONS.id == bindparam("session_id"),
+            _SESSIONS.id == bindparam("id"),
             _SESSIONS.owner_id == bindparam("owner_id"),
             User.id == _SESSIONS.owner_id,
             *IS_LIVE,
@@ -130,7 +128,7 @@ class Sessions(Generic[S]):
     @change_statement
     def _end(cls) -> ClauseElement:
         session = update(UserSession).where(
-            _SESSIONS.id == bindparam("session_id"), _SESSIONS.owner_id == bindparam("owner_id")
+            _SESSIONS.id == bindparam("id"), _SESSIONS.owner_id == bindparam("owner_id")
         )
         ended = session.values(revoked_at=func.coalesce(_SESSIONS.revoked_at, func.now()))
         return ended.returning(_SESSIONS.id)

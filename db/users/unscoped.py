@@ -41,7 +41,7 @@ class UnscopedSessions:
         then the same client sent it twice concurrently.
         """
         found = await self._session.row(
-            self._rotate(), session_id=session_id, presented=presented, new_hash=new, life=life
+            self._rotate(), id=session_id, presented=presented, new_hash=new, life=life
         )
         return None if found is None else Rotation(found[0], found[1], UserRow(*found[2:]))
 
@@ -63,7 +63,7 @@ class UnscopedSessions:
         return (
             update(UserSession)
             .where(
-                _SESSIONS.id == bindparam("session_id"),
+                _SESSIONS.id == bindparam("id"),
                 seen.c.id == _SESSIONS.id,
                 User.id == _SESSIONS.owner_id,
                 *IS_LIVE,

@@ -47,7 +47,7 @@ async def test_tasks_page_operations_succeed_in_order(ada: Client) -> None:
     task_id = ""
     for operation, variables in operations():
         answer = await ada.send(operation, **json.loads(variables.replace(ANY_TASK, task_id)))
-        assert not answer.errors, f"{operation}\n{answer.errors}"
+        assert not answer.errors, f"correct docs/tasks.md:\n{operation}\n{answer.errors}"
         found = answer.data
         answers.update(found)
         if "createTask" in found:

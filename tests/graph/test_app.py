@@ -6,10 +6,11 @@ import httpx
 import pytest
 
 from db.errors import BadInput
-from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import Database
 from db.settings import Settings
 from graph.app import build_app
+from tests.fixtures.cluster import Cluster
+from tests.fixtures.database import TEMPLATE
 from tests.fixtures.toy import Door, calling, only, schema, serving, toy_app
 
 
@@ -24,15 +25,13 @@ async def on_database(committed: Database) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_readyz_follows_database(
-    on_database: httpx.AsyncClient, cluster: EmbeddedPostgres, committed_url: str
+    on_database: httpx.AsyncClient, cluster: Cluster, committed_url: str
 ) -> None:
     assert (await on_database.get("/readyz")).status_code == 200
     name = committed_url.rpartition("/")[2]
     other = await asyncpg.connect(cluster.url)
     await other.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await other.execute(
-        f'CREATE DATABASE "{name}" TEMPLATE "template_howdah" ALLOW_CONNECTIONS false'
-    )
+    await other.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" ALLOW_CONNECTIONS false')
     assert (await on_database.get("/readyz")).status_code == 503
     assert (await on_database.get("/healthz")).status_code == 200
     await other.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')

@@ -173,6 +173,9 @@ async def test_argument_with_id_of_other_user_gives_nothing(
             elif door.root == "mutation":
                 assert answer.code == "FORBIDDEN", f"{door}: {answer}"
                 assert answer_to_none.code == "NOT_FOUND", f"{door}: {answer_to_none}"
+                for refused in (answer, answer_to_none):
+                    field = refused.errors[0]["extensions"].get("field")
+                    assert field == door.path[-1], f"{door} names another field: {refused}"
             else:
                 assert answer.code == "NOT_FOUND", f"{door}: {answer}"
         found = await ada.send("query($id: ID!) { node(id: $id) { id } }", id=theirs)

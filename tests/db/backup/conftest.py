@@ -5,17 +5,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from db.objects.store import ObjectStore, open_objects
-from db.postgres.embedded import EmbeddedPostgres
-from tests.fixtures.database import _administer, _clone
+from tests.fixtures.cluster import Cluster
+from tests.fixtures.database import _clone, _drop
 
 
 @pytest.fixture
-async def target_url(cluster: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+async def target_url(cluster: Cluster, template: str) -> AsyncIterator[str]:
     """A second database, migrated and empty."""
     url = await _clone(cluster)
     yield url
-    name = url.rpartition("/")[2]
-    await _administer(cluster, f'DROP DATABASE "{name}" WITH (FORCE)')
+    await _drop(cluster, url)
 
 
 @pytest.fixture

@@ -16,11 +16,10 @@ from db.kit.base import OwnerId
 from db.kit.paging import SortOrder, Window
 from db.objects.store import ObjectStore
 from db.postgres import migrations
-from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import Database, open_database
 from db.postgres.statements import compile_statement
 from db.tasks import TaskFilter, TaskRow, Tasks
-from tests.fixtures.cluster import open_fast
+from tests.fixtures.cluster import Cluster, open_fast
 from tests.fixtures.people import add_person
 
 HARD = [
@@ -287,7 +286,7 @@ async def test_restore_between_embedded_databases(folder: ObjectStore, tmp_path:
 
 
 async def test_backup_refuses_an_unmigrated_database(
-    folder: ObjectStore, cluster: EmbeddedPostgres, tmp_path: Path
+    folder: ObjectStore, cluster: Cluster, tmp_path: Path
 ) -> None:
     with pytest.raises(Conflict, match="no data of Howdah"):
         await backup(cluster.url, tmp_path / "b.howdah", objects=folder)

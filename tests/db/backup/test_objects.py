@@ -30,6 +30,7 @@ from db.storage import (
     read_bytes,
     store_bytes,
 )
+from tests.fixtures.repository_storage import RepositoryStorage
 
 SIZES = (0, 1, 100_000, 2_500_000)
 """Of the last one the bytes come in several pieces."""

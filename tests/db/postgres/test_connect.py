@@ -13,11 +13,11 @@ import pytest
 
 from db.errors import Unavailable
 from db.postgres.connect import connect, connect_with_retry
-from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import open_database
 from db.postgres.urls import parse_url
 from tests.fixtures import impostors
 from tests.fixtures.brokers import free_port
+from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named
 
 SECRET = "hush-hush/9"
@@ -37,7 +37,7 @@ async def refusal(url: str, *, connect_ms: int = 1_000) -> Unavailable:
 
 
 @pytest.fixture
-async def administrator(cluster: EmbeddedPostgres) -> AsyncIterator[asyncpg.Connection]:
+async def administrator(cluster: Cluster) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(cluster.url)
     yield connection
     await connection.close()
@@ -45,7 +45,7 @@ async def administrator(cluster: EmbeddedPostgres) -> AsyncIterator[asyncpg.Conn
 
 @pytest.fixture
 async def eve(
-    cluster: EmbeddedPostgres, administrator: asyncpg.Connection, request: pytest.FixtureRequest
+    cluster: Cluster, administrator: asyncpg.Connection, request: pytest.FixtureRequest
 ) -> AsyncIterator[str]:
     """The URL of a user with the secret as password; the attributes are the test's."""
     await administrator.execute(
@@ -64,7 +64,7 @@ async def test_wrong_password_is_reported(eve: str) -> None:
     assert "%XX" in error.hint
 
 
-async def test_unknown_user_is_reported(cluster: EmbeddedPostgres) -> None:
+async def test_unknown_user_is_reported(cluster: Cluster) -> None:
     error = await refusal(re.sub("//[^@]*@", f"//{LOGIN}@", cluster.url), connect_ms=10_000)
     assert "refused the user 'eve'" in error.message
 
@@ -180,7 +180,7 @@ async def test_connect_reports_refusal_if_last_attempt_hangs(eve: str) -> None:
         await connect_with_retry(attempt, parse_url(eve), asyncio.get_running_loop().time() + 0.5)
 
 
-async def test_json_is_read_as_text_and_written_from_values(cluster: EmbeddedPostgres) -> None:
+async def test_json_is_read_as_text_and_written_from_values(cluster: Cluster) -> None:
     connection = await connect(parse_url(cluster.url))
     try:
         values: list[Any] = [{"é": [1, None, 2.5, "\N{ELEPHANT}"]}, [], "text", None, 10**30]

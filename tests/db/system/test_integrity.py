@@ -9,10 +9,9 @@ import pytest
 
 from db.errors import Conflict
 from db.postgres import migrations
-from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import Database, open_database
 from db.system.integrity import Check, Checks, Damage, _save, check
-from tests.fixtures.cluster import open_fast, query
+from tests.fixtures.cluster import Cluster, open_fast, query
 
 PEOPLE = """
     INSERT INTO users (id, email, name)
@@ -83,7 +82,7 @@ async def test_check_names_the_relation_of_a_damaged_page(folder: Path, relation
 
 @pytest.mark.parametrize("installed", [False, True])
 async def test_check_reports_missing_privileges_for_amcheck(
-    cluster: EmbeddedPostgres, committed_url: str, *, installed: bool
+    cluster: Cluster, committed_url: str, *, installed: bool
 ) -> None:
     owner = await asyncpg.connect(committed_url)
     await owner.execute("DROP ROLE IF EXISTS tenant")
@@ -95,6 +94,9 @@ async def test_check_reports_missing_privileges_for_amcheck(
     database = await open_database(f"postgresql://tenant:tenant@{place}")
     found = await check(database)
     await database.close()
+    owner = await asyncpg.connect(committed_url)
+    await owner.execute("DROP ROLE tenant")
+    await owner.close()
     assert found.damages == ()
     (note,) = found.notes
     assert "not checked" in note or "Not all relations were checked" in note

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import websockets
 
+from tests.fixtures.graphiql import needs_graphiql
 from tests.fixtures.served import exchange, printed_link, served
 from tests.graph.commands.test_cli import ROOT, howdah
 
@@ -54,8 +55,6 @@ async def test_sign_in_link_works_once_and_is_in_no_log(tmp_path: Path) -> None:
         assert await server.ask("{ viewer { role } }") == {"viewer": {"role": "ADMIN"}}
         token = server.http.headers["authorization"].removeprefix("Bearer ")
         assert (await exchange(server.http, server.link)).status_code == 403
-        page = await server.http.get(server.address, headers={"accept": "text/html"})
-    assert "Bearer" not in page.text
     logs = [*(tmp_path / "data" / "logs").iterdir(), tmp_path / "data.log"]
     for log in logs:
         assert token not in log.read_text()
@@ -63,6 +62,15 @@ async def test_sign_in_link_works_once_and_is_in_no_log(tmp_path: Path) -> None:
         for line in log.read_text().splitlines():
             assert json.loads(line)["level"] == "info"
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
+@needs_graphiql
+async def test_page_of_a_running_server_is_graphiql_without_a_token(tmp_path: Path) -> None:
+    async with served(tmp_path / "data") as server:
+        page = await server.http.get(server.address, headers={"accept": "text/html"})
+    assert page.status_code == 200, "run `make graphiql`"
+    assert "<script" in page.text
+    assert "Bearer" not in page.text
 
 
 async def test_sign_in_link_command_prints_a_link_of_the_running_server(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from graph.transport import graphiql
+from tests.fixtures.graphiql import needs_graphiql
 
 SCRIPT = "console.log('built');"
 SOURCE = Path(graphiql.__file__).with_name("index.html")
@@ -168,12 +169,13 @@ async def test_assets_do_not_follow_links_outside(dist: Path) -> None:
         assert (await client.get("/graphql/assets/out.js")).status_code == 404
 
 
-@pytest.mark.skipif(not graphiql.DIST.exists(), reason="GraphiQL is not built: make graphiql")
+@needs_graphiql
 async def test_build_contains_configuration_and_files() -> None:
     async with browser(graphiql.DIST) as client:
         page = await client.get("/graphql")
         scripts = Scripts(page.text)
         addresses = [source for each in scripts.attributes if (source := each.get("src"))]
         answers = [await client.get(address) for address in addresses]
+    assert page.status_code == 200, "run `make graphiql`"
     assert scripts.config() == {"endpoint": "/graphql"}
     assert [answer.status_code for answer in answers] == [200]

@@ -10,9 +10,9 @@ import pytest
 
 from db.errors import Unavailable
 from db.postgres.connect import Dropped
-from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.engine import Database, ReadSession, Session, open_database
 from tests.fixtures import brokers
+from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named
 from tests.fixtures.notes import (
     ADD,
@@ -89,7 +89,7 @@ async def test_read_dropped_in_query_is_retried_once(
 
 
 async def test_read_that_cannot_reconnect_returns_its_lease_once(
-    cluster: EmbeddedPostgres, committed_url: str, observer: asyncpg.Connection
+    cluster: Cluster, committed_url: str, observer: asyncpg.Connection
 ) -> None:
     name = committed_url.rpartition("/")[2]
     administrator = await asyncpg.connect(named(cluster.url, "postgres"))

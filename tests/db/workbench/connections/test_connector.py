@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from db.errors import BadInput, HowdahError, Unavailable
-from db.postgres.embedded import EmbeddedPostgres
 from db.postgres.urls import parse_url
 from db.workbench.connections import connector as module
 from db.workbench.connections.connection_errors import Unreachable
@@ -19,6 +19,7 @@ from db.workbench.connections.destinations import Destination
 from db.workbench.connections.libpq import Connection
 from db.workbench.connections.network_policy import Targets
 from tests.fixtures.certificates import self_signed
+from tests.fixtures.cluster import Cluster
 from tests.fixtures.targets import CANARY, Talk, Target, free_port, silent, speaking
 
 
@@ -51,10 +52,10 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def clear_text(cluster: EmbeddedPostgres) -> Destination:
+def clear_text(cluster: Cluster) -> Destination:
     """A PostgreSQL without TLS."""
     url = parse_url(cluster.url)
-    password = cluster._folder.password
+    password = unquote(cluster.url.partition("@")[0].rpartition(":")[2])
     return Destination(
         host=url.host,
         port=url.port,

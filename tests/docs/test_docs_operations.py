@@ -1,0 +1,75 @@
+"""Every operation in the documentation is valid, and those of docs/connections.md work in order."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import GraphQLSchema, OperationDefinitionNode, parse, print_ast, validate
+
+from graph.schema import schema
+from tests.fixtures.clients import Client
+from tests.fixtures.targets import CANARY, Target
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+core: GraphQLSchema = schema._schema
+
+
+def operations(page: Path) -> dict[str, str]:
+    """The operations of a page by name, or by number if they have none."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```graphql\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = [
+        definition
+        for block in blocks
+        for definition in parse(block).definitions
+        if isinstance(definition, OperationDefinitionNode)
+    ]
+    return {
+        node.name.value if node.name else str(number): print_ast(node)
+        for number, node in enumerate(found)
+    }
+
+
+WITH_OPERATIONS = [page for page in PAGES if operations(page)]
+
+
+@pytest.mark.parametrize("page", WITH_OPERATIONS, ids=lambda page: page.name)
+def test_each_documented_operation_is_valid(page: Path) -> None:
+    for name, operation in operations(page).items():
+        errors = validate(core, parse(operation))
+        assert not errors, f"{name} of {page.name}: correct it there, or the schema: {errors}"
+
+
+def test_pages_with_operations_are_found() -> None:
+    names = {page.name for page in WITH_OPERATIONS}
+    assert names >= {"README.md", "tasks.md", "connections.md"}
+
+
+async def test_each_operation_of_the_connections_page_works(ada: Client, target: Target) -> None:
+    destination = {
+        "host": "localhost",
+        "port": target.port,
+        "database": "postgres",
+        "username": "ada",
+        "password": CANARY,
+    }
+    variables: dict[str, dict[str, Any]] = {
+        "Try": {"input": destination},
+        "Save": {"input": destination | {"name": "Orders", "savePassword": True}},
+        "Watch": {},
+        "Keep": {"input": {"key": "editor/layout", "value": {"wide": True}}},
+        "Kept": {},
+    }
+    for name, operation in operations(ROOT / "docs" / "connections.md").items():
+        assert name in variables, f"add the variables of `{name}`, a new operation of this page"
+        answer = await ada.send(operation, **variables[name])
+        assert not answer.errors, (
+            f"`{name}` fails: correct the page, or the variables here: {answer}"
+        )
+        if name == "Try":
+            assert answer.data["testConnection"]["ok"], answer
+        if name == "Save":
+            saved = {"id": answer.data["saveConnection"]["connection"]["id"]}
+            variables |= {"Open": {"input": saved}, "Close": {"input": saved}, "Look": saved}

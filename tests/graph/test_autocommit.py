@@ -1,0 +1,86 @@
+"""Every query and mutation on pooled connections, where single statements autocommit.
+
+The default `database` of tests cannot do that; `SavepointLease` says why.
+"""
+
+from typing import Any
+
+import pytest
+from graphql import GraphQLObjectType
+
+from db.kit.base import new_id
+from db.postgres.engine import Database
+from graph.schema import schema
+from tests.fixtures.clients import Client, Response
+from tests.graph.test_ownership import Door, Path, id_paths, knock, own, prefixes
+
+core: Any = schema._schema
+
+INPUTS: dict[str, dict[str, Any]] = {
+    "createBsp": {"account": "one", "capacity": "1000", "multiaddresses": []},
+    "importTasks": {"json": '[{"title": "one"}]'},
+    "saveConnection": {"name": "n", "host": "127.0.0.1", "database": "d", "username": "u"},
+    "signUp": {"email": "new@example.com", "password": "correct horse battery", "name": "New"},
+}
+"""Inputs of mutations for which a sample of each type will not do."""
+
+REFUSED: dict[str, set[str]] = {
+    "cancelQuery": {"CONFLICT"},  # unless the run still waits
+    "changePassword": {"BAD_USER_INPUT"},
+    "connect": {"UNAVAILABLE"},
+    "deletePreference": {"NOT_FOUND"},
+    "deleteQueryRun": {"CONFLICT"},  # unless the run has ended
+    "exportQueryRun": {"BAD_USER_INPUT"},
+    "fileByKey": {"BAD_USER_INPUT"},
+    "refreshSession": {"UNAUTHENTICATED"},
+    "setBspMultiaddresses": {"BAD_USER_INPUT"},
+    "signIn": {"BAD_USER_INPUT"},
+    "signOut": {"BAD_USER_INPUT"},
+    "testConnection": {"BAD_USER_INPUT"},
+}
+"""Codes besides OK that the samples lead to."""
+
+
+def walk(root: str) -> list[Door]:
+    """Each field of a root with the IDs that it needs."""
+    kind = getattr(core, f"{root}_type")
+    assert isinstance(kind, GraphQLObjectType)
+    found = []
+    for name, field in kind.fields.items():
+        ids = [each for argument in field.args.items() for each in id_paths(*argument)]
+        needed = tuple(path for path, required in ids if required)
+        found.append(Door(root, name, needed[0] if needed else (), needed[1:]))
+    return found
+
+
+@pytest.fixture
+def database(committed: Database) -> Database:
+    return committed
+
+
+async def ask(door: Door, admin: Client) -> Response:
+    if door.field in INPUTS:
+        kind = door.definition.args["input"].type
+        document = f"mutation($input: {kind}) {{ {door.field}(input: $input) {{ __typename }} }}"
+        return await admin.send(document, input=INPUTS[door.field])
+    paths: tuple[Path, ...] = (door.path, *door.others) if door.path else ()
+    taken = await prefixes(admin, door) if paths else {}
+    ids = {path: await own(admin, admin, taken[path][0]) for path in paths}
+    return await knock(admin, door, ids)
+
+
+@pytest.mark.parametrize("door", [*walk("query"), *walk("mutation")], ids=lambda door: door.field)
+async def test_operation_works_with_autocommit(admin: Client, door: Door) -> None:
+    answer = await ask(door, admin)
+    assert answer.code in {"OK"} | REFUSED.get(door.field, set()), answer
+
+
+async def test_changes_of_one_operation_are_seen_by_the_next_connection(
+    admin: Client, database: Database
+) -> None:
+    title = new_id().hex
+    create = "mutation($t: String!) { createTask(input: {title: $t}) { task { title } } }"
+    await admin.ask(create, t=title)
+    async with database.read():  # holds one connection, so that the read below takes another
+        answer = await admin.ask("{ tasks(first: 1) { nodes { title } } }")
+    assert answer == {"tasks": {"nodes": [{"title": title}]}}
