@@ -46,10 +46,13 @@ class Connector:
                 connection = await self._connect(deadline)
         except TimeoutError:
             raise unreachable(self.destination) from None
+        asking = asyncio.ensure_future(libpq.facts_of(connection))
         try:
             with libpq.abort_after(connection, deadline - asyncio.get_running_loop().time()):
-                self.facts = await libpq.facts_of(connection)
+                self.facts = await asyncio.shield(asking)
         except BaseException as error:
+            libpq.cut(connection)  # a cancelled statement of psycopg waits for the server
+            await asyncio.wait([asking])
             connection.pgconn.finish()
             if isinstance(error, psycopg.Error):
                 raise unreachable(self.destination) from None

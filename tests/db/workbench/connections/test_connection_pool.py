@@ -134,18 +134,26 @@ async def test_connection_is_replaced_at_the_end_of_its_lifetime(
         assert old != other.info.backend_pid
 
 
-async def test_cancelled_attempt_leaves_its_place_to_the_next_caller(make_pool: MakePool) -> None:
-    visited: asyncio.Queue[None] = asyncio.Queue()
+@pytest.mark.parametrize("answer", [b"", b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I"])
+async def test_cancelled_attempt_leaves_its_place_to_the_next_caller(
+    make_pool: MakePool, answer: bytes
+) -> None:
+    """Also when the server has let the user in and does not answer a query."""
+    waits: asyncio.Queue[None] = asyncio.Queue()
 
-    async def visit(*ends: Any) -> None:
-        visited.put_nowait(None)
-        await silent(*ends)
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        if answer:
+            writer.write(answer)
+            await reader.read(1024)
+        waits.put_nowait(None)
+        await silent(reader, writer)
 
-    async with speaking(visit) as port, asyncio.timeout(5):
-        pool = await make_pool(port=port)
+    async with speaking(talk) as port, asyncio.timeout(4):
+        pool = await make_pool(port=port, ssl_mode="DISABLE")
         callers = [asyncio.create_task(pool.acquire()) for _ in range(6)]
         for caller in callers:
-            await visited.get()
+            await waits.get()
             assert (pool.open_count, pool.in_use) == (1, True)
             caller.cancel()
             with pytest.raises(asyncio.CancelledError):
