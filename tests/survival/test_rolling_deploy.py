@@ -70,7 +70,7 @@ async def test_older_replica_continues_and_restarts(
         received = await older.ask(asked)
     assert received["health"]["database"] == {"migrationsCurrent": True}
     (words,) = findings(received)
-    assert f"A newer Howdah has migrated the database to {NEWER}" in words
+    assert f"A newer Howdah migrated the database to {NEWER}" in words
     async with served(tmp_path / "older", **ours) as again:
         await works(again)
 
