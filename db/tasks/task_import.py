@@ -5,13 +5,11 @@ async for report in import_records(run, old_tasks(chunks)):
 """
 
 import hashlib
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
@@ -43,7 +41,6 @@ from db.tasks.legacy_task import OldTask, Rejected
 from db.tasks.repository import Task
 
 BATCH = 1_000
-IDS_KEPT = 1_000
 
 _TIMESTAMP = DateTime(timezone=True)
 _COLUMNS: dict[str, Any] = {
@@ -75,11 +72,11 @@ class Imports(Repository[ImportedRow, S]):
     row = ImportedRow
     noun = "task"
 
-    async def add_new(self: "Imports[Session]", old: Sequence[OldTask]) -> dict[bytes, UUID]:
-        """Adds the tasks that are not imported yet. Returns their IDs by `imported_as`."""
+    async def add_new(self: "Imports[Session]", old: Sequence[OldTask]) -> set[bytes]:
+        """Adds the tasks that are not imported yet. Returns their `imported_as`."""
         rows = [(new_id(), *task) for task in old]
         values = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
-        return dict(await self.run(self._add_new(), **values))
+        return {found[0] for found in await self.run(self._add_new(), **values)}
 
     async def find(self, old: Iterable[OldTask]) -> dict[bytes, ImportedRow]:
         found = await self.all(self._find(), imported_as=[task.imported_as for task in old])
@@ -103,7 +100,7 @@ class Imports(Repository[ImportedRow, S]):
             insert(table)
             .from_select(list(values), select(*values.values()))
             .on_conflict_do_nothing(index_elements=[table.c.owner_id, table.c.imported_as])
-            .returning(table.c.imported_as, table.c.id)
+            .returning(table.c.imported_as)
         )
 
     @statement
@@ -129,8 +126,6 @@ class ImportReport:
     created: int = 0
     unchanged: int = 0
     rejected: list[Rejected] = field(default_factory=list)
-    created_ids: deque[UUID] = field(default_factory=lambda: deque(maxlen=IDS_KEPT))
-    """The latest IDs, bounded because they are sent in one event."""
     checksum: str = ""
     """Checksum of the imported records, equal in file and table."""
 
@@ -180,10 +175,9 @@ async def _add(run: Run, old: Sequence[OldTask], report: ImportReport) -> None:
     ).hexdigest()
     report.created += len(new)
     report.unchanged += len(old) - len(new)
-    report.created_ids += new.values()
 
 
-def _as_in_file(task: OldTask, new: Iterable[bytes]) -> tuple[Any, ...]:
+def _as_in_file(task: OldTask, new: set[bytes]) -> tuple[Any, ...]:
     """The whole task if it is new, else only its identity: its owner may have changed it."""
     if task.imported_as not in new:
         return (task.imported_as,)
@@ -192,9 +186,7 @@ def _as_in_file(task: OldTask, new: Iterable[bytes]) -> tuple[Any, ...]:
     )
 
 
-def _as_in_table(
-    task: OldTask, row: ImportedRow | None, new: Iterable[bytes]
-) -> tuple[Any, ...] | None:
+def _as_in_table(task: OldTask, row: ImportedRow | None, new: set[bytes]) -> tuple[Any, ...] | None:
     if row is None:
         return None
     if task.imported_as not in new:

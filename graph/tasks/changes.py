@@ -31,37 +31,49 @@ MAX_UNSENT = 10_000
 class ChangeKind(Enum):
     """The values are also the wire format of events."""
 
-    CREATED = enum_value("CREATED", "The task was created or imported.")
+    CREATED = enum_value("CREATED", "The task was created.")
     UPDATED = enum_value(
         "UPDATED", "The task was updated or toggled, or changed while events were missed."
     )
     DELETED = enum_value("DELETED", "The task was deleted.")
+    IMPORTED = enum_value(
+        "IMPORTED", "An import created `count` tasks. Query the list of tasks again to see them."
+    )
 
 
 class Change(NamedTuple):
     """One change, with the state of the task when the change was read."""
 
     kind: ChangeKind
-    id: UUID
+    task_id: UUID | None
     task: TaskRow | None
+    count: int = 1
 
 
-Changes: TypeAlias = dict[tuple[ChangeKind, UUID], Change]
-"""The latest change of each kind to each task, in the order in which the keys first occurred."""
+Changes: TypeAlias = dict[tuple[ChangeKind, UUID | None], Change]
+"""The latest change of each kind to each task, in the order in which the keys first occurred.
+
+All imports share the key `(IMPORTED, None)`.
+"""
 
 
 class _Announcement(msgspec.Struct, array_like=True):
     kind: ChangeKind
     ids: Sequence[UUID]
+    imported: int = 0
 
 
 async def announce(context: Context, kind: ChangeKind, *ids: UUID) -> None:
-    await announce_to(context.services.events, context.owner, kind, *ids)
-
-
-async def announce_to(events: EventBus, owner: OwnerId, kind: ChangeKind, *ids: UUID) -> None:
+    events, owner = context.services.events, context.owner
     for start in range(0, len(ids), MAX_IDS_PER_EVENT):
         payload = msgspec.json.encode(_Announcement(kind, ids[start : start + MAX_IDS_PER_EVENT]))
+        await events.publish(_topic(owner), payload.decode())
+
+
+async def announce_import(events: EventBus, owner: OwnerId, count: int) -> None:
+    """Publishes an import as one change: a client queries the list again, once."""
+    if count:
+        payload = msgspec.json.encode(_Announcement(ChangeKind.IMPORTED, (), count))
         await events.publish(_topic(owner), payload.decode())
 
 
@@ -112,10 +124,14 @@ class _ChangeReader:
             changes = await self._announced(event.payload)
         for change in changes:
             self._remember(change)
-        return {(change.kind, change.id): change for change in changes}
+        return {(change.kind, change.task_id): change for change in changes}
 
     async def _announced(self, payload: str) -> list[Change]:
-        kind, ids = msgspec.structs.astuple(msgspec.json.decode(payload, type=_Announcement))
+        announcement = msgspec.json.decode(payload, type=_Announcement)
+        kind, ids, imported = msgspec.structs.astuple(announcement)
+        if kind is ChangeKind.IMPORTED:
+            self._latest = await self._query(Tasks.now)
+            return [Change(kind, None, None, imported)]
         found: dict[UUID, TaskRow] = {}
         if kind is not ChangeKind.DELETED:
             rows = await self._query(lambda tasks: tasks.get_many(ids))
@@ -134,12 +150,14 @@ class _ChangeReader:
         ]
 
     def _remember(self, change: Change) -> None:
-        self._versions.pop(change.id, None)
+        if change.task_id is None:
+            return
+        self._versions.pop(change.task_id, None)
         if change.task is None:
             return
         updated_at = datetime.fromisoformat(change.task.updated_at)
         self._latest = max(self._latest or updated_at, updated_at)
-        self._versions[change.id] = change.task.version
+        self._versions[change.task_id] = change.task.version
         if len(self._versions) > MAX_REMEMBERED:
             del self._versions[next(iter(self._versions))]
 
@@ -150,7 +168,12 @@ class _ChangeReader:
 
 def _merge(unsent: Changes, new: Changes) -> Changes:
     """Stops to collect above `MAX_UNSENT`, where `follow` ends the subscription."""
-    return unsent if len(unsent) > MAX_UNSENT else unsent | new
+    if len(unsent) > MAX_UNSENT:
+        return unsent
+    merged, key = unsent | new, (ChangeKind.IMPORTED, None)
+    if key in unsent and key in new:
+        merged[key] = new[key]._replace(count=unsent[key].count + new[key].count)
+    return merged
 
 
 def _topic(owner: OwnerId) -> str:

@@ -21,7 +21,7 @@ from graph.context import Info
 from graph.kit.fields import argument, mutation, provided_fields, query, subscription
 from graph.kit.ids import id_of, parse_id
 from graph.kit.paging import Connection, Listing, OrderDirection, paged
-from graph.tasks.changes import Change, ChangeKind, announce, follow
+from graph.tasks.changes import Change, ChangeKind, announce, announce_import, follow
 from graph.tasks.inputs import (
     CreateTaskInput,
     CreateTaskPayload,
@@ -153,7 +153,9 @@ class Mutation:
             return last
 
         report = await info.context.transact(Imports, work)
-        await announce(info.context, ChangeKind.CREATED, *report.created_ids)
+        context = info.context
+        if not dry_run:
+            await announce_import(context.services.events, context.owner, report.created)
         return report
 
 

@@ -43,12 +43,16 @@ class TaskChange:
     kind: ChangeKind = attribute("Kind of change.")
     task: Task | None = attribute(
         "Current state of the task, which may be newer than this change. "
-        "Null if the task was deleted."
+        "Null if the task was deleted, and if `kind` is `IMPORTED`."
+    )
+    count: int = attribute(
+        "Number of tasks that the change concerns: the number of created tasks if `kind` is "
+        "`IMPORTED`, otherwise 1."
     )
 
-    @field("ID of the task. Set for deleted tasks as well.")
-    def id(root: strawberry.Parent[Change]) -> strawberry.ID:
-        return id_of("task", root.id)
+    @field("ID of the task. Set for deleted tasks as well. Null if `kind` is `IMPORTED`.")
+    def task_id(root: strawberry.Parent[Change]) -> strawberry.ID | None:
+        return None if root.task_id is None else id_of("task", root.task_id)
 
 
 @strawberry.type(description="A record of an imported file that was not accepted.")

@@ -105,6 +105,18 @@ def test_mutation_has_one_input_and_payload() -> None:
         assert taken in ({}, {"input": f"{title}Input!"}), name
 
 
+def test_only_nodes_have_id() -> None:
+    """Clients with a normalized cache take `id` for the key of a record."""
+    with_id = {
+        name
+        for name, kind in core.type_map.items()
+        if isinstance(kind, GraphQLObjectType) and "id" in kind.fields
+    }
+    node = core.type_map["Node"]
+    assert isinstance(node, GraphQLInterfaceType)
+    assert with_id == {kind.name for kind in core.get_implementations(node).objects}
+
+
 def test_list_has_four_paging_arguments() -> None:
     for kind in core.type_map.values():
         if not isinstance(kind, GraphQLObjectType):

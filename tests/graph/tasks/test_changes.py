@@ -26,7 +26,7 @@ from tests.fixtures.factories import make_task
 from tests.fixtures.toy import calling
 from tests.graph.tasks.test_tasks import followed
 
-CHANGES = "subscription { taskChanged { kind id task { title version } } }"
+CHANGES = "subscription { taskChanged { kind taskId task { title version } } }"
 RENAME = """
 mutation($id: ID!, $version: Int) {
   updateTask(input: {id: $id, title: "renamed", expectedVersion: $version}) { task { version } }
@@ -92,7 +92,7 @@ async def test_task_changed_reaches_owner_on_other_replica_after_commit(
         task_id = await make_task(there.ada, title="Ada's")
         assert (await pending) == {
             "kind": "CREATED",
-            "id": task_id,
+            "taskId": task_id,
             "task": {"title": "Ada's", "version": 1},
         }
         refused = await there.ada.send(RENAME, id=task_id, version=7)
@@ -100,7 +100,7 @@ async def test_task_changed_reaches_owner_on_other_replica_after_commit(
         await there.ada.ask(RENAME, id=task_id, version=1)
         assert await next_change(changes) == {
             "kind": "UPDATED",
-            "id": task_id,
+            "taskId": task_id,
             "task": {"title": "renamed", "version": 2},
         }
 
@@ -113,11 +113,11 @@ async def test_task_changed_catches_up_after_lost_bus_connection(
         pending = asyncio.ensure_future(next_change(changes))
         await followed(here.services, here.ada)
         first = await make_task(there.ada)
-        assert (await pending)["id"] == first
+        assert (await pending)["taskId"] == first
         await there.services.database.write(lambda session: session.rows(TERMINATE_BUS_CONNECTIONS))
         second = await make_task(there.ada)
         seen = await next_change(changes)
-        while seen["id"] != second:
+        while seen["taskId"] != second:
             seen = await next_change(changes)
         assert seen["task"]["version"] == 1
 
@@ -160,7 +160,7 @@ async def test_task_changed_merges_changes_for_slow_subscriber(
             if change.task and change.task.version == 4:
                 break
         created, updated = await anext(slow), await anext(slow)
-        assert (created.kind, created.id) == (ChangeKind.CREATED, updated.id)
+        assert (created.kind, created.task_id) == (ChangeKind.CREATED, updated.task_id)
         assert (updated.kind, updated.task and updated.task.version) == (ChangeKind.UPDATED, 4)
         for stream in (slow, eager):
             await stream.aclose()  # type: ignore[attr-defined]  # a generator

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from db.services import Services
-from db.tasks.task_import import IDS_KEPT
+from graph.tasks.changes import Change, ChangeKind, _merge
 from tests.fixtures.clients import Client
+from tests.fixtures.factories import make_task
 from tests.graph.tasks.test_tasks import followed
 
 IMPORT = """
@@ -71,16 +72,27 @@ async def test_import_tasks_requires_session(anonymous: Client) -> None:
     assert (await anonymous.send(IMPORT, json="[]")).code == "UNAUTHENTICATED"
 
 
-async def test_import_tasks_events_are_limited(ada: Client, services: Services) -> None:
-    many = [{"title": f"{number}"} for number in range(IDS_KEPT + 500)]
-    document = "subscription { taskChanged { kind task { title } } }"
+async def test_task_changed_reports_import_as_one_change(ada: Client, services: Services) -> None:
+    many = [{"title": f"{number}"} for number in range(400)]
+    document = "subscription { taskChanged { kind taskId task { title } count } }"
     async with asyncio.timeout(30), ada.follow(document) as changes:
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
+        await imported(ada, many, dryRun=True)
         await imported(ada, many)
-        await imported(ada, [{"title": "the last"}])
-        told = [(await coming).data["taskChanged"]]
-        while told[-1]["task"]["title"] != "the last":
-            told.append((await anext(changes)).data["taskChanged"])
-    assert {change["kind"] for change in told} == {"CREATED"}
-    assert len(told) == IDS_KEPT + 1
+        assert (await coming).data["taskChanged"] == {
+            "kind": "IMPORTED",
+            "taskId": None,
+            "task": None,
+            "count": 400,
+        }
+        await imported(ada, many)  # creates nothing
+        await make_task(ada, title="the last")
+        last = (await anext(changes)).data["taskChanged"]
+    assert (last["kind"], last["task"], last["count"]) == ("CREATED", {"title": "the last"}, 1)
+
+
+def test_unread_imports_are_counted_together() -> None:
+    key = (ChangeKind.IMPORTED, None)
+    merged = _merge({key: Change(*key, None, 400)}, {key: Change(*key, None, 3)})
+    assert merged == {key: Change(*key, None, 403)}

@@ -29,7 +29,7 @@ CREATE = """
 mutation Create($input: CreateTaskInput!) { createTask(input: $input) { task { id title } } }
 """
 TOGGLE = "mutation($id: ID!) { toggleTask(input: {id: $id}) { task { completed completedAt } } }"
-CHANGES = "subscription { taskChanged { kind id task { title completed } } }"
+CHANGES = "subscription { taskChanged { kind taskId task { title completed } } }"
 
 
 def titles(page: dict[str, Any]) -> list[str]:
@@ -199,7 +199,7 @@ async def test_task_changed_reaches_owner_only(
         task_id = await make_task(ada, title="hers")
         assert (await coming).data["taskChanged"] == {
             "kind": "CREATED",
-            "id": task_id,
+            "taskId": task_id,
             "task": {"title": "hers", "completed": False},
         }
         await ada.ask(TOGGLE, id=task_id)
@@ -209,7 +209,7 @@ async def test_task_changed_reaches_owner_only(
         )
         assert (await anext(changes)).data["taskChanged"] == {
             "kind": "DELETED",
-            "id": task_id,
+            "taskId": task_id,
             "task": None,
         }
 
@@ -221,14 +221,14 @@ async def test_task_changed_catches_up_once_after_missed_events(
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
         first = await make_task(ada, title="told")
-        assert (await coming).data["taskChanged"]["id"] == first
+        assert (await coming).data["taskChanged"]["taskId"] == first
         coming = asyncio.ensure_future(anext(changes))
         publish, services.events.publish = services.events.publish, _lose  # type: ignore[method-assign]
         second = await make_task(ada, title="missed")
         services.events.publish = publish  # type: ignore[method-assign]
         services.events._subscriptions.mark_missed()
         caught_up = (await coming).data["taskChanged"]
-        assert (caught_up["kind"], caught_up["id"]) == ("UPDATED", second)
+        assert (caught_up["kind"], caught_up["taskId"]) == ("UPDATED", second)
 
 
 async def _lose(topic: str, payload: str = "") -> None:
