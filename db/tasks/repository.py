@@ -143,8 +143,13 @@ class Tasks(Repository[TaskRow, S]):
             )
         return await self.update(task_id, expected_version=expected_version, **changes)
 
-    async def toggle(self: "Tasks[Session]", task_id: UUID) -> TaskRow:
-        return await self.update_or_raise(task_id, self._toggle(), id=task_id)
+    async def toggle(
+        self: "Tasks[Session]", task_id: UUID, *, expected_version: int | None = None
+    ) -> TaskRow:
+        values: dict[str, Any] = {"id": task_id}
+        if expected_version is not None:
+            values["expected_version"] = expected_version
+        return await self.update_or_raise(task_id, self._toggle(len(values) > 1), **values)
 
     async def remove_completed(self: "Tasks[Session]") -> Sequence[UUID]:
         return [found[0] for found in await self.run(self._remove_completed())]
@@ -183,9 +188,11 @@ class Tasks(Repository[TaskRow, S]):
         return values
 
     @change_statement
-    def _toggle(cls) -> ClauseElement:
+    def _toggle(cls, versioned: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         task = cls.table().c
         change = cls.owned_update().where(task.id == bindparam("id"))
+        if versioned:
+            change = change.where(task.version == bindparam("expected_version"))
         toggled = {
             "completed": not_(task.completed),
             "completed_at": case((task.completed, null()), else_=func.now()),

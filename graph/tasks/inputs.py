@@ -77,6 +77,10 @@ class UpdateTaskInput:
 @strawberry.input(description="Input of `toggleTask`.")
 class ToggleTaskInput:
     id: strawberry.ID = attribute("ID of the task to toggle.")
+    expected_version: int | None = optional(
+        "Current `version` of the task. If it differs, the toggle fails with `CONFLICT`, so a "
+        "retry does not toggle twice. Omit it to toggle any version."
+    )
 
 
 @strawberry.input(description="Input of `deleteTask`.")

@@ -108,12 +108,19 @@ class Mutation:
         await announce(info.context, ChangeKind.UPDATED, task.id)
         return UpdateTaskPayload(task=task)
 
-    @mutation("Toggles a task between open and completed.", who=SignedIn)
+    @mutation(
+        "Toggles a task between open and completed. A retry toggles it again unless it passes "
+        "`expectedVersion`; `updateTask` sets a given state.",
+        who=SignedIn,
+    )
     async def toggle_task(
         self, info: Info, input: Annotated[ToggleTaskInput, argument("Task to toggle.")]
     ) -> ToggleTaskPayload:
         task_id = parse_id("task", input.id)
-        task = await info.context.write(Tasks, lambda tasks: tasks.toggle(task_id))
+        version = provided_fields(input).get("expected_version")
+        task = await info.context.write(
+            Tasks, lambda tasks: tasks.toggle(task_id, expected_version=version)
+        )
         await announce(info.context, ChangeKind.UPDATED, task.id)
         return ToggleTaskPayload(task=task)
 

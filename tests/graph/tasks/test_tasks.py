@@ -59,6 +59,22 @@ async def test_task_lifecycle(ada: Client) -> None:
     assert await ada.ask("query($id: ID!) { node(id: $id) { id } }", id=task_id) == {"node": None}
 
 
+async def test_toggle_task_repeated_with_expected_version_toggles_once(ada: Client) -> None:
+    toggle = (
+        "mutation($id: ID!, $version: Int) { toggleTask("
+        "input: {id: $id, expectedVersion: $version}) { task { completed version } } }"
+    )
+    task_id = await make_task(ada)
+    first = await ada.ask(toggle, id=task_id, version=1)
+    assert first["toggleTask"]["task"] == {"completed": True, "version": 2}
+    retried = await ada.send(toggle, id=task_id, version=1)
+    assert retried.code == "CONFLICT"
+    assert retried.errors[0]["extensions"]["field"] == "expectedVersion"
+    task = await ada.ask("query($id: ID!) { task(id: $id) { completed version } }", id=task_id)
+    assert task["task"] == {"completed": True, "version": 2}
+    assert (await ada.ask(toggle, id=task_id, version=None))["toggleTask"]["task"]["version"] == 3
+
+
 @pytest.mark.parametrize(
     ("values", "field"),
     [
