@@ -13,6 +13,7 @@ from strawberry.permission import BasePermission
 from strawberry.types.field import StrawberryField
 
 URGENT = "urgent"
+IGNORES_TOKEN = "ignores token"  # noqa: S105 - the name of a mark
 WHO = "who"
 
 E = TypeVar("E", bound=EnumMeta)
@@ -90,14 +91,23 @@ def argument(description: str) -> Any:
 
 
 def mutation(
-    description: str, *, who: type[BasePermission], type: Any = None, urgent: bool = False
+    description: str,
+    *,
+    who: type[BasePermission],
+    type: Any = None,
+    urgent: bool = False,
+    ignores_token: bool = False,
 ) -> Declare:
-    """Declares a mutation. An `urgent` one ends other work of the viewer and does not queue."""
+    """Declares a mutation.
+
+    An `urgent` one ends other work of the viewer and does not queue. One that `ignores_token`
+    authenticates by its input: an access token that is not valid does not refuse it.
+    """
     return strawberry.mutation(  # type: ignore[no-any-return]
         description=description,
         permission_classes=[who],
         graphql_type=type,
-        metadata={URGENT: urgent, WHO: who},
+        metadata={URGENT: urgent, IGNORES_TOKEN: ignores_token, WHO: who},
     )
 
 

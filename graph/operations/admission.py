@@ -5,12 +5,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Hashable
 
-from graphql import FieldNode, GraphQLSchema, OperationDefinitionNode
-from strawberry.schema.schema_converter import GraphQLCoreConverter
-
 from db.users.throttle import network_of
 from graph.context import Context
-from graph.kit.fields import URGENT
 from graph.operations.slots import Slot, Slots
 
 MAX_ANONYMOUS_CONCURRENCY = 8
@@ -105,19 +101,3 @@ class Admission:
 
 async def _acquire(slots: Slots, user: Hashable) -> Slot:
     return slots.take(user) or await slots.wait(user)
-
-
-def is_urgent(schema: GraphQLSchema, operation: OperationDefinitionNode) -> bool:
-    """Whether all root fields are marked urgent, because they end other work of the viewer."""
-    root = schema.get_root_type(operation.operation)
-    fields = root.fields if root else {}
-    return all(
-        isinstance(selection, FieldNode) and _is_marked(fields.get(selection.name.value))
-        for selection in operation.selection_set.selections
-    )
-
-
-def _is_marked(field: object) -> bool:
-    extensions = getattr(field, "extensions", {})
-    definition = extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-    return bool(getattr(definition, "metadata", {}).get(URGENT))

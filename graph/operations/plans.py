@@ -18,8 +18,8 @@ from db.errors import HowdahError
 from graph.context import Context
 from graph.executor import Plan, compile_plan
 from graph.executor.document import select_operation
-from graph.operations.admission import is_urgent
 from graph.operations.limits import CostProgram, RequestLimits, read, weigh
+from graph.operations.root_fields import ignores_token, is_urgent
 
 _MAX_ERRORS = 5  # graphql-core may print the whole document in each error
 _OVERLAP_BUDGET = 10_000  # about 25 ms; the default takes a second
@@ -58,6 +58,8 @@ class Prepared:
     size_bytes: int
     urgent: bool
     """Whether it bypasses the queue of the viewer."""
+    ignores_token: bool
+    """Whether it runs, without a viewer, although the access token is invalid."""
 
     @property
     def kind(self) -> OperationType:
@@ -148,8 +150,13 @@ class Plans:
         except (GraphQLError, HowdahError) as error:
             raise Refused(error) from None
         size_bytes = len(text) + document.token_count * _BYTES_PER_TOKEN
-        urgent = is_urgent(self._schema, operation.definition)
-        return Prepared(plan, cost, size_bytes, urgent)
+        return Prepared(
+            plan,
+            cost,
+            size_bytes,
+            urgent=is_urgent(self._schema, operation.definition),
+            ignores_token=ignores_token(self._schema, operation.definition),
+        )
 
     def _keep(self, key: tuple[str, str | None], prepared: Prepared) -> None:
         if key in self._kept:

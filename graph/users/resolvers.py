@@ -39,8 +39,10 @@ class Query:
 class Mutation:
     @mutation(
         "Creates an account and signs in. "
-        "Fails with `FORBIDDEN` if the operator has disabled sign-up.",
+        "Fails with `FORBIDDEN` if the operator has disabled sign-up. "
+        "Ignores an access token that is not valid.",
         who=Anyone,
+        ignores_token=True,
     )
     async def sign_up(
         self, info: Info, input: Annotated[SignUpInput, argument("Account to create.")]
@@ -53,7 +55,12 @@ class Mutation:
         )
         return SignUpPayload(session=signed_in.session, user=signed_in.user)
 
-    @mutation("Signs in with e-mail address and password, and opens a session.", who=Anyone)
+    @mutation(
+        "Signs in with e-mail address and password, and opens a session. "
+        "Ignores an access token that is not valid.",
+        who=Anyone,
+        ignores_token=True,
+    )
     async def sign_in(
         self, info: Info, input: Annotated[SignInInput, argument("Credentials of the account.")]
     ) -> SignInPayload:
@@ -63,8 +70,11 @@ class Mutation:
         return SignInPayload(session=signed_in.session, user=signed_in.user)
 
     @mutation(
-        "Exchanges a refresh token for new tokens. The refresh token sent becomes invalid.",
+        "Exchanges a refresh token for new tokens. A repeated request within 30 seconds gets the "
+        "same new refresh token; later the old one is invalid. Ignores an access token that is "
+        "not valid.",
         who=Anyone,
+        ignores_token=True,
     )
     async def refresh_session(
         self, info: Info, input: Annotated[RefreshSessionInput, argument("Session to refresh.")]

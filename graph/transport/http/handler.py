@@ -7,7 +7,7 @@ from typing import TypeAlias
 from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
-from db.errors import BadInput, Overloaded
+from db.errors import BadInput, Overloaded, Unauthenticated
 from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
@@ -90,11 +90,19 @@ class _Exchange:
             raise _stopping()
         request = await self._read()
         authorization = self._authorization()
-        viewer = await self._gateway.viewer(authorization)
+        viewer, invalid_token = None, None
+        try:
+            viewer = await self._gateway.viewer(authorization)
+        except Unauthenticated as error:
+            invalid_token = error
         context = self._gateway.context(viewer, self._request_id, self._scope)
         try:
             prepared = await self._gateway.operations.prepare(request, context)
+            if invalid_token is not None and not prepared.ignores_token:
+                raise invalid_token
         except Refused as refused:
+            if invalid_token is not None:
+                raise invalid_token from None
             await self._reply(refuse(*refused.errors, request_id=self._request_id))
             return
         await self._run(prepared, request, context)

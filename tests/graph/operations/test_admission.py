@@ -11,7 +11,8 @@ from db.users import Role
 from graph.auth import Viewer
 from graph.context import Context
 from graph.executor.document import select_operation
-from graph.operations.admission import HEAVY, Admission, is_urgent
+from graph.operations.admission import HEAVY, Admission
+from graph.operations.root_fields import is_urgent
 from graph.operations.slots import AT_ONCE
 from graph.schema import schema
 

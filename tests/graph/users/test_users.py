@@ -4,6 +4,9 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from db.kit.base import new_id
+from db.services import Services
+from db.users.tokens import AccessTokens
 from graph.kit.ids import id_of
 from graph.users.inputs import ChangePasswordInput, SignInInput
 from tests.fixtures.clients import Client, Response
@@ -71,6 +74,41 @@ async def test_viewer_is_null_when_anonymous(anonymous: Client) -> None:
 async def test_invalid_token_is_an_error(anonymous: Client) -> None:
     anonymous.token = "nonsense"
     assert (await anonymous.send(VIEWER)).code == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("token", ["nonsense", "expired"])
+async def test_sign_in_and_refresh_ignore_invalid_token(
+    eve: Person, services: Services, token: str
+) -> None:
+    if token == "expired":
+        token, _ = AccessTokens(services.keys.secret.derive("access tokens")).make(
+            new_id(), new_id(), seconds=-1
+        )
+    eve.token = token
+    refreshed = await eve.ask(REFRESH, input={"refreshToken": eve.refresh_token})
+    assert refreshed["refreshSession"]["user"] == {"id": eve.id}
+    signed_in = await eve.ask(SIGN_IN, input={"email": NEW["email"], "password": PASSWORD})
+    assert signed_in["signIn"]["user"] == {"id": eve.id}
+    await eve.ask(SIGN_UP, input=NEW | {"email": "other@example.com"})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "{ refreshSession(input: $input) { user { id } } deleteCompletedTasks { deletedTaskIds } }",
+        "{ ...F } fragment F on Mutation { refreshSession(input: $input) { user { id } } }",
+        "{ refreshSession(input: $input) { nothing } }",
+    ],
+    ids=["another field", "fragment", "invalid"],
+)
+async def test_invalid_token_refuses_document_with_other_fields(eve: Person, document: str) -> None:
+    eve.token = "nonsense"
+    query = f"mutation($input: RefreshSessionInput!) {document}"
+    body = {"query": query, "variables": {"input": {"refreshToken": eve.refresh_token}}}
+    response = await eve.http.post("/graphql", json=body, headers=eve.headers)
+    assert response.status_code == 401
+    eve.token = ""
+    await eve.ask(REFRESH, input={"refreshToken": eve.refresh_token})  # was not used
 
 
 async def test_viewer_of_admin_has_role(admin: Client) -> None:
