@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unauthenticated
+from db.errors import BadInput, Forbidden, HowdahError, NotFound, Unauthenticated
 from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
@@ -96,16 +96,19 @@ class Identity:
         return signed_in
 
     async def refresh(self, refresh_token: str) -> SignInResult:
+        """A call repeated within `REUSE_GRACE` gets the same refresh token as the first."""
         try:
             presented = self._refresh_tokens.open(refresh_token)
         except InvalidToken:
             raise _wrong_refresh_token() from None
-        new_token, new_hash = self._refresh_tokens.make(presented.session_id)
+        nonce = self._refresh_tokens.make_nonce()
+        _, new_hash = self._refresh_tokens.successor(presented, nonce)
         rotation = await self._database.write(
             lambda session: UnscopedSessions(session).rotate(
                 presented.session_id,
                 presented=presented.hash,
                 new=new_hash,
+                nonce=nonce,
                 life=self._rules.session_life,
             )
         )
@@ -117,9 +120,9 @@ class Identity:
             )
             self.verifier.forget(rotation.user.id)
             raise _wrong_refresh_token()
-        if not rotation.rotated:
-            raise _concurrent_refresh()
-        return self._signed_in(rotation.user, presented.session_id, new_token)
+        # The stored nonce: of this call, or of the earlier one that this call repeats.
+        successor, _ = self._refresh_tokens.successor(presented, rotation.nonce)
+        return self._signed_in(rotation.user, presented.session_id, successor)
 
     async def sign_out(self, user_id: UUID, refresh_token: str) -> None:
         try:
@@ -299,14 +302,6 @@ def _wrong_current_password() -> HowdahError:
 
 def _wrong_refresh_token() -> HowdahError:
     return Unauthenticated("This refresh token is invalid or has expired.", hint="Sign in again.")
-
-
-def _concurrent_refresh() -> HowdahError:
-    return Conflict(
-        "Another request used this refresh token at the same time.",
-        hint="Use the tokens from the response to that request.",
-        field="refreshToken",
-    )
 
 
 def _unknown_refresh_token() -> HowdahError:

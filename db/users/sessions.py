@@ -27,12 +27,19 @@ from db.users.accounts import User
 
 
 class UserSession(HasId, HasOwner, Base):
-    """A session is one family of refresh tokens and stores the hash of the latest."""
+    """A session is one family of refresh tokens and stores the hash of the latest.
+
+    `previous_hash`, `rotation_nonce` and `rotated_at` describe the last rotation, so that a
+    repeated request gets the same successor.
+    """
 
     __tablename__ = "sessions"
 
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     token_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    rotation_nonce: Mapped[bytes | None] = mapped_column(LargeBinary)
+    rotated_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]

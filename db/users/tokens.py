@@ -6,8 +6,9 @@ import hashlib
 import hmac
 import os
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated
 from uuid import UUID, uuid4
 
 import msgspec
@@ -72,11 +73,13 @@ class AccessTokens:
         return _encoded(hmac.digest(self._key, body.encode(), "sha256"))
 
 
-class RefreshToken(NamedTuple):
-    """The session of a refresh token, and the token's hash."""
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """A parsed refresh token: its session, and the SHA-256 of its bytes."""
 
     session_id: UUID
     hash: bytes
+    raw: bytes = field(repr=False)
 
 
 class RefreshTokens:
@@ -90,9 +93,20 @@ class RefreshTokens:
 
     def make(self, session_id: UUID) -> tuple[str, bytes]:
         """Returns the token, which is not stored, and its hash."""
-        body = session_id.bytes + os.urandom(32)
-        raw = body + self._code(body)
-        return base64.urlsafe_b64encode(raw).decode(), hashlib.sha256(raw).digest()
+        return self._sealed(session_id.bytes + os.urandom(32))
+
+    @staticmethod
+    def make_nonce() -> bytes:
+        return os.urandom(32)
+
+    def successor(self, token: RefreshToken, nonce: bytes) -> tuple[str, bytes]:
+        """Returns the token that replaces `token`, and its hash.
+
+        Derived, so that a repeated request gets the same successor and no token is stored. Who
+        lacks one of the key, the nonce and the replaced token cannot compute it.
+        """
+        secret = hmac.digest(self._key, b"successor" + nonce + token.raw, "sha256")
+        return self._sealed(token.session_id.bytes + secret)
 
     def open(self, token: str) -> RefreshToken:
         try:
@@ -102,7 +116,11 @@ class RefreshTokens:
         body, code = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         if not hmac.compare_digest(code, self._code(body)):
             raise InvalidToken("it is not one of ours")
-        return RefreshToken(UUID(bytes=body[:16]), hashlib.sha256(raw).digest())
+        return RefreshToken(UUID(bytes=body[:16]), hashlib.sha256(raw).digest(), raw)
+
+    def _sealed(self, body: bytes) -> tuple[str, bytes]:
+        raw = body + self._code(body)
+        return base64.urlsafe_b64encode(raw).decode(), hashlib.sha256(raw).digest()
 
     def _code(self, body: bytes) -> bytes:
         return hmac.digest(self._key, body, "sha256")[:_MAC_BYTES]

@@ -1,10 +1,21 @@
 """Sessions of all users: found by refresh token, and the sweep of expired ones."""
 
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Interval, LargeBinary, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import (
+    Interval,
+    LargeBinary,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql import ClauseElement
 
 from db.postgres.engine import Session
@@ -12,12 +23,16 @@ from db.postgres.statements import unscoped_change
 from db.users.accounts import User, UserRow
 from db.users.sessions import IS_LIVE, UserSession
 
+REUSE_GRACE = timedelta(seconds=30)
+"""Age of a rotation up to which the replaced token is exchanged for the same successor again."""
+
 
 class Rotation(NamedTuple):
     """The result of presenting a refresh token."""
 
-    rotated: bool
     revoked: bool
+    nonce: bytes
+    """The nonce from which the successor of the presented token is derived."""
     user: UserRow
 
 
@@ -33,15 +48,22 @@ class UnscopedSessions:
         *,
         presented: bytes,
         new: bytes,
+        nonce: bytes,
         life: timedelta,
     ) -> Rotation | None:
-        """Replaces the presented token if it is the latest of its family.
+        """Replaces the presented token by `new` if it is the latest of its family.
 
-        Reuse of an older token revokes the family, unless it was the latest when this call began:
-        then the same client sent it twice concurrently.
+        The token replaced by the last rotation changes nothing for `REUSE_GRACE`: the result has
+        the nonce of that rotation. Any other token of the family revokes it.
         """
         found = await self._session.row(
-            self._rotate(), id=session_id, presented=presented, new_hash=new, life=life
+            self._rotate(),
+            id=session_id,
+            presented=presented,
+            new_hash=new,
+            nonce=nonce,
+            life=life,
+            grace=REUSE_GRACE,
         )
         return None if found is None else Rotation(found[0], found[1], UserRow(*found[2:]))
 
@@ -53,31 +75,32 @@ class UnscopedSessions:
     def _rotate(cls) -> ClauseElement:
         """One statement, so that the second of two concurrent calls sees the result of the first.
 
-        `seen` is the row at the start of the statement, before it waited for a lock.
+        PostgreSQL evaluates the conditions again after waiting for the lock on the row.
         """
         presented = bindparam("presented", type_=LargeBinary())
-        new_hash = bindparam("new_hash", type_=LargeBinary())
-        lives_until = func.now() + bindparam("life", type_=Interval())
-        seen = UserSession.__table__.alias("seen")
-        latest, was_latest = _SESSIONS.token_hash == presented, seen.c.token_hash == presented
-        return (
-            update(UserSession)
-            .where(
-                _SESSIONS.id == bindparam("id"),
-                seen.c.id == _SESSIONS.id,
-                User.id == _SESSIONS.owner_id,
-                *IS_LIVE,
-            )
-            .values(
-                token_hash=case((latest, new_hash), else_=_SESSIONS.token_hash),
-                expires_at=case((latest, lives_until), else_=_SESSIONS.expires_at),
-                revoked_at=case((or_(latest, was_latest), None), else_=func.now()),
-            )
-            .returning(
-                _SESSIONS.token_hash == new_hash,
-                _SESSIONS.revoked_at.is_not(None),
-                *(User.__table__.c[name] for name in UserRow._fields),
-            )
+        grace = bindparam("grace", type_=Interval())
+        latest = _SESSIONS.token_hash == presented
+        repeated = and_(
+            _SESSIONS.previous_hash == presented, _SESSIONS.rotated_at > func.now() - grace
+        )
+        rotated = {
+            "token_hash": bindparam("new_hash", type_=LargeBinary()),
+            "previous_hash": _SESSIONS.token_hash,
+            "rotation_nonce": bindparam("nonce", type_=LargeBinary()),
+            "rotated_at": func.now(),
+            "expires_at": func.now() + bindparam("life", type_=Interval()),
+        }
+        values: dict[str, Any] = {
+            name: case((latest, value), else_=_SESSIONS[name]) for name, value in rotated.items()
+        }
+        values["revoked_at"] = case((or_(latest, repeated), None), else_=func.now())
+        found = update(UserSession).where(
+            _SESSIONS.id == bindparam("id"), User.id == _SESSIONS.owner_id, *IS_LIVE
+        )
+        return found.values(values).returning(
+            _SESSIONS.revoked_at.is_not(None),
+            _SESSIONS.rotation_nonce,
+            *(User.__table__.c[name] for name in UserRow._fields),
         )
 
     @unscoped_change

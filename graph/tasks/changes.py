@@ -47,7 +47,7 @@ class Change(NamedTuple):
     kind: ChangeKind
     task_id: UUID | None
     task: TaskRow | None
-    count: int = 1
+    task_count: int = 1
 
 
 Changes: TypeAlias = dict[tuple[ChangeKind, UUID | None], Change]
@@ -172,7 +172,7 @@ def _merge(unsent: Changes, new: Changes) -> Changes:
         return unsent
     merged, key = unsent | new, (ChangeKind.IMPORTED, None)
     if key in unsent and key in new:
-        merged[key] = new[key]._replace(count=unsent[key].count + new[key].count)
+        merged[key] = new[key]._replace(task_count=unsent[key].task_count + new[key].task_count)
     return merged
 
 

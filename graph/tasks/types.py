@@ -45,14 +45,14 @@ class TaskChange:
         "Current state of the task, which may be newer than this change. "
         "Null if the task was deleted, and if `kind` is `IMPORTED`."
     )
-    count: int = attribute(
-        "Number of tasks that the change concerns: the number of created tasks if `kind` is "
-        "`IMPORTED`, otherwise 1."
-    )
 
     @field("ID of the task. Set for deleted tasks as well. Null if `kind` is `IMPORTED`.")
     def task_id(root: strawberry.Parent[Change]) -> strawberry.ID | None:
         return None if root.task_id is None else id_of("task", root.task_id)
+
+    @field("Number of tasks changed: those an import created if `kind` is `IMPORTED`, otherwise 1.")
+    def count(root: strawberry.Parent[Change]) -> int:
+        return root.task_count
 
 
 @strawberry.type(description="A record of an imported file that was not accepted.")

@@ -35,7 +35,7 @@ class RefreshSessionInput:
 
     refresh_token: str = attribute(
         "Latest refresh token of the session. Sending one that was already used revokes the "
-        "session."
+        "session, except for a repetition of the last `refreshSession` within 30 seconds."
     )
 
 

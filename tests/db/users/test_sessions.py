@@ -1,12 +1,16 @@
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
-from sqlalchemy import text
+import pytest
+from sqlalchemy import Interval, bindparam, text
 
-from db.errors import Conflict
-from db.postgres.engine import Database, Session
-from db.postgres.statements import compile_statement
+from db.errors import Unauthenticated
+from db.postgres.engine import Database, Session, open_database
+from db.postgres.statements import compile_change, compile_statement
 from db.users import Identity, SignInResult
-from tests.fixtures.identity import sign_up
+from db.users.unscoped import REUSE_GRACE
+from tests.fixtures.identity import identity_on, sign_up
 
 _LOCK = compile_statement(text("SELECT id FROM sessions FOR UPDATE"))
 _WAITING = compile_statement(
@@ -20,6 +24,21 @@ _LIVE = compile_statement(
     text("SELECT id FROM sessions WHERE owner_id = :owner AND revoked_at IS NULL")
 )
 
+_AGE = compile_change(
+    text("UPDATE sessions SET rotated_at = rotated_at - :age").bindparams(
+        bindparam("age", type_=Interval())
+    )
+)
+
+
+@contextlib.asynccontextmanager
+async def replica(url: str) -> AsyncIterator[Identity]:
+    """An identity with a pool of its own, as in another process."""
+    database = await open_database(url, pool_size=4)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        yield await stack.enter_async_context(identity_on(database))
+
 
 async def until_waiting(database: Database, count: int) -> None:
     """Polls, because PostgreSQL sends no event when a session begins to wait."""
@@ -28,24 +47,68 @@ async def until_waiting(database: Database, count: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_refresh_under_concurrency_has_one_winner(
-    committed: Database, committed_identity: Identity
+async def test_refresh_on_two_replicas_at_once_gives_one_successor(
+    committed: Database, committed_url: str
 ) -> None:
-    token = (await sign_up(committed_identity)).session.refresh_token
     requests: list[asyncio.Task[SignInResult]] = []
+    async with replica(committed_url) as here, replica(committed_url) as there:
+        token = (await sign_up(here)).session.refresh_token
 
-    async def all_at_once(session: Session) -> None:
-        await session.rows(_LOCK)
-        requests.extend(asyncio.create_task(committed_identity.refresh(token)) for _ in range(4))
-        await until_waiting(committed, 4)
+        async def all_at_once(session: Session) -> None:
+            await session.rows(_LOCK)
+            requests.extend(
+                asyncio.create_task(identity.refresh(token)) for identity in (here, there) * 2
+            )
+            await until_waiting(committed, 4)
 
-    await committed.transaction(all_at_once)
-    answers = await asyncio.gather(*requests, return_exceptions=True)
-    (winner,) = [answer for answer in answers if isinstance(answer, SignInResult)]
-    losers = [answer for answer in answers if isinstance(answer, Conflict)]
-    assert [loser.field for loser in losers] == ["refreshToken"] * 3
-    await committed_identity.verifier.verify(winner.session.access_token)
-    await committed_identity.refresh(winner.session.refresh_token)
+        await committed.transaction(all_at_once)
+        answers = await asyncio.gather(*requests)
+        assert len({answer.session.refresh_token for answer in answers}) == 1
+        for answer in answers:
+            await there.verifier.verify(answer.session.access_token)
+        await here.refresh(answers[0].session.refresh_token)
+
+
+async def test_refresh_repeated_within_grace_gives_same_successor(identity: Identity) -> None:
+    token = (await sign_up(identity)).session.refresh_token
+    first, again = await identity.refresh(token), await identity.refresh(token)
+    assert first.session.refresh_token == again.session.refresh_token != token
+    await identity.refresh(again.session.refresh_token)
+
+
+async def test_refresh_repeated_after_grace_revokes_session(
+    database: Database, identity: Identity
+) -> None:
+    token = (await sign_up(identity)).session.refresh_token
+    latest = await identity.refresh(token)
+    await database.write(lambda session: session.rows(_AGE, age=REUSE_GRACE))
+    with pytest.raises(Unauthenticated):
+        await identity.refresh(token)
+    with pytest.raises(Unauthenticated):
+        await identity.refresh(latest.session.refresh_token)
+    with pytest.raises(Unauthenticated):
+        await identity.verifier.verify(latest.session.access_token)
+
+
+async def test_refresh_repeated_after_use_of_successor_revokes_session(identity: Identity) -> None:
+    token = (await sign_up(identity)).session.refresh_token
+    latest = await identity.refresh((await identity.refresh(token)).session.refresh_token)
+    with pytest.raises(Unauthenticated):
+        await identity.refresh(token)
+    with pytest.raises(Unauthenticated):
+        await identity.refresh(latest.session.refresh_token)
+
+
+async def test_repeated_refresh_does_not_extend_grace(
+    database: Database, identity: Identity
+) -> None:
+    token = (await sign_up(identity)).session.refresh_token
+    await identity.refresh(token)
+    await database.write(lambda session: session.rows(_AGE, age=REUSE_GRACE / 2))
+    await identity.refresh(token)
+    await database.write(lambda session: session.rows(_AGE, age=REUSE_GRACE / 2))
+    with pytest.raises(Unauthenticated):
+        await identity.refresh(token)
 
 
 async def test_change_password_waits_for_concurrent_sign_in(

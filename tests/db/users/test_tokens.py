@@ -176,8 +176,25 @@ def test_refresh_token_contains_session_and_is_stored_as_hash() -> None:
     tokens = RefreshTokens(b"k" * 32)
     session_id = new_id()
     token, token_hash = tokens.make(session_id)
-    assert tokens.open(token) == (session_id, token_hash)
+    opened = tokens.open(token)
+    assert (opened.session_id, opened.hash) == (session_id, token_hash)
+    assert "raw" not in repr(opened)
+
     assert token_hash == hashlib.sha256(base64.urlsafe_b64decode(token)).digest()
     assert tokens.make(session_id)[0] != token
     with pytest.raises(InvalidToken):
         RefreshTokens(b"other" * 8).open(token)
+
+
+def test_successor_depends_on_key_nonce_and_token() -> None:
+    tokens, other_key = RefreshTokens(b"k" * 32), RefreshTokens(b"l" * 32)
+    one, other = (tokens.open(tokens.make(new_id())[0]) for _ in range(2))
+    successor, successor_hash = tokens.successor(one, b"nonce")
+    assert (successor, successor_hash) == tokens.successor(one, b"nonce")
+    assert tokens.open(successor).hash == successor_hash
+    different = {
+        tokens.successor(one, b"other"),
+        tokens.successor(other, b"nonce"),
+        other_key.successor(one, b"nonce"),
+    }
+    assert len(different | {(successor, successor_hash)}) == 4

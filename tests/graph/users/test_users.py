@@ -162,6 +162,9 @@ async def test_refresh_session_rotates_and_reuse_revokes(eve: Person) -> None:
     first = eve.refresh_token
     eve.take((await eve.ask(REFRESH, input={"refreshToken": first}))["refreshSession"])
     await eve.ask(VIEWER)
+    repeated = await eve.ask(REFRESH, input={"refreshToken": first})
+    assert repeated["refreshSession"]["session"]["refreshToken"] == eve.refresh_token
+    eve.take((await eve.ask(REFRESH, input={"refreshToken": eve.refresh_token}))["refreshSession"])
     assert (await eve.send(REFRESH, input={"refreshToken": first})).code == "UNAUTHENTICATED"
     latest = await eve.send(REFRESH, input={"refreshToken": eve.refresh_token})
     assert latest.code == "UNAUTHENTICATED"
