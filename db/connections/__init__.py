@@ -1,7 +1,15 @@
 """Saved connections to users' databases, and preferences of users."""
 
 from db.connections.binding import SecretRequired, check_binding, secret_places
-from db.connections.drafts import SECRETS, Draft, check_whole, completed, draft
+from db.connections.drafts import (
+    REQUIRED_TO_CONNECT,
+    SECRETS,
+    Draft,
+    check_whole,
+    completed,
+    draft,
+    require_fields,
+)
 from db.connections.preferences import PreferenceRow, Preferences
 from db.connections.repository import (
     ConnectionRow,
@@ -13,6 +21,7 @@ from db.connections.rules import SshAuthMethod, SslMode
 from db.connections.unscoped import Sealed
 
 __all__ = [
+    "REQUIRED_TO_CONNECT",
     "SECRETS",
     "ConnectionRow",
     "Connections",
@@ -29,6 +38,7 @@ __all__ = [
     "check_whole",
     "completed",
     "draft",
+    "require_fields",
     "rotate",
     "secret_places",
 ]

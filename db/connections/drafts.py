@@ -1,7 +1,7 @@
 """Validates the fields of a connection form and separates its secrets from its columns."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from db.connections import pem
@@ -21,7 +21,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "statement_timeout_ms": None,
     **_NO_TUNNEL,
 }
-_REQUIRED = ("name", "host", "database", "username")
+REQUIRED = ("name", "host", "database", "username")
+REQUIRED_TO_CONNECT = REQUIRED[1:]
 
 
 class Draft(NamedTuple):
@@ -51,11 +52,24 @@ async def draft(fields: Mapping[str, Any]) -> Draft:
     return Draft(values, secrets)
 
 
-def completed(values: Mapping[str, Any], *, needed: Collection[str] = _REQUIRED) -> dict[str, Any]:
+def require_fields(fields: Mapping[str, Any], needed: Sequence[str] = REQUIRED) -> None:
+    """Call this before `draft` for a new connection: one error names all that is missing.
+
+    Raises:
+        BadInput: a field in `needed` is absent, null or empty.
+    """
+    missing = [name for name in needed if fields.get(name) in {None, ""}]
+    if missing:
+        raise BadInput(
+            f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing.",
+            hint=f"Pass {_listed(needed)}, or the `id` of a saved connection.",
+            field=missing[0],
+        )
+
+
+def completed(values: Mapping[str, Any], *, needed: Sequence[str] = REQUIRED) -> dict[str, Any]:
     """All columns of a new connection. Raises BadInput if a required one is missing."""
-    for name in needed:
-        if name not in values:
-            RULES[name].checked(None)
+    require_fields(values, needed)
     return {**_DEFAULTS, **values}
 
 
@@ -80,6 +94,11 @@ def check_whole(values: Mapping[str, Any], *, kept: Collection[str], agent: bool
             hint="Choose PRIVATE_KEY or PASSWORD; AGENT is for development on your own machine.",
             field="sshTunnel.authMethod",
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 async def _parse_tunnel(

@@ -78,14 +78,13 @@ class SaveConnectionInput:
     database: str | None = optional(f"{_DATABASE} Required for a new connection.")
     username: str | None = optional(f"{_USERNAME} Required for a new connection.")
     password: str | None = optional(
-        "Password of `username`, up to 10,000 characters. Stored only if `savePassword` is true or "
-        "if it replaces a stored password. Null removes the stored password. If one is stored, it "
-        "is required again when `host`, `port`, `username`, `sslMode`, `sslRootCertificate` or the "
-        "SSH server of `sshTunnel` changes."
+        "Password of `username`, up to 10,000 characters. Stored encrypted unless `savePassword` "
+        "is false. Null removes the stored password. If one is stored, it is required again when "
+        "`host`, `port`, `username`, `sslMode`, `sslRootCertificate` or the SSH server of "
+        "`sshTunnel` changes."
     )
     save_password: bool | None = optional(
-        "If true, `password` is stored encrypted. If false, the stored password is removed. A new "
-        "connection defaults to false."
+        "If false, `password` is not stored, and the stored password is removed. Defaults to true."
     )
     ssl_mode: SslMode | None = optional(_SSL_MODE)
     ssl_root_certificate: str | None = optional(_SSL_ROOT_CERTIFICATE)

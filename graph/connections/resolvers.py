@@ -5,7 +5,15 @@ from uuid import UUID
 
 import strawberry
 
-from db.connections import ConnectionRow, Connections, PreferenceRow, Preferences, draft
+from db.connections import (
+    REQUIRED_TO_CONNECT,
+    ConnectionRow,
+    Connections,
+    PreferenceRow,
+    Preferences,
+    draft,
+    require_fields,
+)
 from db.errors import NotFound
 from db.kit.paging import Window
 from db.workbench import ActivePool, Shelf, Trial
@@ -146,6 +154,8 @@ class Mutation:
         row_id = parse_id("conn", input.id) if input.id else None
         fields = form_fields(input)
         fields.pop("save_password", None)
+        if row_id is None:
+            require_fields(fields, REQUIRED_TO_CONNECT)
         workbench = info.context.services.workbench
         return await workbench.probe(info.context.owner, await draft(fields), connection_id=row_id)
 

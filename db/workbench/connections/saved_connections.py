@@ -14,6 +14,7 @@ from db.connections import (
     SealedRow,
     completed,
     draft,
+    require_fields,
     secret_places,
 )
 from db.kit.base import OwnerId, new_id
@@ -34,11 +35,12 @@ class Shelf:
     async def add(
         self, owner: OwnerId, given: Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> ConnectionRow:
-        """Without `save_password` no password is kept."""
+        """Stores the password unless `save_password` is false."""
         typed = dict(given)
         save = typed.pop("save_password", None)
+        require_fields(typed)
         taken = await draft(typed)
-        if not save:
+        if save is False:
             taken.secrets.pop("password", None)
         row_id = new_id()
         places = secret_places(completed(taken.values), row=row_id, owner=owner)
@@ -70,7 +72,7 @@ class Shelf:
         *,
         expected_version: int | None = None,
     ) -> ConnectionRow:
-        """A new password replaces a stored one; to store the first, ask with `save_password`.
+        """Stores a new password, and removes a stored one if `save_password` is false.
 
         Raises:
             SecretRequired: the destination changes, and a secret stored for it is not given anew.
@@ -82,8 +84,6 @@ class Shelf:
             seen, _ = await Connections(session, owner).with_secrets(connection_id)
         if save is False:
             taken.secrets["password"] = None
-        elif save is None and "password" in typed and not seen.has_stored_password:
-            del taken.secrets["password"]
         places = secret_places(seen._asdict() | taken.values, row=seen.id, owner=owner)
         async with self._sealing(taken, places) as sealed:
             change = await self.database.transaction(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from db.connections import (
+    REQUIRED_TO_CONNECT,
     SECRETS,
     ConnectionRow,
     Connections,
@@ -42,7 +43,6 @@ Given: TypeAlias = Mapping[str, str]
 
 _PLACE = (*DATABASE, "database", "ssh_auth_method")
 """What a pool is opened for. What was typed to open it is not used for another place."""
-_TO_CONNECT = ("host", "database", "username")
 
 
 class _Generation(NamedTuple):
@@ -247,7 +247,9 @@ class Workbench:
         self, owner: OwnerId, draft: Draft, connection_id: UUID | None
     ) -> Destination:
         if connection_id is None:
-            return self._destination(completed(draft.values, needed=_TO_CONNECT), draft.secrets)
+            return self._destination(
+                completed(draft.values, needed=REQUIRED_TO_CONNECT), draft.secrets
+            )
         row, sealed = await self._with_secrets(owner, connection_id)
         before, after = row._asdict(), row._asdict() | draft.values
         check_binding(before, after, stored=sealed.kept, entered=draft.secrets)

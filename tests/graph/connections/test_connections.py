@@ -103,16 +103,19 @@ async def test_save_connection_keeps_absent_and_clears_null_fields(
 @pytest.mark.parametrize(
     ("first", "then", "kept"),
     [
-        ({}, None, False),
+        ({}, None, True),
         ({"savePassword": True}, None, True),
+        ({"savePassword": None}, None, True),
+        ({"savePassword": False}, None, False),
+        ({"savePassword": False}, {}, False),
         ({"savePassword": True}, {}, True),
         ({"savePassword": True}, {"savePassword": False}, False),
         ({"savePassword": True}, {"password": "another"}, True),
-        ({}, {"password": "another"}, False),
-        ({}, {"password": "another", "savePassword": True}, True),
+        ({"savePassword": False}, {"password": "another"}, True),
+        ({"savePassword": False}, {"password": "another", "savePassword": False}, False),
     ],
 )
-async def test_save_connection_stores_password_only_on_request(
+async def test_save_connection_stores_password_unless_refused(
     ada: Client,
     whole: dict[str, Any],
     first: dict[str, Any],
@@ -125,6 +128,14 @@ async def test_save_connection_stores_password_only_on_request(
         changed = await ada.ask(SAVE, input={"id": saved["id"]} | then)
         saved = changed["saveConnection"]["connection"]
     assert saved["hasStoredPassword"] is kept
+
+
+@pytest.mark.parametrize("document", [SAVE, TEST])
+async def test_missing_fields_are_reported_together(ada: Client, document: str) -> None:
+    refused = await ada.send(document, input={"name": "Orders", "host": "", "username": None})
+    assert refused.code == "BAD_USER_INPUT"
+    assert refused.message == "`host`, `database` and `username` are missing."
+    assert refused.errors[0]["extensions"]["field"] == "host"
 
 
 async def test_save_connection_is_idempotent(ada: Client, whole: dict[str, Any]) -> None:
