@@ -88,7 +88,7 @@ class Subject:
         await self.storage.bsps_of_files(self.owner, [self.files[number].id])
 
     async def rename_bucket(self, number: int) -> None:
-        await self.storage.rename_bucket(self.owner, self.bucket.id, f"bench {number}")
+        await self.storage.update_bucket(self.owner, self.bucket.id, name=f"bench {number}")
 
     async def delete_file(self, number: int) -> None:
         file_id = self.files[number].id

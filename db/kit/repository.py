@@ -126,9 +126,12 @@ class Repository(OwnerLookup, Generic[R, S]):
         return columns | ({"version": table.c.version + 1} if "version" in table.c else {})
 
     @change_statement
-    def _delete(cls) -> ClauseElement:
+    def _delete(cls, versioned: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         table = cls.table()
-        return cls.owned_delete().where(table.c.id == bindparam("id")).returning(table.c.id)
+        deletion = cls.owned_delete().where(table.c.id == bindparam("id"))
+        if versioned:
+            deletion = deletion.where(table.c.version == bindparam("expected_version"))
+        return deletion.returning(table.c.id)
 
     async def get(self, row_id: UUID) -> R | None:
         return await self.one(self._by_id(), id=row_id)
@@ -177,8 +180,13 @@ class Repository(OwnerLookup, Generic[R, S]):
             raise self._version_conflict()
         return found
 
-    async def remove(self: "Repository[R, Session]", row_id: UUID) -> UUID:
-        removed = await self.run(self._delete(), id=row_id)
+    async def remove(
+        self: "Repository[R, Session]", row_id: UUID, *, expected_version: int | None = None
+    ) -> UUID:
+        values: dict[str, Any] = {"id": row_id}
+        if expected_version is not None:
+            values["expected_version"] = expected_version
+        removed = await self.run(self._delete(len(values) > 1), **values)
         if not removed:
             raise await self.missing_row_error(row_id, field="id")
         return row_id

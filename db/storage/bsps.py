@@ -50,10 +50,14 @@ class Bsps(Repository[BspRow, S]):
         raise await self.missing_row_error(bsp_id, field="id")
 
     async def set_multiaddresses(
-        self: "Bsps[Session]", bsp_id: UUID, multiaddresses: Sequence[str]
+        self: "Bsps[Session]",
+        bsp_id: UUID,
+        multiaddresses: Sequence[str],
+        *,
+        expected_version: int | None = None,
     ) -> BspRow:
         checked = rules.checked_multiaddresses(multiaddresses)
-        return await self.update(bsp_id, multiaddresses=checked)
+        return await self.update(bsp_id, expected_version=expected_version, multiaddresses=checked)
 
     async def page(self, window: Window) -> Page[BspRow]:
         return await self.fetch_page(self._page(window.shape), window, NEWEST)

@@ -40,11 +40,17 @@ class Buckets(Repository[BucketRow, S]):
     async def create(self: "Buckets[Session]", name: str, *, private: bool) -> BucketRow:
         return await self.add(name=rules.bucket_name_rule.checked(name), private=private)
 
-    async def rename(
-        self: "Buckets[Session]", bucket_id: UUID, name: str, *, expected_version: int | None = None
+    async def change(
+        self: "Buckets[Session]",
+        bucket_id: UUID,
+        /,
+        *,
+        expected_version: int | None = None,
+        **changes: Any,
     ) -> BucketRow:
-        checked = rules.bucket_name_rule.checked(name)
-        return await self.update(bucket_id, expected_version=expected_version, name=checked)
+        """Sets the fields in `changes`: name and private. Others stay."""
+        checked = rules.checked_bucket_changes(changes)
+        return await self.update(bucket_id, expected_version=expected_version, **checked)
 
     async def page(self, window: Window) -> Page[BucketRow]:
         return await self.fetch_page(self._page(window.shape), window, NEWEST)

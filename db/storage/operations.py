@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from db.kit.base import OwnerId
@@ -113,10 +113,18 @@ class StorageOperations(FileOperations, Protocol):
         ...
 
     async def set_bsp_multiaddresses(
-        self, owner: OwnerId, bsp_id: UUID, /, multiaddresses: Sequence[str]
+        self,
+        owner: OwnerId,
+        bsp_id: UUID,
+        /,
+        multiaddresses: Sequence[str],
+        *,
+        expected_version: int | None = None,
     ) -> BspRow: ...
 
-    async def delete_bsp(self, owner: OwnerId, bsp_id: UUID, /) -> UUID:
+    async def delete_bsp(
+        self, owner: OwnerId, bsp_id: UUID, /, *, expected_version: int | None = None
+    ) -> UUID:
         """Raises Conflict if the provider stores a file."""
         ...
 
@@ -132,8 +140,14 @@ class StorageOperations(FileOperations, Protocol):
         self, owner: OwnerId, name: str, /, *, private: bool, idempotency_key: str | None = None
     ) -> BucketRow: ...
 
-    async def rename_bucket(
-        self, owner: OwnerId, bucket_id: UUID, /, name: str, *, expected_version: int | None = None
+    async def update_bucket(
+        self,
+        owner: OwnerId,
+        bucket_id: UUID,
+        /,
+        *,
+        expected_version: int | None = None,
+        **changes: Any,
     ) -> BucketRow: ...
 
     async def buckets_by_id(

@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from db.errors import BadInput
 from db.kit.text_rules import Required
@@ -45,6 +46,17 @@ def checked_bsp(new: NewBsp) -> NewBsp:
         checked_capacity(new.capacity),
         checked_multiaddresses(new.multiaddresses),
     )
+
+
+def checked_bucket_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
+    checked = dict(changes)
+    if "name" in checked:
+        checked["name"] = bucket_name_rule.checked(checked["name"])
+    if "private" in checked and checked["private"] is None:
+        raise BadInput(
+            "`private` is null.", hint="Pass true or false, or omit it.", field="private"
+        )
+    return checked
 
 
 def checked_capacity(capacity: int) -> int:

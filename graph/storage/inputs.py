@@ -12,8 +12,8 @@ _IDEMPOTENCY_KEY = (
     "object created first. Up to 200 characters."
 )
 _EXPECTED_VERSION = (
-    "Current `version` of the object. If it differs, the update fails with `CONFLICT`. "
-    "Omit it to update any version."
+    "Current `version` of the object. If it differs, the mutation fails with `CONFLICT`. "
+    "Omit it to accept any version."
 )
 
 
@@ -43,11 +43,13 @@ class SetBspMultiaddressesInput:
     multiaddresses: list[str] = attribute(
         "Complete list of network addresses, up to 32. Replaces the current list."
     )
+    expected_version: int | None = optional(_EXPECTED_VERSION)
 
 
 @strawberry.input(description="Input of `deleteBsp`.")
 class DeleteBspInput:
     id: strawberry.ID = attribute("ID of the provider to delete. It must not store any files.")
+    expected_version: int | None = optional(_EXPECTED_VERSION)
 
 
 @strawberry.input(description="Input of `createBucket`.")
@@ -61,10 +63,16 @@ class CreateBucketInput:
     idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
 
 
-@strawberry.input(description="Input of `renameBucket`.")
-class RenameBucketInput:
-    id: strawberry.ID = attribute("ID of the bucket to rename.")
-    name: str = attribute("New name, 1 to 100 characters, unique among the viewer's buckets.")
+@strawberry.input(description="Input of `updateBucket`. Omitted fields keep their value.")
+class UpdateBucketInput:
+    id: strawberry.ID = attribute("ID of the bucket to update.")
+    name: str | None = optional(
+        "New name, 1 to 100 characters, unique among the viewer's buckets. Cannot be null."
+    )
+    private: bool | None = optional(
+        "True hides the bucket from all other users, false lets every signed-in user read it. "
+        "Cannot be null."
+    )
     expected_version: int | None = optional(_EXPECTED_VERSION)
 
 
@@ -125,9 +133,9 @@ class CreateBucketPayload:
     bucket: BucketRow = attribute("The created bucket.", type=Bucket)
 
 
-@strawberry.type(description="Payload of `renameBucket`.")
-class RenameBucketPayload:
-    bucket: BucketRow = attribute("The renamed bucket.", type=Bucket)
+@strawberry.type(description="Payload of `updateBucket`.")
+class UpdateBucketPayload:
+    bucket: BucketRow = attribute("The updated bucket.", type=Bucket)
 
 
 @strawberry.type(description="Payload of `deleteBucket`.")

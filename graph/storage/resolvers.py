@@ -37,12 +37,12 @@ from graph.storage.inputs import (
     DeleteBucketPayload,
     DeleteFileInput,
     DeleteFilePayload,
-    RenameBucketInput,
-    RenameBucketPayload,
     SetBspMultiaddressesInput,
     SetBspMultiaddressesPayload,
     UpdateBspCapacityInput,
     UpdateBspCapacityPayload,
+    UpdateBucketInput,
+    UpdateBucketPayload,
 )
 from graph.storage.loaders import BspById, BucketById, FileById
 from graph.storage.types import Bsp, Bucket, File, parse_key
@@ -151,18 +151,18 @@ class Mutation:
         info: Info,
         input: Annotated[SetBspMultiaddressesInput, argument("Provider and its addresses.")],
     ) -> SetBspMultiaddressesPayload:
-        bsp_id, addresses = parse_id("bsp", input.id), input.multiaddresses
-        bsp = await info.context.write(
-            Bsps, lambda bsps: bsps.set_multiaddresses(bsp_id, addresses)
-        )
+        values = provided_fields(input)
+        bsp_id = parse_id("bsp", values.pop("id"))
+        bsp = await info.context.write(Bsps, lambda bsps: bsps.set_multiaddresses(bsp_id, **values))
         return SetBspMultiaddressesPayload(bsp=bsp)
 
     @mutation("Deletes a provider that stores no files. Requires the `ADMIN` role.", who=AdminOnly)
     async def delete_bsp(
         self, info: Info, input: Annotated[DeleteBspInput, argument("Provider to delete.")]
     ) -> DeleteBspPayload:
-        bsp_id = parse_id("bsp", input.id)
-        await info.context.write(Bsps, lambda bsps: bsps.remove(bsp_id))
+        values = provided_fields(input)
+        bsp_id = parse_id("bsp", values.pop("id"))
+        await info.context.write(Bsps, lambda bsps: bsps.remove(bsp_id, **values))
         return DeleteBspPayload(deleted_bsp_id=input.id)
 
     @mutation("Creates a bucket.", who=SignedIn)
@@ -180,16 +180,18 @@ class Mutation:
         )
         return CreateBucketPayload(bucket=bucket)
 
-    @mutation("Renames a bucket the viewer owns.", who=SignedIn)
-    async def rename_bucket(
-        self, info: Info, input: Annotated[RenameBucketInput, argument("Bucket and its new name.")]
-    ) -> RenameBucketPayload:
+    @mutation("Changes the name or the visibility of a bucket the viewer owns.", who=SignedIn)
+    async def update_bucket(
+        self,
+        info: Info,
+        input: Annotated[UpdateBucketInput, argument("Bucket and its new values.")],
+    ) -> UpdateBucketPayload:
         values = provided_fields(input)
         bucket_id = parse_id("bucket", values.pop("id"))
         bucket = await info.context.write(
-            Buckets, lambda buckets: buckets.rename(bucket_id, **values)
+            Buckets, lambda buckets: buckets.change(bucket_id, **values)
         )
-        return RenameBucketPayload(bucket=bucket)
+        return UpdateBucketPayload(bucket=bucket)
 
     @mutation("Deletes a bucket the viewer owns, optionally with its files.", who=SignedIn)
     async def delete_bucket(

@@ -24,9 +24,9 @@ async def test_create_file_shows_its_bucket_as_an_earlier_field_renamed_it(ada: 
     bucket = await make_bucket(ada, name="before")
     answer = await ada.ask(
         """
-        mutation ($a: CreateFileInput!, $rename: RenameBucketInput!, $b: CreateFileInput!) {
+        mutation ($a: CreateFileInput!, $rename: UpdateBucketInput!, $b: CreateFileInput!) {
           a: createFile(input: $a) { file { bucket { name } } }
-          renameBucket(input: $rename) { bucket { name } }
+          updateBucket(input: $rename) { bucket { name } }
           b: createFile(input: $b) { file { bucket { name } } }
         }
         """,

@@ -86,15 +86,23 @@ class MemoryStorage:
         )
 
     async def set_bsp_multiaddresses(
-        self, owner: OwnerId, bsp_id: UUID, multiaddresses: Sequence[str]
+        self,
+        owner: OwnerId,
+        bsp_id: UUID,
+        multiaddresses: Sequence[str],
+        *,
+        expected_version: int | None = None,
     ) -> BspRow:
         checked = rules.checked_multiaddresses(multiaddresses)
-        return store_row(
-            self._tables.bsps, with_new_version(self._tables.bsp(bsp_id), multiaddresses=checked)
-        )
-
-    async def delete_bsp(self, owner: OwnerId, bsp_id: UUID) -> UUID:
         bsp = self._tables.bsp(bsp_id)
+        check_version("provider", bsp.version, expected_version)
+        return store_row(self._tables.bsps, with_new_version(bsp, multiaddresses=checked))
+
+    async def delete_bsp(
+        self, owner: OwnerId, bsp_id: UUID, *, expected_version: int | None = None
+    ) -> UUID:
+        bsp = self._tables.bsp(bsp_id)
+        check_version("provider", bsp.version, expected_version)
         if any(bsp_id in kept for kept in self._tables.replicas.values()):
             raise errors.conflict(errors.STILL_HAS_FILES)
         del self._tables.bsps[bsp.id]
@@ -125,14 +133,22 @@ class MemoryStorage:
 
         return self._once(owner, idempotency_key, asked, create)
 
-    async def rename_bucket(
-        self, owner: OwnerId, bucket_id: UUID, name: str, *, expected_version: int | None = None
+    async def update_bucket(
+        self,
+        owner: OwnerId,
+        bucket_id: UUID,
+        /,
+        *,
+        expected_version: int | None = None,
+        **changes: Any,
     ) -> BucketRow:
-        name = rules.bucket_name_rule.checked(name)
+        checked = rules.checked_bucket_changes(changes)
         bucket = self._tables.owned_bucket(owner, bucket_id)
         check_version("bucket", bucket.version, expected_version)
-        self._tables.check_name_free(owner, name, ignore=bucket_id)
-        return store_row(self._tables.buckets, with_new_version(bucket, name=name))
+        if not checked:
+            return bucket
+        self._tables.check_name_free(owner, checked.get("name", bucket.name), ignore=bucket_id)
+        return store_row(self._tables.buckets, with_new_version(bucket, **checked))
 
     async def delete_bucket(
         self, owner: OwnerId, bucket_id: UUID, *, with_files: bool

@@ -61,6 +61,14 @@ async def test_set_bsp_multiaddresses_replaces_all_addresses(
     assert (changed.multiaddresses, changed.version) == (["/dns/b.example/tcp/1"], 2)
     with pytest.raises(NotFound):
         await storage.set_bsp_multiaddresses(owner, new_id(), [])
+    for change in (
+        storage.set_bsp_multiaddresses(owner, bsp.id, [], expected_version=1),
+        storage.delete_bsp(owner, bsp.id, expected_version=1),
+    ):
+        with pytest.raises(Conflict) as caught:
+            await change
+        assert caught.value.field == "expectedVersion"
+    await storage.delete_bsp(owner, bsp.id, expected_version=2)
 
 
 async def test_delete_bsp_rejects_a_provider_with_files(

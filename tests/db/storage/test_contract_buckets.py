@@ -38,19 +38,22 @@ async def test_bucket_names_are_unique_per_owner(
         await make_bucket(storage, owner)
     assert caught.value.field == "name"
     with pytest.raises(Conflict):
-        await storage.rename_bucket(owner, second.id, "photos")
+        await storage.update_bucket(owner, second.id, name="photos")
     await make_bucket(storage, other_owner)
     assert await storage.count_buckets(owner) == 2
 
 
-async def test_rename_bucket_rejects_an_outdated_version(
+async def test_update_bucket_rejects_an_outdated_version(
     storage: StorageOperations, owner: OwnerId
 ) -> None:
     bucket = await make_bucket(storage, owner)
-    renamed = await storage.rename_bucket(owner, bucket.id, "films", expected_version=1)
+    renamed = await storage.update_bucket(owner, bucket.id, name="films", expected_version=1)
     assert (renamed.name, renamed.version) == ("films", 2)
     with pytest.raises(Conflict):
-        await storage.rename_bucket(owner, bucket.id, "music", expected_version=1)
+        await storage.update_bucket(owner, bucket.id, name="music", expected_version=1)
+    public = await storage.update_bucket(owner, bucket.id, private=False)
+    assert (public.name, public.private, public.version) == ("films", False, 3)
+    assert await storage.update_bucket(owner, bucket.id) == public
 
 
 async def test_private_bucket_of_another_user_is_invisible_and_unchangeable(
@@ -96,7 +99,7 @@ async def _assert_unchangeable(
     storage: StorageOperations, stranger: OwnerId, bucket: BucketRow, file: FileRow
 ) -> None:
     with pytest.raises(Forbidden):
-        await storage.rename_bucket(stranger, bucket.id, "mine now")
+        await storage.update_bucket(stranger, bucket.id, name="mine now")
     with pytest.raises(Forbidden):
         await storage.delete_bucket(stranger, bucket.id, with_files=True)
     with pytest.raises(Forbidden) as caught:
@@ -111,7 +114,7 @@ async def test_changes_of_missing_objects_raise_not_found(
 ) -> None:
     bucket = await make_bucket(storage, owner)
     with pytest.raises(NotFound):
-        await storage.rename_bucket(owner, new_id(), "x")
+        await storage.update_bucket(owner, new_id(), name="x")
     with pytest.raises(NotFound):
         await storage.delete_bucket(owner, new_id(), with_files=False)
     with pytest.raises(NotFound) as caught:

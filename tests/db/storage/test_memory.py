@@ -41,11 +41,13 @@ FAILING: dict[str, Call] = {
     "missing provider": lambda at: at.storage.update_bsp_capacity(at.owner, MISSING, 900),
     "addresses": lambda at: at.storage.set_bsp_multiaddresses(at.owner, at.bsp.id, ["/tcp/1"]),
     "name": lambda at: make_bucket(at.storage, at.owner),
-    "bucket version": lambda at: at.storage.rename_bucket(
-        at.owner, at.bucket.id, "x", expected_version=9
+    "bucket version": lambda at: at.storage.update_bucket(
+        at.owner, at.bucket.id, name="x", expected_version=9
     ),
     "missing bucket": lambda at: at.storage.delete_bucket(at.owner, MISSING, with_files=True),
-    "bucket of another user": lambda at: at.storage.rename_bucket(at.owner, at.of_other.id, "x"),
+    "bucket of another user": lambda at: at.storage.update_bucket(
+        at.owner, at.of_other.id, name="x"
+    ),
     "bucket with files": lambda at: at.storage.delete_bucket(
         at.owner, at.bucket.id, with_files=False
     ),

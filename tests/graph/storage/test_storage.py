@@ -106,14 +106,23 @@ async def test_upload_url_has_the_host_of_the_request(ada: Client) -> None:
     assert httpx.URL(made["uploadUrl"]).host == ada.http.base_url.host
 
 
-async def test_bucket_is_renamed_and_deleted_with_its_files(ada: Client) -> None:
+async def test_bucket_is_updated_and_deleted_with_its_files(ada: Client, bob: Client) -> None:
     bucket = await make_bucket(ada, name="one")
-    renamed = await ada.ask(
-        "mutation($input: RenameBucketInput!) "
-        "{ renameBucket(input: $input) { bucket { name version private } } }",
-        input={"id": bucket, "name": "two", "expectedVersion": 1},
+    update = (
+        "mutation($input: UpdateBucketInput!) "
+        "{ updateBucket(input: $input) { bucket { name version private } } }"
     )
-    assert renamed["renameBucket"]["bucket"] == {"name": "two", "version": 2, "private": True}
+    changes = {"id": bucket, "name": "two", "private": False, "expectedVersion": 1}
+    updated = await ada.ask(update, input=changes)
+    assert updated["updateBucket"]["bucket"] == {"name": "two", "version": 2, "private": False}
+    assert (await ada.send(update, input=changes)).code == "CONFLICT"
+    read = "query($id: ID!) { bucket(id: $id) { name } }"
+    assert await bob.ask(read, id=bucket) == {"bucket": {"name": "two"}}
+    for field in ("name", "private"):
+        refused = await ada.send(update, input={"id": bucket, field: None})
+        assert refused.errors[0]["extensions"]["field"] == field
+    await ada.ask(update, input={"id": bucket, "private": True})
+    assert await bob.ask(read, id=bucket) == {"bucket": None}
     await make_file(ada, bucketId=bucket)
     delete = (
         "mutation($input: DeleteBucketInput!) { deleteBucket(input: $input) { deletedBucketId } }"
