@@ -3,12 +3,11 @@
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
-import strawberry
 
 from db.errors import Overloaded
 from db.events import Event, EventBus, WatchClosed
@@ -16,7 +15,7 @@ from db.kit.base import OwnerId
 from db.postgres.engine import Database, ReadSession
 from db.tasks import TaskRow, Tasks
 from graph.context import Context
-from graph.kit.fields import enum_value
+from graph.kit.fields import graphql_enum
 
 T = TypeVar("T")
 
@@ -27,15 +26,18 @@ MAX_REMEMBERED = 2_000
 MAX_UNSENT = 10_000
 
 
-@strawberry.enum(description="Kind of change to a task.")
-class ChangeKind(Enum):
+@graphql_enum(
+    "Kind of change to a task.",
+    CREATED="The task was created or imported.",
+    UPDATED="The task was updated or toggled, or changed while events were missed.",
+    DELETED="The task was deleted.",
+)
+class ChangeKind(StrEnum):
     """The values are also the wire format of events."""
 
-    CREATED = enum_value("CREATED", "The task was created or imported.")
-    UPDATED = enum_value(
-        "UPDATED", "The task was updated or toggled, or changed while events were missed."
-    )
-    DELETED = enum_value("DELETED", "The task was deleted.")
+    CREATED = "CREATED"
+    UPDATED = "UPDATED"
+    DELETED = "DELETED"
 
 
 class Change(NamedTuple):
