@@ -11,7 +11,7 @@ from db.connections import ConnectionRow, Connections
 from db.errors import Conflict, HowdahError, Unavailable
 from db.events import EventBus, Subscription
 from db.kit.base import OwnerId
-from db.kit.idempotency import Idempotency
+from db.kit.idempotency import run_once
 from db.postgres.engine import Database, ReadSession, Session
 from db.runs import (
     ACTIVE,
@@ -108,33 +108,25 @@ class Runner:
                 "The server is stopping.", hint="Try again in a moment.", retry_after_s=1
             )
         request = request.validate(self._limits)
-        replayed = True
+        created: RunRow | None = None
 
         async def create(session: Session) -> _Id:
-            nonlocal replayed
-            replayed = False
+            nonlocal created
             connection = await _connection_of(session, owner, request.connection_id)
             new = request.to_new_run(connection, self._limits)
             runs = Runs(session, owner)
-            run = await runs.create(new, process=self._process, max_active=self._limits.max_active)
-            return _Id(run.id)
+            created = await runs.create(
+                new, process=self._process, max_active=self._limits.max_active
+            )
+            return _Id(created.id)
 
-        async def once(session: Session) -> RunRow:
-            nonlocal replayed
-            replayed = True
-            if key is None:
-                found = await create(session)
-            else:
-                keys = Idempotency(session, owner)
-                call = ("executeQuery", request)
-                found = await keys.run_once(key, call, lambda: create(session), answer=_Id)
-            return await Runs(session, owner).require(found.id)
-
-        run = await self._database.transaction(once)
-        if not replayed:
-            self._scheduler.wake(owner)
-            await publish_change(self._events, owner, run.id)
-        return SubmittedRun(run, replayed)
+        call = ("executeQuery", request)
+        found = await run_once(self._database, owner, create, key=key, request=call, answer=_Id)
+        if created is None or created.id != found.id:  # a retried transaction may find an answer
+            return SubmittedRun(await self._read(owner, found.id), replayed=True)
+        self._scheduler.wake(owner)
+        await publish_change(self._events, owner, created.id)
+        return SubmittedRun(created, replayed=False)
 
     async def wait_until_finished(self, owner: OwnerId, run_id: UUID, *, within_s: float) -> RunRow:
         """Returns the run once it has ended, or as it is after `within_s`."""
