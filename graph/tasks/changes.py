@@ -128,12 +128,18 @@ class _ChangeReader:
         ]
 
     async def _changed_since(self, moment: datetime) -> list[Change]:
-        rows = await self._query(lambda tasks: tasks.changed_since(moment))
-        return [
-            Change(ChangeKind.UPDATED, row.id, row)
-            for row in rows
-            if self._versions.get(row.id) != row.version
-        ]
+        """Stops above `MAX_UNSENT` changes, where `follow` ends the subscription."""
+        changes: list[Change] = []
+        async with self._database.read() as session:
+            async for rows in Tasks(session, self._owner).changed_since(moment):
+                changes += [
+                    Change(ChangeKind.UPDATED, row.id, row)
+                    for row in rows
+                    if self._versions.get(row.id) != row.version
+                ]
+                if len(changes) > MAX_UNSENT:
+                    break
+        return changes
 
     def _remember(self, change: Change) -> None:
         self._versions.pop(change.id, None)
