@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
 from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench.execution.live_status import LiveStatus
+from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.runner_lifecycle import open_runner
 from db.workbench.result_cleanup import (
@@ -32,6 +34,8 @@ from db.workbench.result_cleanup import (
     delete_orphaned_objects,
     delete_partial_results,
 )
+from db.workbench.results.result_files import ResultFiles
+from db.workbench.results.result_store import ResultStore
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +54,9 @@ class Services:
     vault: Vault
     workbench: Workbench
     runner: Runner
+    results: ResultStore
+    result_files: ResultFiles
+    live_status: LiveStatus
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
@@ -99,14 +106,16 @@ async def open_services(
             Workbench.opened(database, vault, _targets(settings, own), _limits(settings))
         )
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
+        results = ResultStore(database, objects)
         runner = await stack.enter_async_context(
             open_runner(
-                settings,
+                database,
+                events,
+                results,
+                workbench,
                 direct_url=own.direct_url,
-                database=database,
-                events=events,
-                objects=objects,
-                workbench=workbench,
+                limits=_run_limits(settings),
+                grace_s=settings.stop_seconds / 3,
             )
         )
         services = Services(
@@ -120,6 +129,9 @@ async def open_services(
             vault=vault,
             workbench=workbench,
             runner=runner,
+            results=results,
+            result_files=ResultFiles(results),
+            live_status=LiveStatus(database, events),
             embedded=own.embedded,
             shared=shared,
         )
@@ -129,7 +141,8 @@ async def open_services(
 
 def sweeps_of(services: Services) -> dict[str, Sweep]:
     """The background sweeps by name."""
-    write = services.database.write
+    database, write = services.database, services.database.write
+    limits = _run_limits(services.settings)
 
     async def sweep_files() -> int:
         return sum(await sweep_storage(services))
@@ -139,9 +152,9 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "sessions": lambda: write(lambda session: UnscopedSessions(session).sweep()),
         "attempts": lambda: write(lambda session: Attempts(session).sweep()),
         "files": sweep_files,
-        "runs": lambda: delete_expired_runs(services.runner),
-        "partial results": lambda: delete_partial_results(services.runner),
-        "results": lambda: delete_orphaned_objects(services.database, services.objects),
+        "runs": lambda: delete_expired_runs(database, services.runner, limits),
+        "partial results": lambda: delete_partial_results(database, services.results),
+        "results": lambda: delete_orphaned_objects(database, services.objects),
     }
 
 
@@ -223,6 +236,19 @@ def _limits(settings: Settings) -> Limits:
         connections=settings.target_connections,
         idle_s=settings.target_idle_seconds,
         agent=settings.single_user,
+    )
+
+
+def _run_limits(settings: Settings) -> RunLimits:
+    return RunLimits(
+        max_running=settings.runs_at_once,
+        max_active=settings.runs_waiting,
+        timeout_ms=settings.run_timeout_ms,
+        max_rows=settings.run_max_rows,
+        max_bytes=settings.run_max_bytes,
+        retention_days=settings.run_days,
+        max_kept_bytes=settings.run_bytes_per_user,
+        max_kept_runs=settings.runs_per_user,
     )
 
 

@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from db.errors import Unauthenticated
 from db.kit.base import OwnerId
-from db.kit.idempotency import Idempotency
+from db.kit.idempotency import run_once
 from db.postgres.engine import ReadSession, Session
 from db.services import Services
 from graph.auth import Viewer
@@ -139,19 +139,21 @@ class Context:
         work: Callable[[Rows], Awaitable[Row]],
         *,
         key: str | None,
-        asked: object,
+        request: object,
         answer: type[Row],
     ) -> Row:
         """Run a change of one statement at most once per idempotency key."""
         if key is None:
             return await self.write(of, work)
         owner = self.owner
-
-        async def guarded(session: Session) -> Row:
-            keys = Idempotency(session, owner)
-            return await keys.run_once(key, asked, lambda: work(of(session, owner)), answer=answer)
-
-        return await self.services.database.transaction(guarded)
+        return await run_once(
+            self.services.database,
+            owner,
+            lambda session: work(of(session, owner)),
+            key=key,
+            request=request,
+            answer=answer,
+        )
 
 
 def address_of(scope: Scope) -> str:

@@ -21,11 +21,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
-from db.kit.base import Base, HasOwner
+from db.kit.base import Base, HasOwner, OwnerId
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.kit.unscoped import ExpiredRows
-from db.postgres.engine import Session
+from db.postgres.engine import Database, Session
 from db.postgres.statements import change_statement, statement
 
 KEPT = timedelta(hours=24)
@@ -124,6 +124,26 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
         table = cls.table()
         kept = table.c.created_at >= func.now() - bindparam("kept", type_=Interval())
         return cls.owned().where(table.c.key == bindparam("key"), kept)
+
+
+async def run_once(
+    database: Database,
+    owner: OwnerId,
+    work: Callable[[Session], Awaitable[R]],
+    *,
+    key: str | None,
+    request: object,
+    answer: type[R],
+) -> R:
+    """Runs `work` in a transaction, at most once per idempotency key; None always runs it."""
+
+    async def once(session: Session) -> R:
+        if key is None:
+            return await work(session)
+        keys = Idempotency(session, owner)
+        return await keys.run_once(key, request, lambda: work(session), answer=answer)
+
+    return await database.transaction(once)
 
 
 def _fingerprint(request: object) -> bytes:

@@ -3,13 +3,12 @@
 Operations of one statement are not here: resolvers call the repositories for them.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from db.kit.base import OwnerId, new_id
-from db.kit.idempotency import Idempotency
+from db.kit.idempotency import Idempotency, run_once
 from db.postgres.engine import Database, Session
 from db.storage import errors, rules
 from db.storage.buckets import Buckets
@@ -18,7 +17,6 @@ from db.storage.replicas import Replicas
 from db.storage.rows import FileRow, NewFile, Quota, Upload
 from db.storage.unscoped import UnscopedFiles
 
-Row = TypeVar("Row", bound=NamedTuple)
 _NO_LIMIT = Quota()
 
 
@@ -50,11 +48,12 @@ class PostgresStorage:
         self, owner: OwnerId, new: NewFile, *, idempotency_key: str | None = None
     ) -> FileRow:
         new = rules.checked_file(new)
-        return await self.once(
+        return await run_once(
+            self.database,
             owner,
             lambda session: self._reserve(session, owner, new, file_id=new_id()),
             key=idempotency_key,
-            asked=("createFile", new),
+            request=("createFile", new),
             answer=FileRow,
         )
 
@@ -65,8 +64,8 @@ class PostgresStorage:
 
         async def expect(session: Session) -> FileRow | None:
             if idempotency_key is not None:
-                keys, asked = Idempotency(session, owner), _add_file_request(new, source)
-                added = await keys.find_answer(idempotency_key, asked, answer=FileRow)
+                keys, request = Idempotency(session, owner), _add_file_request(new, source)
+                added = await keys.find_answer(idempotency_key, request, answer=FileRow)
                 if added is not None:
                     return added
             buckets = Buckets(session, owner)
@@ -95,8 +94,14 @@ class PostgresStorage:
                 file, object_id=upload.object_id, fingerprint=upload.fingerprint
             )
 
-        asked = _add_file_request(new, source)
-        return await self.once(owner, add, key=idempotency_key, asked=asked, answer=FileRow)
+        return await run_once(
+            self.database,
+            owner,
+            add,
+            key=idempotency_key,
+            request=_add_file_request(new, source),
+            answer=FileRow,
+        )
 
     async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
         return await self.database.write(
@@ -131,25 +136,6 @@ class PostgresStorage:
 
     async def end_deletion(self, ids: Sequence[UUID]) -> None:
         await self.database.write(lambda session: UnscopedFiles(session).remove(ids))
-
-    async def once(
-        self,
-        owner: OwnerId,
-        work: Callable[[Session], Awaitable[Row]],
-        *,
-        key: str | None,
-        asked: object,
-        answer: type[Row],
-    ) -> Row:
-        """Runs `work` in a transaction, at most once per idempotency key."""
-
-        async def guarded(session: Session) -> Row:
-            if key is None:
-                return await work(session)
-            keys = Idempotency(session, owner)
-            return await keys.run_once(key, asked, lambda: work(session), answer=answer)
-
-        return await self.database.transaction(guarded)
 
     async def _reserve(
         self, session: Session, owner: OwnerId, new: NewFile, *, file_id: UUID

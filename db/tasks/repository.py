@@ -1,6 +1,6 @@
 """Tasks: the table, its rows, and the repository of one owner."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,6 +17,7 @@ from sqlalchemy import (
     not_,
     null,
     select,
+    tuple_,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
@@ -173,8 +174,12 @@ class Tasks(Repository[TaskRow, S]):
         now: datetime = await self.value(self._now())
         return now
 
-    async def changed_since(self, moment: datetime) -> Sequence[TaskRow]:
-        return await self.all(self._changed_since(), moment=moment)
+    async def changed_since(self, moment: datetime) -> AsyncIterator[Sequence[TaskRow]]:
+        """Yields the tasks updated at `moment` or later in batches, the oldest change first."""
+        last = UUID(int=0)
+        while rows := await self.all(self._changed_since(), moment=moment, last=last):
+            yield rows
+            moment, last = datetime.fromisoformat(rows[-1].updated_at), rows[-1].id
 
     @classmethod
     def assignments(cls, name: str) -> dict[str, Any]:
@@ -226,7 +231,10 @@ class Tasks(Repository[TaskRow, S]):
     @statement
     def _changed_since(cls) -> ClauseElement:
         task = cls.table().c
-        newer = cls.owned().where(task.updated_at >= bindparam("moment"))
+        start = tuple_(
+            bindparam("moment", type_=task.updated_at.type), bindparam("last", type_=task.id.type)
+        )
+        newer = cls.owned().where(tuple_(task.updated_at, task.id) > start)
         return newer.order_by(task.updated_at, task.id).limit(1_000)
 
     @classmethod

@@ -7,10 +7,11 @@ from uuid import UUID
 from db.errors import BadInput, Conflict
 from db.kit.base import OwnerId
 from db.objects.store import MIB
+from db.postgres.engine import Database
 from db.runs import RunRow, Runs
 from db.storage import FileRow, NewFile, StorageServices, add_bytes
-from db.workbench.execution.runner import Runner
 from db.workbench.results.formats import CONTENT_TYPES, require_format
+from db.workbench.results.result_files import ResultFiles
 
 
 class ExportRequest(NamedTuple):
@@ -25,7 +26,10 @@ class ExportServices(StorageServices, Protocol):
     """The services that an export uses."""
 
     @property
-    def runner(self) -> Runner: ...
+    def database(self) -> Database: ...
+
+    @property
+    def result_files(self) -> ResultFiles: ...
 
 
 async def export_result(
@@ -53,8 +57,8 @@ async def export_result(
     )
     if added is not None:
         return added
-    run = await _require_finished(services.runner, owner, request.run_id)
-    async with contextlib.aclosing(services.runner.files.stream(run, request.format)) as pieces:
+    run = await _require_finished(services.database, owner, request.run_id)
+    async with contextlib.aclosing(services.result_files.stream(run, request.format)) as pieces:
         return await add_bytes(
             services.storage,
             services.objects,
@@ -67,8 +71,8 @@ async def export_result(
         )
 
 
-async def _require_finished(runner: Runner, owner: OwnerId, run_id: UUID) -> RunRow:
-    async with runner.database.read() as session:
+async def _require_finished(database: Database, owner: OwnerId, run_id: UUID) -> RunRow:
+    async with database.read() as session:
         run = await Runs(session, owner).require(run_id)
     if not run.is_finished:
         raise Conflict(

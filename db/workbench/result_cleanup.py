@@ -13,21 +13,21 @@ from db.runs import (
     list_expired,
     list_partial_results,
 )
+from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
-from db.workbench.results.result_store import RESULTS
+from db.workbench.results.result_store import RESULTS, ResultStore
 
 ORPHAN_AGE = timedelta(days=1)
 
 
-async def delete_expired_runs(runner: Runner) -> int:
+async def delete_expired_runs(database: Database, runner: Runner, limits: RunLimits) -> int:
     """Deletes a batch of expired runs, results first; returns their number."""
-    limits = runner.limits
-    await runner.database.write(
+    await database.write(
         lambda session: expire_over_quota(
             session, max_bytes=limits.max_kept_bytes, max_runs=limits.max_kept_runs
         )
     )
-    async with runner.database.read() as session:
+    async with database.read() as session:
         batch = await list_expired(session)
     for owner, run_id in batch:
         with contextlib.suppress(NotFound):  # deleted by another replica
@@ -35,12 +35,12 @@ async def delete_expired_runs(runner: Runner) -> int:
     return len(batch)
 
 
-async def delete_partial_results(runner: Runner) -> int:
+async def delete_partial_results(database: Database, results: ResultStore) -> int:
     """Deletes a batch of results that could not be stored completely; returns their number."""
-    async with runner.database.read() as session:
+    async with database.read() as session:
         batch = await list_partial_results(session)
     for owner, run_id in batch:
-        await runner.results.remove(owner, run_id)
+        await results.remove(owner, run_id)
     return len(batch)
 
 

@@ -81,10 +81,6 @@ def graphql_enum(description: str, **values: str) -> Callable[[E], E]:
     return declare
 
 
-def enum_value(value: str, description: str) -> Any:
-    return strawberry.enum_value(value, description=description)
-
-
 def argument(description: str) -> Any:
     """Describes an argument, inside its `Annotated[...]`."""
     return strawberry.argument(description=description)

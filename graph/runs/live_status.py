@@ -20,7 +20,7 @@ async def follow_run(context: Context, run_id: UUID) -> AsyncIterator[RunRow]:
     Raises:
         NotFound: The viewer has no such run, or it was deleted.
     """
-    live_status = context.services.runner.live_status
+    live_status = context.services.live_status
     with contextlib.suppress(WatchClosed):
         async with live_status.run(context.owner, run_id) as watch:
             run = _require(await watch.current())
@@ -32,7 +32,7 @@ async def follow_run(context: Context, run_id: UUID) -> AsyncIterator[RunRow]:
 
 async def follow_active(context: Context) -> AsyncIterator[Sequence[RunRow]]:
     """Yields the queued and running runs now, and again when one changes its state."""
-    live_status = context.services.runner.live_status
+    live_status = context.services.live_status
     with contextlib.suppress(WatchClosed):
         async with live_status.active(context.owner) as watch:
             sent = await watch.current()

@@ -39,7 +39,7 @@ class RowBudget:
                     hint="Request fewer rows at once, or download the result with `downloadUrl`.",
                     field="first",
                 )
-            lines = await self._context.services.runner.results.rows(
+            lines = await self._context.services.results.rows(
                 self._context.owner,
                 run_id,
                 offset=offset,

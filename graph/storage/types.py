@@ -2,7 +2,6 @@
 
 import re
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Annotated, NamedTuple
 from uuid import UUID
 
@@ -10,10 +9,9 @@ import strawberry
 
 from db.errors import BadInput
 from db.kit.paging import Window
-from db.storage import BspRow, BucketRow, FileRow, object_key
-from db.storage import FileStatus as Status
+from db.storage import BspRow, BucketRow, FileRow, FileStatus, object_key
 from graph.context import Info
-from graph.kit.fields import argument, attribute, enum_value, field
+from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import BigInt
@@ -43,16 +41,12 @@ class ReplicaRow(NamedTuple):
     bsp_id: UUID
 
 
-@strawberry.enum(description="Upload state of a file.")
-class FileStatus(Enum):
-    """Describes the values of `db.storage.FileStatus`."""
-
-    PENDING = enum_value(
-        Status.PENDING,
-        "The bytes have not been uploaded. The reservation expires 24 hours after creation.",
-    )
-    STORED = enum_value(Status.STORED, "The upload is complete and the file can be downloaded.")
-    DELETING = enum_value(Status.DELETING, "The file was deleted and its bytes are being removed.")
+graphql_enum(
+    "Upload state of a file.",
+    PENDING="The bytes have not been uploaded. The reservation expires 24 hours after creation.",
+    STORED="The upload is complete and the file can be downloaded.",
+    DELETING="The file was deleted and its bytes are being removed.",
+)(FileStatus)
 
 
 @strawberry.type(description="A copy of a file stored by a provider.")
@@ -85,9 +79,9 @@ class File(Node):
     def fingerprint(root: strawberry.Parent[FileRow]) -> str | None:
         return root.fingerprint.hex() if root.fingerprint else None
 
-    @field("Upload state.")
-    def status(root: strawberry.Parent[FileRow]) -> FileStatus:
-        return FileStatus(root.status)
+    @field("Upload state.", type=FileStatus)
+    def status(root: strawberry.Parent[FileRow]) -> str:
+        return root.status
 
     @field("Bucket that contains the file. Null once the file is deleted.", type="Bucket | None")
     async def bucket(root: strawberry.Parent[FileRow], info: Info) -> BucketRow | None:
@@ -105,7 +99,7 @@ class File(Node):
         "Valid for one hour. Null unless `status` is `STORED`."
     )
     async def download_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
-        if root.status != Status.STORED or root.object_id is None:
+        if root.status != FileStatus.STORED or root.object_id is None:
             return None
         services = info.context.services
         key = object_key(root.id, root.object_id)

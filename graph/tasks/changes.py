@@ -3,12 +3,11 @@
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
-import strawberry
 
 from db.errors import Overloaded
 from db.events import Event, EventBus, WatchClosed
@@ -16,7 +15,7 @@ from db.kit.base import OwnerId
 from db.postgres.engine import Database, ReadSession
 from db.tasks import TaskRow, Tasks
 from graph.context import Context
-from graph.kit.fields import enum_value
+from graph.kit.fields import graphql_enum
 
 T = TypeVar("T")
 
@@ -27,18 +26,20 @@ MAX_REMEMBERED = 2_000
 MAX_UNSENT = 10_000
 
 
-@strawberry.enum(description="Kind of change to a task.")
-class ChangeKind(Enum):
+@graphql_enum(
+    "Kind of change to a task.",
+    CREATED="The task was created.",
+    UPDATED="The task was updated or toggled, or changed while events were missed.",
+    DELETED="The task was deleted.",
+    IMPORTED="An import created `count` tasks. Query the list of tasks again to see them.",
+)
+class ChangeKind(StrEnum):
     """The values are also the wire format of events."""
 
-    CREATED = enum_value("CREATED", "The task was created.")
-    UPDATED = enum_value(
-        "UPDATED", "The task was updated or toggled, or changed while events were missed."
-    )
-    DELETED = enum_value("DELETED", "The task was deleted.")
-    IMPORTED = enum_value(
-        "IMPORTED", "An import created `count` tasks. Query the list of tasks again to see them."
-    )
+    CREATED = "CREATED"
+    UPDATED = "UPDATED"
+    DELETED = "DELETED"
+    IMPORTED = "IMPORTED"
 
 
 class Change(NamedTuple):
@@ -142,12 +143,18 @@ class _ChangeReader:
         ]
 
     async def _changed_since(self, moment: datetime) -> list[Change]:
-        rows = await self._query(lambda tasks: tasks.changed_since(moment))
-        return [
-            Change(ChangeKind.UPDATED, row.id, row)
-            for row in rows
-            if self._versions.get(row.id) != row.version
-        ]
+        """Stops above `MAX_UNSENT` changes, where `follow` ends the subscription."""
+        changes: list[Change] = []
+        async with self._database.read() as session:
+            async for rows in Tasks(session, self._owner).changed_since(moment):
+                changes += [
+                    Change(ChangeKind.UPDATED, row.id, row)
+                    for row in rows
+                    if self._versions.get(row.id) != row.version
+                ]
+                if len(changes) > MAX_UNSENT:
+                    break
+        return changes
 
     def _remember(self, change: Change) -> None:
         if change.task_id is None:

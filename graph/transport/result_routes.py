@@ -39,4 +39,4 @@ async def send(request: Request) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    return await stream_response(services.runner.files.stream(run, format), headers=headers)
+    return await stream_response(services.result_files.stream(run, format), headers=headers)

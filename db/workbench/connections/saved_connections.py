@@ -18,7 +18,7 @@ from db.connections import (
     secret_places,
 )
 from db.kit.base import OwnerId, new_id
-from db.kit.idempotency import Idempotency
+from db.kit.idempotency import run_once
 from db.postgres.engine import Database, Session
 from db.security.vault import SecretLocation, Vault
 from db.workbench.connections.workbench import Workbench
@@ -44,22 +44,17 @@ class Shelf:
             taken.secrets.pop("password", None)
         row_id = new_id()
         places = secret_places(completed(taken.values), row=row_id, owner=owner)
-        asked = ("saveConnection", taken.values, self._fingerprints(taken))
         async with self._sealing(taken, places) as sealed:
-            agent = self.workbench.lends_agent
-
-            async def work(session: Session) -> ConnectionRow:
-                connections = Connections(session, owner)
-                if idempotency_key is None:
-                    return await connections.create(row_id, taken, sealed, agent=agent)
-                return await Idempotency(session, owner).run_once(
-                    idempotency_key,
-                    asked,
-                    lambda: connections.create(row_id, taken, sealed, agent=agent),
-                    answer=ConnectionRow,
-                )
-
-            row = await self.database.transaction(work)
+            row = await run_once(
+                self.database,
+                owner,
+                lambda session: Connections(session, owner).create(
+                    row_id, taken, sealed, agent=self.workbench.lends_agent
+                ),
+                key=idempotency_key,
+                request=("saveConnection", taken.values, self._fingerprints(taken)),
+                answer=ConnectionRow,
+            )
             if row.id != row_id:  # a retry: its first answer stands, with the secrets of then
                 await self._forget(SealedRow(**sealed), places)
         return row

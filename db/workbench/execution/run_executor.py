@@ -10,13 +10,12 @@ from weakref import WeakValueDictionary
 
 from db.errors import HowdahError
 from db.kit.base import OwnerId
-from db.objects.store import ObjectStore
 from db.runs import Ending, RunRow, RunState
 from db.workbench.execution.read_throttle import ReadThrottle
 from db.workbench.execution.run_failures import internal_error
 from db.workbench.execution.run_recorder import RunRecorder
 from db.workbench.execution.run_request import RunLimits
-from db.workbench.results.result_store import ResultStore, Spool, result_prefix
+from db.workbench.results.result_store import ResultStore, Spool
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.execution.statement_run import Backend, Lender, StatementRun
@@ -35,7 +34,6 @@ class RunExecutor:
         *,
         recorder: RunRecorder,
         results: ResultStore,
-        objects: ObjectStore,
         lender: "Lender",
         on_finished: Callable[[OwnerId], None],
     ) -> None:
@@ -43,7 +41,6 @@ class RunExecutor:
         self.running: dict[UUID, StatementRun] = {}
         self._recorder = recorder
         self._results = results
-        self._objects = objects
         self._lender = lender
         self._on_finished = on_finished
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,9 +71,9 @@ class RunExecutor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _execute(self, run: RunRow, limits: RunLimits) -> None:
-        spool = Spool(
-            self._objects,
-            result_prefix(run.owner_id, run.id),
+        spool = self._results.spool(
+            run.owner_id,
+            run.id,
             lambda page: self._recorder.record_page(run, page, execution.columns),
         )
         execution = self._make_execution(run, spool, limits)

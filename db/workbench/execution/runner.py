@@ -11,16 +11,23 @@ from db.connections import ConnectionRow, Connections
 from db.errors import Conflict, HowdahError, Unavailable
 from db.events import EventBus, Subscription
 from db.kit.base import OwnerId
-from db.kit.idempotency import Idempotency
-from db.objects.store import ObjectStore
+from db.kit.idempotency import run_once
 from db.postgres.engine import Database, ReadSession, Session
-from db.runs import CancelOutcome, Ending, RunRow, Runs, RunState, interrupt_queued
-from db.workbench.execution.live_status import LiveStatus, publish_change, topic_of_run
+from db.runs import (
+    ACTIVE,
+    CancelOutcome,
+    Ending,
+    RunRow,
+    Runs,
+    RunState,
+    cancel_states,
+    interrupt_queued,
+)
+from db.workbench.execution.live_status import publish_change, topic_of_run
 from db.workbench.execution.run_executor import RunExecutor
 from db.workbench.execution.run_recorder import RunRecorder
 from db.workbench.execution.run_request import RunLimits, RunRequest
 from db.workbench.execution.scheduler import RunScheduler
-from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
@@ -65,23 +72,19 @@ class Runner:
         *,
         database: Database,
         events: EventBus,
-        objects: ObjectStore,
+        results: ResultStore,
         lender: "Lender",
         process: int,
         limits: RunLimits = RunLimits(),  # noqa: B008 - immutable
     ) -> None:
         """`process` is the number of this process's liveness lock."""
-        self.limits = limits
-        self.results = ResultStore(database, objects)
-        self.files = ResultFiles(self.results)
-        self.lender = lender
-        self.database = database
-        self.events = events
-        self.live_status = LiveStatus(database, events)
-        self.executor = RunExecutor(
+        self._database = database
+        self._events = events
+        self._results = results
+        self._limits = limits
+        self._executor = RunExecutor(
             recorder=RunRecorder(database, events),
-            results=self.results,
-            objects=objects,
+            results=results,
             lender=lender,
             on_finished=self._after_run,
         )
@@ -104,47 +107,39 @@ class Runner:
             raise Unavailable(
                 "The server is stopping.", hint="Try again in a moment.", retry_after_s=1
             )
-        request = request.validate(self.limits)
-        replayed = True
+        request = request.validate(self._limits)
+        created: RunRow | None = None
 
         async def create(session: Session) -> _Id:
-            nonlocal replayed
-            replayed = False
+            nonlocal created
             connection = await _connection_of(session, owner, request.connection_id)
-            new = request.to_new_run(connection, self.limits)
+            new = request.to_new_run(connection, self._limits)
             runs = Runs(session, owner)
-            run = await runs.create(new, process=self._process, max_active=self.limits.max_active)
-            return _Id(run.id)
+            created = await runs.create(
+                new, process=self._process, max_active=self._limits.max_active
+            )
+            return _Id(created.id)
 
-        async def once(session: Session) -> RunRow:
-            nonlocal replayed
-            replayed = True
-            if key is None:
-                found = await create(session)
-            else:
-                keys = Idempotency(session, owner)
-                call = ("executeQuery", request)
-                found = await keys.run_once(key, call, lambda: create(session), answer=_Id)
-            return await Runs(session, owner).require(found.id)
-
-        run = await self.database.transaction(once)
-        if not replayed:
-            self._scheduler.wake(owner)
-            await publish_change(self.events, owner, run.id)
-        return SubmittedRun(run, replayed)
+        call = ("executeQuery", request)
+        found = await run_once(self._database, owner, create, key=key, request=call, answer=_Id)
+        if created is None or created.id != found.id:  # a retried transaction may find an answer
+            return SubmittedRun(await self._read(owner, found.id), replayed=True)
+        self._scheduler.wake(owner)
+        await publish_change(self._events, owner, created.id)
+        return SubmittedRun(created, replayed=False)
 
     async def wait_until_finished(self, owner: OwnerId, run_id: UUID, *, within_s: float) -> RunRow:
         """Returns the run once it has ended, or as it is after `within_s`."""
-        async with self.events.subscribe(topic_of_run(run_id)) as changes:
+        async with self._events.subscribe(topic_of_run(run_id)) as changes:
             return await self._wait_until_finished(owner, run_id, changes, within_s)
 
     async def cancel(self, owner: OwnerId, run_id: UUID) -> CancelResult:
         """Ends a run within two seconds, whichever process executes it."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with self.events.subscribe(topic_of_run(run_id)) as changes:
-            keep = self.limits.retention
-            requested = await self.database.write(
+        async with self._events.subscribe(topic_of_run(run_id)) as changes:
+            keep = self._limits.retention
+            requested = await self._database.write(
                 lambda session: Runs(session, owner).request_cancel(run_id, keep=keep),
                 reserved=True,
             )
@@ -171,8 +166,8 @@ class Runner:
             raise Conflict(
                 f"This run is {run.state}.", hint="Cancel it first, then delete it.", field="id"
             )
-        await self.results.remove(owner, run_id)
-        await self.database.write(lambda session: Runs(session, owner).delete_finished(run_id))
+        await self._results.remove(owner, run_id)
+        await self._database.write(lambda session: Runs(session, owner).delete_finished(run_id))
 
     async def close(self, *, grace_s: float = 0.0) -> None:
         """Starts no more runs, and interrupts those that have not ended after `grace_s`."""
@@ -180,15 +175,15 @@ class Runner:
         await self._scheduler.close()
         with contextlib.suppress(HowdahError):
             await self._interrupt_queued()
-        await self.executor.close(grace_s=grace_s)
+        await self._executor.close(grace_s=grace_s)
 
     # Scheduling
 
     async def _start_next(self, owner: OwnerId) -> bool:
         try:
-            run = await self.database.write(
+            run = await self._database.write(
                 lambda session: Runs(session, owner).claim_next(
-                    process=self._process, max_running=self.limits.max_running
+                    process=self._process, max_running=self._limits.max_running
                 )
             )
         except HowdahError as error:
@@ -196,12 +191,12 @@ class Runner:
             return False
         if run is None:
             return False
-        self.executor.start(run, self.limits)
+        self._executor.start(run, self._limits)
         return True
 
     async def _has_queued(self, owner: OwnerId) -> bool:
         try:
-            async with self.database.read() as session:
+            async with self._database.read() as session:
                 return await Runs(session, owner).has_queued(process=self._process)
         except HowdahError:
             return True
@@ -213,9 +208,27 @@ class Runner:
     # Cancellation
 
     async def _forward_cancel(self, owner: OwnerId, run_id: UUID) -> None:
-        if not self.executor.stop(run_id, RunState.CANCELLED):
-            await self.events.publish(CANCEL_TOPIC, run_id.hex)
-        await publish_change(self.events, owner, run_id)
+        if not self._executor.stop(run_id, RunState.CANCELLED):
+            await self._events.publish(CANCEL_TOPIC, run_id.hex)
+        await publish_change(self._events, owner, run_id)
+
+    async def stop_ended_elsewhere(self, run_id: UUID | None = None) -> None:
+        """Stops local runs that another replica has cancelled or ended.
+
+        Reads nothing from the database if `run_id` is given and does not run here.
+        """
+        running = list(self._executor.running)
+        if not running or (run_id is not None and run_id not in running):
+            return
+        async with self._database.read(reserved=True) as session:
+            found = await cancel_states(session, running)
+        states = {found_id: (state, wanted) for found_id, state, wanted in found}
+        for running_id in running:
+            state, wanted = states.get(running_id, (RunState.INTERRUPTED, False))
+            if wanted:
+                self._executor.stop(running_id, RunState.CANCELLED)
+            elif state not in ACTIVE:
+                self._executor.stop(running_id, RunState.INTERRUPTED)
 
     async def _force_cancelled(self, owner: OwnerId, run_id: UUID) -> RunRow:
         """Ends the run in the database: the process that executes it stops when it notices."""
@@ -224,11 +237,13 @@ class Runner:
             cancel_outcome=CancelOutcome.TERMINATED,
             connection_usable=False,
         )
-        await self.database.write(
-            lambda session: Runs(session, owner).finish(run_id, ending, keep=self.limits.retention),
+        await self._database.write(
+            lambda session: Runs(session, owner).finish(
+                run_id, ending, keep=self._limits.retention
+            ),
             reserved=True,
         )
-        await publish_change(self.events, owner, run_id)
+        await publish_change(self._events, owner, run_id)
         return await self._read(owner, run_id, reserved=True)
 
     async def _wait_until_finished(
@@ -250,16 +265,16 @@ class Runner:
 
     async def _read(self, owner: OwnerId, run_id: UUID, *, reserved: bool = False) -> RunRow:
         """Raises NotFound or Forbidden if the owner has no such run."""
-        async with self.database.read(reserved=reserved) as session:
+        async with self._database.read(reserved=reserved) as session:
             return await Runs(session, owner).require(run_id)
 
     async def _interrupt_queued(self) -> None:
-        process, keep = self._process, self.limits.retention
-        interrupted = await self.database.write(
+        process, keep = self._process, self._limits.retention
+        interrupted = await self._database.write(
             lambda session: interrupt_queued(session, process=process, keep=keep)
         )
         for orphan in interrupted:
-            await publish_change(self.events, orphan.owner_id, orphan.id)
+            await publish_change(self._events, orphan.owner_id, orphan.id)
 
 
 @contextlib.asynccontextmanager

@@ -4,45 +4,36 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from db.events import EventBus
-from db.objects.store import ObjectStore
 from db.postgres.engine import Database
 from db.runs import Liveness
-from db.settings import Settings
 from db.workbench.connections.workbench import Workbench
-from db.workbench.execution.maintenance import maintenance
+from db.workbench.execution.maintenance import OrphanCleanup, maintenance
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner, closing
+from db.workbench.results.result_store import ResultStore
 
 
 @contextlib.asynccontextmanager
 async def open_runner(
-    settings: Settings,
-    *,
-    direct_url: str,
     database: Database,
     events: EventBus,
-    objects: ObjectStore,
+    results: ResultStore,
     workbench: Workbench,
+    *,
+    direct_url: str,
+    limits: RunLimits,
+    grace_s: float,
 ) -> AsyncIterator[Runner]:
-    """When the block ends, active runs get a third of `stop_seconds` to finish."""
-    limits = RunLimits(
-        max_running=settings.runs_at_once,
-        max_active=settings.runs_waiting,
-        timeout_ms=settings.run_timeout_ms,
-        max_rows=settings.run_max_rows,
-        max_bytes=settings.run_max_bytes,
-        retention_days=settings.run_days,
-        max_kept_bytes=settings.run_bytes_per_user,
-        max_kept_runs=settings.runs_per_user,
-    )
+    """When the block ends, active runs get `grace_s` to finish."""
+    cleanup = OrphanCleanup(database, events, workbench, keep=limits.retention)
     async with Liveness.opened(direct_url) as liveness:
         runner = Runner(
             database=database,
             events=events,
-            objects=objects,
+            results=results,
             lender=workbench,
             process=liveness.process,
             limits=limits,
         )
-        async with maintenance(runner), closing(runner, grace_s=settings.stop_seconds / 3):
+        async with maintenance(runner, events, cleanup), closing(runner, grace_s=grace_s):
             yield runner

@@ -132,11 +132,15 @@ class _Page:
 
 
 class ResultStore:
-    """Reads and deletes stored results; works on any replica."""
+    """Stores, reads and deletes results; works on any replica."""
 
     def __init__(self, database: Database, objects: ObjectStore) -> None:
         self._database = database
         self._objects = objects
+
+    def spool(self, owner: OwnerId, run_id: UUID, flushed: Flushed) -> Spool:
+        """Stores the rows of an executing run; awaits `flushed` after each page."""
+        return Spool(self._objects, result_prefix(owner, run_id), flushed)
 
     async def rows(
         self, owner: OwnerId, run_id: UUID, *, offset: int, first: int, max_bytes: int

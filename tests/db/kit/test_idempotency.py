@@ -7,9 +7,9 @@ from sqlalchemy import text
 from db.errors import BadInput, Conflict
 from db.kit import idempotency
 from db.kit.base import OwnerId
-from db.kit.idempotency import Idempotency
+from db.kit.idempotency import Idempotency, run_once
 from db.kit.sweeps import sweep_all
-from db.postgres.engine import Database, Session
+from db.postgres.engine import Database
 from db.postgres.statements import compile_change
 from db.tasks import TaskFilter, TaskRow, Tasks
 
@@ -19,15 +19,14 @@ AGE = compile_change(
 
 
 async def create(database: Database, owner: OwnerId, key: str, title: str = "one") -> TaskRow:
-    async def guarded(session: Session) -> TaskRow:
-        return await Idempotency(session, owner).run_once(
-            key,
-            ("createTask", title),
-            lambda: Tasks(session, owner).create(title=title),
-            answer=TaskRow,
-        )
-
-    return await database.transaction(guarded)
+    return await run_once(
+        database,
+        owner,
+        lambda session: Tasks(session, owner).create(title=title),
+        key=key,
+        request=("createTask", title),
+        answer=TaskRow,
+    )
 
 
 async def count(database: Database, owner: OwnerId) -> Any:

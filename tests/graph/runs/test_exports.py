@@ -65,7 +65,7 @@ async def nothing_is_left(ada: Client, services: Services, bucket: str) -> bool:
         await ada.ask(BUCKET, id=bucket) == EMPTY
         and not await objects_of_files(services)
         and not half_written
-        and services.runner.files.active_count == 0
+        and services.result_files.active_count == 0
     )
 
 
@@ -133,7 +133,7 @@ async def test_export_without_result_is_refused(
     ada: Client, connection: str, bucket: str, services: Services
 ) -> None:
     removed = await a_run(ada, connection, "SELECT 1")
-    await services.runner.results.remove(owner_of(ada), parse_id("run", removed))
+    await services.results.remove(owner_of(ada), parse_id("run", removed))
     for run in (removed, f"run_{new_id().hex}"):
         answer = await ada.send(EXPORT, input=asked(run, bucket))
         assert answer.code == "NOT_FOUND"
@@ -222,7 +222,7 @@ async def test_export_leaves_nothing_when_cancelled(
         )
     )
     await stuck.reached.wait()
-    assert services.runner.files.active_count == 1
+    assert services.result_files.active_count == 1
     exporting.cancel()
     await asyncio.wait({exporting})
     assert exporting.cancelled()

@@ -5,8 +5,6 @@ import httpx
 import pytest
 
 from db.services import Services
-from db.storage import FileStatus as Status
-from graph.storage.types import FileStatus
 from tests.fixtures.clients import Client
 from tests.fixtures.database import Statements
 from tests.fixtures.factories import make_bsp, make_bucket, make_file
@@ -88,10 +86,6 @@ async def test_file_is_created_uploaded_downloaded_and_deleted(ada: Client, admi
     assert (await ada.http.get(file["downloadUrl"])).status_code == 404
     left = await ada.ask("query($id: ID!) { bsp(id: $id) { usedCapacity } }", id=bsp)
     assert left == {"bsp": {"usedCapacity": "0"}}
-
-
-def test_file_status_describes_every_state_of_the_table() -> None:
-    assert [status.value for status in FileStatus] == list(Status)
 
 
 async def test_pending_file_has_no_key_and_no_download_url(ada: Client) -> None:

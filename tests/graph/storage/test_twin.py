@@ -22,7 +22,10 @@ from db.storage import UPLOAD_WITHIN, FileRow, NewFile, StorageOperations
 from db.storage.memory import MemoryStorage
 from db.users import Identity
 from db.workbench import Workbench
+from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.runner import Runner
+from db.workbench.results.result_files import ResultFiles
+from db.workbench.results.result_store import ResultStore
 from graph.app import build_app
 from graph.auth import authenticate
 from graph.kit.signed_links import Links
@@ -61,6 +64,9 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         vault=cast("Vault", unused),
         workbench=cast("Workbench", unused),
         runner=cast("Runner", unused),
+        results=cast("ResultStore", unused),
+        result_files=cast("ResultFiles", unused),
+        live_status=cast("LiveStatus", unused),
     )
 
 

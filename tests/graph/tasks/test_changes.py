@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from db.errors import Overloaded
 from db.kit.base import new_id
-from db.postgres.statements import compile_statement
+from db.postgres.statements import compile_change, compile_statement
 from db.services import Services, open_services
 from db.settings import Settings
 from db.users import UserRow, Users
@@ -20,7 +20,7 @@ from graph.auth import authenticate
 from graph.context import Context
 from graph.schema import schema
 from graph.tasks import changes as task_changes
-from graph.tasks.changes import ChangeKind, follow
+from graph.tasks.changes import Change, ChangeKind, follow
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_task
 from tests.fixtures.toy import calling
@@ -36,6 +36,12 @@ TERMINATE_BUS_CONNECTIONS = compile_statement(
     text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE application_name = 'howdah events' AND datname = current_database()"
+    )
+)
+INSERT_TASKS = compile_change(
+    text(
+        "INSERT INTO tasks (id, owner_id, title) "
+        "SELECT gen_random_uuid(), :owner, 'bulk' FROM generate_series(1, 2500)"
     )
 )
 
@@ -184,3 +190,33 @@ async def test_task_changed_fails_when_subscriber_is_too_slow(
         with pytest.raises(Overloaded, match="more changes"):
             await anext(slow)
         await eager.aclose()  # type: ignore[attr-defined]  # a generator
+
+
+async def follow_missed_insert(replica: Replica) -> tuple[AsyncIterator[Change], Change]:
+    """Inserts 2,500 tasks without an event while the bus is away; returns the first change."""
+    context = await context_of_ada(replica)
+    stream = follow(context)
+    pending = asyncio.ensure_future(anext(stream))
+    await followed(replica.services, replica.ada)
+    write = replica.services.database.write
+    await write(lambda session: session.rows(INSERT_TASKS, owner=context.owner))
+    await write(lambda session: session.rows(TERMINATE_BUS_CONNECTIONS))
+    return stream, await pending
+
+
+async def test_task_changed_catches_up_with_more_than_one_batch(replicas: list[Replica]) -> None:
+    async with asyncio.timeout(30):
+        stream, first = await follow_missed_insert(replicas[0])
+        seen = {first.id}
+        while len(seen) < 2_500:
+            seen.add((await anext(stream)).id)
+        await stream.aclose()  # type: ignore[attr-defined]  # a generator
+
+
+async def test_task_changed_fails_when_too_many_changes_were_missed(
+    replicas: list[Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_changes, "MAX_UNSENT", 1_500)
+    async with asyncio.timeout(30):
+        with pytest.raises(Overloaded, match="more changes"):
+            await follow_missed_insert(replicas[0])

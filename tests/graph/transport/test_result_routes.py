@@ -153,10 +153,10 @@ async def test_download_of_lost_result_fails_before_response(
 ) -> None:
     run = await a_run(ada, connection, "SELECT 1")
     url = await link(ada, run, format)
-    await services.runner.results.remove(owner_of(ada), id_of(run))
+    await services.results.remove(owner_of(ada), id_of(run))
     answer = await ada.http.get(url)
     assert (answer.status_code, error_of(answer)["code"]) == (404, "NOT_FOUND")
-    assert services.runner.files.active_count == 0
+    assert services.result_files.active_count == 0
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
@@ -170,12 +170,12 @@ async def test_download_of_result_deleted_meanwhile_is_aborted(
     monkeypatch.setattr(parquet, "GROUP_BYTES", PIECE_BYTES)
     run = await a_run(ada, connection, NOISE)
     row = await services.runner.wait_until_finished(owner_of(ada), id_of(run), within_s=0)
-    pieces = services.runner.files.stream(row, format)
+    pieces = services.result_files.stream(row, format)
     await anext(pieces)
-    await services.runner.results.remove(owner_of(ada), id_of(run))
+    await services.results.remove(owner_of(ada), id_of(run))
     with pytest.raises(NotFound):
         [piece async for piece in pieces]
-    assert services.runner.files.active_count == 0
+    assert services.result_files.active_count == 0
 
 
 async def test_download_aborted_by_client_ends_its_work(
@@ -188,11 +188,11 @@ async def test_download_aborted_by_client_ends_its_work(
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await reader.readexactly(100_000)
-        assert services.runner.files.active_count == 1
+        assert services.result_files.active_count == 1
         writer.close()
         await writer.wait_closed()
         async with asyncio.timeout(10):
-            while services.runner.files.active_count:  # noqa: ASYNC110 - no event tells
+            while services.result_files.active_count:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.01)
 
 
@@ -205,7 +205,7 @@ async def test_download_is_limited_per_user(
     run = await services.runner.wait_until_finished(owner_of(ada), id_of(mine), within_s=0)
     async with contextlib.AsyncExitStack() as going:
         for _ in range(MAX_STREAMS_PER_USER):
-            pieces = services.runner.files.stream(run, "csv")
+            pieces = services.result_files.stream(run, "csv")
             await anext(await going.enter_async_context(contextlib.aclosing(pieces)))
         answer = await ada.http.get(url)
         assert (answer.status_code, error_of(answer)["code"]) == (503, "OVERLOADED")

@@ -14,7 +14,7 @@ from db.objects.store import ObjectStore
 from db.runs import RunRow, Runs, RunState
 from db.workbench.execution.runner import CancelResult, closing
 from tests.fixtures.objects import Cable
-from tests.fixtures.runs import Desk
+from tests.fixtures.runs import MAX_RUNNING, Desk
 from tests.fixtures.targets import Target, silent, speaking
 from tests.fixtures.workbench import Shelf
 
@@ -73,7 +73,7 @@ def as_asked(result: CancelResult) -> bool:
 
 async def fill(desk: Desk) -> list[RunRow]:
     """The maximum number of concurrent runs, all running."""
-    runs = [await desk.start("SELECT pg_sleep(60)") for _ in range(desk.runner.limits.max_running)]
+    runs = [await desk.start("SELECT pg_sleep(60)") for _ in range(MAX_RUNNING)]
     for run in runs:
         await desk.until_backend(run)
     return runs
@@ -93,7 +93,7 @@ async def test_cancel_of_queued_run_never_starts_it(desk: Desk) -> None:
 
 async def test_cancel_works_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
     nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
-    runs = [await nowhere.start("SELECT 1") for _ in range(desk.runner.limits.max_running)]
+    runs = [await nowhere.start("SELECT 1") for _ in range(MAX_RUNNING)]
     for run in runs:
         await nowhere.until_running(run)
     results = await asyncio.gather(*(cancel(nowhere, run) for run in runs))
@@ -136,7 +136,7 @@ async def test_server_stop_interrupts_run_while_connecting(
 async def test_cancel_works_while_pool_is_exhausted(desk: Desk) -> None:
     """The limit per owner allows the run, but the pool of its connection is smaller."""
     running = await fill(desk)
-    desk.runner.limits = desk.runner.limits._replace(max_running=len(running) + 1)
+    desk.limit(max_running=len(running) + 1)
     waiting = await desk.start("SELECT 1")
     await desk.until_running(waiting)
     assert as_asked(await cancel(desk, waiting))
@@ -236,6 +236,6 @@ async def test_record_backend_refuses_finished_run(desk: Desk) -> None:
     """Another process ends the run while this one connects."""
     run = await desk.run("SELECT 1")
     with pytest.raises(Conflict):
-        await desk.runner.database.write(
+        await desk.server.database.write(
             lambda session: Runs(session, desk.owner).record_backend(run.id, pid=1, started_at="")
         )

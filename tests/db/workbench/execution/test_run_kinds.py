@@ -220,6 +220,6 @@ async def test_notifications_are_ignored(kinds: Desk) -> None:
            END $$"""
     )
     assert (run.state, run.error) == (RunState.SUCCEEDED, None)
-    async with kinds.runner.lender.lend(kinds.owner, kinds.connection_id) as connection:
+    async with kinds.server.workbench.lend(kinds.owner, kinds.connection_id) as connection:
         assert not connection._notifies_backlog
     await left_clean(kinds, run)

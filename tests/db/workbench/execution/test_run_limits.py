@@ -116,7 +116,7 @@ async def test_limits_do_not_roll_back_writes(desk: Desk) -> None:
 
 
 async def test_limits_truncate_long_cell(desk: Desk) -> None:
-    desk.runner.limits = desk.runner.limits._replace(max_cell=1_000)
+    desk.limit(max_cell=1_000)
     run = await desk.run("SELECT repeat('x', 5000) AS a, 1 AS b")
     assert run.parsed_truncated == Truncated(reason="MAX_CELL", limit=1_000)
     assert await desk.rows(run) == [["x" * 1_000, 1]]
@@ -151,7 +151,7 @@ async def test_wide_rows_are_stored_one_by_one(desk: Desk) -> None:
     """With the batch size of narrow rows, they would fill the memory."""
     run = await desk.run("SELECT repeat('x', 1000000) FROM generate_series(1, 60) i")
     assert (run.state, run.row_count, run.truncated) == (RunState.SUCCEEDED, 60, None)
-    async with desk.runner.database.read() as session:
+    async with desk.server.database.read() as session:
         pages = await ResultPages(session, desk.owner).list_overlapping(run.id, 0, 60)
     for page in pages:
         starts = [(0, 0), *page.ends]
@@ -161,7 +161,7 @@ async def test_wide_rows_are_stored_one_by_one(desk: Desk) -> None:
 
 
 async def test_limits_truncate_wide_cell_among_narrow_rows(desk: Desk) -> None:
-    desk.runner.limits = desk.runner.limits._replace(max_cell=1_000)
+    desk.limit(max_cell=1_000)
     run = await desk.run(
         "SELECT repeat('x', CASE i WHEN 30 THEN 9999 ELSE 1 END) FROM generate_series(1, 60) i"
     )

@@ -21,9 +21,7 @@ from db.runs import Liveness, RunState
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.execution.maintenance import OrphanCleanup, maintenance
-from db.workbench.execution.run_request import RunLimits
-from db.workbench.execution.runner import Runner, closing
-from tests.fixtures.runs import Desk
+from tests.fixtures.runs import Desk, RunServer, serve_runs
 from tests.fixtures.targets import Target
 from tests.fixtures.workbench import Shelf
 
@@ -35,7 +33,13 @@ async def forget_process(session: Session, run_id: UUID) -> None:
     await session.rows(_FORGET, id=run_id)
 
 
-OpenReplica: TypeAlias = Callable[..., contextlib.AbstractAsyncContextManager[Runner]]
+def orphan_cleanup(server: RunServer, **options: timedelta) -> OrphanCleanup:
+    return OrphanCleanup(
+        server.database, server.events, server.workbench, keep=timedelta(days=30), **options
+    )
+
+
+OpenReplica: TypeAlias = Callable[..., contextlib.AbstractAsyncContextManager[RunServer]]
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Pat
     """Opens runner, bus and pools of another process; `deaf` has a bus without peers."""
 
     @contextlib.asynccontextmanager
-    async def opened(*, deaf: bool = False, **limits: Any) -> AsyncIterator[Runner]:
+    async def opened(*, deaf: bool = False, **limits: Any) -> AsyncIterator[RunServer]:
         async with contextlib.AsyncExitStack() as stack:
             events = await open_events(committed_url, channel="deaf" if deaf else "runs")
             stack.push_async_callback(events.close)
@@ -53,16 +57,14 @@ def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Pat
                 )
             )
             live = await stack.enter_async_context(Liveness.opened(committed_url))
-            runner = Runner(
-                database=committed,
-                events=events,
-                objects=open_objects(None, data_dir=tmp_path),
-                lender=workbench,
-                process=live.process,
-                limits=RunLimits(**limits),
+            objects = open_objects(None, data_dir=tmp_path)
+            server = await stack.enter_async_context(
+                serve_runs(committed, events, objects, workbench, process=live.process, **limits)
             )
-            await stack.enter_async_context(maintenance(runner, cleanup_interval_s=3_600))
-            yield await stack.enter_async_context(closing(runner, grace_s=0))
+            await stack.enter_async_context(
+                maintenance(server.runner, events, orphan_cleanup(server), cleanup_interval_s=3_600)
+            )
+            yield server
 
     return opened
 
@@ -70,20 +72,20 @@ def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Pat
 @pytest.fixture
 async def sit(
     committed: Database, vault: Vault, committed_owner: OwnerId, target: Target
-) -> Callable[[Runner], Any]:
+) -> Callable[[RunServer], Any]:
     """A client of the same owner at any replica."""
     connection = await Shelf(committed, vault, committed_owner, target).save()
-    return lambda runner: Desk(runner, committed_owner, connection, target)
+    return lambda server: Desk(server, committed_owner, connection, target)
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
 async def test_cancel_works_from_any_replica(
-    replica: OpenReplica, sit: Callable[[Runner], Desk], bus: dict[str, bool]
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], bus: dict[str, bool]
 ) -> None:
     async with replica() as one, replica(**bus) as other:
         run = await sit(one).start("SELECT pg_sleep(60)")
         await sit(one).until_backend(run)
-        verdict = await other.cancel(run.owner_id, run.id)
+        verdict = await other.runner.cancel(run.owner_id, run.id)
         assert (verdict.outcome, verdict.run.state, verdict.connection_usable) == (
             RunState.CANCELLED,
             RunState.CANCELLED,
@@ -93,7 +95,7 @@ async def test_cancel_works_from_any_replica(
 
 
 async def test_rows_are_readable_from_any_replica(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
+    replica: OpenReplica, sit: Callable[[RunServer], Desk]
 ) -> None:
     async with replica() as one, replica() as other:
         run = await sit(one).run("SELECT generate_series(1, 3)")
@@ -101,7 +103,7 @@ async def test_rows_are_readable_from_any_replica(
 
 
 async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
-    replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
 ) -> None:
     """The first replica loses its lock, as if it were killed, and cannot write."""
     async with replica() as survivor, replica() as dead:
@@ -110,7 +112,7 @@ async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
         await sit(survivor).until_backend(kept)
         pid = await sit(dead).until_backend(lost)
         await committed.write(lambda session: forget_process(session, lost.id))
-        rescue = OrphanCleanup(survivor, grace=timedelta(0))
+        rescue = orphan_cleanup(survivor, grace=timedelta(0))
         await rescue.run()
         over = await sit(survivor).end_of(lost)
         assert over.state == RunState.INTERRUPTED
@@ -121,13 +123,13 @@ async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
 
 
 async def test_orphan_cleanup_reports_queued_run_as_not_started(
-    replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
 ) -> None:
     async with replica() as survivor, replica(max_running=1) as dead:
         await sit(dead).until_backend(await sit(dead).start("SELECT pg_sleep(60)"))
         queued = await sit(dead).start("SELECT 1")
         await committed.write(lambda session: forget_process(session, queued.id))
-        await OrphanCleanup(survivor, grace=timedelta(0)).run()
+        await orphan_cleanup(survivor, grace=timedelta(0)).run()
         over = await sit(survivor).end_of(queued)
         assert over.state == RunState.INTERRUPTED
         assert over.parsed_error is not None
@@ -135,21 +137,21 @@ async def test_orphan_cleanup_reports_queued_run_as_not_started(
 
 
 async def test_orphan_cleanup_spares_live_process(
-    replica: OpenReplica, sit: Callable[[Runner], Desk], committed: Database
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
 ) -> None:
     async with replica() as survivor, replica() as other:
         run = await sit(other).start("SELECT pg_sleep(60)")
         await sit(other).until_backend(run)
-        await OrphanCleanup(survivor, grace=timedelta(0)).run()
+        await orphan_cleanup(survivor, grace=timedelta(0)).run()
         assert (await sit(survivor).now(run)).state == RunState.RUNNING
         await committed.write(lambda session: forget_process(session, run.id))
-        await OrphanCleanup(survivor).run()
-        await OrphanCleanup(survivor).run()
+        await orphan_cleanup(survivor).run()
+        await orphan_cleanup(survivor).run()
         assert (await sit(survivor).now(run)).state == RunState.RUNNING  # not gone for long enough
 
 
 async def test_runner_close_interrupts_its_runs(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
+    replica: OpenReplica, sit: Callable[[RunServer], Desk]
 ) -> None:
     async with replica() as survivor:
         async with replica(max_running=1) as stopping:
@@ -161,52 +163,56 @@ async def test_runner_close_interrupts_its_runs(
 
 
 async def test_runs_start_in_order_across_replicas(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
+    replica: OpenReplica, sit: Callable[[RunServer], Desk]
 ) -> None:
     async with replica(max_running=1) as one, replica(max_running=1) as other:
         first = await sit(one).start("SELECT pg_sleep(60)")
         await sit(one).until_backend(first)
         second = await sit(other).start("SELECT 2")
         assert (await sit(other).now(second)).state == "QUEUED"
-        await one.cancel(first.owner_id, first.id)
+        await one.runner.cancel(first.owner_id, first.id)
         assert (await sit(other).end_of(second)).state == RunState.SUCCEEDED
 
 
 async def test_submit_refuses_too_many_active_runs(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
+    replica: OpenReplica, sit: Callable[[RunServer], Desk]
 ) -> None:
     async with replica(max_running=1, max_active=3) as one:
         runs = [await sit(one).start("SELECT pg_sleep(60)") for _ in range(3)]
         with pytest.raises(RateLimited):
             await sit(one).start("SELECT 1")
         for run in reversed(runs):
-            verdict = await one.cancel(run.owner_id, run.id)
+            verdict = await one.runner.cancel(run.owner_id, run.id)
             assert verdict.outcome == RunState.CANCELLED
         assert (await sit(one).run("SELECT 1")).state == RunState.SUCCEEDED
 
 
-async def test_terminal_state_is_final(replica: OpenReplica, sit: Callable[[Runner], Desk]) -> None:
+async def test_terminal_state_is_final(
+    replica: OpenReplica, sit: Callable[[RunServer], Desk]
+) -> None:
     async with replica() as one:
         run = await sit(one).run("SELECT 1")
-        verdicts = await asyncio.gather(*(one.cancel(run.owner_id, run.id) for _ in range(5)))
+        verdicts = await asyncio.gather(
+            *(one.runner.cancel(run.owner_id, run.id) for _ in range(5))
+        )
         assert {verdict.outcome for verdict in verdicts} == {"ALREADY_FINISHED"}
         assert await sit(one).now(run) == run
 
 
 async def test_concurrent_cancels_have_one_outcome(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
+    replica: OpenReplica, sit: Callable[[RunServer], Desk]
 ) -> None:
     async with replica() as one, replica() as other:
         run = await sit(one).start("SELECT pg_sleep(60)")
         await sit(one).until_backend(run)
         verdicts = await asyncio.gather(
-            *(runner.cancel(run.owner_id, run.id) for runner in (one, other, one))
+            *(server.runner.cancel(run.owner_id, run.id) for server in (one, other, one))
         )
         assert {verdict.run.state for verdict in verdicts} == {RunState.CANCELLED}
 
 
 async def test_failing_store_fails_only_its_run(
-    replica: OpenReplica, sit: Callable[[Runner], Desk], tmp_path: Path
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], tmp_path: Path
 ) -> None:
     async with replica() as one:
         (tmp_path / "objects" / "runs").write_text("no folder")
@@ -220,7 +226,7 @@ async def test_failing_store_fails_only_its_run(
 
 
 async def test_cancel_never_hits_another_run(
-    replica: OpenReplica, sit: Callable[[Runner], Desk]
+    replica: OpenReplica, sit: Callable[[RunServer], Desk]
 ) -> None:
     """Each cancel races the end of its statement; other runs use the same connections."""
     async with replica(max_running=4, max_active=1_000) as one:
@@ -228,7 +234,7 @@ async def test_cancel_never_hits_another_run(
 
         async def race(number: int) -> str:
             doomed = await desk.start(f"SELECT pg_sleep({(number % 10) / 2000})")
-            verdict = await one.cancel(doomed.owner_id, doomed.id)
+            verdict = await one.runner.cancel(doomed.owner_id, doomed.id)
             assert verdict.run.state in {RunState.CANCELLED, RunState.SUCCEEDED}
             innocent = await desk.run("SELECT count(*) FROM generate_series(1, 1000)")
             assert (innocent.state, innocent.error) == (RunState.SUCCEEDED, None)

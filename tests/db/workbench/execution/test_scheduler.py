@@ -17,11 +17,9 @@ from db.runs import RunState
 from db.security.vault import Vault
 from db.workbench import Reach, Targets, Workbench
 from db.workbench.execution import scheduler
-from db.workbench.execution.run_request import RunLimits
-from db.workbench.execution.runner import Runner, closing
 from tests.fixtures.people import add_person
 from tests.fixtures.replicas import Gate
-from tests.fixtures.runs import Desk
+from tests.fixtures.runs import Desk, RunServer, serve_runs
 from tests.fixtures.targets import Target
 from tests.fixtures.workbench import Shelf
 
@@ -35,24 +33,20 @@ async def open_runner(
     """Opens runners with limits, all on one database."""
     async with AsyncExitStack() as stack:
 
-        async def opened(**limits: int) -> Runner:
+        async def opened(**limits: int) -> RunServer:
             events = await open_events(committed_url)
             stack.push_async_callback(events.close)
             workbench = await stack.enter_async_context(
                 Workbench.opened(committed, vault, Targets(Reach(private=True)))
             )
-            runner = Runner(
-                database=committed,
-                events=events,
-                objects=result_store,
-                lender=workbench,
-                process=len(numbers),
-                limits=RunLimits(**limits),
+            numbers.append(len(numbers))
+            return await stack.enter_async_context(
+                serve_runs(
+                    committed, events, result_store, workbench, process=numbers[-1], **limits
+                )
             )
-            numbers.append(runner)
-            return await stack.enter_async_context(closing(runner, grace_s=0))
 
-        numbers: list[Runner] = []
+        numbers: list[int] = []
         yield opened
 
 
@@ -60,10 +54,10 @@ async def open_runner(
 async def sit(committed: Database, vault: Vault, target: Target) -> OpenRunner:
     """A new owner with a connection."""
 
-    async def seated(runner: Runner, name: str) -> Desk:
+    async def seated(server: RunServer, name: str) -> Desk:
         owner: OwnerId = await add_person(committed, name)
         connection = await Shelf(committed, vault, owner, target).save()
-        return Desk(runner, owner, connection, target)
+        return Desk(server, owner, connection, target)
 
     return seated
 
@@ -135,7 +129,7 @@ async def test_max_running_counts_all_replicas(
 ) -> None:
     runners = [await open_runner(max_running=2) for _ in range(3)]
     ada = await sit(runners[0], "Ada")
-    desks = [ada._replace(runner=runner) for runner in runners]
+    desks = [ada._replace(server=server) for server in runners]
     runs = await asyncio.gather(*(desk.start(f"SELECT {gate.wait}") for desk in desks * 4))
     for run in sorted(runs, key=lambda run: run.id)[:2]:
         await ada.until_running(run)

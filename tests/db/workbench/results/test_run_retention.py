@@ -40,13 +40,13 @@ async def other_desk(
     return desk._replace(owner=other_owner, connection_id=await shelf.save())
 
 
-def limit(desk: Desk, **limits: int) -> None:
-    desk.runner.limits = desk.runner.limits._replace(**limits)
+async def expire(desk: Desk) -> int:
+    return await delete_expired_runs(desk.server.database, desk.runner, desk.runner._limits)
 
 
 async def is_there(desk: Desk, run: RunRow, files: Path) -> bool:
     """Asserts that row, pages and bytes exist, or none of them."""
-    async with desk.runner.database.read() as session:
+    async with desk.server.database.read() as session:
         pages = await ResultPages(session, desk.owner).list_overlapping(run.id, 0, 1)
     bytes_there = any(files.glob(f"*/{run.id.hex}/*"))
     try:
@@ -80,14 +80,14 @@ async def test_delete_refuses_active_run(desk: Desk) -> None:
 
 async def test_retention_deletes_expired_runs(desk: Desk, files: Path) -> None:
     kept = await desk.run(ROWS)
-    limit(desk, retention_days=0)
+    desk.limit(retention_days=0)
     gone = [await desk.run(ROWS) for _ in range(2)]
     live = await desk.start("SELECT pg_sleep(60)")
-    assert await delete_expired_runs(desk.runner) == 2
+    assert await expire(desk) == 2
     assert await is_there(desk, kept, files)
     assert [await is_there(desk, run, files) for run in gone] == [False, False]
     assert not (await desk.now(live)).is_finished
-    assert await delete_expired_runs(desk.runner) == 0
+    assert await expire(desk) == 0
     await desk.runner.cancel(desk.owner, live.id)
 
 
@@ -96,17 +96,17 @@ async def test_retention_expires_oldest_over_byte_quota(
 ) -> None:
     other = await other_desk.run(ROWS)
     runs = [await desk.run(ROWS) for _ in range(4)]
-    limit(desk, max_kept_bytes=2 * runs[0].result_bytes)
-    assert await delete_expired_runs(desk.runner) == 2
+    desk.limit(max_kept_bytes=2 * runs[0].result_bytes)
+    assert await expire(desk) == 2
     assert [await is_there(desk, run, files) for run in runs] == [False, False, True, True]
     assert await is_there(other_desk, other, files)
 
 
 async def test_retention_expires_oldest_over_run_quota(desk: Desk, files: Path) -> None:
     runs = [await desk.run(ROWS) for _ in range(3)]
-    limit(desk, max_kept_runs=2)
+    desk.limit(max_kept_runs=2)
     live = await desk.start("SELECT pg_sleep(60)")
-    assert await delete_expired_runs(desk.runner) == 1
+    assert await expire(desk) == 1
     assert [await is_there(desk, run, files) for run in runs] == [False, True, True]
     assert not (await desk.now(live)).is_finished
     await desk.runner.cancel(desk.owner, live.id)
@@ -114,9 +114,9 @@ async def test_retention_expires_oldest_over_run_quota(desk: Desk, files: Path) 
 
 async def test_retention_is_safe_on_concurrent_replicas(desk: Desk, files: Path) -> None:
     kept = await desk.run(ROWS)
-    limit(desk, retention_days=0)
+    desk.limit(retention_days=0)
     gone = [await desk.run(ROWS) for _ in range(5)]
-    await asyncio.gather(*(delete_expired_runs(desk.runner) for _ in range(4)))
+    await asyncio.gather(*(expire(desk) for _ in range(4)))
     assert [await is_there(desk, run, files) for run in gone] == [False] * 5
     assert await is_there(desk, kept, files)
 

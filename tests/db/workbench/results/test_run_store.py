@@ -67,7 +67,7 @@ async def failed(desk: Desk, run: RunRow) -> None:
     assert "stored" in over.parsed_error.message
     assert over.parsed_error.hint
     async with asyncio.timeout(10):
-        while run.id in desk.runner.executor.running:  # noqa: ASYNC110 - no event tells
+        while run.id in desk.runner._executor.running:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
 
 
@@ -102,8 +102,8 @@ async def test_store_outage_fails_run(
     assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
     kept = await desk.run("SELECT 2")
     assert len(await pages_of(result_store, run)) == 1
-    assert await delete_partial_results(desk.runner) == 1
-    assert await delete_partial_results(desk.runner) == 0
+    assert await delete_partial_results(desk.server.database, desk.server.results) == 1
+    assert await delete_partial_results(desk.server.database, desk.server.results) == 0
     assert await pages_of(result_store, run) == []
     assert await desk.rows(kept) == [[2]]
 
@@ -201,7 +201,7 @@ async def test_run_not_sent_is_reported(desk: Desk, result_store: ObjectStore) -
         raise AssertionError
 
     spool = Spool(result_store, folder, flushed)
-    execution = StatementRun(run, desk.runner.lender, spool, ReadThrottle(), max_cell=MIB)
+    execution = StatementRun(run, desk.server.workbench, spool, ReadThrottle(), max_cell=MIB)
     await execution.run(away, ended)
     (ending,) = endings
     assert ending.state == RunState.FAILED
@@ -219,8 +219,8 @@ async def _until_idle(desk: Desk, run: RunRow) -> None:
 async def test_record_page_is_idempotent(desk: Desk, opened: Gate) -> None:
     """Simulates an unavailable database during the commit."""
     run = await with_a_page(desk, opened, "SELECT 3, ''")
-    execution = desk.runner.executor.running[run.id]
+    execution = desk.runner._executor.running[run.id]
     page = PageRow(number=7, first_row=run.row_count, row_count=5, size=5, marks="[5,5]")
     for _ in range(2):
-        await desk.runner.executor._recorder.record_page(run, page, execution.columns)
+        await desk.runner._executor._recorder.record_page(run, page, execution.columns)
     assert (await desk.now(run)).row_count == run.row_count + 5
