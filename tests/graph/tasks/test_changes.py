@@ -207,9 +207,9 @@ async def follow_missed_insert(replica: Replica) -> tuple[AsyncIterator[Change],
 async def test_task_changed_catches_up_with_more_than_one_batch(replicas: list[Replica]) -> None:
     async with asyncio.timeout(30):
         stream, first = await follow_missed_insert(replicas[0])
-        seen = {first.id}
+        seen = {first.task_id}
         while len(seen) < 2_500:
-            seen.add((await anext(stream)).id)
+            seen.add((await anext(stream)).task_id)
         await stream.aclose()  # type: ignore[attr-defined]  # a generator
 
 
