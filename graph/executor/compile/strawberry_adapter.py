@@ -26,8 +26,7 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 
 from graph.executor.compile.fields import Arguments, FieldAccess, arguments_of, resolver_call
-from graph.executor.execute.info import Field, ResolveInfo
-from graph.executor.execute.run import Path, Run, abandon
+from graph.executor.execute.run import Field, Path, ResolveInfo, Run, abandon
 from graph.executor.inputs.arguments import Read, argument_reader
 from graph.executor.inputs.coercers import Coerce, SlowPath, unchanged
 
