@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from starlette.types import Scope
 
-from db.errors import BadInput, HowdahError, Unauthenticated
+from db.errors import BadInput, HowdahError, Overloaded, Unauthenticated
 from db.services import Services
 from graph.auth import Viewer
 from graph.context import Context
@@ -66,6 +66,12 @@ class Shutdown:
 
     async def streams_ended(self) -> None:
         await self._no_streams.wait()
+
+
+def stopping_error() -> Overloaded:
+    return Overloaded(
+        "This server is stopping.", hint="Retry: another server takes over.", retry_after_s=1
+    )
 
 
 class Origins:
