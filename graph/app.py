@@ -21,11 +21,9 @@ from graph.operations.limits import RequestLimits
 from graph.server import probes
 from graph.server.metrics import Metrics
 from graph.transport import file_routes, graphiql, http, result_routes, sign_in, websocket
-from graph.transport.gateway import Authenticate, Gateway
-from graph.transport.origins import Origins
+from graph.transport.gateway import Authenticate, Gateway, Origins, Shutdown
 from graph.transport.proxies import ProxyWarning
 from graph.transport.request_ids import RequestIds
-from graph.transport.shutdown import Shutdown
 
 OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Services]]
 

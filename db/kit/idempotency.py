@@ -82,10 +82,10 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
             done = await work()
             await self.run(self._store_answer(), the_key=key, answer=msgspec.json.encode(done))
             return done
-        first = await self.one(self._first(), key=key, kept=KEPT)
-        if first is None or first.fingerprint != fingerprint:
+        first = await self.find_answer(key, request, answer=answer)
+        if first is None:
             raise _key_reused()
-        return msgspec.json.decode(first.answer, type=answer)
+        return first
 
     async def find_answer(self, key: str, request: object, *, answer: type[R]) -> R | None:
         """Returns the stored answer of the first request with `key`, or None."""

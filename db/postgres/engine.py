@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import text
@@ -34,10 +34,8 @@ _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
 
 
-class Observer(Protocol):
-    """Called before each statement: for the statement counter of tests, and for traces."""
-
-    def __call__(self, sql: str, /) -> None: ...
+Observer: TypeAlias = Callable[[str], None]
+"""Called with the SQL before each statement: for the statement counter of tests, and for traces."""
 
 
 class ReadSession(Reads):

@@ -32,22 +32,18 @@ def folder() -> Path:
 
 
 @cache
-def head() -> str:
-    """The newest revision, read from the files without importing alembic (0.4 s)."""
-    older = dict(_revision(path) for path in (folder() / "versions").glob("*.py"))
-    (newest,) = older.keys() - older.values()
-    return newest
-
-
-@cache
 def revisions() -> tuple[str, ...]:
-    """All known revisions, oldest first."""
+    """All known revisions, oldest first, read without importing alembic (0.4 s)."""
     files = (folder() / "versions").glob("*.py")
     newer = {older: revision for revision, older in map(_revision, files)}
     ordered = [newer[None]]
     while ordered[-1] in newer:
         ordered.append(newer[ordered[-1]])
     return tuple(ordered)
+
+
+def head() -> str:
+    return revisions()[-1]
 
 
 async def present(session: ReadSession) -> str | None:

@@ -47,10 +47,6 @@ class Liveness:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    @property
-    def is_held(self) -> bool:
-        return self._held.is_set()
-
     async def _wait_until_held(self) -> None:
         if not await wait_up_to(OPEN_S, self._held.wait()):
             raise Unavailable(

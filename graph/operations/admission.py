@@ -16,22 +16,6 @@ PAUSE_FACTOR = 2.0
 """The pause before the next document of the same sender, as a multiple of the preparation time."""
 
 
-class CombinedSlot:
-    """The heavy and the regular slot of one operation, released together."""
-
-    __slots__ = ("_first", "_second", "reads", "search")
-
-    def __init__(self, first: Slot, second: Slot) -> None:
-        self._first = first
-        self._second = second
-        self.reads = second.reads
-        self.search = second.search
-
-    def end(self) -> None:
-        self._second.end()
-        self._first.end()
-
-
 class Admission:
     """Slots per viewer, and per network for anonymous clients."""
 
@@ -68,9 +52,7 @@ class Admission:
         finally:
             slot.end_after((time.perf_counter() - began) * PAUSE_FACTOR)
 
-    async def slot(
-        self, context: Context, *, cost: int = 0, urgent: bool = False
-    ) -> "Slot | CombinedSlot":
+    async def slot(self, context: Context, *, cost: int = 0, urgent: bool = False) -> Slot:
         """Wait for a slot, and store it in the context, so that resolvers can release it early.
 
         Raises:
@@ -82,21 +64,22 @@ class Admission:
         elif urgent:
             slot = await _acquire(self._urgent, context.viewer.id)
         elif cost > HEAVY:
-            return await self._admit_heavy(context, context.viewer.id)
+            slot = await self._admit_heavy(context.viewer.id)
         else:
             slot = await _acquire(self._regular, context.viewer.id)
         context.slot = slot
         return slot
 
-    async def _admit_heavy(self, context: Context, viewer: Hashable) -> CombinedSlot:
+    async def _admit_heavy(self, viewer: Hashable) -> Slot:
         """Take a second slot: concurrent heavy operations could use all connections."""
         alone = await _acquire(self._heavy, viewer)
         try:
-            both = context.slot = CombinedSlot(alone, await _acquire(self._regular, viewer))
+            slot = await _acquire(self._regular, viewer)
         except BaseException:
             alone.end()
             raise
-        return both
+        slot.second = alone
+        return slot
 
 
 async def _acquire(slots: Slots, user: Hashable) -> Slot:

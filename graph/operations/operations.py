@@ -15,9 +15,8 @@ from graph.executor import TooManyInvalidValues
 from graph.operations.admission import Admission
 from graph.operations.deadlines import Deadlines
 from graph.operations.limits import RequestLimits, refuse_cost
-from graph.operations.persisted import PersistedDocuments
 from graph.operations.plans import Plans, Prepared
-from graph.operations.request import GraphQLRequest
+from graph.operations.request import GraphQLRequest, PersistedDocuments
 
 T = TypeVar("T")
 
@@ -111,7 +110,7 @@ class Operations:
         request_id = context.request_id
         try:
             cost = prepared.cost.run(variables or {})
-            refuse_cost(cost, self.limits)
+            refuse_cost(cost, self.limits.cost)
             slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
@@ -140,7 +139,7 @@ class Operations:
     ) -> Answer:
         try:
             cost = prepared.cost.run(variables or {})
-            refuse_cost(cost, self.limits)
+            refuse_cost(cost, self.limits.cost)
             slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
             try:
                 result = await self._in_time(

@@ -53,13 +53,15 @@ class Reads(asyncio.Semaphore):
 class Slot:
     """Permits one operation to run. Released when the operation ends, or earlier."""
 
-    __slots__ = ("_ended", "_ends_at", "_queue", "_timer")
+    __slots__ = ("_ended", "_ends_at", "_queue", "_timer", "second")
 
     def __init__(self, queue: "UserQueue", ends_at: float) -> None:
         self._queue = queue
         self._ends_at = ends_at
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
+        self.second: Slot | None = None
+        """Of a heavy operation; it is released with this one."""
 
     def end(self) -> None:
         """Grant the slot to the next operation. Idempotent."""
@@ -69,6 +71,8 @@ class Slot:
         if self._timer is not None:
             self._timer.cancel()
         self._queue.grant_next(self)
+        if self.second is not None:
+            self.second.end()
 
     def end_after(self, seconds: float) -> None:
         """Release the slot: after a delay if operations wait, so that other work can run first."""

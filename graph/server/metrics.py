@@ -25,7 +25,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from db.services import Services
 from graph.operations import Plans
-from graph.transport.shutdown import Shutdown
+from graph.transport.gateway import Shutdown
 
 PUBLISH_INTERVAL_S = 1.0
 

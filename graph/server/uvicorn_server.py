@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from db.settings import Settings
 from db.waiting import wait_up_to
 from graph.operations.limits import RequestLimits
-from graph.transport.shutdown import Shutdown
+from graph.transport.gateway import Shutdown
 
 HEAD_BYTES = 65_536
 _STREAMS_WAIT_S = 5.0

@@ -15,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from db.errors import BadInput, Conflict, NotFound, Overloaded, TimedOut
+from db.errors import BadInput, Conflict, NotFound, TimedOut
 from db.kit.concurrency_limit import ConcurrencyLimit
 from db.services import Services
 from db.storage import FileRow, FileStatus, disposition, read_bytes, store_bytes
 from graph.kit.signed_links import Links
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
-from graph.transport.gateway import Gateway
+from graph.transport.gateway import Gateway, stopping_error
 
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 4
@@ -56,11 +56,7 @@ class Uploads:
         """Store the body, and respond when the file is `STORED`."""
         gateway: Gateway = request.state.gateway
         if gateway.shutdown.begun:
-            raise Overloaded(
-                "This server is stopping.",
-                hint="Retry: another server takes over.",
-                retry_after_s=1,
-            )
+            raise stopping_error()
         file = await _verified_file(request, gateway.services, "PUT")
         if file.status != FileStatus.PENDING:
             raise Conflict(

@@ -1,20 +1,20 @@
 """The dependencies that the transports share."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 from starlette.types import Scope
 
-from db.errors import HowdahError, Unauthenticated
+from db.errors import BadInput, HowdahError, Overloaded, Unauthenticated
 from db.services import Services
 from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Operations
-from graph.transport.origins import Origins
-from graph.transport.shutdown import Shutdown
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
 """Returns the viewer of an `Authorization` header, or raises Unauthenticated."""
@@ -22,6 +22,80 @@ Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | No
 RECHECK_S = 30.0
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+_ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
+
+
+class Shutdown:
+    """Signals the shutdown to sockets and streams, and counts those that are open.
+
+    After it began, new work is refused and streams are closed; running operations may finish.
+    """
+
+    def __init__(self) -> None:
+        self._begun = asyncio.Event()
+        self._streams = 0
+        self._no_streams = asyncio.Event()
+        self._no_streams.set()
+
+    @property
+    def begun(self) -> bool:
+        return self._begun.is_set()
+
+    @property
+    def streams(self) -> int:
+        """The number of open sockets and streams."""
+        return self._streams
+
+    def begin(self) -> None:
+        self._begun.set()
+
+    async def wait(self) -> None:
+        await self._begun.wait()
+
+    @contextlib.contextmanager
+    def stream(self) -> Iterator[None]:
+        """Hold this while a socket or a stream is open."""
+        self._streams += 1
+        self._no_streams.clear()
+        try:
+            yield
+        finally:
+            self._streams -= 1
+            if not self._streams:
+                self._no_streams.set()
+
+    async def streams_ended(self) -> None:
+        await self._no_streams.wait()
+
+
+def stopping_error() -> Overloaded:
+    return Overloaded(
+        "This server is stopping.", hint="Retry: another server takes over.", retry_after_s=1
+    )
+
+
+class Origins:
+    """Checks the `Origin` of web pages: the server's own, and those that the operator lists."""
+
+    def __init__(self, listed: str) -> None:
+        names = listed.replace(",", " ").split()
+        self.listed = tuple(name.rstrip("/").lower() for name in names)
+        for name in self.listed:
+            if not _ORIGIN.fullmatch(name):
+                raise BadInput(
+                    f"HOWDAH_ALLOWED_ORIGINS contains {name!r}, which is not an origin.",
+                    hint="List origins such as https://app.example.com, separated by commas.",
+                )
+
+    def allow(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether the `Origin` header is absent or allowed."""
+        origin = headers.get(b"origin")
+        if origin is None:
+            return True
+        name = origin.decode("latin-1").lower()
+        # A proxy that terminates TLS hides the scheme of the page, so only the host is compared.
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        return name in self.listed or name in {f"http://{host}", f"https://{host}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,13 @@ an exception is raised. The source contains response keys and type names as quot
 attribute names that are Python identifiers. All other values are globals of the function.
 """
 
+import itertools
+import linecache
+import weakref
+import zlib
 from collections.abc import Sequence
-from types import CoroutineType
+from functools import lru_cache
+from types import CodeType, CoroutineType
 from typing import Any, NamedTuple, cast
 
 from graphql import (
@@ -36,9 +41,10 @@ from graphql import (
 from graphql.type import get_nullable_type, is_non_null_type, is_scalar_type
 
 from graph.executor.compile.fields import FieldAccess
-from graph.executor.compile.generated_source import compile_function
 from graph.executor.execute.completion import Build, Complete, Fail, await_pending
 from graph.executor.hints import leaves_strings, spells_integers
+
+_numbers = itertools.count(1)
 
 # The test for values that need no conversion.
 _PASSED_THROUGH: dict[GraphQLOutputType, str] = {
@@ -125,3 +131,32 @@ def _passes_through(type_: Any) -> str | None:
     if is_scalar_type(type_) and leaves_strings(type_.coerce_output_value):
         return _PASSED_THROUGH[GraphQLString]
     return _PASSED_THROUGH.get(type_)
+
+
+class _SourceLoader:
+    """Supplies the source to `linecache` on demand.
+
+    Most sources are never shown, and generated lines repeat: compressed, a field's takes about a
+    tenth of its text.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._compressed = zlib.compress(source.encode(errors="surrogatepass"))
+
+    def get_source(self, _name: str) -> str:
+        return zlib.decompress(self._compressed).decode(errors="surrogatepass")
+
+
+@lru_cache(maxsize=256)
+def compile_function(source: str) -> CodeType:
+    """Compile a module whose only statement defines a function.
+
+    Equal sources share one code object, because different documents often select the same fields.
+    The `linecache` entry is removed when neither this cache nor any plan holds the function's code.
+    """
+    filename = f"howdah-plan:{next(_numbers)}"  # linecache ignores names in angle brackets
+    module = compile(source, filename, "exec")
+    (function,) = (const for const in module.co_consts if isinstance(const, CodeType))
+    linecache.lazycache(filename, {"__name__": filename, "__loader__": _SourceLoader(source)})
+    weakref.finalize(function, linecache.cache.pop, filename, None).atexit = False
+    return module

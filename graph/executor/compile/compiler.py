@@ -24,14 +24,15 @@ from graph.executor.execute.completion import (
     Build,
     Complete,
     Rows,
+    abstract,
     error_handler,
     leaf,
     list_of,
     null_handler,
+    object_,
     with_errors_handled,
 )
-from graph.executor.execute.info import Field
-from graph.executor.execute.objects import abstract, object_
+from graph.executor.execute.run import Field
 from graph.executor.hints import accepted_by
 
 

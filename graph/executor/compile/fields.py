@@ -9,8 +9,7 @@ from graphql.execution import default_field_resolver
 from graphql.execution.values import VariableValues, get_argument_values
 
 from graph.executor.document import has_variable
-from graph.executor.execute.info import Field, ResolveInfo
-from graph.executor.execute.run import Path, Run
+from graph.executor.execute.run import Field, Path, ResolveInfo, Run
 from graph.executor.inputs.coercers import IMMUTABLE
 
 # Converts GraphQL values for the resolver; the second argument is Strawberry's Info.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
 from inspect import Parameter
 from keyword import iskeyword
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from graphql.pyutils import Undefined
 from strawberry import Schema
@@ -26,8 +26,7 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 
 from graph.executor.compile.fields import Arguments, FieldAccess, arguments_of, resolver_call
-from graph.executor.execute.info import Field, ResolveInfo
-from graph.executor.execute.run import Path, Run, abandon
+from graph.executor.execute.run import Field, Path, ResolveInfo, Run, abandon
 from graph.executor.inputs.arguments import Read, argument_reader
 from graph.executor.inputs.coercers import Coerce, SlowPath, unchanged
 
@@ -101,7 +100,7 @@ def _direct_call(
         return FieldAccess("{function}()", function)
     if parent and parameters == [parent] and parent.kind is not Parameter.KEYWORD_ONLY:
         return FieldAccess("{function}(source)", function)
-    call = _caller(field, definition, resolver, schema)
+    call = _Caller(field, definition, resolver, schema)
     short = _fast_arguments(field, definition, schema)
     long = _full_arguments(field, definition, schema, hide_suggestions=hide_suggestions)
 
@@ -132,7 +131,7 @@ def _guarded_call(
     resolver, short = definition.base_resolver, _fast_arguments(field, definition, schema)
     if resolver is None or short is None or long.function is None:
         return long
-    call, full_call = _caller(field, definition, resolver, schema), long.function
+    call, full_call = _Caller(field, definition, resolver, schema), long.function
 
     def call_if_allowed(source: Any, path: Path, run: Run) -> Any:
         try:
@@ -158,11 +157,11 @@ class _Caller:
         field: Field,
         definition: StrawberryField,
         resolver: StrawberryResolver[Any],
-        info_class: Callable[..., Any],
+        schema: Schema,
     ) -> None:
         self._field = field
         self._definition = definition
-        self._info_class = info_class
+        self._info_class: Callable[..., Any] = schema.config.info_class
         self._function = cast("Callable[..., Any]", resolver.wrapped_func)
         self._takes_self = resolver.self_parameter is not None
         self._info_name = resolver.info_parameter.name if resolver.info_parameter else None
@@ -181,12 +180,6 @@ class _Caller:
         return self._function(source, **named) if self._takes_self else self._function(**named)
 
 
-def _caller(
-    field: Field, definition: StrawberryField, resolver: StrawberryResolver[Any], schema: Schema
-) -> _Caller:
-    return _Caller(field, definition, resolver, schema.config.info_class)
-
-
 def _full_arguments(
     field: Field, definition: StrawberryField, schema: Schema, *, hide_suggestions: bool
 ) -> Arguments:
@@ -202,37 +195,15 @@ def _full_arguments(
     return arguments_of(field, convert, hide_suggestions=hide_suggestions)
 
 
-class _Argument(NamedTuple):
-    name: str
-    read: Read
-    convert: Coerce
-
-
-class _FastArguments:
-    """Converts variables to the keyword arguments of a resolver.
-
-    Raises:
-        SlowPath: Strawberry has to convert the arguments.
-    """
-
-    def __init__(self, arguments: list[_Argument]) -> None:
-        self._arguments = arguments
-
-    def __call__(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        named: dict[str, Any] = {}
-        for name, read, convert in self._arguments:
-            value = read(variables)
-            if value is not Undefined:
-                named[name] = value if convert is unchanged else convert(value)
-        return named
-
-
 def _fast_arguments(
     field: Field, definition: StrawberryField, schema: Schema
-) -> _FastArguments | None:
-    """Returns None if an argument needs the slow path in every run."""
+) -> Callable[[Mapping[str, Any]], dict[str, Any]] | None:
+    """A function from variables to the keyword arguments of the resolver.
+
+    It raises SlowPath if Strawberry has to convert them. Returns None if it would always do so.
+    """
     nodes = {node.name.value: node.value for node in field.nodes[0].arguments or ()}
-    arguments = []
+    arguments: list[tuple[str, Read, Coerce]] = []
     for argument in definition.arguments:
         name = schema.config.name_converter.from_argument(argument)
         convert = argument_converter(argument.type, schema)
@@ -242,8 +213,17 @@ def _fast_arguments(
             read = argument_reader(nodes.get(name), field.definition.args[name])
         except (SlowPath, TypeError, ValueError):
             return None
-        arguments.append(_Argument(argument.python_name, read, convert))
-    return _FastArguments(arguments)
+        arguments.append((argument.python_name, read, convert))
+
+    def convert_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
+        named: dict[str, Any] = {}
+        for name, read, convert in arguments:
+            value = read(variables)
+            if value is not Undefined:
+                named[name] = value if convert is unchanged else convert(value)
+        return named
+
+    return convert_variables
 
 
 def argument_converter(type_: Any, schema: Schema) -> Coerce | None:

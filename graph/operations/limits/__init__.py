@@ -1,6 +1,6 @@
 """Limits of documents and of the cost of operations, checked before validation."""
 
-from graph.operations.limits.cost import CostProgram
-from graph.operations.limits.document_limits import RequestLimits, read, refuse_cost, weigh
+from graph.operations.limits.cost import CostProgram, refuse_cost
+from graph.operations.limits.document_limits import RequestLimits, read, weigh
 
 __all__ = ["CostProgram", "RequestLimits", "read", "refuse_cost", "weigh"]

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 from graphql import FieldNode, IntValueNode, OperationDefinitionNode, VariableNode
 
+from db.errors import TooLarge
+
 CEILING = 2**53
 """Larger numbers are clamped, because they exceed every limit anyway."""
 
@@ -107,3 +109,11 @@ class CostProgram:
 
     def _page_size(self, variable: str, variables: Mapping[str, Any]) -> int:
         return _as_page_size(variables.get(variable, self.defaults.get(variable)))
+
+
+def refuse_cost(cost: int, limit: int) -> None:
+    if cost > limit:
+        raise TooLarge(
+            f"The operation requests up to {cost:,} fields; at most {limit:,} are allowed.",
+            hint="Request smaller pages (first, last, limit) or fewer fields in nested lists.",
+        )

@@ -80,14 +80,6 @@ def weigh(
     return scale.program
 
 
-def refuse_cost(cost: int, limits: RequestLimits) -> None:
-    if cost > limits.cost:
-        raise TooLarge(
-            f"The operation requests up to {cost:,} fields; at most {limits.cost:,} are allowed.",
-            hint="Request smaller pages (first, last, limit) or fewer fields in nested lists.",
-        )
-
-
 def _refuse_excess(weight: Weight, limits: RequestLimits) -> None:
     for noun, count, allowed in (
         ("levels of fields", weight.depth, limits.depth),

@@ -7,11 +7,11 @@ from typing import TypeAlias
 from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
-from db.errors import BadInput, Overloaded, Unauthenticated
+from db.errors import BadInput, Unauthenticated
 from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
-from graph.transport.gateway import Gateway
+from graph.transport.gateway import Gateway, stopping_error
 from graph.transport.http.accept import GRAPHQL_JSON, JSON, accept
 from graph.transport.http.request_parsing import (
     ClientDisconnected,
@@ -87,7 +87,7 @@ class _Exchange:
 
     async def serve(self) -> None:
         if self._gateway.shutdown.begun:
-            raise _stopping()
+            raise HttpRefusal(503, stopping_error(), headers=((b"connection", b"close"),))
         request = await self._read()
         authorization = self._authorization()
         viewer, invalid_token = None, None
@@ -216,13 +216,6 @@ def _status(answer: Answer, media_type: str) -> int:
 
 async def _single(answer: Answer) -> AsyncGenerator[Answer]:
     yield answer
-
-
-def _stopping() -> HttpRefusal:
-    error = Overloaded(
-        "This server is stopping.", hint="Retry: another server takes over.", retry_after_s=1
-    )
-    return HttpRefusal(503, error, headers=((b"connection", b"close"),))
 
 
 def _method_not_allowed(message: str, allowed: bytes) -> HttpRefusal:

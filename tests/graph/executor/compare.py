@@ -11,7 +11,7 @@ from graphql import DocumentNode, ExecutionResult, GraphQLError, GraphQLSchema, 
 from graph.executor import compile_plan
 from graph.executor.document import select_operation
 from graph.executor.fallback import CoreProgram
-from graph.executor.program import CompiledProgram
+from graph.executor.plan import CompiledProgram
 from tests.graph.executor.rows import Row
 from tests.graph.executor.world import core_schema
 

@@ -7,7 +7,7 @@ import strawberry
 from graphql import GraphQLError, OperationType, build_schema, parse
 
 from graph.executor import compile_plan
-from graph.executor.program import CompiledProgram
+from graph.executor.plan import CompiledProgram
 from tests.graph.executor.compare import compare
 from tests.graph.executor.rows import Row
 from tests.graph.executor.world import core_schema

@@ -9,7 +9,7 @@ from db.kit.paging import Window
 from graph.context import Info
 from graph.executor import compile_plan
 from graph.executor.compile import strawberry_adapter
-from graph.executor.program import CompiledProgram
+from graph.executor.plan import CompiledProgram
 from graph.kit.fields import argument, field
 from graph.kit.paging import paged
 

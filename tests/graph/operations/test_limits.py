@@ -53,9 +53,9 @@ def test_cost_counts_invalid_page_size_once(sent: object) -> None:
 @pytest.mark.parametrize("sent", [10**30, 1e300])
 def test_cost_of_huge_page_exceeds_limit(sent: object) -> None:
     with pytest.raises(TooLarge, match="at most 500,000"):
-        refuse_cost(cost_of("query($n: Int) { a(first: $n) { b } }", n=sent), LIMITS)
+        refuse_cost(cost_of("query($n: Int) { a(first: $n) { b } }", n=sent), LIMITS.cost)
     with pytest.raises(TooLarge):
-        refuse_cost(cost_of("{ a(first: 1" + "0" * 5_000 + ") { b } }"), LIMITS)
+        refuse_cost(cost_of("{ a(first: 1" + "0" * 5_000 + ") { b } }"), LIMITS.cost)
 
 
 def test_cost_multiplies_variables_per_spread() -> None:
@@ -130,7 +130,7 @@ def test_introspection_query_is_within_limits() -> None:
         one_of=True,
     )
     operation = select_operation(read(text, LIMITS), None)
-    refuse_cost(weigh(operation.definition, operation.fragments, LIMITS).run({}), LIMITS)
+    refuse_cost(weigh(operation.definition, operation.fragments, LIMITS).run({}), LIMITS.cost)
 
 
 WHOLE_TYPE = """fragment T on __Type { name fields { name args { ...I } type { ...R } }
@@ -143,13 +143,13 @@ def test_introspection_repeated_by_aliases_exceeds_cost() -> None:
     def asked(times: int, field: str = "__schema { types { ...T } }") -> str:
         return "{ " + " ".join(f"a{n}: {field}" for n in range(times)) + " } " + WHOLE_TYPE
 
-    refuse_cost(cost_of(asked(2)), LIMITS)
-    refuse_cost(cost_of(asked(49, '__type(name: "Query") { ...T }')), LIMITS)
+    refuse_cost(cost_of(asked(2)), LIMITS.cost)
+    refuse_cost(cost_of(asked(49, '__type(name: "Query") { ...T }')), LIMITS.cost)
     with pytest.raises(TooLarge):
-        refuse_cost(cost_of(asked(49)), LIMITS)
+        refuse_cost(cost_of(asked(49)), LIMITS.cost)
     aliased = " ".join(f"a{n}: types {{ ...T }}" for n in range(49))
     with pytest.raises(TooLarge):
-        refuse_cost(cost_of("{ __schema { " + aliased + " } } " + WHOLE_TYPE), LIMITS)
+        refuse_cost(cost_of("{ __schema { " + aliased + " } } " + WHOLE_TYPE), LIMITS.cost)
 
 
 def test_introspection_estimates_do_not_apply_to_own_lists() -> None:

@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from db.settings import Settings
-from graph.server.logs import logging_to
-from graph.server.redaction import redacted
+from graph.server.logs import logging_to, redacted
 from graph.transport.request_ids import current_request_id
 
 CANARY = "c4n4ry-hunter2"

@@ -6,7 +6,7 @@ import pytest
 from graphql import parse
 
 from graph.executor import TooManyInvalidValues, compile_plan
-from graph.executor.program import _KEPT_VARIANTS, CompiledProgram
+from graph.executor.plan import _KEPT_VARIANTS, CompiledProgram
 from tests.graph.executor.compare import run_both
 from tests.graph.executor.rows import Row
 from tests.graph.executor.world import core_schema

@@ -7,7 +7,7 @@ import traceback
 from graphql import parse
 
 from graph.executor import Plan, compile_plan
-from graph.executor.compile.generated_source import compile_function
+from graph.executor.compile.codegen import compile_function
 from tests.graph.executor.world import core_schema
 
 
