@@ -73,7 +73,7 @@ class Flood(NamedTuple):
     name: str
     document: Callable[[int], str]
     header: str = "{}"
-    """Format of the Authorization header; `{}` is the token of the flooding user."""
+    """Format of the token that is sent; `{}` is the token of the flooding user."""
 
 
 Flooding: TypeAlias = Callable[[], AbstractAsyncContextManager[Counter]]
