@@ -4,7 +4,7 @@ BIN := .venv/bin
 # More arguments for serve, test, lock and the benchmarks: make test ARGS="-k tasks -x"
 ARGS ?=
 
-# So many tests at once, each process with a PostgreSQL of its own: make test WORKERS=0 ARGS="-x --pdb"
+# Number of test processes, each with its own PostgreSQL; 0 runs the tests in one: make test WORKERS=0 ARGS="-x --pdb"
 WORKERS ?= auto
 
 # Start-up time is a promise, and a missing .pyc costs a second of it.
@@ -20,7 +20,7 @@ help: ## list these targets
 # --- use --------------------------------------------------------------------
 
 .PHONY: setup
-setup: ## make or repair .venv with all that development needs; the other targets call it
+setup: ## make or repair .venv with all that development needs; test, check and bench call it
 	@bash .ci/setup
 
 .PHONY: serve
@@ -102,7 +102,7 @@ bench-start: setup ## measure the time to the first answer, and idle memory
 	$(BIN)/python -m bench.start $(ARGS)
 
 .PHONY: bench-hostile
-bench-hostile: setup ## measure how long hostile requests keep the event loop
+bench-hostile: setup ## measure how long hostile requests block the event loop
 	$(BIN)/python -m bench.hostile $(ARGS)
 
 .PHONY: bench-memory
@@ -110,7 +110,7 @@ bench-memory: setup ## measure what runs add to the memory of a server
 	$(BIN)/python -m bench.memory $(ARGS)
 
 .PHONY: bench-stream
-bench-stream: setup ## measure rows a second into the store against bare drivers
+bench-stream: setup ## measure rows per second of a run, against bare drivers
 	$(BIN)/python -m bench.stream $(ARGS)
 
 .PHONY: bench-runs
@@ -122,7 +122,7 @@ bench-load: setup ## measure a list page's operations with 100 users at once
 	$(BIN)/python -m bench.load $(ARGS)
 
 .PHONY: bench-flood
-bench-flood: setup ## measure what others feel while one user floods
+bench-flood: setup ## measure response times of other users while one floods
 	$(BIN)/python -m bench.flood $(ARGS)
 
 .PHONY: bench-twin
@@ -140,13 +140,13 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 	--custom-compile-command 'make lock' $(ARGS)
 
 .PHONY: lock
-lock: ## renew the locks from pyproject.toml; needs uv (ARGS=--upgrade takes newer versions)
+lock: ## renew requirements*.lock from pyproject.toml; needs uv (ARGS=--upgrade takes newer versions)
 	@export PATH="$$PATH:$$PWD/$(BIN)"; \
 	$(COMPILE) --all-extras --group build --group dev -o requirements-dev.lock pyproject.toml && \
 	$(COMPILE) --all-extras --group build -c requirements-dev.lock -o requirements.lock pyproject.toml && \
 	$(COMPILE) --group servers -c requirements-dev.lock -o requirements-servers.lock
 
 .PHONY: clean
-clean: ## remove what was made: .venv, caches, builds
+clean: ## remove .venv, caches and builds
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist graph/transport/graphiql/dist graph/transport/graphiql/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,12 +1,12 @@
 """Requests per second of `howdah serve` against the limit and PostGraphile, on the same rows.
 
 make bench                       a quarter of an hour; let nothing else run meanwhile
-make bench ARGS="--quick"        a minute, a smoke test without a verdict
+make bench ARGS="--quick"        a minute, a smoke test that does not check the goals
 
-The limit is a bare ASGI function (bench.limit). PostGraphile is taken where npm can install it.
-Each server is one process, all on one PostgreSQL of the bench's own. A hundred people ask: no
-viewer of ours has more than two turns at once. Answers are compared before anything is timed;
-then the servers take turns too, and the machine settles in between.
+The limit is a bare ASGI function (bench.limit). PostGraphile takes part if npm can install it.
+Each server is one process, and all use one PostgreSQL that the benchmark starts. The requests come
+from a hundred users, because Howdah runs at most two operations of one user at a time. Responses
+are compared before anything is timed; then the rounds of the servers are interleaved, with pauses.
 """
 
 import argparse
@@ -34,7 +34,7 @@ RESULTS = Path(__file__).with_name("results")
 
 
 class Size(NamedTuple):
-    """How long, how often."""
+    """Duration and number of the rounds."""
 
     rounds: int
     seconds: float
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 async def bench(size: Size, *, only: str) -> bool:
-    """Whether a goal was missed."""
+    """Returns whether a goal was missed."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         settings = {"synchronous_commit": "off"}
@@ -91,7 +91,7 @@ async def prepared(url: str) -> list[Case]:
 
 
 def start(url: str, folder: Path, stack: contextlib.ExitStack) -> list[Peer]:
-    """Every server that can be; they stop when the stack is closed."""
+    """Starts every available server; they stop when the stack is closed."""
     started = [
         stack.enter_context(open_peer(url, folder)) for open_peer in (peers.ours, peers.limit)
     ]
@@ -103,7 +103,7 @@ def start(url: str, folder: Path, stack: contextlib.ExitStack) -> list[Peer]:
 
 
 async def warm(started: Sequence[Peer], chosen: Sequence[Case], size: Size) -> None:
-    """Each server sees each case before it counts: caches fill, and Node compiles."""
+    """Sends each case to each server once, to fill caches and let Node compile."""
     for case in chosen:
         for peer in started:
             await run(peer, case, size._replace(warm_s=0))
@@ -112,7 +112,7 @@ async def warm(started: Sequence[Peer], chosen: Sequence[Case], size: Size) -> N
 async def compete(
     started: Sequence[Peer], case: Case, size: Size, url: str
 ) -> Mapping[str, list[Measured]]:
-    """The servers take turns; who was first is last in the next round."""
+    """Interleaves the servers; the first of a round is the last of the next."""
     runs: dict[str, list[Measured]] = {peer.name: [] for peer in started}
     turns = list(started)
     for _ in range(size.rounds):

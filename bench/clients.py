@@ -1,6 +1,6 @@
-"""The load generator: connections that ask again as soon as they have their answer.
+"""The load generator: each connection sends its next request when it has the response.
 
-Requests are bytes made beforehand and answers are only counted, so that one process can ask more
+Requests are encoded beforehand and responses are only counted, so that one process can send more
 than any of the servers can answer.
 """
 
@@ -23,7 +23,7 @@ Answered: TypeAlias = Callable[[float, bytearray], bool]
 
 
 class Measured(NamedTuple):
-    """What came of one run."""
+    """The result of one run."""
 
     per_s: float
     p50_ms: float
@@ -96,7 +96,7 @@ def request(url: str, body: object, *, token: str = "") -> bytes:
 
 
 async def answer_to(url: str, request: bytes) -> bytearray:
-    """The body of one answer."""
+    """The body of one response."""
     answers: list[bytearray] = []
 
     def keep(_: float, answer: bytearray) -> bool:
@@ -117,7 +117,7 @@ async def measure(
     seconds: float,
     cpu_s: Callable[[], float],
 ) -> Measured:
-    """Send `requests` round and round; what is answered in the first `warm_s` is not counted."""
+    """Sends `requests` repeatedly; responses of the first `warm_s` are not counted."""
     begins_at = time.perf_counter() + warm_s
     ends_at = begins_at + seconds
     times_ms: list[float] = []
@@ -147,7 +147,7 @@ async def measure(
 
 
 async def converse(url: str, requests: Iterator[bytes], answered: Answered) -> None:
-    """Until the client has all it wants, or the server hangs."""
+    """Runs until the client is done, or the server does not answer."""
     place = urlsplit(url)
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(
@@ -163,7 +163,7 @@ def _refuse_error(answer: bytearray) -> None:
 
 
 def _no_collection() -> ExitStack:
-    """The collector of this process must not hold up the answers of another."""
+    """Disables garbage collection, which would delay responses of another process."""
     stack = ExitStack()
     gc.collect()
     gc.disable()

@@ -61,14 +61,14 @@ ORDER BY row_number() OVER (PARTITION BY owner_id), owner_id
 
 
 class Owned(NamedTuple):
-    """A task that a request names."""
+    """A task that a request refers to."""
 
     owner: UUID
     task: UUID
 
 
 class DataSet(NamedTuple):
-    """What requests name; neighbours belong to different people."""
+    """The objects that requests refer to; consecutive ones belong to different users."""
 
     read: Sequence[Owned]
     toggled: Sequence[Owned]
@@ -93,7 +93,7 @@ async def build(connection: Any) -> DataSet:
 
 
 async def tidy(url: str) -> None:
-    """Undo what a run made, so that the next one meets the same tables."""
+    """Removes what a run created, so that the next one starts with the same tables."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("DELETE FROM tasks WHERE title = $1", MADE)

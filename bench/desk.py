@@ -1,4 +1,4 @@
-"""Somebody at a served Howdah with a database of theirs: what the benchmarks of runs begin with."""
+"""A signed-in user of a served Howdah with a saved connection, for the benchmarks of runs."""
 
 import asyncio
 import contextlib
@@ -54,7 +54,7 @@ class Desk:
         return str((await self.ask(EXECUTE, input=values))["executeQuery"]["run"]["id"])
 
     async def run(self, statement: str) -> str:
-        """To its end, which is to be a good one."""
+        """Executes a statement and waits until it has succeeded."""
         run_id = await self.start(statement)
         async with self.socket() as socket:
             await subscribe(socket, "1", STATUS, id=run_id)
@@ -90,7 +90,7 @@ async def subscribe(
 async def told(
     socket: websockets.ClientConnection, *, subscriptions: int = 1
 ) -> AsyncIterator[tuple[str, Any]]:
-    """What comes, by the key of its subscription, until all of them have ended."""
+    """Yields each event with the key of its subscription, until all have completed."""
     while subscriptions:
         message = json.loads(await socket.recv())
         if message["type"] == "complete":
@@ -103,7 +103,7 @@ async def told(
 
 @contextlib.asynccontextmanager
 async def at_a_desk() -> AsyncIterator[Desk]:
-    """A server with its embedded database, and another database that is the user's."""
+    """Starts a server with its embedded database, and another database as the user's."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
@@ -146,7 +146,7 @@ async def _connected(desk: Desk) -> str:
 
 
 def _signed_in(server: Any) -> tuple[str, str]:
-    """The server's address, and a header of its local admin by the sign-in link it prints."""
+    """The server's address, and the `Authorization` header of its local admin."""
     for line in server.stdout:
         words = line.split()
         if words and words[0] == "Open":

@@ -1,6 +1,6 @@
 """The compiled executor against graphql-core: `python -m bench.executor`.
 
-Both run the same documents in one process, call by call in turn; the table gives medians.
+Both run the same documents in one process, in alternating calls; the table gives medians.
 Results are compared before anything is timed.
 """
 

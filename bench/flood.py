@@ -1,11 +1,11 @@
-"""What others feel while one user floods: their p95 in the flood against the same without it.
+"""Response times of other users while one floods the server: their p95 with and without it.
 
 make bench-flood                   about five minutes; let nothing else run meanwhile
-make bench-flood ARGS="--quick"    short, a smoke test without a verdict
+make bench-flood ARGS="--quick"    short, a smoke test that does not check the goals
 
-One `howdah serve` with its embedded PostgreSQL. A flood is one user on 64 connections, each asking
-again as soon as it is answered; the others ask for a page, a task and a change now and then. Calm
-and flood take turns. Then the same with one user's runs of large results.
+One `howdah serve` with its embedded PostgreSQL. A flood is one user on 64 connections, each sending
+its next request when it has the response; the others sometimes request a page, a task or a change.
+Rounds with and without the flood alternate. Then the same with runs of large results.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ Counter: TypeAlias = "Synchronized[int]"
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Numbers of connections, users, tasks and rounds, and seconds of each round."""
 
     connections: int
     others: int
@@ -68,19 +68,19 @@ QUICK = Size(connections=16, others=4, tasks_of_flooder=500, rounds=1, seconds=0
 
 
 class Flood(NamedTuple):
-    """What the one user sends: a document for each number."""
+    """What the flooding user sends: a document for each number."""
 
     name: str
     document: Callable[[int], str]
     header: str = "{}"
-    """Around the flooder's token, whatever is sent as one."""
+    """Format of the token that is sent; `{}` is the token of the flooding user."""
 
 
 Flooding: TypeAlias = Callable[[], AbstractAsyncContextManager[Counter]]
 
 
 class Felt(NamedTuple):
-    """What the others waited, without and with it, and how much the flood got."""
+    """Waiting times of the others without and with the flood, and its responses."""
 
     calm_ms: float
     flooded_ms: float
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 async def bench(size: Size) -> list[str]:
-    """The floods that others felt too much."""
+    """Returns the floods that missed the goal."""
     print(
         f"{size.connections} connections of one user with {size.tasks_of_flooder:,} tasks, then "
         f"{RUNS} runs of one user, against {size.others} others; {size.rounds} rounds of "
@@ -166,7 +166,7 @@ async def by_runs(size: Size) -> list[str]:
 
 
 async def signed_up(desk: Desk, number: int) -> str:
-    """The token of somebody with a few tasks."""
+    """The token of a new user with a few tasks."""
     email = f"user{number}@example.com"
     token = str((await desk.ask(SIGN_UP, email=email))["signUp"]["session"]["accessToken"])
     async with connected([token], desk.address) as users:
@@ -185,7 +185,7 @@ async def is_bearable(
 
 
 async def feel(begin: Flooding, address: str, tokens: list[str], size: Size) -> Felt:
-    """The same visits twice; connections are made anew, since the server ends idle ones."""
+    """Measures the same requests twice, on new connections: the server closes idle ones."""
     async with connected(tokens, address) as others:
         await watch(others, size.seconds / 4)
         calm = await watch(others, size.seconds)
@@ -201,7 +201,7 @@ async def feel(begin: Flooding, address: str, tokens: list[str], size: Size) -> 
 async def requesting(
     flood: Flood, address: str, token: str, connections: int
 ) -> AsyncIterator[Counter]:
-    """Meanwhile the flood, from a process of its own; how many answers it has got."""
+    """Floods from a separate process during the block; yields its number of responses."""
     requests = [
         request(address, {"query": flood.document(number)}, token=flood.header.format(token))
         for number in range(time.monotonic_ns(), time.monotonic_ns() + DOCUMENTS)
@@ -222,7 +222,7 @@ async def requesting(
 
 
 def ask_on(address: str, requests: list[bytes], connections: int, answers: Counter) -> None:
-    """Round and round, whatever comes back."""
+    """Sends requests repeatedly and ignores the responses."""
 
     def answered(_sent_at: float, _answer: bytearray) -> bool:
         answers.value += 1
@@ -237,7 +237,7 @@ def ask_on(address: str, requests: list[bytes], connections: int, answers: Count
 
 @asynccontextmanager
 async def running(desk: Desk, statement: str) -> AsyncIterator[Counter]:
-    """Meanwhile runs of one user, one after the other, several at once."""
+    """Executes runs of one user during the block, several at a time."""
     ended = SPAWNING.Value("Q", 0)
 
     async def run_on() -> None:
@@ -258,7 +258,7 @@ async def running(desk: Desk, statement: str) -> AsyncIterator[Counter]:
 
 
 async def watch(others: list[User], seconds: float) -> list[float]:
-    """Milliseconds of all that the others asked for."""
+    """Milliseconds of each request of the others."""
     ends_at = time.perf_counter() + seconds
     times = await asyncio.gather(*(visit(user, ends_at) for user in others))
     return [ms for of_one in times for ms in of_one]

@@ -1,9 +1,9 @@
-"""How long hostile requests keep the event loop: CPU of its thread, at a stretch and in all.
+"""How long hostile requests block the event loop: CPU of its thread, per step and in total.
 
 make bench-hostile                  the worst of three for each request
 
-Others wait for the longest stretch. What large documents take in their own thread is not in it:
-the two threads take turns of 5 ms.
+Other requests wait for the longest step. The thread that prepares large documents is not included:
+Python switches between the two threads every 5 ms.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Taken(NamedTuple):
 
 
 class Stopwatch:
-    """Around each step of the event loop."""
+    """Measures each step of the event loop."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
@@ -51,7 +51,7 @@ class Stopwatch:
 
 
 async def answer(operations: Operations, body: bytes) -> str:
-    """From the bytes of a request to those of its answer."""
+    """Handles one request, from its bytes to those of its response."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}

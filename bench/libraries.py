@@ -1,7 +1,7 @@
-"""Parts of our own against the ones that Strawberry ships: `python -m bench.libraries`.
+"""Howdah's own parts against those that Strawberry ships: `python -m bench.libraries`.
 
-CPU in this process without sockets, medians of nine rounds in turn (decisions 15 to 18). Strawberry
-runs with its caches of parsed and validated documents.
+CPU in this process without sockets, medians of nine interleaved rounds (decisions 15 to 18).
+Strawberry runs with its caches of parsed and validated documents.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The limit: what one process of Python can answer at most with these rows and libraries.
+"""The limit: the most that one Python process can answer with these rows and libraries.
 
-A bare ASGI function under uvicorn: it knows the questions beforehand, asks nobody who is asking,
-and goes from asyncpg's records to JSON by the shortest way.
+A bare ASGI function under uvicorn: it knows the operations beforehand, verifies no token, and
+encodes asyncpg's records directly as JSON.
 """
 
 import asyncio

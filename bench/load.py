@@ -1,10 +1,10 @@
-"""Everything a list page does, by 100 users at once, one of whom has 10,000 tasks.
+"""The operations of a list page by 100 concurrent users, one of whom has 10,000 tasks.
 
 make bench-load                    about a minute; let nothing else run meanwhile
-make bench-load ARGS="--quick"     few users and tasks, a smoke test without a verdict
+make bench-load ARGS="--quick"     few users and tasks, a smoke test that does not check the goals
 
 One `howdah serve` with its embedded PostgreSQL, as `make serve` runs it; the users are in this
-process, each on a connection of their own, and ask again as soon as they have their answer.
+process, each on its own connection, and send the next request when they have the response.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ FIELDS = "id title description completed createdAt updatedAt"
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Numbers of users, tasks and rounds."""
 
     users: int
     tasks_of_first: int
@@ -52,7 +52,7 @@ QUICK = Size(users=8, tasks_of_first=500, tasks_of_others=20, rounds=3)
 
 @dataclass
 class User:
-    """One person, on one connection."""
+    """One user on one connection."""
 
     token: str
     reader: asyncio.StreamReader
@@ -74,7 +74,7 @@ class User:
 
 
 class Operation(NamedTuple):
-    """One thing that a list page does."""
+    """One operation of a list page."""
 
     name: str
     query: str
@@ -127,7 +127,7 @@ def main() -> None:
 
 
 async def bench(size: Size) -> list[str]:
-    """The operations that missed the goal."""
+    """Returns the operations that missed the goal."""
     counts = [size.tasks_of_first, *[size.tasks_of_others] * (size.users - 1)]
     with tempfile.TemporaryDirectory() as name:
         async with server_in(Path(name)) as address:
@@ -147,14 +147,14 @@ async def server_in(folder: Path) -> AsyncIterator[str]:
 
 
 async def prepared_users(folder: Path, counts: Sequence[int]) -> list[str]:
-    """Users with so many tasks each; their tokens."""
+    """Creates users, each with a number of tasks; returns their tokens."""
     settings = use_running_server(Settings(data_dir=folder))
     async with open_services(settings) as services:
         return [await prepared(services, number, count) for number, count in enumerate(counts)]
 
 
 async def prepared(services: Services, number: int, count: int) -> str:
-    """A user with tasks, and their token."""
+    """Creates a user with tasks; returns the token."""
     email = f"user{number}@example.com"
     user = await services.database.write(
         lambda session: Users(session).add(email=email, name="User", password_hash=None)
@@ -225,7 +225,7 @@ async def measure(users: list[User], size: Size) -> list[str]:
 
 
 async def repeat(user: User, operation: Operation, rounds: int) -> list[float]:
-    """Milliseconds of each round; one more goes before, untimed."""
+    """Milliseconds of each round, after one untimed round."""
     times = []
     for number in range(rounds + 1):
         variables = operation.variables(user)

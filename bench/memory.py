@@ -1,7 +1,7 @@
-"""What runs add to the memory of a served process: many rows, wide ones, readers who are slow.
+"""Memory that runs add to a server process: many rows, wide rows, slow subscribers.
 
 make bench-memory                    about a minute, and 4 GB of the temporary folder
-make bench-memory ARGS="--quick"     small, a smoke test without a verdict
+make bench-memory ARGS="--quick"     small, a smoke test that does not check the goals
 """
 
 import asyncio
@@ -23,7 +23,7 @@ LINK = "query($id: ID!) { queryRun(id: $id) { downloadUrl(format: CSV) } }"
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Numbers of rows, megabytes of a large cell, and seconds of a slow subscriber."""
 
     rows: int
     wide_rows: int
@@ -36,7 +36,7 @@ QUICK = Size(rows=20_000, wide_rows=100, cell_mb=4, slow_s=0.5)
 
 
 class Case(NamedTuple):
-    """Something that takes memory, and how much it may."""
+    """A use of memory, and its limit."""
 
     name: str
     goal_mb: int
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 async def bench(size: Size) -> list[str]:
-    """The cases that missed their goal."""
+    """Returns the cases that missed their goal."""
     missed = []
     async with at_a_desk() as desk:
         await asyncio.sleep(1)
@@ -98,7 +98,7 @@ def of_rows(count: int, size: int) -> str:
 
 
 async def follow_without_reading(desk: Desk, size: Size) -> None:
-    """Each change is 100 kB for each of them; what they have not taken is not to pile up."""
+    """Each change is 100 kB for each subscriber; unread changes must not accumulate."""
     rows = f"SELECT pg_sleep(0.001) FROM generate_series(1, {size.slow_s * 1000:.0f}) /* {LONG} */"
     async with desk.socket() as socket:
         run_id = await desk.start(rows)
@@ -121,7 +121,7 @@ async def download_slowly(desk: Desk, size: Size) -> None:
 
 @contextlib.asynccontextmanager
 async def peak_of(desk: Desk) -> AsyncIterator[list[int]]:
-    """What the server has held while the block runs, again and again."""
+    """Samples the memory of the server while the block runs."""
     seen = [desk.process.memory_info().rss]
 
     async def watch() -> None:

@@ -1,4 +1,4 @@
-"""The servers that are measured: ours, the limit, and PostGraphile where npm can install it."""
+"""The servers that are measured: Howdah, the limit, and PostGraphile if npm can install it."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ CHECKOUT = Path(__file__).parents[1]
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A running server, and how it is asked."""
+    """A running server, and how requests to it are made."""
 
     name: str
     url: str
@@ -54,7 +54,7 @@ class Peer:
 
 
 class Limit(Peer):
-    """Has an address for each question, and believes who says whose rows they want."""
+    """Has a URL for each operation, and takes the owner from the request unverified."""
 
     def requests(self, case: Case) -> list[bytes]:
         url = self.url.removesuffix("/graphql") + case.path
@@ -65,7 +65,7 @@ class Limit(Peer):
 
 
 class PostGraphile(Peer):
-    """Has words of its own, and bare ids."""
+    """Has its own schema, and plain IDs."""
 
     def requests(self, case: Case) -> list[bytes]:
         return [
@@ -81,7 +81,7 @@ class PostGraphile(Peer):
 
 
 def with_our_ids(variables: dict[str, Any]) -> dict[str, Any]:
-    """Ours say of what type they are."""
+    """Adds the type prefix of Howdah's IDs."""
     return {
         name: f"task_{value.hex}" if isinstance(value, UUID) else value
         for name, value in variables.items()
@@ -90,7 +90,7 @@ def with_our_ids(variables: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def ours(url: str, folder: Path) -> Iterator[Peer]:
-    """As it runs in production, with the largest pages that an operator can allow."""
+    """Howdah as in production, with the largest page size that an operator can set."""
     environment = {
         "HOWDAH_DATABASE_URL": url,
         "HOWDAH_DATA_DIR": str(folder),
@@ -108,7 +108,7 @@ def ours(url: str, folder: Path) -> Iterator[Peer]:
 
 
 async def signed_in(environment: Mapping[str, str]) -> dict[UUID, str]:
-    """Tokens as `howdah user token` issues them; it would take a minute for all people."""
+    """Makes tokens like `howdah user token`, which would take a minute for all users."""
     async with open_services(load_settings(environment)) as services:
         async with services.database.read() as session:
             people = await Users(session).page()
@@ -141,11 +141,11 @@ def postgraphile(url: str, folder: Path) -> Iterator[Peer]:
 
 
 class NotInstalled(Exception):
-    """Why PostGraphile is not measured."""
+    """The reason why PostGraphile is not measured."""
 
 
 def install_postgraphile() -> Path:
-    """Into a cache folder, with a Node of its own; seconds when it is there already."""
+    """Installs into a cache folder, with its own Node; takes seconds if already installed."""
     npm = shutil.which("npm")
     if npm is None:
         raise NotInstalled("npm is not installed")
@@ -162,7 +162,7 @@ def install_postgraphile() -> Path:
 def running(
     command: list[str], environment: Mapping[str, str], log: Path, *, cwd: Path = CHECKOUT
 ) -> Iterator[tuple[psutil.Process, str]]:
-    """A server, from the moment it says where it is until it is told to stop."""
+    """Runs a server from the line with its address until the block ends."""
     with log.open("w") as errors:
         server = subprocess.Popen(
             command,
@@ -180,7 +180,7 @@ def running(
 
 
 def _environment(additions: Mapping[str, str]) -> dict[str, str]:
-    """Ours are set here alone; what Python compiled is kept, as in production."""
+    """Without HOWDAH variables of the caller; with .pyc files, as in production."""
     kept: dict[str, str] = {
         name: value for name, value in os.environ.items() if not name.startswith("HOWDAH_")
     }

@@ -1,4 +1,4 @@
-"""The results in words: requests per second, the ratios, and which goals were missed."""
+"""The report: requests per second, the ratios, and the missed goals."""
 
 import json
 import os
@@ -30,12 +30,12 @@ class Result(NamedTuple):
         return Measured(*map(statistics.median, zip(*self.runs[peer], strict=True)))
 
     def ratio(self, peer: str) -> float:
-        """Of requests per second, ours to theirs: the median of what each round says."""
+        """Requests per second of Howdah relative to another server: the median of the rounds."""
         pairs = zip(self.runs["Howdah"], self.runs[peer], strict=True)
         return statistics.median(ours.per_s / theirs.per_s for ours, theirs in pairs)
 
     def missed(self) -> list[str]:
-        """Which goals, in words."""
+        """Descriptions of the missed goals."""
         goals = {"limit": self.case.goals.limit, "PostGraphile": self.case.goals.postgraphile}
         found = [
             f"{self.case.name}: {ratio:.2f} of {peer}, goal {goals[peer]}"
@@ -55,7 +55,7 @@ class Result(NamedTuple):
 
 
 def markdown(results: Sequence[Result], *, postgres: str, seconds: float) -> str:
-    """Everything, as it is printed and kept."""
+    """The whole report, as it is printed and saved."""
     rounds = len(results[0].runs["Howdah"])
     missed = [goal for result in results for goal in result.missed()]
     return "\n".join(
@@ -93,7 +93,7 @@ def _machine(postgres: str, *, with_node: bool) -> list[str]:
 
 
 def _ratios(results: Sequence[Result]) -> list[str]:
-    """Ours to each of the others, and what it should be at least."""
+    """The ratio to each other server, and its goal."""
     others = [peer for peer in results[0].runs if peer != "Howdah"]
     heads = [words for peer in others for words in (f"of {peer}", "goal")]
     lines = _heading("case", "c", *heads)
@@ -107,7 +107,7 @@ def _ratios(results: Sequence[Result]) -> list[str]:
 
 
 def _medians(results: Sequence[Result]) -> list[str]:
-    """Each by itself; CPU is the server's, by request."""
+    """Medians of each server; CPU is per request."""
     lines = _heading("case", "server", *COLUMNS)
     for result in results:
         for peer in result.runs:

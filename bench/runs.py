@@ -1,9 +1,9 @@
-"""How soon a subscriber sees a run end that was cancelled, and a thousand of them a change.
+"""The delay until one subscriber sees the end of a cancelled run, and a thousand a change.
 
 make bench-runs                      about a minute; let nothing else run meanwhile
-make bench-runs ARGS="--quick"       small, a smoke test without a verdict
+make bench-runs ARGS="--quick"       small, a smoke test that does not check the goals
 
-All are counted from the moment when `cancelQuery` is sent: the cancel itself is in them.
+All times start when `cancelQuery` is sent, so they include the cancel itself.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ ON_A_SOCKET = 100
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Numbers of rounds and subscribers."""
 
     cancels: int
     trapped: int
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 async def bench(size: Size) -> list[str]:
-    """What missed its goal."""
+    """Returns the measurements that missed their goal."""
     async with at_a_desk() as desk:
         await timed(desk, 1)  # warms up
         cancels = [ms for _ in range(size.cancels) for ms in await timed(desk, 1)]
@@ -64,7 +64,7 @@ async def bench(size: Size) -> list[str]:
 
 
 async def timed(desk: Desk, subscribers: int, *, trap: bool = False) -> list[float]:
-    """Milliseconds from the cancel of a run until each subscriber is told of its end."""
+    """Milliseconds from the cancel of a run until each subscriber receives its end."""
     run_id = await desk.start(TRAP if trap else SLEEP)
     await until_asleep(desk)
     async with contextlib.AsyncExitStack() as stack:
@@ -88,14 +88,14 @@ async def timed(desk: Desk, subscribers: int, *, trap: bool = False) -> list[flo
 
 
 async def follow(socket: websockets.ClientConnection, run_id: str, count: int) -> None:
-    """So many subscriptions, each of which has been told how the run is now."""
+    """Opens subscriptions, and waits until each has received the current status."""
     for number in range(count):
         await subscribe(socket, str(number), STATUS, id=run_id)
         assert json.loads(await socket.recv())["type"] == "next"
 
 
 async def ends(socket: websockets.ClientConnection, count: int) -> list[float]:
-    """When each subscription of the socket was told of the end."""
+    """The times at which the subscriptions of a socket received the end."""
     moments: list[float] = []
     async for _, data in told(socket, subscriptions=count):
         if data["queryStatus"]["state"] == "CANCELLED":
@@ -116,7 +116,7 @@ async def until_asleep(desk: Desk) -> None:
 
 
 def reported(name: str, times_ms: Sequence[float], *, goal_ms: float) -> str | None:
-    """Its name, if it missed the goal."""
+    """Prints a measurement; returns its name if it missed the goal."""
     p99 = statistics.quantiles(times_ms, n=100, method="inclusive")[98]
     shown = (statistics.median(times_ms), p99, max(times_ms))
     print(f"{name:36}{''.join(f'{ms:8.1f}' for ms in shown)}   < {goal_ms:.0f}")

@@ -1,6 +1,6 @@
 """Process start to the first answered query, and the memory of an idle server.
 
-make bench-start                 nine runs against a PostgreSQL that runs already
+make bench-start                 nine starts against a running PostgreSQL
 make bench-start ARGS="--runs 3"
 """
 
@@ -37,7 +37,7 @@ class Run(NamedTuple):
 
     first_answer_s: float
     cpu_s: float
-    """Of the server until then: what is left when nothing else wants the machine."""
+    """CPU time of the server until the first response; independent of other load."""
     idle_bytes: int
 
 

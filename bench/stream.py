@@ -1,10 +1,10 @@
-"""Rows a second: a run into the result store against psycopg's text stream and asyncpg's cursor.
+"""Rows per second of a run with its result store, psycopg's text stream and asyncpg's cursor.
 
 make bench-stream                    five interleaved rounds of a million rows; about half a minute
-make bench-stream ARGS="--quick"     small, a smoke test without a verdict
+make bench-stream ARGS="--quick"     small, a smoke test that does not check the goals
 
-The run is one of a served process, timed by its own clock from its start to its end: connecting,
-reading, writing pages to the store and their places to the database. The others only read.
+The run is executed by a server, and its time is that of its own record: it includes connecting,
+reading, writing pages to the store and their index to the database. The others only read.
 """
 
 import statistics
@@ -29,7 +29,7 @@ Measure = Callable[[Desk, str], Awaitable[float]]
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Numbers of rows and rounds."""
 
     rows: int
     rounds: int
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 async def bench(size: Size) -> list[str]:
-    """The ratios that missed their goal."""
+    """Returns the ratios that missed their goal."""
     query = (
         f"SELECT {', '.join(COLUMNS)} FROM generate_series(1, {size.rows}) AS i, "
         "(VALUES (timestamptz '2026-01-01Z')) AS since (moment)"

@@ -1,7 +1,7 @@
 """Seconds of each storage operation in PostgreSQL and in the in-memory twin, on the same rows.
 
 make bench-twin                      seven interleaved rounds of 200 calls; about half a minute
-make bench-twin ARGS="--quick"       small, a smoke test without a verdict
+make bench-twin ARGS="--quick"       small, a smoke test that does not check the goals
 
 Both implement `StorageOperations` (docs/decisions/0013-the-storage-twin.md). Calls run one at a
 time, so the times are latencies. PostgreSQL commits without waiting for its disk, as in tests.
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 async def bench(size: Size) -> list[str]:
-    """The operations that missed the goal."""
+    """Returns the operations that missed the goal."""
     times: Times = {name: {POSTGRES: [], TWIN: []} for name in OPERATIONS}
     async with open_postgres() as (postgres, storage, owner):
         subjects = {

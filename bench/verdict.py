@@ -1,4 +1,4 @@
-"""How a benchmark is started from the command line, and what its exit code says."""
+"""The command line of a benchmark, and its exit code."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ S = TypeVar("S")
 
 
 def judge(words: str | None, bench: Callable[[S], Awaitable[list[str]]], full: S, quick: S) -> None:
-    """Exits with 1 when a goal was missed; `--quick` is a smoke test without a verdict."""
+    """Exits with code 1 if a goal was missed; `--quick` does not check the goals."""
     parser = argparse.ArgumentParser(description=(words or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small, without a verdict")
     is_quick: bool = parser.parse_args().quick

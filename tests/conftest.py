@@ -1,4 +1,4 @@
-"""Fixtures of every test; each family lives in its own file under `fixtures/`."""
+"""Fixtures of every test; each group has a module in `fixtures/`."""
 
 pytest_plugins = [
     "tests.fixtures.cluster",

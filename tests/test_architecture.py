@@ -1,4 +1,4 @@
-"""The rules of the house that a machine can hold. Plain `ast`: nothing is imported."""
+"""Checks the rules of ARCHITECTURE.md with `ast`, without importing the code."""
 
 import ast
 import re

@@ -1,11 +1,11 @@
 """Access to the users' databases.
 
-connections  saved connections, pools, SSH tunnels and the network policy
-execution    query runs: scheduling, execution, cancellation and live status
-results      stored results: pages and file formats
-catalogue    schemas, tables and columns of a database
-exports      writes the result of a run to a file in a bucket
-retention    deletes expired runs and orphaned results
+connections     pools, SSH tunnels, the network policy, and the secrets of saved connections
+execution       query runs: scheduling, execution, cancellation and live status
+results         stored results: pages and file formats
+catalogue       schemas, tables and columns of a database
+exports         writes the result of a run to a file in a bucket
+result_cleanup  deletes expired runs and orphaned results
 
 Importing this package loads no driver: psycopg is imported with the first connection.
 """

@@ -2,12 +2,13 @@
 
 import contextlib
 import logging
+import shlex
 from collections.abc import Iterator
 
 import click
 
 from db.services import Services
-from db.settings import Settings
+from db.settings import Settings, default_data_dir
 from db.users import LOCAL_ADMIN, SignInLinks
 from db.version import __version__
 
@@ -40,4 +41,10 @@ async def print_banner(services: Services, address: str, links: SignInLinks | No
         return
     click.echo(f"Open {links.make()}")
     click.echo(f"It signs you in as {LOCAL_ADMIN} and works once;")
-    click.echo("`howdah user sign-in-link` prints another.")
+    click.echo(f"`{_link_command(settings)}` prints another.")
+
+
+def _link_command(settings: Settings) -> str:
+    folder = settings.data_dir
+    options = [] if folder == default_data_dir() else ["--data-dir", str(folder)]
+    return shlex.join(["howdah", "user", "sign-in-link", *options])

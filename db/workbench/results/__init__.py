@@ -1,1 +1,1 @@
-"""Stored results of query runs: pages, downloads, exports and retention."""
+"""Stored results of query runs: their rows as objects, and the file formats."""

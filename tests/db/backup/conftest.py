@@ -1,4 +1,4 @@
-"""What backups come from and go to."""
+"""A database to restore into, and an object store in a folder."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Files through a backup: their bytes, in a folder and at S3."""
+"""Backup and restore of the bytes of files, in a folder and on S3."""
 
 import hashlib
 import json

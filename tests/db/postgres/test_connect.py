@@ -1,4 +1,4 @@
-"""What an operator is told when the way to the database is barred."""
+"""Errors that an operator sees when the database cannot be reached."""
 
 import asyncio
 import json

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -62,6 +63,20 @@ async def test_sign_in_link_works_once_and_is_in_no_log(tmp_path: Path) -> None:
         for line in log.read_text().splitlines():
             assert json.loads(line)["level"] == "info"
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
+async def test_banner_names_the_data_folder_in_its_command(tmp_path: Path) -> None:
+    folder = str(tmp_path / "the data")
+    async with started("--port", "0", "--data-dir", folder) as process:
+        await printed_link(process)
+        assert process.stdout is not None
+        await process.stdout.readline()
+        line = (await process.stdout.readline()).decode()
+        program, *command = shlex.split(re.findall("`(.+)`", line)[0])
+        assert program == "howdah"
+        assert "#sign-in=" in (await howdah(*command)).output
+        process.terminate()
+        await process.communicate()
 
 
 @needs_graphiql

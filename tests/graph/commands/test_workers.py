@@ -1,4 +1,4 @@
-"""Several workers answer as one server, whichever of them is asked."""
+"""Several workers answer as one server, whichever of them handles the request."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The secrets of connections are searched for where they must not be, and where they could be."""
+"""Searches the output and files of a server for the secrets of connections."""
 
 import logging
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Whom the bundled PostgreSQL runs as, and how that account gets at what it needs."""
+"""The account that the embedded PostgreSQL runs as, and its access to programs and data."""
 
 import asyncio
 import os

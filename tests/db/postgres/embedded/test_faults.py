@@ -1,4 +1,4 @@
-"""The bundled PostgreSQL on bad days: killed, left behind, short of everything."""
+"""The embedded PostgreSQL when it is killed, left running, or out of a resource."""
 
 import asyncio
 import contextlib

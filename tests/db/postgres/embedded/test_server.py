@@ -1,4 +1,4 @@
-"""The bundled PostgreSQL on good days: made, restarted, closed, refused where it must be."""
+"""The embedded PostgreSQL without faults: created, restarted, closed, or refused."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""What is asked again when a connection drops, and what never is."""
+"""Statements that are retried when a connection drops, and those that never are."""
 
 import asyncio
 import contextlib

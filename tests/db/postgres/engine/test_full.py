@@ -1,4 +1,4 @@
-"""A database without space, and one that was turned read-only, are told in words; reads go on."""
+"""A full or read-only database gives a clear error for changes; reads continue."""
 
 import asyncpg
 import pytest

@@ -1,4 +1,4 @@
-"""What takes too long, what is given up, and what is left behind."""
+"""Timeouts, cancellations, an exhausted pool, and the end of the engine."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Transactions that meet, and what sessions refuse."""
+"""Concurrent transactions, and statements that a session refuses."""
 
 import asyncio
 import contextlib

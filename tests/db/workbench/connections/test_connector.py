@@ -1,4 +1,4 @@
-"""Real servers: with TLS and without, and such as are none."""
+"""Connections to real servers with and without TLS, and to other services."""
 
 import asyncio
 import contextlib

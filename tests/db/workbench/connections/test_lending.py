@@ -1,4 +1,4 @@
-"""Connections that are lent: clean, bounded, and gone when nobody needs them."""
+"""Lent connections are clean, limited in number, and closed when idle."""
 
 import asyncio
 import gc

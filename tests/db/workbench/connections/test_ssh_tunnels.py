@@ -1,4 +1,4 @@
-"""A real SSH server in a process of its own, and PostgreSQL behind it."""
+"""Tunnels through a real SSH server in its own process to PostgreSQL."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Saved connections that are opened, changed, tried out and closed, each for its owner."""
+"""Saved connections are opened, changed, tested and closed, each for its owner."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
