@@ -32,8 +32,7 @@ def described() -> Iterator[tuple[str, str | None]]:
     for name, kind in core.type_map.items():
         if name.startswith("__"):
             continue
-        if kind not in (core.query_type, core.mutation_type, core.subscription_type):
-            yield name, kind.description
+        yield name, kind.description
         if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
             for field_name, field in kind.fields.items():
                 yield f"{name}.{field_name}", field.description
