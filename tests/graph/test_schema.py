@@ -124,8 +124,11 @@ def test_only_nodes_have_id() -> None:
         "DatabaseSchema.tables",
         "DatabaseTable.columns",
         "QueryRun.rows",
-    ]
-    + ["QueryRun.columns", "QueryRun.downloadUrl", "File.downloadUrl", "File.uploadUrl"],
+        "QueryRun.columns",
+        "QueryRun.downloadUrl",
+        "File.downloadUrl",
+        "File.uploadUrl",
+    ],
 )
 def test_field_that_leaves_our_database_is_nullable(field: str) -> None:
     """Its failure leaves the rest of the response intact."""
