@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 import strawberry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.routing import Mount
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from db.errors import NotFound
 from db.services import Services, open_services
 from db.settings import Settings
 from graph.operations import Operations, Plans
@@ -21,7 +22,9 @@ from graph.operations.limits import RequestLimits
 from graph.server import probes
 from graph.server.metrics import Metrics
 from graph.transport import file_routes, graphiql, http, result_routes, sign_in, websocket
-from graph.transport.gateway import Authenticate, Gateway, Origins, Shutdown
+from graph.transport.byte_responses import json_errors
+from graph.transport.gateway import Authenticate, Gateway, Shutdown
+from graph.transport.origins import CrossOrigin, Origins
 from graph.transport.proxies import ProxyWarning
 from graph.transport.request_ids import RequestIds
 
@@ -73,8 +76,7 @@ def build_app(
 ) -> Starlette:
     """Build the ASGI application for a schema. A worker publishes its metrics to the others."""
     shutdown = Shutdown()
-    origins = Origins(settings.allowed_origins)
-    cross_origin = _cross_origin(origins)
+    origins = Origins(settings.allowed_origins, loopback=settings.development)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
@@ -91,11 +93,11 @@ def build_app(
                 async with _publishing(metrics) if worker else contextlib.nullcontext():
                     yield {"gateway": gateway, "metrics": metrics}
 
-    graphql = GraphQLEndpoint()
     app = Application(
-        graphql=CORSMiddleware(graphql, **cross_origin) if cross_origin else graphql,
+        graphql=CrossOrigin(GraphQLEndpoint(), origins=origins),
         proxy_warning=ProxyWarning(settings) if _expects_no_proxy(settings) else None,
         routes=[
+            Route("/", json_errors(_home)),
             Mount("/graphql/assets", graphiql.assets()),
             *sign_in.routes(),
             *file_routes.routes(),
@@ -104,7 +106,7 @@ def build_app(
         ],
         middleware=[
             Middleware(RequestIds),
-            *([Middleware(CORSMiddleware, **cross_origin)] if cross_origin else []),
+            Middleware(CrossOrigin, origins=origins),
         ],
         lifespan=lifespan,
     )
@@ -134,17 +136,11 @@ def _plans(settings: Settings, schema: strawberry.Schema) -> Plans:
     )
 
 
-def _cross_origin(origins: Origins) -> dict[str, Any]:
-    """CORS options for the listed origins. Without cookies, no other origin needs a policy."""
-    if not origins.listed:
-        return {}
-    return {
-        "allow_origins": origins.listed,
-        "allow_methods": ("GET", "POST", "PUT"),
-        "allow_headers": ("*",),
-        "expose_headers": ("X-Request-Id", "Retry-After", "ETag", "Content-Range"),
-        "max_age": 600,
-    }
+async def _home(request: Request) -> Response:
+    """Leads a browser to GraphiQL."""
+    if _wants_page(request.scope):
+        return RedirectResponse("graphql")  # relative, so that the prefix of a proxy stays
+    raise NotFound("There is nothing at this path.", hint="The API is at /graphql.")
 
 
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:

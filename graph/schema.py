@@ -22,9 +22,27 @@ def _roots(name: str) -> tuple[type[Any], ...]:
     return tuple(getattr(domain, name) for domain in DOMAINS if hasattr(domain, name))
 
 
+def _merged(name: str, description: str) -> type[Any]:
+    merged = merge_types(name, _roots(name))
+    merged.__strawberry_definition__.description = description  # type: ignore[attr-defined]  # set by Strawberry
+    return merged
+
+
 schema = strawberry.Schema(
-    query=merge_types("Query", _roots("Query")),
-    mutation=merge_types("Mutation", _roots("Mutation")),
-    subscription=merge_types("Subscription", _roots("Subscription")),
+    query=_merged(
+        "Query",
+        "Reads. Every field except `health` and `viewer` requires a signed-in user and returns "
+        "only what this user may see.",
+    ),
+    mutation=_merged(
+        "Mutation",
+        "Changes. The fields of one document run one after the other, each in a transaction of "
+        "its own.",
+    ),
+    subscription=_merged(
+        "Subscription",
+        "Events, over WebSocket (`graphql-transport-ws`), Server-Sent Events or multipart. A "
+        "subscription ends when the access token expires.",
+    ),
     config=StrawberryConfig(scalar_map=scalar_map),
 )

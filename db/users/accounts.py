@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.errors import BadInput, Conflict
+from db.errors import BadInput, Conflict, NotFound
 from db.kit.base import Base, HasId, HasTimes, HasVersion, TimestampText, new_id, sql_list
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
@@ -111,6 +111,13 @@ class OwnUser(Repository[UserRow, S]):
     @classmethod
     def is_owned(cls) -> ColumnElement[bool]:
         return cls.table().c.id == bindparam("owner_id")
+
+    async def rename(self: "OwnUser[Session]", name: str) -> UserRow:
+        change = self._update(("name",), False)
+        renamed = await self.one(change, id=self.owner, name=name_rule.checked(name))
+        if renamed is None:
+            raise NotFound("This account was deleted.", hint="Sign in with another account.")
+        return renamed
 
 
 class Users(Generic[S]):

@@ -129,7 +129,10 @@ class DatabaseTable:
     )
     kind: TableKind = attribute("Kind of the relation.")
 
-    @field("All columns of the table, ordered by `position`.", type=list[TableColumn])
+    @field(
+        "All columns of the table, ordered by `position`. Null if the database failed to answer.",
+        type=list[TableColumn] | None,
+    )
     async def columns(root: strawberry.Parent[TableRow], info: Info) -> list[ColumnRow]:
         return await ColumnLoader.of(info.context).load((root.connection_id, root.id)) or []
 
@@ -143,8 +146,9 @@ class DatabaseSchema:
     comment: str | None = attribute("Comment set with `COMMENT ON SCHEMA`. Null if there is none.")
 
     @field(
-        "Tables, views, materialized views and foreign tables of the schema, ordered by name.",
-        type=Connection[DatabaseTable],
+        "Tables, views, materialized views and foreign tables of the schema, ordered by name. "
+        "Null if the database failed to answer.",
+        type=Connection[DatabaseTable] | None,
     )
     @paged
     async def tables(root: strawberry.Parent[SchemaRow], info: Info, window: Window) -> Listing:

@@ -119,9 +119,9 @@ class DatabaseConnection(Node):
         return info.context.services.workbench.is_connected(info.context.owner, root.id)
 
     @field(
-        "Schemas of the database, ordered by name. Opens the connection if necessary. Fails with "
-        "`TIMEOUT` if the database does not answer within 5 seconds.",
-        type=Connection[DatabaseSchema],
+        "Schemas of the database, ordered by name. Opens the connection if necessary. Null if the "
+        "database failed to answer; the code is `TIMEOUT` if it took longer than 5 seconds.",
+        type=Connection[DatabaseSchema] | None,
     )
     @paged
     async def schemas(

@@ -225,8 +225,9 @@ class QueryRun(Node):
 
     @field(
         "A page of the rows, also readable while the run is `RUNNING`. A page holds at most 8 MiB "
-        "and one operation at most 32 MiB, so a page of large rows may be shorter than `first`.",
-        type=RowPage,
+        "and one operation at most 32 MiB, so a page of large rows may be shorter than `first`. "
+        "Null if the rows could not be read.",
+        type=RowPage | None,
     )
     async def rows(
         root: strawberry.Parent[RunRow],

@@ -6,7 +6,6 @@ import strawberry
 
 from db.kit.paging import Page, Window
 from db.storage import (
-    UPLOAD_WITHIN,
     BspRow,
     Bsps,
     BucketRow,
@@ -23,7 +22,6 @@ from graph.context import Info, ReaderFactory
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
-from graph.kit.signed_links import Links
 from graph.storage.inputs import (
     CreateBspInput,
     CreateBspPayload,
@@ -45,8 +43,7 @@ from graph.storage.inputs import (
     UpdateBucketPayload,
 )
 from graph.storage.loaders import BspById, BucketById, FileById
-from graph.storage.types import Bsp, Bucket, File, parse_key
-from graph.transport.file_routes import file_path
+from graph.storage.types import Bsp, Bucket, File, parse_key, upload_link
 
 MAX_FILES_REMOVED_AT_ONCE = 100
 """Bytes removed together with their bucket. The next sweep removes the rest."""
@@ -219,8 +216,7 @@ class Mutation:
         key = values.pop("idempotency_key", None)
         services, owner = info.context.services, info.context.owner
         file = await services.storage.create_file(owner, NewFile(**values), idempotency_key=key)
-        link = Links(services.keys).sign("PUT", file_path(file.id), expires_in=UPLOAD_WITHIN)
-        return CreateFilePayload(file=file, upload_url=info.context.base_url + link)
+        return CreateFilePayload(file=file, upload_url=upload_link(info.context, file))
 
     @mutation("Deletes a file the viewer owns.", who=SignedIn)
     async def delete_file(

@@ -9,8 +9,8 @@ import strawberry
 
 from db.errors import BadInput
 from db.kit.paging import Window
-from db.storage import BspRow, BucketRow, FileRow, FileStatus, object_key
-from graph.context import Info
+from db.storage import UPLOAD_WITHIN, BspRow, BucketRow, FileRow, FileStatus, object_key
+from graph.context import Context, Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.paging import Connection, Listing, paged
@@ -110,6 +110,20 @@ class File(Node):
             "GET", file_path(root.id), expires_in=DOWNLOAD_LINK_LIFETIME
         )
         return info.context.base_url + signed
+
+    @field(
+        "Signed URL to which the owner sends the bytes with `PUT`. Null unless `status` is "
+        "`PENDING` and the viewer is the owner."
+    )
+    def upload_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
+        if root.status != FileStatus.PENDING or root.owner_id != info.context.owner:
+            return None
+        return upload_link(info.context, root)
+
+
+def upload_link(context: Context, file: FileRow) -> str:
+    link = Links(context.services.keys).sign("PUT", file_path(file.id), expires_in=UPLOAD_WITHIN)
+    return context.base_url + link
 
 
 @strawberry.type(description="A named collection of files.")

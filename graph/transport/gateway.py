@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,11 +9,12 @@ from typing import TypeAlias
 
 from starlette.types import Scope
 
-from db.errors import BadInput, HowdahError, Overloaded, Unauthenticated
+from db.errors import HowdahError, Overloaded, Unauthenticated
 from db.services import Services
 from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Operations
+from graph.transport.origins import Origins
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
 """Returns the viewer of an `Authorization` header, or raises Unauthenticated."""
@@ -22,7 +22,6 @@ Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | No
 RECHECK_S = 30.0
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
 
 
 class Shutdown:
@@ -72,30 +71,6 @@ def stopping_error() -> Overloaded:
     return Overloaded(
         "This server is stopping.", hint="Retry: another server takes over.", retry_after_s=1
     )
-
-
-class Origins:
-    """Checks the `Origin` of web pages: the server's own, and those that the operator lists."""
-
-    def __init__(self, listed: str) -> None:
-        names = listed.replace(",", " ").split()
-        self.listed = tuple(name.rstrip("/").lower() for name in names)
-        for name in self.listed:
-            if not _ORIGIN.fullmatch(name):
-                raise BadInput(
-                    f"HOWDAH_ALLOWED_ORIGINS contains {name!r}, which is not an origin.",
-                    hint="List origins such as https://app.example.com, separated by commas.",
-                )
-
-    def allow(self, headers: dict[bytes, bytes]) -> bool:
-        """Whether the `Origin` header is absent or allowed."""
-        origin = headers.get(b"origin")
-        if origin is None:
-            return True
-        name = origin.decode("latin-1").lower()
-        # A proxy that terminates TLS hides the scheme of the page, so only the host is compared.
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        return name in self.listed or name in {f"http://{host}", f"https://{host}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Refused, refuse
 from graph.transport.gateway import Gateway
+from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
 
 PROTOCOL = "graphql-transport-ws"
@@ -72,7 +73,9 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one socket from its handshake to its end."""
     gateway: Gateway = scope["state"]["gateway"]
     websocket = WebSocket(scope, receive, send)
-    if gateway.shutdown.begun or not gateway.origins.allow(dict(scope["headers"])):
+    if not gateway.origins.allow(dict(scope["headers"])):
+        await websocket.send_denial_response(refused_origin(websocket.headers["origin"]))
+    elif gateway.shutdown.begun:
         await websocket.close()  # before it is accepted: the handshake is answered with 403
     elif PROTOCOL not in scope["subprotocols"]:
         await websocket.accept()
@@ -233,9 +236,22 @@ class _Socket:
 
 
 def _authorization(payload: dict[str, Any]) -> str | None:
-    for name, value in payload.items():
-        if name.lower() == "authorization":
-            if not isinstance(value, str):
-                raise _Closed(4400, "Authorization is not a string")
-            return value
+    """Finds the credentials in the payload of `connection_init`; the clients differ.
+
+    A payload with other values only is refused: without its credentials, which are there but not
+    recognised, the client would be anonymous.
+    """
+    names = {name.lower(): value for name, value in payload.items()}
+    if isinstance(headers := names.get("headers"), dict):  # as Hasura's clients
+        del names["headers"]
+        names |= {name.lower(): value for name, value in headers.items()}
+    for name in ("authorization", "authtoken"):  # the latter as in Apollo's documentation
+        value = names.get(name)
+        if isinstance(value, str) and value:
+            return value if name == "authorization" or " " in value else f"Bearer {value}"
+        if value:
+            raise _Closed(4400, "Authorization is not a string")
+    if names.keys() - {"authorization", "authtoken"}:
+        hint = 'Send {"Authorization": "Bearer <accessToken>"}, or no payload'
+        raise _Closed(4403, f"connection_init has no Authorization. {hint}")
     return None

@@ -54,6 +54,11 @@ class ChangePasswordInput:
     new_password: str = attribute("New password, 8 to 1024 bytes in UTF-8.")
 
 
+@strawberry.input(description="Input of `updateViewer`.")
+class UpdateViewerInput:
+    name: str = attribute("New display name, 1 to 100 characters.")
+
+
 @strawberry.type(description="Payload of `signUp`.")
 class SignUpPayload:
     session: SessionTokens = attribute("First session of the new account.", type=ClientSession)
@@ -87,3 +92,8 @@ class ChangePasswordPayload:
         type=ClientSession,
     )
     user: UserRow = attribute("The user with the new password.", type=User)
+
+
+@strawberry.type(description="Payload of `updateViewer`.")
+class UpdateViewerPayload:
+    user: UserRow = attribute("The viewer with the new name.", type=User)

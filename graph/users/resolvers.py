@@ -4,7 +4,7 @@ from typing import Annotated
 
 import strawberry
 
-from db.users import UserRow
+from db.users import OwnUser, UserRow
 from graph.auth import Anyone, SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, mutation, query
@@ -19,6 +19,8 @@ from graph.users.inputs import (
     SignOutPayload,
     SignUpInput,
     SignUpPayload,
+    UpdateViewerInput,
+    UpdateViewerPayload,
 )
 from graph.users.types import User, UserById
 
@@ -109,3 +111,10 @@ class Mutation:
             address=info.context.client_address,
         )
         return ChangePasswordPayload(session=signed_in.session, user=signed_in.user)
+
+    @mutation("Changes the display name of the viewer.", who=SignedIn)
+    async def update_viewer(
+        self, info: Info, input: Annotated[UpdateViewerInput, argument("The new name.")]
+    ) -> UpdateViewerPayload:
+        user = await info.context.write(OwnUser, lambda own: own.rename(input.name))
+        return UpdateViewerPayload(user=user)

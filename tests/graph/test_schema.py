@@ -10,6 +10,7 @@ from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
     GraphQLInterfaceType,
+    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
     get_named_type,
@@ -32,8 +33,7 @@ def described() -> Iterator[tuple[str, str | None]]:
     for name, kind in core.type_map.items():
         if name.startswith("__"):
             continue
-        if kind not in (core.query_type, core.mutation_type, core.subscription_type):
-            yield name, kind.description
+        yield name, kind.description
         if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
             for field_name, field in kind.fields.items():
                 yield f"{name}.{field_name}", field.description
@@ -115,6 +115,27 @@ def test_only_nodes_have_id() -> None:
     node = core.type_map["Node"]
     assert isinstance(node, GraphQLInterfaceType)
     assert with_id == {kind.name for kind in core.get_implementations(node).objects}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "DatabaseConnection.schemas",
+        "DatabaseSchema.tables",
+        "DatabaseTable.columns",
+        "QueryRun.rows",
+        "QueryRun.columns",
+        "QueryRun.downloadUrl",
+        "File.downloadUrl",
+        "File.uploadUrl",
+    ],
+)
+def test_field_that_leaves_our_database_is_nullable(field: str) -> None:
+    """Its failure leaves the rest of the response intact."""
+    type_name, name = field.split(".")
+    kind = core.type_map[type_name]
+    assert isinstance(kind, GraphQLObjectType)
+    assert not isinstance(kind.fields[name].type, GraphQLNonNull)
 
 
 def test_list_has_four_paging_arguments() -> None:

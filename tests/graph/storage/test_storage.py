@@ -94,6 +94,16 @@ async def test_pending_file_has_no_key_and_no_download_url(ada: Client) -> None:
     assert (file["key"], file["fingerprint"], file["downloadUrl"]) == (None, None, None)
 
 
+async def test_upload_url_is_shown_to_the_owner_of_a_pending_file(ada: Client, bob: Client) -> None:
+    read = "query($id: ID!) { file(id: $id) { status uploadUrl } }"
+    bucket = await make_bucket(ada, private=False)
+    file_id = await make_file(ada, bucketId=bucket)
+    assert await bob.ask(read, id=file_id) == {"file": {"status": "PENDING", "uploadUrl": None}}
+    url = (await ada.ask(read, id=file_id))["file"]["uploadUrl"]
+    assert (await ada.http.put(url, content=b"x" * 5)).status_code == 201
+    assert await ada.ask(read, id=file_id) == {"file": {"status": "STORED", "uploadUrl": None}}
+
+
 async def test_upload_url_has_the_host_of_the_request(ada: Client) -> None:
     asked = {"bucketId": await make_bucket(ada), "location": "a", "size": "1"}
     made = (await ada.ask(CREATE_FILE, input=asked))["createFile"]

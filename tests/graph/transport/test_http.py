@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from graph.transport.http.accept import GRAPHQL_JSON, JSON
-from tests.fixtures.toy import ANN, Door, ToyServer, calling, toy_app
+from tests.fixtures.toy import ANN, ToyServer
 
 JSON_HEADERS = {"content-type": "application/json"}
 
@@ -274,24 +274,6 @@ async def test_request_id_is_adopted_if_valid(
     for insane in ("a b", "x" * 65, "<script>"):
         response = await ask(toy_client, "{ hello }", **{"x-request-id": insane})
         assert response.headers["x-request-id"] != insane
-
-
-async def test_cors_allows_listed_origins_only() -> None:
-    app = toy_app(Door(), allowed_origins="https://app.example.com")
-    async with calling(app) as client:
-        listed = await ask(client, "{ hello }", origin="https://app.example.com")
-        assert listed.headers["access-control-allow-origin"] == "https://app.example.com"
-        other = await ask(client, "{ hello }", origin="https://evil.example.com")
-        assert "access-control-allow-origin" not in other.headers
-        asked = {"access-control-request-method": "POST"}
-        allowed = await client.options(
-            "/graphql", headers=asked | {"origin": "https://app.example.com"}
-        )
-        assert allowed.status_code == 200
-        refused = await client.options(
-            "/graphql", headers=asked | {"origin": "https://evil.example.com"}
-        )
-        assert refused.status_code == 400
 
 
 async def test_browser_gets_page(toy_client: httpx.AsyncClient) -> None:

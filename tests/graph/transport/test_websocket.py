@@ -66,13 +66,51 @@ async def test_subscription_completes(toy_server: ToyServer) -> None:
         assert await client.hear() == {"id": "1", "type": "complete"}
 
 
-@pytest.mark.parametrize("key", ["Authorization", "authorization", "AUTHORIZATION"])
-async def test_connection_init_authenticates(toy_server: ToyServer, key: str) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"Authorization": "Bearer ann"},
+        {"AUTHORIZATION": "Bearer ann", "client": "x"},
+        {"headers": {"authorization": "Bearer ann", "x-role": "x"}},
+        {"authToken": "ann"},
+        {"authToken": "Bearer ann", "Authorization": None},
+    ],
+)
+async def test_connection_init_authenticates(
+    toy_server: ToyServer, payload: dict[str, Any]
+) -> None:
     async with opened(toy_server) as client:
-        await client.greet({key: "Bearer ann"})
+        await client.greet(payload)
         await client.subscribe("{ whoami }")
         assert (await client.hear())["payload"] == {"data": {"whoami": str(ANN)}}
         assert (await client.hear())["type"] == "complete"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"token": "ann"}, {"headers": {"x-hasura-admin-secret": "x"}}, {"headers": "Bearer ann"}],
+)
+async def test_connection_init_with_unknown_credentials_is_refused(
+    toy_server: ToyServer, payload: dict[str, Any]
+) -> None:
+    async with opened(toy_server) as client:
+        await client.say(type="connection_init", payload=payload)
+        code, reason = await client.closed()
+    assert code == 4403
+    assert '{"Authorization": "Bearer <accessToken>"}' in reason
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"authToken": None}, {"headers": {}}, {"headers": {"Authorization": ""}}]
+)
+async def test_connection_init_without_credentials_is_anonymous(
+    toy_server: ToyServer, payload: dict[str, Any]
+) -> None:
+    async with opened(toy_server) as client:
+        await client.greet(payload)
+        await client.subscribe("{ whoami }")
+        message = await client.hear()
+        assert message["payload"]["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
 async def test_operation_without_session_is_refused(toy_server: ToyServer) -> None:

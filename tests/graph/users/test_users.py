@@ -76,6 +76,16 @@ async def test_invalid_token_is_an_error(anonymous: Client) -> None:
     assert (await anonymous.send(VIEWER)).code == "UNAUTHENTICATED"
 
 
+async def test_update_viewer_changes_name(eve: Person, ada: Client) -> None:
+    update = "mutation ($name: String!) { updateViewer(input: {name: $name}) { user { id name } } }"
+    updated = await eve.ask(update, name=" Eva ")
+    assert updated["updateViewer"]["user"] == {"id": eve.id, "name": "Eva"}
+    assert (await eve.ask(VIEWER))["viewer"]["name"] == "Eva"
+    assert (await ada.ask(VIEWER))["viewer"]["name"] == "Ada"
+    refused = await eve.send(update, name="x" * 101)
+    assert errors_of(refused)["field"] == "name"
+
+
 @pytest.mark.parametrize("token", ["nonsense", "expired"])
 async def test_sign_in_and_refresh_ignore_invalid_token(
     eve: Person, services: Services, token: str

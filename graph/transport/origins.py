@@ -1,0 +1,113 @@
+"""Checks the `Origin` of web pages, and answers them by the CORS protocol.
+
+Allowed are the server's own origin, those that the operator lists, and in development every origin
+on this machine.
+"""
+
+import re
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from db.errors import BadInput, Forbidden
+from graph.errors import present_all
+from graph.transport.request_ids import current_request_id, new_request_id
+
+_ORIGIN = re.compile(r"https?://[^/?#@\s*]+")
+_LOOPBACK = re.compile(r"https?://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?")
+_EXPOSED_HEADERS = (
+    "X-Request-Id",
+    "Retry-After",
+    "ETag",
+    "Accept-Ranges",
+    "Content-Range",
+    "Content-Disposition",
+)
+
+
+class Origins:
+    def __init__(self, listed: str, *, loopback: bool = False) -> None:
+        """With `loopback`, every page of this machine is allowed."""
+        names = listed.replace(",", " ").split()
+        self._listed = {name.rstrip("/").lower() for name in names}
+        self._loopback = loopback
+        for name in self._listed:
+            if not _ORIGIN.fullmatch(name):
+                raise BadInput(
+                    f"HOWDAH_ALLOWED_ORIGINS contains {name!r}, which is not an origin.",
+                    hint="List origins such as https://app.example.com, separated by commas.",
+                )
+
+    def is_listed(self, origin: str) -> bool:
+        """Whether pages of another origin than the server's may read responses."""
+        name = origin.lower()
+        return name in self._listed or (self._loopback and bool(_LOOPBACK.fullmatch(name)))
+
+    def allow(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether the `Origin` header is absent or allowed."""
+        origin = headers.get(b"origin")
+        if origin is None:
+            return True
+        name = origin.decode("latin-1").lower()
+        # A proxy that terminates TLS hides the scheme of the page, so only the host is compared.
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        return self.is_listed(name) or name in {f"http://{host}", f"https://{host}"}
+
+
+class CrossOrigin(CORSMiddleware):
+    """CORS for the allowed origins; a page of any other one gets an error that names the setting.
+
+    There are no cookies, so that a foreign page has no more rights than any other client. It is
+    refused because its developer would otherwise see nothing but an empty response.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Origins) -> None:
+        super().__init__(
+            app,
+            allow_methods=("GET", "POST", "PUT"),
+            allow_headers=("*",),
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=600,
+        )
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = scope.get("headers", ())
+        if scope.get("path") == "/graphql" and all(name != b"origin" for name, _ in headers):
+            await self.app(scope, receive, send)  # the fast path: no cache keeps these responses
+        else:
+            await super().__call__(scope, receive, send)
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        return self._origins.is_listed(origin)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        if not self.is_allowed_origin(request_headers["origin"]):
+            return refused_origin(request_headers["origin"])
+        return super().preflight_response(request_headers)
+
+    async def simple_response(
+        self, scope: Scope, receive: Receive, send: Send, request_headers: Headers
+    ) -> None:
+        # `Sec-Fetch-Site` cannot be set by a page; it is right behind a proxy that changes `Host`.
+        same = request_headers.get("sec-fetch-site") == "same-origin"
+        if same or self._origins.allow(dict(scope["headers"])):
+            await super().simple_response(scope, receive, send, request_headers)
+        else:
+            await refused_origin(request_headers["origin"])(scope, receive, send)
+
+
+def refused_origin(origin: str) -> Response:
+    """The response to a page of an origin that is not allowed."""
+    error = Forbidden(
+        f"Pages of the origin {origin[:200]} may not call this server.",
+        hint="Add the origin to HOWDAH_ALLOWED_ORIGINS and restart the server.",
+    )
+    request_id = current_request_id.get() or new_request_id()
+    return JSONResponse(
+        {"errors": present_all([error], request_id=request_id)},
+        status_code=403,
+        headers={"Vary": "Origin", "Cache-Control": "no-store"},
+    )
