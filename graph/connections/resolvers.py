@@ -163,7 +163,9 @@ class Mutation:
         checked = (await draft(passwords)).secrets
         secrets = {name: secret for name, secret in checked.items() if secret is not None}
         workbench = info.context.services.workbench
-        active = await workbench.connect(info.context.owner, row_id, secrets)
+        active = await workbench.connect(
+            info.context.owner, row_id, secrets, expected_version=fields.get("expected_version")
+        )
         row = await _require_row(info.context, row_id)
         return ConnectPayload(connection=row, active_connection=active)
 

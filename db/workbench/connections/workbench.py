@@ -19,7 +19,7 @@ from db.connections import (
     secret_places,
 )
 from db.connections.binding import DATABASE
-from db.errors import Conflict, HowdahError, Overloaded
+from db.errors import Conflict, Forbidden, HowdahError, NotFound, Overloaded
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.vault import Vault
@@ -37,7 +37,7 @@ SWEEP_S = 5.0
 FORGET_S = 12 * 3_600.0
 
 Key: TypeAlias = tuple[OwnerId, UUID]
-Given: TypeAlias = Mapping[str, str]
+Entered: TypeAlias = Mapping[str, str]
 """Secrets that were typed to connect, by their names; they live as long as their pool."""
 
 _PLACE = (*DATABASE, "database", "ssh_auth_method")
@@ -49,7 +49,7 @@ class _Generation(NamedTuple):
     """A pool for one version of a connection; a change of the connection makes another."""
 
     row: ConnectionRow
-    given: Given
+    entered: Entered
     pool: "ConnectionPool"
 
 
@@ -94,16 +94,28 @@ class Workbench:
             await workbench._close()
 
     async def connect(
-        self, owner: OwnerId, connection_id: UUID, given: Given | None = None
+        self,
+        owner: OwnerId,
+        connection_id: UUID,
+        entered: Entered | None = None,
+        *,
+        expected_version: int | None = None,
     ) -> ActivePool:
-        """Open, and prove it by a connection. What is `given` replaces what is stored."""
-        row = await self._row(owner, connection_id)
-        pool = self._pool(owner, row, given or {})
+        """Opens the pool and connects once. Secrets in `entered` replace the stored ones.
+
+        The pool connects to the destination of the row that is read here, so entered secrets
+        are sent to no destination other than that of `expected_version`.
+
+        Raises:
+            Conflict: The connection has another version than `expected_version`.
+        """
+        row = await self._require_row(owner, connection_id, expected_version)
+        pool = self._pool(owner, row, entered or {})
         try:
             await pool.release(await pool.acquire())
         except HowdahError:
             if pool.facts is None:
-                self._forget_given(owner, row)
+                self._discard_entered(owner, row)
             raise
         await self._database.write(
             lambda session: Connections(session, owner).note_connected(connection_id)
@@ -111,11 +123,11 @@ class Workbench:
         return _active(connection_id, pool)
 
     async def disconnect(self, owner: OwnerId, connection_id: UUID) -> None:
-        await self._row(owner, connection_id)
+        await self._require_row(owner, connection_id)
         await self.drop(owner, connection_id)
 
     async def drop(self, owner: OwnerId, connection_id: UUID) -> None:
-        """Ends its statements, closes its connections and forgets what was given to open it."""
+        """Ends its statements, closes its connections and forgets what was entered to open it."""
         generation = self._open.pop((owner, connection_id), None)
         if generation is not None:
             await self._close_pool(generation.pool)
@@ -148,7 +160,7 @@ class Workbench:
         Close it to have it thrown away. Handlers that are added to it are taken off again by whom
         they were added. To limit the time of a statement see `libpq.abort_after`.
         """
-        row = await self._row(owner, connection_id)
+        row = await self._require_row(owner, connection_id)
         pool = self._pool(owner, row, None)
         connection = await pool.acquire()
         try:
@@ -161,7 +173,7 @@ class Workbench:
         self, owner: OwnerId, connection_id: UUID
     ) -> "AsyncIterator[Connection]":
         """A connection beside the pool, for one short question: there is always room for it."""
-        row = await self._row(owner, connection_id)
+        row = await self._require_row(owner, connection_id)
         async with self._pool(owner, row, None).side_connection() as connection:
             yield connection
 
@@ -184,37 +196,41 @@ class Workbench:
         finally:
             await connector.close()
 
-    async def _row(self, owner: OwnerId, connection_id: UUID) -> ConnectionRow:
-        async with self._database.read() as session:
-            connections = Connections(session, owner)
-            row = await connections.get(connection_id)
-            if row is None:
-                self._retire(self._open.pop((owner, connection_id), None))
-                raise await connections.missing_row_error(connection_id, field="id")
-        return row
+    async def _require_row(
+        self, owner: OwnerId, connection_id: UUID, expected_version: int | None = None
+    ) -> ConnectionRow:
+        try:
+            async with self._database.read() as session:
+                connections = Connections(session, owner)
+                return await connections.require_version(connection_id, expected_version)
+        except (NotFound, Forbidden):
+            self._retire(self._open.pop((owner, connection_id), None))
+            raise
 
-    def _pool(self, owner: OwnerId, row: ConnectionRow, given: Given | None) -> "ConnectionPool":
+    def _pool(
+        self, owner: OwnerId, row: ConnectionRow, entered: Entered | None
+    ) -> "ConnectionPool":
         """This version's; the one before lives on until its statements have ended.
 
         Nothing is awaited between looking and making: two at once get the same.
         """
         now = self._open.get((owner, row.id))
         if now is None:
-            return self._start(owner, row, given or {})
+            return self._start(owner, row, entered or {})
         same = now.row.version == row.version
-        if same and (not given or given == now.given):
+        if same and (not entered or entered == now.entered):
             return now.pool
         self._retire(now)
         if not same and _place(now.row) != _place(row):
-            return self._start(owner, row, given or {})
-        facts = None if given else now.pool.facts
-        return self._start(owner, row, given or now.given, facts, now.pool.breaker)
+            return self._start(owner, row, entered or {})
+        facts = None if entered else now.pool.facts
+        return self._start(owner, row, entered or now.entered, facts, now.pool.breaker)
 
     def _start(
         self,
         owner: OwnerId,
         row: ConnectionRow,
-        given: Given,
+        entered: Entered,
         facts: "Facts | None" = None,
         breaker: Breaker | None = None,
     ) -> "ConnectionPool":
@@ -224,8 +240,8 @@ class Workbench:
             now, sealed = await self._with_secrets(owner, row.id)
             if _place(now) != _place(row):  # what is stored by now is for another destination
                 raise _changed_meanwhile()
-            stored = await self._opened(owner, now, sealed, entered=given)
-            return self._connector_to(self._destination(row._asdict(), stored | dict(given)))
+            stored = await self._opened(owner, now, sealed, entered=entered)
+            return self._connector_to(self._destination(row._asdict(), stored | dict(entered)))
 
         pool = ConnectionPool(
             make_connector,
@@ -235,7 +251,7 @@ class Workbench:
             facts=facts,
         )
         self._living.add(pool)
-        self._open[owner, row.id] = _Generation(row, given, pool)
+        self._open[owner, row.id] = _Generation(row, entered, pool)
         return pool
 
     def _connector_to(self, destination: Destination) -> "Connector":
@@ -278,10 +294,10 @@ class Workbench:
             if value is not None and name not in entered
         }
 
-    def _forget_given(self, owner: OwnerId, row: ConnectionRow) -> None:
+    def _discard_entered(self, owner: OwnerId, row: ConnectionRow) -> None:
         """It opened nothing: the next attempt starts from what is stored."""
         now = self._open.get((owner, row.id))
-        if now is not None and now.given and now.pool.facts is None:
+        if now is not None and now.entered and now.pool.facts is None:
             self._retire(now)
             self._start(owner, row, {}, None, now.pool.breaker)
 
