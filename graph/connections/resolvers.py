@@ -8,7 +8,7 @@ import strawberry
 from db.connections import ConnectionRow, Connections, PreferenceRow, Preferences, draft
 from db.errors import NotFound
 from db.kit.paging import Window
-from db.workbench import ActivePool, Shelf, Trial
+from db.workbench import ActivePool, SavedConnections, Trial
 from graph.auth import SignedIn
 from graph.connections.inputs import (
     ConnectInput,
@@ -203,9 +203,9 @@ class Mutation:
 _PASSWORD_FIELDS = ("password", "ssh_password")
 
 
-def _saved_connections(context: Context) -> Shelf:
+def _saved_connections(context: Context) -> SavedConnections:
     services = context.services
-    return Shelf(services.database, services.vault, services.workbench)
+    return SavedConnections(services.database, services.vault, services.workbench)
 
 
 async def _require_row(context: Context, row_id: UUID) -> ConnectionRow:
