@@ -167,14 +167,14 @@ class Repository(OwnerLookup, Generic[R, S]):
             Conflict: the row's version is not `expected_version`.
         """
         if not values:
-            return await self._require_version(row_id, expected_version)
+            return await self.require_version(row_id, expected_version)
         change = self._update(tuple(values), expected_version is not None)
         version: dict[str, Any] = (
             {} if expected_version is None else {"expected_version": expected_version}
         )
         return await self.update_or_raise(row_id, change, id=row_id, **version, **values)
 
-    async def _require_version(self, row_id: UUID, expected_version: int | None) -> R:
+    async def require_version(self, row_id: UUID, expected_version: int | None) -> R:
         found = await self.require(row_id)
         if expected_version is not None and getattr(found, "version", None) != expected_version:
             raise self._version_conflict()

@@ -141,6 +141,11 @@ class ConnectInput:
     ssh_password: str | None = optional(
         "Password of the SSH user. Omit it to use the stored password."
     )
+    expected_version: int | None = optional(
+        "Connects only if the stored `version` equals this value; fails with `CONFLICT` otherwise. "
+        "Pass it with a password, so that the password is sent only to the destination that the "
+        "user saw. Omit it to skip the check."
+    )
 
 
 @strawberry.input(description="Connection to close.")

@@ -16,7 +16,7 @@ from db.connections import (
 )
 from db.errors import NotFound
 from db.kit.paging import Window
-from db.workbench import ActivePool, Shelf, Trial
+from db.workbench import ActivePool, SavedConnections, Trial
 from graph.auth import SignedIn
 from graph.connections.inputs import (
     ConnectInput,
@@ -173,7 +173,9 @@ class Mutation:
         checked = (await draft(passwords)).secrets
         secrets = {name: secret for name, secret in checked.items() if secret is not None}
         workbench = info.context.services.workbench
-        active = await workbench.connect(info.context.owner, row_id, secrets)
+        active = await workbench.connect(
+            info.context.owner, row_id, secrets, expected_version=fields.get("expected_version")
+        )
         row = await _require_row(info.context, row_id)
         return ConnectPayload(connection=row, active_connection=active)
 
@@ -211,9 +213,9 @@ class Mutation:
 _PASSWORD_FIELDS = ("password", "ssh_password")
 
 
-def _saved_connections(context: Context) -> Shelf:
+def _saved_connections(context: Context) -> SavedConnections:
     services = context.services
-    return Shelf(services.database, services.vault, services.workbench)
+    return SavedConnections(services.database, services.vault, services.workbench)
 
 
 async def _require_row(context: Context, row_id: UUID) -> ConnectionRow:

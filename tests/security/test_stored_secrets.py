@@ -44,8 +44,8 @@ class Scene(NamedTuple):
     async def test(self, saved: str, **values: Any) -> Any:
         return (await self.ada.ask(TEST, input={"id": saved} | values))["testConnection"]
 
-    async def open(self, saved: str) -> Response:
-        return await self.ada.send(CONNECT, input={"id": saved})
+    async def open(self, saved: str, **values: Any) -> Response:
+        return await self.ada.send(CONNECT, input={"id": saved} | values)
 
     async def run(self, saved: str) -> Response:
         asked = {"connectionId": saved, "statement": "SELECT 1", "waitMs": 20_000}
@@ -212,3 +212,19 @@ async def test_password_given_to_connect_is_forgotten_for_changed_destination(sc
     await scene.run(saved)
     assert scene.collector.visits > 0
     assert scene.collector.passwords == []
+
+
+async def test_connect_does_not_send_typed_password_to_destination_saved_meanwhile(
+    scene: Scene,
+) -> None:
+    """One session shows version 1 to the user while another saves the collector's address."""
+    saved = await scene.save(savePassword=False)
+    seen = await scene.state(saved)
+    await scene.change(saved, port=scene.collector.port)
+    typed = {"password": CANARY, "expectedVersion": seen["version"]}
+    refused = await scene.open(saved, **typed)
+    assert (refused.code, scene.collector.visits) == ("CONFLICT", 0)
+    extensions = refused.errors[0]["extensions"]
+    assert (extensions["field"], bool(extensions["hint"])) == ("expectedVersion", True)
+    await scene.open(saved, **typed | {"expectedVersion": seen["version"] + 1})
+    assert scene.collector.visits > 0

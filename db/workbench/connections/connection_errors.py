@@ -1,7 +1,8 @@
-"""Why no connection came about, in words, with a hint. Never what the other side said unasked.
+"""The errors of failed connections. They repeat the text of PostgreSQL servers only.
 
-libpq gives no SQLSTATE for a failed connection, so its text is read; libpq's own is always English.
-What does not speak PostgreSQL looks like what does not answer: no probing of other services.
+libpq returns no SQLSTATE for a failed connection, so its message is parsed; libpq's own messages
+are always English. A service that is not PostgreSQL gives the same error as a closed port, so
+that connections cannot be used to probe other services.
 """
 
 import re
@@ -10,7 +11,9 @@ from db.connections import SshAuthMethod
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.workbench.connections.destinations import Bastion, Destination
 
-_SAID = re.compile(r"failed: \w+:  (.+)")  # FATAL in any language, as only PostgreSQL frames it
+_SERVER_MESSAGE = re.compile(
+    r"failed: \w+:  (.+)"
+)  # FATAL in any language; only PostgreSQL sends this form
 _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
     (
         "no password supplied",
@@ -22,31 +25,31 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         "password authentication failed",
         "password",
         "The server refused this user or password.",
-        "Check both; they are the database's, not Howdah's.",
+        "Check the user name and password of the database; they are not those of Howdah.",
     ),
     (
         "cleartext password",
         "sslMode",
-        "The server asked for the password in clear text, and it was not sent.",
-        "With VERIFY_FULL it may be sent; else the server must offer scram-sha-256.",
+        "The server requested the password in clear text; it was not sent.",
+        "Use VERIFY_FULL, or configure scram-sha-256 at the server.",
     ),
     (
         "server does not support SSL",
         "sslMode",
-        "The server offers no TLS, and this connection insists on it.",
-        "Switch TLS on at the server, or choose PREFER where the network is trusted.",
+        "The server does not support TLS, and this connection requires it.",
+        "Enable TLS at the server, or use PREFER in a trusted network.",
     ),
     (
         "does not match host name",
         "host",
-        "The server's certificate is for another name.",
-        "Use the host name that is in the certificate, or VERIFY_CA if the names cannot match.",
+        "The server's certificate was issued for another host name.",
+        "Use the host name in the certificate, or VERIFY_CA if the names cannot match.",
     ),
     (
         "certificate verify failed",
         "sslRootCertificate",
-        "The server's certificate is not signed by an authority that is trusted.",
-        "Paste the certificate of the server's authority as `sslRootCertificate`.",
+        "The server's certificate is not signed by a trusted authority.",
+        "Pass the certificate of the server's authority as `sslRootCertificate`.",
     ),
     (
         "is not permitted to log in",
@@ -60,11 +63,11 @@ _UNKNOWN_ROLE = re.compile(r'role ".*" does not exist')
 
 
 class Unreachable(Unavailable):
-    """Refused, silent, or no PostgreSQL: after a few of these the breaker opens."""
+    """The host refused, timed out or is not PostgreSQL. Several of these open the breaker."""
 
 
 class HostKeyUnconfirmed(Conflict):
-    """An SSH server met for the first time, or one that has another key than before."""
+    """The host key of an SSH server is not confirmed, or differs from the confirmed one."""
 
     def __init__(self, message: str, *, hint: str, fingerprint: str) -> None:
         super().__init__(message, hint=hint, field="sshTunnel.hostKeyFingerprint")
@@ -73,36 +76,36 @@ class HostKeyUnconfirmed(Conflict):
 
 def unreachable(destination: Destination) -> Unreachable:
     through = " through the tunnel" if destination.bastion else ""
-    lets = " and lets the tunnel through" if destination.bastion else ""
+    permits = " and accepts the tunnel" if destination.bastion else ""
     return Unreachable(
         f"No PostgreSQL answered at {destination.place}{through}.",
-        hint=f"Check host and port, that the server runs{lets}, and that no firewall is between.",
+        hint=f"Check host and port, that the server runs{permits}, and that no firewall blocks it.",
         field="host",
     )
 
 
-def explained(error: Exception, destination: Destination) -> HowdahError:
-    """What a failed attempt to connect means."""
+def connection_error(error: Exception, destination: Destination) -> HowdahError:
+    """Translates the exception of a failed attempt to connect."""
     text = str(error)
     for part, field, message, hint in _MEANINGS:
         if part in text:
             return BadInput(message, hint=hint, field=field)
     if _UNKNOWN_DATABASE.search(text):
         return BadInput(
-            f"There is no database {destination.database} on this server.",
-            hint="Check its name; upper and lower case differ.",
+            f"The database {destination.database} does not exist on this server.",
+            hint="Check the name; it is case-sensitive.",
             field="database",
         )
     if _UNKNOWN_ROLE.search(text):
         return BadInput(
-            f"There is no user {destination.username} on this server.",
-            hint="Check its name; upper and lower case differ.",
+            f"The user {destination.username} does not exist on this server.",
+            hint="Check the name; it is case-sensitive.",
             field="username",
         )
-    if said := _SAID.search(text):
+    if found := _SERVER_MESSAGE.search(text):
         return Unavailable(
-            f"The server does not let us in: {said[1][:300]}",
-            hint="This is what PostgreSQL says; its administrator can tell more.",
+            f"The server refused the connection: {found[1][:300]}",
+            hint="The message is from PostgreSQL; ask its administrator.",
         )
     return unreachable(destination)
 
@@ -110,16 +113,16 @@ def explained(error: Exception, destination: Destination) -> HowdahError:
 def tunnel_unreachable(bastion: Bastion) -> Unreachable:
     return Unreachable(
         f"No SSH server answered at {bastion.host}:{bastion.port}.",
-        hint="Check host and port of the tunnel, and that no firewall is between.",
+        hint="Check host and port of the tunnel, and that no firewall blocks it.",
         field="sshTunnel.host",
     )
 
 
 def tunnel_refused(bastion: Bastion) -> BadInput:
-    what = "password" if bastion.auth_method == SshAuthMethod.PASSWORD else "key"
+    secret = "password" if bastion.auth_method == SshAuthMethod.PASSWORD else "key"
     return BadInput(
-        f"The SSH server refused this user or {what}.",
-        hint="Check user and login of the tunnel; they are the SSH server's, not the database's.",
+        f"The SSH server refused this user or {secret}.",
+        hint="Check the tunnel's user and secret; they are not those of the database.",
         field="sshTunnel",
     )
 
@@ -127,14 +130,14 @@ def tunnel_refused(bastion: Bastion) -> BadInput:
 def host_key_unconfirmed(bastion: Bastion, fingerprint: str) -> HostKeyUnconfirmed:
     if bastion.fingerprint is None:
         return HostKeyUnconfirmed(
-            f"The SSH server {bastion.host} is met for the first time; its key is {fingerprint}.",
-            hint="Compare this with what its administrator says, then save it as "
+            f"The host key of the SSH server {bastion.host} is not confirmed: {fingerprint}.",
+            hint="Compare it with the fingerprint from the administrator, then save it as "
             "`sshTunnel.hostKeyFingerprint`.",
             fingerprint=fingerprint,
         )
     return HostKeyUnconfirmed(
         f"The SSH server {bastion.host} has another key than before: {fingerprint}.",
-        hint="Someone may stand between. Only if its administrator has changed the key, save the "
-        "new fingerprint.",
+        hint="The connection may be intercepted. Save the new fingerprint only if the "
+        "administrator confirms that the key was changed.",
         fingerprint=fingerprint,
     )

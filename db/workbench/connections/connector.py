@@ -12,7 +12,7 @@ from db.connections import SslMode
 from db.workbench.connections import libpq
 from db.workbench.connections.connection_errors import (
     Unreachable,
-    explained,
+    connection_error,
     tunnel_unreachable,
     unreachable,
 )
@@ -80,7 +80,7 @@ class Connector:
                     timeout_s=left_s / (len(addresses) - tried),
                 )
             except psycopg.Error as error:
-                failure = explained(error, self.destination)
+                failure = connection_error(error, self.destination)
                 if not isinstance(failure, Unreachable):
                     raise failure from None
         raise unreachable(self.destination)

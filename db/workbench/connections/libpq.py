@@ -1,8 +1,8 @@
-"""Connects through libpq with what the user gave, and with nothing of this server's account.
+"""Connects through libpq with the user's parameters only, not with those of the server account.
 
-libpq fills what is missing from the environment (PGPASSWORD, PGSERVICE, PGOPTIONS ...) and from
-files of the account (~/.pgpass, ~/.postgresql/*). An empty value counts as missing, so every
-parameter that has such a source is given, and the variables are hidden from it.
+libpq takes missing parameters from the environment (PGPASSWORD, PGSERVICE, PGOPTIONS ...) and from
+files of the account (~/.pgpass, ~/.postgresql/*). It treats an empty value as missing, so every
+parameter with such a source is set to a value, and the variables are removed.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from db.workbench.connections.destinations import Destination
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _NO_FILE = f"{os.devnull}/none"
-# A password goes out in clear text only inside TLS that has proved whose server it is.
+# A password is sent in clear text only over TLS with a verified server certificate.
 _SAFE = "scram-sha-256,md5,none"
 _CLEAR = "scram-sha-256,md5,password,none"
 
@@ -40,7 +40,7 @@ _ALWAYS: dict[str, Any] = {
     "channel_binding": "prefer",
     "target_session_attrs": "any",
     "load_balance_hosts": "disable",
-    # A cable that was pulled is noticed also while nothing is said.
+    # Detect a broken network while the connection is idle.
     "keepalives": "1",
     "keepalives_idle": "15",
     "keepalives_interval": "5",
@@ -50,7 +50,7 @@ _ALWAYS: dict[str, Any] = {
 
 
 class Facts(NamedTuple):
-    """What a connection tells of its server; `tls` is protocol and cipher, None in clear text."""
+    """Properties of a connected server. `tls` is protocol and cipher; None without TLS."""
 
     server_version: str
     tls: str | None
@@ -65,7 +65,7 @@ async def connect(
     root_certificates: Path | None,
     timeout_s: float,
 ) -> Connection:
-    """To `address`, while it is `destination.host` that a certificate must name."""
+    """Connects to `address`; the server certificate must be issued for `destination.host`."""
     _hide_environment()
     password: dict[str, Any] = {"password": destination.password} if destination.password else {}
     connection = await psycopg.AsyncConnection.connect(
@@ -83,12 +83,12 @@ async def connect(
         prepare_threshold=None,
         **password,
     )
-    connection.add_notify_handler(_forget)
+    connection.add_notify_handler(_discard)
     return connection
 
 
 async def facts_of(connection: Connection) -> Facts:
-    """Asks the server something, so that one that never answers is not taken for a database."""
+    """Queries the server, which also proves that it answers statements."""
     version = connection.pgconn.parameter_status(b"server_version") or b""
     tls = "TLS" if connection.pgconn.ssl_in_use else None
     try:
@@ -106,10 +106,10 @@ async def facts_of(connection: Connection) -> Facts:
 
 @contextlib.contextmanager
 def abort_after(connection: Connection, seconds: float) -> Iterator[None]:
-    """The time limit of what runs in the block: then it fails, whatever the server does.
+    """Shuts the connection down after `seconds`, so that the block fails.
 
-    A cancelled statement of psycopg's waits until the server has agreed: `asyncio.timeout` alone
-    would wait for ever on one that says nothing.
+    psycopg waits for the server to confirm the cancellation of a statement: with
+    `asyncio.timeout` alone, a silent server would block for ever.
     """
     timer = asyncio.get_running_loop().call_later(seconds, cut, connection)
     try:
@@ -119,20 +119,20 @@ def abort_after(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 def cut(connection: Connection) -> None:
-    """Whoever waits on it wakes with an error; the descriptor stays theirs to close."""
+    """Shuts the socket down, which wakes a waiting reader; psycopg still closes the descriptor."""
     with (
         contextlib.suppress(OSError, psycopg.Error),
-        socket.socket(fileno=os.dup(connection.fileno())) as end,
+        socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
     ):
-        end.shutdown(socket.SHUT_RDWR)
+        duplicate.shutdown(socket.SHUT_RDWR)
 
 
-def _forget(_notification: psycopg.Notify) -> None:
-    """Without a handler psycopg keeps all that a server sends, however much that is."""
+def _discard(_notification: psycopg.Notify) -> None:
+    """Discards a notification: without a handler psycopg would collect them without limit."""
 
 
 def _hide_environment() -> None:
-    """From libpq alone, which asks the C library; `os.environ` keeps them for our own database."""
+    """Removes the PG variables for libpq only; `os.environ` keeps them for Howdah's database."""
     for name in os.environ:
         if name.startswith("PG"):
             os.unsetenv(name)

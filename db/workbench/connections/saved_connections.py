@@ -25,37 +25,37 @@ from db.workbench.connections.workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """The saved connections of everybody, an owner at a time."""
+class SavedConnections:
+    """Saves, changes and deletes the connections of one owner per call."""
 
     database: Database
     vault: Vault
     workbench: Workbench
 
     async def add(
-        self, owner: OwnerId, given: Mapping[str, Any], *, idempotency_key: str | None = None
+        self, owner: OwnerId, fields: Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> ConnectionRow:
         """Stores the password unless `save_password` is false."""
-        typed = dict(given)
-        save = typed.pop("save_password", None)
-        require_fields(typed)
-        taken = await draft(typed)
+        values = dict(fields)
+        save = values.pop("save_password", None)
+        require_fields(values)
+        changes = await draft(values)
         if save is False:
-            taken.secrets.pop("password", None)
+            changes.secrets.pop("password", None)
         row_id = new_id()
-        places = secret_places(completed(taken.values), row=row_id, owner=owner)
-        async with self._sealing(taken, places) as sealed:
+        places = secret_places(completed(changes.values), row=row_id, owner=owner)
+        async with self._sealing(changes, places) as sealed:
             row = await run_once(
                 self.database,
                 owner,
                 lambda session: Connections(session, owner).create(
-                    row_id, taken, sealed, agent=self.workbench.lends_agent
+                    row_id, changes, sealed, agent=self.workbench.lends_agent
                 ),
                 key=idempotency_key,
-                request=("saveConnection", taken.values, self._fingerprints(taken)),
+                request=("saveConnection", changes.values, self._fingerprints(changes)),
                 answer=ConnectionRow,
             )
-            if row.id != row_id:  # a retry: its first answer stands, with the secrets of then
+            if row.id != row_id:  # a replay: the first connection keeps its secrets
                 await self._forget(SealedRow(**sealed), places)
         return row
 
@@ -63,40 +63,40 @@ class Shelf:
         self,
         owner: OwnerId,
         connection_id: UUID,
-        given: Mapping[str, Any],
+        fields: Mapping[str, Any],
         *,
         expected_version: int | None = None,
     ) -> ConnectionRow:
         """Stores a new password, and removes a stored one if `save_password` is false.
 
         Raises:
-            SecretRequired: the destination changes, and a secret stored for it is not given anew.
+            SecretRequired: The destination changes, and a secret stored for it is not entered.
         """
-        typed = dict(given)
-        save = typed.pop("save_password", None)
-        taken = await draft(typed)
+        values = dict(fields)
+        save = values.pop("save_password", None)
+        changes = await draft(values)
         async with self.database.read() as session:
             seen, _ = await Connections(session, owner).with_secrets(connection_id)
         if save is False:
-            taken.secrets["password"] = None
-        places = secret_places(seen._asdict() | taken.values, row=seen.id, owner=owner)
-        async with self._sealing(taken, places) as sealed:
+            changes.secrets["password"] = None
+        places = secret_places(seen._asdict() | changes.values, row=seen.id, owner=owner)
+        async with self._sealing(changes, places) as sealed:
             change = await self.database.transaction(
                 lambda session: Connections(session, owner).change(
                     seen,
-                    taken,
+                    changes,
                     sealed,
                     agent=self.workbench.lends_agent,
                     expected_version=expected_version,
                 )
             )
-        former = secret_places(change.before._asdict(), row=seen.id, owner=owner)
-        await self._forget(change.replaced, former)
+        former_places = secret_places(change.before._asdict(), row=seen.id, owner=owner)
+        await self._forget(change.replaced, former_places)
         self.workbench.renew(owner, change.row)
         return change.row
 
     async def remove(self, owner: OwnerId, connection_id: UUID) -> None:
-        """Its pool is closed, its secrets are forgotten; what was run with it stays."""
+        """Also closes the pool and deletes the secrets. Query runs are kept."""
 
         async def work(session: Session) -> tuple[ConnectionRow, SealedRow]:
             connections = Connections(session, owner)
@@ -109,17 +109,19 @@ class Shelf:
         await self._forget(sealed, secret_places(row._asdict(), row=row.id, owner=owner))
 
     def _sealing(
-        self, taken: Draft, places: Mapping[str, SecretLocation]
+        self, changes: Draft, places: Mapping[str, SecretLocation]
     ) -> AbstractAsyncContextManager[dict[str, bytes | None]]:
-        return self.vault.sealing({places[name]: secret for name, secret in taken.secrets.items()})
+        return self.vault.sealing(
+            {places[name]: secret for name, secret in changes.secrets.items()}
+        )
 
     async def _forget(self, sealed: SealedRow, places: Mapping[str, SecretLocation]) -> None:
         for name, value in zip(SECRETS, sealed, strict=True):
             await self.vault.forget(value, places[name])
 
-    def _fingerprints(self, taken: Draft) -> dict[str, str | None]:
-        """Tells the same secret from another, and nobody else anything."""
+    def _fingerprints(self, changes: Draft) -> dict[str, str | None]:
+        """Keyed digests of the secrets: equal secrets can be recognized, but not read."""
         return {
             name: None if secret is None else self.vault.fingerprint(secret)
-            for name, secret in taken.secrets.items()
+            for name, secret in changes.secrets.items()
         }

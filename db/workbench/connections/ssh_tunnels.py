@@ -1,4 +1,4 @@
-"""Ways through SSH servers: each owner's own, and open to this process only."""
+"""SSH tunnels, opened per owner and usable by this process only."""
 
 import asyncio
 import contextlib
@@ -22,18 +22,18 @@ from db.workbench.connections.connection_errors import (
 from db.workbench.connections.destinations import Bastion, Destination
 from db.workbench.connections.network_policy import Targets
 
-# Who went where is the users' business; what goes wrong is told to whom it concerns.
+# asyncssh logs the hosts of users; errors reach the user through `connection_errors`.
 logging.getLogger("asyncssh").setLevel(logging.ERROR)
 
 LOOPBACK = "127.0.0.1"
-# Three signs of life missed in a row: a dropped tunnel is noticed after 30 s.
+# A dropped tunnel is detected after 30 s: three keepalive intervals.
 KEEPALIVE_S = 10
 KEEPALIVES = 2
 CLOSE_S = 2.0
 
 
 class Tunnel:
-    """One SSH connection, and a port on loopback that leads through it to the database."""
+    """One SSH connection, with a loopback port that is forwarded to the database."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
         self._connection = connection
@@ -44,7 +44,7 @@ class Tunnel:
         tunnel = cls(await _connect(bastion, targets))
         try:
             listener = await tunnel._connection.forward_local_port(
-                LOOPBACK, 0, destination.host, destination.port, accept_handler=_is_ours
+                LOOPBACK, 0, destination.host, destination.port, accept_handler=_is_own_process
             )
         except BaseException:
             tunnel.terminate()
@@ -68,8 +68,8 @@ class Tunnel:
         self._connection.abort()
 
 
-class _Pinned(asyncssh.SSHClient):
-    """Trusts one host key. Until it has seen it, nothing is sent that proves who we are."""
+class _PinnedClient(asyncssh.SSHClient):
+    """Accepts the confirmed host key only. No credentials are sent before the check."""
 
     def __init__(self, bastion: Bastion) -> None:
         self._bastion = bastion
@@ -86,7 +86,7 @@ class _Pinned(asyncssh.SSHClient):
 
 async def _connect(bastion: Bastion, targets: Targets) -> asyncssh.SSHClientConnection:
     addresses = await targets.resolve(bastion.host, bastion.port)
-    client = _Pinned(bastion)
+    client = _PinnedClient(bastion)
     async with _login(bastion) as login:
         for address in addresses:
             try:
@@ -101,7 +101,7 @@ async def _connect(bastion: Bastion, targets: Targets) -> asyncssh.SSHClientConn
     raise tunnel_unreachable(bastion)
 
 
-# Nothing of the account that Howdah runs under: no configuration, keys, agent, tickets or hosts.
+# Uses nothing of the account that runs Howdah: no configuration, keys, agent, tickets or hosts.
 _ISOLATED: dict[str, Any] = {
     "config": None,
     "known_hosts": ([], [], []),
@@ -120,7 +120,7 @@ _ISOLATED: dict[str, Any] = {
 
 @contextlib.asynccontextmanager
 async def _login(bastion: Bastion) -> AsyncIterator[dict[str, Any]]:
-    """Only the one way in that was chosen; an agent stays open while it is asked."""
+    """Options for the chosen authentication method only; an agent stays open in the block."""
     by_password = bastion.auth_method == SshAuthMethod.PASSWORD
     login: dict[str, Any] = {
         "username": bastion.username,
@@ -136,18 +136,18 @@ async def _login(bastion: Bastion) -> AsyncIterator[dict[str, Any]]:
         async with _agent() as keys:
             yield login | {"client_keys": keys}
     else:
-        yield login | {"client_keys": [await _opened_key(bastion)]}
+        yield login | {"client_keys": [await _load_key(bastion)]}
 
 
-async def _opened_key(bastion: Bastion) -> asyncssh.SSHKey:
-    """In a thread: a passphrase is made slow to guess."""
+async def _load_key(bastion: Bastion) -> asyncssh.SSHKey:
+    """Decrypts the key in a thread, because key derivation is deliberately slow."""
     try:
         return await asyncio.to_thread(
             asyncssh.import_private_key, bastion.private_key or "", bastion.passphrase
         )
     except (asyncssh.KeyImportError, ValueError):
         raise BadInput(
-            "The private key of the tunnel does not open.",
+            "The private key of the tunnel cannot be decrypted.",
             hint="Save the key again, with its passphrase if it has one.",
             field="sshTunnel.privateKey",
         ) from None
@@ -155,7 +155,7 @@ async def _opened_key(bastion: Bastion) -> asyncssh.SSHKey:
 
 @contextlib.asynccontextmanager
 async def _agent() -> AsyncIterator[Sequence[Any]]:
-    """The keys of the developer's own agent; drafts see to it that nobody else asks."""
+    """The keys of the developer's own agent; `check_whole` refuses agents on shared servers."""
     keys: Sequence[Any] = ()
     async with contextlib.AsyncExitStack() as stack:
         with contextlib.suppress(OSError, asyncssh.Error, ValueError):
@@ -164,27 +164,27 @@ async def _agent() -> AsyncIterator[Sequence[Any]]:
             keys = await agent.get_keys()
         if not keys:
             raise BadInput(
-                "No SSH agent with a key answers.",
-                hint="Start one and `ssh-add` a key, then start Howdah from the same shell.",
+                "No SSH agent with a key is available.",
+                hint="Start an agent and `ssh-add` a key, then start Howdah from the same shell.",
                 field="sshTunnel.authMethod",
             )
         yield keys
 
 
-def _is_ours(host: str, port: int) -> bool:
-    """Whether the other end of a connection to our port is this very process.
+def _is_own_process(host: str, port: int) -> bool:
+    """Whether the peer of a connection to the forwarded port is this process.
 
-    TLS needs a TCP port, and a port of loopback is open to every user of the machine.
+    TLS needs a TCP port, and every user of the machine can connect to a loopback port.
     """
     for entry in Path("/dev/fd").iterdir():
-        with contextlib.suppress(OSError), _duplicate(int(entry.name)) as found:
-            if found.getsockname()[:2] == (host, port):
+        with contextlib.suppress(OSError), _duplicate(int(entry.name)) as local:
+            if local.getsockname()[:2] == (host, port):
                 return True
     return False
 
 
 def _duplicate(descriptor: int) -> socket.socket:
-    """Of its own, so that closing it closes nothing; OSError where it is no socket."""
+    """Closing the duplicate keeps the original open. Raises OSError if it is no socket."""
     duplicate = os.dup(descriptor)
     try:
         return socket.socket(fileno=duplicate)

@@ -1,4 +1,4 @@
-"""The workbench: every user's connections to their own databases, while they are open."""
+"""The open connections of all users to their own databases."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from db.connections import (
     secret_places,
 )
 from db.connections.binding import DATABASE
-from db.errors import Conflict, HowdahError, Overloaded
+from db.errors import Conflict, Forbidden, HowdahError, NotFound, Overloaded
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.vault import Vault
@@ -35,29 +35,29 @@ if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, 
     from db.workbench.connections.libpq import Connection, Facts
 
 SWEEP_S = 5.0
-FORGET_S = 12 * 3_600.0
+EXPIRE_S = 12 * 3_600.0
 
 Key: TypeAlias = tuple[OwnerId, UUID]
-Given: TypeAlias = Mapping[str, str]
-"""Secrets that were typed to connect, by their names; they live as long as their pool."""
+Entered: TypeAlias = Mapping[str, str]
+"""Secrets passed to `connect`, by name. They are kept in memory as long as their pool."""
 
-_PLACE = (*DATABASE, "database", "ssh_auth_method")
-"""What a pool is opened for. What was typed to open it is not used for another place."""
+_DESTINATION = (*DATABASE, "database", "ssh_auth_method")
+"""The columns that identify a destination. Entered secrets are used for no other destination."""
 
 
 class _Generation(NamedTuple):
-    """A pool for one version of a connection; a change of the connection makes another."""
+    """The pool for one version of a connection; a change of the connection starts a new one."""
 
     row: ConnectionRow
-    given: Given
+    entered: Entered
     pool: "ConnectionPool"
 
 
 class Workbench:
-    """Opens pools when they are asked for, and closes them when they are not.
+    """Opens pools on first use and closes them when they are idle.
 
-    An owner reaches their own saved connections only: each time the row is read as theirs, so what
-    was changed or deleted by another replica counts here from the next statement on.
+    Each use reads the row of the connection with the owner as a condition, so a change or
+    deletion on another replica takes effect with the next statement.
     """
 
     def __init__(
@@ -72,9 +72,8 @@ class Workbench:
         self._targets = targets
         self._limits = limits
         self._open: dict[Key, _Generation] = {}
-        self._living: set[ConnectionPool] = (
-            set()
-        )  # those of earlier generations too, until they are empty
+        self._living: set[ConnectionPool] = set()
+        """All pools that are not closed, including those of earlier generations."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -94,34 +93,46 @@ class Workbench:
             await workbench._close()
 
     async def connect(
-        self, owner: OwnerId, connection_id: UUID, given: Given | None = None
+        self,
+        owner: OwnerId,
+        connection_id: UUID,
+        entered: Entered | None = None,
+        *,
+        expected_version: int | None = None,
     ) -> ActivePool:
-        """Open, and prove it by a connection. What is `given` replaces what is stored."""
-        row = await self._row(owner, connection_id)
-        pool = self._pool(owner, row, given or {})
+        """Opens the pool and connects once. Secrets in `entered` replace the stored ones.
+
+        The pool connects to the destination of the row that is read here, so entered secrets
+        are sent to no destination other than that of `expected_version`.
+
+        Raises:
+            Conflict: The connection has another version than `expected_version`.
+        """
+        row = await self._require_row(owner, connection_id, expected_version)
+        pool = self._pool(owner, row, entered or {})
         try:
             await pool.release(await pool.acquire())
         except HowdahError:
             if pool.facts is None:
-                self._forget_given(owner, row)
+                self._discard_entered(owner, row)
             raise
         await self._database.write(
             lambda session: Connections(session, owner).note_connected(connection_id)
         )
-        return _active(connection_id, pool)
+        return _to_active_pool(connection_id, pool)
 
     async def disconnect(self, owner: OwnerId, connection_id: UUID) -> None:
-        await self._row(owner, connection_id)
+        await self._require_row(owner, connection_id)
         await self.drop(owner, connection_id)
 
     async def drop(self, owner: OwnerId, connection_id: UUID) -> None:
-        """Ends its statements, closes its connections and forgets what was given to open it."""
+        """Ends the running statements, closes the pool and discards the entered secrets."""
         generation = self._open.pop((owner, connection_id), None)
         if generation is not None:
             await self._close_pool(generation.pool)
 
     def renew(self, owner: OwnerId, row: ConnectionRow) -> None:
-        """It was changed: what is open moves to a new generation."""
+        """Call after a change of the row: an open pool is replaced by a new generation."""
         if (owner, row.id) in self._open:
             self._pool(owner, row, None)
 
@@ -130,11 +141,11 @@ class Workbench:
         return self._limits.agent
 
     def active(self, owner: OwnerId) -> list[ActivePool]:
-        """Those of this process, in the order in which they were opened."""
+        """The open pools of this process, in the order in which they were opened."""
         return [
-            _active(connection_id, generation.pool)
-            for (whose, connection_id), generation in self._open.items()
-            if whose == owner and generation.pool.facts is not None
+            _to_active_pool(connection_id, generation.pool)
+            for (pool_owner, connection_id), generation in self._open.items()
+            if pool_owner == owner and generation.pool.facts is not None
         ]
 
     def is_connected(self, owner: OwnerId, connection_id: UUID) -> bool:
@@ -143,12 +154,12 @@ class Workbench:
 
     @contextlib.asynccontextmanager
     async def lend(self, owner: OwnerId, connection_id: UUID) -> "AsyncIterator[Connection]":
-        """A clean connection, in autocommit; what the borrower leaves behind goes with it.
+        """Lends a connection in autocommit mode; its session state is reset at the end.
 
-        Close it to have it thrown away. Handlers that are added to it are taken off again by whom
-        they were added. To limit the time of a statement see `libpq.abort_after`.
+        Close the connection to discard it. The borrower removes the handlers that it adds, and
+        limits the time of a statement with `libpq.abort_after`.
         """
-        row = await self._row(owner, connection_id)
+        row = await self._require_row(owner, connection_id)
         pool = self._pool(owner, row, None)
         connection = await pool.acquire()
         try:
@@ -160,72 +171,78 @@ class Workbench:
     async def side_connection(
         self, owner: OwnerId, connection_id: UUID
     ) -> "AsyncIterator[Connection]":
-        """A connection beside the pool, for one short question: there is always room for it."""
-        row = await self._row(owner, connection_id)
+        """Opens a connection outside the pool for a short query, even if the pool is exhausted."""
+        row = await self._require_row(owner, connection_id)
         async with self._pool(owner, row, None).side_connection() as connection:
             yield connection
 
     async def probe(
         self, owner: OwnerId, draft: Draft, *, connection_id: UUID | None = None
     ) -> Trial:
-        """Tries out a saved connection, or one that is not saved, or changes to a saved one.
+        """Tests a saved connection, an unsaved one, or a saved one with changes.
 
         Stored secrets are used only for the destination that they were saved for.
         """
         try:
-            destination = await self._drafted(owner, draft, connection_id)
+            destination = await self._draft_destination(owner, draft, connection_id)
         except SecretRequired as error:
             return Trial(problem=Problem.of(error))
         connector = self._connector_to(destination)
         try:
-            return await _try_out(connector)
+            return await _measure(connector)
         except HowdahError as error:
             return Trial(problem=Problem.of(error))
         finally:
             await connector.close()
 
-    async def _row(self, owner: OwnerId, connection_id: UUID) -> ConnectionRow:
-        async with self._database.read() as session:
-            connections = Connections(session, owner)
-            row = await connections.get(connection_id)
-            if row is None:
-                self._retire(self._open.pop((owner, connection_id), None))
-                raise await connections.missing_row_error(connection_id, field="id")
-        return row
+    async def _require_row(
+        self, owner: OwnerId, connection_id: UUID, expected_version: int | None = None
+    ) -> ConnectionRow:
+        try:
+            async with self._database.read() as session:
+                connections = Connections(session, owner)
+                return await connections.require_version(connection_id, expected_version)
+        except (NotFound, Forbidden):
+            self._retire(self._open.pop((owner, connection_id), None))
+            raise
 
-    def _pool(self, owner: OwnerId, row: ConnectionRow, given: Given | None) -> "ConnectionPool":
-        """This version's; the one before lives on until its statements have ended.
+    def _pool(
+        self, owner: OwnerId, row: ConnectionRow, entered: Entered | None
+    ) -> "ConnectionPool":
+        """Returns the pool of this version; an earlier one closes after its statements.
 
-        Nothing is awaited between looking and making: two at once get the same.
+        Nothing is awaited between the lookup and the start, so concurrent callers share a pool.
         """
         now = self._open.get((owner, row.id))
         if now is None:
-            return self._start(owner, row, given or {})
+            return self._start(owner, row, entered or {})
         same = now.row.version == row.version
-        if same and (not given or given == now.given):
+        if same and (not entered or entered == now.entered):
             return now.pool
         self._retire(now)
-        if not same and _place(now.row) != _place(row):
-            return self._start(owner, row, given or {})
-        facts = None if given else now.pool.facts
-        return self._start(owner, row, given or now.given, facts, now.pool.breaker)
+        if not same and _destination_of(now.row) != _destination_of(row):
+            return self._start(owner, row, entered or {})
+        facts = None if entered else now.pool.facts
+        return self._start(owner, row, entered or now.entered, facts, now.pool.breaker)
 
     def _start(
         self,
         owner: OwnerId,
         row: ConnectionRow,
-        given: Given,
+        entered: Entered,
         facts: "Facts | None" = None,
         breaker: Breaker | None = None,
     ) -> "ConnectionPool":
         from db.workbench.connections.connection_pool import ConnectionPool
 
         async def make_connector() -> "Connector":
-            now, sealed = await self._with_secrets(owner, row.id)
-            if _place(now) != _place(row):  # what is stored by now is for another destination
-                raise _changed_meanwhile()
-            stored = await self._opened(owner, now, sealed, entered=given)
-            return self._connector_to(self._destination(row._asdict(), stored | dict(given)))
+            now, sealed = await self._read_with_secrets(owner, row.id)
+            if _destination_of(now) != _destination_of(
+                row
+            ):  # the stored secrets are for another destination
+                raise _destination_changed()
+            stored = await self._open_secrets(owner, now, sealed, entered=entered)
+            return self._connector_to(self._destination(row._asdict(), stored | dict(entered)))
 
         pool = ConnectionPool(
             make_connector,
@@ -235,7 +252,7 @@ class Workbench:
             facts=facts,
         )
         self._living.add(pool)
-        self._open[owner, row.id] = _Generation(row, given, pool)
+        self._open[owner, row.id] = _Generation(row, entered, pool)
         return pool
 
     def _connector_to(self, destination: Destination) -> "Connector":
@@ -243,17 +260,17 @@ class Workbench:
 
         return Connector(destination, self._targets)
 
-    async def _drafted(
+    async def _draft_destination(
         self, owner: OwnerId, draft: Draft, connection_id: UUID | None
     ) -> Destination:
         if connection_id is None:
             return self._destination(
                 completed(draft.values, needed=REQUIRED_TO_CONNECT), draft.secrets
             )
-        row, sealed = await self._with_secrets(owner, connection_id)
+        row, sealed = await self._read_with_secrets(owner, connection_id)
         before, after = row._asdict(), row._asdict() | draft.values
         check_binding(before, after, stored=sealed.kept, entered=draft.secrets)
-        stored = await self._opened(owner, row, sealed, entered=draft.secrets)
+        stored = await self._open_secrets(owner, row, sealed, entered=draft.secrets)
         return self._destination(after, {**stored, **draft.secrets})
 
     def _destination(
@@ -263,16 +280,16 @@ class Workbench:
         check_whole(values, kept=kept, agent=self.lends_agent)
         return Destination.of(values, secrets)
 
-    async def _with_secrets(
+    async def _read_with_secrets(
         self, owner: OwnerId, connection_id: UUID
     ) -> tuple[ConnectionRow, SealedRow]:
         async with self._database.read() as session:
             return await Connections(session, owner).with_secrets(connection_id)
 
-    async def _opened(
+    async def _open_secrets(
         self, owner: OwnerId, row: ConnectionRow, sealed: SealedRow, *, entered: Collection[str]
     ) -> dict[str, str]:
-        """The stored secrets, without those that were entered in their place."""
+        """Opens the stored secrets, except those that `entered` replaces."""
         places = secret_places(row._asdict(), row=row.id, owner=owner)
         return {
             name: await self._vault.open(value, places[name])
@@ -280,10 +297,10 @@ class Workbench:
             if value is not None and name not in entered
         }
 
-    def _forget_given(self, owner: OwnerId, row: ConnectionRow) -> None:
-        """It opened nothing: the next attempt starts from what is stored."""
+    def _discard_entered(self, owner: OwnerId, row: ConnectionRow) -> None:
+        """After a failed attempt the next one starts from the stored secrets."""
         now = self._open.get((owner, row.id))
-        if now is not None and now.given and now.pool.facts is None:
+        if now is not None and now.entered and now.pool.facts is None:
             self._retire(now)
             self._start(owner, row, {}, None, now.pool.breaker)
 
@@ -302,7 +319,11 @@ class Workbench:
             self._living.discard(pool)
 
     def _make_room(self) -> None:
-        """Allows one more connection; closes those of the pool that was unused for longest."""
+        """Makes room for one more connection by evicting the least recently used idle pool.
+
+        Raises:
+            Overloaded: All connections are in use.
+        """
         if sum(pool.open_count for pool in self._living) < self._limits.connections:
             return
         unused = [pool for pool in self._living if pool.open_count and not pool.in_use]
@@ -310,20 +331,20 @@ class Workbench:
             min(unused, key=lambda pool: pool.used_at).drop_idle()
             return
         raise Overloaded(
-            "Howdah has as many connections to databases open as it may.",
-            hint="Disconnect one that is not needed, or try again in a moment.",
+            "Howdah has reached its limit of open database connections.",
+            hint="Disconnect an unused connection, or try again in a moment.",
             retry_after_s=5,
         )
 
     async def _sweep(self) -> None:
-        """Closes idle connections; forgets pools that were not used for half a day."""
+        """Closes idle connections, and removes pools that were unused for `EXPIRE_S`."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(SWEEP_S, self._limits.idle_s / 4))
             for key, generation in list(self._open.items()):
                 pool = generation.pool
                 self._in_background(pool.close_idle(self._limits.idle_s))
-                if not pool.in_use and loop.time() - pool.used_at >= FORGET_S:
+                if not pool.in_use and loop.time() - pool.used_at >= EXPIRE_S:
                     self._retire(self._open.pop(key))
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -332,7 +353,7 @@ class Workbench:
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self) -> None:
-        """What was retired ends with its pool; the sweep would go on for ever."""
+        """Closes all pools, then cancels the background tasks."""
         self._open.clear()
         await asyncio.gather(*map(self._close_pool, list(self._living)), return_exceptions=True)
         for task in self._tasks:
@@ -341,28 +362,28 @@ class Workbench:
         self._targets.close()
 
 
-def _place(row: ConnectionRow) -> tuple[Any, ...]:
-    return tuple(getattr(row, name) for name in _PLACE)
+def _destination_of(row: ConnectionRow) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in _DESTINATION)
 
 
-def _changed_meanwhile() -> Conflict:
+def _destination_changed() -> Conflict:
     return Conflict(
         "The destination of the connection was changed while it was being opened.",
-        hint="Try again; the connection is opened as it is saved now.",
+        hint="Check the saved destination, then connect again.",
     )
 
 
-def _active(connection_id: UUID, pool: "ConnectionPool") -> ActivePool:
+def _to_active_pool(connection_id: UUID, pool: "ConnectionPool") -> ActivePool:
     facts = pool.facts
     assert facts is not None  # noqa: S101 - only pools that have connected are shown
     return ActivePool(connection_id, *facts, *pool.figures)
 
 
-async def _try_out(connector: "Connector") -> Trial:
+async def _measure(connector: "Connector") -> Trial:
     started = asyncio.get_running_loop().time()
     connection = await connector.connect()
     latency_ms = (asyncio.get_running_loop().time() - started) * 1000
     await connection.close()
     facts = connector.facts
-    assert facts is not None  # noqa: S101 - it has connected
+    assert facts is not None  # noqa: S101 - the connector has connected
     return Trial(facts.server_version, round(latency_ms, 3), facts.tls)

@@ -11,7 +11,7 @@ from db.postgres.engine import Database
 from db.security.keys import load_keys
 from db.security.vault import SecretLocation, Vault
 from db.settings import Settings
-from db.workbench import Shelf
+from db.workbench import SavedConnections
 from graph.commands.keys import _rotate, rotate_keys
 
 
@@ -32,7 +32,7 @@ async def test_keys_rotate_reseals_under_new_key(
 ) -> None:
     before = Settings(env="development", data_dir=tmp_path, database_url=committed_url)
     old = load_keys(before).credentials
-    shelf = Shelf(committed, Vault(old), workbench)
+    shelf = SavedConnections(committed, Vault(old), workbench)
     whole = {"name": "a", "host": "h", "database": "d", "username": "u"}
     row = await shelf.add(committed_owner, {**whole, "password": "kept", "save_password": True})
     new = "new:" + "QkFzZTY0IG9mIGEga2V5IHRoYXQgaXMgMzIgYnl0ZXM="

@@ -72,6 +72,17 @@ async def test_connection_lifecycle(ada: Client, bob: Client, save: Callable[...
     assert found["connections"] == {"totalCount": 0, "nodes": []}
 
 
+async def test_connect_requires_expected_version(ada: Client, save: Callable[..., Any]) -> None:
+    saved = await save()
+    refused = await ada.send(CONNECT, input={"id": saved["id"], "expectedVersion": 2})
+    assert (refused.code, refused.errors[0]["extensions"]["field"]) == (
+        "CONFLICT",
+        "expectedVersion",
+    )
+    assert (await ada.ask(ACTIVE))["activeConnections"] == []
+    await ada.ask(CONNECT, input={"id": saved["id"], "expectedVersion": 1})
+
+
 async def test_delete_connection_closes_its_pool(
     ada: Client, save: Callable[..., Any], services: Services
 ) -> None:

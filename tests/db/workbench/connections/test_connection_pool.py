@@ -23,7 +23,7 @@ MakePool: TypeAlias = Callable[..., Awaitable[ConnectionPool]]
 @pytest.fixture
 def make_pool(workbench: Workbench, shelf: Shelf, owner: OwnerId) -> MakePool:
     async def make(**given: Any) -> ConnectionPool:
-        row = await workbench._row(owner, await shelf.save(**given))
+        row = await workbench._require_row(owner, await shelf.save(**given))
         return workbench._pool(owner, row, None)
 
     return make
@@ -90,7 +90,7 @@ async def test_pool_opens_connections_side_by_side_once_one_was_opened(
 async def test_limit_of_all_pools_admits_as_many_callers_as_it_allows(
     small: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
-    row = await small._row(owner, await shelf.save())
+    row = await small._require_row(owner, await shelf.save())
     pool = small._pool(owner, row, None)
     ends = await asyncio.gather(*(pool.acquire() for _ in range(4)), return_exceptions=True)
     lent = [end for end in ends if not isinstance(end, BaseException)]
@@ -166,7 +166,7 @@ async def test_no_cancelled_borrower_keeps_a_connection(
 ) -> None:
     chance = random.Random(11)  # noqa: S311 - a schedule that can be repeated
     saved = await shelf.save(ssl_mode="DISABLE")
-    row = await workbench._row(owner, saved)
+    row = await workbench._require_row(owner, saved)
     pool = workbench._pool(owner, row, None)
 
     async def borrow(number: int) -> None:

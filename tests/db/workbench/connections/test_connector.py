@@ -125,7 +125,7 @@ async def test_tls_is_never_downgraded_silently(
 ) -> None:
     insisting = replace(clear_text, ssl_mode=mode, ssl_root_certificate=stranger)
     error = await refusal(insisting, targets)
-    assert (error.field, "no TLS" in error.message) == ("sslMode", True)
+    assert (error.field, "does not support TLS" in error.message) == ("sslMode", True)
     async with connected(clear_text, targets) as connection:
         assert not connection.pgconn.ssl_in_use
 
@@ -147,7 +147,7 @@ async def test_certificates_leave_no_file(target: Target, targets: Targets) -> N
         ({"password": "wrong"}, "password", "refused this user or password"),
         ({"username": "nobody"}, "password", "refused this user or password"),
         ({"password": None}, "password", "asks for a password"),
-        ({"database": "nowhere"}, "database", "no database nowhere"),
+        ({"database": "nowhere"}, "database", "database nowhere does not exist"),
         ({"username": "nobody_logs_in"}, "username", "not permitted"),
         ({"username": "few"}, None, "too many connections"),
         ({"username": "tls_only", "ssl_mode": "DISABLE"}, None, "pg_hba.conf"),

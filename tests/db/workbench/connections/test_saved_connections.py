@@ -9,7 +9,7 @@ from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.keys import CredentialKeys
 from db.security.vault import Keychain, Vault
-from db.workbench import Shelf, Workbench
+from db.workbench import SavedConnections, Workbench
 from tests.db.security.test_vault import Drawer
 from tests.fixtures.workbench import KEYS
 
@@ -30,13 +30,13 @@ def drawer() -> Drawer:
 
 
 @pytest.fixture
-def shelf(database: Database, workbench: Workbench, drawer: Drawer) -> Shelf:
+def shelf(database: Database, workbench: Workbench, drawer: Drawer) -> SavedConnections:
     """With a keychain: what stays behind there is seen."""
 
     async def find() -> Keychain:
         return Keychain(drawer)
 
-    return Shelf(database, Vault(KEYS, find_keychain=find), workbench)
+    return SavedConnections(database, Vault(KEYS, find_keychain=find), workbench)
 
 
 async def sealed_of(database: Database, owner: OwnerId, row_id: UUID) -> SealedRow:
@@ -46,7 +46,7 @@ async def sealed_of(database: Database, owner: OwnerId, row_id: UUID) -> SealedR
 
 
 async def test_the_keychain_holds_what_rows_refer_to_and_nothing_else(
-    shelf: Shelf, drawer: Drawer, owner: OwnerId, other_owner: OwnerId
+    shelf: SavedConnections, drawer: Drawer, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     row = await shelf.add(owner, WHOLE)
     assert list(drawer.values()) == ["first"]
@@ -65,7 +65,7 @@ async def test_the_keychain_holds_what_rows_refer_to_and_nothing_else(
 
 
 async def test_the_keychain_follows_a_change_of_the_destination(
-    shelf: Shelf, drawer: Drawer, owner: OwnerId
+    shelf: SavedConnections, drawer: Drawer, owner: OwnerId
 ) -> None:
     row = await shelf.add(owner, WHOLE)
     with pytest.raises(SecretRequired):
@@ -78,7 +78,7 @@ async def test_the_keychain_follows_a_change_of_the_destination(
 
 
 async def test_a_retry_leaves_no_second_secret(
-    shelf: Shelf, drawer: Drawer, owner: OwnerId
+    shelf: SavedConnections, drawer: Drawer, owner: OwnerId
 ) -> None:
     first = await shelf.add(owner, WHOLE, idempotency_key="once")
     assert await shelf.add(owner, WHOLE, idempotency_key="once") == first
@@ -90,7 +90,7 @@ async def test_a_retry_leaves_no_second_secret(
 async def test_rotation_seals_anew_under_the_current_key(
     database: Database, workbench: Workbench, owner: OwnerId
 ) -> None:
-    old = Shelf(database, Vault(KEYS), workbench)
+    old = SavedConnections(database, Vault(KEYS), workbench)
     rows = [await old.add(owner, WHOLE | {"password": f"secret {n}"}) for n in range(3)]
     vault = Vault(NEWER)
     assert await rotate(database, vault) == (3, [])
@@ -109,9 +109,11 @@ async def test_rotation_continues_after_a_secret_that_does_not_open(
     database: Database, workbench: Workbench, owner: OwnerId
 ) -> None:
     lost = CredentialKeys("lost", {"lost": bytes(range(2, 34))})
-    unreadable = await Shelf(database, Vault(lost), workbench).add(owner, WHOLE)
+    unreadable = await SavedConnections(database, Vault(lost), workbench).add(owner, WHOLE)
     readable = [
-        await Shelf(database, Vault(KEYS), workbench).add(owner, WHOLE | {"password": f"{n}"})
+        await SavedConnections(database, Vault(KEYS), workbench).add(
+            owner, WHOLE | {"password": f"{n}"}
+        )
         for n in range(2)
     ]
     before = (await sealed_of(database, owner, unreadable.id)).sealed_password
@@ -124,9 +126,13 @@ async def test_rotation_continues_after_a_secret_that_does_not_open(
 
 
 async def test_rotation_moves_secrets_into_the_keychain_and_out_of_it(
-    shelf: Shelf, drawer: Drawer, database: Database, workbench: Workbench, owner: OwnerId
+    shelf: SavedConnections,
+    drawer: Drawer,
+    database: Database,
+    workbench: Workbench,
+    owner: OwnerId,
 ) -> None:
-    row = await Shelf(database, Vault(KEYS), workbench).add(owner, WHOLE)
+    row = await SavedConnections(database, Vault(KEYS), workbench).add(owner, WHOLE)
     assert await rotate(database, shelf.vault) == (1, [])
     assert list(drawer.values()) == ["first"]
     sealed = (await sealed_of(database, owner, row.id)).sealed_password

@@ -94,7 +94,7 @@ async def test_unknown_host_key_is_shown(
     assert isinstance(error, HostKeyUnconfirmed)
     assert error.fingerprint == ssh_server.fingerprint
     assert ssh_server.fingerprint in error.message
-    assert "first time" in error.message
+    assert "not confirmed" in error.message
 
 
 async def test_changed_host_key_is_refused_before_password(
@@ -166,7 +166,7 @@ async def test_refused_forwarding_is_reported(
         error = await refusal(target, server.bastion(), targets)
     assert isinstance(error, Unreachable)
     assert "through the tunnel" in error.message
-    assert "lets the tunnel through" in error.hint
+    assert "accepts the tunnel" in error.hint
 
 
 async def test_unreachable_ssh_server_is_reported(

@@ -255,7 +255,7 @@ async def test_a_pool_of_an_earlier_destination_is_not_given_a_newer_secret(
 ) -> None:
     """It was made, but not yet opened, when another replica saved the change."""
     saved = await shelf.save(port=collector.port, password=None)
-    row = await workbench._row(owner, saved)
+    row = await workbench._require_row(owner, saved)
     pool = workbench._pool(owner, row, None)
     await shelf.change(saved, port=target.port, password=CANARY)
     attempts = await asyncio.gather(*(pool.acquire() for _ in range(4)), return_exceptions=True)
@@ -290,9 +290,9 @@ async def test_what_was_typed_to_connect_is_forgotten_for_another_destination(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, column: str
 ) -> None:
     saved = await shelf.save(password=None)
-    row = await workbench._row(owner, saved)
+    row = await workbench._require_row(owner, saved)
     workbench._pool(owner, row, {"password": CANARY, "ssh_password": CANARY})
     workbench.renew(owner, row._replace(version=2, name="Renamed"))
-    assert workbench._open[owner, saved].given
+    assert workbench._open[owner, saved].entered
     workbench.renew(owner, row._replace(version=3, **{column: ELSEWHERE[column]}))
-    assert not workbench._open[owner, saved].given
+    assert not workbench._open[owner, saved].entered
