@@ -1,4 +1,4 @@
-"""Each mutation of a type that a subscription delivers publishes an event. Cases from the schema."""
+"""Each mutation of a type that a subscription delivers publishes an event."""
 
 from typing import Any
 
