@@ -62,7 +62,7 @@ check-types: setup
 
 .PHONY: check-architecture
 check-architecture: setup
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/graph/test_schema.py tests/db/test_tables.py
 
 .PHONY: check-schema
 check-schema: setup

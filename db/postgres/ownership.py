@@ -61,7 +61,10 @@ class _Source(NamedTuple):
 def require_owner(clause: Any) -> None:
     """Raises TypeError if the statement may reach rows of other owners."""
     if found := sorted(set(_check(clause, _Scope()))):
-        raise TypeError(f"no owner predicate for {', '.join(found)} in: {clause}")
+        raise TypeError(
+            f"no owner predicate for {', '.join(found)}: compare its `owner_id` with the bind, or "
+            f"with the `owner_id` of a table that is compared with it, in: {clause}"
+        )
 
 
 def _check(element: Any, scope: _Scope) -> Iterator[str]:

@@ -15,10 +15,10 @@ GATES = (
     "tests/test_architecture.py",
     "tests/graph/test_schema.py",
     "tests/graph/test_ownership.py",
-    "tests/graph/labels",
+    "tests/graph/notes",
     "tests/db/postgres/test_migrations.py",
 )
-CHOSEN = "label or models or schema or root or mutation or lists or unscoped or owned or domain"
+CHOSEN = "note or models or schema or root or mutation or lists or unscoped or owned or domain"
 
 
 def blocks(page: str) -> list[tuple[str, str, str]]:
@@ -26,12 +26,17 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
     return re.findall(r"^```(python|diff)\n# (\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
+def numbered(text: str, next_number: int) -> str:
+    """The page writes NEXT and LATEST, so that it stays true when a migration is added."""
+    return text.replace("NEXT", f"{next_number:04}").replace("LATEST", f"{next_number - 1:04}")
+
+
 def patched(text: str, changes: str) -> str:
     """Applies `-` and `+` lines; added lines replace the removed ones or follow the ` ` line."""
     for before, added in re.findall(r"((?:^[ -].*\n)+)((?:^\+.*\n)+)", changes, re.MULTILINE):
         last = before.splitlines()[-1]
         kept = "" if last.startswith("-") else last[1:] + "\n"
-        assert text.count(last[1:] + "\n") == 1, f"the page names a line that is not there: {last}"
+        assert text.count(last[1:] + "\n") == 1, f"correct this line of {PAGE.name}: {last}"
         new = "".join(line[1:] + "\n" for line in added.splitlines())
         text = text.replace(last[1:] + "\n", kept + new)
     return text
@@ -44,12 +49,15 @@ def copy_with_domain(to: Path) -> None:
             shutil.copytree(source, to / name, ignore=LEFT_OUT)
         else:
             shutil.copy(source, to / name)
-    for language, name, text in blocks(PAGE.read_text("utf-8")):
+    migrations = (ROOT / "alembic" / "versions").glob("[0-9]*.py")
+    next_number = 1 + max(int(path.name.partition("_")[0]) for path in migrations)
+    for language, *block in blocks(PAGE.read_text("utf-8")):
+        name, text = (numbered(part, next_number) for part in block)
         path = to / name
         if language == "diff":
             path.write_text(patched(path.read_text("utf-8"), text), "utf-8")
         else:
-            assert not path.exists(), f"{name} exists: the page must add another"
+            assert not path.exists(), f"{name} exists: choose another name in {PAGE.name}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
 
@@ -66,9 +74,9 @@ async def run(folder: Path, *arguments: str) -> str:
 async def test_new_domain_of_the_page_passes_the_gates(tmp_path: Path) -> None:
     copy_with_domain(tmp_path)
     schema = await run(tmp_path, "graph.commands.main", "schema")
-    assert "type Label implements Node" in schema
+    assert "type Note implements Node" in schema
     (tmp_path / "schema.graphql").write_text(schema, "utf-8")
-    await run(tmp_path, "ruff", "check", "db/labels", "graph/labels", "alembic")
+    await run(tmp_path, "ruff", "check", "db/notes", "graph/notes", "alembic")
     options = ("-n", "0", "-q", "-p", "no:cacheprovider", "-k", CHOSEN)
     said = await run(tmp_path, "pytest", *options, *GATES)
     assert re.search(r"\d\d+ passed", said), said

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *ROOT.glob("docs/**/*.md")])
 # The CONTRIBUTING page adds a domain of this name.
-EXAMPLES = re.compile(r"(db|graph|tests/db|tests/graph)/labels\b|alembic/versions/<")
+EXAMPLES = re.compile(r"(db|graph|tests/db|tests/graph)/notes\b|alembic/versions/<")
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)\s#]+)(?:#[^)]*)?\)")
@@ -49,7 +49,7 @@ def test_page_names_only_paths_that_exist(page: Path) -> None:
 
 def test_missing_paths_are_found() -> None:
     text = (
-        "See [this](docs/gone.md), `db/gone.py`, `db.tasks.gone`, `graph/labels`, "
+        "See [this](docs/gone.md), `db/gone.py`, `db.tasks.gone`, `graph/notes`, "
         "[here](README.md#top) and `db/settings.py`.\n"
     )
     assert list(missing(text, ROOT)) == ["docs/gone.md", "db/gone.py", "db.tasks.gone"]

@@ -30,7 +30,7 @@ REFUSED: dict[str, set[str]] = {
     "connect": {"UNAVAILABLE"},
     "deletePreference": {"NOT_FOUND"},
     "deleteQueryRun": {"CONFLICT"},  # unless the run has ended
-    "exportQueryRun": {"BAD_USER_INPUT"},
+    "exportQueryRun": {"BAD_USER_INPUT", "CONFLICT"},  # a conflict until the run has failed
     "fileByKey": {"BAD_USER_INPUT"},
     "refreshSession": {"UNAUTHENTICATED"},
     "setBspMultiaddresses": {"BAD_USER_INPUT"},

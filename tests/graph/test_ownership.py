@@ -158,7 +158,9 @@ async def test_argument_with_id_of_other_user_gives_nothing(
 ) -> None:
     taken = await prefixes(admin, door)
     for prefix in taken[door.path]:
-        assert prefix in FACTORIES, f"add a factory for `{prefix}_…` ids"
+        assert prefix in FACTORIES, (
+            f"add a factory for `{prefix}_…` IDs to FACTORIES in tests/fixtures/factories.py"
+        )
         if prefix in SHARED:
             continue
         theirs = await FACTORIES[prefix](ada)

@@ -13,6 +13,7 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
+    build_schema,
     get_named_type,
     parse,
     validate,
@@ -26,6 +27,18 @@ from graph.schema import schema
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "graph/transport/graphiql/source/examples").glob("*.graphql"))
 core: GraphQLSchema = schema._schema
+
+
+NOT_A_NODE = {"TaskChange": "its `id` is the ID of a task that may be deleted"}
+"""Types with a field `id` that are no nodes, with the reason."""
+
+LAST_WINS = {
+    "connect": "it changes no field that a user sets",
+    "disconnect": "it changes no field that a user sets",
+    "setBspMultiaddresses": "it replaces a list as a whole; the contract has no version",
+    "toggleTask": "it depends on the current state only",
+}
+"""Changes of a type with `version` that take no `expectedVersion`, with the reason."""
 
 
 def described() -> Iterator[tuple[str, str | None]]:
@@ -48,7 +61,78 @@ def described() -> Iterator[tuple[str, str | None]]:
 
 
 def test_schema_describes_everything() -> None:
-    assert [name for name, words in described() if not (words or "").strip()] == []
+    missing = [name for name, words in described() if not (words or "").strip()]
+    assert not missing, (
+        f"{missing}: declare each with `attribute`, `optional`, `argument` or `field` of "
+        "graph/kit/fields.py, which take the description"
+    )
+
+
+def ids_without_node(core: GraphQLSchema) -> list[str]:
+    """Types with a field `id` by which a client's cache would mix them up with other objects."""
+    return [
+        name
+        for name, kind in core.type_map.items()
+        if isinstance(kind, GraphQLObjectType) and not name.startswith("__")
+        if "id" in kind.fields and "Node" not in [each.name for each in kind.interfaces]
+    ]
+
+
+def test_type_with_id_is_a_node() -> None:
+    found = [name for name in ids_without_node(core) if name not in NOT_A_NODE]
+    assert not found, (
+        f"{found}: derive it from `Node` with `@node` (graph/kit/ids.py), or name the field after "
+        "the object that it identifies, such as `taskId`"
+    )
+
+
+def changes_without_version(core: GraphQLSchema) -> list[str]:
+    """Mutations that change one object with a `version`, and do not take `expectedVersion`."""
+    assert core.mutation_type is not None
+    found = []
+    for name, field in core.mutation_type.fields.items():
+        taken = {key for each in field.args.values() for key in fields_of(each.type)}
+        returned = (fields_of(each.type) for each in fields_of(field.type).values())
+        changed = "id" in taken and any("version" in fields for fields in returned)
+        if changed and "expectedVersion" not in taken:
+            found.append(name)
+    return found
+
+
+def fields_of(kind: Any) -> dict[str, Any]:
+    return getattr(get_named_type(kind), "fields", {})
+
+
+def test_change_of_versioned_object_takes_expected_version() -> None:
+    found = [name for name in changes_without_version(core) if name not in LAST_WINS]
+    assert not found, (
+        f"{found}: add `expectedVersion` to the input and pass it to `Repository.update`, "
+        "or add the mutation to LAST_WINS with the reason"
+    )
+
+
+def test_exceptions_of_conventions_are_in_use() -> None:
+    assert NOT_A_NODE.keys() <= set(ids_without_node(core))
+    assert LAST_WINS.keys() <= set(changes_without_version(core))
+
+
+def test_id_and_change_against_the_conventions_are_caught() -> None:
+    planted = build_schema("""
+        interface Node { id: ID! }
+        type Note implements Node { id: ID! version: Int! }
+        type NoteCount { id: ID! count: Int! }
+        input RenameNoteInput { id: ID! name: String! }
+        type RenameNotePayload { note: Note! }
+        input MoveNoteInput { id: ID! expectedVersion: Int }
+        type MoveNotePayload { note: Note! }
+        type Query { noteCount: NoteCount! }
+        type Mutation {
+          renameNote(input: RenameNoteInput!): RenameNotePayload!
+          moveNote(input: MoveNoteInput!): MoveNotePayload!
+        }
+    """)
+    assert ids_without_node(planted) == ["NoteCount"]
+    assert changes_without_version(planted) == ["renameNote"]
 
 
 def test_schema_file_is_current() -> None:
@@ -67,7 +151,11 @@ def undeclared(root: Any) -> list[str]:
 
 @pytest.mark.parametrize("root", ["query", "mutation", "subscription"])
 def test_root_field_declares_permission(root: str) -> None:
-    assert undeclared(getattr(schema, root)) == []
+    missing = undeclared(getattr(schema, root))
+    assert not missing, (
+        f"{missing}: declare each with `{root}(..., who=...)` of graph/kit/fields.py; `who` is "
+        "one of the permissions of graph/auth.py"
+    )
 
 
 def test_root_field_without_permission_is_caught() -> None:
