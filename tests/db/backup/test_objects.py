@@ -92,7 +92,7 @@ def key_of(file: FileRow) -> str:
     return object_key(file.id, file.object_id)
 
 
-async def test_restore_brings_back_every_object(
+async def test_restore_restores_every_object(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,

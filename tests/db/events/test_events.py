@@ -103,7 +103,7 @@ async def test_event_too_large_is_sent_without_payload(open_bus: OpenBus) -> Non
         assert await receive(subscription, 1) == [Event("run:1", largest)]
 
 
-async def test_slow_subscriber_is_told_that_it_missed_events(open_bus: OpenBus) -> None:
+async def test_slow_subscriber_receives_missed_events_notice(open_bus: OpenBus) -> None:
     bus = await open_bus()
     async with bus.subscribe("run:1") as slow, bus.subscribe("done") as done:
         for number in range(1_000):

@@ -45,7 +45,7 @@ async def refused(identity: Identity, token: str) -> None:
     assert caught.value.message == "This session is invalid or has ended."
 
 
-async def test_access_token_built_by_hand_is_accepted(
+async def test_access_token_built_from_its_parts_is_accepted(
     identity: Identity,
 ) -> None:
     ada = await sign_up(identity)

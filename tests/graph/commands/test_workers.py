@@ -78,7 +78,7 @@ async def test_workers_share_integrity_check(server: Served) -> None:
         assert found["lastCheckedAt"] == checked["checkDatabase"]["databaseHealth"]["lastCheckedAt"]
 
 
-async def test_workers_know_they_are_single_user(server: Served) -> None:
+async def test_workers_detect_single_user_mode(server: Served) -> None:
     tunnel = {"host": "127.0.0.1", "username": "ada", "authMethod": "AGENT"}
     draft = {"name": "one", "host": "localhost", "database": "x", "username": "ada"}
     answers = await each(server, SAVE, input=draft | {"sshTunnel": tunnel})

@@ -76,7 +76,7 @@ async def test_breaker_stays_open_when_an_earlier_attempt_is_cancelled() -> None
 
 
 @pytest.mark.parametrize("answer", [None, REFUSED])
-async def test_breaker_counts_anew_after_an_answer(answer: BadInput | None) -> None:
+async def test_breaker_resets_its_count_after_an_answer(answer: BadInput | None) -> None:
     breaker = Breaker()
     for _ in range(3):
         for _ in range(module.FAILURES - 1):

@@ -161,7 +161,7 @@ async def test_cancelled_attempt_leaves_its_place_to_the_next_caller(
     assert (pool.open_count, pool.in_use, pool.figures) == (0, False, (0, 0, 0))
 
 
-async def test_no_cancelled_borrower_keeps_a_connection(
+async def test_connection_of_cancelled_borrower_is_released(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     chance = random.Random(11)  # noqa: S311 - a schedule that can be repeated

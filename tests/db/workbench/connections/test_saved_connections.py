@@ -45,7 +45,7 @@ async def sealed_of(database: Database, owner: OwnerId, row_id: UUID) -> SealedR
     return sealed
 
 
-async def test_the_keychain_holds_what_rows_refer_to_and_nothing_else(
+async def test_keychain_holds_only_entries_that_rows_refer_to(
     shelf: Shelf, drawer: Drawer, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     row = await shelf.add(owner, WHOLE)
@@ -64,7 +64,7 @@ async def test_the_keychain_holds_what_rows_refer_to_and_nothing_else(
     assert drawer == {}
 
 
-async def test_the_keychain_follows_a_change_of_the_destination(
+async def test_keychain_entry_follows_changed_destination(
     shelf: Shelf, drawer: Drawer, owner: OwnerId
 ) -> None:
     row = await shelf.add(owner, WHOLE)
@@ -77,7 +77,7 @@ async def test_the_keychain_follows_a_change_of_the_destination(
     assert drawer == {}
 
 
-async def test_a_retry_leaves_no_second_secret(
+async def test_save_retry_leaves_no_second_secret(
     shelf: Shelf, drawer: Drawer, owner: OwnerId
 ) -> None:
     first = await shelf.add(owner, WHOLE, idempotency_key="once")
@@ -87,7 +87,7 @@ async def test_a_retry_leaves_no_second_secret(
     assert list(drawer.values()) == ["first"]
 
 
-async def test_rotation_seals_anew_under_the_current_key(
+async def test_rotation_reseals_under_the_current_key(
     database: Database, workbench: Workbench, owner: OwnerId
 ) -> None:
     old = Shelf(database, Vault(KEYS), workbench)

@@ -22,7 +22,7 @@ from tests.fixtures.targets import CANARY, Target, silent, speaking
 from tests.fixtures.workbench import Shelf, one, until, until_no_guests
 
 
-async def test_a_saved_connection_opens_with_its_stored_password(
+async def test_saved_connection_opens_with_its_stored_password(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -42,7 +42,7 @@ async def test_a_saved_connection_opens_with_its_stored_password(
     await until_no_guests(target)
 
 
-async def test_connecting_is_noted(
+async def test_connect_records_time_of_last_connection(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, database: Database
 ) -> None:
     saved = await shelf.save()
@@ -53,7 +53,7 @@ async def test_connecting_is_noted(
     assert (row.version, row.last_connected_at is None) == (1, False)
 
 
-async def test_two_connects_at_once_build_one_pool(
+async def test_concurrent_connects_open_one_pool(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -65,7 +65,7 @@ async def test_two_connects_at_once_build_one_pool(
     assert await target.guests() == workbench.active(owner)[0].pool_size <= 4
 
 
-async def test_a_password_that_is_not_saved_lives_as_long_as_the_connection(
+async def test_password_not_saved_is_kept_while_connected(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     saved = await shelf.save(password=None)
@@ -87,7 +87,7 @@ async def test_a_password_that_is_not_saved_lives_as_long_as_the_connection(
         await workbench.connect(owner, saved)
 
 
-async def test_anothers_connection_is_refused_and_a_missing_one_is_not_found(
+async def test_connection_of_other_owner_is_refused_and_missing_one_not_found(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     saved = await shelf.save()
@@ -108,7 +108,7 @@ async def test_anothers_connection_is_refused_and_a_missing_one_is_not_found(
     assert workbench.is_connected(owner, saved)
 
 
-async def test_a_change_moves_to_a_new_generation_while_statements_finish(
+async def test_changed_connection_gets_new_pool_while_statements_finish(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -126,7 +126,7 @@ async def test_a_change_moves_to_a_new_generation_while_statements_finish(
     await until(only_the_new)
 
 
-async def test_a_new_name_asks_for_no_password_again_and_a_new_host_does(
+async def test_password_is_required_again_for_new_host_and_not_for_new_name(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     saved = await shelf.save(password=None)
@@ -141,7 +141,7 @@ async def test_a_new_name_asks_for_no_password_again_and_a_new_host_does(
         await workbench.connect(owner, saved)
 
 
-async def test_a_deleted_connection_is_closed_when_it_is_met_next(
+async def test_deleted_connection_is_closed_at_next_use(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, database: Database, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -153,7 +153,7 @@ async def test_a_deleted_connection_is_closed_when_it_is_met_next(
     await until_no_guests(target)
 
 
-async def test_after_three_failures_the_next_come_at_once(
+async def test_connect_fails_fast_after_three_failures(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connector, "CONNECT_S", 0.2)
@@ -172,7 +172,7 @@ async def test_after_three_failures_the_next_come_at_once(
     assert met == 3
 
 
-async def test_a_wrong_password_is_tried_once_and_breaks_nothing(
+async def test_wrong_password_is_sent_once_and_does_not_open_breaker(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     saved = await shelf.save(password="wrong", ssl_mode="DISABLE")
@@ -182,7 +182,7 @@ async def test_a_wrong_password_is_tried_once_and_breaks_nothing(
     await workbench.connect(owner, saved, {"password": CANARY})
 
 
-async def test_a_dead_target_delays_nobody(
+async def test_dead_target_does_not_delay_others(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connector, "CONNECT_S", 5.0)
@@ -210,7 +210,7 @@ async def test_a_dead_target_delays_nobody(
         ({"ssl_mode": "REQUIRE", "password": CANARY}, True),
     ],
 )
-async def test_a_connection_is_tried_out_without_opening_it(
+async def test_probe_does_not_open_the_connection(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, given: dict[str, Any], *, ok: bool
 ) -> None:
     saved = await shelf.save()
@@ -226,7 +226,7 @@ async def test_a_connection_is_tried_out_without_opening_it(
     assert workbench.active(owner) == []
 
 
-async def test_nobody_borrows_the_agent_of_a_server(
+async def test_ssh_agent_of_server_is_not_lent(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     tunnel = {"host": "localhost", "username": "ada", "auth_method": "AGENT"}
@@ -250,7 +250,7 @@ ELSEWHERE: dict[str, Any] = {
 }
 
 
-async def test_a_pool_of_an_earlier_destination_is_not_given_a_newer_secret(
+async def test_pool_of_earlier_destination_does_not_get_newer_secret(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, collector: Collector, target: Target
 ) -> None:
     """It was made, but not yet opened, when another replica saved the change."""
@@ -265,7 +265,7 @@ async def test_a_pool_of_an_earlier_destination_is_not_given_a_newer_secret(
         assert await one(connection, "SELECT 1") == 1
 
 
-async def test_a_secret_does_not_open_when_its_row_was_led_elsewhere(
+async def test_secret_does_not_open_if_row_has_other_destination(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, collector: Collector, database: Database
 ) -> None:
     saved = await shelf.save()
@@ -286,7 +286,7 @@ async def test_a_secret_does_not_open_when_its_row_was_led_elsewhere(
 
 
 @pytest.mark.parametrize("column", BOUND_TO["password"])
-async def test_what_was_typed_to_connect_is_forgotten_for_another_destination(
+async def test_password_given_to_connect_is_forgotten_for_other_destination(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, column: str
 ) -> None:
     saved = await shelf.save(password=None)
