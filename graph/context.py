@@ -139,7 +139,7 @@ class Context:
         work: Callable[[Rows], Awaitable[Row]],
         *,
         key: str | None,
-        asked: object,
+        request: object,
         answer: type[Row],
     ) -> Row:
         """Run a change of one statement at most once per idempotency key."""
@@ -149,7 +149,9 @@ class Context:
 
         async def guarded(session: Session) -> Row:
             keys = Idempotency(session, owner)
-            return await keys.run_once(key, asked, lambda: work(of(session, owner)), answer=answer)
+            return await keys.run_once(
+                key, request, lambda: work(of(session, owner)), answer=answer
+            )
 
         return await self.services.database.transaction(guarded)
 

@@ -54,7 +54,7 @@ class PostgresStorage:
             owner,
             lambda session: self._reserve(session, owner, new, file_id=new_id()),
             key=idempotency_key,
-            asked=("createFile", new),
+            request=("createFile", new),
             answer=FileRow,
         )
 
@@ -65,8 +65,8 @@ class PostgresStorage:
 
         async def expect(session: Session) -> FileRow | None:
             if idempotency_key is not None:
-                keys, asked = Idempotency(session, owner), _add_file_request(new, source)
-                added = await keys.find_answer(idempotency_key, asked, answer=FileRow)
+                keys, request = Idempotency(session, owner), _add_file_request(new, source)
+                added = await keys.find_answer(idempotency_key, request, answer=FileRow)
                 if added is not None:
                     return added
             buckets = Buckets(session, owner)
@@ -95,8 +95,8 @@ class PostgresStorage:
                 file, object_id=upload.object_id, fingerprint=upload.fingerprint
             )
 
-        asked = _add_file_request(new, source)
-        return await self.once(owner, add, key=idempotency_key, asked=asked, answer=FileRow)
+        request = _add_file_request(new, source)
+        return await self.once(owner, add, key=idempotency_key, request=request, answer=FileRow)
 
     async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
         return await self.database.write(
@@ -138,7 +138,7 @@ class PostgresStorage:
         work: Callable[[Session], Awaitable[Row]],
         *,
         key: str | None,
-        asked: object,
+        request: object,
         answer: type[Row],
     ) -> Row:
         """Runs `work` in a transaction, at most once per idempotency key."""
@@ -147,7 +147,7 @@ class PostgresStorage:
             if key is None:
                 return await work(session)
             keys = Idempotency(session, owner)
-            return await keys.run_once(key, asked, lambda: work(session), answer=answer)
+            return await keys.run_once(key, request, lambda: work(session), answer=answer)
 
         return await self.database.transaction(guarded)
 

@@ -13,7 +13,7 @@ from db.users.accounts import User, UserRow
 from db.users.sessions import IS_LIVE, UserSession
 
 
-class Rotation(NamedTuple):
+class TokenRotation(NamedTuple):
     """The result of presenting a refresh token."""
 
     rotated: bool
@@ -34,7 +34,7 @@ class UnscopedSessions:
         presented: bytes,
         new: bytes,
         life: timedelta,
-    ) -> Rotation | None:
+    ) -> TokenRotation | None:
         """Replaces the presented token if it is the latest of its family.
 
         Reuse of an older token revokes the family, unless it was the latest when this call began:
@@ -43,7 +43,7 @@ class UnscopedSessions:
         found = await self._session.row(
             self._rotate(), id=session_id, presented=presented, new_hash=new, life=life
         )
-        return None if found is None else Rotation(found[0], found[1], UserRow(*found[2:]))
+        return None if found is None else TokenRotation(found[0], found[1], UserRow(*found[2:]))
 
     async def sweep(self) -> int:
         """Deletes a batch of expired sessions; returns their number."""

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from db.connections import Rotation, rotate
+from db.connections import SecretRotation, rotate
 from db.errors import Unavailable
 from db.security.keys import add_credential_key, load_keys
 from db.services import open_own_database, open_vault
@@ -36,7 +36,7 @@ def rotate_keys(settings: Settings) -> None:
         )
 
 
-async def _rotate(settings: Settings) -> Rotation:
+async def _rotate(settings: Settings) -> SecretRotation:
     vault = open_vault(settings, load_keys(settings))
     async with open_own_database(settings) as own:
         return await rotate(own.database, vault)

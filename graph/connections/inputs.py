@@ -106,7 +106,7 @@ class SaveConnectionInput:
     "a saved one with changes (`id` and the changed fields)."
 )
 class TestConnectionInput:
-    """Validated by `db.connections.draft`; nothing is saved."""
+    """Validated by `db.connections.parse_draft`; nothing is saved."""
 
     id: strawberry.ID | None = optional(
         "ID of a saved connection. Other fields replace its values for this test. Omit it to test "
@@ -205,7 +205,7 @@ class DeletePreferencePayload:
 
 
 def form_fields(input: Any) -> dict[str, Any]:
-    """Returns the provided fields of the connection, in the form `db.connections.draft` takes."""
+    """Returns the provided fields of the connection, as `db.connections.parse_draft` takes them."""
     fields = {name: _to_plain(value) for name, value in provided_fields(input).items()}
     for name in ("id", "expected_version", "idempotency_key"):
         fields.pop(name, None)

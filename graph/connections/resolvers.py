@@ -5,7 +5,7 @@ from uuid import UUID
 
 import strawberry
 
-from db.connections import ConnectionRow, Connections, PreferenceRow, Preferences, draft
+from db.connections import ConnectionRow, Connections, PreferenceRow, Preferences, parse_draft
 from db.errors import NotFound
 from db.kit.paging import Window
 from db.workbench import ActivePool, Shelf, Trial
@@ -147,7 +147,9 @@ class Mutation:
         fields = form_fields(input)
         fields.pop("save_password", None)
         workbench = info.context.services.workbench
-        return await workbench.probe(info.context.owner, await draft(fields), connection_id=row_id)
+        return await workbench.probe(
+            info.context.owner, await parse_draft(fields), connection_id=row_id
+        )
 
     @mutation(
         "Opens a connection at the server that answers this request. Optional if the password is "
@@ -160,7 +162,7 @@ class Mutation:
         row_id = parse_id("conn", input.id)
         fields = provided_fields(input)
         passwords = {name: fields[name] for name in _PASSWORD_FIELDS if fields.get(name)}
-        checked = (await draft(passwords)).secrets
+        checked = (await parse_draft(passwords)).secrets
         secrets = {name: secret for name, secret in checked.items() if secret is not None}
         workbench = info.context.services.workbench
         active = await workbench.connect(info.context.owner, row_id, secrets)

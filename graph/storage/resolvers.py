@@ -127,7 +127,7 @@ class Mutation:
             Bsps,
             lambda bsps: bsps.create(new),
             key=key,
-            asked=("createBsp", new),
+            request=("createBsp", new),
             answer=BspRow,
         )
         return CreateBspPayload(bsp=bsp)
@@ -175,7 +175,7 @@ class Mutation:
             Buckets,
             lambda buckets: buckets.create(**values),
             key=key,
-            asked=("createBucket", *values.values()),
+            request=("createBucket", *values.values()),
             answer=BucketRow,
         )
         return CreateBucketPayload(bucket=bucket)

@@ -92,7 +92,7 @@ class Mutation:
             Tasks,
             lambda tasks: tasks.create(**values),
             key=key,
-            asked=("createTask", values),
+            request=("createTask", values),
             answer=TaskRow,
         )
         await announce(info.context, ChangeKind.CREATED, task.id)

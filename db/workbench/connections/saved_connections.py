@@ -12,9 +12,9 @@ from db.connections import (
     Connections,
     Draft,
     SealedRow,
-    completed,
-    draft,
-    secret_places,
+    parse_draft,
+    secret_locations,
+    with_defaults,
 )
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency
@@ -37,11 +37,11 @@ class Shelf:
         """Without `save_password` no password is kept."""
         typed = dict(given)
         save = typed.pop("save_password", None)
-        taken = await draft(typed)
+        taken = await parse_draft(typed)
         if not save:
             taken.secrets.pop("password", None)
         row_id = new_id()
-        places = secret_places(completed(taken.values), row=row_id, owner=owner)
+        places = secret_locations(with_defaults(taken.values), row=row_id, owner=owner)
         asked = ("saveConnection", taken.values, self._fingerprints(taken))
         async with self._sealing(taken, places) as sealed:
             agent = self.workbench.lends_agent
@@ -77,14 +77,14 @@ class Shelf:
         """
         typed = dict(given)
         save = typed.pop("save_password", None)
-        taken = await draft(typed)
+        taken = await parse_draft(typed)
         async with self.database.read() as session:
             seen, _ = await Connections(session, owner).with_secrets(connection_id)
         if save is False:
             taken.secrets["password"] = None
         elif save is None and "password" in typed and not seen.has_stored_password:
             del taken.secrets["password"]
-        places = secret_places(seen._asdict() | taken.values, row=seen.id, owner=owner)
+        places = secret_locations(seen._asdict() | taken.values, row=seen.id, owner=owner)
         async with self._sealing(taken, places) as sealed:
             change = await self.database.transaction(
                 lambda session: Connections(session, owner).change(
@@ -95,7 +95,7 @@ class Shelf:
                     expected_version=expected_version,
                 )
             )
-        former = secret_places(change.before._asdict(), row=seen.id, owner=owner)
+        former = secret_locations(change.before._asdict(), row=seen.id, owner=owner)
         await self._forget(change.replaced, former)
         self.workbench.renew(owner, change.row)
         return change.row
@@ -111,7 +111,7 @@ class Shelf:
 
         row, sealed = await self.database.transaction(work)
         await self.workbench.drop(owner, connection_id)
-        await self._forget(sealed, secret_places(row._asdict(), row=row.id, owner=owner))
+        await self._forget(sealed, secret_locations(row._asdict(), row=row.id, owner=owner))
 
     def _sealing(
         self, taken: Draft, places: Mapping[str, SecretLocation]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from db.backup import backup, restore
-from db.connections import Connections, Preferences, draft
+from db.connections import Connections, Preferences, parse_draft
 from db.errors import BadInput, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore, open_objects
@@ -343,7 +343,7 @@ async def connect(
 ) -> None:
     """Saves a connection and a preference, as their resolvers do."""
     whole = {"name": "Orders", "host": "db.example.com", "database": "orders", "username": "ada"}
-    drafted = await draft(whole)
+    drafted = await parse_draft(whole)
     await database.transaction(
         lambda session: Connections(session, owner).create(row_id, drafted, sealed, agent=False)
     )

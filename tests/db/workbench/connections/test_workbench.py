@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db.connections import Connections, draft
+from db.connections import Connections, parse_draft
 from db.connections.binding import BOUND_TO
 from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
@@ -92,7 +92,7 @@ async def test_connection_of_other_owner_is_refused_and_missing_one_not_found(
 ) -> None:
     saved = await shelf.save()
     await workbench.connect(owner, saved)
-    empty = await draft({})
+    empty = await parse_draft({})
     attempts: list[Callable[[OwnerId, UUID], Awaitable[Any]]] = [
         workbench.connect,
         workbench.disconnect,
@@ -214,8 +214,8 @@ async def test_probe_does_not_open_the_connection(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, given: dict[str, Any], *, ok: bool
 ) -> None:
     saved = await shelf.save()
-    whole = await draft({**shelf.usual, **given})
-    changed = await draft(given)
+    whole = await parse_draft({**shelf.usual, **given})
+    changed = await parse_draft(given)
     for trial in (
         await workbench.probe(owner, whole),
         await workbench.probe(owner, changed, connection_id=saved),
@@ -231,7 +231,7 @@ async def test_ssh_agent_of_server_is_not_lent(
 ) -> None:
     tunnel = {"host": "localhost", "username": "ada", "auth_method": "AGENT"}
     with pytest.raises(BadInput, match="SSH agent"):
-        await workbench.probe(owner, await draft({**shelf.usual, "ssh_tunnel": tunnel}))
+        await workbench.probe(owner, await parse_draft({**shelf.usual, "ssh_tunnel": tunnel}))
 
 
 _TAMPER = compile_change(
@@ -272,7 +272,7 @@ async def test_secret_does_not_open_if_row_has_other_destination(
     await database.write(lambda session: session.rows(_TAMPER, id=saved, port=collector.port))
     for attempt in (
         workbench.connect(owner, saved),
-        workbench.probe(owner, await draft({}), connection_id=saved),
+        workbench.probe(owner, await parse_draft({}), connection_id=saved),
     ):
         with pytest.raises(Unavailable) as caught:
             await attempt
@@ -281,7 +281,7 @@ async def test_secret_does_not_open_if_row_has_other_destination(
     with pytest.raises(HowdahError):
         await workbench.connect(owner, saved, {"password": "typed"})
     await shelf.change(saved, password="typed again")
-    await workbench.probe(owner, await draft({}), connection_id=saved)
+    await workbench.probe(owner, await parse_draft({}), connection_id=saved)
     assert len(collector.passwords) == 2
 
 
