@@ -152,7 +152,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding(
                 CheckState.OK,
                 "database",
-                "It will be created on start.",
+                "The embedded database will be created on start.",
             )
             return
         async with open_own_database(settings) as own:
@@ -175,12 +175,12 @@ async def _own_database(own: OwnDatabase) -> AsyncIterator[Finding]:
     for message in own.embedded.findings if own.embedded else ():
         yield Finding(CheckState.ATTENTION, "database", message)
     if found.newer_revision is not None:
-        hint = "Update this Howdah too. It continues to work meanwhile."
+        hint = "Update this Howdah too. Until then it continues to work."
         yield Finding(CheckState.ATTENTION, "migrations", found.findings[0], hint)
     elif found.migrations_current:
         yield Finding(CheckState.OK, "migrations", f"The database is at {migrations.head()}.")
     else:
-        hint = "Run `howdah migrate`. `howdah serve` does so at its start."
+        hint = "Run `howdah migrate`; `howdah serve` also does so when it starts."
         message = f"The database is not at {migrations.head()}."
         yield Finding(CheckState.ATTENTION, "migrations", message, hint)
 

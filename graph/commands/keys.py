@@ -21,7 +21,7 @@ def rotate_keys(settings: Settings) -> None:
     rotation = asyncio.run(_rotate(settings))
     click.echo(f"Sealed {rotation.resealed} secrets with the current key.")
     if added:
-        click.echo("Wrote a new key to the data directory. Restart a running server.")
+        click.echo("Wrote a new key to the data folder. Restart the server if it is running.")
     if rotation.unreadable:
         for place in rotation.unreadable:
             click.echo(f"Cannot open {place.column} of connection {place.row}.", err=True)

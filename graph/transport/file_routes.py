@@ -58,7 +58,7 @@ class Uploads:
         if gateway.shutdown.begun:
             raise Overloaded(
                 "This server is stopping.",
-                hint="Retry: another server takes over.",
+                hint="Retry the request: another server takes over.",
                 retry_after_s=1,
             )
         file = await _verified_file(request, gateway.services, "PUT")
@@ -84,7 +84,7 @@ async def send(request: Request) -> Response:
     gateway: Gateway = request.state.gateway
     file = await _verified_file(request, gateway.services, "GET")
     if file.status != FileStatus.STORED:
-        raise NotFound("This file has no content.", hint="Query its `status` for the reason.")
+        raise NotFound("This file has no content.", hint="Query its `status` to see the reason.")
     headers = UNTRUSTED_CONTENT_HEADERS | {"ETag": _etag(file), "Accept-Ranges": "bytes"}
     if _is_not_modified(request, file):
         return Response(status_code=304, headers=headers)

@@ -75,6 +75,6 @@ def system_error(log: str) -> Unavailable | None:
 
 def _cannot_start(line: str, hint: str = "Read postgres.log in the data folder.") -> Unavailable:
     return Unavailable(
-        f"The embedded PostgreSQL cannot start: {_PREAMBLE.sub('', line) or 'it logged nothing'}",
+        f"The embedded PostgreSQL cannot start: {_PREAMBLE.sub('', line) or 'it logged no error'}",
         hint=hint,
     )

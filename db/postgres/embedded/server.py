@@ -98,7 +98,8 @@ class EmbeddedPostgres:
         )
         if code != 0:
             raise Unavailable(
-                f"{tool} failed: {errors.strip()[-500:]}", hint=f"Read the message of {tool}."
+                f"{tool} failed: {errors.strip()[-500:]}",
+                hint=f"Correct what {tool} reports, then try again.",
             )
         return output
 

@@ -15,44 +15,44 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
     (
         "no password supplied",
         "password",
-        "The server asks for a password, and none is stored.",
+        "The server requires a password, and none is stored.",
         "Connect with the password, or save it with the connection.",
     ),
     (
         "password authentication failed",
         "password",
         "The server refused this user or password.",
-        "Check both; they are the database's, not Howdah's.",
+        "Check both: they are those of the database, not of your Howdah account.",
     ),
     (
         "cleartext password",
         "sslMode",
-        "The server asked for the password in clear text, and it was not sent.",
-        "With VERIFY_FULL it may be sent; else the server must offer scram-sha-256.",
+        "The server requested the password in clear text, so it was not sent.",
+        "Use VERIFY_FULL, or configure the server for scram-sha-256.",
     ),
     (
         "server does not support SSL",
         "sslMode",
-        "The server offers no TLS, and this connection insists on it.",
-        "Switch TLS on at the server, or choose PREFER where the network is trusted.",
+        "The server does not support TLS, which this connection requires.",
+        "Enable TLS on the server, or use PREFER if you trust the network.",
     ),
     (
         "does not match host name",
         "host",
-        "The server's certificate is for another name.",
-        "Use the host name that is in the certificate, or VERIFY_CA if the names cannot match.",
+        "The server's certificate is for another host name.",
+        "Use the host name in the certificate, or VERIFY_CA if the names cannot match.",
     ),
     (
         "certificate verify failed",
         "sslRootCertificate",
-        "The server's certificate is not signed by an authority that is trusted.",
-        "Paste the certificate of the server's authority as `sslRootCertificate`.",
+        "The server's certificate is not signed by a trusted authority.",
+        "Pass the certificate of the server's authority as `sslRootCertificate`.",
     ),
     (
         "is not permitted to log in",
         "username",
         "This role is not permitted to log in.",
-        "Choose another user, or ALTER ROLE ... LOGIN.",
+        "Use another role, or run ALTER ROLE ... LOGIN.",
     ),
 )
 _UNKNOWN_DATABASE = re.compile(r'database ".*" does not exist')
@@ -73,10 +73,10 @@ class HostKeyUnconfirmed(Conflict):
 
 def unreachable(destination: Destination) -> Unreachable:
     through = " through the tunnel" if destination.bastion else ""
-    lets = " and lets the tunnel through" if destination.bastion else ""
+    lets = " and accepts connections from the SSH server" if destination.bastion else ""
     return Unreachable(
-        f"No PostgreSQL answered at {destination.place}{through}.",
-        hint=f"Check host and port, that the server runs{lets}, and that no firewall is between.",
+        f"No PostgreSQL server responded at {destination.place}{through}.",
+        hint=f"Check host and port, that the server runs{lets}, and that no firewall blocks it.",
         field="host",
     )
 
@@ -89,28 +89,28 @@ def explained(error: Exception, destination: Destination) -> HowdahError:
             return BadInput(message, hint=hint, field=field)
     if _UNKNOWN_DATABASE.search(text):
         return BadInput(
-            f"There is no database {destination.database} on this server.",
-            hint="Check its name; upper and lower case differ.",
+            f"The database {destination.database} does not exist on this server.",
+            hint="Check its name, which is case-sensitive.",
             field="database",
         )
     if _UNKNOWN_ROLE.search(text):
         return BadInput(
-            f"There is no user {destination.username} on this server.",
-            hint="Check its name; upper and lower case differ.",
+            f"The role {destination.username} does not exist on this server.",
+            hint="Check its name, which is case-sensitive.",
             field="username",
         )
     if said := _SAID.search(text):
         return Unavailable(
-            f"The server does not let us in: {said[1][:300]}",
-            hint="This is what PostgreSQL says; its administrator can tell more.",
+            f"The server refused the connection: {said[1][:300]}",
+            hint="Ask the administrator of the server: this is the message of PostgreSQL.",
         )
     return unreachable(destination)
 
 
 def tunnel_unreachable(bastion: Bastion) -> Unreachable:
     return Unreachable(
-        f"No SSH server answered at {bastion.host}:{bastion.port}.",
-        hint="Check host and port of the tunnel, and that no firewall is between.",
+        f"No SSH server responded at {bastion.host}:{bastion.port}.",
+        hint="Check host and port of the tunnel, and that no firewall blocks it.",
         field="sshTunnel.host",
     )
 
@@ -119,7 +119,7 @@ def tunnel_refused(bastion: Bastion) -> BadInput:
     what = "password" if bastion.auth_method == SshAuthMethod.PASSWORD else "key"
     return BadInput(
         f"The SSH server refused this user or {what}.",
-        hint="Check user and login of the tunnel; they are the SSH server's, not the database's.",
+        hint="Check them: they are those of the SSH server, not of the database.",
         field="sshTunnel",
     )
 
@@ -127,14 +127,14 @@ def tunnel_refused(bastion: Bastion) -> BadInput:
 def host_key_unconfirmed(bastion: Bastion, fingerprint: str) -> HostKeyUnconfirmed:
     if bastion.fingerprint is None:
         return HostKeyUnconfirmed(
-            f"The SSH server {bastion.host} is met for the first time; its key is {fingerprint}.",
-            hint="Compare this with what its administrator says, then save it as "
+            f"The host key of the SSH server {bastion.host} is not confirmed yet: {fingerprint}.",
+            hint="Compare it with the fingerprint from its administrator, then save it as "
             "`sshTunnel.hostKeyFingerprint`.",
             fingerprint=fingerprint,
         )
     return HostKeyUnconfirmed(
-        f"The SSH server {bastion.host} has another key than before: {fingerprint}.",
-        hint="Someone may stand between. Only if its administrator has changed the key, save the "
-        "new fingerprint.",
+        f"The SSH server {bastion.host} has another host key than before: {fingerprint}.",
+        hint="Ask its administrator. Save the new fingerprint only if they changed the key: "
+        "otherwise the connection may be intercepted.",
         fingerprint=fingerprint,
     )

@@ -147,7 +147,7 @@ async def _opened_key(bastion: Bastion) -> asyncssh.SSHKey:
         )
     except (asyncssh.KeyImportError, ValueError):
         raise BadInput(
-            "The private key of the tunnel does not open.",
+            "The private key of the SSH tunnel cannot be opened.",
             hint="Save the key again, with its passphrase if it has one.",
             field="sshTunnel.privateKey",
         ) from None
@@ -164,8 +164,8 @@ async def _agent() -> AsyncIterator[Sequence[Any]]:
             keys = await agent.get_keys()
         if not keys:
             raise BadInput(
-                "No SSH agent with a key answers.",
-                hint="Start one and `ssh-add` a key, then start Howdah from the same shell.",
+                "The SSH agent does not respond or holds no key.",
+                hint="Start an agent, run `ssh-add`, then start Howdah from the same shell.",
                 field="sshTunnel.authMethod",
             )
         yield keys

@@ -308,8 +308,8 @@ class Workbench:
             min(unused, key=lambda pool: pool.used_at).drop_idle()
             return
         raise Overloaded(
-            "Howdah has as many connections to databases open as it may.",
-            hint="Disconnect one that is not needed, or try again in a moment.",
+            "This server has reached its limit of open connections to databases.",
+            hint="Disconnect one that you do not need, or try again in a moment.",
             retry_after_s=5,
         )
 
@@ -346,7 +346,7 @@ def _place(row: ConnectionRow) -> tuple[Any, ...]:
 def _changed_meanwhile() -> Conflict:
     return Conflict(
         "The destination of the connection was changed while it was being opened.",
-        hint="Try again; the connection is opened as it is saved now.",
+        hint="Try again to open the connection with its current values.",
     )
 
 

@@ -212,7 +212,9 @@ async def _single(answer: Answer) -> AsyncGenerator[Answer]:
 
 def _stopping() -> HttpRefusal:
     error = Overloaded(
-        "This server is stopping.", hint="Retry: another server takes over.", retry_after_s=1
+        "This server is stopping.",
+        hint="Retry the request: another server takes over.",
+        retry_after_s=1,
     )
     return HttpRefusal(503, error, headers=((b"connection", b"close"),))
 

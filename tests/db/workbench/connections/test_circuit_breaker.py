@@ -7,7 +7,7 @@ from db.workbench.connections import circuit_breaker as module
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.connection_errors import Unreachable
 
-GONE = Unreachable("No PostgreSQL answered at here:1.", hint="Start it.", field="host")
+GONE = Unreachable("No PostgreSQL server responded at here:1.", hint="Start it.", field="host")
 REFUSED = BadInput("The server refused this user or password.", hint="Check both.")
 
 

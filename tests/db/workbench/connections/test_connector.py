@@ -125,7 +125,7 @@ async def test_tls_is_never_downgraded_silently(
 ) -> None:
     insisting = replace(clear_text, ssl_mode=mode, ssl_root_certificate=stranger)
     error = await refusal(insisting, targets)
-    assert (error.field, "no TLS" in error.message) == ("sslMode", True)
+    assert (error.field, "does not support TLS" in error.message) == ("sslMode", True)
     async with connected(clear_text, targets) as connection:
         assert not connection.pgconn.ssl_in_use
 
@@ -146,8 +146,8 @@ async def test_certificates_leave_no_file(target: Target, targets: Targets) -> N
     [
         ({"password": "wrong"}, "password", "refused this user or password"),
         ({"username": "nobody"}, "password", "refused this user or password"),
-        ({"password": None}, "password", "asks for a password"),
-        ({"database": "nowhere"}, "database", "no database nowhere"),
+        ({"password": None}, "password", "requires a password"),
+        ({"database": "nowhere"}, "database", "database nowhere does not exist"),
         ({"username": "nobody_logs_in"}, "username", "not permitted"),
         ({"username": "few"}, None, "too many connections"),
         ({"username": "tls_only", "ssl_mode": "DISABLE"}, None, "pg_hba.conf"),
@@ -297,7 +297,7 @@ def hostile_account(
 @pytest.mark.usefixtures("hostile_account")
 async def test_account_files_are_not_used(target: Target, targets: Targets) -> None:
     error = await refusal(target.destination(password=None), targets)
-    assert "asks for a password" in error.message
+    assert "requires a password" in error.message
     async with connected(target.destination(ssl_mode="REQUIRE"), targets) as connection:
         found = await connection.execute(
             "SELECT current_user, current_database(), current_setting('TimeZone'),"

@@ -69,12 +69,12 @@ async def test_password_not_saved_is_kept_while_connected(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     saved = await shelf.save(password=None)
-    with pytest.raises(BadInput, match="asks for a password"):
+    with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
     assert workbench.active(owner) == []
     with pytest.raises(BadInput, match="refused"):
         await workbench.connect(owner, saved, {"password": "wrong"})
-    with pytest.raises(BadInput, match="asks for a password"):
+    with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
     await workbench.connect(owner, saved, {"password": CANARY})
     await workbench.connect(owner, saved)
@@ -83,7 +83,7 @@ async def test_password_not_saved_is_kept_while_connected(
     async with workbench.lend(owner, saved) as connection:
         assert await one(connection, "SELECT 1") == 1
     await workbench.disconnect(owner, saved)
-    with pytest.raises(BadInput, match="asks for a password"):
+    with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
 
 
@@ -137,7 +137,7 @@ async def test_password_is_required_again_for_new_host_and_not_for_new_name(
         assert await one(connection, "SELECT 1") == 1
     workbench.renew(owner, await shelf.change(saved, host="127.0.0.1"))
     assert not workbench.is_connected(owner, saved)
-    with pytest.raises(BadInput, match="asks for a password"):
+    with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
 
 
