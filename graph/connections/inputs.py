@@ -20,7 +20,7 @@ _EXPECTED_VERSION = (
 )
 _IDEMPOTENCY_KEY = (
     "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-    "returns the connection saved by the first. Ignored when `id` is given."
+    "returns the connection saved by the first. Up to 200 characters. Ignored when `id` is given."
 )
 _HOST = "Host name or IP address of the PostgreSQL server, without the port."
 _PORT = "TCP port of the PostgreSQL server, 1 to 65535. A new connection defaults to 5432."
