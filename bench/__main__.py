@@ -1,12 +1,12 @@
 """Requests per second of `howdah serve` against the limit and PostGraphile, on the same rows.
 
-make bench                       a quarter of an hour; let nothing else run meanwhile
+make bench                       about 15 minutes; run nothing else on the machine
 make bench ARGS="--quick"        a minute, a smoke test without a verdict
 
 The limit is a bare ASGI function (bench.limit). PostGraphile is taken where npm can install it.
-Each server is one process, all on one PostgreSQL of the bench's own. A hundred people ask: no
-viewer of ours has more than two turns at once. Answers are compared before anything is timed;
-then the servers take turns too, and the machine settles in between.
+Each server is one process; all use one PostgreSQL that the benchmark starts. Requests come from a
+hundred users, so that no viewer exceeds two concurrent operations. Answers are compared before
+anything is timed; then the servers are measured in turn, with a pause in between.
 """
 
 import argparse
@@ -112,7 +112,7 @@ async def warm(started: Sequence[Peer], chosen: Sequence[Case], size: Size) -> N
 async def compete(
     started: Sequence[Peer], case: Case, size: Size, url: str
 ) -> Mapping[str, list[Measured]]:
-    """The servers take turns; who was first is last in the next round."""
+    """Measures the servers in turn; the first of a round is the last of the next."""
     runs: dict[str, list[Measured]] = {peer.name: [] for peer in started}
     turns = list(started)
     for _ in range(size.rounds):
@@ -121,8 +121,8 @@ async def compete(
             await asyncio.sleep(size.settle_s)
             runs[peer.name].append(await run(peer, case, size))
         turns.append(turns.pop(0))
-    told = ", ".join(f"{name} {[round(run.per_s) for run in of]}" for name, of in runs.items())
-    print(f"{case.name}, c={case.connections}: {told}", flush=True)
+    rates = ", ".join(f"{name} {[round(run.per_s) for run in of]}" for name, of in runs.items())
+    print(f"{case.name}, c={case.connections}: {rates}", flush=True)
     return runs
 
 

@@ -53,7 +53,7 @@ class Case(NamedTuple):
     ours: str
     postgraphile: str
     asked: Sequence[Asked]
-    """One request after the other, round and round: nobody has many at once."""
+    """Requests to send in a cycle, so that no user has many at the same time."""
     changes: bool = False
     """Then ids and times differ from answer to answer."""
 

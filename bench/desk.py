@@ -1,4 +1,4 @@
-"""Somebody at a served Howdah with a database of theirs: what the benchmarks of runs begin with."""
+"""A user of a running Howdah with a saved connection: set-up for the benchmarks of runs."""
 
 import asyncio
 import contextlib
@@ -58,7 +58,7 @@ class Desk:
         run_id = await self.start(statement)
         async with self.socket() as socket:
             await subscribe(socket, "1", STATUS, id=run_id)
-            state = [one["queryStatus"]["state"] async for _, one in told(socket)][-1]
+            state = [one["queryStatus"]["state"] async for _, one in results_of(socket)][-1]
         assert state == "SUCCEEDED", await self.ask(
             "query($id: ID!) { queryRun(id: $id) { error { message } } }", id=run_id
         )
@@ -87,10 +87,10 @@ async def subscribe(
     await socket.send(json.dumps({"id": key, "type": "subscribe", "payload": payload}))
 
 
-async def told(
+async def results_of(
     socket: websockets.ClientConnection, *, subscriptions: int = 1
 ) -> AsyncIterator[tuple[str, Any]]:
-    """What comes, by the key of its subscription, until all of them have ended."""
+    """Yields results with the key of their subscription, until all subscriptions have ended."""
     while subscriptions:
         message = json.loads(await socket.recv())
         if message["type"] == "complete":

@@ -1,6 +1,6 @@
 """What others feel while one user floods: their p95 in the flood against the same without it.
 
-make bench-flood                   about five minutes; let nothing else run meanwhile
+make bench-flood                   about five minutes; run nothing else on the machine
 make bench-flood ARGS="--quick"    short, a smoke test without a verdict
 
 One `howdah serve` with its embedded PostgreSQL. A flood is one user on 64 connections, each asking
@@ -166,7 +166,7 @@ async def by_runs(size: Size) -> list[str]:
 
 
 async def signed_up(desk: Desk, number: int) -> str:
-    """The token of somebody with a few tasks."""
+    """Returns the token of a new user with a few tasks."""
     email = f"user{number}@example.com"
     token = str((await desk.ask(SIGN_UP, email=email))["signUp"]["session"]["accessToken"])
     async with connected([token], desk.address) as users:
@@ -185,7 +185,7 @@ async def is_bearable(
 
 
 async def feel(begin: Flooding, address: str, tokens: list[str], size: Size) -> Felt:
-    """The same visits twice; connections are made anew, since the server ends idle ones."""
+    """Measures without and with the flood, on new connections: the server ends idle ones."""
     async with connected(tokens, address) as others:
         await watch(others, size.seconds / 4)
         calm = await watch(others, size.seconds)
@@ -201,14 +201,14 @@ async def feel(begin: Flooding, address: str, tokens: list[str], size: Size) -> 
 async def requesting(
     flood: Flood, address: str, token: str, connections: int
 ) -> AsyncIterator[Counter]:
-    """Meanwhile the flood, from a process of its own; how many answers it has got."""
+    """Floods from a separate process while entered; yields the number of answers it received."""
     requests = [
         request(address, {"query": flood.document(number)}, token=flood.header.format(token))
         for number in range(time.monotonic_ns(), time.monotonic_ns() + DOCUMENTS)
     ]
     answers = SPAWNING.Value("Q", 0)
-    told = (address, requests, connections, answers)
-    process = SPAWNING.Process(target=ask_on, args=told)
+    arguments = (address, requests, connections, answers)
+    process = SPAWNING.Process(target=ask_on, args=arguments)
     process.start()
     try:
         while not answers.value:  # noqa: ASYNC110 - of another process: no event
@@ -237,7 +237,7 @@ def ask_on(address: str, requests: list[bytes], connections: int, answers: Count
 
 @asynccontextmanager
 async def running(desk: Desk, statement: str) -> AsyncIterator[Counter]:
-    """Meanwhile runs of one user, one after the other, several at once."""
+    """Executes statements of one user while entered, several concurrently."""
     ended = SPAWNING.Value("Q", 0)
 
     async def run_on() -> None:
@@ -258,7 +258,7 @@ async def running(desk: Desk, statement: str) -> AsyncIterator[Counter]:
 
 
 async def watch(others: list[User], seconds: float) -> list[float]:
-    """Milliseconds of all that the others asked for."""
+    """Returns the duration in milliseconds of each request of the other users."""
     ends_at = time.perf_counter() + seconds
     times = await asyncio.gather(*(visit(user, ends_at) for user in others))
     return [ms for of_one in times for ms in of_one]

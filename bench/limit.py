@@ -1,7 +1,7 @@
-"""The limit: what one process of Python can answer at most with these rows and libraries.
+"""The limit: how many requests one Python process can answer with these rows and libraries.
 
-A bare ASGI function under uvicorn: it knows the questions beforehand, asks nobody who is asking,
-and goes from asyncpg's records to JSON by the shortest way.
+A bare ASGI function under uvicorn: it knows the queries in advance, does not authenticate,
+and encodes asyncpg's records as JSON directly.
 """
 
 import asyncio

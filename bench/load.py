@@ -1,6 +1,6 @@
 """Everything a list page does, by 100 users at once, one of whom has 10,000 tasks.
 
-make bench-load                    about a minute; let nothing else run meanwhile
+make bench-load                    about a minute; run nothing else on the machine
 make bench-load ARGS="--quick"     few users and tasks, a smoke test without a verdict
 
 One `howdah serve` with its embedded PostgreSQL, as `make serve` runs it; the users are in this
@@ -147,7 +147,7 @@ async def server_in(folder: Path) -> AsyncIterator[str]:
 
 
 async def prepared_users(folder: Path, counts: Sequence[int]) -> list[str]:
-    """Users with so many tasks each; their tokens."""
+    """Creates users with these numbers of tasks; returns their tokens."""
     settings = use_running_server(Settings(data_dir=folder))
     async with open_services(settings) as services:
         return [await prepared(services, number, count) for number, count in enumerate(counts)]
@@ -200,7 +200,7 @@ async def connected(tokens: list[str], address: str) -> AsyncIterator[list[User]
 
 async def measure(users: list[User], size: Size) -> list[str]:
     print(
-        f"{size.users} users at once, one with {size.tasks_of_first:,} tasks, the others with "
+        f"{size.users} concurrent users, one with {size.tasks_of_first:,} tasks, the others with "
         f"{size.tasks_of_others}; {size.rounds} rounds each\n"
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n\n"

@@ -54,7 +54,7 @@ class Peer:
 
 
 class Limit(Peer):
-    """Has an address for each question, and believes who says whose rows they want."""
+    """Has a URL for each query and does not authenticate the owner in it."""
 
     def requests(self, case: Case) -> list[bytes]:
         url = self.url.removesuffix("/graphql") + case.path
@@ -65,7 +65,7 @@ class Limit(Peer):
 
 
 class PostGraphile(Peer):
-    """Has words of its own, and bare ids."""
+    """Has other field names, and IDs without a prefix."""
 
     def requests(self, case: Case) -> list[bytes]:
         return [
@@ -145,7 +145,7 @@ class NotInstalled(Exception):
 
 
 def install_postgraphile() -> Path:
-    """Into a cache folder, with a Node of its own; seconds when it is there already."""
+    """Installs it into a cache folder; takes seconds if it is already there."""
     npm = shutil.which("npm")
     if npm is None:
         raise NotInstalled("npm is not installed")
@@ -162,7 +162,7 @@ def install_postgraphile() -> Path:
 def running(
     command: list[str], environment: Mapping[str, str], log: Path, *, cwd: Path = CHECKOUT
 ) -> Iterator[tuple[psutil.Process, str]]:
-    """A server, from the moment it says where it is until it is told to stop."""
+    """Runs a server: yields when it prints its address, and stops it on exit."""
     with log.open("w") as errors:
         server = subprocess.Popen(
             command,

@@ -55,7 +55,7 @@ class Result(NamedTuple):
 
 
 def markdown(results: Sequence[Result], *, postgres: str, seconds: float) -> str:
-    """Everything, as it is printed and kept."""
+    """The whole report."""
     rounds = len(results[0].runs["Howdah"])
     missed = [goal for result in results for goal in result.missed()]
     return "\n".join(

@@ -1,6 +1,6 @@
 """How soon a subscriber sees a run end that was cancelled, and a thousand of them a change.
 
-make bench-runs                      about a minute; let nothing else run meanwhile
+make bench-runs                      about a minute; run nothing else on the machine
 make bench-runs ARGS="--quick"       small, a smoke test without a verdict
 
 All are counted from the moment when `cancelQuery` is sent: the cancel itself is in them.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import psycopg
 import websockets
 
-from bench.desk import STATUS, Desk, at_a_desk, machine, subscribe, told
+from bench.desk import STATUS, Desk, at_a_desk, machine, results_of, subscribe
 from bench.verdict import judge
 
 CANCEL = """mutation($id: ID!) {
@@ -64,7 +64,7 @@ async def bench(size: Size) -> list[str]:
 
 
 async def timed(desk: Desk, subscribers: int, *, trap: bool = False) -> list[float]:
-    """Milliseconds from the cancel of a run until each subscriber is told of its end."""
+    """Milliseconds from the cancel of a run until each subscriber receives its end."""
     run_id = await desk.start(TRAP if trap else SLEEP)
     await until_asleep(desk)
     async with contextlib.AsyncExitStack() as stack:
@@ -88,16 +88,16 @@ async def timed(desk: Desk, subscribers: int, *, trap: bool = False) -> list[flo
 
 
 async def follow(socket: websockets.ClientConnection, run_id: str, count: int) -> None:
-    """So many subscriptions, each of which has been told how the run is now."""
+    """Opens `count` subscriptions and waits for the first result of each."""
     for number in range(count):
         await subscribe(socket, str(number), STATUS, id=run_id)
         assert json.loads(await socket.recv())["type"] == "next"
 
 
 async def ends(socket: websockets.ClientConnection, count: int) -> list[float]:
-    """When each subscription of the socket was told of the end."""
+    """Returns the time at which each subscription of the socket received the end."""
     moments: list[float] = []
-    async for _, data in told(socket, subscriptions=count):
+    async for _, data in results_of(socket, subscriptions=count):
         if data["queryStatus"]["state"] == "CANCELLED":
             moments.append(time.perf_counter())
     assert len(moments) == count, moments

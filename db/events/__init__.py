@@ -24,7 +24,7 @@ __all__ = ["Event", "EventBus", "Subscription", "Watch", "WatchClosed", "open_ev
 async def open_events(url: str, *, channel: str = "howdah") -> EventBus:
     """Opens the bus that `url` names: the database's direct URL, or that of Redis or NATS.
 
-    `channel` tells apart installations that share one Redis or NATS server.
+    `channel` separates installations that share one Redis or NATS server.
     """
     bus = EventBus(*carrier(url, channel))
     try:

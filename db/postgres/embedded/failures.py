@@ -1,4 +1,4 @@
-"""Tells a damaged cluster, which is replaced, from a temporary failure, which keeps it."""
+"""Distinguishes a damaged cluster, which is replaced, from a temporary failure."""
 
 import re
 

@@ -118,7 +118,7 @@ class EmbeddedPostgres:
             self.terminate()
 
     def terminate(self) -> None:
-        """Stop at once, as in a power failure. The next start recovers all committed data."""
+        """Stop immediately, as in a power failure. The next start recovers all committed data."""
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._end_process()

@@ -132,7 +132,7 @@ async def test_restore_keeps_the_headers_of_objects(
 
 
 class DeletingMeanwhile(ObjectStore):
-    """A store whose files somebody deletes between the moment of the backup and their turn."""
+    """A store in which a file is deleted after the snapshot and before it is copied."""
 
     def __init__(self, files: Files, doomed: FileRow) -> None:
         self.__dict__ = files.objects.__dict__
@@ -249,7 +249,7 @@ DAMAGE: dict[str, Callable[[str, bytes], bytes | None]] = {
     "a list of nonsense": lambda name, data: b"[]\n" if name == "objects.jsonl" else data,
     "a hostile key": with_list(lambda entries: [entries[0] | {"key": "files/../../x"}, entries[1]]),
     "a place far away": with_list(lambda entries: [entries[0], entries[1] | {"start": 10**12}]),
-    "a file not told of": with_list(lambda entries: entries[:1]),
+    "an unlisted file": with_list(lambda entries: entries[:1]),
 }
 
 

@@ -1,4 +1,4 @@
-"""What an operator is told when the way to the database is barred."""
+"""Errors that an operator sees when the database cannot be reached."""
 
 import asyncio
 import json
@@ -29,9 +29,9 @@ async def refusal(url: str, *, connect_ms: int = 1_000) -> Unavailable:
     with pytest.raises(Unavailable) as refused:
         await open_database(url, connect_ms=connect_ms)
     error = refused.value
-    for told in (str(error), repr(error), error.message, error.hint):
-        assert SECRET not in told
-        assert quote(SECRET, safe="") not in told
+    for text in (str(error), repr(error), error.message, error.hint):
+        assert SECRET not in text
+        assert quote(SECRET, safe="") not in text
     assert error.hint
     return error
 

@@ -24,7 +24,7 @@ def part(value: Any) -> str:
 
 
 def forged(header: Any, said: Any, key: bytes = KEY, digest: str = "sha256") -> str:
-    """A token built by hand, so that any part can be invalid."""
+    """Builds a token from its parts, so that any of them can be invalid."""
     body = f"{part(header)}.{part(said)}"
     return f"{body}.{part(hmac.digest(key, body.encode(), digest))}"
 
@@ -96,9 +96,9 @@ async def test_access_token_with_other_header_is_refused(identity: Identity, hea
         {"sub": str(new_id())},
         {"sid": None},
         {"sid": str(new_id())},
-        {"aud": "somebody else"},
+        {"aud": "another audience"},
         {"aud": ["howdah"]},
-        {"iss": "somebody else"},
+        {"iss": "another issuer"},
         {"iss": None},
     ],
 )

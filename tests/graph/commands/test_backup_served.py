@@ -1,4 +1,4 @@
-"""A backup made beside a server that goes on, and a server on what it brought back."""
+"""A backup while the server runs, and a server on the restored folder."""
 
 import os
 from pathlib import Path

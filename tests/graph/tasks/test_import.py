@@ -79,8 +79,8 @@ async def test_import_tasks_events_are_limited(ada: Client, services: Services) 
         await followed(services, ada)
         await imported(ada, many)
         await imported(ada, [{"title": "the last"}])
-        told = [(await coming).data["taskChanged"]]
-        while told[-1]["task"]["title"] != "the last":
-            told.append((await anext(changes)).data["taskChanged"])
-    assert {change["kind"] for change in told} == {"CREATED"}
-    assert len(told) == IDS_KEPT + 1
+        received = [(await coming).data["taskChanged"]]
+        while received[-1]["task"]["title"] != "the last":
+            received.append((await anext(changes)).data["taskChanged"])
+    assert {change["kind"] for change in received} == {"CREATED"}
+    assert len(received) == IDS_KEPT + 1

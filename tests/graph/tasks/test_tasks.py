@@ -182,10 +182,10 @@ async def test_create_task_is_idempotent(ada: Client, bob: Client) -> None:
 
 
 async def followed(services: Services, client: Client) -> None:
-    """Until somebody follows this client's tasks."""
+    """Waits until a subscription to this client's tasks exists."""
     assert client.user is not None
     topic = f"tasks:{client.user.id.hex}"
-    while not services.events._subscriptions._by_topic.get(topic):  # noqa: ASYNC110 - the bus tells nobody who listens
+    while not services.events._subscriptions._by_topic.get(topic):  # noqa: ASYNC110 - the bus has no event for it
         await asyncio.sleep(0)
 
 
@@ -220,7 +220,7 @@ async def test_task_changed_catches_up_once_after_missed_events(
     async with asyncio.timeout(20), ada.follow(CHANGES) as changes:
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
-        first = await make_task(ada, title="told")
+        first = await make_task(ada, title="received")
         assert (await coming).data["taskChanged"]["id"] == first
         coming = asyncio.ensure_future(anext(changes))
         publish, services.events.publish = services.events.publish, _lose  # type: ignore[method-assign]

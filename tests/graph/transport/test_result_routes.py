@@ -192,7 +192,7 @@ async def test_download_aborted_by_client_ends_its_work(
         writer.close()
         await writer.wait_closed()
         async with asyncio.timeout(10):
-            while services.runner.files.active_count:  # noqa: ASYNC110 - no event tells
+            while services.runner.files.active_count:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""A database without space, and one that was turned read-only, are told in words; reads go on."""
+"""A full or read-only database is reported as Unavailable; reads still work."""
 
 import asyncpg
 import pytest

@@ -67,7 +67,7 @@ async def failed(desk: Desk, run: RunRow) -> None:
     assert "stored" in over.parsed_error.message
     assert over.parsed_error.hint
     async with asyncio.timeout(10):
-        while run.id in desk.runner.executor.running:  # noqa: ASYNC110 - no event tells
+        while run.id in desk.runner.executor.running:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
 
 
