@@ -34,7 +34,7 @@ RESULTS = Path(__file__).with_name("results")
 
 
 class Size(NamedTuple):
-    """How long, how often."""
+    """Duration and number of the measurements."""
 
     rounds: int
     seconds: float
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 async def bench(size: Size, *, only: str) -> bool:
-    """Whether a goal was missed."""
+    """Returns true if a goal was missed."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         settings = {"synchronous_commit": "off"}
@@ -91,7 +91,7 @@ async def prepared(url: str) -> list[Case]:
 
 
 def start(url: str, folder: Path, stack: contextlib.ExitStack) -> list[Peer]:
-    """Every server that can be; they stop when the stack is closed."""
+    """Starts every available server; closing the stack stops them."""
     started = [
         stack.enter_context(open_peer(url, folder)) for open_peer in (peers.ours, peers.limit)
     ]
@@ -103,7 +103,7 @@ def start(url: str, folder: Path, stack: contextlib.ExitStack) -> list[Peer]:
 
 
 async def warm(started: Sequence[Peer], chosen: Sequence[Case], size: Size) -> None:
-    """Each server sees each case before it counts: caches fill, and Node compiles."""
+    """Runs each case once on each server, unmeasured, to fill caches and let Node compile."""
     for case in chosen:
         for peer in started:
             await run(peer, case, size._replace(warm_s=0))

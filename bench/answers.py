@@ -1,4 +1,4 @@
-"""Whether all servers say the same. Who answers something else could be as fast as they please."""
+"""Checks that all servers give the same answers; otherwise their speeds are not comparable."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ CHANGING = {"id", "createdAt", "updatedAt"}
 
 
 async def compare(started: Sequence[Peer], case: Case) -> None:
-    """Each is asked once; of changes, each another row."""
+    """Sends one request to each server; changes use a different row for each."""
     said = {}
     for number, peer in enumerate(started):
         request = peer.requests(case)[number if case.changes else 0]
@@ -27,7 +27,7 @@ async def compare(started: Sequence[Peer], case: Case) -> None:
 
 
 def _alike(value: Any, *, dropped: set[str], name: str = "") -> Any:
-    """Without what must differ; ids bare, and times as moments."""
+    """Removes what must differ; strips ID prefixes and parses times."""
     if isinstance(value, dict):
         return {
             key: _alike(inner, dropped=dropped, name=key)

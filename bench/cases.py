@@ -1,4 +1,4 @@
-"""What is measured: the same question in the words of each, and how fast the answer must come."""
+"""The measured operations, in the form of each server, with their goals."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ MINE = "condition: {ownerId: $owner}, orderBy: [CREATED_AT_DESC, ROW_ID_DESC]"
 
 
 class Goals(NamedTuple):
-    """The least ratios of requests per second; 1 is as fast."""
+    """Minimum ratios of requests per second; 1 means equally fast."""
 
     limit: float
     postgraphile: float
@@ -36,30 +36,30 @@ CHANGE = Goals(limit=0.8, postgraphile=2.0)
 
 
 class Asked(NamedTuple):
-    """Who asks, and with what variables."""
+    """The user and the variables of a request."""
 
     owner: UUID
     variables: dict[str, Any]
 
 
 class Case(NamedTuple):
-    """One question."""
+    """One operation."""
 
     name: str
     connections: int
     goals: Goals
     path: str
-    """Which of the limit's answers it is."""
+    """Path of the operation on the limit server."""
     ours: str
     postgraphile: str
     asked: Sequence[Asked]
     """Requests to send in a cycle, so that no user has many at the same time."""
     changes: bool = False
-    """Then ids and times differ from answer to answer."""
+    """If true, IDs and times differ between the answers."""
 
     @property
     def small(self) -> bool:
-        """Whether its p99 counts."""
+        """If true, the p99 has a goal."""
         return self.connections == 100
 
 

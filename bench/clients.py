@@ -1,4 +1,4 @@
-"""The load generator: connections that ask again as soon as they have their answer.
+"""The load generator: each connection sends the next request when it has its answer.
 
 Requests are bytes made beforehand and answers are only counted, so that one process can ask more
 than any of the servers can answer.
@@ -23,7 +23,7 @@ Answered: TypeAlias = Callable[[float, bytearray], bool]
 
 
 class Measured(NamedTuple):
-    """What came of one run."""
+    """Results of one run."""
 
     per_s: float
     p50_ms: float
@@ -85,7 +85,7 @@ class Client(asyncio.Protocol):
 
 
 def request(url: str, body: object, *, token: str = "") -> bytes:
-    """A POST as it goes over the wire."""
+    """The bytes of an HTTP POST."""
     place = urlsplit(url)
     sign_in = f"Authorization: Bearer {token}\r\n" if token else ""
     payload = msgspec.json.encode(body)
@@ -117,7 +117,7 @@ async def measure(
     seconds: float,
     cpu_s: Callable[[], float],
 ) -> Measured:
-    """Send `requests` round and round; what is answered in the first `warm_s` is not counted."""
+    """Sends `requests` in a cycle; answers of the first `warm_s` seconds are not counted."""
     begins_at = time.perf_counter() + warm_s
     ends_at = begins_at + seconds
     times_ms: list[float] = []
@@ -147,7 +147,7 @@ async def measure(
 
 
 async def converse(url: str, requests: Iterator[bytes], answered: Answered) -> None:
-    """Until the client has all it wants, or the server hangs."""
+    """Waits until the client is done; fails if the server hangs."""
     place = urlsplit(url)
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(
@@ -163,7 +163,7 @@ def _refuse_error(answer: bytearray) -> None:
 
 
 def _no_collection() -> ExitStack:
-    """The collector of this process must not hold up the answers of another."""
+    """Disables garbage collection, whose pauses would count as latency of the server."""
     stack = ExitStack()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""The data set: a hundred people with tasks, and eight with fifty buckets of twenty files."""
+"""The data set: a hundred users with tasks; eight have fifty buckets of twenty files."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -68,7 +68,7 @@ class Owned(NamedTuple):
 
 
 class DataSet(NamedTuple):
-    """What requests name; neighbours belong to different people."""
+    """The tasks that requests name; neighbours belong to different users."""
 
     read: Sequence[Owned]
     toggled: Sequence[Owned]
@@ -93,7 +93,7 @@ async def build(connection: Any) -> DataSet:
 
 
 async def tidy(url: str) -> None:
-    """Undo what a run made, so that the next one meets the same tables."""
+    """Undoes the changes of a run, so that the next one starts with the same tables."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("DELETE FROM tasks WHERE title = $1", MADE)

@@ -103,7 +103,7 @@ async def results_of(
 
 @contextlib.asynccontextmanager
 async def at_a_desk() -> AsyncIterator[Desk]:
-    """A server with its embedded database, and another database that is the user's."""
+    """A server with its embedded database, and a second database of the user."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
@@ -146,7 +146,7 @@ async def _connected(desk: Desk) -> str:
 
 
 def _signed_in(server: Any) -> tuple[str, str]:
-    """The server's address, and a header of its local admin by the sign-in link it prints."""
+    """The server's address, and an Authorization header from the sign-in link it prints."""
     for line in server.stdout:
         words = line.split()
         if words and words[0] == "Open":

@@ -1,4 +1,4 @@
-"""What others feel while one user floods: their p95 in the flood against the same without it.
+"""The p95 latency of other users while one user floods, compared with the p95 without the flood.
 
 make bench-flood                   about five minutes; run nothing else on the machine
 make bench-flood ARGS="--quick"    short, a smoke test without a verdict
@@ -54,7 +54,7 @@ Counter: TypeAlias = "Synchronized[int]"
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Duration and number of the measurements."""
 
     connections: int
     others: int
@@ -68,7 +68,7 @@ QUICK = Size(connections=16, others=4, tasks_of_flooder=500, rounds=1, seconds=0
 
 
 class Flood(NamedTuple):
-    """What the one user sends: a document for each number."""
+    """The documents that the flooding user sends, by number."""
 
     name: str
     document: Callable[[int], str]
@@ -80,7 +80,7 @@ Flooding: TypeAlias = Callable[[], AbstractAsyncContextManager[Counter]]
 
 
 class Felt(NamedTuple):
-    """What the others waited, without and with it, and how much the flood got."""
+    """Latency of other users without and with the flood, and the throughput of the flood."""
 
     calm_ms: float
     flooded_ms: float
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 async def bench(size: Size) -> list[str]:
-    """The floods that others felt too much."""
+    """Returns the floods that exceeded the goal."""
     print(
         f"{size.connections} connections of one user with {size.tasks_of_flooder:,} tasks, then "
         f"{RUNS} runs of one user, against {size.others} others; {size.rounds} rounds of "
@@ -222,7 +222,7 @@ async def requesting(
 
 
 def ask_on(address: str, requests: list[bytes], connections: int, answers: Counter) -> None:
-    """Round and round, whatever comes back."""
+    """Sends the requests in a cycle and ignores the answers."""
 
     def answered(_sent_at: float, _answer: bytearray) -> bool:
         answers.value += 1

@@ -1,4 +1,4 @@
-"""How long hostile requests keep the event loop: CPU of its thread, at a stretch and in all.
+"""CPU time that hostile requests take on the event loop, in the longest step and in total.
 
 make bench-hostile                  the worst of three for each request
 

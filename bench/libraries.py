@@ -1,4 +1,4 @@
-"""Parts of our own against the ones that Strawberry ships: `python -m bench.libraries`.
+"""Compares parts of Howdah with those of Strawberry: `python -m bench.libraries`.
 
 CPU in this process without sockets, medians of nine rounds in turn (decisions 15 to 18). Strawberry
 runs with its caches of parsed and validated documents.

@@ -1,4 +1,4 @@
-"""Everything a list page does, by 100 users at once, one of whom has 10,000 tasks.
+"""The operations of a list page, by 100 concurrent users, one of them with 10,000 tasks.
 
 make bench-load                    about a minute; run nothing else on the machine
 make bench-load ARGS="--quick"     few users and tasks, a smoke test without a verdict
@@ -38,7 +38,7 @@ FIELDS = "id title description completed createdAt updatedAt"
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Duration and number of the measurements."""
 
     users: int
     tasks_of_first: int
@@ -52,7 +52,7 @@ QUICK = Size(users=8, tasks_of_first=500, tasks_of_others=20, rounds=3)
 
 @dataclass
 class User:
-    """One person, on one connection."""
+    """One user, on one connection."""
 
     token: str
     reader: asyncio.StreamReader
@@ -74,7 +74,7 @@ class User:
 
 
 class Operation(NamedTuple):
-    """One thing that a list page does."""
+    """One operation of a list page."""
 
     name: str
     query: str

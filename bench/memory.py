@@ -1,4 +1,4 @@
-"""What runs add to the memory of a served process: many rows, wide ones, readers who are slow.
+"""Memory that runs add to a server process: many rows, wide rows, slow readers.
 
 make bench-memory                    about a minute, and 4 GB of the temporary folder
 make bench-memory ARGS="--quick"     small, a smoke test without a verdict
@@ -23,7 +23,7 @@ LINK = "query($id: ID!) { queryRun(id: $id) { downloadUrl(format: CSV) } }"
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Duration and number of the measurements."""
 
     rows: int
     wide_rows: int
@@ -36,7 +36,7 @@ QUICK = Size(rows=20_000, wide_rows=100, cell_mb=4, slow_s=0.5)
 
 
 class Case(NamedTuple):
-    """Something that takes memory, and how much it may."""
+    """A workload and its memory goal in MB."""
 
     name: str
     goal_mb: int
@@ -121,7 +121,7 @@ async def download_slowly(desk: Desk, size: Size) -> None:
 
 @contextlib.asynccontextmanager
 async def peak_of(desk: Desk) -> AsyncIterator[list[int]]:
-    """What the server has held while the block runs, again and again."""
+    """Samples the memory of the server while the block runs."""
     seen = [desk.process.memory_info().rss]
 
     async def watch() -> None:

@@ -1,4 +1,4 @@
-"""The servers that are measured: ours, the limit, and PostGraphile where npm can install it."""
+"""The measured servers: Howdah, the limit, and PostGraphile if npm can install it."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ CHECKOUT = Path(__file__).parents[1]
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A running server, and how it is asked."""
+    """A running server, and how requests to it are made."""
 
     name: str
     url: str
@@ -81,7 +81,7 @@ class PostGraphile(Peer):
 
 
 def with_our_ids(variables: dict[str, Any]) -> dict[str, Any]:
-    """Ours say of what type they are."""
+    """Adds the type prefixes of Howdah to the IDs."""
     return {
         name: f"task_{value.hex}" if isinstance(value, UUID) else value
         for name, value in variables.items()
@@ -90,7 +90,7 @@ def with_our_ids(variables: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def ours(url: str, folder: Path) -> Iterator[Peer]:
-    """As it runs in production, with the largest pages that an operator can allow."""
+    """Howdah as in production, with the maximum page size that a setting allows."""
     environment = {
         "HOWDAH_DATABASE_URL": url,
         "HOWDAH_DATA_DIR": str(folder),
@@ -124,7 +124,7 @@ def limit(url: str, folder: Path) -> Iterator[Peer]:
 
 @contextlib.contextmanager
 def postgraphile(url: str, folder: Path) -> Iterator[Peer]:
-    """Raises NotInstalled where npm is missing or cannot install it."""
+    """Raises NotInstalled if npm is missing or fails."""
     installed = install_postgraphile()
     node = installed / "node_modules/node/bin/node"
     environment = {
@@ -141,7 +141,7 @@ def postgraphile(url: str, folder: Path) -> Iterator[Peer]:
 
 
 class NotInstalled(Exception):
-    """Why PostGraphile is not measured."""
+    """PostGraphile cannot be measured, for this reason."""
 
 
 def install_postgraphile() -> Path:

@@ -1,4 +1,4 @@
-"""The results in words: requests per second, the ratios, and which goals were missed."""
+"""The report: requests per second, ratios, and missed goals."""
 
 import json
 import os
@@ -17,7 +17,7 @@ P99_GOAL_MS = 100.0
 COLUMNS = ("req/s", "p50 ms", "p99 ms", "CPU ms")
 
 Runs: TypeAlias = Mapping[str, Sequence[Measured]]
-"""By the name of the peer; the n-th of each ran one after the other."""
+"""Runs by peer name; those with the same index were measured one after the other."""
 
 
 class Result(NamedTuple):
@@ -30,12 +30,12 @@ class Result(NamedTuple):
         return Measured(*map(statistics.median, zip(*self.runs[peer], strict=True)))
 
     def ratio(self, peer: str) -> float:
-        """Of requests per second, ours to theirs: the median of what each round says."""
+        """Ratio of requests per second, Howdah to the peer: the median over the rounds."""
         pairs = zip(self.runs["Howdah"], self.runs[peer], strict=True)
         return statistics.median(ours.per_s / theirs.per_s for ours, theirs in pairs)
 
     def missed(self) -> list[str]:
-        """Which goals, in words."""
+        """Descriptions of the missed goals."""
         goals = {"limit": self.case.goals.limit, "PostGraphile": self.case.goals.postgraphile}
         found = [
             f"{self.case.name}: {ratio:.2f} of {peer}, goal {goals[peer]}"
@@ -93,7 +93,7 @@ def _machine(postgres: str, *, with_node: bool) -> list[str]:
 
 
 def _ratios(results: Sequence[Result]) -> list[str]:
-    """Ours to each of the others, and what it should be at least."""
+    """Ratios of Howdah to each other server, with their goals."""
     others = [peer for peer in results[0].runs if peer != "Howdah"]
     heads = [words for peer in others for words in (f"of {peer}", "goal")]
     lines = _heading("case", "c", *heads)
@@ -107,7 +107,7 @@ def _ratios(results: Sequence[Result]) -> list[str]:
 
 
 def _medians(results: Sequence[Result]) -> list[str]:
-    """Each by itself; CPU is the server's, by request."""
+    """Results of each server; CPU is that of its process, per request."""
     lines = _heading("case", "server", *COLUMNS)
     for result in results:
         for peer in result.runs:

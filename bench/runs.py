@@ -1,4 +1,4 @@
-"""How soon a subscriber sees a run end that was cancelled, and a thousand of them a change.
+"""Time until a subscriber sees the end of a cancelled run, and a thousand see a change.
 
 make bench-runs                      about a minute; run nothing else on the machine
 make bench-runs ARGS="--quick"       small, a smoke test without a verdict
@@ -31,7 +31,7 @@ ON_A_SOCKET = 100
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Duration and number of the measurements."""
 
     cancels: int
     trapped: int
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 async def bench(size: Size) -> list[str]:
-    """What missed its goal."""
+    """Returns the names of the missed goals."""
     async with at_a_desk() as desk:
         await timed(desk, 1)  # warms up
         cancels = [ms for _ in range(size.cancels) for ms in await timed(desk, 1)]
@@ -116,7 +116,7 @@ async def until_asleep(desk: Desk) -> None:
 
 
 def reported(name: str, times_ms: Sequence[float], *, goal_ms: float) -> str | None:
-    """Its name, if it missed the goal."""
+    """Prints the result; returns its name if it missed the goal."""
     p99 = statistics.quantiles(times_ms, n=100, method="inclusive")[98]
     shown = (statistics.median(times_ms), p99, max(times_ms))
     print(f"{name:36}{''.join(f'{ms:8.1f}' for ms in shown)}   < {goal_ms:.0f}")

@@ -1,4 +1,4 @@
-"""Rows a second: a run into the result store against psycopg's text stream and asyncpg's cursor.
+"""Rows per second: a run into the store, against psycopg's text stream and asyncpg's cursor.
 
 make bench-stream                    five interleaved rounds of a million rows; about half a minute
 make bench-stream ARGS="--quick"     small, a smoke test without a verdict
@@ -29,7 +29,7 @@ Measure = Callable[[Desk, str], Awaitable[float]]
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Number of rows and rounds."""
 
     rows: int
     rounds: int

@@ -1,4 +1,4 @@
-"""How a benchmark is started from the command line, and what its exit code says."""
+"""Command-line entry of a benchmark, and its exit code."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""What backups come from and go to."""
+"""Databases and object stores for backup tests."""
 
 from collections.abc import AsyncIterator
 

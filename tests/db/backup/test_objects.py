@@ -38,7 +38,7 @@ SIZES = (0, 1, 100_000, 2_500_000)
 
 @pytest.fixture
 def other_objects(objects: ObjectStore, s3_bucket: str, tmp_path: Path) -> ObjectStore:
-    """Where a restore goes: S3 when the backup came from a folder, and the other way round."""
+    """Target of a restore: S3 for a backup from a folder, and a folder for one from S3."""
     there = f"s3://{s3_bucket}/restored" if objects.kind == "file" else None
     return open_objects(there, data_dir=tmp_path / "restored")
 

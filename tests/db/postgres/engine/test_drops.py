@@ -1,4 +1,4 @@
-"""What is asked again when a connection drops, and what never is."""
+"""Dropped connections: which statements are retried, and which never are."""
 
 import asyncio
 import contextlib

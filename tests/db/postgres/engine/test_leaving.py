@@ -1,4 +1,4 @@
-"""What takes too long, what is given up, and what is left behind."""
+"""Timeouts, cancellation and closing."""
 
 import asyncio
 import random

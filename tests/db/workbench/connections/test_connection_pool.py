@@ -138,7 +138,7 @@ async def test_connection_is_replaced_at_the_end_of_its_lifetime(
 async def test_cancelled_attempt_leaves_its_place_to_the_next_caller(
     make_pool: MakePool, answer: bytes
 ) -> None:
-    """Also when the server has let the user in and does not answer a query."""
+    """Also after authentication, while the server does not answer a query."""
     waits: asyncio.Queue[None] = asyncio.Queue()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -253,7 +253,7 @@ ELSEWHERE: dict[str, Any] = {
 async def test_pool_of_earlier_destination_does_not_get_newer_secret(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, collector: Collector, target: Target
 ) -> None:
-    """It was made, but not yet opened, when another replica saved the change."""
+    """The pool exists, but has no connection yet, when another replica saves the change."""
     saved = await shelf.save(port=collector.port, password=None)
     row = await workbench._row(owner, saved)
     pool = workbench._pool(owner, row, None)
