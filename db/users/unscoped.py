@@ -40,10 +40,10 @@ class UnscopedSessions:
         Reuse of an older token revokes the family, unless it was the latest when this call began:
         then the same client sent it twice concurrently.
         """
-        found = await self._session.row(
+        row = await self._session.row(
             self._rotate(), id=session_id, presented=presented, new_hash=new, life=life
         )
-        return None if found is None else TokenRotation(found[0], found[1], UserRow(*found[2:]))
+        return None if row is None else TokenRotation(row[0], row[1], UserRow(*row[2:]))
 
     async def sweep(self) -> int:
         """Deletes a batch of expired sessions; returns their number."""
