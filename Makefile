@@ -73,7 +73,7 @@ check-schema: setup
 check-migrations: setup
 	$(BIN)/python -m pytest -q tests/db/postgres/test_migrations.py
 
-# What the documentation tells people to copy, run against a real server.
+# Runs the examples of the documentation against a real server.
 .PHONY: check-docs
 check-docs: setup
 	$(BIN)/python -m pytest -q tests/docs
@@ -84,11 +84,11 @@ format: setup ## let ruff mend and format the code
 	$(BIN)/ruff format
 
 .PHONY: schema
-schema: setup ## write schema.graphql anew from the code
+schema: setup ## write schema.graphql from the code
 	$(BIN)/howdah schema > .schema.graphql.new && mv .schema.graphql.new schema.graphql
 
 .PHONY: settings
-settings: setup ## write docs/settings.md anew from .env.example and db/settings.py
+settings: setup ## write docs/settings.md from .env.example and db/settings.py
 	$(BIN)/python -m tests.fixtures.settings_page > .settings.md.new && mv .settings.md.new docs/settings.md
 
 # --- measure ----------------------------------------------------------------

@@ -121,8 +121,8 @@ async def compete(
             await asyncio.sleep(size.settle_s)
             runs[peer.name].append(await run(peer, case, size))
         turns.append(turns.pop(0))
-    told = ", ".join(f"{name} {[round(run.per_s) for run in of]}" for name, of in runs.items())
-    print(f"{case.name}, c={case.connections}: {told}", flush=True)
+    rates = ", ".join(f"{name} {[round(run.per_s) for run in of]}" for name, of in runs.items())
+    print(f"{case.name}, c={case.connections}: {rates}", flush=True)
     return runs
 
 

@@ -19,7 +19,7 @@ import msgspec
 PATIENCE_S = 60
 
 Answered: TypeAlias = Callable[[float, bytearray], bool]
-"""Told when a request was sent, and what came back; whether the client goes on."""
+"""Receives the time a request was sent and the response; returns whether to continue."""
 
 
 class Measured(NamedTuple):
@@ -29,7 +29,7 @@ class Measured(NamedTuple):
     p50_ms: float
     p99_ms: float
     cpu_ms: float
-    """Of the server's process, by request: it tells more than the rate when others are at work."""
+    """Per request, of the server's process. Other load affects it less than the rate."""
 
 
 class Client(asyncio.Protocol):
@@ -85,7 +85,7 @@ class Client(asyncio.Protocol):
 
 
 def request(url: str, body: object, *, token: str = "") -> bytes:
-    """A POST as it goes over the wire."""
+    """The bytes of an HTTP POST."""
     place = urlsplit(url)
     sign_in = f"Authorization: Bearer {token}\r\n" if token else ""
     payload = msgspec.json.encode(body)

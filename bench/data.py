@@ -1,4 +1,4 @@
-"""The data set: a hundred people with tasks, and eight with fifty buckets of twenty files."""
+"""The data set: a hundred users with tasks; eight have fifty buckets of twenty files."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -58,7 +58,7 @@ class Desk:
         run_id = await self.start(statement)
         async with self.socket() as socket:
             await subscribe(socket, "1", STATUS, id=run_id)
-            state = [one["queryStatus"]["state"] async for _, one in told(socket)][-1]
+            state = [one["queryStatus"]["state"] async for _, one in results_of(socket)][-1]
         assert state == "SUCCEEDED", await self.ask(
             "query($id: ID!) { queryRun(id: $id) { error { message } } }", id=run_id
         )
@@ -87,7 +87,7 @@ async def subscribe(
     await socket.send(json.dumps({"id": key, "type": "subscribe", "payload": payload}))
 
 
-async def told(
+async def results_of(
     socket: websockets.ClientConnection, *, subscriptions: int = 1
 ) -> AsyncIterator[tuple[str, Any]]:
     """Yields each event with the key of its subscription, until all have completed."""

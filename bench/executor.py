@@ -70,30 +70,30 @@ class Bucket:
     @strawberry.field
     @staticmethod
     async def tasks(root: strawberry.Parent[int], first: int) -> list[Task]:
-        return ROWS[root : root + first]  # type: ignore[return-value]  # rows stand for objects
+        return ROWS[root : root + first]  # type: ignore[return-value]  # rows in place of objects
 
 
 @strawberry.type
 class Query:
     @strawberry.field
     async def tasks(self, first: int) -> list[Task]:
-        return ROWS[:first]  # type: ignore[return-value]  # rows stand for objects
+        return ROWS[:first]  # type: ignore[return-value]  # rows in place of objects
 
     @strawberry.field
     async def checked_tasks(self, first: int) -> list[CheckedTask]:
-        return ROWS[:first]  # type: ignore[return-value]  # rows stand for objects
+        return ROWS[:first]  # type: ignore[return-value]  # rows in place of objects
 
     @strawberry.field
     async def nodes(self, first: int) -> list[Node]:
-        return ROWS[:first]  # type: ignore[return-value]  # rows stand for objects
+        return ROWS[:first]  # type: ignore[return-value]  # rows in place of objects
 
     @strawberry.field
     async def task(self, id: strawberry.ID) -> Task | None:  # noqa: ARG002 - named by GraphQL
-        return ROWS[0]  # type: ignore[return-value]  # rows stand for objects
+        return ROWS[0]  # type: ignore[return-value]  # rows in place of objects
 
     @strawberry.field
     def buckets(self) -> list[Bucket]:
-        return list(range(50))  # type: ignore[arg-type]  # numbers stand for objects
+        return list(range(50))  # type: ignore[arg-type]  # numbers in place of objects
 
 
 FIELDS = "id title description completed position version"

@@ -207,8 +207,8 @@ async def requesting(
         for number in range(time.monotonic_ns(), time.monotonic_ns() + DOCUMENTS)
     ]
     answers = SPAWNING.Value("Q", 0)
-    told = (address, requests, connections, answers)
-    process = SPAWNING.Process(target=ask_on, args=told)
+    arguments = (address, requests, connections, answers)
+    process = SPAWNING.Process(target=ask_on, args=arguments)
     process.start()
     try:
         while not answers.value:  # noqa: ASYNC110 - of another process: no event

@@ -200,7 +200,7 @@ async def connected(tokens: list[str], address: str) -> AsyncIterator[list[User]
 
 async def measure(users: list[User], size: Size) -> list[str]:
     print(
-        f"{size.users} users at once, one with {size.tasks_of_first:,} tasks, the others with "
+        f"{size.users} concurrent users, one with {size.tasks_of_first:,} tasks, the others with "
         f"{size.tasks_of_others}; {size.rounds} rounds each\n"
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n\n"

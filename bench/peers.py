@@ -124,7 +124,7 @@ def limit(url: str, folder: Path) -> Iterator[Peer]:
 
 @contextlib.contextmanager
 def postgraphile(url: str, folder: Path) -> Iterator[Peer]:
-    """Raises NotInstalled where npm is missing or cannot install it."""
+    """Raises NotInstalled if npm is missing or fails."""
     installed = install_postgraphile()
     node = installed / "node_modules/node/bin/node"
     environment = {

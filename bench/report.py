@@ -17,7 +17,7 @@ P99_GOAL_MS = 100.0
 COLUMNS = ("req/s", "p50 ms", "p99 ms", "CPU ms")
 
 Runs: TypeAlias = Mapping[str, Sequence[Measured]]
-"""By the name of the peer; the n-th of each ran one after the other."""
+"""Runs by peer name; those with the same index were measured one after the other."""
 
 
 class Result(NamedTuple):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import psycopg
 import websockets
 
-from bench.desk import STATUS, Desk, at_a_desk, machine, subscribe, told
+from bench.desk import STATUS, Desk, at_a_desk, machine, results_of, subscribe
 from bench.verdict import judge
 
 CANCEL = """mutation($id: ID!) {
@@ -97,7 +97,7 @@ async def follow(socket: websockets.ClientConnection, run_id: str, count: int) -
 async def ends(socket: websockets.ClientConnection, count: int) -> list[float]:
     """The times at which the subscriptions of a socket received the end."""
     moments: list[float] = []
-    async for _, data in told(socket, subscriptions=count):
+    async for _, data in results_of(socket, subscriptions=count):
         if data["queryStatus"]["state"] == "CANCELLED":
             moments.append(time.perf_counter())
     assert len(moments) == count, moments

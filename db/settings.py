@@ -182,12 +182,12 @@ def external_algorithms(settings: Settings) -> tuple[str, ...]:
         if name not in accepted:
             raise BadInput(
                 f"HOWDAH_JWT_ALGORITHMS names {_quoted(name)}, which is never accepted.",
-                hint=f"Name one or more of {', '.join(accepted)}, with commas between them.",
+                hint=f"List one or more of {', '.join(accepted)}, separated by commas.",
             )
         if name not in possible:
             raise BadInput(
                 f"HOWDAH_JWT_ALGORITHMS names {name}, for which there is no key.",
-                hint="HS256 goes with HOWDAH_JWT_SECRET; RS256, ES256, EdDSA with HOWDAH_JWKS_URL.",
+                hint="Set HOWDAH_JWT_SECRET for HS256, or HOWDAH_JWKS_URL for RS256, ES256, EdDSA.",
             )
     return configured
 
@@ -244,8 +244,8 @@ def _check_issuer(settings: Settings) -> None:
     for name in ("jwt_issuer", "jwt_audience"):
         if getattr(settings, name) and not (settings.jwks_url or settings.jwt_secret):
             raise BadInput(
-                f"HOWDAH_{name.upper()} is set, but no key to verify external tokens.",
-                hint="Set HOWDAH_JWKS_URL, or HOWDAH_JWT_SECRET; or unset it.",
+                f"HOWDAH_{name.upper()} is set, but there is no key to verify external tokens.",
+                hint="Set HOWDAH_JWKS_URL or HOWDAH_JWT_SECRET, or unset this variable.",
             )
 
 
@@ -253,7 +253,7 @@ def _check_database_urls(settings: Settings) -> None:
     if settings.direct_database_url and not settings.database_url:
         raise BadInput(
             "HOWDAH_DIRECT_DATABASE_URL is set, but HOWDAH_DATABASE_URL is not.",
-            hint="Set both: both lead to the same database, the direct one without a pooler.",
+            hint="Set both, to the same database; the direct URL must not lead through a pooler.",
         )
 
 
@@ -264,7 +264,7 @@ def _check_trusted_proxies(settings: Settings) -> None:
         except ValueError:
             raise BadInput(
                 f"HOWDAH_TRUSTED_PROXIES names {_quoted(proxy.strip())}, which is not an address.",
-                hint="Name addresses or networks with commas between them: 127.0.0.1,10.0.0.0/8.",
+                hint="List addresses or networks, separated by commas: 127.0.0.1,10.0.0.0/8.",
             ) from None
 
 

@@ -55,13 +55,13 @@ async def user_of_email(services: Services, email: str) -> UserRow:
     """Finds an account for a command of the operator. Raises `NotFound` if there is none."""
     canonical = canonical_email(email)
     async with services.database.read() as session:
-        found = await Users(session).by_email(canonical)
-    if found is None:
+        row = await Users(session).by_email(canonical)
+    if row is None:
         raise NotFound(
             f"No user has the e-mail address {canonical}.",
             hint="Run `howdah user list` to see all users, or `howdah user create` to add one.",
         )
-    return found[0]
+    return row[0]
 
 
 async def owner_of_email(services: Services, email: str) -> OwnerId:

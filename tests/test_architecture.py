@@ -111,11 +111,11 @@ def circles(sources: Mapping[str, ast.AST]) -> list[str]:
     return found
 
 
-def test_imports_go_one_way_among_the_entries_of_every_folder() -> None:
+def test_imports_have_no_cycle_in_any_folder() -> None:
     assert circles({name_of(path): tree_of(path) for path in SOURCES}) == []
 
 
-def test_a_planted_circle_is_caught() -> None:
+def test_planted_import_cycle_is_caught() -> None:
     planted = {
         "db.low.a": ast.parse("from db.high import b"),
         "db.high.b": ast.parse("from db.low.c import something"),
@@ -345,12 +345,12 @@ RULES = list(dict.fromkeys(rule for rule, _, _ in PLANTED))
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_every_module_keeps_the_rule(rule: Rule, path: Path) -> None:
+def test_rule_holds_in_every_module(rule: Rule, path: Path) -> None:
     assert rule(name_of(path), path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(("rule", "module", "text"), PLANTED)
-def test_a_planted_violation_is_caught(rule: Rule, module: str, text: str) -> None:
+def test_planted_violation_is_caught(rule: Rule, module: str, text: str) -> None:
     assert rule(module, text) != []
 
 
@@ -386,7 +386,7 @@ def test_schema_merges_every_resolvers_module() -> None:
     assert domains <= merged, "add the domain to graph/schema.py"
 
 
-def test_alembic_is_no_package() -> None:
+def test_alembic_folder_is_not_a_package() -> None:
     assert not (ROOT / "alembic" / "__init__.py").exists(), "it would shadow the library"
 
 

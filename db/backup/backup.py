@@ -49,7 +49,7 @@ async def _revision_of(connection: asyncpg.Connection) -> str:
     if revision is None:
         raise Conflict(
             "This database contains no data of Howdah.",
-            hint="Check HOWDAH_DATABASE_URL or --data-dir. `howdah migrate` prepares one.",
+            hint="Check HOWDAH_DATABASE_URL or --data-dir. Run `howdah migrate` for a new one.",
         )
     return revision
 

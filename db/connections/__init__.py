@@ -1,14 +1,14 @@
 """Saved connections to users' databases, and preferences of users."""
 
-from db.connections.binding import SecretRequired, check_binding, secret_places
+from db.connections.binding import SecretRequired, check_binding, secret_locations
 from db.connections.drafts import (
     REQUIRED_TO_CONNECT,
     SECRETS,
     Draft,
-    check_whole,
-    completed,
-    draft,
+    check_connection,
+    parse_draft,
     require_fields,
+    with_defaults,
 )
 from db.connections.preferences import PreferenceRow, Preferences
 from db.connections.repository import (
@@ -16,7 +16,7 @@ from db.connections.repository import (
     Connections,
     SealedRow,
 )
-from db.connections.rotation import Rotation, rotate
+from db.connections.rotation import SecretRotation, rotate
 from db.connections.rules import SshAuthMethod, SslMode
 from db.connections.unscoped import Sealed
 
@@ -28,17 +28,17 @@ __all__ = [
     "Draft",
     "PreferenceRow",
     "Preferences",
-    "Rotation",
     "Sealed",
     "SealedRow",
     "SecretRequired",
+    "SecretRotation",
     "SshAuthMethod",
     "SslMode",
     "check_binding",
-    "check_whole",
-    "completed",
-    "draft",
+    "check_connection",
+    "parse_draft",
     "require_fields",
     "rotate",
-    "secret_places",
+    "secret_locations",
+    "with_defaults",
 ]

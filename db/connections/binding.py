@@ -93,7 +93,7 @@ def check_binding(
             raise _secret_required(secret, changed)
 
 
-def secret_places(
+def secret_locations(
     values: Mapping[str, Any], *, row: UUID, owner: OwnerId
 ) -> dict[str, SecretLocation]:
     """Where each secret of a connection with these columns is sealed, by its name."""

@@ -32,7 +32,7 @@ class Draft(NamedTuple):
     secrets: dict[str, str | None]
 
 
-async def draft(fields: Mapping[str, Any]) -> Draft:
+async def parse_draft(fields: Mapping[str, Any]) -> Draft:
     """Validates each field. A tunnel replaces the previous one; a null tunnel removes it."""
     values: dict[str, Any] = {}
     secrets: dict[str, str | None] = {}
@@ -67,14 +67,14 @@ def require_fields(fields: Mapping[str, Any], needed: Sequence[str] = REQUIRED) 
         )
 
 
-def completed(values: Mapping[str, Any], *, needed: Sequence[str] = REQUIRED) -> dict[str, Any]:
+def with_defaults(values: Mapping[str, Any], *, needed: Sequence[str] = REQUIRED) -> dict[str, Any]:
     """All columns of a new connection. Raises BadInput if a required one is missing."""
     require_fields(values, needed)
     return {**_DEFAULTS, **values}
 
 
-def check_whole(values: Mapping[str, Any], *, kept: Collection[str], agent: bool) -> None:
-    """Checks fields that depend on each other. `kept` names the secrets after the change."""
+def check_connection(values: Mapping[str, Any], *, secrets: Collection[str], agent: bool) -> None:
+    """Checks fields that depend on each other. `secrets` are those stored after the change."""
     if values["ssl_mode"] == SslMode.VERIFY_CA and not values["ssl_root_certificate"]:
         raise BadInput(
             "VERIFY_CA requires the certificate of the authority.",
@@ -82,7 +82,7 @@ def check_whole(values: Mapping[str, Any], *, kept: Collection[str], agent: bool
             "authorities.",
             field="sslRootCertificate",
         )
-    if values["ssh_auth_method"] == SshAuthMethod.PRIVATE_KEY and "ssh_private_key" not in kept:
+    if values["ssh_auth_method"] == SshAuthMethod.PRIVATE_KEY and "ssh_private_key" not in secrets:
         raise BadInput(
             "The SSH tunnel has no private key.",
             hint="Pass it as `sshTunnel.privateKey`, or choose another `authMethod`.",

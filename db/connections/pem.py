@@ -54,7 +54,7 @@ def private_key(text: str, passphrase: str | None, *, field: str = "sshTunnel.pr
             serialization.load_pem_private_key(encoded, secret)
     except (ValueError, TypeError, UnsupportedAlgorithm, IndexError):
         raise BadInput(
-            f"`{field}` cannot be opened.",
+            f"`{field}` is not a private key that this passphrase opens.",
             hint="Pass the private key as PEM text, and its exact passphrase if it has one.",
             field=field,
         ) from None
@@ -93,6 +93,6 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
 def _unsupported_encryption(field: str) -> BadInput:
     return BadInput(
         f"`{field}` is encrypted in an unsupported way.",
-        hint="Convert a copy with `ssh-keygen -p -a 24 -f copy` and pass that.",
+        hint="Convert a copy with `ssh-keygen -p -a 24 -f copy`, then pass the copy.",
         field=field,
     )

@@ -86,7 +86,9 @@ class Preferences(Repository[PreferenceRow, S]):
     async def drop(self: "Preferences[Session]", key: str) -> str:
         if not await self.run(self._drop(), key=parse_key(key)):
             raise NotFound(
-                "This preference does not exist.", hint="It may have been deleted.", field="key"
+                "This preference does not exist.",
+                hint="Query `preferences` again: it may have been deleted.",
+                field="key",
             )
         return key
 

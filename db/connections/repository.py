@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.connections.binding import DATABASE, TABLE, check_binding
-from db.connections.drafts import SECRETS, Draft, check_whole, completed
+from db.connections.drafts import SECRETS, Draft, check_connection, with_defaults
 from db.errors import Conflict
 from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
 from db.kit.paging import Page, SortOrder, Window
@@ -97,7 +97,7 @@ class SealedRow(NamedTuple):
     sealed_ssh_passphrase: bytes | None = None
 
     @property
-    def kept(self) -> set[str]:
+    def stored_secrets(self) -> set[str]:
         """The names of the secrets that are stored."""
         return {name for name, sealed in zip(SECRETS, self, strict=True) if sealed is not None}
 
@@ -134,8 +134,8 @@ class Connections(Repository[ConnectionRow, S]):
         *,
         agent: bool,
     ) -> ConnectionRow:
-        values = completed(draft.values)
-        check_whole(values, kept=SealedRow(**sealed).kept, agent=agent)
+        values = with_defaults(draft.values)
+        check_connection(values, secrets=SealedRow(**sealed).stored_secrets, agent=agent)
         return await self.add(id=row_id, **values, **sealed)
 
     async def change(
@@ -160,8 +160,8 @@ class Connections(Repository[ConnectionRow, S]):
         then, after = seen._asdict() | draft.values, before._asdict() | draft.values
         if any(sealed.values()) and not _same_destination(then, after):
             raise _destination_conflict()
-        check_binding(before._asdict(), after, stored=stored.kept, entered=draft.secrets)
-        check_whole(after, kept=stored._replace(**sealed).kept, agent=agent)
+        check_binding(before._asdict(), after, stored=stored.stored_secrets, entered=draft.secrets)
+        check_connection(after, secrets=stored._replace(**sealed).stored_secrets, agent=agent)
         row = await self.update(
             seen.id, expected_version=expected_version, **draft.values, **sealed
         )
@@ -183,7 +183,7 @@ class Connections(Repository[ConnectionRow, S]):
         columns = len(ConnectionRow._fields)
         return self._make(found[0][:columns]), SealedRow(*found[0][columns:])
 
-    async def note_connected(self: "Connections[Session]", row_id: UUID) -> None:
+    async def record_connected(self: "Connections[Session]", row_id: UUID) -> None:
         """Leaves `version` and `updated_at` unchanged, because the user changed nothing."""
         await self.run(self._note_connected(), id=row_id)
 

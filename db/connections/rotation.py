@@ -9,15 +9,15 @@ from db.postgres.engine import Database
 from db.security.vault import SecretLocation, Vault
 
 
-class Rotation(NamedTuple):
+class SecretRotation(NamedTuple):
     resealed: int
     unreadable: list[SecretLocation]
     """Secrets that no present key opens. They are left as they are."""
 
 
-async def rotate(database: Database, vault: Vault) -> Rotation:
+async def rotate(database: Database, vault: Vault) -> SecretRotation:
     """Seals every secret with the current key; repeating it continues after a failure."""
-    rotation, last = Rotation(0, []), UUID(int=0)
+    rotation, last = SecretRotation(0, []), UUID(int=0)
     while True:
         async with database.read() as session:
             batch = await Sealed.batch(session, last)

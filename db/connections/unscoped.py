@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.sql import ClauseElement
 
-from db.connections.binding import DATABASE, secret_places
+from db.connections.binding import DATABASE, secret_locations
 from db.connections.drafts import SECRETS
 from db.connections.repository import Connections, SealedRow
 from db.kit.base import OwnerId
@@ -52,6 +52,6 @@ def _seals_by_location(row_id: UUID, owner: OwnerId, *columns: Any) -> dict[Secr
     """`columns` are those of the destination, followed by the seals."""
     bound, sealed = columns[: len(DATABASE)], columns[len(DATABASE) :]
     destination = dict(zip(DATABASE, bound, strict=True))
-    locations = secret_places(destination, row=row_id, owner=owner)
+    locations = secret_locations(destination, row=row_id, owner=owner)
     seals = zip(SECRETS, sealed, strict=True)
     return {locations[name]: value for name, value in seals if value is not None}

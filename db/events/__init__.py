@@ -24,7 +24,7 @@ __all__ = ["Event", "EventBus", "Subscription", "Watch", "WatchClosed", "open_ev
 async def open_events(url: str, *, channel: str = "howdah") -> EventBus:
     """Opens the bus that `url` names: the database's direct URL, or that of Redis or NATS.
 
-    `channel` tells apart installations that share one Redis or NATS server.
+    `channel` separates installations that share one Redis or NATS server.
     """
     bus = EventBus(*carrier(url, channel))
     try:
@@ -57,11 +57,10 @@ def carrier(url: str, channel: str) -> tuple[str, OpenLink]:
                 return "nats", partial(nats_link, url, channel)
     except ModuleNotFoundError as missing:
         raise BadInput(
-            f"Events over {scheme!r} need the package {missing.name!r}, which is not installed.",
+            f"HOWDAH_EVENTS_URL requires the package {missing.name!r}, which is not installed.",
             hint="Install it: pip install 'howdah[redis]' or 'howdah[nats]'.",
         ) from missing
     raise BadInput(
-        f"Events cannot travel over {scheme!r}.",
-        hint="HOWDAH_EVENTS_URL starts with redis://, rediss:// or nats://; "
-        "without it events travel through the database.",
+        f"HOWDAH_EVENTS_URL has the unsupported scheme {scheme!r}.",
+        hint="Use redis://, rediss:// or nats://, or unset it to send events through the database.",
     )

@@ -112,9 +112,9 @@ class EventBus:
         """Raises `Unavailable` unless the last heartbeat returned."""
         if not self.is_up:
             raise Unavailable(
-                f"The {self.kind} event bus does not answer.",
-                hint="Updates take up to two seconds meanwhile. Check the server of "
-                "HOWDAH_EVENTS_URL; behind a pooler, set HOWDAH_DIRECT_DATABASE_URL.",
+                f"The {self.kind} event bus does not respond.",
+                hint="Check the server of HOWDAH_EVENTS_URL; behind a pooler, set "
+                "HOWDAH_DIRECT_DATABASE_URL. Until then updates take up to two seconds.",
             )
 
     async def _stay_connected(self) -> None:

@@ -279,7 +279,10 @@ def _translate_errors() -> Iterator[None]:
     except HowdahError:
         raise
     except FileNotFoundError as error:
-        raise NotFound("The bytes no longer exist.", hint="Read the file again.") from error
+        raise NotFound(
+            "The content of this file no longer exists.",
+            hint="Query the file again: it may have been deleted.",
+        ) from error
     except (BaseError, OSError) as error:
         raise Unavailable(
             "The object store failed or did not respond.",

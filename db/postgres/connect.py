@@ -67,7 +67,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
         (asyncpg.InvalidAuthorizationSpecificationError,),
         "The database at {place} refused the user {user!r}: {detail}.",
-        "Check the user in HOWDAH_DATABASE_URL; where the server insists on TLS: sslmode=require.",
+        "Check the user in HOWDAH_DATABASE_URL; if the server requires TLS, add sslmode=require.",
     ),
     (
         (asyncpg.InvalidCatalogNameError,),
@@ -76,7 +76,7 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     ),
     (
         (asyncpg.TooManyConnectionsError,),
-        "The database at {place} has no connection left.",
+        "The database at {place} has reached its connection limit.",
         "Raise its max_connections or lower HOWDAH_DATABASE_POOL_SIZE.",
     ),
     (
@@ -86,13 +86,13 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     ),
     (
         (asyncpg.TargetServerAttributeNotMatched,),
-        "No server at {place} is what target_session_attrs asks for.",
+        "No server at {place} matches target_session_attrs.",
         "Wait until one is promoted, or correct HOWDAH_DATABASE_URL.",
     ),
     (
         (TlsRefused,),
-        "The server at {place} refused TLS, or is no PostgreSQL.",
-        "Check host and port in HOWDAH_DATABASE_URL; without TLS on its side, use sslmode=disable.",
+        "The server at {place} refused TLS, or is not PostgreSQL.",
+        "Check host and port in HOWDAH_DATABASE_URL; if it has no TLS, use sslmode=disable.",
     ),
     (
         (ssl.SSLError,),
@@ -214,12 +214,12 @@ def translate_error(error: Exception, driver: Any) -> HowdahError | None:
     if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
         return TimedOut(
             "The statement exceeded its timeout and was cancelled.",
-            hint="Request less at once, or try again when the database is less busy.",
+            hint="Request less data, or try again when the database is less busy.",
         )
     if isinstance(error, _FULL):
         return Unavailable(
-            "The database takes no changes: it is full, or set to read-only.",
-            hint="Nothing was changed, reading goes on. The operator finds what to do in "
+            "The database does not accept changes: its disk is full, or it is read-only.",
+            hint="Nothing was changed, and reads still work. Ask the operator to follow "
             "docs/operating.md.",
             retry_after_s=60,
         )
@@ -227,6 +227,6 @@ def translate_error(error: Exception, driver: Any) -> HowdahError | None:
         return None
     return Dropped(
         "The connection to the database dropped.",
-        hint="Try again. A change may have been made: read first, or repeat its idempotencyKey.",
+        hint="Try again. A change may have been saved: read first, or reuse its idempotencyKey.",
         retry_after_s=1,
     )

@@ -307,7 +307,7 @@ def _values(filters: RunFilter) -> dict[str, Any]:
 
 
 def _finished_error() -> Conflict:
-    return Conflict("This run has ended.", hint="Its state and result no longer change.")
+    return Conflict("This run has ended.", hint="Query the run to read its final state.")
 
 
 def _literal(state: str) -> Any:

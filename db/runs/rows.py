@@ -45,7 +45,7 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     nullable: bool | None = None
 
 
-class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
+class ServerNotice(msgspec.Struct, frozen=True, omit_defaults=True):
     """A notice or warning that the server sent while the statement ran."""
 
     severity: str
@@ -129,8 +129,8 @@ class RunRow(NamedTuple):
         return found
 
     @property
-    def parsed_notices(self) -> list[Notice]:
-        return msgspec.json.decode(self.notices, type=list[Notice])
+    def parsed_notices(self) -> list[ServerNotice]:
+        return msgspec.json.decode(self.notices, type=list[ServerNotice])
 
     @property
     def parsed_truncated(self) -> Truncated | None:
@@ -148,7 +148,7 @@ class Ending(msgspec.Struct, kw_only=True):
     columns: list[Column] | None = None
     rows_affected: int | None = None
     command: str | None = None
-    notices: list[Notice] = []
+    notices: list[ServerNotice] = []
     truncated: Truncated | None = None
     error: Failure | None = None
     without_rows: bool = False

@@ -133,7 +133,7 @@ def _configured_or_created(settings: Settings, name: str, make: Callable[[], str
 
 
 def _read_or_create(path: Path, make: Callable[[], str]) -> str:
-    """If several processes start at once, one creates the file and the others read it."""
+    """If several processes start concurrently, one creates the file and the others read it."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

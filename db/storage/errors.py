@@ -57,8 +57,8 @@ def insufficient_capacity(wanted: int, found: int, size: int) -> Conflict:
 def upload_not_pending() -> Conflict:
     return Conflict(
         "This file does not accept an upload.",
-        hint="It is stored, deleted, or was created more than a day ago. Query its `status`, or "
-        "create it again.",
+        hint="Query its `status`: it is stored, deleted, or was created more than a day ago. "
+        "To upload again, call `createFile`.",
     )
 
 

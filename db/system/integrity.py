@@ -124,7 +124,7 @@ class Checks:
         if self._running.locked():
             raise Conflict(
                 "A check of the database is already running.",
-                hint="Query `databaseHealth` later for its result.",
+                hint="Query `databaseHealth` later to read its result.",
             )
         async with self._running:
             self._last = await check(database)

@@ -131,13 +131,13 @@ class Users(Generic[S]):
 
     async def by_email(self, email: str) -> tuple[UserRow, str | None] | None:
         """An own account and its password hash."""
-        found = await self._session.row(self._by_email(), email=email)
-        return None if found is None else (UserRow(*found[:-1]), found[-1])
+        row = await self._session.row(self._by_email(), email=email)
+        return None if row is None else (UserRow(*row[:-1]), row[-1])
 
     async def with_password(self, user_id: UUID) -> tuple[UserRow, str] | None:
         """A user and their password hash; None if they have no password."""
-        found = await self._session.row(self._with_password(), id=user_id)
-        return None if found is None else (UserRow(*found[:-1]), found[-1])
+        row = await self._session.row(self._with_password(), id=user_id)
+        return None if row is None else (UserRow(*row[:-1]), row[-1])
 
     async def page(self, after: UUID | None = None) -> Sequence[UserRow]:
         """Up to 500 users after `after`, oldest first."""
@@ -196,13 +196,13 @@ class Users(Generic[S]):
 
         An external user leaves a tombstone, or their next token would create them again.
         """
-        found = await self._session.row(self._remove(), id=user_id)
-        if found is not None and found[0] is not None:
-            issuer, subject = found
+        row = await self._session.row(self._remove(), id=user_id)
+        if row is not None and row[0] is not None:
+            issuer, subject = row
             await self._session.rows(
                 self._insert_tombstone(), id=new_id(), issuer=issuer, subject=subject
             )
-        return found is not None
+        return row is not None
 
     @classmethod
     def _select_active(cls, *more: Any) -> Select[Any]:
@@ -275,5 +275,5 @@ _COLUMNS = [_USERS[name] for name in UserRow._fields]
 _AUDIT: dict[str, Any] = {"updated_at": func.now(), "version": _USERS.version + 1}
 
 
-def _row(found: Any) -> UserRow | None:
-    return None if found is None else UserRow(*found)
+def _row(row: Any) -> UserRow | None:
+    return None if row is None else UserRow(*row)

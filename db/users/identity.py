@@ -69,7 +69,7 @@ class Identity:
         if not self._rules.sign_up_open:
             raise Forbidden(
                 "Sign-up is closed on this server.",
-                hint="Ask the operator for an account (`howdah user create`).",
+                hint="Ask the operator to create an account with `howdah user create`.",
             )
         email, name = _validate_new_email(email), name_rule.checked(name)
         password = checked_password(password)
@@ -177,7 +177,9 @@ class Identity:
                 session_id, user.id, token_hash=token_hash, life=timedelta(seconds=lifetime_s)
             )
         ):
-            raise NotFound("This user does not exist.", hint="They may have been removed just now.")
+            raise NotFound(
+                "This user does not exist.", hint="Run `howdah user list` to see all users."
+            )
         return self._access_tokens.make(user.id, session_id, seconds=lifetime_s)[0]
 
     async def local_admin(self) -> UserRow:

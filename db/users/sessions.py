@@ -142,8 +142,8 @@ class Sessions(Generic[S]):
 
     @change_statement
     def _end_all(cls) -> ClauseElement:
-        theirs = update(UserSession).where(_SESSIONS.owner_id == bindparam("owner_id"))
-        return theirs.where(_SESSIONS.revoked_at.is_(None)).values(revoked_at=func.now())
+        sessions = update(UserSession).where(_SESSIONS.owner_id == bindparam("owner_id"))
+        return sessions.where(_SESSIONS.revoked_at.is_(None)).values(revoked_at=func.now())
 
 
 _SESSIONS = UserSession.__table__.c

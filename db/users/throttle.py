@@ -43,7 +43,7 @@ class Throttle:
         )
         if wait_s > 0:
             raise RateLimited(
-                "There were too many attempts.",
+                "Too many attempts.",
                 hint=f"Try again in {wait_s} seconds.",
                 retry_after_s=wait_s,
             )

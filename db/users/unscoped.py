@@ -27,7 +27,7 @@ REUSE_GRACE = timedelta(seconds=30)
 """Age of a rotation up to which the replaced token is exchanged for the same successor again."""
 
 
-class Rotation(NamedTuple):
+class TokenRotation(NamedTuple):
     """The result of presenting a refresh token."""
 
     revoked: bool
@@ -50,13 +50,13 @@ class UnscopedSessions:
         new: bytes,
         nonce: bytes,
         life: timedelta,
-    ) -> Rotation | None:
+    ) -> TokenRotation | None:
         """Replaces the presented token by `new` if it is the latest of its family.
 
         The token replaced by the last rotation changes nothing for `REUSE_GRACE`: the result has
         the nonce of that rotation. Any other token of the family revokes it.
         """
-        found = await self._session.row(
+        row = await self._session.row(
             self._rotate(),
             id=session_id,
             presented=presented,
@@ -65,7 +65,7 @@ class UnscopedSessions:
             life=life,
             grace=REUSE_GRACE,
         )
-        return None if found is None else Rotation(found[0], found[1], UserRow(*found[2:]))
+        return None if row is None else TokenRotation(row[0], row[1], UserRow(*row[2:]))
 
     async def sweep(self) -> int:
         """Deletes a batch of expired sessions; returns their number."""

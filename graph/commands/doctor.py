@@ -59,10 +59,10 @@ def run_checks(**chosen: object) -> bool:
     return all(finding.state is not CheckState.BROKEN for finding in findings)
 
 
-def _print_settings(settings: Settings, found: dict[str, str]) -> None:
+def _print_settings(settings: Settings, sources: dict[str, str]) -> None:
     for name in Settings.__struct_fields__:
         variable, value = PREFIX + name.upper(), _display(name, getattr(settings, name))
-        click.echo(f"{variable:32} {value:40} {found.get(name, 'default')}")
+        click.echo(f"{variable:32} {value:40} {sources.get(name, 'default')}")
     click.echo()
 
 
@@ -152,7 +152,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding(
                 CheckState.OK,
                 "database",
-                "It will be created on start.",
+                "The embedded database will be created on start.",
             )
             return
         async with open_own_database(settings) as own:
@@ -164,23 +164,23 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _own_database(own: OwnDatabase) -> AsyncIterator[Finding]:
-    found = await probe_database(own.database)
-    if not found.ok:
+    status = await probe_database(own.database)
+    if not status.ok:
         hint = "Check its log, its load and the network."
         message = "The database did not respond within one second."
         yield Finding(CheckState.BROKEN, "database", message, hint)
         return
-    message = f"PostgreSQL {found.version} responded in {found.latency_ms:.1f} ms."
+    message = f"PostgreSQL {status.version} responded in {status.latency_ms:.1f} ms."
     yield Finding(CheckState.OK, "database", message)
     for message in own.embedded.findings if own.embedded else ():
         yield Finding(CheckState.ATTENTION, "database", message)
-    if found.newer_revision is not None:
-        hint = "Update this Howdah too. It continues to work meanwhile."
-        yield Finding(CheckState.ATTENTION, "migrations", found.findings[0], hint)
-    elif found.migrations_current:
+    if status.newer_revision is not None:
+        hint = "Update this Howdah too. Until then it continues to work."
+        yield Finding(CheckState.ATTENTION, "migrations", status.findings[0], hint)
+    elif status.migrations_current:
         yield Finding(CheckState.OK, "migrations", f"The database is at {migrations.head()}.")
     else:
-        hint = "Run `howdah migrate`. `howdah serve` does so at its start."
+        hint = "Run `howdah migrate`; `howdah serve` also does so when it starts."
         message = f"The database is not at {migrations.head()}."
         yield Finding(CheckState.ATTENTION, "migrations", message, hint)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from db.connections import Rotation, rotate
+from db.connections import SecretRotation, rotate
 from db.errors import Unavailable
 from db.security.keys import add_credential_key, load_keys
 from db.services import open_own_database, open_vault
@@ -21,7 +21,7 @@ def rotate_keys(settings: Settings) -> None:
     rotation = asyncio.run(_rotate(settings))
     click.echo(f"Sealed {rotation.resealed} secrets with the current key.")
     if added:
-        click.echo("Wrote a new key to the data directory. Restart a running server.")
+        click.echo("Wrote a new key to the data folder. Restart the server if it is running.")
     if rotation.unreadable:
         for place in rotation.unreadable:
             click.echo(f"Cannot open {place.column} of connection {place.row}.", err=True)
@@ -36,7 +36,7 @@ def rotate_keys(settings: Settings) -> None:
         )
 
 
-async def _rotate(settings: Settings) -> Rotation:
+async def _rotate(settings: Settings) -> SecretRotation:
     vault = open_vault(settings, load_keys(settings))
     async with open_own_database(settings) as own:
         return await rotate(own.database, vault)

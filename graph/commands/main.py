@@ -145,7 +145,7 @@ def import_tasks(file: Path, user: str, *, dry_run: bool, data_dir: Path | None)
 @click.argument("file", type=click.Path(path_type=Path))
 @data_dir_option
 def backup(file: Path, data_dir: Path | None) -> None:
-    """Write all rows and files to a new FILE. The server may run meanwhile.
+    """Write all rows and files to a new FILE. The server may keep running.
 
     Exits with code 1 if the object store has lost the bytes of a file.
     """

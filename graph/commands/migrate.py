@@ -12,7 +12,7 @@ from db.settings import Settings
 
 def run_migrations(settings: Settings, *, down: str | None, check: bool) -> None:
     if down and check:
-        raise BadInput("--down and --check exclude each other.", hint="Pass one of them.")
+        raise BadInput("--down and --check cannot be combined.", hint="Pass one of them.")
     if down and down not in (known := ("base", *migrations.revisions())):
         raise BadInput(f"Revision {down} does not exist.", hint=f"Pass one of {', '.join(known)}.")
     click.echo(asyncio.run(_run(settings, down=down, check=check)))
@@ -47,5 +47,5 @@ def _check(present: str | None) -> str:
         return f"The database is at {present}. No migration is pending."
     raise Unavailable(
         f"The database is not at {migrations.head()}.",
-        hint="Run `howdah migrate`. `howdah serve` does so at its start.",
+        hint="Run `howdah migrate`; `howdah serve` also does so when it starts.",
     )

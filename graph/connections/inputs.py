@@ -20,7 +20,7 @@ _EXPECTED_VERSION = (
 )
 _IDEMPOTENCY_KEY = (
     "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-    "returns the connection saved by the first. Ignored when `id` is given."
+    "returns the connection saved by the first. Up to 200 characters. Ignored when `id` is given."
 )
 _HOST = "Host name or IP address of the PostgreSQL server, without the port."
 _PORT = "TCP port of the PostgreSQL server, 1 to 65535. A new connection defaults to 5432."
@@ -105,7 +105,7 @@ class SaveConnectionInput:
     "a saved one with changes (`id` and the changed fields)."
 )
 class TestConnectionInput:
-    """Validated by `db.connections.draft`; nothing is saved."""
+    """Validated by `db.connections.parse_draft`; nothing is saved."""
 
     id: strawberry.ID | None = optional(
         "ID of a saved connection. Other fields replace its values for this test. Omit it to test "
@@ -209,7 +209,7 @@ class DeletePreferencePayload:
 
 
 def form_fields(input: Any) -> dict[str, Any]:
-    """Returns the provided fields of the connection, in the form `db.connections.draft` takes."""
+    """Returns the provided fields of the connection, as `db.connections.parse_draft` takes them."""
     fields = {name: _to_plain(value) for name, value in provided_fields(input).items()}
     for name in ("id", "expected_version", "idempotency_key"):
         fields.pop(name, None)

@@ -11,7 +11,7 @@ from db.connections import (
     Connections,
     PreferenceRow,
     Preferences,
-    draft,
+    parse_draft,
     require_fields,
 )
 from db.errors import NotFound
@@ -157,7 +157,9 @@ class Mutation:
         if row_id is None:
             require_fields(fields, REQUIRED_TO_CONNECT)
         workbench = info.context.services.workbench
-        return await workbench.probe(info.context.owner, await draft(fields), connection_id=row_id)
+        return await workbench.probe(
+            info.context.owner, await parse_draft(fields), connection_id=row_id
+        )
 
     @mutation(
         "Opens a connection at the server that answers this request. Optional if the password is "
@@ -170,7 +172,7 @@ class Mutation:
         row_id = parse_id("conn", input.id)
         fields = provided_fields(input)
         passwords = {name: fields[name] for name in _PASSWORD_FIELDS if fields.get(name)}
-        checked = (await draft(passwords)).secrets
+        checked = (await parse_draft(passwords)).secrets
         secrets = {name: secret for name, secret in checked.items() if secret is not None}
         workbench = info.context.services.workbench
         active = await workbench.connect(

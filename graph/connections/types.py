@@ -104,7 +104,9 @@ class DatabaseConnection(Node):
     last_connected_at: datetime | None = attribute(
         "Time `connect` last succeeded. Null if it never did."
     )
-    version: int = attribute("Incremented by every change. Pass it as `expectedVersion`.")
+    version: int = attribute(
+        "Increases with every change. Pass it as `expectedVersion` to detect concurrent updates."
+    )
     ssl_mode: SslMode = attribute("How TLS is used.")
 
     @field(
@@ -197,7 +199,9 @@ class Preference:
     key: str = attribute("Key of the preference, unique for the viewer.")
     created_at: datetime = attribute("Time the preference was created.")
     updated_at: datetime = attribute("Time the preference was last set.")
-    version: int = attribute("Incremented by every change. Pass it as `expectedVersion`.")
+    version: int = attribute(
+        "Increases with every change. Pass it as `expectedVersion` to detect concurrent updates."
+    )
 
     @field("The stored JSON value.")
     def value(root: strawberry.Parent[PreferenceRow]) -> Json:

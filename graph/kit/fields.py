@@ -63,7 +63,7 @@ def provided_fields(value: Any) -> dict[str, Any]:
 def graphql_enum(description: str, **values: str) -> Callable[[E], E]:
     """Makes an enum of `db` or of `graph` a GraphQL enum, with a description of each value by name.
 
-    Rows hold plain strings: a field of this type returns the value as it was read.
+    Rows hold plain strings: a field of this type returns the stored value unchanged.
 
     Raises:
         TypeError: A value has no description, or a description has no value.

@@ -20,7 +20,7 @@ MAX_WAITING = 2_000  # a page that reconnects may open a thousand subscriptions 
 LASTS_S = 1.0
 
 
-class Reads(asyncio.Semaphore):
+class ReadSlots(asyncio.Semaphore):
     """Hold this while reading. If a read fails with Overloaded, all queued reads fail with it."""
 
     def __init__(self, at_once: int = READS_AT_ONCE) -> None:
@@ -90,12 +90,12 @@ class Slot:
             self._timer = asyncio.get_running_loop().call_later(max(left_s, 0), self.end)
 
     @property
-    def reads(self) -> Reads:
+    def reads(self) -> ReadSlots:
         """Limits the concurrent reads of the viewer."""
         return self._queue.reads
 
     @property
-    def search(self) -> Reads:
+    def search(self) -> ReadSlots:
         """Limits the viewer to one large read at a time."""
         return self._queue.search
 
@@ -113,8 +113,8 @@ class UserQueue:
         self._viewer = viewer
         self.taken: list[Slot] = []
         self.waiting: deque[_Waiter] = deque()
-        self.reads = Reads()
-        self.search = Reads(1)
+        self.reads = ReadSlots()
+        self.search = ReadSlots(1)
 
     def take(self, ends_at: float) -> Slot:
         slot = Slot(self, ends_at)

@@ -51,7 +51,7 @@ class ExecuteQueryInput:
     )
     idempotency_key: str | None = optional(
         "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-        "returns the run started by the first."
+        "returns the run started by the first. Up to 200 characters."
     )
 
 
@@ -72,7 +72,8 @@ class ExportQueryRunInput:
     id: strawberry.ID = attribute("ID of the query run. It must have ended and have columns.")
     bucket_id: strawberry.ID = attribute("ID of the bucket to write to.")
     location: str = attribute(
-        "Path of the new file in the bucket, such as `reports/2026/May.csv`. It must not exist."
+        "Path of the new file in the bucket, such as `reports/2026/May.csv`. Up to 1000 "
+        "characters. It must not exist yet."
     )
     format: ResultFormat = attribute("File format.")
     desired_replicas: int = optional(
@@ -81,7 +82,7 @@ class ExportQueryRunInput:
     )
     idempotency_key: str | None = optional(
         "Makes a retry safe: a second call with the same key and the same input within 24 hours "
-        "returns the file written by the first."
+        "returns the file written by the first. Up to 200 characters."
     )
 
 

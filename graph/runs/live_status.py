@@ -58,7 +58,7 @@ async def _next_update(watch: Watch[RunRow | None], sent: RunRow) -> RunRow:
 def _require(run: RunRow | None) -> RunRow:
     if run is None:
         raise NotFound(
-            "There is no such run.",
+            "This run does not exist.",
             hint="Check the ID; the run may have been deleted.",
             field="id",
         )

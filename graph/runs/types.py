@@ -9,8 +9,7 @@ import strawberry
 from db.connections import ConnectionRow
 from db.errors import BadInput
 from db.runs import Column as ColumnRow
-from db.runs import Failure, RunRow, Runs, RunState, Truncated, TruncationReason
-from db.runs import Notice as NoticeRow
+from db.runs import Failure, RunRow, Runs, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.results.formats import ResultFormat, require_format
 from graph.connections.types import ConnectionById, DatabaseConnection
 from graph.context import Info
@@ -209,7 +208,7 @@ class QueryRun(Node):
         "has ended.",
         type=list[Notice],
     )
-    def notices(root: strawberry.Parent[RunRow]) -> list[NoticeRow]:
+    def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:
         return root.parsed_notices
 
     @field("Limit that truncated the result. Null if it is complete.", type=Truncation | None)

@@ -20,7 +20,7 @@ _EXPECTED_VERSION = (
 @strawberry.input(description="Input of `createBsp`.")
 class CreateBspInput:
     account: str = attribute("Account name of the provider, 1 to 200 characters, unique.")
-    capacity: BigInt = attribute("Capacity in bytes.")
+    capacity: BigInt = attribute("Capacity in bytes, 0 or more.")
     multiaddresses: list[str] = attribute(
         "Network addresses of the provider, such as `/dns/bsp.example/tcp/443`. Up to 32. "
         "Each consists of a host and a TCP or UDP port."
@@ -93,7 +93,7 @@ class CreateFileInput:
         "Path within the bucket, such as `reports/2026/May.pdf`. Up to 1000 characters, "
         "unique within the bucket."
     )
-    size: BigInt = attribute("Size in bytes. The upload must have exactly this size.")
+    size: BigInt = attribute("Size in bytes, 0 or more. The upload must have exactly this size.")
     content_type: str | None = optional(
         "Media type of the file. Defaults to `application/octet-stream`."
     )

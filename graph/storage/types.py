@@ -35,7 +35,7 @@ Under = Annotated[
 ]
 
 
-class ReplicaRow(NamedTuple):
+class FileReplica(NamedTuple):
     """One copy of a file."""
 
     bsp_id: UUID
@@ -52,7 +52,7 @@ graphql_enum(
 @strawberry.type(description="A copy of a file stored by a provider.")
 class Replica:
     @field("Provider that stores the copy.", type="Bsp")
-    async def bsp(root: strawberry.Parent[ReplicaRow], info: Info) -> BspRow | None:
+    async def bsp(root: strawberry.Parent[FileReplica], info: Info) -> BspRow | None:
         return await BspById.of(info.context).load(root.bsp_id)
 
 
@@ -90,9 +90,9 @@ class File(Node):
         return await BucketById.of(info.context).load(root.bucket_id)
 
     @field("Copies of the file stored by providers.", type=list[Replica])
-    async def replicas(root: strawberry.Parent[FileRow], info: Info) -> list[ReplicaRow]:
+    async def replicas(root: strawberry.Parent[FileRow], info: Info) -> list[FileReplica]:
         found = await BspsOfFile.of(info.context).load(root.id)
-        return [ReplicaRow(bsp_id) for bsp_id in found or ()]
+        return [FileReplica(bsp_id) for bsp_id in found or ()]
 
     @field(
         "Signed URL from which the bytes can be downloaded, with support for range requests. "

@@ -169,7 +169,8 @@ class Mutation:
 @strawberry.type
 class Subscription:
     @subscription(
-        "Sends changes to the viewer's tasks as they happen, starting at the time of subscribing.",
+        "Sends changes to the viewer's tasks as they happen, starting at the time of subscribing. "
+        "Ends with `OVERLOADED` if the client leaves more than 10,000 changes unread.",
         who=SignedIn,
         type=TaskChange,
     )

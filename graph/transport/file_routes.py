@@ -80,7 +80,7 @@ async def send(request: Request) -> Response:
     gateway: Gateway = request.state.gateway
     file = await _verified_file(request, gateway.services, "GET")
     if file.status != FileStatus.STORED:
-        raise NotFound("This file has no content.", hint="Query its `status` for the reason.")
+        raise NotFound("This file has no content.", hint="Query its `status` to see the reason.")
     headers = UNTRUSTED_CONTENT_HEADERS | {"ETag": _etag(file), "Accept-Ranges": "bytes"}
     if _is_not_modified(request, file):
         return Response(status_code=304, headers=headers)
@@ -106,12 +106,12 @@ async def send(request: Request) -> Response:
 async def _verified_file(request: Request, services: Services, method: str) -> FileRow:
     """Verify the link and return its file."""
     Links(services.keys).check(method, request.url.path, request.query_params)
-    found = await services.storage.known_files([UUID(hex=request.path_params["file_id"])])
-    if not found:
+    files = await services.storage.known_files([UUID(hex=request.path_params["file_id"])])
+    if not files:
         raise NotFound(
             "The file does not exist.", hint="Check the link: the file may have been deleted."
         )
-    return found[0]
+    return files[0]
 
 
 def _expected_digest(request: Request, file: FileRow) -> bytes | None:
@@ -145,15 +145,15 @@ def _sha_256(header: str | None) -> Iterator[bytes]:
         if algorithm.lower() != "sha-256":
             continue
         try:
-            found = base64.b64decode(value.removeprefix(":").removesuffix(":"), validate=True)
+            digest = base64.b64decode(value.removeprefix(":").removesuffix(":"), validate=True)
         except binascii.Error:
-            found = b""
-        if len(found) != 32:
+            digest = b""
+        if len(digest) != 32:
             raise BadInput(
                 "The digest is not a base64-encoded SHA-256.",
                 hint="Send `Content-Digest: sha-256=:<base64>:`, or omit the header.",
             )
-        yield found
+        yield digest
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
@@ -180,10 +180,10 @@ def _is_not_modified(request: Request, file: FileRow) -> bool:
 
 def _requested_range(request: Request, file: FileRow) -> range | None:
     """The requested range. None sends the whole file: no single valid range, or it is stale."""
-    found = _RANGE.fullmatch(request.headers.get("range", ""))
-    if found is None or request.headers.get("if-range", _etag(file)) != _etag(file):
+    parts = _RANGE.fullmatch(request.headers.get("range", ""))
+    if parts is None or request.headers.get("if-range", _etag(file)) != _etag(file):
         return None
-    match found["first"], found["last"]:
+    match parts["first"], parts["last"]:
         case "", "":
             return None
         case "", last:

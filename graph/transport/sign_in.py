@@ -65,7 +65,7 @@ def _require_local_caller(request: Request, settings: Settings) -> None:
     if not settings.allows_sign_in_links:
         raise NotFound(
             "This server has no sign-in links.",
-            hint="Sign in with `signIn`, or ask the operator for `howdah user token`.",
+            hint="Sign in with `signIn`, or ask the operator to run `howdah user token`.",
         )
     if header := forwarding_header(request.scope["headers"]):
         raise Forbidden(

@@ -16,7 +16,7 @@ def _redacted_repr(secret: object) -> str:
 class SignUpInput:
     __repr__ = _redacted_repr
 
-    email: str = attribute("E-mail address to sign in with.")
+    email: str = attribute("E-mail address to sign in with, up to 254 characters.")
     password: str = attribute("Password, 8 to 1024 bytes in UTF-8.")
     name: str = attribute("Display name, 1 to 100 characters.")
 

@@ -105,7 +105,7 @@ async function checkQueries(page, seen) {
   assert.equal(sent, authorization, 'the Headers tab is sent over HTTP');
 }
 
-/** The signed-in tab stays so over a reload; another one is told that the link was used. */
+/** A reload keeps the tab signed in; a second tab shows that the link was used. */
 async function checkOnce(page) {
   await page.reload();
   await page.locator('[aria-label=Headers] .view-line', { hasText: 'Authorization' }).waitFor();

@@ -253,7 +253,7 @@ async def test_close_and_cancel_of_an_attempt_leave_no_permit(*, cancelled: bool
 
 
 @pytest.mark.parametrize("seed", range(60))
-async def test_no_order_of_events_loses_a_resource_or_lends_one_twice(seed: int) -> None:
+async def test_pool_loses_no_resource_and_lends_none_twice_in_any_order(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - a schedule that can be repeated
     size = chance.randint(1, 4)
     wires = Wires()

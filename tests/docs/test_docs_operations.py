@@ -36,7 +36,7 @@ WITH_OPERATIONS = [page for page in PAGES if operations(page)]
 
 
 @pytest.mark.parametrize("page", WITH_OPERATIONS, ids=lambda page: page.name)
-def test_each_documented_operation_is_valid(page: Path) -> None:
+def test_documented_operations_are_valid(page: Path) -> None:
     for name, operation in operations(page).items():
         errors = validate(core, parse(operation))
         assert not errors, f"{name} of {page.name}: correct it there, or the schema: {errors}"
@@ -47,7 +47,7 @@ def test_pages_with_operations_are_found() -> None:
     assert names >= {"README.md", "tasks.md", "connections.md"}
 
 
-async def test_each_operation_of_the_connections_page_works(ada: Client, target: Target) -> None:
+async def test_connections_page_operations_work(ada: Client, target: Target) -> None:
     destination = {
         "host": "localhost",
         "port": target.port,

@@ -163,7 +163,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return read
 
 
-async def test_no_page_of_fifty_reads_more_than_a_few_blocks(
+async def test_filter_page_reads_few_blocks(
     ada: Client, bob: Client, database: Database, blocks: list[int]
 ) -> None:
     assert not missing_samples(core, SAMPLES), missing_samples(core, SAMPLES)

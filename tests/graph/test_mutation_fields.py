@@ -4,7 +4,7 @@ from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket, make_connection, make_task
 
 
-async def test_second_create_file_counts_the_first(ada: Client) -> None:
+async def test_create_file_counts_files_of_earlier_fields(ada: Client) -> None:
     bucket = await make_bucket(ada)
     answer = await ada.ask(
         """

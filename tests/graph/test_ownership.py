@@ -153,7 +153,7 @@ async def own(stranger: Client, admin: Client, prefix: str) -> str:
 
 
 @pytest.mark.parametrize("door", DOORS, ids=str)
-async def test_argument_with_id_of_other_user_gives_nothing(
+async def test_argument_with_id_of_other_user_returns_nothing(
     ada: Client, bob: Client, admin: Client, door: Door
 ) -> None:
     taken = await prefixes(admin, door)

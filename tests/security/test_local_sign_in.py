@@ -77,7 +77,7 @@ def error_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, error["extensions"]["code"]
 
 
-async def test_page_holds_no_token_whoever_asks(local: httpx.AsyncClient) -> None:
+async def test_page_contains_no_token(local: httpx.AsyncClient) -> None:
     for host in ("127.0.0.1:8000", "localhost", "[::1]:8000", "howdah.example.com"):
         page = await local.get("/graphql", headers={"accept": "text/html", "host": host})
         assert page.headers["content-type"].startswith("text/html")
@@ -174,7 +174,7 @@ async def test_sign_in_is_refused_to_a_foreign_page(
 
 
 @pytest.mark.parametrize("chosen", [{"env": "production"}, {"host": "0.0.0.0"}])  # noqa: S104
-async def test_sign_in_is_refused_beyond_a_laptop(
+async def test_sign_in_is_refused_on_a_production_server(
     services: Services, links: SignInLinks, chosen: dict[str, Any]
 ) -> None:
     async with calling(services, **chosen) as http:

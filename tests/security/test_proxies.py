@@ -1,4 +1,4 @@
-"""Requests that a proxy forwarded: whose address counts, and what they may read."""
+"""Forwarded requests: which client address counts, and access to the metrics."""
 
 import httpx
 import pytest

@@ -78,7 +78,7 @@ def scene(ada: Client, target: Target, ssh_server: SshServer, collector: Collect
 
 
 Change = Callable[[Scene], tuple[dict[str, Any], dict[str, Any]]]
-"""What is saved at first, and what is changed."""
+"""Returns the fields to save first, and the fields to change."""
 
 AT_COLLECTOR: dict[str, Change] = {
     "host": lambda s: ({"port": s.collector.port}, {"host": "127.0.0.1"}),

@@ -32,12 +32,12 @@ async def test_killed_server_interrupts_run_and_ends_statement(
         values = {"connectionId": saved, "statement": "SELECT pg_sleep(66)", "timeoutMs": 120_000}
         run = (await first.ask(EXECUTE, input=values))["executeQuery"]["run"]
         async with asyncio.timeout(10):
-            while not await target.administer(COUNT):  # noqa: ASYNC110 - no event tells
+            while not await target.administer(COUNT):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.05)
         await first.kill("both")
     async with served(folder) as second, asyncio.timeout(30):
         query = "query($id: ID!) { queryRun(id: $id) { state error { message } } }"
         while (await second.ask(query, id=run["id"]))["queryRun"]["state"] != "INTERRUPTED":  # noqa: ASYNC110 - or here
             await asyncio.sleep(0.2)
-        while await target.administer(COUNT):  # noqa: ASYNC110 - no event tells
+        while await target.administer(COUNT):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)

@@ -6,7 +6,7 @@ address    the URL of a cluster, also for commands that run beside a server
 folder     the files around the cluster: lock, password, the process that serves it
 cluster    PostgreSQL's own files: created, checked, and the command that serves them
 processes  starts processes, waits for their end, finds leftover ones
-failures   tells a damaged cluster from a temporary failure
+failures   distinguishes a damaged cluster from a temporary failure
 server     EmbeddedPostgres, which combines these
 """
 

@@ -1,4 +1,4 @@
-"""Tells a damaged cluster, which is replaced, from a temporary failure, which keeps it."""
+"""Distinguishes a damaged cluster, which is replaced, from a temporary failure."""
 
 import re
 
@@ -75,6 +75,6 @@ def system_error(log: str) -> Unavailable | None:
 
 def _cannot_start(line: str, hint: str = "Read postgres.log in the data folder.") -> Unavailable:
     return Unavailable(
-        f"The embedded PostgreSQL cannot start: {_PREAMBLE.sub('', line) or 'it logged nothing'}",
+        f"The embedded PostgreSQL cannot start: {_PREAMBLE.sub('', line) or 'it logged no error'}",
         hint=hint,
     )

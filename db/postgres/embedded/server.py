@@ -98,7 +98,8 @@ class EmbeddedPostgres:
         )
         if code != 0:
             raise Unavailable(
-                f"{tool} failed: {errors.strip()[-500:]}", hint=f"Read the message of {tool}."
+                f"{tool} failed: {errors.strip()[-500:]}",
+                hint=f"Correct what {tool} reports, then try again.",
             )
         return output
 
@@ -117,7 +118,7 @@ class EmbeddedPostgres:
             self.terminate()
 
     def terminate(self) -> None:
-        """Stop at once, as in a power failure. The next start recovers all committed data."""
+        """Stop immediately, as in a power failure. The next start recovers all committed data."""
         if self._supervisor is not None:
             self._supervisor.cancel()
         self._end_process()

@@ -50,8 +50,7 @@ class Breaker:
         if now < self._open_until:
             raise Unreachable(
                 self._last.message,
-                hint=f"It failed {FAILURES} times and is left alone for a moment. "
-                + self._last.hint,
+                hint=f"Wait a few seconds: the last {FAILURES} attempts failed. " + self._last.hint,
                 field=self._last.field,
                 retry_after_s=round(self._open_until - now, 1),
             )

@@ -18,7 +18,7 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
     (
         "no password supplied",
         "password",
-        "The server asks for a password, and none is stored.",
+        "The server requires a password, and none is stored.",
         "Connect with the password, or save it with the connection.",
     ),
     (
@@ -55,7 +55,7 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
         "is not permitted to log in",
         "username",
         "This role is not permitted to log in.",
-        "Choose another user, or ALTER ROLE ... LOGIN.",
+        "Use another role, or run ALTER ROLE ... LOGIN.",
     ),
 )
 _UNKNOWN_DATABASE = re.compile(r'database ".*" does not exist')

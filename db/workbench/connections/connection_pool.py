@@ -252,6 +252,4 @@ def _overloaded() -> Overloaded:
 
 
 def _closed() -> Unavailable:
-    return Unavailable(
-        "The connection was closed.", hint="Connect again, then repeat what was asked."
-    )
+    return Unavailable("The connection was closed.", hint="Connect again, then repeat the request.")

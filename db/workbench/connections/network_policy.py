@@ -67,8 +67,8 @@ class Reach:
             return cls(networks=tuple(ip_network(word, strict=False) for word in words))
         except ValueError:
             raise BadInput(
-                "HOWDAH_TARGETS cannot be used: it is neither public, private nor networks.",
-                hint="Write public, private, or a list such as 10.0.0.0/8,192.168.1.0/24.",
+                "HOWDAH_TARGETS is neither public, private nor a list of networks.",
+                hint="Set public, private, or a list such as 10.0.0.0/8,192.168.1.0/24.",
             ) from None
 
     def allows(self, address: Address) -> bool:
@@ -126,7 +126,7 @@ class Targets:
         if not found:
             raise Unavailable(
                 f"The host {host} was not found.",
-                hint="Check how it is written; a name of a private network may need a tunnel.",
+                hint="Check its spelling; use an SSH tunnel for a name of a private network.",
                 field="host",
             )
         return list(dict.fromkeys(map(_plain, found)))
@@ -179,7 +179,7 @@ def _is_here(address: Address) -> bool:
 def _forbidden(host: str) -> Forbidden:
     return Forbidden(
         f"Howdah may not connect to {host}.",
-        hint="The operator says with HOWDAH_TARGETS which networks may be reached; Howdah's own "
-        "database, UNIX sockets and link-local addresses never.",
+        hint="Ask the operator to allow its network in HOWDAH_TARGETS. Howdah's own database, "
+        "UNIX sockets and link-local addresses are never allowed.",
         field="host",
     )

@@ -12,10 +12,10 @@ from db.connections import (
     Connections,
     Draft,
     SealedRow,
-    completed,
-    draft,
+    parse_draft,
     require_fields,
-    secret_places,
+    secret_locations,
+    with_defaults,
 )
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import run_once
@@ -39,11 +39,11 @@ class SavedConnections:
         values = dict(fields)
         save = values.pop("save_password", None)
         require_fields(values)
-        changes = await draft(values)
+        changes = await parse_draft(values)
         if save is False:
             changes.secrets.pop("password", None)
         row_id = new_id()
-        places = secret_places(completed(changes.values), row=row_id, owner=owner)
+        places = secret_locations(with_defaults(changes.values), row=row_id, owner=owner)
         async with self._sealing(changes, places) as sealed:
             row = await run_once(
                 self.database,
@@ -74,12 +74,12 @@ class SavedConnections:
         """
         values = dict(fields)
         save = values.pop("save_password", None)
-        changes = await draft(values)
+        changes = await parse_draft(values)
         async with self.database.read() as session:
             seen, _ = await Connections(session, owner).with_secrets(connection_id)
         if save is False:
             changes.secrets["password"] = None
-        places = secret_places(seen._asdict() | changes.values, row=seen.id, owner=owner)
+        places = secret_locations(seen._asdict() | changes.values, row=seen.id, owner=owner)
         async with self._sealing(changes, places) as sealed:
             change = await self.database.transaction(
                 lambda session: Connections(session, owner).change(
@@ -90,7 +90,7 @@ class SavedConnections:
                     expected_version=expected_version,
                 )
             )
-        former_places = secret_places(change.before._asdict(), row=seen.id, owner=owner)
+        former_places = secret_locations(change.before._asdict(), row=seen.id, owner=owner)
         await self._forget(change.replaced, former_places)
         self.workbench.renew(owner, change.row)
         return change.row
@@ -106,7 +106,7 @@ class SavedConnections:
 
         row, sealed = await self.database.transaction(work)
         await self.workbench.drop(owner, connection_id)
-        await self._forget(sealed, secret_places(row._asdict(), row=row.id, owner=owner))
+        await self._forget(sealed, secret_locations(row._asdict(), row=row.id, owner=owner))
 
     def _sealing(
         self, changes: Draft, places: Mapping[str, SecretLocation]

@@ -155,7 +155,7 @@ async def _load_key(bastion: Bastion) -> asyncssh.SSHKey:
 
 @contextlib.asynccontextmanager
 async def _agent() -> AsyncIterator[Sequence[Any]]:
-    """The keys of the developer's own agent; `check_whole` refuses agents on shared servers."""
+    """The keys of the developer's agent; `check_connection` refuses it on shared servers."""
     keys: Sequence[Any] = ()
     async with contextlib.AsyncExitStack() as stack:
         with contextlib.suppress(OSError, asyncssh.Error, ValueError):

@@ -15,9 +15,9 @@ from db.connections import (
     SealedRow,
     SecretRequired,
     check_binding,
-    check_whole,
-    completed,
-    secret_places,
+    check_connection,
+    secret_locations,
+    with_defaults,
 )
 from db.connections.binding import DATABASE
 from db.errors import Conflict, Forbidden, HowdahError, NotFound, Overloaded
@@ -117,7 +117,7 @@ class Workbench:
                 self._discard_entered(owner, row)
             raise
         await self._database.write(
-            lambda session: Connections(session, owner).note_connected(connection_id)
+            lambda session: Connections(session, owner).record_connected(connection_id)
         )
         return _to_active_pool(connection_id, pool)
 
@@ -265,19 +265,19 @@ class Workbench:
     ) -> Destination:
         if connection_id is None:
             return self._destination(
-                completed(draft.values, needed=REQUIRED_TO_CONNECT), draft.secrets
+                with_defaults(draft.values, needed=REQUIRED_TO_CONNECT), draft.secrets
             )
         row, sealed = await self._read_with_secrets(owner, connection_id)
         before, after = row._asdict(), row._asdict() | draft.values
-        check_binding(before, after, stored=sealed.kept, entered=draft.secrets)
+        check_binding(before, after, stored=sealed.stored_secrets, entered=draft.secrets)
         stored = await self._open_secrets(owner, row, sealed, entered=draft.secrets)
         return self._destination(after, {**stored, **draft.secrets})
 
     def _destination(
         self, values: Mapping[str, Any], secrets: Mapping[str, str | None]
     ) -> Destination:
-        kept = {name for name, secret in secrets.items() if secret is not None}
-        check_whole(values, kept=kept, agent=self.lends_agent)
+        given = {name for name, secret in secrets.items() if secret is not None}
+        check_connection(values, secrets=given, agent=self.lends_agent)
         return Destination.of(values, secrets)
 
     async def _read_with_secrets(
@@ -290,7 +290,7 @@ class Workbench:
         self, owner: OwnerId, row: ConnectionRow, sealed: SealedRow, *, entered: Collection[str]
     ) -> dict[str, str]:
         """Opens the stored secrets, except those that `entered` replaces."""
-        places = secret_places(row._asdict(), row=row.id, owner=owner)
+        places = secret_locations(row._asdict(), row=row.id, owner=owner)
         return {
             name: await self._vault.open(value, places[name])
             for name, value in zip(SECRETS, sealed, strict=True)

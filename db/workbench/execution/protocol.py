@@ -12,7 +12,7 @@ from psycopg.errors import Diagnostic
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from db.runs import Column, Failure, Notice
+from db.runs import Column, Failure, ServerNotice
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution.read_throttle import ReadThrottle
 from db.workbench.execution.run_failures import HINTS
@@ -143,8 +143,8 @@ def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failu
     )
 
 
-def notice_of(diagnostic: Diagnostic) -> Notice:
-    return Notice(
+def notice_of(diagnostic: Diagnostic) -> ServerNotice:
+    return ServerNotice(
         severity=diagnostic.severity_nonlocalized or diagnostic.severity or "NOTICE",
         message=(diagnostic.message_primary or "")[:MAX_MESSAGE_CHARS],
         sqlstate=diagnostic.sqlstate,

@@ -9,7 +9,7 @@ from psycopg.errors import Diagnostic
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-from db.runs import Column, Ending, Failure, Notice, RunState, Truncated, TruncationReason
+from db.runs import Column, Ending, Failure, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution import protocol
 from db.workbench.execution.column_sources import describe
@@ -45,7 +45,7 @@ class ResultReader:
     ) -> None:
         """`stop_early` is called once, at a limit; it returns whether it sent a cancel request."""
         self.columns: list[Column] | None = None
-        self.notices: list[Notice] = []
+        self.notices: list[ServerNotice] = []
         self.sent_at: float | None = None
         self._origins: list[protocol.Origin] = []
         self._rows = RowLoader()

@@ -14,7 +14,7 @@ SERVER_STOPPED = Failure(
 )
 NOT_STORED_IN_TIME = Failure(
     message="The statement has ended, but its rows were not stored before the run was stopped.",
-    hint="Its changes are committed. The result store is slow: ask the operator, or run it again.",
+    hint="Run it again, or ask the operator: the result store is slow. Its changes are committed.",
 )
 EMPTY_STATEMENT = Failure(
     message="This text contains no statement.",
@@ -23,23 +23,23 @@ EMPTY_STATEMENT = Failure(
     hint="Add a statement: the text holds only comments, whitespace or semicolons.",
 )
 TRANSACTION_CONTROL = Failure(
-    message="A run cannot begin or end a transaction: every run is a transaction of its own.",
+    message="A run cannot begin or end a transaction: every run is a separate transaction.",
     sqlstate="0A000",
     severity="ERROR",
     hint="To make several changes atomically, write one statement: use WITH or a DO block.",
 )
 
-_NO_SESSION_STATE = "Runs share no session state: run the statement itself."
+_NO_SESSION_STATE = "Run the statement itself: runs share no session state."
 HINTS = {
     "08P01": "Pass one value in `parameters` for each of $1, $2 ... in the statement.",
-    "25001": "PostgreSQL runs this command outside a transaction only: send it as a statement of "
-    "its own, not in a function, and without `readOnly`.",
-    "25006": "The run, its connection or its server is read-only: use one that allows writes.",
-    "25P01": "Every run is a transaction of its own: write one statement, such as a DO block.",
+    "25001": "Send it as a single statement, not in a function, and without `readOnly`: "
+    "PostgreSQL runs this command only outside a transaction.",
+    "25006": "Use a run, connection and server that allow writes: one of them is read-only.",
+    "25P01": "Write one statement, such as a DO block: every run is a separate transaction.",
     "26000": _NO_SESSION_STATE,
     "2D000": "Omit `readOnly`: a read-only run is one transaction, which the statement cannot end.",
     "34000": _NO_SESSION_STATE,
-    "57014": "Another session cancelled it, or its saved connection was closed or deleted.",
+    "57014": "Run it again: another session cancelled it, or its connection was closed or deleted.",
     "42501": "Ask the owner of the object or a superuser to grant the missing privilege.",
 }
 """Hints by SQLSTATE, for errors that PostgreSQL sends without one."""

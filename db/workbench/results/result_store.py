@@ -207,7 +207,7 @@ class ResultStore:
         except NotFound as error:
             raise NotFound(
                 "The rows of this result are no longer in the store.",
-                hint="Run the statement again: a restored server may lack old results.",
+                hint="Run the statement again: a restored server may not have old results.",
             ) from error
 
 

@@ -55,7 +55,7 @@ async def rows(url: str, sql: str = "SELECT * FROM tasks ORDER BY id") -> list[A
         await connection.close()
 
 
-async def test_restore_brings_back_every_row(
+async def test_restore_restores_every_row(
     folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
 ) -> None:
     made = await backup(filled_url, tmp_path / "b.howdah", objects=folder)

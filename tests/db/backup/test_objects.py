@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from db.backup import backup, restore
-from db.connections import Connections, Preferences, draft
+from db.connections import Connections, Preferences, parse_draft
 from db.errors import BadInput, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore, open_objects
@@ -38,7 +38,7 @@ SIZES = (0, 1, 100_000, 2_500_000)
 
 @pytest.fixture
 def other_objects(objects: ObjectStore, s3_bucket: str, tmp_path: Path) -> ObjectStore:
-    """Where a restore goes: S3 when the backup came from a folder, and the other way round."""
+    """Target of a restore: S3 for a backup from a folder, and a folder for one from S3."""
     there = f"s3://{s3_bucket}/restored" if objects.kind == "file" else None
     return open_objects(there, data_dir=tmp_path / "restored")
 
@@ -92,7 +92,7 @@ def key_of(file: FileRow) -> str:
     return object_key(file.id, file.object_id)
 
 
-async def test_restore_brings_back_every_object(
+async def test_restore_restores_every_object(
     committed: Database,
     committed_url: str,
     committed_owner: OwnerId,
@@ -132,7 +132,7 @@ async def test_restore_keeps_the_headers_of_objects(
 
 
 class DeletingMeanwhile(ObjectStore):
-    """A store whose files somebody deletes between the moment of the backup and their turn."""
+    """A store in which a file is deleted after the snapshot and before it is copied."""
 
     def __init__(self, files: Files, doomed: FileRow) -> None:
         self.__dict__ = files.objects.__dict__
@@ -249,7 +249,7 @@ DAMAGE: dict[str, Callable[[str, bytes], bytes | None]] = {
     "a list of nonsense": lambda name, data: b"[]\n" if name == "objects.jsonl" else data,
     "a hostile key": with_list(lambda entries: [entries[0] | {"key": "files/../../x"}, entries[1]]),
     "a place far away": with_list(lambda entries: [entries[0], entries[1] | {"start": 10**12}]),
-    "a file not told of": with_list(lambda entries: entries[:1]),
+    "an unlisted file": with_list(lambda entries: entries[:1]),
 }
 
 
@@ -343,7 +343,7 @@ async def connect(
 ) -> None:
     """Saves a connection and a preference, as their resolvers do."""
     whole = {"name": "Orders", "host": "db.example.com", "database": "orders", "username": "ada"}
-    drafted = await draft(whole)
+    drafted = await parse_draft(whole)
     await database.transaction(
         lambda session: Connections(session, owner).create(row_id, drafted, sealed, agent=False)
     )

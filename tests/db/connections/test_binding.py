@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db.connections import SECRETS, SecretRequired, check_binding, completed, draft, secret_places
+from db.connections import (
+    SECRETS,
+    SecretRequired,
+    check_binding,
+    parse_draft,
+    secret_locations,
+    with_defaults,
+)
 from db.connections.binding import BOUND_TO, DATABASE
 from db.connections.repository import DatabaseConnection
 from db.errors import Conflict
@@ -17,7 +24,7 @@ from tests.db.connections.test_drafts import WHOLE
 from tests.db.connections.test_repository import Desk
 from tests.fixtures.workbench import until
 
-BEFORE: dict[str, Any] = completed(WHOLE) | {
+BEFORE: dict[str, Any] = with_defaults(WHOLE) | {
     "ssh_host": "bastion.example.com",
     "ssh_port": 22,
     "ssh_username": "ada",
@@ -56,7 +63,7 @@ def test_binding_covers_every_column_of_a_connection() -> None:
 @pytest.mark.parametrize("column", sorted({*DATABASE, *FREE}))
 def test_binding_of_secret_covers_its_columns_only(secret: str, column: str) -> None:
     after = change_of(column)
-    places = [secret_places(values, row=ROW, owner=OWNER)[secret] for values in (BEFORE, after)]
+    places = [secret_locations(values, row=ROW, owner=OWNER)[secret] for values in (BEFORE, after)]
     if column not in BOUND_TO[secret]:
         check_binding(BEFORE, after, stored={secret}, entered=())
         assert places[0] == places[1]
@@ -88,7 +95,7 @@ async def test_change_refuses_secret_sealed_for_changed_destination(desk: Desk) 
     await desk.change(seen, host="other.example.com")
     with pytest.raises(Conflict, match="changed at the same time"):
         await desk.change(seen, {"sealed_password": b"for the first"}, password="x", port=5433)
-    assert (await desk.seals(seen)).kept == set()
+    assert (await desk.seals(seen)).stored_secrets == set()
     renamed = await desk.change(seen, name="Renamed")
     assert (renamed.host, renamed.name) == ("other.example.com", "Renamed")
 
@@ -106,7 +113,7 @@ async def test_change_is_safe_under_concurrency(
 ) -> None:
     """The second change begins after the first has updated the row, before its commit."""
     seen = await desk.create()
-    drafts = [await draft(given) for given in (first, second)]
+    drafts = [await parse_draft(given) for given in (first, second)]
     seals: list[dict[str, bytes | None]] = [
         {f"sealed_{name}": b"sealed" for name in taken.secrets} for taken in drafts
     ]

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from db.connections import check_whole, completed, draft
+from db.connections import check_connection, parse_draft, with_defaults
 from db.errors import BadInput
 from tests.db.connections.test_pem import OPENSSH, PASSPHRASE, written
 
@@ -11,7 +11,7 @@ TUNNEL = {"host": "bastion.example.com", "username": "ada", "auth_method": "PASS
 
 
 async def test_draft_has_defaults() -> None:
-    values = completed((await draft(WHOLE)).values)
+    values = with_defaults((await parse_draft(WHOLE)).values)
     assert (values["port"], values["ssl_mode"], values["read_only"]) == (5432, "PREFER", False)
     assert (values["ssh_host"], values["statement_timeout_ms"]) == (None, None)
 
@@ -20,7 +20,7 @@ async def test_draft_has_defaults() -> None:
 async def test_draft_requires_fields_of_new_connection(name: str) -> None:
     given = {key: value for key, value in WHOLE.items() if key != name}
     with pytest.raises(BadInput) as caught:
-        completed((await draft(given)).values)
+        with_defaults((await parse_draft(given)).values)
     assert caught.value.field == name
 
 
@@ -62,7 +62,7 @@ async def test_draft_requires_fields_of_new_connection(name: str) -> None:
 )
 async def test_draft_refuses_invalid_fields(given: dict[str, Any], field: str) -> None:
     with pytest.raises(BadInput) as caught:
-        await draft(given)
+        await parse_draft(given)
     assert caught.value.field == field
 
 
@@ -70,11 +70,13 @@ async def test_draft_refuses_invalid_fields(given: dict[str, Any], field: str) -
     ("given", "kept"), [("[::1]", "::1"), (" db.example.com ", "db.example.com"), ("a_b", "a_b")]
 )
 async def test_draft_accepts_host_name_or_address(given: str, kept: str) -> None:
-    assert (await draft({"host": given})).values == {"host": kept}
+    assert (await parse_draft({"host": given})).values == {"host": kept}
 
 
 async def test_draft_separates_secrets_verbatim() -> None:
-    taken = await draft({"password": " pass word ", "ssh_tunnel": TUNNEL | {"password": "\t"}})
+    taken = await parse_draft(
+        {"password": " pass word ", "ssh_tunnel": TUNNEL | {"password": "\t"}}
+    )
     assert taken.secrets == {
         "password": " pass word ",
         "ssh_password": "\t",
@@ -86,11 +88,11 @@ async def test_draft_separates_secrets_verbatim() -> None:
 
 async def test_draft_replaces_and_removes_tunnel_secrets() -> None:
     sealed = TUNNEL | {"auth_method": "PRIVATE_KEY", "private_key": written(OPENSSH, PASSPHRASE)}
-    taken = await draft({"ssh_tunnel": sealed | {"passphrase": PASSPHRASE}})
+    taken = await parse_draft({"ssh_tunnel": sealed | {"passphrase": PASSPHRASE}})
     assert taken.secrets["ssh_passphrase"] == PASSPHRASE
-    plain = await draft({"ssh_tunnel": sealed | {"private_key": written(OPENSSH)}})
+    plain = await parse_draft({"ssh_tunnel": sealed | {"private_key": written(OPENSSH)}})
     assert plain.secrets["ssh_passphrase"] is None
-    gone = await draft({"ssh_tunnel": None})
+    gone = await parse_draft({"ssh_tunnel": None})
     assert gone.secrets == dict.fromkeys(("ssh_password", "ssh_private_key", "ssh_passphrase"))
     assert gone.values["ssh_host"] is None
 
@@ -110,10 +112,10 @@ async def test_draft_replaces_and_removes_tunnel_secrets() -> None:
 def test_draft_checks_fields_that_depend_on_each_other(
     given: dict[str, Any], kept: set[str], *, agent: bool, field: str | None
 ) -> None:
-    values = completed(WHOLE) | given
+    values = with_defaults(WHOLE) | given
     if field is None:
-        check_whole(values, kept=kept, agent=agent)
+        check_connection(values, secrets=kept, agent=agent)
         return
     with pytest.raises(BadInput) as caught:
-        check_whole(values, kept=kept, agent=agent)
+        check_connection(values, secrets=kept, agent=agent)
     assert caught.value.field == field

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from db.connections import ConnectionRow, Connections, draft
+from db.connections import ConnectionRow, Connections, parse_draft
 from db.errors import BadInput, Conflict, Forbidden, NotFound
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import Window
@@ -23,7 +23,7 @@ class Desk:
         )
 
     async def create(self, sealed: dict[str, bytes | None] | None = None, **given: Any) -> Any:
-        taken = await draft(WHOLE | given)
+        taken = await parse_draft(WHOLE | given)
         return await self.do(
             lambda c: c.create(new_id(), taken, sealed or {}, agent=False),
         )
@@ -35,7 +35,7 @@ class Desk:
         expected_version: int | None = None,
         **given: Any,
     ) -> Any:
-        taken = await draft(given)
+        taken = await parse_draft(given)
         return (
             await self.do(
                 lambda c: c.change(
@@ -102,7 +102,7 @@ async def test_change_detects_lost_update(mine: Desk) -> None:
 
 async def test_last_connected_is_no_change_of_version(mine: Desk) -> None:
     row = await mine.create()
-    await mine.do(lambda c: c.note_connected(row.id))
+    await mine.do(lambda c: c.record_connected(row.id))
     found = await mine.do(lambda c: c.get(row.id))
     assert found.last_connected_at is not None
     assert found == row._replace(last_connected_at=found.last_connected_at)
@@ -118,7 +118,7 @@ async def test_connection_of_other_owner_is_not_found(mine: Desk, theirs: Desk) 
         await mine.change(row, name="Mine")
     with pytest.raises(Forbidden):
         await mine.do(lambda c: c.remove(row.id))
-    await mine.do(lambda c: c.note_connected(row.id))
+    await mine.do(lambda c: c.record_connected(row.id))
     assert await theirs.do(lambda c: c.get(row.id)) == row
     with pytest.raises(NotFound):
         await mine.do(lambda c: c.remove(new_id()))

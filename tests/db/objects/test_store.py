@@ -205,7 +205,7 @@ asyncio.run(main(sys.argv[1]))
 
 
 def test_transfer_uses_bounded_memory(tmp_path: Path) -> None:
-    """256 MiB in and out again, in a process of its own: peaks are a process's."""
+    """Writes and reads 256 MiB in a separate process, because peak memory is per process."""
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
     grown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own script
     assert int(grown.stdout) < 32 * 1024, f"{grown.stdout} KiB"

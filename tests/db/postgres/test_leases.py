@@ -48,7 +48,7 @@ async def test_overload_is_reported_with_the_wait_and_the_time_of_a_retry() -> N
     assert refused.value.retry_after_s == 1
 
 
-async def test_a_connection_that_will_not_close_is_ended() -> None:
+async def test_lease_of_connection_that_does_not_close_is_terminated() -> None:
     class Stubborn(Driver):
         async def close(self, **_: object) -> None:
             await asyncio.sleep(0)

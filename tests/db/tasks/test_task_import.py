@@ -40,7 +40,7 @@ class Chest:
     async def run(self, work: Callable[[Imports], Awaitable[Any]]) -> Any:
         return await self.database.transaction(lambda session: work(Imports(session, self.owner)))
 
-    async def bring(self, records: Any, *, dry_run: bool = False) -> ImportReport:
+    async def load(self, records: Any, *, dry_run: bool = False) -> ImportReport:
         chunks = [records if isinstance(records, str) else json.dumps(records)]
         async for report in import_records(self.run, old_tasks(chunks), dry_run=dry_run):
             last = report
@@ -80,7 +80,7 @@ def counts(report: ImportReport) -> tuple[int, int, list[int]]:
 
 
 async def test_import_keeps_fields(mine: Chest) -> None:
-    report = await mine.bring(OLD)
+    report = await mine.load(OLD)
     assert counts(report) == (3, 0, [2])
     page = await mine.do(lambda t: t.page(Window(9), TaskFilter(completed=True), SortOrder("id")))
     (task,) = page.rows
@@ -91,41 +91,41 @@ async def test_import_keeps_fields(mine: Chest) -> None:
 
 
 async def test_import_accepts_extreme_times(mine: Chest) -> None:
-    await mine.bring([{"title": "Of old", "created_at": "0001-01-01T00:00:00"}])
+    await mine.load([{"title": "Of old", "created_at": "0001-01-01T00:00:00"}])
     (task,) = await mine.rows()
     assert task.created_at == "0001-01-01T00:00:00.000000Z"
 
 
 async def test_import_is_idempotent(mine: Chest) -> None:
-    await mine.bring(OLD)
+    await mine.load(OLD)
     task_id = (await mine.rows())[1].id
     edited = await mine.do(lambda t: t.change(task_id, title="Wash it", completed=True))
-    again = await mine.bring(OLD)
+    again = await mine.load(OLD)
     assert counts(again) == (0, 3, [2])
     assert await mine.do(lambda t: t.get(task_id)) == edited
     assert len(await mine.titles()) == 3
 
 
 async def test_import_of_longer_file_adds_new_tasks(mine: Chest) -> None:
-    await mine.bring(OLD)
-    assert counts(await mine.bring([*OLD, {"id": 4, "title": "Ride"}])) == (1, 3, [2])
+    await mine.load(OLD)
+    assert counts(await mine.load([*OLD, {"id": 4, "title": "Ride"}])) == (1, 3, [2])
 
 
 async def test_import_of_other_file_with_same_ids_adds_tasks(mine: Chest) -> None:
-    await mine.bring(OLD)
-    assert counts(await mine.bring([{"id": 1, "title": "Of the old laptop"}])) == (1, 0, [])
+    await mine.load(OLD)
+    assert counts(await mine.load([{"id": 1, "title": "Of the old laptop"}])) == (1, 0, [])
 
 
 async def test_dry_run_reports_the_same_and_changes_nothing(mine: Chest) -> None:
-    assert counts(await mine.bring(OLD, dry_run=True)) == (3, 0, [2])
+    assert counts(await mine.load(OLD, dry_run=True)) == (3, 0, [2])
     assert await mine.titles() == []
-    await mine.bring(OLD[:1])
-    assert counts(await mine.bring(OLD, dry_run=True)) == (2, 1, [2])
+    await mine.load(OLD[:1])
+    assert counts(await mine.load(OLD, dry_run=True)) == (2, 1, [2])
     assert await mine.titles() == ["Feed the elephant"]
 
 
 async def test_import_is_separate_for_each_owner(mine: Chest, theirs: Chest) -> None:
-    assert counts(await mine.bring(OLD)) == counts(await theirs.bring(OLD)) == (3, 0, [2])
+    assert counts(await mine.load(OLD)) == counts(await theirs.load(OLD)) == (3, 0, [2])
     assert await mine.do(Tasks.stats) == await theirs.do(Tasks.stats) == (3, 1, 2)
 
 
@@ -133,14 +133,14 @@ async def test_import_of_broken_file_can_be_completed_later(
     mine: Chest,
 ) -> None:
     whole = json.dumps(OLD)
-    report = await mine.bring(whole[:-20])
+    report = await mine.load(whole[:-20])
     assert counts(report) == (2, 0, [2, 3])
     assert "breaks at line 1" in report.rejected[1].reason
-    assert counts(await mine.bring(whole)) == (1, 2, [2])
+    assert counts(await mine.load(whole)) == (1, 2, [2])
 
 
 async def test_import_of_empty_list_creates_nothing(mine: Chest) -> None:
-    assert counts(await mine.bring([])) == (0, 0, [])
+    assert counts(await mine.load([])) == (0, 0, [])
 
 
 async def test_import_is_idempotent_under_concurrency(
@@ -148,7 +148,7 @@ async def test_import_is_idempotent_under_concurrency(
 ) -> None:
     chest = Chest(committed, committed_owner)
     records = [{"id": number, "title": f"{number}"} for number in range(2_500)]
-    reports = await asyncio.gather(*(chest.bring(records) for _ in range(4)))
+    reports = await asyncio.gather(*(chest.load(records) for _ in range(4)))
     assert sum(report.created for report in reports) == 2_500
     assert {report.read for report in reports} == {2_500}
     assert (await chest.do(Tasks.stats)).total == 2_500
@@ -164,20 +164,20 @@ async def test_import_detects_rows_that_differ_from_file(mine: Chest) -> None:
     for sql in (meddle, tie):
         await execute(mine.database, sql)
     with pytest.raises(Conflict, match="differ from the file"):
-        await mine.bring(OLD)
+        await mine.load(OLD)
 
 
 async def test_checksum_is_equal_for_equal_imports_only(mine: Chest, theirs: Chest) -> None:
-    first = await mine.bring(OLD)
-    assert first.checksum == (await theirs.bring(OLD)).checksum != ""
+    first = await mine.load(OLD)
+    assert first.checksum == (await theirs.load(OLD)).checksum != ""
     other = [*OLD[:1], OLD[1] | {"done": 1}, *OLD[2:]]
-    assert (await Chest(mine.database, theirs.owner).bring(other)).checksum != first.checksum
+    assert (await Chest(mine.database, theirs.owner).load(other)).checksum != first.checksum
 
 
 async def test_import_runs_two_statements_per_batch(mine: Chest, statements: Statements) -> None:
     records = [{"id": number, "title": f"{number}"} for number in range(2_000)]
     with statements.expected(4):
-        await mine.bring(records)
+        await mine.load(records)
 
 
 async def test_import_memory_is_bounded(committed: Database, committed_owner: OwnerId) -> None:

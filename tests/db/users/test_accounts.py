@@ -39,7 +39,7 @@ def test_email_has_canonical_form(written: str, canonical: str) -> None:
 
 async def test_external_user_is_created_once_and_found_again(database: Database) -> None:
     first = await meet(database)
-    again = await meet(database, OUTSIDE._replace(name="Somebody else", email=None))
+    again = await meet(database, OUTSIDE._replace(name="Another name", email=None))
     assert first == again
     assert first is not None
     assert (first.email, first.name, first.role) == ("ada@example.com", "Ada", "USER")

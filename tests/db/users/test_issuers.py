@@ -111,7 +111,7 @@ async def test_external_token_of_removed_user_is_refused(
         {"iss": "https://evil.example.com/"},
         {"iss": None},
         {"iss": "howdah"},
-        {"aud": "somebody else"},
+        {"aud": "another audience"},
         {"aud": None},
         {"aud": ["one", "other"]},
         {"aud": {"howdah-tests": 1}},

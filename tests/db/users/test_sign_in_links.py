@@ -17,7 +17,7 @@ def code_of(link: str) -> str:
     return code
 
 
-def test_link_is_claimed_once_in_whichever_process(tmp_path: Path) -> None:
+def test_link_is_claimed_once_in_any_process(tmp_path: Path) -> None:
     links, other_process = SignInLinks(tmp_path), SignInLinks(tmp_path)
     with links.serving(ADDRESS):
         first, second = code_of(links.make()), code_of(other_process.make())

@@ -24,7 +24,7 @@ def part(value: Any) -> str:
 
 
 def forged(header: Any, said: Any, key: bytes = KEY, digest: str = "sha256") -> str:
-    """A token built by hand, so that any part can be invalid."""
+    """Builds a token from its parts, so that any of them can be invalid."""
     body = f"{part(header)}.{part(said)}"
     return f"{body}.{part(hmac.digest(key, body.encode(), digest))}"
 
@@ -45,7 +45,7 @@ async def refused(identity: Identity, token: str) -> None:
     assert caught.value.message == "This session is invalid or has ended."
 
 
-async def test_access_token_built_by_hand_is_accepted(
+async def test_access_token_built_from_its_parts_is_accepted(
     identity: Identity,
 ) -> None:
     ada = await sign_up(identity)
@@ -96,9 +96,9 @@ async def test_access_token_with_other_header_is_refused(identity: Identity, hea
         {"sub": str(new_id())},
         {"sid": None},
         {"sid": str(new_id())},
-        {"aud": "somebody else"},
+        {"aud": "another audience"},
         {"aud": ["howdah"]},
-        {"iss": "somebody else"},
+        {"iss": "another issuer"},
         {"iss": None},
     ],
 )

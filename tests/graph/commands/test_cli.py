@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class Ended(NamedTuple):
-    """What a command said, and its exit code."""
+    """Output and exit code of a command."""
 
     code: int
     output: str

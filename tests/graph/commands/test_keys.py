@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from db.connections import Connections, Rotation, secret_places
+from db.connections import Connections, SecretRotation, secret_locations
 from db.errors import Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
@@ -19,7 +19,7 @@ async def secret_of(database: Database, vault: Vault, owner: OwnerId, row_id: An
     async with database.read() as session:
         row, sealed = await Connections(session, owner).with_secrets(row_id)
     assert sealed.sealed_password is not None
-    places = secret_places(row._asdict(), row=row_id, owner=owner)
+    places = secret_locations(row._asdict(), row=row_id, owner=owner)
     return await vault.open(sealed.sealed_password, places["password"])
 
 
@@ -55,8 +55,8 @@ def test_keys_rotate_creates_key_in_development(
     settings = Settings(env="development", data_dir=tmp_path)
     old = load_keys(settings).credentials
 
-    async def nothing(_: Settings) -> Rotation:
-        return Rotation(0, [])
+    async def nothing(_: Settings) -> SecretRotation:
+        return SecretRotation(0, [])
 
     monkeypatch.setattr("graph.commands.keys._rotate", nothing)
     rotate_keys(settings)
@@ -73,8 +73,8 @@ def test_rotate_names_secrets_that_do_not_open_and_fails(
     row = UUID(int=7)
     place = SecretLocation("connections", row, OwnerId(UUID(int=1)), "password", "digest")
 
-    async def one_of_two(_: Settings) -> Rotation:
-        return Rotation(1, [place])
+    async def one_of_two(_: Settings) -> SecretRotation:
+        return SecretRotation(1, [place])
 
     monkeypatch.setattr("graph.commands.keys._rotate", one_of_two)
     with pytest.raises(Unavailable, match="1 secrets could not be opened") as caught:

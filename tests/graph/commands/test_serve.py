@@ -115,7 +115,7 @@ async def test_sign_in_link_signs_in_one_of_many_workers_callers(tmp_path: Path)
         await process.communicate()
 
 
-async def test_forwarded_address_is_not_believed_in_development(tmp_path: Path) -> None:
+async def test_forwarded_address_is_not_trusted_in_development(tmp_path: Path) -> None:
     async with started(
         *("--port", "0", "--data-dir", str(tmp_path / "data")), FORWARDED_ALLOW_IPS="*"
     ) as process:
@@ -131,7 +131,7 @@ async def test_forwarded_address_is_not_believed_in_development(tmp_path: Path) 
     assert b"HOWDAH_ENV=production" in warning
 
 
-async def test_second_server_reports_the_address_of_the_first(tmp_path: Path) -> None:
+async def test_serve_beside_running_server_reports_its_address(tmp_path: Path) -> None:
     async with served(tmp_path / "data") as server:
         port = server.address.rpartition(":")[2].partition("/")[0]
         code, output, errors = await howdah(

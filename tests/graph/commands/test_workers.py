@@ -36,7 +36,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 
 @contextlib.contextmanager
 def halted(worker: psutil.Process) -> Iterator[None]:
-    """It takes no connection meanwhile, so another one answers."""
+    """Stops a worker from accepting connections, so that another one answers."""
     worker.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -46,7 +46,7 @@ def halted(worker: psutil.Process) -> Iterator[None]:
 
 
 async def each(server: Served, query: str, **variables: Any) -> list[Any]:
-    """What each of the two workers answers, on a connection of its own."""
+    """The answer of each of the two workers, on separate connections."""
     answers = []
     for worker in await workers_of(psutil.Process(server._process.pid)):
         async with httpx.AsyncClient(headers=server.http.headers, timeout=30) as http:
@@ -57,7 +57,7 @@ async def each(server: Served, query: str, **variables: Any) -> list[Any]:
 
 
 async def counted(server: Served) -> int:
-    """As whoever is asked says; by a connection of its own."""
+    """The answer of one of the workers, on a separate connection."""
     async with httpx.AsyncClient() as http:
         page = await http.get(server.address.replace("/graphql", "/metrics"))
     found = COUNTED.search(page.text)
@@ -78,7 +78,7 @@ async def test_workers_share_integrity_check(server: Served) -> None:
         assert found["lastCheckedAt"] == checked["checkDatabase"]["databaseHealth"]["lastCheckedAt"]
 
 
-async def test_workers_know_they_are_single_user(server: Served) -> None:
+async def test_workers_detect_single_user_mode(server: Served) -> None:
     tunnel = {"host": "127.0.0.1", "username": "ada", "authMethod": "AGENT"}
     draft = {"name": "one", "host": "localhost", "database": "x", "username": "ada"}
     answers = await each(server, SAVE, input=draft | {"sshTunnel": tunnel})

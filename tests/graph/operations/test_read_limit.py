@@ -16,7 +16,7 @@ from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import GraphQLRequest, Operations, Plans
 from graph.operations.limits import RequestLimits
-from graph.operations.slots import READS_AT_ONCE, Reads
+from graph.operations.slots import READS_AT_ONCE, ReadSlots
 from graph.schema import schema
 
 PAGE = "tasks(first: 5) { nodes { id } }"
@@ -90,7 +90,7 @@ async def test_read_limit_waits_once_for_exhausted_pool(
 
 
 async def test_read_limit_fails_queued_reads_when_overloaded() -> None:
-    reads = Reads(1)
+    reads = ReadSlots(1)
     tries = 0
 
     async def read() -> None:
@@ -109,7 +109,7 @@ async def test_read_limit_fails_queued_reads_when_overloaded() -> None:
 
 
 async def test_read_limit_does_not_share_other_errors() -> None:
-    reads = Reads(1)
+    reads = ReadSlots(1)
 
     async def read(error: Exception | None) -> str:
         async with reads:

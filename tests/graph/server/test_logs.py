@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def levels() -> Iterator[None]:
-    """As they were, after the test."""
+    """Restores the loggers after the test."""
     loggers = [logging.getLogger(name) for name in ("", "db", "graph")]
     before = [logger.level for logger in loggers]
     yield

@@ -198,10 +198,10 @@ async def test_create_task_is_idempotent(ada: Client, bob: Client) -> None:
 
 
 async def followed(services: Services, client: Client) -> None:
-    """Until somebody follows this client's tasks."""
+    """Waits until a subscription to this client's tasks exists."""
     assert client.user is not None
     topic = f"tasks:{client.user.id.hex}"
-    while not services.events._subscriptions._by_topic.get(topic):  # noqa: ASYNC110 - the bus tells nobody who listens
+    while not services.events._subscriptions._by_topic.get(topic):  # noqa: ASYNC110 - the bus has no event for it
         await asyncio.sleep(0)
 
 

@@ -1,6 +1,6 @@
 // Signs this browser tab in with the one-time link of the terminal (graph/transport/sign_in.py).
 //
-// The code of the link stands in the fragment of the address, which a browser sends to no server.
+// The code of the link is in the fragment of the URL, which a browser sends to no server.
 // The token stays in sessionStorage: another tab has none, and closing this one forgets it.
 
 const KEY = 'howdah:sign-in';

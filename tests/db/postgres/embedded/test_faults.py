@@ -154,7 +154,7 @@ async def test_temporary_failure_keeps_the_cluster(
         assert await query(opened, "select n from kept") == 42
 
 
-async def test_another_major_version_is_refused_unchanged(data_dir: Path) -> None:
+async def test_cluster_of_other_major_version_is_refused_unchanged(data_dir: Path) -> None:
     version = data_dir / "cluster" / "PG_VERSION"
     ours = version.read_text()
     version.write_text("17\n")

@@ -53,7 +53,7 @@ async def test_terminate_keeps_committed_data(data_dir: Path) -> None:
     opened = await EmbeddedPostgres.open(data_dir)
     await query(opened, "create table committed as select 1 as n")
     opened.terminate()
-    opened.terminate()  # once more hurts nobody
+    opened.terminate()  # a second call has no effect
     assert not processes.find(processes.marker(data_dir))
     async with await open_fast(data_dir) as again:
         assert await query(again, "select n from committed") == 1

@@ -17,7 +17,7 @@ NO_SPACE = """
 
 async def refused(database: Database, owner: OwnerId) -> None:
     for change in (database.write, database.transaction):
-        with pytest.raises(Unavailable, match="takes no changes") as caught:
+        with pytest.raises(Unavailable, match="does not accept changes") as caught:
             await change(lambda session: Tasks(session, owner).create(title="one"))
         assert caught.value.retry_after_s
     async with database.read() as session:

@@ -7,7 +7,7 @@ from db.workbench.connections import circuit_breaker as module
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.connection_errors import Unreachable
 
-GONE = Unreachable("No PostgreSQL answered at here:1.", hint="Start it.", field="host")
+GONE = Unreachable("No PostgreSQL server responded at here:1.", hint="Start it.", field="host")
 REFUSED = BadInput("The server refused this user or password.", hint="Check both.")
 
 
@@ -76,7 +76,7 @@ async def test_breaker_stays_open_when_an_earlier_attempt_is_cancelled() -> None
 
 
 @pytest.mark.parametrize("answer", [None, REFUSED])
-async def test_breaker_counts_anew_after_an_answer(answer: BadInput | None) -> None:
+async def test_breaker_resets_its_count_after_an_answer(answer: BadInput | None) -> None:
     breaker = Breaker()
     for _ in range(3):
         for _ in range(module.FAILURES - 1):

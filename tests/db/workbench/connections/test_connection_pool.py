@@ -138,7 +138,7 @@ async def test_connection_is_replaced_at_the_end_of_its_lifetime(
 async def test_cancelled_attempt_leaves_its_place_to_the_next_caller(
     make_pool: MakePool, answer: bytes
 ) -> None:
-    """Also when the server has let the user in and does not answer a query."""
+    """Also after authentication, while the server does not answer a query."""
     waits: asyncio.Queue[None] = asyncio.Queue()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -161,7 +161,7 @@ async def test_cancelled_attempt_leaves_its_place_to_the_next_caller(
     assert (pool.open_count, pool.in_use, pool.figures) == (0, False, (0, 0, 0))
 
 
-async def test_no_cancelled_borrower_keeps_a_connection(
+async def test_connection_of_cancelled_borrower_is_released(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     chance = random.Random(11)  # noqa: S311 - a schedule that can be repeated

@@ -297,7 +297,7 @@ def hostile_account(
 @pytest.mark.usefixtures("hostile_account")
 async def test_account_files_are_not_used(target: Target, targets: Targets) -> None:
     error = await refusal(target.destination(password=None), targets)
-    assert "asks for a password" in error.message
+    assert "requires a password" in error.message
     async with connected(target.destination(ssl_mode="REQUIRE"), targets) as connection:
         found = await connection.execute(
             "SELECT current_user, current_database(), current_setting('TimeZone'),"

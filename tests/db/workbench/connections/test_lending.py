@@ -44,7 +44,7 @@ LEAVINGS = [
 
 
 @pytest.mark.parametrize(("leave", "is_there"), LEAVINGS, ids=lambda sql: sql[:20])
-async def test_a_borrower_leaves_nothing_behind(
+async def test_session_state_is_reset_after_release(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, leave: str, is_there: str
 ) -> None:
     saved = await shelf.save()
@@ -57,7 +57,7 @@ async def test_a_borrower_leaves_nothing_behind(
         assert not await one(connection, is_there)
 
 
-async def test_a_failed_transaction_and_manual_commits_are_put_right(
+async def test_transaction_state_is_reset_after_release(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     saved = await shelf.save()
@@ -70,7 +70,7 @@ async def test_a_failed_transaction_and_manual_commits_are_put_right(
         assert await one(connection, "SELECT 1") == 1
 
 
-async def test_a_broken_connection_is_not_lent_again(
+async def test_broken_connection_is_not_lent_again(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -83,7 +83,7 @@ async def test_a_broken_connection_is_not_lent_again(
         assert connection.info.backend_pid != backend
 
 
-async def test_a_server_that_hung_up_on_an_idle_connection_is_noticed(
+async def test_idle_connection_closed_by_server_is_replaced(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -97,7 +97,7 @@ async def test_a_server_that_hung_up_on_an_idle_connection_is_noticed(
         assert await one(connection, "SELECT 1") == 1
 
 
-async def test_a_borrower_who_is_cancelled_gives_it_back(
+async def test_cancelled_borrower_returns_its_connection(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     saved = await shelf.save()
@@ -124,7 +124,7 @@ async def test_a_borrower_who_is_cancelled_gives_it_back(
         assert await one(connection, "SELECT 1") == 1
 
 
-async def test_a_pool_is_bounded(
+async def test_pool_is_bounded(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.workbench.connections.connection_pool.WAIT_S", 0.1)
@@ -139,7 +139,7 @@ async def test_a_pool_is_bounded(
             await lend.__aexit__(None, None, None)
 
 
-async def test_all_pools_together_are_bounded_and_the_unused_make_room(
+async def test_limit_of_all_pools_closes_idle_connections_for_new_ones(
     database: Database, vault: Vault, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     targets = Targets(Reach(private=True))
@@ -154,7 +154,7 @@ async def test_all_pools_together_are_bounded_and_the_unused_make_room(
     await until_no_guests(target)
 
 
-async def test_the_unused_are_closed_and_open_again_on_demand(
+async def test_idle_connections_are_closed_and_reopened_on_demand(
     database: Database, vault: Vault, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     targets = Targets(Reach(private=True))
@@ -170,7 +170,7 @@ async def test_the_unused_are_closed_and_open_again_on_demand(
             assert await one(connection, "SELECT 1") == 1
 
 
-async def test_a_disconnect_ends_what_is_running(
+async def test_disconnect_ends_running_statement(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -190,7 +190,7 @@ async def test_a_disconnect_ends_what_is_running(
     await until_no_guests(target)
 
 
-async def test_a_hundred_cycles_leave_nothing(
+async def test_connect_and_disconnect_a_hundred_times_leaves_nothing(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save(ssl_mode="VERIFY_CA", ssl_root_certificate=target.certificate)

@@ -3,7 +3,7 @@ from uuid import UUID
 
 import pytest
 
-from db.connections import Connections, SealedRow, SecretRequired, rotate, secret_places
+from db.connections import Connections, SealedRow, SecretRequired, rotate, secret_locations
 from db.errors import Conflict, Forbidden, Unavailable
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
@@ -87,7 +87,7 @@ async def test_a_retry_leaves_no_second_secret(
     assert list(drawer.values()) == ["first"]
 
 
-async def test_rotation_seals_anew_under_the_current_key(
+async def test_rotation_reseals_under_the_current_key(
     database: Database, workbench: Workbench, owner: OwnerId
 ) -> None:
     old = SavedConnections(database, Vault(KEYS), workbench)
@@ -99,7 +99,7 @@ async def test_rotation_seals_anew_under_the_current_key(
     for number, row in enumerate(rows):
         sealed = (await sealed_of(database, owner, row.id)).sealed_password
         assert sealed is not None
-        place = secret_places(row._asdict(), row=row.id, owner=owner)["password"]
+        place = secret_locations(row._asdict(), row=row.id, owner=owner)["password"]
         assert await only_new.open(sealed, place) == f"secret {number}"
         with pytest.raises(Unavailable):
             await Vault(KEYS).open(sealed, place)
@@ -136,6 +136,6 @@ async def test_rotation_moves_secrets_into_the_keychain_and_out_of_it(
     assert await rotate(database, shelf.vault) == (1, [])
     assert list(drawer.values()) == ["first"]
     sealed = (await sealed_of(database, owner, row.id)).sealed_password
-    place = secret_places(row._asdict(), row=row.id, owner=owner)["password"]
+    place = secret_locations(row._asdict(), row=row.id, owner=owner)["password"]
     assert sealed is not None
     assert await shelf.vault.open(sealed, place) == "first"

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db.connections import Connections, draft
+from db.connections import Connections, parse_draft
 from db.connections.binding import BOUND_TO
 from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
@@ -22,7 +22,7 @@ from tests.fixtures.targets import CANARY, Target, silent, speaking
 from tests.fixtures.workbench import Shelf, one, until, until_no_guests
 
 
-async def test_a_saved_connection_opens_with_its_stored_password(
+async def test_saved_connection_opens_with_its_stored_password(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -42,7 +42,7 @@ async def test_a_saved_connection_opens_with_its_stored_password(
     await until_no_guests(target)
 
 
-async def test_connecting_is_noted(
+async def test_connect_records_time_of_last_connection(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, database: Database
 ) -> None:
     saved = await shelf.save()
@@ -53,7 +53,7 @@ async def test_connecting_is_noted(
     assert (row.version, row.last_connected_at is None) == (1, False)
 
 
-async def test_two_connects_at_once_build_one_pool(
+async def test_concurrent_connects_open_one_pool(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -65,16 +65,16 @@ async def test_two_connects_at_once_build_one_pool(
     assert await target.guests() == workbench.active(owner)[0].pool_size <= 4
 
 
-async def test_a_password_that_is_not_saved_lives_as_long_as_the_connection(
+async def test_password_not_saved_is_kept_while_connected(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     saved = await shelf.save(password=None)
-    with pytest.raises(BadInput, match="asks for a password"):
+    with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
     assert workbench.active(owner) == []
     with pytest.raises(BadInput, match="refused"):
         await workbench.connect(owner, saved, {"password": "wrong"})
-    with pytest.raises(BadInput, match="asks for a password"):
+    with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
     await workbench.connect(owner, saved, {"password": CANARY})
     await workbench.connect(owner, saved)
@@ -83,16 +83,16 @@ async def test_a_password_that_is_not_saved_lives_as_long_as_the_connection(
     async with workbench.lend(owner, saved) as connection:
         assert await one(connection, "SELECT 1") == 1
     await workbench.disconnect(owner, saved)
-    with pytest.raises(BadInput, match="asks for a password"):
+    with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
 
 
-async def test_anothers_connection_is_refused_and_a_missing_one_is_not_found(
+async def test_connection_of_other_owner_is_refused_and_missing_one_not_found(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, other_owner: OwnerId
 ) -> None:
     saved = await shelf.save()
     await workbench.connect(owner, saved)
-    empty = await draft({})
+    empty = await parse_draft({})
     attempts: list[Callable[[OwnerId, UUID], Awaitable[Any]]] = [
         workbench.connect,
         workbench.disconnect,
@@ -108,7 +108,7 @@ async def test_anothers_connection_is_refused_and_a_missing_one_is_not_found(
     assert workbench.is_connected(owner, saved)
 
 
-async def test_a_change_moves_to_a_new_generation_while_statements_finish(
+async def test_changed_connection_gets_new_pool_while_statements_finish(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -126,7 +126,7 @@ async def test_a_change_moves_to_a_new_generation_while_statements_finish(
     await until(only_the_new)
 
 
-async def test_a_new_name_asks_for_no_password_again_and_a_new_host_does(
+async def test_password_is_required_again_for_new_host_and_not_for_new_name(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     saved = await shelf.save(password=None)
@@ -137,11 +137,11 @@ async def test_a_new_name_asks_for_no_password_again_and_a_new_host_does(
         assert await one(connection, "SELECT 1") == 1
     workbench.renew(owner, await shelf.change(saved, host="127.0.0.1"))
     assert not workbench.is_connected(owner, saved)
-    with pytest.raises(BadInput, match="asks for a password"):
+    with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
 
 
-async def test_a_deleted_connection_is_closed_when_it_is_met_next(
+async def test_deleted_connection_is_closed_at_next_use(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, database: Database, target: Target
 ) -> None:
     saved = await shelf.save()
@@ -153,7 +153,7 @@ async def test_a_deleted_connection_is_closed_when_it_is_met_next(
     await until_no_guests(target)
 
 
-async def test_after_three_failures_the_next_come_at_once(
+async def test_connect_fails_fast_after_three_failures(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connector, "CONNECT_S", 0.2)
@@ -172,7 +172,7 @@ async def test_after_three_failures_the_next_come_at_once(
     assert met == 3
 
 
-async def test_a_wrong_password_is_tried_once_and_breaks_nothing(
+async def test_wrong_password_is_sent_once_and_does_not_open_breaker(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     saved = await shelf.save(password="wrong", ssl_mode="DISABLE")
@@ -182,7 +182,7 @@ async def test_a_wrong_password_is_tried_once_and_breaks_nothing(
     await workbench.connect(owner, saved, {"password": CANARY})
 
 
-async def test_a_dead_target_delays_nobody(
+async def test_dead_target_does_not_delay_others(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connector, "CONNECT_S", 5.0)
@@ -210,12 +210,12 @@ async def test_a_dead_target_delays_nobody(
         ({"ssl_mode": "REQUIRE", "password": CANARY}, True),
     ],
 )
-async def test_a_connection_is_tried_out_without_opening_it(
+async def test_probe_does_not_open_the_connection(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, given: dict[str, Any], *, ok: bool
 ) -> None:
     saved = await shelf.save()
-    whole = await draft({**shelf.usual, **given})
-    changed = await draft(given)
+    whole = await parse_draft({**shelf.usual, **given})
+    changed = await parse_draft(given)
     for trial in (
         await workbench.probe(owner, whole),
         await workbench.probe(owner, changed, connection_id=saved),
@@ -226,12 +226,12 @@ async def test_a_connection_is_tried_out_without_opening_it(
     assert workbench.active(owner) == []
 
 
-async def test_nobody_borrows_the_agent_of_a_server(
+async def test_ssh_agent_of_server_is_not_lent(
     workbench: Workbench, shelf: Shelf, owner: OwnerId
 ) -> None:
     tunnel = {"host": "localhost", "username": "ada", "auth_method": "AGENT"}
     with pytest.raises(BadInput, match="SSH agent"):
-        await workbench.probe(owner, await draft({**shelf.usual, "ssh_tunnel": tunnel}))
+        await workbench.probe(owner, await parse_draft({**shelf.usual, "ssh_tunnel": tunnel}))
 
 
 _TAMPER = compile_change(
@@ -250,10 +250,10 @@ ELSEWHERE: dict[str, Any] = {
 }
 
 
-async def test_a_pool_of_an_earlier_destination_is_not_given_a_newer_secret(
+async def test_pool_of_earlier_destination_does_not_get_newer_secret(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, collector: Collector, target: Target
 ) -> None:
-    """It was made, but not yet opened, when another replica saved the change."""
+    """The pool exists, but has no connection yet, when another replica saves the change."""
     saved = await shelf.save(port=collector.port, password=None)
     row = await workbench._require_row(owner, saved)
     pool = workbench._pool(owner, row, None)
@@ -265,14 +265,14 @@ async def test_a_pool_of_an_earlier_destination_is_not_given_a_newer_secret(
         assert await one(connection, "SELECT 1") == 1
 
 
-async def test_a_secret_does_not_open_when_its_row_was_led_elsewhere(
+async def test_secret_does_not_open_if_row_has_other_destination(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, collector: Collector, database: Database
 ) -> None:
     saved = await shelf.save()
     await database.write(lambda session: session.rows(_TAMPER, id=saved, port=collector.port))
     for attempt in (
         workbench.connect(owner, saved),
-        workbench.probe(owner, await draft({}), connection_id=saved),
+        workbench.probe(owner, await parse_draft({}), connection_id=saved),
     ):
         with pytest.raises(Unavailable) as caught:
             await attempt
@@ -281,12 +281,12 @@ async def test_a_secret_does_not_open_when_its_row_was_led_elsewhere(
     with pytest.raises(HowdahError):
         await workbench.connect(owner, saved, {"password": "typed"})
     await shelf.change(saved, password="typed again")
-    await workbench.probe(owner, await draft({}), connection_id=saved)
+    await workbench.probe(owner, await parse_draft({}), connection_id=saved)
     assert len(collector.passwords) == 2
 
 
 @pytest.mark.parametrize("column", BOUND_TO["password"])
-async def test_what_was_typed_to_connect_is_forgotten_for_another_destination(
+async def test_password_given_to_connect_is_forgotten_for_other_destination(
     workbench: Workbench, shelf: Shelf, owner: OwnerId, column: str
 ) -> None:
     saved = await shelf.save(password=None)
