@@ -95,27 +95,23 @@ async def open_services(
     """Opens all services; `storage` replaces PostgresStorage in tests."""
     keys = load_keys(settings)
     async with contextlib.AsyncExitStack() as stack:
-        own = await stack.enter_async_context(open_own_database(settings, shared))
+        enter = stack.enter_async_context
+        own = await enter(open_own_database(settings, shared))
         database = own.database
         await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
-        identity = await stack.enter_async_context(open_identity(settings, database, keys.secret))
+        identity = await enter(open_identity(settings, database, keys.secret))
         vault = open_vault(settings, keys)
-        workbench = await stack.enter_async_context(
+        workbench = await enter(
             Workbench.opened(database, vault, _targets(settings, own), _limits(settings))
         )
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results = ResultStore(database, objects)
-        runner = await stack.enter_async_context(
+        limits, grace_s = _run_limits(settings), settings.stop_seconds / 3
+        runner = await enter(
             open_runner(
-                database,
-                events,
-                results,
-                workbench,
-                direct_url=own.direct_url,
-                limits=_run_limits(settings),
-                grace_s=settings.stop_seconds / 3,
+                database, events, results, workbench, own.direct_url, limits=limits, grace_s=grace_s
             )
         )
         services = Services(
@@ -135,7 +131,7 @@ async def open_services(
             embedded=own.embedded,
             shared=shared,
         )
-        await stack.enter_async_context(sweep_in_background(sweeps_of(services)))
+        await enter(sweep_in_background(sweeps_of(services)))
         yield services
 
 

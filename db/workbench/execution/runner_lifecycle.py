@@ -19,8 +19,8 @@ async def open_runner(
     events: EventBus,
     results: ResultStore,
     workbench: Workbench,
-    *,
     direct_url: str,
+    *,
     limits: RunLimits,
     grace_s: float,
 ) -> AsyncIterator[Runner]:
