@@ -54,7 +54,7 @@ class MemoryStorage:
     async def create_bsp(
         self, owner: OwnerId, new: NewBsp, *, idempotency_key: str | None = None
     ) -> BspRow:
-        asked = ("createBsp", new)
+        request = ("createBsp", new)
         new = rules.checked_bsp(new)
 
         def create() -> BspRow:
@@ -66,7 +66,7 @@ class MemoryStorage:
                 BspRow(new_id(), new.account, capacity, 0, capacity, addresses, *now_twice(), 1),
             )
 
-        return self._once(owner, idempotency_key, asked, create)
+        return self._once(owner, idempotency_key, request, create)
 
     async def update_bsp_capacity(
         self,
@@ -122,7 +122,7 @@ class MemoryStorage:
     async def create_bucket(
         self, owner: OwnerId, name: str, *, private: bool, idempotency_key: str | None = None
     ) -> BucketRow:
-        asked = ("createBucket", name, private)
+        request = ("createBucket", name, private)
         name = rules.bucket_name_rule.checked(name)
 
         def create() -> BucketRow:
@@ -131,7 +131,7 @@ class MemoryStorage:
             self._tables.owners[bucket.id] = owner
             return store_row(self._tables.buckets, bucket)
 
-        return self._once(owner, idempotency_key, asked, create)
+        return self._once(owner, idempotency_key, request, create)
 
     async def update_bucket(
         self,
@@ -327,18 +327,20 @@ class MemoryStorage:
             if file.status == FileStatus.DELETING:
                 del self._tables.files[file.id]
 
-    def _once(self, owner: OwnerId, key: str | None, asked: object, work: Callable[[], Row]) -> Row:
-        answer: Row = self._find_answer(owner, key, asked) or work()
+    def _once(
+        self, owner: OwnerId, key: str | None, request: object, work: Callable[[], Row]
+    ) -> Row:
+        answer: Row = self._find_answer(owner, key, request) or work()
         if key is not None:
-            self._answers[owner, key] = (asked, answer)
+            self._answers[owner, key] = (request, answer)
         return answer
 
-    def _find_answer(self, owner: OwnerId, key: str | None, asked: object) -> Any:
+    def _find_answer(self, owner: OwnerId, key: str | None, request: object) -> Any:
         """Returns the stored answer of the first request with the key, or None."""
         known = self._answers.get((owner, key)) if key is not None else None
         if known is None:
             return None
-        if known[0] != asked:
+        if known[0] != request:
             raise Conflict(
                 "This idempotency key was used for another request.",
                 hint="Use a new key for each request; to retry, send the same input.",

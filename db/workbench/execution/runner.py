@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from db.connections import ConnectionRow, Connections
+from db.connections import Connections
 from db.errors import Conflict, HowdahError, Unavailable
 from db.events import EventBus, Subscription
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
-from db.postgres.engine import Database, ReadSession, Session
+from db.postgres.engine import Database, Session
 from db.runs import (
     ACTIVE,
     CancelOutcome,
@@ -112,7 +112,8 @@ class Runner:
 
         async def create(session: Session) -> _Id:
             nonlocal created
-            connection = await _connection_of(session, owner, request.connection_id)
+            connections = Connections(session, owner)
+            connection = await connections.require(request.connection_id, field="connectionId")
             new = request.to_new_run(connection, self._limits)
             runs = Runs(session, owner)
             created = await runs.create(
@@ -284,9 +285,3 @@ async def closing(runner: Runner, *, grace_s: float) -> AsyncIterator[Runner]:
         yield runner
     finally:
         await runner.close(grace_s=grace_s)
-
-
-async def _connection_of(
-    session: ReadSession, owner: OwnerId, connection_id: UUID
-) -> ConnectionRow:
-    return await Connections(session, owner).require(connection_id, field="connectionId")
