@@ -29,14 +29,8 @@ EXAMPLES = sorted((ROOT / "graph/transport/graphiql/source/examples").glob("*.gr
 core: GraphQLSchema = schema._schema
 
 
-NOT_A_NODE = {"TaskChange": "its `id` is the ID of a task that may be deleted"}
-"""Types with a field `id` that are no nodes, with the reason."""
-
 LAST_WINS = {
-    "connect": "it changes no field that a user sets",
     "disconnect": "it changes no field that a user sets",
-    "setBspMultiaddresses": "it replaces a list as a whole; the contract has no version",
-    "toggleTask": "it depends on the current state only",
 }
 """Changes of a type with `version` that take no `expectedVersion`, with the reason."""
 
@@ -79,7 +73,7 @@ def ids_without_node(core: GraphQLSchema) -> list[str]:
 
 
 def test_type_with_id_is_a_node() -> None:
-    found = [name for name in ids_without_node(core) if name not in NOT_A_NODE]
+    found = ids_without_node(core)
     assert not found, (
         f"{found}: derive it from `Node` with `@node` (graph/kit/ids.py), or name the field after "
         "the object that it identifies, such as `taskId`"
@@ -112,7 +106,6 @@ def test_change_of_versioned_object_takes_expected_version() -> None:
 
 
 def test_exceptions_of_conventions_are_in_use() -> None:
-    assert NOT_A_NODE.keys() <= set(ids_without_node(core))
     assert LAST_WINS.keys() <= set(changes_without_version(core))
 
 
@@ -191,18 +184,6 @@ def test_mutation_has_one_input_and_payload() -> None:
         assert str(field.type) == f"{title}Payload!", name
         taken = {argument: str(value.type) for argument, value in field.args.items()}
         assert taken in ({}, {"input": f"{title}Input!"}), name
-
-
-def test_only_nodes_have_id() -> None:
-    """Clients with a normalized cache take `id` for the key of a record."""
-    with_id = {
-        name
-        for name, kind in core.type_map.items()
-        if isinstance(kind, GraphQLObjectType) and "id" in kind.fields
-    }
-    node = core.type_map["Node"]
-    assert isinstance(node, GraphQLInterfaceType)
-    assert with_id == {kind.name for kind in core.get_implementations(node).objects}
 
 
 @pytest.mark.parametrize(

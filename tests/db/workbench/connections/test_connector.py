@@ -146,7 +146,7 @@ async def test_certificates_leave_no_file(target: Target, targets: Targets) -> N
     [
         ({"password": "wrong"}, "password", "refused this user or password"),
         ({"username": "nobody"}, "password", "refused this user or password"),
-        ({"password": None}, "password", "asks for a password"),
+        ({"password": None}, "password", "requires a password"),
         ({"database": "nowhere"}, "database", "database nowhere does not exist"),
         ({"username": "nobody_logs_in"}, "username", "not permitted"),
         ({"username": "few"}, None, "too many connections"),

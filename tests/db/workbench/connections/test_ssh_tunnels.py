@@ -112,7 +112,7 @@ async def test_changed_host_key_is_refused_before_password(
     async with server:
         error = await refusal(target, ssh_server.bastion(port=server.get_port()), targets)
     assert isinstance(error, HostKeyUnconfirmed)
-    assert "another host key than before" in error.message
+    assert "another key than before" in error.message
     assert error.fingerprint == key.get_fingerprint("sha256")
     assert offered == []
 
@@ -179,7 +179,7 @@ async def test_unreachable_ssh_server_is_reported(
     no_ssh = await refusal(target, ssh_server.bastion(port=target.port), targets)
     for error in (absent, black_hole, no_ssh):
         assert isinstance(error, Unreachable)
-        assert error.message.startswith("No SSH server responded")
+        assert error.message.startswith("No SSH server answered")
 
 
 async def test_network_policy_applies_to_ssh_server(ssh_server: SshServer, target: Target) -> None:
