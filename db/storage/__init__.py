@@ -1,11 +1,11 @@
 """Storage: providers, buckets, files and their bytes."""
 
-from db.storage.bsps import Bsps
-from db.storage.buckets import Buckets
-from db.storage.files import Files
 from db.storage.operations import FileOperations, StorageOperations
 from db.storage.postgres import PostgresStorage
-from db.storage.replicas import Replicas
+from db.storage.repositories.bsps import Bsps
+from db.storage.repositories.buckets import Buckets
+from db.storage.repositories.files import Files
+from db.storage.repositories.replicas import Replicas
 from db.storage.rows import (
     UPLOAD_WITHIN,
     BspRow,

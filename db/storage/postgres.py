@@ -11,11 +11,11 @@ from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
 from db.postgres.engine import Database, Session
 from db.storage import errors, rules
-from db.storage.buckets import Buckets
-from db.storage.files import Files
-from db.storage.replicas import Replicas
+from db.storage.repositories.buckets import Buckets
+from db.storage.repositories.files import Files
+from db.storage.repositories.replicas import Replicas
+from db.storage.repositories.unscoped import UnscopedFiles
 from db.storage.rows import FileRow, NewFile, Quota, Upload
-from db.storage.unscoped import UnscopedFiles
 
 _NO_LIMIT = Quota()
 

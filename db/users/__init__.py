@@ -17,8 +17,8 @@ from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignI
 from db.users.sessions import Sessions
 from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
-from db.users.token_verifier import Issuer, VerificationCache, Verifier
-from db.users.tokens import AccessTokens, RefreshTokens
+from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
+from db.users.tokens.token_verifier import Issuer, VerificationCache, Verifier
 from db.users.unscoped import UnscopedSessions
 
 __all__ = [
@@ -74,6 +74,6 @@ async def open_identity(
 def _external_issuer(settings: Settings, tls: ssl.SSLContext | None) -> Issuer | None:
     if settings.jwks_url is None and settings.jwt_secret is None:
         return None
-    from db.users.issuers import ExternalIssuer
+    from db.users.tokens.issuers import ExternalIssuer
 
     return ExternalIssuer.of(settings, tls=tls)

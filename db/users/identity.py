@@ -12,10 +12,10 @@ from db.security.passwords import Passwords, checked_password
 from db.users.accounts import Role, UserRow, Users, canonical_email, name_rule
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
-from db.users.token_verifier import Verifier
-from db.users.tokens import AccessTokens, RefreshTokens
+from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
+from db.users.tokens.token_verifier import Verifier
+from db.users.tokens.unverified_claims import InvalidToken
 from db.users.unscoped import UnscopedSessions
-from db.users.unverified_claims import InvalidToken
 
 log = logging.getLogger(__name__)
 

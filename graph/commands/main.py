@@ -86,9 +86,9 @@ def migrate(*, down: str | None, check: bool, data_dir: Path | None) -> None:
 @app.command()
 def schema() -> None:
     """Print the GraphQL schema. Needs no database."""
-    from graph.commands.schema import print_schema
+    from graph.schema import schema as built
 
-    print_schema()
+    click.echo(built.as_str())
 
 
 @app.command()

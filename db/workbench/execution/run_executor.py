@@ -11,14 +11,14 @@ from weakref import WeakValueDictionary
 from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import Ending, RunRow, RunState
-from db.workbench.execution.read_throttle import ReadThrottle
-from db.workbench.execution.run_failures import internal_error
 from db.workbench.execution.run_recorder import RunRecorder
 from db.workbench.execution.run_request import RunLimits
+from db.workbench.execution.statement.read_throttle import ReadThrottle
+from db.workbench.execution.statement.run_failures import internal_error
 from db.workbench.results.result_store import ResultStore, Spool
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
-    from db.workbench.execution.statement_run import Backend, Lender, StatementRun
+    from db.workbench.execution.statement.statement_run import Backend, Lender, StatementRun
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class RunExecutor:
             self._on_finished(run.owner_id)
 
     def _make_execution(self, run: RunRow, spool: Spool, limits: RunLimits) -> "StatementRun":
-        from db.workbench.execution.statement_run import StatementRun
+        from db.workbench.execution.statement.statement_run import StatementRun
 
         throttle = self._throttles.setdefault(run.owner_id, ReadThrottle())
         return StatementRun(run, self._lender, spool, throttle, max_cell=limits.max_cell)

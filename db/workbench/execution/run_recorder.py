@@ -15,7 +15,7 @@ from db.waiting import Backoff, retry
 from db.workbench.execution.live_status import publish_change, topic_of_run
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
-    from db.workbench.execution.statement_run import Backend
+    from db.workbench.execution.statement.statement_run import Backend
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from db.workbench.execution.scheduler import RunScheduler
 from db.workbench.results.result_store import ResultStore
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
-    from db.workbench.execution.statement_run import Lender
+    from db.workbench.execution.statement.statement_run import Lender
 
 log = logging.getLogger(__name__)
 

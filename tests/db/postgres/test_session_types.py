@@ -14,7 +14,7 @@ from db.kit.base import OwnerId
 from db.kit.repository import Repository, S
 from db.postgres.engine import Database, ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
-from db.storage.unscoped import UnscopedFiles
+from db.storage.repositories.unscoped import UnscopedFiles
 from db.tasks import TaskFilter, TaskRow, Tasks
 from graph.context import Context
 

@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 
 from db.kit.base import new_id
 from db.services import Services
-from db.users.tokens import AccessTokens
+from db.users.tokens.own_tokens import AccessTokens
 from graph.kit.ids import id_of
 from graph.users.inputs import ChangePasswordInput, SignInInput
 from tests.fixtures.clients import Client, Response

@@ -10,7 +10,7 @@ import msgspec
 
 from db.runs import Column
 from db.workbench.connections.libpq import Connection
-from db.workbench.execution import protocol
+from db.workbench.execution.statement import protocol
 
 TIMEOUT_S = 1.0
 

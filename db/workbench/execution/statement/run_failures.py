@@ -2,7 +2,7 @@
 
 from db.errors import HowdahError, NotFound
 from db.runs import Failure
-from db.workbench.execution.sql_text import line_and_column
+from db.workbench.execution.statement.sql_text import line_and_column
 
 CONNECTION_LOST = Failure(
     message="The connection to the database was lost; the outcome is unknown.",

@@ -11,8 +11,8 @@ import pytest
 from db.errors import Unauthenticated
 from db.kit.base import new_id
 from db.users import Identity, SignInResult
-from db.users.tokens import AccessTokens, RefreshTokens
-from db.users.unverified_claims import InvalidToken
+from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
+from db.users.tokens.unverified_claims import InvalidToken
 from tests.fixtures.identity import SECRET, sign_up
 
 KEY = SECRET.derive("access tokens")

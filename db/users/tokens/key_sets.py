@@ -13,7 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from db.errors import Unavailable
-from db.users.signatures import Key
+from db.users.tokens.signatures import Key
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.workbench.execution.sql_text import (
+from db.workbench.execution.statement.sql_text import (
     controls_transaction,
     is_empty,
     line_and_column,

@@ -13,8 +13,8 @@ from db.errors import BadInput, Unauthenticated, Unavailable
 from db.postgres.engine import Database
 from db.settings import Settings
 from db.users import Identity, UserRow, Users
-from db.users.issuers import ExternalIssuer
-from db.users.key_sets import KeySet
+from db.users.tokens.issuers import ExternalIssuer
+from db.users.tokens.key_sets import KeySet
 from tests.fixtures.identity import identity_on, sign_up
 from tests.fixtures.issuer import AUDIENCE, NAME, Issuer, Key, by_hand, claims, signed
 

@@ -24,6 +24,7 @@ from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import Statement, change_statement, statement
 from db.storage import errors, rules
+from db.storage.repositories.unscoped import is_in_public_bucket
 from db.storage.rows import (
     BY_LOCATION,
     NEWEST,
@@ -34,7 +35,6 @@ from db.storage.rows import (
     file_key,
 )
 from db.storage.tables import File, Replica
-from db.storage.unscoped import is_in_public_bucket
 
 _REPLICA = Replica.__table__.c
 _PARENTS = (

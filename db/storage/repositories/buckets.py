@@ -18,9 +18,9 @@ from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors, rules
+from db.storage.repositories.unscoped import is_public_bucket
 from db.storage.rows import NEWEST, BucketRow, Quota
 from db.storage.tables import Bucket
-from db.storage.unscoped import is_public_bucket
 
 
 class Buckets(Repository[BucketRow, S]):

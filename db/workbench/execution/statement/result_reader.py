@@ -11,16 +11,16 @@ from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Ending, Failure, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.connections.libpq import Connection
-from db.workbench.execution import protocol
-from db.workbench.execution.column_sources import describe
-from db.workbench.execution.read_throttle import ReadThrottle
-from db.workbench.execution.run_failures import (
+from db.workbench.execution.statement import protocol
+from db.workbench.execution.statement.column_sources import describe
+from db.workbench.execution.statement.read_throttle import ReadThrottle
+from db.workbench.execution.statement.run_failures import (
     CONNECTION_LOST,
     EMPTY_STATEMENT,
     copy_not_supported,
     multiple_statements,
 )
-from db.workbench.execution.sql_text import second_statement
+from db.workbench.execution.statement.sql_text import second_statement
 from db.workbench.results.result_store import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from db.workbench.execution.read_throttle import ReadThrottle
+from db.workbench.execution.statement.read_throttle import ReadThrottle
 
 
 async def test_read_throttle_does_not_delay_single_reader() -> None:

@@ -11,7 +11,7 @@ from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors
-from db.storage.files import Files
+from db.storage.repositories.files import Files
 from db.storage.rows import FileRow
 from db.storage.tables import Bsp, File, Replica
 

@@ -13,10 +13,10 @@ from db.errors import BadInput
 from db.security.keys import checked_secret
 from db.settings import SHARED_ALGORITHMS, Settings, external_algorithms
 from db.users.accounts import ExternalUser, canonical_email, name_rule
-from db.users.key_sets import KeySet, VerifyingKey
-from db.users.signatures import verified_claims
-from db.users.tokens import OURS
-from db.users.unverified_claims import InvalidToken, Seconds
+from db.users.tokens.key_sets import KeySet, VerifyingKey
+from db.users.tokens.own_tokens import OURS
+from db.users.tokens.signatures import verified_claims
+from db.users.tokens.unverified_claims import InvalidToken, Seconds
 
 CLOCK_SKEW_S = 30
 

@@ -12,7 +12,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from db.users.unverified_claims import InvalidToken
+from db.users.tokens.unverified_claims import InvalidToken
 
 T = TypeVar("T")
 Key = OctKey | RSAKey | ECKey | OKPKey

@@ -13,10 +13,10 @@ from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import CancelOutcome, Column, Ending, Failure, OrphanRow, RunRow, RunState
 from db.workbench.connections.libpq import Connection, abort_after
-from db.workbench.execution import protocol
-from db.workbench.execution.read_throttle import ReadThrottle
-from db.workbench.execution.result_reader import ResultReader
-from db.workbench.execution.run_failures import (
+from db.workbench.execution.statement import protocol
+from db.workbench.execution.statement.read_throttle import ReadThrottle
+from db.workbench.execution.statement.result_reader import ResultReader
+from db.workbench.execution.statement.run_failures import (
     CONNECTION_LOST,
     EMPTY_STATEMENT,
     NOT_STORED_IN_TIME,
@@ -27,7 +27,7 @@ from db.workbench.execution.run_failures import (
     not_stored,
     timed_out,
 )
-from db.workbench.execution.sql_text import controls_transaction, is_empty
+from db.workbench.execution.statement.sql_text import controls_transaction, is_empty
 from db.workbench.results.result_store import Spool
 from db.workbench.results.value_conversion import encode_parameter
 

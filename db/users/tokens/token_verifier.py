@@ -14,8 +14,8 @@ from db.kit.base import parse_uuid
 from db.postgres.engine import Database
 from db.users.accounts import ExternalUser, Users
 from db.users.sessions import Sessions
-from db.users.tokens import OURS, AccessTokens
-from db.users.unverified_claims import InvalidToken, peek_claims
+from db.users.tokens.own_tokens import OURS, AccessTokens
+from db.users.tokens.unverified_claims import InvalidToken, peek_claims
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ MAX_ENTRIES = 8_192
 
 
 class Issuer(Protocol):
-    """A trusted external issuer, implemented by `db.users.issuers`."""
+    """A trusted external issuer, implemented by `db.users.tokens.issuers`."""
 
     async def verify(self, token: str, key_id: str | None) -> tuple[ExternalUser, datetime]:
         """Returns the user and the expiry; raises InvalidToken if the issuer did not sign it."""

@@ -14,9 +14,9 @@ from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Failure, ServerNotice
 from db.workbench.connections.libpq import Connection
-from db.workbench.execution.read_throttle import ReadThrottle
-from db.workbench.execution.run_failures import HINTS
-from db.workbench.execution.sql_text import line_and_column
+from db.workbench.execution.statement.read_throttle import ReadThrottle
+from db.workbench.execution.statement.run_failures import HINTS
+from db.workbench.execution.statement.sql_text import line_and_column
 from db.workbench.results.value_conversion import RowLoader
 
 CHUNK_ROWS = 50

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from db.users.unverified_claims import InvalidToken, Seconds, decode_part
+from db.users.tokens.unverified_claims import InvalidToken, Seconds, decode_part
 
 OURS = "howdah"
 """Issuer and audience of our access tokens."""

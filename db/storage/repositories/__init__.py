@@ -1,0 +1,1 @@
+"""Repositories of providers, buckets, files and replicas."""

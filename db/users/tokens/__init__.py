@@ -1,0 +1,1 @@
+"""Access and refresh tokens: signed, verified, and those of an external issuer."""

@@ -1,0 +1,1 @@
+"""Executes one statement and reads its result within limits."""
