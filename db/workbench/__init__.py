@@ -12,16 +12,16 @@ Importing this package loads no driver: psycopg is imported with the first conne
 
 from db.workbench.connections.network_policy import Reach, Targets
 from db.workbench.connections.saved_connections import SavedConnections
-from db.workbench.connections.values import ActivePool, Limits, Problem, Trial
+from db.workbench.connections.values import ActivePool, Limits, ProbeResult, Problem
 from db.workbench.connections.workbench import Workbench
 
 __all__ = [
     "ActivePool",
     "Limits",
+    "ProbeResult",
     "Problem",
     "Reach",
     "SavedConnections",
     "Targets",
-    "Trial",
     "Workbench",
 ]

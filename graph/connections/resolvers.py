@@ -16,7 +16,7 @@ from db.connections import (
 )
 from db.errors import NotFound
 from db.kit.paging import Window
-from db.workbench import ActivePool, SavedConnections, Trial
+from db.workbench import ActivePool, ProbeResult, SavedConnections
 from graph.auth import SignedIn
 from graph.connections.inputs import (
     ConnectInput,
@@ -150,7 +150,7 @@ class Mutation:
     )
     async def test_connection(
         self, info: Info, input: Annotated[TestConnectionInput, argument("Connection to test.")]
-    ) -> Trial:
+    ) -> ProbeResult:
         row_id = parse_id("conn", input.id) if input.id else None
         fields = form_fields(input)
         fields.pop("save_password", None)

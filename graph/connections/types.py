@@ -7,7 +7,7 @@ import strawberry
 
 from db.connections import ConnectionRow, Connections, PreferenceRow, SshAuthMethod, SslMode
 from db.kit.paging import Window
-from db.workbench import ActivePool, Problem, Trial
+from db.workbench import ActivePool, ProbeResult, Problem
 from graph.connections.catalogue import DatabaseSchema, SchemaLoader
 from graph.context import Info
 from graph.kit.fields import attribute, field, graphql_enum
@@ -184,11 +184,11 @@ class TestConnectionPayload:
     )
 
     @field("True if the connection succeeded.")
-    def ok(root: strawberry.Parent[Trial]) -> bool:
+    def ok(root: strawberry.Parent[ProbeResult]) -> bool:
         return root.problem is None
 
     @field("Reason for the failure. Null if the test succeeded.", type=ConnectionProblem | None)
-    def error(root: strawberry.Parent[Trial]) -> Problem | None:
+    def error(root: strawberry.Parent[ProbeResult]) -> Problem | None:
         return root.problem
 
 

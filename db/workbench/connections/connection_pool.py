@@ -141,7 +141,7 @@ class ConnectionPool:
                 await self._close_connector()
 
     async def close(self) -> None:
-        """Cancels running statements, and cuts the connections of those that go on."""
+        """Cancels running statements, and closes the connections of those that continue."""
         self._closed = True
         await self._pool.close()
         await asyncio.gather(*map(_cancel, self._lent))
@@ -154,7 +154,7 @@ class ConnectionPool:
             await self._close_connector()
 
     async def wait_unused(self) -> None:
-        """Returns when nothing is lent any more."""
+        """Returns when all lent connections have been returned."""
         while self.in_use:
             self._unused.clear()
             await self._unused.wait()

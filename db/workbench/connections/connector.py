@@ -1,4 +1,4 @@
-"""The way to one destination: its tunnel while that stands, its certificates as a file."""
+"""Connects to one destination, through its SSH tunnel and with its certificates."""
 
 import asyncio
 import ssl
@@ -27,19 +27,19 @@ _VERIFYING = {SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL}
 
 
 class Connector:
-    """Connects as often as asked, each time by fresh addresses, or by a tunnel of its own."""
+    """Opens connections. Each resolves the host again, or uses the connector's tunnel."""
 
     def __init__(self, destination: Destination, targets: Targets) -> None:
         self.destination = destination
         self.facts: libpq.Facts | None = None
         self._targets = targets
         self._tunnel: Tunnel | None = None
-        self._digging = asyncio.Lock()
+        self._opening_tunnel = asyncio.Lock()
         self._files = ExitStack()
         self._certificates = self._write_certificates()
 
     async def connect(self) -> libpq.Connection:
-        """Within 10 s, whatever the other side does; it has answered a question."""
+        """Returns a connection that has answered a query, or raises within `CONNECT_S`."""
         deadline = asyncio.get_running_loop().time() + CONNECT_S
         try:
             async with asyncio.timeout_at(deadline):
@@ -68,7 +68,7 @@ class Connector:
             self._files.close()
 
     async def _connect(self, deadline: float) -> libpq.Connection:
-        addresses, port = await self._ends()
+        addresses, port = await self._addresses()
         for tried, address in enumerate(addresses):
             left_s = deadline - asyncio.get_running_loop().time()
             try:
@@ -85,18 +85,18 @@ class Connector:
                     raise failure from None
         raise unreachable(self.destination)
 
-    async def _ends(self) -> tuple[list[str], int]:
+    async def _addresses(self) -> tuple[list[str], int]:
         """Addresses and port to connect to."""
         destination = self.destination
         if destination.bastion is None:
             addresses = await self._targets.resolve(destination.host, destination.port)
             return addresses, destination.port
-        tunnel = await self._stand(destination.bastion)
+        tunnel = await self._open_tunnel(destination.bastion)
         return [LOOPBACK], tunnel.port
 
-    async def _stand(self, bastion: Bastion) -> Tunnel:
-        """The tunnel, dug anew when it has fallen in."""
-        async with self._digging:
+    async def _open_tunnel(self, bastion: Bastion) -> Tunnel:
+        """Opens the tunnel, or opens it again if it was closed."""
+        async with self._opening_tunnel:
             if self._tunnel is None or not self._tunnel.is_open:
                 try:
                     async with asyncio.timeout(TUNNEL_S):
@@ -119,7 +119,7 @@ class Connector:
 
 
 def _public_authorities() -> Path:
-    """Those that this system trusts, else those that browsers do."""
+    """Returns the system's certificate authorities, else those of `certifi`."""
     if system := ssl.get_default_verify_paths().cafile:
         return Path(system)
     import certifi  # comes with httpx

@@ -1,4 +1,4 @@
-"""Where a saved connection leads, with all that is needed to get there."""
+"""The address, credentials and TLS settings of a user's database, and of its SSH server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bastion:
-    """An SSH server that leads on."""
+    """The SSH server of a tunnel."""
 
     host: str
     port: int
@@ -34,7 +34,7 @@ class Destination:
 
     @classmethod
     def of(cls, values: Mapping[str, Any], secrets: Mapping[str, str | None]) -> "Destination":
-        """From the columns of a connection, and its secrets by their names."""
+        """Combines the columns of a saved connection with its secrets, by name."""
         return cls(
             host=values["host"],
             port=values["port"],

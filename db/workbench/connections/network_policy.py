@@ -1,8 +1,8 @@
 """Which addresses saved connections may reach.
 
-A name is looked up once, every address it has is checked, and a checked one is used: what the name
-means a moment later changes nothing. Spellings (decimal, hexadecimal, mapped) end in the same
-addresses, so only these are judged.
+A name is resolved once, each of its addresses is checked, and a checked address is used, so that a
+later change of the name (DNS rebinding) has no effect. Different spellings of an address (decimal,
+hexadecimal, mapped) resolve to the same address, so only addresses are checked.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from db.errors import BadInput, Forbidden, Unavailable
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
-LOOK_UP_S = 5.0
-MOST_ADDRESSES = 4
+RESOLVE_TIMEOUT_S = 5.0
+MAX_ADDRESSES = 4
 _NAT64 = IPv6Network("64:ff9b::/96")
-# Where clouds hand out credentials to whoever asks, and what is no place of its own.
+# Metadata services of clouds, which return credentials, and addresses that identify no host.
 _NEVER = tuple(
     map(
         ip_network,
@@ -43,17 +43,17 @@ _NEVER = tuple(
 
 
 class Lookup(Protocol):
-    """Every address of a name, in the order in which they are to be tried."""
+    """Returns the addresses of a name, in the order in which to try them."""
 
     async def __call__(self, host: str, /) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What the operator allows, by HOWDAH_TARGETS."""
+    """The networks that HOWDAH_TARGETS allows."""
 
     networks: tuple[Network, ...] | None = None
-    """Only these; None where it is a matter of public or private."""
+    """The allowed networks. None allows public addresses, and private ones with `private`."""
     private: bool = False
 
     @classmethod
@@ -72,7 +72,7 @@ class Reach:
             ) from None
 
     def allows(self, address: Address) -> bool:
-        address = _plain(address)
+        address = _embedded_ipv4(address)
         if any(address in network for network in _NEVER):
             return False
         if self.networks is not None:
@@ -81,27 +81,27 @@ class Reach:
 
 
 class Targets:
-    """Finds the addresses of a host and answers those only that may be reached."""
+    """Resolves hosts to addresses that the policy allows."""
 
     def __init__(
         self,
         reach: Reach,
         *,
         own: Iterable[tuple[str, int]] = (),
-        look_up: Lookup | None = None,
+        resolve_name: Lookup | None = None,
     ) -> None:
-        """`own` is where our own database listens: nobody is led there."""
+        """`own` holds the addresses of Howdah's own database, which are never allowed."""
         self._reach = reach
         self._own = tuple(own)
-        # Threads of its own: a name server that says nothing holds up no other work.
+        # Separate threads, so that a name server that does not respond delays no other work.
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="names")
-        self._look_up = look_up or self._ask_system
+        self._resolve_name = resolve_name or self._resolve_by_system
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Checked addresses, in the order in which they are to be tried."""
+        """Returns checked addresses, in the order in which to try them."""
         if host.startswith(("/", "@")):
             raise _forbidden(host)
         addresses = await self._addresses(host)
@@ -110,17 +110,17 @@ class Targets:
         for own_host, own_port in self._own:
             if port == own_port and await self._is_own(own_host, addresses):
                 raise _forbidden(host)
-        return [str(address) for address in addresses[:MOST_ADDRESSES]]
+        return [str(address) for address in addresses[:MAX_ADDRESSES]]
 
     async def _addresses(self, host: str) -> list[Address]:
         literal = host.removeprefix("[").removesuffix("]")
         try:
             return [ip_address(literal)]
         except ValueError:
-            pass  # a name, or a spelling that only the system reads
+            pass  # a name, or a spelling that only the system parses
         try:
-            async with asyncio.timeout(LOOK_UP_S):
-                found = [ip_address(text) for text in await self._look_up(literal)]
+            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+                found = [ip_address(text) for text in await self._resolve_name(literal)]
         except (OSError, ValueError, TimeoutError):
             found = []
         if not found:
@@ -129,9 +129,9 @@ class Targets:
                 hint="Check its spelling; use an SSH tunnel for a name of a private network.",
                 field="host",
             )
-        return list(dict.fromkeys(map(_plain, found)))
+        return list(dict.fromkeys(map(_embedded_ipv4, found)))
 
-    async def _ask_system(self, host: str) -> Sequence[str]:
+    async def _resolve_by_system(self, host: str) -> Sequence[str]:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(
             self._threads, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -139,7 +139,7 @@ class Targets:
         return [str(place[0]) for *_, place in found]
 
     async def _is_own(self, own_host: str, addresses: Sequence[Address]) -> bool:
-        """Also by another of this machine's addresses, where our database is on this machine."""
+        """If the database is on this machine, all addresses of this machine count as its own."""
         try:
             own = await self._addresses(own_host)
         except Unavailable:
@@ -149,8 +149,8 @@ class Targets:
         return any(map(_is_here, own)) and any(map(_is_here, addresses))
 
 
-def _plain(address: Address) -> Address:
-    """The IPv4 address inside an IPv6 one that merely carries it."""
+def _embedded_ipv4(address: Address) -> Address:
+    """Extracts the IPv4 address that an IPv6 address embeds."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped:
@@ -164,7 +164,7 @@ def _plain(address: Address) -> Address:
 
 
 def _is_here(address: Address) -> bool:
-    """Whether it is one of this machine's: only to those a socket can be bound."""
+    """Whether the address belongs to this machine: a socket can be bound to no other."""
     if address.is_loopback:
         return True
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6

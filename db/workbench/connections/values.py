@@ -1,4 +1,4 @@
-"""What the workbench is told, and what it tells: plain values."""
+"""Immutable values that the workbench accepts and returns."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from db.workbench.connections.connection_errors import HostKeyUnconfirmed
 
 
 class ActivePool(NamedTuple):
-    """A connection that is open here, and its figures now."""
+    """A connection that is open in this process, with the current state of its pool."""
 
     connection_id: UUID
     server_version: str
@@ -21,7 +21,7 @@ class ActivePool(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """An error as data: what an API tells of it."""
+    """An error as data, for a response that reports it without failing."""
 
     code: str
     message: str
@@ -35,8 +35,8 @@ class Problem(NamedTuple):
         return cls(error.code, error.message, error.hint, error.field, fingerprint)
 
 
-class Trial(NamedTuple):
-    """What came of trying a connection out."""
+class ProbeResult(NamedTuple):
+    """The result of a connection test. `problem` is None if it succeeded."""
 
     server_version: str | None = None
     latency_ms: float | None = None
@@ -45,10 +45,10 @@ class Trial(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What the operator allows."""
+    """Limits of one process, set by the operator."""
 
     pool_size: int = 8
     connections: int = 200
     idle_s: float = 60.0
     agent: bool = False
-    """Whether SSH tunnels may use the agent of our own account."""
+    """Whether SSH tunnels may use the SSH agent of the server's account."""

@@ -27,7 +27,7 @@ from db.security.vault import Vault
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.destinations import Destination
 from db.workbench.connections.network_policy import Targets
-from db.workbench.connections.values import ActivePool, Limits, Problem, Trial
+from db.workbench.connections.values import ActivePool, Limits, ProbeResult, Problem
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
     from db.workbench.connections.connection_pool import ConnectionPool
@@ -178,7 +178,7 @@ class Workbench:
 
     async def probe(
         self, owner: OwnerId, draft: Draft, *, connection_id: UUID | None = None
-    ) -> Trial:
+    ) -> ProbeResult:
         """Tests a saved connection, an unsaved one, or a saved one with changes.
 
         Stored secrets are used only for the destination that they were saved for.
@@ -186,12 +186,12 @@ class Workbench:
         try:
             destination = await self._draft_destination(owner, draft, connection_id)
         except SecretRequired as error:
-            return Trial(problem=Problem.of(error))
+            return ProbeResult(problem=Problem.of(error))
         connector = self._connector_to(destination)
         try:
             return await _measure(connector)
         except HowdahError as error:
-            return Trial(problem=Problem.of(error))
+            return ProbeResult(problem=Problem.of(error))
         finally:
             await connector.close()
 
@@ -379,11 +379,11 @@ def _to_active_pool(connection_id: UUID, pool: "ConnectionPool") -> ActivePool:
     return ActivePool(connection_id, *facts, *pool.figures)
 
 
-async def _measure(connector: "Connector") -> Trial:
+async def _measure(connector: "Connector") -> ProbeResult:
     started = asyncio.get_running_loop().time()
     connection = await connector.connect()
     latency_ms = (asyncio.get_running_loop().time() - started) * 1000
     await connection.close()
     facts = connector.facts
     assert facts is not None  # noqa: S101 - the connector has connected
-    return Trial(facts.server_version, round(latency_ms, 3), facts.tls)
+    return ProbeResult(facts.server_version, round(latency_ms, 3), facts.tls)

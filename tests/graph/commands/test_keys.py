@@ -32,9 +32,9 @@ async def test_keys_rotate_reseals_under_new_key(
 ) -> None:
     before = Settings(env="development", data_dir=tmp_path, database_url=committed_url)
     old = load_keys(before).credentials
-    shelf = SavedConnections(committed, Vault(old), workbench)
+    saver = SavedConnections(committed, Vault(old), workbench)
     whole = {"name": "a", "host": "h", "database": "d", "username": "u"}
-    row = await shelf.add(committed_owner, {**whole, "password": "kept", "save_password": True})
+    row = await saver.add(committed_owner, {**whole, "password": "kept", "save_password": True})
     new = "new:" + "QkFzZTY0IG9mIGEga2V5IHRoYXQgaXMgMzIgYnl0ZXM="
     kept = (tmp_path / "credential_key").read_text().strip()
     after = Settings(

@@ -15,15 +15,15 @@ from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.connections import libpq
 from db.workbench.connections.connection_pool import ConnectionPool
 from tests.fixtures.targets import Target, silent, speaking
-from tests.fixtures.workbench import Shelf, one, until, until_no_guests
+from tests.fixtures.workbench import ConnectionSaver, one, until, until_no_guests
 
 MakePool: TypeAlias = Callable[..., Awaitable[ConnectionPool]]
 
 
 @pytest.fixture
-def make_pool(workbench: Workbench, shelf: Shelf, owner: OwnerId) -> MakePool:
+def make_pool(workbench: Workbench, saver: ConnectionSaver, owner: OwnerId) -> MakePool:
     async def make(**given: Any) -> ConnectionPool:
-        row = await workbench._require_row(owner, await shelf.save(**given))
+        row = await workbench._require_row(owner, await saver.save(**given))
         return workbench._pool(owner, row, None)
 
     return make
@@ -88,9 +88,9 @@ async def test_pool_opens_connections_side_by_side_once_one_was_opened(
 
 
 async def test_limit_of_all_pools_admits_as_many_callers_as_it_allows(
-    small: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    small: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
-    row = await small._require_row(owner, await shelf.save())
+    row = await small._require_row(owner, await saver.save())
     pool = small._pool(owner, row, None)
     ends = await asyncio.gather(*(pool.acquire() for _ in range(4)), return_exceptions=True)
     lent = [end for end in ends if not isinstance(end, BaseException)]
@@ -101,9 +101,9 @@ async def test_limit_of_all_pools_admits_as_many_callers_as_it_allows(
 
 
 async def test_idle_connection_is_closed_while_another_is_in_use(
-    small: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    small: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     async with small.lend(owner, saved) as held:
         async with small.lend(owner, saved):
             assert await target.guests() == 2
@@ -116,9 +116,9 @@ async def test_idle_connection_is_closed_while_another_is_in_use(
 
 
 async def test_connection_is_replaced_at_the_end_of_its_lifetime(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     async with workbench.lend(owner, saved) as connection:
         young = connection.info.backend_pid
     monkeypatch.setattr("db.workbench.connections.connection_pool.LIFETIME_S", 0)
@@ -162,10 +162,10 @@ async def test_cancelled_attempt_leaves_its_place_to_the_next_caller(
 
 
 async def test_connection_of_cancelled_borrower_is_released(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
     chance = random.Random(11)  # noqa: S311 - a schedule that can be repeated
-    saved = await shelf.save(ssl_mode="DISABLE")
+    saved = await saver.save(ssl_mode="DISABLE")
     row = await workbench._require_row(owner, saved)
     pool = workbench._pool(owner, row, None)
 

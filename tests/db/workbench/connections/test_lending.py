@@ -14,7 +14,7 @@ from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from tests.fixtures.targets import Target
-from tests.fixtures.workbench import Shelf, one, until, until_no_guests
+from tests.fixtures.workbench import ConnectionSaver, one, until, until_no_guests
 
 SLEEPING = (
     "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'"
@@ -45,9 +45,9 @@ LEAVINGS = [
 
 @pytest.mark.parametrize(("leave", "is_there"), LEAVINGS, ids=lambda sql: sql[:20])
 async def test_session_state_is_reset_after_release(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, leave: str, is_there: str
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, leave: str, is_there: str
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     async with workbench.lend(owner, saved) as connection:
         backend = connection.info.backend_pid
         await connection.execute(leave)
@@ -58,9 +58,9 @@ async def test_session_state_is_reset_after_release(
 
 
 async def test_transaction_state_is_reset_after_release(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     async with workbench.lend(owner, saved) as connection:
         await connection.set_autocommit(False)
         with pytest.raises(psycopg.Error):
@@ -71,9 +71,9 @@ async def test_transaction_state_is_reset_after_release(
 
 
 async def test_broken_connection_is_not_lent_again(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     async with workbench.lend(owner, saved) as connection:
         backend = connection.info.backend_pid
         await target.administer(f"SELECT pg_terminate_backend({backend})")
@@ -84,9 +84,9 @@ async def test_broken_connection_is_not_lent_again(
 
 
 async def test_idle_connection_closed_by_server_is_replaced(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     await workbench.connect(owner, saved)
     await target.administer(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
@@ -98,9 +98,9 @@ async def test_idle_connection_closed_by_server_is_replaced(
 
 
 async def test_cancelled_borrower_returns_its_connection(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     running = asyncio.Event()
 
     async def run() -> None:
@@ -125,10 +125,10 @@ async def test_cancelled_borrower_returns_its_connection(
 
 
 async def test_pool_is_bounded(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.workbench.connections.connection_pool.WAIT_S", 0.1)
-    saved = await shelf.save()
+    saved = await saver.save()
     async with asyncio.timeout(10):
         lends = [workbench.lend(owner, saved) for _ in range(4)]
         for lend in lends:
@@ -140,12 +140,12 @@ async def test_pool_is_bounded(
 
 
 async def test_limit_of_all_pools_closes_idle_connections_for_new_ones(
-    database: Database, vault: Vault, shelf: Shelf, owner: OwnerId, target: Target
+    database: Database, vault: Vault, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
     targets = Targets(Reach(private=True))
     limits = Limits(pool_size=2, connections=2)
     async with Workbench.opened(database, vault, targets, limits) as workbench:
-        first, second, third = [await shelf.save() for _ in range(3)]
+        first, second, third = [await saver.save() for _ in range(3)]
         async with workbench.lend(owner, first):
             await workbench.connect(owner, second)
             async with workbench.lend(owner, third):
@@ -155,12 +155,12 @@ async def test_limit_of_all_pools_closes_idle_connections_for_new_ones(
 
 
 async def test_idle_connections_are_closed_and_reopened_on_demand(
-    database: Database, vault: Vault, shelf: Shelf, owner: OwnerId, target: Target
+    database: Database, vault: Vault, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
     targets = Targets(Reach(private=True))
     limits = Limits(idle_s=0.05)
     async with Workbench.opened(database, vault, targets, limits) as workbench:
-        saved = await shelf.save()
+        saved = await saver.save()
         async with workbench.lend(owner, saved):
             await asyncio.sleep(0.2)
             assert await target.guests() == 1
@@ -171,9 +171,9 @@ async def test_idle_connections_are_closed_and_reopened_on_demand(
 
 
 async def test_disconnect_ends_running_statement(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     running = asyncio.Event()
 
     async def run() -> None:
@@ -191,9 +191,9 @@ async def test_disconnect_ends_running_statement(
 
 
 async def test_connect_and_disconnect_a_hundred_times_leaves_nothing(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
-    saved = await shelf.save(ssl_mode="VERIFY_CA", ssl_root_certificate=target.certificate)
+    saved = await saver.save(ssl_mode="VERIFY_CA", ssl_root_certificate=target.certificate)
     process = psutil.Process()
 
     async def cycles(count: int) -> None:

@@ -120,7 +120,7 @@ async def test_unix_sockets_are_never_allowed(private: Targets, host: str) -> No
 
 
 async def test_name_with_one_forbidden_address_is_refused(closing: list[Targets]) -> None:
-    both = Targets(Reach(), look_up=Names(["8.8.8.8", "10.0.0.1"]))
+    both = Targets(Reach(), resolve_name=Names(["8.8.8.8", "10.0.0.1"]))
     closing.append(both)
     with pytest.raises(Forbidden):
         await both.resolve("rebind.example", 5432)
@@ -129,7 +129,9 @@ async def test_name_with_one_forbidden_address_is_refused(closing: list[Targets]
 async def test_name_is_resolved_once(
     closing: list[Targets],
 ) -> None:
-    changing = Targets(Reach(), look_up=Names(["8.8.8.8", "1.1.1.1", "8.8.8.8"], ["127.0.0.1"]))
+    changing = Targets(
+        Reach(), resolve_name=Names(["8.8.8.8", "1.1.1.1", "8.8.8.8"], ["127.0.0.1"])
+    )
     closing.append(changing)
     assert await changing.resolve("rebind.example", 5432) == ["8.8.8.8", "1.1.1.1"]
     with pytest.raises(Forbidden):
@@ -156,8 +158,8 @@ async def test_silent_name_server_times_out(
         await asyncio.Event().wait()
         return []
 
-    monkeypatch.setattr(network_policy, "LOOK_UP_S", 0.01)
-    waiting = Targets(Reach(), look_up=silent)
+    monkeypatch.setattr(network_policy, "RESOLVE_TIMEOUT_S", 0.01)
+    waiting = Targets(Reach(), resolve_name=silent)
     closing.append(waiting)
     with pytest.raises(Unavailable, match="not found"):
         await waiting.resolve("silent.example", 5432)

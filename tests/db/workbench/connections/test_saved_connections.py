@@ -30,7 +30,7 @@ def drawer() -> Drawer:
 
 
 @pytest.fixture
-def shelf(database: Database, workbench: Workbench, drawer: Drawer) -> SavedConnections:
+def saver(database: Database, workbench: Workbench, drawer: Drawer) -> SavedConnections:
     """With a keychain: what stays behind there is seen."""
 
     async def find() -> Keychain:
@@ -46,44 +46,44 @@ async def sealed_of(database: Database, owner: OwnerId, row_id: UUID) -> SealedR
 
 
 async def test_the_keychain_holds_what_rows_refer_to_and_nothing_else(
-    shelf: SavedConnections, drawer: Drawer, owner: OwnerId, other_owner: OwnerId
+    saver: SavedConnections, drawer: Drawer, owner: OwnerId, other_owner: OwnerId
 ) -> None:
-    row = await shelf.add(owner, WHOLE)
+    row = await saver.add(owner, WHOLE)
     assert list(drawer.values()) == ["first"]
-    await shelf.change(owner, row.id, {"password": "second"})
+    await saver.change(owner, row.id, {"password": "second"})
     assert list(drawer.values()) == ["second"]
-    await shelf.change(owner, row.id, {"name": "Invoices"})
+    await saver.change(owner, row.id, {"name": "Invoices"})
     with pytest.raises(Forbidden):
-        await shelf.change(other_owner, row.id, {"password": "theirs", "save_password": True})
+        await saver.change(other_owner, row.id, {"password": "theirs", "save_password": True})
     with pytest.raises(Conflict):
-        await shelf.change(owner, row.id, {"password": "third"}, expected_version=1)
+        await saver.change(owner, row.id, {"password": "third"}, expected_version=1)
     with pytest.raises(Forbidden):
-        await shelf.remove(other_owner, row.id)
+        await saver.remove(other_owner, row.id)
     assert list(drawer.values()) == ["second"]
-    await shelf.remove(owner, row.id)
+    await saver.remove(owner, row.id)
     assert drawer == {}
 
 
 async def test_the_keychain_follows_a_change_of_the_destination(
-    shelf: SavedConnections, drawer: Drawer, owner: OwnerId
+    saver: SavedConnections, drawer: Drawer, owner: OwnerId
 ) -> None:
-    row = await shelf.add(owner, WHOLE)
+    row = await saver.add(owner, WHOLE)
     with pytest.raises(SecretRequired):
-        await shelf.change(owner, row.id, {"host": "other.example.com"})
+        await saver.change(owner, row.id, {"host": "other.example.com"})
     assert list(drawer.values()) == ["first"]
-    await shelf.change(owner, row.id, {"host": "other.example.com", "password": "second"})
+    await saver.change(owner, row.id, {"host": "other.example.com", "password": "second"})
     assert list(drawer.values()) == ["second"]
-    await shelf.change(owner, row.id, {"host": "third.example.com", "save_password": False})
+    await saver.change(owner, row.id, {"host": "third.example.com", "save_password": False})
     assert drawer == {}
 
 
 async def test_a_retry_leaves_no_second_secret(
-    shelf: SavedConnections, drawer: Drawer, owner: OwnerId
+    saver: SavedConnections, drawer: Drawer, owner: OwnerId
 ) -> None:
-    first = await shelf.add(owner, WHOLE, idempotency_key="once")
-    assert await shelf.add(owner, WHOLE, idempotency_key="once") == first
+    first = await saver.add(owner, WHOLE, idempotency_key="once")
+    assert await saver.add(owner, WHOLE, idempotency_key="once") == first
     with pytest.raises(Conflict):
-        await shelf.add(owner, WHOLE | {"password": "another"}, idempotency_key="once")
+        await saver.add(owner, WHOLE | {"password": "another"}, idempotency_key="once")
     assert list(drawer.values()) == ["first"]
 
 
@@ -126,16 +126,16 @@ async def test_rotation_continues_after_a_secret_that_does_not_open(
 
 
 async def test_rotation_moves_secrets_into_the_keychain_and_out_of_it(
-    shelf: SavedConnections,
+    saver: SavedConnections,
     drawer: Drawer,
     database: Database,
     workbench: Workbench,
     owner: OwnerId,
 ) -> None:
     row = await SavedConnections(database, Vault(KEYS), workbench).add(owner, WHOLE)
-    assert await rotate(database, shelf.vault) == (1, [])
+    assert await rotate(database, saver.vault) == (1, [])
     assert list(drawer.values()) == ["first"]
     sealed = (await sealed_of(database, owner, row.id)).sealed_password
     place = secret_locations(row._asdict(), row=row.id, owner=owner)["password"]
     assert sealed is not None
-    assert await shelf.vault.open(sealed, place) == "first"
+    assert await saver.vault.open(sealed, place) == "first"

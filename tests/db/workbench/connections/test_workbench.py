@@ -19,13 +19,13 @@ from db.workbench.connections import connector
 from db.workbench.connections.connection_errors import Unreachable
 from tests.fixtures.collectors import Collector
 from tests.fixtures.targets import CANARY, Target, silent, speaking
-from tests.fixtures.workbench import Shelf, one, until, until_no_guests
+from tests.fixtures.workbench import ConnectionSaver, one, until, until_no_guests
 
 
 async def test_saved_connection_opens_with_its_stored_password(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     assert not workbench.is_connected(owner, saved)
     active = await workbench.connect(owner, saved)
     assert active.server_version.startswith("17.")
@@ -43,9 +43,9 @@ async def test_saved_connection_opens_with_its_stored_password(
 
 
 async def test_connect_records_time_of_last_connection(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, database: Database
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, database: Database
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     await workbench.connect(owner, saved)
     async with database.read() as session:
         row = await Connections(session, owner).get(saved)
@@ -54,9 +54,9 @@ async def test_connect_records_time_of_last_connection(
 
 
 async def test_concurrent_connects_open_one_pool(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(4):
             tasks.create_task(workbench.connect(owner, saved))
@@ -66,9 +66,9 @@ async def test_concurrent_connects_open_one_pool(
 
 
 async def test_password_not_saved_is_kept_while_connected(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId
 ) -> None:
-    saved = await shelf.save(password=None)
+    saved = await saver.save(password=None)
     with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
     assert workbench.active(owner) == []
@@ -88,9 +88,9 @@ async def test_password_not_saved_is_kept_while_connected(
 
 
 async def test_connection_of_other_owner_is_refused_and_missing_one_not_found(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, other_owner: OwnerId
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, other_owner: OwnerId
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     await workbench.connect(owner, saved)
     empty = await parse_draft({})
     attempts: list[Callable[[OwnerId, UUID], Awaitable[Any]]] = [
@@ -109,11 +109,11 @@ async def test_connection_of_other_owner_is_refused_and_missing_one_not_found(
 
 
 async def test_changed_connection_gets_new_pool_while_statements_finish(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, target: Target
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     async with workbench.lend(owner, saved) as old:
-        row = await shelf.change(saved, username="trusted", password=CANARY)
+        row = await saver.change(saved, username="trusted", password=CANARY)
         workbench.renew(owner, row)
         async with workbench.lend(owner, saved) as new:
             assert await one(new, "SELECT current_user") == "trusted"
@@ -127,24 +127,24 @@ async def test_changed_connection_gets_new_pool_while_statements_finish(
 
 
 async def test_password_is_required_again_for_new_host_and_not_for_new_name(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId
 ) -> None:
-    saved = await shelf.save(password=None)
+    saved = await saver.save(password=None)
     await workbench.connect(owner, saved, {"password": CANARY})
-    workbench.renew(owner, await shelf.change(saved, name="Renamed"))
+    workbench.renew(owner, await saver.change(saved, name="Renamed"))
     assert workbench.is_connected(owner, saved)
     async with workbench.lend(owner, saved) as connection:
         assert await one(connection, "SELECT 1") == 1
-    workbench.renew(owner, await shelf.change(saved, host="127.0.0.1"))
+    workbench.renew(owner, await saver.change(saved, host="127.0.0.1"))
     assert not workbench.is_connected(owner, saved)
     with pytest.raises(BadInput, match="requires a password"):
         await workbench.connect(owner, saved)
 
 
 async def test_deleted_connection_is_closed_at_next_use(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, database: Database, target: Target
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, database: Database, target: Target
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     await workbench.connect(owner, saved)
     await database.write(lambda session: Connections(session, owner).remove(saved))
     with pytest.raises(NotFound):
@@ -154,7 +154,7 @@ async def test_deleted_connection_is_closed_at_next_use(
 
 
 async def test_connect_fails_fast_after_three_failures(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connector, "CONNECT_S", 0.2)
     met = 0
@@ -165,7 +165,7 @@ async def test_connect_fails_fast_after_three_failures(
         await silent(*ends)
 
     async with speaking(count) as port:
-        saved = await shelf.save(port=port)
+        saved = await saver.save(port=port)
         for _ in range(5):
             with pytest.raises(Unreachable):
                 await workbench.connect(owner, saved)
@@ -173,9 +173,9 @@ async def test_connect_fails_fast_after_three_failures(
 
 
 async def test_wrong_password_is_sent_once_and_does_not_open_breaker(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId
 ) -> None:
-    saved = await shelf.save(password="wrong", ssl_mode="DISABLE")
+    saved = await saver.save(password="wrong", ssl_mode="DISABLE")
     for _ in range(5):
         with pytest.raises(BadInput, match="refused"):
             await workbench.connect(owner, saved)
@@ -183,11 +183,11 @@ async def test_wrong_password_is_sent_once_and_does_not_open_breaker(
 
 
 async def test_dead_target_does_not_delay_others(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connector, "CONNECT_S", 5.0)
     async with speaking(silent) as port:
-        dead, alive = await shelf.save(port=port), await shelf.save()
+        dead, alive = await saver.save(port=port), await saver.save()
         stuck = [asyncio.create_task(workbench.connect(owner, dead)) for _ in range(20)]
         async with asyncio.timeout(4):
             for _ in range(20):
@@ -211,10 +211,10 @@ async def test_dead_target_does_not_delay_others(
     ],
 )
 async def test_probe_does_not_open_the_connection(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, given: dict[str, Any], *, ok: bool
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, given: dict[str, Any], *, ok: bool
 ) -> None:
-    saved = await shelf.save()
-    whole = await parse_draft({**shelf.usual, **given})
+    saved = await saver.save()
+    whole = await parse_draft({**saver.usual, **given})
     changed = await parse_draft(given)
     for trial in (
         await workbench.probe(owner, whole),
@@ -227,11 +227,11 @@ async def test_probe_does_not_open_the_connection(
 
 
 async def test_ssh_agent_of_server_is_not_lent(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId
 ) -> None:
     tunnel = {"host": "localhost", "username": "ada", "auth_method": "AGENT"}
     with pytest.raises(BadInput, match="SSH agent"):
-        await workbench.probe(owner, await parse_draft({**shelf.usual, "ssh_tunnel": tunnel}))
+        await workbench.probe(owner, await parse_draft({**saver.usual, "ssh_tunnel": tunnel}))
 
 
 _TAMPER = compile_change(
@@ -251,13 +251,17 @@ ELSEWHERE: dict[str, Any] = {
 
 
 async def test_pool_of_earlier_destination_does_not_get_newer_secret(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, collector: Collector, target: Target
+    workbench: Workbench,
+    saver: ConnectionSaver,
+    owner: OwnerId,
+    collector: Collector,
+    target: Target,
 ) -> None:
     """The pool exists, but has no connection yet, when another replica saves the change."""
-    saved = await shelf.save(port=collector.port, password=None)
+    saved = await saver.save(port=collector.port, password=None)
     row = await workbench._require_row(owner, saved)
     pool = workbench._pool(owner, row, None)
-    await shelf.change(saved, port=target.port, password=CANARY)
+    await saver.change(saved, port=target.port, password=CANARY)
     attempts = await asyncio.gather(*(pool.acquire() for _ in range(4)), return_exceptions=True)
     assert [type(error) for error in attempts] == [Conflict] * 4
     assert collector.visits == 0
@@ -266,9 +270,13 @@ async def test_pool_of_earlier_destination_does_not_get_newer_secret(
 
 
 async def test_secret_does_not_open_if_row_has_other_destination(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, collector: Collector, database: Database
+    workbench: Workbench,
+    saver: ConnectionSaver,
+    owner: OwnerId,
+    collector: Collector,
+    database: Database,
 ) -> None:
-    saved = await shelf.save()
+    saved = await saver.save()
     await database.write(lambda session: session.rows(_TAMPER, id=saved, port=collector.port))
     for attempt in (
         workbench.connect(owner, saved),
@@ -280,16 +288,16 @@ async def test_secret_does_not_open_if_row_has_other_destination(
     assert collector.visits == 0
     with pytest.raises(HowdahError):
         await workbench.connect(owner, saved, {"password": "typed"})
-    await shelf.change(saved, password="typed again")
+    await saver.change(saved, password="typed again")
     await workbench.probe(owner, await parse_draft({}), connection_id=saved)
     assert len(collector.passwords) == 2
 
 
 @pytest.mark.parametrize("column", BOUND_TO["password"])
 async def test_password_given_to_connect_is_forgotten_for_other_destination(
-    workbench: Workbench, shelf: Shelf, owner: OwnerId, column: str
+    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, column: str
 ) -> None:
-    saved = await shelf.save(password=None)
+    saved = await saver.save(password=None)
     row = await workbench._require_row(owner, saved)
     workbench._pool(owner, row, {"password": CANARY, "ssh_password": CANARY})
     workbench.renew(owner, row._replace(version=2, name="Renamed"))

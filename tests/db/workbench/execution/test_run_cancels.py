@@ -16,7 +16,7 @@ from db.workbench.execution.runner import CancelResult, closing
 from tests.fixtures.objects import Cable
 from tests.fixtures.runs import MAX_RUNNING, Desk
 from tests.fixtures.targets import Target, silent, speaking
-from tests.fixtures.workbench import Shelf
+from tests.fixtures.workbench import ConnectionSaver
 
 BAD_LISTENER = """DO $$ BEGIN
   LOOP
@@ -91,8 +91,8 @@ async def test_cancel_of_queued_run_never_starts_it(desk: Desk) -> None:
     assert await desk.rows(await desk.run("SELECT count(*) FROM begun")) == [["0"]]
 
 
-async def test_cancel_works_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
-    nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
+async def test_cancel_works_while_connecting(desk: Desk, saver: ConnectionSaver, hole: int) -> None:
+    nowhere = desk._replace(connection_id=await saver.save(host="127.0.0.1", port=hole))
     runs = [await nowhere.start("SELECT 1") for _ in range(MAX_RUNNING)]
     for run in runs:
         await nowhere.until_running(run)
@@ -101,7 +101,9 @@ async def test_cancel_works_while_connecting(desk: Desk, shelf: Shelf, hole: int
     assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED  # their places are free
 
 
-async def test_cancel_works_while_ssh_server_is_silent(desk: Desk, shelf: Shelf, hole: int) -> None:
+async def test_cancel_works_while_ssh_server_is_silent(
+    desk: Desk, saver: ConnectionSaver, hole: int
+) -> None:
     tunnel = {
         "ssh_host": "127.0.0.1",
         "ssh_port": hole,
@@ -109,14 +111,16 @@ async def test_cancel_works_while_ssh_server_is_silent(desk: Desk, shelf: Shelf,
         "ssh_auth_method": "PASSWORD",
         "ssh_password": "hers",
     }
-    nowhere = desk._replace(connection_id=await shelf.save(**tunnel))
+    nowhere = desk._replace(connection_id=await saver.save(**tunnel))
     run = await nowhere.start("SELECT 1")
     await nowhere.until_running(run)
     assert as_asked(await cancel(nowhere, run))
 
 
-async def test_timeout_applies_while_connecting(desk: Desk, shelf: Shelf, hole: int) -> None:
-    nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
+async def test_timeout_applies_while_connecting(
+    desk: Desk, saver: ConnectionSaver, hole: int
+) -> None:
+    nowhere = desk._replace(connection_id=await saver.save(host="127.0.0.1", port=hole))
     run = await nowhere.run("SELECT 1", timeout_ms=200)
     assert run.state == RunState.TIMED_OUT
     assert run.parsed_error is not None
@@ -124,9 +128,9 @@ async def test_timeout_applies_while_connecting(desk: Desk, shelf: Shelf, hole: 
 
 
 async def test_server_stop_interrupts_run_while_connecting(
-    desk: Desk, shelf: Shelf, hole: int
+    desk: Desk, saver: ConnectionSaver, hole: int
 ) -> None:
-    nowhere = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=hole))
+    nowhere = desk._replace(connection_id=await saver.save(host="127.0.0.1", port=hole))
     async with closing(desk.runner, grace_s=0):
         run = await nowhere.start("SELECT 1")
         await nowhere.until_running(run)
@@ -213,11 +217,11 @@ async def wire(target: Target) -> AsyncIterator[tuple[Cable, int]]:
 
 
 async def test_cancel_works_while_target_is_unreachable(
-    desk: Desk, shelf: Shelf, wire: tuple[Cable, int]
+    desk: Desk, saver: ConnectionSaver, wire: tuple[Cable, int]
 ) -> None:
     """Simulates an unplugged cable: neither the statement nor the cancel request is answered."""
     laid, port = wire
-    far = desk._replace(connection_id=await shelf.save(host="127.0.0.1", port=port))
+    far = desk._replace(connection_id=await saver.save(host="127.0.0.1", port=port))
     asked = await far.start("SELECT pg_sleep(60)")
     timed = await far.start("SELECT pg_sleep(60)", timeout_ms=1_000)
     pids = [await far.until_backend(run) for run in (asked, timed)]

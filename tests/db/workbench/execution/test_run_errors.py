@@ -4,7 +4,7 @@ import pytest
 
 from db.runs import Failure, RunState
 from tests.fixtures.runs import Desk
-from tests.fixtures.workbench import Shelf
+from tests.fixtures.workbench import ConnectionSaver
 
 ELEPHANT = "\U0001f418"
 
@@ -42,13 +42,13 @@ async def test_error_position_counts_characters(
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_KR"])
 async def test_error_position_in_other_server_encodings(
-    desk: Desk, shelf: Shelf, encoding: str
+    desk: Desk, saver: ConnectionSaver, encoding: str
 ) -> None:
     await desk.target.administer("DROP DATABASE IF EXISTS otherwise WITH (FORCE)")
     await desk.target.administer(
         f"CREATE DATABASE otherwise TEMPLATE template0 LOCALE 'C' ENCODING '{encoding}'"
     )
-    there = desk._replace(connection_id=await shelf.save(database="otherwise"))
+    there = desk._replace(connection_id=await saver.save(database="otherwise"))
     text = {"SQL_ASCII": f"한국어 {ELEPHANT} é", "LATIN1": "éü", "EUC_KR": "한국어"}[encoding]
     before = f"SELECT '{text}',\r\n '{text}', "
     error = await error_of(there, before + "nothing_here")

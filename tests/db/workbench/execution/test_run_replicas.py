@@ -23,7 +23,7 @@ from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.execution.maintenance import OrphanCleanup, maintenance
 from tests.fixtures.runs import Desk, RunServer, serve_runs
 from tests.fixtures.targets import Target
-from tests.fixtures.workbench import Shelf
+from tests.fixtures.workbench import ConnectionSaver
 
 _FORGET = compile_change(text("UPDATE query_runs SET process = 0 WHERE id = :id"))
 
@@ -74,7 +74,7 @@ async def sit(
     committed: Database, vault: Vault, committed_owner: OwnerId, target: Target
 ) -> Callable[[RunServer], Any]:
     """A client of the same owner at any replica."""
-    connection = await Shelf(committed, vault, committed_owner, target).save()
+    connection = await ConnectionSaver(committed, vault, committed_owner, target).save()
     return lambda server: Desk(server, committed_owner, connection, target)
 
 

@@ -21,7 +21,7 @@ from tests.fixtures.people import add_person
 from tests.fixtures.replicas import Gate
 from tests.fixtures.runs import Desk, RunServer, serve_runs
 from tests.fixtures.targets import Target
-from tests.fixtures.workbench import Shelf
+from tests.fixtures.workbench import ConnectionSaver
 
 OpenRunner = Callable[..., Any]
 
@@ -56,7 +56,7 @@ async def sit(committed: Database, vault: Vault, target: Target) -> OpenRunner:
 
     async def seated(server: RunServer, name: str) -> Desk:
         owner: OwnerId = await add_person(committed, name)
-        connection = await Shelf(committed, vault, owner, target).save()
+        connection = await ConnectionSaver(committed, vault, owner, target).save()
         return Desk(server, owner, connection, target)
 
     return seated
@@ -150,7 +150,7 @@ async def test_queued_run_fails_when_connection_is_deleted(
     await gate.open()
     assert (
         await ada.end_of(running)
-    ).state == RunState.SUCCEEDED  # the shelf ends it; here nobody did
+    ).state == RunState.SUCCEEDED  # the saver ends it; here nobody did
     over = await ada.end_of(waiting)
     assert over.state == RunState.FAILED
     assert over.parsed_error is not None

@@ -19,7 +19,7 @@ from db.workbench.result_cleanup import delete_expired_runs, delete_orphaned_obj
 from db.workbench.results.result_store import result_prefix
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target
-from tests.fixtures.workbench import Shelf
+from tests.fixtures.workbench import ConnectionSaver
 
 ROWS = "SELECT i, repeat('x', 1000) FROM generate_series(1, 100) i"
 SLOW = "SELECT i, pg_sleep(i / 1500 * 60)::text FROM generate_series(1, 2000) i"
@@ -36,8 +36,8 @@ def files(tmp_path: Path) -> Path:
 async def other_desk(
     desk: Desk, database: Database, vault: Vault, other_owner: OwnerId, target: Target
 ) -> Desk:
-    shelf = Shelf(database, vault, other_owner, target)
-    return desk._replace(owner=other_owner, connection_id=await shelf.save())
+    saver = ConnectionSaver(database, vault, other_owner, target)
+    return desk._replace(owner=other_owner, connection_id=await saver.save())
 
 
 async def expire(desk: Desk) -> int:
