@@ -1,114 +1,38 @@
-"""Checks the rules of ARCHITECTURE.md with `ast`, without importing the code."""
+"""The rules of tests/fixtures/architecture.py hold in every module, and each can fail."""
 
 import ast
 import re
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-SOURCES = sorted(
-    path
-    for top in ("graph", "db", "alembic")
-    for path in (ROOT / top).rglob("*.py")
-    if "node_modules" not in path.parts
+from tests.fixtures.architecture import (
+    FILE_LINES,
+    FUNCTION_LINES,
+    OWNED_TABLES,
+    ROOT,
+    SOURCES,
+    TABLE_NAMES,
+    Rule,
+    a_db_domain_imports_no_other,
+    circles,
+    db_imports_no_graph,
+    executor_imports_nothing_of_the_project,
+    files_and_functions_stay_small,
+    graph_knows_no_sql_and_drivers_stay_where_they_belong,
+    imported_by,
+    name_of,
+    names_say_something,
+    no_circle_is_broken_by_hiding_an_import,
+    no_sql_text_names_an_owned_table,
+    only_auth_mints_owners,
+    only_modules_named_unscoped_reach_all_owners,
+    only_the_adapter_of_the_executor_imports_strawberry,
+    only_the_engine_commits,
+    tree_of,
 )
-FILE_LINES = 400
-FUNCTION_LINES = 50
-# A module that declares tables may take their names from a constant.
-TABLE_NAMES = {
-    constant: name
-    for path in SOURCES
-    for constant, name in re.findall(r"(?m)^(TABLE) = \"(\w+)\"", path.read_text("utf-8"))
-}
-OWNED_TABLES = {
-    TABLE_NAMES.get(name, name)
-    for path in SOURCES
-    if path.is_relative_to(ROOT / "db")
-    for name in re.findall(
-        r"^class \w+\([^)]*\bHasOwner\b[^)]*\):.*?__tablename__ = \"?(\w+)",
-        path.read_text(encoding="utf-8"),
-        re.MULTILINE | re.DOTALL,
-    )
-}
-_OWNED = rf"\"?({'|'.join(OWNED_TABLES)})\b"
-SQL_ON_OWNED = re.compile(
-    rf"\b(from|join|using|update|into|table|truncate)\s+(only\s+)?{_OWNED}"
-    rf"|\bfrom\s[\w\s\",.]*,\s*{_OWNED}",
-    re.IGNORECASE,
-)
-VAGUE = {"utils", "helpers", "common", "manager", "misc"}
-COMMIT = re.compile(r"(^|;)\s*commit\b\s*(work|transaction|and|;|$)", re.IGNORECASE)
-COMMITTERS = {
-    "db.postgres.engine",
-    "db.postgres.leases",  # the engine's transactions
-    "db.postgres.migrations",  # they hold their lock on a connection of their own
-    "db.workbench.execution.statement.sql_text",  # compares the words of users' statements
-}
-
-# What of a module, by its name and its text, breaks a rule.
-Rule: TypeAlias = Callable[[str, str], list[str]]
-
-DB_DOMAINS = {
-    path.name for path in (ROOT / "db").iterdir() if (ROOT / "graph" / path.name).is_dir()
-} - {"__pycache__", "kit"}  # the kit is for every domain
-
-
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imports_of(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module, node.lineno
-            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
-
-
-def imported_by(text: str) -> list[str]:
-    return [imported for imported, _ in imports_of(ast.parse(text))]
-
-
-def siblings(importer: str, imported: str) -> tuple[str, str, str] | None:
-    """The folder in which the two ways part, and the two entries of it; None within one way."""
-    ours, theirs = importer.split("."), imported.split(".")
-    shared = 0
-    while shared < min(len(ours), len(theirs)) and ours[shared] == theirs[shared]:
-        shared += 1
-    if shared in {len(ours), len(theirs)}:
-        return None
-    return ".".join(ours[:shared]), ours[shared], theirs[shared]
-
-
-def circles(sources: Mapping[str, ast.AST]) -> list[str]:
-    """Entries of one folder that import each other, directly or by a detour."""
-    edges: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for module, tree in sources.items():
-        for imported, _ in imports_of(tree):
-            if imported not in sources:
-                continue
-            if (pair := siblings(module, imported)) is not None:
-                edges[pair[0]][pair[1]].add(pair[2])
-    found = []
-    for folder, graph in edges.items():
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            found.append(f"{folder or 'top'}: {' <- '.join(error.args[1])}")
-    return found
 
 
 def test_imports_have_no_cycle_in_any_folder() -> None:
@@ -123,129 +47,6 @@ def test_planted_import_cycle_is_caught() -> None:
     }
     assert circles(planted) == ["db: low <- high <- low"] or circles(planted) == [
         "db: high <- low <- high"
-    ]
-
-
-def db_imports_no_graph(module: str, text: str) -> list[str]:
-    if module.partition(".")[0] != "db":
-        return []
-    return [name for name in imported_by(text) if name.partition(".")[0] == "graph"]
-
-
-def graph_knows_no_sql_and_drivers_stay_where_they_belong(module: str, text: str) -> list[str]:
-    banned = {"psycopg_pool"}  # one pool: decision 0012
-    if module.startswith("graph"):
-        banned |= {"sqlalchemy", "asyncpg"}
-    banned |= {"asyncpg"} if module.startswith("db.workbench") else {"psycopg"}
-    return [name for name in imported_by(text) if name.partition(".")[0] in banned]
-
-
-def a_db_domain_imports_no_other(module: str, text: str) -> list[str]:
-    top, _, rest = module.partition(".")
-    domain = rest.partition(".")[0]
-    if top != "db" or domain not in DB_DOMAINS:
-        return []
-    others = {("db", name) for name in DB_DOMAINS - {domain}}
-    return [name for name in imported_by(text) if tuple(name.split(".")[:2]) in others]
-
-
-def only_the_engine_commits(module: str, text: str) -> list[str]:
-    if module in COMMITTERS:
-        return []
-    found = []
-    for node in ast.walk(ast.parse(text)):
-        match node:
-            case ast.Call(func=ast.Attribute(attr="commit")):
-                found.append(f"line {node.lineno}: commit()")
-            case ast.Constant(value=str(words)) if COMMIT.search(words):
-                found.append(f"line {node.lineno}: {words!r}")
-    return found
-
-
-def only_auth_mints_owners(module: str, text: str) -> list[str]:
-    if re.fullmatch(r"graph\.auth(\..*)?", module):
-        return []
-    return re.findall(r"\bOwnerId\(|\bOwnerId as \w+", text)
-
-
-def no_circle_is_broken_by_hiding_an_import(module: str, text: str) -> list[str]:
-    if module.startswith("graph.commands."):
-        return []  # nothing imports commands, and each imports what it runs only when it runs
-    return re.findall(r"strawberry\.lazy", text) + [
-        f"line {line}: {imported}"
-        for function in ast.walk(ast.parse(text))
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for imported, line in imports_of(function)
-        if imported.partition(".")[0] in {"graph", "db"} and not _carries_a_heavy_library(imported)
-    ]
-
-
-def files_and_functions_stay_small(module: str, text: str) -> list[str]:
-    lines = len(text.splitlines())
-    sizes = [(module, lines)] if lines > FILE_LINES else []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
-            lines = node.end_lineno - node.lineno + 1
-            if lines > FUNCTION_LINES:
-                sizes.append((node.name, lines))
-    return [f"{name}: {lines} lines" for name, lines in sizes]
-
-
-def names_say_something(module: str, text: str) -> list[str]:
-    del text  # only the name counts
-    return sorted(VAGUE & set(module.split(".")))
-
-
-def executor_imports_nothing_of_the_project(module: str, text: str) -> list[str]:
-    if not re.fullmatch(r"graph\.executor(\..*)?", module):
-        return []
-    return [
-        name
-        for name in imported_by(text)
-        if name.partition(".")[0] in {"graph", "db"}
-        and not re.match(r"graph\.executor(\.|$)|graph$", name)
-    ]
-
-
-def only_the_adapter_of_the_executor_imports_strawberry(module: str, text: str) -> list[str]:
-    if (
-        not module.startswith("graph.executor")
-        or module == "graph.executor.compile.strawberry_adapter"
-    ):
-        return []
-    return [name for name in imported_by(text) if name.partition(".")[0] == "strawberry"]
-
-
-def only_modules_named_unscoped_reach_all_owners(module: str, text: str) -> list[str]:
-    if "unscoped" in module.split(".") or module == "db.postgres.statements":
-        return []
-    found = []
-    for node in ast.walk(ast.parse(text)):
-        match node:
-            case ast.alias(name="unscoped_statement" | "unscoped_change" | "PublicRows"):
-                found.append(node.name)
-            case ast.Attribute(attr="unscoped_statement" | "unscoped_change" | "PublicRows"):
-                found.append(node.attr)
-            case ast.keyword(arg="unscoped"):
-                found.append(f"line {node.value.lineno}: unscoped=")
-    return found
-
-
-def no_sql_text_names_an_owned_table(module: str, text: str) -> list[str]:
-    """`text()` is not parsed, so no owner predicate is checked in it."""
-    if "unscoped" in module.split(".") or not module.startswith(("db", "graph")):
-        return []
-    tree = ast.parse(text)
-    sentences = {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
-    return [
-        f"line {node.lineno}: {match[0]}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if id(node) not in sentences and (match := SQL_ON_OWNED.search(node.value))
     ]
 
 
@@ -390,15 +191,13 @@ def test_alembic_folder_is_not_a_package() -> None:
     assert not (ROOT / "alembic" / "__init__.py").exists(), "it would shadow the library"
 
 
-def _carries_a_heavy_library(module: str) -> bool:
-    """Modules of ours around one heavy library: imported where they are used."""
-    return bool(
-        re.match(
-            r"(db\.events\.(redis|nats)|db\.users\.tokens\.issuers|db\.objects|db\.workbench"
-            r"|db\.postgres\.embedded)\b",
-            module,
-        )
-        or re.match(
-            r"graph\.(app|commands)\b|db\.(postgres\.migrations|services|system|backup)\b", module
-        )
-    )
+def test_files_of_tests_and_benchmarks_stay_small() -> None:
+    files = [
+        path
+        for top in ("tests", "bench")
+        for path in (ROOT / top).rglob("*.py")
+        if "node_modules" not in path.parts
+    ]
+    assert files
+    sizes = {path.name: len(path.read_text("utf-8").splitlines()) for path in files}
+    assert {name for name, lines in sizes.items() if lines > FILE_LINES} == set()
