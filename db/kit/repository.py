@@ -87,15 +87,24 @@ class Repository(OwnerLookup, Generic[R, S]):
     def owned_delete(cls) -> Delete:
         return delete(cls.table()).where(cls.is_owned())
 
+    @classmethod
+    def readable(cls, *columns: Any) -> Select[Any]:
+        """The base of reads by ID. Subclasses add public rows of other owners."""
+        return cls.owned(*columns)
+
     # Reads and changes
 
     @statement
     def _by_id(cls) -> ClauseElement:
-        return cls.owned().where(cls.table().c.id == bindparam("id"))
+        return cls.readable().where(cls.table().c.id == bindparam("id"))
 
     @statement
     def _by_ids(cls) -> ClauseElement:
-        return cls.owned().where(is_any_of(cls.table().c.id))
+        return cls.readable().where(is_any_of(cls.table().c.id))
+
+    @statement
+    def _owned_by_id(cls) -> ClauseElement:
+        return cls.owned().where(cls.table().c.id == bindparam("id"))
 
     @change_statement
     def _insert(cls, names: tuple[str, ...]) -> ClauseElement:
@@ -137,13 +146,13 @@ class Repository(OwnerLookup, Generic[R, S]):
         return await self.one(self._by_id(), id=row_id)
 
     async def require(self, row_id: UUID, *, field: str | None = "id") -> R:
-        """Returns the row; `field` is the input field that errors refer to.
+        """Returns a row of the owner; `field` is the input field that errors refer to.
 
         Raises:
             NotFound: no such row.
             Forbidden: the row belongs to another user.
         """
-        return await self.update_or_raise(row_id, self._by_id(), field=field, id=row_id)
+        return await self.update_or_raise(row_id, self._owned_by_id(), field=field, id=row_id)
 
     async def get_many(self, ids: Iterable[UUID]) -> Sequence[R]:
         return await self.all(self._by_ids(), ids=list(ids))

@@ -1,5 +1,6 @@
 """Statements on the rows of all owners that every repository may need."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from sqlalchemy import (
@@ -17,12 +18,12 @@ from sqlalchemy.sql import ClauseElement
 from db.postgres.statements import unscoped_change, unscoped_statement
 
 
-class OwnerLookup:
+class OwnerLookup(ABC):
     """Finds the owner of a row, to tell a missing row from another user's."""
 
     @classmethod
-    def table(cls) -> Table:
-        raise NotImplementedError
+    @abstractmethod
+    def table(cls) -> Table: ...
 
     @unscoped_statement
     def _owner_of(cls) -> ClauseElement:
@@ -30,12 +31,12 @@ class OwnerLookup:
         return select(table.c.owner_id).where(table.c.id == bindparam("id"))
 
 
-class ExpiredRows:
+class ExpiredRows(ABC):
     """Deletes expired rows of all owners, for a sweep."""
 
     @classmethod
-    def table(cls) -> Table:
-        raise NotImplementedError
+    @abstractmethod
+    def table(cls) -> Table: ...
 
     @unscoped_change
     def expired(cls) -> ClauseElement:

@@ -113,7 +113,7 @@ class PostgresStorage:
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
         async def detach(session: Session) -> None:
             buckets, files = Buckets(session, owner), Files(session, owner)
-            file = await files.require_owned(file_id)
+            file = await files.require(file_id)
             if file.bucket_id is None or await buckets.lock(file.bucket_id) is None:
                 return  # a concurrent deletion of the file or of its bucket has begun
             for detached in await files.detach(file.bucket_id, file_id):

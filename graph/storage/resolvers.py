@@ -172,7 +172,7 @@ class Mutation:
             Buckets,
             lambda buckets: buckets.create(**values),
             key=key,
-            request=("createBucket", *values.values()),
+            request=("createBucket", values),
             answer=BucketRow,
         )
         return CreateBucketPayload(bucket=bucket)

@@ -14,7 +14,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, Window
-from db.kit.repository import Repository, S, is_any_of
+from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors, rules
@@ -77,14 +77,6 @@ class Buckets(Repository[BucketRow, S]):
         """Adds to the counters, also negative numbers, and locks the row."""
         if not await self.run(self._add_to_counters(), id=bucket_id, more=files, size=size):
             raise await self.missing_row_error(bucket_id, field="bucketId")
-
-    @statement
-    def _by_id(cls) -> ClauseElement:
-        return cls.readable().where(cls.table().c.id == bindparam("id"))
-
-    @statement
-    def _by_ids(cls) -> ClauseElement:
-        return cls.readable().where(is_any_of(cls.table().c.id))
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:

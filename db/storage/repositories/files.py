@@ -96,9 +96,6 @@ class Files(Repository[FileRow, S]):
     async def count_of_bsps(self, bsp_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         return dict(await self.run(self._count_of_bsps(), ids=list(bsp_ids)))
 
-    async def require_owned(self, file_id: UUID) -> FileRow:
-        return await self.update_or_raise(file_id, self._owned_by_id(), id=file_id)
-
     async def finish(
         self: "Files[Session]", file: FileRow, *, object_id: UUID, fingerprint: bytes
     ) -> FileRow:
@@ -107,7 +104,7 @@ class Files(Repository[FileRow, S]):
         stored = await self.one(
             self._finish(), id=file.id, object_id=object_id, fingerprint=fingerprint, key=key
         )
-        present = stored or await self.require_owned(file.id)
+        present = stored or await self.require(file.id)
         if present.key != key:
             raise errors.upload_not_pending()
         return present
@@ -136,14 +133,6 @@ class Files(Repository[FileRow, S]):
         return dict(zip(ids, pages, strict=True))
 
     @statement
-    def _by_id(cls) -> ClauseElement:
-        return cls.readable().where(cls.table().c.id == bindparam("id"))
-
-    @statement
-    def _by_ids(cls) -> ClauseElement:
-        return cls.readable().where(is_any_of(cls.table().c.id))
-
-    @statement
     def _by_key(cls) -> ClauseElement:
         return cls.readable().where(cls.table().c.key == bindparam("key"))
 
@@ -152,10 +141,6 @@ class Files(Repository[FileRow, S]):
         file = cls.table().c
         at = (file.bucket_id == bindparam("bucket_id"), file.location == bindparam("location"))
         return cls.owned(file.id).where(*at)
-
-    @statement
-    def _owned_by_id(cls) -> ClauseElement:
-        return cls.owned().where(cls.table().c.id == bindparam("id"))
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:

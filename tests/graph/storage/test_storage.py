@@ -110,6 +110,18 @@ async def test_upload_url_has_the_host_of_the_request(ada: Client) -> None:
     assert httpx.URL(made["uploadUrl"]).host == ada.http.base_url.host
 
 
+@pytest.mark.parametrize("version", [{}, {"expectedVersion": 1}])
+async def test_update_bucket_without_changes_refuses_public_bucket_of_other_user(
+    ada: Client, bob: Client, version: dict[str, int]
+) -> None:
+    update = (
+        "mutation($input: UpdateBucketInput!) { updateBucket(input: $input) { bucket { id } } }"
+    )
+    bucket = await make_bucket(ada, private=False)
+    assert (await bob.send(update, input={"id": bucket} | version)).code == "FORBIDDEN"
+    assert (await ada.send(update, input={"id": bucket} | version)).code == "OK"
+
+
 async def test_bucket_is_updated_and_deleted_with_its_files(ada: Client, bob: Client) -> None:
     bucket = await make_bucket(ada, name="one")
     update = (
