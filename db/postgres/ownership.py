@@ -2,8 +2,8 @@
 
 Every table with a column `owner_id` needs `owner_id = :owner_id` in the same SELECT, UPDATE or
 DELETE: itself, or by equalities of columns that lead to it. An OR counts only if its other side is
-declared as `PublicRows`. SQL in `text()` is not parsed: `tests/fixtures/architecture.py` refuses it on
-these tables.
+declared as `PublicRows`. SQL in `text()` is not parsed; `tests/fixtures/architecture.py` refuses it
+on these tables.
 """
 
 from collections.abc import Iterable, Iterator
