@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from types import TracebackType
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import asyncpg
@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
+from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 BACKOFF = Backoff(first_s=0.01, longest_s=0.08)
+WAIT_MS = 3_000
 RESERVED = 2
 RESERVED_WAIT_MS = 1_000
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
@@ -61,21 +63,7 @@ class ReadSession(Reads):
         return None if found is None else found[0]
 
     async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
-        if self._observe is not None:
-            self._observe(statement.sql)
-        driver = self._lease.driver
-        try:
-            records: Sequence[Any] = await driver.fetch(statement.sql, *arguments)
-        except FAILURES as error:
-            if (meaning := translate_error(error, driver)) is None:
-                raise
-            if isinstance(
-                error, TimeoutError
-            ):  # the server may be unreachable, so the cancel may not arrive
-                with contextlib.suppress(Exception):
-                    await driver.close(timeout=CLOSE_SECONDS)
-            raise meaning from error
-        return records
+        return await _fetch_on(self._lease, statement.sql, arguments, self._observe)
 
 
 class Session(ReadSession, Changes):
@@ -84,59 +72,33 @@ class Session(ReadSession, Changes):
     __slots__ = ()
 
 
-class RetryingReadSession(ReadSession):
-    """Runs single statements, each in its own transaction; retries once on a lost connection."""
+class SingleReads(ReadSession):
+    """Runs single statements, each in its own transaction, gathered with those of other callers."""
 
-    __slots__ = ("_held", "_source")
+    __slots__ = ("_gatherer",)
 
-    def __init__(self, source: LeaseSource, observe: Observer | None) -> None:
-        self._source = source
-        self._observe = observe
-        self._held = False
+    def __init__(self, gatherer: Gatherer) -> None:
+        self._gatherer = gatherer
 
     async def __aenter__(self) -> Self:
-        self._lease = await self._source.acquire()
-        self._held = True
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._release()
+    async def __aexit__(self, *_: object) -> None:
+        """Each statement has released its connection."""
 
     async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
         if statement.changes:
             raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
-        try:
-            return await self._once(statement, arguments)
-        except Dropped as error:
-            log.warning("lost a connection to the database; retrying the read: %r", error.__cause__)
-        self._release(broken=True)
-        await self.__aenter__()
-        return await self._once(statement, arguments)
-
-    async def _once(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
-        if self._lease.autocommit:
-            return await super()._fetch(statement, arguments)
-        async with self._lease.begin():
-            return await super()._fetch(statement, arguments)
-
-    def _release(self, *, broken: bool = False) -> None:
-        if self._held:
-            self._held = False
-            self._source.release(self._lease, broken=broken)
+        return await self._gatherer.fetch(statement, arguments)
 
 
 class WriteSession(Session):
-    """Refuses a second change, because two changes need a transaction."""
+    """Runs one change, and reads before and after it. Refuses a second change."""
 
-    __slots__ = ("_changed",)
+    __slots__ = ("_changed", "_gatherer")
 
-    def __init__(self, lease: Lease, observe: Observer | None) -> None:
-        super().__init__(lease, observe)
+    def __init__(self, gatherer: Gatherer) -> None:
+        self._gatherer = gatherer
         self._changed = False
 
     async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
@@ -144,15 +106,19 @@ class WriteSession(Session):
             if self._changed:
                 raise RuntimeError(f"a second change needs a transaction: {statement.sql}")
             self._changed = True
-        return await super()._fetch(statement, arguments)
+        return await self._gatherer.fetch(statement, arguments)
 
 
 class Database:
     """Lends sessions: `read()` for reads, `transaction(work)` and `write(work)` for changes."""
 
-    def __init__(self, source: LeaseSource, reserve: LeaseSource) -> None:
+    def __init__(
+        self, source: LeaseSource, reserve: LeaseSource, *, wait_ms: int = WAIT_MS
+    ) -> None:
         self._source = source
         self._reserve = reserve
+        self._gatherer = self._gather_for(source, wait_ms)
+        self._reserve_gatherer = self._gather_for(reserve, RESERVED_WAIT_MS)
         self.observe: Observer | None = None
 
     @property
@@ -169,7 +135,7 @@ class Database:
         self, *, reserved: bool = False
     ) -> contextlib.AbstractAsyncContextManager[ReadSession]:
         """Opens a session for one batch of reads. `reserved` works with an exhausted pool."""
-        return RetryingReadSession(self._reserve if reserved else self._source, self.observe)
+        return SingleReads(self._reserve_gatherer if reserved else self._gatherer)
 
     async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """Runs `work` in a transaction; retries serialization failures and deadlocks.
@@ -177,10 +143,7 @@ class Database:
         `work` may run several times, so it has no side effects outside the database. A lost
         connection is not retried, because the commit may have happened.
         """
-        return await self._run_with_retry(
-            self._source,
-            lambda lease: self._in_transaction(lease, work, Session(lease, self.observe)),
-        )
+        return await _retry_conflicts(lambda: self._in_transaction(work))
 
     async def write(self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
         """Like `transaction`, for work with a single change: sends no BEGIN and COMMIT.
@@ -188,14 +151,8 @@ class Database:
         Each statement is its own transaction; reads may precede or follow the change.
         `reserved` is as in `read`.
         """
-
-        def run(lease: Lease) -> Awaitable[T]:
-            session = WriteSession(lease, self.observe)
-            if lease.autocommit:
-                return work(session)
-            return self._in_transaction(lease, work, session)
-
-        return await self._run_with_retry(self._reserve if reserved else self._source, run)
+        gatherer = self._reserve_gatherer if reserved else self._gatherer
+        return await _retry_conflicts(lambda: work(WriteSession(gatherer)))
 
     async def ping(self) -> None:
         """Raises Unavailable if the database does not respond within PING_S."""
@@ -213,36 +170,92 @@ class Database:
         await self._source.close()
         await self._reserve.close()
 
-    async def _run_with_retry(self, source: LeaseSource, run: Callable[[Lease], Awaitable[T]]) -> T:
-        async def attempt() -> T:
-            lease = await source.acquire()
+    async def _in_transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        lease = await self._source.acquire()
+        try:
+            async with _begin(lease):
+                return await work(Session(lease, self.observe))
+        finally:
+            self._source.release(lease)
+
+    def _gather_for(self, source: LeaseSource, wait_ms: int) -> Gatherer:
+        async def send(
+            statement: Statement[Any], sql: str, arguments: Sequence[Any]
+        ) -> tuple[Rows, float]:
             try:
-                return await run(lease)
-            finally:
-                source.release(lease)
+                return await self._send(source, sql, arguments)
+            except Dropped as error:
+                if statement.changes:
+                    raise
+                log.warning(
+                    "lost a connection to the database; retrying the read: %r", error.__cause__
+                )
+            return await self._send(source, sql, arguments)
 
-        try:
-            return await retry(
-                attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS, report=_log_conflict
-            )
-        except _RETRYABLE as error:
-            raise Overloaded(
-                "Concurrent changes of the same rows kept conflicting.",
-                hint="Nothing was changed; try again in a moment.",
-                retry_after_s=1,
-            ) from error
+        return Gatherer(send, wait_ms=wait_ms)
 
-    @staticmethod
-    async def _in_transaction(
-        lease: Lease, work: Callable[[Session], Awaitable[T]], session: Session
-    ) -> T:
+    async def _send(
+        self, source: LeaseSource, sql: str, arguments: Sequence[Any]
+    ) -> tuple[Rows, float]:
+        """Runs one statement in a transaction of its own; returns the rows and the time it took."""
+        lease = await source.acquire()
+        broken = False
+        began = time.perf_counter()
         try:
-            async with lease.begin():
-                return await work(session)
-        except FAILURES as error:
-            if (meaning := translate_error(error, lease.driver)) is None:
-                raise
-            raise meaning from error
+            if lease.autocommit:
+                rows = await _fetch_on(lease, sql, arguments, self.observe)
+            else:
+                async with _begin(lease):
+                    rows = await _fetch_on(lease, sql, arguments, self.observe)
+            return rows, time.perf_counter() - began
+        except Dropped:
+            broken = True
+            raise
+        finally:
+            source.release(lease, broken=broken)
+
+
+async def _fetch_on(
+    lease: Lease, sql: str, arguments: Sequence[Any], observe: Observer | None
+) -> Rows:
+    if observe is not None:
+        observe(sql)
+    driver = lease.driver
+    try:
+        records: Rows = await driver.fetch(sql, *arguments)
+    except FAILURES as error:
+        if (meaning := translate_error(error, driver)) is None:
+            raise
+        # The server may be unreachable, so the cancel may not arrive.
+        if isinstance(error, TimeoutError):
+            with contextlib.suppress(Exception):
+                await driver.close(timeout=CLOSE_SECONDS)
+        raise meaning from error
+    return records
+
+
+@contextlib.asynccontextmanager
+async def _begin(lease: Lease) -> AsyncIterator[None]:
+    try:
+        async with lease.begin():
+            yield
+    except FAILURES as error:
+        if (meaning := translate_error(error, lease.driver)) is None:
+            raise
+        raise meaning from error
+
+
+async def _retry_conflicts(attempt: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await retry(
+            attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS, report=_log_conflict
+        )
+    except _RETRYABLE as error:
+        raise Overloaded(
+            "Concurrent changes of the same rows kept conflicting.",
+            hint="Nothing was changed; try again in a moment.",
+            retry_after_s=1,
+        ) from error
 
 
 def create_engine(url: DatabaseUrl) -> "AsyncEngine":
@@ -265,7 +278,7 @@ async def open_database(
     url: str,
     *,
     pool_size: int = 32,
-    wait_ms: int = 3_000,
+    wait_ms: int = WAIT_MS,
     connect_ms: int = 10_000,
     statement_timeout_ms: int = 60_000,
 ) -> Database:
@@ -281,4 +294,4 @@ async def open_database(
     first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
     pool = open_pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
     reserve = open_pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
-    return Database(pool, reserve)
+    return Database(pool, reserve, wait_ms=wait_ms)

@@ -86,13 +86,13 @@ def open_pool(
         connect_lease,
         size=size,
         wait_s=wait_ms / 1000,
-        overloaded=lambda: _overloaded(wait_ms),
+        overloaded=lambda: overloaded(wait_ms),
         closed=_closed,
         first=None if first is None else PooledLease(first),
     )
 
 
-def _overloaded(wait_ms: int) -> Overloaded:
+def overloaded(wait_ms: int) -> Overloaded:
     return Overloaded(
         f"No database connection became free within {wait_ms} ms.",
         hint="Try again in a moment; the operator can raise HOWDAH_DATABASE_POOL_SIZE.",

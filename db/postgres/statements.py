@@ -19,7 +19,9 @@ from sqlalchemy.sql import ClauseElement, visitors
 
 from db.postgres.ownership import require_owner
 
-_DIALECT: Dialect = dialect_module.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+DIALECT: Dialect = dialect_module.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+SHARED = frozenset({"limit"})
+"""Callers of a gathered statement share these: PostgreSQL plans by a constant LIMIT."""
 _SHAPES = 256
 _READS = re.compile(r"\s*(select|show|values)\b", re.IGNORECASE)
 
@@ -54,6 +56,9 @@ class Statement(NamedTuple, Generic[Needs_contra]):
     decoders: tuple[tuple[int, Process], ...]
     changes: bool
     """True if it may change rows; such a statement is never retried."""
+    clause: ClauseElement
+    shared: tuple[int, ...]
+    """Positions of the arguments named in SHARED."""
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         bound = self.defaults | values if self.defaults else values
@@ -100,19 +105,20 @@ def compile_change(clause: ClauseElement, *, unscoped: bool = False) -> Statemen
 def _compile(clause: ClauseElement, *, changes: bool, unscoped: bool) -> Statement[Any]:
     if not unscoped:
         require_owner(clause)
-    compiled: Any = clause.compile(dialect=_DIALECT)
+    compiled: Any = clause.compile(dialect=DIALECT)
     if compiled.post_compile_params:
         raise TypeError(f"its SQL depends on its values; use any_() for a list: {compiled}")
     names = tuple(compiled.positiontup or ())
     types = {name: bind.type for bind, name in compiled.bind_names.items()}
-    encoders = tuple(_encoder(types[name]) for name in names)
+    encoders = tuple(encoder(types[name]) for name in names)
     optional = {
         name: bind.value
         for bind, name in compiled.bind_names.items()
         if not bind.required and bind.callable is None
     }
     decoders = _decoders(compiled)
-    return Statement(compiled.string, names, encoders, optional, decoders, changes)
+    shared = tuple(position for position, name in enumerate(names) if name in SHARED)
+    return Statement(compiled.string, names, encoders, optional, decoders, changes, clause, shared)
 
 
 def _changes(clause: ClauseElement) -> bool:
@@ -124,15 +130,15 @@ def _changes(clause: ClauseElement) -> bool:
     return any(isinstance(part, UpdateBase) for part in visitors.iterate(clause))
 
 
-def _encoder(kind: Any) -> Process | None:
-    process: Process | None = kind.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+def encoder(kind: Any) -> Process | None:
+    process: Process | None = kind.dialect_impl(DIALECT).bind_processor(DIALECT)
     return process
 
 
 def _decoders(compiled: Any) -> tuple[tuple[int, Process], ...]:
     found = []
     for index, column in enumerate(compiled._result_columns):  # noqa: SLF001 - the compiled map of columns has no public name
-        process = column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None)
+        process = column.type.dialect_impl(DIALECT).result_processor(DIALECT, None)
         if process is not None:
             found.append((index, process))
     return tuple(found)
