@@ -1,5 +1,7 @@
 """Inputs and payloads of users and sessions. The values are validated in `db.users`."""
 
+from datetime import datetime
+
 import strawberry
 
 from db.users import UserRow
@@ -64,6 +66,19 @@ class ChangePasswordInput:
     cookie: bool = optional(_COOKIE, default=False)
 
 
+@strawberry.input(description="Input of `createPasswordReset`.")
+class CreatePasswordResetInput:
+    user_id: strawberry.ID = attribute("ID of the user who forgot the password.")
+
+
+@strawberry.input(description="Input of `resetPassword`.")
+class ResetPasswordInput:
+    __repr__ = redacted_repr
+
+    token: str = attribute("Token of the link that `createPasswordReset` returned.")
+    new_password: str = attribute("New password, 8 to 1024 bytes in UTF-8.")
+
+
 @strawberry.input(description="Input of `updateViewer`.")
 class UpdateViewerInput:
     name: str = attribute("New display name, 1 to 100 characters.")
@@ -106,3 +121,24 @@ class ChangePasswordPayload:
 @strawberry.type(description="Payload of `updateViewer`.")
 class UpdateViewerPayload:
     user: UserRow = attribute("The viewer with the new name.", type=User)
+
+
+@strawberry.type(description="Payload of `createPasswordReset`.")
+class CreatePasswordResetPayload:
+    __repr__ = redacted_repr
+
+    url: str = attribute(
+        "Link to a page of this server that asks for the new password. Send it to the user by a "
+        "trusted way."
+    )
+    token: str = attribute(
+        "Token of the link, for a page of your own that calls `resetPassword`. It can be used once."
+    )
+    expires_at: datetime = attribute("Time the link expires, one hour after its creation.")
+
+
+@strawberry.type(description="Payload of `resetPassword`.")
+class ResetPasswordPayload:
+    user: UserRow = attribute(
+        "The user with the new password. They have no session: sign in with it.", type=User
+    )

@@ -5,14 +5,19 @@ from typing import Annotated
 import strawberry
 
 from db.users import OwnUser, SessionTokens, UserRow
-from graph.auth import Anyone, SignedIn
+from graph.auth import AdminOnly, Anyone, SignedIn
 from graph.context import Context, Info
 from graph.kit.fields import argument, mutation, query
+from graph.kit.ids import parse_id
 from graph.users.inputs import (
     ChangePasswordInput,
     ChangePasswordPayload,
+    CreatePasswordResetInput,
+    CreatePasswordResetPayload,
     RefreshSessionInput,
     RefreshSessionPayload,
+    ResetPasswordInput,
+    ResetPasswordPayload,
     SignInInput,
     SignInPayload,
     SignOutInput,
@@ -22,6 +27,7 @@ from graph.users.inputs import (
     UpdateViewerInput,
     UpdateViewerPayload,
 )
+from graph.users.password_reset_url import password_reset_url
 from graph.users.types import ClientSession, User, UserById
 
 
@@ -123,6 +129,40 @@ class Mutation:
         )
         session = _deliver(info.context, signed_in.session, cookie=input.cookie)
         return ChangePasswordPayload(session=session, user=signed_in.user)
+
+    @mutation(
+        "Creates a one-time link with which a user sets a new password. It voids the previous "
+        "link of the user. Fails with `BAD_USER_INPUT` if they sign in at an external issuer. "
+        "Requires the `ADMIN` role.",
+        who=AdminOnly,
+    )
+    async def create_password_reset(
+        self,
+        info: Info,
+        input: Annotated[CreatePasswordResetInput, argument("User who forgot the password.")],
+    ) -> CreatePasswordResetPayload:
+        user_id = parse_id("user", input.user_id, argument="userId")
+        reset = await info.context.services.identity.password_resets.create(user_id)
+        return CreatePasswordResetPayload(
+            url=password_reset_url(info.context.base_url, reset.token),
+            token=reset.token,
+            expires_at=reset.expires_at,
+        )
+
+    @mutation(
+        "Sets a new password with the token of a reset link, and revokes all sessions of the user; "
+        "their access tokens stop working within 60 seconds. An unknown, used or expired token "
+        "fails with `BAD_USER_INPUT`. Ignores an access token that is not valid.",
+        who=Anyone,
+        ignores_token=True,
+    )
+    async def reset_password(
+        self, info: Info, input: Annotated[ResetPasswordInput, argument("Token and new password.")]
+    ) -> ResetPasswordPayload:
+        user = await info.context.services.identity.password_resets.use(
+            input.token, password=input.new_password, address=info.context.client_address
+        )
+        return ResetPasswordPayload(user=user)
 
     @mutation("Changes the display name of the viewer.", who=SignedIn)
     async def update_viewer(
