@@ -28,6 +28,11 @@ serve: ## set up, then serve (make serve ARGS="--port 9000")
 	@bash .ci/setup serve
 	@exec $(BIN)/howdah serve $(ARGS)
 
+.PHONY: demo
+demo: ## set up, then serve with a sample database and example data (make demo ARGS=--reset)
+	@bash .ci/setup serve
+	@exec $(BIN)/howdah demo $(ARGS)
+
 .PHONY: graphiql
 graphiql: ## build the GraphiQL page; needs npm
 	@bash .ci/graphiql
