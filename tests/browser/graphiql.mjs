@@ -173,7 +173,7 @@ async function checkPlugins(page) {
   await shows(page, /"taskStats"/);
   await screenshot(page, 'explorer');
   await page.getByRole('button', { name: 'Show History' }).click();
-  await page.locator('.graphiql-history-item', { hasText: 'CreateTask' }).first().waitFor();
+  await page.locator('.graphiql-history-item', { hasText: 'Workbench' }).first().waitFor();
   await page.getByRole('button', { name: 'Show Documentation Explorer' }).click();
   await page.locator('.graphiql-doc-explorer', { hasText: 'Mutation' }).waitFor();
   await screenshot(page, 'documentation');
@@ -231,6 +231,18 @@ async function checkExpiringSubscription(page) {
   await screenshot(page, 'expired');
   assert.notEqual((await stored(page)).accessToken, brief, 'the tab has a new session');
   await page.locator('.howdah-notice').getByRole('button', { name: 'Dismiss' }).click();
+}
+
+/** A token in the Headers tab is used, reported when it is refused, and kept nowhere. */
+async function checkHeaders(page) {
+  await openNewTab(page, '{ viewer { name } }');
+  await page.getByRole('button', { name: 'Headers', exact: true }).click();
+  await write(page, '[aria-label=Headers]', '{"Authorization": "Bearer not-a-token"}');
+  await runOnly(page);
+  await page.locator('.howdah-notice', { hasText: 'Headers tab' }).waitFor();
+  const history = () => page.evaluate(() => localStorage.getItem('graphiql:queries'));
+  await eventually('the history is kept', async () => (await history()).includes('viewer { name }'));
+  assert.ok(!JSON.stringify(await page.evaluate(() => ({ ...localStorage }))).includes('not-a-token'));
 }
 
 async function checkLostSession(page) {
@@ -297,6 +309,7 @@ try {
     await checkRenewal(page, seen);
     await checkExpiringSubscription(page);
   }
+  await checkHeaders(page);
   await checkLostSession(page);
 
   const host = new URL(url).host;

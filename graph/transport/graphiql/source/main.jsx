@@ -11,16 +11,14 @@ import { createRoot } from 'react-dom/client';
 import { createFetcher } from './fetcher';
 import { errorsAboveResponse, SessionNotice } from './problems';
 import { Session } from './session';
+import { keepsHeaders, storage } from './storage';
 import { defaultTabs, initialEditors } from './tabs';
+import { FollowedTheme } from './theme';
 import { Answers, FilledVariables } from './variables';
 
 // Written into the page by the server (graph/transport/graphiql/__init__.py).
 const config = JSON.parse(document.getElementById('howdah-config').textContent);
 const endpoint = new URL(config.endpoint ?? '/graphql', location.href);
-
-// A header is most often a token, so it is kept over a reload only for those who said so in the
-// settings dialog. GraphiQL forgets that choice when the property is false: read it ourselves.
-const keepHeaders = localStorage.getItem('graphiql:shouldPersistHeaders') === 'true';
 
 const session = new Session(endpoint);
 await session.open();
@@ -32,13 +30,15 @@ createRoot(document.getElementById('graphiql')).render(
     <GraphiQL
       fetcher={createFetcher({ endpoint, session, onData: answers.tell })}
       plugins={[explorerPlugin(), HISTORY_PLUGIN]}
+      storage={storage}
       defaultTabs={defaultTabs}
-      {...initialEditors({ keepHeaders })}
+      {...initialEditors()}
       defaultEditorToolsVisibility="variables"
-      shouldPersistHeaders={keepHeaders}
+      shouldPersistHeaders={keepsHeaders()}
       showPersistHeadersSettings
     >
       {errorsAboveResponse}
+      <FollowedTheme />
       <FilledVariables answers={answers} />
     </GraphiQL>
   </>,

@@ -1,5 +1,7 @@
 // The tabs of the page: examples at a first visit, then those that GraphiQL keeps in localStorage.
 
+import { keepsHeaders } from './storage';
+
 // Each document below examples/ is a tab, in the order of the file names, with the variables of the
 // file of the same name. tests/graph/transport/test_graphiql_examples.py runs them.
 const documents = import.meta.glob('./examples/*.graphql', {
@@ -24,13 +26,13 @@ export const defaultTabs = Object.keys(documents)
  * What the editors show first. GraphiQL leaves out the variables of the first default tab, and adds
  * an empty tab after a reload if variables were edited and the query was not.
  */
-export function initialEditors({ keepHeaders }) {
+export function initialEditors() {
   const active = storedTab();
   if (!active) return { initialVariables: defaultTabs[0].variables };
   return {
     initialQuery: active.query ?? '',
     initialVariables: active.variables ?? '',
-    initialHeaders: keepHeaders ? (active.headers ?? '') : undefined,
+    initialHeaders: keepsHeaders() ? (active.headers ?? '') : undefined,
   };
 }
 
