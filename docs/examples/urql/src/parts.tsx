@@ -3,16 +3,20 @@
 import { type ReactNode, useState } from 'react';
 import type { CombinedError } from 'urql';
 
-/** What happened and what to do about it, both in the server's words. */
-export function Problem({ error }: { error: CombinedError | null | undefined }) {
-  if (!error) return null;
+type Explained = { message: string; hint?: string | null };
+
+function explain(error: CombinedError | Explained): Explained {
+  if (!('graphQLErrors' in error)) return error;
   const [first] = error.graphQLErrors;
-  const hint = first ? String(first.extensions['hint'] ?? '') : 'Check the network, then try again.';
-  return (
-    <p role="alert" className="problem">
-      <strong>{first?.message ?? 'The server did not answer.'}</strong> {hint}
-    </p>
-  );
+  if (!first) return { message: 'The server did not answer.', hint: 'Check the network, then try again.' };
+  return { message: first.message, hint: String(first.extensions['hint'] ?? '') };
+}
+
+/** What happened and what to do about it, both in the server's words. */
+export function Problem({ error }: { error: CombinedError | Explained | null | undefined }) {
+  if (!error) return null;
+  const { message, hint } = explain(error);
+  return <p role="alert" className="problem"><strong>{message}</strong> {hint}</p>;
 }
 
 /** A folder of a tree; its content exists, and is fetched, once it is opened. */

@@ -11,6 +11,9 @@ import { Tree } from './tree';
 const Connections = graphql(`query Connections {
   connections(first: 100) { nodes { id name host port database isConnected } }
 }`);
+const TestConnection = graphql(`mutation TestConnection($input: TestConnectionInput!) {
+  testConnection(input: $input) { ok error { message hint field } }
+}`);
 const SaveConnection = graphql(`mutation SaveConnection($input: SaveConnectionInput!) {
   saveConnection(input: $input) { connection { id name host port database isConnected } }
 }`);
@@ -32,22 +35,23 @@ const Cancel = graphql(`mutation Cancel($input: CancelQueryInput!) {
 }`);
 const Export = graphql(`query Export($id: ID!) { queryRun(id: $id) { id downloadUrl(format: CSV) } }`);
 
+/** Tests what was entered, so that only a connection that works is saved. */
 function ConnectionForm({ done }: { done: (id: string) => void }) {
+  const [tested, test] = useMutation(TestConnection);
   const [saved, save] = useMutation(SaveConnection);
   const [connected, connect] = useMutation(Connect);
   async function submit(form: HTMLFormElement) {
     const field = fields(form);
-    const { data } = await save({
-      input: {
-        name: field('name'),
-        host: field('host'),
-        port: Number(field('port')),
-        database: field('database'),
-        username: field('username'),
-        password: field('password'),
-        idempotencyKey: crypto.randomUUID(),
-      },
-    });
+    const input = {
+      name: field('name'),
+      host: field('host'),
+      port: Number(field('port')),
+      database: field('database'),
+      username: field('username'),
+      password: field('password'),
+    };
+    if (!(await test({ input })).data?.testConnection.ok) return;
+    const { data } = await save({ input: { ...input, idempotencyKey: crypto.randomUUID() } });
     if (!data) return;
     const { id } = data.saveConnection.connection;
     const { error } = await connect({ input: { id } });
@@ -61,8 +65,8 @@ function ConnectionForm({ done }: { done: (id: string) => void }) {
       <label>Database <input name="database" required defaultValue="postgres" /></label>
       <label>User <input name="username" required autoComplete="off" /></label>
       <label>Password <input name="password" type="password" autoComplete="off" /></label>
-      <Problem error={saved.error ?? connected.error} />
-      <button className="primary" disabled={saved.fetching || connected.fetching}>Save and connect</button>
+      <Problem error={tested.error ?? tested.data?.testConnection.error ?? saved.error ?? connected.error} />
+      <button className="primary" disabled={tested.fetching || saved.fetching || connected.fetching}>Save and connect</button>
     </form>
   );
 }
