@@ -1,4 +1,4 @@
-"""The example app docs/examples/urql in a real browser, against a real server and a user's database."""
+"""The example app docs/examples/urql in a real browser, against a real server and database."""
 
 import json
 import shutil

@@ -80,6 +80,8 @@ const cache = () =>
 const TEMPORARY = new Set<unknown>(['OVERLOADED', 'UNAVAILABLE', 'RATE_LIMITED']);
 const isTemporary = (error: CombinedError) => Boolean(error.networkError) || TEMPORARY.has(codeOf(error));
 
+const isExpiry = (errors: unknown) => Array.isArray(errors) && errors[0]?.extensions?.code === 'UNAUTHENTICATED';
+
 export function makeClient() {
   let rejected = false;
   const socket = createClient({
@@ -96,6 +98,18 @@ export function makeClient() {
       closed: (event) => (rejected = event instanceof CloseEvent && event.code === 4403),
     },
   });
+
+  /** Before it closes the socket, the server ends each subscription with an error: that one subscribes again. */
+  const subscribe: typeof socket.subscribe = (request, sink) => {
+    let unsubscribe = socket.subscribe(request, {
+      ...sink,
+      error: (errors) => {
+        if (isExpiry(errors)) unsubscribe = subscribe(request, sink);
+        else sink.error(errors);
+      },
+    });
+    return () => unsubscribe();
+  };
 
   const client = new Client({
     url: API,
@@ -116,7 +130,7 @@ export function makeClient() {
       fetchExchange,
       subscriptionExchange({
         forwardSubscription: ({ query = '', variables }) => ({
-          subscribe: (sink) => ({ unsubscribe: socket.subscribe({ query, variables }, sink) }),
+          subscribe: (sink) => ({ unsubscribe: subscribe({ query, variables }, sink) }),
         }),
       }),
     ],
