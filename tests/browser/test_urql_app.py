@@ -30,6 +30,7 @@ async def test_urql_app_works_in_two_tabs(
     shutil.copytree(await build_example("urql"), page_folder)
     index = page_folder / "index.html"
     index.write_text(index.read_text().replace(DEFAULT_API, short_lived_server.address))
+    await target.script("CREATE TABLE elephants (id int PRIMARY KEY, weight_kg numeric NOT NULL)")
     login = {"port": target.port, "username": "ada", "password": CANARY}
     with serve_folder(page_folder) as page:
         await browser_tools("urql.mjs", page, short_lived_server.address, json.dumps(login))

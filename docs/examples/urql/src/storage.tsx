@@ -1,11 +1,11 @@
 // Storage: buckets, files, uploads that can be paused and resumed, downloads.
 
-import { useRef, useState } from 'react';
+import { useEffect, useEffectEvent, useState } from 'react';
 import { useClient, useMutation, useQuery } from 'urql';
 import { graphql } from './gql';
 import type { StoredFileFragment } from './gql/graphql';
 import { bytes, download, fields, Problem } from './parts';
-import { send, type Upload } from './upload';
+import { send } from './upload';
 
 graphql(`fragment StoredFile on File { id location size status uploadUrl }`);
 const Buckets = graphql(`query Buckets { buckets(first: 100) { nodes { id name fileCount totalSize } } }`);
@@ -97,30 +97,31 @@ function FileItem({ file, chosen }: { file: StoredFileFragment; chosen: File | u
 
 type SendingProps = { url: string; file: StoredFileFragment; chosen: File | undefined; stored: () => void };
 
-/** An upload in progress. After a reload the page has the file no longer: the user chooses it again. */
+/** An upload that starts at once. After a reload the page has the bytes no longer: the user chooses them again. */
 function Sending({ url, file, chosen, stored }: SendingProps) {
+  const [source, setSource] = useState(chosen);
   const [sent, setSent] = useState(0);
-  const [problem, setProblem] = useState<string>();
-  const [isActive, setIsActive] = useState(false);
-  const upload = useRef<Upload>(null);
-  function start(source: File) {
-    setProblem(undefined);
-    setIsActive(true);
-    upload.current = send(url, source, setSent);
-    upload.current.done.then(stored, (error: Error) => setProblem(error.message)).finally(() => setIsActive(false));
+  const [isPaused, setIsPaused] = useState(false);
+  const [problem, setProblem] = useState<Error>();
+  const isStored = useEffectEvent(stored);
+  useEffect(() => {
+    if (!source || isPaused) return;
+    const upload = send(url, source, setSent);
+    upload.done.then(isStored, (error: Error) => (setProblem(error), setIsPaused(true)));
+    return upload.abort;
+  }, [url, source, isPaused]);
+
+  function choose(picked: File | undefined) {
+    const isSame = picked && String(picked.size) === file.size;
+    if (isSame) setSource(picked);
+    setProblem(isSame ? undefined : new Error(`Choose the file of ${file.size} bytes that this upload began with.`));
   }
-  const pick = (source: File | undefined) => {
-    if (!source) return;
-    if (String(source.size) === file.size) start(source);
-    else setProblem(`Choose the file of ${file.size} bytes that this upload began with.`);
-  };
   return (
     <span className="row">
       <progress aria-label={`Upload of ${file.location}`} value={sent} max={Number(file.size)} />
-      {isActive && <button onClick={() => upload.current?.abort()}>Pause</button>}
-      {!isActive && chosen && <button onClick={() => start(chosen)}>Resume</button>}
-      {!isActive && !chosen && <label>Resume <input type="file" onChange={(event) => pick(event.target.files?.[0])} /></label>}
-      {problem && <span role="alert">{problem}</span>}
+      {source && <button onClick={() => (setProblem(undefined), setIsPaused(!isPaused))}>{isPaused ? 'Resume' : 'Pause'}</button>}
+      {!source && <label>Resume <input type="file" onChange={(event) => choose(event.target.files?.[0])} /></label>}
+      <Problem error={problem} />
     </span>
   );
 }

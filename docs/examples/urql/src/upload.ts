@@ -1,9 +1,7 @@
 // Sends the bytes of a file, with progress.
 
-export type Upload = { done: Promise<void>; abort: () => void };
-
 /** `fetch` does not report the progress of an upload, `XMLHttpRequest` does. */
-export function send(url: string, file: File, onProgress: (sent: number) => void): Upload {
+export function send(url: string, file: File, onProgress: (sent: number) => void) {
   const request = new XMLHttpRequest();
   request.upload.onprogress = ({ loaded }) => onProgress(loaded);
   request.open('PUT', url);
@@ -11,7 +9,6 @@ export function send(url: string, file: File, onProgress: (sent: number) => void
   const done = new Promise<void>((resolve, reject) => {
     request.onload = () => (request.status === 201 ? resolve() : reject(new Error(request.responseText)));
     request.onerror = () => reject(new Error('The server was not reached.'));
-    request.onabort = () => reject(new Error('Paused.'));
   });
   return { done, abort: () => request.abort() };
 }

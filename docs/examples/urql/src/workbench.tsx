@@ -6,7 +6,7 @@ import { graphql } from './gql';
 import type { RunStatusFragment } from './gql/graphql';
 import { Grid } from './grid';
 import { download, fields, Problem } from './parts';
-import { Tree } from './tree';
+import { SchemaTree } from './tree';
 
 const Connections = graphql(`query Connections {
   connections(first: 100) { nodes { id name host port database isConnected } }
@@ -88,7 +88,7 @@ export function WorkbenchPage() {
         )}
         {connection && <button onClick={() => setIsAdding(!isAdding)}>New connection</button>}
         {data && (isAdding || !connection) && <ConnectionForm done={(id) => (setChosen(id), setIsAdding(false))} />}
-        {connection && <Tree key={connection.id} connectionId={connection.id} />}
+        {connection && <SchemaTree key={connection.id} id={connection.id} />}
       </aside>
       {connection && <Editor key={connection.id} connectionId={connection.id} />}
     </div>
