@@ -23,14 +23,22 @@ async def short_lived_server(tmp_path: Path) -> AsyncIterator[Served]:
         yield server
 
 
+@pytest.fixture
+async def shop(target: Target) -> AsyncIterator[Target]:
+    await target.script(
+        "CREATE SCHEMA shop; CREATE TABLE shop.elephants (id int PRIMARY KEY, weight_kg numeric)"
+    )
+    yield target
+    await target.script("DROP SCHEMA shop CASCADE")
+
+
 async def test_urql_app_works_in_two_tabs(
-    browser_tools: RunScript, short_lived_server: Served, target: Target, tmp_path: Path
+    browser_tools: RunScript, short_lived_server: Served, shop: Target, tmp_path: Path
 ) -> None:
     page_folder = tmp_path / "page"
     shutil.copytree(await build_example("urql"), page_folder)
     index = page_folder / "index.html"
     index.write_text(index.read_text().replace(DEFAULT_API, short_lived_server.address))
-    await target.script("CREATE TABLE elephants (id int PRIMARY KEY, weight_kg numeric NOT NULL)")
-    login = {"port": target.port, "username": "ada", "password": CANARY}
+    login = {"port": shop.port, "username": "ada", "password": CANARY}
     with serve_folder(page_folder) as page:
         await browser_tools("urql.mjs", page, short_lived_server.address, json.dumps(login))

@@ -37,7 +37,10 @@ async function signInElsewhere() {
 
 const browser = await chromium.launch({
   executablePath: options.chromium,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
+  args: [
+    ...['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
+    ...['--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows'], // two tabs work at once
+  ],
 });
 const context = await browser.newContext({ viewport: { width: 1180, height: 780 }, acceptDownloads: true });
 context.setDefaultTimeout(15_000);
@@ -215,7 +218,7 @@ async function checkConnection(page) {
 }
 
 async function checkTree(page) {
-  for (const name of ['public', 'elephants']) await page.locator('summary', { hasText: name }).click();
+  for (const name of ['shop', 'elephants']) await page.locator('summary', { hasText: name }).click();
   await page.locator('.tree li', { hasText: 'weight_kg' }).waitFor();
   assert.ok(!(await page.locator('.tree').innerText()).includes('pg_catalog'), 'system schemas are left out');
 }
@@ -279,7 +282,7 @@ async function checkStorage(page) {
 }
 
 /** The socket is closed when its token expires, connects again with a new one, and changes still arrive. */
-async function checkExpiry(page) {
+async function checkExpiry(_page, page) {
   await page.waitForFunction(() => window.socketCloses.includes(4403), null, { timeout: 40_000 });
   await signInElsewhere();
   const title = 'Made after the expiry';
@@ -299,13 +302,14 @@ try {
   await checkSignUp(page);
   const other = await open();
   await other.getByRole('heading', { name: 'Tasks' }).waitFor();
+  await page.bringToFront();
   const step = async (check) => {
     const began = Date.now();
     await check(page, other);
     console.log(`${check.name}: ${Date.now() - began} ms`);
   };
   for (const check of [checkTasks, checkToggle, checkRefresh, checkConnection, checkTree, checkRun, checkFailures, checkStorage]) await step(check);
-  await checkExpiry(other);
+  await step(checkExpiry);
   await step(checkSignOut);
   assert.deepEqual(complaints, [], 'the page is quiet');
   failed = false;
