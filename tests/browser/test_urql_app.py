@@ -7,20 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from db.security.keys import load_keys
+from db.settings import load_settings
 from tests.browser.conftest import RunScript, build_example, serve_folder
-from tests.fixtures.served import Served, served
+from tests.fixtures.served import served
 from tests.fixtures.targets import CANARY, Target
 
 DEFAULT_API = "http://127.0.0.1:8000/graphql"
-
-
-@pytest.fixture
-async def short_lived_server(tmp_path: Path) -> AsyncIterator[Served]:
-    """Its access tokens expire while the test works, as they do in a page that stays open."""
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
-    async with served(data_dir, HOWDAH_ACCESS_TOKEN_SECONDS="30") as server:
-        yield server
 
 
 @pytest.fixture
@@ -33,12 +26,23 @@ async def shop(target: Target) -> AsyncIterator[Target]:
 
 
 async def test_urql_app_works_in_two_tabs(
-    browser_tools: RunScript, short_lived_server: Served, shop: Target, tmp_path: Path
+    browser_tools: RunScript, shop: Target, tmp_path: Path
 ) -> None:
-    page_folder = tmp_path / "page"
-    shutil.copytree(await build_example("urql"), page_folder)
-    index = page_folder / "index.html"
-    index.write_text(index.read_text().replace(DEFAULT_API, short_lived_server.address))
-    login = {"port": shop.port, "username": "ada", "password": CANARY}
-    with serve_folder(page_folder) as page:
-        await browser_tools("urql.mjs", page, short_lived_server.address, json.dumps(login))
+    built = await build_example("urql")
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    async with served(data_dir) as server:
+        login = {"port": shop.port, "username": "ada", "password": CANARY}
+        key = load_keys(load_settings(data_dir=data_dir)).secret.derive("access tokens").hex()
+        with serve_folder(with_address(built, server.address, tmp_path / "page")) as page:
+            await browser_tools("urql.mjs", page, server.address, key, json.dumps(login))
+
+
+def with_address(built: Path, address: str, folder: Path) -> Path:
+    """A copy of a built page that calls the server at this address."""
+    shutil.copytree(built, folder)
+    index = folder / "index.html"
+    text = index.read_text()
+    assert DEFAULT_API in text
+    index.write_text(text.replace(DEFAULT_API, address))
+    return folder
