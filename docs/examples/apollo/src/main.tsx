@@ -1,0 +1,119 @@
+import { ApolloProvider, useMutation, useQuery } from '@apollo/client/react';
+import { StrictMode, useMemo, useState, useSyncExternalStore } from 'react';
+import { createRoot } from 'react-dom/client';
+import { createClient } from './client';
+import { graphql } from './graphql';
+import { ErrorNote, Field, valuesOf } from './parts';
+import { readSession, useUserId, writeSession } from './session';
+import { Storage } from './Storage';
+import './style.css';
+import { Tasks } from './Tasks';
+import { Workbench } from './Workbench';
+
+const SIGN_IN = graphql(`
+  mutation SignIn($input: SignInInput!) {
+    signIn(input: $input) { session { accessToken refreshToken expiresAt } user { id } }
+  }
+`);
+const SIGN_UP = graphql(`
+  mutation SignUp($input: SignUpInput!) {
+    signUp(input: $input) { session { accessToken refreshToken expiresAt } user { id } }
+  }
+`);
+const SIGN_OUT = graphql(`
+  mutation SignOut($input: SignOutInput!) { signOut(input: $input) { signedOut } }
+`);
+const VIEWER = graphql(`query Viewer { viewer { id name } }`);
+
+const PAGES = { tasks: Tasks, workbench: Workbench, storage: Storage };
+type Page = keyof typeof PAGES;
+
+function SignIn() {
+  const [isNew, setNew] = useState(false);
+  const [signIn, signingIn] = useMutation(SIGN_IN);
+  const [signUp, signingUp] = useMutation(SIGN_UP);
+
+  async function submit(event: React.FormEvent<HTMLFormElement>) {
+    const { email = '', password = '', name = '' } = valuesOf(event);
+    const payload = isNew
+      ? (await signUp({ variables: { input: { email, password, name } } })).data?.signUp
+      : (await signIn({ variables: { input: { email, password } } })).data?.signIn;
+    if (payload) writeSession({ ...payload.session, userId: payload.user.id });
+  }
+
+  return (
+    <main className="narrow">
+      <h1>{isNew ? 'Create an account' : 'Sign in'}</h1>
+      <form className="stack" onSubmit={(event) => void submit(event).catch(() => {})}>
+        <Field label="E-mail" name="email" type="email" autoComplete="username" />
+        <Field
+          label="Password" name="password" type="password" minLength={8}
+          autoComplete={isNew ? 'new-password' : 'current-password'}
+        />
+        {isNew && <Field label="Name" name="name" autoComplete="name" />}
+        <button disabled={signingIn.loading || signingUp.loading}>{isNew ? 'Sign up' : 'Sign in'}</button>
+        <button type="button" className="plain" onClick={() => setNew(!isNew)}>
+          {isNew ? 'I have an account' : 'I am new here'}
+        </button>
+      </form>
+      <ErrorNote error={isNew ? signingUp.error : signingIn.error} />
+    </main>
+  );
+}
+
+/** The page that the fragment of the address names. */
+function usePage(): Page {
+  const hash = useSyncExternalStore(
+    (changed) => {
+      addEventListener('hashchange', changed);
+      return () => removeEventListener('hashchange', changed);
+    },
+    () => location.hash.slice(1),
+  );
+  return hash in PAGES ? (hash as Page) : 'tasks';
+}
+
+function Shell() {
+  const page = usePage();
+  const { data } = useQuery(VIEWER);
+  const [signOut] = useMutation(SIGN_OUT);
+  const Shown = PAGES[page];
+
+  async function leave() {
+    const session = readSession();
+    // Ends the session here even if the server does not respond.
+    if (session) await signOut({ variables: { input: { refreshToken: session.refreshToken } } }).catch(() => {});
+    writeSession(null);
+  }
+
+  return (
+    <>
+      <header>
+        <nav>
+          {Object.keys(PAGES).map((name) => (
+            <a key={name} href={`#${name}`} aria-current={name === page ? 'page' : undefined}>
+              {name}
+            </a>
+          ))}
+        </nav>
+        <span>{data?.viewer?.name}</span>
+        <button className="plain" onClick={() => void leave()}>Sign out</button>
+      </header>
+      <main>
+        <Shown />
+      </main>
+    </>
+  );
+}
+
+function App() {
+  const userId = useUserId();
+  const client = useMemo(() => createClient(), [userId]);
+  return <ApolloProvider client={client}>{userId ? <Shell key={userId} /> : <SignIn />}</ApolloProvider>;
+}
+
+createRoot(document.getElementById('root')!).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+);
