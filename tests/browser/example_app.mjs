@@ -17,6 +17,8 @@ const { values: options } = parseArgs({
 const email = 'ada@example.com';
 const password = 'correct horse battery';
 
+const item = (page, text) => page.getByRole('listitem').filter({ hasText: text });
+
 /** Sends an operation without the app, as another device of the same user does. */
 async function ask(query, variables = {}, token) {
   const response = await fetch(options.howdah, {
@@ -69,10 +71,8 @@ async function signIn(page, seen) {
   seen.complaints.length = 0; // the browser reports the HTTP status of a refused request
   await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.getByRole('listitem').filter({ hasText: 'Task 25' }).waitFor();
+  await item(page, 'Task 25').waitFor();
 }
-
-const item = (page, text) => page.getByRole('listitem').filter({ hasText: text });
 
 async function tasks(page, other, token) {
   // Pages
@@ -86,7 +86,7 @@ async function tasks(page, other, token) {
   await page.getByRole('button', { name: 'Add' }).click();
   for (const tab of [page, other]) await item(tab, 'Feed the elephant').waitFor();
   assert.equal(await item(page, 'Feed the elephant').count(), 1);
-  assert.equal(await page.getByRole('heading', { name: 'Tasks' }).textContent(), 'Tasks 26');
+  for (const tab of [page, other]) await tab.getByRole('heading', { name: 'Tasks 26' }).waitFor();
 
   // The toggle shows before the server responds, and arrives in the other tab.
   let respond;
@@ -189,8 +189,8 @@ async function storage(page) {
 let app;
 const shoot = (page, name) => page.screenshot({ path: `${options.screenshots}/${app}-${name}.png` });
 
-/** Drives the core flows. `afterTasks` checks more while both tabs show the tasks. */
-export async function drive(name) {
+/** Drives the core flows. `prepare` adds to the context, `check` to the checks of both tabs that show the tasks. */
+export async function drive(name, { prepare = () => {}, check = () => {} } = {}) {
   app = name;
   const token = await signUp();
   await addTasks(token);
@@ -199,6 +199,7 @@ export async function drive(name) {
     args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'],
   });
   const context = await browser.newContext({ viewport: { width: 1100, height: 720 } });
+  await prepare(context);
   const seen = { complaints: [], refreshes: 0 };
   const page = await open(context, seen);
   try {
@@ -206,6 +207,7 @@ export async function drive(name) {
     const other = await open(context, seen); // signed in by the shared session
     await item(other, 'Task 25').waitFor();
     await tasks(page, other, token);
+    for (const tab of [page, other]) await check(tab);
     await refresh(page, other, seen);
     await workbench(page);
     await storage(page);
