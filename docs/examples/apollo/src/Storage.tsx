@@ -36,7 +36,7 @@ export function Storage() {
     const { name = '' } = valuesOf(event, true);
     const { data } = await create({ variables: { input: { name } } });
     await refetch();
-    setChosen(data?.createBucket.bucket.id);
+    setChosen(data?.createBucket?.bucket.id);
   }
 
   return (
@@ -44,7 +44,7 @@ export function Storage() {
       <aside>
         <h2>Buckets</h2>
         <ul className="list">
-          {data?.buckets.nodes.map(({ id, name }) => (
+          {data?.buckets?.nodes.map(({ id, name }) => (
             <li key={id}>
               <button className="plain" aria-pressed={id === chosen} onClick={() => setChosen(id)}>{name}</button>
             </li>
@@ -65,7 +65,7 @@ function Files({ bucketId }: { bucketId: string }) {
   const { data, error, fetchMore, refetch, client } = useQuery(FILES, { variables: { id: bucketId } });
   const [createFile] = useMutation(CREATE_FILE);
   const [deleteFile, deleting] = useMutation(DELETE_FILE, {
-    update: (cache, { data }) => cache.evict({ id: `File:${data?.deleteFile.deletedFileId}` }),
+    update: (cache, { data }) => cache.evict({ id: `File:${data?.deleteFile?.deletedFileId}` }),
   });
   const [upload, setUpload] = useState<{ share: number; abort: AbortController }>();
   const [failure, setFailure] = useState<unknown>();
@@ -82,7 +82,7 @@ function Files({ bucketId }: { bucketId: string }) {
       idempotencyKey: crypto.randomUUID(),
     };
     const { data } = await createFile({ variables: { input } });
-    if (data) await put(data.createFile.uploadUrl, file, (share) => setUpload({ share, abort }), abort.signal);
+    if (data?.createFile) await put(data.createFile.uploadUrl, file, (share) => setUpload({ share, abort }), abort.signal);
   }
 
   // Queried for each download, because the signed URL is valid for one hour.

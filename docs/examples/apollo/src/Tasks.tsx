@@ -33,7 +33,7 @@ const CHANGES = graphql(
 /** Adds a task once: the response and the event of `createTask` both bring it. */
 function addTask(cache: ApolloCache, task: Task) {
   cache.updateQuery({ query: TASKS }, (data) => {
-    if (!data || data.tasks.edges.some(({ node }) => node.id === task.id)) return data;
+    if (!data?.tasks || data.tasks.edges.some(({ node }) => node.id === task.id)) return data;
     const { edges, totalCount, ...rest } = data.tasks;
     const edge = { __typename: 'TaskEdge' as const, node: task };
     return { ...data, tasks: { ...rest, totalCount: totalCount + 1, edges: [edge, ...edges] } };
@@ -42,7 +42,7 @@ function addTask(cache: ApolloCache, task: Task) {
 
 function removeTask(cache: ApolloCache, id: string) {
   cache.updateQuery({ query: TASKS }, (data) => {
-    if (!data?.tasks.edges.some(({ node }) => node.id === id)) return data;
+    if (!data?.tasks?.edges.some(({ node }) => node.id === id)) return data;
     const { edges, totalCount, ...rest } = data.tasks;
     const kept = edges.filter(({ node }) => node.id !== id);
     return { ...data, tasks: { ...rest, totalCount: totalCount - 1, edges: kept } };
@@ -65,7 +65,7 @@ function useLiveTasks(refetch: () => unknown) {
 export function Tasks() {
   const { data, error, fetchMore, refetch } = useQuery(TASKS);
   const [create, creating] = useMutation(CREATE, {
-    update: (cache, { data }) => data && addTask(cache, data.createTask.task),
+    update: (cache, { data }) => data?.createTask && addTask(cache, data.createTask.task),
   });
   useLiveTasks(refetch);
 

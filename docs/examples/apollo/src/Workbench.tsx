@@ -39,7 +39,7 @@ export function Workbench() {
   const { data, error, refetch } = useQuery(CONNECTIONS);
   const [connect, connecting] = useMutation(CONNECT);
   const [chosen, setChosen] = useState<string>();
-  const version = connecting.data?.connect.activeConnection.serverVersion;
+  const version = connecting.data?.connect?.activeConnection.serverVersion;
 
   async function open(id: string) {
     await connect({ variables: { input: { id } } });
@@ -51,7 +51,7 @@ export function Workbench() {
       <aside>
         <h2>Connections</h2>
         <ul className="list">
-          {data?.connections.nodes.map(({ id, name, isConnected }) => (
+          {data?.connections?.nodes.map(({ id, name, isConnected }) => (
             <li key={id}>
               <button className="plain" aria-pressed={id === chosen} onClick={() => void open(id).catch(() => {})}>
                 {name} {isConnected && '●'}
@@ -61,7 +61,7 @@ export function Workbench() {
         </ul>
         <SaveForm saved={(id) => void refetch().then(() => open(id)).catch(() => {})} />
         <ErrorNote error={error ?? connecting.error} />
-        {chosen && <p>PostgreSQL {version}</p>}
+        {chosen && <h2>PostgreSQL {version}</h2>}
         {chosen && <Tree key={chosen} connectionId={chosen} />}
       </aside>
       {chosen && <Editor key={chosen} connectionId={chosen} />}
@@ -73,10 +73,14 @@ function SaveForm({ saved }: { saved: (id: string) => void }) {
   const [save, { error }] = useMutation(SAVE);
 
   async function submit(event: React.FormEvent<HTMLFormElement>) {
+    const form = event.currentTarget;
     const { name = '', host = '', port = '', database = '', username = '', password = '' } = valuesOf(event);
     const input = { name, host, port: Number(port), database, username, password };
     const { data } = await save({ variables: { input } });
-    if (data) saved(data.saveConnection.connection.id);
+    if (!data?.saveConnection) return;
+    form.closest('details')!.open = false;
+    form.reset();
+    saved(data.saveConnection.connection.id);
   }
 
   return (
@@ -103,7 +107,7 @@ function Editor({ connectionId }: { connectionId: string }) {
   const editor = useRef<HTMLTextAreaElement>(null);
   const [execute, executing] = useMutation(EXECUTE);
   const [cancel, cancelling] = useMutation(CANCEL);
-  const started = executing.data?.executeQuery.run;
+  const started = executing.data?.executeQuery?.run;
   const status = useSubscription(STATUS, {
     variables: { id: started?.id ?? '' },
     skip: !started,

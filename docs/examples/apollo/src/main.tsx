@@ -1,5 +1,5 @@
 import { ApolloProvider, useMutation, useQuery } from '@apollo/client/react';
-import { StrictMode, useMemo, useState, useSyncExternalStore } from 'react';
+import { StrictMode, useMemo, useSyncExternalStore } from 'react';
 import { createRoot } from 'react-dom/client';
 import { createClient } from './client';
 import { graphql } from './graphql';
@@ -15,11 +15,6 @@ const SIGN_IN = graphql(`
     signIn(input: $input) { session { accessToken refreshToken expiresAt } user { id } }
   }
 `);
-const SIGN_UP = graphql(`
-  mutation SignUp($input: SignUpInput!) {
-    signUp(input: $input) { session { accessToken refreshToken expiresAt } user { id } }
-  }
-`);
 const SIGN_OUT = graphql(`
   mutation SignOut($input: SignOutInput!) { signOut(input: $input) { signedOut } }
 `);
@@ -29,34 +24,23 @@ const PAGES = { tasks: Tasks, workbench: Workbench, storage: Storage };
 type Page = keyof typeof PAGES;
 
 function SignIn() {
-  const [isNew, setNew] = useState(false);
-  const [signIn, signingIn] = useMutation(SIGN_IN);
-  const [signUp, signingUp] = useMutation(SIGN_UP);
+  const [signIn, { error, loading }] = useMutation(SIGN_IN);
 
   async function submit(event: React.FormEvent<HTMLFormElement>) {
-    const { email = '', password = '', name = '' } = valuesOf(event);
-    const payload = isNew
-      ? (await signUp({ variables: { input: { email, password, name } } })).data?.signUp
-      : (await signIn({ variables: { input: { email, password } } })).data?.signIn;
+    const { email = '', password = '' } = valuesOf(event);
+    const payload = (await signIn({ variables: { input: { email, password } } })).data?.signIn;
     if (payload) writeSession({ ...payload.session, userId: payload.user.id });
   }
 
   return (
     <main className="narrow">
-      <h1>{isNew ? 'Create an account' : 'Sign in'}</h1>
+      <h1>Sign in</h1>
       <form className="stack" onSubmit={(event) => void submit(event).catch(() => {})}>
         <Field label="E-mail" name="email" type="email" autoComplete="username" />
-        <Field
-          label="Password" name="password" type="password" minLength={8}
-          autoComplete={isNew ? 'new-password' : 'current-password'}
-        />
-        {isNew && <Field label="Name" name="name" autoComplete="name" />}
-        <button disabled={signingIn.loading || signingUp.loading}>{isNew ? 'Sign up' : 'Sign in'}</button>
-        <button type="button" className="plain" onClick={() => setNew(!isNew)}>
-          {isNew ? 'I have an account' : 'I am new here'}
-        </button>
+        <Field label="Password" name="password" type="password" autoComplete="current-password" />
+        <button disabled={loading}>Sign in</button>
       </form>
-      <ErrorNote error={isNew ? signingUp.error : signingIn.error} />
+      <ErrorNote error={error} />
     </main>
   );
 }
@@ -80,9 +64,9 @@ function Shell() {
   const Shown = PAGES[page];
 
   async function leave() {
-    const session = readSession();
     // Ends the session here even if the server does not respond.
-    if (session) await signOut({ variables: { input: { refreshToken: session.refreshToken } } }).catch(() => {});
+    const refreshToken = readSession()?.refreshToken;
+    if (refreshToken) await signOut({ variables: { input: { refreshToken } } }).catch(() => {});
     writeSession(null);
   }
 

@@ -2,7 +2,7 @@
 
 import { useSyncExternalStore } from 'react';
 
-export type Session = { accessToken: string; refreshToken: string; expiresAt: string };
+type Session = { accessToken: string; refreshToken?: string | null | undefined; expiresAt: string };
 type Answer = {
   data?: { refreshSession?: { session: Session } | null } | null;
   errors?: { message: string; extensions?: { code?: string } }[];
@@ -50,7 +50,9 @@ export async function accessToken(): Promise<string | undefined> {
 
 /**
  * Replaces an access token that was refused, and returns the new one. A refresh token can be used once, so the lock
- * lets one tab at a time refresh; a tab that waited finds the session that the other tab has stored.
+ * lets one tab at a time refresh; a tab that waited finds the session that the other tab has stored. Browsers pass
+ * changes of localStorage on with a delay: a tab that still reads the old refresh token may send it again within 30
+ * seconds, and gets the same new one.
  */
 export function refreshSession(refused: string): Promise<string | undefined> {
   return navigator.locks.request('howdah.refresh', async () => {

@@ -57,8 +57,8 @@ export function Storage() {
   function submit(event: React.FormEvent<HTMLFormElement>) {
     const { name = '' } = valuesOf(event, true);
     create({
-      variables: { input: { name }, connections: [buckets.__id] },
-      onCompleted: ({ createBucket }) => setChosen(createBucket.bucket.id),
+      variables: { input: { name }, connections: buckets ? [buckets.__id] : [] },
+      onCompleted: ({ createBucket }) => setChosen(createBucket?.bucket.id),
     });
   }
 
@@ -67,7 +67,7 @@ export function Storage() {
       <aside>
         <h2>Buckets</h2>
         <ul className="list">
-          {buckets.edges.map(({ node: { id, name } }) => (
+          {buckets?.edges.map(({ node: { id, name } }) => (
             <li key={id}>
               <button className="plain" aria-pressed={id === chosen} onClick={() => setChosen(id)}>{name}</button>
             </li>
@@ -118,11 +118,13 @@ function Files({ bucketId, bucketRef }: { bucketId: string; bucketRef: Storage_f
     setFailure(undefined);
     createFile({
       variables: { input, connections },
-      onCompleted: ({ createFile }) =>
+      onCompleted: ({ createFile }) => {
+        if (!createFile) return;
         void send(file, createFile.uploadUrl)
           .then(() => fetchFile(createFile.file.id))
           .catch(setFailure)
-          .finally(() => setUpload(undefined)),
+          .finally(() => setUpload(undefined));
+      },
     });
   }
 

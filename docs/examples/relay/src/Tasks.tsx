@@ -75,7 +75,7 @@ function applyChange(
 export function Tasks() {
   const query = useLazyLoadQuery<TasksQuery>(QUERY, {}, { fetchPolicy: 'store-and-network' });
   const { data, hasNext, loadNext } = usePaginationFragment<TasksPageQuery, Tasks_list$key>(LIST, query);
-  const connectionId = data.tasks.__id;
+  const connectionId = data.tasks?.__id ?? '';
   useLiveTasks(connectionId);
   const [create, error] = useAction<TasksCreateMutation>(graphql`
     mutation TasksCreateMutation($input: CreateTaskInput!, $connections: [ID!]!) {
@@ -94,7 +94,7 @@ export function Tasks() {
   return (
     <section>
       <h1>
-        Tasks <small>{query.taskStats.total}</small>
+        Tasks <small>{query.taskStats?.total}</small>
       </h1>
       <form className="row" onSubmit={submit}>
         <Field label="New task" name="title" maxLength={200} />
@@ -102,7 +102,7 @@ export function Tasks() {
       </form>
       <ErrorNote error={error} />
       <ul className="list">
-        {data.tasks.edges.map(({ node }) => (
+        {data.tasks?.edges.map(({ node }) => (
           <TaskRow key={node.id} taskRef={node} connectionId={connectionId} />
         ))}
       </ul>

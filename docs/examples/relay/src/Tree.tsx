@@ -23,7 +23,7 @@ export function Tree({ connectionId }: { connectionId: string }) {
   const { connection } = useLazyLoadQuery<TreeQuery>(SCHEMAS, { id: connectionId });
   const [open, setOpen] = useState<string>();
   return (
-    <ul className="list">
+    <ul className="tree">
       {connection?.schemas?.nodes.map(({ id, name }) => (
         <li key={id}>
           <button

@@ -64,7 +64,7 @@ export function Workbench() {
   function open(id: string) {
     connect({
       variables: { input: { id } },
-      onCompleted: ({ connect }) => setChosen({ id, version: connect.activeConnection.serverVersion }),
+      onCompleted: ({ connect }) => connect && setChosen({ id, version: connect.activeConnection.serverVersion }),
     });
   }
 
@@ -73,7 +73,7 @@ export function Workbench() {
       <aside>
         <h2>Connections</h2>
         <ul className="list">
-          {connections.edges.map(({ node: { id, name, isConnected } }) => (
+          {connections?.edges.map(({ node: { id, name, isConnected } }) => (
             <li key={id}>
               <button className="plain" aria-pressed={id === chosen?.id} onClick={() => open(id)}>
                 {name} {isConnected && '●'}
@@ -81,7 +81,7 @@ export function Workbench() {
             </li>
           ))}
         </ul>
-        <SaveForm listId={connections.__id} saved={open} />
+        <SaveForm listId={connections?.__id ?? ''} saved={open} />
         <ErrorNote error={error} />
         {chosen && (
           <ErrorBoundary key={chosen.id}>
@@ -105,10 +105,10 @@ function SaveForm({ listId, saved }: { listId: string; saved: (id: string) => vo
     const form = event.currentTarget;
     save({
       variables: { input: { name, host, port: Number(port), database, username, password }, connections: [listId] },
-      onCompleted: ({ saveConnection: { connection } }) => {
+      onCompleted: ({ saveConnection }) => {
         form.closest('details')!.open = false;
         form.reset();
-        saved(connection.id);
+        if (saveConnection) saved(saveConnection.connection.id);
       },
     });
   }
@@ -138,7 +138,7 @@ function Editor({ connectionId }: { connectionId: string }) {
   function submit() {
     const statement = editor.current?.value ?? '';
     const input = { connectionId, statement, idempotencyKey: crypto.randomUUID() }; // a retry does not run it twice
-    execute({ variables: { input }, onCompleted: ({ executeQuery }) => setRunId(executeQuery.run.id) });
+    execute({ variables: { input }, onCompleted: ({ executeQuery }) => setRunId(executeQuery?.run.id) });
   }
 
   /** Selects the place of an error. `position` counts Unicode characters, a text area counts UTF-16 units. */

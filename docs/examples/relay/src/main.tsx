@@ -26,7 +26,7 @@ function SignIn() {
     const { email = '', password = '' } = valuesOf(event);
     signIn({
       variables: { input: { email, password } },
-      onCompleted: ({ signIn: { session, user } }) => writeSession({ ...session, userId: user.id }),
+      onCompleted: ({ signIn }) => signIn && writeSession({ ...signIn.session, userId: signIn.user.id }),
     });
   }
 
