@@ -18,6 +18,7 @@ from sqlalchemy import (
     Insert,
     Select,
     Update,
+    and_,
     bindparam,
     column,
     func,
@@ -125,12 +126,15 @@ def _gather_change(
         .render_derived()
     )
 
+    is_insert = isinstance(clause, Insert)
+    source: Any = callers if is_insert else _unlocked(clause, callers, at)
+
     def of_caller(element: Any, **_: Any) -> Any:
         if isinstance(element, BindParameter) and element.key in at:
-            return callers.c[at[element.key]]
+            return source.c[at[element.key]]
         return None
 
-    if isinstance(clause, Insert):
+    if is_insert:
         values = {
             key: visitors.replacement_traverse(value, {}, of_caller)
             for key, value in (clause._values or {}).items()  # noqa: SLF001
@@ -142,7 +146,7 @@ def _gather_change(
     else:
         change = visitors.replacement_traverse(clause, {}, of_caller)
         returned = change._returning  # noqa: SLF001
-        change._returning = (callers.c.n, *returned)  # noqa: SLF001
+        change._returning = (source.c.n, *returned)  # noqa: SLF001
     compiled = change.compile(dialect=DIALECT)
     position = {at[name]: names.index(name) for name in own}
     fixed = {
@@ -159,5 +163,20 @@ def _gather_change(
         ],
         row_id=names.index("id"),
         table=str(clause.table.name),
-        by_row_id=isinstance(clause, Insert),
+        by_row_id=is_insert,
+    )
+
+
+def _unlocked(change: Any, callers: Any, at: Mapping[str, str]) -> Any:
+    """The callers whose row is not locked by another transaction, which may be a long one.
+
+    The others get no row from the gathered statement, so that each waits by itself.
+    """
+    row = change.table.alias("row")
+    is_same = [row.c[name] == callers.c[at[name]] for name in ("owner_id", "id") if name in at]
+    return (
+        select(callers.c)
+        .join_from(callers, row, and_(*is_same))
+        .with_for_update(of=row, skip_locked=True, key_share=isinstance(change, Update))
+        .subquery()
     )

@@ -225,9 +225,13 @@ class Gatherer:
             return [call for call in batch if not call.done()]
         now = asyncio.get_running_loop().time()
         kind.learn(seconds - self._round_trip.value, len(batch), now)
+        again = []
         for call, rows in zip(batch, divide(form, records, batch), strict=True):
-            _settle(call, rows)
-        return ()
+            if rows or form.row_id is None:
+                _settle(call, rows)
+            elif not call.done():
+                again.append(call)  # the row is locked, missing, or of another version
+        return again
 
     def _expire(self) -> None:
         """Fails the calls that have waited for `wait_ms`: what is under way does not return."""
