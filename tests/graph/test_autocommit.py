@@ -37,6 +37,7 @@ REFUSED: dict[str, set[str]] = {
     "exportQueryRun": {"BAD_USER_INPUT", "CONFLICT"},  # a conflict until the run has failed
     "fileByKey": {"BAD_USER_INPUT"},
     "refreshSession": {"UNAUTHENTICATED"},
+    "replaceFile": {"CONFLICT"},  # until the bytes of the file are there
     "resetPassword": {"BAD_USER_INPUT"},
     "setBspMultiaddresses": {"BAD_USER_INPUT"},
     "signIn": {"BAD_USER_INPUT"},
