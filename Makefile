@@ -93,8 +93,9 @@ format: setup ## let ruff mend and format the code
 	$(BIN)/ruff format
 
 .PHONY: schema
-schema: setup ## write schema.graphql from the code
+schema: setup ## write schema.graphql and docs/reference from the code
 	$(BIN)/howdah schema > .schema.graphql.new && mv .schema.graphql.new schema.graphql
+	$(BIN)/python -m tests.fixtures.reference_pages
 
 .PHONY: settings
 settings: setup ## write docs/settings.md from .env.example and db/settings.py
