@@ -1,4 +1,4 @@
-"""The version of files, and the pending replacement of their bytes."""
+"""The version of files, the pending replacement of their bytes, and their folder and name."""
 
 from typing import Any
 
@@ -23,12 +23,26 @@ COLUMNS: dict[str, Any] = {
     "replacement_created_at": _TIMESTAMP,
 }
 
+PARTS = {
+    "folder": "regexp_replace(location, '[^/]*$', '')",
+    "name": "regexp_replace(location, '^.*/', '')",
+}
+
 
 def upgrade() -> None:
     version = sa.Column("version", sa.Integer(), server_default="1", nullable=False)
     op.add_column("files", version)
     for name, kind in COLUMNS.items():
         op.add_column("files", sa.Column(name, kind))
+    for name, expression in PARTS.items():
+        kind, computed = sa.Text(collation="C"), sa.Computed(expression, persisted=True)
+        op.add_column("files", sa.Column(name, kind, computed, nullable=False))
+    op.create_index(
+        "ix_files_bucket_id_folder_name_id",
+        "files",
+        ["bucket_id", "folder", "name", "id"],
+        postgresql_include=["owner_id"],
+    )
     op.create_check_constraint("replacement_size", "files", "replacement_size >= 0")
     op.create_index(
         "ix_files_replacing",
@@ -40,6 +54,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_files_replacing", "files")
+    op.drop_index("ix_files_bucket_id_folder_name_id", "files")
+    for name in PARTS:
+        op.drop_column("files", name)
     op.drop_constraint("replacement_size", "files", type_="check")
     for name in reversed(COLUMNS):
         op.drop_column("files", name)

@@ -6,6 +6,7 @@ from db.storage.postgres import PostgresStorage
 from db.storage.repositories.bsps import Bsps
 from db.storage.repositories.buckets import Buckets
 from db.storage.repositories.files import Files
+from db.storage.repositories.folders import Folders
 from db.storage.repositories.replicas import Replicas
 from db.storage.rows import (
     UPLOAD_WITHIN,
@@ -14,6 +15,7 @@ from db.storage.rows import (
     ExpectedUpload,
     FileRow,
     FileStatus,
+    FolderRow,
     NewBsp,
     NewFile,
     Quota,
@@ -49,6 +51,8 @@ __all__ = [
     "FileRow",
     "FileStatus",
     "Files",
+    "FolderRow",
+    "Folders",
     "NewBsp",
     "NewFile",
     "PostgresStorage",

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from db.kit.base import OwnerId
 from db.kit.paging import Page, Window
-from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Upload
+from db.storage.rows import BspRow, BucketRow, FileRow, FolderRow, NewBsp, NewFile, Upload
 
 Pages = Mapping[UUID, Page[FileRow]]
 
@@ -229,12 +229,38 @@ class StorageOperations(FileOperations, Protocol):
     async def count_files(self, owner: OwnerId, /) -> int: ...
 
     async def files_of_buckets(
-        self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, /, *, under: str | None
+        self,
+        owner: OwnerId,
+        bucket_ids: Sequence[UUID],
+        window: Window,
+        /,
+        *,
+        under: str | None,
+        recursive: bool = True,
     ) -> Pages:
-        """The same page of each bucket, by location; `under` selects a folder with subfolders."""
+        """The same page of each bucket, by location; `under` selects a folder.
+
+        If not `recursive`, files in subfolders are left out.
+        """
         ...
 
     async def count_files_of_buckets(
+        self,
+        owner: OwnerId,
+        bucket_ids: Sequence[UUID],
+        /,
+        *,
+        under: str | None,
+        recursive: bool = True,
+    ) -> Mapping[UUID, int]: ...
+
+    async def folders_of_buckets(
+        self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, /, *, under: str | None
+    ) -> Mapping[UUID, Page[FolderRow]]:
+        """The same page of the folders of each bucket, one level deep; `under` selects a folder."""
+        ...
+
+    async def count_folders_of_buckets(
         self, owner: OwnerId, bucket_ids: Sequence[UUID], /, *, under: str | None
     ) -> Mapping[UUID, int]: ...
 

@@ -17,6 +17,8 @@ REPLACED_KEPT = timedelta(hours=1)
 
 NEWEST = SortOrder("created_at", descending=True)
 BY_LOCATION = SortOrder("location", descending=False)
+BY_NAME = SortOrder("name", descending=False)
+BY_PATH = SortOrder("path", descending=False)
 
 
 NO_REPLACEMENT: dict[str, Any] = {
@@ -86,6 +88,24 @@ class FileRow(NamedTuple):
     replacement_size: int | None = None
     replacement_content_type: str | None = None
     replacement_created_at: TimestampText | None = None
+    name: str = ""
+    """The last part of `location`."""
+
+
+class FolderRow(NamedTuple):
+    """A folder of a bucket. It exists while files are in it."""
+
+    bucket_id: UUID
+    path: str
+
+    @property
+    def id(self) -> UUID:
+        """The second part of a cursor; the first one is the path, which is unique in the bucket."""
+        return self.bucket_id
+
+    @property
+    def name(self) -> str:
+        return file_name(self.path)
 
 
 class NewBsp(NamedTuple):

@@ -27,6 +27,7 @@ from db.storage.rows import (
     Quota,
     Upload,
     file_key,
+    file_name,
 )
 
 Row = TypeVar("Row", bound=NamedTuple)
@@ -143,7 +144,7 @@ class MemoryFiles:
         self._tables.owned_bucket(owner, to[0], field="bucketId")
         self._tables.check_location_free(*to)
         self._tables.count_move(file, to[0])
-        moved = file._replace(bucket_id=to[0], location=to[1])
+        moved = file._replace(bucket_id=to[0], location=to[1], name=file_name(to[1]))
         if file.object_id is not None:
             moved = moved._replace(object_location=file.object_location or file.location)
         if file.key is not None and file.fingerprint is not None:

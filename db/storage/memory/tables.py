@@ -9,7 +9,16 @@ from uuid import UUID
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import OwnerId, TimestampText, to_timestamp_text
 from db.storage import errors, rules
-from db.storage.rows import NO_REPLACEMENT, BspRow, BucketRow, FileRow, FileStatus, NewFile
+from db.storage.rows import (
+    NO_REPLACEMENT,
+    BspRow,
+    BucketRow,
+    FileRow,
+    FileStatus,
+    FolderRow,
+    NewFile,
+    file_name,
+)
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -60,14 +69,26 @@ class Tables:
         in_readable = file.bucket_id is not None and self.can_read(owner, file.bucket_id)
         return file.owner_id == owner or in_readable
 
-    def files_in(self, owner: OwnerId, bucket_id: UUID, under: str | None) -> Sequence[FileRow]:
-        folder = "" if under is None else rules.checked_folder(under) + "/"
+    def files_in(
+        self, owner: OwnerId, bucket_id: UUID, under: str | None, *, recursive: bool = True
+    ) -> Sequence[FileRow]:
+        folder = rules.folder_prefix(under)
         files = (file for file in self.files.values() if file.bucket_id == bucket_id)
         return [
             file
             for file in files
             if file.location.startswith(folder) and self.can_read_file(owner, file)
+            if recursive or "/" not in file.location[len(folder) :]
         ]
+
+    def folders_in(self, owner: OwnerId, bucket_id: UUID, under: str | None) -> Sequence[FolderRow]:
+        folder = rules.folder_prefix(under)
+        below = [
+            file.location[len(folder) :].partition("/")
+            for file in self.files_in(owner, bucket_id, under)
+        ]
+        paths = {folder + name for name, slash, _ in below if slash}
+        return [FolderRow(bucket_id, path) for path in sorted(paths, key=lambda path: path + "/")]
 
     def files_at(self, owner: OwnerId, bsp_id: UUID) -> Sequence[FileRow]:
         return [file for file in self.owned_files(owner) if bsp_id in self.replicas[file.id]]
@@ -180,6 +201,7 @@ def pending(owner: OwnerId, new: NewFile, *, file_id: UUID) -> FileRow:
         key=None,
         created_at=(now := ago()),
         updated_at=now,
+        name=file_name(new.location),
     )
 
 
