@@ -38,16 +38,17 @@ graphiql: ## build the GraphiQL page; needs npm
 test: setup clients ## set up, then test (make test ARGS="-k tasks -x")
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-# npm writes this file when it is done.
-CLIENTS := tests/clients/node_modules/.package-lock.json
+# The npm packages of the tests with real clients and browsers, and of the example apps.
+NPM_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/clients/package.json tests/browser/package.json docs/examples/package.json))
+NPM_DONE := $(addsuffix /node_modules/.installed,$(NPM_FOLDERS))
 
 .PHONY: clients
-clients: $(CLIENTS) ## install the npm clients that some tests use; without npm those tests skip
+clients: $(NPM_DONE) ## install the npm packages that some tests use; without npm those tests skip
 
-$(CLIENTS): tests/clients/package.json
-	@if ! command -v npm >/dev/null; then echo "npm is not installed: the tests with its clients will skip"; \
-	else npm install --prefix tests/clients --no-audit --no-fund --loglevel=error && touch $@ \
-		|| echo "npm failed: the tests with its clients will skip"; fi
+%/node_modules/.installed: %/package.json $(wildcard docs/examples/*/package.json)
+	@if ! command -v npm >/dev/null; then echo "npm is not installed: the tests that need $* will skip"; \
+	else npm install --prefix $* --no-audit --no-fund --loglevel=error && touch $@ \
+		|| echo "npm failed: the tests that need $* will skip"; fi
 
 .PHONY: check
 check: check-style check-types check-architecture check-schema check-migrations check-docs ## every gate; make -k check goes on after a failure
