@@ -1,4 +1,4 @@
-"""The version of files, the pending replacement of their bytes, and their folder and name."""
+"""Versions, replacements, folders and names of files, and the chunks of resumable uploads."""
 
 from typing import Any
 
@@ -50,9 +50,32 @@ def upgrade() -> None:
         ["owner_id"],
         postgresql_where=sa.text("replacement_size IS NOT NULL"),
     )
+    _chunks()
+
+
+def _chunks() -> None:
+    op.create_table(
+        "file_chunks",
+        sa.Column("file_id", sa.Uuid(), nullable=False),
+        sa.Column("upload_id", sa.Uuid(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("owner_id", sa.Uuid(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("object_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["file_id", "owner_id"],
+            ["files.id", "files.owner_id"],
+            name="fk_file_chunks_file_id_owner_id_files",
+            ondelete="CASCADE",
+        ),
+        sa.CheckConstraint("position >= 0 AND size > 0", name="bytes"),
+        sa.PrimaryKeyConstraint("file_id", "upload_id", "position", name="pk_file_chunks"),
+    )
+    op.create_index("ix_file_chunks_object_id", "file_chunks", ["object_id"])
 
 
 def downgrade() -> None:
+    op.drop_table("file_chunks")
     op.drop_index("ix_files_replacing", "files")
     op.drop_index("ix_files_bucket_id_folder_name_id", "files")
     for name in PARTS:

@@ -29,6 +29,10 @@ NO_REPLACEMENT: dict[str, Any] = {
 """The columns of a file of which no replacement is pending."""
 
 
+CANCELLED_REPLACEMENT: dict[str, Any] = NO_REPLACEMENT | {"replacement_id": None}
+"""The columns of a file whose replacement was cancelled: only a complete one keeps its ID."""
+
+
 class FileStatus(StrEnum):
     """The states of a file, in the order in which it passes through them."""
 
@@ -129,8 +133,20 @@ class ExpectedUpload(NamedTuple):
     replacement_id: UUID | None = None
 
     @property
-    def size(self) -> int:
+    def id(self) -> UUID:
+        return self.file.id if self.replacement_id is None else self.replacement_id
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the bytes are stored. Then the rest describes what is stored."""
         if self.replacement_id is None:
+            return self.file.status == FileStatus.STORED
+        same = self.file.replacement_id == self.replacement_id
+        return same and self.file.replacement_size is None
+
+    @property
+    def size(self) -> int:
+        if self.replacement_id is None or self.is_complete:
             return self.file.size
         return self.file.replacement_size or 0
 
@@ -138,6 +154,20 @@ class ExpectedUpload(NamedTuple):
     def content_type(self) -> str:
         replaced_by = self.file.replacement_content_type
         return self.file.content_type if replaced_by is None else replaced_by
+
+
+class ChunkRow(NamedTuple):
+    """Received bytes of an upload that is not complete."""
+
+    file_id: UUID
+    upload_id: UUID
+    position: int
+    size: int
+    object_id: UUID
+
+    @property
+    def end(self) -> int:
+        return self.position + self.size
 
 
 class Upload(NamedTuple):
@@ -188,6 +218,11 @@ def has_new_name(file: FileRow) -> bool:
 def object_key(file_id: UUID, object_id: UUID) -> str:
     """The key of an upload in the object store. It consists of IDs, never of user input."""
     return f"{objects_of(file_id)}/{object_id.hex}"
+
+
+def chunk_key(file_id: UUID, object_id: UUID) -> str:
+    """The key of a received chunk of an upload."""
+    return f"{objects_of(file_id)}/chunks/{object_id.hex}"
 
 
 def objects_of(file_id: UUID) -> str:

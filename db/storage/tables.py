@@ -123,6 +123,29 @@ class File(HasId, HasOwner, HasTimes, HasVersion, Base):
     )
 
 
+class FileChunk(HasOwner, Base):
+    """Received bytes of an upload that is not complete, in an object of their own.
+
+    The first chunk that is inserted at a position counts, whichever replica received it.
+    """
+
+    __tablename__ = "file_chunks"
+
+    file_id: Mapped[UUID] = mapped_column(primary_key=True)
+    upload_id: Mapped[UUID] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    object_id: Mapped[UUID]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["file_id", "owner_id"], ["files.id", "files.owner_id"], ondelete="CASCADE"
+        ),
+        CheckConstraint("position >= 0 AND size > 0", name="bytes"),
+        Index(None, "object_id"),
+    )
+
+
 class Replica(HasOwner, Base):
     """A copy of a file at a provider. The trigger adds `size` to the provider's counter."""
 

@@ -145,8 +145,9 @@ class File(Node):
         return info.context.base_url + signed
 
     @field(
-        "Signed URL to which the owner sends the bytes with `PUT`. Null unless the viewer is the "
-        "owner and bytes are expected: `status` is `PENDING`, or a replacement was started by "
+        "Signed URL to which the owner sends the bytes: with one `PUT`, or with a client of tus "
+        "1.0, which resumes after an interruption. Valid for 24 hours. Null unless the viewer is "
+        "the owner and bytes are expected: `status` is `PENDING`, or a replacement was started by "
         "`replaceFile` and is not complete."
     )
     def upload_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:

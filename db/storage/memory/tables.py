@@ -13,6 +13,7 @@ from db.storage.rows import (
     NO_REPLACEMENT,
     BspRow,
     BucketRow,
+    ChunkRow,
     FileRow,
     FileStatus,
     FolderRow,
@@ -32,6 +33,8 @@ class Tables:
     owners: dict[UUID, OwnerId] = field(default_factory=dict)
     files: dict[UUID, FileRow] = field(default_factory=dict)
     replicas: dict[UUID, list[UUID]] = field(default_factory=dict)
+    chunks: dict[UUID, list[ChunkRow]] = field(default_factory=dict)
+    """The chunks of each upload by its ID."""
 
     def bsp(self, bsp_id: UUID) -> BspRow:
         if bsp_id not in self.bsps:
@@ -96,6 +99,15 @@ class Tables:
     def check_name_free(self, owner: OwnerId, name: str, *, ignore: UUID | None = None) -> None:
         if any(bucket.name == name and bucket.id != ignore for bucket in self.owned_buckets(owner)):
             raise errors.conflict(errors.NAME_TAKEN)
+
+    def is_expected(self, file_id: UUID, upload_id: UUID) -> bool:
+        """Whether a file waits for the bytes of an upload."""
+        file = self.files.get(file_id)
+        if file is None:
+            return False
+        if file.replacement_size is not None and file.replacement_id == upload_id:
+            return True
+        return file.status == FileStatus.PENDING and file_id == upload_id
 
     def check_location_free(self, bucket_id: UUID, location: str) -> None:
         at = (bucket_id, location)
