@@ -1,11 +1,12 @@
 """Preferences of a user: JSON values by key, for example the settings of an editor."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ForeignKey, Text, bindparam, func
+from sqlalchemy import ARRAY, ForeignKey, Text, any_, bindparam, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
@@ -18,7 +19,8 @@ from db.postgres.statements import change_statement, statement
 
 MAX_LENGTH = 65_536
 MAX_PREFERENCES = 1_000
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,199}")
+MAX_KEY_LENGTH = 200
+_KEY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.:/-]{{0,{MAX_KEY_LENGTH - 1}}}")
 
 
 class Preference(HasOwner, HasTimes, HasVersion, Base):
@@ -34,6 +36,7 @@ class Preference(HasOwner, HasTimes, HasVersion, Base):
 class PreferenceRow(NamedTuple):
     """A preference; `value` is JSON text."""
 
+    owner_id: UUID
     key: str
     value: str
     created_at: TimestampText
@@ -54,6 +57,9 @@ class Preferences(Repository[PreferenceRow, S]):
 
     async def of_key(self, key: str) -> PreferenceRow | None:
         return await self.one(self._of_key(), key=parse_key(key))
+
+    async def of_keys(self, keys: Iterable[str]) -> list[PreferenceRow]:
+        return list(await self.all(self._of_keys(), keys=list(keys)))
 
     async def list_all(self) -> list[PreferenceRow]:
         return list(await self.all(self._list_all()))
@@ -97,6 +103,10 @@ class Preferences(Repository[PreferenceRow, S]):
         return cls.owned().where(cls.table().c.key == bindparam("key"))
 
     @statement
+    def _of_keys(cls) -> ClauseElement:
+        return cls.owned().where(cls.table().c.key == any_(bindparam("keys", type_=ARRAY(Text))))
+
+    @statement
     def _list_all(cls) -> ClauseElement:
         return cls.owned().order_by(cls.table().c.key)
 
@@ -124,7 +134,7 @@ def parse_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise BadInput(
             "`key` is not a valid preference key.",
-            hint="Use 1 to 200 letters, digits and the characters _ . : / -",
+            hint=f"Use 1 to {MAX_KEY_LENGTH} letters, digits and the characters _ . : / -",
             field="key",
         )
     return key
