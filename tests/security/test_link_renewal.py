@@ -82,9 +82,8 @@ async def test_token_of_another_user_is_not_renewed(
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer é", "Bearer a.b.c", "Basic YTpi"])
 async def test_renewal_requires_token(local: httpx.AsyncClient, authorization: str) -> None:
-    answer = await local.post(
-        "/graphql/sign-in/renew", headers={"authorization": authorization.encode()}
-    )
+    headers = httpx.Headers({"authorization": authorization}, encoding="utf-8")
+    answer = await local.post("/graphql/sign-in/renew", headers=headers)
     assert error_of(answer) == (401, "UNAUTHENTICATED")
 
 
