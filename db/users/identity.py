@@ -10,6 +10,7 @@ from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
 from db.users.accounts import Role, UserRow, Users, canonical_email, name_rule
+from db.users.password_resets import PasswordResets
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
@@ -55,9 +56,11 @@ class Identity:
         refresh_tokens: RefreshTokens,
         verifier: Verifier,
         throttle: Throttle,
+        password_resets: PasswordResets,
         rules: Rules,
     ) -> None:
         self.verifier = verifier
+        self.password_resets = password_resets
         self._database = database
         self._passwords = passwords
         self._access_tokens = access_tokens
