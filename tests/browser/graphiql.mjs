@@ -249,7 +249,7 @@ async function checkLostSession(page) {
   await openTab(page, 'Account');
   await holdToken(page, 'eyJhbGciOiJIUzI1NiJ9.e30.broken');
   await runOneOf(page, 'Account');
-  await page.locator('.howdah-notice', { hasText: 'howdah user sign-in-link' }).waitFor();
+  await page.locator('.howdah-notice', { hasText: 'user sign-in-link --data-dir' }).waitFor();
   await screenshot(page, 'lost');
 }
 
@@ -259,7 +259,7 @@ async function checkOnce(page) {
   assert.ok((await stored(page)).accessToken);
   const other = await context.newPage();
   await other.goto(link);
-  await other.locator('[role=alert]', { hasText: 'howdah user sign-in-link' }).waitFor();
+  await other.locator('[role=alert]', { hasText: 'user sign-in-link --data-dir' }).waitFor();
   assert.equal(await stored(other), null);
   await screenshot(other, 'used-link');
   await other.close();

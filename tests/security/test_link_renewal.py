@@ -67,7 +67,8 @@ async def test_token_is_not_renewed_after_its_session(
     ended = await services.identity.issue(user, seconds=60, session_life=timedelta(seconds=-1))
     answer = await renew(local, ended)
     assert error_of(answer) == (401, "UNAUTHENTICATED")
-    assert "howdah user sign-in-link" in answer.json()["errors"][0]["extensions"]["hint"]
+    hint = answer.json()["errors"][0]["extensions"]["hint"]
+    assert f"user sign-in-link --data-dir {services.settings.data_dir}" in hint
 
 
 async def test_token_of_another_user_is_not_renewed(

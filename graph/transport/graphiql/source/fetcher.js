@@ -81,7 +81,7 @@ class Events {
       }
       if (isRenewed) session.notify(`${ended(error)} This tab has a new session: run it again.`);
       else if (own) session.notify(`${ended(error)} ${OWN_TOKEN_REFUSED}`);
-      else session.notify(`${ended(error)} Run \`howdah user sign-in-link\` to get a new link.`);
+      else session.notify(`${ended(error)} ${session.notice ?? ''}`);
       throw readable(error);
     }
   }
