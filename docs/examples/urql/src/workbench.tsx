@@ -5,7 +5,7 @@ import { useClient, useMutation, useQuery, useSubscription } from 'urql';
 import { graphql } from './gql';
 import type { RunStatusFragment } from './gql/graphql';
 import { Grid } from './grid';
-import { download, fields, Problem } from './parts';
+import { download, FRESH, fields, Problem } from './parts';
 import { SchemaTree } from './tree';
 
 const Connections = graphql(`query Connections {
@@ -57,6 +57,7 @@ function ConnectionForm({ done }: { done: (id: string) => void }) {
     const { error } = await connect({ input: { id } });
     if (!error) done(id);
   }
+  const isBusy = tested.fetching || saved.fetching || connected.fetching;
   return (
     <form className="card" onSubmit={(event) => (event.preventDefault(), submit(event.currentTarget))}>
       <label>Name <input name="name" required defaultValue="My database" /></label>
@@ -66,7 +67,7 @@ function ConnectionForm({ done }: { done: (id: string) => void }) {
       <label>User <input name="username" required autoComplete="off" /></label>
       <label>Password <input name="password" type="password" autoComplete="off" /></label>
       <Problem error={tested.error ?? tested.data?.testConnection.error ?? saved.error ?? connected.error} />
-      <button className="primary" disabled={tested.fetching || saved.fetching || connected.fetching}>Save and connect</button>
+      <button className="primary" disabled={isBusy}>Save and connect</button>
     </form>
   );
 }
@@ -144,7 +145,7 @@ function Result({ run }: { run: RunStatusFragment }) {
   const [cancelled, cancel] = useMutation(Cancel);
   const isActive = run.state === 'QUEUED' || run.state === 'RUNNING';
   async function save() {
-    const { data } = await client.query(Export, { id: run.id }, { requestPolicy: 'network-only' }).toPromise();
+    const { data } = await client.query(Export, { id: run.id }, FRESH).toPromise();
     if (data?.queryRun?.downloadUrl) download(data.queryRun.downloadUrl);
   }
   return (
