@@ -84,6 +84,7 @@ const isTemporary = (error: CombinedError) => Boolean(error.networkError) || TEM
 
 const isExpiry = (errors: unknown) => Array.isArray(errors) && errors[0]?.extensions?.code === 'UNAUTHENTICATED';
 
+/** Its socket opens with the first subscription and closes with the last one. */
 export function makeClient() {
   let rejected = false;
   const socket = createClient({
@@ -113,7 +114,7 @@ export function makeClient() {
     return () => unsubscribe();
   };
 
-  const client = new Client({
+  return new Client({
     url: API,
     preferGetMethod: false,
     exchanges: [
@@ -137,5 +138,4 @@ export function makeClient() {
       }),
     ],
   });
-  return { client, dispose: () => socket.dispose() };
 }
