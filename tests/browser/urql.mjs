@@ -255,6 +255,14 @@ async function checkFailures(page) {
   assert.equal(await page.locator('.editor mark').innerText(), 'nope');
   await shot(page, 'workbench-error');
 
+  // Rows are shown while the statement sends more.
+  await run(page, "SELECT i, repeat('x', 500) AS x, pg_sleep(0.01) FROM generate_series(1, 100000) i");
+  await page.getByRole('cell', { name: '40', exact: true }).waitFor({ state: 'attached' });
+  await state(page, 'RUNNING').waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await state(page, 'CANCELLED').waitFor();
+  await page.getByRole('button', { name: 'Export CSV' }).waitFor();
+
   await run(page, 'SELECT pg_sleep(60)');
   await state(page, 'RUNNING').waitFor();
   await page.getByRole('button', { name: 'Cancel' }).click();

@@ -81,7 +81,7 @@ function FileList({ id, after, chosen }: FileListProps) {
   const { hasNextPage = false, endCursor = null } = data?.bucket?.files.pageInfo ?? {};
   return (
     <>
-      <Problem error={error} />
+      {error && <li><Problem error={error} /></li>}
       {data?.bucket?.files.nodes.map((file) => <FileItem key={file.id} file={file} chosen={chosen[file.id]} />)}
       {hasNextPage && isLast && <li><More load={() => setIsLast(false)} /></li>}
       {hasNextPage && !isLast && <FileList id={id} after={endCursor} chosen={chosen} />}

@@ -57,7 +57,7 @@ function Page({ filter, after }: { filter: TaskFilterInput | null; after: string
   const { hasNextPage = false, endCursor = null } = data?.tasks.pageInfo ?? {};
   return (
     <>
-      <Problem error={error} />
+      {error && <li><Problem error={error} /></li>}
       {data?.tasks.nodes.map((task) => <Task key={task.id} task={task} />)}
       {hasNextPage && !isLast && <Page filter={filter} after={endCursor} />}
       {hasNextPage && isLast && <li><More load={() => setIsLast(false)} /></li>}

@@ -58,7 +58,7 @@ function ColumnList({ id, schema, table }: { id: string; schema: string; table: 
   const [{ data, error }] = useQuery({ query: Columns, variables: { id, schema, table } });
   return (
     <ul>
-      <Problem error={error} />
+      {error && <li><Problem error={error} /></li>}
       {data?.connection?.table?.columns?.map(({ name, type, nullable, isPrimaryKey }) => (
         <li key={name}>
           {isPrimaryKey ? <strong>{name}</strong> : name} <small>{type}{nullable ? '' : ' not null'}</small>
