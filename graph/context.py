@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 import strawberry
 from starlette.types import Scope
 
-from db.errors import Unauthenticated
+from db.errors import BadInput, Unauthenticated
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
 from db.postgres.engine import ReadSession, Session
@@ -23,6 +23,9 @@ RepositoryFactory: TypeAlias = Callable[[Session, OwnerId], Rows]
 """Makes a repository for a session and an owner."""
 ReaderFactory: TypeAlias = Callable[[ReadSession, OwnerId], Rows]
 """Makes a repository on a read session: mypy refuses its methods that change rows."""
+
+FORWARDED_HOST = "howdah.forwarded_host"
+"""Key of the scope: the host that a trusted proxy forwards (graph.transport.proxies)."""
 
 
 class OperationSlot(Protocol):
@@ -51,6 +54,42 @@ class _UnlimitedSlot:
 UNLIMITED_SLOT = _UnlimitedSlot()
 
 
+class RefreshCookie(Protocol):
+    """The refresh token of a browser in a cookie (graph.transport.http.refresh_cookie)."""
+
+    def require_allowed(self) -> None:
+        """Raises `Forbidden` or `BadInput` if the request may not use the cookie."""
+
+    def read(self) -> str:
+        """The token that the browser sent. Raises also if there is none."""
+
+    def write(self, token: str, *, seconds: int) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+class _NoRefreshCookie:
+    """The cookie of a transport whose responses cannot set one."""
+
+    def require_allowed(self) -> NoReturn:
+        raise BadInput(
+            "The refresh cookie works over plain HTTP only.",
+            hint="Send this operation by POST, or pass `refreshToken` and omit `cookie`.",
+        )
+
+    def read(self) -> NoReturn:
+        self.require_allowed()
+
+    def write(self, token: str, *, seconds: int) -> NoReturn:  # noqa: ARG002 - the protocol
+        self.require_allowed()
+
+    def clear(self) -> NoReturn:
+        self.require_allowed()
+
+
+NO_REFRESH_COOKIE = _NoRefreshCookie()
+
+
 @dataclass(slots=True, kw_only=True)
 class Context:
     """The context that resolvers receive, one per operation.
@@ -65,6 +104,7 @@ class Context:
     """The ASGI scope of the HTTP request or WebSocket."""
     loaders: dict[type, Any] = field(default_factory=dict)
     slot: OperationSlot = UNLIMITED_SLOT
+    refresh_cookie: RefreshCookie = NO_REFRESH_COOKIE
 
     @property
     def signed_in(self) -> Viewer:
@@ -86,8 +126,13 @@ class Context:
 
     @property
     def base_url(self) -> str:
-        """Scheme and host as the client used them: the start of absolute links."""
-        host = dict(self.scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+        """The start of absolute links: HOWDAH_PUBLIC_URL, or scheme and host of the request.
+
+        Behind a trusted proxy the host is the one that the proxy forwards.
+        """
+        if (public_url := self.services.settings.public_url) is not None:
+            return public_url.rstrip("/")
+        host = self.scope.get(FORWARDED_HOST) or _host_header(self.scope)
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
 
@@ -154,6 +199,11 @@ class Context:
             request=request,
             answer=answer,
         )
+
+
+def _host_header(scope: Scope) -> str:
+    host: str = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+    return host
 
 
 def address_of(scope: Scope) -> str:

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.connections import ConnectionRow, Connections, PreferenceRow, Preferences
-from db.errors import HowdahError
-from db.kit.paging import Window
+from db.errors import HowdahError, TooLarge
+from db.kit.paging import Page, Window
 from db.postgres.engine import ReadSession
-from db.workbench.catalogue import CatalogueReader, SchemaRow, TableRow
+from db.workbench.catalogue import MAX_COLUMNS, CatalogueReader, SchemaRow, TableRow
+from graph.executor import ResultTooLarge
 from graph.kit.ids import NameKey
+from graph.kit.loaded_rows import LoadedRows, parents_at_once
 from graph.kit.loaders import BatchLoader, ById, Loader
 
 MAX_CONCURRENT_STATEMENTS = 4
@@ -80,7 +82,7 @@ class CatalogueLoader(BatchLoader[K, Any]):
             try:
                 async with statements:
                     return await self.read(reader, group)
-            except HowdahError as error:
+            except (HowdahError, ResultTooLarge) as error:
                 return dict.fromkeys(group, error)
 
         found: dict[K, Any] = {}
@@ -114,12 +116,15 @@ class TablePages(CatalogueLoader[TablesKey]):
     async def read(self, reader: CatalogueReader, keys: list[TablesKey]) -> Mapping[TablesKey, Any]:
         connection_id, _, window = keys[0]
         schema_ids = [key.schema_id for key in keys]
-        found: Mapping[UUID, Any] = (
-            await reader.count_tables(connection_id, schema_ids)
-            if window is None
-            else await reader.tables(connection_id, schema_ids, window)
-        )
-        return {key: found[key.schema_id] for key in keys}
+        if window is None:
+            counts = await reader.count_tables(connection_id, schema_ids)
+            return {key: counts[key.schema_id] for key in keys}
+        rows, pages = LoadedRows.of(self.context), dict[UUID, Page[TableRow]]()
+        for some in parents_at_once(schema_ids, window.size):
+            found = await reader.tables(connection_id, some, window)
+            rows.add(sum(len(page.rows) for page in found.values()))
+            pages |= found
+        return {key: pages[key.schema_id] for key in keys}
 
 
 class ColumnLists(CatalogueLoader[ColumnsKey]):
@@ -130,7 +135,10 @@ class ColumnLists(CatalogueLoader[ColumnsKey]):
     async def read(
         self, reader: CatalogueReader, keys: list[ColumnsKey]
     ) -> Mapping[ColumnsKey, Any]:
-        found = await reader.columns(keys[0].connection_id, [key.table_id for key in keys])
+        try:
+            found = await reader.columns(keys[0].connection_id, [key.table_id for key in keys])
+        except TooLarge:  # one error, not one for each table
+            raise ResultTooLarge(MAX_COLUMNS, "columns") from None
         return {key: found[key.table_id] for key in keys}
 
 

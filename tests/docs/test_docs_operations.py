@@ -13,7 +13,10 @@ from tests.fixtures.clients import Client
 from tests.fixtures.targets import CANARY, Target
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in ROOT.glob("docs/**/*.md") if "node_modules" not in page.parts),
+]
 core: GraphQLSchema = schema._schema
 
 

@@ -220,3 +220,47 @@ async def test_catalogue_of_unreachable_database_does_not_fail_others(
     assert answer.code == "UNAVAILABLE"
     shown = [node["schemas"] is not None for node in answer.data["connections"]["nodes"]]
     assert sorted(shown) == [False, True]
+
+
+FULL = """query($id: ID!, $first: Int!) { connection(id: $id) { schemas(first: 100) { nodes {
+  id name comment tables(first: $first) { pageInfo { endCursor hasNextPage } nodes {
+    id name kind comment rowEstimate
+    columns { name position type nullable default isPrimaryKey references comment } } } } } } }"""
+
+
+async def test_full_pages_of_a_small_database_are_allowed(ada: Client, saved: str) -> None:
+    found = await ada.ask(FULL, id=saved, first=500)
+    tables = {
+        schema["name"]: len(schema["tables"]["nodes"])
+        for schema in found["connection"]["schemas"]["nodes"]
+    }
+    assert tables == {'Other"s': 0, "public": 0, "shop": 5}
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("db.workbench.catalogue.reader.MAX_COLUMNS", "more than 50,000 columns"),
+        ("graph.kit.loaded_rows.MAX_ROWS", "more than 2 rows"),
+    ],
+)
+async def test_full_pages_of_a_large_database_are_refused_once(
+    ada: Client, saved: str, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
+) -> None:
+    monkeypatch.setattr(limit, 2)
+    answer = await ada.send(FULL, id=saved, first=400)
+    (error,) = answer.errors
+    assert message in error["message"]
+    assert error["extensions"]["code"] == "TOO_LARGE"
+    assert error["extensions"]["hint"].startswith(
+        "Lower `first` of `tables` (400, from `$first`) or `first` of `schemas` (100)"
+    )
+    assert answer.data is None
+
+
+async def test_statement_reads_pages_of_a_part_of_the_schemas(
+    ada: Client, saved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await look(ada, saved)
+    monkeypatch.setattr("graph.kit.loaded_rows.MAX_ROWS_AT_ONCE", 100)
+    assert await look(ada, saved) == whole
