@@ -67,7 +67,7 @@ const cache = () =>
         },
         createBucket: (_result, _args, cache) => outdate(cache, 'buckets'),
         createFile({ createFile }: CreateFileMutation, _args, cache) {
-          outdate(cache, 'files', { __typename: 'Bucket', id: createFile.file.bucket?.id ?? null });
+          outdate(cache, 'files', { __typename: 'Bucket', id: createFile?.file.bucket?.id ?? null });
         },
         saveConnection: (_result, _args, cache) => outdate(cache, 'connections'),
       },

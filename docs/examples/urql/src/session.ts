@@ -19,7 +19,7 @@ const Refresh = graphql(`mutation Refresh($input: RefreshSessionInput!) {
 }`);
 const SignOut = graphql(`mutation SignOut($input: SignOutInput!) { signOut(input: $input) { signedOut } }`);
 
-type SignedIn = RefreshMutation['refreshSession'];
+type SignedIn = NonNullable<RefreshMutation['refreshSession']>;
 
 const KEY = 'howdah:session';
 const listeners = new Set<() => void>();
@@ -50,13 +50,13 @@ const anonymous = new Client({ url: API, exchanges: [fetchExchange], preferGetMe
 
 export async function signIn(email: string, password: string) {
   const { data, error } = await anonymous.mutation(SignIn, { input: { email, password } }).toPromise();
-  if (data) store(data.signIn);
+  if (data?.signIn) store(data.signIn);
   return error;
 }
 
 export async function signUp(name: string, email: string, password: string) {
   const { data, error } = await anonymous.mutation(SignUp, { input: { name, email, password } }).toPromise();
-  if (data) store(data.signUp);
+  if (data?.signUp) store(data.signUp);
   return error;
 }
 
@@ -85,7 +85,7 @@ async function renew() {
   const { refreshToken } = before.session;
   const { data, error } = await anonymous.mutation(Refresh, { input: { refreshToken } }).toPromise();
   if (!currentSession()) return; // signed out in the meantime
-  if (data) store(data.refreshSession);
+  if (data?.refreshSession) store(data.refreshSession);
   else if (codeOf(error) === 'UNAUTHENTICATED') store(null);
   else throw error; // the server was not reached: the session may still be good
 }

@@ -29,7 +29,7 @@ export function StoragePage() {
   async function add(form: HTMLFormElement) {
     const input = { name: fields(form)('name'), idempotencyKey: crypto.randomUUID() };
     const { data } = await create({ input });
-    if (data) setChosen(data.createBucket.bucket.id);
+    if (data?.createBucket) setChosen(data.createBucket.bucket.id);
   }
   return (
     <section className="narrow">
@@ -40,7 +40,7 @@ export function StoragePage() {
       </form>
       <Problem error={error ?? created.error} />
       <nav className="row" aria-label="Buckets">
-        {data?.buckets.nodes.map(({ id, name, fileCount, totalSize }) => (
+        {data?.buckets?.nodes.map(({ id, name, fileCount, totalSize }) => (
           <button key={id} aria-pressed={id === chosen} onClick={() => setChosen(id)}>
             {name} <small>{fileCount} files, {bytes(totalSize)}</small>
           </button>
@@ -51,13 +51,14 @@ export function StoragePage() {
   );
 }
 
-function Bucket({ id }: { id: string }) {
+function Bucket({ id: bucketId }: { id: string }) {
   const [created, create] = useMutation(CreateFile);
   const [chosen, setChosen] = useState<Record<string, File>>({}); // the bytes of the uploads of this page
   async function add(file: File) {
-    const input = { bucketId: id, location: file.name, size: String(file.size), contentType: file.type || null };
+    const input = { bucketId, location: file.name, size: String(file.size), contentType: file.type || null };
     const { data } = await create({ input: { ...input, idempotencyKey: crypto.randomUUID() } });
-    if (data) setChosen((before) => ({ ...before, [data.createFile.file.id]: file }));
+    const id = data?.createFile?.file.id;
+    if (id) setChosen((before) => ({ ...before, [id]: file }));
   }
   return (
     <>
@@ -67,7 +68,7 @@ function Bucket({ id }: { id: string }) {
       </label>
       <Problem error={created.error} />
       <ul className="list">
-        <FileList id={id} after={null} chosen={chosen} />
+        <FileList id={bucketId} after={null} chosen={chosen} />
       </ul>
     </>
   );

@@ -54,11 +54,11 @@ function Page({ filter, after }: { filter: TaskFilterInput | null; after: string
   const [{ data, error }, refetch] = useQuery({ query: TaskPage, variables: { filter, after } });
   const [isLast, setIsLast] = useState(true);
   useReconnected(() => refetch(FRESH));
-  const { hasNextPage = false, endCursor = null } = data?.tasks.pageInfo ?? {};
+  const { hasNextPage = false, endCursor = null } = data?.tasks?.pageInfo ?? {};
   return (
     <>
       {error && <li><Problem error={error} /></li>}
-      {data?.tasks.nodes.map((task) => <Task key={task.id} task={task} />)}
+      {data?.tasks?.nodes.map((task) => <Task key={task.id} task={task} />)}
       {hasNextPage && !isLast && <Page filter={filter} after={endCursor} />}
       {hasNextPage && isLast && <li><More load={() => setIsLast(false)} /></li>}
     </>
@@ -70,7 +70,7 @@ export function TasksPage() {
   const [completed, setCompleted] = useState<boolean | null>(null);
   const text = useDeferredValue(search) || null;
   const filter = text === null && completed === null ? null : { search: text, completed };
-  const [{ data: counts }] = useQuery({ query: TaskCounts });
+  const counts = useQuery({ query: TaskCounts })[0].data?.taskStats;
   const [created, create] = useMutation(CreateTask);
   const [{ error: lost }] = useSubscription({ query: TaskChanges });
 
@@ -83,7 +83,7 @@ export function TasksPage() {
 
   return (
     <section className="narrow">
-      <h1>Tasks {counts && <small>{counts.taskStats.open} of {counts.taskStats.total} open</small>}</h1>
+      <h1>Tasks {counts && <small>{counts.open} of {counts.total} open</small>}</h1>
       <form className="row" onSubmit={(event) => (event.preventDefault(), add(event.currentTarget))}>
         <input name="title" aria-label="Title" placeholder="New task" />
         <input name="description" aria-label="Description" placeholder="Details" />
