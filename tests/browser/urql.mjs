@@ -48,10 +48,12 @@ const complaints = [];
 const requests = [];
 
 await context.addInitScript(() => {
+  window.sockets = [];
   window.socketCloses = [];
   window.WebSocket = class extends WebSocket {
     constructor(...args) {
       super(...args);
+      window.sockets.push(this);
       this.addEventListener('close', ({ code }) => window.socketCloses.push(code));
     }
   };
@@ -328,14 +330,21 @@ async function holdToken(page, change) {
 }
 
 /** The socket is closed when its token expires, connects again with a new one, and changes still arrive. */
-async function checkExpiry(_page, page) {
-  await holdToken(page, (token) => withExpiry(token, 3));
-  await page.reload();
-  await tasks(page).first().waitFor();
-  await page.waitForFunction(() => window.socketCloses.includes(4403));
+async function checkExpiry(_page, other) {
+  await holdToken(other, (token) => withExpiry(token, 3));
+  await other.reload();
+  await tasks(other).first().waitFor();
+  await other.waitForFunction(() => window.socketCloses.includes(4403));
   const title = 'Made after the expiry';
   await ask('mutation($title: String!) { createTask(input: {title: $title}) { task { id } } }', { title });
-  await task(page, title).waitFor();
+  await task(other, title).waitFor();
+}
+
+/** A change that was made while the socket was away is shown once it is back. */
+async function checkReconnect(_page, other) {
+  await other.evaluate(() => window.sockets.at(-1).close(4000));
+  await ask('mutation { createTask(input: {title: "Made while away"}) { task { id } } }');
+  await task(other, 'Made while away').waitFor();
 }
 
 async function checkSignOut(page, other) {
@@ -356,7 +365,8 @@ try {
     await check(page, other);
     console.log(`${check.name}: ${Date.now() - began} ms`);
   };
-  for (const check of [checkTasks, checkToggle, checkRefresh, checkConnection, checkTree, checkRun, checkFailures, checkStorage, checkExpiry, checkSignOut]) await step(check);
+  for (const check of [checkTasks, checkToggle, checkReconnect, checkRefresh, checkExpiry]) await step(check);
+  for (const check of [checkConnection, checkTree, checkRun, checkFailures, checkStorage, checkSignOut]) await step(check);
   assert.deepEqual(complaints, [], 'the page is quiet');
   failed = false;
 } finally {
