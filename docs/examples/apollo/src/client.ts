@@ -30,18 +30,12 @@ export function createClient(): ApolloClient {
     );
   });
 
-  let connections = 0;
   const socket = createSocket({
     url: socketUrl,
     connectionParams: async () => authorization(await accessToken()), // called for each connection
     retryAttempts: Infinity,
-    on: {
-      // Changes are not sent while the socket is closed: fetch again what the page shows.
-      connected: () => {
-        connections += 1;
-        if (connections > 1) void client.refetchQueries({ include: 'active' });
-      },
-    },
+    // Changes are not sent while the socket is closed: fetch again what the page shows, also after the first start.
+    on: { connected: () => void client.refetchQueries({ include: 'active' }) },
   });
 
   const client = new ApolloClient({
