@@ -1,6 +1,7 @@
 // Drives an example app of docs/examples in a real browser. The apps of Apollo and Relay have the same labels.
 
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 
@@ -8,6 +9,7 @@ const { values: options } = parseArgs({
   options: {
     page: { type: 'string' }, // address of the built app
     howdah: { type: 'string' }, // address of the server's GraphQL
+    key: { type: 'string' }, // that signs access tokens, in hex
     port: { type: 'string' }, // of the target database
     password: { type: 'string' },
     chromium: { type: 'string', default: '/usr/bin/chromium' },
@@ -125,14 +127,35 @@ async function refresh(page, other, token, seen) {
     // One refresh for both tabs, or two if one tab did not see yet what the other had stored.
     assert.ok(seen.refreshes >= round && seen.refreshes <= 2 * round, `${seen.refreshes} refreshes`);
   }
-  // The socket was refused as well; it connects again with the new token.
-  const { createTask } = await ask(
-    'mutation { createTask(input: {title: "Wash the elephant"}) { task { id } } }', {}, token,
-  );
-  for (const tab of [page, other]) await item(tab, 'Wash the elephant').waitFor();
-  await ask('mutation($id: ID!) { deleteTask(input: {id: $id}) { deletedTaskId } }', { id: createTask.task.id }, token);
-  for (const tab of [page, other]) await item(tab, 'Wash the elephant').waitFor({ state: 'detached' });
+  await changeArrives('Wash the elephant', [page, other], token); // the sockets connect again with the new token
   seen.complaints.length = 0; // the refused requests
+}
+
+/** A change by another device is shown in these tabs. */
+async function changeArrives(title, tabs, token) {
+  const create = 'mutation($title: String!) { createTask(input: {title: $title}) { task { id } } }';
+  const { id } = (await ask(create, { title }, token)).createTask.task;
+  for (const tab of tabs) await item(tab, title).waitFor();
+  await ask('mutation($id: ID!) { deleteTask(input: {id: $id}) { deletedTaskId } }', { id }, token);
+  for (const tab of tabs) await item(tab, title).waitFor({ state: 'detached' });
+}
+
+/** The token expires while the tab follows changes: the server ends the subscription, and the app starts it again. */
+async function expire(page, token, seen) {
+  const closed = new Promise((resolve) => page.on('websocket', (socket) => socket.on('close', resolve)));
+  const session = await page.evaluate(() => JSON.parse(localStorage.getItem('howdah.session')));
+  const [header, body] = session.accessToken.split('.');
+  const claims = JSON.parse(Buffer.from(body, 'base64url'));
+  claims.exp = Math.floor(Date.now() / 1000) + 3;
+  const unsigned = `${header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`;
+  const signature = createHmac('sha256', Buffer.from(options.key, 'hex')).update(unsigned).digest('base64url');
+  session.accessToken = `${unsigned}.${signature}`; // `expiresAt` stays, as with a clock that is late
+  await page.evaluate((text) => localStorage.setItem('howdah.session', text), JSON.stringify(session));
+  await page.reload();
+  await item(page, 'Task 25').waitFor();
+  await closed;
+  await changeArrives('Brush the tusks', [page], token);
+  seen.complaints.length = 0;
 }
 
 async function workbench(page) {
@@ -224,6 +247,7 @@ export async function drive(name, { prepare = () => {}, check = () => {} } = {})
     await tasks(page, other, token);
     for (const tab of [page, other]) await check(tab);
     await refresh(page, other, token, seen);
+    await expire(page, token, seen);
     await workbench(page);
     await storage(page);
     assert.deepEqual(seen.complaints, [], 'the console is quiet');

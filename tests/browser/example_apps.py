@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from db.security.keys import load_keys
+from db.settings import load_settings
 from tests.browser.conftest import RunScript, build_example, serve_folder
 from tests.fixtures.served import Served
 from tests.fixtures.targets import CANARY, Target
@@ -22,10 +24,12 @@ async def drive_app(name: str, tools: RunScript, server: Served, target: Target)
     built = await build_example(name)
     point_to(server, built / "index.html")
     await target.script(SHOP)
+    keys = load_keys(load_settings(data_dir=server.data_dir))
     with serve_folder(built) as address:
         await tools(
             f"{name}.mjs",
             *("--page", address, "--howdah", server.address),
+            *("--key", keys.secret.derive("access tokens").hex()),
             *("--port", str(target.port), "--password", CANARY),
         )
 
