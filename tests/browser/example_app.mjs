@@ -76,6 +76,18 @@ async function signIn(page, seen) {
   await item(page, 'Task 25').waitFor();
 }
 
+/** Holds back the next request of the page until the returned function is called. */
+async function holdBack(page) {
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  const handler = async (route) => {
+    await released;
+    await route.continue();
+  };
+  await page.route(options.howdah, handler, { times: 1 });
+  return release;
+}
+
 async function tasks(page, other, token) {
   // Pages
   assert.equal(await page.getByRole('listitem').count(), 20);
@@ -94,13 +106,7 @@ async function tasks(page, other, token) {
   for (const tab of [page, other]) await tab.getByRole('heading', { name: 'Tasks 26' }).waitFor();
 
   // The toggle shows before the server responds, and arrives in the other tab.
-  let respond;
-  const held = new Promise((resolve) => (respond = resolve));
-  const hold = async (route) => {
-    await held;
-    await route.continue();
-  };
-  await page.route(options.howdah, hold, { times: 1 });
+  let respond = await holdBack(page);
   const box = (tab) => tab.getByLabel('Feed the elephant', { exact: true });
   await box(page).click();
   assert.ok(await box(page).isChecked(), 'toggled while the response is held back');
@@ -108,9 +114,18 @@ async function tasks(page, other, token) {
   respond();
   await other.locator('li', { hasText: 'Feed the elephant' }).locator(':checked').waitFor();
 
-  // A task that another device deletes disappears.
+  // A toggle of a task that another device has toggled meanwhile is refused, and is undone.
   const { tasks } = await ask('{ tasks(first: 1, filter: {search: "elephant"}) { nodes { id } } }', {}, token);
-  await ask('mutation($id: ID!) { deleteTask(input: {id: $id}) { deletedTaskId } }', { id: tasks.nodes[0].id }, token);
+  const { id } = tasks.nodes[0];
+  respond = await holdBack(page);
+  await box(page).click();
+  await ask('mutation($id: ID!) { toggleTask(input: {id: $id}) { task { id } } }', { id }, token);
+  respond();
+  await item(page, 'Feed the elephant').getByRole('alert').filter({ hasText: 'version' }).waitFor();
+  await item(page, 'Feed the elephant').locator(':not(:checked)[type=checkbox]').waitFor();
+
+  // A task that another device deletes disappears.
+  await ask('mutation($id: ID!) { deleteTask(input: {id: $id}) { deletedTaskId } }', { id }, token);
   for (const tab of [page, other]) await item(tab, 'Feed the elephant').waitFor({ state: 'detached' });
   await shoot(page, 'tasks');
 }
