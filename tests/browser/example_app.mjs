@@ -177,13 +177,13 @@ async function workbench(page) {
   await page.getByRole('link', { name: 'workbench' }).click();
   await page.getByText('New connection').click();
   const values = {
-    Name: 'Shop', Host: 'localhost', Port: options.port, Database: 'postgres', User: 'ada', Password: options.password,
+    Name: 'Zoo', Host: 'localhost', Port: options.port, Database: 'postgres', User: 'ada', Password: options.password,
   };
   for (const [label, value] of Object.entries(values)) await page.getByLabel(label, { exact: true }).fill(value);
   await page.getByRole('button', { name: 'Save and connect' }).click();
 
   // The tree
-  await page.getByRole('button', { name: 'shop', exact: true }).click();
+  await page.getByRole('button', { name: 'zoo', exact: true }).click();
   await item(page, /^elephants/).waitFor();
   await page.getByRole('button', { name: 'More tables' }).click();
   await item(page, /^herd_9/).waitFor();
@@ -208,7 +208,7 @@ async function workbench(page) {
   assert.match(csv.suggestedFilename(), /\.csv$/);
 
   // An error, marked at its line and column
-  await run("SELECT '🐘',\n  nothing FROM shop.elephants");
+  await run("SELECT '🐘',\n  nothing FROM zoo.elephants");
   const alert = page.getByRole('alert').filter({ hasText: 'Line 2, column 3' });
   await alert.waitFor();
   const selected = await page.getByLabel('Statement').evaluate((area) => area.value.slice(area.selectionStart));
@@ -249,7 +249,11 @@ export async function drive(name, { prepare = () => {}, check = () => {} } = {})
   await addTasks(token);
   const browser = await chromium.launch({
     executablePath: options.chromium,
-    args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'],
+    args: [
+      ...['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'],
+      // Two tabs work at once.
+      ...['--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows'],
+    ],
   });
   const context = await browser.newContext({ viewport: { width: 1100, height: 720 } });
   await prepare(context);
@@ -259,9 +263,11 @@ export async function drive(name, { prepare = () => {}, check = () => {} } = {})
     await signIn(page, seen);
     const other = await open(context, seen); // signed in by the shared session
     await item(other, 'Task 25').waitFor();
+    await page.bringToFront();
     await tasks(page, other, token);
     for (const tab of [page, other]) await check(tab);
     await refresh(page, other, token, seen);
+    await page.bringToFront(); // a tab in the background draws once a second, and each click waits for that
     await expire(page, token, seen);
     await workbench(page);
     await storage(page);
