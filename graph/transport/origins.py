@@ -91,7 +91,7 @@ class CrossOrigin(CORSMiddleware):
     def __init__(self, app: ASGIApp, *, origins: Origins) -> None:
         super().__init__(
             app,
-            allow_methods=("GET", "POST", "PUT"),
+            allow_methods=("DELETE", "GET", "POST", "PUT"),
             allow_headers=("*",),
             expose_headers=_EXPOSED_HEADERS,
             max_age=600,

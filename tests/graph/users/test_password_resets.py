@@ -118,3 +118,12 @@ async def test_concurrent_resets_use_the_link_once(committed_identity: Identity)
     assert len(refused) == 4
     (winner,) = [i for i, result in enumerate(results) if not isinstance(result, Exception)]
     await committed_identity.sign_in(email=email, password=passwords[winner], address="192.0.2.7")
+
+
+async def test_page_of_reset_link_runs_only_its_own_script(anonymous: Client) -> None:
+    page = await anonymous.http.get("/reset-password")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'sha256-" in policy
+    assert "unsafe" not in policy
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert "ResetPasswordInput" in page.text
