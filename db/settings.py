@@ -1,6 +1,7 @@
 """All settings. Only composition roots read them and pass values down."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -21,6 +22,10 @@ SHARED_ALGORITHMS = ("HS256",)
 PUBLISHED_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 _MAX_QUOTED = 60
+_PUBLIC_URL = re.compile(
+    r"https?://([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?(/[a-z0-9._~/-]*)?",
+    re.IGNORECASE,
+)
 
 
 def default_data_dir() -> Path:
@@ -57,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     storage_bytes_per_user: Amount | None = None
     storage_files_per_user: Amount | None = None
 
+    public_url: str | None = None
     allowed_origins: str = ""
     trusted_proxies: str = ""
     introspection: bool | None = None
@@ -162,6 +168,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     external_algorithms(settings)
     _check_database_urls(settings)
     _check_trusted_proxies(settings)
+    _check_public_url(settings)
     return settings
 
 
@@ -266,6 +273,15 @@ def _check_trusted_proxies(settings: Settings) -> None:
                 f"HOWDAH_TRUSTED_PROXIES names {_quoted(proxy.strip())}, which is not an address.",
                 hint="List addresses or networks, separated by commas: 127.0.0.1,10.0.0.0/8.",
             ) from None
+
+
+def _check_public_url(settings: Settings) -> None:
+    if settings.public_url is None or _PUBLIC_URL.fullmatch(settings.public_url):
+        return
+    raise BadInput(
+        f"HOWDAH_PUBLIC_URL is {_quoted(settings.public_url)}, which is not the URL of a server.",
+        hint="Set scheme and host, and the path if a proxy adds one: https://howdah.example.com.",
+    )
 
 
 def _invalid_setting(error: msgspec.ValidationError, values: Mapping[str, object]) -> BadInput:

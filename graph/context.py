@@ -24,6 +24,9 @@ RepositoryFactory: TypeAlias = Callable[[Session, OwnerId], Rows]
 ReaderFactory: TypeAlias = Callable[[ReadSession, OwnerId], Rows]
 """Makes a repository on a read session: mypy refuses its methods that change rows."""
 
+FORWARDED_HOST = "howdah.forwarded_host"
+"""Key of the scope: the host that a trusted proxy forwards (graph.transport.proxies)."""
+
 
 class OperationSlot(Protocol):
     """Permits this operation to run (graph.operations.slots)."""
@@ -123,8 +126,13 @@ class Context:
 
     @property
     def base_url(self) -> str:
-        """Scheme and host as the client used them: the start of absolute links."""
-        host = dict(self.scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+        """The start of absolute links: HOWDAH_PUBLIC_URL, or scheme and host of the request.
+
+        Behind a trusted proxy the host is the one that the proxy forwards.
+        """
+        if (public_url := self.services.settings.public_url) is not None:
+            return public_url.rstrip("/")
+        host = self.scope.get(FORWARDED_HOST) or _host_header(self.scope)
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
 
@@ -191,6 +199,11 @@ class Context:
             request=request,
             answer=answer,
         )
+
+
+def _host_header(scope: Scope) -> str:
+    host: str = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+    return host
 
 
 def address_of(scope: Scope) -> str:

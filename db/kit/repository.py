@@ -185,9 +185,14 @@ class Repository(OwnerLookup, Generic[R, S]):
 
     async def require_version(self, row_id: UUID, expected_version: int | None) -> R:
         found = await self.require(row_id)
-        if expected_version is not None and getattr(found, "version", None) != expected_version:
-            raise self._version_conflict()
+        self.check_version(found, expected_version)
         return found
+
+    @classmethod
+    def check_version(cls, row: R, expected_version: int | None) -> None:
+        """Raises Conflict if a version is expected, and the row has another."""
+        if expected_version is not None and getattr(row, "version", None) != expected_version:
+            raise cls._version_conflict()
 
     async def remove(
         self: "Repository[R, Session]", row_id: UUID, *, expected_version: int | None = None

@@ -1,5 +1,6 @@
 """Storage: providers, buckets, files and their bytes."""
 
+from db.storage.errors import replacement_not_pending
 from db.storage.operations import FileOperations, StorageOperations
 from db.storage.postgres import PostgresStorage
 from db.storage.repositories.bsps import Bsps
@@ -10,6 +11,7 @@ from db.storage.rows import (
     UPLOAD_WITHIN,
     BspRow,
     BucketRow,
+    ExpectedUpload,
     FileRow,
     FileStatus,
     NewBsp,
@@ -17,6 +19,7 @@ from db.storage.rows import (
     Quota,
     Upload,
     file_key,
+    has_new_name,
     object_key,
     objects_of,
 )
@@ -40,6 +43,7 @@ __all__ = [
     "Bucket",
     "BucketRow",
     "Buckets",
+    "ExpectedUpload",
     "File",
     "FileOperations",
     "FileRow",
@@ -59,11 +63,13 @@ __all__ = [
     "delete_file",
     "disposition",
     "file_key",
+    "has_new_name",
     "object_headers",
     "object_key",
     "objects_of",
     "read_bytes",
     "remove_bytes_if_possible",
+    "replacement_not_pending",
     "store_bytes",
     "sweep",
 ]

@@ -76,6 +76,62 @@ class FileOperations(Protocol):
         """
         ...
 
+    async def move_file(
+        self,
+        owner: OwnerId,
+        file_id: UUID,
+        /,
+        *,
+        expected_version: int | None = None,
+        **changes: Any,
+    ) -> FileRow:
+        """Moves a file within the owner's buckets, to the `bucket_id` and `location` in `changes`.
+
+        A file that is already there is returned as it is, so that a retry is safe. Its replicas
+        stay where they are.
+
+        Raises:
+            Conflict: the location is in use, or the version is another.
+        """
+        ...
+
+    async def begin_replacement(
+        self,
+        owner: OwnerId,
+        file_id: UUID,
+        /,
+        *,
+        size: int,
+        content_type: str | None = None,
+        expected_version: int | None = None,
+    ) -> FileRow:
+        """Prepares new bytes for a stored file, which serves the old ones until they are there.
+
+        It cancels a pending replacement. The quota counts the larger one of the two sizes.
+
+        Raises:
+            Conflict: the file is not stored, the version is another, or too few providers have
+                space for the new size.
+        """
+        ...
+
+    async def finish_replacement(
+        self, file: FileRow, /, *, replacement_id: UUID, object_id: UUID, fingerprint: bytes
+    ) -> FileRow:
+        """Switches to the new bytes, and places the replicas anew.
+
+        A second upload of the same bytes returns the file as the first upload left it.
+
+        Raises:
+            Conflict: the replacement is not pending and has other bytes, or too few providers have
+                space for the new size.
+        """
+        ...
+
+    async def cancel_replacement(self, file: FileRow, /, *, replacement_id: UUID) -> None:
+        """Cancels a replacement that is pending."""
+        ...
+
     async def begin_deletion(self, owner: OwnerId, file_id: UUID, /) -> None:
         """Removes the file from its bucket and providers. Its bytes must still be removed."""
         ...
@@ -85,6 +141,10 @@ class FileOperations(Protocol):
     async def known_files(self, ids: Sequence[UUID], /) -> Sequence[FileRow]: ...
 
     async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]: ...
+
+    async def cancel_stale_replacements(self, *, older_than: timedelta) -> int:
+        """Cancels the pending replacements of that age and returns their number."""
+        ...
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]: ...
 

@@ -5,6 +5,7 @@ Operations of one statement are not here: resolvers call the repositories for th
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from db.kit.base import OwnerId, new_id
@@ -12,10 +13,11 @@ from db.kit.idempotency import Idempotency, run_once
 from db.postgres.engine import Database, Session
 from db.storage import errors, rules
 from db.storage.repositories.buckets import Buckets
+from db.storage.repositories.file_changes import FileChanges
 from db.storage.repositories.files import Files
 from db.storage.repositories.replicas import Replicas
 from db.storage.repositories.unscoped import UnscopedFiles
-from db.storage.rows import FileRow, NewFile, Quota, Upload
+from db.storage.rows import FileRow, FileStatus, NewFile, Quota, Upload
 
 _NO_LIMIT = Quota()
 
@@ -90,7 +92,7 @@ class PostgresStorage:
 
         async def add(session: Session) -> FileRow:
             file = await self._reserve(session, owner, new, file_id=upload.file_id)
-            return await Files(session, owner).finish(
+            return await FileChanges(session, owner).finish(
                 file, object_id=upload.object_id, fingerprint=upload.fingerprint
             )
 
@@ -105,19 +107,105 @@ class PostgresStorage:
 
     async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
         return await self.database.write(
-            lambda session: Files(session, file.owner_id).finish(
+            lambda session: FileChanges(session, file.owner_id).finish(
                 file, object_id=object_id, fingerprint=fingerprint
+            )
+        )
+
+    async def move_file(
+        self,
+        owner: OwnerId,
+        file_id: UUID,
+        /,
+        *,
+        expected_version: int | None = None,
+        **changes: Any,
+    ) -> FileRow:
+        checked = rules.checked_move(changes)
+
+        async def move(session: Session) -> FileRow:
+            file = await _lock_file(session, owner, file_id, also=checked.get("bucket_id"))
+            if file.bucket_id is None:
+                raise errors.file_deleted()
+            to = (checked.get("bucket_id", file.bucket_id), checked.get("location", file.location))
+            if to == (file.bucket_id, file.location):
+                return file
+            files, buckets = FileChanges(session, owner), Buckets(session, owner)
+            files.check_version(file, expected_version)
+            if to[0] != file.bucket_id:
+                await buckets.add_to_counters(to[0], files=1, size=file.size)
+                await buckets.add_to_counters(file.bucket_id, files=-1, size=-file.size)
+            return await files.move(file_id, bucket_id=to[0], location=to[1])
+
+        return await self.database.transaction(move)
+
+    async def begin_replacement(
+        self,
+        owner: OwnerId,
+        file_id: UUID,
+        *,
+        size: int,
+        content_type: str | None = None,
+        expected_version: int | None = None,
+    ) -> FileRow:
+        new_size, new_type = rules.checked_replacement(size, content_type)
+
+        async def begin(session: Session) -> FileRow:
+            used = await Buckets(session, owner).usage()
+            files = FileChanges(session, owner)
+            file = await files.lock(file_id)
+            if file.status != FileStatus.STORED:
+                raise errors.nothing_to_replace()
+            files.check_version(file, expected_version)
+            errors.check_replacement_quota(self._quota, used, file, size=new_size)
+            await Replicas(session, owner).check_space(file, size=new_size)
+            return await files.begin_replacement(
+                file_id, size=new_size, content_type=new_type or file.content_type
+            )
+
+        return await self.database.transaction(begin)
+
+    async def finish_replacement(
+        self, file: FileRow, *, replacement_id: UUID, object_id: UUID, fingerprint: bytes
+    ) -> FileRow:
+        owner = file.owner_id
+
+        async def finish(session: Session) -> FileRow:
+            before = await _lock_file(session, owner, file.id)
+            after = await FileChanges(session, owner).finish_replacement(
+                file.id,
+                replacement_id=replacement_id,
+                object_id=object_id,
+                fingerprint=fingerprint,
+                location=file.location,
+            )
+            if after is None:
+                errors.check_replaced(before, replacement_id, fingerprint)
+                return before
+            assert after.bucket_id is not None  # noqa: S101 - a stored file is in a bucket
+            growth = after.size - before.size
+            await Buckets(session, owner).add_to_counters(after.bucket_id, files=0, size=growth)
+            await Replicas(session, owner).place_anew(after)
+            return after
+
+        return await self.database.transaction(finish)
+
+    async def cancel_replacement(self, file: FileRow, *, replacement_id: UUID) -> None:
+        await self.database.write(
+            lambda session: FileChanges(session, file.owner_id).cancel_replacement(
+                file.id, replacement_id=replacement_id
             )
         )
 
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
         async def detach(session: Session) -> None:
-            buckets, files = Buckets(session, owner), Files(session, owner)
-            file = await files.require(file_id)
-            if file.bucket_id is None or await buckets.lock(file.bucket_id) is None:
+            file = await _lock_file(session, owner, file_id)
+            if file.bucket_id is None:
                 return  # a concurrent deletion of the file or of its bucket has begun
-            for detached in await files.detach(file.bucket_id, file_id):
-                await buckets.add_to_counters(file.bucket_id, files=-1, size=-detached.size)
+            for detached in await Files(session, owner).detach(file.bucket_id, file_id):
+                await Buckets(session, owner).add_to_counters(
+                    file.bucket_id, files=-1, size=-detached.size
+                )
                 await Replicas(session, owner).release(file_id)
 
         await self.database.transaction(detach)
@@ -129,6 +217,11 @@ class PostgresStorage:
     async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]:
         async with self.database.read() as session:
             return await UnscopedFiles(session).stale(older_than=older_than, limit=limit)
+
+    async def cancel_stale_replacements(self, *, older_than: timedelta) -> int:
+        return await self.database.write(
+            lambda session: UnscopedFiles(session).cancel_stale_replacements(older_than=older_than)
+        )
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
         async with self.database.read() as session:
@@ -146,6 +239,25 @@ class PostgresStorage:
         file = await Files(session, owner).create(new, file_id=file_id)
         await Replicas(session, owner).place(file)
         return file
+
+
+async def _lock_file(
+    session: Session, owner: OwnerId, file_id: UUID, *, also: UUID | None = None
+) -> FileRow:
+    """Locks the bucket of a file (and the bucket `also`), then the file, and returns it.
+
+    The bucket is locked first, as everywhere. If the file was moved before the lock was granted,
+    its new bucket is locked too.
+    """
+    files, buckets = FileChanges(session, owner), Buckets(session, owner)
+    file = await files.require(file_id)
+    while file.bucket_id is not None:
+        await buckets.lock_all({file.bucket_id, also or file.bucket_id})
+        locked = await files.lock(file_id)
+        if locked.bucket_id == file.bucket_id:
+            return locked
+        file = locked
+    return file
 
 
 def _add_file_request(new: NewFile, source: str) -> tuple[object, ...]:

@@ -40,6 +40,12 @@ def checked_file(new: NewFile) -> NewFile:
     )
 
 
+def checked_replacement(size: int, content_type: str | None) -> tuple[int, str | None]:
+    """Size and media type of new bytes; None keeps the media type of the file."""
+    checked_type = None if content_type is None else checked_content_type(content_type)
+    return _between("size", size, 0, MAX_BIGINT), checked_type
+
+
 def checked_bsp(new: NewBsp) -> NewBsp:
     return NewBsp(
         account_rule.checked(new.account),
@@ -56,6 +62,19 @@ def checked_bucket_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
         raise BadInput(
             "`private` is null.", hint="Pass true or false, or omit it.", field="private"
         )
+    return checked
+
+
+def checked_move(changes: Mapping[str, Any]) -> dict[str, Any]:
+    checked = dict(changes)
+    if "bucket_id" in checked and checked["bucket_id"] is None:
+        raise BadInput(
+            "`bucketId` is null.",
+            hint="Pass the ID of a bucket, or omit it to keep the bucket.",
+            field="bucketId",
+        )
+    if "location" in checked:
+        checked["location"] = checked_location(checked["location"])
     return checked
 
 

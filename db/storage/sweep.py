@@ -6,9 +6,10 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from db.errors import NotFound
+from db.kit.base import TimestampText, to_timestamp_text
 from db.objects.store import ObjectStore
 from db.storage.operations import FileOperations
-from db.storage.rows import UPLOAD_WITHIN, FileRow, FileStatus
+from db.storage.rows import REPLACED_KEPT, UPLOAD_WITHIN, FileRow, FileStatus
 from db.storage.uploads import remove_bytes
 
 BATCH = 100
@@ -42,13 +43,15 @@ async def sweep(
     """Cleans up everything. Can run at any time, also on several replicas at once.
 
     An object is removed if its file has no row, or if the row refers to another object. Younger
-    objects are kept, because `add_bytes` and restores write the bytes before the row.
+    objects are kept, because `add_bytes` and restores write the bytes before the row. Replaced
+    bytes are kept for REPLACED_KEPT.
     """
     storage, objects = services.storage, services.objects
+    cancelled = await storage.cancel_stale_replacements(older_than=uploads_after)
     return SweepResult(
-        uploads=await _delete_stale_uploads(storage, uploads_after),
+        uploads=cancelled + await _delete_stale_uploads(storage, uploads_after),
         deletions=await _finish_deletions(storage, objects),
-        objects=await _remove_unused_objects(storage, objects, datetime.now(UTC) - objects_after),
+        objects=await _remove_unused_objects(storage, objects, objects_after),
         staged=await objects.prune(older_than=objects_after),
     )
 
@@ -74,15 +77,18 @@ async def _finish_deletions(storage: FileOperations, objects: ObjectStore) -> in
 
 
 async def _remove_unused_objects(
-    storage: FileOperations, objects: ObjectStore, before: datetime
+    storage: FileOperations, objects: ObjectStore, after: timedelta
 ) -> int:
-    removed = 0
+    removed, now = 0, datetime.now(UTC)
+    replaced_before = to_timestamp_text(now - min(after, REPLACED_KEPT))
     async for batch in objects.list("files"):
-        old = [stored.key for stored in batch if stored.modified_at <= before]
+        old = [stored.key for stored in batch if stored.modified_at <= now - after]
         uploads = {key: upload for key in old if (upload := _parse_key(key)) is not None}
         known = await storage.known_files([file_id for file_id, _ in uploads.values()])
         files = {file.id: file for file in known}
-        unused = [key for key, upload in uploads.items() if _is_unused(upload, files)]
+        unused = [
+            key for key, upload in uploads.items() if _is_unused(upload, files, replaced_before)
+        ]
         await objects.delete(unused)
         removed += len(unused)
     return removed
@@ -100,7 +106,14 @@ def _parse_key(key: str) -> tuple[UUID, UUID] | None:
             return None
 
 
-def _is_unused(upload: tuple[UUID, UUID], files: Mapping[UUID, FileRow]) -> bool:
+def _is_unused(
+    upload: tuple[UUID, UUID], files: Mapping[UUID, FileRow], replaced_before: TimestampText
+) -> bool:
     file_id, object_id = upload
     file = files.get(file_id)
-    return file is None or (file.status == FileStatus.STORED and file.object_id != object_id)
+    if file is None:
+        return True
+    if file.status != FileStatus.STORED or file.object_id == object_id:
+        return False
+    was_replaced = file.previous_object_id == object_id
+    return not was_replaced or file.replaced_at is None or file.replaced_at <= replaced_before

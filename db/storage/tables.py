@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion
+from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
 from db.storage.rows import FileStatus
 
 
@@ -63,8 +63,12 @@ class Bucket(HasId, HasOwner, HasTimes, HasVersion, Base):
     )
 
 
-class File(HasId, HasOwner, HasTimes, Base):
-    """A file. In state DELETING it is in no bucket, so that its location can be used again."""
+class File(HasId, HasOwner, HasTimes, HasVersion, Base):
+    """A file. In state DELETING it is in no bucket, so that its location can be used again.
+
+    The columns of a replacement describe the bytes to come, while the others describe those that
+    are served. Only a pending one has a size.
+    """
 
     __tablename__ = "files"
 
@@ -78,6 +82,13 @@ class File(HasId, HasOwner, HasTimes, Base):
     object_id: Mapped[UUID | None]
     fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary)
     key: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
+    object_location: Mapped[str | None] = mapped_column(Text)
+    previous_object_id: Mapped[UUID | None]
+    replaced_at: Mapped[TimestampText | None]
+    replacement_id: Mapped[UUID | None]
+    replacement_size: Mapped[int | None] = mapped_column(BigInteger)
+    replacement_content_type: Mapped[str | None] = mapped_column(Text)
+    replacement_created_at: Mapped[TimestampText | None]
 
     __table_args__ = (
         ForeignKeyConstraint(["bucket_id", "owner_id"], ["buckets.id", "buckets.owner_id"]),
@@ -93,6 +104,12 @@ class File(HasId, HasOwner, HasTimes, Base):
             "status",
             "created_at",
             postgresql_where="status <> 'STORED'",
+        ),
+        CheckConstraint("replacement_size >= 0", name="replacement_size"),
+        Index(
+            "ix_files_replacing",
+            "owner_id",
+            postgresql_where="replacement_size IS NOT NULL",
         ),
     )
 

@@ -14,7 +14,15 @@ from db.errors import BadInput, Conflict, Forbidden, NotFound, TooLarge, Unavail
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
 from db.storage.operations import FileOperations
-from db.storage.rows import FileRow, NewFile, Upload, object_key, objects_of
+from db.storage.rows import (
+    ExpectedUpload,
+    FileRow,
+    NewFile,
+    Upload,
+    file_name,
+    object_key,
+    objects_of,
+)
 from db.storage.rules import checked_file
 
 log = logging.getLogger(__name__)
@@ -59,7 +67,7 @@ class _Verified(_Measured):
             raise BadInput(
                 f"The upload has {'more' if self.size > self._expected_size else 'fewer'} than "
                 f"{self._expected_size} bytes.",
-                hint="Send exactly the number of bytes given to `createFile`.",
+                hint="Send exactly the number of bytes given to `createFile` or `replaceFile`.",
                 field="size",
             )
         if self._expected_digest is not None and self._expected_digest != self.fingerprint:
@@ -75,27 +83,44 @@ async def store_bytes(
     file: FileRow,
     chunks: AsyncIterator[bytes],
     *,
+    replacement_id: UUID | None = None,
     digest: bytes | None = None,
 ) -> FileRow:
-    """Stores the bytes of a pending file. If they are rejected, the file stays as it was.
+    """Stores the bytes of a pending file, or of a pending replacement of a stored one.
 
-    `digest` is the SHA-256 declared by the client, if any.
+    If they are rejected, the file stays as it was. `digest` is the SHA-256 declared by the client,
+    if any.
     """
-    object_id = new_id()
+    upload, object_id = ExpectedUpload(file, replacement_id), new_id()
     key = object_key(file.id, object_id)
-    verified = _Verified(chunks, size=file.size, digest=digest)
-    headers = object_headers(file.content_type, file.location)
-    await objects.put(key, verified.pieces(), size=file.size, headers=headers)
+    verified = _Verified(chunks, size=upload.size, digest=digest)
+    headers = object_headers(upload.content_type, file.location)
+    await objects.put(key, verified.pieces(), size=upload.size, headers=headers)
     try:
-        stored = await storage.finish_upload(
-            file, object_id=object_id, fingerprint=verified.fingerprint
-        )
+        stored = await _finish(storage, upload, object_id, verified.fingerprint)
     except REJECTIONS:
         await _delete_if_possible(objects, key)
         raise
     if stored.object_id != object_id:
         await _delete_if_possible(objects, key)
+    elif replacement_id is not None and file.previous_object_id is not None:
+        # One replaced object is kept for running downloads, and no more than one.
+        await _delete_if_possible(objects, object_key(file.id, file.previous_object_id))
     return stored
+
+
+async def _finish(
+    storage: FileOperations, upload: ExpectedUpload, object_id: UUID, fingerprint: bytes
+) -> FileRow:
+    file = upload.file
+    if upload.replacement_id is None:
+        return await storage.finish_upload(file, object_id=object_id, fingerprint=fingerprint)
+    return await storage.finish_replacement(
+        file,
+        replacement_id=upload.replacement_id,
+        object_id=object_id,
+        fingerprint=fingerprint,
+    )
 
 
 async def add_bytes(
@@ -168,7 +193,7 @@ async def remove_bytes(storage: FileOperations, objects: ObjectStore, ids: Seque
 
 def disposition(location: str) -> str:
     """A Content-Disposition that saves the file under its name (RFC 6266, RFC 8187)."""
-    name = location.rpartition("/")[2]
+    name = file_name(location)
     plain = "".join(one if one.isascii() and one not in '"%\\' else "_" for one in name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 

@@ -88,6 +88,13 @@ async def _check(settings: Settings) -> list[Finding]:
 def _settings(settings: Settings) -> Iterator[Finding]:
     kind = "development" if settings.development else "production"
     yield Finding(CheckState.OK, "settings", f"The settings are those of a {kind} server.")
+    if not settings.development and not (settings.public_url or settings.trusted_proxies):
+        yield Finding(
+            CheckState.ATTENTION,
+            "settings",
+            "Links to uploads and downloads start with the `Host` of the request.",
+            "Set HOWDAH_PUBLIC_URL to the address that clients use, or HOWDAH_TRUSTED_PROXIES.",
+        )
     for name in unknown_variables():
         yield Finding(
             CheckState.ATTENTION,

@@ -12,6 +12,7 @@ from db.settings import Settings
 from db.waiting import wait_up_to
 from graph.operations.limits import RequestLimits
 from graph.transport.gateway import Shutdown
+from graph.transport.proxies import TrustedProxies
 
 HEAD_BYTES = 65_536
 _STREAMS_WAIT_S = 5.0
@@ -66,8 +67,9 @@ def create_server(app: Starlette, settings: Settings) -> Server:
 
 
 def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    trusts_proxies = bool(settings.trusted_proxies) and not settings.development
     return uvicorn.Config(
-        app,
+        TrustedProxies(app, settings.trusted_proxies) if trusts_proxies else app,
         host=settings.host,
         port=settings.port,
         lifespan="on",
@@ -75,9 +77,7 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         ws_max_size=RequestLimits().body_bytes,
         ws_per_message_deflate=False,  # 300 kB a socket, for messages that are small
         timeout_graceful_shutdown=settings.stop_seconds,
-        # uvicorn alone would trust X-Forwarded-For of 127.0.0.1, or of FORWARDED_ALLOW_IPS.
-        proxy_headers=bool(settings.trusted_proxies) and not settings.development,
-        forwarded_allow_ips=settings.trusted_proxies,
+        proxy_headers=False,  # uvicorn would trust 127.0.0.1, or FORWARDED_ALLOW_IPS
         server_header=False,
         access_log=False,
         log_config=None,

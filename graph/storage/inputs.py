@@ -95,12 +95,39 @@ class CreateFileInput:
     )
     size: BigInt = attribute("Size in bytes, 0 or more. The upload must have exactly this size.")
     content_type: str | None = optional(
-        "Media type of the file. Defaults to `application/octet-stream`."
+        "Media type of the file. Defaults to `application/octet-stream`.",
+        default="application/octet-stream",
     )
     desired_replicas: int = optional(
         "Number of providers that store a copy, 0 to 20. Defaults to 0.", default=0
     )
     idempotency_key: str | None = optional(_IDEMPOTENCY_KEY)
+
+
+@strawberry.input(description="Input of `moveFile`.")
+class MoveFileInput:
+    id: strawberry.ID = attribute("ID of the file to move.")
+    bucket_id: strawberry.ID | None = optional(
+        "ID of the bucket to move the file to, which the viewer must own. Omit it to keep the "
+        "bucket. Cannot be null."
+    )
+    location: str | None = optional(
+        "New path within the bucket, such as `reports/2026/May.pdf`. Up to 1000 characters, unique "
+        "within the bucket. Omit it to keep the path. Cannot be null."
+    )
+    expected_version: int | None = optional(_EXPECTED_VERSION)
+
+
+@strawberry.input(description="Input of `replaceFile`.")
+class ReplaceFileInput:
+    id: strawberry.ID = attribute("ID of the file. Its `status` must be `STORED`.")
+    size: BigInt = attribute(
+        "Size of the new bytes, 0 or more. The upload must have exactly this size."
+    )
+    content_type: str | None = optional(
+        "Media type of the new bytes. Defaults to the present media type of the file."
+    )
+    expected_version: int | None = optional(_EXPECTED_VERSION)
 
 
 @strawberry.input(description="Input of `deleteFile`.")
@@ -150,6 +177,21 @@ class CreateFilePayload:
     )
     upload_url: str = attribute(
         "Signed URL to which the client sends the bytes with `PUT`. Valid for 24 hours."
+    )
+
+
+@strawberry.type(description="Payload of `moveFile`.")
+class MoveFilePayload:
+    file: FileRow = attribute("The file at its new location.", type=File)
+
+
+@strawberry.type(description="Payload of `replaceFile`.")
+class ReplaceFilePayload:
+    file: FileRow = attribute(
+        "The file. It describes and serves the old bytes until the upload is complete.", type=File
+    )
+    upload_url: str = attribute(
+        "Signed URL to which the client sends the new bytes with `PUT`. Valid for 24 hours."
     )
 
 

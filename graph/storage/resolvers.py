@@ -35,6 +35,10 @@ from graph.storage.inputs import (
     DeleteBucketPayload,
     DeleteFileInput,
     DeleteFilePayload,
+    MoveFileInput,
+    MoveFilePayload,
+    ReplaceFileInput,
+    ReplaceFilePayload,
     SetBspMultiaddressesInput,
     SetBspMultiaddressesPayload,
     UpdateBspCapacityInput,
@@ -217,6 +221,37 @@ class Mutation:
         services, owner = info.context.services, info.context.owner
         file = await services.storage.create_file(owner, NewFile(**values), idempotency_key=key)
         return CreateFilePayload(file=file, upload_url=upload_link(info.context, file))
+
+    @mutation(
+        "Moves a file the viewer owns to another location or bucket. Its `key` changes, because it "
+        "covers both; its bytes and replicas stay. A file that is already there is returned "
+        "unchanged.",
+        who=SignedIn,
+    )
+    async def move_file(
+        self, info: Info, input: Annotated[MoveFileInput, argument("File and its destination.")]
+    ) -> MoveFilePayload:
+        values = provided_fields(input)
+        file_id = parse_id("file", values.pop("id"))
+        if values.get("bucket_id") is not None:
+            values["bucket_id"] = parse_id("bucket", values["bucket_id"], argument="bucketId")
+        storage, owner = info.context.services.storage, info.context.owner
+        return MoveFilePayload(file=await storage.move_file(owner, file_id, **values))
+
+    @mutation(
+        "Prepares new bytes for a file the viewer owns, and returns the URL to upload them to. "
+        "The file serves its old bytes until the new ones are complete, then switches at once. "
+        "A later `replaceFile` cancels an earlier one that is not complete.",
+        who=SignedIn,
+    )
+    async def replace_file(
+        self, info: Info, input: Annotated[ReplaceFileInput, argument("File and its new size.")]
+    ) -> ReplaceFilePayload:
+        values = provided_fields(input)
+        file_id = parse_id("file", values.pop("id"))
+        storage, owner = info.context.services.storage, info.context.owner
+        file = await storage.begin_replacement(owner, file_id, **values)
+        return ReplaceFilePayload(file=file, upload_url=upload_link(info.context, file))
 
     @mutation("Deletes a file the viewer owns.", who=SignedIn)
     async def delete_file(

@@ -9,7 +9,15 @@ import strawberry
 
 from db.errors import BadInput
 from db.kit.paging import Window
-from db.storage import UPLOAD_WITHIN, BspRow, BucketRow, FileRow, FileStatus, object_key
+from db.storage import (
+    UPLOAD_WITHIN,
+    BspRow,
+    BucketRow,
+    FileRow,
+    FileStatus,
+    has_new_name,
+    object_key,
+)
 from graph.context import Context, Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
@@ -63,10 +71,14 @@ class Replica:
 class File(Node):
     location: str = attribute("Path within the bucket, unique there. Folders are separated by `/`.")
     size: int = attribute("Size in bytes.", type=BigInt)
-    content_type: str = attribute("Media type declared in `createFile`.")
+    content_type: str = attribute("Media type declared in `createFile` or `replaceFile`.")
     desired_replicas: int = attribute("Number of providers that store a copy.")
     created_at: datetime = attribute("Time the file was created.")
-    updated_at: datetime = attribute("Time `status` last changed.")
+    updated_at: datetime = attribute("Time the file last changed.")
+    version: int = attribute(
+        "Increases with every change. Pass it as `expectedVersion` to detect concurrent updates. "
+        "Starting a replacement is no change, but its completion is."
+    )
 
     @field(
         "SHA-256 of owner, bucket, location, size and fingerprint, as 64 hexadecimal digits. "
@@ -103,27 +115,34 @@ class File(Node):
             return None
         services = info.context.services
         key = object_key(root.id, root.object_id)
-        store_url = await services.objects.link(key, expires_in=DOWNLOAD_LINK_LIFETIME)
-        if store_url is not None:
-            return store_url
+        if not has_new_name(root):
+            store_url = await services.objects.link(key, expires_in=DOWNLOAD_LINK_LIFETIME)
+            if store_url is not None:
+                return store_url
         signed = Links(services.keys).sign(
             "GET", file_path(root.id), expires_in=DOWNLOAD_LINK_LIFETIME
         )
         return info.context.base_url + signed
 
     @field(
-        "Signed URL to which the owner sends the bytes with `PUT`. Null unless `status` is "
-        "`PENDING` and the viewer is the owner."
+        "Signed URL to which the owner sends the bytes with `PUT`. Null unless the viewer is the "
+        "owner and bytes are expected: `status` is `PENDING`, or a replacement was started by "
+        "`replaceFile` and is not complete."
     )
     def upload_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
-        if root.status != FileStatus.PENDING or root.owner_id != info.context.owner:
+        if root.owner_id != info.context.owner:
             return None
-        return upload_link(info.context, root)
+        is_expected = root.status == FileStatus.PENDING or root.replacement_size is not None
+        return upload_link(info.context, root) if is_expected else None
 
 
 def upload_link(context: Context, file: FileRow) -> str:
-    link = Links(context.services.keys).sign("PUT", file_path(file.id), expires_in=UPLOAD_WITHIN)
-    return context.base_url + link
+    """The link for the bytes that a file waits for."""
+    replacement_id = None if file.replacement_size is None else file.replacement_id
+    path = file_path(file.id, replacement_id)
+    return context.base_url + Links(context.services.keys).sign(
+        "PUT", path, expires_in=UPLOAD_WITHIN
+    )
 
 
 @strawberry.type(description="A named collection of files.")

@@ -18,7 +18,15 @@ from starlette.routing import Route
 from db.errors import BadInput, Conflict, NotFound, TimedOut
 from db.kit.concurrency_limit import ConcurrencyLimit
 from db.services import Services
-from db.storage import FileRow, FileStatus, disposition, read_bytes, store_bytes
+from db.storage import (
+    ExpectedUpload,
+    FileRow,
+    FileStatus,
+    disposition,
+    read_bytes,
+    replacement_not_pending,
+    store_bytes,
+)
 from graph.kit.signed_links import Links
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
 from graph.transport.gateway import Gateway, stopping_error
@@ -31,8 +39,9 @@ _DIGESTS = ("content-digest", "repr-digest", "digest")
 _RANGE = re.compile(r"bytes=(?P<first>\d{0,19})-(?P<last>\d{0,19})")
 
 
-def file_path(file_id: UUID) -> str:
-    return f"/files/{file_id.hex}"
+def file_path(file_id: UUID, replacement_id: UUID | None = None) -> str:
+    path = f"/files/{file_id.hex}"
+    return path if replacement_id is None else f"{path}/{replacement_id.hex}"
 
 
 def routes() -> list[Route]:
@@ -40,6 +49,7 @@ def routes() -> list[Route]:
     uploads = Uploads()
     return [
         Route("/files/{file_id}", json_errors(uploads.receive), methods=["PUT"]),
+        Route("/files/{file_id}/{replacement_id}", json_errors(uploads.receive), methods=["PUT"]),
         Route("/files/{file_id}", json_errors(send), methods=["GET"]),  # Starlette adds HEAD
     ]
 
@@ -57,19 +67,15 @@ class Uploads:
         gateway: Gateway = request.state.gateway
         if gateway.shutdown.begun:
             raise stopping_error()
-        file = await _verified_file(request, gateway.services, "PUT")
-        if file.status != FileStatus.PENDING:
-            raise Conflict(
-                "The content of this file is already stored.",
-                hint="Query the file, or create a new one.",
-            )
-        expected = _expected_digest(request, file)
-        with self.places.slot(file.owner_id):
+        upload = _expected_upload(request, await _verified_file(request, gateway.services, "PUT"))
+        expected = _expected_digest(request, upload)
+        with self.places.slot(upload.file.owner_id):
             stored = await store_bytes(
                 gateway.services.storage,
                 gateway.services.objects,
-                file,
+                upload.file,
                 _chunks(request),
+                replacement_id=upload.replacement_id,
                 digest=expected,
             )
         return JSONResponse(_summary(stored), status_code=201, headers={"ETag": _etag(stored)})
@@ -114,16 +120,36 @@ async def _verified_file(request: Request, services: Services, method: str) -> F
     return files[0]
 
 
-def _expected_digest(request: Request, file: FileRow) -> bytes | None:
+def _expected_upload(request: Request, file: FileRow) -> ExpectedUpload:
+    """The upload that the link permits.
+
+    Raises:
+        Conflict: it is complete, or a later replacement was started.
+    """
+    found = request.path_params.get("replacement_id")
+    if found is None:
+        if file.status != FileStatus.PENDING:
+            raise Conflict(
+                "The content of this file is already stored.",
+                hint="Query the file, create a new one, or call `replaceFile`.",
+            )
+        return ExpectedUpload(file)
+    replacement_id = UUID(hex=found)
+    if file.replacement_size is None or file.replacement_id != replacement_id:
+        raise replacement_not_pending()
+    return ExpectedUpload(file, replacement_id)
+
+
+def _expected_digest(request: Request, upload: ExpectedUpload) -> bytes | None:
     """The SHA-256 from the digest headers, or None.
 
     Raises:
         BadInput: the headers contradict the file, or ask for something unsupported.
     """
-    if request.headers.get("content-length", str(file.size)) != str(file.size):
+    if request.headers.get("content-length", str(upload.size)) != str(upload.size):
         raise BadInput(
-            f"The body must have {file.size} bytes.",
-            hint="Send exactly the number of bytes given to `createFile`.",
+            f"The body must have {upload.size} bytes.",
+            hint="Send exactly the number of bytes given to `createFile` or `replaceFile`.",
             field="size",
         )
     if request.headers.get("content-encoding", "identity") != "identity":

@@ -1,14 +1,17 @@
-"""Whether a proxy forwarded a request, or it comes from this machine."""
+"""Forwarded requests: what trusted proxies say of them, and which come from this machine."""
 
 import logging
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from db.settings import Settings
+from graph.context import FORWARDED_HOST
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,36 @@ _NAMES = frozenset(
         b"cf-connecting-ip",
     }
 )
+
+
+# A name or an address, with or without a port.
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+
+
+class TrustedProxies(ProxyHeadersMiddleware):
+    """Takes the client's address, the scheme and the host from trusted proxies only.
+
+    uvicorn's class takes the first two. Of several hosts the last counts, which the nearest proxy
+    has added: the client may have sent the others.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: str) -> None:
+        super().__init__(app, trusted_hosts=proxies)  # type: ignore[arg-type]  # uvicorn has types of its own for ASGI
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]  # as above
+        if scope["type"] != "lifespan":
+            peer = scope.get("client")
+            host = _forwarded_host(scope) if peer and peer[0] in self.trusted_hosts else None
+            if host is not None:
+                scope[FORWARDED_HOST] = host
+        await super().__call__(scope, receive, send)  # type: ignore[arg-type]  # as above
+
+
+def _forwarded_host(scope: Scope) -> str | None:
+    """The last `X-Forwarded-Host`, or None if there is none or it is not a host."""
+    values = [value for name, value in scope["headers"] if name == b"x-forwarded-host"]
+    host = values[-1].decode("latin-1").rpartition(",")[2].strip() if values else ""
+    return host if _HOST.fullmatch(host) else None
 
 
 def forwarding_header(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

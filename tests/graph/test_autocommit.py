@@ -33,6 +33,7 @@ REFUSED: dict[str, set[str]] = {
     "exportQueryRun": {"BAD_USER_INPUT", "CONFLICT"},  # a conflict until the run has failed
     "fileByKey": {"BAD_USER_INPUT"},
     "refreshSession": {"UNAUTHENTICATED"},
+    "replaceFile": {"CONFLICT"},  # until the bytes of the file are there
     "setBspMultiaddresses": {"BAD_USER_INPUT"},
     "signIn": {"BAD_USER_INPUT"},
     "signOut": {"BAD_USER_INPUT"},

@@ -30,6 +30,7 @@ core: GraphQLSchema = schema._schema
 
 
 LAST_WINS = {
+    "exportQueryRun": "it creates a file, which has no version before",
     "disconnect": "it changes no field that a user sets",
 }
 """Changes of a type with `version` that take no `expectedVersion`, with the reason."""

@@ -1,15 +1,19 @@
-"""Forwarded requests: which client address counts, and access to the metrics."""
+"""Forwarded requests: which client address and host count, and access to the metrics."""
+
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from db.errors import BadInput
 from db.services import Services
 from db.settings import Settings, load_settings
+from graph.context import Context
 from graph.server.uvicorn_server import create_config
 from tests.security.test_local_sign_in import FORWARDED, calling
 
@@ -66,21 +70,26 @@ async def test_metrics_require_the_exact_token(
     assert await read_metrics(services, headers=sent, metrics_token=TOKEN) == status
 
 
-async def address_seen(settings: Settings, peer: str, forwarded_for: str) -> str:
-    """The client's address as the application behind uvicorn's middleware reads it."""
+async def seen(
+    settings: Settings, peer: str, headers: dict[str, str] | list[tuple[str, str]]
+) -> dict[str, str]:
+    """The client's address, and the start of links, as the application finds them."""
 
-    async def echo(request: Request) -> PlainTextResponse:
-        return PlainTextResponse(request.client.host if request.client else "")
+    async def echo(request: Request) -> JSONResponse:
+        services = cast("Services", SimpleNamespace(settings=settings))
+        context = Context(services=services, viewer=None, request_id="", scope=request.scope)
+        return JSONResponse({"address": context.client_address, "links": context.base_url})
 
     config = create_config(Starlette(routes=[Route("/", echo)]), settings)
     config.load()
     transport = httpx.ASGITransport(config.loaded_app, client=(peer, 50_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://howdah") as http:
-        return (await http.get("/", headers={"x-forwarded-for": forwarded_for})).text
+        found: dict[str, str] = (await http.get("/", headers=headers)).json()
+    return found
 
 
 @pytest.mark.parametrize(
-    ("env", "trusted", "peer", "seen"),
+    ("env", "trusted", "peer", "address"),
     [
         ("production", "", "127.0.0.1", "127.0.0.1"),
         ("production", "10.0.0.1", "127.0.0.1", "127.0.0.1"),
@@ -90,11 +99,55 @@ async def address_seen(settings: Settings, peer: str, forwarded_for: str) -> str
     ],
 )
 async def test_forwarded_address_counts_from_trusted_proxies_only(
-    env: str, trusted: str, peer: str, seen: str, monkeypatch: pytest.MonkeyPatch
+    env: str, trusted: str, peer: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     settings = load_settings({"HOWDAH_ENV": env, "HOWDAH_TRUSTED_PROXIES": trusted})
-    assert await address_seen(settings, peer, "192.0.2.1") == seen
+    found = await seen(settings, peer, {"x-forwarded-for": "192.0.2.1"})
+    assert found["address"] == address
+
+
+HOSTS = {"x-forwarded-host": "app.example.com", "x-forwarded-proto": "https"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "peer", "headers", "links"),
+    [
+        ({}, "10.0.0.1", {}, "http://howdah"),
+        ({}, "10.0.0.1", HOSTS, "https://app.example.com"),
+        ({}, "192.0.2.7", HOSTS, "http://howdah"),
+        ({"env": "development"}, "10.0.0.1", HOSTS, "http://howdah"),
+        ({"trusted_proxies": ""}, "10.0.0.1", HOSTS, "http://howdah"),
+        ({}, "10.0.0.1", {"x-forwarded-host": "forged.example, a:8443"}, "http://a:8443"),
+        ({}, "10.0.0.1", {"x-forwarded-host": "[::1]:80"}, "http://[::1]:80"),
+        ({}, "10.0.0.1", {"x-forwarded-host": "a/evil?b@c"}, "http://howdah"),
+        ({}, "10.0.0.1", {"x-forwarded-host": ""}, "http://howdah"),
+        ({"public_url": "https://a.example/h/"}, "10.0.0.1", HOSTS, "https://a.example/h"),
+        ({"public_url": "https://a.example"}, "192.0.2.7", HOSTS, "https://a.example"),
+        ({"public_url": "https://a.example"}, "10.0.0.1", {"host": "x"}, "https://a.example"),
+    ],
+)
+async def test_links_start_with_public_url_or_host_of_trusted_proxy(
+    variables: dict[str, str], peer: str, headers: dict[str, str], links: str
+) -> None:
+    chosen = {"env": "production", "trusted_proxies": "10.0.0.0/8"} | variables
+    environ = {f"HOWDAH_{name.upper()}": value for name, value in chosen.items()}
+    assert (await seen(load_settings(environ), peer, headers))["links"] == links
+
+
+async def test_links_take_the_last_of_several_forwarded_hosts() -> None:
+    settings = load_settings({"HOWDAH_ENV": "production", "HOWDAH_TRUSTED_PROXIES": "10.0.0.1"})
+    headers = [("x-forwarded-host", "forged.example"), ("x-forwarded-host", "app.example")]
+    assert (await seen(settings, "10.0.0.1", headers))["links"] == "http://app.example"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["howdah.example", "ftp://a.example", "https://", "https://a.example/?x=1", "https://u:p@a.b"],
+)
+def test_public_url_is_the_url_of_a_server(url: str) -> None:
+    with pytest.raises(BadInput, match="HOWDAH_PUBLIC_URL"):
+        load_settings({"HOWDAH_PUBLIC_URL": url})
 
 
 @pytest.mark.parametrize("proxies", ["*", "proxy.example.com", "10.0.0.1/8", "10.0.0.1 10.0.0.2"])

@@ -4,23 +4,19 @@
 No method awaits, so each call is atomic: it checks everything before it changes anything.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from db.errors import Conflict
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import Page, Window
 from db.storage import errors, rules
+from db.storage.memory.files import MemoryFiles
 from db.storage.memory.pages import page
 from db.storage.memory.tables import (
-    Tables,
-    ago,
     check_version,
     existing,
     now_twice,
-    pending,
     store_row,
     with_free_capacity,
     with_new_version,
@@ -28,26 +24,17 @@ from db.storage.memory.tables import (
 from db.storage.rows import (
     BY_LOCATION,
     NEWEST,
-    UPLOAD_WITHIN,
     BspRow,
     BucketRow,
     FileRow,
-    FileStatus,
     NewBsp,
-    NewFile,
-    Quota,
-    Upload,
-    file_key,
 )
 
 Row = TypeVar("Row", bound=NamedTuple)
 
 
-class MemoryStorage:
-    def __init__(self, *, quota: Quota = Quota()) -> None:  # noqa: B008 - it is immutable
-        self._quota = quota
-        self._tables = Tables()
-        self._answers: dict[tuple[OwnerId, str], tuple[object, Any]] = {}
+class MemoryStorage(MemoryFiles):
+    """Implements StorageOperations."""
 
     # Providers
 
@@ -177,85 +164,6 @@ class MemoryStorage:
 
     # Files
 
-    async def create_file(
-        self, owner: OwnerId, new: NewFile, *, idempotency_key: str | None = None
-    ) -> FileRow:
-        new = rules.checked_file(new)
-        return self._once(
-            owner,
-            idempotency_key,
-            ("createFile", new),
-            lambda: self._reserve(owner, new, new_id()),
-        )
-
-    async def expect_file(
-        self, owner: OwnerId, new: NewFile, *, source: str, idempotency_key: str | None = None
-    ) -> FileRow | None:
-        new = rules.checked_file(new)
-        added: FileRow | None = self._find_answer(
-            owner, idempotency_key, _add_file_request(new, source)
-        )
-        if added is None:
-            self._check_new_file(owner, new)
-        return added
-
-    async def add_file(
-        self,
-        owner: OwnerId,
-        new: NewFile,
-        upload: Upload,
-        *,
-        source: str,
-        idempotency_key: str | None = None,
-    ) -> FileRow:
-        new = rules.checked_file(new._replace(size=upload.size))
-
-        def add() -> FileRow:
-            file = self._reserve(owner, new, upload.file_id)
-            return self._finish(file, object_id=upload.object_id, fingerprint=upload.fingerprint)
-
-        return self._once(owner, idempotency_key, _add_file_request(new, source), add)
-
-    async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
-        return self._finish(file, object_id=object_id, fingerprint=fingerprint)
-
-    def _check_new_file(self, owner: OwnerId, new: NewFile) -> BucketRow:
-        """Returns the bucket of a new file, or raises why the file cannot be created."""
-        owned = self._tables.owned_buckets(owner)
-        used = Quota(
-            bytes=sum(bucket.total_size for bucket in owned),
-            files=sum(bucket.file_count for bucket in owned),
-        )
-        errors.check_quota(self._quota, used, more=new.size)
-        bucket = self._tables.owned_bucket(owner, new.bucket_id, field="bucketId")
-        if any(
-            (file.bucket_id, file.location) == (bucket.id, new.location)
-            for file in self._tables.files.values()
-        ):
-            raise errors.conflict(errors.LOCATION_TAKEN)
-        return bucket
-
-    def _reserve(self, owner: OwnerId, new: NewFile, file_id: UUID) -> FileRow:
-        bucket, providers = self._check_new_file(owner, new), self._tables.choose_providers(new)
-        return self._tables.add_file(bucket, pending(owner, new, file_id=file_id), providers)
-
-    def _finish(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
-        key = file_key(file, fingerprint)
-        known = self._tables.owned_file(file.owner_id, file.id)
-        if known.key == key:
-            return known
-        if known.status != FileStatus.PENDING or known.created_at <= ago(UPLOAD_WITHIN):
-            raise errors.upload_not_pending()
-        stored = known._replace(
-            status=FileStatus.STORED, object_id=object_id, fingerprint=fingerprint, key=key
-        )
-        return store_row(self._tables.files, stored._replace(updated_at=ago()))
-
-    async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
-        file = self._tables.owned_file(owner, file_id)
-        if file.bucket_id is not None:
-            self._tables.detach(file)
-
     async def files_by_id(self, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[FileRow]:
         return [
             file
@@ -308,46 +216,3 @@ class MemoryStorage:
             one: sorted(self._tables.replicas.get(one, [])) if one in readable else []
             for one in file_ids
         }
-
-    # Without an owner: for signed links and sweeps
-
-    async def known_files(self, ids: Sequence[UUID]) -> Sequence[FileRow]:
-        return existing(self._tables.files, ids)
-
-    async def stale_uploads(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]:
-        latest = ago(older_than)
-        pending = self._tables.in_state(FileStatus.PENDING)
-        return [file for file in pending if file.created_at <= latest][:limit]
-
-    async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
-        return [file.id for file in self._tables.in_state(FileStatus.DELETING)][:limit]
-
-    async def end_deletion(self, ids: Sequence[UUID]) -> None:
-        for file in existing(self._tables.files, ids):
-            if file.status == FileStatus.DELETING:
-                del self._tables.files[file.id]
-
-    def _once(
-        self, owner: OwnerId, key: str | None, request: object, work: Callable[[], Row]
-    ) -> Row:
-        answer: Row = self._find_answer(owner, key, request) or work()
-        if key is not None:
-            self._answers[owner, key] = (request, answer)
-        return answer
-
-    def _find_answer(self, owner: OwnerId, key: str | None, request: object) -> Any:
-        """Returns the stored answer of the first request with the key, or None."""
-        known = self._answers.get((owner, key)) if key is not None else None
-        if known is None:
-            return None
-        if known[0] != request:
-            raise Conflict(
-                "This idempotency key was used for another request.",
-                hint="Use a new key for each request; to retry, send the same input.",
-                field="idempotencyKey",
-            )
-        return known[1]
-
-
-def _add_file_request(new: NewFile, source: str) -> tuple[object, ...]:
-    return ("addFile", new._replace(size=0), source)

@@ -9,7 +9,7 @@ from uuid import UUID
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import OwnerId, TimestampText, to_timestamp_text
 from db.storage import errors, rules
-from db.storage.rows import BspRow, BucketRow, FileRow, FileStatus, NewFile
+from db.storage.rows import NO_REPLACEMENT, BspRow, BucketRow, FileRow, FileStatus, NewFile
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -76,12 +76,29 @@ class Tables:
         if any(bucket.name == name and bucket.id != ignore for bucket in self.owned_buckets(owner)):
             raise errors.conflict(errors.NAME_TAKEN)
 
+    def check_location_free(self, bucket_id: UUID, location: str) -> None:
+        at = (bucket_id, location)
+        if any((file.bucket_id, file.location) == at for file in self.files.values()):
+            raise errors.conflict(errors.LOCATION_TAKEN)
+
     def choose_providers(self, new: NewFile) -> Sequence[UUID]:
         suitable = [bsp for bsp in self.bsps.values() if bsp.free_capacity >= new.size]
         suitable.sort(key=lambda bsp: (-bsp.free_capacity, bsp.id))
         chosen = [bsp.id for bsp in suitable[: new.desired_replicas]]
         if len(chosen) < new.desired_replicas:
             raise errors.insufficient_capacity(new.desired_replicas, len(chosen), new.size)
+        return chosen
+
+    def providers_for_bytes(self, file: FileRow, size: int) -> Sequence[UUID]:
+        """The providers for new bytes of a file, which frees the space of its replicas."""
+        freed = dict.fromkeys(self.replicas[file.id], file.size)
+        suitable = [
+            (bsp.free_capacity + freed.get(bsp.id, 0), bsp.id) for bsp in self.bsps.values()
+        ]
+        suitable = sorted((-free, bsp_id) for free, bsp_id in suitable if free >= size)
+        chosen = [bsp_id for _, bsp_id in suitable[: file.desired_replicas]]
+        if len(chosen) < file.desired_replicas:
+            raise errors.insufficient_capacity(file.desired_replicas, len(chosen), size)
         return chosen
 
     def add_file(self, bucket: BucketRow, file: FileRow, providers: Sequence[UUID]) -> FileRow:
@@ -93,7 +110,20 @@ class Tables:
         assert file.bucket_id is not None  # noqa: S101 - the caller checked it
         providers = self.replicas.pop(file.id)
         self._add_to_counters(self.buckets[file.bucket_id], providers, files=-1, size=-file.size)
-        store_row(self.files, file._replace(status=FileStatus.DELETING, bucket_id=None, key=None))
+        detached = file._replace(status=FileStatus.DELETING, bucket_id=None, key=None)
+        store_row(self.files, with_new_version(detached._replace(**NO_REPLACEMENT)))
+
+    def count_move(self, file: FileRow, bucket_id: UUID) -> None:
+        assert file.bucket_id is not None  # noqa: S101 - the caller checked it
+        self._add_to_counters(self.buckets[file.bucket_id], (), files=-1, size=-file.size)
+        self._add_to_counters(self.buckets[bucket_id], (), files=1, size=file.size)
+
+    def count_replacement(self, file: FileRow, size: int, providers: Sequence[UUID]) -> None:
+        """Counts new bytes of a file instead of the present ones."""
+        assert file.bucket_id is not None  # noqa: S101 - the caller checked it
+        released, self.replicas[file.id] = self.replicas[file.id], list(providers)
+        self._add_to_counters(self.buckets[file.bucket_id], released, files=0, size=-file.size)
+        self._add_to_counters(self.buckets[file.bucket_id], providers, files=0, size=size)
 
     def _add_to_counters(
         self, bucket: BucketRow, providers: Iterable[UUID], *, files: int, size: int

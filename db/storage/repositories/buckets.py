@@ -1,5 +1,6 @@
 """The repository of buckets."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +15,13 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, Window
-from db.kit.repository import Repository, S
+from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors, rules
 from db.storage.repositories.unscoped import is_public_bucket
 from db.storage.rows import NEWEST, BucketRow, Quota
-from db.storage.tables import Bucket
+from db.storage.tables import Bucket, File
 
 
 class Buckets(Repository[BucketRow, S]):
@@ -59,7 +60,7 @@ class Buckets(Repository[BucketRow, S]):
         return int(await self.value(self._count()))
 
     async def usage(self) -> Quota:
-        """The files and bytes of all buckets.
+        """The files and bytes of all buckets, and the bytes that pending replacements add.
 
         Locks them until the transaction ends, so that two files created at once both count.
         """
@@ -69,7 +70,11 @@ class Buckets(Repository[BucketRow, S]):
 
     async def lock(self, bucket_id: UUID) -> BucketRow | None:
         """Prevents other transactions from adding or removing files until this one ends."""
-        return await self.one(self._lock(), id=bucket_id)
+        return await self.one(self._lock(), ids=[bucket_id])
+
+    async def lock_all(self, bucket_ids: Iterable[UUID]) -> None:
+        """Locks several buckets in the order of their IDs, so that such calls cannot deadlock."""
+        await self.run(self._lock(), ids=list(bucket_ids))
 
     async def add_to_counters(
         self: "Buckets[Session]", bucket_id: UUID, *, files: int, size: int
@@ -93,15 +98,20 @@ class Buckets(Repository[BucketRow, S]):
 
     @statement
     def _usage(cls) -> ClauseElement:
-        bucket = cls.table().c
+        bucket, file = cls.table().c, File.__table__.c
+        growth = func.greatest(file.replacement_size - file.size, 0)
+        reserved = select(func.coalesce(func.sum(growth), 0)).where(
+            file.owner_id == bindparam("owner_id"), file.replacement_size.is_not(None)
+        )
         return cls.owned(
             func.coalesce(func.sum(bucket.file_count), 0),
-            func.coalesce(func.sum(bucket.total_size), 0),
+            func.coalesce(func.sum(bucket.total_size), 0) + reserved.scalar_subquery(),
         )
 
     @statement
     def _lock(cls) -> ClauseElement:
-        return cls.owned().where(cls.table().c.id == bindparam("id")).with_for_update()
+        bucket_id = cls.table().c.id
+        return cls.owned().where(is_any_of(bucket_id)).order_by(bucket_id).with_for_update()
 
     @change_statement
     def _add_to_counters(cls) -> ClauseElement:

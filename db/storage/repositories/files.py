@@ -28,11 +28,10 @@ from db.storage.repositories.unscoped import is_in_public_bucket
 from db.storage.rows import (
     BY_LOCATION,
     NEWEST,
-    UPLOAD_WITHIN,
+    NO_REPLACEMENT,
     FileRow,
     FileStatus,
     NewFile,
-    file_key,
 )
 from db.storage.tables import File, Replica
 
@@ -95,19 +94,6 @@ class Files(Repository[FileRow, S]):
 
     async def count_of_bsps(self, bsp_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         return dict(await self.run(self._count_of_bsps(), ids=list(bsp_ids)))
-
-    async def finish(
-        self: "Files[Session]", file: FileRow, *, object_id: UUID, fingerprint: bytes
-    ) -> FileRow:
-        """Makes a pending file STORED; an earlier upload of the same bytes is kept."""
-        key = file_key(file, fingerprint)
-        stored = await self.one(
-            self._finish(), id=file.id, object_id=object_id, fingerprint=fingerprint, key=key
-        )
-        present = stored or await self.require(file.id)
-        if present.key != key:
-            raise errors.upload_not_pending()
-        return present
 
     async def detach(
         self: "Files[Session]", bucket_id: UUID, file_id: UUID | None = None
@@ -181,27 +167,12 @@ class Files(Repository[FileRow, S]):
         return counted.group_by(_REPLICA.bsp_id)
 
     @change_statement
-    def _finish(cls) -> ClauseElement:
-        file = cls.table().c
-        change = cls.owned_update().where(
-            file.id == bindparam("id"),
-            file.status == FileStatus.PENDING,
-            file.created_at > func.now() - UPLOAD_WITHIN,
-        )
-        new: dict[str, Any] = {
-            name: bindparam(name) for name in ("object_id", "fingerprint", "key")
-        }
-        return change.values(new | {"status": FileStatus.STORED} | cls.audit_columns()).returning(
-            *cls.columns()
-        )
-
-    @change_statement
     def _detach(cls, one: bool) -> ClauseElement:  # noqa: FBT001 - as above
         file = cls.table().c
         change = cls.owned_update().where(file.bucket_id == bindparam("of_bucket"))
         if one:
             change = change.where(file.id == bindparam("id"))
-        values = {"status": FileStatus.DELETING, "bucket_id": None, "key": None}
+        values = {"status": FileStatus.DELETING, "bucket_id": None, "key": None} | NO_REPLACEMENT
         return change.values(values | cls.audit_columns()).returning(*cls.columns())
 
     @classmethod

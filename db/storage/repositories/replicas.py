@@ -48,8 +48,23 @@ class Replicas(Repository[ReplicaRow, S]):
         if len(found) < file.desired_replicas:
             raise errors.insufficient_capacity(file.desired_replicas, len(found), file.size)
 
+    async def check_space(self, file: FileRow, *, size: int) -> None:
+        """Raises Conflict if too few providers have space for `size` bytes in place of the file."""
+        if not file.desired_replicas:
+            return
+        found = await self.value(self._count_suitable(), file_id=file.id, size=size)
+        if found < file.desired_replicas:
+            raise errors.insufficient_capacity(file.desired_replicas, found, size)
+
     async def release(self: "Replicas[Session]", file_id: UUID) -> None:
         await self.run(self._release(), file_id=file_id)
+
+    async def place_anew(self: "Replicas[Session]", file: FileRow) -> None:
+        """Replaces the replicas by those of other bytes, at the providers with most free space."""
+        if file.desired_replicas:
+            await self.run(self._lock_placement())
+            await self.release(file.id)
+            await self.place(file)
 
     async def release_all(self: "Replicas[Session]", bucket_id: UUID) -> None:
         await self.run(self._release_all(), bucket_id=bucket_id)
@@ -78,6 +93,15 @@ class Replicas(Repository[ReplicaRow, S]):
         )
         columns = ["file_id", "bsp_id", "owner_id", "size"]
         return insert(cls.table()).from_select(columns, roomiest).returning(*cls.columns())
+
+    @statement
+    def _count_suitable(cls) -> ClauseElement:
+        replica = cls.table().c
+        of_file = (replica.bsp_id == _BSP.id) & (replica.file_id == bindparam("file_id"))
+        each = Bsp.__table__.outerjoin(cls.table(), of_file & cls.is_owned())
+        free = _BSP.free_capacity + func.coalesce(replica.size, 0)
+        size = bindparam("size", type_=_BSP.capacity.type)
+        return select(func.count()).select_from(each).where(free >= size)
 
     @change_statement
     def _release(cls) -> ClauseElement:

@@ -5,14 +5,14 @@ from datetime import timedelta
 from typing import Any, Generic
 from uuid import UUID
 
-from sqlalchemy import Interval, bindparam, delete, exists, func, not_, select
+from sqlalchemy import Interval, bindparam, delete, exists, func, not_, select, update
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.repository import S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.ownership import PublicRows
 from db.postgres.statements import Statement, unscoped_change, unscoped_statement
-from db.storage.rows import FileRow, FileStatus
+from db.storage.rows import NO_REPLACEMENT, FileRow, FileStatus
 from db.storage.tables import Bucket, File
 
 _BUCKET, _FILE = Bucket.__table__.c, File.__table__.c
@@ -39,6 +39,12 @@ class UnscopedFiles(Generic[S]):
     async def stale(self, *, older_than: timedelta, limit: int) -> Sequence[FileRow]:
         return await self._files(self._stale(), age=older_than, limit=limit)
 
+    async def cancel_stale_replacements(
+        self: "UnscopedFiles[Session]", *, older_than: timedelta
+    ) -> int:
+        """Cancels the pending replacements of that age and returns their number."""
+        return len(await self._session.rows(self._cancel_stale_replacements(), age=older_than))
+
     async def deleting(self, *, limit: int) -> Sequence[UUID]:
         return [found[0] for found in await self._session.rows(self._deleting(), limit=limit)]
 
@@ -62,6 +68,14 @@ class UnscopedFiles(Generic[S]):
     def _deleting(cls) -> ClauseElement:
         deleting = select(_FILE.id).where(_FILE.status == FileStatus.DELETING)
         return deleting.order_by(_FILE.created_at).limit(bindparam("limit"))
+
+    @unscoped_change
+    def _cancel_stale_replacements(cls) -> ClauseElement:
+        too_old = func.now() - bindparam("age", type_=Interval())
+        stale = update(File).where(
+            _FILE.replacement_size.is_not(None), _FILE.replacement_created_at <= too_old
+        )
+        return stale.values(NO_REPLACEMENT).returning(_FILE.id)
 
     @unscoped_change
     def _remove(cls) -> ClauseElement:

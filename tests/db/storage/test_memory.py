@@ -61,6 +61,26 @@ FAILING: dict[str, Call] = {
     "second upload": lambda at: at.storage.finish_upload(
         at.stored, object_id=MISSING, fingerprint=bytes(32)
     ),
+    "move of a missing file": lambda at: at.storage.move_file(at.owner, MISSING, location="c"),
+    "move to another bucket": lambda at: at.storage.move_file(
+        at.owner, at.stored.id, bucket_id=at.of_other.id
+    ),
+    "move to a location in use": lambda at: at.storage.move_file(
+        at.owner, at.stored.id, location="b"
+    ),
+    "move of another version": lambda at: at.storage.move_file(
+        at.owner, at.stored.id, location="c", expected_version=9
+    ),
+    "move to nowhere": lambda at: at.storage.move_file(at.owner, at.stored.id, bucket_id=None),
+    "replacement beyond the quota": lambda at: at.storage.begin_replacement(
+        at.owner, at.stored.id, size=96
+    ),
+    "replacement without space": lambda at: at.storage.begin_replacement(
+        at.owner, at.stored.id, size=-1
+    ),
+    "replacement that was not begun": lambda at: at.storage.finish_replacement(
+        at.stored, replacement_id=MISSING, object_id=MISSING, fingerprint=bytes(32)
+    ),
     "cursor": lambda at: at.storage.files(at.owner, Window(1, after="x")),
     "folder": lambda at: at.storage.files_of_buckets(
         at.owner, [at.bucket.id], Window(1), under=".."

@@ -4,9 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,7 +13,7 @@ import pytest
 from db.errors import BadInput, Conflict, Unavailable
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import Window
-from db.objects.store import ObjectStore, open_objects
+from db.objects.store import ObjectStore
 from db.storage import (
     FileRow,
     NewFile,
@@ -25,46 +23,10 @@ from db.storage import (
     delete_file,
     disposition,
     object_key,
-    read_bytes,
     remove_bytes_if_possible,
     store_bytes,
-    sweep,
 )
-
-DATA = os.urandom(100_000)
-NONE = timedelta(0)
-LONG = timedelta(days=1)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> ObjectStore:
-    return open_objects(None, data_dir=tmp_path)
-
-
-@pytest.fixture
-async def pending(storage: StorageOperations, owner: OwnerId) -> FileRow:
-    bucket = await storage.create_bucket(owner, "b", private=True)
-    return await storage.create_file(owner, NewFile(bucket.id, "a.bin", len(DATA)))
-
-
-async def chunks(data: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
-
-
-async def keys(objects: ObjectStore) -> list[str]:
-    return sorted([one.key async for batch in objects.list("files") for one in batch])
-
-
-async def content(objects: ObjectStore, file: FileRow) -> bytes:
-    return b"".join([piece async for piece in read_bytes(objects, file, start=0, end=file.size)])
-
-
-async def swept(
-    storage: StorageOperations, objects: ObjectStore, **after: timedelta
-) -> SweepResult:
-    options = {"uploads_after": LONG, "objects_after": NONE} | after
-    return await sweep(SimpleNamespace(storage=storage, objects=objects), **options)
+from tests.db.storage.byte_samples import DATA, LONG, NONE, chunks, content, keys, swept
 
 
 class FailingOperation:

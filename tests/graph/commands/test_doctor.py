@@ -1,4 +1,5 @@
 import asyncio
+import secrets
 from pathlib import Path
 
 import asyncpg
@@ -66,6 +67,21 @@ async def test_doctor_reports_missing_migrations(committed_url: str, tmp_path: P
     ended = await doctor(tmp_path, HOWDAH_DATABASE_URL=committed_url, HOWDAH_ENV="development")
     assert found(ended, "migrations") == ["attention"]
     assert "howdah migrate" in ended.output
+
+
+async def test_doctor_warns_of_a_production_server_without_a_public_url(tmp_path: Path) -> None:
+    keys = {
+        name: secrets.token_urlsafe(48) for name in ("HOWDAH_SECRET_KEY", "HOWDAH_CREDENTIAL_KEY")
+    }
+    production = {"HOWDAH_ENV": "production"} | keys
+    unset, named, proxied = await asyncio.gather(
+        doctor(tmp_path / "data", **production),
+        doctor(tmp_path / "data", **production, HOWDAH_PUBLIC_URL="https://howdah.example.com"),
+        doctor(tmp_path / "data", **production, HOWDAH_TRUSTED_PROXIES="10.0.0.1"),
+    )
+    assert found(unset, "settings") == ["ok", "attention"]
+    assert "HOWDAH_PUBLIC_URL" in unset.output
+    assert found(named, "settings") == found(proxied, "settings") == ["ok"]
 
 
 async def test_doctor_reports_invalid_folder_and_setting(tmp_path: Path) -> None:

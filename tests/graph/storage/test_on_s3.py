@@ -60,6 +60,12 @@ async def test_file_on_s3_is_uploaded_and_downloaded_from_there(
     assert whole.headers["content-type"] == "video/x-elephant"
     assert "filename*=UTF-8''Dumbo%20%C2%AB1941%C2%BB.bin" in whole.headers["content-disposition"]
     assert (part.status_code, part.content) == (206, DATA[10:20])
+    move = "mutation($input: MoveFileInput!) { moveFile(input: $input) { file { id } } }"
+    await ada.ask(move, input={"id": file_id, "location": "films/Jumbo.bin"})
+    renamed = (await ada.ask(FILE, id=file_id))["file"]["downloadUrl"]
+    under_new_name = await ada.http.get(renamed)  # S3 would serve it under its first name
+    assert 'filename="Jumbo.bin"' in under_new_name.headers["content-disposition"]
+    assert under_new_name.content == DATA
     await ada.ask(
         "mutation($id: ID!) { deleteFile(input: {id: $id}) { deletedFileId } }", id=file_id
     )
