@@ -28,7 +28,9 @@ def test_navigation_has_every_page_once() -> None:
 
 
 def test_llms_txt_lists_the_pages_in_order() -> None:
-    listed = re.findall(r"^- \[(.+?)\]\((.+?)\): (\w.+)$", LLMS, re.MULTILINE)
+    assert [link for link in re.findall(r"\]\((.+?)\)", LLMS) if not (DOCS / link).exists()] == []
+    text = with_links_of_site(LLMS, DOCS / "llms.txt", "llms.txt", places())
+    listed = re.findall(r"^- \[(.+?)\]\((.+?)\): (\w.+)$", text, re.MULTILINE)
     assert [path for _, path, _ in listed] == navigation()
     sections = re.findall(r"^## (.+)$", LLMS, re.MULTILINE)
     named = [title for title, _, _ in listed] + sections
@@ -49,8 +51,7 @@ def test_links_out_of_the_site_become_text() -> None:
         "[a test](../tests/conftest.py), [all](decisions), [settings](settings.md#the-server), "
         "[home](../README.md)\n```\n[kept](../tests)\n```\n"
     )
-    known = places() | {DOCS / "decisions" / "index.md": "decisions/index.md"}
-    assert with_links_of_site(text, page, "security.md", known) == (
+    assert with_links_of_site(text, page, "security.md", places()) == (
         "a test, [all](decisions/index.md), [settings](settings.md#the-server), "
         "[home](index.md)\n```\n[kept](../tests)\n```\n"
     )
