@@ -21,8 +21,9 @@ from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
+from graph.transport.http.accept import EVENT_STREAM
 from graph.transport.http.request_parsing import HttpRefusal
-from graph.transport.http.streams import wait_for_end
+from graph.transport.http.streams import FORMATS, wait_for_end
 
 OPENED_WITHIN_S = 10.0
 MAX_STREAMS_PER_USER = 20
@@ -57,8 +58,8 @@ class ReservedStream:
     ) -> None:
         """Sends the results of the operations until the client, the session or the server ends."""
         try:
-            await write(b":\n\n")
-            self._write = write
+            self._write = write  # first: the client may send operations once it has the headers
+            await write(FORMATS[EVENT_STREAM].opening)
             session_error = await wait_for_end(
                 write, receive, session_end=session_end, server_end=server_end
             )
