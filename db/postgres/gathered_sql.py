@@ -173,7 +173,8 @@ def _unlocked(change: Any, callers: Any, at: Mapping[str, str]) -> Any:
     The others get no row from the gathered statement, so that each waits by itself.
     """
     row = change.table.alias("row")
-    is_same = [row.c[name] == callers.c[at[name]] for name in ("owner_id", "id") if name in at]
+    keys = [name for name in ("owner_id", "id") if name in at and name in row.c]
+    is_same = [row.c[name] == callers.c[at[name]] for name in keys]
     return (
         select(callers.c)
         .join_from(callers, row, and_(*is_same))

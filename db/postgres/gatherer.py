@@ -83,6 +83,8 @@ class Gatherer:
         self._forms: dict[str, GatheredSql | None] = {}
         self._queued: dict[_Kind, None] = {}
         self._locked: set[Hashable] = set()
+        self._waiting_for: dict[Hashable, deque[_Call]] = {}
+        """The changes of each row that wait, in the order of arrival."""
         self._flights: set[asyncio.Task[Sequence[_Call]]] = set()
         self._round_trip = _SlidingMinimum(WINDOW_S)
         self._timer: asyncio.TimerHandle | None = None
@@ -98,8 +100,8 @@ class Gatherer:
             return await self._send_alone(kind, arguments)
         row = kind.row(arguments)
         busy = kind.batch_size > 1 and (kind.waiting or kind.flying >= self._most())
-        if busy or row in self._locked:
-            return await self._wait(kind, arguments)
+        if busy or row in self._locked or row in self._waiting_for:
+            return await self._wait(kind, arguments, row)
         self._take_off(kind, (row,))
         try:
             return await self._send_alone(kind, arguments)
@@ -131,10 +133,12 @@ class Gatherer:
         kind.learn(seconds - self._round_trip.value, 1, now)
         return rows
 
-    async def _wait(self, kind: _Kind, arguments: Sequence[Any]) -> Rows:
+    async def _wait(self, kind: _Kind, arguments: Sequence[Any], row: Hashable | None) -> Rows:
         loop = asyncio.get_running_loop()
         call = _Call(arguments, loop.time() + self._wait_ms / 1000, loop=loop)
         kind.waiting.append(call)
+        if row is not None:
+            self._waiting_for.setdefault(row, deque()).append(call)
         self._queued[kind] = None
         if self._timer is None:
             self._timer = loop.call_at(call.expires, self._expire)
@@ -162,19 +166,29 @@ class Gatherer:
     def _batch(self, kind: _Kind) -> list[_Call]:
         """The next callers, without those whose row another statement is changing."""
         size, batch, passed = kind.batch_size, list[_Call](), deque[_Call]()
-        taken: set[Hashable] = set()
         while kind.waiting and len(batch) < size:
             call = kind.waiting.popleft()
-            if call.done():
-                continue
             row = kind.row(call.arguments)
-            if row is not None and (row in self._locked or row in taken):
+            if call.done():
+                self._leave(row, call)
+            elif row is not None and not self._is_next(row, call):
                 passed.append(call)
-                continue
-            taken.add(row)
-            batch.append(call)
+            else:
+                batch.append(call)
+        for call in batch:
+            self._leave(kind.row(call.arguments), call)
         kind.waiting.extendleft(reversed(passed))
         return batch
+
+    def _is_next(self, row: Hashable, call: _Call) -> bool:
+        return row not in self._locked and self._waiting_for[row][0] is call
+
+    def _leave(self, row: Hashable | None, call: _Call) -> None:
+        if row is not None:
+            of_row = self._waiting_for[row]
+            of_row.remove(call)
+            if not of_row:
+                del self._waiting_for[row]
 
     def _start(self, kind: _Kind, batch: list[_Call]) -> None:
         rows = [kind.row(call.arguments) for call in batch]

@@ -12,6 +12,7 @@ from db.kit.base import new_id
 from db.postgres.engine import Database
 from graph.schema import schema
 from tests.fixtures.clients import Client, Response
+from tests.fixtures.database import connections_in_use
 from tests.graph.test_ownership import Door, Path, id_paths, knock, own, prefixes
 
 core: Any = schema._schema
@@ -87,6 +88,6 @@ async def test_changes_of_one_operation_are_seen_by_the_next_connection(
     title = new_id().hex
     create = "mutation($t: String!) { createTask(input: {title: $t}) { task { title } } }"
     await admin.ask(create, t=title)
-    async with database.read():  # holds one connection, so that the read below takes another
+    async with connections_in_use(database):  # so that the read below takes another
         answer = await admin.ask("{ tasks(first: 1) { nodes { title } } }")
     assert answer == {"tasks": {"nodes": [{"title": title}]}}

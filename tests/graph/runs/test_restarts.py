@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.database import connections_in_use
 from tests.fixtures.replicas import AddUser, Gate, OpenReplica, Person, connect_to
 from tests.fixtures.targets import Target
 
@@ -116,7 +117,7 @@ async def test_cancel_answers_while_own_pool_is_exhausted(
         run = await ada.execute(await connect_to(target, ada), f"SELECT {gate.wait}")
         await gate.reached()
         database = replica.services.database
-        async with database.read(), database.read():
+        async with connections_in_use(database, 2):
             assert (await ada.client.send("{ tasks(first: 1) { nodes { id } } }")).code == (
                 "OVERLOADED"
             )

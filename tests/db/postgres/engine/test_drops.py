@@ -16,6 +16,7 @@ from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named
 from tests.fixtures.notes import (
     ADD,
+    ADD_SLOWLY,
     ECHO,
     SLOW,
     lent_by,
@@ -140,12 +141,10 @@ async def test_drop_between_statements_is_reported_once(
 async def test_write_is_not_retried_after_drop(
     notes: Database, observer: asyncpg.Connection
 ) -> None:
-    async def work(session: Session) -> None:
-        await terminate_all(observer)
-        await session.rows(ADD, id=1)
-
+    adding = asyncio.create_task(notes.write(lambda session: session.rows(ADD_SLOWLY, id=1)))
+    await once_it_sleeps(observer, "pg_terminate_backend(pid)")
     with pytest.raises(Dropped):
-        await notes.write(work)
+        await adding
     assert await observer.fetchval("SELECT count(*) FROM notes") == 0
 
 

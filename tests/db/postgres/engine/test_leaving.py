@@ -12,6 +12,7 @@ import pytest
 from db.errors import Overloaded, TimedOut, Unavailable
 from db.postgres.engine import Database, ReadSession, Session, open_database
 from tests.fixtures import brokers
+from tests.fixtures.database import connections_in_use
 from tests.fixtures.notes import (
     ADD,
     HAS,
@@ -106,7 +107,7 @@ async def test_cancelled_write_does_not_affect_next_write(
 
 async def test_health_check_works_while_pool_is_exhausted(committed_url: str) -> None:
     database = await open_database(committed_url, pool_size=1, wait_ms=50)
-    async with database.read():
+    async with connections_in_use(database):
         with pytest.raises(Overloaded):
             await read(database, 1)
         await database.ping()
