@@ -28,6 +28,11 @@ serve: ## set up, then serve (make serve ARGS="--port 9000")
 	@bash .ci/setup serve
 	@exec $(BIN)/howdah serve $(ARGS)
 
+.PHONY: demo
+demo: ## set up, then serve with a sample database and example data (make demo ARGS=--reset)
+	@bash .ci/setup serve
+	@exec $(BIN)/howdah demo $(ARGS)
+
 .PHONY: graphiql
 graphiql: ## build the GraphiQL page; needs npm
 	@bash .ci/graphiql
@@ -39,7 +44,7 @@ test: setup clients ## set up, then test (make test ARGS="-k tasks -x")
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # The npm packages of the tests with real clients and browsers, and of the example apps.
-NPM_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/clients/package.json tests/browser/package.json docs/examples/package.json))
+NPM_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/clients/package.json tests/browser/package.json tests/schema/package.json docs/examples/package.json))
 NPM_DONE := $(addsuffix /node_modules/.installed,$(NPM_FOLDERS))
 
 .PHONY: clients
@@ -66,8 +71,11 @@ check-architecture: setup
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/graph/test_schema.py tests/db/test_tables.py
 
 .PHONY: check-schema
-check-schema: setup
+check-schema: setup clients
 	$(BIN)/howdah schema | diff -u schema.graphql -
+	@if [ ! -e tests/schema/node_modules/.installed ]; then \
+		echo "npm or its packages are missing: schema.graphql was not linted, nor compared with the last release"; \
+	else node tests/schema/lint.mjs schema.graphql && node tests/schema/breaking.mjs .; fi
 
 # `alembic check` against a database that the test harness makes and removes.
 .PHONY: check-migrations
@@ -85,8 +93,9 @@ format: setup ## let ruff mend and format the code
 	$(BIN)/ruff format
 
 .PHONY: schema
-schema: setup ## write schema.graphql from the code
+schema: setup ## write schema.graphql and docs/reference from the code
 	$(BIN)/howdah schema > .schema.graphql.new && mv .schema.graphql.new schema.graphql
+	$(BIN)/python -m tests.fixtures.reference_pages
 
 .PHONY: settings
 settings: setup ## write docs/settings.md from .env.example and db/settings.py

@@ -19,7 +19,13 @@ from db.settings import Settings
 from db.storage import FileOperations, PostgresStorage, Quota
 from db.storage import sweep as sweep_storage
 from db.system.integrity import Checks
-from db.users import Attempts, Identity, UnscopedSessions, open_identity
+from db.users import (
+    Attempts,
+    Identity,
+    UnscopedPasswordResets,
+    UnscopedSessions,
+    open_identity,
+)
 
 if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
@@ -146,6 +152,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
     return {
         "idempotency keys": lambda: write(idempotency.sweep),
         "sessions": lambda: write(lambda session: UnscopedSessions(session).sweep()),
+        "password resets": lambda: write(lambda session: UnscopedPasswordResets(session).sweep()),
         "attempts": lambda: write(lambda session: Attempts(session).sweep()),
         "files": sweep_files,
         "runs": lambda: delete_expired_runs(database, services.runner, limits),

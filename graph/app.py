@@ -21,7 +21,15 @@ from graph.operations import Operations, Plans
 from graph.operations.limits import RequestLimits
 from graph.server import probes
 from graph.server.metrics import Metrics
-from graph.transport import file_routes, graphiql, http, result_routes, sign_in, websocket
+from graph.transport import (
+    file_routes,
+    graphiql,
+    http,
+    password_reset,
+    result_routes,
+    sign_in,
+    websocket,
+)
 from graph.transport.byte_responses import json_errors
 from graph.transport.gateway import Authenticate, Gateway, Shutdown
 from graph.transport.origins import CrossOrigin, Origins
@@ -100,6 +108,7 @@ def build_app(
             Route("/", json_errors(_home)),
             Mount("/graphql/assets", graphiql.assets()),
             *sign_in.routes(),
+            *password_reset.routes(),
             *file_routes.routes(),
             *result_routes.routes(),
             *probes.ROUTES,

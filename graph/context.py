@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 import strawberry
 from starlette.types import Scope
 
-from db.errors import Unauthenticated
+from db.errors import BadInput, Unauthenticated
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
 from db.postgres.engine import ReadSession, Session
@@ -54,6 +54,42 @@ class _UnlimitedSlot:
 UNLIMITED_SLOT = _UnlimitedSlot()
 
 
+class RefreshCookie(Protocol):
+    """The refresh token of a browser in a cookie (graph.transport.http.refresh_cookie)."""
+
+    def require_allowed(self) -> None:
+        """Raises `Forbidden` or `BadInput` if the request may not use the cookie."""
+
+    def read(self) -> str:
+        """The token that the browser sent. Raises also if there is none."""
+
+    def write(self, token: str, *, seconds: int) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+class _NoRefreshCookie:
+    """The cookie of a transport whose responses cannot set one."""
+
+    def require_allowed(self) -> NoReturn:
+        raise BadInput(
+            "The refresh cookie works over plain HTTP only.",
+            hint="Send this operation by POST, or pass `refreshToken` and omit `cookie`.",
+        )
+
+    def read(self) -> NoReturn:
+        self.require_allowed()
+
+    def write(self, token: str, *, seconds: int) -> NoReturn:  # noqa: ARG002 - the protocol
+        self.require_allowed()
+
+    def clear(self) -> NoReturn:
+        self.require_allowed()
+
+
+NO_REFRESH_COOKIE = _NoRefreshCookie()
+
+
 @dataclass(slots=True, kw_only=True)
 class Context:
     """The context that resolvers receive, one per operation.
@@ -68,6 +104,7 @@ class Context:
     """The ASGI scope of the HTTP request or WebSocket."""
     loaders: dict[type, Any] = field(default_factory=dict)
     slot: OperationSlot = UNLIMITED_SLOT
+    refresh_cookie: RefreshCookie = NO_REFRESH_COOKIE
 
     @property
     def signed_in(self) -> Viewer:

@@ -1,11 +1,12 @@
 """Preferences of a user: JSON values by key, for example the settings of an editor."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ForeignKey, Text, bindparam, func
+from sqlalchemy import ARRAY, ForeignKey, Text, any_, bindparam, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
@@ -34,6 +35,7 @@ class Preference(HasOwner, HasTimes, HasVersion, Base):
 class PreferenceRow(NamedTuple):
     """A preference; `value` is JSON text."""
 
+    owner_id: UUID
     key: str
     value: str
     created_at: TimestampText
@@ -54,6 +56,9 @@ class Preferences(Repository[PreferenceRow, S]):
 
     async def of_key(self, key: str) -> PreferenceRow | None:
         return await self.one(self._of_key(), key=parse_key(key))
+
+    async def of_keys(self, keys: Iterable[str]) -> list[PreferenceRow]:
+        return list(await self.all(self._of_keys(), keys=list(keys)))
 
     async def list_all(self) -> list[PreferenceRow]:
         return list(await self.all(self._list_all()))
@@ -95,6 +100,10 @@ class Preferences(Repository[PreferenceRow, S]):
     @statement
     def _of_key(cls) -> ClauseElement:
         return cls.owned().where(cls.table().c.key == bindparam("key"))
+
+    @statement
+    def _of_keys(cls) -> ClauseElement:
+        return cls.owned().where(cls.table().c.key == any_(bindparam("keys", type_=ARRAY(Text))))
 
     @statement
     def _list_all(cls) -> ClauseElement:

@@ -14,12 +14,13 @@ from db.settings import Settings
 from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, Users, canonical_email
 from db.users.attempt_counts import Attempts
 from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignInResult
+from db.users.password_resets import PasswordResets, ResetToken
 from db.users.sessions import Sessions
 from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
 from db.users.tokens.token_verifier import Issuer, VerificationCache, Verifier
-from db.users.unscoped import UnscopedSessions
+from db.users.unscoped import UnscopedPasswordResets, UnscopedSessions
 
 __all__ = [
     "LOCAL_ADMIN",
@@ -27,11 +28,13 @@ __all__ = [
     "ExternalUser",
     "Identity",
     "OwnUser",
+    "ResetToken",
     "Role",
     "SessionTokens",
     "Sessions",
     "SignInLinks",
     "SignInResult",
+    "UnscopedPasswordResets",
     "UnscopedSessions",
     "UserRow",
     "Users",
@@ -53,14 +56,19 @@ async def open_identity(
     access_tokens = AccessTokens(secret.derive("access tokens"))
     issuer = _external_issuer(settings, tls)
     passwords = Passwords(profile=profile)
+    throttle = Throttle(database, secret.derive("attempts"))
+    verifier = Verifier(database, access_tokens, issuer, VerificationCache())
     try:
         yield Identity(
             database,
             passwords=passwords,
             access_tokens=access_tokens,
             refresh_tokens=RefreshTokens(secret.derive("refresh tokens")),
-            verifier=Verifier(database, access_tokens, issuer, VerificationCache()),
-            throttle=Throttle(database, secret.derive("attempts")),
+            verifier=verifier,
+            throttle=throttle,
+            password_resets=PasswordResets(
+                database, passwords=passwords, throttle=throttle, verifier=verifier
+            ),
             rules=Rules(
                 sign_up_open=settings.sign_up_open,
                 access_token_seconds=settings.access_token_seconds,

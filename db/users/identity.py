@@ -10,6 +10,7 @@ from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
 from db.users.accounts import Role, UserRow, Users, canonical_email, name_rule
+from db.users.password_resets import PasswordResets
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
@@ -55,9 +56,11 @@ class Identity:
         refresh_tokens: RefreshTokens,
         verifier: Verifier,
         throttle: Throttle,
+        password_resets: PasswordResets,
         rules: Rules,
     ) -> None:
         self.verifier = verifier
+        self.password_resets = password_resets
         self._database = database
         self._passwords = passwords
         self._access_tokens = access_tokens
@@ -167,20 +170,39 @@ class Identity:
             )
         )
 
-    async def issue(self, user: UserRow, *, seconds: int | None = None) -> str:
-        """An access token without a sign-in; its session ends with it."""
+    async def issue(
+        self, user: UserRow, *, seconds: int | None = None, session_life: timedelta | None = None
+    ) -> str:
+        """An access token without a sign-in; by default, its session ends with it."""
         lifetime_s = seconds or self._rules.access_token_seconds
+        life = session_life or timedelta(seconds=lifetime_s)
         session_id = new_id()
         _, token_hash = self._refresh_tokens.make(session_id)
         if not await self._database.write(
             lambda session: Sessions(session).open(
-                session_id, user.id, token_hash=token_hash, life=timedelta(seconds=lifetime_s)
+                session_id, user.id, token_hash=token_hash, life=life
             )
         ):
             raise NotFound(
                 "This user does not exist.", hint="Run `howdah user list` to see all users."
             )
         return self._access_tokens.make(user.id, session_id, seconds=lifetime_s)[0]
+
+    async def renew(self, user: UserRow, access_token: str, *, seconds: int) -> str:
+        """A new access token of the session of `access_token`, which may have expired.
+
+        Raises:
+            Unauthenticated: The token is not of this user, or its session has ended.
+        """
+        try:
+            claims = self._access_tokens.verify(access_token, accept_expired=True)
+        except InvalidToken:
+            raise _ended_session() from None
+        async with self._database.read() as session:
+            role = await Sessions(session).role(claims.sid, claims.sub)
+        if role is None or claims.sub != user.id:
+            raise _ended_session()
+        return self._access_tokens.make(user.id, claims.sid, seconds=seconds)[0]
 
     async def local_admin(self) -> UserRow:
         """Creates the account if missing. It has no password; the server prints its tokens."""
@@ -300,6 +322,10 @@ def _wrong_current_password() -> HowdahError:
         hint="Pass the password that you signed in with.",
         field="currentPassword",
     )
+
+
+def _ended_session() -> HowdahError:
+    return Unauthenticated("This session is invalid or has ended.", hint="Sign in again.")
 
 
 def _wrong_refresh_token() -> HowdahError:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Interval,
     LargeBinary,
     bindparam,
+    delete,
     func,
     insert,
     select,
@@ -45,6 +46,18 @@ class UserSession(HasId, HasOwner, Base):
     revoked_at: Mapped[datetime | None]
 
     __table_args__ = (Index(None, "owner_id"), Index(None, "expires_at"))
+
+
+class PasswordReset(HasOwner, Base):
+    """The hash of a token that may set the password of its user once: at most one for each user."""
+
+    __tablename__ = "password_resets"
+
+    owner_id: Mapped[UUID] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Sessions(Generic[S]):
@@ -99,7 +112,9 @@ class Sessions(Generic[S]):
         return ended is not None
 
     async def end_all(self: "Sessions[Session]", user_id: UUID) -> None:
+        """Ends every session of a user, and voids their link to reset the password."""
         await self._session.rows(self._end_all(), owner_id=user_id)
+        await self._session.rows(self._void_reset(), owner_id=user_id)
 
     @change_statement
     def _open(cls) -> ClauseElement:
@@ -144,6 +159,10 @@ class Sessions(Generic[S]):
     def _end_all(cls) -> ClauseElement:
         sessions = update(UserSession).where(_SESSIONS.owner_id == bindparam("owner_id"))
         return sessions.where(_SESSIONS.revoked_at.is_(None)).values(revoked_at=func.now())
+
+    @change_statement
+    def _void_reset(cls) -> ClauseElement:
+        return delete(PasswordReset).where(PasswordReset.owner_id == bindparam("owner_id"))
 
 
 _SESSIONS = UserSession.__table__.c

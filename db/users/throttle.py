@@ -13,6 +13,7 @@ from db.users.attempt_counts import Attempts, Limit
 
 PASSWORDS_OF_ACCOUNT = Limit(10, timedelta(minutes=5))
 PASSWORDS_FROM_ADDRESS = Limit(100, timedelta(minutes=5))
+RESETS_FROM_ADDRESS = Limit(20, timedelta(minutes=5))
 SIGN_UPS_FROM_ADDRESS = Limit(20, timedelta(hours=1))
 
 
@@ -30,12 +31,25 @@ class Throttle:
             self._hash("account", email): PASSWORDS_OF_ACCOUNT,
             self._hash("address", network_of(address)): PASSWORDS_FROM_ADDRESS,
         }
-        await self._count(limits)
-        yield
-        await self._database.write(lambda session: Attempts(session).refund(limits))
+        async with self._refunded(limits):
+            yield
+
+    @asynccontextmanager
+    async def password_reset(self, address: str) -> AsyncIterator[None]:
+        """Wraps one use of a reset token; a successful use is not counted."""
+        key = self._hash("password reset", network_of(address))
+        async with self._refunded({key: RESETS_FROM_ADDRESS}):
+            yield
 
     async def sign_up(self, address: str) -> None:
         await self._count({self._hash("sign-up", network_of(address)): SIGN_UPS_FROM_ADDRESS})
+
+    @asynccontextmanager
+    async def _refunded(self, limits: Mapping[bytes, Limit]) -> AsyncIterator[None]:
+        """Counts an attempt, and removes it from the counters if the block succeeds."""
+        await self._count(limits)
+        yield
+        await self._database.write(lambda session: Attempts(session).refund(limits))
 
     async def _count(self, limits: Mapping[bytes, Limit]) -> None:
         wait_s = math.ceil(

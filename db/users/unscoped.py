@@ -1,7 +1,7 @@
-"""Sessions of all users: found by refresh token, and the sweep of expired ones."""
+"""Sessions and password resets of all users: found by token, and the sweeps of expired ones."""
 
-from datetime import timedelta
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, Generic, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -16,12 +16,14 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.repository import S
 from db.postgres.engine import Session
-from db.postgres.statements import unscoped_change
+from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.accounts import User, UserRow
-from db.users.sessions import IS_LIVE, UserSession
+from db.users.sessions import IS_LIVE, PasswordReset, UserSession
 
 REUSE_GRACE = timedelta(seconds=30)
 """Age of a rotation up to which the replaced token is exchanged for the same successor again."""
@@ -110,4 +112,80 @@ class UnscopedSessions:
         return delete(UserSession).where(_SESSIONS.id.in_(batch)).returning(_SESSIONS.id)
 
 
+class UnscopedPasswordResets(Generic[S]):
+    """A reset token names its user only through its row, and is created for another user."""
+
+    def __init__(self, session: S) -> None:
+        self._session = session
+
+    async def replace(
+        self: "UnscopedPasswordResets[Session]",
+        user_id: UUID,
+        *,
+        token_hash: bytes,
+        life: timedelta,
+    ) -> datetime | None:
+        """Stores the token of a user; returns its expiry, or None if they have no password."""
+        expires_at: datetime | None = await self._session.value(
+            self._replace(), id=user_id, token_hash=token_hash, life=life
+        )
+        return expires_at
+
+    async def exists(self, token_hash: bytes) -> bool:
+        return await self._session.row(self._exists(), token_hash=token_hash) is not None
+
+    async def use(
+        self: "UnscopedPasswordResets[Session]", token_hash: bytes, *, password_hash: str
+    ) -> UserRow | None:
+        """Deletes the token and sets the password; returns None if the token is not valid."""
+        values: Any = {"token_hash": token_hash, "new_hash": password_hash}
+        row = await self._session.row(self._use(), **values)
+        return None if row is None else UserRow(*row)
+
+    async def sweep(self: "UnscopedPasswordResets[Session]") -> int:
+        return len(await self._session.rows(self._sweep()))
+
+    @unscoped_change
+    def _replace(cls) -> ClauseElement:
+        source = select(
+            User.id,
+            bindparam("token_hash", type_=LargeBinary()),
+            func.now() + bindparam("life", type_=Interval()),
+        ).where(User.id == bindparam("id"), *_HAS_PASSWORD)
+        new = insert(PasswordReset).from_select(["owner_id", "token_hash", "expires_at"], source)
+        changes = {name: new.excluded[name] for name in ("token_hash", "expires_at")}
+        replaced = new.on_conflict_do_update(index_elements=[_RESETS.owner_id], set_=changes)
+        return replaced.returning(_RESETS.expires_at)
+
+    @unscoped_statement
+    def _exists(cls) -> ClauseElement:
+        return select(_RESETS.owner_id).where(*_IS_VALID)
+
+    @unscoped_change
+    def _use(cls) -> ClauseElement:
+        """One statement: of two concurrent calls, the second finds no row."""
+        used = delete(PasswordReset).where(*_IS_VALID).returning(_RESETS.owner_id).cte("used")
+        changed = update(User).where(User.id == used.c.owner_id, *_HAS_PASSWORD)
+        values: Any = {
+            "password_hash": bindparam("new_hash"),
+            "updated_at": func.now(),
+            "version": User.version + 1,
+        }
+        return changed.values(values).returning(
+            *(User.__table__.c[name] for name in UserRow._fields)
+        )
+
+    @unscoped_change
+    def _sweep(cls) -> ClauseElement:
+        expired = select(_RESETS.owner_id).where(_RESETS.expires_at <= func.now())
+        batch = expired.limit(1_000).with_for_update(skip_locked=True)
+        return delete(PasswordReset).where(_RESETS.owner_id.in_(batch)).returning(_RESETS.owner_id)
+
+
 _SESSIONS = UserSession.__table__.c
+_RESETS = PasswordReset.__table__.c
+_IS_VALID: Any = (
+    _RESETS.token_hash == bindparam("token_hash", type_=LargeBinary()),
+    _RESETS.expires_at > func.now(),
+)
+_HAS_PASSWORD: Any = (User.password_hash.is_not(None), User.removed_at.is_(None))

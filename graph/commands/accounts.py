@@ -8,6 +8,7 @@ from db.settings import Settings
 from db.users import Role, SignInLinks, UserRow, Users
 from graph.auth import user_of_email
 from graph.kit.ids import id_of, parse_id
+from graph.users.password_reset_url import password_reset_url
 
 
 async def create_user(
@@ -51,6 +52,19 @@ async def remove_user(services: Services, name: str) -> UserRow:
 
 async def issue_token(services: Services, name: str) -> str:
     return await services.identity.issue(await find_user(services, name))
+
+
+async def make_reset_link(services: Services, name: str) -> str:
+    """A one-time link that sets a new password. It voids the previous one of the user."""
+    user = await find_user(services, name)
+    reset = await services.identity.password_resets.create(user.id)
+    return password_reset_url(base_url_of(services.settings), reset.token)
+
+
+def base_url_of(settings: Settings) -> str:
+    """Where browsers of this machine reach the server."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - for display
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def make_sign_in_link(settings: Settings) -> str:

@@ -73,6 +73,28 @@ def serve(host: str | None, port: int | None, workers: int, data_dir: Path | Non
 
 
 @app.command()
+@click.option(
+    "--port", type=int, help="Port to listen on; 0 selects a free one. Defaults to HOWDAH_PORT."
+)
+@click.option("--reset", is_flag=True, help="Delete the data of the demo and begin anew.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Data folder. Defaults to one of its own: `howdah serve` does not use it.",
+)
+def demo(*, port: int | None, reset: bool, data_dir: Path | None) -> None:
+    """Serve with a sample database and example data, on this machine only.
+
+    The local admin has a saved connection to the database of a shop, tasks, and a bucket with
+    files. Changes are kept for the next start.
+    """
+    from graph.commands.demo import serve_demo
+
+    gc.disable()  # as in `howdah serve`
+    serve_demo(data_dir, port=port, reset=reset)
+
+
+@app.command()
 @click.option("--down", metavar="REVISION", help="Downgrade to REVISION, or to `base`.")
 @click.option("--check", is_flag=True, help="Change nothing; fail if migrations are pending.")
 @data_dir_option

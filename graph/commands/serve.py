@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from db.services import Services, open_services
 from db.settings import Settings
@@ -28,9 +28,16 @@ async def _serve(settings: Settings, stop: Stop) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_server(settings: Settings) -> AsyncIterator[tuple[Services, socket.socket]]:
-    """Open the services and the listening socket, and print the banner."""
+async def open_server(
+    settings: Settings, prepare: Callable[[Services], Awaitable[None]] | None = None
+) -> AsyncIterator[tuple[Services, socket.socket]]:
+    """Open the services and the listening socket, and print the banner.
+
+    `prepare` runs before the address exists, so that no client finds a half-prepared server.
+    """
     async with open_services(settings) as services:
+        if prepare is not None:
+            await prepare(services)
         with listen(settings) as listener:
             address = address_of(listener)
             if services.embedded is not None:

@@ -91,6 +91,21 @@ def token(user: str, data_dir: Path | None) -> None:
     click.echo(_run(data_dir, lambda services: accounts.issue_token(services, user)))
 
 
+@user_group.command(name="reset-password")
+@user_argument
+@data_dir_option
+def reset_password(user: str, data_dir: Path | None) -> None:
+    """Print a one-time link that sets a new password.
+
+    It is valid for one hour, voids the previous link of the user, and ends their sessions when it
+    is used. Behind a proxy, replace the host of the link; the token after `#token=` also works with
+    `resetPassword`.
+    """
+    from graph.commands import accounts
+
+    click.echo(_run(data_dir, lambda services: accounts.make_reset_link(services, user)))
+
+
 @user_group.command(name="sign-in-link")
 @data_dir_option
 def sign_in_link(data_dir: Path | None) -> None:

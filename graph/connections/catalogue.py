@@ -1,90 +1,36 @@
-"""The catalogue of a connected database: schemas, tables and columns, one statement per level."""
+"""GraphQL types of the catalogue of a connected database: schemas, tables and columns."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import strawberry
 
-from db.errors import HowdahError
 from db.kit.paging import Page, Window
-from db.workbench.catalogue import CatalogueReader, ColumnRow, SchemaRow, TableKind, TableRow
-from graph.context import Context, Info
-from graph.kit.fields import attribute, field, graphql_enum
+from db.workbench.catalogue import ColumnRow, SchemaRow, TableKind, TableRow
+from graph.connections.loaders import (
+    ColumnLists,
+    ColumnsKey,
+    SchemaByName,
+    SchemaPages,
+    SchemasKey,
+    TableByName,
+    TablePages,
+    TablesKey,
+)
+from graph.context import Info
+from graph.kit.fields import argument, attribute, field, graphql_enum
+from graph.kit.ids import ID_DESCRIPTION, NameKey, Node, named_id, node
 from graph.kit.loaders import BatchLoader
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import BigInt
 
+K = TypeVar("K", bound=Hashable)
 
-class PageKey(NamedTuple):
-    """Identifies a page of the children of one parent, or their number if `window` is None."""
-
-    connection_id: UUID
-    parent: UUID
-    window: Window | None
-
-
-class SchemaLoader(BatchLoader[PageKey, Any]):
-    """An error of one database fails its own keys only."""
-
-    async def find(self, keys: list[PageKey]) -> Mapping[PageKey, Any]:
-        reader = _reader(self.context)
-        found: dict[PageKey, Any] = {}
-        for key in keys:
-            try:
-                found[key] = (
-                    await reader.count_schemas(key.connection_id)
-                    if key.window is None
-                    else await reader.schemas(key.connection_id, key.window)
-                )
-            except HowdahError as error:
-                found[key] = error
-        return found
-
-    @classmethod
-    async def listing(cls, context: Context, connection_id: UUID, page: Window) -> Listing:
-        return await _listing(cls.of(context), PageKey(connection_id, connection_id, page))
-
-
-class TableLoader(BatchLoader[PageKey, Any]):
-    """Reads schemas of one database that request the same page with one statement."""
-
-    async def find(self, keys: list[PageKey]) -> Mapping[PageKey, Any]:
-        groups: dict[PageKey, list[UUID]] = {}
-        for key in keys:
-            groups.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
-        found: dict[PageKey, Any] = {}
-        for group, schema_ids in groups.items():
-            try:
-                results = await self._read(group, schema_ids)
-            except HowdahError as error:
-                results = dict.fromkeys(schema_ids, error)
-            found |= {group._replace(parent=parent): result for parent, result in results.items()}
-        return found
-
-    async def _read(self, group: PageKey, schema_ids: Sequence[UUID]) -> Mapping[UUID, Any]:
-        reader = _reader(self.context)
-        if group.window is None:
-            return await reader.count_tables(group.connection_id, schema_ids)
-        return await reader.tables(group.connection_id, schema_ids, group.window)
-
-
-class ColumnLoader(BatchLoader[tuple[UUID, UUID], list[ColumnRow]]):
-    """Keys are (connection, table); the tables of one database share a statement."""
-
-    async def find(
-        self, keys: list[tuple[UUID, UUID]]
-    ) -> Mapping[tuple[UUID, UUID], list[ColumnRow]]:
-        reader = _reader(self.context)
-        table_ids: dict[UUID, list[UUID]] = {}
-        for connection_id, table_id in keys:
-            table_ids.setdefault(connection_id, []).append(table_id)
-        found: dict[tuple[UUID, UUID], list[ColumnRow]] = {}
-        for connection_id, ids in table_ids.items():
-            columns = await reader.columns(connection_id, ids)
-            found |= {(connection_id, table_id): rows for table_id, rows in columns.items()}
-        return found
-
+SchemaName = Annotated[str, argument("Name of the schema, as the catalogue has it: unquoted.")]
+TableName = Annotated[
+    str, argument("Name of the table, without its schema, as the catalogue has it: unquoted.")
+]
 
 graphql_enum(
     "Kind of a relation in the catalogue of a PostgreSQL database.",
@@ -117,9 +63,13 @@ class TableColumn:
 
 
 @strawberry.type(
-    description="A table, view, materialized view or foreign table of a `DatabaseSchema`."
+    description="A table, view, materialized view or foreign table of a `DatabaseSchema`. Its ID "
+    "stands for the connection and the names of schema and table: a table that is dropped and "
+    "created again has the same ID, a renamed one has another."
 )
-class DatabaseTable:
+@node("table", row=TableRow, loader=TableByName, names=2)
+class DatabaseTable(Node):
+    schema_name: str = attribute("Name of the schema that contains the table.")
     name: str = attribute("Name of the table, without its schema.")
     comment: str | None = attribute("Comment set with `COMMENT ON`. Null if there is none.")
     row_estimate: int | None = attribute(
@@ -129,21 +79,33 @@ class DatabaseTable:
     )
     kind: TableKind = attribute("Kind of the relation.")
 
+    @field(ID_DESCRIPTION)
+    def id(root: strawberry.Parent[TableRow]) -> strawberry.ID:
+        return named_id("table", NameKey(root.connection_id, (root.schema_name, root.name)))
+
     @field(
         "All columns of the table, ordered by `position`. Null if the database failed to answer.",
         type=list[TableColumn] | None,
     )
     async def columns(root: strawberry.Parent[TableRow], info: Info) -> list[ColumnRow]:
-        return await ColumnLoader.of(info.context).load((root.connection_id, root.id)) or []
+        key = ColumnsKey(root.connection_id, root.id)
+        return await ColumnLists.of(info.context).load(key) or []
 
 
 @strawberry.type(
     description="A schema (namespace) of a connected database, read from its catalogue. "
-    "PostgreSQL's TOAST and temporary schemas are omitted."
+    "PostgreSQL's TOAST and temporary schemas are omitted. Its ID stands for the connection and "
+    "the name of the schema: a schema that is dropped and created again has the same ID, a "
+    "renamed one has another."
 )
-class DatabaseSchema:
+@node("schema", row=SchemaRow, loader=SchemaByName, names=1)
+class DatabaseSchema(Node):
     name: str = attribute("Name of the schema.")
     comment: str | None = attribute("Comment set with `COMMENT ON SCHEMA`. Null if there is none.")
+
+    @field(ID_DESCRIPTION)
+    def id(root: strawberry.Parent[SchemaRow]) -> strawberry.ID:
+        return named_id("schema", NameKey(root.connection_id, (root.name,)))
 
     @field(
         "Tables, views, materialized views and foreign tables of the schema, ordered by name. "
@@ -152,19 +114,48 @@ class DatabaseSchema:
     )
     @paged
     async def tables(root: strawberry.Parent[SchemaRow], info: Info, window: Window) -> Listing:
-        loader = TableLoader.of(info.context)
-        return await _listing(loader, PageKey(root.connection_id, root.id, window))
+        return await list_tables(info, root, window)
+
+    @field(
+        "Fetches a table, view, materialized view or foreign table of the schema by name. Null if "
+        "it does not exist or the database failed to answer.",
+        type=DatabaseTable | None,
+    )
+    async def table(
+        root: strawberry.Parent[SchemaRow], info: Info, name: TableName
+    ) -> TableRow | None:
+        return await find_table(info, root.connection_id, root.name, name)
 
 
-def _reader(context: Context) -> CatalogueReader:
-    return CatalogueReader(context.services.workbench, context.owner)
+async def list_schemas(
+    info: Info, connection_id: UUID, window: Window, *, include_system: bool
+) -> Listing:
+    loader = SchemaPages.of(info.context)
+    key = SchemasKey(connection_id, window, include_system)
+    return await _listing(loader, key, key._replace(window=None))
 
 
-async def _listing(loader: BatchLoader[PageKey, Any], key: PageKey) -> Listing:
-    page: Page[Any] | None = await loader.load(key)
+async def find_schema(info: Info, connection_id: UUID, name: str) -> SchemaRow | None:
+    return await SchemaByName.of(info.context).load(NameKey(connection_id, (name,)))
+
+
+async def list_tables(info: Info, schema: SchemaRow, window: Window) -> Listing:
+    loader = TablePages.of(info.context)
+    key = TablesKey(schema.connection_id, schema.id, window)
+    return await _listing(loader, key, key._replace(window=None))
+
+
+async def find_table(
+    info: Info, connection_id: UUID, schema_name: str, name: str
+) -> TableRow | None:
+    return await TableByName.of(info.context).load(NameKey(connection_id, (schema_name, name)))
+
+
+async def _listing(loader: BatchLoader[K, Any], page_key: K, count_key: K) -> Listing:
+    page: Page[Any] | None = await loader.load(page_key)
     assert page is not None  # noqa: S101 - the loader returns a page for each parent, even if empty
 
     async def count() -> int:
-        return await loader.load(key._replace(window=None)) or 0
+        return await loader.load(count_key) or 0
 
     return Listing(page, count)

@@ -205,6 +205,7 @@ class SetPreferencePayload:
 
 @strawberry.type(description="Result of `deletePreference`.")
 class DeletePreferencePayload:
+    deleted_preference_id: strawberry.ID = attribute("ID of the deleted preference.")
     deleted_preference_key: str = attribute("Key of the deleted preference.")
 
 

@@ -34,14 +34,15 @@ from graph.connections.inputs import (
     TestConnectionInput,
     form_fields,
 )
+from graph.connections.loaders import ConnectionById
 from graph.connections.types import (
     ActiveConnection,
-    ConnectionById,
     CredentialStore,
     CredentialStoreKind,
     DatabaseConnection,
     Preference,
     TestConnectionPayload,
+    preference_id,
 )
 from graph.context import Context, Info
 from graph.kit.fields import argument, mutation, provided_fields, query
@@ -209,7 +210,10 @@ class Mutation:
         self, info: Info, input: Annotated[DeletePreferenceInput, argument("Preference to delete.")]
     ) -> DeletePreferencePayload:
         key = await info.context.write(Preferences, lambda rows: rows.drop(input.key))
-        return DeletePreferencePayload(deleted_preference_key=key)
+        return DeletePreferencePayload(
+            deleted_preference_id=preference_id(info.context.owner, key),
+            deleted_preference_key=key,
+        )
 
 
 _PASSWORD_FIELDS = ("password", "ssh_password")

@@ -2,17 +2,28 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
 
 import strawberry
 
-from db.connections import ConnectionRow, Connections, PreferenceRow, SshAuthMethod, SslMode
+from db.connections import ConnectionRow, PreferenceRow, SshAuthMethod, SslMode
 from db.kit.paging import Window
 from db.workbench import ActivePool, ProbeResult, Problem
-from graph.connections.catalogue import DatabaseSchema, SchemaLoader
+from db.workbench.catalogue import SchemaRow, TableRow
+from graph.connections.catalogue import (
+    DatabaseSchema,
+    DatabaseTable,
+    SchemaName,
+    TableName,
+    find_schema,
+    find_table,
+    list_schemas,
+)
+from graph.connections.loaders import ConnectionById, PreferenceByName
 from graph.context import Info
-from graph.kit.fields import attribute, field, graphql_enum
-from graph.kit.ids import Node, node
-from graph.kit.loaders import ById
+from graph.kit.fields import argument, attribute, field, graphql_enum
+from graph.kit.ids import ID_DESCRIPTION, NameKey, Node, named_id, node
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import Json
 
@@ -45,10 +56,6 @@ graphql_enum(
 class CredentialStoreKind(StrEnum):
     KEYCHAIN = "KEYCHAIN"
     ENCRYPTED = "ENCRYPTED"
-
-
-class ConnectionById(ById[ConnectionRow]):
-    repository = Connections
 
 
 @strawberry.type(
@@ -127,9 +134,38 @@ class DatabaseConnection(Node):
     )
     @paged
     async def schemas(
-        root: strawberry.Parent[ConnectionRow], info: Info, window: Window
+        root: strawberry.Parent[ConnectionRow],
+        info: Info,
+        window: Window,
+        *,
+        include_system: Annotated[
+            bool, argument("If true, includes the schemas of PostgreSQL: `pg_catalog` and others.")
+        ] = False,
     ) -> Listing:
-        return await SchemaLoader.listing(info.context, root.id, window)
+        return await list_schemas(info, root.id, window, include_system=include_system)
+
+    @field(
+        "Fetches a schema of the database by name; system schemas are found too. Opens the "
+        "connection if necessary. Null if it does not exist or the database failed to answer.",
+        type=DatabaseSchema | None,
+    )
+    async def schema(
+        root: strawberry.Parent[ConnectionRow], info: Info, name: SchemaName
+    ) -> SchemaRow | None:
+        return await find_schema(info, root.id, name)
+
+    @field(
+        "Fetches a table, view, materialized view or foreign table of the database by name. Opens "
+        "the connection if necessary. Null if it does not exist or the database failed to answer.",
+        type=DatabaseTable | None,
+    )
+    async def table(
+        root: strawberry.Parent[ConnectionRow],
+        info: Info,
+        schema_name: SchemaName,
+        table_name: TableName,
+    ) -> TableRow | None:
+        return await find_table(info, root.id, schema_name, table_name)
 
 
 @strawberry.type(
@@ -193,9 +229,12 @@ class TestConnectionPayload:
 
 
 @strawberry.type(
-    description="A JSON value that a client stores for the viewer, such as an editor layout."
+    description="A JSON value that a client stores for the viewer, such as an editor layout. Its "
+    "ID stands for the viewer and the key: a preference that is deleted and set again has the same "
+    "ID."
 )
-class Preference:
+@node("preference", row=PreferenceRow, loader=PreferenceByName, names=1)
+class Preference(Node):
     key: str = attribute("Key of the preference, unique for the viewer.")
     created_at: datetime = attribute("Time the preference was created.")
     updated_at: datetime = attribute("Time the preference was last set.")
@@ -203,9 +242,17 @@ class Preference:
         "Increases with every change. Pass it as `expectedVersion` to detect concurrent updates."
     )
 
+    @field(ID_DESCRIPTION)
+    def id(root: strawberry.Parent[PreferenceRow]) -> strawberry.ID:
+        return preference_id(root.owner_id, root.key)
+
     @field("The stored JSON value.")
     def value(root: strawberry.Parent[PreferenceRow]) -> Json:
         return Json(root.decoded)
+
+
+def preference_id(owner_id: UUID, key: str) -> strawberry.ID:
+    return named_id("preference", NameKey(owner_id, (key,)))
 
 
 @strawberry.type(

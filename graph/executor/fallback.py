@@ -1,5 +1,6 @@
 """Runs operations that cannot be compiled with graphql-core."""
 
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -19,12 +20,23 @@ class CoreProgram(NamedTuple):
     """Called with the context before each root field of a mutation."""
 
     @property
+    def counts_fields(self) -> bool:
+        """Whether `max_fields` limits the result."""
+        return False
+
+    @property
     def kind(self) -> OperationType:
         return self.operation.definition.operation
 
     async def execute(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
+        self,
+        *,
+        context: object,
+        variables: Mapping[str, Any] | None,
+        root: object = None,
+        max_fields: float = math.inf,  # noqa: ARG002 - as `CompiledProgram.execute`
     ) -> ExecutionResult:
+        """Runs a query or a mutation. Does not count its fields."""
         result = graphql.execute(
             self.schema, self.operation.document, **self._options(context, variables, root)
         )

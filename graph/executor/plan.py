@@ -1,5 +1,6 @@
 """Plans: operations that are compiled once and executed by each request."""
 
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from types import CoroutineType
@@ -41,6 +42,8 @@ class Variant(NamedTuple):
 class CompiledProgram:
     """Runs compiled functions, a variant of them per combination of @skip and @include."""
 
+    counts_fields = True
+
     def __init__(self, core: CoreProgram, root_type: GraphQLObjectType) -> None:
         self.kind = core.kind
         self._core = core  # fallback if compilation fails
@@ -54,12 +57,19 @@ class CompiledProgram:
         )
 
     async def execute(
-        self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
+        self,
+        *,
+        context: object,
+        variables: Mapping[str, Any] | None,
+        root: object = None,
+        max_fields: float = math.inf,
     ) -> ExecutionResult:
         """Run a query or a mutation. Field errors are in the result, never raised.
 
         Raises:
             TooManyInvalidValues: the variables are invalid and too many to describe.
+            ResultTooLarge: a list begins after the objects before it had more than `max_fields`
+                fields together.
         """
         values = self._variables.coerce(variables)
         if isinstance(values, list):
@@ -68,7 +78,7 @@ class CompiledProgram:
             steps = self._variant(values).steps
         except (GraphQLError, RecursionError):  # graphql-core reports it with its location
             return await self._core.execute(context=context, variables=variables, root=root)
-        run = Run(context=context, root=root, variables=values)
+        run = Run(context=context, root=root, variables=values, max_fields=max_fields)
         return await run_steps(steps, run, self._core.before_step)
 
     async def subscribe(

@@ -39,9 +39,21 @@ def query(description: str, *, who: type[BasePermission], type: Any = None) -> D
     The permission is declared but not called, so that the executor can call the resolver
     directly, the fastest path. Tests check that an anonymous caller is refused.
     """
-    return strawberry.field(  # type: ignore[no-any-return]
-        description=description, graphql_type=type, metadata={WHO: who}
-    )
+
+    def declare(resolver: Callable[..., Any]) -> StrawberryField:
+        return strawberry.field(  # type: ignore[no-any-return]
+            description=description, graphql_type=_nullable(resolver, type), metadata={WHO: who}
+        )(resolver)
+
+    return declare
+
+
+def _nullable(resolver: Callable[..., Any], type: Any) -> Any:
+    """The type of a root field: `type`, else that of the resolver's result, but nullable.
+
+    The error of a non-null root field would discard the results of all others (decision 27).
+    """
+    return (type or resolver.__annotations__["return"]) | None
 
 
 def attribute(description: str, *, type: Any = None) -> Any:
@@ -99,12 +111,16 @@ def mutation(
     An `urgent` one ends other work of the viewer and does not queue. One that `ignores_token`
     authenticates by its input: an access token that is not valid does not refuse it.
     """
-    return strawberry.mutation(  # type: ignore[no-any-return]
-        description=description,
-        permission_classes=[who],
-        graphql_type=type,
-        metadata={URGENT: urgent, IGNORES_TOKEN: ignores_token, WHO: who},
-    )
+
+    def declare(resolver: Callable[..., Any]) -> StrawberryField:
+        return strawberry.mutation(  # type: ignore[no-any-return]
+            description=description,
+            permission_classes=[who],
+            graphql_type=_nullable(resolver, type),
+            metadata={URGENT: urgent, IGNORES_TOKEN: ignores_token, WHO: who},
+        )(resolver)
+
+    return declare
 
 
 def subscription(description: str, *, who: type[BasePermission], type: Any = None) -> Declare:

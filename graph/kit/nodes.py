@@ -15,18 +15,20 @@ from graph.kit.ids import Node, find_nodes
 class Query:
     @query(
         "Fetches any object visible to the viewer by its global ID. "
-        "Returns null if it does not exist or is not visible to the viewer.",
+        "Returns null if it does not exist, is not visible to the viewer, or is in a database that "
+        "failed to answer.",
         who=SignedIn,
         type=Node | None,
     )
     async def node(
         self, info: Info, id: Annotated[strawberry.ID, argument("ID of an object of any type.")]
     ) -> Any:
-        return (await find_nodes(info.context, [id], argument="id"))[0]
+        return (await find_nodes(info.context, [id], argument="id"))[0]  # an error is raised
 
     @query(
         "Fetches several objects by their global IDs, in the order of `ids`. An item is null if "
-        "the object does not exist or is not visible to the viewer.",
+        "the object does not exist, is not visible to the viewer, or is in a database that failed "
+        "to answer.",
         who=SignedIn,
         type=list[Node | None],
     )

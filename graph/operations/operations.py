@@ -1,20 +1,22 @@
 """Runs prepared operations and encodes their results as JSON."""
 
 import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
-from graphql import ExecutionResult
+from graphql import ExecutionResult, OperationType
+from graphql.error import located_error
 
 from db.errors import BadInput, HowdahError, RateLimited, TimedOut
 from graph.context import Context
 from graph.errors import present_all
-from graph.executor import TooManyInvalidValues
+from graph.executor import ResultTooLarge, TooManyInvalidValues
 from graph.operations.admission import Admission
 from graph.operations.deadlines import Deadlines
-from graph.operations.limits import RequestLimits, refuse_cost
+from graph.operations.limits import RequestLimits, refuse_cost, result_error
 from graph.operations.plans import Plans, Prepared
 from graph.operations.request import GraphQLRequest, PersistedDocuments
 
@@ -109,8 +111,7 @@ class Operations:
         """Open a subscription: its answers, or a single answer with the errors."""
         request_id = context.request_id
         try:
-            cost = prepared.cost.run(variables or {})
-            refuse_cost(cost, self.limits.cost)
+            cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
             slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
@@ -128,6 +129,10 @@ class Operations:
             async for result in source:
                 yield _answer(result, request_id)
                 context.loaders.clear()  # each event reads current data
+        except ResultTooLarge as error:
+            yield refuse(
+                result_error(error, prepared.operation, variables or {}), request_id=request_id
+            )
         except Exception as error:  # noqa: BLE001 - a resolver's generator may raise anything
             yield refuse(error, request_id=request_id)
         finally:
@@ -138,13 +143,19 @@ class Operations:
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
     ) -> Answer:
         try:
-            cost = prepared.cost.run(variables or {})
-            refuse_cost(cost, self.limits.cost)
+            cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
             slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
+            is_query = prepared.kind is OperationType.QUERY
+            max_fields = self.limits.fields if is_query else math.inf
             try:
                 result = await self._in_time(
-                    prepared.plan.execute(context=context, variables=variables)
+                    prepared.plan.execute(
+                        context=context, variables=variables, max_fields=max_fields
+                    )
                 )
+            except ResultTooLarge as error:
+                too_large = result_error(error, prepared.operation, variables or {})
+                result = ExecutionResult(None, [located_error(too_large, path=error.path)])
             finally:
                 slot.end()
         except HowdahError as error:

@@ -16,7 +16,7 @@ from graphql.validation import (
 
 from db.errors import HowdahError
 from graph.context import Context
-from graph.executor import Plan, compile_plan
+from graph.executor import Operation, Plan, compile_plan
 from graph.executor.document import select_operation
 from graph.operations.limits import CostProgram, RequestLimits, read, weigh
 from graph.operations.root_fields import ignores_token, is_urgent
@@ -55,6 +55,8 @@ class Prepared:
 
     plan: Plan
     cost: CostProgram
+    max_cost: int
+    operation: Operation
     size_bytes: int
     urgent: bool
     """Whether it bypasses the queue of the viewer."""
@@ -153,10 +155,23 @@ class Plans:
         return Prepared(
             plan,
             cost,
+            self._max_cost(plan, cost),
+            operation,
             size_bytes,
             urgent=is_urgent(self._schema, operation.definition),
             ignores_token=ignores_token(self._schema, operation.definition),
         )
+
+    def _max_cost(self, plan: Plan, cost: CostProgram) -> int:
+        """More than the result may have, if the plan stops at its limit.
+
+        Introspection is resolved without a pause, in which other operations could run. A mutation
+        has changed the data before its result is known.
+        """
+        is_query = plan.kind is OperationType.QUERY
+        if is_query and plan.counts_fields and not cost.introspects:
+            return self._limits.requested_fields
+        return self._limits.fields
 
     def _keep(self, key: tuple[str, str | None], prepared: Prepared) -> None:
         if key in self._kept:

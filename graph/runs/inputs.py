@@ -43,11 +43,13 @@ class ExecuteQueryInput:
     )
     read_only: bool | None = optional(
         "If true, the statement runs in a read-only transaction, which is rolled back. Defaults "
-        "to false, and is always true if the connection is read-only."
+        "to false, and is always true if the connection is read-only.",
+        default=False,
     )
     wait_ms: int | None = optional(
         "Maximum time to wait for the run to end before responding, in milliseconds, 0 to 30,000. "
-        "Defaults to 0, which responds as soon as the run is queued."
+        "Defaults to 0, which responds as soon as the run is queued.",
+        default=0,
     )
     idempotency_key: str | None = optional(
         "Makes a retry safe: a second call with the same key and the same input within 24 hours "

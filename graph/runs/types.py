@@ -11,7 +11,8 @@ from db.errors import BadInput
 from db.runs import Column as ColumnRow
 from db.runs import Failure, RunRow, Runs, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.results.formats import ResultFormat, require_format
-from graph.connections.types import ConnectionById, DatabaseConnection
+from graph.connections.loaders import ConnectionById
+from graph.connections.types import DatabaseConnection
 from graph.context import Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node

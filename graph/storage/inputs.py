@@ -95,7 +95,8 @@ class CreateFileInput:
     )
     size: BigInt = attribute("Size in bytes, 0 or more. The upload must have exactly this size.")
     content_type: str | None = optional(
-        "Media type of the file. Defaults to `application/octet-stream`."
+        "Media type of the file. Defaults to `application/octet-stream`.",
+        default="application/octet-stream",
     )
     desired_replicas: int = optional(
         "Number of providers that store a copy, 0 to 20. Defaults to 0.", default=0

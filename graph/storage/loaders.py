@@ -10,6 +10,7 @@ from db.kit.paging import Page, Window
 from db.postgres.engine import ReadSession
 from db.storage import BspRow, Bsps, BucketRow, Buckets, FileRow, Files, Folders, Replicas
 from graph.context import Context
+from graph.kit.loaded_rows import LoadedRows, parents_at_once
 from graph.kit.loaders import ById, Loader
 from graph.kit.paging import Listing
 
@@ -56,15 +57,27 @@ class FilesOfParents(Loader[FilesQuery, Any]):
         found: dict[FilesQuery, Any] = {}
         for query, parents in grouped.items():
             try:
-                answers = await self.find_of(session, parents, query)
+                answers = await self._find_in_parts(session, parents, query)
             except HowdahError as error:  # invalid arguments of one field must not fail another
                 answers = dict.fromkeys(parents, error)
             found |= {query._replace(parent=one): answer for one, answer in answers.items()}
         return found
 
+    async def _find_in_parts(
+        self, session: ReadSession, parents: list[UUID], query: FilesQuery
+    ) -> Mapping[UUID, Any]:
+        if query.window is None:
+            return await self.find_of(session, parents, query)
+        rows, pages = LoadedRows.of(self.context), dict[UUID, Page[Any]]()
+        for some in parents_at_once(parents, query.window.size):
+            found = await self.find_of(session, some, query)
+            rows.add(sum(len(page.rows) for page in found.values()))
+            pages |= found
+        return pages
+
     @abstractmethod
     async def find_of(
-        self, session: ReadSession, parents: list[UUID], query: FilesQuery
+        self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
         """A page for each of `parents`, or the number of its items if there is no window."""
 
@@ -78,7 +91,7 @@ class FilesOfParents(Loader[FilesQuery, Any]):
 
 class FilesOfBucket(FilesOfParents):
     async def find_of(
-        self, session: ReadSession, parents: list[UUID], query: FilesQuery
+        self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
         files = Files(session, self.context.owner)
         level: dict[str, Any] = {"under": query.under, "recursive": query.recursive}
@@ -91,7 +104,7 @@ class FoldersOfBucket(FilesOfParents):
     """Folders of buckets, one level deep."""
 
     async def find_of(
-        self, session: ReadSession, parents: list[UUID], query: FilesQuery
+        self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
         folders = Folders(session, self.context.owner)
         if query.window is None:
@@ -103,7 +116,7 @@ class FilesOfBsp(FilesOfParents):
     """Files of the viewer that providers store."""
 
     async def find_of(
-        self, session: ReadSession, parents: list[UUID], query: FilesQuery
+        self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
         files = Files(session, self.context.owner)
         if query.window is None:

@@ -33,7 +33,7 @@ class Query:
         "Condition of the database, as found by the last `checkDatabase`. "
         "Requires the `ADMIN` role.",
         who=AdminOnly,
-        type=DatabaseHealth,
+        type=DatabaseHealth | None,
     )
     async def database_health(self, info: Info) -> Integrity:
         services = info.context.services
@@ -42,6 +42,7 @@ class Query:
     @field(
         "Path of the directory with the log files on the server. Requires the `ADMIN` role.",
         who=AdminOnly,
+        type=str | None,
     )
     def log_directory(self, info: Info) -> str:
         return str(info.context.services.settings.log_dir)

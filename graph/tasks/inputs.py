@@ -98,7 +98,8 @@ class ImportTasksInput:
     )
     dry_run: bool | None = optional(
         "If true, nothing is saved and the payload reports what an import would do. "
-        "Defaults to false."
+        "Defaults to false.",
+        default=False,
     )
 
 

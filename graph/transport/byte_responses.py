@@ -13,6 +13,7 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _STATUS = {
     "BAD_USER_INPUT": 400,
+    "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
     "NOT_FOUND": 404,
     "TIMEOUT": 408,

@@ -2,18 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from graphql import OperationType
 from starlette.types import Scope
 
 from db.errors import HowdahError, Overloaded, Unauthenticated
 from db.services import Services
 from graph.auth import Viewer
 from graph.context import Context
-from graph.operations import Operations
+from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
 from graph.transport.origins import Origins
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
@@ -89,6 +90,21 @@ class Gateway:
     def context(self, viewer: Viewer | None, request_id: str, scope: Scope) -> Context:
         return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
 
+    async def answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:
+        """The results of an operation of any kind; a refusal is the only one."""
+        try:
+            prepared = await self.operations.prepare(request, context)
+        except Refused as refused:
+            yield refuse(*refused.errors, request_id=context.request_id)
+            return
+        if prepared.kind is not OperationType.SUBSCRIPTION:
+            yield await self.operations.run(prepared, request.variables, context)
+            return
+        followed = self.operations.follow(prepared, request.variables, context)
+        async with contextlib.aclosing(followed) as answers:
+            async for answer in answers:
+                yield answer
+
     async def session_end(self, viewer: Viewer | None, authorization: str | None) -> HowdahError:
         """Wait until the session ends: by expiry, sign-out or removal of its user."""
         expires_at = viewer.expires_at if viewer else _NEVER
@@ -97,9 +113,11 @@ class Gateway:
             try:
                 await self.viewer(authorization)
             except Unauthenticated as error:
-                return error
+                if datetime.now(UTC) < expires_at:
+                    return error
             except HowdahError:
                 continue  # a temporary failure of the database does not end the session
         return Unauthenticated(
-            "The session has expired.", hint="Get a new access token with refreshSession."
+            "The access token has expired.",
+            hint="Call refreshSession, connect with the new access token and subscribe again.",
         )

@@ -6,10 +6,10 @@ on this machine.
 
 import re
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from db.errors import BadInput, Forbidden
 from graph.errors import present_all
@@ -53,22 +53,47 @@ class Origins:
         name = origin.lower()
         return name in self._listed or (self._loopback and bool(_LOOPBACK.fullmatch(name)))
 
+    def is_listed_by_name(self, origin: str) -> bool:
+        """Whether HOWDAH_ALLOWED_ORIGINS contains the origin: only then may it use cookies."""
+        return origin.lower() in self._listed
+
     def allow(self, headers: dict[bytes, bytes]) -> bool:
         """Whether the `Origin` header is absent or allowed."""
         origin = headers.get(b"origin")
         if origin is None:
             return True
         name = origin.decode("latin-1").lower()
-        # A proxy that terminates TLS hides the scheme of the page, so only the host is compared.
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        return self.is_listed(name) or name in {f"http://{host}", f"https://{host}"}
+        return self.is_listed(name) or _is_host(name, headers)
+
+    def may_use_cookie(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a page of the server's own origin, or of a listed one, sent the request.
+
+        The other origins of this machine that development allows may not: any program there can
+        serve a page.
+        """
+        name = headers.get(b"origin", b"").decode("latin-1").lower()
+        if not name:
+            return False
+        site = headers.get(b"sec-fetch-site")
+        own = _is_host(name, headers) if site is None else site == b"same-origin"
+        return own or self.is_listed_by_name(name)
+
+
+def _is_host(origin: str, headers: dict[bytes, bytes]) -> bool:
+    """Whether the origin is the host of the request.
+
+    A proxy that terminates TLS hides the scheme of the page, so only the host is compared.
+    """
+    host = headers.get(b"host", b"").decode("latin-1").lower()
+    return origin in {f"http://{host}", f"https://{host}"}
 
 
 class CrossOrigin(CORSMiddleware):
     """CORS for the allowed origins; a page of any other one gets an error that names the setting.
 
-    There are no cookies, so that a foreign page has no more rights than any other client. It is
-    refused because its developer would otherwise see nothing but an empty response.
+    The only cookie is the refresh cookie, which checks the origin itself. So a foreign page has no
+    more rights than any other client; it is refused because its developer would otherwise see
+    nothing but an empty response.
     """
 
     def __init__(self, app: ASGIApp, *, origins: Origins) -> None:
@@ -93,7 +118,20 @@ class CrossOrigin(CORSMiddleware):
     def preflight_response(self, request_headers: Headers) -> Response:
         if not self.is_allowed_origin(request_headers["origin"]):
             return refused_origin(request_headers["origin"])
-        return super().preflight_response(request_headers)
+        response = super().preflight_response(request_headers)
+        self._allow_credentials(response.headers, request_headers["origin"])
+        return response
+
+    async def send(self, message: Message, send: Send, request_headers: Headers) -> None:
+        if message["type"] == "http.response.start" and "origin" in request_headers:
+            message.setdefault("headers", [])
+            self._allow_credentials(MutableHeaders(scope=message), request_headers["origin"])
+        await super().send(message, send, request_headers)
+
+    def _allow_credentials(self, headers: MutableHeaders, origin: str) -> None:
+        """Allows an origin that the operator has named to send the refresh cookie."""
+        if self._origins.is_listed_by_name(origin):
+            headers["Access-Control-Allow-Credentials"] = "true"
 
     async def simple_response(
         self, scope: Scope, receive: Receive, send: Send, request_headers: Headers

@@ -3,9 +3,13 @@
 A development server prints the link in its terminal; GraphiQL sends its code. The code alone signs
 in. The other conditions prevent the use of a leaked code through a proxy, from another machine or
 by another web page.
+
+`POST /graphql/sign-in/renew` exchanges the token for a new one of the same session, under the same
+conditions; see docs/decisions/0024-renewal-of-link-sessions.md.
 """
 
 import asyncio
+from datetime import timedelta
 from typing import Annotated
 
 import msgspec
@@ -13,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from db.errors import BadInput, Forbidden, NotFound, TooLarge
+from db.errors import BadInput, Forbidden, NotFound, TooLarge, Unauthenticated
 from db.settings import Settings
 from db.users import SignInLinks
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors
@@ -23,7 +27,13 @@ from graph.transport.proxies import forwarding_header, is_local
 TOKEN_SECONDS = 8 * 3_600
 """A working day. There is no refresh token, which would be valid for 30 days if stolen."""
 
+SESSION_LIFE = timedelta(days=7)
+"""Renewal does not extend it. Until it ends, also an expired token is renewed: a page that slept
+overnight stays signed in."""
+
 _BODY_BYTES = 1_024
+
+_NEW_LINK = "Run `howdah user sign-in-link` to get a new link."
 
 
 class SignInRequest(msgspec.Struct):
@@ -35,7 +45,10 @@ _decode = msgspec.json.Decoder(SignInRequest).decode
 
 def routes() -> list[Route]:
     """The routes that `graph.app` mounts."""
-    return [Route("/graphql/sign-in", json_errors(exchange), methods=["POST"])]
+    return [
+        Route("/graphql/sign-in", json_errors(exchange), methods=["POST"]),
+        Route("/graphql/sign-in/renew", json_errors(renew), methods=["POST"]),
+    ]
 
 
 async def exchange(request: Request) -> Response:
@@ -51,10 +64,30 @@ async def exchange(request: Request) -> Response:
     if not await asyncio.to_thread(links.claim, code):
         raise Forbidden(
             "This sign-in link was already used or is no longer valid.",
-            hint="Run `howdah user sign-in-link` to get a new one.",
+            hint=_NEW_LINK,
         )
     user = await services.identity.local_admin()
-    token = await services.identity.issue(user, seconds=TOKEN_SECONDS)
+    token = await services.identity.issue(user, seconds=TOKEN_SECONDS, session_life=SESSION_LIFE)
+    return _token_response(token)
+
+
+async def renew(request: Request) -> Response:
+    """Returns the same as `exchange`, for the token of a link in the `Authorization` header."""
+    gateway: Gateway = request.state.gateway
+    identity = gateway.services.identity
+    _require_local_caller(request, gateway.services.settings)
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("The request has no access token.", hint=_NEW_LINK)
+    try:
+        user = await identity.local_admin()
+        renewed = await identity.renew(user, token, seconds=TOKEN_SECONDS)
+    except Unauthenticated as error:
+        raise Unauthenticated(error.message, hint=_NEW_LINK) from None
+    return _token_response(renewed)
+
+
+def _token_response(token: str) -> JSONResponse:
     return JSONResponse(
         {"accessToken": token, "expiresIn": TOKEN_SECONDS},
         headers=UNTRUSTED_CONTENT_HEADERS | {"Cache-Control": "no-store"},

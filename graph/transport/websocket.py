@@ -6,18 +6,16 @@ and of the server. A task that ends the socket raises `_Closed`; the group cance
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
-from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from db.errors import Forbidden, HowdahError, RateLimited, Unauthenticated
 from graph.auth import Viewer
-from graph.context import Context
-from graph.operations import Answer, GraphQLRequest, Refused, refuse
+from graph.operations import Answer, GraphQLRequest, refuse
 from graph.transport.gateway import Gateway
 from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
@@ -126,7 +124,7 @@ class _Socket:
         try:
             self._viewer = await self._gateway.viewer(self._authorization)
         except (Unauthenticated, Forbidden) as error:
-            raise _Closed(4403, error.message) from None
+            raise _Closed(4403, _reason(error)) from None
         except HowdahError as error:
             raise _Closed(1013, error.message) from None  # try again later
         await self._send({"type": "connection_ack"})
@@ -164,7 +162,9 @@ class _Socket:
         context = self._gateway.context(self._viewer, request_id, self._websocket.scope)
         refusal = None
         try:
-            async with contextlib.aclosing(self._answers(message.payload, context)) as answers:
+            async with contextlib.aclosing(
+                self._gateway.answers(message.payload, context)
+            ) as answers:
                 async for answer in answers:
                     if not answer.ran:
                         refusal = answer
@@ -184,21 +184,6 @@ class _Socket:
         else:
             await self._send({"id": message.id, "type": "complete"})
 
-    async def _answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:
-        operations = self._gateway.operations
-        try:
-            prepared = await operations.prepare(request, context)
-        except Refused as refused:
-            yield refuse(*refused.errors, request_id=context.request_id)
-            return
-        if prepared.kind is not OperationType.SUBSCRIPTION:
-            yield await operations.run(prepared, request.variables, context)
-            return
-        followed = operations.follow(prepared, request.variables, context)
-        async with contextlib.aclosing(followed) as answers:
-            async for answer in answers:
-                yield answer
-
     async def _end_with_server(self) -> None:
         await self._gateway.shutdown.wait()
         raise _Closed(1001, "The server is stopping")
@@ -210,7 +195,7 @@ class _Socket:
             operation_id, task = self._running.popitem()
             task.cancel()
             await self._send_error(operation_id, answer)
-        raise _Closed(4403, error.message)
+        raise _Closed(4403, _reason(error))
 
     async def _receive(self) -> Message:
         try:
@@ -232,26 +217,41 @@ class _Socket:
         """Send the close frame, unless the client has disconnected or stopped reading."""
         with contextlib.suppress(WebSocketDisconnect, TimeoutError):
             async with asyncio.timeout(CLOSE_WAIT_S):
-                await self._websocket.close(code, reason)
+                await self._websocket.close(code, _truncated(reason))
+
+
+def _reason(error: HowdahError) -> str:
+    """The reason of a close frame, for clients that show it."""
+    return f"{error.message} {error.hint}"
+
+
+def _truncated(reason: str) -> str:
+    """RFC 6455 limits the payload of a close frame, with its code, to 125 bytes."""
+    return reason.encode()[:123].decode(errors="ignore")
 
 
 def _authorization(payload: dict[str, Any]) -> str | None:
     """Finds the credentials in the payload of `connection_init`; the clients differ.
 
     A payload with other values only is refused: without its credentials, which are there but not
-    recognised, the client would be anonymous.
+    recognised, the client would be anonymous. Null values and an empty text are no credentials:
+    clients send them before the user signs in.
     """
-    names = {name.lower(): value for name, value in payload.items()}
+    names = _present(payload)
     if isinstance(headers := names.get("headers"), dict):  # as Hasura's clients
         del names["headers"]
-        names |= {name.lower(): value for name, value in headers.items()}
+        names = _present(headers) | names
     for name in ("authorization", "authtoken"):  # the latter as in Apollo's documentation
-        value = names.get(name)
-        if isinstance(value, str) and value:
-            return value if name == "authorization" or " " in value else f"Bearer {value}"
+        value = names.pop(name, "")
+        if not isinstance(value, str):
+            raise _Closed(4400, f"{name} of connection_init is not a string")
         if value:
-            raise _Closed(4400, "Authorization is not a string")
-    if names.keys() - {"authorization", "authtoken"}:
+            return value if name == "authorization" or " " in value else f"Bearer {value}"
+    if names:
         hint = 'Send {"Authorization": "Bearer <accessToken>"}, or no payload'
         raise _Closed(4403, f"connection_init has no Authorization. {hint}")
     return None
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in values.items() if value not in (None, "")}

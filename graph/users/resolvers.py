@@ -4,15 +4,20 @@ from typing import Annotated
 
 import strawberry
 
-from db.users import OwnUser, UserRow
-from graph.auth import Anyone, SignedIn
-from graph.context import Info
+from db.users import OwnUser, SessionTokens, UserRow
+from graph.auth import AdminOnly, Anyone, SignedIn
+from graph.context import Context, Info
 from graph.kit.fields import argument, mutation, query
+from graph.kit.ids import parse_id
 from graph.users.inputs import (
     ChangePasswordInput,
     ChangePasswordPayload,
+    CreatePasswordResetInput,
+    CreatePasswordResetPayload,
     RefreshSessionInput,
     RefreshSessionPayload,
+    ResetPasswordInput,
+    ResetPasswordPayload,
     SignInInput,
     SignInPayload,
     SignOutInput,
@@ -22,7 +27,8 @@ from graph.users.inputs import (
     UpdateViewerInput,
     UpdateViewerPayload,
 )
-from graph.users.types import User, UserById
+from graph.users.password_reset_url import password_reset_url
+from graph.users.types import ClientSession, User, UserById
 
 
 @strawberry.type
@@ -49,13 +55,15 @@ class Mutation:
     async def sign_up(
         self, info: Info, input: Annotated[SignUpInput, argument("Account to create.")]
     ) -> SignUpPayload:
+        _check_cookie(info.context, input.cookie)
         signed_in = await info.context.services.identity.sign_up(
             email=input.email,
             password=input.password,
             name=input.name,
             address=info.context.client_address,
         )
-        return SignUpPayload(session=signed_in.session, user=signed_in.user)
+        session = _deliver(info.context, signed_in.session, cookie=input.cookie)
+        return SignUpPayload(session=session, user=signed_in.user)
 
     @mutation(
         "Signs in with e-mail address and password, and opens a session. "
@@ -66,23 +74,28 @@ class Mutation:
     async def sign_in(
         self, info: Info, input: Annotated[SignInInput, argument("Credentials of the account.")]
     ) -> SignInPayload:
+        _check_cookie(info.context, input.cookie)
         signed_in = await info.context.services.identity.sign_in(
             email=input.email, password=input.password, address=info.context.client_address
         )
-        return SignInPayload(session=signed_in.session, user=signed_in.user)
+        session = _deliver(info.context, signed_in.session, cookie=input.cookie)
+        return SignInPayload(session=session, user=signed_in.user)
 
     @mutation(
         "Exchanges a refresh token for new tokens. A repeated request within 30 seconds gets the "
-        "same new refresh token; later the old one is invalid. Ignores an access token that is "
-        "not valid.",
+        "same new refresh token; later the old one is invalid. Without `refreshToken` it uses and "
+        "renews the refresh cookie of the browser. Ignores an access token that is not valid.",
         who=Anyone,
         ignores_token=True,
     )
     async def refresh_session(
         self, info: Info, input: Annotated[RefreshSessionInput, argument("Session to refresh.")]
     ) -> RefreshSessionPayload:
-        signed_in = await info.context.services.identity.refresh(input.refresh_token)
-        return RefreshSessionPayload(session=signed_in.session, user=signed_in.user)
+        token = _refresh_token(info.context, input.refresh_token)
+        signed_in = await info.context.services.identity.refresh(token)
+        cookie = input.refresh_token is None
+        session = _deliver(info.context, signed_in.session, cookie=cookie)
+        return RefreshSessionPayload(session=session, user=signed_in.user)
 
     @mutation(
         "Ends a session of the viewer. Its access tokens stop working within 60 seconds.",
@@ -92,7 +105,10 @@ class Mutation:
         self, info: Info, input: Annotated[SignOutInput, argument("Session to end.")]
     ) -> SignOutPayload:
         user_id = info.context.signed_in.id
-        await info.context.services.identity.sign_out(user_id, input.refresh_token)
+        token = _refresh_token(info.context, input.refresh_token)
+        await info.context.services.identity.sign_out(user_id, token)
+        if input.refresh_token is None:
+            info.context.refresh_cookie.clear()
         return SignOutPayload(signed_out=True)
 
     @mutation(
@@ -104,13 +120,49 @@ class Mutation:
         info: Info,
         input: Annotated[ChangePasswordInput, argument("Current and new password.")],
     ) -> ChangePasswordPayload:
+        _check_cookie(info.context, input.cookie)
         signed_in = await info.context.services.identity.change_password(
             info.context.signed_in.id,
             current=input.current_password,
             new=input.new_password,
             address=info.context.client_address,
         )
-        return ChangePasswordPayload(session=signed_in.session, user=signed_in.user)
+        session = _deliver(info.context, signed_in.session, cookie=input.cookie)
+        return ChangePasswordPayload(session=session, user=signed_in.user)
+
+    @mutation(
+        "Creates a one-time link with which a user sets a new password. It voids the previous "
+        "link of the user. Fails with `BAD_USER_INPUT` if they sign in at an external issuer. "
+        "Requires the `ADMIN` role.",
+        who=AdminOnly,
+    )
+    async def create_password_reset(
+        self,
+        info: Info,
+        input: Annotated[CreatePasswordResetInput, argument("User who forgot the password.")],
+    ) -> CreatePasswordResetPayload:
+        user_id = parse_id("user", input.user_id, argument="userId")
+        reset = await info.context.services.identity.password_resets.create(user_id)
+        return CreatePasswordResetPayload(
+            url=password_reset_url(info.context.base_url, reset.token),
+            token=reset.token,
+            expires_at=reset.expires_at,
+        )
+
+    @mutation(
+        "Sets a new password with the token of a reset link, and revokes all sessions of the user; "
+        "their access tokens stop working within 60 seconds. An unknown, used or expired token "
+        "fails with `BAD_USER_INPUT`. Ignores an access token that is not valid.",
+        who=Anyone,
+        ignores_token=True,
+    )
+    async def reset_password(
+        self, info: Info, input: Annotated[ResetPasswordInput, argument("Token and new password.")]
+    ) -> ResetPasswordPayload:
+        user = await info.context.services.identity.password_resets.use(
+            input.token, password=input.new_password, address=info.context.client_address
+        )
+        return ResetPasswordPayload(user=user)
 
     @mutation("Changes the display name of the viewer.", who=SignedIn)
     async def update_viewer(
@@ -118,3 +170,29 @@ class Mutation:
     ) -> UpdateViewerPayload:
         user = await info.context.write(OwnUser, lambda own: own.rename(input.name))
         return UpdateViewerPayload(user=user)
+
+
+def _check_cookie(context: Context, wanted: bool) -> None:  # noqa: FBT001 - of the input
+    """Refuses a request that may not use the cookie before it has an effect."""
+    if wanted:
+        context.refresh_cookie.require_allowed()
+
+
+def _refresh_token(context: Context, presented: str | None) -> str:
+    """The token of the input, else of the cookie. An empty one counts as presented.
+
+    Otherwise a script could send it to get the successor of the cookie's token in the body.
+    """
+    return context.refresh_cookie.read() if presented is None else presented
+
+
+def _deliver(context: Context, session: SessionTokens, *, cookie: bool) -> ClientSession:
+    """The tokens for the body of the response, after the refresh token was set as a cookie."""
+    if cookie:
+        days = context.services.settings.refresh_token_days
+        context.refresh_cookie.write(session.refresh_token, seconds=days * 86_400)
+    return ClientSession(
+        access_token=session.access_token,
+        refresh_token=None if cookie else session.refresh_token,
+        expires_at=session.expires_at,
+    )

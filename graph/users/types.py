@@ -36,16 +36,24 @@ class User(Node):
     role: Role = attribute("Role, which determines what the user is allowed to do.")
 
 
+def redacted_repr(secret: object) -> str:
+    """Keeps passwords and tokens out of tracebacks in the log."""
+    return f"{type(secret).__name__}(...)"
+
+
 @strawberry.type(
     name="Session", description="Tokens of a session, returned by sign-up, sign-in and refresh."
 )
 class ClientSession:
+    __repr__ = redacted_repr
+
     access_token: str = attribute(
         "Token that authenticates requests: `Authorization: Bearer <accessToken>`. "
         "Valid until `expiresAt`."
     )
-    refresh_token: str = attribute(
-        "Token for `refreshSession`. It can be used once. Store it as a secret."
+    refresh_token: str | None = attribute(
+        "Token for `refreshSession`. It can be used once. Store it as a secret. Null if the "
+        "session keeps it in the refresh cookie of the browser."
     )
     expires_at: datetime = attribute(
         "Time `accessToken` expires. Call `refreshSession` before this time."

@@ -1,34 +1,30 @@
 // Works with GraphiQL in a real browser. How to run it: README.md in this folder.
 
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 
 const { positionals, values: options } = parseArgs({
   allowPositionals: true,
   options: {
-    subscription: { type: 'string' },
-    trigger: { type: 'string' },
-    screenshot: { type: 'string' },
     chromium: { type: 'string', default: '/usr/bin/chromium' },
+    screenshots: { type: 'string' },
+    key: { type: 'string' },
   },
 });
 const [link] = positionals;
 if (!link?.includes('#sign-in=')) {
-  console.error('usage: node graphiql.mjs LINK [--subscription ... --trigger ... --screenshot ...]');
+  console.error('usage: node graphiql.mjs LINK [--screenshots FOLDER --key HEX]');
   process.exit(2);
 }
-const url = link.split('#')[0];
-let authorization; // of the tab, once the link has signed it in
+const [url, code] = link.split('#sign-in=');
 const waitMs = 15_000;
 
 /** Everything the page asked for or complained about. */
 function observe(page) {
-  const seen = { urls: [], posts: [], complaints: [], frames: [] };
-  page.on('request', (request) => {
-    seen.urls.push(request.url());
-    if (request.method() === 'POST') seen.posts.push(request);
-  });
+  const seen = { urls: [], frames: [], complaints: [] };
+  page.on('request', (request) => seen.urls.push(request.url()));
   page.on('websocket', (socket) => {
     seen.urls.push(socket.url());
     for (const event of ['framesent', 'framereceived']) {
@@ -44,6 +40,20 @@ function observe(page) {
   return seen;
 }
 
+async function screenshot(page, name) {
+  if (options.screenshots) await page.screenshot({ path: `${options.screenshots}/graphiql-${name}.png` });
+}
+
+async function openTab(page, title) {
+  await page.locator('.graphiql-tab-button', { hasText: title }).click();
+  await page.locator('.graphiql-query-editor .view-line', { hasText: `query ${title}` }).waitFor();
+}
+
+async function openNewTab(page, text) {
+  await page.getByRole('button', { name: 'New tab' }).click();
+  await write(page, '.graphiql-query-editor', text);
+}
+
 async function write(page, editor, text) {
   await page.locator(`${editor} .monaco-editor:visible`).click();
   await page.keyboard.press('ControlOrMeta+A');
@@ -54,7 +64,7 @@ async function write(page, editor, text) {
 /** Presses the run button and chooses one of the document's operations. */
 async function runOneOf(page, operation) {
   await page.locator('.graphiql-execute-button[aria-haspopup]').click();
-  await page.getByRole('menuitem', { name: operation }).click();
+  await page.getByRole('menuitem', { name: operation, exact: true }).click();
 }
 
 /** Presses the run button, once GraphiQL has read that the document has one operation only. */
@@ -62,74 +72,207 @@ async function runOnly(page) {
   await page.locator('.graphiql-execute-button:not([aria-haspopup])').click();
 }
 
+async function stop(page) {
+  await page.locator('.graphiql-execute-button[title^=Stop], .graphiql-execute-button[aria-label^=Stop]').click();
+}
+
 async function shows(page, text) {
-  const result = page.locator('.result-window .view-lines');
-  await result.filter({ hasText: text }).waitFor();
+  await page.locator('.result-window .view-lines').filter({ hasText: text }).waitFor();
+}
+
+async function variableIs(page, pattern) {
+  await page.locator('[aria-label=Variables] .view-lines').filter({ hasText: pattern }).waitFor();
 }
 
 async function eventually(what, condition) {
   const deadline = Date.now() + waitMs;
-  while (!condition()) {
+  while (!(await condition())) {
     assert.ok(Date.now() < deadline, `${what}: not within ${waitMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-async function trigger() {
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', authorization },
-    body: JSON.stringify({ query: options.trigger }),
-  });
-  const { errors } = await answer.json();
-  assert.equal(errors, undefined, 'the trigger is accepted');
+const stored = (page) => page.evaluate(() => JSON.parse(sessionStorage.getItem('howdah:sign-in')));
+
+/** A token of the same session that expires in so many seconds, signed with the server's key. */
+function withExpiry(token, seconds) {
+  const [header, body] = token.split('.');
+  const claims = JSON.parse(Buffer.from(body, 'base64url'));
+  claims.exp = Math.floor(Date.now() / 1000) + seconds;
+  const unsigned = `${header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`;
+  const signature = createHmac('sha256', Buffer.from(options.key, 'hex')).update(unsigned).digest('base64url');
+  return `${unsigned}.${signature}`;
+}
+
+/** Replaces the token of the tab, as if it had been obtained a moment ago. */
+async function holdToken(page, accessToken) {
+  const session = JSON.stringify({ accessToken, renewAt: Date.now() + 3_600_000 });
+  await page.evaluate((text) => sessionStorage.setItem('howdah:sign-in', text), session);
 }
 
 async function checkSignIn(page, seen) {
   assert.equal(page.url(), url, 'the code is taken out of the address');
-  const kept = await page.evaluate(() => JSON.parse(sessionStorage.getItem('howdah:sign-in')));
-  authorization = `Bearer ${kept.accessToken}`;
-  await page.locator('[aria-label=Headers] .view-line', { hasText: 'Authorization' }).waitFor();
+  const { accessToken } = await stored(page);
   const elsewhere = await page.evaluate(() => JSON.stringify(localStorage) + document.cookie);
-  assert.ok(!elsewhere.includes(kept.accessToken), 'the token is kept in the tab only');
-  const code = link.split('#sign-in=')[1];
+  assert.ok(!elsewhere.includes(accessToken), 'the token is kept in the tab only');
+  assert.ok(!(await page.content()).includes(accessToken), 'the page does not show the token');
   assert.ok(!seen.urls.some((one) => one.includes(code)), 'the code is in no address that is asked for');
 }
 
-async function checkQueries(page, seen) {
-  await runOneOf(page, 'Health');
-  await shows(page, /"health"/);
-  await runOneOf(page, 'Me');
+async function checkTasks(page, seen) {
+  await runOneOf(page, 'Tasks');
+  await shows(page, /"totalCount"/);
+  await runOneOf(page, 'CreateTask');
+  await variableIs(page, /"taskId":\s*"task_/);
+  await runOneOf(page, 'ToggleTask');
+  await shows(page, /"completed":\s*true/);
+
+  await runOneOf(page, 'LiveTasks');
+  await eventually('subscribe is sent', () => seen.frames.some(({ type }) => type === 'subscribe'));
+  const init = seen.frames.find(({ type }) => type === 'connection_init');
+  assert.equal(init.payload.Authorization, `Bearer ${(await stored(page)).accessToken}`);
+  // A copy of the browser tab, as the example says, has a copy of its sessionStorage.
+  const [copy] = await Promise.all([
+    page.waitForEvent('popup'),
+    page.evaluate(() => void window.open(location.href)),
+  ]);
+  // The protocol does not say when a subscription stands: its cause is repeated until it shows.
+  await eventually('an event arrives', async () => {
+    await runOneOf(copy, 'CreateTask');
+    await shows(copy, /"createTask"/);
+    return seen.frames.some(({ type }) => type === 'next');
+  });
+  await copy.close();
+  await shows(page, /"kind":\s*"CREATED"/);
+  await screenshot(page, 'live');
+  await stop(page);
+}
+
+/** The first operation of each other tab runs; a test in Python runs all of them. */
+async function checkOtherTabs(page) {
+  for (const [title, answer] of [
+    ['Workbench', /"connections"/],
+    ['Storage', /"buckets"/],
+    ['Account', /"viewer":\s*\{/],
+  ]) {
+    await openTab(page, title);
+    await runOneOf(page, title);
+    await shows(page, answer);
+    await screenshot(page, title.toLowerCase());
+  }
+}
+
+async function checkPlugins(page) {
+  await openNewTab(page, '{ viewer { email } }');
+  await page.getByRole('button', { name: 'Show GraphiQL Explorer' }).click();
+  await page.locator('.graphiql-explorer-root', { hasText: 'taskStats' }).waitFor();
+  await page.locator('[data-field-name=taskStats]').click();
+  await page.locator('[data-field-name=open]').click();
+  await page.locator('.graphiql-query-editor .view-lines').filter({ hasText: /taskStats\s*\{\s*open/ }).waitFor();
+  await runOnly(page);
+  await shows(page, /"taskStats"/);
+  await screenshot(page, 'explorer');
+  await page.getByRole('button', { name: 'Show History' }).click();
+  await page.locator('.graphiql-history-item', { hasText: 'Workbench' }).first().waitFor();
+  await page.getByRole('button', { name: 'Show Documentation Explorer' }).click();
+  await page.locator('.graphiql-doc-explorer', { hasText: 'Mutation' }).waitFor();
+  await screenshot(page, 'documentation');
+  await page.getByRole('button', { name: 'Hide Documentation Explorer' }).click();
+}
+
+async function checkErrors(page) {
+  await openNewTab(page, '{ tasks { totalCount } }');
+  await runOnly(page);
+  const errors = page.locator('.howdah-errors');
+  await errors.filter({ hasText: 'BAD_USER_INPUT' }).waitFor();
+  const { hint } = JSON.parse(await responseOf(page)).errors[0].extensions;
+  await errors.filter({ hasText: hint }).waitFor();
+  const banner = await errors.boundingBox();
+  const response = await page.locator('.result-window').boundingBox();
+  assert.ok(banner.y >= 0 && banner.y + banner.height <= response.y + 1, 'errors are above the response');
+  await screenshot(page, 'errors');
+  await openTab(page, 'Account');
+  await errors.waitFor({ state: 'detached' });
+}
+
+/** The text of the response; its editor renders only the lines in sight. */
+async function responseOf(page) {
+  await page.locator('.result-window .monaco-editor').click();
+  await page.keyboard.press('ControlOrMeta+A');
+  await page.keyboard.press('ControlOrMeta+C');
+  return page.evaluate(() => navigator.clipboard.readText());
+}
+
+/** A token that the server refuses is renewed, and the operation is sent again. */
+async function checkRenewal(page, seen) {
+  await openTab(page, 'Account');
+  const expired = withExpiry((await stored(page)).accessToken, -60);
+  await holdToken(page, expired);
+  await runOneOf(page, 'Account');
+  await eventually('the token is renewed', async () => (await stored(page)).accessToken !== expired);
   await shows(page, /"viewer":\s*\{/);
-  const sent = await seen.posts.at(-1).headerValue('authorization');
-  assert.equal(sent, authorization, 'the Headers tab is sent over HTTP');
+  assert.ok(seen.urls.includes(`${url}/sign-in/renew`));
+  assert.equal(await page.locator('.howdah-notice').count(), 0, 'the user is not troubled');
+
+  // Due by the clock, before the server refuses it.
+  const { accessToken } = await stored(page);
+  await page.evaluate((text) => sessionStorage.setItem('howdah:sign-in', text), JSON.stringify({ accessToken, renewAt: 1 }));
+  await runOneOf(page, 'Account');
+  await eventually('the token is renewed in time', async () => (await stored(page)).renewAt > 1);
+}
+
+async function checkExpiringSubscription(page) {
+  await openNewTab(page, 'subscription { taskChanged { kind } }');
+  const brief = withExpiry((await stored(page)).accessToken, 3);
+  await holdToken(page, brief);
+  await runOnly(page);
+  await page.locator('.howdah-notice', { hasText: 'The subscription has ended' }).waitFor();
+  await page.locator('.howdah-errors', { hasText: 'UNAUTHENTICATED' }).waitFor();
+  await screenshot(page, 'expired');
+  assert.notEqual((await stored(page)).accessToken, brief, 'the tab has a new session');
+  await page.locator('.howdah-notice').getByRole('button', { name: 'Dismiss' }).click();
+}
+
+/** A token in the Headers tab is used, reported when it is refused, and kept nowhere. */
+async function checkHeaders(page) {
+  await openNewTab(page, '{ viewer { name } }');
+  await page.getByRole('button', { name: 'Headers', exact: true }).click();
+  await write(page, '[aria-label=Headers]', '{"Authorization": "Bearer not-a-token"}');
+  await runOnly(page);
+  await page.locator('.howdah-notice', { hasText: 'Headers tab' }).waitFor();
+  const history = () => page.evaluate(() => localStorage.getItem('graphiql:queries'));
+  await eventually('the history is kept', async () => (await history()).includes('viewer { name }'));
+  assert.ok(!JSON.stringify(await page.evaluate(() => ({ ...localStorage }))).includes('not-a-token'));
+}
+
+async function checkLostSession(page) {
+  await openTab(page, 'Account');
+  await holdToken(page, 'eyJhbGciOiJIUzI1NiJ9.e30.broken');
+  await runOneOf(page, 'Account');
+  await page.locator('.howdah-notice', { hasText: 'howdah user sign-in-link' }).waitFor();
+  await screenshot(page, 'lost');
 }
 
 /** A reload keeps the tab signed in; a second tab shows that the link was used. */
 async function checkOnce(page) {
   await page.reload();
-  await page.locator('[aria-label=Headers] .view-line', { hasText: 'Authorization' }).waitFor();
-  const other = await browser.newPage();
+  assert.ok((await stored(page)).accessToken);
+  const other = await context.newPage();
   await other.goto(link);
   await other.locator('[role=alert]', { hasText: 'howdah user sign-in-link' }).waitFor();
-  assert.equal(await other.evaluate(() => sessionStorage.getItem('howdah:sign-in')), null);
-  if (options.screenshot) await other.screenshot({ path: `${options.screenshot}.used.png` });
+  assert.equal(await stored(other), null);
+  await screenshot(other, 'used-link');
   await other.close();
 }
 
-async function checkSubscription(page, seen) {
-  await write(page, '.graphiql-query-editor', options.subscription);
-  await runOnly(page);
-  await eventually('subscribe is sent', () => seen.frames.some(({ type }) => type === 'subscribe'));
-  const init = seen.frames.find(({ type }) => type === 'connection_init');
-  assert.equal(init.payload.Authorization, authorization, 'the Headers tab is sent over WebSocket');
-
-  // The protocol does not say when a subscription stands: its cause is repeated until it shows.
-  const arrived = () => seen.frames.some(({ type }) => type === 'next');
-  const cause = options.trigger && setInterval(trigger, 1_000);
-  await eventually('an event arrives', arrived).finally(() => clearInterval(cause));
-  const event = seen.frames.find(({ type }) => type === 'next');
-  await shows(page, `"${Object.keys(event.payload.data)[0]}"`);
+async function checkAppearance(page) {
+  await openTab(page, 'Tasks');
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await screenshot(page, 'dark');
+  await page.setViewportSize({ width: 720, height: 900 });
+  await screenshot(page, 'narrow');
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(width <= 720, 'nothing is wider than the window');
 }
 
 const browser = await chromium.launch({
@@ -144,26 +287,43 @@ const browser = await chromium.launch({
     '--disable-sync',
   ],
 });
-const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+const context = await browser.newContext({
+  viewport: { width: 1280, height: 800 },
+  permissions: ['clipboard-read', 'clipboard-write'],
+});
+context.setDefaultTimeout(waitMs);
+const page = await context.newPage();
+const seen = observe(page);
 try {
-  page.setDefaultTimeout(waitMs);
-  const seen = observe(page);
   await page.goto(link);
   await page.locator('.graphiql-query-editor .view-line').first().waitFor();
-
   await checkSignIn(page, seen);
-  await checkQueries(page, seen);
-  if (options.subscription) await checkSubscription(page, seen);
-
+  await checkTasks(page, seen);
+  await checkOtherTabs(page);
+  await checkPlugins(page);
+  await checkErrors(page);
   await checkOnce(page);
+  await checkAppearance(page);
+  assert.deepEqual(seen.complaints, [], 'the console is quiet');
+  if (options.key) {
+    await checkRenewal(page, seen);
+    await checkExpiringSubscription(page);
+  }
+  await checkHeaders(page);
+  await checkLostSession(page);
 
   const host = new URL(url).host;
   const foreign = seen.urls.filter((one) => !/^(data|blob):/.test(one) && new URL(one).host !== host);
   assert.deepEqual(foreign, [], 'nothing is asked of another host');
-  assert.deepEqual(seen.complaints, [], 'the console is quiet');
+  // Chromium reports each answer with the status 401.
+  const complaints = seen.complaints.filter((one) => !one.includes('status of 401'));
+  assert.deepEqual(complaints, [], 'the console is quiet');
   assert.ok(page.workers().length > 0, "Monaco's workers run");
   console.log(`ok: ${seen.urls.length} requests, all to ${host}; ${page.workers().length} workers`);
+} catch (error) {
+  await screenshot(page, 'failed');
+  console.error(seen.complaints.join('\n'));
+  throw error;
 } finally {
-  if (options.screenshot) await page.screenshot({ path: options.screenshot });
   await browser.close();
 }

@@ -1,6 +1,7 @@
 """Every operation in the documentation is valid, and those of docs/connections.md work in order."""
 
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from tests.fixtures.clients import Client
 from tests.fixtures.targets import CANARY, Target
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in ROOT.glob("docs/**/*.md") if "node_modules" not in page.parts),
+]
 core: GraphQLSchema = schema._schema
 
 
@@ -47,7 +51,17 @@ def test_pages_with_operations_are_found() -> None:
     assert names >= {"README.md", "tasks.md", "connections.md"}
 
 
-async def test_connections_page_operations_work(ada: Client, target: Target) -> None:
+@pytest.fixture
+async def aardvarks(target: Target) -> AsyncIterator[None]:
+    """The first table by name."""
+    await target.script("CREATE TABLE public.aardvarks (id int)")
+    yield
+    await target.script("DROP TABLE public.aardvarks")
+
+
+async def test_connections_page_operations_work(
+    ada: Client, target: Target, aardvarks: None
+) -> None:
     destination = {
         "host": "localhost",
         "port": target.port,
@@ -72,4 +86,17 @@ async def test_connections_page_operations_work(ada: Client, target: Target) -> 
             assert answer.data["testConnection"]["ok"], answer
         if name == "Save":
             saved = {"id": answer.data["saveConnection"]["connection"]["id"]}
-            variables |= {"Open": {"input": saved}, "Close": {"input": saved}, "Look": saved}
+            variables |= {
+                "Open": {"input": saved},
+                "Close": {"input": saved},
+                "Schemas": saved,
+                "Describe": saved | {"schemaName": "pg_catalog", "tableName": "pg_class"},
+            }
+        if name == "Schemas":
+            (public,) = answer.data["connection"]["schemas"]["nodes"]
+            variables["Tables"] = {"schemaId": public["id"]}
+        if name == "Tables":
+            table = answer.data["node"]["tables"]["nodes"][0]
+            variables["Columns"] = {"tableId": table["id"]}
+        if name == "Columns":
+            assert [column["name"] for column in answer.data["node"]["columns"]] == ["id"]

@@ -7,12 +7,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted(
+    page
+    for pattern in ("*.md", ".github/*.md", "docs/**/*.md")
+    for page in ROOT.glob(pattern)
+    if "node_modules" not in page.parts
+)
 # The CONTRIBUTING page adds a domain of this name.
 EXAMPLES = re.compile(r"(db|graph|tests/db|tests/graph)/notes\b|alembic/versions/<")
 
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)\s#]+)(?:#[^)]*)?\)")
+_LINK = re.compile(r"\]\((?!https?://|mailto:)(?P<path>[^)\s#]*)(?:#(?P<anchor>[^)\s]+))?\)")
+_HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(
     r"(?<![\w./<-])(?:(?:graph|db|tests|docs|bench|alembic)/[\w./-]*[\w/]"
@@ -23,13 +29,27 @@ _PATH = re.compile(
 def missing(text: str, folder: Path) -> Iterator[str]:
     """Links and paths in a page of `folder` that do not exist."""
     prose = _FENCE.sub("", text)
-    for link in _LINK.findall(prose):
-        if not (folder / link).exists():
-            yield link
+    for path, anchor in _LINK.findall(prose):
+        target = folder / path
+        if not target.exists():
+            yield path
+        elif anchor and path.endswith(".md"):
+            if anchor not in anchors(target.read_text(encoding="utf-8")):
+                yield f"{path}#{anchor}"
+        elif anchor and not path and anchor not in anchors(text):
+            yield f"#{anchor}"
     for code in _CODE.findall(prose):
         for path in _PATH.findall(code):
             if not EXAMPLES.match(path) and not _is_here(path):
                 yield path
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in _HEADING.findall(_FENCE.sub("", text))
+    }
 
 
 def ids(letter: str, last: int) -> set[str]:
@@ -50,9 +70,16 @@ def test_page_names_only_paths_that_exist(page: Path) -> None:
 def test_missing_paths_are_found() -> None:
     text = (
         "See [this](docs/gone.md), `db/gone.py`, `db.tasks.gone`, `graph/notes`, "
-        "[here](README.md#top) and `db/settings.py`.\n"
+        "[here](README.md#performance), [there](README.md#gone), [below](#gone) and "
+        "`db/settings.py`.\n## Here\n[Up](#here)\n"
     )
-    assert list(missing(text, ROOT)) == ["docs/gone.md", "db/gone.py", "db.tasks.gone"]
+    assert list(missing(text, ROOT)) == [
+        "docs/gone.md",
+        "README.md#gone",
+        "#gone",
+        "db/gone.py",
+        "db.tasks.gone",
+    ]
 
 
 def test_requirements_page_has_each_row_once() -> None:

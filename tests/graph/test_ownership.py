@@ -20,14 +20,15 @@ from graphql import (
     is_required_argument,
     is_required_input_field,
 )
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.utils.str_converters import to_camel_case
 
-from db.kit.base import new_id
-from graph.auth import Anyone
+from graph.auth import AdminOnly, Anyone
 from graph.kit.fields import WHO
 from graph.schema import schema
 from tests.fixtures.clients import Client, Response
-from tests.fixtures.factories import FACTORIES, SHARED, VALUES
+from tests.fixtures.factories import FACTORIES, IN_TARGET, SHARED, VALUES, missing_id
+from tests.fixtures.targets import Target
 
 core: Any = schema._schema
 
@@ -50,6 +51,12 @@ class Door(NamedTuple):
     def definition(self) -> GraphQLField:
         found: GraphQLField = getattr(core, f"{self.root}_type").fields[self.field]
         return found
+
+    @property
+    def is_for_admins(self) -> bool:
+        """An admin may pass the IDs of other users."""
+        declared = self.definition.extensions[GraphQLCoreConverter.DEFINITION_BACKREF]
+        return bool(declared.metadata[WHO] is AdminOnly)
 
 
 def id_paths(name: str, definition: Any) -> Iterator[tuple[Path, bool]]:
@@ -143,8 +150,8 @@ async def prefixes(client: Client, door: Door) -> dict[Path, list[str]]:
         refused = [path for path in unknown if path[-1] == field]
         assert len(refused) == 1, f"{door} does not say which of its ids is wrong: {answer}"
         expected = re.search(r"expected `(\w+)_…`", answer.message)
-        found[refused[0]] = [expected[1]] if expected else list(FACTORIES)
-        shown[refused[0]] = f"{found[refused[0]][0]}_{new_id().hex}"
+        found[refused[0]] = [expected[1]] if expected else [*FACTORIES, *IN_TARGET]
+        shown[refused[0]] = missing_id(found[refused[0]][0])
     return found
 
 
@@ -158,13 +165,17 @@ async def test_argument_with_id_of_other_user_returns_nothing(
 ) -> None:
     taken = await prefixes(admin, door)
     for prefix in taken[door.path]:
-        assert prefix in FACTORIES, (
+        assert prefix in FACTORIES.keys() | IN_TARGET.keys(), (
             f"add a factory for `{prefix}_…` IDs to FACTORIES in tests/fixtures/factories.py"
         )
-        if prefix in SHARED:
+        if prefix in SHARED or prefix in IN_TARGET:
             continue
         theirs = await FACTORIES[prefix](ada)
-        missing = f"{prefix}_{new_id().hex}"
+        missing = missing_id(prefix)
+        if door.is_for_admins:
+            answers = [await knock(bob, door, {door.path: each}) for each in (theirs, missing)]
+            assert [answer.code for answer in answers] == ["FORBIDDEN"] * 2
+            continue
         for stranger in (bob, admin):
             mine = {path: await own(stranger, admin, taken[path][0]) for path in door.others}
             answer = await knock(stranger, door, mine | {door.path: theirs})
@@ -184,14 +195,28 @@ async def test_argument_with_id_of_other_user_returns_nothing(
         assert found.data == {"node": {"id": theirs}}
 
 
+@pytest.mark.parametrize("door", [door for door in DOORS if door.field.startswith("node")], ids=str)
+@pytest.mark.parametrize("prefix", IN_TARGET)
+async def test_node_in_database_of_other_user_returns_nothing(
+    ada: Client, bob: Client, admin: Client, target: Target, door: Door, prefix: str
+) -> None:
+    theirs = await IN_TARGET[prefix](ada, target)
+    for stranger in (bob, admin):
+        answer = await knock(stranger, door, {door.path: theirs})
+        assert answer == await knock(stranger, door, {door.path: missing_id(prefix)})
+        assert not answer.errors
+        assert "__typename" not in str(answer.data)
+    assert "__typename" in str((await knock(ada, door, {door.path: theirs})).data)
+
+
 @pytest.mark.parametrize("door", DOORS, ids=str)
 async def test_mutation_without_session_is_refused(
     anonymous: Client, admin: Client, door: Door
 ) -> None:
     taken = await prefixes(admin, door)
-    others = {path: f"{taken[path][0]}_{new_id().hex}" for path in door.others}
+    others = {path: missing_id(taken[path][0]) for path in door.others}
     for prefix in taken[door.path]:
-        answer = await knock(anonymous, door, others | {door.path: f"{prefix}_{new_id().hex}"})
+        answer = await knock(anonymous, door, others | {door.path: missing_id(prefix)})
         assert answer.code == "UNAUTHENTICATED", f"{door} {prefix}: {answer}"
 
 

@@ -73,6 +73,26 @@ def ids_without_node(core: GraphQLSchema) -> list[str]:
     ]
 
 
+def non_null_root_fields(core: GraphQLSchema) -> list[str]:
+    return [
+        f"{root.name}.{name}"
+        for root in (core.query_type, core.mutation_type)
+        if root is not None
+        for name, field in root.fields.items()
+        if isinstance(field.type, GraphQLNonNull)
+    ]
+
+
+def test_root_field_is_nullable() -> None:
+    found = non_null_root_fields(core)
+    assert not found, (
+        f"{found}: the error of a non-null root field discards the results of all others; declare "
+        "it with `query` or `mutation` of graph/kit/fields.py, or give a nullable `type`"
+    )
+    planted = build_schema("type Query { a: [Int!]! b: Int } type Mutation { c: Int! }")
+    assert non_null_root_fields(planted) == ["Query.a", "Mutation.c"]
+
+
 def test_type_with_id_is_a_node() -> None:
     found = ids_without_node(core)
     assert not found, (
@@ -182,7 +202,7 @@ def test_mutation_has_one_input_and_payload() -> None:
     assert core.mutation_type is not None
     for name, field in core.mutation_type.fields.items():
         title = name[0].upper() + name[1:]
-        assert str(field.type) == f"{title}Payload!", name
+        assert str(field.type) == f"{title}Payload", name
         taken = {argument: str(value.type) for argument, value in field.args.items()}
         assert taken in ({}, {"input": f"{title}Input!"}), name
 

@@ -12,6 +12,6 @@ server     EmbeddedPostgres, which combines these
 
 from db.postgres.embedded.address import use_running_server
 from db.postgres.embedded.binaries import binary
-from db.postgres.embedded.server import EmbeddedPostgres
+from db.postgres.embedded.server import EmbeddedPostgres, erase
 
-__all__ = ["EmbeddedPostgres", "binary", "use_running_server"]
+__all__ = ["EmbeddedPostgres", "binary", "erase", "use_running_server"]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import shutil
 import socket
 from collections import deque
 from collections.abc import Mapping
@@ -37,11 +38,14 @@ HAS_DATABASE = f"select '{NAME}' in (select datname from pg_database)"  # noqa: 
 class EmbeddedPostgres:
     """A supervised cluster in a locked folder."""
 
-    def __init__(self, folder: DataFolder, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: DataFolder, settings: Mapping[str, str], port: int | None = None
+    ) -> None:
         programs = Programs.of_account(folder.account, near=folder.path)
         self.version = programs.version
         self._folder = folder
         self._cluster = Cluster(folder, programs, settings)
+        self._preferred_port = port
         self._port = 0
         self._log_start = 0
         self._process: Process | None = None
@@ -50,14 +54,21 @@ class EmbeddedPostgres:
 
     @classmethod
     async def open(
-        cls, data_dir: Path, *, settings: Mapping[str, str] = MappingProxyType({})
+        cls,
+        data_dir: Path,
+        *,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        port: int | None = None,
     ) -> "EmbeddedPostgres":
-        """Create the cluster if it is missing, start or recover it, and wait until it is ready."""
+        """Create the cluster if it is missing, start or recover it, and wait until it is ready.
+
+        `port` is used if it is free.
+        """
         binary("postgres")  # raises before a folder is created
         folder = DataFolder.acquire(data_dir)
         async with contextlib.AsyncExitStack() as unless_opened:
             unless_opened.callback(folder.release)
-            server = cls(folder, settings)
+            server = cls(folder, settings, port)
             unless_opened.callback(server.terminate)
             try:
                 await server._start_or_replace()
@@ -70,6 +81,10 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         return url_of(self._port, self._password)
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -170,8 +185,9 @@ class EmbeddedPostgres:
         await self._ensure_database()
 
     async def _launch_on_free_port(self) -> None:
-        for _ in range(10):
-            self._port = _free_port()
+        for attempt in range(10):
+            preferred = self._preferred_port if attempt == 0 else None
+            self._port = preferred or _free_port()
             try:
                 return await self._launch()
             except PortTaken:
@@ -267,6 +283,22 @@ class EmbeddedPostgres:
     def _report(self, finding: str, *, level: int = logging.WARNING) -> None:
         self._findings.append(finding)
         logger.log(level, finding)
+
+
+async def erase(data_dir: Path) -> None:
+    """Delete the cluster in a folder with all its data.
+
+    Raises:
+        Unavailable: a process serves the cluster.
+    """
+    folder = DataFolder.acquire(data_dir)
+    try:
+        await processes.end_leftovers(processes.marker(folder.path), None)
+        shutil.rmtree(folder.path)
+    except OSError as error:
+        raise unusable_error(folder.path, error) from error
+    finally:
+        folder.release()
 
 
 def _free_port() -> int:

@@ -17,19 +17,28 @@ SELECT * FROM (
     AND ($4::text IS NULL OR (name, id) < ($4::text COLLATE "C", $5::bigint))
 ) AS page WHERE number <= $6::bigint ORDER BY parent, number
 """
-SCHEMAS = """
+_EVERY_SCHEMA = """
 SELECT 0::bigint AS parent, nspname::text COLLATE "C" AS name, oid::bigint AS id,
        obj_description(oid, 'pg_namespace') AS comment
 FROM pg_namespace
-WHERE $1::bigint[] IS NOT NULL AND nspname !~ '^pg_(toast|temp_)'
+WHERE nspname !~ '^pg_(toast|temp_)'
 """
-TABLES = f"""
-SELECT relnamespace::bigint AS parent, relname::text COLLATE "C" AS name, oid::bigint AS id,
-       relkind::text AS kind,
-       obj_description(oid, 'pg_class') AS comment,
+SCHEMAS_AND_SYSTEM = f"{_EVERY_SCHEMA} AND $1::bigint[] IS NOT NULL"
+SCHEMAS = f"{SCHEMAS_AND_SYSTEM} AND nspname !~ '^pg_' AND nspname <> 'information_schema'"
+"""Without the schemas of PostgreSQL itself, to which the prefix `pg_` is reserved."""
+NAMED_SCHEMAS = f"{_EVERY_SCHEMA} AND nspname = ANY($1::text[])"
+
+_EVERY_TABLE = f"""
+SELECT relnamespace::bigint AS parent, relname::text COLLATE "C" AS name, c.oid::bigint AS id,
+       nspname::text AS schema, relkind::text AS kind,
+       obj_description(c.oid, 'pg_class') AS comment,
        CASE WHEN relkind = 'v' OR reltuples < 0 THEN NULL ELSE reltuples::bigint END AS rows
-FROM pg_class
-WHERE relnamespace = ANY($1::bigint[]::oid[]) AND relkind IN {sql_list(TableKind)}
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE relkind IN {sql_list(TableKind)}
+"""  # noqa: S608 - constants
+TABLES = f"{_EVERY_TABLE} AND relnamespace = ANY($1::bigint[]::oid[])"
+NAMED_TABLES = f"""{_EVERY_TABLE}
+AND (nspname, relname) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """  # noqa: S608 - constants
 COLUMNS = """
 SELECT a.attrelid::bigint, a.attname::text, a.attnum::int,

@@ -1,7 +1,7 @@
 """`CatalogueReader`, which lists the schemas, tables and columns of a user's database."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from db.errors import TimedOut, TooLarge
@@ -21,8 +21,6 @@ _BY_NAME = SortOrder("name", descending=False)
 _MAX_BIGINT = 2**63 - 1
 _DATABASE = UUID(int=0)  # the parent of schemas: `catalogue_sql.SCHEMAS` selects 0 for it
 
-R = TypeVar("R", bound=NamedTuple)
-
 
 class CatalogueReader:
     """Reads the catalogues of one owner's databases, each method with one statement.
@@ -35,17 +33,26 @@ class CatalogueReader:
         self._workbench = workbench
         self._owner = owner
 
-    async def schemas(self, connection_id: UUID, window: Window) -> Page[SchemaRow]:
-        found = await self._select_pages(connection_id, catalogue_sql.SCHEMAS, [_DATABASE], window)
-        rows = [
-            SchemaRow(UUID(int=oid), connection_id, name, comment)
-            for _, name, oid, comment, _ in found
-        ]
-        return _page(rows, SchemaRow._make, window)
+    async def schemas(
+        self, connection_id: UUID, window: Window, *, include_system: bool = False
+    ) -> Page[SchemaRow]:
+        sql = _schemas_sql(include_system=include_system)
+        found = await self._select_pages(connection_id, sql, [_DATABASE], window)
+        return make_page([_schema_row(connection_id, row) for row in found], window, _BY_NAME)
 
-    async def count_schemas(self, connection_id: UUID) -> int:
-        counts = await self._count(connection_id, catalogue_sql.SCHEMAS, [_DATABASE])
-        return counts[_DATABASE]
+    async def count_schemas(self, connection_id: UUID, *, include_system: bool = False) -> int:
+        sql = _schemas_sql(include_system=include_system)
+        return (await self._count(connection_id, sql, [_DATABASE]))[_DATABASE]
+
+    async def named_schemas(
+        self, connection_id: UUID, names: Sequence[str]
+    ) -> Mapping[str, SchemaRow]:
+        """Returns the schemas that exist, system schemas included, by name."""
+        found = await self._fetch(
+            connection_id, catalogue_sql.NAMED_SCHEMAS, [list(filter(_is_name, names))]
+        )
+        rows = [_schema_row(connection_id, row) for row in found]
+        return {row.name: row for row in rows}
 
     async def tables(
         self, connection_id: UUID, schema_ids: Sequence[UUID], window: Window
@@ -53,17 +60,24 @@ class CatalogueReader:
         """Returns the page at `window` for each schema."""
         found = await self._select_pages(connection_id, catalogue_sql.TABLES, schema_ids, window)
         rows: dict[UUID, list[TableRow]] = {schema_id: [] for schema_id in schema_ids}
-        for schema, name, oid, kind, comment, estimate, _ in found:
-            row = TableRow(UUID(int=oid), connection_id, name, kind, comment, estimate)
-            rows[UUID(int=schema)].append(row)
-        return {
-            schema_id: _page(rows[schema_id], TableRow._make, window) for schema_id in schema_ids
-        }
+        for row in found:
+            rows[UUID(int=row[0])].append(_table_row(connection_id, row))
+        return {schema_id: make_page(rows[schema_id], window, _BY_NAME) for schema_id in schema_ids}
 
     async def count_tables(
         self, connection_id: UUID, schema_ids: Sequence[UUID]
     ) -> Mapping[UUID, int]:
         return await self._count(connection_id, catalogue_sql.TABLES, schema_ids)
+
+    async def named_tables(
+        self, connection_id: UUID, names: Sequence[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], TableRow]:
+        """Returns the tables that exist, by the names of their schema and of themselves."""
+        wanted = [pair for pair in names if all(map(_is_name, pair))]
+        schemas, tables = [schema for schema, _ in wanted], [table for _, table in wanted]
+        found = await self._fetch(connection_id, catalogue_sql.NAMED_TABLES, [schemas, tables])
+        rows = [_table_row(connection_id, row) for row in found]
+        return {(row.schema_name, row.name): row for row in rows}
 
     async def columns(
         self, connection_id: UUID, table_ids: Sequence[UUID]
@@ -134,5 +148,21 @@ def _bound(cursor: str | None, field: str) -> tuple[str | None, int | None]:
     return position.key.replace("\0", ""), min(position.id.int, _MAX_BIGINT)
 
 
-def _page(rows: Sequence[R], make: Callable[[Iterable[Any]], R], window: Window) -> Page[R]:
-    return make_page([make(row) for row in rows], window, _BY_NAME)
+def _schemas_sql(*, include_system: bool) -> str:
+    return catalogue_sql.SCHEMAS_AND_SYSTEM if include_system else catalogue_sql.SCHEMAS
+
+
+def _schema_row(connection_id: UUID, selected: Sequence[Any]) -> SchemaRow:
+    """Makes a row of a statement on schemas; pages have the row number as last column."""
+    _, name, oid, comment, *_ = selected
+    return SchemaRow(UUID(int=oid), connection_id, name, comment)
+
+
+def _table_row(connection_id: UUID, selected: Sequence[Any]) -> TableRow:
+    _, name, oid, schema, kind, comment, estimate, *_ = selected
+    return TableRow(UUID(int=oid), connection_id, schema, name, kind, comment, estimate)
+
+
+def _is_name(text: str) -> bool:
+    """Whether PostgreSQL accepts the text as a value: no name contains NUL."""
+    return "\0" not in text

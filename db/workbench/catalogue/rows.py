@@ -29,6 +29,7 @@ class TableRow(NamedTuple):
 
     id: UUID
     connection_id: UUID
+    schema_name: str
     name: str
     kind: str
     comment: str | None

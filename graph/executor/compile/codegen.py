@@ -75,7 +75,7 @@ class FieldCode(NamedTuple):
 def object_builder(type_name: str, parts: Sequence[FieldCode | Typename]) -> Build:
     """Compile the function that builds an object with these fields, in this order."""
     names: dict[str, Any] = {"Coroutine": CoroutineType, "await_pending": await_pending}
-    lines = ["def build(source, path, run):", "    pending = ()"]
+    lines = ["def build(source, path, run):", f"    run.fields += {len(parts)}", "    pending = ()"]
     entries = []
     for number, part in enumerate(parts):
         if isinstance(part, Typename):

@@ -22,7 +22,16 @@ from graphql.pyutils import Undefined, inspect, is_awaitable, is_iterable
 from graphql.pyutils.is_awaitable import is_async_iterable
 from graphql.type import is_non_null_type, is_object_type
 
-from graph.executor.execute.run import Field, Path, ResolveInfo, Run, gather, locate
+from graph.executor.execute.run import (
+    Field,
+    Path,
+    ResolveInfo,
+    ResultTooLarge,
+    Run,
+    gather,
+    locate,
+    path_as_list,
+)
 from graph.executor.hints import accepted_by
 
 Build: TypeAlias = Callable[[Any, Path | None, Run], Any]  # for objects; the root has no path
@@ -55,6 +64,9 @@ def error_handler(type_: GraphQLOutputType, nodes: list[FieldNode]) -> Fail:
     non_null = is_non_null_type(type_)
 
     def fail(error: Exception, path: Path, run: Run) -> Any:
+        if isinstance(error, ResultTooLarge):
+            error.path = error.path or path_as_list(path)
+            raise error
         located = locate(error, nodes, path)
         if non_null:
             raise located
@@ -158,6 +170,8 @@ def list_of(
             return run.hold(complete_async(values, path, run))
         if not is_iterable(values):
             raise GraphQLError(f"Expected Iterable, but did not find one for field '{field}'.")
+        if run.fields > run.max_fields:
+            raise ResultTooLarge(run.max_fields, "fields")
         items: list[Any] = []
         for index, value in enumerate(values):
             item_path = (path, index, None)

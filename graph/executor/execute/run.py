@@ -1,6 +1,7 @@
 """One run of a compiled operation: its state, its errors, and the info that resolvers receive."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -73,15 +74,44 @@ def _is_within(path: Path | None, nulled: set[Path | None]) -> bool:
     return None in nulled
 
 
+class ResultTooLarge(Exception):
+    """Stops the whole run, unlike other errors of a field."""
+
+    def __init__(self, limit: float, items: str) -> None:
+        super().__init__(f"more than {limit:,} {items}")
+        self.limit = limit
+        self.items = items
+        self.path: list[str | int] = []
+        """The position that exceeded the limit; set when the error passes the executor."""
+
+
 class Run:
     """The state of one run of a program."""
 
-    __slots__ = ("_held", "arguments", "context", "log", "root", "variables")
+    __slots__ = (
+        "_held",
+        "arguments",
+        "context",
+        "fields",
+        "log",
+        "max_fields",
+        "root",
+        "variables",
+    )
 
-    def __init__(self, *, context: object, root: object, variables: VariableValues) -> None:
+    def __init__(
+        self,
+        *,
+        context: object,
+        root: object,
+        variables: VariableValues,
+        max_fields: float = math.inf,
+    ) -> None:
         self.context = context
         self.root = root
         self.variables = variables
+        self.max_fields = max_fields
+        self.fields = 0  # of the objects that were built; generated code adds to it
         self.log = ErrorLog()
         self.arguments: dict[object, dict[str, Any]] = {}  # immutable arguments by field
         self._held: list[Awaitable[Any]] = []

@@ -2,5 +2,6 @@
 
 from graph.operations.limits.cost import CostProgram, refuse_cost
 from graph.operations.limits.document_limits import RequestLimits, read, weigh
+from graph.operations.limits.result_limit import result_error
 
-__all__ = ["CostProgram", "RequestLimits", "read", "refuse_cost", "weigh"]
+__all__ = ["CostProgram", "RequestLimits", "read", "refuse_cost", "result_error", "weigh"]

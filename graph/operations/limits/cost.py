@@ -7,9 +7,15 @@ time linear in the number of paged lists in the document, however often fragment
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from graphql import FieldNode, IntValueNode, OperationDefinitionNode, VariableNode
+from graphql import (
+    FieldNode,
+    IntValueNode,
+    ListValueNode,
+    OperationDefinitionNode,
+    VariableNode,
+)
 
 from db.errors import TooLarge
 
@@ -17,6 +23,7 @@ CEILING = 2**53
 """Larger numbers are clamped, because they exceed every limit anyway."""
 
 _PAGE_ARGUMENTS = frozenset({"first", "last", "limit"})
+_ID_LISTS = frozenset({"ids"})
 
 # Lists of introspection have no page size. These estimates exceed typical schemas, and allow an
 # operation to request the schema once or twice, but not fifty times with aliases.
@@ -34,20 +41,33 @@ _INTROSPECTION_LISTS = {
 PageSize: TypeAlias = int | str  # a number, or the name of the variable that holds it
 
 
-def page_sizes(field_node: FieldNode) -> list[PageSize]:
-    """The number of items that the arguments of this field request; empty if it is no list."""
-    sizes: list[PageSize] = []
+class PagedField(NamedTuple):
+    """A field that returns a list, and the argument that limits the number of its items."""
+
+    name: str
+    argument: str  # empty for lists of introspection, whose size is an estimate
+    size: PageSize
+
+
+def paged_fields(field_node: FieldNode) -> list[PagedField]:
+    """The arguments of this field that limit its items; empty if it is no list."""
+    name = field_node.name.value
+    found: list[PagedField] = []
     for argument in field_node.arguments or ():
-        if argument.name.value not in _PAGE_ARGUMENTS:
+        given, value = argument.name.value, argument.value
+        if given not in _PAGE_ARGUMENTS | _ID_LISTS:
             continue
-        match argument.value:
-            case IntValueNode(value=digits):
-                sizes.append(_as_page_size(int(digits) if len(digits) < 16 else CEILING))
-            case VariableNode(name=name):
-                sizes.append(name.value)
-    if not sizes and (estimate := _INTROSPECTION_LISTS.get(field_node.name.value)):
-        return [estimate]
-    return sizes
+        match value:
+            case IntValueNode(value=digits) if given in _PAGE_ARGUMENTS:
+                size = _as_page_size(int(digits) if len(digits) < 16 else CEILING)
+                found.append(PagedField(name, given, size))
+            case ListValueNode(values=items) if given in _ID_LISTS:
+                found.append(PagedField(name, given, _as_page_size(items)))
+            case VariableNode(name=variable):
+                found.append(PagedField(name, given, variable.value))
+    if not found and (estimate := _INTROSPECTION_LISTS.get(name)):
+        return [PagedField(name, "", estimate)]
+    return found
 
 
 def default_page_sizes(operation: OperationDefinitionNode) -> dict[str, int]:
@@ -59,11 +79,25 @@ def default_page_sizes(operation: OperationDefinitionNode) -> dict[str, int]:
     }
 
 
+def page_size(size: PageSize, values: Mapping[str, Any]) -> int:
+    return size if isinstance(size, int) else _as_page_size(values.get(size))
+
+
 def _as_page_size(value: object) -> int:
     """Clamps a page size. Values of other types are rejected later, by validation."""
+    if isinstance(value, list | tuple):
+        value = len(value)
     if isinstance(value, int | float):
         return int(min(max(value, 1), CEILING))
     return 1
+
+
+class Part(NamedTuple):
+    """A page size times an earlier step."""
+
+    size: PageSize
+    step: int
+    field: PagedField | None  # None for a spread of a fragment
 
 
 @dataclass(slots=True)
@@ -71,49 +105,123 @@ class Cost:
     """A sum of a constant, and of products of page sizes and earlier steps."""
 
     fixed: int = 0
-    parts: list[tuple[PageSize, int]] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class CostProgram:
-    """The steps of one operation in order of evaluation."""
+    """The steps of one operation in order of evaluation, and the limit of its cost."""
 
     defaults: dict[str, int] = field(default_factory=dict)
     steps: list[Cost] = field(default_factory=list)
+    introspects: bool = False
 
     def close(self, cost: Cost) -> int:
         """Appends a complete sum as a step. Returns its index."""
         self.steps.append(cost)
         return len(self.steps) - 1
 
-    def add_pages(self, total: Cost, sizes: list[PageSize], inner: Cost) -> None:
+    def add_pages(self, total: Cost, fields: list[PagedField], inner: Cost) -> None:
         """Adds a repeated selection. Two sizes, an error found by validation, are both counted."""
-        if inner.parts or any(isinstance(size, str) for size in sizes):
-            step = self.close(inner)
-            total.parts.extend((size, step) for size in sizes)
-        else:
-            for size in sizes:
-                if isinstance(size, int):
-                    total.fixed = min(total.fixed + size * inner.fixed, CEILING)
+        step = self.close(inner)
+        total.parts.extend(Part(paged.size, step, paged) for paged in fields)
 
     def run(self, variables: Mapping[str, Any]) -> int:
         """The cost of the operation, which is its last step."""
         values: list[int] = []
         for step in self.steps:
             total = step.fixed
-            for size, index in step.parts:
-                times = size if isinstance(size, int) else self._page_size(size, variables)
-                total += times * values[index]
+            for part in step.parts:
+                total += self.size_of(part, variables) * values[part.step]
             values.append(min(total, CEILING))
         return values[-1]
 
-    def _page_size(self, variable: str, variables: Mapping[str, Any]) -> int:
-        return _as_page_size(variables.get(variable, self.defaults.get(variable)))
+    def heaviest_lists(self, variables: Mapping[str, Any]) -> list[Part]:
+        """The lists within each other that cost the most, from the outermost on."""
+        values = self._values(variables, None, 0)
+
+        def cost_of(part: Part) -> int:
+            return self.size_of(part, variables) * values[part.step]
+
+        found: list[Part] = []
+        step = self.steps[-1]
+        while step.parts:
+            part = max(step.parts, key=cost_of)
+            found.append(part)
+            step = self.steps[part.step]
+        return found
+
+    def largest_size(self, lowered: Part, variables: Mapping[str, Any], limit: int) -> int:
+        """The largest size of a page with which the cost is within the limit, or 0."""
+        if self._values(variables, lowered, 1)[-1] > limit:
+            return 0
+        low, high = 1, self.size_of(lowered, variables)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._values(variables, lowered, middle)[-1] <= limit:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def size_of(self, part: Part, variables: Mapping[str, Any]) -> int:
+        if isinstance(part.size, int):
+            return part.size
+        return _as_page_size(variables.get(part.size, self.defaults.get(part.size)))
+
+    def _values(self, variables: Mapping[str, Any], lowered: Part | None, to: int) -> list[int]:
+        """The values of the steps; `lowered`, and each list of its variable, has the size `to`."""
+        values: list[int] = []
+        for step in self.steps:
+            total = step.fixed
+            for part in step.parts:
+                times = to if _is_same(part, lowered) else self.size_of(part, variables)
+                total += times * values[part.step]
+            values.append(min(total, CEILING))
+        return values
 
 
-def refuse_cost(cost: int, limit: int) -> None:
-    if cost > limit:
-        raise TooLarge(
-            f"The operation requests up to {cost:,} fields; at most {limit:,} are allowed.",
-            hint="Request smaller pages (first, last, limit) or fewer fields in nested lists.",
-        )
+def _is_same(part: Part, other: Part | None) -> bool:
+    return part is other or (
+        other is not None and isinstance(part.size, str) and part.size == other.size
+    )
+
+
+def refuse_cost(program: CostProgram, variables: Mapping[str, Any], limit: int) -> int:
+    """Returns the cost of an operation.
+
+    Raises:
+        TooLarge: it exceeds the limit.
+    """
+    cost = program.run(variables)
+    if cost <= limit:
+        return cost
+    raise TooLarge(
+        f"The operation requests up to {_shown(cost)} fields; at most {limit:,} are allowed.",
+        hint=_smaller_pages(program, variables, limit),
+    )
+
+
+def _smaller_pages(program: CostProgram, variables: Mapping[str, Any], limit: int) -> str:
+    """Names the innermost list that alone brings the cost within the limit, or else all."""
+    found: list[str] = []
+    for part in reversed(program.heaviest_lists(variables)):
+        if part.field is None or not part.field.argument:
+            continue
+        shown = describe_page(part.field, program.size_of(part, variables))
+        if size := program.largest_size(part, variables, limit):
+            return f"Lower {shown} to {size:,} or less."
+        found.append(shown)
+    if found:
+        return f"Lower these together: {', '.join(reversed(found))}."
+    return "Split it into several operations."
+
+
+def describe_page(paged: PagedField, size: int) -> str:
+    """An argument with its size, such as "`first` of `tables` (500, from `$n`)"."""
+    source = f", from `${paged.size}`" if isinstance(paged.size, str) else ""
+    return f"`{paged.argument}` of `{paged.name}` ({_shown(size)}{source})"
+
+
+def _shown(count: int) -> str:
+    return f"{count:,}" if count < CEILING else "very many"

@@ -21,7 +21,14 @@ from graphql import (
 )
 
 from db.errors import BadInput, TooLarge
-from graph.operations.limits.cost import CEILING, Cost, CostProgram, default_page_sizes, page_sizes
+from graph.operations.limits.cost import (
+    CEILING,
+    Cost,
+    CostProgram,
+    Part,
+    default_page_sizes,
+    paged_fields,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +44,15 @@ class RequestLimits:
     depth: int = 20
     aliases: int = 50
     directives: int = 50
-    cost: int = 500_000
+    fields: int = 500_000
+    """Of the result. Queries are stopped at it; other operations may not request more."""
+    requested_fields: int = 10_000_000
+    """What a query may request, if each of its lists were full."""
     kept_plans: int = 1_000
     kept_plan_bytes: int = 32_000_000
+
+
+_INTROSPECTION = frozenset({"__schema", "__type"})
 
 
 @dataclass(slots=True)
@@ -166,13 +179,14 @@ class _Scale:
         weight.depth = max(weight.depth, depth)
         weight.aliases += field_node.alias is not None
         weight.sign_ins += field_node.name.value == "signIn"
+        self.program.introspects |= field_node.name.value in _INTROSPECTION
         cost.fixed += 1
         if field_node.selection_set is None:
             return
-        if sizes := page_sizes(field_node):
+        if paged := paged_fields(field_node):
             inner = Cost()
             self._add_all(weight, inner, field_node.selection_set, depth=depth + 1)
-            self.program.add_pages(cost, sizes, inner)
+            self.program.add_pages(cost, paged, inner)
         else:
             self._add_all(weight, cost, field_node.selection_set, depth=depth + 1)
 
@@ -187,4 +201,4 @@ class _Scale:
         if fragment.step is None:
             cost.fixed = min(cost.fixed + fragment.cost.fixed, CEILING)
         else:
-            cost.parts.append((1, fragment.step))
+            cost.parts.append(Part(1, fragment.step, None))

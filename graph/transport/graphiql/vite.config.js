@@ -12,9 +12,10 @@ export default defineConfig({
     // An editor is one large chunk, however it is cut.
     chunkSizeWarningLimit: 5000,
     rolldownOptions: {
-      // "use client" speaks to server-side rendering, of which there is none here.
+      // "use client" speaks to server-side rendering, of which there is none here. Timings are
+      // reported when a build is slow, as on a busy machine.
       onLog(level, log, handle) {
-        if (log.code !== 'MODULE_LEVEL_DIRECTIVE') handle(level, log);
+        if (!['MODULE_LEVEL_DIRECTIVE', 'PLUGIN_TIMINGS'].includes(log.code)) handle(level, log);
       },
     },
   },

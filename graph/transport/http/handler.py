@@ -13,6 +13,7 @@ from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
 from graph.transport.gateway import Gateway, stopping_error
 from graph.transport.http.accept import GRAPHQL_JSON, JSON, accept
+from graph.transport.http.refresh_cookie import RefreshCookie
 from graph.transport.http.request_parsing import (
     ClientDisconnected,
     HttpRefusal,
@@ -66,6 +67,7 @@ class _Exchange:
 
     __slots__ = (
         "_accept",
+        "_cookie",
         "_gateway",
         "_headers",
         "_receive",
@@ -83,6 +85,7 @@ class _Exchange:
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._request_id = begin_request(self._headers)
         self._accept = accept(self._headers.get(b"accept"))
+        self._cookie = RefreshCookie(scope, self._headers, self._gateway.origins)
         self.started = False
 
     async def serve(self) -> None:
@@ -96,6 +99,7 @@ class _Exchange:
         except Unauthenticated as error:
             invalid_token = error
         context = self._gateway.context(viewer, self._request_id, self._scope)
+        context.refresh_cookie = self._cookie
         try:
             prepared = await self._gateway.operations.prepare(request, context)
             if invalid_token is not None and not prepared.ignores_token:
@@ -198,6 +202,7 @@ class _Exchange:
                     (b"content-type", content_type),
                     (b"x-request-id", self._request_id.encode()),
                     *_EVERY_RESPONSE,
+                    *self._cookie.response_headers,
                     *headers,
                 ],
             }

@@ -10,6 +10,7 @@ from graph.commands.accounts import (
     find_user,
     issue_token,
     list_users,
+    make_reset_link,
     promote_user,
     remove_user,
 )
@@ -51,6 +52,17 @@ async def test_user_token_works_until_user_is_removed(
         await services.identity.verifier.verify(token)
     with pytest.raises(NotFound):
         await remove_user(services, "ada@example.com")
+
+
+async def test_user_reset_password_prints_link_that_works_once(services: Services) -> None:
+    ada = await create(services)
+    link = await make_reset_link(services, "ada@example.com")
+    base, _, token = link.partition("#token=")
+    assert base == "http://127.0.0.1:8000/reset-password"
+    resets = services.identity.password_resets
+    assert await resets.use(token, password="another horse", address="") == ada
+    with pytest.raises(BadInput):
+        await resets.use(token, password="another horse", address="")
 
 
 async def test_external_user_is_named_by_id(services: Services) -> None:

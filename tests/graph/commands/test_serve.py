@@ -65,16 +65,18 @@ async def test_sign_in_link_works_once_and_is_in_no_log(tmp_path: Path) -> None:
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 
-async def test_banner_names_the_data_folder_in_its_command(tmp_path: Path) -> None:
+async def test_banner_says_who_is_signed_in_and_prints_commands_that_work(tmp_path: Path) -> None:
     folder = str(tmp_path / "the data")
-    async with started("--port", "0", "--data-dir", folder) as process:
+    async with started("--port", "0", "--data-dir", folder, PATH=os.defpath) as process:
         await printed_link(process)
         assert process.stdout is not None
-        await process.stdout.readline()
-        line = (await process.stdout.readline()).decode()
-        program, *command = shlex.split(re.findall("`(.+)`", line)[0])
-        assert program == "howdah"
-        assert "#sign-in=" in (await howdah(*command)).output
+        lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+        assert "you are signed in as admin@howdah.local." in lines[0]
+        link, token = (shlex.split(re.findall("`(.+)`", line)[0]) for line in lines[1:])
+        for program, *_ in (link, token):  # a path, because it is not on the PATH
+            assert (ROOT / program).samefile(Path(sys.executable).with_name("howdah"))
+        assert "#sign-in=" in (await howdah(*link[1:])).output
+        assert (await howdah(*token[1:])).output.startswith("eyJ")
         process.terminate()
         await process.communicate()
 

@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 
 from db.workbench.catalogue import CatalogueReader
+from graph.kit.ids import NameKey, named_id, parse_id
 from tests.fixtures.clients import Client
-from tests.fixtures.factories import make_connection
-from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.factories import make_connection, make_connection_to
+from tests.fixtures.targets import Target
 
 SETUP = """
 CREATE SCHEMA shop; CREATE SCHEMA "Other""s"; GRANT USAGE ON SCHEMA shop TO ada;
@@ -26,9 +27,9 @@ CREATE MATERIALIZED VIEW shop.totals AS SELECT count(*) FROM shop.orders;
 CREATE TABLE shop.log (at timestamptz) PARTITION BY RANGE (at);
 """
 LOOK = """query($id: ID!, $first: Int!, $after: String) { connection(id: $id) {
-  schemas(first: 50) { totalCount nodes { name comment
+  schemas(first: 50, includeSystem: true) { totalCount nodes { id name comment
     tables(first: $first, after: $after) { totalCount pageInfo { hasNextPage endCursor } nodes {
-      name kind comment rowEstimate
+      id schemaName name kind comment rowEstimate
       columns { name position type nullable default isPrimaryKey references comment } } } } } } }"""
 
 
@@ -41,15 +42,7 @@ async def shop(target: Target) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def saved(ada: Client, target: Target, shop: None) -> str:
-    return await make_connection(
-        ada,
-        host="localhost",
-        port=target.port,
-        database="postgres",
-        username="ada",
-        password=CANARY,
-        savePassword=True,
-    )
+    return await make_connection_to(ada, target)
 
 
 async def look(client: Client, saved: str, first: int = 50, after: str | None = None) -> Any:
@@ -142,3 +135,132 @@ async def test_schemas_report_the_error_of_an_unreachable_database(ada: Client) 
     answer = await ada.send(LOOK, id=dead, first=5)
     assert answer.code == "UNAVAILABLE"
     assert answer.data == {"connection": {"schemas": None}}
+
+
+async def test_schemas_leave_out_system_schemas_by_default(ada: Client, saved: str) -> None:
+    found = await ada.ask(
+        "query($id: ID!) { connection(id: $id) { schemas(first: 50) "
+        "{ totalCount nodes { name } } } }",
+        id=saved,
+    )
+    schemas = found["connection"]["schemas"]
+    assert [schema["name"] for schema in schemas["nodes"]] == ['Other"s', "public", "shop"]
+    assert schemas["totalCount"] == 3
+
+
+BY_NAME = """query($id: ID!, $schema: String!, $table: String!) { connection(id: $id) {
+  schema(name: $schema) { name table(name: $table) { id name } }
+  table(schemaName: $schema, tableName: $table) { id schemaName name columns { name } } } }"""
+
+
+async def test_schema_and_table_are_found_by_name(ada: Client, saved: str) -> None:
+    async def find(schema: str, table: str) -> Any:
+        return (await ada.ask(BY_NAME, id=saved, schema=schema, table=table))["connection"]
+
+    found = await find("shop", "customers")
+    table = found["table"]
+    assert found["schema"] == {"name": "shop", "table": {"id": table["id"], "name": "customers"}}
+    assert (table["schemaName"], table["columns"]) == ("shop", [{"name": "id"}, {"name": "name"}])
+    assert (await find("pg_catalog", "pg_class"))["table"]["name"] == "pg_class"
+    for schema, name in (("shop", "no"), ("no", "orders"), ("Shop", "orders"), ("a\0b", "\0")):
+        assert (await find(schema, name))["table"] is None
+    assert (await find("no", "orders"))["schema"] is None
+
+
+NODE = """query($ids: [ID!]!) { nodes(ids: $ids) { id
+  ... on DatabaseSchema { name tables(first: 2, after: "%s") { nodes { name } } }
+  ... on DatabaseTable { schemaName name columns { name } } } }"""
+
+
+async def test_schemas_and_tables_are_nodes(ada: Client, saved: str) -> None:
+    shop = (await look(ada, saved, first=2))["shop"]
+    table = shop["tables"]["nodes"][0]
+    document = NODE % shop["tables"]["pageInfo"]["endCursor"]
+    gone = named_id("table", NameKey(parse_id("conn", saved), ("shop", "gone")))
+    found = await ada.ask(document, ids=[table["id"], shop["id"], gone])
+    assert found["nodes"] == [
+        {
+            "id": table["id"],
+            "schemaName": "shop",
+            "name": "customers",
+            "columns": [{"name": "id"}, {"name": "name"}],
+        },
+        {
+            "id": shop["id"],
+            "name": "shop",
+            "tables": {"nodes": [{"name": "orders"}, {"name": "recent"}]},
+        },
+        None,
+    ]
+
+
+async def test_node_of_unreachable_database_leaves_other_nodes(ada: Client, saved: str) -> None:
+    shop = (await look(ada, saved))["shop"]
+    dead = await make_connection(ada)
+    unreachable = shop["id"].replace(saved.removeprefix("conn_"), dead.removeprefix("conn_"))
+    answer = await ada.send(NODE % "", ids=[unreachable, dead, saved])
+    assert answer.code == "UNAVAILABLE"
+    assert answer.errors[0]["path"] == ["nodes", 0]
+    assert answer.data == {"nodes": [None, {"id": dead}, {"id": saved}]}
+    alone = await ada.send(
+        "query($id: ID!) { node(id: $id) { id } viewer { name } }", id=unreachable
+    )
+    assert alone.code == "UNAVAILABLE"
+    assert alone.data == {"node": None, "viewer": {"name": "Ada"}}
+
+
+async def test_catalogue_of_unreachable_database_does_not_fail_others(
+    ada: Client, saved: str
+) -> None:
+    await make_connection(ada)
+    answer = await ada.send(
+        """{ connections(first: 9) { nodes { schemas(first: 9) { nodes { name
+          tables(first: 1) { nodes { columns { name } } } } } } } }"""
+    )
+    assert answer.code == "UNAVAILABLE"
+    shown = [node["schemas"] is not None for node in answer.data["connections"]["nodes"]]
+    assert sorted(shown) == [False, True]
+
+
+FULL = """query($id: ID!, $first: Int!) { connection(id: $id) { schemas(first: 100) { nodes {
+  id name comment tables(first: $first) { pageInfo { endCursor hasNextPage } nodes {
+    id name kind comment rowEstimate
+    columns { name position type nullable default isPrimaryKey references comment } } } } } } }"""
+
+
+async def test_full_pages_of_a_small_database_are_allowed(ada: Client, saved: str) -> None:
+    found = await ada.ask(FULL, id=saved, first=500)
+    tables = {
+        schema["name"]: len(schema["tables"]["nodes"])
+        for schema in found["connection"]["schemas"]["nodes"]
+    }
+    assert tables == {'Other"s': 0, "public": 0, "shop": 5}
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("db.workbench.catalogue.reader.MAX_COLUMNS", "more than 50,000 columns"),
+        ("graph.kit.loaded_rows.MAX_ROWS", "more than 2 rows"),
+    ],
+)
+async def test_full_pages_of_a_large_database_are_refused_once(
+    ada: Client, saved: str, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
+) -> None:
+    monkeypatch.setattr(limit, 2)
+    answer = await ada.send(FULL, id=saved, first=400)
+    (error,) = answer.errors
+    assert message in error["message"]
+    assert error["extensions"]["code"] == "TOO_LARGE"
+    assert error["extensions"]["hint"].startswith(
+        "Lower `first` of `tables` (400, from `$first`) or `first` of `schemas` (100)"
+    )
+    assert answer.data is None
+
+
+async def test_statement_reads_pages_of_a_part_of_the_schemas(
+    ada: Client, saved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await look(ada, saved)
+    monkeypatch.setattr("graph.kit.loaded_rows.MAX_ROWS_AT_ONCE", 100)
+    assert await look(ada, saved) == whole

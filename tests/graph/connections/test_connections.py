@@ -249,9 +249,14 @@ async def test_preferences_are_versioned_json(ada: Client, bob: Client) -> None:
     }
     assert await bob.ask(read) == {"preferences": [], "preference": None}
     drop = """mutation($input: DeletePreferenceInput!) {
-      deletePreference(input: $input) { deletedPreferenceKey } }"""
+      deletePreference(input: $input) { deletedPreferenceId deletedPreferenceKey } }"""
     assert (await bob.send(drop, input={"key": "editor"})).code == "NOT_FOUND"
-    await ada.ask(drop, input={"key": "editor"})
+    preference_id = (await ada.ask('{ preference(key: "editor") { id } }'))["preference"]["id"]
+    deleted = await ada.ask(drop, input={"key": "editor"})
+    assert deleted["deletePreference"] == {
+        "deletedPreferenceId": preference_id,
+        "deletedPreferenceKey": "editor",
+    }
     assert (await ada.ask(read))["preferences"] == []
 
 

@@ -1,18 +1,32 @@
+import re
+import time
+from typing import Any
+
 import pytest
 from graphql import GraphQLError, get_introspection_query, parse
 
 from db.errors import BadInput, HowdahError, TooLarge
 from graph.executor.document import select_operation
-from graph.operations.limits import RequestLimits, read, refuse_cost, weigh
+from graph.operations.limits import CostProgram, RequestLimits, read, refuse_cost, weigh
 from graph.operations.limits.cost import _INTROSPECTION_LISTS
 from graph.schema import schema
 
 LIMITS = RequestLimits()
 
 
-def cost_of(text: str, **variables: object) -> int:
+def program_of(text: str) -> CostProgram:
     operation = select_operation(parse(text), None)
-    return weigh(operation.definition, operation.fragments, LIMITS).run(variables)
+    return weigh(operation.definition, operation.fragments, LIMITS)
+
+
+def cost_of(text: str, **variables: object) -> int:
+    return program_of(text).run(variables)
+
+
+def refused_cost(text: str, *, limit: int = LIMITS.fields, **variables: object) -> TooLarge:
+    with pytest.raises(TooLarge) as caught:
+        refuse_cost(program_of(text), variables, limit)
+    return caught.value
 
 
 def refusal_of(text: str, **limits: int) -> HowdahError:
@@ -45,6 +59,13 @@ def test_cost_uses_page_sizes_from_variables() -> None:
     assert cost_of(text, n=10, m=None) == 1 + 10 * (1 + 2 * (1 + 1))
 
 
+def test_cost_counts_ids() -> None:
+    assert cost_of('{ nodes(ids: ["a", "b", "c"]) { id b(first: 2) { c } } }') == 1 + 3 * (2 + 2)
+    text = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }"
+    assert cost_of(text, ids=["x"] * 1_000) == 1 + 1_000
+    assert cost_of(text, ids="x") == cost_of(text) == 2
+
+
 @pytest.mark.parametrize("sent", [-5, 0, "many", [1], True, None])
 def test_cost_counts_invalid_page_size_once(sent: object) -> None:
     assert cost_of("query($n: Int) { a(first: $n) { b } }", n=sent) == 2
@@ -52,10 +73,61 @@ def test_cost_counts_invalid_page_size_once(sent: object) -> None:
 
 @pytest.mark.parametrize("sent", [10**30, 1e300])
 def test_cost_of_huge_page_exceeds_limit(sent: object) -> None:
-    with pytest.raises(TooLarge, match="at most 500,000"):
-        refuse_cost(cost_of("query($n: Int) { a(first: $n) { b } }", n=sent), LIMITS.cost)
-    with pytest.raises(TooLarge):
-        refuse_cost(cost_of("{ a(first: 1" + "0" * 5_000 + ") { b } }"), LIMITS.cost)
+    error = refused_cost("query($n: Int) { a(first: $n) { b } }", n=sent)
+    assert "very many fields; at most 500,000" in error.message
+    assert error.hint == "Lower `first` of `a` (very many, from `$n`) to 499,999 or less."
+    refused_cost("{ a(first: 1" + "0" * 5_000 + ") { b } }")
+
+
+TREE = "schemas(first: %s) { nodes { tables(first: %s) { nodes { name columns { name } } } } }"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "hint"),
+    [
+        (TREE % (10, 60), {}, "`first` of `tables` (60) to 24 or less."),
+        (TREE % (10, "$n"), {"n": 60}, "`first` of `tables` (60, from `$n`) to 24 or less."),
+        (TREE % ("$n", "$n"), {"n": 60}, "`first` of `tables` (60, from `$n`) to 15 or less."),
+        (TREE % (900, 1), {}, "`first` of `schemas` (900) to 166 or less."),
+        (
+            TREE % (900, 900),
+            {},
+            "these together: `first` of `schemas` (900), `first` of `tables` (900).",
+        ),
+        (
+            "...F } fragment F on A { x ...G } fragment G on A { b(last: 2000) { a }",
+            {},
+            "`last` of `b` (2,000) to 998 or less.",
+        ),
+        (
+            'nodes(ids: ["a", "b"]) { t(first: 999) { a } }',
+            {},
+            "`first` of `t` (999) to 498 or less.",
+        ),
+    ],
+)
+def test_refusal_names_the_argument_to_lower(
+    text: str, variables: dict[str, Any], hint: str
+) -> None:
+    document = "query($n: Int) { " + text + " }"
+    error = refused_cost(document, limit=1_000, **variables)
+    assert error.hint == f"Lower {hint}"
+    if found := re.search(
+        r"\((\d[\d,]*).*to (\d+) or less", hint
+    ):  # what it says is enough, and needed
+        named = found[1].replace(",", "")
+        for size, fits in ((int(found[2]), True), (int(found[2]) + 1, False)):
+            lowered = document.replace(f": {named})", f": {size})")
+            cost = cost_of(lowered, **dict.fromkeys(variables, size))
+            assert (cost <= 1_000) is fits
+
+
+def test_refusal_is_explained_in_time_linear_in_the_document() -> None:
+    """Each of 300 lists is a candidate; the values of all steps are computed for few."""
+    text = "query($n: Int) " + doubling(300, "a(first: $n) { b }", "{0} x(first: 9) {{ {0} }}")
+    began = time.process_time()
+    refused_cost(text, n=1_000)
+    assert time.process_time() - began < 1
 
 
 def test_cost_multiplies_variables_per_spread() -> None:
@@ -130,7 +202,9 @@ def test_introspection_query_is_within_limits() -> None:
         one_of=True,
     )
     operation = select_operation(read(text, LIMITS), None)
-    refuse_cost(weigh(operation.definition, operation.fragments, LIMITS).run({}), LIMITS.cost)
+    program = weigh(operation.definition, operation.fragments, LIMITS)
+    assert program.introspects
+    refuse_cost(program, {}, LIMITS.fields)
 
 
 WHOLE_TYPE = """fragment T on __Type { name fields { name args { ...I } type { ...R } }
@@ -143,13 +217,11 @@ def test_introspection_repeated_by_aliases_exceeds_cost() -> None:
     def asked(times: int, field: str = "__schema { types { ...T } }") -> str:
         return "{ " + " ".join(f"a{n}: {field}" for n in range(times)) + " } " + WHOLE_TYPE
 
-    refuse_cost(cost_of(asked(2)), LIMITS.cost)
-    refuse_cost(cost_of(asked(49, '__type(name: "Query") { ...T }')), LIMITS.cost)
-    with pytest.raises(TooLarge):
-        refuse_cost(cost_of(asked(49)), LIMITS.cost)
+    for text in (asked(2), asked(49, '__type(name: "Query") { ...T }')):
+        refuse_cost(program_of(text), {}, LIMITS.fields)
+    assert refused_cost(asked(49)).hint == "Split it into several operations."
     aliased = " ".join(f"a{n}: types {{ ...T }}" for n in range(49))
-    with pytest.raises(TooLarge):
-        refuse_cost(cost_of("{ __schema { " + aliased + " } } " + WHOLE_TYPE), LIMITS.cost)
+    refused_cost("{ __schema { " + aliased + " } } " + WHOLE_TYPE)
 
 
 def test_introspection_estimates_do_not_apply_to_own_lists() -> None:

@@ -16,6 +16,7 @@ from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared
 from graph.operations.admission import HEAVY, MAX_ANONYMOUS_CONCURRENCY
 from graph.operations.limits import RequestLimits
 from graph.operations.slots import AT_ONCE
+from graph.schema import schema as api
 from tests.fixtures.toy import ANN, schema
 
 
@@ -38,8 +39,14 @@ async def prepare(kept: Plans, text: str, name: str | None = None) -> Prepared:
     return kept.find(text, name) or await kept.make(text, name)
 
 
-async def run(text: str, variables: dict[str, Any] | None = None, **options: Any) -> Answer:
-    operations = Operations(plans(), limits=RequestLimits(), **options)
+async def run(
+    text: str,
+    variables: dict[str, Any] | None = None,
+    limits: RequestLimits = RequestLimits(),  # noqa: B008 - immutable
+    **options: Any,
+) -> Answer:
+    kept = Plans(schema._schema, limits=limits, introspection=True, suggestions=True)
+    operations = Operations(kept, limits=limits, **options)
     prepared = await operations.prepare(GraphQLRequest(text), context())
     return await operations.run(prepared, variables, context())
 
@@ -132,8 +139,42 @@ async def test_validation_limits_number_of_errors() -> None:
 async def test_cost_with_variables_is_checked_before_execution() -> None:
     text = "query($n: Int!) { boxes(first: $n) { boxes(first: $n) { name } } }"
     assert (await run(text, {"n": 3})).code == "OK"
-    answer = await run(text, {"n": 1_000})
+    answer = await run(text, {"n": 10_000})
     assert (answer.ran, answer.code) == (False, TooLarge.code)
+
+
+FULL = """query($n: Int!) { one: boxes(first: $n) { name } ...F }
+fragment F on Query { two: boxes(first: 20) { ... { inner: boxes(first: 10) { name } } } }"""
+
+
+async def test_query_is_stopped_when_its_result_is_too_large() -> None:
+    limits = RequestLimits(fields=100)
+    assert (await run("{ boxes(first: 40) { name } }", limits=limits)).code == "OK"
+    answer = await run(FULL, {"n": 3}, limits=limits)
+    assert (answer.ran, answer.code) == (True, TooLarge.code)
+    (error,) = answer.errors
+    assert error["message"] == "The result has more than 100 fields; the operation was stopped."
+    assert error["extensions"]["hint"] == (
+        "Lower `first` of `boxes` (10) or `first` of `boxes` (20), and fetch the rest page by page."
+    )
+    assert error["path"][0] == "two"
+    assert b'"data":null' in answer.payload
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mutation { disconnect(input: {id: 1}) { connection { id } } }",
+        "subscription { taskChanged { kind } }",
+        "{ __schema { types { name } } }",
+        '{ viewer { id } __type(name: "Task") { name } }',
+    ],
+)
+async def test_operation_that_cannot_be_stopped_may_request_less(text: str) -> None:
+    limits = RequestLimits()
+    kept = Plans(api._schema, limits=limits, introspection=True, suggestions=False)
+    assert (await prepare(kept, text)).max_cost == limits.fields
+    assert (await prepare(kept, "{ viewer { id } }")).max_cost == limits.requested_fields
 
 
 async def test_invalid_variable_means_nothing_ran() -> None:

@@ -55,3 +55,23 @@ async def test_reads_hold_the_slot_of_the_viewer(
     result = await schema.execute(f"{{ {selection} }}", context_value=context)
     assert result.errors is None
     assert slot.count == reads
+
+
+async def test_files_of_many_buckets_are_limited_in_number(
+    ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [await make_bucket(ada) for _ in range(5)]
+    for bucket_id in ids:
+        await make_file(ada, bucketId=bucket_id)
+    text = """query($ids: [ID!]!) { nodes(ids: $ids) { ... on Bucket {
+      files(first: 10) { nodes { location } } } } }"""
+    monkeypatch.setattr("graph.kit.loaded_rows.MAX_ROWS_AT_ONCE", 20)
+    found = await ada.ask(text, ids=ids)
+    assert [len(bucket["files"]["nodes"]) for bucket in found["nodes"]] == [1] * 5
+    monkeypatch.setattr("graph.kit.loaded_rows.MAX_ROWS", 4)
+    assert await ada.ask(text, ids=ids[:4])
+    (error,) = (await ada.send(text, ids=ids)).errors
+    assert error["message"].startswith("The result has more than 4 rows")
+    assert error["extensions"]["hint"].startswith(
+        "Lower `first` of `files` (10) or `ids` of `nodes`"
+    )

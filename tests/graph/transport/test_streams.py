@@ -87,6 +87,8 @@ async def test_stream_ends_when_token_expires(
     door.expires_at = datetime.now(UTC) + timedelta(seconds=0.5)
     text = await body(toy_server, FOREVER, accept, authorization="Bearer ann")
     assert text.count("UNAUTHENTICATED") == 1
+    assert "The access token has expired." in text
+    assert "refreshSession" in text
     assert text.endswith(("event: complete\ndata: \n\n", "--\r\n"))
 
 

@@ -74,6 +74,9 @@ async def test_subscription_completes(toy_server: ToyServer) -> None:
         {"headers": {"authorization": "Bearer ann", "x-role": "x"}},
         {"authToken": "ann"},
         {"authToken": "Bearer ann", "Authorization": None},
+        {"headers": {"AUTHORIZATION": "Bearer ann"}, "Authorization": ""},
+        {"headers": {"Authorization": ""}, "authorization": "Bearer ann"},
+        {"headers": {"authToken": "ann"}},
     ],
 )
 async def test_connection_init_authenticates(
@@ -88,7 +91,16 @@ async def test_connection_init_authenticates(
 
 @pytest.mark.parametrize(
     "payload",
-    [{"token": "ann"}, {"headers": {"x-hasura-admin-secret": "x"}}, {"headers": "Bearer ann"}],
+    [
+        {"token": "ann"},
+        {"headers": {"x-hasura-admin-secret": "x"}},
+        {"headers": "Bearer ann"},
+        {"headers": ["Authorization", "Bearer ann"]},
+        {"headers": {"headers": {"Authorization": "Bearer ann"}}},
+        {"context": {"headers": {"Authorization": "Bearer ann"}}},
+        {"connectionParams": {"Authorization": "Bearer ann"}},
+        {"Authorization": "", "token": "ann"},
+    ],
 )
 async def test_connection_init_with_unknown_credentials_is_refused(
     toy_server: ToyServer, payload: dict[str, Any]
@@ -101,7 +113,14 @@ async def test_connection_init_with_unknown_credentials_is_refused(
 
 
 @pytest.mark.parametrize(
-    "payload", [{}, {"authToken": None}, {"headers": {}}, {"headers": {"Authorization": ""}}]
+    "payload",
+    [
+        {},
+        {"authToken": None},
+        {"headers": {}},
+        {"headers": None},
+        {"headers": {"Authorization": ""}},
+    ],
 )
 async def test_connection_init_without_credentials_is_anonymous(
     toy_server: ToyServer, payload: dict[str, Any]
@@ -193,6 +212,9 @@ async def test_subprotocol_must_be_supported(
         (['{"id": "1"}'], 4400),
         (['{"type": "connection_init", "payload": []}'], 4400),
         (['{"type": "connection_init", "payload": {"Authorization": 5}}'], 4400),
+        (['{"type": "connection_init", "payload": {"Authorization": false}}'], 4400),
+        (['{"type": "connection_init", "payload": {"authToken": {}}}'], 4400),
+        (['{"type": "connection_init", "payload": {"headers": {"authorization": []}}}'], 4400),
         (['{"type": "connection_init"}', '{"type": "subscribe", "payload": {"query": ""}}'], 4400),
         (['{"type": "connection_init"}', '{"type": "subscribe", "id": "1"}'], 4400),
         (['{"type": "connection_init"}', '{"type": "complete", "id": ""}'], 4400),
@@ -266,12 +288,16 @@ async def test_origin_must_be_listed(origin: str | None, welcome: bool) -> None:
                 await opened(server, origin=page).__aenter__()
 
 
-async def ended(client: Client) -> None:
-    """The subscription receives an error with the reason, then the socket closes."""
+async def ended(client: Client) -> str:
+    """The subscription receives an error, then the socket closes with the same reason."""
     message = await client.hear()
     assert message["type"] == "error"
-    assert message["payload"][0]["extensions"]["code"] == "UNAUTHENTICATED"
-    assert (await client.closed())[0] == 4403
+    (error,) = message["payload"]
+    assert error["extensions"]["code"] == "UNAUTHENTICATED"
+    code, reason = await client.closed()
+    assert code == 4403
+    assert reason == f"{error['message']} {error['extensions']['hint']}"
+    return reason
 
 
 async def test_subscription_ends_when_token_expires(door: Door, toy_server: ToyServer) -> None:
@@ -280,7 +306,9 @@ async def test_subscription_ends_when_token_expires(door: Door, toy_server: ToyS
         await client.greet(ANN_SPEAKS)
         await client.subscribe("subscription { forever }")
         assert (await client.hear())["type"] == "next"
-        await ended(client)
+        reason = await ended(client)
+    assert "expired" in reason
+    assert "refreshSession" in reason
 
 
 async def test_subscription_ends_after_sign_out(
@@ -292,7 +320,17 @@ async def test_subscription_ends_after_sign_out(
         await client.subscribe("subscription { forever }")
         assert (await client.hear())["type"] == "next"
         door.open = False
-        await ended(client)
+        assert "not valid" in await ended(client)
+
+
+async def test_close_reason_fits_into_a_frame(toy_server: ToyServer) -> None:
+    async with opened(toy_server) as client:
+        await client.greet(ANN_SPEAKS)
+        for _ in range(2):
+            await client.subscribe("subscription { forever }", id_="\N{ELEPHANT}" * 256)
+        code, reason = await client.closed()
+    assert code == 4409
+    assert reason.startswith("Subscriber for \N{ELEPHANT}")
 
 
 async def test_socket_closes_when_server_stops(door: Door) -> None:

@@ -224,3 +224,11 @@ async def test_user_node_is_visible_to_itself_only(ada: Client, bob: Client, adm
 async def test_secrets_are_not_in_repr_of_inputs() -> None:
     assert PASSWORD not in repr(SignInInput(email="a@b.example", password=PASSWORD))
     assert PASSWORD not in repr(ChangePasswordInput(current_password=PASSWORD, new_password="x"))
+
+
+async def test_subscription_says_that_its_token_expired(ada: Client, services: Services) -> None:
+    assert ada.user is not None
+    ada.token = await services.identity.issue(ada.user, seconds=1)
+    ended = await ada.first("subscription { taskChanged { kind } }")
+    assert (ended.code, ended.message) == ("UNAUTHENTICATED", "The access token has expired.")
+    assert "refreshSession" in errors_of(ended)["hint"]

@@ -40,6 +40,9 @@ HINTS = {
     "2D000": "Omit `readOnly`: a read-only run is one transaction, which the statement cannot end.",
     "34000": _NO_SESSION_STATE,
     "57014": "Run it again: another session cancelled it, or its connection was closed or deleted.",
+    "42703": 'Check the spelling of the column. Quote a name with capital letters: "unitPrice".',
+    "42P01": "Check the spelling of the table, and write its schema if it is not in the search "
+    "path: shop.orders. Quote a name with capital letters.",
     "42501": "Ask the owner of the object or a superuser to grant the missing privilege.",
 }
 """Hints by SQLSTATE, for errors that PostgreSQL sends without one."""

@@ -144,3 +144,11 @@ async def test_error_at_commit_fails_run(desk: Desk) -> None:
     await desk.run("CREATE TABLE late (a int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
     error = await error_of(desk, "INSERT INTO late VALUES (1), (1) RETURNING a")
     assert error.sqlstate == "23505"
+
+
+@pytest.mark.parametrize("statement", ["SELECT nothing_here", "SELECT 1 FROM nothing_here"])
+async def test_error_hint_tells_to_check_the_spelling_of_a_missing_name(
+    desk: Desk, statement: str
+) -> None:
+    error = await error_of(desk, statement)
+    assert "Check the spelling" in (error.hint or "")

@@ -1,0 +1,68 @@
+import { createClient } from 'graphql-ws';
+import { Environment, Network, Observable, RecordSource, Store } from 'relay-runtime';
+import type { FetchFunction, GraphQLSingularResponse, SubscribeFunction, Variables } from 'relay-runtime';
+import { accessToken, refreshSession, socketUrl, url } from './session';
+
+type Failure = { message: string; extensions?: { code?: string; hint?: string } };
+type Answer = { data?: unknown; errors?: Failure[] };
+
+/** The errors of a response: each has a message, which says what happened, and a hint, which says what to do. */
+export class HowdahError extends Error {
+  constructor(readonly errors: readonly Failure[]) {
+    super(errors[0]?.message);
+  }
+}
+
+const authorization = (token: string | undefined): Record<string, string> =>
+  token ? { Authorization: `Bearer ${token}` } : {};
+
+async function post(query: string | null, variables: Variables, token: string | undefined): Promise<Answer> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...authorization(token) },
+    body: JSON.stringify({ query, variables }),
+  });
+  return (await response.json()) as Answer;
+}
+
+// accessToken() refreshes before the token expires; the retry handles a token that was revoked, or a wrong clock.
+const fetchQuery: FetchFunction = async ({ text }, variables) => {
+  const token = await accessToken();
+  let answer = await post(text, variables, token);
+  if (token && answer.errors?.some(({ extensions }) => extensions?.code === 'UNAUTHENTICATED')) {
+    const renewed = await refreshSession(token);
+    if (renewed) answer = await post(text, variables, renewed);
+  }
+  // Relay ignores errors beside data. A page that shows partial data returns the answer here and uses `@catch`.
+  if (answer.errors) throw new HowdahError(answer.errors);
+  return answer as GraphQLSingularResponse;
+};
+
+/** An environment for one user. Make another one for the next user, so that no cached data is left. */
+export function createEnvironment(): Environment {
+  const socket = createClient({
+    url: socketUrl,
+    connectionParams: async () => authorization(await accessToken()), // called for each connection
+    retryAttempts: Infinity,
+    on: { connected: () => dispatchEvent(new Event('howdah.connected')) },
+  });
+
+  const subscribe: SubscribeFunction = ({ text }, variables) =>
+    Observable.create((sink) =>
+      socket.subscribe<Record<string, unknown>>(
+        { query: text!, variables },
+        {
+          next: ({ data, errors }) =>
+            data && !errors ? sink.next({ data }) : sink.error(new HowdahError((errors ?? []) as Failure[])),
+          error: (error) =>
+            sink.error(Array.isArray(error) ? new HowdahError(error as Failure[]) : new Error('The socket closed.')),
+          complete: () => sink.complete(),
+        },
+      ),
+    );
+
+  return new Environment({
+    network: Network.create(fetchQuery, subscribe),
+    store: new Store(new RecordSource()),
+  });
+}

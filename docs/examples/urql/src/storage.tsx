@@ -1,0 +1,127 @@
+// Storage: buckets, files, uploads that can be paused and resumed, downloads.
+
+import { useEffect, useEffectEvent, useState } from 'react';
+import { useClient, useMutation, useQuery } from 'urql';
+import { graphql } from './gql';
+import type { StoredFileFragment } from './gql/graphql';
+import { bytes, download, fields, Problem } from './parts';
+import { send } from './upload';
+
+graphql(`fragment StoredFile on File { id location size status uploadUrl }`);
+const Buckets = graphql(`query Buckets { buckets(first: 100) { nodes { id name fileCount totalSize } } }`);
+const CreateBucket = graphql(`mutation CreateBucket($input: CreateBucketInput!) {
+  createBucket(input: $input) { bucket { id name fileCount totalSize } }
+}`);
+const Files = graphql(`query Files($id: ID!) {
+  bucket(id: $id) { id fileCount totalSize files(first: 100) { nodes { ...StoredFile } } }
+}`);
+const OneFile = graphql(`query OneFile($id: ID!) { file(id: $id) { ...StoredFile downloadUrl } }`);
+const CreateFile = graphql(`mutation CreateFile($input: CreateFileInput!) {
+  createFile(input: $input) { file { ...StoredFile } }
+}`);
+
+export function StoragePage() {
+  const [{ data, error }] = useQuery({ query: Buckets });
+  const [created, create] = useMutation(CreateBucket);
+  const [chosen, setChosen] = useState<string>();
+  async function add(form: HTMLFormElement) {
+    const input = { name: fields(form)('name'), idempotencyKey: crypto.randomUUID() };
+    const { data } = await create({ input });
+    if (data) setChosen(data.createBucket.bucket.id);
+  }
+  return (
+    <section className="narrow">
+      <h1>Storage</h1>
+      <form className="row" onSubmit={(event) => (event.preventDefault(), add(event.currentTarget))}>
+        <input name="name" aria-label="Bucket name" placeholder="New bucket" />
+        <button className="primary">Create bucket</button>
+      </form>
+      <Problem error={error ?? created.error} />
+      <nav className="row" aria-label="Buckets">
+        {data?.buckets.nodes.map(({ id, name, fileCount, totalSize }) => (
+          <button key={id} aria-pressed={id === chosen} onClick={() => setChosen(id)}>
+            {name} <small>{fileCount} files, {bytes(totalSize)}</small>
+          </button>
+        ))}
+      </nav>
+      {chosen && <Bucket key={chosen} id={chosen} />}
+    </section>
+  );
+}
+
+function Bucket({ id }: { id: string }) {
+  const [{ data, error }, refetch] = useQuery({ query: Files, variables: { id } });
+  const [created, create] = useMutation(CreateFile);
+  const [chosen, setChosen] = useState<Record<string, File>>({}); // the bytes of the uploads of this page
+  async function add(file: File) {
+    const input = { bucketId: id, location: file.name, size: String(file.size), contentType: file.type || null };
+    const { data } = await create({ input: { ...input, idempotencyKey: crypto.randomUUID() } });
+    if (!data) return;
+    setChosen((before) => ({ ...before, [data.createFile.file.id]: file }));
+    refetch({ requestPolicy: 'network-only' });
+  }
+  return (
+    <>
+      <label className="drop">
+        Upload files
+        <input type="file" multiple onChange={(event) => [...(event.target.files ?? [])].forEach(add)} />
+      </label>
+      <Problem error={error ?? created.error} />
+      <ul className="list">
+        {data?.bucket?.files.nodes.map((file) => <FileItem key={file.id} file={file} chosen={chosen[file.id]} />)}
+      </ul>
+    </>
+  );
+}
+
+function FileItem({ file, chosen }: { file: StoredFileFragment; chosen: File | undefined }) {
+  const client = useClient();
+  const fetchFile = async () => {
+    const { data } = await client.query(OneFile, { id: file.id }, { requestPolicy: 'network-only' }).toPromise();
+    return data?.file;
+  };
+  const save = async () => {
+    const url = (await fetchFile())?.downloadUrl; // valid for an hour, so fetched when it is needed
+    if (url) download(url);
+  };
+  return (
+    <li>
+      <span>{file.location} <small>{bytes(file.size)}</small></span>
+      {file.status === 'STORED' && <button onClick={save}>Download</button>}
+      {file.status === 'PENDING' && file.uploadUrl && (
+        <Sending url={file.uploadUrl} file={file} chosen={chosen} stored={fetchFile} />
+      )}
+    </li>
+  );
+}
+
+type SendingProps = { url: string; file: StoredFileFragment; chosen: File | undefined; stored: () => void };
+
+/** An upload that starts at once. After a reload the page has the bytes no longer: the user chooses them again. */
+function Sending({ url, file, chosen, stored }: SendingProps) {
+  const [source, setSource] = useState(chosen);
+  const [sent, setSent] = useState(0);
+  const [isPaused, setIsPaused] = useState(false);
+  const [problem, setProblem] = useState<Error>();
+  const isStored = useEffectEvent(stored);
+  useEffect(() => {
+    if (!source || isPaused) return;
+    const upload = send(url, source, setSent);
+    upload.done.then(isStored, (error: Error) => (setProblem(error), setIsPaused(true)));
+    return upload.abort;
+  }, [url, source, isPaused]);
+
+  function choose(picked: File | undefined) {
+    const isSame = picked && String(picked.size) === file.size;
+    if (isSame) setSource(picked);
+    setProblem(isSame ? undefined : new Error(`Choose the file of ${file.size} bytes that this upload began with.`));
+  }
+  return (
+    <span className="row">
+      <progress aria-label={`Upload of ${file.location}`} value={sent} max={Number(file.size)} />
+      {source && <button onClick={() => (setProblem(undefined), setIsPaused(!isPaused))}>{isPaused ? 'Resume' : 'Pause'}</button>}
+      {!source && <label>Resume <input type="file" onChange={(event) => choose(event.target.files?.[0])} /></label>}
+      <Problem error={problem} />
+    </span>
+  );
+}

@@ -1,0 +1,3 @@
+import { drive } from './example_app.mjs';
+
+await drive('apollo');

@@ -1,0 +1,83 @@
+"""The pages that lead a newcomer work as they are read: every block runs, in order."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.pages import EXECUTABLE, ROOT, Reader, blocks_of, has_npm_clients
+from tests.fixtures.served import served
+
+DOCS = ROOT / "docs"
+GUIDE = (
+    "index.md",
+    "authentication.md",
+    "errors.md",
+    "pagination.md",
+    "subscriptions.md",
+    "uploads.md",
+    "deployment.md",
+)
+IN_BROWSER = frozenset({"authentication.md", "uploads.md"})
+"""Their `.js` files run in Chromium: tests/browser/test_pages.py."""
+OWN_TESTS = {
+    "tasks.md": "test_docs.py",
+    "storage.md": "test_docs_storage.py",
+    "clients.md": "test_client_recipes.py",
+    "connections.md": "test_docs_operations.py",
+    "runs.md": "test_docs_runs.py",
+    "new-domain.md": "test_new_domain.py",
+}
+"""Pages whose blocks have a test of their own."""
+
+
+@pytest.fixture(scope="module")
+async def reader(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reader]:
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "data").mkdir()
+    async with served(folder / "data") as server:
+        reader = Reader(folder, server.http, server.address.removesuffix("/graphql"))
+        try:
+            await reader.follow(DOCS / GUIDE[0])  # the others use what it leaves
+            yield reader
+        finally:
+            await reader.close()
+
+
+@pytest.mark.skipif(not has_npm_clients(), reason="needs Node.js and `make clients`")
+@pytest.mark.parametrize("page", GUIDE[1:])
+async def test_guide_page_works_by_copying(reader: Reader, page: str) -> None:
+    await reader.follow(DOCS / page)
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_page_has_no_block_that_never_runs(page: str) -> None:
+    """A new block runs by itself in a page of the guide; elsewhere it needs a test or a reason."""
+    for block in blocks_of((DOCS / page).read_text(encoding="utf-8")):
+        if block.language not in EXECUTABLE or block.reason:
+            continue
+        tested = page in OWN_TESTS and (ROOT / "tests" / "docs" / OWN_TESTS[page]).exists()
+        assert page in GUIDE or tested, (
+            f"docs/{page}:{block.line} is never run: add the page to GUIDE, or write "
+            "`<!-- not run: reason -->` above the block"
+        )
+        if block.language == "js" and page in GUIDE and block.title.endswith(".js"):
+            assert page in IN_BROWSER, f"docs/{page}:{block.line} runs in no browser"
+
+
+def test_blocks_of_finds_titles_and_reasons() -> None:
+    text = (
+        '```sh title="a.sh"\nls\n```\n'
+        "<!-- not run: it is the server -->\n```sh\nmake serve\n```\n```text\nhi\n```\n"
+    )
+    found = [(block.language, block.title, block.reason) for block in blocks_of(text)]
+    assert found == [("sh", "a.sh", ""), ("sh", "", "it is the server"), ("text", "", "")]
+
+
+async def test_reader_reports_a_block_that_does_not_work(reader: Reader, tmp_path: Path) -> None:
+    page = DOCS / "index.md"
+    text = page.read_text(encoding="utf-8").replace('"role": "ADMIN"', '"role": "OWNER"')
+    changed = tmp_path / "index.md"
+    changed.write_text(text, encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"index\.md:\d+: the answer is"):
+        await reader.follow(changed)

@@ -1,0 +1,65 @@
+"""A run stops when its result has too many fields."""
+
+import asyncio
+
+import pytest
+import strawberry
+from graphql import parse
+
+from graph.executor import ResultTooLarge, compile_plan
+
+
+@strawberry.type
+class Box:
+    @strawberry.field
+    def name(self) -> str:
+        return "box"
+
+    @strawberry.field
+    def inner(self) -> "Box":
+        return Box()
+
+    @strawberry.field
+    async def boxes(self, first: int) -> list["Box"] | None:
+        await asyncio.sleep(0)
+        return [Box() for _ in range(first)]
+
+    @strawberry.field
+    async def later(self, info: strawberry.Info[list[str], None]) -> str | None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            info.context.append("cancelled")
+            raise
+        return None
+
+
+schema = strawberry.Schema(query=Box)
+
+
+async def run(text: str, *, max_fields: float, context: list[str] | None = None) -> None:
+    plan = compile_plan(schema._schema, parse(text), None)
+    result = await plan.execute(context=context, variables=None, max_fields=max_fields)
+    assert not result.errors
+
+
+async def test_fields_of_every_object_are_counted() -> None:
+    text = "{ boxes(first: 3) { name __typename inner { name } end: boxes(first: 0) { name } } }"
+    counted = 1 + 3 * (4 + 1)  # when the lists `end` begin
+    await run(text, max_fields=counted)
+    with pytest.raises(ResultTooLarge, match="more than 15 fields"):
+        await run(text, max_fields=counted - 1)
+
+
+async def test_stopped_run_cancels_the_rest_and_names_the_position() -> None:
+    cancelled: list[str] = []
+    text = "{ later a: boxes(first: 2) { b: boxes(first: 50) { boxes(first: 1) { name } } } }"
+    with pytest.raises(ResultTooLarge) as caught:
+        await run(text, max_fields=10, context=cancelled)
+    assert [key for key in caught.value.path if isinstance(key, str)][:2] == ["a", "b"]
+    assert cancelled == ["cancelled"]
+
+
+async def test_result_is_not_limited_by_default() -> None:
+    plan = compile_plan(schema._schema, parse("{ boxes(first: 5000) { name } }"), None)
+    assert not (await plan.execute(context=None, variables=None)).errors

@@ -1,0 +1,72 @@
+"""A default that a description promises is a default value of the schema, which tools read."""
+
+import re
+from collections.abc import Iterator
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    build_schema,
+)
+
+from graph.schema import schema
+
+PROMISE = re.compile(r"\bDefaults to\b")
+
+WITHOUT_VALUE = {
+    "filter": "it defaults to no condition, which is `null`",
+    "orderBy": "an input object as the default would take the slow path of the executor",
+    "savePassword": "an update without it leaves the stored password as it is",
+}
+"""Arguments and input fields whose default is not a value of the schema, with the reason."""
+
+
+def inputs(core: GraphQLSchema) -> Iterator[tuple[str, str, GraphQLArgument | GraphQLInputField]]:
+    for name, kind in core.type_map.items():
+        if name.startswith("__"):
+            continue
+        if isinstance(kind, GraphQLObjectType):
+            for field_name, field in kind.fields.items():
+                for argument, definition in field.args.items():
+                    yield f"{name}.{field_name}({argument}:)", argument, definition
+        elif isinstance(kind, GraphQLInputObjectType):
+            for field_name, definition in kind.fields.items():
+                yield f"{name}.{field_name}", field_name, definition
+
+
+def without_value(core: GraphQLSchema) -> list[str]:
+    return [
+        coordinate
+        for coordinate, name, definition in inputs(core)
+        if PROMISE.search(definition.description or "") and name not in WITHOUT_VALUE
+        if definition.ast_node is None or not _has_value(definition)
+    ]
+
+
+def _has_value(definition: GraphQLArgument | GraphQLInputField) -> bool:
+    assert definition.ast_node is not None
+    value = definition.ast_node.default_value
+    return value is not None and value.kind != "null_value"
+
+
+def test_promised_default_is_a_value_of_the_schema() -> None:
+    found = without_value(build_schema(schema.as_str()))
+    assert not found, f"{found}: pass `default=` to `optional`, or give the argument a default"
+
+
+def test_promised_default_without_value_is_caught() -> None:
+    planted = build_schema("""
+        type Query {
+          notes("Defaults to true." done: Boolean, "Defaults to 5." first: Int = null): Int
+          good("Defaults to 5." first: Int = 5, "A number." last: Int): Int
+        }
+        input NoteInput { "Colour. Defaults to red." colour: String }
+    """)
+    assert without_value(planted) == [
+        "Query.notes(done:)",
+        "Query.notes(first:)",
+        "NoteInput.colour",
+    ]
