@@ -117,6 +117,7 @@ export function makeClient() {
   return new Client({
     url: API,
     preferGetMethod: false,
+    requestPolicy: 'cache-and-network', // a page that is opened again shows what it has, then what is new
     exchanges: [
       cache(),
       // A mutation may be sent again too: each carries an idempotencyKey or an expectedVersion, or deletes by ID.

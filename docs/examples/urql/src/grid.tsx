@@ -42,7 +42,8 @@ export function Grid({ run }: { run: RunStatusFragment }) {
 
 /** `count` grows with the last page of a run that is still receiving rows, which fetches it again. */
 function Rows({ id, offset, count }: { id: string; offset: number; count: number }) {
-  const [{ data, error }] = useQuery({ query: RunRows, variables: { id, offset, first: count } });
+  const variables = { id, offset, first: count };
+  const [{ data, error }] = useQuery({ query: RunRows, variables, requestPolicy: 'cache-first' }); // rows never change
   const rows = data?.queryRun?.rows?.rows ?? [];
   return (
     <>

@@ -61,12 +61,13 @@ export async function signUp(name: string, email: string, password: string) {
 }
 
 export async function signOut() {
+  await freshToken().catch(() => null); // signOut needs a valid access token; without the network it cannot be had
   const session = currentSession()?.session;
-  if (!session) return;
-  const headers = { Authorization: `Bearer ${await freshToken()}` };
-  const refreshToken = currentSession()?.session.refreshToken ?? session.refreshToken;
   store(null);
-  await anonymous.mutation(SignOut, { input: { refreshToken } }, { fetchOptions: { headers } }).toPromise();
+  if (!session) return;
+  const { accessToken, refreshToken } = session;
+  const fetchOptions = { headers: { Authorization: `Bearer ${accessToken}` } };
+  await anonymous.mutation(SignOut, { input: { refreshToken } }, { fetchOptions }).toPromise();
 }
 
 export const codeOf = (error: CombinedError | undefined) => error?.graphQLErrors[0]?.extensions['code'];
