@@ -288,7 +288,9 @@ async function checkStorage(page) {
   await item.getByRole('button', { name: 'Resume' }).waitFor();
   await shot(page, 'storage');
   await slow(-1);
+  const resumed = page.waitForResponse((response) => response.request().method() === 'HEAD');
   await item.getByRole('button', { name: 'Resume' }).click();
+  assert.ok(Number((await resumed).headers()['upload-offset']) > 0, 'the upload goes on where it was');
   await item.getByRole('button', { name: 'Download' }).waitFor();
   await item.locator('progress').waitFor({ state: 'detached' });
   const [download] = await Promise.all([
