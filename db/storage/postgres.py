@@ -13,11 +13,12 @@ from db.kit.idempotency import Idempotency, run_once
 from db.postgres.engine import Database, Session
 from db.storage import errors, rules
 from db.storage.repositories.buckets import Buckets
+from db.storage.repositories.chunks import Chunks
 from db.storage.repositories.file_changes import FileChanges
 from db.storage.repositories.files import Files
 from db.storage.repositories.replicas import Replicas
-from db.storage.repositories.unscoped import UnscopedFiles
-from db.storage.rows import FileRow, FileStatus, NewFile, Quota, Upload
+from db.storage.repositories.unscoped import UnscopedChunks, UnscopedFiles
+from db.storage.rows import ChunkRow, ExpectedUpload, FileRow, FileStatus, NewFile, Quota, Upload
 
 _NO_LIMIT = Quota()
 
@@ -197,6 +198,21 @@ class PostgresStorage:
             )
         )
 
+    async def chunks_of(self, upload: ExpectedUpload) -> Sequence[ChunkRow]:
+        async with self.database.read() as session:
+            chunks = Chunks(session, upload.file.owner_id)
+            return await chunks.of_upload(upload.file.id, upload.id)
+
+    async def append_chunk(self, upload: ExpectedUpload, chunk: ChunkRow) -> bool:
+        return await self.database.write(
+            lambda session: Chunks(session, upload.file.owner_id).append(chunk)
+        )
+
+    async def clear_chunks(self, upload: ExpectedUpload) -> Sequence[ChunkRow]:
+        return await self.database.write(
+            lambda session: Chunks(session, upload.file.owner_id).clear(upload.file.id, upload.id)
+        )
+
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
         async def detach(session: Session) -> None:
             file = await _lock_file(session, owner, file_id)
@@ -222,6 +238,13 @@ class PostgresStorage:
         return await self.database.write(
             lambda session: UnscopedFiles(session).cancel_stale_replacements(older_than=older_than)
         )
+
+    async def known_chunks(self, object_ids: Sequence[UUID]) -> set[UUID]:
+        async with self.database.read() as session:
+            return await UnscopedChunks(session).known(object_ids)
+
+    async def remove_stale_chunks(self) -> int:
+        return await self.database.write(lambda session: UnscopedChunks(session).remove_stale())
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
         async with self.database.read() as session:

@@ -93,6 +93,11 @@ def checked_folder(under: str) -> str:
     return _checked_path(under_rule, under.removesuffix("/"))
 
 
+def folder_prefix(under: str | None) -> str:
+    """What the locations in a folder start with; empty for None, which is the whole bucket."""
+    return "" if under is None else checked_folder(under) + "/"
+
+
 def checked_content_type(content_type: str | None) -> str:
     if content_type is None:
         return "application/octet-stream"

@@ -16,8 +16,8 @@ SIGN_UP = """mutation { signUp(input: {
 }) { user { id } } }"""
 
 
-async def test_storage_page_commands_upload_and_read_range(tmp_path: Path) -> None:
-    (script,) = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+async def test_storage_page_commands_upload_list_move_and_replace(tmp_path: Path) -> None:
+    script = "\n".join(re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
     assert ADDRESS in script
     (tmp_path / "data").mkdir()
     async with served(tmp_path / "data") as server:
@@ -30,6 +30,11 @@ async def test_storage_page_commands_upload_and_read_range(tmp_path: Path) -> No
         )
         said, errors = await process.communicate()
     assert (process.returncode, errors, said) == (0, b"", b"Hay")
+    level = json.loads((tmp_path / "level.json").read_text())["data"]["bucket"]
+    assert level["folders"]["nodes"] == [{"name": "2026", "path": "2026"}]
+    moved = json.loads((tmp_path / "moved.json").read_text())["data"]
+    assert moved == {"moveFile": {"file": {"version": 3}}}
+    assert json.loads((tmp_path / "replaced.json").read_text())["size"] == "28"
     stored = json.loads((tmp_path / "stored.json").read_text())
     fingerprint = hashlib.sha256((tmp_path / "may.txt").read_bytes()).hexdigest()
     assert (stored["size"], stored["fingerprint"]) == ("17", fingerprint)

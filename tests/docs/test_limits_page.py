@@ -33,6 +33,7 @@ INTERNAL = {
     "db.events": "messages between the replicas, which split them",
     "db.objects.store": "what object stores accept",
     "db.settings": "the length of a quotation in an error",
+    "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
     "db.storage.rules.MAX_BIGINT": "a range of numbers",
     "db.system.integrity": "findings of a check; the others are alike",
     "db.users.tokens.token_verifier": "the size of a cache",

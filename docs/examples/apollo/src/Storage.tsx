@@ -11,7 +11,7 @@ const CREATE_BUCKET = graphql(`
 const FILES = graphql(`
   query Files($id: ID!, $after: String) {
     bucket(id: $id) {
-      id fileCount
+      id
       files(first: 50, after: $after) {
         edges { node { id location size status } }
         pageInfo { hasNextPage endCursor }
@@ -134,7 +134,9 @@ function Files({ bucketId }: { bucketId: string }) {
         ))}
       </ul>
       {files?.pageInfo.hasNextPage && (
-        <button onClick={() => void fetchMore({ variables: { after: files.pageInfo.endCursor } })}>More</button>
+        <button onClick={() => void fetchMore({ variables: { after: files.pageInfo.endCursor } }).catch(setFailure)}>
+          More
+        </button>
       )}
     </section>
   );
