@@ -43,6 +43,7 @@ def _statuses(tree: ast.Module) -> Iterator[int]:
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
         and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, int)
     }
     for node in ast.walk(tree):
         match node:
@@ -54,7 +55,7 @@ def _statuses(tree: ast.Module) -> Iterator[int]:
             ):
                 yield status
             case ast.Call(func=ast.Name(id="_Refused"), args=[ast.Name(id=name), *_]):
-                yield int(constants[name])
+                yield constants[name]
 
 
 def test_errors_page_lists_every_code_with_its_status() -> None:
