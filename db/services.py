@@ -14,6 +14,7 @@ from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
 from db.postgres.urls import parse_url
+from db.quotas import Quotas
 from db.security.keys import Keys, load_keys
 from db.settings import Settings
 from db.storage import FileOperations, PostgresStorage, Quota
@@ -63,6 +64,7 @@ class Services:
     results: ResultStore
     result_files: ResultFiles
     live_status: LiveStatus
+    quotas: Quotas
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
@@ -134,6 +136,7 @@ async def open_services(
             results=results,
             result_files=ResultFiles(results),
             live_status=LiveStatus(database, events),
+            quotas=Quotas(settings),
             embedded=own.embedded,
             shared=shared,
         )
@@ -252,6 +255,7 @@ def _run_limits(settings: Settings) -> RunLimits:
         retention_days=settings.run_days,
         max_kept_bytes=settings.run_bytes_per_user,
         max_kept_runs=settings.runs_per_user,
+        max_kept_text=settings.run_text_bytes_per_user,
     )
 
 

@@ -61,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     objects_url: str | None = None
     storage_bytes_per_user: Amount | None = None
     storage_files_per_user: Amount | None = None
+    buckets_per_user: Amount = 10_000
+    tasks_per_user: Amount = 100_000
 
     public_url: str | None = None
     allowed_origins: str = ""
@@ -70,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     target_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     target_connections: Positive = 200
     target_idle_seconds: Positive = 60
+    connections_per_user: Amount = 1_000
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
 
     runs_at_once: Positive = 8
@@ -80,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_days: Days = 30
     run_bytes_per_user: Positive = 5 * 1024**3
     runs_per_user: Positive = 10_000
+    run_text_bytes_per_user: Positive = 1024**3
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None

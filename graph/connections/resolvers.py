@@ -221,7 +221,9 @@ _PASSWORD_FIELDS = ("password", "ssh_password")
 
 def _saved_connections(context: Context) -> SavedConnections:
     services = context.services
-    return SavedConnections(services.database, services.vault, services.workbench)
+    return SavedConnections(
+        services.database, services.vault, services.workbench, services.quotas.connections
+    )
 
 
 async def _require_row(context: Context, row_id: UUID) -> ConnectionRow:
