@@ -157,10 +157,9 @@ class Mutation:
         fields.pop("save_password", None)
         if row_id is None:
             require_fields(fields, REQUIRED_TO_CONNECT)
-        workbench = info.context.services.workbench
-        return await workbench.probe(
-            info.context.owner, await parse_draft(fields), connection_id=row_id
-        )
+        workbench, owner = info.context.services.workbench, info.context.owner
+        draft = await parse_draft(fields, owner=owner)
+        return await workbench.probe(owner, draft, connection_id=row_id)
 
     @mutation(
         "Opens a connection at the server that answers this request. Optional if the password is "

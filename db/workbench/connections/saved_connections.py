@@ -41,7 +41,7 @@ class SavedConnections:
         values = dict(fields)
         save = values.pop("save_password", None)
         require_fields(values)
-        changes = await parse_draft(values)
+        changes = await parse_draft(values, owner=owner)
         if save is False:
             changes.secrets.pop("password", None)
         row_id = new_id()
@@ -83,7 +83,7 @@ class SavedConnections:
         """
         values = dict(fields)
         save = values.pop("save_password", None)
-        changes = await parse_draft(values)
+        changes = await parse_draft(values, owner=owner)
         async with self.database.read() as session:
             seen, _ = await Connections(session, owner).with_secrets(connection_id)
         if save is False:

@@ -16,6 +16,7 @@ from db.connections import (
     SecretRequired,
     check_binding,
     check_connection,
+    pem,
     secret_locations,
     with_defaults,
 )
@@ -23,6 +24,7 @@ from db.connections.binding import DATABASE
 from db.errors import Conflict, Forbidden, HowdahError, NotFound, Overloaded
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
+from db.security.key_threads import KEY_THREADS
 from db.security.vault import Vault
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.destinations import Destination
@@ -291,11 +293,16 @@ class Workbench:
     ) -> dict[str, str]:
         """Opens the stored secrets, except those that `entered` replaces."""
         places = secret_locations(row._asdict(), row=row.id, owner=owner)
-        return {
+        opened = {
             name: await self._vault.open(value, places[name])
             for name, value in zip(SECRETS, sealed, strict=True)
             if value is not None and name not in entered
         }
+        if "ssh_passphrase" in opened and "ssh_private_key" in opened:  # saved before 0.1.0
+            opened["ssh_private_key"] = await KEY_THREADS.run(
+                owner, pem.private_key, opened["ssh_private_key"], opened.pop("ssh_passphrase")
+            )
+        return opened
 
     def _discard_entered(self, owner: OwnerId, row: ConnectionRow) -> None:
         """After a failed attempt the next one starts from the stored secrets."""
