@@ -140,3 +140,14 @@ async def _parse_tunnel_secrets(
             owner, pem.private_key, tunnel["private_key"], passphrase
         )
         secrets["ssh_passphrase"] = None  # the key is decrypted now
+
+
+async def decrypt_stored_key(secrets: Mapping[str, str], owner: UUID) -> dict[str, str]:
+    """Decrypts a private key that an earlier version stored with its passphrase."""
+    opened = dict(secrets)
+    passphrase = opened.pop("ssh_passphrase", None)
+    if passphrase is not None and "ssh_private_key" in opened:
+        opened["ssh_private_key"] = await KEY_THREADS.run(
+            owner, pem.private_key, opened["ssh_private_key"], passphrase
+        )
+    return opened

@@ -13,7 +13,14 @@ from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
 from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, Users, canonical_email
 from db.users.attempt_counts import Attempts
-from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignInResult
+from db.users.identity import (
+    LOCAL_ADMIN,
+    Identity,
+    Rules,
+    SessionTokens,
+    SignInResult,
+    is_local_admin,
+)
 from db.users.password_resets import PasswordResets, ResetToken
 from db.users.sessions import Sessions
 from db.users.sign_in_links import SignInLinks
@@ -39,6 +46,7 @@ __all__ = [
     "UserRow",
     "Users",
     "canonical_email",
+    "is_local_admin",
     "open_identity",
 ]
 

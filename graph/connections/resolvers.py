@@ -96,10 +96,10 @@ class Query:
     async def preferences(self, info: Info) -> list[PreferenceRow]:
         return await info.context.read(Preferences, Preferences.list_all)
 
-    @query("Where this server stores new connection secrets.", who=SignedIn)
+    @query("Where this server stores new connection secrets of the viewer.", who=SignedIn)
     async def credential_store(self, info: Info) -> CredentialStore:
-        _ = info.context.owner
-        has_keychain = await info.context.services.vault.keychain() is not None
+        vault, owner = info.context.services.vault, info.context.owner
+        has_keychain = await vault.keychain_for(owner) is not None
         kind = CredentialStoreKind.KEYCHAIN if has_keychain else CredentialStoreKind.ENCRYPTED
         return CredentialStore(kind=kind, keychain_available=has_keychain)
 

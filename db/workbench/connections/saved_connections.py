@@ -46,15 +46,14 @@ class SavedConnections:
             changes.secrets.pop("password", None)
         row_id = new_id()
         places = secret_locations(with_defaults(changes.values), row=row_id, owner=owner)
+        agent = await self.workbench.lends_agent_to(owner)
         async with self._sealing(changes, places) as sealed:
 
             async def create(session: Session) -> ConnectionRow:
                 connections = Connections(session, owner)
                 if self.quota is not None:
                     await self.quota.check(connections)
-                return await connections.create(
-                    row_id, changes, sealed, agent=self.workbench.lends_agent
-                )
+                return await connections.create(row_id, changes, sealed, agent=agent)
 
             row = await run_once(
                 self.database,
@@ -89,13 +88,14 @@ class SavedConnections:
         if save is False:
             changes.secrets["password"] = None
         places = secret_locations(seen._asdict() | changes.values, row=seen.id, owner=owner)
+        agent = await self.workbench.lends_agent_to(owner)
         async with self._sealing(changes, places) as sealed:
             change = await self.database.transaction(
                 lambda session: Connections(session, owner).change(
                     seen,
                     changes,
                     sealed,
-                    agent=self.workbench.lends_agent,
+                    agent=agent,
                     expected_version=expected_version,
                 )
             )
