@@ -53,9 +53,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    jwt_required_claim: str | None = None
     jwt_algorithms: str | None = None
     jwt_secret: str | None = None
-    sign_up: Literal["open", "closed"] | None = None
+    sign_up: Literal["open", "issuer", "closed"] | None = None
 
     events_url: str | None = None
     objects_url: str | None = None
@@ -129,6 +130,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.development if self.sign_up is None else self.sign_up == "open"
 
     @property
+    def issuer_sign_up_open(self) -> bool:
+        """Whether a new user of the external issuer gets an account with the first token."""
+        return self.sign_up != "closed"
+
+    @property
     def introspection_allowed(self) -> bool:
         return self.development if self.introspection is None else self.introspection
 
@@ -174,6 +180,14 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     _check_trusted_proxies(settings)
     _check_public_url(settings)
     return settings
+
+
+def required_claim(settings: Settings) -> tuple[str, str] | None:
+    """The name of the claim that external tokens must have, and its value."""
+    if settings.jwt_required_claim is None:
+        return None
+    name, _, value = settings.jwt_required_claim.partition("=")
+    return name.strip(), value.strip()
 
 
 def external_algorithms(settings: Settings) -> tuple[str, ...]:
@@ -252,7 +266,19 @@ def _check_issuer(settings: Settings) -> None:
             "HOWDAH_JWKS_URL is set, but HOWDAH_JWT_ISSUER is not.",
             hint="Set the issuer whose tokens these keys may sign.",
         )
-    for name in ("jwt_issuer", "jwt_audience"):
+    if (settings.jwks_url or settings.jwt_secret) and not settings.jwt_audience:
+        raise BadInput(
+            "An external issuer is set, but HOWDAH_JWT_AUDIENCE is not.",
+            hint="Set the audience that the issuer puts into tokens for Howdah: without it, tokens "
+            "for every other application of the issuer would be accepted.",
+        )
+    if settings.jwt_required_claim is not None and not all(required_claim(settings) or ()):
+        raise BadInput(
+            f"HOWDAH_JWT_REQUIRED_CLAIM is {_quoted(settings.jwt_required_claim)}, "
+            "which does not name a claim and its value.",
+            hint="Set it to claim=value, such as groups=howdah-users.",
+        )
+    for name in ("jwt_issuer", "jwt_audience", "jwt_required_claim"):
         if getattr(settings, name) and not (settings.jwks_url or settings.jwt_secret):
             raise BadInput(
                 f"HOWDAH_{name.upper()} is set, but there is no key to verify external tokens.",

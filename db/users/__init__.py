@@ -65,7 +65,13 @@ async def open_identity(
     issuer = _external_issuer(settings, tls)
     passwords = Passwords(profile=profile)
     throttle = Throttle(database, secret.derive("attempts"))
-    verifier = Verifier(database, access_tokens, issuer, VerificationCache())
+    verifier = Verifier(
+        database,
+        access_tokens,
+        issuer,
+        VerificationCache(),
+        admits_new_users=settings.issuer_sign_up_open,
+    )
     try:
         yield Identity(
             database,
