@@ -15,6 +15,7 @@ from db.kit.sweeps import Sweep, sweep_in_background
 from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
+from db.postgres.own_cluster import OwnCluster
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
 from db.security.keys import Keys, load_keys
@@ -258,7 +259,13 @@ def _targets(settings: Settings, own: OwnDatabase) -> Targets:
     places = [parse_url(url) for url in urls if url]
     return Targets(
         Reach.parse(settings.targets, on_loopback=settings.on_loopback),
-        own={(place.host, place.port) for place in places},
+        own={
+            # A UNIX socket belongs to a server of this machine.
+            ("localhost" if host.startswith(("/", "@")) else host, port)
+            for place in places
+            for host, port in place.hosts
+        },
+        own_cluster=OwnCluster(own.database),
     )
 
 
