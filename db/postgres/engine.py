@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 BACKOFF = Backoff(first_s=0.01, longest_s=0.08)
+POOL_SIZE = 32
 WAIT_MS = 3_000
 RESERVED = 2
 RESERVED_WAIT_MS = 1_000
@@ -113,12 +114,17 @@ class Database:
     """Lends sessions: `read()` for reads, `transaction(work)` and `write(work)` for changes."""
 
     def __init__(
-        self, source: LeaseSource, reserve: LeaseSource, *, wait_ms: int = WAIT_MS
+        self,
+        source: LeaseSource,
+        reserve: LeaseSource,
+        *,
+        size: int = POOL_SIZE,
+        wait_ms: int = WAIT_MS,
     ) -> None:
         self._source = source
         self._reserve = reserve
-        self._gatherer = self._gather_for(source, wait_ms)
-        self._reserve_gatherer = self._gather_for(reserve, RESERVED_WAIT_MS)
+        self._gatherer = self._gather_for(source, size, wait_ms)
+        self._reserve_gatherer = self._gather_for(reserve, RESERVED, RESERVED_WAIT_MS)
         self.observe: Observer | None = None
 
     @property
@@ -178,7 +184,7 @@ class Database:
         finally:
             self._source.release(lease)
 
-    def _gather_for(self, source: LeaseSource, wait_ms: int) -> Gatherer:
+    def _gather_for(self, source: LeaseSource, size: int, wait_ms: int) -> Gatherer:
         async def send(
             statement: Statement[Any], sql: str, arguments: Sequence[Any]
         ) -> tuple[Rows, float]:
@@ -192,7 +198,7 @@ class Database:
                 )
             return await self._send(source, sql, arguments)
 
-        return Gatherer(send, wait_ms=wait_ms)
+        return Gatherer(send, size=size, wait_ms=wait_ms)
 
     async def _send(
         self, source: LeaseSource, sql: str, arguments: Sequence[Any]
@@ -277,7 +283,7 @@ def _log_conflict(error: Exception) -> None:
 async def open_database(
     url: str,
     *,
-    pool_size: int = 32,
+    pool_size: int = POOL_SIZE,
     wait_ms: int = WAIT_MS,
     connect_ms: int = 10_000,
     statement_timeout_ms: int = 60_000,
@@ -294,4 +300,4 @@ async def open_database(
     first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
     pool = open_pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
     reserve = open_pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
-    return Database(pool, reserve, wait_ms=wait_ms)
+    return Database(pool, reserve, size=pool_size, wait_ms=wait_ms)

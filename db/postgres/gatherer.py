@@ -6,6 +6,7 @@ are, equal statements of other callers wait and are sent together when one of th
 """
 
 import asyncio
+import contextlib
 import copy
 import math
 from collections import deque
@@ -22,7 +23,7 @@ Rows: TypeAlias = Sequence[Any]
 Send: TypeAlias = Callable[[Statement[Any], str, Sequence[Any]], Awaitable[tuple[Rows, float]]]
 """Runs SQL on a connection of the pool; returns the rows, and the time without that of the pool."""
 
-FEWEST, MOST = 2, 32
+FEWEST = 2
 SEND_EVERY_S = 0.000_15
 """With a distant database more statements may be under way, so that one leaves this often."""
 LARGEST_BATCH = 128
@@ -75,9 +76,10 @@ class _Kind:
 class Gatherer:
     """Gathers the statements of one pool."""
 
-    def __init__(self, send: Send, *, wait_ms: int) -> None:
-        """A call that has waited for `wait_ms` fails with Overloaded."""
+    def __init__(self, send: Send, *, size: int, wait_ms: int) -> None:
+        """`size` is that of the pool. A call fails with Overloaded after waiting for `wait_ms`."""
         self._send = send
+        self._size = size
         self._wait_ms = wait_ms
         self._kinds: dict[Hashable, _Kind] = {}
         self._forms: dict[str, GatheredSql | None] = {}
@@ -124,7 +126,7 @@ class Gatherer:
     def _most(self) -> int:
         """How many statements of one kind may be under way."""
         distance = self._round_trip.value / SEND_EVERY_S
-        return max(FEWEST, min(MOST, math.ceil(distance)))
+        return max(FEWEST, min(self._size, math.ceil(distance)))
 
     async def _send_alone(self, kind: _Kind, arguments: Sequence[Any]) -> Rows:
         rows, seconds = await self._send(kind.statement, kind.statement.sql, arguments)
@@ -181,12 +183,16 @@ class Gatherer:
         return batch
 
     def _is_next(self, row: Hashable, call: _Call) -> bool:
-        return row not in self._locked and self._waiting_for[row][0] is call
+        of_row = self._waiting_for[row]
+        while of_row[0].done():  # cancelled or expired: its own kind has not seen it yet
+            of_row.popleft()
+        return row not in self._locked and of_row[0] is call
 
     def _leave(self, row: Hashable | None, call: _Call) -> None:
-        if row is not None:
-            of_row = self._waiting_for[row]
-            of_row.remove(call)
+        of_row = self._waiting_for.get(row)
+        if of_row is not None:
+            with contextlib.suppress(ValueError):
+                of_row.remove(call)
             if not of_row:
                 del self._waiting_for[row]
 

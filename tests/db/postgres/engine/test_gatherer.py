@@ -29,9 +29,9 @@ NEWEST_FIRST = SortOrder("created_at", descending=True)
 
 
 @pytest.fixture(autouse=True)
-def two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def two_at_once(committed: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it depends on the machine how many are sent at once and together."""
-    monkeypatch.setattr(gatherer, "MOST", 2)
+    monkeypatch.setattr(committed._gatherer, "_size", 2)
     monkeypatch.setattr(gatherer, "BATCH_TAKES_S", 1)
 
 
