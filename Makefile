@@ -139,6 +139,10 @@ bench-load: setup ## measure a list page's operations with 100 users at once
 bench-flood: setup ## measure response times of other users while one floods
 	$(BIN)/python -m bench.flood $(ARGS)
 
+.PHONY: bench-distance
+bench-distance: setup ## compare one user with many, with the database up to 30 ms away
+	$(BIN)/python -m bench.distance $(ARGS)
+
 .PHONY: bench-twin
 bench-twin: setup ## compare the in-memory twin of storage with PostgreSQL for speed
 	$(BIN)/python -m bench.twin $(ARGS)

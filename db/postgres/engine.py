@@ -30,7 +30,7 @@ BACKOFF = Backoff(first_s=0.01, longest_s=0.08)
 POOL_SIZE = 32
 WAIT_MS = 3_000
 RESERVED = 2
-RESERVED_WAIT_MS = 1_000
+RESERVED_WAIT_MS = 3_000
 MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 PING_S = 1.5
 _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -136,6 +136,11 @@ class Database:
     def waiting(self) -> int:
         """The number of callers waiting for a connection."""
         return self._source.waiting
+
+    @property
+    def concurrency(self) -> int:
+        """How many statements keep the database busy: two, and more if it is distant."""
+        return self._gatherer.concurrency
 
     def read(
         self, *, reserved: bool = False

@@ -95,13 +95,19 @@ class Gatherer:
     def waiting(self) -> int:
         return sum(len(kind.waiting) for kind in self._queued)
 
+    @property
+    def concurrency(self) -> int:
+        """How many statements of one kind may be under way: more if the database is distant."""
+        distance = self._round_trip.value / SEND_EVERY_S
+        return max(FEWEST, min(self._size, math.ceil(distance)))
+
     async def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Rows:
         """The rows of the statement. Callers are independent: each has its own answer or error."""
         kind = self._kind(statement, arguments)
         if kind.form is None:
             return await self._send_alone(kind, arguments)
         row = kind.row(arguments)
-        busy = kind.batch_size > 1 and (kind.waiting or kind.flying >= self._most())
+        busy = kind.batch_size > 1 and (kind.waiting or kind.flying >= self.concurrency)
         if busy or row in self._locked or row in self._waiting_for:
             return await self._wait(kind, arguments, row)
         self._take_off(kind, (row,))
@@ -122,11 +128,6 @@ class Gatherer:
                 self._forms[sql] = gather_statement(statement)
             kind = self._kinds[key] = _Kind(statement, self._forms[sql])
         return kind
-
-    def _most(self) -> int:
-        """How many statements of one kind may be under way."""
-        distance = self._round_trip.value / SEND_EVERY_S
-        return max(FEWEST, min(self._size, math.ceil(distance)))
 
     async def _send_alone(self, kind: _Kind, arguments: Sequence[Any]) -> Rows:
         rows, seconds = await self._send(kind.statement, kind.statement.sql, arguments)
@@ -158,7 +159,7 @@ class Gatherer:
 
     def _depart(self) -> None:
         """Sends what may be sent now."""
-        most = self._most()
+        most = self.concurrency
         for kind in list(self._queued):
             while kind.waiting and kind.flying < most and (batch := self._batch(kind)):
                 self._start(kind, batch)

@@ -66,7 +66,8 @@ class Admission:
         elif cost > HEAVY:
             slot = await self._admit_heavy(context.viewer.id)
         else:
-            slot = await _acquire(self._regular, context.viewer.id)
+            at_once = context.services.database.concurrency
+            slot = await _acquire(self._regular, context.viewer.id, at_once)
         context.slot = slot
         return slot
 
@@ -82,5 +83,5 @@ class Admission:
         return slot
 
 
-async def _acquire(slots: Slots, user: Hashable) -> Slot:
-    return slots.take(user) or await slots.wait(user)
+async def _acquire(slots: Slots, user: Hashable, at_once: int = 0) -> Slot:
+    return slots.take(user, at_once) or await slots.wait(user)

@@ -1,7 +1,8 @@
-"""Slots: each viewer runs two operations and four reads concurrently; further ones wait.
+"""Slots: each viewer runs some operations and twice as many reads concurrently; further ones wait.
 
 All operations share one event loop. Without slots, sixty operations of one user delay the small
-query of every other user. Two keep the database and this process busy at the same time.
+query of every other user. Two keep a database on the same machine and this process busy at the same
+time. While operations wait for a distant one, they occupy nothing, so that more of them run.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from typing import TypeAlias
 from db.errors import Overloaded, RateLimited
 
 AT_ONCE = 2
-READS_AT_ONCE = 4
+READS_OF_ONE_OPERATION = 2
+READS_AT_ONCE = AT_ONCE * READS_OF_ONE_OPERATION
 MAX_WAITING = 2_000  # a page that reconnects may open a thousand subscriptions at once
 LASTS_S = 1.0
 
@@ -108,12 +110,12 @@ class UserQueue:
 
     __slots__ = ("_slots", "_viewer", "reads", "search", "taken", "waiting")
 
-    def __init__(self, slots: "Slots", viewer: Hashable) -> None:
+    def __init__(self, slots: "Slots", viewer: Hashable, reads: int) -> None:
         self._slots = slots
         self._viewer = viewer
         self.taken: list[Slot] = []
         self.waiting: deque[_Waiter] = deque()
-        self.reads = ReadSlots()
+        self.reads = ReadSlots(reads)
         self.search = ReadSlots(1)
 
     def take(self, ends_at: float) -> Slot:
@@ -153,12 +155,17 @@ class Slots:
         self._lasts_s = lasts_s
         self._queues: dict[Hashable, UserQueue] = {}
 
-    def take(self, viewer: Hashable) -> Slot | None:
-        """A slot if one is free. If it returns None, call `wait`."""
+    def take(self, viewer: Hashable, at_once: int = 0) -> Slot | None:
+        """A slot if one is free. If it returns None, call `wait`.
+
+        `at_once` raises the limit of this viewer.
+        """
+        at_once = max(at_once, self._at_once)
         queue = self._queues.get(viewer)
         if queue is None:
-            queue = self._queues[viewer] = UserQueue(self, viewer)
-        elif len(queue.taken) >= self._at_once:
+            reads = at_once * READS_OF_ONE_OPERATION
+            queue = self._queues[viewer] = UserQueue(self, viewer, reads)
+        elif len(queue.taken) >= at_once:
             return None
         return queue.take(self.next_expiry())
 

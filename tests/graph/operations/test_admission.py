@@ -1,6 +1,7 @@
 """Admission: urgent, heavy and refused operations."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,8 +21,9 @@ CANCEL = "cancelQuery(input: {id: $id}) { latencyMs }"
 ME = Viewer(new_id(), Role.USER, cast("Any", None))
 
 
-def context(viewer: Viewer | None = ME) -> Context:
-    return Context(services=cast("Any", None), viewer=viewer, request_id="r")
+def context(viewer: Viewer | None = ME, concurrency: int = AT_ONCE) -> Context:
+    services = SimpleNamespace(database=SimpleNamespace(concurrency=concurrency))
+    return Context(services=cast("Any", services), viewer=viewer, request_id="r")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,18 @@ async def test_urgent_operation_does_not_queue() -> None:
         slot.end()
     for task in waiting:
         (await task).end()
+
+
+async def test_distant_database_admits_more_operations_of_one_viewer() -> None:
+    admission = Admission()
+    held = [await admission.slot(context(concurrency=9)) for _ in range(9)]
+    waiting = asyncio.create_task(admission.slot(context(concurrency=9)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    held.pop().end()
+    (await waiting).end()
+    for slot in held:
+        slot.end()
 
 
 async def test_heavy_operation_runs_one_at_a_time_beside_light_one() -> None:

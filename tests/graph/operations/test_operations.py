@@ -3,6 +3,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -31,7 +32,7 @@ def plans(*, introspection: bool = True, suggestions: bool = True, **limits: int
 
 
 def context(address: str = "192.0.2.1", viewer: Viewer | None = None) -> Context:
-    services = cast("Any", None)
+    services = cast("Any", SimpleNamespace(database=SimpleNamespace(concurrency=AT_ONCE)))
     scope = {"client": (address, 50_000)}
     return Context(services=services, viewer=viewer, request_id="r1", scope=scope)
 

@@ -45,7 +45,9 @@ async def test_read_limit_bounds_connections_of_viewer(
     operations: Operations,
     committed: Database,
     committed_owner: OwnerId,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(committed._gatherer, "_size", 2)  # as if it were never distant
     lent: list[int] = []
     committed.observe = lambda _: lent.append(committed.in_use)
     services = cast("Any", SimpleNamespace(database=committed, settings=Settings()))
