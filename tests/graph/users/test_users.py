@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -66,6 +67,16 @@ async def test_sign_up_returns_viewer(eve: Person) -> None:
     assert viewer.pop("createdAt").endswith("Z")
     assert viewer == {"id": eve.id, "email": "eve@example.com", "name": "Eve", "role": "USER"}
     assert eve.id.startswith("user_")
+
+
+async def test_session_tells_lifetime_of_its_token(eve: Person) -> None:
+    document = """mutation ($input: RefreshSessionInput!) {
+      refreshSession(input: $input) { session { expiresAt expiresIn } } }"""
+    answer = await eve.ask(document, input={"refreshToken": eve.refresh_token})
+    session = answer["refreshSession"]["session"]
+    left = datetime.fromisoformat(session["expiresAt"]) - datetime.now(UTC)
+    assert session["expiresIn"] == 900
+    assert 840 < left.total_seconds() <= 900
 
 
 async def test_viewer_is_null_when_anonymous(anonymous: Client) -> None:
