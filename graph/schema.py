@@ -41,8 +41,9 @@ schema = strawberry.Schema(
     ),
     subscription=_merged(
         "Subscription",
-        "Events, over WebSocket (`graphql-transport-ws`), Server-Sent Events or multipart. A "
-        "subscription ends when the access token expires.",
+        "Events, over WebSocket (`graphql-transport-ws`), Server-Sent Events or multipart. When "
+        "the access token expires, a WebSocket is closed with code 4403, and a stream ends with "
+        "an `UNAUTHENTICATED` error.",
     ),
     config=StrawberryConfig(scalar_map=scalar_map),
 )

@@ -38,6 +38,8 @@ class SessionTokens:
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     expires_at: datetime
+    expires_in: int
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,11 +291,13 @@ class Identity:
         return self._signed_in(user, session_id, token)
 
     def _signed_in(self, user: UserRow, session_id: UUID, refresh_token: str) -> SignInResult:
-        access_token, expires_at = self._access_tokens.make(
-            user.id, session_id, seconds=self._rules.access_token_seconds
-        )
+        seconds = self._rules.access_token_seconds
+        access_token, expires_at = self._access_tokens.make(user.id, session_id, seconds=seconds)
         tokens = SessionTokens(
-            access_token=access_token, refresh_token=refresh_token, expires_at=expires_at
+            access_token=access_token,
+            refresh_token=refresh_token,
+            expires_at=expires_at,
+            expires_in=seconds,
         )
         return SignInResult(session=tokens, user=user)
 

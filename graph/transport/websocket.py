@@ -189,12 +189,12 @@ class _Socket:
         raise _Closed(1001, "The server is stopping")
 
     async def _end_with_session(self) -> None:
+        """Close without an error to each operation.
+
+        Clients take such an error as the end of a subscription. Without it, graphql-ws connects
+        again after 4403, asks its application for new credentials, and subscribes again.
+        """
         error = await self._gateway.session_end(self._viewer, self._authorization)
-        answer = refuse(error, request_id=new_request_id())
-        while self._running:
-            operation_id, task = self._running.popitem()
-            task.cancel()
-            await self._send_error(operation_id, answer)
         raise _Closed(4403, _reason(error))
 
     async def _receive(self) -> Message:

@@ -195,4 +195,5 @@ def _deliver(context: Context, session: SessionTokens, *, cookie: bool) -> Clien
         access_token=session.access_token,
         refresh_token=None if cookie else session.refresh_token,
         expires_at=session.expires_at,
+        expires_in=session.expires_in,
     )

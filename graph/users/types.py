@@ -114,3 +114,7 @@ class ClientSession:
     expires_at: datetime = attribute(
         "Time `accessToken` expires. Call `refreshSession` before this time."
     )
+    expires_in: int = attribute(
+        "Lifetime of `accessToken` in seconds, counted from this response. Unlike `expiresAt`, it "
+        "can be used by a client whose clock is wrong."
+    )

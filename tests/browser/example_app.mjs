@@ -155,7 +155,7 @@ async function changeArrives(title, tabs, token) {
   for (const tab of tabs) await item(tab, title).waitFor({ state: 'detached' });
 }
 
-/** The token expires while the tab follows changes: the server ends the subscription, and the app starts it again. */
+/** The token expires while the tab follows changes: the server closes the socket, and the app subscribes again. */
 async function expire(page, token, seen) {
   const closed = new Promise((resolve) => page.on('websocket', (socket) => socket.on('close', resolve)));
   const session = await page.evaluate(() => JSON.parse(localStorage.getItem('howdah.session')));
@@ -164,7 +164,7 @@ async function expire(page, token, seen) {
   claims.exp = Math.floor(Date.now() / 1000) + 3;
   const unsigned = `${header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`;
   const signature = createHmac('sha256', Buffer.from(options.key, 'hex')).update(unsigned).digest('base64url');
-  session.accessToken = `${unsigned}.${signature}`; // `expiresAt` stays, as with a clock that is late
+  session.accessToken = `${unsigned}.${signature}`; // `renewAt` stays: the app learns of the expiry when the socket closes
   await page.evaluate((text) => localStorage.setItem('howdah.session', text), JSON.stringify(session));
   await page.reload();
   await item(page, 'Task 25').waitFor();

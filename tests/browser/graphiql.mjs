@@ -246,15 +246,47 @@ async function checkRenewal(page, seen) {
   await eventually('the token is renewed in time', async () => (await stored(page)).renewAt > 1);
 }
 
-async function checkExpiringSubscription(page) {
+/** The subscription goes on with a new token, and the user is not troubled. */
+async function checkExpiringSubscription(page, seen) {
   await openNewTab(page, 'subscription { taskChanged { kind } }');
   const brief = withExpiry((await stored(page)).accessToken, 3);
   await holdToken(page, brief);
+  seen.frames.length = 0;
   await runOnly(page);
-  await page.locator('.howdah-notice', { hasText: 'The subscription has ended' }).waitFor();
-  await page.locator('.howdah-errors', { hasText: 'UNAUTHENTICATED' }).waitFor();
+  const sent = (name) => seen.frames.filter(({ type }) => type === name);
+  await eventually('the page subscribes again', () => sent('subscribe').length === 2);
+  const renewed = (await stored(page)).accessToken;
+  assert.notEqual(renewed, brief);
+  assert.equal(sent('connection_init')[1].payload.Authorization, `Bearer ${renewed}`);
+  await eventually('an event arrives', async () => {
+    await createTask(renewed);
+    return sent('next').length > 0;
+  });
+  await shows(page, /"kind":\s*"CREATED"/);
+  assert.equal(await page.locator('.howdah-notice').count(), 0);
+  await stop(page);
+}
+
+async function createTask(token) {
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` },
+    body: JSON.stringify({ query: 'mutation { createTask(input: {title: "Brush the tusks"}) { task { id } } }' }),
+  });
+  assert.deepEqual((await answer.json()).errors, undefined);
+}
+
+/** A token that the page cannot renew: the subscription ends, with the reason of the server. */
+async function checkExpiringHeader(page) {
+  await openNewTab(page, 'subscription { taskChanged { kind } }');
+  const brief = withExpiry((await stored(page)).accessToken, 3);
+  await page.getByRole('button', { name: 'Headers', exact: true }).click();
+  await write(page, '[aria-label=Headers]', JSON.stringify({ Authorization: `Bearer ${brief}` }));
+  await runOnly(page);
+  const ended = 'The subscription has ended: The access token has expired.';
+  await page.locator('.howdah-notice', { hasText: ended }).filter({ hasText: 'Headers tab' }).waitFor();
+  await page.locator('.howdah-errors', { hasText: 'WebSocket close code 4403' }).waitFor();
   await screenshot(page, 'expired');
-  assert.notEqual((await stored(page)).accessToken, brief, 'the tab has a new session');
   await page.locator('.howdah-notice').getByRole('button', { name: 'Dismiss' }).click();
 }
 
@@ -333,7 +365,8 @@ try {
   assert.deepEqual(seen.complaints, [], 'the console is quiet');
   if (options.key) {
     await checkRenewal(page, seen);
-    await checkExpiringSubscription(page);
+    await checkExpiringSubscription(page, seen);
+    await checkExpiringHeader(page);
   }
   await checkHeaders(page);
   await checkLostSession(page);

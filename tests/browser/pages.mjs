@@ -52,7 +52,7 @@ async function share() {
   }, module);
   const report = async (event) => console.log(event, ...(await Promise.all(tabs.map(ask))), refreshes);
   await report('signed in:');
-  await change(tabs[0], { expiresAt: '2026-01-01T00:00:00Z' });
+  await change(tabs[0], { renewAt: 0 });
   await report('expired:');
   await change(tabs[1], { accessToken: 'no.longer.valid' });
   await report('refused:');

@@ -331,7 +331,7 @@ function withExpiry(token, seconds) {
 async function holdToken(page, change) {
   const signedIn = await page.evaluate(() => JSON.parse(localStorage.getItem('howdah:session')));
   signedIn.session.accessToken = change(signedIn.session.accessToken);
-  signedIn.session.expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+  signedIn.renewAt = Date.now() + 3_600_000;
   await page.evaluate((text) => localStorage.setItem('howdah:session', text), JSON.stringify(signedIn));
 }
 

@@ -42,6 +42,44 @@ async function graphqlWs() {
   await client.dispose();
 }
 
+/** The token expires, and the library subscribes again with a new one: its user does not notice. */
+async function graphqlWsAfterExpiry() {
+  const tokens = ['ann-brief', 'ann'];
+  const closes = [];
+  const client = createWsClient({
+    url: url.replace('http', 'ws'),
+    webSocketImpl: WebSocket,
+    connectionParams: async () => ({ Authorization: `Bearer ${tokens.shift()}` }),
+    retryWait: async () => {}, // by default 1.3 to 4 seconds
+    on: { closed: (event) => closes.push(event) },
+  });
+  const values = await new Promise((resolve, reject) => {
+    const seen = [];
+    const next = ({ data }) => seen.push(data.forever) === 2 && resolve(seen);
+    const complete = () => reject(new Error('the subscription has ended'));
+    client.subscribe({ query: 'subscription { forever }' }, { next, error: reject, complete });
+  });
+  assert.deepEqual(values, [ANN, ANN]);
+  const [{ code, reason }] = closes;
+  assert.equal(code, 4403);
+  assert.match(reason, /^The access token has expired\. .*refreshSession/);
+  await client.dispose();
+}
+
+/** Without a new token the library gives up, and its user gets the close event. */
+async function graphqlWsWithoutRenewal() {
+  const tokens = ['ann-brief'];
+  const client = createWsClient({
+    url: url.replace('http', 'ws'),
+    webSocketImpl: WebSocket,
+    connectionParams: () => ({ Authorization: `Bearer ${tokens.shift() ?? 'expired'}` }),
+    retryAttempts: 2,
+    retryWait: async () => {},
+  });
+  const ended = collected((sink) => client.subscribe({ query: 'subscription { forever }' }, sink));
+  await assert.rejects(ended, ({ code, reason }) => code === 4403 && reason.startsWith('The token is not valid.'));
+}
+
 async function checkSse(singleConnection) {
   const client = createSseClient({ url, headers: { ...headers }, retryAttempts: 0, singleConnection });
   const run = (query) => collected((sink) => client.subscribe({ query }, sink));
@@ -130,6 +168,8 @@ async function apolloPersisted() {
 
 const checks = [
   graphqlWs,
+  graphqlWsAfterExpiry,
+  graphqlWsWithoutRenewal,
   graphqlSseDistinctConnections,
   graphqlSseSingleConnection,
   urql,

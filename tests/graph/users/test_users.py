@@ -1,8 +1,10 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
+from websockets.exceptions import ConnectionClosed
 
 from db.kit.base import new_id
 from db.services import Services
@@ -65,6 +67,16 @@ async def test_sign_up_returns_viewer(eve: Person) -> None:
     assert viewer.pop("createdAt").endswith("Z")
     assert viewer == {"id": eve.id, "email": "eve@example.com", "name": "Eve", "role": "USER"}
     assert eve.id.startswith("user_")
+
+
+async def test_session_tells_lifetime_of_its_token(eve: Person) -> None:
+    document = """mutation ($input: RefreshSessionInput!) {
+      refreshSession(input: $input) { session { expiresAt expiresIn } } }"""
+    answer = await eve.ask(document, input={"refreshToken": eve.refresh_token})
+    session = answer["refreshSession"]["session"]
+    left = datetime.fromisoformat(session["expiresAt"]) - datetime.now(UTC)
+    assert session["expiresIn"] == 900
+    assert 840 < left.total_seconds() <= 900
 
 
 async def test_viewer_is_null_when_anonymous(anonymous: Client) -> None:
@@ -226,9 +238,12 @@ async def test_secrets_are_not_in_repr_of_inputs() -> None:
     assert PASSWORD not in repr(ChangePasswordInput(current_password=PASSWORD, new_password="x"))
 
 
-async def test_subscription_says_that_its_token_expired(ada: Client, services: Services) -> None:
+async def test_socket_says_that_its_token_expired(ada: Client, services: Services) -> None:
     assert ada.user is not None
     ada.token = await services.identity.issue(ada.user, seconds=1)
-    ended = await ada.first("subscription { taskChanged { kind } }")
-    assert (ended.code, ended.message) == ("UNAUTHENTICATED", "The access token has expired.")
-    assert "refreshSession" in errors_of(ended)["hint"]
+    async with ada.follow("subscription { taskChanged { kind } }") as responses:
+        with pytest.raises(ConnectionClosed) as ended:
+            await anext(responses)
+    assert ended.value.rcvd is not None
+    assert ended.value.rcvd.code == 4403
+    assert ended.value.rcvd.reason.startswith("The access token has expired. Call refreshSession")

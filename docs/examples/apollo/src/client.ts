@@ -1,7 +1,6 @@
 import { ApolloClient, ApolloLink, CombinedGraphQLErrors, HttpLink, InMemoryCache } from '@apollo/client';
 import { SetContextLink } from '@apollo/client/link/context';
 import { ErrorLink } from '@apollo/client/link/error';
-import { RetryLink } from '@apollo/client/link/retry';
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
 import { relayStylePagination } from '@apollo/client/utilities';
 import { OperationTypeNode } from 'graphql';
@@ -37,21 +36,21 @@ export function createClient(): ApolloClient {
     url: socketUrl,
     connectionParams: async () => authorization((sent = await accessToken(refused))), // called for each connection
     retryAttempts: Infinity,
+    shouldRetry: () => true, // also if a connection or a refresh fails
     on: {
       // Changes are not sent while the socket is closed: fetch again what the page shows, also after the first start.
       connected: () => void client.refetchQueries({ include: 'active' }),
       closed: (event) => {
+        // The token has expired. graphql-ws connects and subscribes again, with a new one.
         if ((event as CloseEvent).code === 4403) refused = sent;
       },
     },
   });
-  // A subscription ends when its token expires. graphql-ws does not start it again, because it ended with an error.
-  const resubscribe = new RetryLink({ delay: () => 100, attempts: (_count, _operation, error) => isRefused(error) });
 
   const client = new ApolloClient({
     link: ApolloLink.split(
       ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION,
-      ApolloLink.from([resubscribe, new GraphQLWsLink(socket)]),
+      new GraphQLWsLink(socket),
       ApolloLink.from([retry, authenticate, new HttpLink({ uri: url })]),
     ),
     cache: new InMemoryCache({

@@ -12,7 +12,7 @@ import { Workbench } from './Workbench';
 
 const SIGN_IN = graphql(`
   mutation SignIn($input: SignInInput!) {
-    signIn(input: $input) { session { accessToken refreshToken expiresAt } user { id } }
+    signIn(input: $input) { session { accessToken refreshToken expiresIn } user { id } }
   }
 `);
 const SIGN_OUT = graphql(`

@@ -2,7 +2,7 @@
 
 import { useSyncExternalStore } from 'react';
 
-type Session = { accessToken: string; refreshToken?: string | null | undefined; expiresAt: string };
+type Session = { accessToken: string; refreshToken?: string | null | undefined; expiresIn: number };
 type Answer = {
   data?: { refreshSession?: { session: Session } | null } | null;
   errors?: { message: string; extensions?: { code?: string } }[];
@@ -13,18 +13,22 @@ export const socketUrl = url.replace(/^http/, 'ws');
 
 const KEY = 'howdah.session';
 const REFRESH = `mutation Refresh($input: RefreshSessionInput!) {
-  refreshSession(input: $input) { session { accessToken refreshToken expiresAt } }
+  refreshSession(input: $input) { session { accessToken refreshToken expiresIn } }
 }`;
 
 /** Keeps the tokens where all tabs find them. `userId` tells a tab that another user has signed in. */
-type Stored = Session & { userId: string };
+type SignedIn = Session & { userId: string };
+type Stored = SignedIn & { renewAt: number };
+
+const EARLY_MS = 30_000; // before the token expires, because requests take time
 
 export function readSession(): Stored | null {
   return JSON.parse(localStorage.getItem(KEY) ?? 'null') as Stored | null;
 }
 
-export function writeSession(session: Stored | null): void {
-  if (session) localStorage.setItem(KEY, JSON.stringify(session));
+export function writeSession(session: SignedIn | null): void {
+  const renewAt = Date.now() + (session?.expiresIn ?? 0) * 1000 - EARLY_MS; // by the clock of this device
+  if (session) localStorage.setItem(KEY, JSON.stringify({ ...session, renewAt }));
   else localStorage.removeItem(KEY);
   dispatchEvent(new Event('storage')); // browsers send this event to the other tabs only
 }
@@ -48,8 +52,7 @@ export function useUserId(): string | null {
  * refresh token may send it again within 30 seconds, and gets the same new one.
  */
 export async function accessToken(refused?: string): Promise<string | undefined> {
-  const isUsable = ({ accessToken, expiresAt }: Session) =>
-    accessToken !== refused && Date.parse(expiresAt) - Date.now() > 30_000;
+  const isUsable = ({ accessToken, renewAt }: Stored) => accessToken !== refused && Date.now() < renewAt;
   const session = readSession();
   if (!session || isUsable(session)) return session?.accessToken;
   return navigator.locks.request(KEY, async () => {

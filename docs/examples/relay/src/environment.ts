@@ -1,7 +1,7 @@
 import { createClient } from 'graphql-ws';
 import { Environment, Network, Observable, RecordSource, Store } from 'relay-runtime';
 import type { FetchFunction, GraphQLSingularResponse, SubscribeFunction, Variables } from 'relay-runtime';
-import { accessToken, readSession, socketUrl, url } from './session';
+import { accessToken, socketUrl, url } from './session';
 
 type Failure = { message: string; extensions?: { code?: string; hint?: string } };
 type Answer = { data?: unknown; errors?: Failure[] };
@@ -49,36 +49,31 @@ export function createEnvironment(): Environment {
     url: socketUrl,
     connectionParams: async () => authorization((sent = await accessToken(refused))), // called for each connection
     retryAttempts: Infinity,
+    shouldRetry: () => true, // also if a connection or a refresh fails
     on: {
       connected: () => dispatchEvent(new Event('howdah.connected')),
       closed: (event) => {
+        // The token has expired. graphql-ws connects and subscribes again, with a new one.
         if ((event as CloseEvent).code === 4403) refused = sent;
       },
     },
   });
 
   const subscribe: SubscribeFunction = ({ text }, variables) =>
-    Observable.create((sink) => {
-      let stop: () => void;
-      const start = () => {
-        stop = socket.subscribe<Record<string, unknown>>(
-          { query: text!, variables },
-          {
-            next: ({ data, errors }) =>
-              data && !errors ? sink.next({ data }) : sink.error(new HowdahError((errors ?? []) as Failure[])),
-            error: (error) => {
-              if (!Array.isArray(error)) return sink.error(new Error('The socket closed.'));
-              // It ends when its token expires. graphql-ws does not start it again, because it ended with an error.
-              if (isRefused(error as Failure[]) && readSession()) start();
-              else sink.error(new HowdahError(error as Failure[]));
-            },
-            complete: () => sink.complete(),
-          },
-        );
-      };
-      start();
-      return () => stop();
-    });
+    Observable.create((sink) =>
+      socket.subscribe<Record<string, unknown>>(
+        { query: text!, variables },
+        {
+          next: ({ data, errors }) =>
+            data && !errors ? sink.next({ data }) : sink.error(new HowdahError((errors ?? []) as Failure[])),
+          error: (error) =>
+            sink.error(
+              Array.isArray(error) ? new HowdahError(error as Failure[]) : new Error('The socket closed.'),
+            ),
+          complete: () => sink.complete(),
+        },
+      ),
+    );
 
   return new Environment({
     network: Network.create(fetchQuery, subscribe),

@@ -18,7 +18,7 @@ type Page = keyof typeof PAGES;
 function SignIn() {
   const [signIn, error] = useAction<mainSignInMutation>(graphql`
     mutation mainSignInMutation($input: SignInInput!) {
-      signIn(input: $input) { session { accessToken refreshToken expiresAt } user { id } }
+      signIn(input: $input) { session { accessToken refreshToken expiresIn } user { id } }
     }
   `);
 

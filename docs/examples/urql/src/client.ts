@@ -82,8 +82,6 @@ const cache = () =>
 const TEMPORARY = new Set<unknown>(['OVERLOADED', 'UNAVAILABLE', 'RATE_LIMITED']);
 const isTemporary = (error: CombinedError) => Boolean(error.networkError) || TEMPORARY.has(codeOf(error));
 
-const isExpiry = (errors: unknown) => Array.isArray(errors) && errors[0]?.extensions?.code === 'UNAUTHENTICATED';
-
 /** Its socket opens with the first subscription and closes with the last one. */
 export function makeClient() {
   let rejected = false;
@@ -97,22 +95,10 @@ export function makeClient() {
         rejected = false;
         if (isRetry) reconnected.dispatchEvent(new Event('reconnected'));
       },
-      // 4403: the token of the connection has expired. graphql-ws connects again, with a new one.
+      // 4403: the token of the connection has expired. graphql-ws connects and subscribes again, with a new one.
       closed: (event) => (rejected = event instanceof CloseEvent && event.code === 4403),
     },
   });
-
-  /** Before it closes the socket, the server ends each subscription with an error: that one subscribes again. */
-  const subscribe: typeof socket.subscribe = (request, sink) => {
-    let unsubscribe = socket.subscribe(request, {
-      ...sink,
-      error: (errors) => {
-        if (isExpiry(errors)) unsubscribe = subscribe(request, sink);
-        else sink.error(errors);
-      },
-    });
-    return () => unsubscribe();
-  };
 
   return new Client({
     url: API,
@@ -134,7 +120,7 @@ export function makeClient() {
       fetchExchange,
       subscriptionExchange({
         forwardSubscription: ({ query = '', variables }) => ({
-          subscribe: (sink) => ({ unsubscribe: subscribe({ query, variables }, sink) }),
+          subscribe: (sink) => ({ unsubscribe: socket.subscribe({ query, variables }, sink) }),
         }),
       }),
     ],

@@ -7,7 +7,7 @@ import type { RefreshMutation } from './gql/graphql';
 
 export const API = document.querySelector<HTMLMetaElement>('meta[name=howdah-url]')?.content ?? '/graphql';
 
-graphql(`fragment Tokens on Session { accessToken refreshToken expiresAt }`);
+graphql(`fragment Tokens on Session { accessToken refreshToken expiresIn }`);
 const SignIn = graphql(`mutation SignIn($input: SignInInput!) {
   signIn(input: $input) { session { ...Tokens } user { id name } }
 }`);
@@ -20,6 +20,9 @@ const Refresh = graphql(`mutation Refresh($input: RefreshSessionInput!) {
 const SignOut = graphql(`mutation SignOut($input: SignOutInput!) { signOut(input: $input) { signedOut } }`);
 
 type SignedIn = NonNullable<RefreshMutation['refreshSession']>;
+type Stored = SignedIn & { renewAt: number };
+
+const EARLY_MS = 5_000; // before the token expires, because requests take time
 
 const KEY = 'howdah:session';
 const listeners = new Set<() => void>();
@@ -27,12 +30,14 @@ const notify = () => listeners.forEach((listener) => listener());
 window.addEventListener('storage', notify); // another tab signed in, refreshed its token or signed out
 
 const stored = () => localStorage.getItem(KEY);
-const parse = (text: string | null) => (text ? (JSON.parse(text) as SignedIn) : null);
+const parse = (text: string | null) => (text ? (JSON.parse(text) as Stored) : null);
 export const currentSession = () => parse(stored());
 
 function store(signedIn: SignedIn | null) {
-  if (signedIn) localStorage.setItem(KEY, JSON.stringify(signedIn));
-  else localStorage.removeItem(KEY);
+  if (signedIn) {
+    const renewAt = Date.now() + signedIn.session.expiresIn * 1000 - EARLY_MS; // by the clock of this device
+    localStorage.setItem(KEY, JSON.stringify({ ...signedIn, renewAt }));
+  } else localStorage.removeItem(KEY);
   notify();
 }
 
@@ -92,8 +97,8 @@ async function renew() {
 }
 
 export function expiresSoon() {
-  const session = currentSession()?.session;
-  return session !== undefined && Date.parse(session.expiresAt) - Date.now() < 5_000;
+  const session = currentSession();
+  return session !== null && session.renewAt < Date.now();
 }
 
 export async function freshToken(rejected = false) {

@@ -4,7 +4,7 @@
 import { parse } from 'graphql';
 import { createClient } from 'graphql-ws';
 
-const REFUSED = new Set([4401, 4403]); // close codes of a socket
+const REFUSED = 4403; // the server closes a socket with this code when its token has expired or is wrong
 
 export function createFetcher({ endpoint, session, onData }) {
   const socketUrl = new URL(endpoint);
@@ -15,13 +15,13 @@ export function createFetcher({ endpoint, session, onData }) {
     const own = Object.keys(headers).some((name) => name.toLowerCase() === 'authorization');
     const credentials = () =>
       own || !session.authorization ? headers : { ...headers, Authorization: session.authorization };
-    const renew = () => !own && session.authorization !== undefined && session.renew();
+    const canRenew = () => !own && session.authorization !== undefined;
     if (!own) await session.renewIfDue();
     if (isSubscription(document, operation.operationName)) {
-      return new Events({ socketUrl, session, operation, credentials, renew, own });
+      return new Events({ socketUrl, session, operation, credentials, canRenew, own });
     }
     let result = await post(endpoint, operation, credentials());
-    if (isUnauthenticated(result.errors) && (await renew())) {
+    if (isUnauthenticated(result.errors) && canRenew() && (await session.renew())) {
       result = await post(endpoint, operation, credentials());
     }
     if (isUnauthenticated(result.errors) && own) session.notify(OWN_TOKEN_REFUSED);
@@ -43,25 +43,34 @@ async function post(endpoint, operation, headers) {
   return answer.json();
 }
 
-/** The events of a subscription, as the async iterator that GraphiQL reads. */
+/** The events of a subscription, as the async iterator that GraphiQL reads. It goes on with a renewed token. */
 class Events {
   #options;
   #events;
-  #isAcknowledged = false;
+  #refusal; // the close event of a refused socket, until the next one is accepted
 
   constructor(options) {
     this.#options = options;
-    this.#open();
-  }
-
-  #open() {
-    const { socketUrl, operation, credentials } = this.#options;
+    const { socketUrl, operation, canRenew } = options;
     const client = createClient({
       url: socketUrl.href,
-      connectionParams: credentials,
-      on: { connected: () => (this.#isAcknowledged = true) },
+      connectionParams: () => this.#connectionParams(),
+      shouldRetry: (event) => event instanceof CloseEvent && (event.code !== REFUSED || canRenew()),
+      retryWait: (retries) => new Promise((resolve) => setTimeout(resolve, retries * 2000)),
+      on: {
+        connected: () => (this.#refusal = undefined),
+        closed: (event) => {
+          if (event.code === REFUSED) this.#refusal = event;
+        },
+      },
     });
     this.#events = client.iterate(operation);
+  }
+
+  async #connectionParams() {
+    const { session, credentials } = this.#options;
+    if (this.#refusal && !(await session.renew())) throw new Error(this.#refusal.reason);
+    return credentials();
   }
 
   [Symbol.asyncIterator]() {
@@ -72,17 +81,11 @@ class Events {
     try {
       return await this.#events.next();
     } catch (error) {
-      if (!isRefusal(error)) throw readable(error);
-      const { renew, own, session } = this.#options;
-      const isRenewed = await renew();
-      if (isRenewed && !this.#isAcknowledged) {
-        this.#open(); // no event has been missed
-        return this.next();
-      }
-      if (isRenewed) session.notify(`${ended(error)} This tab has a new session: run it again.`);
-      else if (own) session.notify(`${ended(error)} ${OWN_TOKEN_REFUSED}`);
-      else session.notify(`${ended(error)} ${session.notice ?? ''}`);
-      throw readable(error);
+      if (!this.#refusal) throw readable(error);
+      const { own, session } = this.#options;
+      const advice = own ? OWN_TOKEN_REFUSED : (session.notice ?? '');
+      session.notify(`The subscription has ended: ${this.#refusal.reason} ${advice}`);
+      throw readable(this.#refusal);
     }
   }
 
@@ -111,15 +114,6 @@ function isSubscription(document, operationName) {
 
 function isUnauthenticated(errors) {
   return errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED') ?? false;
-}
-
-/** A socket is closed with a code; a subscription on it ends with errors before. */
-function isRefusal(error) {
-  return REFUSED.has(error.code) || (Array.isArray(error) && isUnauthenticated(error));
-}
-
-function ended(error) {
-  return `The subscription has ended: ${Array.isArray(error) ? error[0].message : error.reason}`;
 }
 
 /** What GraphiQL can show: a close event has no message. */
