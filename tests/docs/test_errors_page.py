@@ -32,19 +32,29 @@ def rows(text: str) -> list[list[str]]:
 
 
 def statuses_of(paths: list[Path]) -> set[int]:
-    """The statuses that modules name: `status_code=...`, and the first argument of HttpRefusal."""
+    """The statuses that modules name: `status_code=...`, and the first argument of a refusal."""
     return {status for path in paths for status in _statuses(ast.parse(path.read_text("utf-8")))}
 
 
 def _statuses(tree: ast.Module) -> Iterator[int]:
+    constants = {
+        target.id: value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name) and isinstance(value := node.value.value, int)
+    }
     for node in ast.walk(tree):
         match node:
             case ast.keyword(arg="status_code", value=ast.Constant(value=int(status))):
                 yield status
             case ast.Call(
-                func=ast.Name(id="HttpRefusal"), args=[ast.Constant(value=int(status)), *_]
+                func=ast.Name(id="HttpRefusal" | "_Refused"),
+                args=[ast.Constant(value=int(status)), *_],
             ):
                 yield status
+            case ast.Call(func=ast.Name(id="_Refused"), args=[ast.Name(id=name), *_]):
+                yield constants[name]
 
 
 def test_errors_page_lists_every_code_with_its_status() -> None:
