@@ -3,9 +3,10 @@
 Operations of one statement are not here: resolvers call the repositories for them.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from db.kit.base import OwnerId, new_id
@@ -21,6 +22,12 @@ from db.storage.repositories.unscoped import UnscopedChunks, UnscopedFiles
 from db.storage.rows import ChunkRow, ExpectedUpload, FileRow, FileStatus, NewFile, Quota, Upload
 
 _NO_LIMIT = Quota()
+
+T = TypeVar("T")
+
+
+class _FileMoved(Exception):
+    pass
 
 
 class PostgresStorage:
@@ -138,7 +145,7 @@ class PostgresStorage:
                 await buckets.add_to_counters(file.bucket_id, files=-1, size=-file.size)
             return await files.move(file_id, bucket_id=to[0], location=to[1])
 
-        return await self.database.transaction(move)
+        return await self._transact_on_file(move)
 
     async def begin_replacement(
         self,
@@ -189,7 +196,7 @@ class PostgresStorage:
             await Replicas(session, owner).place_anew(after)
             return after
 
-        return await self.database.transaction(finish)
+        return await self._transact_on_file(finish)
 
     async def cancel_replacement(self, file: FileRow, *, replacement_id: UUID) -> None:
         await self.database.write(
@@ -224,7 +231,7 @@ class PostgresStorage:
                 )
                 await Replicas(session, owner).release(file_id)
 
-        await self.database.transaction(detach)
+        await self._transact_on_file(detach)
 
     async def known_files(self, ids: Sequence[UUID]) -> Sequence[FileRow]:
         async with self.database.read() as session:
@@ -253,6 +260,16 @@ class PostgresStorage:
     async def end_deletion(self, ids: Sequence[UUID]) -> None:
         await self.database.write(lambda session: UnscopedFiles(session).remove(ids))
 
+    async def _transact_on_file(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Runs `work`, and again if the file was moved meanwhile.
+
+        A new transaction holds no lock: with that of the first bucket, locking the second one
+        could deadlock.
+        """
+        while True:
+            with contextlib.suppress(_FileMoved):
+                return await self.database.transaction(work)
+
     async def _reserve(
         self, session: Session, owner: OwnerId, new: NewFile, *, file_id: UUID
     ) -> FileRow:
@@ -269,18 +286,20 @@ async def _lock_file(
 ) -> FileRow:
     """Locks the bucket of a file (and the bucket `also`), then the file, and returns it.
 
-    The bucket is locked first, as everywhere. If the file was moved before the lock was granted,
-    its new bucket is locked too.
+    The bucket is locked first, as everywhere.
+
+    Raises:
+        _FileMoved: the file was moved before the locks were granted.
     """
     files, buckets = FileChanges(session, owner), Buckets(session, owner)
     file = await files.require(file_id)
-    while file.bucket_id is not None:
-        await buckets.lock_all({file.bucket_id, also or file.bucket_id})
-        locked = await files.lock(file_id)
-        if locked.bucket_id == file.bucket_id:
-            return locked
-        file = locked
-    return file
+    if file.bucket_id is None:
+        return file
+    await buckets.lock_all({file.bucket_id, also or file.bucket_id})
+    locked = await files.lock(file_id)
+    if locked.bucket_id not in {None, file.bucket_id}:
+        raise _FileMoved
+    return locked
 
 
 def _add_file_request(new: NewFile, source: str) -> tuple[object, ...]:

@@ -173,9 +173,15 @@ class Mutation:
     ) -> CreateBucketPayload:
         values = provided_fields(input)
         key = values.pop("idempotency_key", None)
+        quota = info.context.services.quotas.buckets
+
+        async def create(buckets: Buckets) -> BucketRow:
+            await quota.check(buckets)
+            return await buckets.create(**values)
+
         bucket = await info.context.once(
             Buckets,
-            lambda buckets: buckets.create(**values),
+            create,
             key=key,
             request=("createBucket", values),
             answer=BucketRow,

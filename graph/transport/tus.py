@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db.errors import BadInput, Conflict, HowdahError
+from db.errors import BadInput, Conflict, HowdahError, TooLarge
 from db.kit.concurrency_limit import ConcurrencyLimit
 from db.storage import (
     Checksum,
@@ -36,6 +36,8 @@ from graph.transport.uploads import body_chunks, find_upload, verified_file
 
 TUS_VERSION_HEADER = "tus-resumable"
 VERSION = "1.0.0"
+# Each part is a row and an object. It allows 1,000 full ones and thousands of interruptions.
+MAX_PARTS = 5_000
 _MEDIA_TYPE = "application/offset+octet-stream"
 _CHECKSUM_MISMATCH = 460  # of tus, not registered
 _HASHES = {"sha256": hashlib.sha256, "sha1": hashlib.sha1}  # tus requires SHA-1
@@ -120,13 +122,16 @@ class TusUploads:
 
     async def _receive(self, request: Request, upload: ExpectedUpload) -> Response:
         offset, length = _offset(request), request.headers.get("content-length")
-        if offset != await _received(request, upload):
+        services = _gateway(request).services
+        received = await services.storage.chunks_of(upload)
+        if offset != (upload.size if upload.is_complete else received_bytes(received)):
             raise wrong_offset()
+        if len(received) >= MAX_PARTS:
+            raise _too_many_parts()
         if length is not None and offset + int(length) > upload.size:
             raise too_many_bytes()
         if upload.is_complete:
             return _progress(request, offset, status=204)
-        services = _gateway(request).services
         with self._places.slot(upload.file.owner_id):
             try:
                 offset = await append_bytes(
@@ -179,6 +184,13 @@ async def _received(request: Request, upload: ExpectedUpload) -> int:
     if upload.is_complete:
         return upload.size
     return received_bytes(await _gateway(request).services.storage.chunks_of(upload))
+
+
+def _too_many_parts() -> TooLarge:
+    return TooLarge(
+        f"The upload arrived in {MAX_PARTS} parts.",
+        hint="End it with `DELETE`, and start again with larger parts (`chunkSize` of the client).",
+    )
 
 
 def _offset(request: Request) -> int:

@@ -105,7 +105,10 @@ def _expected_digest(request: Request, upload: ExpectedUpload) -> bytes | None:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise BadInput("A Content-Encoding is not supported.", hint="Send the content unencoded.")
     if "content-range" in request.headers:
-        raise BadInput("Partial uploads are not supported.", hint="Send the content in one PUT.")
+        raise BadInput(
+            "A PUT of a part is not supported.",
+            hint="Send the content in one PUT, or in several requests of tus 1.0.",
+        )
     stated = {digest for header in _DIGESTS for digest in _sha_256(request.headers.get(header))}
     if len(stated) > 1:
         raise BadInput(

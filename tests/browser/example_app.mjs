@@ -227,7 +227,20 @@ async function storage(page) {
   await page.getByLabel('New bucket').fill('reports');
   await page.getByRole('button', { name: 'Create' }).click();
   const buffer = Buffer.alloc(3_000_000, 'hay ');
-  await page.getByLabel('Upload a file').setInputFiles({ name: 'may.txt', mimeType: 'text/plain', buffer });
+  const upload = (name) =>
+    page.getByLabel('Upload a file').setInputFiles({ name, mimeType: 'text/plain', buffer });
+
+  // An upload that the user aborts: the file is reserved, until it is deleted.
+  await page.route(/\/files\//, () => {}, { times: 1 }); // never continues
+  await upload('april.txt');
+  await page.getByRole('progressbar', { name: 'Upload' }).waitFor();
+  await page.getByRole('button', { name: 'Abort' }).click();
+  await page.getByRole('alert').filter({ hasText: 'aborted' }).waitFor();
+  await item(page, 'april.txt').filter({ hasText: 'PENDING' }).waitFor();
+  await page.getByRole('button', { name: 'Delete april.txt' }).click();
+  await item(page, 'april.txt').waitFor({ state: 'detached' });
+
+  await upload('may.txt');
   await item(page, 'may.txt').filter({ hasText: '3,000,000 bytes, STORED' }).waitFor();
   await shoot(page, 'storage');
   const [download] = await Promise.all([

@@ -12,19 +12,14 @@ from tests.fixtures.served import served
 
 DOCS = ROOT / "docs"
 PAGE = """<!doctype html>
-<script src="./node_modules/tus-js-client/dist/tus.min.js"></script>
 <script type="importmap">
-{"imports": {
-  "graphql-ws": "./node_modules/graphql-ws/dist/index.js",
-  "tus-js-client": "data:text/javascript,export const Upload = tus.Upload"
-}}
+{"imports": {"graphql-ws": "./node_modules/graphql-ws/dist/index.js"}}
 </script>
 """
 MODULES = (
     ("authentication.md", "app.js"),
     ("authentication.md", "cookie-app.js"),
     ("uploads.md", "upload-app.js"),
-    ("uploads.md", "resumable-app.js"),
 )
 
 pytestmark = pytest.mark.skipif(not has_npm_clients(), reason="needs `make clients`")

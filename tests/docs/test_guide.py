@@ -27,6 +27,7 @@ OWN_TESTS = {
     ("new-domain.md", "python"): "test_new_domain.py",
     ("runs.md", "js"): "test_docs_runs.py",
     ("storage.md", "bash"): "test_docs_storage.py",
+    ("storage.md", "js"): "test_docs_storage.py",
     ("tasks.md", "js"): "test_docs_tasks.py",
 }
 """Pages whose blocks of a language have a test of their own."""

@@ -31,6 +31,7 @@ NO_LIMITS = {"port": "an address"}
 INTERNAL = {
     "db.backup": "files that Howdah has written itself",
     "db.events": "messages between the replicas, which split them",
+    "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.objects.store": "what object stores accept",
     "db.settings": "the length of a quotation in an error",
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
@@ -39,6 +40,7 @@ INTERNAL = {
     "db.users.tokens.token_verifier": "the size of a cache",
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",
     "db.workbench.connections.network_policy": "the number of addresses of a host that are tried",
+    "db.workbench.execution.runner.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.workbench.results.parquet": "the parts of a file",
     "graph.commands": "lines that a worker writes to its parent",
     "graph.connections.loaders": "the order of reading, not what is read",

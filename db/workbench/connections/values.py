@@ -50,5 +50,3 @@ class Limits(NamedTuple):
     pool_size: int = 8
     connections: int = 200
     idle_s: float = 60.0
-    agent: bool = False
-    """Whether SSH tunnels may use the SSH agent of the server's account."""

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from db.services import Services
 from db.storage import sweep
+from graph.transport.uploads import UPLOADS_OF_ONE_USER
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket
 from tests.fixtures.replicas import AddUser, OpenReplica
@@ -343,3 +344,57 @@ async def test_tus_bytes_of_an_upload_that_a_put_completed_are_swept(
     swept = await sweep(services, objects_after=timedelta(0))
     assert (swept.objects, len(await keys(services.objects))) == (1, 1)
     assert (await ada.http.get((await shown(ada, made))["downloadUrl"])).content == b"0123456789"
+
+
+async def test_tus_upload_in_too_many_parts_is_refused(
+    ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph.transport.tus.MAX_PARTS", 2)
+    made = await make(ada, 10)
+    for offset in range(2):
+        assert (await patch(ada.http, made.upload_url, offset, b"x")).status_code == 204
+    assert (await patch(ada.http, made.upload_url, 2, b"x")).status_code == 413
+
+
+async def test_tus_requests_count_towards_the_uploads_of_a_user(ada: Client) -> None:
+    bucket = await make_bucket(ada)
+    made = [
+        await make(ada, 2, bucketId=bucket, location=f"{number}")
+        for number in range(UPLOADS_OF_ONE_USER + 1)
+    ]
+    started, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"x"
+        started.release()
+        await go_on.wait()
+        yield b"y"
+
+    running = [
+        asyncio.create_task(patch(ada.http, one.upload_url, 0, slowly())) for one in made[1:]
+    ]
+    for _ in running:
+        await started.acquire()
+    refused = await patch(ada.http, made[0].upload_url, 0, b"xy")
+    assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+    go_on.set()
+    assert {answer.status_code for answer in await asyncio.gather(*running)} == {204}
+    assert (await patch(ada.http, made[0].upload_url, 0, b"xy")).status_code == 204
+
+
+async def test_tus_server_that_stops_keeps_what_it_received(ada: Client, app: Starlette) -> None:
+    made = await make(ada, 10)
+
+    async def stopping() -> AsyncIterator[bytes]:
+        yield b"01234"
+        app.state.shutdown.begin()
+        yield b"56789"
+
+    async with asyncio.timeout(10):
+        refused = await patch(ada.http, made.upload_url, 0, stopping())
+    assert refused.status_code == 503
+    app.state.shutdown._begun.clear()
+    offset = await offset_of(ada.http, made.upload_url)
+    assert offset > 0
+    rest = await patch(ada.http, made.upload_url, offset, b"0123456789"[offset:])
+    assert rest.status_code == 204

@@ -71,9 +71,7 @@ function Files({ bucketId }: { bucketId: string }) {
   const [failure, setFailure] = useState<unknown>();
 
   async function send(file: File) {
-    const abort = new AbortController();
     setFailure(undefined);
-    setUpload({ share: 0, abort });
     const input = {
       bucketId,
       location: file.webkitRelativePath || file.name,
@@ -82,7 +80,10 @@ function Files({ bucketId }: { bucketId: string }) {
       idempotencyKey: crypto.randomUUID(),
     };
     const { data } = await createFile({ variables: { input } });
-    if (data?.createFile) await put(data.createFile.uploadUrl, file, (share) => setUpload({ share, abort }), abort.signal);
+    if (!data?.createFile) return;
+    const abort = new AbortController();
+    setUpload({ share: 0, abort });
+    await put(data.createFile.uploadUrl, file, (share) => setUpload({ share, abort }), abort.signal);
   }
 
   // Queried for each download, because the signed URL is valid for one hour.

@@ -1,11 +1,11 @@
 // Storage: buckets, files, uploads that can be paused and resumed, downloads.
 
 import { useEffect, useEffectEvent, useState } from 'react';
+import { DetailedError, Upload } from 'tus-js-client';
 import { useClient, useMutation, useQuery } from 'urql';
 import { graphql } from './gql';
 import type { StoredFileFragment } from './gql/graphql';
 import { bytes, download, FRESH, fields, More, Problem } from './parts';
-import { send } from './upload';
 
 graphql(`fragment StoredFile on File { id location size status uploadUrl }`);
 const Buckets = graphql(`query Buckets { buckets(first: 100) { nodes { id name fileCount totalSize } } }`);
@@ -113,18 +113,35 @@ function FileItem({ file, chosen }: { file: StoredFileFragment; chosen: File | u
 
 type SendingProps = { url: string; file: StoredFileFragment; chosen: File | undefined; stored: () => void };
 
-/** An upload that starts at once. After a reload the page has the bytes no longer: the user chooses them again. */
-function Sending({ url, file, chosen, stored }: SendingProps) {
+/** What the server answered to an upload that failed. */
+function explain(error: Error): { message: string; hint?: string } {
+  const body = error instanceof DetailedError ? error.originalResponse?.getBody() : undefined;
+  if (!body) return { message: 'The server did not answer.', hint: 'Check the network, then resume.' };
+  const { message, extensions } = JSON.parse(body).errors[0];
+  return { message, hint: extensions.hint };
+}
+
+/**
+ * An upload that starts at once, and goes on after a pause or a failure where it was. After a reload the page has the
+ * file no longer: the user chooses it again, and only the bytes that are missing are sent.
+ */
+function Sending({ url: latestUrl, file, chosen, stored }: SendingProps) {
+  const [url] = useState(latestUrl); // each query signs another URL; the first one stays valid for a day
   const [source, setSource] = useState(chosen);
   const [sent, setSent] = useState(0);
   const [isPaused, setIsPaused] = useState(false);
-  const [problem, setProblem] = useState<Error>();
+  const [problem, setProblem] = useState<{ message: string; hint?: string }>();
   const isStored = useEffectEvent(stored);
   useEffect(() => {
     if (!source || isPaused) return;
-    const upload = send(url, source, setSent);
-    upload.done.then(isStored, (error: Error) => (setProblem(error), setIsPaused(true)));
-    return upload.abort;
+    const upload = new Upload(source, {
+      uploadUrl: url,
+      onProgress: setSent,
+      onSuccess: () => isStored(),
+      onError: (error) => (setProblem(explain(error)), setIsPaused(true)),
+    });
+    upload.start();
+    return () => void upload.abort();
   }, [url, source, isPaused]);
 
   function pauseOrResume() {
@@ -134,7 +151,7 @@ function Sending({ url, file, chosen, stored }: SendingProps) {
   function choose(picked: File | undefined) {
     const isSame = picked && String(picked.size) === file.size;
     if (isSame) setSource(picked);
-    setProblem(isSame ? undefined : new Error(`Choose the file of ${file.size} bytes that this upload began with.`));
+    setProblem(isSame ? undefined : { message: `Choose the file of ${file.size} bytes that this upload began with.` });
   }
   return (
     <span className="row">
