@@ -59,7 +59,8 @@ async def user_of_email(services: Services, email: str) -> UserRow:
     if row is None:
         raise NotFound(
             f"No user has the e-mail address {canonical}.",
-            hint="Run `howdah user list` to see all users, or `howdah user create` to add one.",
+            hint="Run `howdah user list` to see all users, or `howdah user create` to add one. "
+            "If the server has a --data-dir, or is the demo, pass its --data-dir here too.",
         )
     return row[0]
 

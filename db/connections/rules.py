@@ -44,20 +44,18 @@ class Exact:
     max_length: int
 
     def checked(self, text: str | None) -> str:
-        problem = None
         if not text:
             problem = "is empty"
+            hint = "Pass the value of your server. An update keeps the stored one if it is omitted."
         elif len(text) > self.max_length:
             problem = f"is longer than {self.max_length} characters"
+            hint = f"Pass at most {self.max_length} characters."
         elif not _can_be_sent(text):
             problem = "contains a character that PostgreSQL cannot receive"
-        if problem or text is None:
-            raise BadInput(
-                f"`{self.field}` {problem}.",
-                hint="Pass it as the server expects it, or omit it to keep the stored value.",
-                field=self.field,
-            )
-        return text
+            hint = "Remove null characters and unpaired surrogates."
+        else:
+            return text
+        raise BadInput(f"`{self.field}` {problem}.", hint=hint, field=self.field)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ account_rule = Required("account", max_length=200)
 bucket_name_rule = Required("name", max_length=100)
 location_rule = Required("location", max_length=1_000)
 under_rule = Required("under", max_length=1_000)
+_EXAMPLES = {"location": "reports/2026/May.pdf", "under": "reports/2026"}
 
 # PostgreSQL limits an entry of a B-tree index to 2,704 bytes.
 _MAX_LOCATION_BYTES = 2_000
@@ -132,7 +133,7 @@ def _checked_path(rule: Required, path: str) -> str:
         return text
     raise BadInput(
         f"`{rule.field}` {problem}.",
-        hint="Pass a path such as `reports/2026/May.pdf`.",
+        hint=f"Pass a path such as `{_EXAMPLES[rule.field]}`, without a slash at its start.",
         field=rule.field,
     )
 

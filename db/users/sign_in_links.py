@@ -44,9 +44,7 @@ class SignInLinks:
         try:
             yield
         finally:
-            if (
-                self._address_of_server() == address
-            ):  # else a later server has taken over the folder
+            if self.address_of_server() == address:  # else a later server has taken over the folder
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def make(self) -> str:
@@ -55,7 +53,7 @@ class SignInLinks:
         Raises:
             NotFound: No development server uses the data folder.
         """
-        address = self._address_of_server()
+        address = self.address_of_server()
         if address is None:
             raise NotFound(
                 f"No development server is running on the data folder {self._folder.parent}.",
@@ -65,6 +63,13 @@ class SignInLinks:
         self._wrong_codes.unlink(missing_ok=True)
         _write_private(self._folder / _digest(code))
         return f"{address}#sign-in={code}"
+
+    def address_of_server(self) -> str | None:
+        """The URL of GraphQL at the development server, or None if none runs."""
+        try:
+            return self._address.read_text(encoding="ascii")
+        except OSError:
+            return None
 
     def claim(self, code: str) -> bool:
         """Uses up the link with this code. False if there is no such link.
@@ -87,12 +92,6 @@ class SignInLinks:
             owner = self._folder.parent.stat()
             for path in (self._folder, self._address):
                 os.chown(path, owner.st_uid, owner.st_gid)
-
-    def _address_of_server(self) -> str | None:
-        try:
-            return self._address.read_text(encoding="ascii")
-        except OSError:
-            return None
 
     def _count_wrong_code(self) -> None:
         unused = self._unused()

@@ -62,9 +62,15 @@ async def make_reset_link(services: Services, name: str) -> str:
 
 
 def base_url_of(settings: Settings) -> str:
-    """Where browsers reach the server: HOWDAH_PUBLIC_URL, else its address on this machine."""
+    """Where browsers reach the server: HOWDAH_PUBLIC_URL, else its address on this machine.
+
+    A development server that runs may have been given another port on its command line.
+    """
     if settings.public_url is not None:
         return settings.public_url.rstrip("/")
+    running = SignInLinks(settings.data_dir).address_of_server()
+    if running is not None:
+        return running.removesuffix("/graphql")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - for display
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 

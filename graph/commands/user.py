@@ -97,8 +97,9 @@ def token(user: str, data_dir: Path | None) -> None:
 def reset_password(user: str, data_dir: Path | None) -> None:
     """Print a one-time link that sets a new password.
 
-    It starts with HOWDAH_PUBLIC_URL, is valid for one hour, and voids the previous link of the
-    user. Using it ends their sessions. The token after `#token=` also works with `resetPassword`.
+    It starts with HOWDAH_PUBLIC_URL, or the address of the running development server, is valid for
+    one hour, and voids the previous link of the user. Using it ends their sessions. The token after
+    `#token=` also works with `resetPassword`.
     """
     from graph.commands import accounts
 

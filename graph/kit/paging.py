@@ -77,7 +77,9 @@ def paged(resolver: Resolve) -> Resolve:
 def _checked_size(first: int | None, last: int | None, largest: int) -> int:
     if (first is None) == (last is None):
         raise BadInput(
-            "Both or neither of `first` and `last` are set.",
+            "The page size is missing: neither `first` nor `last` is set."
+            if first is None
+            else "Both `first` and `last` are set.",
             hint=f"Pass one of them with a value between 1 and {largest}, such as `first: 50`.",
             field="first",
         )

@@ -69,6 +69,16 @@ def test_pages_with_operations_are_found() -> None:
     assert names >= {"README.md", "tasks.md", "connections.md"}
 
 
+def test_connections_page_quotes_messages_as_they_are() -> None:
+    """The table of `testConnection` shows parts of messages, with `...` for the rest."""
+    page = (ROOT / "docs" / "connections.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`:]*\.\.\.[^`]*)`", page, re.MULTILINE)
+    parts = [part.strip() for row in rows for part in row.split("...") if part.strip()]
+    assert len(parts) >= 4
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "db").rglob("*.py"))
+    assert [part for part in parts if part not in code] == []
+
+
 @pytest.fixture
 async def aardvarks(target: Target) -> AsyncIterator[None]:
     """The first table by name."""

@@ -134,5 +134,5 @@ def _locked_error(path: Path) -> Unavailable:
         who = where = ""  # it has not written the file yet
     return Unavailable(
         f"Another Howdah server{who} is running on the data folder {path}{where}.",
-        hint="Use that server, stop it, or set another HOWDAH_DATA_DIR.",
+        hint="Use that server, stop it, or pass another --data-dir (HOWDAH_DATA_DIR).",
     )

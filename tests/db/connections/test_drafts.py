@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from db.connections import check_connection, parse_draft, with_defaults
+from db.connections.rules import SECRET_RULES
 from db.errors import BadInput
 from tests.db.connections.test_pem import OPENSSH, PASSPHRASE, PKCS8, written
 
@@ -120,3 +121,17 @@ def test_draft_checks_fields_that_depend_on_each_other(
     with pytest.raises(BadInput) as caught:
         check_connection(values, secrets=kept, agent=agent)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("password", "hint"),
+    [
+        ("", "Pass the value of your server."),
+        ("x" * 10_001, "Pass at most 10000 characters."),
+        ("a\0b", "Remove null characters"),
+    ],
+)
+def test_password_error_says_how_to_correct_it(password: str, hint: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        SECRET_RULES["password"].checked(password)
+    assert caught.value.hint.startswith(hint)

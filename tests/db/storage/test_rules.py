@@ -84,6 +84,7 @@ def test_folder_accepts_one_trailing_slash() -> None:
         with pytest.raises(BadInput) as caught:
             checked_folder(bad)
         assert caught.value.field == "under"
+    assert "`reports/2026`" in caught.value.hint  # a folder, not a file
 
 
 @pytest.mark.parametrize(

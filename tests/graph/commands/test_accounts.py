@@ -1,11 +1,13 @@
+import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from db.errors import BadInput, Conflict, NotFound, Unauthenticated
 from db.kit.base import TimestampText, new_id
 from db.services import Services
-from db.users import ExternalUser, Identity, Role, UserRow, Users
+from db.users import ExternalUser, Identity, Role, SignInLinks, UserRow, Users
 from graph.commands.accounts import (
     create_user,
     describe_user,
@@ -66,6 +68,17 @@ async def test_user_reset_password_prints_link_that_works_once(services: Service
     assert await resets.use(token, password="another horse", address="") == ada
     with pytest.raises(BadInput):
         await resets.use(token, password="another horse", address="")
+
+
+async def test_user_reset_password_link_leads_to_the_running_development_server(
+    services: Services, tmp_path: Path
+) -> None:
+    await create(services)
+    settings = msgspec.structs.replace(services.settings, data_dir=tmp_path)
+    moved = dataclasses.replace(services, settings=settings)
+    with SignInLinks(tmp_path).serving("http://127.0.0.1:9876/graphql"):
+        link = await make_reset_link(moved, "ada@example.com")
+    assert link.startswith("http://127.0.0.1:9876/reset-password#token=")
 
 
 async def test_external_user_is_named_by_id(services: Services) -> None:

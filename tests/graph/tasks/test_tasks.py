@@ -123,6 +123,12 @@ async def test_tasks_require_page_size_within_limits(ada: Client, window: dict[s
     assert answer.errors[0]["extensions"]["field"] in {"first", "last"}
 
 
+async def test_page_size_error_says_whether_it_is_missing_or_ambiguous(ada: Client) -> None:
+    missing, both = await ada.send(PAGE), await ada.send(PAGE, first=1, last=1)
+    assert missing.errors[0]["message"].startswith("The page size is missing")
+    assert both.errors[0]["message"] == "Both `first` and `last` are set."
+
+
 async def test_tasks_are_filtered_and_sorted(ada: Client) -> None:
     for title in ("beta", "Alpha", "gamma"):
         await make_task(ada, title=title)
