@@ -108,20 +108,14 @@ def build_app(
                     origins=origins,
                 )
                 async with _publishing(metrics) if worker else contextlib.nullcontext():
-                    yield {"gateway": gateway, "metrics": metrics}
+                    streams = http.ReservedStreams()
+                    yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 
     app = Application(
         graphql=CrossOrigin(GraphQLEndpoint(with_page=settings.serves_graphiql), origins=origins),
         proxy_warning=ProxyWarning(settings) if _expects_no_proxy(settings) else None,
         https_policy=HttpsPolicy.of(settings),
-        routes=[
-            *_graphiql_routes(settings),
-            *sign_in.routes(),
-            *password_reset.routes(),
-            *file_routes.routes(),
-            *result_routes.routes(),
-            *probes.ROUTES,
-        ],
+        routes=_routes(settings),
         middleware=[
             Middleware(RequestIds),
             Middleware(CrossOrigin, origins=origins),
@@ -130,6 +124,18 @@ def build_app(
     )
     app.state.shutdown = shutdown
     return app
+
+
+def _routes(settings: Settings) -> list[BaseRoute]:
+    """All routes except /graphql itself."""
+    return [
+        *_graphiql_routes(settings),
+        *sign_in.routes(),
+        *password_reset.routes(),
+        *file_routes.routes(),
+        *result_routes.routes(),
+        *probes.ROUTES,
+    ]
 
 
 @contextlib.asynccontextmanager
