@@ -95,6 +95,7 @@ def ours(url: str, folder: Path) -> Iterator[Peer]:
         "HOWDAH_DATABASE_URL": url,
         "HOWDAH_DATA_DIR": str(folder),
         "HOWDAH_ENV": "production",
+        "HOWDAH_ALLOW_ROOT": "true",
         "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
         "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
         "HOWDAH_ACCESS_TOKEN_SECONDS": "86400",

@@ -66,6 +66,7 @@ def start_once(url: str, folder: Path) -> Run:
     } | {
         "HOWDAH_DATABASE_URL": url,
         "HOWDAH_DATA_DIR": str(folder),
+        "HOWDAH_ALLOW_ROOT": "true",
         "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
         "HOWDAH_ENV": "development",
     }

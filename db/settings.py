@@ -11,6 +11,7 @@ import msgspec
 import platformdirs
 
 from db.errors import BadInput
+from db.setting_files import SUFFIX, may_be_file, read_setting_files
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
@@ -69,6 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: str = ""
     trusted_proxies: str = ""
     introspection: bool | None = None
+    graphiql: bool | None = None
+    hsts_seconds: Amount = 31_536_000
+    allow_root: bool = False
     targets: str | None = None
     target_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     target_connections: Positive = 200
@@ -147,6 +151,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def quota_files(self) -> int | None:
         """Limit of the number of a user's files; None means no limit."""
         return self._limit(self.storage_files_per_user, in_production=100_000)
+
+    @property
+    def serves_graphiql(self) -> bool:
+        return self.development if self.graphiql is None else self.graphiql
 
     @property
     def log_dir(self) -> Path:
@@ -235,7 +243,9 @@ def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """Variables with our prefix that are not settings, probably misspelt."""
     environ = os.environ if environ is None else environ
-    known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+    names = Settings.__struct_fields__
+    known = {PREFIX + name.upper() for name in names}
+    known |= {PREFIX + name.upper() + SUFFIX for name in names if may_be_file(name)}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
@@ -244,6 +254,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     values: dict[str, object] = {
         name: value for name in names if (value := environ.get(PREFIX + name.upper(), "").strip())
     }
+    values |= read_setting_files(environ, names, prefix=PREFIX)
     if "database_url" not in values and (url := environ.get("DATABASE_URL", "").strip()):
         values["database_url"] = url
     return values

@@ -77,7 +77,7 @@ class Shop:
             await connection.close()
 
     async def _as_superuser(self, statement: str) -> Any:
-        connection = await _connect(self._cluster.url)
+        connection = await _connect(self._cluster.superuser_url)
         try:
             return await connection.fetchval(statement)
         finally:

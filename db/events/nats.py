@@ -16,7 +16,7 @@ async def nats_link(url: str, channel: str, receive: Receive) -> AsyncIterator[S
     """Uses one connection in both directions. The bus reconnects, not the driver."""
 
     async def on_message(message: Msg) -> None:
-        receive(message.data.decode())
+        receive(message.data.decode(errors="replace"))
 
     async def send(frames: Sequence[str]) -> None:
         for frame in frames:

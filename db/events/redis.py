@@ -26,7 +26,6 @@ async def redis_link(url: str, channel: str, receive: Receive) -> AsyncIterator[
 
     client = Redis.from_url(
         url,
-        decode_responses=True,
         socket_connect_timeout=CONNECT_S,
         retry=Retry(NoBackoff(), 0),
     )
@@ -43,4 +42,4 @@ async def redis_link(url: str, channel: str, receive: Receive) -> AsyncIterator[
 async def listen(pubsub: PubSub, receive: Receive) -> None:
     async for message in pubsub.listen():
         if message["type"] == "message":
-            receive(message["data"])
+            receive(message["data"].decode(errors="replace"))  # others may write to the channel

@@ -95,6 +95,13 @@ def _settings(settings: Settings) -> Iterator[Finding]:
             "Links to uploads and downloads start with the `Host` of the request.",
             "Set HOWDAH_PUBLIC_URL to the address that clients use, or HOWDAH_TRUSTED_PROXIES.",
         )
+    if not settings.development and not settings.allow_root and os.geteuid() == 0:
+        yield Finding(
+            CheckState.ATTENTION,
+            "settings",
+            "This command runs as root; a production server does not start as root.",
+            "Run the server under an account of its own, or set HOWDAH_ALLOW_ROOT=true.",
+        )
     for name in unknown_variables():
         yield Finding(
             CheckState.ATTENTION,

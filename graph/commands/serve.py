@@ -1,9 +1,11 @@
 """`howdah serve` with one process."""
 
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from db.errors import Forbidden
 from db.services import Services, open_services
 from db.settings import Settings
 from graph.app import build_app
@@ -18,8 +20,19 @@ from graph.server.uvicorn_server import create_server
 
 def serve_until_stopped(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    refuse_root(settings)
     with logging_to(settings):
         run(lambda stop: _serve(settings, stop))
+
+
+def refuse_root(settings: Settings) -> None:
+    """Raises `Forbidden` for a production server that would run as root."""
+    if settings.development or settings.allow_root or os.geteuid() != 0:
+        return
+    raise Forbidden(
+        "A production server does not start as root.",
+        hint="Run it under an account of its own, or set HOWDAH_ALLOW_ROOT=true.",
+    )
 
 
 async def _serve(settings: Settings, stop: Stop) -> None:

@@ -13,7 +13,7 @@ from db.errors import Overloaded
 from db.events import Event, EventBus, WatchClosed
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, ReadSession
-from db.tasks import TaskRow, Tasks
+from db.tasks import TaskFilter, TaskRow, Tasks
 from graph.context import Context
 from graph.kit.fields import graphql_enum
 
@@ -132,13 +132,14 @@ class _ChangeReader:
         kind, ids, imported = msgspec.structs.astuple(announcement)
         if kind is ChangeKind.IMPORTED:
             self._latest = await self._query(Tasks.now)
-            return [Change(kind, None, None, imported)]
-        found: dict[UUID, TaskRow] = {}
-        if kind is not ChangeKind.DELETED:
-            rows = await self._query(lambda tasks: tasks.get_many(ids))
-            found = {row.id: row for row in rows}
+            own = await self._query(lambda tasks: tasks.count(TaskFilter()))
+            return [Change(kind, None, None, min(imported, own))] if min(imported, own) > 0 else []
+        rows = await self._query(lambda tasks: tasks.get_many(ids))
+        found = {row.id: row for row in rows}
+        # The rows decide, not the event: others may be able to write to the bus.
+        seen = ChangeKind.UPDATED if kind is ChangeKind.DELETED else kind
         return [
-            Change(kind if task_id in found else ChangeKind.DELETED, task_id, found.get(task_id))
+            Change(seen if task_id in found else ChangeKind.DELETED, task_id, found.get(task_id))
             for task_id in ids
         ]
 

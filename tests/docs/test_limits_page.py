@@ -25,7 +25,7 @@ from db.users.attempt_counts import Limit
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "limits.md"
 
-NO_LIMITS = {"port": "an address"}
+NO_LIMITS = {"port": "an address", "hsts_seconds": "what browsers are told"}
 """Whole numbers among the settings that limit nothing, with the reason."""
 
 INTERNAL = {
@@ -33,6 +33,7 @@ INTERNAL = {
     "db.events": "messages between the replicas, which split them",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.objects.store": "what object stores accept",
+    "db.setting_files": "the operator's own files",
     "db.settings": "the length of a quotation in an error",
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
     "db.storage.rules.MAX_BIGINT": "a range of numbers",

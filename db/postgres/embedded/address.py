@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from db.postgres.embedded.cluster import NAME
+from db.postgres.embedded.cluster import APPLICATION, NAME
 from db.postgres.embedded.folder import unusable_error
 from db.settings import Settings
 
@@ -14,12 +14,12 @@ HOST = "127.0.0.1"
 _PORT_LINE = 3  # of postmaster.pid
 
 
-def url_of(port: int, password: str) -> str:
+def url_of(port: int, password: str, *, user: str = APPLICATION) -> str:
     """TCP on loopback with SCRAM: the path of a UNIX socket may be too long, or unknown to a tool.
 
     With SCRAM another program on the port learns no password and cannot pose as the cluster.
     """
-    return f"postgresql://{NAME}:{quote(password, safe='')}@{HOST}:{port}/{NAME}"
+    return f"postgresql://{user}:{quote(password, safe='')}@{HOST}:{port}/{NAME}"
 
 
 def use_running_server(settings: Settings) -> Settings:

@@ -11,7 +11,8 @@ from db.postgres.embedded.binaries import Programs
 from db.postgres.embedded.failures import LOG_LINE_PREFIX, ClusterDamaged, start_error, system_error
 from db.postgres.embedded.folder import DataFolder
 
-NAME = "howdah"  # of the role and of the database
+NAME = "howdah"  # of the superuser and of the database
+APPLICATION = "howdah_app"  # the role that owns the database
 
 # The working directory, reached without its path: PostgreSQL's account may not be allowed to enter
 # the folders above, and the path may be too long.

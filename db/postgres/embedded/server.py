@@ -7,7 +7,7 @@ import secrets
 import shutil
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -18,10 +18,11 @@ from db.errors import Unavailable
 from db.postgres.embedded import processes
 from db.postgres.embedded.address import HOST, url_of
 from db.postgres.embedded.binaries import ENVIRONMENT, Programs, binary
-from db.postgres.embedded.cluster import NAME, Cluster
+from db.postgres.embedded.cluster import APPLICATION, NAME, Cluster
 from db.postgres.embedded.failures import ClusterDamaged, PortTaken, is_damage, start_error
 from db.postgres.embedded.folder import DataFolder, unusable_error
 from db.postgres.embedded.processes import STOP_TIMEOUT_S, Process
+from db.postgres.embedded.roles import OWNS_DATABASE, prepare_application_role
 from db.waiting import Backoff, retry
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,12 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
+        """For the application, whose role is no superuser."""
         return url_of(self._port, self._password)
+
+    @property
+    def superuser_url(self) -> str:
+        return url_of(self._port, self._password, user=NAME)
 
     @property
     def port(self) -> int:
@@ -222,7 +228,8 @@ class EmbeddedPostgres:
         try:
             if not await self._query("postgres", HAS_DATABASE):
                 await self._query("postgres", f"create database {NAME}")
-            await self._query(NAME, "select 1")
+            if not await self._is_application_ready():
+                await self._prepare_application_role()
         except asyncpg.InvalidPasswordError:
             raise Unavailable(
                 f"The password in {self._folder.path} is not the password of the cluster.",
@@ -235,17 +242,35 @@ class EmbeddedPostgres:
         except OSError as error:  # a server process crashed and broke the connection
             raise start_error(self._log()) from error
 
-    async def _query(self, database: str, expression: str) -> object:
+    async def _is_application_ready(self) -> bool:
+        """False in a new cluster, in one of an earlier version, and after a new password."""
+        try:
+            return bool(await self._query(NAME, OWNS_DATABASE, user=APPLICATION))
+        except asyncpg.InvalidAuthorizationSpecificationError:  # also of a wrong password
+            return False
+
+    async def _prepare_application_role(self) -> None:
+        async with self._connection(NAME) as connection:
+            await prepare_application_role(connection, self._password)
+
+    async def _query(self, database: str, expression: str, *, user: str = NAME) -> object:
+        async with self._connection(database, user=user) as connection:
+            return await connection.fetchval(expression)
+
+    @contextlib.asynccontextmanager
+    async def _connection(
+        self, database: str, *, user: str = NAME
+    ) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
         connection = await asyncpg.connect(
             host=HOST,
             port=self._port,
-            user=NAME,
+            user=user,
             password=self._password,
             database=database,
             ssl=False,
         )
         try:
-            return await connection.fetchval(expression)
+            yield connection
         finally:
             await connection.close()
 

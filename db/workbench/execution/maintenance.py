@@ -89,8 +89,8 @@ async def _watch_for_ever(runner: Runner, events: EventBus) -> None:
     async with events.subscribe(CANCEL_TOPIC) as cancels:
         while not cancels.has_ended:
             event = await cancels.next_within(WATCH_INTERVAL_S)
-            run_id = None if event is None or event.missed else UUID(hex=event.payload)
             try:
+                run_id = None if event is None or event.missed else UUID(hex=event.payload)
                 await runner.stop_ended_elsewhere(run_id)
             except Exception:  # any error: the next round may succeed
                 log.exception("cannot check the active runs for cancel requests, will retry")

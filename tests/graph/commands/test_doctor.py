@@ -73,7 +73,7 @@ async def test_doctor_warns_of_a_production_server_without_a_public_url(tmp_path
     keys = {
         name: secrets.token_urlsafe(48) for name in ("HOWDAH_SECRET_KEY", "HOWDAH_CREDENTIAL_KEY")
     }
-    production = {"HOWDAH_ENV": "production"} | keys
+    production = {"HOWDAH_ENV": "production", "HOWDAH_ALLOW_ROOT": "true"} | keys
     unset, named, proxied = await asyncio.gather(
         doctor(tmp_path / "data", **production),
         doctor(tmp_path / "data", **production, HOWDAH_PUBLIC_URL="https://howdah.example.com"),

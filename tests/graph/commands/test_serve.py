@@ -23,6 +23,7 @@ from tests.fixtures.served import exchange, printed_link, served
 from tests.graph.commands.test_cli import ROOT, howdah
 
 KEYS = {
+    "HOWDAH_ALLOW_ROOT": "true",  # tests may run in a container
     "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
     "HOWDAH_CREDENTIAL_KEY": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
 }

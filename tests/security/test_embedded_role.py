@@ -1,0 +1,56 @@
+"""The role with which the application uses the embedded PostgreSQL is no superuser."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from db.postgres import migrations
+from db.postgres.embedded.cluster import APPLICATION, NAME
+from db.postgres.engine import open_database
+from db.system.integrity import check
+from tests.fixtures.cluster import open_fast
+
+ATTACKS = (
+    "COPY (SELECT 1) TO PROGRAM 'true'",
+    "SELECT pg_read_file('/etc/hostname')",
+    "CREATE ROLE more SUPERUSER",
+    "CREATE EXTENSION file_fdw",
+    "ALTER SYSTEM SET archive_command = 'true'",
+    f"SET ROLE {NAME}",
+)
+
+
+async def test_application_role_cannot_leave_its_database(tmp_path: Path) -> None:
+    async with await open_fast(tmp_path / "data") as server:
+        connection = await asyncpg.connect(server.url)
+        try:
+            assert await connection.fetchval("SELECT current_user") == APPLICATION
+            for attack in ATTACKS:
+                with pytest.raises(asyncpg.PostgresError) as caught:
+                    await connection.execute(attack)
+                assert caught.value.sqlstate == "42501", attack
+        finally:
+            await connection.close()
+
+
+async def test_cluster_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
+    """There the superuser owns the tables. Migrations and checks work as the new role."""
+    folder = tmp_path / "data"
+    async with await open_fast(folder) as server:
+        await migrations.upgrade(server.superuser_url)
+        connection = await asyncpg.connect(server.superuser_url)
+        await connection.execute(f"ALTER DATABASE {NAME} OWNER TO {NAME}")
+        await connection.execute(f"DROP OWNED BY {APPLICATION}; DROP ROLE {APPLICATION}")
+        await connection.close()
+    async with await open_fast(folder) as server:
+        await migrations.downgrade(server.url, migrations.revisions()[-2])
+        await migrations.upgrade(server.url)
+        database = await open_database(server.url, pool_size=2)
+        try:
+            async with asyncio.timeout(60):
+                found = await check(database)
+        finally:
+            await database.close()
+    assert (found.damages, found.notes) == ((), ())
