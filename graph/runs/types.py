@@ -91,6 +91,10 @@ class Notice:
 @strawberry.type(description="Reason why a `QueryRun` did not succeed.")
 class RunError:
     message: str = attribute("What happened.")
+    code: str | None = attribute(
+        "`TOO_LARGE` if a row was larger than the operator's limit `HOWDAH_RUN_MAX_ROW_BYTES`, so "
+        "that the run was ended before the row had arrived. Null for every other reason."
+    )
     sqlstate: str | None = attribute(
         "SQLSTATE code. Null if the error does not come from PostgreSQL."
     )
