@@ -13,12 +13,13 @@ import os
 import socket
 import struct
 import termios
-from collections.abc import Generator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Generator
+from contextvars import ContextVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import waiting
-from psycopg.abc import PQGen
+from psycopg.abc import PQGen, PQGenConn
 from psycopg.errors import Diagnostic
 from psycopg.pq import TransactionStatus
 from psycopg.waiting import READY_R, READY_W, WAIT_R, WAIT_W
@@ -31,6 +32,9 @@ from db.workbench.connections.read_budget import (
 )
 
 RV = TypeVar("RV")
+Announce: TypeAlias = Callable[[int], None]
+"""Called with the local port of each socket that libpq opens: for the tunnel that admits it."""
+announcing: ContextVar[Announce | None] = ContextVar("announcing", default=None)
 PIECE_BYTES = 64 * 1024
 TURN_BYTES = 1024 * 1024
 """Read at most in one turn of the event loop."""
@@ -167,6 +171,25 @@ class _Passage(Generic[RV]):
             self.is_done = True
 
 
+def _announced(steps: PQGenConn[RV], announce: Announce | None) -> PQGenConn[RV]:
+    """Announces the local port of each socket before the steps wait for it."""
+    if announce is None:
+        return (yield from steps)
+    known = None
+    try:
+        descriptor, wanted = next(steps)
+        while True:
+            with socket.socket(fileno=os.dup(descriptor)) as duplicate:
+                port = duplicate.getsockname()[1]
+            if port != known:
+                announce(port)
+                known = port
+            descriptor, wanted = steps.send((yield descriptor, wanted))
+    except StopIteration as done:
+        found: RV = done.value
+        return found
+
+
 class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     """Every wait for the server passes through the gate and its limits."""
 
@@ -179,6 +202,18 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     _noticed = 0
     awaits_slot = False
     _slot_since = 0.0
+
+    announce: Announce | None = None
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
+        announce = announcing.get()
+        connection = yield from _announced(super()._connect_gen(conninfo), announce)
+        connection.announce = announce
+        return connection
+
+    def _cancel_gen(self) -> PQGenConn[None]:
+        return _announced(super()._cancel_gen(), self.announce)
 
     def install_gate(self, slot: LargeRowSlot) -> None:
         self.gate = SocketGate(self.pgconn.socket)

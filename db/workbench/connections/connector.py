@@ -88,6 +88,7 @@ class Connector:
                     root_certificates=self._certificates,
                     timeout_s=left_s / (len(addresses) - tried),
                     slot=self._make_slot(),
+                    announce=self._tunnel.admit if self._tunnel else None,
                 )
             except psycopg.Error as error:
                 failure = connection_error(error, self.destination)

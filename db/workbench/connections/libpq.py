@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import psycopg
 
 from db.connections import SslMode
-from db.workbench.connections.bounded_connection import BoundedConnection
+from db.workbench.connections.bounded_connection import Announce, BoundedConnection, announcing
 from db.workbench.connections.destinations import Destination
 from db.workbench.connections.read_budget import LargeRowSlot
 
@@ -67,9 +67,11 @@ async def connect(
     root_certificates: Path | None,
     timeout_s: float,
     slot: LargeRowSlot,
+    announce: Announce | None = None,
 ) -> Connection:
     """Connects to `address`; the server certificate must be issued for `destination.host`."""
     _hide_environment()
+    announcing.set(announce)
     password: dict[str, Any] = {"password": destination.password} if destination.password else {}
     connection = await BoundedConnection.connect(
         **_ALWAYS,
