@@ -49,6 +49,7 @@ class Tunnel:
         self._bastion = bastion
         self._budget = SshBudget()
         self._connection: asyncssh.SSHClientConnection | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._admissions: dict[int, asyncio.Future[None]] = {}
 
     @classmethod
@@ -117,7 +118,13 @@ class Tunnel:
         if self._admissions.get(port) is admission:
             del self._admissions[port]
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Starts a task of its own: asyncio logs the cancellation of a coroutine given here."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         port = writer.get_extra_info("peername")[1]
         admission = self._admission(port)
         try:
