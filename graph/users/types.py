@@ -5,7 +5,7 @@ from datetime import datetime
 import strawberry
 
 from db.users import OwnUser, Role, UserRow
-from graph.kit.fields import attribute, graphql_enum
+from graph.kit.fields import attribute, graphql_enum, redacted_repr
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 
@@ -34,11 +34,6 @@ class User(Node):
         "request."
     )
     role: Role = attribute("Role, which determines what the user is allowed to do.")
-
-
-def redacted_repr(secret: object) -> str:
-    """Keeps passwords and tokens out of tracebacks in the log."""
-    return f"{type(secret).__name__}(...)"
 
 
 @strawberry.type(
