@@ -31,7 +31,7 @@ class Size(NamedTuple):
     slow_s: float
 
 
-FULL = Size(rows=3_000_000, wide_rows=1_000, cell_mb=64, slow_s=5.0)
+FULL = Size(rows=3_000_000, wide_rows=1_000, cell_mb=24, slow_s=5.0)
 QUICK = Size(rows=20_000, wide_rows=100, cell_mb=4, slow_s=0.5)
 
 

@@ -274,6 +274,8 @@ def _limits(settings: Settings) -> Limits:
         pool_size=settings.target_pool_size,
         connections=settings.target_connections,
         idle_s=settings.target_idle_seconds,
+        row_bytes=settings.run_max_row_bytes,
+        process_row_bytes=settings.run_max_row_bytes_total,
     )
 
 

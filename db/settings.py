@@ -85,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_timeout_ms: Positive = 60_000
     run_max_rows: Positive = 1_000_000
     run_max_bytes: Positive = 256 * 1024 * 1024
+    run_max_row_bytes: Annotated[int, msgspec.Meta(ge=1024**2, le=1024**3)] = 32 * 1024 * 1024
+    run_max_row_bytes_total: Annotated[int, msgspec.Meta(ge=1024**2, le=2**40)] = 64 * 1024 * 1024
     run_days: Days = 30
     run_bytes_per_user: Positive = 5 * 1024**3
     runs_per_user: Positive = 10_000

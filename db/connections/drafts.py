@@ -32,6 +32,10 @@ class Draft(NamedTuple):
     values: dict[str, Any]
     secrets: dict[str, str | None]
 
+    def __repr__(self) -> str:
+        """Omits the secrets: a repr ends up in logs."""
+        return f"Draft(values={self.values!r}, secrets=...)"
+
 
 async def parse_draft(fields: Mapping[str, Any], *, owner: UUID | None = None) -> Draft:
     """Validates each field. A tunnel replaces the previous one; a null tunnel removes it.

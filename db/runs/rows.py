@@ -59,6 +59,8 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Why a run did not succeed. `position` counts the characters of the statement from 1."""
 
     message: str
+    code: str | None = None
+    """The code of a HowdahError; None for the errors that PostgreSQL reports."""
     sqlstate: str | None = None
     severity: str | None = None
     detail: str | None = None

@@ -20,6 +20,7 @@ class ExportRequest(NamedTuple):
     location: str
     format: str
     desired_replicas: int = 0
+    spreadsheet_safe: bool = True
 
 
 class ExportServices(StorageServices, Protocol):
@@ -45,6 +46,8 @@ async def export_result(
     """
     require_format(request.format)
     source = f"run {request.run_id.hex}"
+    if not request.spreadsheet_safe:
+        source += " verbatim"
     new = NewFile(
         request.bucket_id,
         request.location,
@@ -58,7 +61,10 @@ async def export_result(
     if added is not None:
         return added
     run = await _require_finished(services.database, owner, request.run_id)
-    async with contextlib.aclosing(services.result_files.stream(run, request.format)) as pieces:
+    stream = services.result_files.stream(
+        run, request.format, spreadsheet_safe=request.spreadsheet_safe
+    )
+    async with contextlib.aclosing(stream) as pieces:
         return await add_bytes(
             services.storage,
             services.objects,

@@ -11,7 +11,7 @@ from graph.connections.types import (
     DatabaseConnection,
     Preference,
 )
-from graph.kit.fields import attribute, optional, provided_fields
+from graph.kit.fields import attribute, optional, provided_fields, redacted_repr
 from graph.kit.scalars import Json
 
 _EXPECTED_VERSION = (
@@ -42,6 +42,8 @@ _IGNORED = "Ignored by `testConnection`."
     "be entered again."
 )
 class SshTunnelInput:
+    __repr__ = redacted_repr
+
     host: str = attribute("Host name or IP address of the SSH server, without the port.")
     port: int = optional("TCP port of the SSH server, 1 to 65535. Defaults to 22.", default=22)
     username: str = attribute("User to log in as on the SSH server, up to 200 characters.")
@@ -70,6 +72,8 @@ class SshTunnelInput:
     "connection keep their values."
 )
 class SaveConnectionInput:
+    __repr__ = redacted_repr
+
     id: strawberry.ID | None = optional(
         "ID of the connection to update. Omit it to create a connection."
     )
@@ -108,6 +112,8 @@ class SaveConnectionInput:
 class TestConnectionInput:
     """Validated by `db.connections.parse_draft`; nothing is saved."""
 
+    __repr__ = redacted_repr
+
     id: strawberry.ID | None = optional(
         "ID of a saved connection. Other fields replace its values for this test. Omit it to test "
         "an unsaved connection, which requires `host`, `database` and `username`."
@@ -135,6 +141,8 @@ class TestConnectionInput:
     "while the connection is open."
 )
 class ConnectInput:
+    __repr__ = redacted_repr
+
     id: strawberry.ID = attribute("ID of the connection to open.")
     password: str | None = optional(
         "Password of the database user. Omit it to use the stored password."

@@ -66,6 +66,11 @@ def optional(description: str, *, default: Any = strawberry.UNSET) -> Any:
     return strawberry.field(description=description, default=default)
 
 
+def redacted_repr(secret: object) -> str:
+    """Keeps passwords and tokens out of tracebacks in the log."""
+    return f"{type(secret).__name__}(...)"
+
+
 def provided_fields(value: Any) -> dict[str, Any]:
     """The fields of an input that the client sent, including those that are null."""
     fields = {name: getattr(value, name) for name in value.__dataclass_fields__}

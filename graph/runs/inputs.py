@@ -5,7 +5,7 @@ import strawberry
 from db.runs import CancelOutcome, RunRow
 from db.storage import FileRow
 from db.workbench.results.formats import ResultFormat
-from graph.kit.fields import attribute, graphql_enum, optional
+from graph.kit.fields import attribute, graphql_enum, optional, redacted_repr
 from graph.kit.scalars import Json
 from graph.runs.types import QueryRun
 from graph.storage.types import File
@@ -20,6 +20,8 @@ graphql_enum(
 
 @strawberry.input(description="Statement to execute, with its parameters and limits.")
 class ExecuteQueryInput:
+    __repr__ = redacted_repr  # a statement may contain a password
+
     connection_id: strawberry.ID = attribute("ID of the `DatabaseConnection` to use.")
     statement: str = attribute(
         "A single SQL statement of up to 500,000 characters. Write `$1`, `$2`, ... for parameters."
@@ -78,6 +80,12 @@ class ExportQueryRunInput:
         "characters. It must not exist yet."
     )
     format: ResultFormat = attribute("File format.")
+    spreadsheet_safe: bool = optional(
+        "If true, an apostrophe is put before each CSV value that a spreadsheet would run as a "
+        "formula: text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return and is not "
+        "a number. Ignored for other formats. Defaults to true.",
+        default=True,
+    )
     desired_replicas: int = optional(
         "Number of storage providers that keep a copy of the file, 0 to 20. Defaults to 0.",
         default=0,

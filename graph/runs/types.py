@@ -91,6 +91,10 @@ class Notice:
 @strawberry.type(description="Reason why a `QueryRun` did not succeed.")
 class RunError:
     message: str = attribute("What happened.")
+    code: str | None = attribute(
+        "`TOO_LARGE` if a row was larger than the operator's limit `HOWDAH_RUN_MAX_ROW_BYTES`, so "
+        "that the run was ended before the row had arrived. Null for every other reason."
+    )
     sqlstate: str | None = attribute(
         "SQLSTATE code. Null if the error does not come from PostgreSQL."
     )
@@ -254,11 +258,18 @@ class QueryRun(Node):
         root: strawberry.Parent[RunRow],
         info: Info,
         format: Annotated[ResultFormat, argument("File format.")],
+        spreadsheet_safe: Annotated[  # noqa: FBT002 - an argument of GraphQL, passed by name
+            bool,
+            argument(
+                "If true, an apostrophe is put before each CSV value that a spreadsheet would run "
+                "as a formula. Ignored for other formats. Defaults to true."
+            ),
+        ] = True,
     ) -> str | None:
         if not root.is_finished or root.columns is None:
             return None
         require_format(format)
-        path = result_path(root.id, format)
+        path = result_path(root.id, format, spreadsheet_safe=spreadsheet_safe)
         signed = Links(info.context.services.keys).sign("GET", path, expires_in=DOWNLOAD_TTL)
         return info.context.base_url + signed
 

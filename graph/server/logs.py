@@ -38,6 +38,11 @@ _SECRETS = (
         ),
         rf"\1{HIDDEN}",
     ),
+    # CREATE ROLE ada PASSWORD '...', also of an unfinished literal
+    (
+        re.compile(r"(?is)\b(password\s+)(?:e?'(?:[^'\\]|\\.|'')*(?:'|\Z)|(\$\w*\$).*?(?:\2|\Z))"),
+        rf"\1{HIDDEN}",
+    ),
     (re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}"), rf"\1 {HIDDEN}"),
     # a JWT by itself
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), HIDDEN),

@@ -13,14 +13,16 @@ from graph.kit.signed_links import Links
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
 from graph.transport.gateway import Gateway
 
+_VERBATIM = ".verbatim"
 
-def result_path(run_id: UUID, format: str) -> str:
-    return f"/results/{run_id.hex}.{format}"
+
+def result_path(run_id: UUID, format: str, *, spreadsheet_safe: bool = True) -> str:
+    return f"/results/{run_id.hex}{'' if spreadsheet_safe else _VERBATIM}.{format}"
 
 
 def routes() -> list[Route]:
     """The route of result downloads."""
-    return [Route("/results/{run_id}.{format}", json_errors(send), methods=["GET"])]
+    return [Route("/results/{name}.{format}", json_errors(send), methods=["GET"])]
 
 
 async def send(request: Request) -> Response:
@@ -28,7 +30,8 @@ async def send(request: Request) -> Response:
     gateway: Gateway = request.state.gateway
     services = gateway.services
     Links(services.keys).check("GET", request.url.path, request.query_params)
-    run_id, format = UUID(hex=request.path_params["run_id"]), request.path_params["format"]
+    name, format = request.path_params["name"], request.path_params["format"]
+    run_id = UUID(hex=name.removesuffix(_VERBATIM))
     async with services.database.read() as session:
         run = await find_any_run(session, run_id)
     if run is None or run.parsed_columns is None:
@@ -39,4 +42,7 @@ async def send(request: Request) -> Response:
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    return await stream_response(services.result_files.stream(run, format), headers=headers)
+    stream = services.result_files.stream(
+        run, format, spreadsheet_safe=not name.endswith(_VERBATIM)
+    )
+    return await stream_response(stream, headers=headers)

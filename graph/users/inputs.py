@@ -5,8 +5,8 @@ from datetime import datetime
 import strawberry
 
 from db.users import UserRow
-from graph.kit.fields import attribute, optional
-from graph.users.types import ClientSession, User, redacted_repr
+from graph.kit.fields import attribute, optional, redacted_repr
+from graph.users.types import ClientSession, User
 
 _COOKIE = (
     "If true, a browser keeps the refresh token in an `HttpOnly` cookie that only this server "

@@ -8,7 +8,7 @@ from db.quotas import Usage as UsageReader
 from db.quotas import UsageAmount, UsageRow
 from db.users import OwnUser, Role, UserRow
 from graph.context import Info
-from graph.kit.fields import attribute, field, graphql_enum
+from graph.kit.fields import attribute, field, graphql_enum, redacted_repr
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 from graph.kit.scalars import BigInt
@@ -90,11 +90,6 @@ class User(Node):
             lambda session, owner: UsageReader(session, owner, context.services.settings),
             UsageReader.read,
         )
-
-
-def redacted_repr(secret: object) -> str:
-    """Keeps passwords and tokens out of tracebacks in the log."""
-    return f"{type(secret).__name__}(...)"
 
 
 @strawberry.type(

@@ -35,8 +35,7 @@ class PooledConnection:
         if self.connection.closed or asyncio.get_running_loop().time() >= self.expires_at:
             return False
         try:
-            self.connection.pgconn.consume_input()  # reads the server's last message
-            self.connection.pgconn.consume_input()  # reads the end
+            self.connection.poll_input()
         except psycopg.Error:
             return False
         return True
@@ -220,6 +219,10 @@ class ConnectionPool:
 
 async def _reset(connection: Connection) -> None:
     """Ends the transaction, settings, roles, temporary tables, locks and LISTEN, or all of it."""
+    connection.slot.release()
+    if connection.has_large_buffer:
+        connection.pgconn.finish()
+        return
     try:
         with abort_after(connection, RESET_S):
             match connection.pgconn.transaction_status:

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from db.workbench.connections.connection_errors import (
 from db.workbench.connections.destinations import Bastion, Destination
 from db.workbench.connections.foreign_cluster import require_foreign
 from db.workbench.connections.network_policy import Targets
+from db.workbench.connections.read_budget import LargeRowSlot
 from db.workbench.connections.ssh_tunnels import LOOPBACK, Tunnel
 
 CONNECT_S = 10.0
@@ -30,8 +32,15 @@ _VERIFYING = {SslMode.REQUIRE, SslMode.VERIFY_CA, SslMode.VERIFY_FULL}
 class Connector:
     """Opens connections. Each resolves the host again, or uses the connector's tunnel."""
 
-    def __init__(self, destination: Destination, targets: Targets) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        targets: Targets,
+        make_slot: Callable[[], LargeRowSlot] = LargeRowSlot.alone,
+    ) -> None:
+        """`make_slot` returns the slot of one more connection, of the budget of its user."""
         self.destination = destination
+        self._make_slot = make_slot
         self.facts: libpq.Facts | None = None
         self._targets = targets
         self._tunnel: Tunnel | None = None
@@ -85,6 +94,8 @@ class Connector:
                     port=port,
                     root_certificates=self._certificates,
                     timeout_s=left_s / (len(addresses) - tried),
+                    slot=self._make_slot(),
+                    announce=self._tunnel.admit if self._tunnel else None,
                 )
             except psycopg.Error as error:
                 failure = connection_error(error, self.destination)

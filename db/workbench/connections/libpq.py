@@ -17,9 +17,11 @@ from typing import Any, NamedTuple, TypeAlias
 import psycopg
 
 from db.connections import SslMode
+from db.workbench.connections.bounded_connection import Announce, BoundedConnection, announcing
 from db.workbench.connections.destinations import Destination
+from db.workbench.connections.read_budget import LargeRowSlot
 
-Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+Connection: TypeAlias = BoundedConnection
 
 _NO_FILE = f"{os.devnull}/none"
 # A password is sent in clear text only over TLS with a verified server certificate.
@@ -64,11 +66,14 @@ async def connect(
     port: int,
     root_certificates: Path | None,
     timeout_s: float,
+    slot: LargeRowSlot,
+    announce: Announce | None = None,
 ) -> Connection:
     """Connects to `address`; the server certificate must be issued for `destination.host`."""
     _hide_environment()
+    announcing.set(announce)
     password: dict[str, Any] = {"password": destination.password} if destination.password else {}
-    connection = await psycopg.AsyncConnection.connect(
+    connection = await BoundedConnection.connect(
         **_ALWAYS,
         host=destination.host,
         hostaddr=address,
@@ -84,6 +89,7 @@ async def connect(
         **password,
     )
     connection.add_notify_handler(_discard)
+    connection.install_gate(slot)
     return connection
 
 

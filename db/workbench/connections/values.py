@@ -50,3 +50,7 @@ class Limits(NamedTuple):
     pool_size: int = 8
     connections: int = 200
     idle_s: float = 60.0
+    row_bytes: int = 32 * 1024 * 1024
+    """What one connection may buffer of a row that has not arrived completely."""
+    process_row_bytes: int = 64 * 1024 * 1024
+    """What all connections together may buffer of rows above 1 MiB."""

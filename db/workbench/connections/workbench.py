@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, 
     from db.workbench.connections.connection_pool import ConnectionPool
     from db.workbench.connections.connector import Connector
     from db.workbench.connections.libpq import Connection, Facts
+    from db.workbench.connections.read_budget import ReadBudget
 
 SWEEP_S = 5.0
 EXPIRE_S = 12 * 3_600.0
@@ -76,6 +77,7 @@ class Workbench:
         self._vault = vault
         self._targets = targets
         self._limits = limits
+        self._read_budget: ReadBudget | None = None
         self._open: dict[Key, _Generation] = {}
         self._living: set[ConnectionPool] = set()
         """All pools that are not closed, including those of earlier generations."""
@@ -193,7 +195,7 @@ class Workbench:
             destination = await self._draft_destination(owner, draft, connection_id)
         except SecretRequired as error:
             return ProbeResult(problem=Problem.of(error))
-        connector = self._connector_to(destination)
+        connector = self._connector_to(owner, destination)
         try:
             return await _measure(connector)
         except HowdahError as error:
@@ -249,7 +251,7 @@ class Workbench:
                 raise _destination_changed()
             stored = await self._open_secrets(owner, now, sealed, entered=entered)
             return self._connector_to(
-                await self._destination(owner, row._asdict(), stored | dict(entered))
+                owner, await self._destination(owner, row._asdict(), stored | dict(entered))
             )
 
         pool = ConnectionPool(
@@ -263,10 +265,14 @@ class Workbench:
         self._open[owner, row.id] = _Generation(row, entered, pool)
         return pool
 
-    def _connector_to(self, destination: Destination) -> "Connector":
+    def _connector_to(self, owner: OwnerId, destination: Destination) -> "Connector":
         from db.workbench.connections.connector import Connector
+        from db.workbench.connections.read_budget import ReadBudget
 
-        return Connector(destination, self._targets)
+        if self._read_budget is None:
+            self._read_budget = ReadBudget(self._limits.row_bytes, self._limits.process_row_bytes)
+        budget = self._read_budget
+        return Connector(destination, self._targets, lambda: budget.slot_for(owner))
 
     async def _draft_destination(
         self, owner: OwnerId, draft: Draft, connection_id: UUID | None

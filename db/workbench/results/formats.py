@@ -1,6 +1,7 @@
 """Encodes the rows of a result as CSV, JSON lines or Parquet."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -26,6 +27,10 @@ CONTENT_TYPES: Mapping[str, str] = {
     ResultFormat.PARQUET: "application/vnd.apache.parquet",
 }
 
+# A spreadsheet takes a cell that begins so as a formula, which can run programs or send data away.
+_FORMULA_MARKS = frozenset("=+-@\t\r")
+_is_number = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?Infinity").fullmatch
+
 _decode = msgspec.json.Decoder(list[Any]).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -43,14 +48,17 @@ def encode_rows(
     batches: AsyncIterator[list[bytes]],
     *,
     group_rows: int,
+    spreadsheet_safe: bool = True,
 ) -> AsyncGenerator[bytes]:
     """Yields the file in pieces.
 
     Each row is a JSON array. `group_rows` is the size of a row group in Parquet.
+    `spreadsheet_safe` puts an apostrophe before CSV cells that a spreadsheet takes as a formula.
     """
     names = [column.name for column in columns]
     if format == ResultFormat.CSV:
-        return _encode_lines(_csv_writer(), batches, head=_csv_line(names))
+        cell = _safe_csv_cell if spreadsheet_safe else _csv_cell
+        return _encode_lines(_csv_writer(cell), batches, head=_csv_line(names, cell))
     if format == ResultFormat.JSONL:
         return _encode_lines(_jsonl_writer(_unique_names(names)), batches)
     oids = [column.type_oid for column in columns]
@@ -74,12 +82,19 @@ async def _encode_lines(
         yield head
 
 
-def _csv_writer() -> Callable[[Iterable[bytes]], bytes]:
-    return lambda lines: b"".join(_csv_line(_decode(line)) for line in lines)
+def _csv_writer(cell: Callable[[Any], str]) -> Callable[[Iterable[bytes]], bytes]:
+    return lambda lines: b"".join(_csv_line(_decode(line), cell) for line in lines)
 
 
-def _csv_line(values: Iterable[Any]) -> bytes:
-    return (",".join(map(_csv_cell, values)) + "\r\n").encode()
+def _csv_line(values: Iterable[Any], cell: Callable[[Any], str]) -> bytes:
+    return (",".join(map(cell, values)) + "\r\n").encode()
+
+
+def _safe_csv_cell(value: Any) -> str:
+    """Numbers stay as they are: the text of a numeric may begin with a sign."""
+    if isinstance(value, str) and value and value[0] in _FORMULA_MARKS and not _is_number(value):
+        return _csv_cell("'" + value)
+    return _csv_cell(value)
 
 
 def _csv_cell(value: Any) -> str:

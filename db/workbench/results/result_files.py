@@ -27,7 +27,9 @@ class ResultFiles:
     def active_count(self) -> int:
         return self._limit.in_use
 
-    async def stream(self, run: RunRow, format: str) -> AsyncGenerator[bytes]:
+    async def stream(
+        self, run: RunRow, format: str, *, spreadsheet_safe: bool = True
+    ) -> AsyncGenerator[bytes]:
         """Yields the file of a finished run; raises NotFound at its end if rows are missing."""
         require_format(format)
         columns = run.parsed_columns
@@ -40,7 +42,13 @@ class ResultFiles:
             )
             rows = self._rows(run)
             async with contextlib.aclosing(
-                encode_rows(format, columns, rows, group_rows=group_rows)
+                encode_rows(
+                    format,
+                    columns,
+                    rows,
+                    group_rows=group_rows,
+                    spreadsheet_safe=spreadsheet_safe,
+                )
             ) as pieces:
                 async for piece in pieces:
                     yield piece

@@ -152,6 +152,10 @@ def test_log_line_has_request_id(tmp_path: Path) -> None:
         f"https://x.example.com/?api_key={CANARY}&page=2",
         f"-----BEGIN EC PRIVATE KEY-----\n{CANARY}\n-----END EC PRIVATE KEY-----",
         f"-----BEGIN PRIVATE KEY-----\n{CANARY}",
+        f"CREATE ROLE ann LOGIN PASSWORD '{CANARY}'",
+        f"alter user ann password\n E'it''s \\' {CANARY}' VALID UNTIL 'infinity'",
+        f"ALTER ROLE ann PASSWORD $q$'{CANARY}$q$",
+        f"ALTER ROLE ann ENCRYPTED PASSWORD 'cut short {CANARY}",
     ],
 )
 def test_log_redacts_secrets(tmp_path: Path, text: str) -> None:
@@ -174,6 +178,7 @@ def test_log_redacts_secrets(tmp_path: Path, text: str) -> None:
         "the database at db.example.com:5432 is not available yet: ConnectionRefusedError",
         "listening at http://127.0.0.1:8000/graphql",
         "write to ann@example.com",
+        "ALTER ROLE ann PASSWORD NULL",
     ],
 )
 def test_log_keeps_words_about_secrets(text: str) -> None:

@@ -19,8 +19,8 @@ from db.workbench.execution.statement.run_failures import HINTS
 from db.workbench.execution.statement.sql_text import line_and_column
 from db.workbench.results.value_conversion import RowLoader
 
-CHUNK_ROWS = 50
-"""Rows libpq buffers at once: more cost memory with wide rows, fewer cost time with narrow ones."""
+CHUNK_ROWS = 10
+"""Rows libpq buffers at once: together they may have `ReadBudget.row_bytes`. Fewer cost time."""
 MAX_MESSAGE_CHARS = 10_000
 """Longer messages, details and hints are truncated."""
 

@@ -1,6 +1,6 @@
 """Errors of runs that Howdah reports itself, and hints for errors that PostgreSQL reports."""
 
-from db.errors import HowdahError, NotFound
+from db.errors import HowdahError, NotFound, TooLarge
 from db.runs import Failure
 from db.workbench.execution.statement.sql_text import line_and_column
 
@@ -68,6 +68,16 @@ def multiple_statements(statement: str, second: int) -> Failure:
         position=second + 1,
         line=line,
         column=column,
+    )
+
+
+def row_too_large(limit: int) -> Failure:
+    return Failure(
+        message=f"A row, or a few rows read together, have more than {limit} bytes. The run was "
+        "ended before they had arrived.",
+        code=TooLarge.code,
+        hint="Select fewer or shorter values, such as left(column, 1000) or octet_length(column), "
+        "or ask the operator to raise HOWDAH_RUN_MAX_ROW_BYTES. Check what the statement changed.",
     )
 
 

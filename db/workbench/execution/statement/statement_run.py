@@ -13,6 +13,7 @@ from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import CancelOutcome, Column, Ending, Failure, OrphanRow, RunRow, RunState
 from db.workbench.connections.libpq import Connection, abort_after
+from db.workbench.connections.read_budget import RowTooLarge
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.result_reader import ResultReader
@@ -25,6 +26,7 @@ from db.workbench.execution.statement.run_failures import (
     connection_deleted,
     not_sent,
     not_stored,
+    row_too_large,
     timed_out,
 )
 from db.workbench.execution.statement.sql_text import controls_transaction, is_empty
@@ -298,15 +300,17 @@ class StatementRun:
                 return Ending(state=RunState.FAILED, error=not_stored(error), without_rows=True)
             case psycopg.errors.QueryCanceled():
                 return Ending(state=RunState.FAILED, error=Failure(message="", sqlstate="57014"))
-            case psycopg.Error():
-                return Ending(state=RunState.FAILED, error=CONNECTION_LOST)
+            case psycopg.Error() as error:
+                return _lost(error)
             case BaseException() as error:
                 raise error
 
     def _was_stopped(self, ending: Ending) -> bool:
         """Whether the error comes from a stop, and not from the statement itself."""
         error = ending.error
-        return error is None or error.sqlstate in {None, protocol.CANCELLED_SQLSTATE, "57P01"}
+        if error is None:
+            return True
+        return error.code is None and error.sqlstate in {None, protocol.CANCELLED_SQLSTATE, "57P01"}
 
     def _was_timed_out(self, ending: Ending) -> bool:
         """Distinguishes a `statement_timeout` from a cancel request: both are SQLSTATE 57014."""
@@ -319,6 +323,13 @@ class StatementRun:
         if self._stop_state == RunState.TIMED_OUT:
             return timed_out(self._run.timeout_ms)
         return SERVER_STOPPED if self._stop_state == RunState.INTERRUPTED else None
+
+
+def _lost(error: psycopg.Error) -> Ending:
+    if isinstance(error, RowTooLarge):
+        failure = row_too_large(error.limit)
+        return Ending(state=RunState.FAILED, error=failure, without_rows=True)
+    return Ending(state=RunState.FAILED, error=CONNECTION_LOST)
 
 
 def _check_stored(ending: Ending, storing: "asyncio.Task[None]", stop_state: str) -> None:

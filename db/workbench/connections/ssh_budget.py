@@ -1,0 +1,50 @@
+"""Limits what an SSH server may make its tunnel process beyond the bytes of the database."""
+
+import time
+
+import asyncssh
+
+BEFORE_LOGIN_BYTES = 256 * 1024
+"""A handshake and login take less than 20 kB."""
+OVERHEAD_BYTES = 1024 * 1024
+OVERHEAD_BYTES_S = 64 * 1024
+PACKET_FACTOR = 8
+"""Bytes on the wire that are granted for each byte delivered: packets have padding and a MAC."""
+
+
+class SshBudget:
+    """Counts received bytes, and ends the connection when they exceed what is granted."""
+
+    def __init__(self) -> None:
+        self.is_exceeded = False
+        self._most = self._left = float(BEFORE_LOGIN_BYTES)
+        self._rate = 0.0
+        self._at = time.monotonic()
+
+    def watch(self, connection: asyncssh.SSHClientConnection) -> None:
+        """Counts the bytes before asyncssh decrypts and parses them."""
+        receive = connection.data_received
+
+        def count(data: bytes, datatype: asyncssh.DataType = None) -> None:
+            if self._spend(len(data)):
+                receive(data, datatype)
+            else:
+                connection.abort()
+
+        connection.data_received = count  # type: ignore[method-assign]
+
+    def log_in(self) -> None:
+        """Call after authentication."""
+        self._most = self._left = float(OVERHEAD_BYTES)
+        self._rate = float(OVERHEAD_BYTES_S)
+
+    def deliver(self, size: int) -> None:
+        """Grants the overhead of bytes that were delivered to the client of the tunnel."""
+        self._left = min(self._most, self._left + PACKET_FACTOR * size)
+
+    def _spend(self, size: int) -> bool:
+        now = time.monotonic()
+        self._left = min(self._most, self._left + self._rate * (now - self._at)) - size
+        self._at = now
+        self.is_exceeded |= self._left < 0
+        return not self.is_exceeded

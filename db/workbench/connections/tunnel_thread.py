@@ -1,0 +1,76 @@
+"""A thread with an event loop of its own, in which one SSH connection lives.
+
+A hostile SSH server can keep the loop of its tunnel busy, and no other loop.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from db.errors import Overloaded
+
+T = TypeVar("T")
+MAX_THREADS = 200
+_living: "set[TunnelThread]" = set()
+
+
+class TunnelThread:
+    """Runs coroutines of one tunnel. `stop` cancels those that are not done."""
+
+    def __init__(self) -> None:
+        self._started: Future[asyncio.AbstractEventLoop] = Future()
+        self._ended: Future[None] = Future()
+        self._stopped = asyncio.Event()
+
+    @classmethod
+    async def start(cls) -> "TunnelThread":
+        """Returns a running thread.
+
+        Raises:
+            Overloaded: This process has `MAX_THREADS` tunnels.
+        """
+        if len(_living) >= MAX_THREADS:
+            raise Overloaded(
+                "Howdah has reached its limit of open SSH tunnels.",
+                hint="Disconnect an unused connection, or try again in a moment.",
+                retry_after_s=5,
+            )
+        tunnel = cls()
+        _living.add(tunnel)
+        threading.Thread(target=tunnel._serve, name="ssh tunnel", daemon=True).start()
+        await asyncio.wrap_future(tunnel._started)
+        return tunnel
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._started.result()
+
+    @property
+    def is_running(self) -> bool:
+        return not self._ended.done()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+    def stop(self) -> None:
+        """Returns at once; the thread ends with its current step."""
+        if self.is_running:
+            self.loop.call_soon_threadsafe(self._stopped.set)
+
+    async def wait_stopped(self) -> None:
+        await asyncio.shield(asyncio.wrap_future(self._ended))
+
+    def _serve(self) -> None:
+        try:
+            # `data_received` is replaced (SshBudget.watch), which uvloop would not notice.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._until_stopped())
+        finally:
+            _living.discard(self)
+            self._ended.set_result(None)
+
+    async def _until_stopped(self) -> None:
+        self._started.set_result(asyncio.get_running_loop())
+        await self._stopped.wait()

@@ -1,0 +1,154 @@
+"""SSH servers that keep their tunnel busy, and users who try to enter a tunnel of another."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from db.workbench.connections.connection_errors import Unreachable
+from db.workbench.connections.connector import Connector
+from db.workbench.connections.network_policy import Targets
+from db.workbench.connections.ssh_tunnels import LOOPBACK
+from tests.fixtures.bastion import SshServer, running_ssh
+from tests.fixtures.ssh_flood import flooding_ssh
+from tests.fixtures.targets import Target
+
+LONGEST_PAUSE_S = 1.0
+
+
+@contextlib.asynccontextmanager
+async def connecting(
+    target: Target, targets: Targets, server: SshServer, **changes: object
+) -> AsyncIterator[Connector]:
+    connector = Connector(target.destination(bastion=server.bastion(**changes)), targets)
+    try:
+        yield connector
+    finally:
+        await connector.close()
+
+
+@contextlib.asynccontextmanager
+async def longest_pause() -> AsyncIterator[list[float]]:
+    """The times between two steps of the event loop while the block runs, longest last."""
+    pauses = [0.0]
+    loop = asyncio.get_running_loop()
+
+    async def watch() -> None:
+        before = loop.time()
+        while True:
+            await asyncio.sleep(0.001)
+            now = loop.time()
+            pauses.append(max(pauses[-1], now - before))
+            before = now
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield pauses
+    finally:
+        watching.cancel()
+
+
+async def query(connector: Connector) -> None:
+    connection = await connector.connect()
+    await connection.execute("SELECT 1")
+    await connection.close()
+
+
+async def test_packets_before_login_delay_nobody_and_end(
+    target: Target, targets: Targets, ssh_server: SshServer
+) -> None:
+    async with (
+        flooding_ssh() as port,
+        longest_pause() as pauses,
+        connecting(target, targets, ssh_server, port=port) as connector,
+    ):
+        attempt = asyncio.create_task(connector.connect())
+        await query(Connector(target.destination(), targets))
+        with pytest.raises(Unreachable):
+            await attempt
+    assert pauses[-1] < LONGEST_PAUSE_S
+
+
+async def test_packets_after_login_delay_nobody_and_end(
+    target: Target, targets: Targets, tmp_path: Path
+) -> None:
+    async with (
+        running_ssh(tmp_path, floods=True) as server,
+        longest_pause() as pauses,
+        connecting(target, targets, server) as connector,
+    ):
+        attempt = asyncio.create_task(connector.connect())
+        await query(Connector(target.destination(), targets))
+        with contextlib.suppress(Unreachable):  # the flood may end the tunnel before
+            connection = await attempt
+            with pytest.raises(psycopg.OperationalError):
+                await connection.execute("SELECT pg_sleep(60)")
+            await connection.close()
+    assert pauses[-1] < LONGEST_PAUSE_S
+
+
+async def test_large_result_passes_the_packet_budget(
+    target: Target, targets: Targets, ssh_server: SshServer
+) -> None:
+    async with connecting(target, targets, ssh_server) as connector:
+        connection = await connector.connect()
+        found = await connection.execute("SELECT repeat('x', 8000000), pg_backend_pid()")
+        row = await found.fetchone()
+        assert row is not None
+        assert len(row[0]) == 8_000_000
+        await connection.close()
+
+
+async def test_tunnel_of_another_user_is_closed(
+    target: Target, targets: Targets, ssh_server: SshServer
+) -> None:
+    """The second user has the password of the database, and finds the port of the tunnel."""
+    async with connecting(target, targets, ssh_server) as first:
+        await query(first)
+        assert first._tunnel is not None
+        second = Connector(target.destination(host=LOOPBACK, port=first._tunnel.port), targets)
+        with pytest.raises(Unreachable):
+            await second.connect()
+        await second.close()
+        await query(first)
+
+
+async def test_admission_is_used_once(
+    target: Target, targets: Targets, ssh_server: SshServer
+) -> None:
+    async with connecting(target, targets, ssh_server) as connector:
+        await query(connector)
+        tunnel = connector._tunnel
+        assert tunnel is not None
+        loop = asyncio.get_running_loop()
+        for answer in (b"S", b""):
+            with socket.socket() as own:
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                own.setblocking(False)
+                own.bind((LOOPBACK, 0))
+                if answer:
+                    tunnel.admit(own.getsockname()[1])
+                await loop.sock_connect(own, (LOOPBACK, tunnel.port))
+                await loop.sock_sendall(own, b"\0\0\0\x08\x04\xd2\x16\x2f")
+                heard = b""
+                with contextlib.suppress(ConnectionResetError):
+                    heard = await loop.sock_recv(own, 1)
+                assert heard == answer
+
+
+async def test_cancel_request_passes_the_tunnel(
+    target: Target, targets: Targets, ssh_server: SshServer
+) -> None:
+    async with connecting(target, targets, ssh_server) as connector:
+        connection = await connector.connect()
+        sleeping = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
+        async with asyncio.timeout(10):
+            while not sleeping.done():
+                await connection.cancel_safe(timeout=2)
+                await asyncio.wait({sleeping}, timeout=0.1)
+        assert isinstance(sleeping.exception(), psycopg.errors.QueryCanceled)
+        await connection.close()
