@@ -205,8 +205,9 @@ class QueryRun(Node):
         return root.parsed_columns
 
     @field(
-        "Messages that PostgreSQL sent during the run, at most the first 100. Empty until the run "
-        "has ended.",
+        "Messages that PostgreSQL sent during the run, at most the first 100. A `readOnly` run "
+        "starts with a `WARNING` without `sqlstate` if its connection has `readOnlyRisks`. Empty "
+        "until the run has ended.",
         type=list[Notice],
     )
     def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:
