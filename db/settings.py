@@ -61,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     objects_url: str | None = None
     storage_bytes_per_user: Amount | None = None
     storage_files_per_user: Amount | None = None
+    upload_seconds: Positive = 21_600
+    upload_bytes_per_second: Amount = 1_024
 
     public_url: str | None = None
     allowed_origins: str = ""
@@ -80,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_days: Days = 30
     run_bytes_per_user: Positive = 5 * 1024**3
     runs_per_user: Positive = 10_000
+    run_max_timeout_ms: Positive = 86_400_000
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
