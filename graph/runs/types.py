@@ -18,7 +18,6 @@ from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
-from graph.kit.signed_links import Links
 from graph.runs.row_budget import RowBudget
 from graph.transport.result_routes import result_path
 
@@ -248,8 +247,8 @@ class QueryRun(Node):
         return RowPageRow(offset, lines, has_more=offset + len(lines) < root.row_count)
 
     @field(
-        "Signed URL to download the whole result with `GET`, valid for one hour. Null until the "
-        "run has ended, and if it has no columns."
+        "Signed URL to download the whole result with `GET`, valid for one hour, until the viewer "
+        "signs out. Null until the run has ended, and if it has no columns."
     )
     def download_url(
         root: strawberry.Parent[RunRow],
@@ -260,8 +259,7 @@ class QueryRun(Node):
             return None
         require_format(format)
         path = result_path(root.id, format)
-        signed = Links(info.context.services.keys).sign("GET", path, expires_in=DOWNLOAD_TTL)
-        return info.context.base_url + signed
+        return info.context.sign_link("GET", path, expires_in=DOWNLOAD_TTL)
 
 
 def _require_between(field_name: str, value: int, low: int, high: int) -> None:

@@ -9,9 +9,9 @@ from starlette.routing import Route
 from db.runs import find_any_run
 from db.workbench.results.formats import CONTENT_TYPES
 from db.workbench.results.result_files import result_not_found
-from graph.kit.signed_links import Links
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
 from graph.transport.gateway import Gateway
+from graph.transport.uploads import verify_link
 
 
 def result_path(run_id: UUID, format: str) -> str:
@@ -27,7 +27,7 @@ async def send(request: Request) -> Response:
     """Stream all rows of a result."""
     gateway: Gateway = request.state.gateway
     services = gateway.services
-    Links(services.keys).check("GET", request.url.path, request.query_params)
+    await verify_link(request, services, "GET")
     run_id, format = UUID(hex=request.path_params["run_id"]), request.path_params["format"]
     async with services.database.read() as session:
         run = await find_any_run(session, run_id)

@@ -17,12 +17,14 @@ from db.services import Services
 from db.storage import (
     ExpectedUpload,
     FileRow,
+    Files,
     FileStatus,
     file_deleted,
     replacement_not_pending,
     store_bytes,
 )
-from graph.kit.signed_links import Links
+from graph.auth import owner_of_link, require_session
+from graph.kit.signed_links import LinkHolder, Links
 from graph.transport.gateway import Gateway, stopping_error
 
 UPLOADS_AT_ONCE = 16
@@ -67,13 +69,29 @@ class Uploads:
 
 async def verified_file(request: Request, services: Services, method: str) -> FileRow:
     """Verify the link and return its file."""
-    Links(services.keys).check(method, request.url.path, request.query_params)
+    holder = await verify_link(request, services, method)
     files = await services.storage.known_files([UUID(hex=request.path_params["file_id"])])
-    if not files:
+    if not files or not await _can_read(services, holder, files[0]):
         raise NotFound(
             "The file does not exist.", hint="Check the link: the file may have been deleted."
         )
     return files[0]
+
+
+async def verify_link(request: Request, services: Services, method: str) -> LinkHolder | None:
+    """Verify the signature, and that the session which requested the link is live."""
+    holder = Links(services.keys).check(method, request.url.path, request.query_params)
+    if holder is not None and holder.session_id is not None:
+        await require_session(services, holder.user_id, holder.session_id)
+    return holder
+
+
+async def _can_read(services: Services, holder: LinkHolder | None, file: FileRow) -> bool:
+    """Whether the holder still sees the file: its bucket may have become private."""
+    if holder is None or holder.user_id == file.owner_id:
+        return True
+    async with services.database.read() as session:
+        return bool(await Files(session, owner_of_link(holder.user_id)).get_many([file.id]))
 
 
 def find_upload(request: Request, file: FileRow) -> ExpectedUpload:
