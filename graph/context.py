@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 import strawberry
@@ -16,7 +15,6 @@ from db.kit.idempotency import run_once
 from db.postgres.engine import ReadSession, Session
 from db.services import Services
 from graph.auth import Viewer
-from graph.kit.signed_links import LinkHolder, Links
 
 Rows = TypeVar("Rows")
 Answer = TypeVar("Answer")
@@ -137,13 +135,6 @@ class Context:
         host = self.scope.get(FORWARDED_HOST) or _host_header(self.scope)
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
-
-    def sign_link(self, method: str, path: str, *, expires_in: timedelta) -> str:
-        """An absolute link that permits `method` on `path`. It ends with the viewer's session."""
-        viewer = self.signed_in
-        holder = LinkHolder(viewer.id, viewer.session_id)
-        signed = Links(self.services.keys).sign(method, path, expires_in=expires_in, holder=holder)
-        return self.base_url + signed
 
     def forget_loaded(self) -> None:
         """Clear the loaders: each root field of a mutation reads what the last one wrote."""

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from db.errors import Forbidden
 from db.security.keys import Keys
+from graph.context import Context
 
 
 class LinkHolder(NamedTuple):
@@ -73,3 +74,11 @@ class Links:
         text = "\n".join((method, path, expires, held) if held else (method, path, expires))
         signed = hmac.digest(self._key, text.encode(), "sha256")
         return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
+
+
+def sign_link(context: Context, method: str, path: str, *, expires_in: timedelta) -> str:
+    """An absolute link of the viewer, which ends with their session."""
+    viewer = context.signed_in
+    holder = LinkHolder(viewer.id, viewer.session_id)
+    links = Links(context.services.keys)
+    return context.base_url + links.sign(method, path, expires_in=expires_in, holder=holder)

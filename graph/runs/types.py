@@ -18,6 +18,7 @@ from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
+from graph.kit.signed_links import sign_link
 from graph.runs.row_budget import RowBudget
 from graph.transport.result_routes import result_path
 
@@ -259,7 +260,7 @@ class QueryRun(Node):
             return None
         require_format(format)
         path = result_path(root.id, format)
-        return info.context.sign_link("GET", path, expires_in=DOWNLOAD_TTL)
+        return sign_link(info.context, "GET", path, expires_in=DOWNLOAD_TTL)
 
 
 def _require_between(field_name: str, value: int, low: int, high: int) -> None:

@@ -23,6 +23,7 @@ from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import BigInt
+from graph.kit.signed_links import sign_link
 from graph.storage.loaders import (
     BspById,
     BspsOfFile,
@@ -139,7 +140,7 @@ class File(Node):
             if store_url is not None:
                 return store_url
         path = file_path(root.id)
-        return info.context.sign_link("GET", path, expires_in=DOWNLOAD_LINK_LIFETIME)
+        return sign_link(info.context, "GET", path, expires_in=DOWNLOAD_LINK_LIFETIME)
 
     @field(
         "Signed URL to which the owner sends the bytes: with one `PUT`, or with a client of tus "
@@ -158,7 +159,7 @@ def upload_link(context: Context, file: FileRow) -> str:
     """The link for the bytes that a file waits for."""
     replacement_id = None if file.replacement_size is None else file.replacement_id
     path = file_path(file.id, replacement_id)
-    return context.sign_link("PUT", path, expires_in=UPLOAD_WITHIN)
+    return sign_link(context, "PUT", path, expires_in=UPLOAD_WITHIN)
 
 
 @strawberry.type(
