@@ -284,6 +284,7 @@ def _run_limits(settings: Settings) -> RunLimits:
         max_running=settings.runs_at_once,
         max_active=settings.runs_waiting,
         timeout_ms=settings.run_timeout_ms,
+        max_timeout_ms=settings.run_max_timeout_ms,
         max_rows=settings.run_max_rows,
         max_bytes=settings.run_max_bytes,
         retention_days=settings.run_days,

@@ -65,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     storage_files_per_user: Amount | None = None
     buckets_per_user: Amount = 10_000
     tasks_per_user: Amount = 100_000
+    upload_seconds: Positive = 21_600
+    upload_bytes_per_second: Amount = 1_024
 
     public_url: str | None = None
     allowed_origins: str = ""
@@ -91,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_bytes_per_user: Positive = 5 * 1024**3
     runs_per_user: Positive = 10_000
     run_text_bytes_per_user: Positive = 1024**3
+    run_max_timeout_ms: Positive = 86_400_000
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None

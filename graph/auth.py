@@ -11,7 +11,7 @@ from strawberry.permission import BasePermission
 from db.errors import Forbidden, NotFound, Unauthenticated
 from db.kit.base import OwnerId
 from db.services import Services
-from db.users import Role, UserRow, Users, canonical_email
+from db.users import Role, Sessions, UserRow, Users, canonical_email
 
 
 class Viewer(NamedTuple):
@@ -20,6 +20,8 @@ class Viewer(NamedTuple):
     id: UUID
     role: str
     expires_at: datetime
+    session_id: UUID | None = None
+    """None for tokens of an external issuer, which has the sessions."""
 
     @property
     def owner(self) -> OwnerId:
@@ -48,7 +50,27 @@ async def authenticate(services: Services, authorization: str | None) -> Viewer 
             hint="Send `Authorization: Bearer <accessToken>`, or omit the header.",
         )
     verified = await services.identity.verifier.verify(token.strip())
-    return Viewer(verified.user_id, verified.role, verified.expires_at)
+    return Viewer(*verified)
+
+
+async def require_session(services: Services, user_id: UUID, session_id: UUID) -> None:
+    """Reads whether a session is live, at this moment and on every replica.
+
+    Raises:
+        Forbidden: The session has ended.
+    """
+    async with services.database.read() as session:
+        role = await Sessions(session).role(session_id, user_id)
+    if role is None:
+        raise Forbidden(
+            "The session that requested this link has ended.",
+            hint="Sign in, and request a new link.",
+        )
+
+
+def owner_of_link(user_id: UUID) -> OwnerId:
+    """The owner that a verified link names (graph.kit.signed_links)."""
+    return OwnerId(user_id)
 
 
 async def user_of_email(services: Services, email: str) -> UserRow:

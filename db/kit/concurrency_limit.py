@@ -9,12 +9,16 @@ from db.errors import Overloaded
 
 
 class ConcurrencyLimit:
-    """Raises Overloaded if all slots, or all slots of the owner, are in use."""
+    """Raises Overloaded if all slots, or all slots of the owner, are in use.
+
+    A quarter of the slots is kept for owners who hold none.
+    """
 
     def __init__(self, noun: str, *, at_once: int, of_one_user: int) -> None:
         """`noun` names the operations in errors, in the plural."""
         self._noun = noun
         self._at_once = at_once
+        self._shared = at_once - at_once // 4
         self._of_one_user = of_one_user
         self._held: Counter[UUID] = Counter()
 
@@ -24,7 +28,9 @@ class ConcurrencyLimit:
 
     @contextmanager
     def slot(self, owner: UUID) -> Iterator[None]:
-        if self.in_use >= self._at_once or self._held[owner] >= self._of_one_user:
+        held = self._held[owner]
+        free = (self._shared if held else self._at_once) - self.in_use
+        if free <= 0 or held >= self._of_one_user:
             raise Overloaded(
                 f"Too many {self._noun} are running at once.",
                 hint=f"Run at most {self._of_one_user} at a time, and try again later.",

@@ -7,7 +7,13 @@ from uuid import UUID
 import strawberry
 
 from db.kit.paging import Page, Window
-from db.workbench.catalogue import ColumnRow, SchemaRow, TableKind, TableRow
+from db.workbench.catalogue import (
+    ColumnRow,
+    ReadOnlyRiskKind,
+    SchemaRow,
+    TableKind,
+    TableRow,
+)
 from graph.connections.loaders import (
     ColumnLists,
     ColumnsKey,
@@ -40,6 +46,30 @@ graphql_enum(
     MATERIALIZED_VIEW="A materialized view, which stores its rows as of the last refresh.",
     FOREIGN_TABLE="A table accessed through a foreign-data wrapper.",
 )(TableKind)
+
+
+graphql_enum(
+    "A right with which a role can make lasting changes from a read-only transaction.",
+    SUPERUSER="The role is a superuser, or a member of one.",
+    SERVER_PROGRAMS="The role can run programs on the server: `COPY ... TO PROGRAM`.",
+    SERVER_FILES="The role can write files on the server: `COPY ... TO 'file'`.",
+    REPLICATION="The role can create and drop replication slots.",
+    EXTENSION="The role can execute functions of an extension that acts outside the transaction, "
+    "such as `dblink`.",
+    FOREIGN_SERVER="The role can use a foreign server: its views and functions run in a "
+    "transaction of the foreign server, which is not read-only.",
+    UNTRUSTED_LANGUAGE="The role can execute functions in an untrusted language, such as "
+    "`plpython3u`, or written in C outside an extension.",
+)(ReadOnlyRiskKind)
+
+
+@strawberry.type(
+    description="A right of a connection's role with which a statement could make lasting changes "
+    "although it runs in a read-only transaction."
+)
+class ReadOnlyRisk:
+    kind: ReadOnlyRiskKind = attribute("Kind of the right.")
+    name: str = attribute("Name of the role, extension, foreign server or language.")
 
 
 @strawberry.type(

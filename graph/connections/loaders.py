@@ -91,6 +91,17 @@ class CatalogueLoader(BatchLoader[K, Any]):
         return found
 
 
+class ReadOnlyRisks(CatalogueLoader[UUID]):
+    """The key is the connection."""
+
+    @staticmethod
+    def group_of(key: UUID) -> Hashable:
+        return key
+
+    async def read(self, reader: CatalogueReader, keys: list[UUID]) -> Mapping[UUID, Any]:
+        return {key: await reader.read_only_risks(key) for key in keys}
+
+
 class SchemaPages(CatalogueLoader[SchemasKey]):
     @staticmethod
     def group_of(key: SchemasKey) -> Hashable:

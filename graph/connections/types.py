@@ -10,17 +10,19 @@ import strawberry
 from db.connections import ConnectionRow, PreferenceRow, SshAuthMethod, SslMode
 from db.kit.paging import Window
 from db.workbench import ActivePool, ProbeResult, Problem
+from db.workbench.catalogue import ReadOnlyRisk as ReadOnlyRiskRow
 from db.workbench.catalogue import SchemaRow, TableRow
 from graph.connections.catalogue import (
     DatabaseSchema,
     DatabaseTable,
+    ReadOnlyRisk,
     SchemaName,
     TableName,
     find_schema,
     find_table,
     list_schemas,
 )
-from graph.connections.loaders import ConnectionById, PreferenceByName
+from graph.connections.loaders import ConnectionById, PreferenceByName, ReadOnlyRisks
 from graph.context import Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import ID_DESCRIPTION, NameKey, Node, named_id, node
@@ -127,6 +129,17 @@ class DatabaseConnection(Node):
     @field("True if the connection is open at the server that answers this request.")
     def is_connected(root: strawberry.Parent[ConnectionRow], info: Info) -> bool:
         return info.context.services.workbench.is_connected(info.context.owner, root.id)
+
+    @field(
+        "Rights with which the role could make lasting changes in a `readOnly` run, at most 50. "
+        "Empty if it has none. Opens the connection if necessary. Null if the database failed to "
+        "answer.",
+        type=list[ReadOnlyRisk] | None,
+    )
+    async def read_only_risks(
+        root: strawberry.Parent[ConnectionRow], info: Info
+    ) -> list[ReadOnlyRiskRow] | None:
+        return await ReadOnlyRisks.of(info.context).load(root.id)
 
     @field(
         "Schemas of the database, ordered by name. Opens the connection if necessary. Null if the "

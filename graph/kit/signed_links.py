@@ -1,13 +1,35 @@
-"""Signed links, which permit one HTTP method on one path until they expire, without a session."""
+"""Signed links, which permit one HTTP method on one path until they expire or their session ends.
+
+A link needs no access token: browsers follow it as it is.
+"""
 
 import base64
 import hmac
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
 
 from db.errors import Forbidden
 from db.security.keys import Keys
+from graph.context import Context
+
+
+class LinkHolder(NamedTuple):
+    """The user and the session that a link was made for."""
+
+    user_id: UUID
+    session_id: UUID | None
+    """None for users of an external issuer."""
+
+    @classmethod
+    def parse(cls, text: str) -> "LinkHolder":
+        user, _, session = text.partition("-")
+        return cls(UUID(hex=user), UUID(hex=session) if session else None)
+
+    def __str__(self) -> str:
+        return f"{self.user_id.hex}-{self.session_id.hex if self.session_id else ''}"
 
 
 class Links:
@@ -16,19 +38,29 @@ class Links:
     def __init__(self, keys: Keys) -> None:
         self._key = keys.secret.derive("links")
 
-    def sign(self, method: str, path: str, *, expires_in: timedelta) -> str:
-        """Appends the expiry time and the signature to `path`. Valid for `method` only."""
+    def sign(
+        self,
+        method: str,
+        path: str,
+        *,
+        expires_in: timedelta,
+        holder: LinkHolder | None = None,
+    ) -> str:
+        """Appends expiry, holder and signature to `path`. Valid for `method` only."""
         expires = str(int(time.time() + expires_in.total_seconds()))
-        return f"{path}?expires={expires}&signature={self._signature(method, path, expires)}"
+        held = "" if holder is None else str(holder)
+        signature = self._signature(method, path, expires, held)
+        for_holder = f"&for={held}" if held else ""
+        return f"{path}?expires={expires}{for_holder}&signature={signature}"
 
-    def check(self, method: str, path: str, query: Mapping[str, str]) -> None:
-        """Verifies a link.
+    def check(self, method: str, path: str, query: Mapping[str, str]) -> LinkHolder | None:
+        """Verifies a link and returns its holder, whose session the caller has to check.
 
         Raises:
             Forbidden: The signature does not match the method and path, or the link has expired.
         """
-        expires = query.get("expires", "")
-        expected = self._signature(method, path, expires)
+        expires, held = query.get("expires", ""), query.get("for", "")
+        expected = self._signature(method, path, expires, held)
         if not hmac.compare_digest(expected.encode(), query.get("signature", "").encode()):
             raise Forbidden(
                 "The signature of this link is not valid.",
@@ -36,7 +68,17 @@ class Links:
             )
         if int(expires) < time.time():
             raise Forbidden("This link has expired.", hint="Request a new link from this server.")
+        return LinkHolder.parse(held) if held else None
 
-    def _signature(self, method: str, path: str, expires: str) -> str:
-        signed = hmac.digest(self._key, f"{method}\n{path}\n{expires}".encode(), "sha256")
+    def _signature(self, method: str, path: str, expires: str, held: str) -> str:
+        text = "\n".join((method, path, expires, held) if held else (method, path, expires))
+        signed = hmac.digest(self._key, text.encode(), "sha256")
         return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
+
+
+def sign_link(context: Context, method: str, path: str, *, expires_in: timedelta) -> str:
+    """An absolute link of the viewer, which ends with their session."""
+    viewer = context.signed_in
+    holder = LinkHolder(viewer.id, viewer.session_id)
+    links = Links(context.services.keys)
+    return context.base_url + links.sign(method, path, expires_in=expires_in, holder=holder)

@@ -18,7 +18,7 @@ from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
-from graph.kit.signed_links import Links
+from graph.kit.signed_links import sign_link
 from graph.runs.row_budget import RowBudget
 from graph.transport.result_routes import result_path
 
@@ -209,8 +209,9 @@ class QueryRun(Node):
         return root.parsed_columns
 
     @field(
-        "Messages that PostgreSQL sent during the run, at most the first 100. Empty until the run "
-        "has ended.",
+        "Messages that PostgreSQL sent during the run, at most the first 100. A `readOnly` run "
+        "starts with a `WARNING` without `sqlstate` if its connection has `readOnlyRisks`. Empty "
+        "until the run has ended.",
         type=list[Notice],
     )
     def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:
@@ -251,8 +252,8 @@ class QueryRun(Node):
         return RowPageRow(offset, lines, has_more=offset + len(lines) < root.row_count)
 
     @field(
-        "Signed URL to download the whole result with `GET`, valid for one hour. Null until the "
-        "run has ended, and if it has no columns."
+        "Signed URL to download the whole result with `GET`, valid for one hour, until the viewer "
+        "signs out. Null until the run has ended, and if it has no columns."
     )
     def download_url(
         root: strawberry.Parent[RunRow],
@@ -270,8 +271,7 @@ class QueryRun(Node):
             return None
         require_format(format)
         path = result_path(root.id, format, spreadsheet_safe=spreadsheet_safe)
-        signed = Links(info.context.services.keys).sign("GET", path, expires_in=DOWNLOAD_TTL)
-        return info.context.base_url + signed
+        return sign_link(info.context, "GET", path, expires_in=DOWNLOAD_TTL)
 
 
 def _require_between(field_name: str, value: int, low: int, high: int) -> None:

@@ -23,7 +23,7 @@ from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import BigInt
-from graph.kit.signed_links import Links
+from graph.kit.signed_links import sign_link
 from graph.storage.loaders import (
     BspById,
     BspsOfFile,
@@ -128,7 +128,7 @@ class File(Node):
 
     @field(
         "Signed URL from which the bytes can be downloaded, with support for range requests. "
-        "Valid for one hour. Null unless `status` is `STORED`."
+        "Valid for one hour, until the viewer signs out. Null unless `status` is `STORED`."
     )
     async def download_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
         if root.status != FileStatus.STORED or root.object_id is None:
@@ -139,16 +139,14 @@ class File(Node):
             store_url = await services.objects.link(key, expires_in=DOWNLOAD_LINK_LIFETIME)
             if store_url is not None:
                 return store_url
-        signed = Links(services.keys).sign(
-            "GET", file_path(root.id), expires_in=DOWNLOAD_LINK_LIFETIME
-        )
-        return info.context.base_url + signed
+        path = file_path(root.id)
+        return sign_link(info.context, "GET", path, expires_in=DOWNLOAD_LINK_LIFETIME)
 
     @field(
         "Signed URL to which the owner sends the bytes: with one `PUT`, or with a client of tus "
-        "1.0, which resumes after an interruption. Valid for 24 hours. Null unless the viewer is "
-        "the owner and bytes are expected: `status` is `PENDING`, or a replacement was started by "
-        "`replaceFile` and is not complete."
+        "1.0, which resumes after an interruption. Valid for 24 hours, until the viewer signs out. "
+        "Null unless the viewer is the owner and bytes are expected: `status` is `PENDING`, or a "
+        "replacement was started by `replaceFile` and is not complete."
     )
     def upload_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
         if root.owner_id != info.context.owner:
@@ -161,9 +159,7 @@ def upload_link(context: Context, file: FileRow) -> str:
     """The link for the bytes that a file waits for."""
     replacement_id = None if file.replacement_size is None else file.replacement_id
     path = file_path(file.id, replacement_id)
-    return context.base_url + Links(context.services.keys).sign(
-        "PUT", path, expires_in=UPLOAD_WITHIN
-    )
+    return sign_link(context, "PUT", path, expires_in=UPLOAD_WITHIN)
 
 
 @strawberry.type(

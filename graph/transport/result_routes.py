@@ -9,9 +9,9 @@ from starlette.routing import Route
 from db.runs import find_any_run
 from db.workbench.results.formats import CONTENT_TYPES
 from db.workbench.results.result_files import result_not_found
-from graph.kit.signed_links import Links
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
 from graph.transport.gateway import Gateway
+from graph.transport.uploads import verify_link
 
 _VERBATIM = ".verbatim"
 
@@ -29,7 +29,7 @@ async def send(request: Request) -> Response:
     """Stream all rows of a result."""
     gateway: Gateway = request.state.gateway
     services = gateway.services
-    Links(services.keys).check("GET", request.url.path, request.query_params)
+    await verify_link(request, services, "GET")
     name, format = request.path_params["name"], request.path_params["format"]
     run_id = UUID(hex=name.removesuffix(_VERBATIM))
     async with services.database.read() as session:

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import binascii
+import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
@@ -15,17 +17,20 @@ from db.services import Services
 from db.storage import (
     ExpectedUpload,
     FileRow,
+    Files,
     FileStatus,
     file_deleted,
     replacement_not_pending,
     store_bytes,
 )
-from graph.kit.signed_links import Links
+from graph.auth import owner_of_link, require_session
+from graph.kit.signed_links import LinkHolder, Links
 from graph.transport.gateway import Gateway, stopping_error
 
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 4
 IDLE_TIMEOUT_S = 60.0
+RATE_WINDOW_S = 30
 
 _DIGESTS = ("content-digest", "repr-digest", "digest")
 
@@ -64,13 +69,29 @@ class Uploads:
 
 async def verified_file(request: Request, services: Services, method: str) -> FileRow:
     """Verify the link and return its file."""
-    Links(services.keys).check(method, request.url.path, request.query_params)
+    holder = await verify_link(request, services, method)
     files = await services.storage.known_files([UUID(hex=request.path_params["file_id"])])
-    if not files:
+    if not files or not await _can_read(services, holder, files[0]):
         raise NotFound(
             "The file does not exist.", hint="Check the link: the file may have been deleted."
         )
     return files[0]
+
+
+async def verify_link(request: Request, services: Services, method: str) -> LinkHolder | None:
+    """Verify the signature, and that the session which requested the link is live."""
+    holder = Links(services.keys).check(method, request.url.path, request.query_params)
+    if holder is not None and holder.session_id is not None:
+        await require_session(services, holder.user_id, holder.session_id)
+    return holder
+
+
+async def _can_read(services: Services, holder: LinkHolder | None, file: FileRow) -> bool:
+    """Whether the holder still sees the file: its bucket may have become private."""
+    if holder is None or holder.user_id == file.owner_id:
+        return True
+    async with services.database.read() as session:
+        return bool(await Files(session, owner_of_link(holder.user_id)).get_many([file.id]))
 
 
 def find_upload(request: Request, file: FileRow) -> ExpectedUpload:
@@ -136,19 +157,73 @@ def _sha_256(header: str | None) -> Iterator[bytes]:
 
 
 async def body_chunks(request: Request) -> AsyncIterator[bytes]:
+    """The body, from a client that sends it fast enough.
+
+    Raises:
+        TimedOut: the client paused, was too slow, or took too long.
+    """
+    settings = request.state.gateway.services.settings
+    pace = _Pace(settings.upload_bytes_per_second, settings.upload_seconds)
     stream = request.stream()
     while True:
         try:
-            async with asyncio.timeout(IDLE_TIMEOUT_S):
-                chunk = await anext(stream, None)
+            async with asyncio.timeout(min(IDLE_TIMEOUT_S, pace.left_s)):
+                with pace.waiting():
+                    chunk = await anext(stream, None)
         except TimeoutError:
-            raise TimedOut(
-                f"The upload was idle for {IDLE_TIMEOUT_S:.0f} seconds.", hint="Retry the upload."
-            ) from None
+            raise pace.error() from None
         if chunk is None:
             return
+        pace.count(len(chunk))
         if chunk:
             yield chunk
+
+
+class _Pace:
+    """Measures how fast a client sends. The time that the object store takes does not count."""
+
+    def __init__(self, bytes_per_second: int, seconds: int) -> None:
+        self._expected = bytes_per_second * RATE_WINDOW_S
+        self._bytes_per_second = bytes_per_second
+        self._seconds = seconds
+        self._ends_at = time.monotonic() + seconds
+        self._waited_s = 0.0
+        self._received = 0
+
+    @property
+    def left_s(self) -> float:
+        return max(self._ends_at - time.monotonic(), 0)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waited_s += time.monotonic() - began
+
+    def count(self, size: int) -> None:
+        """Raises TimedOut after the whole time, or a window in which the client sent too little."""
+        if not self.left_s:
+            raise self.error()
+        self._received += size
+        if self._waited_s < RATE_WINDOW_S:
+            return
+        if self._received < self._expected:
+            raise TimedOut(
+                f"The upload was slower than {self._bytes_per_second} bytes per second.",
+                hint="Retry over a faster network.",
+            )
+        self._waited_s, self._received = 0.0, 0
+
+    def error(self) -> TimedOut:
+        if self.left_s:
+            message = f"The upload was idle for {IDLE_TIMEOUT_S:.0f} seconds."
+            return TimedOut(message, hint="Retry the upload.")
+        return TimedOut(
+            f"The upload took longer than {self._seconds} seconds.",
+            hint="Use a resumable upload (tus), and send the rest in another request.",
+        )
 
 
 def etag(file: FileRow) -> str:

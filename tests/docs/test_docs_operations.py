@@ -118,6 +118,7 @@ async def test_connections_page_operations_work(
                 "Open": {"input": saved},
                 "Close": {"input": saved},
                 "Schemas": saved,
+                "Risks": saved,
                 "Describe": saved | {"schemaName": "pg_catalog", "tableName": "pg_class"},
             }
         if name == "Schemas":

@@ -236,7 +236,7 @@ def is_limit(source: str, name: str) -> bool:
 
 
 SET_BY_OPERATOR = re.compile(
-    r"RunLimits\.(max_running|max_active|timeout_ms|max_rows|max_bytes|retention_days|max_kept_\w+)$"
+    r"RunLimits\.(max_running|max_active|(max_)?timeout_ms|max_rows|max_bytes|retention_days|max_kept_\w+)$"
     r"|values\.Limits\.|RequestLimits\.kept_plan"
 ).search
 """Defaults that the settings replace (db/services.py), and the cache of plans."""

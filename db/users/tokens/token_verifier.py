@@ -31,11 +31,12 @@ class Issuer(Protocol):
 
 
 class VerifiedToken(NamedTuple):
-    """The user, role and expiry of a verified token."""
+    """The user, role and expiry of a verified token. An external token has no session."""
 
     user_id: UUID
     role: str
     expires_at: datetime
+    session_id: UUID | None = None
 
 
 class VerificationCache:
@@ -145,7 +146,7 @@ class Verifier:
             role = await Sessions(session).role(claims.sid, claims.sub)
         if role is None:
             raise InvalidToken("its session has ended")
-        return VerifiedToken(parse_uuid(claims.sub.bytes), role, claims.expires_at)
+        return VerifiedToken(parse_uuid(claims.sub.bytes), role, claims.expires_at, claims.sid)
 
     async def _verify_external(
         self, issuer: Issuer, token: str, key_id: str | None

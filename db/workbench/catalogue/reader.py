@@ -8,6 +8,7 @@ from db.errors import TimedOut, TooLarge
 from db.kit.base import OwnerId
 from db.kit.paging import Page, SortOrder, Window, decode_cursor, make_page
 from db.workbench.catalogue import catalogue_sql
+from db.workbench.catalogue.read_only_risks import READ_ONLY_RISKS, ReadOnlyRisk, parse_risks
 from db.workbench.catalogue.rows import ColumnRow, SchemaRow, TableRow
 from db.workbench.connections.workbench import Workbench
 
@@ -98,6 +99,11 @@ class CatalogueReader:
         for oid, *column in found:
             by_table[UUID(int=oid)].append(ColumnRow(*column))
         return by_table
+
+    async def read_only_risks(self, connection_id: UUID) -> list[ReadOnlyRisk]:
+        """Returns the rights with which the role can make changes while it only reads."""
+        rows = await self._fetch(connection_id, READ_ONLY_RISKS, [])
+        return parse_risks(list(rows))
 
     async def _select_pages(
         self, connection_id: UUID, items: str, parents: Sequence[UUID], window: Window

@@ -86,12 +86,13 @@ class RunRequest(NamedTuple):
     def to_new_run(self, connection: ConnectionRow, limits: RunLimits) -> NewRun:
         """Fills in the defaults of the connection, then those of the server."""
         default_ms = connection.statement_timeout_ms or limits.timeout_ms
+        timeout_ms = self.timeout_ms or default_ms
         return NewRun(
             connection_id=connection.id,
             statement=self.statement,
             parameters=self.encode_parameters(),
             read_only=connection.read_only or self.read_only is True,
-            timeout_ms=self.timeout_ms or default_ms,
+            timeout_ms=min(timeout_ms, limits.max_timeout_ms),  # defaults may exceed the limit
             max_rows=self.max_rows or limits.max_rows,
             max_bytes=self.max_bytes or limits.max_bytes,
         )

@@ -216,7 +216,7 @@ class Runner:
             return True
 
     def _after_run(self, owner: OwnerId) -> None:
-        self._scheduler.free_slot()
+        self._scheduler.free_slot(owner)
         self._scheduler.wake(owner)
 
     # Cancellation

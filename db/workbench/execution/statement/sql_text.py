@@ -1,5 +1,6 @@
 """A small SQL tokenizer: finds a second statement, transaction control and empty texts."""
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -56,7 +57,10 @@ class _Nesting:
 
 
 def controls_transaction(text: str) -> bool:
-    """Whether the statement begins, ends or marks a transaction."""
+    """Whether the statement begins, ends or marks a transaction.
+
+    PostgreSQL ignores empty statements, so `;;COMMIT` is a single statement too.
+    """
     words = [word.upper() for kind, _, word in _first(text, 2) if kind == "word"]
     if words[:1] == ["PREPARE"]:
         return words[1:] == ["TRANSACTION"]
@@ -75,8 +79,9 @@ def line_and_column(text: str, position: int) -> tuple[int, int]:
 
 
 def _first(text: str, count: int) -> list[tuple[str, int, str]]:
-    tokens = _tokens(text)
-    return [token for token, _ in zip(tokens, range(count), strict=False)]
+    """The first tokens, without the semicolons of empty statements before them."""
+    tokens = itertools.dropwhile(lambda token: token[0] == "end", _tokens(text))
+    return list(itertools.islice(tokens, count))
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int, str]]:

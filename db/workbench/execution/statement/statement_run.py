@@ -15,6 +15,7 @@ from db.runs import CancelOutcome, Column, Ending, Failure, OrphanRow, RunRow, R
 from db.workbench.connections.libpq import Connection, abort_after
 from db.workbench.connections.read_budget import RowTooLarge
 from db.workbench.execution.statement import protocol
+from db.workbench.execution.statement.read_only_notice import read_only_notice
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.result_reader import ResultReader
 from db.workbench.execution.statement.run_failures import (
@@ -172,6 +173,8 @@ class StatementRun:
         self._connection = connection
         lent.callback(connection.remove_notice_handler, self._reader.add_notice)
         connection.add_notice_handler(self._reader.add_notice)
+        if run.read_only and (notice := await read_only_notice(connection)) is not None:
+            self._reader.notices.append(notice)
         left_ms = run.timeout_ms - (asyncio.get_running_loop().time() - began) * 1000
         self._timeout_s = left_ms / 1000
         await self._prepare(connection, left_ms)

@@ -1,0 +1,40 @@
+"""The notice of a read-only run whose role could change data outside the transaction."""
+
+import asyncio
+from weakref import WeakKeyDictionary
+
+from db.runs import ServerNotice
+from db.workbench.catalogue.read_only_risks import MAX_RISKS, READ_ONLY_RISKS, parse_risks
+from db.workbench.connections.libpq import Connection
+from db.workbench.execution.statement import protocol
+
+KNOWN_FOR_S = 60.0
+"""A role that gets more rights is noticed after at most this time."""
+MAX_REASONS = 5
+
+_known: WeakKeyDictionary[Connection, tuple[float, ServerNotice | None]] = WeakKeyDictionary()
+
+
+async def read_only_notice(connection: Connection) -> ServerNotice | None:
+    """Queries the rights of the role, outside a transaction. None if it has no such right."""
+    now = asyncio.get_running_loop().time()
+    known = _known.get(connection)
+    if known is None or known[0] <= now:
+        known = now + KNOWN_FOR_S, await _find_notice(connection)
+        _known[connection] = known
+    return known[1]
+
+
+async def _find_notice(connection: Connection) -> ServerNotice | None:
+    rows = await protocol.query_catalogue(connection, READ_ONLY_RISKS, max_rows=MAX_RISKS)
+    reasons = [risk.reason[: protocol.MAX_MESSAGE_CHARS] for risk in parse_risks(rows)]
+    if not reasons:
+        return None
+    shown = "; ".join(reasons[:MAX_REASONS])
+    more = f"; and {len(reasons) - MAX_REASONS} more" if len(reasons) > MAX_REASONS else ""
+    return ServerNotice(
+        severity="WARNING",
+        message="A read-only transaction does not keep this role from lasting changes: "
+        f"{shown}{more}.",
+        hint="Use a role without these rights. `readOnlyRisks` of the connection lists them.",
+    )

@@ -1,0 +1,180 @@
+"""No few users hold everybody back: slots of runs and uploads, and the operator's caps on time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from db.errors import BadInput, Overloaded, TimedOut
+from db.kit.base import OwnerId, new_id
+from db.kit.concurrency_limit import ConcurrencyLimit
+from db.runs import RunState
+from db.settings import Settings
+from db.workbench.execution.scheduler import RunScheduler, RunSlots
+from graph.transport import uploads
+from tests.fixtures.runs import Desk
+
+
+class Backlog:
+    """Runs of owners that never end, until they are ended here."""
+
+    def __init__(self) -> None:
+        self.queued: dict[OwnerId, int] = {}
+        self.running: list[OwnerId] = []
+        self.changed = asyncio.Event()
+        self.scheduler = RunScheduler(self.start_next, self.has_queued, slots=64)
+
+    async def start_next(self, owner: OwnerId) -> bool:
+        await asyncio.sleep(0)  # as the database answers
+        if not self.queued[owner] or self.running.count(owner) >= 8:
+            return False
+        self.queued[owner] -= 1
+        self.running.append(owner)
+        self.changed.set()
+        return True
+
+    async def has_queued(self, owner: OwnerId) -> bool:
+        return self.queued[owner] > 0
+
+    def submit(self, owner: OwnerId, count: int = 1) -> None:
+        self.queued[owner] = self.queued.get(owner, 0) + count
+        self.scheduler.wake(owner)
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not met():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@pytest.fixture
+async def backlog() -> AsyncIterator[Backlog]:
+    backlog = Backlog()
+    yield backlog
+    await backlog.scheduler.close()
+
+
+async def test_users_with_long_runs_leave_slots_to_the_others(backlog: Backlog) -> None:
+    """Eight users with eight sleeping runs each had all 64 slots."""
+    sleepers = [OwnerId(new_id()) for _ in range(8)]
+    for sleeper in sleepers:
+        backlog.submit(sleeper, 100)
+    await backlog.until(lambda: len(backlog.running) == 48)
+    counts = [backlog.running.count(sleeper) for sleeper in sleepers]
+    assert counts == [6] * 8  # fair among themselves
+    others = [OwnerId(new_id()) for _ in range(16)]
+    for other in others:
+        backlog.submit(other)
+    await backlog.until(lambda: all(other in backlog.running for other in others))
+    late = OwnerId(new_id())
+    backlog.submit(late)
+    backlog.running.remove(others[0])
+    backlog.scheduler.free_slot(others[0])
+    await backlog.until(lambda: late in backlog.running)  # before 752 runs that waited longer
+
+
+async def test_single_user_gets_all_of_their_slots(backlog: Backlog) -> None:
+    alone = OwnerId(new_id())
+    backlog.submit(alone, 20)
+    await backlog.until(lambda: len(backlog.running) == 8)
+
+
+async def test_freed_slot_goes_to_the_owner_with_the_fewest() -> None:
+    slots, many, few = RunSlots(3), OwnerId(new_id()), OwnerId(new_id())
+    for _ in range(3):
+        await slots.acquire(many)
+    more = asyncio.create_task(slots.acquire(many))
+    await asyncio.sleep(0)
+    first = asyncio.create_task(slots.acquire(few))
+    await asyncio.sleep(0)
+    slots.release(many)
+    await first
+    assert not more.done()
+    slots.release(few)
+    await more
+
+
+async def test_cancelled_wait_leaks_no_slot() -> None:
+    slots, ada, bob = RunSlots(1), OwnerId(new_id()), OwnerId(new_id())
+    await slots.acquire(ada)
+    waiting = asyncio.create_task(slots.acquire(bob))
+    await asyncio.sleep(0)
+    slots.release(ada)  # grants it to Bob, who leaves at the same time
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await slots.acquire(ada)
+
+
+def test_uploads_keep_a_share_for_users_without_one() -> None:
+    limit = ConcurrencyLimit("uploads", at_once=16, of_one_user=4)
+    with ExitStack() as held:
+        few = [UUID(int=number) for number in range(3)]
+        for user in few * 4:
+            held.enter_context(limit.slot(user))
+        others = [UUID(int=number) for number in range(3, 7)]
+        for user in others:
+            held.enter_context(limit.slot(user))
+            with pytest.raises(Overloaded):
+                held.enter_context(limit.slot(user))
+        with pytest.raises(Overloaded):
+            held.enter_context(limit.slot(UUID(int=9)))
+
+
+async def test_longest_timeout_is_the_operators(desk: Desk) -> None:
+    desk.limit(max_timeout_ms=2_000)
+    with pytest.raises(BadInput) as refused:
+        await desk.start("SELECT 1", timeout_ms=2_001)
+    assert refused.value.field == "timeoutMs"
+    run = await desk.run("SELECT 1")  # the default, 60 seconds, is above the cap
+    assert (run.state, run.timeout_ms) == (RunState.SUCCEEDED, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_second", "seconds", "part"),
+    [(1_000, 3_600, "slower than 1000 bytes"), (0, 60, "took longer than 60 seconds")],
+)
+async def test_slow_upload_ends(
+    monkeypatch: pytest.MonkeyPatch, bytes_per_second: int, seconds: int, part: str
+) -> None:
+    """Of a client that sends 500 bytes a second, without end."""
+    clock = 0.0
+
+    async def receive() -> Message:
+        nonlocal clock
+        clock += 1.0
+        return {"type": "http.request", "body": bytes(500), "more_body": True}
+
+    monkeypatch.setattr(uploads, "time", SimpleNamespace(monotonic=lambda: clock))
+    settings = Settings(upload_bytes_per_second=bytes_per_second, upload_seconds=seconds)
+    gateway = SimpleNamespace(services=SimpleNamespace(settings=settings))
+    request = Request({"type": "http", "headers": [], "state": {"gateway": gateway}}, receive)
+    with pytest.raises(TimedOut, match=part):
+        await _read(request)
+    assert clock <= 61
+
+
+async def _read(request: Request) -> None:
+    async for _ in uploads.body_chunks(request):
+        pass
+
+
+async def test_time_of_the_store_is_not_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, sent = 0.0, 0
+
+    async def receive() -> Message:
+        nonlocal clock, sent
+        clock += 1.0
+        sent += 1
+        return {"type": "http.request", "body": bytes(2_000), "more_body": sent < 100}
+
+    monkeypatch.setattr(uploads, "time", SimpleNamespace(monotonic=lambda: clock))
+    gateway = SimpleNamespace(services=SimpleNamespace(settings=Settings()))
+    request = Request({"type": "http", "headers": [], "state": {"gateway": gateway}}, receive)
+    async for _ in uploads.body_chunks(request):
+        clock += 60
+    assert sent == 100
