@@ -276,6 +276,22 @@ async function createTask(token) {
   assert.deepEqual((await answer.json()).errors, undefined);
 }
 
+/** The renewal is refused too: the subscription ends, with the reason of the server. */
+async function checkExpiredSession(page) {
+  const { accessToken } = await stored(page);
+  const errors = [{ message: 'The session has ended.', extensions: { hint: 'Make another link.' } }];
+  await page.route('**/sign-in/renew', (route) => route.fulfill({ status: 401, json: { errors } }));
+  await openNewTab(page, 'subscription { taskChanged { kind } }');
+  await holdToken(page, withExpiry(accessToken, 3));
+  await runOnly(page);
+  const ended = 'The subscription has ended: The access token has expired.';
+  await page.locator('.howdah-notice', { hasText: ended }).filter({ hasText: 'Make another link.' }).waitFor();
+  await page.locator('.howdah-errors', { hasText: 'WebSocket close code 4403' }).waitFor();
+  await page.unroute('**/sign-in/renew');
+  await holdToken(page, accessToken);
+  await page.locator('.howdah-notice').getByRole('button', { name: 'Dismiss' }).click();
+}
+
 /** A token that the page cannot renew: the subscription ends, with the reason of the server. */
 async function checkExpiringHeader(page) {
   await openNewTab(page, 'subscription { taskChanged { kind } }');
@@ -366,6 +382,7 @@ try {
   if (options.key) {
     await checkRenewal(page, seen);
     await checkExpiringSubscription(page, seen);
+    await checkExpiredSession(page);
     await checkExpiringHeader(page);
   }
   await checkHeaders(page);
