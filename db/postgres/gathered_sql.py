@@ -118,35 +118,10 @@ def _gather_change(
     names = statement.names
     at = {name: f"p{number}" for number, name in enumerate(own)}
     arrays = [bindparam(at[name], type_=ARRAY(types[name])) for name in own]
-    callers = (
-        func.unnest(*arrays)
-        .table_valued(
-            *(column(at[name], types[name]) for name in own), with_ordinality="n", name=_CALLERS
-        )
-        .render_derived()
-    )
-
+    columns = [column(at[name], types[name]) for name in own]
+    callers = func.unnest(*arrays).table_valued(*columns, with_ordinality="n").render_derived()
     is_insert = isinstance(clause, Insert)
-    source: Any = callers if is_insert else _unlocked(clause, callers, at)
-
-    def of_caller(element: Any, **_: Any) -> Any:
-        if isinstance(element, BindParameter) and element.key in at:
-            return source.c[at[element.key]]
-        return None
-
-    if is_insert:
-        values = {
-            key: visitors.replacement_traverse(value, {}, of_caller)
-            for key, value in (clause._values or {}).items()  # noqa: SLF001
-        }
-        rows = select(*values.values()).select_from(callers)
-        columns = [getattr(key, "key", key) for key in values]
-        change = clause.table.insert().from_select(columns, rows, include_defaults=False)
-        change = change.returning(clause.table.c.id, *clause._returning)  # noqa: SLF001
-    else:
-        change = visitors.replacement_traverse(clause, {}, of_caller)
-        returned = change._returning  # noqa: SLF001
-        change._returning = (source.c.n, *returned)  # noqa: SLF001
+    change = _insert_of(clause, callers, at) if is_insert else _change_of(clause, callers, at)
     compiled = change.compile(dialect=DIALECT)
     position = {at[name]: names.index(name) for name in own}
     fixed = {
@@ -165,6 +140,34 @@ def _gather_change(
         table=str(clause.table.name),
         by_row_id=is_insert,
     )
+
+
+def _insert_of(insert: Any, callers: Any, at: Mapping[str, str]) -> Any:
+    """The rows start with their ID: the order of the rows that an INSERT returns is not defined."""
+    given = insert._values or {}  # noqa: SLF001 - the parts of a change have no public names
+    values = [_with_columns(value, callers, at) for value in given.values()]
+    names = [getattr(name, "key", name) for name in given]
+    rows = select(*values).select_from(callers)
+    change = insert.table.insert().from_select(names, rows, include_defaults=False)
+    return change.returning(insert.table.c.id, *insert._returning)  # noqa: SLF001
+
+
+def _change_of(change: Any, callers: Any, at: Mapping[str, str]) -> Any:
+    unlocked = _unlocked(change, callers, at)
+    change = _with_columns(change, unlocked, at)
+    change._returning = (unlocked.c.n, *change._returning)  # noqa: SLF001 - as above
+    return change
+
+
+def _with_columns(clause: Any, source: Any, at: Mapping[str, str]) -> Any:
+    """Replaces the parameters of a caller by the columns of `source`."""
+
+    def column_for(element: Any, **_: Any) -> Any:
+        if isinstance(element, BindParameter) and element.key in at:
+            return source.c[at[element.key]]
+        return None
+
+    return visitors.replacement_traverse(clause, {}, column_for)
 
 
 def _unlocked(change: Any, callers: Any, at: Mapping[str, str]) -> Any:
