@@ -66,6 +66,10 @@ ACCEPTED: dict[str, tuple[int, str]] = {
 """Filters that may read more blocks, with the reason."""
 
 
+ELSEWHERE = {"DatabaseConnection.schemas"}
+"""Lists that read a user's database."""
+
+
 class Case(NamedTuple):
     path: str
     """`Type.field` of the list."""
@@ -81,6 +85,8 @@ def lists(core: GraphQLSchema) -> Iterator[tuple[str, dict[str, Any]]]:
     for kind in core.type_map.values():
         if isinstance(kind, GraphQLObjectType):
             for name, field in kind.fields.items():
+                if f"{kind.name}.{name}" in ELSEWHERE:
+                    continue
                 if "edges" in getattr(get_named_type(field.type), "fields", {}):
                     arguments = {n: a.type for n, a in field.args.items() if n not in PAGING}
                     if arguments or kind is core.query_type:
