@@ -37,6 +37,10 @@ demo: ## set up, then serve with a sample database and example data (make demo A
 graphiql: ## build the GraphiQL page; needs npm
 	@bash .ci/graphiql
 
+.PHONY: docs
+docs: setup ## build the documentation as a site with search in build/site; fails on a broken link
+	@bash .ci/docs
+
 # --- check ------------------------------------------------------------------
 
 .PHONY: test
@@ -158,7 +162,8 @@ lock: ## renew requirements*.lock from pyproject.toml; needs uv (ARGS=--upgrade 
 	@export PATH="$$PATH:$$PWD/$(BIN)"; \
 	$(COMPILE) --all-extras --group build --group dev -o requirements-dev.lock pyproject.toml && \
 	$(COMPILE) --all-extras --group build -c requirements-dev.lock -o requirements.lock pyproject.toml && \
-	$(COMPILE) --group servers -c requirements-dev.lock -o requirements-servers.lock
+	$(COMPILE) --group servers -c requirements-dev.lock -o requirements-servers.lock && \
+	$(COMPILE) --group docs -o requirements-docs.lock
 
 .PHONY: clean
 clean: ## remove .venv, caches and builds

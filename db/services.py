@@ -2,9 +2,11 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 from db.errors import BadInput
 from db.events import EventBus, open_events
@@ -13,7 +15,9 @@ from db.kit.sweeps import Sweep, sweep_in_background
 from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
+from db.postgres.own_cluster import OwnCluster
 from db.postgres.urls import parse_url
+from db.quotas import Quotas
 from db.security.keys import Keys, load_keys
 from db.settings import Settings
 from db.storage import FileOperations, PostgresStorage, Quota
@@ -24,6 +28,7 @@ from db.users import (
     Identity,
     UnscopedPasswordResets,
     UnscopedSessions,
+    is_local_admin,
     open_identity,
 )
 
@@ -63,6 +68,7 @@ class Services:
     results: ResultStore
     result_files: ResultFiles
     live_status: LiveStatus
+    quotas: Quotas
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
@@ -108,10 +114,8 @@ async def open_services(
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
         identity = await enter(open_identity(settings, database, keys.secret))
-        vault = open_vault(settings, keys)
-        workbench = await enter(
-            Workbench.opened(database, vault, _targets(settings, own), _limits(settings))
-        )
+        vault = open_vault(settings, keys, database)
+        workbench = await enter(_open_workbench(settings, own, vault))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results = ResultStore(database, objects)
         limits, grace_s = _run_limits(settings), settings.stop_seconds / 3
@@ -134,6 +138,7 @@ async def open_services(
             results=results,
             result_files=ResultFiles(results),
             live_status=LiveStatus(database, events),
+            quotas=Quotas(settings),
             embedded=own.embedded,
             shared=shared,
         )
@@ -218,9 +223,34 @@ def _urls(
     return url, settings.direct_database_url
 
 
-def open_vault(settings: Settings, keys: Keys) -> Vault:
-    find_keychain = Keychain.find if settings.single_user else None
-    return Vault(keys.credentials, find_keychain=find_keychain)
+def open_vault(settings: Settings, keys: Keys, database: Database) -> Vault:
+    return Vault(
+        keys.credentials,
+        find_keychain=Keychain.find if settings.single_user else None,
+        lends_keychain_to=_local_admin_only(settings, database),
+    )
+
+
+def _open_workbench(
+    settings: Settings, own: OwnDatabase, vault: Vault
+) -> contextlib.AbstractAsyncContextManager[Workbench]:
+    return Workbench.opened(
+        own.database,
+        vault,
+        _targets(settings, own),
+        _limits(settings),
+        _local_admin_only(settings, own.database),
+    )
+
+
+def _local_admin_only(
+    settings: Settings, database: Database
+) -> Callable[[UUID], Awaitable[bool]] | None:
+    """Accepts the local admin of a single-user server, who owns what its account can use.
+
+    The SSH agent and the keychain are theirs, also if others have accounts on their server.
+    """
+    return partial(is_local_admin, database) if settings.single_user else None
 
 
 def _targets(settings: Settings, own: OwnDatabase) -> Targets:
@@ -229,7 +259,13 @@ def _targets(settings: Settings, own: OwnDatabase) -> Targets:
     places = [parse_url(url) for url in urls if url]
     return Targets(
         Reach.parse(settings.targets, on_loopback=settings.on_loopback),
-        own={(place.host, place.port) for place in places},
+        own={
+            # A UNIX socket belongs to a server of this machine.
+            ("localhost" if host.startswith(("/", "@")) else host, port)
+            for place in places
+            for host, port in place.hosts
+        },
+        own_cluster=OwnCluster(own.database),
     )
 
 
@@ -240,7 +276,6 @@ def _limits(settings: Settings) -> Limits:
         idle_s=settings.target_idle_seconds,
         row_bytes=settings.run_max_row_bytes,
         process_row_bytes=settings.run_max_row_bytes_total,
-        agent=settings.single_user,
     )
 
 
@@ -254,6 +289,7 @@ def _run_limits(settings: Settings) -> RunLimits:
         retention_days=settings.run_days,
         max_kept_bytes=settings.run_bytes_per_user,
         max_kept_runs=settings.runs_per_user,
+        max_kept_text=settings.run_text_bytes_per_user,
     )
 
 

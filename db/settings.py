@@ -53,14 +53,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    jwt_required_claim: str | None = None
     jwt_algorithms: str | None = None
     jwt_secret: str | None = None
-    sign_up: Literal["open", "closed"] | None = None
+    sign_up: Literal["open", "issuer", "closed"] | None = None
 
     events_url: str | None = None
     objects_url: str | None = None
     storage_bytes_per_user: Amount | None = None
     storage_files_per_user: Amount | None = None
+    buckets_per_user: Amount = 10_000
+    tasks_per_user: Amount = 100_000
 
     public_url: str | None = None
     allowed_origins: str = ""
@@ -70,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     target_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     target_connections: Positive = 200
     target_idle_seconds: Positive = 60
+    connections_per_user: Amount = 1_000
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
 
     runs_at_once: Positive = 8
@@ -82,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_days: Days = 30
     run_bytes_per_user: Positive = 5 * 1024**3
     runs_per_user: Positive = 10_000
+    run_text_bytes_per_user: Positive = 1024**3
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
@@ -125,6 +130,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sign_up_open(self) -> bool:
         return self.development if self.sign_up is None else self.sign_up == "open"
+
+    @property
+    def issuer_sign_up_open(self) -> bool:
+        """Whether a new user of the external issuer gets an account with the first token."""
+        return self.sign_up != "closed"
 
     @property
     def introspection_allowed(self) -> bool:
@@ -172,6 +182,14 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     _check_trusted_proxies(settings)
     _check_public_url(settings)
     return settings
+
+
+def required_claim(settings: Settings) -> tuple[str, str] | None:
+    """The name of the claim that external tokens must have, and its value."""
+    if settings.jwt_required_claim is None:
+        return None
+    name, _, value = settings.jwt_required_claim.partition("=")
+    return name.strip(), value.strip()
 
 
 def external_algorithms(settings: Settings) -> tuple[str, ...]:
@@ -250,7 +268,19 @@ def _check_issuer(settings: Settings) -> None:
             "HOWDAH_JWKS_URL is set, but HOWDAH_JWT_ISSUER is not.",
             hint="Set the issuer whose tokens these keys may sign.",
         )
-    for name in ("jwt_issuer", "jwt_audience"):
+    if (settings.jwks_url or settings.jwt_secret) and not settings.jwt_audience:
+        raise BadInput(
+            "An external issuer is set, but HOWDAH_JWT_AUDIENCE is not.",
+            hint="Set the audience that the issuer puts into tokens for Howdah: without it, tokens "
+            "for every other application of the issuer would be accepted.",
+        )
+    if settings.jwt_required_claim is not None and not all(required_claim(settings) or ()):
+        raise BadInput(
+            f"HOWDAH_JWT_REQUIRED_CLAIM is {_quoted(settings.jwt_required_claim)}, "
+            "which does not name a claim and its value.",
+            hint="Set it to claim=value, such as groups=howdah-users.",
+        )
+    for name in ("jwt_issuer", "jwt_audience", "jwt_required_claim"):
         if getattr(settings, name) and not (settings.jwks_url or settings.jwt_secret):
             raise BadInput(
                 f"HOWDAH_{name.upper()} is set, but there is no key to verify external tokens.",

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db.errors import NotFound
@@ -99,20 +99,13 @@ def build_app(
                     origins=origins,
                 )
                 async with _publishing(metrics) if worker else contextlib.nullcontext():
-                    yield {"gateway": gateway, "metrics": metrics}
+                    streams = http.ReservedStreams()
+                    yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 
     app = Application(
         graphql=CrossOrigin(GraphQLEndpoint(), origins=origins),
         proxy_warning=ProxyWarning(settings) if _expects_no_proxy(settings) else None,
-        routes=[
-            Route("/", json_errors(_home)),
-            Mount("/graphql/assets", graphiql.assets()),
-            *sign_in.routes(),
-            *password_reset.routes(),
-            *file_routes.routes(),
-            *result_routes.routes(),
-            *probes.ROUTES,
-        ],
+        routes=_routes(),
         middleware=[
             Middleware(RequestIds),
             Middleware(CrossOrigin, origins=origins),
@@ -121,6 +114,19 @@ def build_app(
     )
     app.state.shutdown = shutdown
     return app
+
+
+def _routes() -> list[BaseRoute]:
+    """All routes except /graphql itself."""
+    return [
+        Route("/", json_errors(_home)),
+        Mount("/graphql/assets", graphiql.assets()),
+        *sign_in.routes(),
+        *password_reset.routes(),
+        *file_routes.routes(),
+        *result_routes.routes(),
+        *probes.ROUTES,
+    ]
 
 
 @contextlib.asynccontextmanager

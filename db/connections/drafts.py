@@ -1,12 +1,13 @@
 """Validates the fields of a connection form and separates its secrets from its columns."""
 
-import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from db.connections import pem
 from db.connections.rules import RULES, SECRET_RULES, SshAuthMethod, SslMode
 from db.errors import BadInput
+from db.security.key_threads import KEY_THREADS
 
 SECRETS = ("password", "ssh_password", "ssh_private_key", "ssh_passphrase")
 """Each is sealed in its own column: `sealed_password` and so on."""
@@ -36,18 +37,21 @@ class Draft(NamedTuple):
         return f"Draft(values={self.values!r}, secrets=...)"
 
 
-async def parse_draft(fields: Mapping[str, Any]) -> Draft:
-    """Validates each field. A tunnel replaces the previous one; a null tunnel removes it."""
+async def parse_draft(fields: Mapping[str, Any], *, owner: UUID | None = None) -> Draft:
+    """Validates each field. A tunnel replaces the previous one; a null tunnel removes it.
+
+    Keys and certificates of one `owner` are parsed one at a time.
+    """
     values: dict[str, Any] = {}
     secrets: dict[str, str | None] = {}
     for name, value in fields.items():
         if name == "ssh_tunnel":
-            await _parse_tunnel(value, values, secrets)
+            await _parse_tunnel(value, values, secrets, owner)
         elif name in SECRET_RULES:
             secrets[name] = SECRET_RULES[name].checked(value)
         elif name == "ssl_root_certificate":
             values[name] = (
-                None if not value else await _parse_in_thread(pem.root_certificates, value)
+                None if not value else await KEY_THREADS.run(owner, pem.root_certificates, value)
             )
         elif name == "read_only":
             values[name] = bool(value)
@@ -106,7 +110,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 async def _parse_tunnel(
-    tunnel: Mapping[str, Any] | None, values: dict[str, Any], secrets: dict[str, str | None]
+    tunnel: Mapping[str, Any] | None,
+    values: dict[str, Any],
+    secrets: dict[str, str | None],
+    owner: UUID | None,
 ) -> None:
     if tunnel is None:
         values |= _NO_TUNNEL
@@ -115,11 +122,14 @@ async def _parse_tunnel(
     fields = {"port": 22, "host_key_fingerprint": None} | dict(tunnel)
     for name in _TUNNEL:
         values[f"ssh_{name}"] = RULES[f"ssh_{name}"].checked(fields.get(name))
-    await _parse_tunnel_secrets(tunnel, values["ssh_auth_method"], secrets)
+    await _parse_tunnel_secrets(tunnel, values["ssh_auth_method"], secrets, owner)
 
 
 async def _parse_tunnel_secrets(
-    tunnel: Mapping[str, Any], method: str, secrets: dict[str, str | None]
+    tunnel: Mapping[str, Any],
+    method: str,
+    secrets: dict[str, str | None],
+    owner: UUID | None,
 ) -> None:
     """Removes secrets of other methods. Those of this method stay unless they are replaced."""
     if method != SshAuthMethod.PASSWORD:
@@ -130,12 +140,18 @@ async def _parse_tunnel_secrets(
         secrets |= {"ssh_private_key": None, "ssh_passphrase": None}
     elif tunnel.get("private_key") is not None:
         passphrase = SECRET_RULES["ssh_passphrase"].checked(tunnel.get("passphrase"))
-        secrets["ssh_private_key"] = await _parse_in_thread(
-            pem.private_key, tunnel["private_key"], passphrase
+        secrets["ssh_private_key"] = await KEY_THREADS.run(
+            owner, pem.private_key, tunnel["private_key"], passphrase
         )
-        secrets["ssh_passphrase"] = passphrase
+        secrets["ssh_passphrase"] = None  # the key is decrypted now
 
 
-async def _parse_in_thread(parse: Callable[..., str], *arguments: Any) -> str:
-    """Runs in a thread, because deriving a key from a passphrase blocks for up to a second."""
-    return await asyncio.to_thread(parse, *arguments)
+async def decrypt_stored_key(secrets: Mapping[str, str], owner: UUID) -> dict[str, str]:
+    """Decrypts a private key that an earlier version stored with its passphrase."""
+    opened = dict(secrets)
+    passphrase = opened.pop("ssh_passphrase", None)
+    if passphrase is not None and "ssh_private_key" in opened:
+        opened["ssh_private_key"] = await KEY_THREADS.run(
+            owner, pem.private_key, opened["ssh_private_key"], passphrase
+        )
+    return opened

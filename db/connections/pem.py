@@ -5,13 +5,19 @@ cryptography is imported on first use, because it adds 10 MB to a server.
 
 import base64
 import binascii
+import re
+from typing import Any
 
 from db.errors import BadInput, TooLarge
 
 MAX_CERTIFICATES_LENGTH = 65_536
 MAX_KEY_LENGTH = 16_384
-MAX_KDF_ROUNDS = 1_024
+MAX_KDF_ROUNDS = 64  # a second of CPU
+MAX_RSA_BITS = 8_192  # 3 s of CPU to validate
 _OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
+_OPENSSH_BLOCK = re.compile(
+    rf"{_OPENSSH}\s+([A-Za-z0-9+/=\s]+)-----END OPENSSH PRIVATE KEY-----\n", re.ASCII
+)
 
 
 def root_certificates(text: str, *, field: str = "sslRootCertificate") -> str:
@@ -33,32 +39,53 @@ def root_certificates(text: str, *, field: str = "sslRootCertificate") -> str:
 
 
 def private_key(text: str, passphrase: str | None, *, field: str = "sshTunnel.privateKey") -> str:
-    """Returns the key unchanged if it can be opened.
+    """Returns the key as PEM text that needs no passphrase: unchanged if it is not encrypted.
 
-    Slow by design if it has a passphrase, to make guessing expensive.
+    It is decrypted once, here, and sealed when it is stored. Slow by design if it is encrypted.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
 
     _check_length(text, MAX_KEY_LENGTH, field)
     text = text.strip() + "\n"
-    secret = passphrase.encode() if passphrase else None
     try:
-        encoded = text.encode("ascii")
-        if text.startswith(_OPENSSH):
-            _check_kdf_rounds(text, field)
-            serialization.load_ssh_private_key(encoded, secret)
-        elif "BEGIN ENCRYPTED PRIVATE KEY" in text:
-            raise _unsupported_encryption(field)  # the file alone determines the work factor
-        else:
-            serialization.load_pem_private_key(encoded, secret)
+        return _decrypt(text, passphrase.encode() if passphrase else None, field)
     except (ValueError, TypeError, UnsupportedAlgorithm, IndexError):
         raise BadInput(
             f"`{field}` is not a private key that this passphrase opens.",
             hint="Pass the private key as PEM text, and its exact passphrase if it has one.",
             field=field,
         ) from None
-    return text
+
+
+def _decrypt(text: str, passphrase: bytes | None, field: str) -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    encoded = text.encode("ascii")
+    # Validation takes seconds for a large RSA key, so its size is checked before.
+    key: Any
+    if text.startswith(_OPENSSH):
+        _check_kdf_rounds(text, field)
+        key = serialization.load_ssh_private_key(
+            encoded, passphrase, unsafe_skip_rsa_key_validation=True
+        )
+    elif "BEGIN ENCRYPTED PRIVATE KEY" in text:
+        raise _unsupported_encryption(field)  # the file alone determines the work factor
+    else:
+        key = serialization.load_pem_private_key(
+            encoded, passphrase, unsafe_skip_rsa_key_validation=True
+        )
+    plain: bytes = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    if isinstance(key, RSAPrivateKey):
+        _check_rsa_bits(key.key_size, field)
+        serialization.load_pem_private_key(plain, None)
+    # Of several blocks another parser may take another one.
+    has_one_block = text.count("-----BEGIN ") == 1
+    return text if passphrase is None and has_one_block else plain.decode()
 
 
 def _check_length(text: str, largest: int, field: str) -> None:
@@ -70,19 +97,38 @@ def _check_length(text: str, largest: int, field: str) -> None:
         )
 
 
+def _check_rsa_bits(bits: int, field: str) -> None:
+    if bits > MAX_RSA_BITS:
+        raise BadInput(
+            f"`{field}` is an RSA key of {bits} bits; the maximum is {MAX_RSA_BITS}.",
+            hint="Use an Ed25519 key, or an RSA key of 4096 bits.",
+            field=field,
+        )
+
+
 def _check_kdf_rounds(text: str, field: str) -> None:
-    """Limits the bcrypt rounds, which the file sets itself; ssh-keygen writes 16 or 24."""
-    body = "".join(line for line in text.splitlines() if not line.startswith("-----"))
+    """Limits the bcrypt rounds, which the file sets itself; ssh-keygen writes 16 or 24.
+
+    The form is strict: lines that the library reads and this check does not would hide rounds.
+    """
+    match = _OPENSSH_BLOCK.fullmatch(text)
+    if match is None:
+        raise ValueError("not one block of base64")
     try:
-        data = base64.b64decode(body)
+        data = base64.b64decode("".join(match[1].split()), validate=True)
     except binascii.Error:
         raise ValueError("not base64") from None
     rest = data.removeprefix(b"openssh-key-v1\0")
     _cipher, rest = _string(rest)
     kdf, rest = _string(rest)
     options, _ = _string(rest)
-    if kdf == b"bcrypt" and int.from_bytes(options[-4:], "big") > MAX_KDF_ROUNDS:
-        raise _unsupported_encryption(field)
+    rounds = int.from_bytes(options[-4:], "big")
+    if kdf == b"bcrypt" and rounds > MAX_KDF_ROUNDS:
+        raise BadInput(
+            f"`{field}` is encrypted with {rounds} rounds; the maximum is {MAX_KDF_ROUNDS}.",
+            hint="Re-encrypt a copy with `ssh-keygen -p -a 24 -f copy`, then pass the copy.",
+            field=field,
+        )
 
 
 def _string(data: bytes) -> tuple[bytes, bytes]:

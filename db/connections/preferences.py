@@ -19,7 +19,8 @@ from db.postgres.statements import change_statement, statement
 
 MAX_LENGTH = 65_536
 MAX_PREFERENCES = 1_000
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,199}")
+MAX_KEY_LENGTH = 200
+_KEY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.:/-]{{0,{MAX_KEY_LENGTH - 1}}}")
 
 
 class Preference(HasOwner, HasTimes, HasVersion, Base):
@@ -133,7 +134,7 @@ def parse_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise BadInput(
             "`key` is not a valid preference key.",
-            hint="Use 1 to 200 letters, digits and the characters _ . : / -",
+            hint=f"Use 1 to {MAX_KEY_LENGTH} letters, digits and the characters _ . : / -",
             field="key",
         )
     return key

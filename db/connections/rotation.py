@@ -25,7 +25,7 @@ async def rotate(database: Database, vault: Vault) -> SecretRotation:
             return rotation
         for _, placed in batch:
             for place, sealed in placed.items():
-                if await vault.is_current(sealed):
+                if await vault.is_current(sealed, place.owner):
                     continue
                 try:
                     secret = await vault.open(sealed, place)

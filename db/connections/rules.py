@@ -11,6 +11,10 @@ from db.errors import BadInput
 from db.kit.text_rules import Required
 
 LONGEST_TIMEOUT_MS = 3_600_000
+MAX_HOST_LENGTH = 253
+MAX_NAME_LENGTH = 200
+MAX_PASSWORD_LENGTH = 10_000  # cloud providers use tokens as passwords
+MAX_SSH_SECRET_LENGTH = 1_000
 
 name_rule = Required("name", max_length=100)
 
@@ -64,7 +68,7 @@ class Host:
 
     def checked(self, text: str | None) -> str:
         host = (text or "").strip().removeprefix("[").removesuffix("]")
-        if len(host) > 253 or not (_HOST.fullmatch(host) or _is_address(host)):
+        if len(host) > MAX_HOST_LENGTH or not (_HOST.fullmatch(host) or _is_address(host)):
             raise BadInput(
                 f"`{self.field}` is not a host name or IP address.",
                 hint="Pass a name such as db.example.com or an IP address, without the port.",
@@ -134,22 +138,22 @@ RULES: Mapping[str, Any] = {
     "name": name_rule,
     "host": Host("host"),
     "port": IntegerRange("port", 1, 65_535),
-    "database": Exact("database", max_length=200),
-    "username": Exact("username", max_length=200),
+    "database": Exact("database", max_length=MAX_NAME_LENGTH),
+    "username": Exact("username", max_length=MAX_NAME_LENGTH),
     "ssl_mode": OneOf("sslMode", tuple(SslMode)),
     "statement_timeout_ms": Nullable(IntegerRange("statementTimeoutMs", 1, LONGEST_TIMEOUT_MS)),
     "ssh_host": Host("sshTunnel.host"),
     "ssh_port": IntegerRange("sshTunnel.port", 1, 65_535),
-    "ssh_username": Exact("sshTunnel.username", max_length=200),
+    "ssh_username": Exact("sshTunnel.username", max_length=MAX_NAME_LENGTH),
     "ssh_auth_method": OneOf("sshTunnel.authMethod", tuple(SshAuthMethod)),
     "ssh_host_key_fingerprint": Nullable(Fingerprint("sshTunnel.hostKeyFingerprint")),
 }
 """Rules by column. Certificates are parsed by `pem`; booleans need no rule."""
 
 SECRET_RULES: Mapping[str, Any] = {
-    "password": Nullable(Exact("password", max_length=10_000)),
-    "ssh_password": Nullable(Exact("sshTunnel.password", max_length=1_000)),
-    "ssh_passphrase": Nullable(Exact("sshTunnel.passphrase", max_length=1_000)),
+    "password": Nullable(Exact("password", max_length=MAX_PASSWORD_LENGTH)),
+    "ssh_password": Nullable(Exact("sshTunnel.password", max_length=MAX_SSH_SECRET_LENGTH)),
+    "ssh_passphrase": Nullable(Exact("sshTunnel.passphrase", max_length=MAX_SSH_SECRET_LENGTH)),
 }
 
 

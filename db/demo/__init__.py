@@ -10,8 +10,8 @@ and `reporting` with the tables `shop.customers`, `shop.products`, `shop.orders`
 `shop.order_items`; the bucket "documents".
 """
 
-from db.demo.examples import create_examples
+from db.demo.examples import BUCKET, CONNECTION, create_examples
 from db.demo.folder import DemoFolder
 from db.demo.shop import Shop
 
-__all__ = ["DemoFolder", "Shop", "create_examples"]
+__all__ = ["BUCKET", "CONNECTION", "DemoFolder", "Shop", "create_examples"]

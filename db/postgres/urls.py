@@ -44,13 +44,21 @@ class DatabaseUrl:
     """Address and connection options of Howdah's own database. `repr` omits the password."""
 
     dsn: str = field(repr=False)
-    host: str
-    port: int
+    hosts: tuple[tuple[str, int], ...]
+    """Every host with its port. A path names the folder of a UNIX socket."""
     user: str
     database: str
     ssl: SSLContext | None = field(repr=False)
     pooled: bool
     """True behind a pooler such as PgBouncer: prepared statements are not usable."""
+
+    @property
+    def host(self) -> str:
+        return self.hosts[0][0]
+
+    @property
+    def port(self) -> int:
+        return self.hosts[0][1]
 
     @property
     def place(self) -> str:
@@ -73,13 +81,13 @@ def parse_url(url: str) -> DatabaseUrl:
     _check_encodable(user, password, database, hosts)
     if not database:
         raise _unusable("it does not name a database")
-    host, port = hosts[0] if hosts else ("localhost", DEFAULT_PORT)
+    places = tuple(hosts) or (("localhost", DEFAULT_PORT),)
+    host, port = places[0]
     pooled = _is_pooled(host, port, parameters.pop("pgbouncer", ""))
     context = _tls(parameters)
     return DatabaseUrl(
         dsn=_dsn(user, password, hosts, database, _allowed(parameters)),
-        host=host,
-        port=port,
+        hosts=places,
         user=user,
         database=database,
         ssl=context,

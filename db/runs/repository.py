@@ -31,10 +31,22 @@ from db.kit.repository import Repository, S
 from db.kit.text_rules import Required, contains_pattern
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
-from db.runs.rows import ACTIVE, CancelOutcome, Ending, NewRun, RunFilter, RunRow, RunState
+from db.runs.rows import (
+    ACTIVE,
+    CancelOutcome,
+    Ending,
+    NewRun,
+    RunFilter,
+    RunRow,
+    RunState,
+    RunUsage,
+)
 from db.runs.tables import QueryRun
 
 NEWEST = SortOrder("created_at", descending=True)
+TEXTS = ("statement", "parameters", "notices")
+"""The columns whose sizes count as the texts of a run; `expire_over_quota` names them too."""
+
 search_rule = Required("search", max_length=200)
 
 
@@ -151,6 +163,17 @@ class Runs(Repository[RunRow, S]):
     async def count(self, filters: RunFilter) -> int:
         values = _values(filters)
         return int(await self.value(self._count(tuple(values)), **values))
+
+    async def usage(self) -> RunUsage:
+        return RunUsage(*map(int, (await self.run(self._usage()))[0]))
+
+    @statement
+    def _usage(cls) -> ClauseElement:
+        """The size of a text is in its row, so none is read."""
+        run = cls.table().c
+        texts = sum(func.octet_length(run[name]) for name in TEXTS)
+        sums = (func.coalesce(func.sum(size), 0) for size in (texts, run.result_bytes))
+        return cls.owned(func.count(), *sums)
 
     @statement
     def _lock_queue(cls) -> ClauseElement:

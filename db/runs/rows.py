@@ -175,6 +175,14 @@ class PageRow(NamedTuple):
         return list(zip(flat[::2], flat[1::2], strict=True))
 
 
+class RunUsage(NamedTuple):
+    """The runs of one owner, with the bytes of their texts and of their results."""
+
+    runs: int
+    text_bytes: int
+    result_bytes: int
+
+
 class RunFilter(NamedTuple):
     """Filters of the history. None matches every run."""
 

@@ -56,13 +56,25 @@ class Vault:
         keys: CredentialKeys,
         *,
         find_keychain: "Callable[[], Awaitable[Keychain | None]] | None" = None,
+        lends_keychain_to: Callable[[UUID], Awaitable[bool]] | None = None,
     ) -> None:
+        """New secrets of the owners that `lends_keychain_to` accepts go to the keychain.
+
+        None accepts no owner. Secrets that are in the keychain are read for every owner.
+        """
         self._keys = keys
         self._find_keychain = find_keychain
+        self._lends_keychain_to = lends_keychain_to
         self._finding: asyncio.Task[Keychain | None] | None = None
 
-    async def keychain(self) -> "Keychain | None":
-        """The keychain that stores new secrets, or None. Probed on the first call."""
+    async def keychain_for(self, owner: UUID) -> "Keychain | None":
+        """The keychain that stores new secrets of this owner, or None."""
+        if self._lends_keychain_to is None or not await self._lends_keychain_to(owner):
+            return None
+        return await self._keychain()
+
+    async def _keychain(self) -> "Keychain | None":
+        """The keychain of this machine, or None. Probed on the first call."""
         if self._find_keychain is None:
             return None
         if self._finding is None:
@@ -70,7 +82,7 @@ class Vault:
         return await asyncio.shield(self._finding)
 
     async def seal(self, secret: str, location: SecretLocation) -> bytes:
-        if keychain := await self.keychain():
+        if keychain := await self.keychain_for(location.owner):
             reference = secrets.token_bytes(16)
             await keychain.keep(f"{location}/{reference.hex()}", secret)
             return _IN_KEYCHAIN + reference
@@ -102,7 +114,7 @@ class Vault:
 
     async def forget(self, sealed: bytes | None, location: SecretLocation) -> None:
         """Deletes the entry of the keychain, if there is one. The caller deletes the row."""
-        if sealed and sealed[:1] == _IN_KEYCHAIN and (keychain := await self.keychain()):
+        if sealed and sealed[:1] == _IN_KEYCHAIN and (keychain := await self._keychain()):
             await keychain.forget(f"{location}/{sealed[1:].hex()}")
 
     @contextlib.asynccontextmanager
@@ -120,9 +132,9 @@ class Vault:
                 await self.forget(value, location)
             raise
 
-    async def is_current(self, sealed: bytes) -> bool:
+    async def is_current(self, sealed: bytes, owner: UUID) -> bool:
         """Whether the secret is sealed with the current key or keychain (`howdah keys rotate`)."""
-        in_keychain = await self.keychain() is not None
+        in_keychain = await self.keychain_for(owner) is not None
         if in_keychain or sealed[:1] == _IN_KEYCHAIN:
             return (sealed[:1] == _IN_KEYCHAIN) is in_keychain
         return sealed[2 : 2 + sealed[1]].decode() == self._keys.current_id
@@ -132,7 +144,7 @@ class Vault:
         return hmac.digest(self._keys.current, b"fingerprint " + secret.encode(), "sha256").hex()
 
     async def _fetch(self, name: str) -> str:
-        keychain = await self.keychain()
+        keychain = await self._keychain()
         found = await keychain.fetch(name) if keychain else None
         if found is None:
             raise _cannot_open("the keychain of this machine does not have it")

@@ -1,19 +1,33 @@
 """Storage: providers, buckets, files and their bytes."""
 
-from db.storage.errors import replacement_not_pending
+from db.storage.chunked_uploads import (
+    Checksum,
+    ChecksumMismatch,
+    append_bytes,
+    begin_replacement,
+    complete_upload,
+    received_bytes,
+    terminate_upload,
+    too_many_bytes,
+    wrong_offset,
+)
+from db.storage.errors import file_deleted, replacement_not_pending
 from db.storage.operations import FileOperations, StorageOperations
 from db.storage.postgres import PostgresStorage
 from db.storage.repositories.bsps import Bsps
 from db.storage.repositories.buckets import Buckets
 from db.storage.repositories.files import Files
+from db.storage.repositories.folders import Folders
 from db.storage.repositories.replicas import Replicas
 from db.storage.rows import (
     UPLOAD_WITHIN,
     BspRow,
     BucketRow,
+    ChunkRow,
     ExpectedUpload,
     FileRow,
     FileStatus,
+    FolderRow,
     NewBsp,
     NewFile,
     Quota,
@@ -24,7 +38,7 @@ from db.storage.rows import (
     objects_of,
 )
 from db.storage.sweep import StorageServices, SweepResult, sweep
-from db.storage.tables import Bsp, Bucket, File, Replica
+from db.storage.tables import Bsp, Bucket, File, FileChunk, Replica
 from db.storage.uploads import (
     add_bytes,
     delete_file,
@@ -43,12 +57,18 @@ __all__ = [
     "Bucket",
     "BucketRow",
     "Buckets",
+    "Checksum",
+    "ChecksumMismatch",
+    "ChunkRow",
     "ExpectedUpload",
     "File",
+    "FileChunk",
     "FileOperations",
     "FileRow",
     "FileStatus",
     "Files",
+    "FolderRow",
+    "Folders",
     "NewBsp",
     "NewFile",
     "PostgresStorage",
@@ -60,16 +80,24 @@ __all__ = [
     "SweepResult",
     "Upload",
     "add_bytes",
+    "append_bytes",
+    "begin_replacement",
+    "complete_upload",
     "delete_file",
     "disposition",
+    "file_deleted",
     "file_key",
     "has_new_name",
     "object_headers",
     "object_key",
     "objects_of",
     "read_bytes",
+    "received_bytes",
     "remove_bytes_if_possible",
     "replacement_not_pending",
     "store_bytes",
     "sweep",
+    "terminate_upload",
+    "too_many_bytes",
+    "wrong_offset",
 ]

@@ -7,7 +7,17 @@ from uuid import UUID
 
 from db.kit.base import OwnerId
 from db.kit.paging import Page, Window
-from db.storage.rows import BspRow, BucketRow, FileRow, NewBsp, NewFile, Upload
+from db.storage.rows import (
+    BspRow,
+    BucketRow,
+    ChunkRow,
+    ExpectedUpload,
+    FileRow,
+    FolderRow,
+    NewBsp,
+    NewFile,
+    Upload,
+)
 
 Pages = Mapping[UUID, Page[FileRow]]
 
@@ -132,6 +142,21 @@ class FileOperations(Protocol):
         """Cancels a replacement that is pending."""
         ...
 
+    async def chunks_of(self, upload: ExpectedUpload, /) -> Sequence[ChunkRow]:
+        """The received chunks of an upload, in their order."""
+        ...
+
+    async def append_chunk(self, upload: ExpectedUpload, /, chunk: ChunkRow) -> bool:
+        """Adds a chunk if the upload is expected and has exactly the bytes before it.
+
+        Of several chunks for one position, also on several replicas, one is added.
+        """
+        ...
+
+    async def clear_chunks(self, upload: ExpectedUpload, /) -> Sequence[ChunkRow]:
+        """Removes the chunks of an upload and returns them. Their bytes must still be removed."""
+        ...
+
     async def begin_deletion(self, owner: OwnerId, file_id: UUID, /) -> None:
         """Removes the file from its bucket and providers. Its bytes must still be removed."""
         ...
@@ -144,6 +169,12 @@ class FileOperations(Protocol):
 
     async def cancel_stale_replacements(self, *, older_than: timedelta) -> int:
         """Cancels the pending replacements of that age and returns their number."""
+        ...
+
+    async def known_chunks(self, object_ids: Sequence[UUID], /) -> set[UUID]: ...
+
+    async def remove_stale_chunks(self) -> int:
+        """Removes the chunks of uploads that no file waits for, and returns their number."""
         ...
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]: ...
@@ -229,12 +260,38 @@ class StorageOperations(FileOperations, Protocol):
     async def count_files(self, owner: OwnerId, /) -> int: ...
 
     async def files_of_buckets(
-        self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, /, *, under: str | None
+        self,
+        owner: OwnerId,
+        bucket_ids: Sequence[UUID],
+        window: Window,
+        /,
+        *,
+        under: str | None,
+        recursive: bool = True,
     ) -> Pages:
-        """The same page of each bucket, by location; `under` selects a folder with subfolders."""
+        """The same page of each bucket, by location; `under` selects a folder.
+
+        If not `recursive`, files in subfolders are left out.
+        """
         ...
 
     async def count_files_of_buckets(
+        self,
+        owner: OwnerId,
+        bucket_ids: Sequence[UUID],
+        /,
+        *,
+        under: str | None,
+        recursive: bool = True,
+    ) -> Mapping[UUID, int]: ...
+
+    async def folders_of_buckets(
+        self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, /, *, under: str | None
+    ) -> Mapping[UUID, Page[FolderRow]]:
+        """The same page of the folders of each bucket, one level deep; `under` selects a folder."""
+        ...
+
+    async def count_folders_of_buckets(
         self, owner: OwnerId, bucket_ids: Sequence[UUID], /, *, under: str | None
     ) -> Mapping[UUID, int]: ...
 

@@ -3,9 +3,10 @@
 Operations of one statement are not here: resolvers call the repositories for them.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from db.kit.base import OwnerId, new_id
@@ -13,13 +14,20 @@ from db.kit.idempotency import Idempotency, run_once
 from db.postgres.engine import Database, Session
 from db.storage import errors, rules
 from db.storage.repositories.buckets import Buckets
+from db.storage.repositories.chunks import Chunks
 from db.storage.repositories.file_changes import FileChanges
 from db.storage.repositories.files import Files
 from db.storage.repositories.replicas import Replicas
-from db.storage.repositories.unscoped import UnscopedFiles
-from db.storage.rows import FileRow, FileStatus, NewFile, Quota, Upload
+from db.storage.repositories.unscoped import UnscopedChunks, UnscopedFiles
+from db.storage.rows import ChunkRow, ExpectedUpload, FileRow, FileStatus, NewFile, Quota, Upload
 
 _NO_LIMIT = Quota()
+
+T = TypeVar("T")
+
+
+class _FileMoved(Exception):
+    pass
 
 
 class PostgresStorage:
@@ -137,7 +145,7 @@ class PostgresStorage:
                 await buckets.add_to_counters(file.bucket_id, files=-1, size=-file.size)
             return await files.move(file_id, bucket_id=to[0], location=to[1])
 
-        return await self.database.transaction(move)
+        return await self._transact_on_file(move)
 
     async def begin_replacement(
         self,
@@ -188,13 +196,28 @@ class PostgresStorage:
             await Replicas(session, owner).place_anew(after)
             return after
 
-        return await self.database.transaction(finish)
+        return await self._transact_on_file(finish)
 
     async def cancel_replacement(self, file: FileRow, *, replacement_id: UUID) -> None:
         await self.database.write(
             lambda session: FileChanges(session, file.owner_id).cancel_replacement(
                 file.id, replacement_id=replacement_id
             )
+        )
+
+    async def chunks_of(self, upload: ExpectedUpload) -> Sequence[ChunkRow]:
+        async with self.database.read() as session:
+            chunks = Chunks(session, upload.file.owner_id)
+            return await chunks.of_upload(upload.file.id, upload.id)
+
+    async def append_chunk(self, upload: ExpectedUpload, chunk: ChunkRow) -> bool:
+        return await self.database.write(
+            lambda session: Chunks(session, upload.file.owner_id).append(chunk)
+        )
+
+    async def clear_chunks(self, upload: ExpectedUpload) -> Sequence[ChunkRow]:
+        return await self.database.write(
+            lambda session: Chunks(session, upload.file.owner_id).clear(upload.file.id, upload.id)
         )
 
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
@@ -208,7 +231,7 @@ class PostgresStorage:
                 )
                 await Replicas(session, owner).release(file_id)
 
-        await self.database.transaction(detach)
+        await self._transact_on_file(detach)
 
     async def known_files(self, ids: Sequence[UUID]) -> Sequence[FileRow]:
         async with self.database.read() as session:
@@ -223,12 +246,29 @@ class PostgresStorage:
             lambda session: UnscopedFiles(session).cancel_stale_replacements(older_than=older_than)
         )
 
+    async def known_chunks(self, object_ids: Sequence[UUID]) -> set[UUID]:
+        async with self.database.read() as session:
+            return await UnscopedChunks(session).known(object_ids)
+
+    async def remove_stale_chunks(self) -> int:
+        return await self.database.write(lambda session: UnscopedChunks(session).remove_stale())
+
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
         async with self.database.read() as session:
             return await UnscopedFiles(session).deleting(limit=limit)
 
     async def end_deletion(self, ids: Sequence[UUID]) -> None:
         await self.database.write(lambda session: UnscopedFiles(session).remove(ids))
+
+    async def _transact_on_file(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Runs `work`, and again if the file was moved meanwhile.
+
+        A new transaction holds no lock: with that of the first bucket, locking the second one
+        could deadlock.
+        """
+        while True:
+            with contextlib.suppress(_FileMoved):
+                return await self.database.transaction(work)
 
     async def _reserve(
         self, session: Session, owner: OwnerId, new: NewFile, *, file_id: UUID
@@ -246,18 +286,20 @@ async def _lock_file(
 ) -> FileRow:
     """Locks the bucket of a file (and the bucket `also`), then the file, and returns it.
 
-    The bucket is locked first, as everywhere. If the file was moved before the lock was granted,
-    its new bucket is locked too.
+    The bucket is locked first, as everywhere.
+
+    Raises:
+        _FileMoved: the file was moved before the locks were granted.
     """
     files, buckets = FileChanges(session, owner), Buckets(session, owner)
     file = await files.require(file_id)
-    while file.bucket_id is not None:
-        await buckets.lock_all({file.bucket_id, also or file.bucket_id})
-        locked = await files.lock(file_id)
-        if locked.bucket_id == file.bucket_id:
-            return locked
-        file = locked
-    return file
+    if file.bucket_id is None:
+        return file
+    await buckets.lock_all({file.bucket_id, also or file.bucket_id})
+    locked = await files.lock(file_id)
+    if locked.bucket_id not in {None, file.bucket_id}:
+        raise _FileMoved
+    return locked
 
 
 def _add_file_request(new: NewFile, source: str) -> tuple[object, ...]:

@@ -17,6 +17,8 @@ REPLACED_KEPT = timedelta(hours=1)
 
 NEWEST = SortOrder("created_at", descending=True)
 BY_LOCATION = SortOrder("location", descending=False)
+BY_NAME = SortOrder("name", descending=False)
+BY_PATH = SortOrder("path", descending=False)
 
 
 NO_REPLACEMENT: dict[str, Any] = {
@@ -25,6 +27,10 @@ NO_REPLACEMENT: dict[str, Any] = {
     "replacement_created_at": None,
 }
 """The columns of a file of which no replacement is pending."""
+
+
+CANCELLED_REPLACEMENT: dict[str, Any] = NO_REPLACEMENT | {"replacement_id": None}
+"""The columns of a file whose replacement was cancelled: only a complete one keeps its ID."""
 
 
 class FileStatus(StrEnum):
@@ -86,6 +92,24 @@ class FileRow(NamedTuple):
     replacement_size: int | None = None
     replacement_content_type: str | None = None
     replacement_created_at: TimestampText | None = None
+    name: str = ""
+    """The last part of `location`."""
+
+
+class FolderRow(NamedTuple):
+    """A folder of a bucket. It exists while files are in it."""
+
+    bucket_id: UUID
+    path: str
+
+    @property
+    def id(self) -> UUID:
+        """The second part of a cursor; the first one is the path, which is unique in the bucket."""
+        return self.bucket_id
+
+    @property
+    def name(self) -> str:
+        return file_name(self.path)
 
 
 class NewBsp(NamedTuple):
@@ -109,8 +133,20 @@ class ExpectedUpload(NamedTuple):
     replacement_id: UUID | None = None
 
     @property
-    def size(self) -> int:
+    def id(self) -> UUID:
+        return self.file.id if self.replacement_id is None else self.replacement_id
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the bytes are stored. Then the rest describes what is stored."""
         if self.replacement_id is None:
+            return self.file.status == FileStatus.STORED
+        same = self.file.replacement_id == self.replacement_id
+        return same and self.file.replacement_size is None
+
+    @property
+    def size(self) -> int:
+        if self.replacement_id is None or self.is_complete:
             return self.file.size
         return self.file.replacement_size or 0
 
@@ -118,6 +154,20 @@ class ExpectedUpload(NamedTuple):
     def content_type(self) -> str:
         replaced_by = self.file.replacement_content_type
         return self.file.content_type if replaced_by is None else replaced_by
+
+
+class ChunkRow(NamedTuple):
+    """Received bytes of an upload that is not complete."""
+
+    file_id: UUID
+    upload_id: UUID
+    position: int
+    size: int
+    object_id: UUID
+
+    @property
+    def end(self) -> int:
+        return self.position + self.size
 
 
 class Upload(NamedTuple):
@@ -168,6 +218,11 @@ def has_new_name(file: FileRow) -> bool:
 def object_key(file_id: UUID, object_id: UUID) -> str:
     """The key of an upload in the object store. It consists of IDs, never of user input."""
     return f"{objects_of(file_id)}/{object_id.hex}"
+
+
+def chunk_key(file_id: UUID, object_id: UUID) -> str:
+    """The key of a received chunk of an upload."""
+    return f"{objects_of(file_id)}/chunks/{object_id.hex}"
 
 
 def objects_of(file_id: UUID) -> str:

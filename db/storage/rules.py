@@ -13,6 +13,7 @@ from db.storage.rows import NewBsp, NewFile
 MAX_BIGINT = 2**63 - 1
 MAX_REPLICAS = 20
 MAX_ADDRESSES = 32
+MAX_CONTENT_TYPE_LENGTH = 255
 
 account_rule = Required("account", max_length=200)
 bucket_name_rule = Required("name", max_length=100)
@@ -92,10 +93,15 @@ def checked_folder(under: str) -> str:
     return _checked_path(under_rule, under.removesuffix("/"))
 
 
+def folder_prefix(under: str | None) -> str:
+    """What the locations in a folder start with; empty for None, which is the whole bucket."""
+    return "" if under is None else checked_folder(under) + "/"
+
+
 def checked_content_type(content_type: str | None) -> str:
     if content_type is None:
         return "application/octet-stream"
-    if len(content_type) > 255 or not _CONTENT_TYPE.fullmatch(content_type):
+    if len(content_type) > MAX_CONTENT_TYPE_LENGTH or not _CONTENT_TYPE.fullmatch(content_type):
         raise BadInput(
             "`contentType` is not a valid media type.",
             hint="Pass a value such as `text/plain; charset=utf-8`, or omit it.",

@@ -1,6 +1,7 @@
 """Cleans up overdue uploads, unfinished deletions and objects that no row refers to."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -48,6 +49,7 @@ async def sweep(
     """
     storage, objects = services.storage, services.objects
     cancelled = await storage.cancel_stale_replacements(older_than=uploads_after)
+    await storage.remove_stale_chunks()
     return SweepResult(
         uploads=cancelled + await _delete_stale_uploads(storage, uploads_after),
         deletions=await _finish_deletions(storage, objects),
@@ -83,6 +85,7 @@ async def _remove_unused_objects(
     replaced_before = to_timestamp_text(now - min(after, REPLACED_KEPT))
     async for batch in objects.list("files"):
         old = [stored.key for stored in batch if stored.modified_at <= now - after]
+        removed += await _remove_unused_chunks(storage, objects, old)
         uploads = {key: upload for key in old if (upload := _parse_key(key)) is not None}
         known = await storage.known_files([file_id for file_id, _ in uploads.values()])
         files = {file.id: file for file in known}
@@ -92,6 +95,27 @@ async def _remove_unused_objects(
         await objects.delete(unused)
         removed += len(unused)
     return removed
+
+
+async def _remove_unused_chunks(
+    storage: FileOperations, objects: ObjectStore, keys: Sequence[str]
+) -> int:
+    """Removes the objects of received chunks that no row refers to."""
+    chunks = {key: object_id for key in keys if (object_id := _parse_chunk_key(key)) is not None}
+    if not chunks:
+        return 0
+    known = await storage.known_chunks(list(chunks.values()))
+    unused = [key for key, object_id in chunks.items() if object_id not in known]
+    await objects.delete(unused)
+    return len(unused)
+
+
+def _parse_chunk_key(key: str) -> UUID | None:
+    match key.split("/"):
+        case ["files", _, "chunks", object_id]:
+            with contextlib.suppress(ValueError):
+                return UUID(hex=object_id)
+    return None
 
 
 def _parse_key(key: str) -> tuple[UUID, UUID] | None:

@@ -75,6 +75,13 @@ class File(HasId, HasOwner, HasTimes, HasVersion, Base):
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     bucket_id: Mapped[UUID | None]
     location: Mapped[str] = mapped_column(Text(collation="C"))
+    folder: Mapped[str] = mapped_column(
+        Text(collation="C"), Computed("regexp_replace(location, '[^/]*$', '')", persisted=True)
+    )
+    """With a slash at its end. So all folders within it follow it in the index, without a gap."""
+    name: Mapped[str] = mapped_column(
+        Text(collation="C"), Computed("regexp_replace(location, '^.*/', '')", persisted=True)
+    )
     size: Mapped[int] = mapped_column(BigInteger)
     content_type: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(Text, server_default=FileStatus.PENDING.value)
@@ -106,11 +113,36 @@ class File(HasId, HasOwner, HasTimes, HasVersion, Base):
             postgresql_where="status <> 'STORED'",
         ),
         CheckConstraint("replacement_size >= 0", name="replacement_size"),
+        # Folder and name together are a location, so an entry stays within the limit of an index.
+        Index(None, "bucket_id", "folder", "name", "id", postgresql_include=["owner_id"]),
         Index(
             "ix_files_replacing",
             "owner_id",
             postgresql_where="replacement_size IS NOT NULL",
         ),
+    )
+
+
+class FileChunk(HasOwner, Base):
+    """Received bytes of an upload that is not complete, in an object of their own.
+
+    The first chunk that is inserted at a position counts, whichever replica received it.
+    """
+
+    __tablename__ = "file_chunks"
+
+    file_id: Mapped[UUID] = mapped_column(primary_key=True)
+    upload_id: Mapped[UUID] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    object_id: Mapped[UUID]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["file_id", "owner_id"], ["files.id", "files.owner_id"], ondelete="CASCADE"
+        ),
+        CheckConstraint("position >= 0 AND size > 0", name="bytes"),
+        Index(None, "object_id"),
     )
 
 

@@ -99,13 +99,13 @@ async def store_bytes(
     try:
         stored = await _finish(storage, upload, object_id, verified.fingerprint)
     except REJECTIONS:
-        await _delete_if_possible(objects, key)
+        await delete_objects_if_possible(objects, [key])
         raise
     if stored.object_id != object_id:
-        await _delete_if_possible(objects, key)
+        await delete_objects_if_possible(objects, [key])
     elif replacement_id is not None and file.previous_object_id is not None:
         # One replaced object is kept for running downloads, and no more than one.
-        await _delete_if_possible(objects, object_key(file.id, file.previous_object_id))
+        await delete_objects_if_possible(objects, [object_key(file.id, file.previous_object_id)])
     return stored
 
 
@@ -151,10 +151,10 @@ async def add_bytes(
             owner, new, upload, source=source, idempotency_key=idempotency_key
         )
     except REJECTIONS:
-        await _delete_if_possible(objects, key)
+        await delete_objects_if_possible(objects, [key])
         raise
     if added.id != file_id:  # a concurrent request with the same key was first
-        await _delete_if_possible(objects, key)
+        await delete_objects_if_possible(objects, [key])
     return added
 
 
@@ -203,8 +203,8 @@ def object_headers(content_type: str, location: str) -> dict[str, str]:
     return {"Content-Type": content_type, "Content-Disposition": disposition(location)}
 
 
-async def _delete_if_possible(objects: ObjectStore, key: str) -> None:
+async def delete_objects_if_possible(objects: ObjectStore, keys: Sequence[str]) -> None:
     try:
-        await objects.delete([key])
+        await objects.delete(keys)
     except Unavailable as error:
-        log.warning("the next sweep removes an unused object: %r", error.__cause__)
+        log.warning("the next sweep removes unused objects: %r", error.__cause__)

@@ -13,7 +13,14 @@ from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
 from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, Users, canonical_email
 from db.users.attempt_counts import Attempts
-from db.users.identity import LOCAL_ADMIN, Identity, Rules, SessionTokens, SignInResult
+from db.users.identity import (
+    LOCAL_ADMIN,
+    Identity,
+    Rules,
+    SessionTokens,
+    SignInResult,
+    is_local_admin,
+)
 from db.users.password_resets import PasswordResets, ResetToken
 from db.users.sessions import Sessions
 from db.users.sign_in_links import SignInLinks
@@ -39,6 +46,7 @@ __all__ = [
     "UserRow",
     "Users",
     "canonical_email",
+    "is_local_admin",
     "open_identity",
 ]
 
@@ -57,7 +65,13 @@ async def open_identity(
     issuer = _external_issuer(settings, tls)
     passwords = Passwords(profile=profile)
     throttle = Throttle(database, secret.derive("attempts"))
-    verifier = Verifier(database, access_tokens, issuer, VerificationCache())
+    verifier = Verifier(
+        database,
+        access_tokens,
+        issuer,
+        VerificationCache(),
+        admits_new_users=settings.issuer_sign_up_open,
+    )
     try:
         yield Identity(
             database,

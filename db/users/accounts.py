@@ -171,12 +171,17 @@ class Users(Generic[S]):
         return added
 
     async def get_or_create_external(
-        self: "Users[Session]", person: ExternalUser
+        self: "Users[Session]", person: ExternalUser, *, may_create: bool = True
     ) -> UserRow | None:
-        """Returns the user of an external identity, created if new; None if they were removed."""
+        """Returns the user of an external identity, created if new.
+
+        None if they were removed, or if they are new and `may_create` is false.
+        """
         subject: Any = {"issuer": person.issuer, "subject": person.subject}
         record = await self._session.row(self._by_subject(), **subject)
         if record is None:
+            if not may_create:
+                return None
             new = person._asdict() | {"id": new_id()}
             (record,) = await self._session.rows(self._get_or_create_external(), **new)
         return None if record[-1] else UserRow(*record[:-1])

@@ -298,6 +298,13 @@ class Identity:
         return SignInResult(session=tokens, user=user)
 
 
+async def is_local_admin(database: Database, user_id: UUID) -> bool:
+    """Whether this is the person at the machine of a development server."""
+    async with database.read() as session:
+        found = await Users(session).by_email(LOCAL_ADMIN)
+    return found is not None and found[0].id == user_id
+
+
 def _validate_new_email(email: str) -> str:
     canonical = canonical_email(email)
     if canonical == LOCAL_ADMIN:

@@ -24,7 +24,10 @@ async def delete_expired_runs(database: Database, runner: Runner, limits: RunLim
     """Deletes a batch of expired runs, results first; returns their number."""
     await database.write(
         lambda session: expire_over_quota(
-            session, max_bytes=limits.max_kept_bytes, max_runs=limits.max_kept_runs
+            session,
+            max_bytes=limits.max_kept_bytes,
+            max_text=limits.max_kept_text,
+            max_runs=limits.max_kept_runs,
         )
     )
     async with database.read() as session:

@@ -62,7 +62,9 @@ async def make_reset_link(services: Services, name: str) -> str:
 
 
 def base_url_of(settings: Settings) -> str:
-    """Where browsers of this machine reach the server."""
+    """Where browsers reach the server: HOWDAH_PUBLIC_URL, else its address on this machine."""
+    if settings.public_url is not None:
+        return settings.public_url.rstrip("/")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - for display
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 

@@ -2,18 +2,15 @@
 
 import contextlib
 import logging
-import shlex
-import shutil
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from db.services import Services
-from db.settings import Settings, default_data_dir
+from db.settings import Settings
 from db.users import LOCAL_ADMIN, SignInLinks
 from db.version import __version__
+from graph.transport.user_commands import user_command
 
 log = logging.getLogger(__name__)
 
@@ -40,25 +37,11 @@ async def print_banner(services: Services, address: str, links: SignInLinks | No
         return
     await services.identity.local_admin()
     if links is None:
-        click.echo(f"`{_command(settings, 'token', LOCAL_ADMIN)}` prints an access token.")
+        click.echo(f"`{user_command(settings, 'token', LOCAL_ADMIN)}` prints an access token.")
         return
     click.echo(f"Open {links.make()}")
     click.echo(f"There you are signed in as {LOCAL_ADMIN}. The link works once:")
-    click.echo(f"`{_command(settings, 'sign-in-link')}` prints another,")
-    click.echo(f"`{_command(settings, 'token', LOCAL_ADMIN)}` an access token for other clients.")
-
-
-def _command(settings: Settings, *words: str) -> str:
-    """A command that works in the directory and with the data folder of this server."""
-    folder = settings.data_dir
-    options = [] if folder == default_data_dir() else ["--data-dir", str(folder)]
-    return shlex.join([_program(), "user", *words, *options])
-
-
-def _program() -> str:
-    """`howdah` if it is on the PATH, else its path: `make serve` activates no environment."""
-    beside = Path(sys.executable).with_name("howdah")
-    if shutil.which("howdah") is not None or not beside.exists():
-        return "howdah"
-    here = Path.cwd()
-    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
+    click.echo(f"`{user_command(settings, 'sign-in-link')}` prints another,")
+    click.echo(
+        f"`{user_command(settings, 'token', LOCAL_ADMIN)}` an access token for other clients."
+    )

@@ -3,9 +3,10 @@
 import contextlib
 from pathlib import Path
 
+import click
 import msgspec
 
-from db.demo import DemoFolder, Shop, create_examples
+from db.demo import BUCKET, CONNECTION, DemoFolder, Shop, create_examples
 from db.services import Services
 from db.settings import Settings, load_settings
 from db.users import LOCAL_ADMIN
@@ -41,6 +42,11 @@ async def _serve(settings: Settings, folder: DemoFolder, stop: Stop, *, reset: b
             await create_examples(services, owner, folder, shop)
 
         async with open_server(settings, prepare) as (services, listener):
+            if settings.log_format != "json":
+                click.echo(
+                    f'There is a saved connection "{CONNECTION}" to a sample database, a bucket '
+                    f'"{BUCKET}" and some tasks. `--reset` begins anew.'
+                )
             await serve_requests(services, listener, stop)
 
 

@@ -37,6 +37,7 @@ def rotate_keys(settings: Settings) -> None:
 
 
 async def _rotate(settings: Settings) -> SecretRotation:
-    vault = open_vault(settings, load_keys(settings))
+    keys = load_keys(settings)
     async with open_own_database(settings) as own:
+        vault = open_vault(settings, keys, own.database)
         return await rotate(own.database, vault)

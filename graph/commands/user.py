@@ -97,9 +97,8 @@ def token(user: str, data_dir: Path | None) -> None:
 def reset_password(user: str, data_dir: Path | None) -> None:
     """Print a one-time link that sets a new password.
 
-    It is valid for one hour, voids the previous link of the user, and ends their sessions when it
-    is used. Behind a proxy, replace the host of the link; the token after `#token=` also works with
-    `resetPassword`.
+    It starts with HOWDAH_PUBLIC_URL, is valid for one hour, and voids the previous link of the
+    user. Using it ends their sessions. The token after `#token=` also works with `resetPassword`.
     """
     from graph.commands import accounts
 

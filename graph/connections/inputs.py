@@ -53,12 +53,13 @@ class SshTunnelInput:
         "Omit it to keep the stored password; null removes it."
     )
     private_key: str | None = optional(
-        "Private key for `PRIVATE_KEY`, as PEM text of up to 16,384 characters. Stored encrypted "
-        "and never returned. Omit it to keep the stored key."
+        "Private key for `PRIVATE_KEY`, as PEM text of up to 16,384 characters: at most 64 rounds "
+        "of key derivation, and 8192 bits of RSA. Stored encrypted and never returned. Omit it to "
+        "keep the stored key."
     )
     passphrase: str | None = optional(
-        "Passphrase of `privateKey`, up to 1,000 characters. Stored encrypted and never returned. "
-        "Read only together with `privateKey`."
+        "Passphrase of `privateKey`, up to 1,000 characters. Read only together with `privateKey`, "
+        "to decrypt it once; it is not stored."
     )
     host_key_fingerprint: str | None = optional(
         "Fingerprint that the SSH server's host key must have, such as `SHA256:...`. Without it "

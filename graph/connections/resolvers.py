@@ -96,10 +96,10 @@ class Query:
     async def preferences(self, info: Info) -> list[PreferenceRow]:
         return await info.context.read(Preferences, Preferences.list_all)
 
-    @query("Where this server stores new connection secrets.", who=SignedIn)
+    @query("Where this server stores new connection secrets of the viewer.", who=SignedIn)
     async def credential_store(self, info: Info) -> CredentialStore:
-        _ = info.context.owner
-        has_keychain = await info.context.services.vault.keychain() is not None
+        vault, owner = info.context.services.vault, info.context.owner
+        has_keychain = await vault.keychain_for(owner) is not None
         kind = CredentialStoreKind.KEYCHAIN if has_keychain else CredentialStoreKind.ENCRYPTED
         return CredentialStore(kind=kind, keychain_available=has_keychain)
 
@@ -157,10 +157,9 @@ class Mutation:
         fields.pop("save_password", None)
         if row_id is None:
             require_fields(fields, REQUIRED_TO_CONNECT)
-        workbench = info.context.services.workbench
-        return await workbench.probe(
-            info.context.owner, await parse_draft(fields), connection_id=row_id
-        )
+        workbench, owner = info.context.services.workbench, info.context.owner
+        draft = await parse_draft(fields, owner=owner)
+        return await workbench.probe(owner, draft, connection_id=row_id)
 
     @mutation(
         "Opens a connection at the server that answers this request. Optional if the password is "
@@ -221,7 +220,9 @@ _PASSWORD_FIELDS = ("password", "ssh_password")
 
 def _saved_connections(context: Context) -> SavedConnections:
     services = context.services
-    return SavedConnections(services.database, services.vault, services.workbench)
+    return SavedConnections(
+        services.database, services.vault, services.workbench, services.quotas.connections
+    )
 
 
 async def _require_row(context: Context, row_id: UUID) -> ConnectionRow:

@@ -50,7 +50,8 @@ graphql_enum(
 
 @graphql_enum(
     "Where a server stores connection secrets.",
-    KEYCHAIN="Secrets are stored in the operating system's keychain.",
+    KEYCHAIN="Secrets are stored in the operating system's keychain. Only for the local admin of a "
+    "development server.",
     ENCRYPTED="Secrets are stored in Howdah's database, encrypted with a key kept outside it.",
 )
 class CredentialStoreKind(StrEnum):

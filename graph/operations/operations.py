@@ -22,6 +22,8 @@ from graph.operations.request import GraphQLRequest, PersistedDocuments
 
 T = TypeVar("T")
 
+TIMEOUT_S = 60.0
+
 Observe: TypeAlias = Callable[[str, str, float], None]
 """Receives the kind, outcome (`OK` or the first error code) and seconds of each operation."""
 
@@ -60,7 +62,7 @@ class Operations:
         plans: Plans,
         *,
         limits: RequestLimits,
-        timeout_s: float = 60,
+        timeout_s: float = TIMEOUT_S,
         observe: Observe = lambda _kind, _code, _seconds: None,
     ) -> None:
         self.limits = limits

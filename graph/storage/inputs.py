@@ -176,7 +176,8 @@ class CreateFilePayload:
         "The created file. Its status is `PENDING` until the upload is complete.", type=File
     )
     upload_url: str = attribute(
-        "Signed URL to which the client sends the bytes with `PUT`. Valid for 24 hours."
+        "Signed URL to which the client sends the bytes: with one `PUT`, or with a client of tus "
+        "1.0, which resumes after an interruption. Valid for 24 hours."
     )
 
 
@@ -191,7 +192,8 @@ class ReplaceFilePayload:
         "The file. It describes and serves the old bytes until the upload is complete.", type=File
     )
     upload_url: str = attribute(
-        "Signed URL to which the client sends the new bytes with `PUT`. Valid for 24 hours."
+        "Signed URL to which the client sends the new bytes: with one `PUT`, or with a client of "
+        "tus 1.0, which resumes after an interruption. Valid for 24 hours."
     )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from db.errors import HowdahError
 from db.kit.paging import Page, Window
 from db.postgres.engine import ReadSession
-from db.storage import BspRow, Bsps, BucketRow, Buckets, FileRow, Files, Replicas
+from db.storage import BspRow, Bsps, BucketRow, Buckets, FileRow, Files, Folders, Replicas
 from graph.context import Context
 from graph.kit.loaded_rows import LoadedRows, parents_at_once
 from graph.kit.loaders import ById, Loader
@@ -39,71 +39,86 @@ class BspsOfFile(Loader[UUID, Sequence[UUID]]):
 
 
 class FilesQuery(NamedTuple):
-    """A page of the files of one parent, or their number if `window` is None."""
+    """A page of the files or folders of one parent, or their number if `window` is None."""
 
     parent: UUID
     window: Window | None
     under: str | None = None
+    recursive: bool = True
 
 
 class FilesOfParents(Loader[FilesQuery, Any]):
-    """Loads files of many parents, with one statement for all keys that differ by parent only."""
+    """Loads lists of many parents, with one statement for all keys that differ by parent only."""
 
     async def batch(self, session: ReadSession, keys: list[FilesQuery]) -> Mapping[FilesQuery, Any]:
-        files = Files(session, self.context.owner)
         grouped: dict[FilesQuery, list[UUID]] = {}
         for key in keys:
             grouped.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
         found: dict[FilesQuery, Any] = {}
         for query, parents in grouped.items():
             try:
-                answers = await self._find_in_parts(files, parents, query)
+                answers = await self._find_in_parts(session, parents, query)
             except HowdahError as error:  # invalid arguments of one field must not fail another
                 answers = dict.fromkeys(parents, error)
             found |= {query._replace(parent=one): answer for one, answer in answers.items()}
         return found
 
     async def _find_in_parts(
-        self, files: Files[ReadSession], parents: list[UUID], query: FilesQuery
+        self, session: ReadSession, parents: list[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
         if query.window is None:
-            return await self.find_of(files, parents, query)
-        rows, pages = LoadedRows.of(self.context), dict[UUID, Page[FileRow]]()
+            return await self.find_of(session, parents, query)
+        rows, pages = LoadedRows.of(self.context), dict[UUID, Page[Any]]()
         for some in parents_at_once(parents, query.window.size):
-            found = await self.find_of(files, some, query)
+            found = await self.find_of(session, some, query)
             rows.add(sum(len(page.rows) for page in found.values()))
             pages |= found
         return pages
 
     @abstractmethod
     async def find_of(
-        self, files: Files[ReadSession], parents: Sequence[UUID], query: FilesQuery
+        self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
-        """A page for each of `parents`, or the number of its files if there is no window."""
+        """A page for each of `parents`, or the number of its items if there is no window."""
 
     @classmethod
     async def listing(cls, context: Context, query: FilesQuery) -> Listing:
         loader = cls.of(context)
-        page: Page[FileRow] | None = await loader.load(query)
+        page: Page[Any] | None = await loader.load(query)
         assert page is not None  # noqa: S101 - every parent gets a page, which may be empty
         return Listing(page, _counter(loader, query._replace(window=None)))
 
 
 class FilesOfBucket(FilesOfParents):
     async def find_of(
-        self, files: Files[ReadSession], parents: Sequence[UUID], query: FilesQuery
+        self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
+        files = Files(session, self.context.owner)
+        level: dict[str, Any] = {"under": query.under, "recursive": query.recursive}
         if query.window is None:
-            return await files.count_of_buckets(parents, under=query.under)
-        return await files.of_buckets(parents, query.window, under=query.under)
+            return await files.count_of_buckets(parents, **level)
+        return await files.of_buckets(parents, query.window, **level)
+
+
+class FoldersOfBucket(FilesOfParents):
+    """Folders of buckets, one level deep."""
+
+    async def find_of(
+        self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
+    ) -> Mapping[UUID, Any]:
+        folders = Folders(session, self.context.owner)
+        if query.window is None:
+            return await folders.count_of_buckets_at(parents, under=query.under)
+        return await folders.of_buckets_at(parents, query.window, under=query.under)
 
 
 class FilesOfBsp(FilesOfParents):
     """Files of the viewer that providers store."""
 
     async def find_of(
-        self, files: Files[ReadSession], parents: Sequence[UUID], query: FilesQuery
+        self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
+        files = Files(session, self.context.owner)
         if query.window is None:
             return await files.count_of_bsps(parents)
         return await files.of_bsps(parents, query.window)

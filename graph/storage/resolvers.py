@@ -14,6 +14,7 @@ from db.storage import (
     Files,
     NewBsp,
     NewFile,
+    begin_replacement,
     delete_file,
     remove_bytes_if_possible,
 )
@@ -172,9 +173,15 @@ class Mutation:
     ) -> CreateBucketPayload:
         values = provided_fields(input)
         key = values.pop("idempotency_key", None)
+        quota = info.context.services.quotas.buckets
+
+        async def create(buckets: Buckets) -> BucketRow:
+            await quota.check(buckets)
+            return await buckets.create(**values)
+
         bucket = await info.context.once(
             Buckets,
-            lambda buckets: buckets.create(**values),
+            create,
             key=key,
             request=("createBucket", values),
             answer=BucketRow,
@@ -249,8 +256,8 @@ class Mutation:
     ) -> ReplaceFilePayload:
         values = provided_fields(input)
         file_id = parse_id("file", values.pop("id"))
-        storage, owner = info.context.services.storage, info.context.owner
-        file = await storage.begin_replacement(owner, file_id, **values)
+        services, owner = info.context.services, info.context.owner
+        file = await begin_replacement(services.storage, services.objects, owner, file_id, **values)
         return ReplaceFilePayload(file=file, upload_url=upload_link(info.context, file))
 
     @mutation("Deletes a file the viewer owns.", who=SignedIn)

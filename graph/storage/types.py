@@ -32,6 +32,7 @@ from graph.storage.loaders import (
     FilesOfBsp,
     FilesOfBucket,
     FilesQuery,
+    FoldersOfBucket,
 )
 from graph.transport.file_routes import file_path
 
@@ -39,7 +40,25 @@ DOWNLOAD_LINK_LIFETIME = timedelta(hours=1)
 
 Under = Annotated[
     str | None,
-    argument("Folder such as `reports/2026`. Only files in it or its subfolders are returned."),
+    argument(
+        "Folder such as `reports/2026`. Only files in it or its subfolders are returned. "
+        "Omit it for the whole bucket."
+    ),
+]
+Recursive = Annotated[
+    bool,
+    argument(
+        "If true, files in subfolders are included. If false, only files directly in the folder "
+        "`under`, or directly in the bucket, are returned. Defaults to true. Cursors "
+        "of the two lists are not interchangeable."
+    ),
+]
+UnderOneLevel = Annotated[
+    str | None,
+    argument(
+        "Folder such as `reports/2026`. Only folders directly in it are returned. Omit it for "
+        "those directly in the bucket."
+    ),
 ]
 
 
@@ -70,6 +89,7 @@ class Replica:
 @node("file", row=FileRow, loader=FileById)
 class File(Node):
     location: str = attribute("Path within the bucket, unique there. Folders are separated by `/`.")
+    name: str = attribute("Last part of `location`, without the folders.")
     size: int = attribute("Size in bytes.", type=BigInt)
     content_type: str = attribute("Media type declared in `createFile` or `replaceFile`.")
     desired_replicas: int = attribute("Number of providers that store a copy.")
@@ -125,8 +145,9 @@ class File(Node):
         return info.context.base_url + signed
 
     @field(
-        "Signed URL to which the owner sends the bytes with `PUT`. Null unless the viewer is the "
-        "owner and bytes are expected: `status` is `PENDING`, or a replacement was started by "
+        "Signed URL to which the owner sends the bytes: with one `PUT`, or with a client of tus "
+        "1.0, which resumes after an interruption. Valid for 24 hours. Null unless the viewer is "
+        "the owner and bytes are expected: `status` is `PENDING`, or a replacement was started by "
         "`replaceFile` and is not complete."
     )
     def upload_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
@@ -142,6 +163,18 @@ def upload_link(context: Context, file: FileRow) -> str:
     path = file_path(file.id, replacement_id)
     return context.base_url + Links(context.services.keys).sign(
         "PUT", path, expires_in=UPLOAD_WITHIN
+    )
+
+
+@strawberry.type(
+    description="A folder of a bucket. It is derived from the locations of files: it exists while "
+    "files are in it or in its subfolders."
+)
+class Folder:
+    name: str = attribute("Last part of `path`.")
+    path: str = attribute(
+        "Path within the bucket, such as `reports/2026`. Pass it as `under` to list what the "
+        "folder contains."
     )
 
 
@@ -174,8 +207,24 @@ class Bucket(Node):
         info: Info,
         window: Window,
         under: Under = None,
+        recursive: Recursive = True,  # noqa: FBT002 - an argument of the field, passed by name
     ) -> Listing:
-        return await FilesOfBucket.listing(info.context, FilesQuery(root.id, window, under))
+        query = FilesQuery(root.id, window, under, recursive)
+        return await FilesOfBucket.listing(info.context, query)
+
+    @field(
+        "Lists the folders on one level of the bucket, in the order of the locations of their "
+        "files. Together with `files(recursive: false)` it shows what a folder contains.",
+        type=Connection[Folder],
+    )
+    @paged
+    async def folders(
+        root: strawberry.Parent[BucketRow],
+        info: Info,
+        window: Window,
+        under: UnderOneLevel = None,
+    ) -> Listing:
+        return await FoldersOfBucket.listing(info.context, FilesQuery(root.id, window, under))
 
 
 @strawberry.type(description="A backup storage provider (BSP), which stores copies of files.")

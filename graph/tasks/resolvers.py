@@ -88,9 +88,15 @@ class Mutation:
     ) -> CreateTaskPayload:
         values = provided_fields(input)
         key = values.pop("idempotency_key", None)
+        quota = info.context.services.quotas.tasks
+
+        async def create(tasks: Tasks) -> TaskRow:
+            await quota.check(tasks)
+            return await tasks.create(**values)
+
         task = await info.context.once(
             Tasks,
-            lambda tasks: tasks.create(**values),
+            create,
             key=key,
             request=("createTask", values),
             answer=TaskRow,
@@ -157,6 +163,8 @@ class Mutation:
                 lambda step: step(imports), old_tasks([input.json]), dry_run=dry_run
             ):
                 last = report
+            if last.created and not dry_run:
+                await info.context.services.quotas.tasks.check_inserted(imports)
             return last
 
         report = await info.context.transact(Imports, work)

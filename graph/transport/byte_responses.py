@@ -48,18 +48,19 @@ def json_errors(handler: Handler) -> Handler:
         except ClientDisconnect:
             return Response(status_code=400)  # the client has disconnected
         except Exception as error:  # noqa: BLE001 - unexpected errors are logged, masked and returned as JSON
-            return _error_response(error, request.state.request_id)
+            return error_response(error, request.state.request_id)
 
     return answer
 
 
-def _error_response(error: Exception, request_id: str) -> Response:
+def error_response(error: Exception, request_id: str, *, status: int | None = None) -> Response:
+    """The error as GraphQL presents it; the HTTP status follows from its code unless given."""
     code = error.code if isinstance(error, HowdahError) else HowdahError.code
     wait = error.retry_after_s if isinstance(error, HowdahError) else None
     headers = UNTRUSTED_CONTENT_HEADERS | ({} if wait is None else {"Retry-After": f"{wait:.0f}"})
     return JSONResponse(
         {"errors": present_all([error], request_id=request_id)},
-        status_code=_STATUS.get(code, 500),
+        status_code=_STATUS.get(code, 500) if status is None else status,
         headers=headers,
     )
 

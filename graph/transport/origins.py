@@ -24,6 +24,14 @@ _EXPOSED_HEADERS = (
     "Accept-Ranges",
     "Content-Range",
     "Content-Disposition",
+    "Location",
+    "Tus-Checksum-Algorithm",
+    "Tus-Extension",
+    "Tus-Resumable",
+    "Tus-Version",
+    "Upload-Expires",
+    "Upload-Length",
+    "Upload-Offset",
 )
 
 
@@ -91,7 +99,7 @@ class CrossOrigin(CORSMiddleware):
     def __init__(self, app: ASGIApp, *, origins: Origins) -> None:
         super().__init__(
             app,
-            allow_methods=("GET", "POST", "PUT"),
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=("*",),
             expose_headers=_EXPOSED_HEADERS,
             max_age=600,

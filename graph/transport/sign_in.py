@@ -23,6 +23,7 @@ from db.users import SignInLinks
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors
 from graph.transport.gateway import Gateway
 from graph.transport.proxies import forwarding_header, is_local
+from graph.transport.user_commands import user_command
 
 TOKEN_SECONDS = 8 * 3_600
 """A working day. There is no refresh token, which would be valid for 30 days if stolen."""
@@ -32,8 +33,6 @@ SESSION_LIFE = timedelta(days=7)
 overnight stays signed in."""
 
 _BODY_BYTES = 1_024
-
-_NEW_LINK = "Run `howdah user sign-in-link` to get a new link."
 
 
 class SignInRequest(msgspec.Struct):
@@ -64,7 +63,7 @@ async def exchange(request: Request) -> Response:
     if not await asyncio.to_thread(links.claim, code):
         raise Forbidden(
             "This sign-in link was already used or is no longer valid.",
-            hint=_NEW_LINK,
+            hint=_new_link(services.settings),
         )
     user = await services.identity.local_admin()
     token = await services.identity.issue(user, seconds=TOKEN_SECONDS, session_life=SESSION_LIFE)
@@ -74,17 +73,22 @@ async def exchange(request: Request) -> Response:
 async def renew(request: Request) -> Response:
     """Returns the same as `exchange`, for the token of a link in the `Authorization` header."""
     gateway: Gateway = request.state.gateway
-    identity = gateway.services.identity
-    _require_local_caller(request, gateway.services.settings)
+    identity, settings = gateway.services.identity, gateway.services.settings
+    _require_local_caller(request, settings)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        raise Unauthenticated("The request has no access token.", hint=_NEW_LINK)
+        raise Unauthenticated("The request has no access token.", hint=_new_link(settings))
     try:
         user = await identity.local_admin()
         renewed = await identity.renew(user, token, seconds=TOKEN_SECONDS)
     except Unauthenticated as error:
-        raise Unauthenticated(error.message, hint=_NEW_LINK) from None
+        raise Unauthenticated(error.message, hint=_new_link(settings)) from None
     return _token_response(renewed)
+
+
+def _new_link(settings: Settings) -> str:
+    """With the data folder, which only a local caller is told."""
+    return f"Run `{user_command(settings, 'sign-in-link')}` to get a new link."
 
 
 def _token_response(token: str) -> JSONResponse:

@@ -4,10 +4,14 @@ from datetime import datetime
 
 import strawberry
 
+from db.quotas import Usage as UsageReader
+from db.quotas import UsageAmount, UsageRow
 from db.users import OwnUser, Role, UserRow
-from graph.kit.fields import attribute, graphql_enum, redacted_repr
+from graph.context import Info
+from graph.kit.fields import attribute, field, graphql_enum, redacted_repr
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
+from graph.kit.scalars import BigInt
 
 graphql_enum(
     "Role of a user.",
@@ -22,6 +26,45 @@ class UserById(ById[UserRow]):
     repository = OwnUser
 
 
+@strawberry.type(name="UsageAmount", description="How much of one quota a user has used.")
+class UsageAmountType:
+    used: BigInt = attribute("Amount that is used now.")
+    limit: BigInt | None = attribute(
+        "Amount from which more is refused with `TOO_LARGE`, or the oldest is removed. Null means "
+        "no limit."
+    )
+
+
+def _amount(description: str) -> UsageAmount:
+    amount: UsageAmount = attribute(description, type=UsageAmountType)
+    return amount
+
+
+@strawberry.type(
+    description="What a user stores, and the limits that the operator has set. The numbers are "
+    "counted when the field is queried."
+)
+class Usage:
+    connections: UsageAmount = _amount("Saved connections.")
+    buckets: UsageAmount = _amount("Buckets.")
+    files: UsageAmount = _amount("Files in all buckets.")
+    file_bytes: UsageAmount = _amount(
+        "Size of all files in bytes. A pending replacement counts with the larger of its sizes."
+    )
+    tasks: UsageAmount = _amount("Tasks.")
+    query_runs: UsageAmount = _amount(
+        "Query runs. Above `limit`, the oldest are removed within 10 minutes."
+    )
+    query_run_text_bytes: UsageAmount = _amount(
+        "Size of the statements, parameters and notices of all query runs in bytes. Above `limit`, "
+        "new runs are refused, and the oldest are removed within 10 minutes."
+    )
+    query_run_result_bytes: UsageAmount = _amount(
+        "Size of the results of all query runs in bytes. Above `limit`, the runs with the oldest "
+        "results are removed within 10 minutes."
+    )
+
+
 @strawberry.type(description="A user account.")
 @node("user", row=UserRow, loader=UserById)
 class User(Node):
@@ -34,6 +77,19 @@ class User(Node):
         "request."
     )
     role: Role = attribute("Role, which determines what the user is allowed to do.")
+
+    @field(
+        "What the user stores, and the limits. Null unless the user is the viewer.",
+        type=Usage | None,
+    )
+    async def usage(root: strawberry.Parent[UserRow], info: Info) -> UsageRow | None:
+        context = info.context
+        if context.viewer is None or context.viewer.id != root.id:
+            return None
+        return await context.search(
+            lambda session, owner: UsageReader(session, owner, context.services.settings),
+            UsageReader.read,
+        )
 
 
 @strawberry.type(

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { drive } from './example_app.mjs';
 
-/** Keeps Relay's environment where `checkStore` finds it: Relay announces it to the hook of its developer tools. */
+/** Keeps Relay's environments where `checkStore` finds them: Relay tells the hook of its developer tools about each. */
 const prepare = (context) =>
   context.addInitScript(() => {
+    globalThis.relayEnvironments = [];
     globalThis.__RELAY_DEVTOOLS_HOOK__ = {
-      registerEnvironment: (environment) => (globalThis.relayEnvironment = environment),
+      registerEnvironment: (environment) => globalThis.relayEnvironments.push(environment),
     };
   });
 
@@ -14,8 +15,8 @@ const TYPES = { task: 'Task', user: 'User' };
 /** Relay keys records by `id`: two types with the same ID would overwrite each other. */
 async function checkStore(page) {
   const records = await page.evaluate(() => {
-    const source = globalThis.relayEnvironment.getStore().getSource();
-    return source.getRecordIDs().map((id) => [id, source.get(id)?.__typename, source.get(id)?.title]);
+    const sources = globalThis.relayEnvironments.map((environment) => environment.getStore().getSource());
+    return sources.flatMap((source) => source.getRecordIDs().map((id) => [id, source.get(id)?.__typename]));
   });
   const objects = records.filter(([id]) => /^[a-z]+_[0-9a-f]{32}$/.test(id));
   assert.ok(objects.length > 20);

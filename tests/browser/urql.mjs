@@ -48,10 +48,12 @@ const complaints = [];
 const requests = [];
 
 await context.addInitScript(() => {
+  window.sockets = [];
   window.socketCloses = [];
   window.WebSocket = class extends WebSocket {
     constructor(...args) {
       super(...args);
+      window.sockets.push(this);
       this.addEventListener('close', ({ code }) => window.socketCloses.push(code));
     }
   };
@@ -100,21 +102,37 @@ async function checkTasks(page, other) {
   await page.getByRole('button', { name: 'Add' }).click();
   await task(page, 'Feed the elephant').waitFor();
   await task(other, 'Feed the elephant').waitFor(); // taskChanged: CREATED
+
+  // The first answer is lost: the same request is sent again, and makes no second task.
+  let isLost = false;
+  const lose = async (route) => {
+    if (isLost || route.request().postDataJSON()?.operationName !== 'CreateTask') return route.fallback();
+    isLost = true;
+    await route.fetch();
+    await route.abort();
+  };
+  await page.route(api, lose);
+  await page.getByLabel('Title').fill('Sent twice, made once');
+  await page.getByRole('button', { name: 'Add' }).click();
+  await page.waitForResponse((response) => response.request().postData()?.includes('CreateTask'));
+  await page.unroute(api, lose);
+  await page.getByText('2 of 2 open').waitFor();
+
   await page.getByLabel('Title').fill(' ');
   await page.getByRole('button', { name: 'Add' }).click();
   await alert(page).waitFor();
 
   const json = JSON.stringify(Array.from({ length: 130 }, (_, id) => ({ id, title: `Old task ${id}` })));
   await ask('mutation($json: String!) { importTasks(input: {json: $json}) { created } }', { json });
-  await page.getByText('131 of 131 open').waitFor(); // taskChanged: IMPORTED
-  await other.getByText('131 of 131 open').waitFor();
-  while ((await tasks(page).count()) < 131) {
+  await page.getByText('132 of 132 open').waitFor(); // taskChanged: IMPORTED
+  await other.getByText('132 of 132 open').waitFor();
+  while ((await tasks(page).count()) < 132) {
     const before = await tasks(page).count();
     await tasks(page).last().scrollIntoViewIfNeeded();
     await page.waitForFunction((count) => document.querySelectorAll('li.task').length > count, before);
   }
   const titles = await tasks(page).locator('label').allInnerTexts();
-  assert.equal(new Set(titles).size, 131, 'every task is shown once');
+  assert.equal(new Set(titles).size, 132, 'every task is shown once');
 
   await page.getByLabel('Search').fill('elephant');
   await page.waitForFunction(() => document.querySelectorAll('li.task').length === 1);
@@ -169,7 +187,11 @@ async function checkToggle(page, other) {
   await page.waitForFunction(() => document.querySelectorAll('li.task').length === 1);
   await ask('mutation($id: ID!) { toggleTask(input: {id: $id}) { task { id } } }', { id });
   await page.waitForFunction(() => document.querySelectorAll('li.task').length === 2); // a filtered list is fetched again
+  // Graphcache 9.0.2 can miss a change that arrives in the instant in which the list's own response does.
+  const loaded = page.waitForResponse((response) => response.request().postData()?.includes('TaskPage'));
   await page.getByLabel('Show').selectOption('All');
+  await loaded;
+  await task(page, 'Old task 100').waitFor();
   await ask('mutation($id: ID!) { deleteTask(input: {id: $id}) { deletedTaskId } }', { id });
   await task(page, 'Renamed elsewhere').waitFor({ state: 'detached' });
   await task(other, 'Renamed elsewhere').waitFor({ state: 'detached' });
@@ -239,6 +261,14 @@ async function checkFailures(page) {
   assert.equal(await page.locator('.editor mark').innerText(), 'nope');
   await shot(page, 'workbench-error');
 
+  // Rows are shown while the statement sends more.
+  await run(page, "SELECT i, repeat('x', 500) AS x, pg_sleep(0.01) FROM generate_series(1, 100000) i");
+  await page.getByRole('cell', { name: '40', exact: true }).waitFor({ state: 'attached' });
+  await state(page, 'RUNNING').waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await state(page, 'CANCELLED').waitFor();
+  await page.getByRole('button', { name: 'Export CSV' }).waitFor();
+
   await run(page, 'SELECT pg_sleep(60)');
   await state(page, 'RUNNING').waitFor();
   await page.getByRole('button', { name: 'Cancel' }).click();
@@ -259,15 +289,32 @@ async function checkStorage(page) {
   const item = page.locator('li', { hasText: 'May.txt' });
   await page.waitForFunction(() => document.querySelector('progress')?.value > 0);
   await item.getByRole('button', { name: 'Pause' }).click();
-  await shot(page, 'storage');
   await item.getByRole('button', { name: 'Resume' }).waitFor();
+  await shot(page, 'storage');
   await slow(-1);
+  const resumed = page.waitForResponse((response) => response.request().method() === 'HEAD');
   await item.getByRole('button', { name: 'Resume' }).click();
+  assert.ok(Number((await resumed).headers()['upload-offset']) > 0, 'the upload goes on where it was');
+  await item.getByRole('button', { name: 'Download' }).waitFor();
+  await item.locator('progress').waitFor({ state: 'detached' });
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     item.getByRole('button', { name: 'Download' }).click(),
   ]);
   assert.equal(download.suggestedFilename(), 'May.txt');
+
+  // Begun here, resumed after a reload with the file chosen again.
+  await slow(500_000);
+  await page.getByLabel('Upload files').setInputFiles({ ...file, name: 'June.txt' });
+  await page.waitForFunction(() => document.querySelector('progress')?.value > 0);
+  await page.reload();
+  await slow(-1);
+  await page.getByRole('button', { name: 'reports' }).click();
+  const june = page.locator('li', { hasText: 'June.txt' });
+  await june.getByLabel('Resume').setInputFiles({ ...file, buffer: buffer.subarray(1) });
+  await june.getByRole('alert').waitFor(); // another file
+  await june.getByLabel('Resume').setInputFiles(file);
+  await june.getByRole('button', { name: 'Download' }).waitFor();
   assert.ok((await readFile(await download.path())).equals(buffer), 'the bytes are the same');
 }
 
@@ -289,14 +336,28 @@ async function holdToken(page, change) {
 }
 
 /** The socket is closed when its token expires, connects again with a new one, and changes still arrive. */
-async function checkExpiry(_page, page) {
-  await holdToken(page, (token) => withExpiry(token, 3));
-  await page.reload();
-  await tasks(page).first().waitFor();
-  await page.waitForFunction(() => window.socketCloses.includes(4403));
+async function checkExpiry(_page, other) {
+  await holdToken(other, (token) => withExpiry(token, 3));
+  await other.reload();
+  await tasks(other).first().waitFor();
+  await other.waitForFunction(() => window.socketCloses.includes(4403));
   const title = 'Made after the expiry';
   await ask('mutation($title: String!) { createTask(input: {title: $title}) { task { id } } }', { title });
-  await task(page, title).waitFor();
+  await task(other, title).waitFor();
+}
+
+/** A change that was made while the socket was away is shown once it is back. */
+async function checkReconnect(_page, other) {
+  await other.evaluate(() => window.sockets.at(-1).close(4000));
+  await ask('mutation { createTask(input: {title: "Made while away"}) { task { id } } }');
+  await task(other, 'Made while away').waitFor();
+}
+
+/** A change that was made while another page was open. */
+async function checkReturn(page) {
+  await ask('mutation { createTask(input: {title: "Made during a visit"}) { task { id } } }');
+  await page.getByRole('link', { name: 'tasks' }).click();
+  await task(page, 'Made during a visit').waitFor();
 }
 
 async function checkSignOut(page, other) {
@@ -317,7 +378,9 @@ try {
     await check(page, other);
     console.log(`${check.name}: ${Date.now() - began} ms`);
   };
-  for (const check of [checkTasks, checkToggle, checkRefresh, checkConnection, checkTree, checkRun, checkFailures, checkStorage, checkExpiry, checkSignOut]) await step(check);
+  for (const check of [checkTasks, checkToggle, checkReconnect, checkRefresh, checkExpiry]) await step(check);
+  for (const check of [checkConnection, checkTree, checkRun, checkFailures, checkStorage]) await step(check);
+  for (const check of [checkReturn, checkSignOut]) await step(check);
   assert.deepEqual(complaints, [], 'the page is quiet');
   failed = false;
 } finally {

@@ -42,14 +42,31 @@ async function graphqlWs() {
   await client.dispose();
 }
 
-async function graphqlSse() {
-  const client = createSseClient({ url, headers, retryAttempts: 0 });
+async function checkSse(singleConnection) {
+  const client = createSseClient({ url, headers: { ...headers }, retryAttempts: 0, singleConnection });
   const run = (query) => collected((sink) => client.subscribe({ query }, sink));
   assert.deepEqual(await run(QUERY), [{ data: { whoami: ANN } }]);
   assert.deepEqual(numbers(await run(COUNT)), [1, 2, 3]);
+  const [counted, counting] = await Promise.all([run(COUNT), run(COUNT)]);
+  assert.deepEqual([numbers(counted), numbers(counting)], [[1, 2, 3], [1, 2, 3]]);
   const [, last] = await run(BROKEN);
   assert.equal(last.errors[0].extensions.field, 'name');
+  const [refused] = await run('{ nothing }');
+  assert.equal(refused.errors[0].extensions.code, 'BAD_USER_INPUT');
+  await new Promise((resolve, reject) => {
+    const sink = { next: () => stop(), error: reject, complete: resolve };
+    const stop = client.subscribe({ query: 'subscription { forever }' }, sink);
+  });
+  assert.deepEqual(await run(QUERY), [{ data: { whoami: ANN } }]);
   client.dispose();
+}
+
+async function graphqlSseDistinctConnections() {
+  await checkSse(false);
+}
+
+async function graphqlSseSingleConnection() {
+  await checkSse(true);
 }
 
 async function urql() {
@@ -111,7 +128,15 @@ async function apolloPersisted() {
   }
 }
 
-for (const check of [graphqlWs, graphqlSse, urql, apollo, apolloPersisted]) {
+const checks = [
+  graphqlWs,
+  graphqlSseDistinctConnections,
+  graphqlSseSingleConnection,
+  urql,
+  apollo,
+  apolloPersisted,
+];
+for (const check of checks) {
   await check();
   console.log(`${check.name} works`);
 }

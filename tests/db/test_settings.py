@@ -66,7 +66,11 @@ def test_invalid_value_is_shortened_in_error() -> None:
     assert len(caught.value.message) < 150
 
 
-KEYS = {"HOWDAH_JWKS_URL": "https://issuer.example/keys", "HOWDAH_JWT_ISSUER": "issuer"}
+KEYS = {
+    "HOWDAH_JWKS_URL": "https://issuer.example/keys",
+    "HOWDAH_JWT_ISSUER": "issuer",
+    "HOWDAH_JWT_AUDIENCE": "us",
+}
 
 
 @pytest.mark.parametrize("name", ["none", "None", "HS256,none", "HS1", "RS256,,", "ES256K"])
@@ -85,6 +89,10 @@ def test_jwt_algorithms_refuse_unsafe_names(name: str, others: dict[str, str]) -
         ({"HOWDAH_JWT_ISSUER": "issuer"}, "HOWDAH_JWT_ISSUER is set, but there is no key"),
         ({"HOWDAH_JWT_AUDIENCE": "us"}, "HOWDAH_JWT_AUDIENCE is set, but there is no key"),
         ({"HOWDAH_JWKS_URL": "https://issuer/keys"}, "but HOWDAH_JWT_ISSUER is not"),
+        ({**KEYS, "HOWDAH_JWT_AUDIENCE": ""}, "but HOWDAH_JWT_AUDIENCE is not"),
+        ({"HOWDAH_JWT_SECRET": "x" * 40}, "but HOWDAH_JWT_AUDIENCE is not"),
+        ({**KEYS, "HOWDAH_JWT_REQUIRED_CLAIM": "groups"}, "does not name a claim and its value"),
+        ({"HOWDAH_JWT_REQUIRED_CLAIM": "a=b"}, "HOWDAH_JWT_REQUIRED_CLAIM is set, but"),
         ({"HOWDAH_JWKS_URL": "http://issuer/keys"}, "HOWDAH_JWKS_URL is not an https address"),
         ({"HOWDAH_DIRECT_DATABASE_URL": "postgres://a/b"}, "but HOWDAH_DATABASE_URL is not"),
     ],

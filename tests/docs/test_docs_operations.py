@@ -1,15 +1,19 @@
 """Every operation in the documentation is valid, and those of docs/connections.md work in order."""
 
+import json
 import re
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from graphql import GraphQLSchema, OperationDefinitionNode, parse, print_ast, validate
+from graphql.execution.values import get_variable_values
 
 from graph.schema import schema
 from tests.fixtures.clients import Client
+from tests.fixtures.pages import Block, blocks_of
 from tests.fixtures.targets import CANARY, Target
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +48,20 @@ def test_documented_operations_are_valid(page: Path) -> None:
     for name, operation in operations(page).items():
         errors = validate(core, parse(operation))
         assert not errors, f"{name} of {page.name}: correct it there, or the schema: {errors}"
+
+
+@pytest.mark.parametrize("page", WITH_OPERATIONS, ids=lambda page: page.name)
+def test_documented_operations_have_variables(page: Path) -> None:
+    """Each required variable is in the JSON after the block, and the schema accepts its value."""
+    blocks = list(blocks_of(page.read_text(encoding="utf-8")))
+    for block, after in pairwise([*blocks, Block("", "", "", 0, "")]):
+        if block.language != "graphql":
+            continue
+        given = json.loads(after.text) if after.answers("json", "Variables") else {}
+        for node in parse(block.text).definitions:
+            if isinstance(node, OperationDefinitionNode):
+                found = get_variable_values(core, node.variable_definitions or (), given)
+                assert not isinstance(found, list), f"{page.name}:{block.line}: {found}"
 
 
 def test_pages_with_operations_are_found() -> None:

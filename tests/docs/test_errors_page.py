@@ -32,19 +32,30 @@ def rows(text: str) -> list[list[str]]:
 
 
 def statuses_of(paths: list[Path]) -> set[int]:
-    """The statuses that modules name: `status_code=...`, and the first argument of HttpRefusal."""
+    """The statuses that modules name: `status_code=...`, and the first argument of a refusal."""
     return {status for path in paths for status in _statuses(ast.parse(path.read_text("utf-8")))}
 
 
 def _statuses(tree: ast.Module) -> Iterator[int]:
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, int)
+    }
     for node in ast.walk(tree):
         match node:
-            case ast.keyword(arg="status_code", value=ast.Constant(value=int(status))):
+            case ast.keyword(arg="status_code" | "status", value=ast.Constant(value=int(status))):
                 yield status
             case ast.Call(
-                func=ast.Name(id="HttpRefusal"), args=[ast.Constant(value=int(status)), *_]
+                func=ast.Name(id="HttpRefusal" | "_Refused"),
+                args=[ast.Constant(value=int(status)), *_],
             ):
                 yield status
+            case ast.Call(func=ast.Name(id="_Refused"), args=[ast.Name(id=name), *_]):
+                yield constants[name]
 
 
 def test_errors_page_lists_every_code_with_its_status() -> None:
@@ -62,8 +73,8 @@ def test_errors_page_lists_every_status_of_files() -> None:
     found = rows(section("Statuses of files and results"))
     listed = {int(status) for row in found for status in re.findall(r"\d+", row[0])}
     raised = set(byte_responses._STATUS.values()) | {200, 206, 500}
-    routes = sorted(TRANSPORT.glob("*_routes.py"))
-    assert listed == statuses_of(routes) | raised
+    modules = [*TRANSPORT.glob("*_routes.py"), TRANSPORT / "uploads.py", TRANSPORT / "tus.py"]
+    assert listed == statuses_of(modules) | raised
     codes = {code for row in found for code in re.findall(r"`(\w+)`", row[1])}
     assert codes == byte_responses._STATUS.keys() | {HowdahError.code}
 

@@ -25,10 +25,10 @@ def test_reference_describes_every_type_and_root_field() -> None:
 def test_reference_shows_a_change_of_the_schema() -> None:
     sdl = """
     type Query { "Old." old(size: Int = 5): Int @deprecated(reason: "Use `new`.") new: [Kind!]! }
-    enum Kind { "First | last." FIRST }
+    enum Kind { "First | last, see `Kind`." FIRST }
     """
     found = pages(sdl)
     assert "## old\n\n**Deprecated.** Use `new`. Old." in found["queries.md"]
     assert "| `size` | `Int` = `5` |" in found["queries.md"]
     assert "Returns [`[Kind!]!`](enums.md#kind)." in found["queries.md"]
-    assert "| `FIRST` | First \\| last. |" in found["enums.md"]
+    assert "| `FIRST` | First \\| last, see [`Kind`](enums.md#kind). |" in found["enums.md"]

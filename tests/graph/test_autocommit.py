@@ -19,7 +19,10 @@ core: Any = schema._schema
 INPUTS: dict[str, dict[str, Any]] = {
     "createBsp": {"account": "one", "capacity": "1000", "multiaddresses": []},
     "importTasks": {"json": '[{"title": "one"}]'},
+    "refreshSession": {"refreshToken": "x"},
+    "resetPassword": {"token": "x", "newPassword": "correct horse battery"},
     "saveConnection": {"name": "n", "host": "127.0.0.1", "database": "d", "username": "u"},
+    "signOut": {"refreshToken": "x"},
     "signUp": {"email": "new@example.com", "password": "correct horse battery", "name": "New"},
 }
 """Inputs of mutations for which a sample of each type will not do."""
@@ -28,12 +31,14 @@ REFUSED: dict[str, set[str]] = {
     "cancelQuery": {"CONFLICT"},  # unless the run still waits
     "changePassword": {"BAD_USER_INPUT"},
     "connect": {"UNAVAILABLE"},
+    "createPasswordReset": {"BAD_USER_INPUT"},  # the samples have no password
     "deletePreference": {"NOT_FOUND"},
     "deleteQueryRun": {"CONFLICT"},  # unless the run has ended
     "exportQueryRun": {"BAD_USER_INPUT", "CONFLICT"},  # a conflict until the run has failed
     "fileByKey": {"BAD_USER_INPUT"},
     "refreshSession": {"UNAUTHENTICATED"},
     "replaceFile": {"CONFLICT"},  # until the bytes of the file are there
+    "resetPassword": {"BAD_USER_INPUT"},
     "setBspMultiaddresses": {"BAD_USER_INPUT"},
     "signIn": {"BAD_USER_INPUT"},
     "signOut": {"BAD_USER_INPUT"},

@@ -45,6 +45,8 @@ SAMPLES: dict[str, list[str]] = {
     "Query.queryRuns(states)": ["[SUCCEEDED]", "[FAILED]", "[QUEUED, RUNNING]"],
     "Query.queryRuns(search)": ['"needle"'],
     "Bucket.files(under)": ['"folder"'],
+    "Bucket.files(recursive)": ["true", "false"],
+    "Bucket.folders(under)": ['"folder"', "null"],
 }
 """GraphQL literals for each field of a filter; `$NAME` is an ID that `fill` has made."""
 
@@ -52,6 +54,10 @@ _NOT_BY_TITLE = "an index for each order and each time would cost every change o
 ACCEPTED: dict[str, tuple[int, str]] = {
     "Query.tasks(filter.createdAfter)": (2_000, _NOT_BY_TITLE),
     "Query.tasks(filter.createdBefore)": (2_000, _NOT_BY_TITLE),
+    "Bucket.folders(under)": (
+        300,
+        "one descent of the index for each folder, however many files it contains",
+    ),
     "Query.queryRuns(search)": (
         1_000,
         "`Context.search`: one at a time; retention limits the runs",
@@ -132,7 +138,7 @@ def document(case: Case, ids: Mapping[str, str]) -> str:
     given = ", ".join(("first: 50", *filter(None, (case.given, case.order))))
     for name, value in ids.items():
         given = given.replace(f"${name}", f'"{value}"')
-    listed = f"{field}({given}) {{ edges {{ node {{ id }} }} pageInfo {{ hasNextPage }} }}"
+    listed = f"{field}({given}) {{ edges {{ node {{ __typename }} }} pageInfo {{ hasNextPage }} }}"
     if kind == "Query":
         return f"{{ {listed} }}"
     return f'{{ node(id: "{ids[kind.upper()]}") {{ ... on {kind} {{ {listed} }} }} }}'
@@ -245,8 +251,8 @@ FILL = (
     """,
     """
     INSERT INTO files (id, owner_id, bucket_id, location, size, content_type, desired_replicas)
-    SELECT gen_random_uuid(), $1, id, CASE WHEN n % 2 = 0 THEN 'folder/' ELSE '' END || n, 1,
-           'text/csv', 0
+    SELECT gen_random_uuid(), $1, id,
+           CASE WHEN n % 2 = 0 THEN 'folder/' || n % 200 || '/' ELSE '' END || n, 1, 'text/csv', 0
     FROM (SELECT min(id::text)::uuid AS id FROM buckets WHERE owner_id = $1) AS first,
          generate_series(1, 10000) AS n
     """,

@@ -67,7 +67,8 @@ async def test_token_is_not_renewed_after_its_session(
     ended = await services.identity.issue(user, seconds=60, session_life=timedelta(seconds=-1))
     answer = await renew(local, ended)
     assert error_of(answer) == (401, "UNAUTHENTICATED")
-    assert "howdah user sign-in-link" in answer.json()["errors"][0]["extensions"]["hint"]
+    hint = answer.json()["errors"][0]["extensions"]["hint"]
+    assert f"user sign-in-link --data-dir {services.settings.data_dir}" in hint
 
 
 async def test_token_of_another_user_is_not_renewed(
@@ -82,9 +83,8 @@ async def test_token_of_another_user_is_not_renewed(
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer é", "Bearer a.b.c", "Basic YTpi"])
 async def test_renewal_requires_token(local: httpx.AsyncClient, authorization: str) -> None:
-    answer = await local.post(
-        "/graphql/sign-in/renew", headers=[(b"authorization", authorization.encode())]
-    )
+    headers = httpx.Headers({"authorization": authorization}, encoding="utf-8")
+    answer = await local.post("/graphql/sign-in/renew", headers=headers)
     assert error_of(answer) == (401, "UNAUTHENTICATED")
 
 

@@ -13,11 +13,15 @@ from db.postgres.statements import compile_change, compile_statement
 _EXPIRE_OVER_QUOTA = compile_change(
     text("""UPDATE query_runs SET expires_at = now()
         FROM (
-            SELECT id, sum(result_bytes) OVER newer AS bytes, row_number() OVER newer AS runs
+            SELECT id, sum(result_bytes) OVER newer AS bytes,
+                sum(octet_length(statement) + octet_length(parameters) + octet_length(notices))
+                    OVER newer AS texts,
+                row_number() OVER newer AS runs
             FROM query_runs WHERE finished_at IS NOT NULL
             WINDOW newer AS (PARTITION BY owner_id ORDER BY created_at DESC, id DESC)
         ) AS kept
-        WHERE kept.id = query_runs.id AND (kept.bytes > :max_bytes OR kept.runs > :max_runs)
+        WHERE kept.id = query_runs.id
+          AND (kept.bytes > :max_bytes OR kept.texts > :max_text OR kept.runs > :max_runs)
           AND query_runs.expires_at > now()
         RETURNING query_runs.id""")
 )
@@ -32,9 +36,12 @@ _PARTIAL = compile_statement(
 )
 
 
-async def expire_over_quota(session: Session, *, max_bytes: int, max_runs: int) -> int:
+async def expire_over_quota(
+    session: Session, *, max_bytes: int, max_text: int, max_runs: int
+) -> int:
     """Expires the oldest runs of owners above a quota; returns their number."""
-    return len(await session.rows(_EXPIRE_OVER_QUOTA, max_bytes=max_bytes, max_runs=max_runs))
+    limits = {"max_bytes": max_bytes, "max_text": max_text, "max_runs": max_runs}
+    return len(await session.rows(_EXPIRE_OVER_QUOTA, **limits))
 
 
 async def list_expired(session: ReadSession) -> Sequence[tuple[OwnerId, UUID]]:

@@ -18,15 +18,19 @@ from db.storage.memory.tables import (
     with_new_version,
 )
 from db.storage.rows import (
+    CANCELLED_REPLACEMENT,
     NO_REPLACEMENT,
     UPLOAD_WITHIN,
     BucketRow,
+    ChunkRow,
+    ExpectedUpload,
     FileRow,
     FileStatus,
     NewFile,
     Quota,
     Upload,
     file_key,
+    file_name,
 )
 
 Row = TypeVar("Row", bound=NamedTuple)
@@ -143,7 +147,7 @@ class MemoryFiles:
         self._tables.owned_bucket(owner, to[0], field="bucketId")
         self._tables.check_location_free(*to)
         self._tables.count_move(file, to[0])
-        moved = file._replace(bucket_id=to[0], location=to[1])
+        moved = file._replace(bucket_id=to[0], location=to[1], name=file_name(to[1]))
         if file.object_id is not None:
             moved = moved._replace(object_location=file.object_location or file.location)
         if file.key is not None and file.fingerprint is not None:
@@ -197,7 +201,21 @@ class MemoryFiles:
     async def cancel_replacement(self, file: FileRow, *, replacement_id: UUID) -> None:
         known = self._tables.owned_file(file.owner_id, file.id)
         if known.replacement_id == replacement_id:
-            store_row(self._tables.files, known._replace(**NO_REPLACEMENT))
+            store_row(self._tables.files, known._replace(**CANCELLED_REPLACEMENT))
+
+    async def chunks_of(self, upload: ExpectedUpload) -> Sequence[ChunkRow]:
+        return list(self._tables.chunks.get(upload.id, ()))
+
+    async def append_chunk(self, upload: ExpectedUpload, chunk: ChunkRow) -> bool:
+        received = self._tables.chunks.get(upload.id, [])
+        end = received[-1].end if received else 0
+        if chunk.position != end or not self._tables.is_expected(chunk.file_id, chunk.upload_id):
+            return False
+        self._tables.chunks[upload.id] = [*received, chunk]
+        return True
+
+    async def clear_chunks(self, upload: ExpectedUpload) -> Sequence[ChunkRow]:
+        return self._tables.chunks.pop(upload.id, [])
 
     async def begin_deletion(self, owner: OwnerId, file_id: UUID) -> None:
         file = self._tables.owned_file(owner, file_id)
@@ -222,8 +240,22 @@ class MemoryFiles:
             if file.replacement_created_at is not None and file.replacement_created_at <= latest
         ]
         for file in stale:
-            store_row(self._tables.files, file._replace(**NO_REPLACEMENT))
+            store_row(self._tables.files, file._replace(**CANCELLED_REPLACEMENT))
         return len(stale)
+
+    async def known_chunks(self, object_ids: Sequence[UUID]) -> set[UUID]:
+        known = {one.object_id for chunks in self._tables.chunks.values() for one in chunks}
+        return known & set(object_ids)
+
+    async def remove_stale_chunks(self) -> int:
+        stale = {
+            upload_id: len(chunks)
+            for upload_id, chunks in self._tables.chunks.items()
+            if not self._tables.is_expected(chunks[0].file_id, upload_id)
+        }
+        for upload_id in stale:
+            del self._tables.chunks[upload_id]
+        return sum(stale.values())
 
     async def deleting_files(self, *, limit: int) -> Sequence[UUID]:
         return [file.id for file in self._tables.in_state(FileStatus.DELETING)][:limit]

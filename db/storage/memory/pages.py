@@ -1,13 +1,13 @@
 """Keyset pages of lists, equal to those of `db.kit.paging.select_page`."""
 
 import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from db.kit.base import to_timestamp_text
 from db.kit.paging import Page, SortOrder, Window, make_page, window_values
-from db.storage.rows import NEWEST
+from db.storage.rows import BY_PATH, NEWEST, FolderRow
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -31,3 +31,18 @@ def page(rows: Iterable[Row], window: Window, order: SortOrder) -> Page[Row]:
     if order.descending is not window.backward:
         selected.reverse()
     return make_page([row for _, _, row in selected[: values["limit"]]], window, order)
+
+
+def folder_page(folders: Sequence[FolderRow], window: Window) -> Page[FolderRow]:
+    """A page of folders, which are sorted as if their paths ended with a slash."""
+    values = window_values(window, BY_PATH, kind=str)
+    after, before = values.get("after_key"), values.get("before_key")
+    selected = [
+        folder
+        for folder in folders
+        if (after is None or f"{folder.path}/" > f"{after}/")
+        and (before is None or f"{folder.path}/" < f"{before}/")
+    ]
+    if window.backward:
+        selected.reverse()
+    return make_page(selected[: values["limit"]], window, BY_PATH)

@@ -12,7 +12,7 @@ from db.kit.base import OwnerId, new_id
 from db.kit.paging import Page, Window
 from db.storage import errors, rules
 from db.storage.memory.files import MemoryFiles
-from db.storage.memory.pages import page
+from db.storage.memory.pages import folder_page, page
 from db.storage.memory.tables import (
     check_version,
     existing,
@@ -23,10 +23,12 @@ from db.storage.memory.tables import (
 )
 from db.storage.rows import (
     BY_LOCATION,
+    BY_NAME,
     NEWEST,
     BspRow,
     BucketRow,
     FileRow,
+    FolderRow,
     NewBsp,
 )
 
@@ -182,20 +184,49 @@ class MemoryStorage(MemoryFiles):
         return len(self._tables.owned_files(owner))
 
     async def files_of_buckets(
-        self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
+        self,
+        owner: OwnerId,
+        bucket_ids: Sequence[UUID],
+        window: Window,
+        *,
+        under: str | None,
+        recursive: bool = True,
     ) -> Mapping[UUID, Page[FileRow]]:
-        return {
-            bucket_id: page(self._tables.files_in(owner, bucket_id, under), window, BY_LOCATION)
-            for bucket_id in bucket_ids
+        order = BY_LOCATION if recursive else BY_NAME
+        found = {
+            one: self._tables.files_in(owner, one, under, recursive=recursive) for one in bucket_ids
         }
+        return {one: page(files, window, order) for one, files in found.items()}
 
     async def count_files_of_buckets(
+        self,
+        owner: OwnerId,
+        bucket_ids: Sequence[UUID],
+        *,
+        under: str | None,
+        recursive: bool = True,
+    ) -> Mapping[UUID, int]:
+        return {
+            one: len(found)
+            for one in bucket_ids
+            if (found := self._tables.files_in(owner, one, under, recursive=recursive))
+        }
+
+    async def folders_of_buckets(
+        self, owner: OwnerId, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
+    ) -> Mapping[UUID, Page[FolderRow]]:
+        return {
+            one: folder_page(self._tables.folders_in(owner, one, under), window)
+            for one in bucket_ids
+        }
+
+    async def count_folders_of_buckets(
         self, owner: OwnerId, bucket_ids: Sequence[UUID], *, under: str | None
     ) -> Mapping[UUID, int]:
         return {
             one: len(found)
             for one in bucket_ids
-            if (found := self._tables.files_in(owner, one, under))
+            if (found := self._tables.folders_in(owner, one, under))
         }
 
     async def files_of_bsps(

@@ -9,7 +9,17 @@ from uuid import UUID
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import OwnerId, TimestampText, to_timestamp_text
 from db.storage import errors, rules
-from db.storage.rows import NO_REPLACEMENT, BspRow, BucketRow, FileRow, FileStatus, NewFile
+from db.storage.rows import (
+    NO_REPLACEMENT,
+    BspRow,
+    BucketRow,
+    ChunkRow,
+    FileRow,
+    FileStatus,
+    FolderRow,
+    NewFile,
+    file_name,
+)
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -23,6 +33,8 @@ class Tables:
     owners: dict[UUID, OwnerId] = field(default_factory=dict)
     files: dict[UUID, FileRow] = field(default_factory=dict)
     replicas: dict[UUID, list[UUID]] = field(default_factory=dict)
+    chunks: dict[UUID, list[ChunkRow]] = field(default_factory=dict)
+    """The chunks of each upload by its ID."""
 
     def bsp(self, bsp_id: UUID) -> BspRow:
         if bsp_id not in self.bsps:
@@ -60,14 +72,26 @@ class Tables:
         in_readable = file.bucket_id is not None and self.can_read(owner, file.bucket_id)
         return file.owner_id == owner or in_readable
 
-    def files_in(self, owner: OwnerId, bucket_id: UUID, under: str | None) -> Sequence[FileRow]:
-        folder = "" if under is None else rules.checked_folder(under) + "/"
+    def files_in(
+        self, owner: OwnerId, bucket_id: UUID, under: str | None, *, recursive: bool = True
+    ) -> Sequence[FileRow]:
+        folder = rules.folder_prefix(under)
         files = (file for file in self.files.values() if file.bucket_id == bucket_id)
         return [
             file
             for file in files
             if file.location.startswith(folder) and self.can_read_file(owner, file)
+            if recursive or "/" not in file.location[len(folder) :]
         ]
+
+    def folders_in(self, owner: OwnerId, bucket_id: UUID, under: str | None) -> Sequence[FolderRow]:
+        folder = rules.folder_prefix(under)
+        below = [
+            file.location[len(folder) :].partition("/")
+            for file in self.files_in(owner, bucket_id, under)
+        ]
+        paths = {folder + name for name, slash, _ in below if slash}
+        return [FolderRow(bucket_id, path) for path in sorted(paths, key=lambda path: path + "/")]
 
     def files_at(self, owner: OwnerId, bsp_id: UUID) -> Sequence[FileRow]:
         return [file for file in self.owned_files(owner) if bsp_id in self.replicas[file.id]]
@@ -75,6 +99,15 @@ class Tables:
     def check_name_free(self, owner: OwnerId, name: str, *, ignore: UUID | None = None) -> None:
         if any(bucket.name == name and bucket.id != ignore for bucket in self.owned_buckets(owner)):
             raise errors.conflict(errors.NAME_TAKEN)
+
+    def is_expected(self, file_id: UUID, upload_id: UUID) -> bool:
+        """Whether a file waits for the bytes of an upload."""
+        file = self.files.get(file_id)
+        if file is None:
+            return False
+        if file.replacement_size is not None and file.replacement_id == upload_id:
+            return True
+        return file.status == FileStatus.PENDING and file_id == upload_id
 
     def check_location_free(self, bucket_id: UUID, location: str) -> None:
         at = (bucket_id, location)
@@ -180,6 +213,7 @@ def pending(owner: OwnerId, new: NewFile, *, file_id: UUID) -> FileRow:
         key=None,
         created_at=(now := ago()),
         updated_at=now,
+        name=file_name(new.location),
     )
 
 

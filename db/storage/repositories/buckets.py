@@ -65,6 +65,10 @@ class Buckets(Repository[BucketRow, S]):
         Locks them until the transaction ends, so that two files created at once both count.
         """
         await self.run(self._lock_usage())
+        return await self.stored()
+
+    async def stored(self) -> Quota:
+        """Like `usage`, without the lock."""
         files, size = (await self.run(self._usage()))[0]
         return Quota(bytes=int(size), files=int(files))
 

@@ -12,7 +12,13 @@ from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.storage import errors
 from db.storage.repositories.files import Files
-from db.storage.rows import NO_REPLACEMENT, UPLOAD_WITHIN, FileRow, FileStatus
+from db.storage.rows import (
+    CANCELLED_REPLACEMENT,
+    NO_REPLACEMENT,
+    UPLOAD_WITHIN,
+    FileRow,
+    FileStatus,
+)
 
 
 class FileChanges(Files[S]):
@@ -65,15 +71,13 @@ class FileChanges(Files[S]):
     ) -> FileRow | None:
         """Switches to the new bytes, or returns None if the replacement is not pending."""
         new = {"object_id": object_id, "fingerprint": fingerprint, "stored_at": location}
-        return await self.one(
-            self._finish_replacement(), id=file_id, replacement_id=replacement_id, **new
-        )
+        return await self.one(self._finish_replacement(), id=file_id, pending=replacement_id, **new)
 
     async def cancel_replacement(
         self: "FileChanges[Session]", file_id: UUID, *, replacement_id: UUID
     ) -> FileRow | None:
         """Cancels a replacement, or returns None if it is not pending."""
-        return await self.one(self._cancel_replacement(), id=file_id, replacement_id=replacement_id)
+        return await self.one(self._cancel_replacement(), id=file_id, pending=replacement_id)
 
     @statement
     def _lock(cls) -> ClauseElement:
@@ -136,12 +140,12 @@ class FileChanges(Files[S]):
     @change_statement
     def _cancel_replacement(cls) -> ClauseElement:
         change = cls.owned_update().where(*cls._is_replacement_pending())
-        return change.values(NO_REPLACEMENT).returning(*cls.columns())
+        return change.values(CANCELLED_REPLACEMENT).returning(*cls.columns())
 
     @classmethod
     def _is_replacement_pending(cls) -> tuple[ColumnElement[bool], ...]:
         file = cls.table().c
-        replacement_id = bindparam("replacement_id", type_=file.replacement_id.type)
+        replacement_id = bindparam("pending", type_=file.replacement_id.type)
         return (
             file.id == bindparam("id"),
             file.replacement_id == replacement_id,

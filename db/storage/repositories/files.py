@@ -27,6 +27,7 @@ from db.storage import errors, rules
 from db.storage.repositories.unscoped import is_in_public_bucket
 from db.storage.rows import (
     BY_LOCATION,
+    BY_NAME,
     NEWEST,
     NO_REPLACEMENT,
     FileRow,
@@ -36,7 +37,7 @@ from db.storage.rows import (
 from db.storage.tables import File, Replica
 
 _REPLICA = Replica.__table__.c
-_PARENTS = (
+PARENTS = (
     func.unnest(bindparam("ids", type_=ARRAY(Uuid)))
     .table_valued(column("id", Uuid), with_ordinality="position")
     .render_derived(name="parents")
@@ -76,16 +77,27 @@ class Files(Repository[FileRow, S]):
         return int(await self.value(self._count()))
 
     async def of_buckets(
-        self, bucket_ids: Sequence[UUID], window: Window, *, under: str | None
+        self,
+        bucket_ids: Sequence[UUID],
+        window: Window,
+        *,
+        under: str | None,
+        recursive: bool = True,
     ) -> Mapping[UUID, Page[FileRow]]:
+        if not recursive:
+            query, folder = self._of_folders(window.shape), rules.folder_prefix(under)
+            return await self._pages(query, bucket_ids, window, BY_NAME, folder=folder)
         query = self._of_buckets(under is not None, window.shape)
         return await self._pages(query, bucket_ids, window, BY_LOCATION, **_location_bounds(under))
 
     async def count_of_buckets(
-        self, bucket_ids: Sequence[UUID], *, under: str | None
+        self, bucket_ids: Sequence[UUID], *, under: str | None, recursive: bool = True
     ) -> Mapping[UUID, int]:
-        query = self._count_of_buckets(under is not None)
-        return dict(await self.run(query, ids=list(bucket_ids), **_location_bounds(under)))
+        values: dict[str, Any] = _location_bounds(under)
+        if not recursive:
+            values = {"folder": rules.folder_prefix(under)}
+        query = self._count_of_buckets(recursive and under is not None, recursive)
+        return dict(await self.run(query, ids=list(bucket_ids), **values))
 
     async def of_bsps(
         self, bsp_ids: Sequence[UUID], window: Window
@@ -138,23 +150,31 @@ class Files(Repository[FileRow, S]):
 
     @statement
     def _of_buckets(cls, under: bool, shape: tuple[bool, bool, bool]) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
-        files = cls.readable().where(cls.table().c.bucket_id == _PARENTS.c.id)
+        files = cls.readable().where(cls.table().c.bucket_id == PARENTS.c.id)
         if under:
             files = files.where(cls._is_within())
         return cls._page_per_parent(files, BY_LOCATION, shape)
 
     @statement
-    def _count_of_buckets(cls, under: bool) -> ClauseElement:  # noqa: FBT001 - as above
-        bucket_id = cls.table().c.bucket_id
-        counted = (
-            cls.readable(bucket_id, func.count()).where(is_any_of(bucket_id)).group_by(bucket_id)
-        )
-        return counted.where(cls._is_within()) if under else counted
+    def _of_folders(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+        file = cls.table().c
+        in_folder = (file.bucket_id == PARENTS.c.id, file.folder == bindparam("folder"))
+        return cls._page_per_parent(cls.readable().where(*in_folder), BY_NAME, shape)
+
+    @statement
+    def _count_of_buckets(cls, under: bool, recursive: bool) -> ClauseElement:  # noqa: FBT001 - as above
+        file = cls.table().c
+        counted = cls.readable(file.bucket_id, func.count()).where(is_any_of(file.bucket_id))
+        if not recursive:
+            counted = counted.where(file.folder == bindparam("folder"))
+        elif under:
+            counted = counted.where(cls._is_within())
+        return counted.group_by(file.bucket_id)
 
     @statement
     def _of_bsps(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
         has_replica = exists().where(
-            _REPLICA.bsp_id == _PARENTS.c.id,
+            _REPLICA.bsp_id == PARENTS.c.id,
             _REPLICA.file_id == cls.table().c.id,
             _REPLICA.owner_id == cls.table().c.owner_id,
         )
@@ -190,8 +210,8 @@ class Files(Repository[FileRow, S]):
     ) -> ClauseElement:
         """One page for each parent in one statement; the last column is the parent's position."""
         page = cls.select_page(query, order, shape).lateral("page")
-        position = _PARENTS.c.position
-        each = select(*page.c, position).select_from(_PARENTS.join(page, true()))
+        position = PARENTS.c.position
+        each = select(*page.c, position).select_from(PARENTS.join(page, true()))
         descending = order.descending is not shape[0]
         columns = (page.c[order.column], page.c.id)
         sorting = [column.desc() if descending else column.asc() for column in columns]
@@ -202,5 +222,5 @@ def _location_bounds(under: str | None) -> dict[str, str]:
     """The range of locations in a folder: in the collation "C", `0` directly follows `/`."""
     if under is None:
         return {}
-    folder = rules.checked_folder(under)
-    return {"from_location": f"{folder}/", "to_location": f"{folder}0"}
+    folder = rules.folder_prefix(under)
+    return {"from_location": folder, "to_location": f"{folder[:-1]}0"}

@@ -63,6 +63,8 @@ class Replicas(Repository[ReplicaRow, S]):
         """Replaces the replicas by those of other bytes, at the providers with most free space."""
         if file.desired_replicas:
             await self.run(self._lock_placement())
+            # Two changes of replicas follow. Each locks in the order of IDs, but not both together.
+            await self.run(self._lock_providers())
             await self.release(file.id)
             await self.place(file)
 
@@ -79,6 +81,10 @@ class Replicas(Repository[ReplicaRow, S]):
     def _lock_placement(cls) -> ClauseElement:
         name = literal("placement of replicas")
         return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
+
+    @statement
+    def _lock_providers(cls) -> ClauseElement:
+        return select(_BSP.id).order_by(_BSP.id).with_for_update(key_share=True)
 
     @change_statement
     def _place(cls) -> ClauseElement:

@@ -5,17 +5,29 @@ from datetime import timedelta
 from typing import Any, Generic
 from uuid import UUID
 
-from sqlalchemy import Interval, bindparam, delete, exists, func, not_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Interval,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.repository import S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.ownership import PublicRows
 from db.postgres.statements import Statement, unscoped_change, unscoped_statement
-from db.storage.rows import NO_REPLACEMENT, FileRow, FileStatus
-from db.storage.tables import Bucket, File
+from db.storage.rows import CANCELLED_REPLACEMENT, FileRow, FileStatus
+from db.storage.tables import Bucket, File, FileChunk
 
-_BUCKET, _FILE = Bucket.__table__.c, File.__table__.c
+_BUCKET, _CHUNK, _FILE = Bucket.__table__.c, FileChunk.__table__.c, File.__table__.c
 _COLUMNS = [_FILE[name] for name in FileRow._fields]
 
 
@@ -25,6 +37,36 @@ def is_public_bucket() -> PublicRows:
 
 def is_in_public_bucket() -> PublicRows:
     return PublicRows(exists().where(_BUCKET.id == _FILE.bucket_id, not_(_BUCKET.private)))
+
+
+def is_expected_upload(upload_id: Any) -> ColumnElement[bool]:
+    """Whether a file waits for the bytes of an upload: its first one, or a replacement."""
+    first = and_(_FILE.status == FileStatus.PENDING, _FILE.id == upload_id)
+    return or_(first, and_(_FILE.replacement_size.is_not(None), _FILE.replacement_id == upload_id))
+
+
+class UnscopedChunks(Generic[S]):
+    """Finds and removes chunks by their objects, for sweeps, which have no viewer."""
+
+    def __init__(self, session: S) -> None:
+        self._session = session
+
+    async def known(self, object_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of `object_ids` that a chunk refers to."""
+        return {found[0] for found in await self._session.rows(self._known(), ids=list(object_ids))}
+
+    async def remove_stale(self: "UnscopedChunks[Session]") -> int:
+        """Removes the chunks of uploads that no file waits for, and returns their number."""
+        return len(await self._session.rows(self._remove_stale()))
+
+    @unscoped_statement
+    def _known(cls) -> ClauseElement:
+        return select(_CHUNK.object_id).where(is_any_of(_CHUNK.object_id))
+
+    @unscoped_change
+    def _remove_stale(cls) -> ClauseElement:
+        of_file = (_FILE.id == _CHUNK.file_id, is_expected_upload(_CHUNK.upload_id))
+        return delete(FileChunk).where(~exists().where(*of_file)).returning(_CHUNK.object_id)
 
 
 class UnscopedFiles(Generic[S]):
@@ -75,7 +117,7 @@ class UnscopedFiles(Generic[S]):
         stale = update(File).where(
             _FILE.replacement_size.is_not(None), _FILE.replacement_created_at <= too_old
         )
-        return stale.values(NO_REPLACEMENT).returning(_FILE.id)
+        return stale.values(CANCELLED_REPLACEMENT).returning(_FILE.id)
 
     @unscoped_change
     def _remove(cls) -> ClauseElement:

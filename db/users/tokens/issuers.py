@@ -11,20 +11,21 @@ from joserfc.jwk import OctKey
 
 from db.errors import BadInput
 from db.security.keys import checked_secret
-from db.settings import SHARED_ALGORITHMS, Settings, external_algorithms
+from db.settings import SHARED_ALGORITHMS, Settings, external_algorithms, required_claim
 from db.users.accounts import ExternalUser, canonical_email, name_rule
 from db.users.tokens.key_sets import KeySet, VerifyingKey
 from db.users.tokens.own_tokens import OURS
 from db.users.tokens.signatures import verified_claims
-from db.users.tokens.unverified_claims import InvalidToken, Seconds
+from db.users.tokens.unverified_claims import InvalidToken, Seconds, decode_part
 
 CLOCK_SKEW_S = 30
+_WORD_CLAIMS = ("scope", "scp")  # words separated by spaces, RFC 8693
 
 
 class ExternalClaims(msgspec.Struct, frozen=True):
     """Claims of an external token. Only those that affect the verification are validated."""
 
-    sub: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    sub: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
     exp: Annotated[float, Seconds]
     iss: str | None = None
     aud: str | list[str] | None = None
@@ -43,12 +44,14 @@ class ExternalIssuer:
         *,
         name: str | None,
         audience: str | None,
+        required_claim: tuple[str, str] | None = None,
         algorithms: tuple[str, ...],
         published: KeySet | None,
         shared: OctKey | None,
     ) -> None:
         self._name = name
         self._audience = audience
+        self._required_claim = required_claim
         self._algorithms = algorithms
         self._published = published
         self._shared = shared
@@ -65,6 +68,7 @@ class ExternalIssuer:
         return cls(
             name=settings.jwt_issuer,
             audience=settings.jwt_audience,
+            required_claim=required_claim(settings),
             algorithms=external_algorithms(settings),
             published=published,
             shared=_shared(settings.jwt_secret),
@@ -80,6 +84,7 @@ class ExternalIssuer:
                 reason = error
             else:
                 self._check(claims)
+                self._check_required_claim(token)
                 return self._person(claims), datetime.fromtimestamp(claims.exp, UTC)
         raise reason
 
@@ -103,6 +108,17 @@ class ExternalIssuer:
             raise InvalidToken("it has expired")
         if claims.nbf > now + CLOCK_SKEW_S:
             raise InvalidToken("it is not valid yet")
+
+    def _check_required_claim(self, token: str) -> None:
+        """Accepts the value itself, a list that has it, and a `scope` that has it as a word."""
+        if self._required_claim is None:
+            return
+        name, wanted = self._required_claim
+        value = decode_part(token.split(".")[1], dict[str, object]).get(name)
+        if name in _WORD_CLAIMS and isinstance(value, str):
+            value = value.split()
+        if wanted not in (value if isinstance(value, list) else [value]):
+            raise InvalidToken(f"its claim {name} has not the required value")
 
     def _person(self, claims: ExternalClaims) -> ExternalUser:
         issuer = self._name or "shared secret"

@@ -96,7 +96,11 @@ class Verifier:
         access_tokens: AccessTokens,
         issuer: Issuer | None,
         verifications: VerificationCache,
+        *,
+        admits_new_users: bool = True,
     ) -> None:
+        """`admits_new_users`: whether the first token of the issuer's user creates an account."""
+        self._admits_new_users = admits_new_users
         self._database = database
         self._access_tokens = access_tokens
         self._issuer = issuer
@@ -148,8 +152,15 @@ class Verifier:
     ) -> VerifiedToken:
         person, expires_at = await issuer.verify(token, key_id)
         user = await self._database.write(
-            lambda session: Users(session).get_or_create_external(person)
+            lambda session: Users(session).get_or_create_external(
+                person, may_create=self._admits_new_users
+            )
         )
+        if user is None and not self._admits_new_users:
+            raise Unauthenticated(
+                "The user of this token has no account on this server.",
+                hint="Ask the operator to admit new users of the issuer (HOWDAH_SIGN_UP).",
+            )
         if user is None:
             raise InvalidToken("its user was removed")
         return VerifiedToken(user.id, user.role, expires_at)

@@ -18,6 +18,7 @@ from db.workbench.connections.connection_errors import (
     unreachable,
 )
 from db.workbench.connections.destinations import Bastion, Destination
+from db.workbench.connections.foreign_cluster import require_foreign
 from db.workbench.connections.network_policy import Targets
 from db.workbench.connections.read_budget import LargeRowSlot
 from db.workbench.connections.ssh_tunnels import LOOPBACK, Tunnel
@@ -55,7 +56,7 @@ class Connector:
                 connection = await self._connect(deadline)
         except TimeoutError:
             raise unreachable(self.destination) from None
-        asking = asyncio.ensure_future(libpq.facts_of(connection))
+        asking = asyncio.ensure_future(self._identify(connection))
         try:
             with libpq.abort_after(connection, deadline - asyncio.get_running_loop().time()):
                 self.facts = await asyncio.shield(asking)
@@ -67,6 +68,12 @@ class Connector:
                 raise unreachable(self.destination) from None
             raise
         return connection
+
+    async def _identify(self, connection: libpq.Connection) -> libpq.Facts:
+        facts = await libpq.facts_of(connection)
+        own, host = self._targets.own_cluster, self.destination.host
+        await require_foreign(connection, own, host=host)
+        return facts
 
     async def close(self) -> None:
         tunnel, self._tunnel = self._tunnel, None

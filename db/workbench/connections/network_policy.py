@@ -21,6 +21,7 @@ from ipaddress import (
 from typing import Protocol, TypeAlias
 
 from db.errors import BadInput, Forbidden, Unavailable
+from db.postgres.own_cluster import OwnCluster
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -88,9 +89,14 @@ class Targets:
         reach: Reach,
         *,
         own: Iterable[tuple[str, int]] = (),
+        own_cluster: OwnCluster | None = None,
         resolve_name: Lookup | None = None,
     ) -> None:
-        """`own` holds the addresses of Howdah's own database, which are never allowed."""
+        """`own` holds the addresses of Howdah's own database, which are never allowed.
+
+        `own_cluster` recognizes it behind other addresses, once connected.
+        """
+        self.own_cluster = own_cluster
         self._reach = reach
         self._own = tuple(own)
         # Separate threads, so that a name server that does not respond delays no other work.
@@ -103,13 +109,13 @@ class Targets:
     async def resolve(self, host: str, port: int) -> list[str]:
         """Returns checked addresses, in the order in which to try them."""
         if host.startswith(("/", "@")):
-            raise _forbidden(host)
+            raise target_forbidden(host)
         addresses = await self._addresses(host)
         if not all(self._reach.allows(address) for address in addresses):
-            raise _forbidden(host)
+            raise target_forbidden(host)
         for own_host, own_port in self._own:
             if port == own_port and await self._is_own(own_host, addresses):
-                raise _forbidden(host)
+                raise target_forbidden(host)
         return [str(address) for address in addresses[:MAX_ADDRESSES]]
 
     async def _addresses(self, host: str) -> list[Address]:
@@ -176,7 +182,7 @@ def _is_here(address: Address) -> bool:
         return True
 
 
-def _forbidden(host: str) -> Forbidden:
+def target_forbidden(host: str) -> Forbidden:
     return Forbidden(
         f"Howdah may not connect to {host}.",
         hint="Ask the operator to allow its network in HOWDAH_TARGETS. Howdah's own database, "

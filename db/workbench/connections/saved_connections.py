@@ -19,6 +19,7 @@ from db.connections import (
 )
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import run_once
+from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database, Session
 from db.security.vault import SecretLocation, Vault
 from db.workbench.connections.workbench import Workbench
@@ -31,6 +32,7 @@ class SavedConnections:
     database: Database
     vault: Vault
     workbench: Workbench
+    quota: RowQuota | None = None
 
     async def add(
         self, owner: OwnerId, fields: Mapping[str, Any], *, idempotency_key: str | None = None
@@ -39,18 +41,24 @@ class SavedConnections:
         values = dict(fields)
         save = values.pop("save_password", None)
         require_fields(values)
-        changes = await parse_draft(values)
+        changes = await parse_draft(values, owner=owner)
         if save is False:
             changes.secrets.pop("password", None)
         row_id = new_id()
         places = secret_locations(with_defaults(changes.values), row=row_id, owner=owner)
+        agent = await self.workbench.lends_agent_to(owner)
         async with self._sealing(changes, places) as sealed:
+
+            async def create(session: Session) -> ConnectionRow:
+                connections = Connections(session, owner)
+                if self.quota is not None:
+                    await self.quota.check(connections)
+                return await connections.create(row_id, changes, sealed, agent=agent)
+
             row = await run_once(
                 self.database,
                 owner,
-                lambda session: Connections(session, owner).create(
-                    row_id, changes, sealed, agent=self.workbench.lends_agent
-                ),
+                create,
                 key=idempotency_key,
                 request=("saveConnection", changes.values, self._fingerprints(changes)),
                 answer=ConnectionRow,
@@ -74,19 +82,20 @@ class SavedConnections:
         """
         values = dict(fields)
         save = values.pop("save_password", None)
-        changes = await parse_draft(values)
+        changes = await parse_draft(values, owner=owner)
         async with self.database.read() as session:
             seen, _ = await Connections(session, owner).with_secrets(connection_id)
         if save is False:
             changes.secrets["password"] = None
         places = secret_locations(seen._asdict() | changes.values, row=seen.id, owner=owner)
+        agent = await self.workbench.lends_agent_to(owner)
         async with self._sealing(changes, places) as sealed:
             change = await self.database.transaction(
                 lambda session: Connections(session, owner).change(
                     seen,
                     changes,
                     sealed,
-                    agent=self.workbench.lends_agent,
+                    agent=agent,
                     expected_version=expected_version,
                 )
             )

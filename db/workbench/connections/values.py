@@ -54,5 +54,3 @@ class Limits(NamedTuple):
     """What one connection may buffer of a row that has not arrived completely."""
     process_row_bytes: int = 64 * 1024 * 1024
     """What all connections together may buffer of rows above 1 MiB."""
-    agent: bool = False
-    """Whether SSH tunnels may use the SSH agent of the server's account."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from db.connections import (
     SecretRequired,
     check_binding,
     check_connection,
+    decrypt_stored_key,
     secret_locations,
     with_defaults,
 )
@@ -39,6 +40,7 @@ SWEEP_S = 5.0
 EXPIRE_S = 12 * 3_600.0
 
 Key: TypeAlias = tuple[OwnerId, UUID]
+LendsAgentTo: TypeAlias = Callable[[UUID], Awaitable[bool]]
 Entered: TypeAlias = Mapping[str, str]
 """Secrets passed to `connect`, by name. They are kept in memory as long as their pool."""
 
@@ -67,7 +69,10 @@ class Workbench:
         vault: Vault,
         targets: Targets,
         limits: Limits = Limits(),  # noqa: B008 - immutable
+        lends_agent_to: LendsAgentTo | None = None,
     ) -> None:
+        """`lends_agent_to` accepts the owners who may use the SSH agent; None accepts nobody."""
+        self._lends_agent_to = lends_agent_to
         self._database = database
         self._vault = vault
         self._targets = targets
@@ -86,8 +91,9 @@ class Workbench:
         vault: Vault,
         targets: Targets,
         limits: Limits = Limits(),  # noqa: B008 - immutable
+        lends_agent_to: LendsAgentTo | None = None,
     ) -> AsyncIterator["Workbench"]:
-        workbench = cls(database, vault, targets, limits)
+        workbench = cls(database, vault, targets, limits, lends_agent_to)
         workbench._in_background(workbench._sweep())
         try:
             yield workbench
@@ -138,9 +144,9 @@ class Workbench:
         if (owner, row.id) in self._open:
             self._pool(owner, row, None)
 
-    @property
-    def lends_agent(self) -> bool:
-        return self._limits.agent
+    async def lends_agent_to(self, owner: OwnerId) -> bool:
+        """Whether tunnels of this owner may use the SSH agent of the server's account."""
+        return self._lends_agent_to is not None and await self._lends_agent_to(owner)
 
     def active(self, owner: OwnerId) -> list[ActivePool]:
         """The open pools of this process, in the order in which they were opened."""
@@ -245,7 +251,7 @@ class Workbench:
                 raise _destination_changed()
             stored = await self._open_secrets(owner, now, sealed, entered=entered)
             return self._connector_to(
-                owner, self._destination(row._asdict(), stored | dict(entered))
+                owner, await self._destination(owner, row._asdict(), stored | dict(entered))
             )
 
         pool = ConnectionPool(
@@ -272,20 +278,21 @@ class Workbench:
         self, owner: OwnerId, draft: Draft, connection_id: UUID | None
     ) -> Destination:
         if connection_id is None:
-            return self._destination(
-                with_defaults(draft.values, needed=REQUIRED_TO_CONNECT), draft.secrets
+            return await self._destination(
+                owner, with_defaults(draft.values, needed=REQUIRED_TO_CONNECT), draft.secrets
             )
         row, sealed = await self._read_with_secrets(owner, connection_id)
         before, after = row._asdict(), row._asdict() | draft.values
         check_binding(before, after, stored=sealed.stored_secrets, entered=draft.secrets)
         stored = await self._open_secrets(owner, row, sealed, entered=draft.secrets)
-        return self._destination(after, {**stored, **draft.secrets})
+        return await self._destination(owner, after, {**stored, **draft.secrets})
 
-    def _destination(
-        self, values: Mapping[str, Any], secrets: Mapping[str, str | None]
+    async def _destination(
+        self, owner: OwnerId, values: Mapping[str, Any], secrets: Mapping[str, str | None]
     ) -> Destination:
         given = {name for name, secret in secrets.items() if secret is not None}
-        check_connection(values, secrets=given, agent=self.lends_agent)
+        agent = await self.lends_agent_to(owner)
+        check_connection(values, secrets=given, agent=agent)
         return Destination.of(values, secrets)
 
     async def _read_with_secrets(
@@ -299,11 +306,12 @@ class Workbench:
     ) -> dict[str, str]:
         """Opens the stored secrets, except those that `entered` replaces."""
         places = secret_locations(row._asdict(), row=row.id, owner=owner)
-        return {
+        opened = {
             name: await self._vault.open(value, places[name])
             for name, value in zip(SECRETS, sealed, strict=True)
             if value is not None and name not in entered
         }
+        return await decrypt_stored_key(opened, owner)
 
     def _discard_entered(self, owner: OwnerId, row: ConnectionRow) -> None:
         """After a failed attempt the next one starts from the stored secrets."""

@@ -30,6 +30,7 @@ class RunLimits(NamedTuple):
     retention_days: int = 30
     max_kept_bytes: int = 5 * 1024**3
     max_kept_runs: int = 10_000
+    max_kept_text: int = 1024**3
 
     @property
     def retention(self) -> timedelta:

@@ -12,6 +12,7 @@ from db.errors import Conflict, HowdahError, Unavailable
 from db.events import EventBus, Subscription
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
+from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database, Session
 from db.runs import (
     ACTIVE,
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 CANCEL_TOPIC = "runs:cancel"
 CANCEL_WITHIN_S = 1.9
+MAX_TEXT_GRANT = 16 * 1024 * 1024
 POLL_S = 0.25
 
 
@@ -93,6 +95,14 @@ class Runner:
             self._start_next, self._has_queued, slots=limits.process_slots
         )
         self._closing = False
+        self._text_quota = RowQuota(
+            "bytes of statements, parameters and notices in your runs",
+            setting="HOWDAH_RUN_TEXT_BYTES_PER_USER",
+            limit=limits.max_kept_text,
+            count=_text_bytes,
+            max_grant=MAX_TEXT_GRANT,
+            hint="Delete runs, or wait up to 10 minutes until the oldest are removed",
+        )
 
     async def submit(
         self, owner: OwnerId, request: RunRequest, *, key: str | None = None
@@ -102,6 +112,7 @@ class Runner:
         Raises:
             Unavailable: The server is stopping.
             RateLimited: The owner has too many queued and running runs.
+            TooLarge: The texts of the owner's runs are too large together.
         """
         if self._closing:
             raise Unavailable(
@@ -116,6 +127,8 @@ class Runner:
             connection = await connections.require(request.connection_id, field="connectionId")
             new = request.to_new_run(connection, self._limits)
             runs = Runs(session, owner)
+            texts = len(new.statement.encode()) + len(new.parameters.encode())
+            await self._text_quota.check(runs, more=texts)
             created = await runs.create(
                 new, process=self._process, max_active=self._limits.max_active
             )
@@ -285,3 +298,7 @@ async def closing(runner: Runner, *, grace_s: float) -> AsyncIterator[Runner]:
         yield runner
     finally:
         await runner.close(grace_s=grace_s)
+
+
+async def _text_bytes(session: Session, owner: OwnerId) -> int:
+    return (await Runs(session, owner).usage()).text_bytes

@@ -12,14 +12,16 @@ from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
 from graph.transport.gateway import Gateway, stopping_error
-from graph.transport.http.accept import GRAPHQL_JSON, JSON, accept
+from graph.transport.http.accept import EVENT_STREAM, GRAPHQL_JSON, JSON, accept
 from graph.transport.http.refresh_cookie import RefreshCookie
 from graph.transport.http.request_parsing import (
     ClientDisconnected,
     HttpRefusal,
     from_body,
     from_query_string,
+    query_values,
 )
+from graph.transport.http.reserved_streams import ReservedStream, ReservedStreams
 from graph.transport.http.streams import FORMATS, Stream
 from graph.transport.request_ids import begin_request
 
@@ -34,6 +36,7 @@ _EVERY_RESPONSE: tuple[Header, ...] = (
     (b"vary", b"accept"),
     (b"x-content-type-options", b"nosniff"),
 )
+_UNBUFFERED: tuple[Header, ...] = ((b"x-accel-buffering", b"no"),)  # by nginx
 
 # These do not concern the document, so their status does not depend on the media type.
 _STATUS = {
@@ -91,6 +94,10 @@ class _Exchange:
     async def serve(self) -> None:
         if self._gateway.shutdown.begun:
             raise HttpRefusal(503, stopping_error(), headers=((b"connection", b"close"),))
+        token = self._stream_token()
+        if token is not None or self._scope["method"] in {"PUT", "DELETE"}:
+            await self._serve_reserved_stream(token)
+            return
         request = await self._read()
         authorization = self._authorization()
         viewer, invalid_token = None, None
@@ -122,6 +129,58 @@ class _Exchange:
             answer, media_type, status or _STATUS.get(answer.code, 400), headers
         )
 
+    def _stream_token(self) -> str | None:
+        """The token of a reserved event stream, in a header or, by `EventSource`, in the URL."""
+        token = self._headers.get(b"x-graphql-event-stream-token")
+        if token is not None:
+            return token.decode("latin-1")
+        if b"token=" not in self._scope["query_string"]:
+            return None
+        values = query_values(self._scope)
+        return None if "query" in values else values.get("token")
+
+    async def _serve_reserved_stream(self, token: str | None) -> None:
+        authorization = self._authorization()
+        viewer = await self._gateway.viewer(authorization)
+        streams: ReservedStreams = self._scope["state"]["streams"]
+        match self._scope["method"]:
+            case "PUT":
+                address = address_of(self._scope)
+                stream = streams.reserve(viewer, authorization, address=address)
+                await self._send_text(201, stream.token.encode())
+            case "GET":
+                stream = streams.find(token or "", viewer, by_token=True)
+                await self._open_reserved_stream(streams, stream)
+            case "POST":
+                stream = streams.find(token or "", viewer)
+                request = await self._read()
+                context = self._gateway.context(viewer, self._request_id, self._scope)
+                stream.start(request, context, self._gateway)
+                await self._send_text(202)
+            case "DELETE":
+                stream = streams.find(token or "", viewer)
+                stream.end(query_values(self._scope).get("operationId"))
+                await self._send_text(200)
+            case method:
+                raise _method_not_allowed(
+                    f"The method {method} is not supported on an event stream.",
+                    b"DELETE, GET, POST, PUT",
+                )
+
+    async def _open_reserved_stream(self, streams: ReservedStreams, stream: ReservedStream) -> None:
+        if self._accept.stream != EVENT_STREAM:
+            raise _not_acceptable()
+        with streams.opened(stream), self._gateway.shutdown.stream():
+            content_type = FORMATS[EVENT_STREAM].content_type
+            await self._start(200, content_type, _UNBUFFERED)
+            await stream.carry(
+                self._write,
+                self._receive,
+                session_end=self._session_end(stream.viewer, stream.authorization),
+                server_end=self._gateway.shutdown.wait(),
+            )
+        await self._send({"type": "http.response.body", "body": b""})
+
     async def _read(self) -> GraphQLRequest:
         match self._scope["method"]:
             case "POST":
@@ -131,7 +190,7 @@ class _Exchange:
                 return from_query_string(self._scope)
             case method:
                 raise _method_not_allowed(
-                    f"The method {method} is not supported.", b"GET, HEAD, POST"
+                    f"The method {method} is not supported.", b"DELETE, GET, HEAD, POST, PUT"
                 )
 
     def _authorization(self) -> str | None:
@@ -170,17 +229,17 @@ class _Exchange:
         if media_type is None:
             raise _not_acceptable()
         stream_format = FORMATS[media_type]
-        await self._start(200, stream_format.content_type, ((b"x-accel-buffering", b"no"),))
+        await self._start(200, stream_format.content_type, _UNBUFFERED)
         with self._gateway.shutdown.stream():
             await Stream(stream_format, write=self._write, receive=self._receive).send(
                 answers,
-                session_end=self._session_end(viewer),
+                session_end=self._session_end(viewer, self._authorization()),
                 server_end=self._gateway.shutdown.wait(),
             )
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def _session_end(self, viewer: Viewer | None) -> Answer:
-        error = await self._gateway.session_end(viewer, self._authorization())
+    async def _session_end(self, viewer: Viewer | None, authorization: str | None) -> Answer:
+        error = await self._gateway.session_end(viewer, authorization)
         return refuse(error, request_id=self._request_id)
 
     async def _send_answer(
@@ -191,6 +250,11 @@ class _Exchange:
         length = (b"content-length", b"%d" % len(answer.payload))
         await self._start(status, _CONTENT_TYPES[media_type], (length, *headers))
         await self._send({"type": "http.response.body", "body": answer.payload})
+
+    async def _send_text(self, status: int, text: bytes = b"") -> None:
+        length = (b"content-length", b"%d" % len(text))
+        await self._start(status, b"text/plain; charset=utf-8", (length,))
+        await self._send({"type": "http.response.body", "body": text})
 
     async def _start(self, status: int, content_type: bytes, headers: Iterable[Header]) -> None:
         self.started = True

@@ -55,13 +55,11 @@ async def from_body(
 
 
 def from_query_string(scope: Scope) -> GraphQLRequest:
+    values = query_values(scope)
     try:
-        raw = scope["query_string"].decode("ascii")
-        fields = parse_qs(raw, keep_blank_values=True, errors="strict", max_num_fields=20)
-        values = {name: texts[-1] for name, texts in fields.items()}
         variables = _decode_object(values.get("variables") or "null")
         extensions = _decode_object(values.get("extensions") or "null")
-    except (ValueError, RecursionError) as error:  # includes errors of msgspec and of decoding
+    except (ValueError, RecursionError) as error:  # includes errors of msgspec
         raise _malformed("The query string", error) from None
     if "query" not in values and PERSISTED_QUERY not in (extensions or {}):
         raise HttpRefusal(
@@ -73,6 +71,16 @@ def from_query_string(scope: Scope) -> GraphQLRequest:
         )
     query, name = values.get("query", ""), values.get("operationName")
     return GraphQLRequest(query, name, variables, extensions)
+
+
+def query_values(scope: Scope) -> dict[str, str]:
+    """The parameters of the query string; of a repeated one the last."""
+    try:
+        raw = scope["query_string"].decode("ascii")
+        fields = parse_qs(raw, keep_blank_values=True, errors="strict", max_num_fields=20)
+    except ValueError as error:  # includes errors of decoding
+        raise _malformed("The query string", error) from None
+    return {name: texts[-1] for name, texts in fields.items()}
 
 
 def _by_hash(body: bytes) -> GraphQLRequest | None:

@@ -1,6 +1,7 @@
 """Streamed responses: server-sent events, and Apollo's multipart subscriptions.
 
-Events follow the "distinct connections" mode of the GraphQL over SSE protocol.
+Events follow the "distinct connections" mode of the GraphQL over SSE protocol;
+`reserved_streams` has the other mode.
 """
 
 import asyncio
@@ -78,8 +79,8 @@ class Stream:
                 self._send_all(answers),
                 session_end,
                 server_end,
-                self._disconnected(),
-                self._send_heartbeats(),
+                _disconnected(self._receive),
+                _send_heartbeats(self._write, self._format.heartbeat),
             )
         if session.done() and not session.cancelled():
             await self._next(session.result())
@@ -95,15 +96,34 @@ class Stream:
     async def _next(self, answer: Answer) -> None:
         await self._write(self._format.before + answer.payload + self._format.after)
 
-    async def _disconnected(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
 
-    async def _send_heartbeats(self) -> NoReturn:
-        """Sends heartbeats, because proxies close idle connections."""
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            await self._write(self._format.heartbeat)
+async def wait_for_end(
+    write: Callable[[bytes], Awaitable[None]],
+    receive: Receive,
+    *,
+    session_end: Coroutine[Any, Any, Answer],
+    server_end: Coroutine[Any, Any, None],
+) -> Answer | None:
+    """Keeps an event stream alive until it ends; the answer that says why the session ended."""
+    session, *_ = await _until_first(
+        session_end,
+        server_end,
+        _disconnected(receive),
+        _send_heartbeats(write, FORMATS[EVENT_STREAM].heartbeat),
+    )
+    return session.result() if session.done() and not session.cancelled() else None
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send_heartbeats(write: Callable[[bytes], Awaitable[None]], heartbeat: bytes) -> NoReturn:
+    """Sends heartbeats, because proxies close idle connections."""
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        await write(heartbeat)
 
 
 async def _until_first(*coroutines: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:

@@ -4,7 +4,7 @@ import pytest
 
 from db.connections import check_connection, parse_draft, with_defaults
 from db.errors import BadInput
-from tests.db.connections.test_pem import OPENSSH, PASSPHRASE, written
+from tests.db.connections.test_pem import OPENSSH, PASSPHRASE, PKCS8, written
 
 WHOLE = {"name": "Orders", "host": "db.example.com", "database": "orders", "username": "ada"}
 TUNNEL = {"host": "bastion.example.com", "username": "ada", "auth_method": "PASSWORD"}
@@ -89,7 +89,8 @@ async def test_draft_separates_secrets_verbatim() -> None:
 async def test_draft_replaces_and_removes_tunnel_secrets() -> None:
     sealed = TUNNEL | {"auth_method": "PRIVATE_KEY", "private_key": written(OPENSSH, PASSPHRASE)}
     taken = await parse_draft({"ssh_tunnel": sealed | {"passphrase": PASSPHRASE}})
-    assert taken.secrets["ssh_passphrase"] == PASSPHRASE
+    assert taken.secrets["ssh_private_key"] == written(PKCS8)
+    assert taken.secrets["ssh_passphrase"] is None  # the stored key needs none
     plain = await parse_draft({"ssh_tunnel": sealed | {"private_key": written(OPENSSH)}})
     assert plain.secrets["ssh_passphrase"] is None
     gone = await parse_draft({"ssh_tunnel": None})

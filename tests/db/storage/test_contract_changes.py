@@ -7,7 +7,14 @@ import pytest
 
 from db.errors import BadInput, Conflict, Forbidden, NotFound, TooLarge
 from db.kit.base import OwnerId, new_id
-from db.storage import Quota, StorageOperations, file_key, has_new_name
+from db.storage import (
+    ChunkRow,
+    ExpectedUpload,
+    Quota,
+    StorageOperations,
+    file_key,
+    has_new_name,
+)
 from tests.db.storage.samples import (
     HELLO,
     MANY,
@@ -213,3 +220,40 @@ async def test_superseded_cancelled_or_stale_replacement_is_refused(
     await is_refused(third)
     (kept,) = (await storage.files(owner, MANY)).rows
     assert (kept.key, kept.version, kept.replacement_size) == (file.key, 2, None)
+
+
+# Chunks of resumable uploads
+
+
+async def test_chunks_continue_each_other_until_the_upload_ends(
+    storage: StorageOperations, owner: OwnerId
+) -> None:
+    bucket = await make_bucket(storage, owner)
+    upload = ExpectedUpload(await make_file(storage, owner, bucket))
+
+    def chunk(position: int, size: int) -> ChunkRow:
+        return ChunkRow(upload.file.id, upload.id, position, size, new_id())
+
+    first, second = chunk(0, 2), chunk(2, 3)
+    assert not await storage.append_chunk(upload, chunk(1, 2))
+    assert await storage.append_chunk(upload, first)
+    for refused in (chunk(0, 2), chunk(1, 1), chunk(3, 1)):
+        assert not await storage.append_chunk(upload, refused)
+    assert await storage.append_chunk(upload, second)
+    assert await storage.chunks_of(upload) == [first, second]
+    known = await storage.known_chunks([second.object_id, new_id()])
+    assert known == {second.object_id}
+    assert await storage.remove_stale_chunks() == 0
+    stored = await store_file(storage, upload.file)
+    assert not await storage.append_chunk(upload, chunk(5, 1))
+    assert await storage.remove_stale_chunks() == 2
+    assert await storage.chunks_of(upload) == []
+    begun = await storage.begin_replacement(owner, stored.id, size=5)
+    replacing = ExpectedUpload(begun, begun.replacement_id)
+    new = ChunkRow(begun.id, replacing.id, 0, 5, new_id())
+    assert not await storage.append_chunk(upload, chunk(0, 1))
+    assert await storage.append_chunk(replacing, new)
+    await storage.begin_replacement(owner, stored.id, size=5)
+    assert not await storage.append_chunk(replacing, new._replace(position=5))
+    assert await storage.clear_chunks(replacing) == [new]
+    assert await storage.chunks_of(replacing) == []

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from db.errors import BadInput, Conflict, NotFound, Unauthenticated
 from db.kit.base import TimestampText, new_id
 from db.services import Services
-from db.users import ExternalUser, UserRow, Users
+from db.users import ExternalUser, Identity, Role, UserRow, Users
 from graph.commands.accounts import (
     create_user,
     describe_user,
@@ -16,6 +18,7 @@ from graph.commands.accounts import (
 )
 from graph.kit.ids import id_of
 from tests.fixtures.identity import PASSWORD
+from tests.graph.commands.test_cli import howdah
 
 
 async def create(services: Services, *, admin: bool = False) -> UserRow:
@@ -105,3 +108,22 @@ def test_describe_user_removes_control_characters() -> None:
         new_id(), None, "Ada\x1b[2J\n", "USER", TimestampText("2026-11-21T10:00:00.000000Z")
     )
     assert describe_user(row) == f"{id_of('user', row.id)}  USER   2026-11-21  (external)  Ada[2J"
+
+
+async def test_user_reset_password_command_prints_link(
+    committed_url: str, committed_identity: Identity, tmp_path: Path
+) -> None:
+    email = "ada@example.com"
+    ada = await committed_identity.create(
+        email=email, password=PASSWORD, name="Ada", role=Role.USER
+    )
+    arguments = ("user", "reset-password", email, "--data-dir", str(tmp_path / "data"))
+    settings = {"HOWDAH_ENV": "development", "HOWDAH_DATABASE_URL": committed_url}
+    public = {"HOWDAH_PUBLIC_URL": "https://api.example.com/"}
+    code, output, errors = await howdah(*arguments, **settings, **public)
+    assert code == 0, errors
+    base, _, token = output.strip().partition("#token=")
+    assert base == "https://api.example.com/reset-password"
+    resets = committed_identity.password_resets
+    assert await resets.use(token, password="another horse", address="") == ada
+    assert token not in errors

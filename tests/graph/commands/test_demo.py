@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import shutil
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from db.postgres.embedded import processes
 from tests.fixtures.served import Served, served
@@ -46,8 +49,29 @@ def clusters(folder: Path) -> list[int]:
     ]
 
 
-async def test_demo_serves_its_example_data(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
+@pytest.fixture(scope="module")
+async def first_start(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
+    """The data folder of a demo that was started once, and its first answer in `seen.json`."""
+    folder = tmp_path_factory.mktemp("first") / "demo"
+    async with served(folder, command="demo") as server:
+        seen = await server.ask(SEEN)
+    (folder / "seen.json").write_text(json.dumps(seen))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def folder(first_start: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(first_start, tmp_path / "demo")
+
+
+@pytest.fixture
+def first(folder: Path) -> Any:
+    """What the first start answered."""
+    return json.loads((folder / "seen.json").read_text())
+
+
+async def test_demo_serves_its_example_data(folder: Path) -> None:
     async with served(folder, command="demo") as server:
         seen = await server.ask(SEEN)
         assert seen["viewer"] == {"email": "admin@howdah.local", "role": "ADMIN"}
@@ -83,10 +107,8 @@ async def test_demo_serves_its_example_data(tmp_path: Path) -> None:
         assert len(clusters(folder)) > 2
 
 
-async def test_demo_keeps_changes_until_a_reset(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
+async def test_demo_keeps_changes_until_a_reset(folder: Path, first: Any) -> None:
     async with served(folder, command="demo") as server:
-        first = await server.ask(SEEN)
         shop = first["connections"]["nodes"][0]["id"]
         task = first["tasks"]["nodes"][0]["id"]
         await server.ask(
@@ -115,11 +137,10 @@ async def test_demo_keeps_changes_until_a_reset(tmp_path: Path) -> None:
 
 
 async def test_killed_demo_leaves_no_process_and_its_connection_follows_the_port(
-    tmp_path: Path,
+    folder: Path, first: Any
 ) -> None:
-    folder = tmp_path / "demo"
+    shop = first["connections"]["nodes"][0]["id"]
     async with served(folder, command="demo") as server:
-        shop = (await server.ask(SEEN))["connections"]["nodes"][0]["id"]
         left = [psutil.Process(pid) for pid in clusters(folder)]
         await server.kill("server")
         _, alive = await asyncio.to_thread(psutil.wait_procs, left, timeout=30)
@@ -133,6 +154,15 @@ async def test_killed_demo_leaves_no_process_and_its_connection_follows_the_port
         async with served(folder, command="demo") as server:
             assert await run(server, shop, "SELECT count(*) FROM shop.orders") == [["1500"]]
     assert json.loads((folder / "demo.json").read_text())["shop_port"] != port
+
+
+async def test_interrupted_first_start_begins_anew(folder: Path, first: Any) -> None:
+    (folder / "demo.json").write_text("{}")
+    async with served(folder, command="demo") as server:
+        seen = await server.ask(SEEN)
+    assert seen["taskStats"] == first["taskStats"]
+    assert len(seen["connections"]["nodes"]) == len(seen["buckets"]["nodes"]) == 1
+    assert seen["connections"] != first["connections"]
 
 
 async def test_demo_uses_no_folder_of_another_program(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -159,6 +160,17 @@ async def test_query_is_stopped_when_its_result_is_too_large() -> None:
     )
     assert error["path"][0] == "two"
     assert b'"data":null' in answer.payload
+
+
+async def test_query_that_requests_the_most_is_stopped_soon() -> None:
+    """All of it would take twenty times as long, and as much memory."""
+    text = "{ a: boxes(first: 1000) { boxes(first: 999) { " + "box { name } " * 4 + "name } } }"
+    text = text.replace("box {", "b%d: box {") % (1, 2, 3, 4)
+    assert (await prepare(plans(), text)).cost.run({}) > 0.8 * RequestLimits().requested_fields
+    began = time.process_time()
+    answer = await run(text)
+    assert answer.code == TooLarge.code
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from db.settings import Settings
 from db.storage import sweep
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket
+from tests.graph.storage.test_storage import CREATE_FILE
 
 DATA = os.urandom(6_000_000)
 FILE = "query($id: ID!) { file(id: $id) { status fingerprint downloadUrl } }"
@@ -71,3 +72,24 @@ async def test_file_on_s3_is_uploaded_and_downloaded_from_there(
     )
     assert [batch async for batch in services.objects.list("files")] == []
     assert (await sweep(services)).deletions == 0
+
+
+async def test_resumed_upload_to_s3_becomes_one_object(
+    ada: Client, services: Services, half_written: Callable[[], list[str]]
+) -> None:
+    asked = {"bucketId": await make_bucket(ada), "location": "a.bin", "size": str(len(DATA))}
+    made = (await ada.ask(CREATE_FILE, input=asked))["createFile"]
+    headers = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
+    for start, end in ((0, 5_500_000), (5_500_000, len(DATA))):
+        answer = await ada.http.patch(
+            made["uploadUrl"],
+            content=DATA[start:end],
+            headers=headers | {"Upload-Offset": str(start)},
+        )
+        assert (answer.status_code, answer.headers["upload-offset"]) == (204, str(end))
+    file = (await ada.ask(FILE, id=made["file"]["id"]))["file"]
+    assert file["fingerprint"] == hashlib.sha256(DATA).hexdigest()
+    async with httpx.AsyncClient() as anyone:
+        assert (await anyone.get(file["downloadUrl"])).content == DATA
+    objects = [one.key async for batch in services.objects.list("files") for one in batch]
+    assert (len(objects), half_written()) == (1, [])

@@ -284,3 +284,28 @@ async def test_invalid_list_argument_fails_only_its_field(ada: Client, bad: str)
     assert answer.data == {"x": None, "y": {"good": {"totalCount": 0}}}
     (error,) = answer.errors
     assert error["path"] == ["x", "bad"]
+
+
+async def test_bucket_lists_folders_and_files_of_one_level(ada: Client, bob: Client) -> None:
+    bucket = await make_bucket(ada, private=False)
+    for location in ("top", "a/1", "a/b/2", "a-/3"):
+        await make_file(ada, bucketId=bucket, location=location)
+    asked = """query($id: ID!, $under: String, $after: String) {
+      bucket(id: $id) {
+        folders(first: 1, after: $after, under: $under) {
+          nodes { name path } totalCount pageInfo { endCursor hasNextPage }
+        }
+        files(first: 9, under: $under, recursive: false) { nodes { name location } totalCount }
+      }
+    }"""
+    root = (await bob.ask(asked, id=bucket))["bucket"]
+    assert root["folders"]["nodes"] == [{"name": "a-", "path": "a-"}]
+    assert root["folders"]["totalCount"] == 2
+    assert root["files"] == {"nodes": [{"name": "top", "location": "top"}], "totalCount": 1}
+    after = root["folders"]["pageInfo"]["endCursor"]
+    rest = (await ada.ask(asked, id=bucket, after=after))["bucket"]["folders"]
+    assert (rest["nodes"], rest["pageInfo"]["hasNextPage"]) == ([{"name": "a", "path": "a"}], False)
+    below = (await ada.ask(asked, id=bucket, under="a"))["bucket"]
+    assert below["folders"]["nodes"] == [{"name": "b", "path": "a/b"}]
+    assert [file["name"] for file in below["files"]["nodes"]] == ["1"]
+    assert (await ada.send(asked, id=bucket, under="../etc")).code == "BAD_USER_INPUT"

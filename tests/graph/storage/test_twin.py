@@ -14,6 +14,7 @@ from db.events import EventBus
 from db.kit.base import OwnerId, new_id
 from db.objects.store import open_objects
 from db.postgres.engine import Database
+from db.quotas import Quotas
 from db.security.keys import load_keys
 from db.security.vault import Vault
 from db.services import Services
@@ -67,6 +68,7 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         results=cast("ResultStore", unused),
         result_files=cast("ResultFiles", unused),
         live_status=cast("LiveStatus", unused),
+        quotas=Quotas(settings),
     )
 
 

@@ -11,7 +11,7 @@ const CREATE_BUCKET = graphql(`
 const FILES = graphql(`
   query Files($id: ID!, $after: String) {
     bucket(id: $id) {
-      id fileCount
+      id
       files(first: 50, after: $after) {
         edges { node { id location size status } }
         pageInfo { hasNextPage endCursor }
@@ -71,9 +71,7 @@ function Files({ bucketId }: { bucketId: string }) {
   const [failure, setFailure] = useState<unknown>();
 
   async function send(file: File) {
-    const abort = new AbortController();
     setFailure(undefined);
-    setUpload({ share: 0, abort });
     const input = {
       bucketId,
       location: file.webkitRelativePath || file.name,
@@ -82,7 +80,10 @@ function Files({ bucketId }: { bucketId: string }) {
       idempotencyKey: crypto.randomUUID(),
     };
     const { data } = await createFile({ variables: { input } });
-    if (data?.createFile) await put(data.createFile.uploadUrl, file, (share) => setUpload({ share, abort }), abort.signal);
+    if (!data?.createFile) return;
+    const abort = new AbortController();
+    setUpload({ share: 0, abort });
+    await put(data.createFile.uploadUrl, file, (share) => setUpload({ share, abort }), abort.signal);
   }
 
   // Queried for each download, because the signed URL is valid for one hour.
@@ -134,7 +135,9 @@ function Files({ bucketId }: { bucketId: string }) {
         ))}
       </ul>
       {files?.pageInfo.hasNextPage && (
-        <button onClick={() => void fetchMore({ variables: { after: files.pageInfo.endCursor } })}>More</button>
+        <button onClick={() => void fetchMore({ variables: { after: files.pageInfo.endCursor } }).catch(setFailure)}>
+          More
+        </button>
       )}
     </section>
   );

@@ -1,5 +1,6 @@
 import type { ApolloCache } from '@apollo/client';
 import { useMutation, useQuery, useSubscription } from '@apollo/client/react';
+import { useState } from 'react';
 import { graphql, type ResultOf } from './graphql';
 import { ErrorNote, Field, valuesOf } from './parts';
 
@@ -64,6 +65,7 @@ function useLiveTasks(refetch: () => unknown) {
 
 export function Tasks() {
   const { data, error, fetchMore, refetch } = useQuery(TASKS);
+  const [failure, setFailure] = useState<unknown>();
   const [create, creating] = useMutation(CREATE, {
     update: (cache, { data }) => data?.createTask && addTask(cache, data.createTask.task),
   });
@@ -83,12 +85,14 @@ export function Tasks() {
         <Field label="New task" name="title" maxLength={200} />
         <button>Add</button>
       </form>
-      <ErrorNote error={error ?? creating.error} />
+      <ErrorNote error={error ?? creating.error ?? failure} />
       <ul className="list">
         {tasks?.edges.map(({ node }) => <TaskRow key={node.id} task={node} />)}
       </ul>
       {tasks?.pageInfo.hasNextPage && (
-        <button onClick={() => void fetchMore({ variables: { after: tasks.pageInfo.endCursor } })}>More</button>
+        <button onClick={() => void fetchMore({ variables: { after: tasks.pageInfo.endCursor } }).catch(setFailure)}>
+          More
+        </button>
       )}
     </section>
   );
@@ -103,7 +107,7 @@ function TaskRow({ task }: { task: Task }) {
     toggle({
       variables: { input: { id: task.id, expectedVersion: task.version } }, // a retry does not toggle twice
       optimisticResponse: { toggleTask: { __typename: 'ToggleTaskPayload', task: toggled } },
-    }).catch(() => {});
+    }).catch(() => toggling.client.refetchQueries({ include: [TASKS] })); // after `CONFLICT` the version here is old
   }
 
   return (

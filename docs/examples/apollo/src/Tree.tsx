@@ -47,6 +47,7 @@ export function Tree({ connectionId }: { connectionId: string }) {
 
 function Tables({ connectionId, schema }: { connectionId: string; schema: string }) {
   const { data, error, fetchMore } = useQuery(TABLES, { variables: { id: connectionId, name: schema } });
+  const [failure, setFailure] = useState<unknown>();
   const tables = data?.connection?.schema?.tables;
   return (
     <ul>
@@ -59,13 +60,13 @@ function Tables({ connectionId, schema }: { connectionId: string; schema: string
         <li>
           <button
             className="plain"
-            onClick={() => void fetchMore({ variables: { after: tables.pageInfo.endCursor } }).catch(() => {})}
+            onClick={() => void fetchMore({ variables: { after: tables.pageInfo.endCursor } }).catch(setFailure)}
           >
             More tables
           </button>
         </li>
       )}
-      <ErrorNote error={error} />
+      <ErrorNote error={error ?? failure} />
     </ul>
   );
 }

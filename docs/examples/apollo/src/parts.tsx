@@ -9,8 +9,8 @@ function problemsOf(error: unknown): Problem[] {
     return error.errors.map(({ message, extensions }) => ({ message, hint: extensions?.hint as string }));
   }
   if (ServerError.is(error)) return [{ message: error.message, hint: error.bodyText }];
-  const message = error instanceof Error ? error.message : String(error);
-  return [{ message, hint: `Check that Howdah runs at ${url}.` }];
+  if (error instanceof TypeError) return [{ message: 'No response.', hint: `Check that Howdah runs at ${url}.` }];
+  return [{ message: error instanceof Error ? error.message : String(error) }];
 }
 
 export function ErrorNote({ error }: { error: unknown }) {

@@ -3,7 +3,7 @@ import {
   ConnectionHandler, fetchQuery, graphql, useFragment, useLazyLoadQuery, usePaginationFragment, useRelayEnvironment,
   useSubscription,
 } from 'react-relay';
-import type { GraphQLSubscriptionConfig, RecordSourceSelectorProxy } from 'relay-runtime';
+import type { Environment, GraphQLSubscriptionConfig, RecordSourceSelectorProxy } from 'relay-runtime';
 import type { Tasks_list$key } from './__generated__/Tasks_list.graphql';
 import type { Tasks_row$key } from './__generated__/Tasks_row.graphql';
 import type { TasksChangesSubscription } from './__generated__/TasksChangesSubscription.graphql';
@@ -51,9 +51,9 @@ function useLiveTasks(connectionId: string) {
 
   // Changes are not sent while the socket is closed: fetch the list when it is open again.
   useEffect(() => {
-    const reload = () => void fetchQuery<TasksQuery>(environment, QUERY, {}).subscribe({});
-    addEventListener('howdah.connected', reload);
-    return () => removeEventListener('howdah.connected', reload);
+    const connected = () => reload(environment);
+    addEventListener('howdah.connected', connected);
+    return () => removeEventListener('howdah.connected', connected);
   }, [environment]);
 }
 
@@ -111,7 +111,11 @@ export function Tasks() {
   );
 }
 
+/** Fetches the first page again. */
+const reload = (environment: Environment) => void fetchQuery<TasksQuery>(environment, QUERY, {}).subscribe({});
+
 function TaskRow({ taskRef, connectionId }: { taskRef: Tasks_row$key; connectionId: string }) {
+  const environment = useRelayEnvironment();
   const { id, title, completed, version } = useFragment(ROW, taskRef);
   const [toggle, toggleError] = useAction<TasksToggleMutation>(graphql`
     mutation TasksToggleMutation($input: ToggleTaskInput!) {
@@ -128,6 +132,7 @@ function TaskRow({ taskRef, connectionId }: { taskRef: Tasks_row$key; connection
     toggle({
       variables: { input: { id, expectedVersion: version } }, // a retry does not toggle twice
       optimisticResponse: { toggleTask: { task: { id, completed: !completed, version: version + 1 } } },
+      onError: () => reload(environment), // after `CONFLICT` the version here is old
     });
   }
 

@@ -159,7 +159,9 @@ function Editor({ connectionId }: { connectionId: string }) {
           onKeyDown={(event) => event.key === 'Enter' && (event.ctrlKey || event.metaKey) && submit()}
         />
       </label>
-      <button onClick={submit}>Run</button>
+      <div className="row">
+        <button onClick={submit}>Run</button>
+      </div>
       <ErrorNote error={error} />
       {runId && (
         <ErrorBoundary key={runId}>

@@ -4,13 +4,18 @@ import type { GraphQLTaggedNode, MutationParameters } from 'relay-runtime';
 import { HowdahError } from './environment';
 import { url } from './session';
 
+function problemsOf(error: unknown): HowdahError['errors'] {
+  if (error instanceof HowdahError) return error.errors;
+  const hint = `Check that Howdah runs at ${url}.`;
+  if (error instanceof TypeError) return [{ message: 'No response.', extensions: { hint } }];
+  return [{ message: error instanceof Error ? error.message : String(error) }];
+}
+
 export function ErrorNote({ error }: { error: unknown }) {
   if (!error) return null;
-  const hint = `Check that Howdah runs at ${url}.`;
-  const problems = error instanceof HowdahError ? error.errors : [{ message: String(error), extensions: { hint } }];
   return (
     <div role="alert">
-      {problems.map(({ message, extensions }) => (
+      {problemsOf(error).map(({ message, extensions }) => (
         <p key={message}>
           <strong>{message}</strong> {extensions?.hint}
         </p>
@@ -32,7 +37,7 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, { error?: 
     return (
       <>
         <ErrorNote error={this.state.error} />
-        <button onClick={() => this.setState({ error: undefined })}>Try again</button>
+        <button onClick={() => location.reload()}>Reload the page</button>
       </>
     );
   }
@@ -44,7 +49,13 @@ export function useAction<T extends MutationParameters>(mutation: GraphQLTaggedN
   const [commit] = useMutation<T>(mutation);
   const run = (config: UseMutationConfig<T>) => {
     setError(undefined);
-    commit({ ...config, onError: setError });
+    commit({
+      ...config,
+      onError: (error) => {
+        setError(error);
+        config.onError?.(error);
+      },
+    });
   };
   return [run, error] as const;
 }

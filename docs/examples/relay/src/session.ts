@@ -40,36 +40,36 @@ export function useUserId(): string | null {
   );
 }
 
-/** An access token that is valid for another 30 seconds at least. Undefined if nobody is signed in. */
-export async function accessToken(): Promise<string | undefined> {
+/**
+ * An access token for the next request, or undefined if nobody is signed in. Pass the token that the server refused.
+ *
+ * A refresh token can be used once, so the lock lets one tab at a time refresh; a tab that waited finds the session that
+ * the other tab has stored. Browsers pass changes of localStorage on with a delay: a tab that still reads the old
+ * refresh token may send it again within 30 seconds, and gets the same new one.
+ */
+export async function accessToken(refused?: string): Promise<string | undefined> {
+  const isUsable = ({ accessToken, expiresAt }: Session) =>
+    accessToken !== refused && Date.parse(expiresAt) - Date.now() > 30_000;
   const session = readSession();
-  if (!session) return undefined;
-  const expiresSoon = Date.parse(session.expiresAt) - Date.now() < 30_000;
-  return expiresSoon ? refreshSession(session.accessToken) : session.accessToken;
+  if (!session || isUsable(session)) return session?.accessToken;
+  return navigator.locks.request(KEY, async () => {
+    const session = readSession();
+    return !session || isUsable(session) ? session?.accessToken : refresh(session);
+  });
 }
 
-/**
- * Replaces an access token that was refused, and returns the new one. A refresh token can be used once, so the lock
- * lets one tab at a time refresh; a tab that waited finds the session that the other tab has stored. Browsers pass
- * changes of localStorage on with a delay: a tab that still reads the old refresh token may send it again within 30
- * seconds, and gets the same new one.
- */
-export function refreshSession(refused: string): Promise<string | undefined> {
-  return navigator.locks.request('howdah.refresh', async () => {
-    const session = readSession();
-    if (!session || session.accessToken !== refused) return session?.accessToken;
-    const response = await fetch(url, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ query: REFRESH, variables: { input: { refreshToken: session.refreshToken } } }),
-    });
-    const { data, errors } = (await response.json()) as Answer;
-    if (data?.refreshSession) {
-      writeSession({ ...data.refreshSession.session, userId: session.userId });
-      return data.refreshSession.session.accessToken;
-    }
-    if (errors?.[0]?.extensions?.code !== 'UNAUTHENTICATED') throw new Error(errors?.[0]?.message);
-    writeSession(null); // the session has ended: the page shows the sign-in form
-    return undefined;
+async function refresh({ refreshToken, userId }: Stored): Promise<string | undefined> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ query: REFRESH, variables: { input: { refreshToken } } }),
   });
+  const { data, errors } = (await response.json()) as Answer;
+  if (data?.refreshSession) {
+    writeSession({ ...data.refreshSession.session, userId });
+    return data.refreshSession.session.accessToken;
+  }
+  if (errors?.[0]?.extensions?.code !== 'UNAUTHENTICATED') throw new Error(errors?.[0]?.message);
+  writeSession(null); // the session has ended: the page shows the sign-in form
+  return undefined;
 }

@@ -2,11 +2,11 @@
 
 import { Client, type CombinedError, fetchExchange, subscriptionExchange } from '@urql/core';
 import { authExchange } from '@urql/exchange-auth';
-import { type Cache, cacheExchange } from '@urql/exchange-graphcache';
+import { type Cache, cacheExchange, type Entity, type FieldArgs } from '@urql/exchange-graphcache';
 import { retryExchange } from '@urql/exchange-retry';
 import { createClient } from 'graphql-ws';
 import { useEffect } from 'react';
-import type { TaskChangesSubscription, ToggleTaskMutationVariables } from './gql/graphql';
+import type { CreateFileMutation, TaskChangesSubscription, ToggleTaskMutationVariables } from './gql/graphql';
 import { API, codeOf, currentSession, expiresSoon, freshToken, refresh } from './session';
 
 const reconnected = new EventTarget();
@@ -19,19 +19,19 @@ export function useReconnected(callback: () => void) {
   });
 }
 
-/** Makes the queries on screen fetch these fields again; `only` chooses by their arguments. */
-function outdate(cache: Cache, names: string[], only = (_filter: unknown) => true) {
-  for (const { fieldName, fieldKey, arguments: args } of cache.inspectFields('Query')) {
-    if (names.includes(fieldName) && only(args?.['filter'])) cache.invalidate('Query', fieldKey);
+type Chosen = (args: FieldArgs) => boolean;
+
+/** Makes the queries on screen fetch a field again, with all arguments or with those chosen. */
+function outdate(cache: Cache, name: string, entity: Entity = 'Query', isChosen: Chosen = () => true) {
+  for (const { fieldName, fieldKey, arguments: args } of cache.inspectFields(entity)) {
+    if (fieldName === name && isChosen(args)) cache.invalidate(entity, fieldKey);
   }
 }
 
-const outdateTasks = (cache: Cache) => outdate(cache, ['tasks', 'taskStats']);
-
-/** A list without a filter needs no request: its tasks have changed in the cache. */
-function outdateFilteredTasks(cache: Cache) {
-  outdate(cache, ['tasks'], Boolean);
-  outdate(cache, ['taskStats']);
+/** A list without a filter keeps its tasks when one is updated: it has changed in the cache. */
+function outdateTasks(cache: Cache, isUpdate: boolean) {
+  outdate(cache, 'tasks', 'Query', (args) => !isUpdate || Boolean(args?.['filter']));
+  outdate(cache, 'taskStats');
 }
 
 const cache = () =>
@@ -60,18 +60,20 @@ const cache = () =>
     },
     updates: {
       Mutation: {
-        createTask: (_result, _args, cache) => outdateTasks(cache),
-        deleteTask: (_result, _args, cache) => outdateTasks(cache),
+        createTask: (_result, _args, cache) => outdateTasks(cache, false),
+        deleteTask: (_result, _args, cache) => outdateTasks(cache, false),
         toggleTask(_result, _args, cache, { optimistic }) {
-          if (!optimistic) outdateFilteredTasks(cache);
+          if (!optimistic) outdateTasks(cache, true);
         },
-        createBucket: (_result, _args, cache) => outdate(cache, ['buckets']),
-        saveConnection: (_result, _args, cache) => outdate(cache, ['connections']),
+        createBucket: (_result, _args, cache) => outdate(cache, 'buckets'),
+        createFile({ createFile }: CreateFileMutation, _args, cache) {
+          outdate(cache, 'files', { __typename: 'Bucket', id: createFile?.file.bucket?.id ?? null });
+        },
+        saveConnection: (_result, _args, cache) => outdate(cache, 'connections'),
       },
       Subscription: {
         taskChanged({ taskChanged }: TaskChangesSubscription, _args, cache) {
-          if (taskChanged.kind === 'UPDATED') outdateFilteredTasks(cache);
-          else outdateTasks(cache);
+          outdateTasks(cache, taskChanged.kind === 'UPDATED');
         },
       },
     },
@@ -82,6 +84,7 @@ const isTemporary = (error: CombinedError) => Boolean(error.networkError) || TEM
 
 const isExpiry = (errors: unknown) => Array.isArray(errors) && errors[0]?.extensions?.code === 'UNAUTHENTICATED';
 
+/** Its socket opens with the first subscription and closes with the last one. */
 export function makeClient() {
   let rejected = false;
   const socket = createClient({
@@ -111,9 +114,10 @@ export function makeClient() {
     return () => unsubscribe();
   };
 
-  const client = new Client({
+  return new Client({
     url: API,
     preferGetMethod: false,
+    requestPolicy: 'cache-and-network', // a page that is opened again shows what it has, then what is new
     exchanges: [
       cache(),
       // A mutation may be sent again too: each carries an idempotencyKey or an expectedVersion, or deletes by ID.
@@ -135,5 +139,4 @@ export function makeClient() {
       }),
     ],
   });
-  return { client, dispose: () => socket.dispose() };
 }

@@ -19,19 +19,19 @@ export function Grid({ run }: { run: RunStatusFragment }) {
   const pages = useVirtualizer({
     count: Math.ceil(run.rowCount / PAGE),
     getScrollElement: () => scroller.current,
-    estimateSize: (page) => Math.min(PAGE, run.rowCount - page * PAGE) * ROW_HEIGHT,
+    estimateSize: () => PAGE * ROW_HEIGHT,
     overscan: 0,
   });
   return (
     <div ref={scroller} className="grid" role="table" tabIndex={0} aria-label="Result" aria-rowcount={run.rowCount + 1}>
-      <div className="cells head" role="row">
+      <div className="cells head" role="row" aria-rowindex={1}>
         {run.columns?.map((column, index) => (
           <span key={index} role="columnheader">{column.name} <small>{column.type}</small></span>
         ))}
       </div>
-      <div style={{ height: pages.getTotalSize(), position: 'relative' }}>
+      <div role="presentation" style={{ height: run.rowCount * ROW_HEIGHT, position: 'relative' }}>
         {pages.getVirtualItems().map(({ index, start }) => (
-          <div key={index} className="page" style={{ top: start }}>
+          <div key={index} role="rowgroup" className="page" style={{ top: start }}>
             <Rows id={run.id} offset={index * PAGE} count={Math.min(PAGE, run.rowCount - index * PAGE)} />
           </div>
         ))}
@@ -42,7 +42,8 @@ export function Grid({ run }: { run: RunStatusFragment }) {
 
 /** `count` grows with the last page of a run that is still receiving rows, which fetches it again. */
 function Rows({ id, offset, count }: { id: string; offset: number; count: number }) {
-  const [{ data, error }] = useQuery({ query: RunRows, variables: { id, offset, first: count } });
+  const variables = { id, offset, first: count };
+  const [{ data, error }] = useQuery({ query: RunRows, variables, requestPolicy: 'cache-first' }); // rows never change
   const rows = data?.queryRun?.rows?.rows ?? [];
   return (
     <>
@@ -50,12 +51,14 @@ function Rows({ id, offset, count }: { id: string; offset: number; count: number
       {rows.map((row, index) => (
         <div key={index} className="cells" role="row" aria-rowindex={offset + index + 2}>
           {row.map((value, column) => (
-            <span key={column} role="cell" className={value === null ? 'null' : undefined}>{value === null ? 'NULL' : String(value)}</span>
+            <span key={column} role="cell" className={value === null ? 'null' : ''}>{String(value ?? 'NULL')}</span>
           ))}
         </div>
       ))}
       {/* A page of very large rows may be shorter than asked for: the rest is another page. */}
-      {rows.length > 0 && rows.length < count && <Rows id={id} offset={offset + rows.length} count={count - rows.length} />}
+      {rows.length > 0 && rows.length < count && (
+        <Rows id={id} offset={offset + rows.length} count={count - rows.length} />
+      )}
     </>
   );
 }

@@ -47,14 +47,13 @@ function SignInPage() {
 
 /** Everything of one user: another user gets another client, and so an empty cache. */
 function SignedIn({ name }: { name: string }) {
-  const [{ client, dispose }] = useState(makeClient);
+  const [client] = useState(makeClient);
   const [page, setPage] = useState(currentPage);
   useEffect(() => {
     const follow = () => setPage(currentPage());
     window.addEventListener('hashchange', follow);
     return () => window.removeEventListener('hashchange', follow);
   }, []);
-  useEffect(() => () => void dispose(), [dispose]);
   const Page = PAGES[page];
   return (
     <Provider value={client}>

@@ -30,11 +30,25 @@ export function Branch({ label, children }: { label: ReactNode; children: ReactN
   );
 }
 
+/** Loads the next page when it is scrolled into view; the keyboard can press it too. */
+export function More({ load }: { load: () => void }) {
+  function watch(button: HTMLButtonElement | null) {
+    if (!button) return;
+    const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && load());
+    observer.observe(button);
+    return () => observer.disconnect();
+  }
+  return <button ref={watch} onClick={load}>More</button>;
+}
+
 /** The text fields of a form by their names. */
 export function fields(form: HTMLFormElement) {
   const data = new FormData(form);
   return (name: string) => String(data.get(name) ?? '');
 }
+
+/** Asks the server and not the cache. */
+export const FRESH = { requestPolicy: 'network-only' } as const;
 
 /** Follows a signed URL. The server sends it as an attachment, so the page stays. */
 export const download = (url: string) => window.location.assign(url);

@@ -19,7 +19,7 @@ const Refresh = graphql(`mutation Refresh($input: RefreshSessionInput!) {
 }`);
 const SignOut = graphql(`mutation SignOut($input: SignOutInput!) { signOut(input: $input) { signedOut } }`);
 
-type SignedIn = RefreshMutation['refreshSession'];
+type SignedIn = NonNullable<RefreshMutation['refreshSession']>;
 
 const KEY = 'howdah:session';
 const listeners = new Set<() => void>();
@@ -50,23 +50,24 @@ const anonymous = new Client({ url: API, exchanges: [fetchExchange], preferGetMe
 
 export async function signIn(email: string, password: string) {
   const { data, error } = await anonymous.mutation(SignIn, { input: { email, password } }).toPromise();
-  if (data) store(data.signIn);
+  if (data?.signIn) store(data.signIn);
   return error;
 }
 
 export async function signUp(name: string, email: string, password: string) {
   const { data, error } = await anonymous.mutation(SignUp, { input: { name, email, password } }).toPromise();
-  if (data) store(data.signUp);
+  if (data?.signUp) store(data.signUp);
   return error;
 }
 
 export async function signOut() {
+  await freshToken().catch(() => null); // signOut needs a valid access token; without the network it cannot be had
   const session = currentSession()?.session;
-  if (!session) return;
-  const headers = { Authorization: `Bearer ${await freshToken()}` };
-  const refreshToken = currentSession()?.session.refreshToken ?? session.refreshToken;
   store(null);
-  await anonymous.mutation(SignOut, { input: { refreshToken } }, { fetchOptions: { headers } }).toPromise();
+  if (!session) return;
+  const { accessToken, refreshToken } = session;
+  const fetchOptions = { headers: { Authorization: `Bearer ${accessToken}` } };
+  await anonymous.mutation(SignOut, { input: { refreshToken } }, { fetchOptions }).toPromise();
 }
 
 export const codeOf = (error: CombinedError | undefined) => error?.graphQLErrors[0]?.extensions['code'];
@@ -85,7 +86,7 @@ async function renew() {
   const { refreshToken } = before.session;
   const { data, error } = await anonymous.mutation(Refresh, { input: { refreshToken } }).toPromise();
   if (!currentSession()) return; // signed out in the meantime
-  if (data) store(data.refreshSession);
+  if (data?.refreshSession) store(data.refreshSession);
   else if (codeOf(error) === 'UNAUTHENTICATED') store(null);
   else throw error; // the server was not reached: the session may still be good
 }

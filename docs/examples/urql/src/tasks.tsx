@@ -5,7 +5,7 @@ import { useClient, useMutation, useQuery, useSubscription } from 'urql';
 import { useReconnected } from './client';
 import { graphql } from './gql';
 import type { TaskFilterInput, TaskItemFragment } from './gql/graphql';
-import { fields, Problem } from './parts';
+import { FRESH, fields, More, Problem } from './parts';
 import { codeOf } from './session';
 
 graphql(`fragment TaskItem on Task { id title description completed version }`);
@@ -35,7 +35,7 @@ function Task({ task }: { task: TaskItemFragment }) {
   async function change() {
     const { error } = await toggle({ input: { id: task.id, expectedVersion: task.version } });
     // Another client was faster. urql has rolled the toggle back; fetch what the other one made of the task.
-    if (codeOf(error) === 'CONFLICT') client.query(OneTask, { id: task.id }, { requestPolicy: 'network-only' }).toPromise();
+    if (codeOf(error) === 'CONFLICT') await client.query(OneTask, { id: task.id }, FRESH).toPromise();
   }
   return (
     <li className={task.completed ? 'task done' : 'task'}>
@@ -50,37 +50,27 @@ function Task({ task }: { task: TaskItemFragment }) {
 }
 
 /** One page, and the next ones below it. A page starts where the page before it ends now, so none is missed. */
-function Page({ filter, after }: { filter: TaskFilterInput; after: string | null }) {
+function Page({ filter, after }: { filter: TaskFilterInput | null; after: string | null }) {
   const [{ data, error }, refetch] = useQuery({ query: TaskPage, variables: { filter, after } });
   const [isLast, setIsLast] = useState(true);
-  useReconnected(() => refetch({ requestPolicy: 'network-only' }));
-  const { hasNextPage = false, endCursor = null } = data?.tasks.pageInfo ?? {};
+  useReconnected(() => refetch(FRESH));
+  const { hasNextPage = false, endCursor = null } = data?.tasks?.pageInfo ?? {};
   return (
     <>
-      <Problem error={error} />
-      {data?.tasks.nodes.map((task) => <Task key={task.id} task={task} />)}
+      {error && <li><Problem error={error} /></li>}
+      {data?.tasks?.nodes.map((task) => <Task key={task.id} task={task} />)}
       {hasNextPage && !isLast && <Page filter={filter} after={endCursor} />}
-      {hasNextPage && isLast && <More load={() => setIsLast(false)} />}
+      {hasNextPage && isLast && <li><More load={() => setIsLast(false)} /></li>}
     </>
   );
-}
-
-/** Loads the next page when it is scrolled into view; the keyboard can press it too. */
-function More({ load }: { load: () => void }) {
-  function watch(button: HTMLButtonElement | null) {
-    if (!button) return;
-    const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && load());
-    observer.observe(button);
-    return () => observer.disconnect();
-  }
-  return <li><button ref={watch} onClick={load}>More tasks</button></li>;
 }
 
 export function TasksPage() {
   const [search, setSearch] = useState('');
   const [completed, setCompleted] = useState<boolean | null>(null);
-  const filter = { completed, search: useDeferredValue(search) || null };
-  const [{ data: counts }] = useQuery({ query: TaskCounts });
+  const text = useDeferredValue(search) || null;
+  const filter = text === null && completed === null ? null : { search: text, completed };
+  const counts = useQuery({ query: TaskCounts })[0].data?.taskStats;
   const [created, create] = useMutation(CreateTask);
   const [{ error: lost }] = useSubscription({ query: TaskChanges });
 
@@ -93,7 +83,7 @@ export function TasksPage() {
 
   return (
     <section className="narrow">
-      <h1>Tasks {counts && <small>{counts.taskStats.open} of {counts.taskStats.total} open</small>}</h1>
+      <h1>Tasks {counts && <small>{counts.open} of {counts.total} open</small>}</h1>
       <form className="row" onSubmit={(event) => (event.preventDefault(), add(event.currentTarget))}>
         <input name="title" aria-label="Title" placeholder="New task" />
         <input name="description" aria-label="Description" placeholder="Details" />
@@ -101,8 +91,18 @@ export function TasksPage() {
       </form>
       <Problem error={created.error ?? lost} />
       <div className="row">
-        <input type="search" aria-label="Search" placeholder="Search" value={search} onChange={(event) => setSearch(event.target.value)} />
-        <select aria-label="Show" value={String(completed)} onChange={(event) => setCompleted(JSON.parse(event.target.value))}>
+        <input
+          type="search"
+          aria-label="Search"
+          placeholder="Search"
+          value={search}
+          onChange={(event) => setSearch(event.target.value)}
+        />
+        <select
+          aria-label="Show"
+          value={String(completed)}
+          onChange={(event) => setCompleted(JSON.parse(event.target.value))}
+        >
           <option value="null">All</option>
           <option value="false">Open</option>
           <option value="true">Completed</option>

@@ -3,7 +3,7 @@
 import { useState } from 'react';
 import { useQuery } from 'urql';
 import { graphql } from './gql';
-import { Branch, Problem } from './parts';
+import { Branch, More, Problem } from './parts';
 
 const Schemas = graphql(`query Schemas($id: ID!) {
   connection(id: $id) { id schemas(first: 100) { nodes { id name } } }
@@ -48,7 +48,7 @@ function TableList({ id, schema, after }: { id: string; schema: string; after: s
           <ColumnList id={id} schema={schema} table={name} />
         </Branch>
       ))}
-      {hasNextPage && isLast && <button onClick={() => setIsLast(false)}>More tables</button>}
+      {hasNextPage && isLast && <More load={() => setIsLast(false)} />}
       {hasNextPage && !isLast && <TableList id={id} schema={schema} after={endCursor} />}
     </>
   );
@@ -58,9 +58,11 @@ function ColumnList({ id, schema, table }: { id: string; schema: string; table: 
   const [{ data, error }] = useQuery({ query: Columns, variables: { id, schema, table } });
   return (
     <ul>
-      <Problem error={error} />
+      {error && <li><Problem error={error} /></li>}
       {data?.connection?.table?.columns?.map(({ name, type, nullable, isPrimaryKey }) => (
-        <li key={name}>{isPrimaryKey ? <strong>{name}</strong> : name} <small>{type}{nullable ? '' : ' not null'}</small></li>
+        <li key={name}>
+          {isPrimaryKey ? <strong>{name}</strong> : name} <small>{type}{nullable ? '' : ' not null'}</small>
+        </li>
       ))}
     </ul>
   );

@@ -5,7 +5,7 @@ import { useClient, useMutation, useQuery, useSubscription } from 'urql';
 import { graphql } from './gql';
 import type { RunStatusFragment } from './gql/graphql';
 import { Grid } from './grid';
-import { download, fields, Problem } from './parts';
+import { download, FRESH, fields, Problem } from './parts';
 import { SchemaTree } from './tree';
 
 const Connections = graphql(`query Connections {
@@ -50,13 +50,12 @@ function ConnectionForm({ done }: { done: (id: string) => void }) {
       username: field('username'),
       password: field('password'),
     };
-    if (!(await test({ input })).data?.testConnection.ok) return;
+    if (!(await test({ input })).data?.testConnection?.ok) return;
     const { data } = await save({ input: { ...input, idempotencyKey: crypto.randomUUID() } });
-    if (!data) return;
-    const { id } = data.saveConnection.connection;
-    const { error } = await connect({ input: { id } });
-    if (!error) done(id);
+    const id = data?.saveConnection?.connection.id;
+    if (id && !(await connect({ input: { id } })).error) done(id);
   }
+  const isBusy = tested.fetching || saved.fetching || connected.fetching;
   return (
     <form className="card" onSubmit={(event) => (event.preventDefault(), submit(event.currentTarget))}>
       <label>Name <input name="name" required defaultValue="My database" /></label>
@@ -65,8 +64,8 @@ function ConnectionForm({ done }: { done: (id: string) => void }) {
       <label>Database <input name="database" required defaultValue="postgres" /></label>
       <label>User <input name="username" required autoComplete="off" /></label>
       <label>Password <input name="password" type="password" autoComplete="off" /></label>
-      <Problem error={tested.error ?? tested.data?.testConnection.error ?? saved.error ?? connected.error} />
-      <button className="primary" disabled={tested.fetching || saved.fetching || connected.fetching}>Save and connect</button>
+      <Problem error={tested.error ?? tested.data?.testConnection?.error ?? saved.error ?? connected.error} />
+      <button className="primary" disabled={isBusy}>Save and connect</button>
     </form>
   );
 }
@@ -75,7 +74,7 @@ export function WorkbenchPage() {
   const [{ data, error }] = useQuery({ query: Connections });
   const [chosen, setChosen] = useState<string>();
   const [isAdding, setIsAdding] = useState(false);
-  const connections = data?.connections.nodes ?? [];
+  const connections = data?.connections?.nodes ?? [];
   const connection = connections.find(({ id }) => id === chosen) ?? connections[0];
   return (
     <div className="workbench">
@@ -98,7 +97,7 @@ export function WorkbenchPage() {
 function Editor({ connectionId }: { connectionId: string }) {
   const [text, setText] = useState('SELECT 1');
   const [executed, execute] = useMutation(Execute);
-  const started = executed.data?.executeQuery.run;
+  const started = executed.data?.executeQuery?.run;
   const [status] = useSubscription({ query: Status, variables: { id: started?.id ?? '' }, pause: !started });
   const latest = status.data?.queryStatus;
   const run = latest?.id === started?.id ? (latest ?? started) : started; // at first the last run's status is left
@@ -144,7 +143,7 @@ function Result({ run }: { run: RunStatusFragment }) {
   const [cancelled, cancel] = useMutation(Cancel);
   const isActive = run.state === 'QUEUED' || run.state === 'RUNNING';
   async function save() {
-    const { data } = await client.query(Export, { id: run.id }, { requestPolicy: 'network-only' }).toPromise();
+    const { data } = await client.query(Export, { id: run.id }, FRESH).toPromise();
     if (data?.queryRun?.downloadUrl) download(data.queryRun.downloadUrl);
   }
   return (

@@ -1,6 +1,7 @@
 // Sends operations: over HTTP, and subscriptions over WebSocket. An operation has the Authorization
 // of the Headers tab, else that of the tab's session, which is renewed when the server refuses it.
 
+import { parse } from 'graphql';
 import { createClient } from 'graphql-ws';
 
 const REFUSED = new Set([4401, 4403]); // close codes of a socket
@@ -9,13 +10,14 @@ export function createFetcher({ endpoint, session, onData }) {
   const socketUrl = new URL(endpoint);
   socketUrl.protocol = endpoint.protocol === 'https:' ? 'wss:' : 'ws:';
 
-  return async (operation, { headers = {}, documentAST } = {}) => {
+  return async (operation, { headers = {} } = {}) => {
+    const document = parsed(operation.query);
     const own = Object.keys(headers).some((name) => name.toLowerCase() === 'authorization');
     const credentials = () =>
       own || !session.authorization ? headers : { ...headers, Authorization: session.authorization };
     const renew = () => !own && session.authorization !== undefined && session.renew();
     if (!own) await session.renewIfDue();
-    if (isSubscription(documentAST, operation.operationName)) {
+    if (isSubscription(document, operation.operationName)) {
       return new Events({ socketUrl, session, operation, credentials, renew, own });
     }
     let result = await post(endpoint, operation, credentials());
@@ -23,7 +25,7 @@ export function createFetcher({ endpoint, session, onData }) {
       result = await post(endpoint, operation, credentials());
     }
     if (isUnauthenticated(result.errors) && own) session.notify(OWN_TOKEN_REFUSED);
-    if (result.data) onData(result.data, documentAST);
+    if (result.data) onData(result.data, document);
     return result;
   };
 }
@@ -79,7 +81,7 @@ class Events {
       }
       if (isRenewed) session.notify(`${ended(error)} This tab has a new session: run it again.`);
       else if (own) session.notify(`${ended(error)} ${OWN_TOKEN_REFUSED}`);
-      else session.notify(`${ended(error)} Run \`howdah user sign-in-link\` to get a new link.`);
+      else session.notify(`${ended(error)} ${session.notice ?? ''}`);
       throw readable(error);
     }
   }
@@ -89,8 +91,17 @@ class Events {
   }
 }
 
-function isSubscription(documentAST, operationName) {
-  return documentAST?.definitions.some(
+/** Not the AST that GraphiQL passes: it is that of a moment ago while the user writes. */
+function parsed(query) {
+  try {
+    return parse(query);
+  } catch {
+    return { kind: 'Document', definitions: [] }; // the server says what is wrong with it
+  }
+}
+
+function isSubscription(document, operationName) {
+  return document.definitions.some(
     ({ kind, operation, name }) =>
       kind === 'OperationDefinition' &&
       operation === 'subscription' &&

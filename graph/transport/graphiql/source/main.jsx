@@ -10,6 +10,7 @@ import { createRoot } from 'react-dom/client';
 
 import { createFetcher } from './fetcher';
 import { errorsAboveResponse, SessionNotice } from './problems';
+import { RevealedOperation } from './reveal';
 import { Session } from './session';
 import { keepsHeaders, storage } from './storage';
 import { defaultTabs, initialEditors } from './tabs';
@@ -39,6 +40,7 @@ createRoot(document.getElementById('graphiql')).render(
     >
       {errorsAboveResponse}
       <FollowedTheme />
+      <RevealedOperation />
       <FilledVariables answers={answers} />
     </GraphiQL>
   </>,

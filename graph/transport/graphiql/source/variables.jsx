@@ -10,9 +10,9 @@ export function FilledVariables({ answers }) {
   const editor = useGraphiQL((state) => state.variableEditor);
   useEffect(() => {
     if (!editor) return undefined;
-    return answers.subscribe((data, documentAST) => {
+    return answers.subscribe((data, document) => {
       const text = editor.getValue();
-      const filled = fill(text, aliases(documentAST), data);
+      const filled = fill(text, aliases(document), data);
       if (filled !== text) editor.setValue(filled);
     });
   }, [editor, answers]);
@@ -28,12 +28,12 @@ export class Answers {
     return () => (this.#listener = undefined);
   }
 
-  tell = (data, documentAST) => documentAST && this.#listener?.(data, documentAST);
+  tell = (data, document) => this.#listener?.(data, document);
 }
 
-function aliases(documentAST) {
+function aliases(document) {
   const names = new Set();
-  visit(documentAST, { Field: ({ alias }) => alias && void names.add(alias.value) });
+  visit(document, { Field: ({ alias }) => alias && void names.add(alias.value) });
   return names;
 }
 

@@ -10,7 +10,7 @@ from db.postgres.engine import Database
 from db.security.keys import CredentialKeys
 from db.security.vault import Keychain, Vault
 from db.workbench import SavedConnections, Workbench
-from tests.db.security.test_vault import Drawer
+from tests.db.security.test_vault import Drawer, to_everyone
 from tests.fixtures.workbench import KEYS
 
 WHOLE: dict[str, Any] = {
@@ -36,7 +36,8 @@ def saver(database: Database, workbench: Workbench, drawer: Drawer) -> SavedConn
     async def find() -> Keychain:
         return Keychain(drawer)
 
-    return SavedConnections(database, Vault(KEYS, find_keychain=find), workbench)
+    vault = Vault(KEYS, find_keychain=find, lends_keychain_to=to_everyone)
+    return SavedConnections(database, vault, workbench)
 
 
 async def sealed_of(database: Database, owner: OwnerId, row_id: UUID) -> SealedRow:

@@ -1,0 +1,182 @@
+"""One user cannot fill Howdah's database: rows and texts are limited, and the limits are shown."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.errors import TooLarge
+from db.events import EventBus
+from db.kit.base import OwnerId
+from db.objects.store import ObjectStore
+from db.postgres.engine import Database, Session
+from db.quotas import Quotas
+from db.settings import Settings
+from db.tasks import TaskFilter, Tasks
+from db.workbench import Workbench
+from tests.fixtures.clients import Client
+from tests.fixtures.database import Statements
+from tests.fixtures.runs import RunServer, serve_runs
+from tests.fixtures.targets import Target
+
+LIMIT = 3
+MAX_TEXT = 500
+
+USAGE = """{ viewer { usage { connections { used limit } buckets { used limit }
+  files { used limit } fileBytes { used limit } tasks { used limit } queryRuns { used limit }
+  queryRunTextBytes { used limit } queryRunResultBytes { used limit } } } }"""
+TASK = "mutation($input: CreateTaskInput!) { createTask(input: $input) { task { id } } }"
+BUCKET = "mutation($input: CreateBucketInput!) { createBucket(input: $input) { bucket { id } } }"
+CONNECTION = """mutation($input: SaveConnectionInput!) { saveConnection(input: $input) {
+  connection { id } } }"""
+IMPORT = "mutation($input: ImportTasksInput!) { importTasks(input: $input) { created } }"
+RUN = "mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) { run { id } } }"
+DELETE = "mutation($input: DeleteTaskInput!) { deleteTask(input: $input) { deletedTaskId } }"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        env="development",
+        data_dir=tmp_path,
+        sign_up="open",
+        tasks_per_user=LIMIT,
+        buckets_per_user=LIMIT,
+        connections_per_user=LIMIT,
+        storage_files_per_user=7,
+        run_text_bytes_per_user=MAX_TEXT,
+    )
+
+
+@pytest.fixture
+async def run_server(
+    database: Database, events: EventBus, result_store: ObjectStore, workbench: Workbench
+) -> AsyncIterator[RunServer]:
+    async with serve_runs(
+        database, events, result_store, workbench, process=1, max_kept_text=MAX_TEXT
+    ) as server:
+        yield server
+
+
+def connection(target: Target, number: int) -> dict[str, Any]:
+    usual = {"host": "localhost", "port": target.port, "database": "postgres", "username": "ada"}
+    return {"name": f"c{number}", **usual}
+
+
+async def usage(client: Client) -> dict[str, tuple[int, int | None]]:
+    found = (await client.ask(USAGE))["viewer"]["usage"]
+    return {
+        name: (int(amount["used"]), amount["limit"] and int(amount["limit"]))
+        for name, amount in found.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["tasks", "buckets", "connections"])
+async def test_quota_of_rows_refuses_more_and_is_shown(
+    ada: Client, bob: Client, target: Target, kind: str
+) -> None:
+    def call(number: int) -> tuple[str, dict[str, Any]]:
+        return {
+            "tasks": (TASK, {"title": f"t{number}"}),
+            "buckets": (BUCKET, {"name": f"b{number}"}),
+            "connections": (CONNECTION, connection(target, number)),
+        }[kind]
+
+    for number in range(LIMIT):
+        document, values = call(number)
+        await ada.ask(document, input=values | {"idempotencyKey": f"k{number}"})
+    document, values = call(LIMIT)
+    refused = await ada.send(document, input=values)
+    assert refused.code == "TOO_LARGE"
+    assert f"the limit is {LIMIT}" in refused.message
+    assert f"HOWDAH_{kind.upper()}_PER_USER" in refused.errors[0]["extensions"]["hint"]
+    assert (await usage(ada))[kind] == (LIMIT, LIMIT)
+
+    document, values = call(0)
+    await ada.ask(document, input=values | {"idempotencyKey": "k0"})  # a replay adds nothing
+    await bob.ask(document, input=values)  # the quota is of each user
+
+
+async def test_deletion_makes_room_in_the_quota(ada: Client) -> None:
+    made = [(await ada.ask(TASK, input={"title": "t"}))["createTask"]["task"]["id"] for _ in "abc"]
+    assert (await ada.send(TASK, input={"title": "t"})).code == "TOO_LARGE"
+    await ada.ask(DELETE, input={"id": made[0]})
+    await ada.ask(TASK, input={"title": "t"})
+
+
+async def test_import_over_the_quota_adds_nothing(ada: Client) -> None:
+    moment = "2024-01-01T00:00:00"
+    old = [
+        {"id": n, "title": f"t{n}", "completed": False, "created_at": moment}
+        for n in range(LIMIT + 1)
+    ]
+    assert (await ada.send(IMPORT, input={"json": json.dumps(old)})).code == "TOO_LARGE"
+    assert (await usage(ada))["tasks"] == (0, LIMIT)
+    await ada.ask(IMPORT, input={"json": json.dumps(old[:LIMIT])})
+    await ada.ask(IMPORT, input={"json": json.dumps(old[:LIMIT])})  # it adds nothing
+    assert (await usage(ada))["tasks"] == (LIMIT, LIMIT)
+
+
+async def test_quota_of_run_texts_refuses_more(ada: Client, target: Target) -> None:
+    made = await ada.ask(CONNECTION, input=connection(target, 0))
+    saved = made["saveConnection"]["connection"]["id"]
+    long = f"SELECT 1 -- {'x' * (MAX_TEXT - 100)}"
+    await ada.ask(RUN, input={"connectionId": saved, "statement": long, "waitMs": 10_000})
+    refused = await ada.send(RUN, input={"connectionId": saved, "statement": long})
+    assert refused.code == "TOO_LARGE"
+    used, limit = (await usage(ada))["queryRunTextBytes"]
+    assert limit == MAX_TEXT
+    assert len(long) < used <= MAX_TEXT
+    await ada.ask(RUN, input={"connectionId": saved, "statement": "SELECT 1", "waitMs": 10_000})
+
+
+async def test_usage_shows_every_limit(ada: Client) -> None:
+    assert await usage(ada) == {
+        "connections": (0, LIMIT),
+        "buckets": (0, LIMIT),
+        "files": (0, 7),
+        "fileBytes": (0, None),
+        "tasks": (0, LIMIT),
+        "queryRuns": (0, 10_000),
+        "queryRunTextBytes": (0, MAX_TEXT),
+        "queryRunResultBytes": (0, 5 * 1024**3),
+    }
+
+
+async def create(database: Database, owner: OwnerId, quotas: Quotas) -> bool:
+    async def work(session: Session) -> None:
+        tasks = Tasks(session, owner)
+        await quotas.tasks.check(tasks)
+        await tasks.create(title="t")
+
+    try:
+        await database.write(work)
+    except TooLarge:
+        return False
+    return True
+
+
+async def test_two_replicas_exceed_a_quota_by_concurrent_inserts_only(
+    committed: Database, committed_owner: OwnerId
+) -> None:
+    replicas = [Quotas(Settings(tasks_per_user=20)) for _ in range(2)]
+
+    async def fill(quotas: Quotas) -> None:
+        while await create(committed, committed_owner, quotas):
+            pass
+
+    await asyncio.gather(*map(fill, replicas))
+    async with committed.read() as session:
+        assert 20 <= await Tasks(session, committed_owner).count(TaskFilter()) <= 21
+
+
+async def test_quota_is_not_counted_for_every_insert(
+    database: Database, owner: OwnerId, statements: Statements
+) -> None:
+    quotas = Quotas(Settings())  # the limit of tasks is 100,000: one count grants 100 inserts
+    with statements.expected(100 + 1 + 1):
+        for _ in range(101):
+            assert await create(database, owner, quotas)
