@@ -197,7 +197,7 @@ class Workbench:
             return ProbeResult(problem=Problem.of(error))
         connector = self._connector_to(owner, destination)
         try:
-            return await _measure(connector)
+            return await connector.measure()
         except HowdahError as error:
             return ProbeResult(problem=Problem.of(error))
         finally:
@@ -393,13 +393,3 @@ def _to_active_pool(connection_id: UUID, pool: "ConnectionPool") -> ActivePool:
     facts = pool.facts
     assert facts is not None  # noqa: S101 - only pools that have connected are shown
     return ActivePool(connection_id, *facts, *pool.figures)
-
-
-async def _measure(connector: "Connector") -> ProbeResult:
-    started = asyncio.get_running_loop().time()
-    connection = await connector.connect()
-    latency_ms = (asyncio.get_running_loop().time() - started) * 1000
-    await connection.close()
-    facts = connector.facts
-    assert facts is not None  # noqa: S101 - the connector has connected
-    return ProbeResult(facts.server_version, round(latency_ms, 3), facts.tls)
