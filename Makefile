@@ -151,6 +151,10 @@ bench-twin: setup ## compare the in-memory twin of storage with PostgreSQL for s
 bench-walk: setup ## list the modules that one HTTP request passes
 	$(BIN)/python -m bench.walk $(ARGS)
 
+.PHONY: attack
+attack: setup ## attack a server with large rows and hostile servers; promise beside figure
+	$(BIN)/python -m tests.security.attacks $(ARGS)
+
 # --- keep -------------------------------------------------------------------
 
 # The locks agree on every version, because the smaller ones are constrained by the largest.

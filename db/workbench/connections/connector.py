@@ -22,6 +22,7 @@ from db.workbench.connections.foreign_cluster import require_foreign
 from db.workbench.connections.network_policy import Targets
 from db.workbench.connections.read_budget import LargeRowSlot
 from db.workbench.connections.ssh_tunnels import LOOPBACK, Tunnel
+from db.workbench.connections.values import ProbeResult
 
 CONNECT_S = 10.0
 TUNNEL_S = 7.0
@@ -74,6 +75,15 @@ class Connector:
         own, host = self._targets.own_cluster, self.destination.host
         await require_foreign(connection, own, host=host)
         return facts
+
+    async def measure(self) -> ProbeResult:
+        """Connects once."""
+        started = asyncio.get_running_loop().time()
+        connection = await self.connect()
+        latency_ms = (asyncio.get_running_loop().time() - started) * 1000
+        await connection.close()
+        assert self.facts is not None  # noqa: S101 - set by `connect`
+        return ProbeResult(self.facts.server_version, round(latency_ms, 3), self.facts.tls)
 
     async def close(self) -> None:
         tunnel, self._tunnel = self._tunnel, None

@@ -4,7 +4,7 @@ import time
 
 import asyncssh
 
-BEFORE_LOGIN_BYTES = 256 * 1024
+BEFORE_LOGIN_BYTES = 64 * 1024
 """A handshake and login take less than 20 kB."""
 OVERHEAD_BYTES = 1024 * 1024
 OVERHEAD_BYTES_S = 64 * 1024

@@ -28,7 +28,6 @@ from db.security.vault import Vault
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.destinations import Destination
 from db.workbench.connections.network_policy import Targets
-from db.workbench.connections.probes import measure
 from db.workbench.connections.values import ActivePool, Limits, ProbeResult, Problem
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
@@ -198,7 +197,7 @@ class Workbench:
             return ProbeResult(problem=Problem.of(error))
         connector = self._connector_to(owner, destination)
         try:
-            return await measure(connector)
+            return await connector.measure()
         except HowdahError as error:
             return ProbeResult(problem=Problem.of(error))
         finally:
