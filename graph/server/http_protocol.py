@@ -16,6 +16,8 @@ BODY_TIMEOUT_S = 60.0
 """For the body, except of uploads, which have a minimum rate (graph.transport.uploads)."""
 UNREAD_BODY_TIMEOUT_S = 5.0
 """For the rest of a body whose request was answered without it."""
+UNREAD_RESPONSE_TIMEOUT_S = 60.0
+"""For a client to read as much of a response as the buffers of the connection hold."""
 
 _UPLOADS = "/files/"
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -61,6 +63,7 @@ class Protocol(HttpToolsProtocol):
         self._in_body = False
         self._timer: asyncio.TimerHandle | None = None
         self._waits_for: float | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
         super().connection_made(transport)
@@ -97,6 +100,14 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._in_body:
             self._wait(UNREAD_BODY_TIMEOUT_S)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_RESPONSE_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_unread()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -141,8 +152,14 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(_TIMEOUT)
         self.transport.close()
 
+    def _stop_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
     def _leave(self) -> None:
         self._wait(None)
+        self._stop_unread()
         network, self._network = self._network, None
         if network is not None:
             self._connections.leave(network)

@@ -12,7 +12,7 @@ import pytest
 import websockets
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from db.services import Services
@@ -35,6 +35,22 @@ async def echo(request: Request) -> Response:
     return PlainTextResponse(str(len(await request.body())))
 
 
+ended = asyncio.Event()
+
+
+async def endless(_: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(65_536)
+                await asyncio.sleep(0)  # lets the server notice the end
+        finally:
+            ended.set()
+
+    ended.clear()
+    return StreamingResponse(pieces())
+
+
 async def refuse(_: Request) -> Response:
     return PlainTextResponse("refused", status_code=403)
 
@@ -46,6 +62,7 @@ async def small_server(**chosen: object) -> AsyncIterator[int]:
         routes=[
             Route("/echo", echo, methods=["GET", "POST"]),
             Route("/files/refused", refuse, methods=["PUT"]),
+            Route("/endless", endless),
             Route("/refused", refuse, methods=["POST"]),
         ]
     )
@@ -68,6 +85,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
     monkeypatch.setattr(http_protocol, "BODY_TIMEOUT_S", 0.3)
     monkeypatch.setattr(http_protocol, "UNREAD_BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "UNREAD_RESPONSE_TIMEOUT_S", 0.3)
 
 
 async def answer_to(port: int, *pieces: bytes, trickle: bytes = b"") -> bytes:
@@ -113,6 +131,17 @@ async def test_slow_requests_are_ended() -> None:
     assert b"408" not in blank
     assert body.startswith(b"HTTP/1.1 408 ")
     assert unread.startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_response_that_is_not_read_is_ended() -> None:
+    async with small_server() as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a socket
+        writer.write(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with asyncio.timeout(10):
+            await ended.wait()
+        await close(writer)
 
 
 @pytest.mark.usefixtures("hasty")

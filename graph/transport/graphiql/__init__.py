@@ -8,14 +8,14 @@ import asyncio
 import gzip
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from html import escape
 from pathlib import Path, PurePath
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
@@ -69,11 +69,18 @@ _MEDIA_TYPES = {
 }
 
 
+_PIECE_BYTES = 65_536
 _KEPT_HEADERS = ("Cache-Control", "Content-Type", "Vary", "X-Content-Type-Options")
 
 
 def _is_text(path: str | os.PathLike[str]) -> bool:
     return PurePath(path).suffix in {".css", ".js", ".svg", ".ttf"}
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    """Sent whole, each connection that is not read would hold a copy."""
+    for start in range(0, len(content), _PIECE_BYTES):
+        yield content[start : start + _PIECE_BYTES]
 
 
 async def page(request: Request, *, dist: Path = DIST) -> Response:
@@ -130,7 +137,8 @@ class _Assets(StaticFiles):
             return response
         content = await self._compress(os.fspath(response.path))
         headers = {name: response.headers[name] for name in _KEPT_HEADERS}
-        return Response(content, headers=headers | {"Content-Encoding": "gzip"})
+        headers |= {"Content-Encoding": "gzip", "Content-Length": str(len(content))}
+        return StreamingResponse(_pieces(content), headers=headers)
 
     async def _compress(self, path: str) -> bytes:
         """One file at a time: the thread is shared with other work."""
