@@ -81,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     target_idle_seconds: Positive = 60
     connections_per_user: Amount = 1_000
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
+    connections_per_address: Amount | None = None
+    anonymous_sockets_per_address: Amount | None = None
 
     runs_at_once: Positive = 8
     runs_waiting: Positive = 100
@@ -160,6 +162,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def serves_graphiql(self) -> bool:
         return self.development if self.graphiql is None else self.graphiql
+
+    @property
+    def address_connections(self) -> int | None:
+        """Limit of the HTTP connections from one address; None means no limit."""
+        return self._limit(self.connections_per_address, in_production=1_000) or None
+
+    @property
+    def address_sockets(self) -> int | None:
+        """Limit of the WebSockets without a viewer from one address; None means no limit."""
+        return self._limit(self.anonymous_sockets_per_address, in_production=256) or None
 
     @property
     def log_dir(self) -> Path:

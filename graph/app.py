@@ -30,6 +30,7 @@ from graph.transport import (
     sign_in,
     websocket,
 )
+from graph.transport.anonymous_sockets import AnonymousSockets
 from graph.transport.byte_responses import json_errors
 from graph.transport.gateway import Authenticate, Gateway, Shutdown
 from graph.transport.https_policy import HttpsPolicy
@@ -106,6 +107,7 @@ def build_app(
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
+                    anonymous_sockets=AnonymousSockets(settings.address_sockets),
                 )
                 async with _publishing(metrics) if worker else contextlib.nullcontext():
                     streams = http.ReservedStreams()

@@ -6,6 +6,7 @@ parent, and any of them reports the metrics of all (docs/decisions/0014-metrics-
 
 import asyncio
 import os
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +29,8 @@ from graph.operations import Plans
 from graph.transport.gateway import Shutdown
 
 PUBLISH_INTERVAL_S = 1.0
+PAGE_PAUSE = 9.0
+"""Time for which a page is kept, as a multiple of the time to make it."""
 
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _FILES = ("counter", "histogram", "gauge_livesum", "gauge_livemin")
@@ -75,18 +78,31 @@ class Metrics:
         self._gauges: dict[str, Gauge] = {}
         self._counters: dict[str, Counter] = {}
         self._counted: defaultdict[str, float] = defaultdict(float)
+        self._page: tuple[bytes, str] | None = None
+        self._page_until = 0.0
 
     def count(self, kind: str, outcome: str, seconds: float) -> None:
         self._durations.labels(kind, outcome).observe(seconds)
 
     def page(self) -> tuple[bytes, str]:
-        """The metrics of all workers, and the media type."""
+        """The metrics of all workers, and the media type.
+
+        Many readers get the same page, so that they take at most a tenth of the time of the loop.
+        """
+        began = time.monotonic()
+        if self._page is None or began >= self._page_until:
+            self._page = self._make_page(), CONTENT_TYPE_LATEST
+            now = time.monotonic()
+            self._page_until = now + PAGE_PAUSE * (now - began)
+        return self._page
+
+    def _make_page(self) -> bytes:
         self._refresh()
         registry = self._registry
         if folder := os.environ.get(_FOLDER_VARIABLE):
             registry = CollectorRegistry()
             MultiProcessCollector(registry, folder)
-        return generate_latest(registry), CONTENT_TYPE_LATEST
+        return generate_latest(registry)
 
     async def keep_publishing(self) -> NoReturn:
         """Refresh the values that other workers report."""

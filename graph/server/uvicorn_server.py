@@ -1,20 +1,20 @@
 """The configuration and shutdown of uvicorn."""
 
 import contextlib
+import functools
 import gc
 import socket
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from db.settings import Settings
 from db.waiting import wait_up_to
 from graph.operations.limits import RequestLimits
+from graph.server.http_protocol import ConnectionsByAddress, Protocol
 from graph.transport.gateway import Shutdown
 from graph.transport.proxies import TrustedProxies
 
-HEAD_BYTES = 65_536
 _STREAMS_WAIT_S = 5.0
 
 
@@ -39,28 +39,6 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class Protocol(HttpToolsProtocol):
-    """Limits the size of request headers, which uvicorn buffers without a limit."""
-
-    _head_bytes: int | None = None  # received so far; None within a body
-
-    def on_message_begin(self) -> None:
-        self._head_bytes = 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._head_bytes = None
-        super().on_headers_complete()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._head_bytes is None:
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"The headers are larger than {HEAD_BYTES:,} bytes.")
-
-
 def create_server(app: Starlette, settings: Settings) -> Server:
     """A server for an application of `graph.app`."""
     return Server(create_config(app, settings), app.state.shutdown)
@@ -68,12 +46,17 @@ def create_server(app: Starlette, settings: Settings) -> Server:
 
 def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
     trusts_proxies = bool(settings.trusted_proxies) and not settings.development
+    proxies = TrustedProxies(app, settings.trusted_proxies) if trusts_proxies else None
+    connections = ConnectionsByAddress(
+        settings.address_connections,
+        exempt=proxies.trusted_hosts if proxies else (),  # type: ignore[arg-type]  # contains only text
+    )
     return uvicorn.Config(
-        TrustedProxies(app, settings.trusted_proxies) if trusts_proxies else app,
+        proxies or app,
         host=settings.host,
         port=settings.port,
         lifespan="on",
-        http=Protocol,
+        http=functools.partial(Protocol, connections=connections),  # type: ignore[arg-type]  # a class
         ws_max_size=RequestLimits().body_bytes,
         ws_per_message_deflate=False,  # 300 kB a socket, for messages that are small
         timeout_graceful_shutdown=settings.stop_seconds,

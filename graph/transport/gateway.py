@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from db.services import Services
 from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
+from graph.transport.anonymous_sockets import AnonymousSockets
 from graph.transport.origins import Origins
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
@@ -83,6 +84,7 @@ class Gateway:
     authenticate: Authenticate
     shutdown: Shutdown
     origins: Origins
+    anonymous_sockets: AnonymousSockets = field(default_factory=lambda: AnonymousSockets(None))
 
     async def viewer(self, authorization: str | None) -> Viewer | None:
         return await self.authenticate(self.services, authorization)

@@ -11,7 +11,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from db.errors import BadInput, Conflict, NotFound, TimedOut
+from db.errors import BadInput, Conflict, Forbidden, NotFound, TimedOut
 from db.kit.concurrency_limit import ConcurrencyLimit
 from db.services import Services
 from db.storage import (
@@ -24,6 +24,7 @@ from db.storage import (
     store_bytes,
 )
 from graph.auth import owner_of_link, require_session
+from graph.context import address_of
 from graph.kit.signed_links import LinkHolder, Links
 from graph.transport.gateway import Gateway, stopping_error
 
@@ -80,7 +81,12 @@ async def verified_file(request: Request, services: Services, method: str) -> Fi
 
 async def verify_link(request: Request, services: Services, method: str) -> LinkHolder | None:
     """Verify the signature, and that the session which requested the link is live."""
-    holder = Links(services.keys).check(method, request.url.path, request.query_params)
+    try:
+        holder = Links(services.keys).check(method, request.url.path, request.query_params)
+    except Forbidden:
+        gateway: Gateway = request.state.gateway
+        await gateway.operations.before_refusal(address_of(request.scope))
+        raise
     if holder is not None and holder.session_id is not None:
         await require_session(services, holder.user_id, holder.session_id)
     return holder

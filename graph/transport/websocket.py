@@ -15,7 +15,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from db.errors import Forbidden, HowdahError, RateLimited, Unauthenticated
 from graph.auth import Viewer
+from graph.context import address_of
 from graph.operations import Answer, GraphQLRequest, refuse
+from graph.transport.anonymous_sockets import Place
 from graph.transport.gateway import Gateway
 from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
@@ -23,6 +25,8 @@ from graph.transport.request_ids import current_request_id, new_request_id
 PROTOCOL = "graphql-transport-ws"
 INIT_WAIT_S = 10.0
 CLOSE_WAIT_S = 2.0
+ANONYMOUS_LIFE_S = 60.0
+"""Without a viewer, a socket can only read `health` and sign in."""
 MAX_OPERATIONS = 100
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -78,17 +82,24 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     elif PROTOCOL not in scope["subprotocols"]:
         await websocket.accept()
         await websocket.close(4406, "Subprotocol not acceptable")
+    elif (place := gateway.anonymous_sockets.enter(address_of(scope))) is None:
+        await websocket.close()  # as above
     else:
-        await websocket.accept(PROTOCOL)
-        with gateway.shutdown.stream():
-            await _Socket(websocket, gateway).serve()
+        try:
+            await websocket.accept(PROTOCOL)
+            with gateway.shutdown.stream():
+                await _Socket(websocket, gateway, place).serve()
+        finally:
+            place.leave()
 
 
 class _Socket:
     """One connection and the operations that run on it."""
 
-    def __init__(self, websocket: WebSocket, gateway: Gateway) -> None:
+    def __init__(self, websocket: WebSocket, gateway: Gateway, place: Place) -> None:
+        """`place` is left when the client signs in."""
         self._websocket = websocket
+        self._place = place
         self._gateway = gateway
         self._running: dict[str, asyncio.Task[None]] = {}
         self._authorization: str | None = None
@@ -127,6 +138,8 @@ class _Socket:
             raise _Closed(4403, _reason(error)) from None
         except HowdahError as error:
             raise _Closed(1013, error.message) from None  # try again later
+        if self._viewer is not None:
+            self._place.leave()
         await self._send({"type": "connection_ack"})
 
     async def _handle(self, message: Message, tasks: asyncio.TaskGroup) -> None:
@@ -194,7 +207,13 @@ class _Socket:
         Clients take such an error as the end of a subscription. Without it, graphql-ws connects
         again after 4403, asks its application for new credentials, and subscribes again.
         """
-        error = await self._gateway.session_end(self._viewer, self._authorization)
+        if self._viewer is None:
+            await asyncio.sleep(ANONYMOUS_LIFE_S)
+            error: HowdahError = Unauthenticated(
+                "This socket has not signed in.", hint="Connect again with an access token."
+            )
+        else:
+            error = await self._gateway.session_end(self._viewer, self._authorization)
         raise _Closed(4403, _reason(error))
 
     async def _receive(self) -> Message:

@@ -16,8 +16,9 @@ from graphql import (
     get_named_type,
 )
 
-from db.postgres.engine import Database, ReadSession
-from db.postgres.statements import Statement
+from db.postgres import engine
+from db.postgres.engine import Database
+from db.postgres.leases import Lease
 from graph.kit.ids import id_of
 from graph.schema import schema
 from tests.fixtures.clients import Client
@@ -160,18 +161,18 @@ def database(committed: Database) -> Database:
 def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The blocks that each statement of a read session reads, by EXPLAIN before it runs."""
     read: list[int] = []
-    fetch = ReadSession._fetch
+    fetch = engine._fetch_on
 
-    async def explain(self: ReadSession, query: Statement[Any], arguments: Sequence[Any]) -> Any:
-        if not query.changes:
-            plan = await self._lease.driver.fetchval(
-                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query.sql}", *arguments
+    async def explain(lease: Lease, sql: str, arguments: Sequence[Any], observe: Any) -> Any:
+        if sql.startswith("SELECT"):
+            plan = await lease.driver.fetchval(
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *arguments
             )
             top = plan[0]["Plan"]
             read.append(top["Shared Hit Blocks"] + top["Shared Read Blocks"])
-        return await fetch(self, query, arguments)
+        return await fetch(lease, sql, arguments, observe)
 
-    monkeypatch.setattr(ReadSession, "_fetch", explain)
+    monkeypatch.setattr(engine, "_fetch_on", explain)
     return read
 
 

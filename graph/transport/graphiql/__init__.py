@@ -4,16 +4,18 @@ Files are read on request, so that a server without a build starts; its page the
 build GraphiQL.
 """
 
+import asyncio
+import gzip
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from html import escape
 from pathlib import Path, PurePath
 
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
@@ -67,6 +69,20 @@ _MEDIA_TYPES = {
 }
 
 
+_PIECE_BYTES = 65_536
+_KEPT_HEADERS = ("Cache-Control", "Content-Type", "Vary", "X-Content-Type-Options")
+
+
+def _is_text(path: str | os.PathLike[str]) -> bool:
+    return PurePath(path).suffix in {".css", ".js", ".svg", ".ttf"}
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    """Sent whole, each connection that is not read would hold a copy."""
+    for start in range(0, len(content), _PIECE_BYTES):
+        yield content[start : start + _PIECE_BYTES]
+
+
 async def page(request: Request, *, dist: Path = DIST) -> Response:
     """Returns the GraphiQL page, configured for the URL of the request.
 
@@ -93,18 +109,44 @@ def _embeddable(config: Mapping[str, str]) -> str:
 
 
 def assets(dist: Path = DIST) -> ASGIApp:
-    """The application for `/graphql/assets`. Compressed, because the editor has megabytes."""
-    return GZipMiddleware(_Assets(dist), compresslevel=6)
+    """The application for `/graphql/assets`."""
+    return _Assets(dist)
 
 
 class _Assets(StaticFiles):
-    """The built files. Their names contain a hash, so browsers can cache them indefinitely."""
+    """The built files. Their names contain a hash, so browsers can cache them indefinitely.
+
+    The editor has megabytes: each file is compressed at its first request and kept. To compress
+    it for every request would give anybody a second of this process for a few bytes.
+    """
 
     def __init__(self, dist: Path) -> None:
         super().__init__(directory=dist / "assets", check_dir=False)
+        self._compressed: dict[str, bytes] = {}
+        self._compressing = asyncio.Lock()
 
     async def check_config(self) -> None:
         """Accepts a missing folder: until GraphiQL is built, each file is a 404."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if not isinstance(response, FileResponse) or not _is_text(response.path):
+            return response
+        response.headers.add_vary_header("Accept-Encoding")
+        if "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
+            return response
+        content = await self._compress(os.fspath(response.path))
+        headers = {name: response.headers[name] for name in _KEPT_HEADERS}
+        headers |= {"Content-Encoding": "gzip", "Content-Length": str(len(content))}
+        return StreamingResponse(_pieces(content), headers=headers)
+
+    async def _compress(self, path: str) -> bytes:
+        """One file at a time: the thread is shared with other work."""
+        async with self._compressing:
+            if path not in self._compressed:
+                raw = await run_in_threadpool(Path(path).read_bytes)
+                self._compressed[path] = await run_in_threadpool(gzip.compress, raw, 6)
+        return self._compressed[path]
 
     def file_response(
         self,

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from graph.server.uvicorn_server import HEAD_BYTES
+from graph.server.http_protocol import HEAD_BYTES
 from tests.fixtures.toy import ToyServer
 
 

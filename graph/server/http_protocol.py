@@ -1,0 +1,165 @@
+"""The HTTP protocol of uvicorn with limits on what a client may keep open, large or unfinished."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Container
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from db.users.throttle import network_of
+
+HEAD_BYTES = 65_536
+HEAD_TIMEOUT_S = 15.0
+"""For the headers, from the connection or the first byte of a request to the last."""
+BODY_TIMEOUT_S = 60.0
+"""For the body, except of uploads, which have a minimum rate (graph.transport.uploads)."""
+UNREAD_BODY_TIMEOUT_S = 5.0
+"""For the rest of a body whose request was answered without it."""
+UNREAD_RESPONSE_TIMEOUT_S = 60.0
+"""For a client to read as much of a response as the buffers of the connection hold."""
+
+_UPLOADS = "/files/"
+_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class ConnectionsByAddress:
+    """Counts the HTTP connections of each address, and of each IPv6 /64 network."""
+
+    def __init__(self, limit: int | None, *, exempt: Container[str] = ()) -> None:
+        """`exempt` are the trusted proxies, whose connections are those of many clients."""
+        self._limit = limit
+        self._exempt = exempt
+        self._open: Counter[str] = Counter()
+
+    def enter(self, address: str) -> str | None:
+        """The key for `leave`, or None if the address has too many connections."""
+        if self._limit is None or address in self._exempt:
+            return ""
+        network = network_of(address)
+        if self._open[network] >= self._limit:
+            return None
+        self._open[network] += 1
+        return network
+
+    def leave(self, network: str) -> None:
+        if network:
+            self._open[network] -= 1
+            if not self._open[network]:
+                del self._open[network]
+
+
+class Protocol(HttpToolsProtocol):
+    """Ends connections that are too many, or that send a request too slowly.
+
+    A request that arrives in one piece starts no timer.
+    """
+
+    def __init__(self, *args: Any, connections: ConnectionsByAddress, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._connections = connections
+        self._network: str | None = None
+        self._head_bytes: int | None = None  # received so far; None outside of a head
+        self._in_body = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._waits_for: float | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's
+        super().connection_made(transport)
+        self._network = self._connections.enter(self.client[0] if self.client else "")
+        if self._network is None:
+            transport.abort()
+        else:
+            self._wait(HEAD_TIMEOUT_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._leave()  # graph.transport.websocket has limits of its own
+        super().handle_websocket_upgrade()
+
+    def on_message_begin(self) -> None:
+        self._wait(None)
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        self._in_body = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._wait(None)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_body:
+            self._wait(UNREAD_BODY_TIMEOUT_S)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_RESPONSE_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_unread()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.is_closing() or self._network is None:
+            return
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self.send_400_response(f"The headers are larger than {HEAD_BYTES:,} bytes.")
+                return
+        self._wait(self._time_for_the_rest())
+
+    def _time_for_the_rest(self) -> float | None:
+        """None while the server is at work, and for uploads."""
+        if self._in_body:
+            if self._is_answered():
+                return UNREAD_BODY_TIMEOUT_S
+            return None if self.scope["path"].startswith(_UPLOADS) else BODY_TIMEOUT_S
+        # Outside of a head these are blank lines, which keep a connection open too.
+        return HEAD_TIMEOUT_S if self._head_bytes is not None or self._is_answered() else None
+
+    def _is_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # None at first
+
+    def _wait(self, seconds: float | None) -> None:
+        """Starts the timer, unless the same one already runs."""
+        if seconds == self._waits_for:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waits_for = seconds
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = self._waits_for = None
+        if self.transport.is_closing():
+            return
+        if not self._is_answered() and not self._in_body:  # the head of a pipelined request
+            self._wait(HEAD_TIMEOUT_S)
+            return
+        if self._head_bytes or (self._in_body and not self.cycle.response_started):
+            self.transport.write(_TIMEOUT)
+        self.transport.close()
+
+    def _stop_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _leave(self) -> None:
+        self._wait(None)
+        self._stop_unread()
+        network, self._network = self._network, None
+        if network is not None:
+            self._connections.leave(network)

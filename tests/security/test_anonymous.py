@@ -1,0 +1,327 @@
+"""What anybody can keep open or make the server do without signing in is limited by address."""
+
+import asyncio
+import contextlib
+import gzip
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from db.services import Services
+from db.settings import Settings
+from graph.server import http_protocol
+from graph.server.http_protocol import ConnectionsByAddress
+from graph.server.metrics import Metrics
+from graph.server.uvicorn_server import Server, create_config
+from graph.transport import graphiql, websocket
+from graph.transport.anonymous_sockets import AnonymousSockets
+from graph.transport.gateway import Shutdown
+from tests.fixtures.clients import SUBPROTOCOL
+from tests.fixtures.toy import ToyServer, serving
+from tests.security.test_local_sign_in import calling
+
+Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def echo(request: Request) -> Response:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+ended = asyncio.Event()
+
+
+async def endless(_: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(65_536)
+                await asyncio.sleep(0)  # lets the server notice the end
+        finally:
+            ended.set()
+
+    ended.clear()
+    return StreamingResponse(pieces())
+
+
+async def refuse(_: Request) -> Response:
+    return PlainTextResponse("refused", status_code=403)
+
+
+@contextlib.asynccontextmanager
+async def small_server(**chosen: object) -> AsyncIterator[int]:
+    """A real server without services; yields its port."""
+    app = Starlette(
+        routes=[
+            Route("/echo", echo, methods=["GET", "POST"]),
+            Route("/files/refused", refuse, methods=["PUT"]),
+            Route("/endless", endless),
+            Route("/refused", refuse, methods=["POST"]),
+        ]
+    )
+    app.state.shutdown = Shutdown()
+    server = Server(create_config(app, Settings(port=0, **chosen)), app.state.shutdown)  # type: ignore[arg-type]  # settings of a test
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve())
+        async with asyncio.timeout(10):
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event
+                await asyncio.sleep(0.01)
+        try:
+            yield server.servers[0].sockets[0].getsockname()[1]
+        finally:
+            server.should_exit = True
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits in time that a test can wait for."""
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "UNREAD_BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "UNREAD_RESPONSE_TIMEOUT_S", 0.3)
+
+
+async def answer_to(port: int, *pieces: bytes, trickle: bytes = b"") -> bytes:
+    """What the server sends until it closes, while the client sends a piece every 50 ms."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def send() -> None:
+        for piece in pieces:
+            writer.write(piece)
+        while trickle:
+            await asyncio.sleep(0.05)
+            writer.write(trickle)
+            await writer.drain()
+
+    sending = asyncio.create_task(send())
+    try:
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                return await reader.read()
+            return b""
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await close(writer)
+
+
+POST = b"POST %s HTTP/1.1\r\nHost: howdah\r\nContent-Length: 100000\r\n\r\n"
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_slow_requests_are_ended() -> None:
+    async with small_server() as port:
+        silent = await answer_to(port)
+        head, blank, body, unread = await asyncio.gather(
+            answer_to(port, b"GET /echo HTTP/1.1\r\n", trickle=b"X-A: b\r\n"),
+            answer_to(port, b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", trickle=b"\r\n"),
+            answer_to(port, POST % b"/echo", trickle=b"x"),
+            answer_to(port, POST % b"/refused", trickle=b"x"),
+        )
+    assert silent == b""
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert blank.startswith(b"HTTP/1.1 200 ")
+    assert b"408" not in blank
+    assert body.startswith(b"HTTP/1.1 408 ")
+    assert unread.startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_response_that_is_not_read_is_ended() -> None:
+    async with small_server() as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a socket
+        writer.write(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with asyncio.timeout(10):
+            await ended.wait()
+        await close(writer)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_patient_requests_are_served() -> None:
+    """A request in pieces within the time, a slow handler, and many requests of one connection."""
+    async with small_server() as port, httpx.AsyncClient() as http:
+        for _ in range(3):
+            found = await http.post(f"http://127.0.0.1:{port}/echo", content=bytes(200_000))
+            assert found.text == "200000"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for piece in (b"POST /echo HTTP/1.1\r\nHost: a\r\n", b"Content-Length: 2\r\n\r\na", b"b"):
+            await asyncio.sleep(0.1)
+            writer.write(piece)
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"\r\n\r\n2")).startswith(b"HTTP/1.1 200 ")
+        await close(writer)
+
+
+async def test_connections_of_an_address_are_limited() -> None:
+    async with small_server(connections_per_address=3) as port:
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        assert await answer_to(port, b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n") == b""
+        other = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+        assert await served(other)
+        await close(opened.pop()[1])
+        async with asyncio.timeout(10):
+            while not await served(await asyncio.open_connection("127.0.0.1", port)):
+                pass
+        for _, writer in opened:
+            await close(writer)
+
+
+async def served(opened: Opened) -> bool:
+    reader, writer = opened
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        writer.write(b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+    await close(writer)
+    return answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+def test_limit_counts_networks_and_spares_trusted_proxies() -> None:
+    connections = ConnectionsByAddress(1, exempt={"10.0.0.1"})
+    assert connections.enter("2001:db8::1")
+    assert connections.enter("2001:db8::2") is None  # of the same /64
+    assert connections.enter("2001:db8:0:1::1")
+    assert connections.enter("10.0.0.1") == connections.enter("10.0.0.1") == ""
+    sockets = AnonymousSockets(1)
+    place = sockets.enter("2001:db8::1")
+    assert place is not None
+    assert sockets.enter("2001:db8::2") is None
+    place.leave()
+    place.leave()
+    assert sockets.enter("2001:db8::2")
+
+
+INIT = '{"type": "connection_init"}'
+SIGNED_IN = '{"type": "connection_init", "payload": {"Authorization": "Bearer x"}}'
+
+
+async def test_socket_that_never_signs_in_is_closed(
+    toy_server: ToyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "ANONYMOUS_LIFE_S", 0.2)
+    address = f"ws://{toy_server.address}/graphql"
+    async with websockets.connect(address, subprotocols=[SUBPROTOCOL]) as socket:
+        await socket.send(INIT)
+        assert "connection_ack" in str(await socket.recv())
+        async with asyncio.timeout(10):
+            await socket.wait_closed()
+        assert socket.close_code == 4403
+        assert "has not signed in" in str(socket.close_reason)
+
+
+async def test_anonymous_sockets_of_an_address_are_limited(
+    services: Services, app: Starlette, ada_token: str
+) -> None:
+    async with serving(app) as server:
+        address = f"ws://{server.address}/graphql"
+        async with contextlib.AsyncExitStack() as stack:
+
+            async def connect(payload: str) -> None:
+                opened = websockets.connect(address, subprotocols=[SUBPROTOCOL])
+                socket = await stack.enter_async_context(opened)
+                await socket.send(payload)
+                assert "connection_ack" in str(await socket.recv())
+
+            signed_in = SIGNED_IN.replace("x", ada_token)
+            for _ in range(4):  # do not count
+                await connect(signed_in)
+            for _ in range(2):
+                await connect(INIT)
+            with pytest.raises(websockets.InvalidStatus):
+                await connect(INIT)
+        await until_accepted(address)
+
+
+async def until_accepted(address: str) -> None:
+    """Places are left when sockets end."""
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(websockets.InvalidStatus):
+                async with websockets.connect(address, subprotocols=[SUBPROTOCOL]):
+                    return
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        env="development", data_dir=tmp_path, sign_up="open", anonymous_sockets_per_address=2
+    )
+
+
+@pytest.fixture
+async def ada_token(services: Services) -> str:
+    return await services.identity.issue(await services.identity.local_admin())
+
+
+async def test_assets_are_compressed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "assets").mkdir()
+    script = b"let howdah = 1;\n" * 10_000
+    (tmp_path / "assets" / "editor-abc.js").write_bytes(script)
+    calls: list[int] = []
+    compress = gzip.compress
+
+    def counted(data: bytes, level: int) -> bytes:
+        calls.append(len(data))
+        return compress(data, level)
+
+    monkeypatch.setattr(gzip, "compress", counted)
+    transport = httpx.ASGITransport(graphiql.assets(tmp_path))
+    async with httpx.AsyncClient(transport=transport, base_url="http://howdah") as http:
+        answers = await asyncio.gather(*(http.get("/editor-abc.js") for _ in range(20)))
+        plain = await http.get("/editor-abc.js", headers={"accept-encoding": "identity"})
+    assert calls == [len(script)]
+    assert all(answer.content == script for answer in [*answers, plain])
+    assert answers[0].headers["content-encoding"] == "gzip"
+    assert answers[0].headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+    assert answers[0].headers["content-type"] == "text/javascript; charset=utf-8"
+    assert "content-encoding" not in plain.headers
+
+
+async def test_metrics_take_a_tenth_of_the_time_at_most(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[float] = []
+    make = Metrics._make_page
+
+    def slowly(metrics: Metrics) -> bytes:
+        made.append(time.monotonic())
+        text = make(metrics)
+        while time.monotonic() < made[-1] + 0.02:
+            pass
+        return text
+
+    monkeypatch.setattr(Metrics, "_make_page", slowly)
+    async with calling(services) as http:
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            assert (await http.get("/metrics")).status_code == 200
+    assert 2 <= len(made) <= 6
+
+
+async def test_bad_links_of_one_address_wait_for_each_other(services: Services) -> None:
+    """While one address sends 300 forged links, another gets its answer at once."""
+    async with calling(services, peer="192.0.2.1") as flood, calling(services) as http:
+        flooding = [
+            asyncio.create_task(flood.get(f"/files/{number:032x}?expires=1&signature=x"))
+            for number in range(300)
+        ]
+        await asyncio.sleep(0)
+        assert (await http.get("/healthz")).status_code == 200
+        done = sum(task.done() for task in flooding)
+        answers = await asyncio.gather(*flooding)
+    assert done < 300
+    assert {answer.status_code for answer in answers} == {403}
