@@ -7,7 +7,6 @@ are, equal statements of other callers wait and are sent together when one of th
 
 import asyncio
 import contextlib
-import copy
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
@@ -226,7 +225,7 @@ class Gatherer:
             raise
         except Exception as error:  # noqa: BLE001 - every caller receives it
             for call in batch:
-                _fail(call, copy.copy(error))
+                _fail(call, error)
             return ()
 
     async def _fly_together(self, kind: _Kind, batch: list[_Call]) -> Sequence[_Call]:

@@ -23,7 +23,7 @@ LEFT_OUT = {
 }
 """Prefixes of IDs, with the reason."""
 
-ELSEWHERE = {"DatabaseConnection.schemas"}
+ELSEWHERE = {"DatabaseConnection.readOnlyRisks", "DatabaseConnection.schemas"}
 """Fields that read the user's own database."""
 
 FEW, MANY = 2, 5

@@ -59,7 +59,7 @@ async def test_refresh_on_two_replicas_at_once_gives_one_successor(
             requests.extend(
                 asyncio.create_task(identity.refresh(token)) for identity in (here, there) * 2
             )
-            await until_waiting(committed, 4)
+            await until_waiting(committed, 2)  # a replica sends its second when the first returns
 
         await committed.transaction(all_at_once)
         answers = await asyncio.gather(*requests)
