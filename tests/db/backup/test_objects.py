@@ -6,13 +6,11 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
 
 import asyncpg
 import httpx
 import pytest
 
-from db.backup import backup, restore
 from db.connections import Connections, Preferences, parse_draft
 from db.errors import BadInput, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
@@ -31,6 +29,7 @@ from db.storage import (
     store_bytes,
 )
 from tests.fixtures.repository_storage import RepositoryStorage
+from tests.fixtures.signed_backups import backup, restore, rewritten
 
 SIZES = (0, 1, 100_000, 2_500_000)
 """Of the last one the bytes come in several pieces."""
@@ -265,12 +264,9 @@ async def test_restore_of_damaged_objects_changes_nothing(
     damage: str,
 ) -> None:
     await Files(committed, folder, committed_owner).store(b"one", b"two")
-    path, changed = tmp_path / "b.howdah", tmp_path / "changed.howdah"
+    path = tmp_path / "b.howdah"
     await backup(committed_url, path, objects=folder)
-    with ZipFile(path) as old, ZipFile(changed, "w", ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            if (data := DAMAGE[damage](name, old.read(name))) is not None:
-                new.writestr(name, data)
+    changed = rewritten(path, DAMAGE[damage])
     with pytest.raises(BadInput, match="damaged"):
         await restore(target_url, changed, objects=other_folder)
     assert await keys(other_folder) == []
