@@ -25,13 +25,14 @@ from db.backup.bundle import (
     ObjectsWriter,
     write_objects,
 )
-from db.backup.signature import MAX_SIGNATURE_BYTES, BackupKeys, UnverifiedBackup
+from db.backup.signature import BackupKeys, UnverifiedBackup
 from db.errors import BadInput, Conflict, Unavailable
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _SIGNATURE = "signature.json"
 _MAX_MANIFEST_BYTES = 10_000_000
+_MAX_SIGNATURE_BYTES = 4_096
 # zipfile raises NotImplementedError for a compression method that a damaged byte names.
 _DAMAGE = (BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError)
 
@@ -119,7 +120,7 @@ class Reader:
     def _verify(self, manifest: bytes, keys: BackupKeys) -> None:
         signature = None
         if _SIGNATURE in self._archive.namelist():
-            signature = self._read_bounded(_SIGNATURE, MAX_SIGNATURE_BYTES)
+            signature = self._read_bounded(_SIGNATURE, _MAX_SIGNATURE_BYTES)
         try:
             keys.verify(manifest, signature, self._path)
         except UnverifiedBackup as error:

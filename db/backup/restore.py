@@ -58,7 +58,9 @@ async def restore(
                 await _load(connection, archive, path)
                 if await count_named(connection) != archive.manifest.objects.named:
                     raise damaged_error(path)
-                await copy_objects_in(objects, archive.objects)
+                await copy_objects_in(
+                    objects, archive.objects, list_sha256=archive.manifest.objects.sha256
+                )
     await migrations.upgrade(direct_url)
     return archive.manifest
 

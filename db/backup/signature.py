@@ -11,8 +11,6 @@ import msgspec
 from db.errors import BadInput
 from db.security.keys import CredentialKeys, SecretKey
 
-MAX_SIGNATURE_BYTES = 4_096
-
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
     key: str
