@@ -6,11 +6,14 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import asyncpg
 import httpx
 import pytest
 
+from db.backup.bundle import ObjectsReader
+from db.backup.objects import copy_objects_in
 from db.connections import Connections, Preferences, parse_draft
 from db.errors import BadInput, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
@@ -272,6 +275,24 @@ async def test_restore_of_damaged_objects_changes_nothing(
     assert await keys(other_folder) == []
     await restore(target_url, path, objects=other_folder)
     assert len(await keys(other_folder)) == 2
+
+
+async def test_restore_verifies_the_list_again_while_it_copies(
+    committed: Database,
+    committed_url: str,
+    committed_owner: OwnerId,
+    folder: ObjectStore,
+    other_folder: ObjectStore,
+    tmp_path: Path,
+) -> None:
+    """The file could be changed after its check."""
+    await Files(committed, folder, committed_owner).store(b"one")
+    made = await backup(committed_url, tmp_path / "b.howdah", objects=folder)
+    with ZipFile(tmp_path / "b.howdah") as archive:
+        reader = ObjectsReader(archive)
+        await copy_objects_in(other_folder, reader, list_sha256=made.objects.sha256)
+        with pytest.raises(BadZipFile):
+            await copy_objects_in(other_folder, reader, list_sha256="0" * 64)
 
 
 class Forgetful(ObjectStore):

@@ -42,6 +42,7 @@ async def test_backup_of_running_server_is_restored_into_new_folder(
             await asyncio.to_thread(restore_backup, old, file)
     with pytest.raises(BadInput, match="signed by another installation"):
         await asyncio.to_thread(restore_backup, new, file)
+    assert not (new.data_dir / "credential_key").exists()
     shutil.copy(old.data_dir / "credential_key", new.data_dir / "credential_key")
     await asyncio.to_thread(restore_backup, new, file)
     assert "counts and checksums match the backup" in capsys.readouterr().out
