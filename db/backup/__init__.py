@@ -4,10 +4,12 @@ archive   the zip file with its manifest, streamed in both directions
 bundle    the objects in it: their bytes, and a list with their checksums
 tables    the tables of the database, and COPY
 objects   copies between the archive and the object store
+signature the signature of the manifest
 """
 
 from db.backup.archive import Manifest
 from db.backup.backup import backup
 from db.backup.restore import restore
+from db.backup.signature import BackupKeys
 
-__all__ = ["Manifest", "backup", "restore"]
+__all__ = ["BackupKeys", "Manifest", "backup", "restore"]

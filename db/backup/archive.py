@@ -1,9 +1,11 @@
-"""The backup file: a zip of `rows/<table>`, the objects and, written last, `manifest.json`.
+"""The backup file: a zip of `rows/<table>`, the objects, `manifest.json` and `signature.json`.
 
-The manifest has counts and checksums, which reveal a truncated or changed file.
+The manifest has counts and checksums, which reveal a truncated file or a damaged one. Its signature
+reveals a file that was changed on purpose.
 """
 
 import contextlib
+import hashlib
 import os
 import zlib
 from collections.abc import Iterator
@@ -17,16 +19,20 @@ import msgspec
 from db.backup.bundle import (
     BYTES,
     LIST,
+    PIECE_BYTES,
     ObjectsManifest,
     ObjectsReader,
     ObjectsWriter,
     write_objects,
 )
+from db.backup.signature import BackupKeys, UnverifiedBackup
 from db.errors import BadInput, Conflict, Unavailable
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
+_SIGNATURE = "signature.json"
 _MAX_MANIFEST_BYTES = 10_000_000
+_MAX_SIGNATURE_BYTES = 4_096
 # zipfile raises NotImplementedError for a compression method that a damaged byte names.
 _DAMAGE = (BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError)
 
@@ -55,8 +61,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Writer:
-    def __init__(self, archive: ZipFile) -> None:
+    def __init__(self, archive: ZipFile, keys: BackupKeys) -> None:
         self._archive = archive
+        self._keys = keys
 
     def rows(self, table: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         return self._archive.open(_rows_of(table), "w", force_zip64=True)
@@ -65,37 +72,74 @@ class Writer:
         return write_objects(self._archive)
 
     def write_manifest(self, manifest: Manifest) -> None:
-        self._archive.writestr(_MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        text = msgspec.json.format(msgspec.json.encode(manifest))
+        self._archive.writestr(_MANIFEST, text)
+        self._archive.writestr(_SIGNATURE, self._keys.sign(text))
 
 
 class Reader:
-    def __init__(self, archive: ZipFile, path: Path) -> None:
+    """Raises BadInput if the manifest is not that of the signature.
+
+    `unverified` is the error of an archive whose origin is unknown, or None.
+    """
+
+    def __init__(self, archive: ZipFile, path: Path, keys: BackupKeys) -> None:
         self._archive = archive
         self._path = path
-        self.manifest = self._read_manifest()
+        self.unverified: UnverifiedBackup | None = None
+        self.manifest = self._read_manifest(keys)
         self.objects = ObjectsReader(archive)
 
     def rows(self, table: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         return self._archive.open(_rows_of(table))
 
-    def _read_manifest(self) -> Manifest:
-        if self._archive.getinfo(_MANIFEST).file_size > _MAX_MANIFEST_BYTES:
+    def check(self) -> None:
+        """Read all members, so that a change is found before anything is written.
+
+        Raises:
+            BadZipFile: A member is missing, changed, out of order or not in the manifest.
+        """
+        expected = [*(_rows_of(table.name) for table in self.manifest.tables), BYTES, LIST]
+        present = [name for name in self._archive.namelist() if name != _SIGNATURE]
+        if present != [*expected, _MANIFEST]:  # a zip can have two members of one name
+            raise BadZipFile(_MANIFEST)
+        for table in self.manifest.tables:
+            checksum = hashlib.sha256()
+            with self.rows(table.name) as member:
+                while piece := member.read(PIECE_BYTES):
+                    checksum.update(piece)
+            if checksum.hexdigest() != table.sha256:
+                raise BadZipFile(table.name)
+        self.objects.check(self.manifest.objects)
+
+    def _read_bounded(self, member: str, limit: int) -> bytes:
+        if self._archive.getinfo(member).file_size > limit:
             raise damaged_error(self._path)
-        text = self._archive.read(_MANIFEST)
+        return self._archive.read(member)
+
+    def _verify(self, manifest: bytes, keys: BackupKeys) -> None:
+        signature = None
+        if _SIGNATURE in self._archive.namelist():
+            signature = self._read_bounded(_SIGNATURE, _MAX_SIGNATURE_BYTES)
+        try:
+            keys.verify(manifest, signature, self._path)
+        except UnverifiedBackup as error:
+            self.unverified = error
+
+    def _read_manifest(self, keys: BackupKeys) -> Manifest:
+        text = self._read_bounded(_MANIFEST, _MAX_MANIFEST_BYTES)
+        self._verify(text, keys)
         try:
             kind = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("format")
             if kind is None or msgspec.json.decode(kind, type=int) != FORMAT:
                 raise _unknown_format_error(self._path)
-            manifest = msgspec.json.decode(text, type=Manifest)
+            return msgspec.json.decode(text, type=Manifest)
         except msgspec.DecodeError as error:
             raise damaged_error(self._path) from error
-        for member in (*(_rows_of(table.name) for table in manifest.tables), BYTES, LIST):
-            self._archive.getinfo(member)
-        return manifest
 
 
 @contextlib.contextmanager
-def write_archive(path: Path) -> Iterator[Writer]:
+def write_archive(path: Path, keys: BackupKeys) -> Iterator[Writer]:
     """Create the file, readable by this user only. It is renamed to `path` after an fsync."""
     if path.exists():
         raise Conflict(
@@ -105,7 +149,7 @@ def write_archive(path: Path) -> Iterator[Writer]:
     try:
         with _private(fresh) as file:
             with ZipFile(file, "w", ZIP_DEFLATED, compresslevel=3) as archive:
-                yield Writer(archive)
+                yield Writer(archive, keys)
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(path)
@@ -121,10 +165,10 @@ def write_archive(path: Path) -> Iterator[Writer]:
 
 
 @contextlib.contextmanager
-def read_archive(path: Path) -> Iterator[Reader]:
+def read_archive(path: Path, keys: BackupKeys) -> Iterator[Reader]:
     try:
         with ZipFile(path) as archive:
-            yield Reader(archive, path)
+            yield Reader(archive, path, keys)
     except _DAMAGE as error:
         raise damaged_error(path) from error
     except (ConnectionError, TimeoutError):
@@ -138,7 +182,7 @@ def read_archive(path: Path) -> Iterator[Reader]:
 
 def damaged_error(path: Path) -> BadInput:
     return BadInput(
-        f"{path} is not a Howdah backup, or it is damaged.",
+        f"{path} is not a Howdah backup, or it was damaged or changed.",
         hint="Nothing was changed. Restore another backup, or copy this file again.",
     )
 

@@ -8,6 +8,7 @@ import asyncpg
 
 from db.backup.archive import Manifest, TableManifest, Writer, write_archive
 from db.backup.objects import copy_objects_out, find_lost
+from db.backup.signature import BackupKeys
 from db.backup.tables import apply_copy_settings, copy_out, open_connection, revision_of, tables_of
 from db.errors import Conflict
 from db.objects.store import ObjectStore
@@ -16,13 +17,15 @@ from db.version import __version__
 log = logging.getLogger(__name__)
 
 
-async def backup(direct_url: str, path: Path, *, objects: ObjectStore) -> Manifest:
+async def backup(
+    direct_url: str, path: Path, *, objects: ObjectStore, keys: BackupKeys
+) -> Manifest:
     """Back up a database that may be in use: all tables are read from one snapshot.
 
     A file deleted after the snapshot may be missing. The log names files that are lost.
     """
     async with open_connection(direct_url, "howdah backup") as connection:
-        with write_archive(path) as archive:
+        with write_archive(path, keys) as archive:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 await apply_copy_settings(connection)
                 revision = await _revision_of(connection)

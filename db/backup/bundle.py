@@ -30,6 +30,11 @@ class ObjectEntry(msgspec.Struct, frozen=True, kw_only=True):
     start: Count
     headers: dict[str, str]
 
+    @property
+    def line(self) -> bytes:
+        """The entry in the list, as its checksum covers it."""
+        return msgspec.json.encode(self) + b"\n"
+
 
 class ObjectsManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of the objects in the file, and of those that the rows name but the file lacks."""
@@ -63,9 +68,8 @@ class ObjectsWriter:
         self.position += len(piece)
 
     def list(self, entry: ObjectEntry) -> None:
-        line = msgspec.json.encode(entry) + b"\n"
-        self._listing.write(line)
-        self._list_checksum.update(line)
+        self._listing.write(entry.line)
+        self._list_checksum.update(entry.line)
         self._count += 1
         self._bytes += entry.size
 
@@ -102,7 +106,7 @@ class ObjectsReader:
         count = size = 0
         with self.open() as member:
             for entry in self.entries():
-                list_checksum.update(msgspec.json.encode(entry) + b"\n")
+                list_checksum.update(entry.line)
                 count += 1
                 size += entry.size
                 checksum = hashlib.sha256()

@@ -6,10 +6,11 @@ Results of runs are not copied: they expire, and the statement can be run again.
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from uuid import UUID
+from zipfile import BadZipFile
 
 import asyncpg
 
-from db.backup.bundle import ObjectEntry, ObjectsReader, ObjectsWriter, pieces
+from db.backup.bundle import LIST, ObjectEntry, ObjectsReader, ObjectsWriter, pieces
 from db.backup.unscoped import COUNT_STORED, STILL_STORED, STORED
 from db.errors import NotFound, Unavailable
 from db.objects.store import ObjectStore
@@ -53,10 +54,18 @@ async def count_named(connection: asyncpg.Connection) -> int:
     return int(await connection.fetchval(COUNT_STORED))
 
 
-async def copy_objects_in(objects: ObjectStore, archive: ObjectsReader) -> None:
-    """Write all objects, replacing existing ones, and read each back to verify it."""
+async def copy_objects_in(
+    objects: ObjectStore, archive: ObjectsReader, *, list_sha256: str
+) -> None:
+    """Write all objects, replacing existing ones, and read each back to verify it.
+
+    Raises:
+        BadZipFile: The list is not the one that was checked: the file was changed meanwhile.
+    """
+    list_checksum = hashlib.sha256()
     with archive.open() as member:
         for entry in archive.entries():
+            list_checksum.update(entry.line)
             chunks = _to_async(pieces(member, entry))
             await objects.put(entry.key, chunks, size=entry.size, headers=entry.headers)
             if not await _read_matches(objects, entry):
@@ -64,6 +73,8 @@ async def copy_objects_in(objects: ObjectStore, archive: ObjectsReader) -> None:
                     f"The object store returned other bytes for {entry.key} than were written.",
                     hint="No row was changed. Check the object store, then restore again.",
                 )
+    if list_checksum.hexdigest() != list_sha256:
+        raise BadZipFile(LIST)
 
 
 async def _read_matches(

@@ -1,11 +1,13 @@
 """Restores a backup into an empty database: completely and verified, or not at all."""
 
+import logging
 from pathlib import Path
 
 import asyncpg
 
 from db.backup.archive import Manifest, Reader, TableManifest, damaged_error, read_archive
 from db.backup.objects import copy_objects_in, count_named
+from db.backup.signature import BackupKeys
 from db.backup.tables import (
     Table,
     apply_copy_settings,
@@ -20,21 +22,34 @@ from db.errors import BadInput, Conflict
 from db.objects.store import ObjectStore
 from db.postgres import migrations
 
+log = logging.getLogger(__name__)
 
-async def restore(direct_url: str, path: Path, *, objects: ObjectStore) -> Manifest:
+
+async def restore(
+    direct_url: str,
+    path: Path,
+    *,
+    objects: ObjectStore,
+    keys: BackupKeys,
+    accept_unverified: bool = False,
+) -> Manifest:
     """Load the rows into tables of the backup's revision, then migrate to the current one.
 
     Objects are written before the commit. If the store fails, the written ones have no rows: the
     next attempt writes them again, and a sweep removes them.
     """
-    with read_archive(path) as archive:
+    with read_archive(path, keys) as archive:
+        if archive.unverified:
+            if not accept_unverified:
+                raise archive.unverified
+            log.warning("%s The restore continues, as requested.", archive.unverified.message)
         revision = archive.manifest.revision
         if revision not in migrations.revisions():
             raise BadInput(
                 f"{path} was written by Howdah {archive.manifest.howdah}, which is newer.",
                 hint="Update Howdah, then restore.",
             )
-        archive.objects.check(archive.manifest.objects)
+        archive.check()
         async with open_connection(direct_url, "howdah restore") as connection:
             await _require_empty(connection, await tables_of(connection))
             await _migrate_to(revision, connection, direct_url)
@@ -43,7 +58,9 @@ async def restore(direct_url: str, path: Path, *, objects: ObjectStore) -> Manif
                 await _load(connection, archive, path)
                 if await count_named(connection) != archive.manifest.objects.named:
                     raise damaged_error(path)
-                await copy_objects_in(objects, archive.objects)
+                await copy_objects_in(
+                    objects, archive.objects, list_sha256=archive.manifest.objects.sha256
+                )
     await migrations.upgrade(direct_url)
     return archive.manifest
 

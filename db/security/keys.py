@@ -48,6 +48,11 @@ class CredentialKeys:
     def current(self) -> bytes:
         return self.keys[self.current_id]
 
+    def derive(self, purpose: str) -> list[bytes]:
+        """A key for another purpose from each of these keys, the current one first."""
+        older = [key for key_id, key in self.keys.items() if key_id != self.current_id]
+        return [SecretKey(key).derive(purpose) for key in (self.current, *older)]
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -68,6 +73,19 @@ def load_keys(settings: Settings) -> Keys:
         secret=SecretKey(checked_secret(secret, name="HOWDAH_SECRET_KEY")),
         credentials=parse_credential_keys(credentials),
     )
+
+
+def load_credential_keys(settings: Settings) -> CredentialKeys:
+    """Like `load_keys`, for a command that needs no signing secret."""
+    return parse_credential_keys(
+        _configured_or_created(settings, "credential_key", _new_credential_key)
+    )
+
+
+def find_credential_keys(settings: Settings) -> CredentialKeys | None:
+    """The present keys. Creates none, so that the data folder can still get those of another."""
+    created = settings.development and (settings.data_dir / "credential_key").exists()
+    return load_credential_keys(settings) if settings.credential_key or created else None
 
 
 def add_credential_key(settings: Settings) -> bool:

@@ -3,32 +3,39 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from db.backup import Manifest, backup, restore
+from db.backup import BackupKeys, Manifest, backup, restore
 from db.objects.store import open_objects
 from db.postgres.embedded import use_running_server
+from db.security.keys import find_credential_keys, load_credential_keys
 from db.services import open_own_database
 from db.settings import Settings
 
 
 def write_backup(settings: Settings, file: Path) -> bool:
     """Return whether the object store had the bytes of every file."""
-    made = asyncio.run(_run(backup, settings, file))
+    keys = BackupKeys(load_credential_keys(settings))
+    made = asyncio.run(_run(backup, settings, file, keys=keys))
     _print_manifest(made)
     click.echo(
         f"{file} contains {made.rows:,} rows and {made.objects.count:,} files "
         f"({file.stat().st_size:,} bytes), with users' data and the hashes of their passwords: "
         "protect it like the database.\n"
-        "It does not contain the secret key and the credential key; store them separately. Results "
-        "of query runs are not included, because they expire."
+        "It does not contain the secret key and the credential key; store them separately: a "
+        "restore verifies the signature of the backup with the credential key.\n"
+        "Results of query runs are not included, because they expire."
     )
     return not made.objects.lost
 
 
-def restore_backup(settings: Settings, file: Path) -> None:
-    made = asyncio.run(_run(restore, settings, file))
+def restore_backup(settings: Settings, file: Path, *, accept_unverified: bool = False) -> None:
+    keys = BackupKeys(find_credential_keys(settings))
+    made = asyncio.run(
+        _run(restore, settings, file, keys=keys, accept_unverified=accept_unverified)
+    )
     _print_manifest(made)
     click.echo(
         f"Restored {made.rows:,} rows and {made.objects.count:,} files as of "
@@ -38,11 +45,11 @@ def restore_backup(settings: Settings, file: Path) -> None:
 
 
 async def _run(
-    action: Callable[..., Awaitable[Manifest]], settings: Settings, file: Path
+    action: Callable[..., Awaitable[Manifest]], settings: Settings, file: Path, **options: Any
 ) -> Manifest:
     async with open_own_database(use_running_server(settings)) as own:
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
-        return await action(own.direct_url, file, objects=objects)
+        return await action(own.direct_url, file, objects=objects, **options)
 
 
 def _print_manifest(made: Manifest) -> None:

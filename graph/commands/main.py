@@ -179,12 +179,22 @@ def backup(file: Path, data_dir: Path | None) -> None:
 
 @app.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--accept-unverified",
+    is_flag=True,
+    help="Restore a backup that is unsigned or was signed by another installation. Its author "
+    "chooses the accounts, passwords and admins of this server.",
+)
 @data_dir_option
-def restore(file: Path, data_dir: Path | None) -> None:
-    """Restore a backup FILE into an empty database and verify it."""
+def restore(file: Path, *, accept_unverified: bool, data_dir: Path | None) -> None:
+    """Restore a backup FILE into an empty database and verify it.
+
+    The signature of FILE is verified with the credential keys of this installation.
+    """
     from graph.commands.backup import restore_backup
 
-    restore_backup(load_settings(data_dir=data_dir), file)
+    settings = load_settings(data_dir=data_dir)
+    restore_backup(settings, file, accept_unverified=accept_unverified)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db.backup import backup, restore
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
 from db.kit.base import OwnerId
 from db.kit.paging import SortOrder, Window
@@ -21,6 +19,7 @@ from db.postgres.statements import compile_statement
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.cluster import Cluster, open_fast
 from tests.fixtures.people import add_person
+from tests.fixtures.signed_backups import backup, restore, rewritten
 
 HARD = [
     ("plain", None),
@@ -162,15 +161,6 @@ async def test_restore_overwrites_nothing(
     with pytest.raises(Conflict, match="not empty"):
         await restore(filled_url, tmp_path / "b.howdah", objects=folder)
     assert await rows(filled_url) == before
-
-
-def rewritten(path: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
-    other = path.with_name("changed.howdah")
-    with ZipFile(path) as old, ZipFile(other, "w", ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            if (data := change(name, old.read(name))) is not None:
-                new.writestr(name, data)
-    return other
 
 
 def manifest_with(**changes: Any) -> Callable[[str, bytes], bytes]:

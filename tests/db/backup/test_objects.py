@@ -6,13 +6,14 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import asyncpg
 import httpx
 import pytest
 
-from db.backup import backup, restore
+from db.backup.bundle import ObjectsReader
+from db.backup.objects import copy_objects_in
 from db.connections import Connections, Preferences, parse_draft
 from db.errors import BadInput, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
@@ -31,6 +32,7 @@ from db.storage import (
     store_bytes,
 )
 from tests.fixtures.repository_storage import RepositoryStorage
+from tests.fixtures.signed_backups import backup, restore, rewritten
 
 SIZES = (0, 1, 100_000, 2_500_000)
 """Of the last one the bytes come in several pieces."""
@@ -265,17 +267,32 @@ async def test_restore_of_damaged_objects_changes_nothing(
     damage: str,
 ) -> None:
     await Files(committed, folder, committed_owner).store(b"one", b"two")
-    path, changed = tmp_path / "b.howdah", tmp_path / "changed.howdah"
+    path = tmp_path / "b.howdah"
     await backup(committed_url, path, objects=folder)
-    with ZipFile(path) as old, ZipFile(changed, "w", ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            if (data := DAMAGE[damage](name, old.read(name))) is not None:
-                new.writestr(name, data)
+    changed = rewritten(path, DAMAGE[damage])
     with pytest.raises(BadInput, match="damaged"):
         await restore(target_url, changed, objects=other_folder)
     assert await keys(other_folder) == []
     await restore(target_url, path, objects=other_folder)
     assert len(await keys(other_folder)) == 2
+
+
+async def test_restore_verifies_the_list_again_while_it_copies(
+    committed: Database,
+    committed_url: str,
+    committed_owner: OwnerId,
+    folder: ObjectStore,
+    other_folder: ObjectStore,
+    tmp_path: Path,
+) -> None:
+    """The file could be changed after its check."""
+    await Files(committed, folder, committed_owner).store(b"one")
+    made = await backup(committed_url, tmp_path / "b.howdah", objects=folder)
+    with ZipFile(tmp_path / "b.howdah") as archive:
+        reader = ObjectsReader(archive)
+        await copy_objects_in(other_folder, reader, list_sha256=made.objects.sha256)
+        with pytest.raises(BadZipFile):
+            await copy_objects_in(other_folder, reader, list_sha256="0" * 64)
 
 
 class Forgetful(ObjectStore):

@@ -1,9 +1,11 @@
 import asyncio
+import base64
+import shutil
 from pathlib import Path
 
 import pytest
 
-from db.errors import Conflict
+from db.errors import BadInput, Conflict
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, open_database
 from db.services import migrate, open_own_database
@@ -38,6 +40,10 @@ async def test_backup_of_running_server_is_restored_into_new_folder(
         assert "protect it like the database" in said
         with pytest.raises(Conflict, match="not empty"):
             await asyncio.to_thread(restore_backup, old, file)
+    with pytest.raises(BadInput, match="signed by another installation"):
+        await asyncio.to_thread(restore_backup, new, file)
+    assert not (new.data_dir / "credential_key").exists()
+    shutil.copy(old.data_dir / "credential_key", new.data_dir / "credential_key")
     await asyncio.to_thread(restore_backup, new, file)
     assert "counts and checksums match the backup" in capsys.readouterr().out
     async with open_own_database(new) as restored:
@@ -48,9 +54,10 @@ async def test_backup_moves_between_external_and_embedded_database(
     committed: Database, committed_url: str, empty_url: str, tmp_path: Path
 ) -> None:
     owner = await fill(committed)
-    given = Settings(database_url=committed_url, data_dir=tmp_path)
-    embedded = Settings(data_dir=tmp_path / "embedded")
-    other = Settings(database_url=empty_url, data_dir=tmp_path)
+    key = f"k1:{base64.b64encode(bytes(range(32))).decode()}"
+    given = Settings(database_url=committed_url, data_dir=tmp_path, credential_key=key)
+    embedded = Settings(data_dir=tmp_path / "embedded", credential_key=key)
+    other = Settings(database_url=empty_url, data_dir=tmp_path, credential_key=key)
     for source, target, name in ((given, embedded, "there"), (embedded, other, "back")):
         await asyncio.to_thread(write_backup, source, tmp_path / name)
         await asyncio.to_thread(restore_backup, target, tmp_path / name)

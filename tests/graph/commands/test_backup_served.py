@@ -1,6 +1,7 @@
 """A backup made while a server runs, and a server on the restored data."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ async def test_restored_folder_serves_rows_and_bytes(tmp_path: Path) -> None:
     assert (made.code, made.errors) == (0, "")
     assert " 1 files " in made.output
     assert "peanuts" not in file.read_bytes().decode("latin-1")
+    refused = await howdah("restore", str(file), "--data-dir", str(new))
+    assert refused.code == 1
+    assert "was signed by another installation" in refused.errors
+    assert "--accept-unverified only if" in refused.errors
+    for name in ("secret_key", "credential_key"):
+        shutil.copy(old / name, new / name)
     back = await howdah("restore", str(file), "--data-dir", str(new))
     assert (back.code, back.errors) == (0, "")
     async with served(new) as server:
