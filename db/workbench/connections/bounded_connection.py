@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import termios
+import time
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any, Generic, Self, TypeAlias, TypeVar
@@ -29,6 +30,7 @@ from db.workbench.connections.read_budget import (
     SLOT_S,
     LargeRowSlot,
     RowTooLarge,
+    TooManySettings,
 )
 
 RV = TypeVar("RV")
@@ -38,8 +40,14 @@ announcing: ContextVar[Announce | None] = ContextVar("announcing", default=None)
 PIECE_BYTES = 64 * 1024
 TURN_BYTES = 1024 * 1024
 """Read at most in one turn of the event loop."""
+TURN_S = 0.01
+"""A turn ends after this time too: each notice of a few bytes takes 20 microseconds."""
 INTERVAL_S = 0.1
 CANCEL_S = 5.0
+START_BYTES = 64 * 1024
+"""Read at most from a socket until the connection is ready: certificates, settings, notices."""
+LOOKUP_S = 20e-6
+"""Longest search for a setting of the server; PostgreSQL reports some 20, which takes 0.2."""
 LARGE_BUFFER_BYTES = 4 * 1024 * 1024
 
 
@@ -142,10 +150,11 @@ class _Passage(Generic[RV]):
         self._wanted: int | None = None
 
     def advance(self, until: int) -> Generator[waiting.Wait, waiting.Ready | int, None]:
-        """Ends when `is_done`, or when the gate has passed on `until` bytes."""
+        """Ends when `is_done`, when the gate has passed on `until` bytes, or after a turn."""
         gate = self.gate
         gate.flush()
-        while not self.is_done and gate.passed < until:
+        ends_at = time.monotonic() + TURN_S
+        while not self.is_done and gate.passed < until and time.monotonic() < ends_at:
             ready = self._ready()
             if ready or self._wanted is None:
                 self._step(ready)
@@ -153,6 +162,7 @@ class _Passage(Generic[RV]):
             else:
                 wanted = (self._wanted & WAIT_R) | (WAIT_W if gate.has_outgoing else 0)
                 yield waiting.Wait(wanted)
+                ends_at = time.monotonic() + TURN_S
                 gate.flush()
 
     def _ready(self) -> int:
@@ -171,6 +181,12 @@ class _Passage(Generic[RV]):
             self.is_done = True
 
 
+def _tcp_port(descriptor: int) -> int | None:
+    """The local port; None for one end of the pair of a gate."""
+    with socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        return None if duplicate.family == socket.AF_UNIX else int(duplicate.getsockname()[1])
+
+
 def _announced(steps: PQGenConn[RV], announce: Announce | None) -> PQGenConn[RV]:
     """Announces the local port of each socket before the steps wait for it."""
     if announce is None:
@@ -179,15 +195,60 @@ def _announced(steps: PQGenConn[RV], announce: Announce | None) -> PQGenConn[RV]
     try:
         descriptor, wanted = next(steps)
         while True:
-            with socket.socket(fileno=os.dup(descriptor)) as duplicate:
-                port = duplicate.getsockname()[1]
-            if port != known:
+            port = _tcp_port(descriptor)
+            if port is not None and port != known:
                 announce(port)
                 known = port
             descriptor, wanted = steps.send((yield descriptor, wanted))
     except StopIteration as done:
         found: RV = done.value
         return found
+
+
+def _gated(steps: PQGenConn[RV]) -> PQGenConn[tuple[RV, SocketGate]]:
+    """Puts a gate before each socket that the steps open, with `START_BYTES` for each."""
+    gate: SocketGate | None = None
+    try:
+        descriptor, wanted = next(steps)
+        while True:
+            if gate is None or _tcp_port(descriptor) is not None:  # libpq may open another socket
+                if not wanted & WAIT_R:  # it is not connected yet, or has not received anything
+                    descriptor, wanted = steps.send((yield descriptor, wanted))
+                    continue
+                if gate is not None:
+                    gate.close()
+                gate = SocketGate(descriptor)
+            ready = yield from _wait_at(gate, wanted)
+            descriptor, wanted = steps.send(ready)
+    except StopIteration as done:
+        found: RV = done.value
+        if gate is None:
+            raise psycopg.OperationalError("connection failed") from None
+        opened, gate = gate, None
+        return found, opened
+    finally:
+        if gate is not None:
+            gate.close()
+
+
+def _wait_at(
+    gate: SocketGate, wanted: int
+) -> Generator[tuple[int, waiting.Wait], waiting.Ready | int, waiting.Ready]:
+    """Waits until libpq can read or write; raises after `START_BYTES`."""
+    gate.flush()
+    ready = 0
+    while not ready:
+        if wanted & WAIT_R and gate.fill():
+            ready |= READY_R
+        if wanted & WAIT_W and not gate.has_outgoing:
+            ready |= READY_W
+        if gate.passed > START_BYTES:
+            raise psycopg.OperationalError("connection failed: too many bytes before its start")
+        server = (wanted & WAIT_R) | (WAIT_W if gate.has_outgoing else 0)
+        if not ready:
+            yield gate.server.fileno(), waiting.Wait(server)
+            gate.flush()
+    return waiting.Ready(ready)
 
 
 class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
@@ -208,15 +269,17 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
         announce = announcing.get()
-        connection = yield from _announced(super()._connect_gen(conninfo), announce)
+        steps = _announced(super()._connect_gen(conninfo), announce)
+        connection, gate = yield from _gated(steps)
         connection.announce = announce
+        connection.gate = gate
         return connection
 
     def _cancel_gen(self) -> PQGenConn[None]:
         return _announced(super()._cancel_gen(), self.announce)
 
-    def install_gate(self, slot: LargeRowSlot) -> None:
-        self.gate = SocketGate(self.pgconn.socket)
+    def use_slot(self, slot: LargeRowSlot) -> None:
+        """To be called once, before the first statement."""
         self.slot = slot
         self.add_notice_handler(self._count_notice)
 
@@ -260,11 +323,27 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
                 await waiting.wait_async(
                     passage.advance(gate.passed + TURN_BYTES), gate.server.fileno(), INTERVAL_S
                 )
+                self._require_few_settings()
                 if passage.is_done:
                     return passage.value
                 await self._allow(gate.passed - began - self._noticed)
         finally:
             self.arrived = gate.passed - began
+
+    def _require_few_settings(self) -> None:
+        """Refuses a long list of settings: libpq searches all of it for each one that arrives.
+
+        libpq tells neither their number nor their names, and TLS hides the messages. So the search
+        itself is timed; the fastest of several shows the length of the list also on a busy machine.
+        """
+        for _ in range(5):
+            began = time.perf_counter()
+            self.pgconn.parameter_status(b"no setting has this name")
+            if time.perf_counter() - began < LOOKUP_S:
+                return
+        self.slot.release()
+        self.pgconn.finish()
+        raise TooManySettings("the server reported too many settings")
 
     async def _allow(self, size: int) -> None:
         """Returns when the connection may buffer more than `size`."""
@@ -279,6 +358,8 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
             self.awaits_slot = False
             self._slot_since = asyncio.get_running_loop().time()
         self.has_large_buffer |= size > LARGE_BUFFER_BYTES
+        while self.pgconn.notifies():  # else libpq collects them until the result
+            pass
         await asyncio.sleep(0)
 
     async def _end_statement(self, passage: _Passage[Any]) -> None:

@@ -89,7 +89,7 @@ async def connect(
         **password,
     )
     connection.add_notify_handler(_discard)
-    connection.install_gate(slot)
+    connection.use_slot(slot)
     return connection
 
 
