@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from db.runs import RunState
-from db.workbench.connections import bounded_connection, connector
+from db.workbench.connections import connector, socket_gate
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.destinations import Destination
@@ -99,5 +99,5 @@ async def test_certificates_and_notices_of_a_start_fit(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An ordinary start needs a fraction of what is allowed."""
-    monkeypatch.setattr(bounded_connection, "START_BYTES", bounded_connection.START_BYTES // 8)
+    monkeypatch.setattr(socket_gate, "START_BYTES", socket_gate.START_BYTES // 8)
     assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED

@@ -7,16 +7,10 @@ piece by piece. What was passed on since the last result is an upper bound of wh
 """
 
 import asyncio
-import contextlib
-import fcntl
-import os
-import socket
-import struct
-import termios
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextvars import ContextVar
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import psycopg
 from psycopg import waiting
@@ -32,111 +26,19 @@ from db.workbench.connections.read_budget import (
     RowTooLarge,
     TooManySettings,
 )
+from db.workbench.connections.socket_gate import Announce, SocketGate, announced, gated
 
 RV = TypeVar("RV")
-Announce: TypeAlias = Callable[[int], None]
-"""Called with the local port of each socket that libpq opens: for the tunnel that admits it."""
 announcing: ContextVar[Announce | None] = ContextVar("announcing", default=None)
-PIECE_BYTES = 64 * 1024
 TURN_BYTES = 1024 * 1024
 """Read at most in one turn of the event loop."""
-TURN_S = 0.01
-"""A turn ends after this time too: each notice of a few bytes takes 20 microseconds."""
+TURN_S = 0.005
+"""A turn ends after this time too."""
 INTERVAL_S = 0.1
 CANCEL_S = 5.0
-START_BYTES = 64 * 1024
-"""Read at most from a socket until the connection is ready: certificates, settings, notices."""
 LOOKUP_S = 20e-6
 """Longest search for a setting of the server; PostgreSQL reports some 20, which takes 0.2."""
 LARGE_BUFFER_BYTES = 4 * 1024 * 1024
-
-
-class SocketGate:
-    """The socket pair between the server and libpq, and the bytes that are on their way."""
-
-    def __init__(self, descriptor: int) -> None:
-        """Takes over the socket of libpq, which keeps the number of its descriptor."""
-        self.server = socket.socket(fileno=os.dup(descriptor))
-        self._inner, outer = socket.socketpair()
-        with outer:
-            outer.setblocking(False)
-            os.dup2(outer.fileno(), descriptor, inheritable=False)
-        self.server.setblocking(False)
-        self._inner.setblocking(False)
-        self._descriptor = descriptor
-        self._piece = memoryview(bytearray(PIECE_BYTES))
-        self._outgoing = b""
-        self.passed = 0
-        """Bytes from the server that were passed to libpq."""
-        self._ended = False
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._inner, self._on_inner)
-
-    @property
-    def is_closed(self) -> bool:
-        return self.server.fileno() < 0
-
-    @property
-    def has_outgoing(self) -> bool:
-        return bool(self._outgoing)
-
-    def fill(self) -> bool:
-        """Passes one piece to libpq if it has read the one before; returns whether it can read."""
-        if self._ended or self._unread():
-            return True
-        try:
-            size = self.server.recv_into(self._piece)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
-            size = 0
-        if not size:
-            self._ended = True
-            with contextlib.suppress(OSError):
-                self._inner.shutdown(socket.SHUT_WR)
-            return True
-        self.passed += size
-        self._inner.send(self._piece[:size])  # fits: the pair is empty, and its buffer larger
-        return True
-
-    def flush(self) -> None:
-        """Passes what libpq has written to the server, as far as its socket accepts it."""
-        with contextlib.suppress(BlockingIOError, InterruptedError):
-            while not self.is_closed:
-                if not self._outgoing:
-                    self._outgoing = self._inner.recv(PIECE_BYTES)
-                if not self._outgoing:
-                    self.close()  # libpq has closed its end
-                    return
-                self._outgoing = self._outgoing[self._send() :]
-
-    def _send(self) -> int:
-        try:
-            return self.server.send(self._outgoing)
-        except (BlockingIOError, InterruptedError):
-            raise
-        except OSError:  # closed by the server, which `fill` reports
-            return len(self._outgoing)
-
-    def close(self) -> None:
-        if not self.is_closed:
-            self._loop.remove_reader(self._inner)
-            self._inner.close()
-            self.server.close()
-
-    def _unread(self) -> int:
-        found: int = struct.unpack(
-            "i", fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0\0\0\0")
-        )[0]
-        return found
-
-    def _on_inner(self) -> None:
-        try:
-            self.flush()
-        except OSError:
-            self.close()
-        if self._outgoing and not self.is_closed:  # the next wait sends the rest
-            self._loop.remove_reader(self._inner)
 
 
 class _Passage(Generic[RV]):
@@ -157,7 +59,9 @@ class _Passage(Generic[RV]):
         while not self.is_done and gate.passed < until and time.monotonic() < ends_at:
             ready = self._ready()
             if ready or self._wanted is None:
+                began = time.monotonic()
                 self._step(ready)
+                gate.adapt_piece(time.monotonic() - began)
                 gate.flush()
             else:
                 wanted = (self._wanted & WAIT_R) | (WAIT_W if gate.has_outgoing else 0)
@@ -181,76 +85,6 @@ class _Passage(Generic[RV]):
             self.is_done = True
 
 
-def _tcp_port(descriptor: int) -> int | None:
-    """The local port; None for one end of the pair of a gate."""
-    with socket.socket(fileno=os.dup(descriptor)) as duplicate:
-        return None if duplicate.family == socket.AF_UNIX else int(duplicate.getsockname()[1])
-
-
-def _announced(steps: PQGenConn[RV], announce: Announce | None) -> PQGenConn[RV]:
-    """Announces the local port of each socket before the steps wait for it."""
-    if announce is None:
-        return (yield from steps)
-    known = None
-    try:
-        descriptor, wanted = next(steps)
-        while True:
-            port = _tcp_port(descriptor)
-            if port is not None and port != known:
-                announce(port)
-                known = port
-            descriptor, wanted = steps.send((yield descriptor, wanted))
-    except StopIteration as done:
-        found: RV = done.value
-        return found
-
-
-def _gated(steps: PQGenConn[RV]) -> PQGenConn[tuple[RV, SocketGate]]:
-    """Puts a gate before each socket that the steps open, with `START_BYTES` for each."""
-    gate: SocketGate | None = None
-    try:
-        descriptor, wanted = next(steps)
-        while True:
-            if gate is None or _tcp_port(descriptor) is not None:  # libpq may open another socket
-                if not wanted & WAIT_R:  # it is not connected yet, or has not received anything
-                    descriptor, wanted = steps.send((yield descriptor, wanted))
-                    continue
-                if gate is not None:
-                    gate.close()
-                gate = SocketGate(descriptor)
-            ready = yield from _wait_at(gate, wanted)
-            descriptor, wanted = steps.send(ready)
-    except StopIteration as done:
-        found: RV = done.value
-        if gate is None:
-            raise psycopg.OperationalError("connection failed") from None
-        opened, gate = gate, None
-        return found, opened
-    finally:
-        if gate is not None:
-            gate.close()
-
-
-def _wait_at(
-    gate: SocketGate, wanted: int
-) -> Generator[tuple[int, waiting.Wait], waiting.Ready | int, waiting.Ready]:
-    """Waits until libpq can read or write; raises after `START_BYTES`."""
-    gate.flush()
-    ready = 0
-    while not ready:
-        if wanted & WAIT_R and gate.fill():
-            ready |= READY_R
-        if wanted & WAIT_W and not gate.has_outgoing:
-            ready |= READY_W
-        if gate.passed > START_BYTES:
-            raise psycopg.OperationalError("connection failed: too many bytes before its start")
-        server = (wanted & WAIT_R) | (WAIT_W if gate.has_outgoing else 0)
-        if not ready:
-            yield gate.server.fileno(), waiting.Wait(server)
-            gate.flush()
-    return waiting.Ready(ready)
-
-
 class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     """Every wait for the server passes through the gate and its limits."""
 
@@ -269,14 +103,14 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
         announce = announcing.get()
-        steps = _announced(super()._connect_gen(conninfo), announce)
-        connection, gate = yield from _gated(steps)
+        steps = announced(super()._connect_gen(conninfo), announce)
+        connection, gate = yield from gated(steps)
         connection.announce = announce
         connection.gate = gate
         return connection
 
     def _cancel_gen(self) -> PQGenConn[None]:
-        return _announced(super()._cancel_gen(), self.announce)
+        return announced(super()._cancel_gen(), self.announce)
 
     def use_slot(self, slot: LargeRowSlot) -> None:
         """To be called once, before the first statement."""
@@ -320,13 +154,14 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         began, self._noticed = gate.passed, 0
         try:
             while True:
-                await waiting.wait_async(
-                    passage.advance(gate.passed + TURN_BYTES), gate.server.fileno(), INTERVAL_S
-                )
+                until = gate.passed + TURN_BYTES
+                await waiting.wait_async(passage.advance(until), gate.server.fileno(), INTERVAL_S)
                 self._require_few_settings()
                 if passage.is_done:
                     return passage.value
                 await self._allow(gate.passed - began - self._noticed)
+                # Ended by its time: others get as much, also of many such connections.
+                await asyncio.sleep(TURN_S if gate.passed < until else 0)
         finally:
             self.arrived = gate.passed - began
 
@@ -360,7 +195,6 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         self.has_large_buffer |= size > LARGE_BUFFER_BYTES
         while self.pgconn.notifies():  # else libpq collects them until the result
             pass
-        await asyncio.sleep(0)
 
     async def _end_statement(self, passage: _Passage[Any]) -> None:
         """Cancels the statement of a cancelled task, as psycopg does, or closes the connection."""
