@@ -1,6 +1,6 @@
 """Attacks on a served Howdah, in their long form: what is promised, and what was measured.
 
-make attack                    about ten minutes; let nothing else run meanwhile
+make attack                    about twelve minutes; let nothing else run meanwhile
 make attack ARGS="--quick"     small, without a verdict
 """
 
