@@ -48,8 +48,9 @@ async def harmless() -> AsyncIterator[None]:
 
 
 async def test_start_without_end_is_bounded(hostile_port: int, targets: Targets) -> None:
-    for name in ENDLESS.keys() - {"columns"}:
-        hostile = Connector(destination(hostile_port, f"start-{name}"), targets)
+    starts = [f"start-{name}" for name in ENDLESS if name != "columns"]
+    for name in [*starts, "idle-rows", "idle-notifications", "idle-parameters"]:
+        hostile = Connector(destination(hostile_port, name), targets)
         began = time.monotonic()
         async with harmless():
             with pytest.raises(Unreachable):

@@ -27,6 +27,7 @@ SAVE = (
 )
 TEST = "mutation($input: TestConnectionInput!) { testConnection(input: $input) { ok } }"
 DELETE = "mutation($id: ID!) { deleteConnection(input: {id: $id}) { deletedConnectionId } }"
+IDLE = ("idle-rows", "idle-notifications", "idle-parameters")
 USERS = itertools.count()
 END = "query($id: ID!) { queryRun(id: $id) { state error { code message } } }"
 
@@ -61,15 +62,16 @@ async def flood_tunnels(desk: Desk, size: Size) -> list[Figure]:
 
 async def start_without_end(desk: Desk, size: Size) -> list[Figure]:
     """PostgreSQL servers that break the rules as soon as the login is accepted."""
-    tests = [name for name in ENDLESS if name != "columns"] * size.postgres_servers
+    starts = [f"start-{name}" for name in ENDLESS if name != "columns"]
+    tests = [*starts, *IDLE] * size.postgres_servers
     idle = desk.process.memory_info().rss
     async with (
         hostile_postgres() as port,
         watching(lambda: desk.process.memory_info().rss) as peak,
         small_queries(desk) as times_ms,
     ):
-        for name in [*tests, "trickle"]:
-            fields = _connection(port) | {"database": f"start-{name}"}
+        for name in [*tests, "start-trickle"]:
+            fields = _connection(port) | {"database": name}
             answers = await asyncio.gather(*(desk.ask(TEST, input=fields) for _ in range(RUNS)))
             assert not any(answer["testConnection"]["ok"] for answer in answers), name
     return [
