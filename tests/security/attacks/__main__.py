@@ -38,7 +38,7 @@ async def attack_by_servers(size: Size) -> list[str]:
         print(f"{machine(desk.target)}\n\n{'':52}{'promise':>12}{'measured':>12}")  # noqa: T201
         for run in ATTACKS:
             for name, promise, measured, unit in await run(desk, size):
-                print(f"{name:52}{promise:8.0f} {unit:3}{measured:8.0f} {unit}", flush=True)  # noqa: T201
+                print(f"{name:52}{promise:8.1f} {unit:3}{measured:8.1f} {unit}", flush=True)  # noqa: T201
                 if measured >= promise:
                     broken.append(name)
     return broken
