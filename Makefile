@@ -152,7 +152,7 @@ bench-walk: setup ## list the modules that one HTTP request passes
 	$(BIN)/python -m bench.walk $(ARGS)
 
 .PHONY: attack
-attack: setup ## attack a server with large rows and hostile servers; promise beside figure
+attack: setup ## attack a server with floods, large rows and hostile servers; promise beside figure
 	$(BIN)/python -m tests.security.attacks $(ARGS)
 
 # --- keep -------------------------------------------------------------------

@@ -7,15 +7,10 @@ piece by piece. What was passed on since the last result is an upper bound of wh
 """
 
 import asyncio
-import contextlib
-import fcntl
-import os
-import socket
-import struct
-import termios
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Generator
 from contextvars import ContextVar
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import psycopg
 from psycopg import waiting
@@ -29,106 +24,21 @@ from db.workbench.connections.read_budget import (
     SLOT_S,
     LargeRowSlot,
     RowTooLarge,
+    TooManySettings,
 )
+from db.workbench.connections.socket_gate import Announce, SocketGate, announced, gated
 
 RV = TypeVar("RV")
-Announce: TypeAlias = Callable[[int], None]
-"""Called with the local port of each socket that libpq opens: for the tunnel that admits it."""
 announcing: ContextVar[Announce | None] = ContextVar("announcing", default=None)
-PIECE_BYTES = 64 * 1024
 TURN_BYTES = 1024 * 1024
 """Read at most in one turn of the event loop."""
+TURN_S = 0.005
+"""A turn ends after this time too."""
 INTERVAL_S = 0.1
 CANCEL_S = 5.0
+LOOKUP_S = 20e-6
+"""Longest search for a setting of the server; PostgreSQL reports some 20, which takes 0.2."""
 LARGE_BUFFER_BYTES = 4 * 1024 * 1024
-
-
-class SocketGate:
-    """The socket pair between the server and libpq, and the bytes that are on their way."""
-
-    def __init__(self, descriptor: int) -> None:
-        """Takes over the socket of libpq, which keeps the number of its descriptor."""
-        self.server = socket.socket(fileno=os.dup(descriptor))
-        self._inner, outer = socket.socketpair()
-        with outer:
-            outer.setblocking(False)
-            os.dup2(outer.fileno(), descriptor, inheritable=False)
-        self.server.setblocking(False)
-        self._inner.setblocking(False)
-        self._descriptor = descriptor
-        self._piece = memoryview(bytearray(PIECE_BYTES))
-        self._outgoing = b""
-        self.passed = 0
-        """Bytes from the server that were passed to libpq."""
-        self._ended = False
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._inner, self._on_inner)
-
-    @property
-    def is_closed(self) -> bool:
-        return self.server.fileno() < 0
-
-    @property
-    def has_outgoing(self) -> bool:
-        return bool(self._outgoing)
-
-    def fill(self) -> bool:
-        """Passes one piece to libpq if it has read the one before; returns whether it can read."""
-        if self._ended or self._unread():
-            return True
-        try:
-            size = self.server.recv_into(self._piece)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
-            size = 0
-        if not size:
-            self._ended = True
-            with contextlib.suppress(OSError):
-                self._inner.shutdown(socket.SHUT_WR)
-            return True
-        self.passed += size
-        self._inner.send(self._piece[:size])  # fits: the pair is empty, and its buffer larger
-        return True
-
-    def flush(self) -> None:
-        """Passes what libpq has written to the server, as far as its socket accepts it."""
-        with contextlib.suppress(BlockingIOError, InterruptedError):
-            while not self.is_closed:
-                if not self._outgoing:
-                    self._outgoing = self._inner.recv(PIECE_BYTES)
-                if not self._outgoing:
-                    self.close()  # libpq has closed its end
-                    return
-                self._outgoing = self._outgoing[self._send() :]
-
-    def _send(self) -> int:
-        try:
-            return self.server.send(self._outgoing)
-        except (BlockingIOError, InterruptedError):
-            raise
-        except OSError:  # closed by the server, which `fill` reports
-            return len(self._outgoing)
-
-    def close(self) -> None:
-        if not self.is_closed:
-            self._loop.remove_reader(self._inner)
-            self._inner.close()
-            self.server.close()
-
-    def _unread(self) -> int:
-        found: int = struct.unpack(
-            "i", fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0\0\0\0")
-        )[0]
-        return found
-
-    def _on_inner(self) -> None:
-        try:
-            self.flush()
-        except OSError:
-            self.close()
-        if self._outgoing and not self.is_closed:  # the next wait sends the rest
-            self._loop.remove_reader(self._inner)
 
 
 class _Passage(Generic[RV]):
@@ -142,17 +52,21 @@ class _Passage(Generic[RV]):
         self._wanted: int | None = None
 
     def advance(self, until: int) -> Generator[waiting.Wait, waiting.Ready | int, None]:
-        """Ends when `is_done`, or when the gate has passed on `until` bytes."""
+        """Ends when `is_done`, when the gate has passed on `until` bytes, or after a turn."""
         gate = self.gate
         gate.flush()
-        while not self.is_done and gate.passed < until:
+        ends_at = time.monotonic() + TURN_S
+        while not self.is_done and gate.passed < until and time.monotonic() < ends_at:
             ready = self._ready()
             if ready or self._wanted is None:
+                began = time.monotonic()
                 self._step(ready)
+                gate.adapt_piece(time.monotonic() - began)
                 gate.flush()
             else:
                 wanted = (self._wanted & WAIT_R) | (WAIT_W if gate.has_outgoing else 0)
                 yield waiting.Wait(wanted)
+                ends_at = time.monotonic() + TURN_S
                 gate.flush()
 
     def _ready(self) -> int:
@@ -169,25 +83,6 @@ class _Passage(Generic[RV]):
         except StopIteration as done:
             self.value = done.value
             self.is_done = True
-
-
-def _announced(steps: PQGenConn[RV], announce: Announce | None) -> PQGenConn[RV]:
-    """Announces the local port of each socket before the steps wait for it."""
-    if announce is None:
-        return (yield from steps)
-    known = None
-    try:
-        descriptor, wanted = next(steps)
-        while True:
-            with socket.socket(fileno=os.dup(descriptor)) as duplicate:
-                port = duplicate.getsockname()[1]
-            if port != known:
-                announce(port)
-                known = port
-            descriptor, wanted = steps.send((yield descriptor, wanted))
-    except StopIteration as done:
-        found: RV = done.value
-        return found
 
 
 class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
@@ -208,15 +103,17 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
         announce = announcing.get()
-        connection = yield from _announced(super()._connect_gen(conninfo), announce)
+        steps = announced(super()._connect_gen(conninfo), announce)
+        connection, gate = yield from gated(steps)
         connection.announce = announce
+        connection.gate = gate
         return connection
 
     def _cancel_gen(self) -> PQGenConn[None]:
-        return _announced(super()._cancel_gen(), self.announce)
+        return announced(super()._cancel_gen(), self.announce)
 
-    def install_gate(self, slot: LargeRowSlot) -> None:
-        self.gate = SocketGate(self.pgconn.socket)
+    def use_slot(self, slot: LargeRowSlot) -> None:
+        """To be called once, before the first statement."""
         self.slot = slot
         self.add_notice_handler(self._count_notice)
 
@@ -257,14 +154,31 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         began, self._noticed = gate.passed, 0
         try:
             while True:
-                await waiting.wait_async(
-                    passage.advance(gate.passed + TURN_BYTES), gate.server.fileno(), INTERVAL_S
-                )
+                until = gate.passed + TURN_BYTES
+                await waiting.wait_async(passage.advance(until), gate.server.fileno(), INTERVAL_S)
+                self._require_few_settings()
                 if passage.is_done:
                     return passage.value
                 await self._allow(gate.passed - began - self._noticed)
+                # Ended by its time: others get as much, also of many such connections.
+                await asyncio.sleep(TURN_S if gate.passed < until else 0)
         finally:
             self.arrived = gate.passed - began
+
+    def _require_few_settings(self) -> None:
+        """Refuses a long list of settings: libpq searches all of it for each one that arrives.
+
+        libpq tells neither their number nor their names, and TLS hides the messages. So the search
+        itself is timed; the fastest of several shows the length of the list also on a busy machine.
+        """
+        for _ in range(5):
+            began = time.perf_counter()
+            self.pgconn.parameter_status(b"no setting has this name")
+            if time.perf_counter() - began < LOOKUP_S:
+                return
+        self.slot.release()
+        self.pgconn.finish()
+        raise TooManySettings("the server reported too many settings")
 
     async def _allow(self, size: int) -> None:
         """Returns when the connection may buffer more than `size`."""
@@ -279,7 +193,8 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
             self.awaits_slot = False
             self._slot_since = asyncio.get_running_loop().time()
         self.has_large_buffer |= size > LARGE_BUFFER_BYTES
-        await asyncio.sleep(0)
+        while self.pgconn.notifies():  # else libpq collects them until the result
+            pass
 
     async def _end_statement(self, passage: _Passage[Any]) -> None:
         """Cancels the statement of a cancelled task, as psycopg does, or closes the connection."""

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple, TypeAlias
 import psycopg
 
 from db.connections import SslMode
-from db.workbench.connections.bounded_connection import Announce, BoundedConnection, announcing
+from db.workbench.connections.bounded_connection import BoundedConnection, announcing
 from db.workbench.connections.destinations import Destination
 from db.workbench.connections.read_budget import LargeRowSlot
+from db.workbench.connections.socket_gate import Announce
 
 Connection: TypeAlias = BoundedConnection
 
@@ -89,7 +90,7 @@ async def connect(
         **password,
     )
     connection.add_notify_handler(_discard)
-    connection.install_gate(slot)
+    connection.use_slot(slot)
     return connection
 
 

@@ -29,6 +29,10 @@ class RowTooLarge(psycopg.OperationalError):
         self.limit = limit
 
 
+class TooManySettings(psycopg.OperationalError):
+    """The server reported so many settings that each further one delays the event loop."""
+
+
 class ReadBudget:
     """The slots of one process for rows larger than `FREE_BYTES`."""
 

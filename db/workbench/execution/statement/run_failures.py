@@ -8,6 +8,10 @@ CONNECTION_LOST = Failure(
     message="The connection to the database was lost; the outcome is unknown.",
     hint="Check what the statement changed before you run it again: Howdah never retries a run.",
 )
+TOO_MANY_SETTINGS = Failure(
+    message="The server reported more settings than PostgreSQL has, so the connection was closed.",
+    hint="Check host and port of the connection: this is not an ordinary PostgreSQL server.",
+)
 SERVER_STOPPED = Failure(
     message="The server was stopped while this statement ran.",
     hint="Check what the statement changed before you run it again.",

@@ -13,7 +13,7 @@ from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import CancelOutcome, Column, Ending, Failure, OrphanRow, RunRow, RunState
 from db.workbench.connections.libpq import Connection, abort_after
-from db.workbench.connections.read_budget import RowTooLarge
+from db.workbench.connections.read_budget import RowTooLarge, TooManySettings
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.read_only_notice import read_only_notice
 from db.workbench.execution.statement.read_throttle import ReadThrottle
@@ -23,6 +23,7 @@ from db.workbench.execution.statement.run_failures import (
     EMPTY_STATEMENT,
     NOT_STORED_IN_TIME,
     SERVER_STOPPED,
+    TOO_MANY_SETTINGS,
     TRANSACTION_CONTROL,
     connection_deleted,
     not_sent,
@@ -332,7 +333,8 @@ def _lost(error: psycopg.Error) -> Ending:
     if isinstance(error, RowTooLarge):
         failure = row_too_large(error.limit)
         return Ending(state=RunState.FAILED, error=failure, without_rows=True)
-    return Ending(state=RunState.FAILED, error=CONNECTION_LOST)
+    lost = TOO_MANY_SETTINGS if isinstance(error, TooManySettings) else CONNECTION_LOST
+    return Ending(state=RunState.FAILED, error=lost)
 
 
 def _check_stored(ending: Ending, storing: "asyncio.Task[None]", stop_state: str) -> None:

@@ -1,0 +1,104 @@
+"""PostgreSQL servers that send without end, claim huge messages, or say nothing."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from db.runs import RunState
+from db.workbench.connections import connector, socket_gate
+from db.workbench.connections.connection_errors import Unreachable
+from db.workbench.connections.connector import Connector
+from db.workbench.connections.destinations import Destination
+from db.workbench.connections.network_policy import Targets
+from tests.fixtures.hostile_postgres import ENDLESS, hostile_postgres
+from tests.fixtures.runs import Desk
+from tests.fixtures.workbench import ConnectionSaver
+from tests.security.test_hostile_ssh import longest_pause
+from tests.security.test_large_rows import highest_resident
+
+ADDED_MB = 100
+"""A row of 32 MiB, and the copies that are made of it."""
+LONGEST_PAUSE_S = 0.25
+BOUNDED_S = 5.0
+"""Without a bound an attempt to connect lasts 10 seconds."""
+
+
+@pytest.fixture
+async def hostile_port() -> AsyncIterator[int]:
+    async with hostile_postgres() as port:
+        yield port
+
+
+def destination(port: int, database: str) -> Destination:
+    return Destination(
+        host="127.0.0.1", port=port, database=database, username="ada", ssl_mode="DISABLE"
+    )
+
+
+@contextlib.asynccontextmanager
+async def harmless() -> AsyncIterator[None]:
+    """The block adds little memory and leaves the event loop to others."""
+    async with highest_resident() as peak, longest_pause() as pauses:
+        yield
+    assert max(peak) < ADDED_MB
+    assert pauses[-1] < LONGEST_PAUSE_S
+
+
+async def test_start_without_end_is_bounded(hostile_port: int, targets: Targets) -> None:
+    starts = [f"start-{name}" for name in ENDLESS if name != "columns"]
+    for name in [*starts, "idle-rows", "idle-notifications", "idle-parameters"]:
+        hostile = Connector(destination(hostile_port, name), targets)
+        began = time.monotonic()
+        async with harmless():
+            with pytest.raises(Unreachable):
+                await hostile.connect()
+        assert time.monotonic() - began < BOUNDED_S, name
+        await hostile.close()
+
+
+async def test_start_byte_by_byte_ends_in_time(
+    hostile_port: int, targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "CONNECT_S", 1.0)
+    slow = Connector(destination(hostile_port, "start-trickle"), targets)
+    async with asyncio.timeout(3):
+        with pytest.raises(Unreachable):
+            await slow.connect()
+    await slow.close()
+
+
+async def test_hostile_server_fails_its_own_run(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver
+) -> None:
+    expected = {
+        "parameters": (RunState.FAILED, "reported more settings"),
+        "notifications": (RunState.FAILED, "bytes"),
+        "notices": (RunState.TIMED_OUT, "ms"),
+        "error": (RunState.FAILED, "bytes"),
+        "claim": (RunState.FAILED, "bytes"),
+        "columns": (RunState.FAILED, "was lost"),
+        "silence": (RunState.TIMED_OUT, "ms"),
+    }
+    for name, (state, words) in expected.items():
+        hostile = desk._replace(
+            connection_id=await saver.save(
+                host="127.0.0.1", port=hostile_port, database=f"run-{name}", ssl_mode="DISABLE"
+            )
+        )
+        async with harmless():
+            run = await hostile.run("SELECT hostile", timeout_ms=1_000)
+        assert run.state == state, (name, run)
+        assert run.parsed_error is not None
+        assert words in run.parsed_error.message, name
+        assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
+
+
+async def test_certificates_and_notices_of_a_start_fit(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ordinary start needs a fraction of what is allowed."""
+    monkeypatch.setattr(socket_gate, "START_BYTES", socket_gate.START_BYTES // 8)
+    assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
