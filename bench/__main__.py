@@ -71,7 +71,8 @@ async def bench(size: Size, *, only: str) -> bool:
                 await answers.compare(started, case)
             await warm(started, chosen, size)
             results = [
-                Result(case, await compete(started, case, size, postgres.url)) for case in chosen
+                Result(case, await compete(started, case, size, postgres.superuser_url))
+                for case in chosen
             ]
             stack.close()
     text = markdown(results, postgres=postgres.version, seconds=size.seconds)

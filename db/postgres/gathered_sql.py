@@ -27,9 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.sqltypes import NullType
 
-from db.postgres.statements import DIALECT, SHARED, Statement, encoder
+from db.postgres.statements import DIALECT, Statement, encoder
 
 _CALLERS = "callers"
+_PAGE_SIZE = "limit"
 _PARAMETER = re.compile(r"\$(\d+)(?:::[A-Z]+(?: PRECISION| WITH(?:OUT)? TIME ZONE)?(?:\(\d+\))?)?")
 
 
@@ -48,14 +49,15 @@ class GatheredSql(NamedTuple):
 def gather_statement(statement: Statement[Any]) -> GatheredSql | None:
     """Returns None for a statement that runs for one caller at a time.
 
-    Gathered are SELECTs without arrays and locks, and changes of one row by its ID.
+    Gathered are SELECTs without arrays, locks and LIMIT, and changes of one row by its ID. Pages
+    are faster one by one: the rows, not the statements, are what they cost.
     """
     clause, names = statement.clause, statement.names
     compiled: Any = clause.compile(dialect=DIALECT)
     types = {name: bind.type for bind, name in compiled.bind_names.items()}
     required = {name for bind, name in compiled.bind_names.items() if bind.required}
-    own = [name for name in names if name in required and name not in SHARED]
-    if not own or not all(_is_scalar(types.get(name)) for name in own):
+    own = [name for name in names if name in required]
+    if not own or _PAGE_SIZE in own or not all(_is_scalar(types.get(name)) for name in own):
         return None
     if isinstance(clause, Select):
         if clause._for_update_arg is not None:  # noqa: SLF001 - the parts of a clause have no public names

@@ -31,7 +31,6 @@ BATCH_TAKES_S = 0.005
 SLOW_READ_S = 1.0
 """A gathered read that takes this much longer than the round trip is split up."""
 WINDOW_S = 10.0
-MAX_KINDS = 1_000
 
 
 class _Call(asyncio.Future[Rows]):
@@ -46,7 +45,7 @@ class _Call(asyncio.Future[Rows]):
 
 
 class _Kind:
-    """The callers of one statement whose batch-wide arguments are equal."""
+    """The callers of one statement."""
 
     __slots__ = ("call_s", "flying", "form", "statement", "waiting")
 
@@ -80,8 +79,7 @@ class Gatherer:
         self._send = send
         self._size = size
         self._wait_ms = wait_ms
-        self._kinds: dict[Hashable, _Kind] = {}
-        self._forms: dict[str, GatheredSql | None] = {}
+        self._kinds: dict[str, _Kind] = {}
         self._queued: dict[_Kind, None] = {}
         self._locked: set[Hashable] = set()
         self._waiting_for: dict[Hashable, deque[_Call]] = {}
@@ -102,7 +100,7 @@ class Gatherer:
 
     async def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Rows:
         """The rows of the statement. Callers are independent: each has its own answer or error."""
-        kind = self._kind(statement, arguments)
+        kind = self._kind(statement)
         if kind.form is None:
             return await self._send_alone(kind, arguments)
         row = kind.row(arguments)
@@ -115,17 +113,10 @@ class Gatherer:
         finally:
             self._land(kind, (row,))
 
-    def _kind(self, statement: Statement[Any], arguments: Sequence[Any]) -> _Kind:
-        sql = statement.sql
-        shared = statement.shared
-        key = (sql, *[arguments[position] for position in shared]) if shared else sql
-        kind = self._kinds.get(key)
+    def _kind(self, statement: Statement[Any]) -> _Kind:
+        kind = self._kinds.get(statement.sql)
         if kind is None:
-            if len(self._kinds) >= MAX_KINDS:
-                self._kinds = {key: kind for key, kind in self._kinds.items() if kind.flying}
-            if sql not in self._forms:
-                self._forms[sql] = gather_statement(statement)
-            kind = self._kinds[key] = _Kind(statement, self._forms[sql])
+            kind = self._kinds[statement.sql] = _Kind(statement, gather_statement(statement))
         return kind
 
     async def _send_alone(self, kind: _Kind, arguments: Sequence[Any]) -> Rows:

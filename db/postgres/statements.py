@@ -20,8 +20,6 @@ from sqlalchemy.sql import ClauseElement, visitors
 from db.postgres.ownership import require_owner
 
 DIALECT: Dialect = dialect_module.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-SHARED = frozenset({"limit"})
-"""Callers of a gathered statement share these: PostgreSQL plans by a constant LIMIT."""
 _SHAPES = 256
 _READS = re.compile(r"\s*(select|show|values)\b", re.IGNORECASE)
 
@@ -57,8 +55,6 @@ class Statement(NamedTuple, Generic[Needs_contra]):
     changes: bool
     """True if it may change rows; such a statement is never retried."""
     clause: ClauseElement
-    shared: tuple[int, ...]
-    """Positions of the arguments named in SHARED."""
 
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         bound = self.defaults | values if self.defaults else values
@@ -117,8 +113,7 @@ def _compile(clause: ClauseElement, *, changes: bool, unscoped: bool) -> Stateme
         if not bind.required and bind.callable is None
     }
     decoders = _decoders(compiled)
-    shared = tuple(position for position, name in enumerate(names) if name in SHARED)
-    return Statement(compiled.string, names, encoders, optional, decoders, changes, clause, shared)
+    return Statement(compiled.string, names, encoders, optional, decoders, changes, clause)
 
 
 def _changes(clause: ClauseElement) -> bool:

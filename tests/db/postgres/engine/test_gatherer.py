@@ -318,3 +318,5 @@ def test_statements_that_are_never_gathered() -> None:
     assert gather_statement(Tasks._by_ids()) is None  # an array for each caller
     assert gather_statement(Tasks._remove_completed()) is None  # several rows
     assert gather_statement(Tasks._now()) is None  # nothing differs
+    page = Tasks._page((), NEWEST_FIRST, Window(5).shape)
+    assert gather_statement(page) is None  # many rows
