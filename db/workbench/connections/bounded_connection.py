@@ -7,6 +7,7 @@ piece by piece. What was passed on since the last result is an upper bound of wh
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Generator
 from contextvars import ContextVar
@@ -117,6 +118,18 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         self.slot = slot
         self.add_notice_handler(self._count_notice)
 
+    def finish(self) -> None:
+        """Closes the connection at once."""
+        self.pgconn.finish()
+        if self.gate is not None:
+            with contextlib.suppress(OSError):
+                self.gate.flush()  # the farewell of libpq
+            self.gate.close()
+
+    async def close(self) -> None:
+        await super().close()
+        self.finish()
+
     def fileno(self) -> int:
         """The socket to the server."""
         if self.gate is None or self.gate.is_closed:
@@ -177,7 +190,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
             if time.perf_counter() - began < LOOKUP_S:
                 return
         self.slot.release()
-        self.pgconn.finish()
+        self.finish()
         raise TooManySettings("the server reported too many settings")
 
     async def _allow(self, size: int) -> None:
@@ -185,7 +198,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         now = asyncio.get_running_loop().time()
         if size > self.slot.row_bytes or (self.slot.is_held and now - self._slot_since > SLOT_S):
             self.slot.release()
-            self.pgconn.finish()
+            self.finish()
             raise RowTooLarge(self.slot.row_bytes)
         if size > FREE_BYTES and not self.slot.is_held:
             self.awaits_slot = True
@@ -201,7 +214,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         if self.closed or self.pgconn.transaction_status != TransactionStatus.ACTIVE:
             return
         if self.awaits_slot:
-            self.pgconn.finish()
+            self.finish()
             return
         try:
             async with asyncio.timeout(CANCEL_S):
@@ -210,7 +223,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         except psycopg.errors.QueryCanceled:
             pass
         except BaseException as error:
-            self.pgconn.finish()
+            self.finish()
             if not isinstance(error, Exception):
                 raise
 

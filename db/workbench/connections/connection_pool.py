@@ -41,7 +41,7 @@ class PooledConnection:
         return True
 
     def terminate(self) -> None:
-        self.connection.pgconn.finish()
+        self.connection.finish()
 
     async def close(self) -> None:
         self.terminate()
@@ -221,7 +221,7 @@ async def _reset(connection: Connection) -> None:
     """Ends the transaction, settings, roles, temporary tables, locks and LISTEN, or all of it."""
     connection.slot.release()
     if connection.has_large_buffer:
-        connection.pgconn.finish()
+        connection.finish()
         return
     try:
         with abort_after(connection, RESET_S):
@@ -229,14 +229,14 @@ async def _reset(connection: Connection) -> None:
                 case TransactionStatus.UNKNOWN:
                     return
                 case TransactionStatus.ACTIVE:
-                    connection.pgconn.finish()
+                    connection.finish()
                     return
                 case TransactionStatus.INTRANS | TransactionStatus.INERROR:
                     await connection.rollback()
             await connection.set_autocommit(True)
             await connection.execute("DISCARD ALL")
     except BaseException as error:
-        connection.pgconn.finish()
+        connection.finish()
         if not isinstance(error, psycopg.Error):
             raise
 

@@ -64,7 +64,7 @@ class Connector:
         except BaseException as error:
             libpq.cut(connection)  # a cancelled statement of psycopg waits for the server
             await asyncio.wait([asking])
-            connection.pgconn.finish()
+            connection.finish()
             if isinstance(error, psycopg.Error):
                 raise unreachable(self.destination) from None
             raise

@@ -91,7 +91,7 @@ async def query_catalogue(
         if result.status in ROW_STATUSES:
             found += rows.load(result, 0, result.ntuples)
         if result.status in COPY_STATUSES or len(found) > max_rows:
-            pgconn.finish()
+            connection.finish()
             return []
     return found
 

@@ -80,7 +80,7 @@ class ResultReader:
         with self._throttle.reading():
             async for result in protocol.results(connection, self._throttle):
                 if result.status in protocol.COPY_STATUSES:
-                    connection.pgconn.finish()
+                    connection.finish()
                     return Ending(state=RunState.FAILED, error=copy_not_supported())
                 await self._handle_result(connection, result, ending, statement)
         if ending.state == RunState.SUCCEEDED and self._truncated is not None:

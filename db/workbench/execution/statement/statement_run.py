@@ -267,7 +267,7 @@ class StatementRun:
             await self._send_cancel(connection)
             self._cancel_may_arrive_late = True
         if self._terminated or self._cancel_may_arrive_late:
-            connection.pgconn.finish()
+            connection.finish()
         if connection.closed:
             return False
         if not self._cancel_sent:
@@ -383,5 +383,5 @@ async def _drain_cancels(connection: Connection) -> bool:
         except psycopg.Error:
             return False
         return True
-    connection.pgconn.finish()
+    connection.finish()
     return False
