@@ -6,7 +6,8 @@ import asyncssh
 
 BEFORE_LOGIN_BYTES = 64 * 1024
 """A handshake and login take less than 20 kB."""
-OVERHEAD_BYTES = 1024 * 1024
+OVERHEAD_BYTES = 4 * 1024 * 1024
+"""More than the window of a channel (2 MiB): so much may arrive before any of it is delivered."""
 OVERHEAD_BYTES_S = 64 * 1024
 PACKET_FACTOR = 8
 """Bytes on the wire that are granted for each byte delivered: packets have padding and a MAC."""
