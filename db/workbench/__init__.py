@@ -10,8 +10,8 @@ result_cleanup  deletes expired runs and orphaned results
 Importing this package loads no driver: psycopg is imported with the first connection.
 """
 
-from db.workbench.connections.network_policy import Reach, Targets
 from db.workbench.connections.saved_connections import SavedConnections
+from db.workbench.connections.targets.network_policy import Reach, Targets
 from db.workbench.connections.values import ActivePool, Limits, ProbeResult, Problem
 from db.workbench.connections.workbench import Workbench
 

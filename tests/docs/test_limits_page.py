@@ -40,7 +40,7 @@ INTERNAL = {
     "db.system.integrity": "findings of a check; the others are alike",
     "db.users.tokens.token_verifier": "the size of a cache",
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",
-    "db.workbench.connections.network_policy": "the number of addresses of a host that are tried",
+    "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",
     "db.workbench.execution.runner.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.workbench.results.parquet": "the parts of a file",
     "graph.commands": "lines that a worker writes to its parent",

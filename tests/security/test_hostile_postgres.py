@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from db.runs import RunState
-from db.workbench.connections import connector, socket_gate
+from db.workbench.connections import connector
+from db.workbench.connections.bounds import socket_gate
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.destinations import Destination
-from db.workbench.connections.network_policy import Targets
+from db.workbench.connections.targets.destinations import Destination
+from db.workbench.connections.targets.network_policy import Targets
 from tests.fixtures.hostile_postgres import ENDLESS, hostile_postgres
 from tests.fixtures.runs import Desk
 from tests.fixtures.workbench import ConnectionSaver

@@ -11,8 +11,8 @@ import pytest
 
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.network_policy import Targets
-from db.workbench.connections.ssh_tunnels import LOOPBACK
+from db.workbench.connections.targets.network_policy import Targets
+from db.workbench.connections.tunnels.ssh_tunnels import LOOPBACK
 from tests.fixtures.bastion import SshServer, running_ssh
 from tests.fixtures.ssh_flood import flooding_ssh
 from tests.fixtures.targets import Target

@@ -9,7 +9,7 @@ import re
 
 from db.connections import SshAuthMethod
 from db.errors import BadInput, Conflict, HowdahError, Unavailable
-from db.workbench.connections.destinations import Bastion, Destination
+from db.workbench.connections.targets.destinations import Bastion, Destination
 
 _SERVER_MESSAGE = re.compile(
     r"failed: \w+:  (.+)"

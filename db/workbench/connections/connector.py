@@ -11,17 +11,17 @@ import psycopg
 
 from db.connections import SslMode
 from db.workbench.connections import libpq
+from db.workbench.connections.bounds.read_budget import LargeRowSlot
 from db.workbench.connections.connection_errors import (
     Unreachable,
     connection_error,
     tunnel_unreachable,
     unreachable,
 )
-from db.workbench.connections.destinations import Bastion, Destination
 from db.workbench.connections.foreign_cluster import require_foreign
-from db.workbench.connections.network_policy import Targets
-from db.workbench.connections.read_budget import LargeRowSlot
-from db.workbench.connections.ssh_tunnels import LOOPBACK, Tunnel
+from db.workbench.connections.targets.destinations import Bastion, Destination
+from db.workbench.connections.targets.network_policy import Targets
+from db.workbench.connections.tunnels.ssh_tunnels import LOOPBACK, Tunnel
 from db.workbench.connections.values import ProbeResult
 
 CONNECT_S = 10.0

@@ -7,7 +7,7 @@ import psycopg
 
 from db.postgres.own_cluster import STARTED, SYSTEM, ClusterIdentity, OwnCluster
 from db.workbench.connections.libpq import Connection
-from db.workbench.connections.network_policy import target_forbidden
+from db.workbench.connections.targets.network_policy import target_forbidden
 
 # A role can be set up to end this query at once: timeouts, cancels and full servers tell nothing.
 _INCONCLUSIVE = ("40", "53", "57")

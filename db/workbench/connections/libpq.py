@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypeAlias
 import psycopg
 
 from db.connections import SslMode
-from db.workbench.connections.bounded_connection import BoundedConnection, announcing
-from db.workbench.connections.destinations import Destination
-from db.workbench.connections.read_budget import LargeRowSlot
-from db.workbench.connections.socket_gate import Announce
+from db.workbench.connections.bounds.bounded_connection import BoundedConnection, announcing
+from db.workbench.connections.bounds.read_budget import LargeRowSlot
+from db.workbench.connections.bounds.socket_gate import Announce
+from db.workbench.connections.targets.destinations import Destination
 
 Connection: TypeAlias = BoundedConnection
 

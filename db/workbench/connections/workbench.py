@@ -26,15 +26,15 @@ from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.workbench.connections.circuit_breaker import Breaker
-from db.workbench.connections.destinations import Destination
-from db.workbench.connections.network_policy import Targets
+from db.workbench.connections.targets.destinations import Destination
+from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.connections.values import ActivePool, Limits, ProbeResult, Problem
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
+    from db.workbench.connections.bounds.read_budget import ReadBudget
     from db.workbench.connections.connection_pool import ConnectionPool
     from db.workbench.connections.connector import Connector
     from db.workbench.connections.libpq import Connection, Facts
-    from db.workbench.connections.read_budget import ReadBudget
 
 SWEEP_S = 5.0
 EXPIRE_S = 12 * 3_600.0
@@ -266,8 +266,8 @@ class Workbench:
         return pool
 
     def _connector_to(self, owner: OwnerId, destination: Destination) -> "Connector":
+        from db.workbench.connections.bounds.read_budget import ReadBudget
         from db.workbench.connections.connector import Connector
-        from db.workbench.connections.read_budget import ReadBudget
 
         if self._read_budget is None:
             self._read_budget = ReadBudget(self._limits.row_bytes, self._limits.process_row_bytes)

@@ -12,8 +12,8 @@ import psycopg
 from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import CancelOutcome, Column, Ending, Failure, OrphanRow, RunRow, RunState
+from db.workbench.connections.bounds.read_budget import RowTooLarge, TooManySettings
 from db.workbench.connections.libpq import Connection, abort_after
-from db.workbench.connections.read_budget import RowTooLarge, TooManySettings
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.read_only_notice import read_only_notice
 from db.workbench.execution.statement.read_throttle import ReadThrottle

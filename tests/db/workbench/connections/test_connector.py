@@ -15,9 +15,9 @@ from db.postgres.urls import parse_url
 from db.workbench.connections import connector as module
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.destinations import Destination
 from db.workbench.connections.libpq import Connection
-from db.workbench.connections.network_policy import Targets
+from db.workbench.connections.targets.destinations import Destination
+from db.workbench.connections.targets.network_policy import Targets
 from tests.fixtures.certificates import self_signed
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.targets import CANARY, Talk, Target, free_port, silent, speaking

@@ -17,10 +17,10 @@ from db.workbench.connections.connection_errors import (
     tunnel_refused,
     tunnel_unreachable,
 )
-from db.workbench.connections.destinations import Bastion, Destination
-from db.workbench.connections.network_policy import Targets
-from db.workbench.connections.ssh_budget import SshBudget
-from db.workbench.connections.tunnel_thread import TunnelThread
+from db.workbench.connections.targets.destinations import Bastion, Destination
+from db.workbench.connections.targets.network_policy import Targets
+from db.workbench.connections.tunnels.ssh_budget import SshBudget
+from db.workbench.connections.tunnels.tunnel_thread import TunnelThread
 
 # asyncssh logs the hosts of users; errors reach the user through `connection_errors`.
 logging.getLogger("asyncssh").setLevel(logging.ERROR)

@@ -20,14 +20,14 @@ from psycopg.errors import Diagnostic
 from psycopg.pq import TransactionStatus
 from psycopg.waiting import READY_R, READY_W, WAIT_R, WAIT_W
 
-from db.workbench.connections.read_budget import (
+from db.workbench.connections.bounds.read_budget import (
     FREE_BYTES,
     SLOT_S,
     LargeRowSlot,
     RowTooLarge,
     TooManySettings,
 )
-from db.workbench.connections.socket_gate import Announce, SocketGate, announced, gated
+from db.workbench.connections.bounds.socket_gate import Announce, SocketGate, announced, gated
 
 RV = TypeVar("RV")
 announcing: ContextVar[Announce | None] = ContextVar("announcing", default=None)

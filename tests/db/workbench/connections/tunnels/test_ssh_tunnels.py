@@ -14,12 +14,12 @@ import pytest
 
 from db.errors import BadInput, Forbidden, HowdahError
 from db.workbench.connections import connector as module
-from db.workbench.connections import ssh_tunnels
 from db.workbench.connections.connection_errors import HostKeyUnconfirmed, Unreachable
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.destinations import Bastion
-from db.workbench.connections.network_policy import Reach, Targets
-from db.workbench.connections.ssh_tunnels import LOOPBACK
+from db.workbench.connections.targets.destinations import Bastion
+from db.workbench.connections.targets.network_policy import Reach, Targets
+from db.workbench.connections.tunnels import ssh_tunnels
+from db.workbench.connections.tunnels.ssh_tunnels import LOOPBACK
 from tests.fixtures.bastion import PASSPHRASE, PASSWORD, SshServer, running_ssh
 from tests.fixtures.targets import CANARY, Target, free_port, silent, speaking
 

@@ -5,8 +5,8 @@ from ipaddress import IPv4Address, ip_address
 import pytest
 
 from db.errors import BadInput, Forbidden, Unavailable
-from db.workbench.connections import network_policy
-from db.workbench.connections.network_policy import Reach, Targets
+from db.workbench.connections.targets import network_policy
+from db.workbench.connections.targets.network_policy import Reach, Targets
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 PRIVATE = [

@@ -1,0 +1,1 @@
+"""Destinations of connections, and the policy of which ones are allowed."""

@@ -1,0 +1,1 @@
+"""SSH tunnels to users' databases, each in a thread of its own."""
