@@ -134,8 +134,8 @@ class Database:
 
     @property
     def waiting(self) -> int:
-        """The number of callers waiting for a connection."""
-        return self._source.waiting
+        """The number of callers waiting for a connection, or for a statement like theirs."""
+        return self._source.waiting + self._gatherer.waiting
 
     @property
     def concurrency(self) -> int:

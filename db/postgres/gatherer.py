@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
-from db.errors import Overloaded
+from db.errors import Overloaded, TimedOut
 from db.postgres.connect import Dropped
 from db.postgres.gathered_sql import GatheredSql, gather_statement
 from db.postgres.leases import overloaded
@@ -230,7 +230,7 @@ class Gatherer:
                 records, seconds = await self._send(
                     kind.statement, form.sql, form.arguments([call.arguments for call in batch])
                 )
-        except (Dropped, Overloaded):
+        except (Dropped, Overloaded, TimedOut):
             raise  # a change may have happened: it is not sent again
         except Exception:  # noqa: BLE001 - caused by one caller: nothing was changed
             return [call for call in batch if not call.done()]

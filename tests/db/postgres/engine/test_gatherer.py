@@ -11,12 +11,12 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db.errors import Conflict, Forbidden, HowdahError, NotFound
+from db.errors import Conflict, Forbidden, HowdahError, NotFound, TimedOut
 from db.kit.base import OwnerId, new_id
 from db.kit.paging import SortOrder, Window
 from db.postgres import gatherer
 from db.postgres.connect import Dropped
-from db.postgres.engine import Database, ReadSession, Session
+from db.postgres.engine import Database, ReadSession, Session, open_database
 from db.postgres.gathered_sql import gather_statement
 from db.postgres.statements import compile_change
 from db.storage.repositories.buckets import Buckets
@@ -207,6 +207,26 @@ async def test_lost_connection_applies_no_change_twice(
     ends = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(end) for end in ends] == [Dropped] * 20
     assert not await observer.fetch("SELECT id FROM tasks")
+
+
+async def test_change_that_timed_out_is_not_sent_again(
+    committed_url: str, committed_owner: OwnerId, observer: asyncpg.Connection
+) -> None:
+    """A timeout does not tell whether PostgreSQL had finished."""
+    database = await open_database(committed_url, pool_size=2, statement_timeout_ms=300)
+    task = await create(database, committed_owner)  # connects, and prepares the statement
+    sent = Statements()
+    database.observe = sent.append
+    await observer.execute("BEGIN")
+    await observer.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
+    calls = [create(database, committed_owner, str(number)) for number in range(20)]
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    await observer.execute("COMMIT")
+    assert [type(end) for end in ends] == [TimedOut] * 20
+    assert len(gathered(sent)) >= 1
+    assert len(sent) < 20
+    assert [row["id"] for row in await observer.fetch("SELECT id FROM tasks")] == [task]
+    await database.close()
 
 
 class _Operation:
