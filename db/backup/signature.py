@@ -61,7 +61,7 @@ class UnverifiedBackup(BadInput):
 _UNVERIFIED_HINT = (
     "Nothing was changed. Restore with the HOWDAH_CREDENTIAL_KEY of the server that wrote it (a "
     "retired key too; in development copy the file credential_key into the data folder). Pass "
-    "--accept-unverified only if nobody else could write the file: its author chooses the "
+    "--accept-unverified only if no other account could write the file: its author chooses the "
     "accounts, passwords and admins of this server."
 )
 

@@ -1,6 +1,6 @@
 """Sends statements of concurrent callers together: what waits becomes one statement.
 
-A statement is sent at once, in its own form, as long as few of its kind are under way. While they
+A statement is sent at once, in its own form, as long as few equal ones are under way. While they
 are, equal statements of other callers wait and are sent together when one of them returns
 (`gathered_sql`). Decision 0026 has the reasons and measurements.
 """
@@ -24,7 +24,7 @@ Send: TypeAlias = Callable[[Statement[Any], str, Sequence[Any]], Awaitable[tuple
 
 FEWEST = 2
 SEND_EVERY_S = 0.000_15
-"""With a distant database more statements may be under way, so that one leaves this often."""
+"""With a distant database more equal statements may be under way, so that one leaves this often."""
 LARGEST_BATCH = 128
 BATCH_TAKES_S = 0.005
 """A batch has at most as many callers as the database probably answers in this time."""
@@ -44,16 +44,16 @@ class _Call(asyncio.Future[Rows]):
         self.expires = expires
 
 
-class _Kind:
+class _StatementQueue:
     """The callers of one statement."""
 
-    __slots__ = ("call_s", "flying", "form", "statement", "waiting")
+    __slots__ = ("call_s", "form", "in_flight", "statement", "waiting")
 
     def __init__(self, statement: Statement[Any], form: GatheredSql | None) -> None:
         self.statement = statement
         self.form = form
         self.waiting: deque[_Call] = deque()
-        self.flying = 0
+        self.in_flight = 0
         self.call_s = _SlidingMinimum(WINDOW_S)
         """Time that the database spends on one call, without the round trip."""
 
@@ -79,107 +79,111 @@ class Gatherer:
         self._send = send
         self._size = size
         self._wait_ms = wait_ms
-        self._kinds: dict[str, _Kind] = {}
-        self._queued: dict[_Kind, None] = {}
+        self._queues: dict[str, _StatementQueue] = {}
+        self._nonempty: dict[_StatementQueue, None] = {}
         self._locked: set[Hashable] = set()
         self._waiting_for: dict[Hashable, deque[_Call]] = {}
         """The changes of each row that wait, in the order of arrival."""
-        self._flights: set[asyncio.Task[Sequence[_Call]]] = set()
+        self._tasks: set[asyncio.Task[Sequence[_Call]]] = set()
         self._round_trip = _SlidingMinimum(WINDOW_S)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
-        return sum(len(kind.waiting) for kind in self._queued)
+        return sum(len(queue.waiting) for queue in self._nonempty)
 
     @property
     def concurrency(self) -> int:
-        """How many statements of one kind may be under way: more if the database is distant."""
+        """How many equal statements may be under way: more if the database is distant."""
         distance = self._round_trip.value / SEND_EVERY_S
         return max(FEWEST, min(self._size, math.ceil(distance)))
 
     async def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Rows:
         """The rows of the statement. Callers are independent: each has its own answer or error."""
-        kind = self._kind(statement)
-        if kind.form is None:
-            return await self._send_alone(kind, arguments)
-        row = kind.row(arguments)
-        busy = kind.batch_size > 1 and (kind.waiting or kind.flying >= self.concurrency)
+        queue = self._queue_of(statement)
+        if queue.form is None:
+            return await self._send_alone(queue, arguments)
+        row = queue.row(arguments)
+        busy = queue.batch_size > 1 and (queue.waiting or queue.in_flight >= self.concurrency)
         if busy or row in self._locked or row in self._waiting_for:
-            return await self._wait(kind, arguments, row)
-        self._take_off(kind, (row,))
+            return await self._wait(queue, arguments, row)
+        self._begin(queue, (row,))
         try:
-            return await self._send_alone(kind, arguments)
+            return await self._send_alone(queue, arguments)
         finally:
-            self._land(kind, (row,))
+            self._finish(queue, (row,))
 
-    def _kind(self, statement: Statement[Any]) -> _Kind:
-        kind = self._kinds.get(statement.sql)
-        if kind is None:
-            kind = self._kinds[statement.sql] = _Kind(statement, gather_statement(statement))
-        return kind
+    def _queue_of(self, statement: Statement[Any]) -> _StatementQueue:
+        queue = self._queues.get(statement.sql)
+        if queue is None:
+            queue = self._queues[statement.sql] = _StatementQueue(
+                statement, gather_statement(statement)
+            )
+        return queue
 
-    async def _send_alone(self, kind: _Kind, arguments: Sequence[Any]) -> Rows:
-        rows, seconds = await self._send(kind.statement, kind.statement.sql, arguments)
+    async def _send_alone(self, queue: _StatementQueue, arguments: Sequence[Any]) -> Rows:
+        rows, seconds = await self._send(queue.statement, queue.statement.sql, arguments)
         now = asyncio.get_running_loop().time()
         self._round_trip.add(seconds, now)
-        kind.learn(seconds - self._round_trip.value, 1, now)
+        queue.learn(seconds - self._round_trip.value, 1, now)
         return rows
 
-    async def _wait(self, kind: _Kind, arguments: Sequence[Any], row: Hashable | None) -> Rows:
+    async def _wait(
+        self, queue: _StatementQueue, arguments: Sequence[Any], row: Hashable | None
+    ) -> Rows:
         loop = asyncio.get_running_loop()
         call = _Call(arguments, loop.time() + self._wait_ms / 1000, loop=loop)
-        kind.waiting.append(call)
+        queue.waiting.append(call)
         if row is not None:
             self._waiting_for.setdefault(row, deque()).append(call)
-        self._queued[kind] = None
+        self._nonempty[queue] = None
         if self._timer is None:
             self._timer = loop.call_at(call.expires, self._expire)
         return await call
 
-    def _take_off(self, kind: _Kind, rows: Iterable[Hashable | None]) -> None:
-        kind.flying += 1
+    def _begin(self, queue: _StatementQueue, rows: Iterable[Hashable | None]) -> None:
+        queue.in_flight += 1
         self._locked.update(row for row in rows if row is not None)
 
-    def _land(self, kind: _Kind, rows: Iterable[Hashable | None]) -> None:
-        kind.flying -= 1
+    def _finish(self, queue: _StatementQueue, rows: Iterable[Hashable | None]) -> None:
+        queue.in_flight -= 1
         self._locked.difference_update(rows)
-        if self._queued:
-            self._depart()
+        if self._nonempty:
+            self._send_waiting()
 
-    def _depart(self) -> None:
+    def _send_waiting(self) -> None:
         """Sends what may be sent now."""
         most = self.concurrency
-        for kind in list(self._queued):
-            while kind.waiting and kind.flying < most and (batch := self._batch(kind)):
-                self._start(kind, batch)
-            if not kind.waiting:
-                del self._queued[kind]
+        for queue in list(self._nonempty):
+            while queue.waiting and queue.in_flight < most and (batch := self._batch(queue)):
+                self._start(queue, batch)
+            if not queue.waiting:
+                del self._nonempty[queue]
 
-    def _batch(self, kind: _Kind) -> list[_Call]:
+    def _batch(self, queue: _StatementQueue) -> list[_Call]:
         """The next callers, without those whose row another statement is changing."""
-        size, batch, passed = kind.batch_size, list[_Call](), deque[_Call]()
-        while kind.waiting and len(batch) < size:
-            call = kind.waiting.popleft()
-            row = kind.row(call.arguments)
+        size, batch, passed = queue.batch_size, list[_Call](), deque[_Call]()
+        while queue.waiting and len(batch) < size:
+            call = queue.waiting.popleft()
+            row = queue.row(call.arguments)
             if call.done():
-                self._leave(row, call)
+                self._remove(row, call)
             elif row is not None and not self._is_next(row, call):
                 passed.append(call)
             else:
                 batch.append(call)
         for call in batch:
-            self._leave(kind.row(call.arguments), call)
-        kind.waiting.extendleft(reversed(passed))
+            self._remove(queue.row(call.arguments), call)
+        queue.waiting.extendleft(reversed(passed))
         return batch
 
     def _is_next(self, row: Hashable, call: _Call) -> bool:
         of_row = self._waiting_for[row]
-        while of_row[0].done():  # cancelled or expired: its own kind has not seen it yet
+        while of_row[0].done():  # cancelled or expired: its own queue still holds it
             of_row.popleft()
         return row not in self._locked and of_row[0] is call
 
-    def _leave(self, row: Hashable | None, call: _Call) -> None:
+    def _remove(self, row: Hashable | None, call: _Call) -> None:
         of_row = self._waiting_for.get(row)
         if of_row is not None:
             with contextlib.suppress(ValueError):
@@ -187,29 +191,29 @@ class Gatherer:
             if not of_row:
                 del self._waiting_for[row]
 
-    def _start(self, kind: _Kind, batch: list[_Call]) -> None:
-        rows = [kind.row(call.arguments) for call in batch]
-        self._take_off(kind, rows)
-        flight = asyncio.get_running_loop().create_task(self._fly(kind, batch))
-        self._flights.add(flight)  # the event loop holds tasks weakly
+    def _start(self, queue: _StatementQueue, batch: list[_Call]) -> None:
+        rows = [queue.row(call.arguments) for call in batch]
+        self._begin(queue, rows)
+        task = asyncio.get_running_loop().create_task(self._run_batch(queue, batch))
+        self._tasks.add(task)  # the event loop holds tasks weakly
 
         def end(_: object) -> None:
-            self._flights.discard(flight)
+            self._tasks.discard(task)
             self._locked.difference_update(rows)
-            if not flight.cancelled():
-                for call in flight.result():
-                    self._start(kind, [call])
-            self._land(kind, ())
+            if not task.cancelled():
+                for call in task.result():
+                    self._start(queue, [call])
+            self._finish(queue, ())
 
-        flight.add_done_callback(end)
+        task.add_done_callback(end)
 
-    async def _fly(self, kind: _Kind, batch: list[_Call]) -> Sequence[_Call]:
+    async def _run_batch(self, queue: _StatementQueue, batch: list[_Call]) -> Sequence[_Call]:
         """Settles the calls of a batch; returns those that must be sent each by itself."""
         try:
             if len(batch) == 1:
-                _settle(batch[0], await self._send_alone(kind, batch[0].arguments))
+                _settle(batch[0], await self._send_alone(queue, batch[0].arguments))
                 return ()
-            return await self._fly_together(kind, batch)
+            return await self._run_gathered(queue, batch)
         except asyncio.CancelledError:
             for call in batch:
                 call.cancel()
@@ -219,23 +223,23 @@ class Gatherer:
                 _fail(call, error)
             return ()
 
-    async def _fly_together(self, kind: _Kind, batch: list[_Call]) -> Sequence[_Call]:
-        form = cast("GatheredSql", kind.form)
+    async def _run_gathered(self, queue: _StatementQueue, batch: list[_Call]) -> Sequence[_Call]:
+        form = cast("GatheredSql", queue.form)
         if form.row_id is not None:  # replicas lock rows in one order, so they rarely deadlock
             row_id = form.row_id
             batch.sort(key=lambda call: call.arguments[row_id])
-        slow = None if kind.statement.changes else self._round_trip.value + SLOW_READ_S
+        slow = None if queue.statement.changes else self._round_trip.value + SLOW_READ_S
         try:
             async with asyncio.timeout(slow):
                 records, seconds = await self._send(
-                    kind.statement, form.sql, form.arguments([call.arguments for call in batch])
+                    queue.statement, form.sql, form.arguments([call.arguments for call in batch])
                 )
         except (Dropped, Overloaded, TimedOut):
             raise  # a change may have happened: it is not sent again
         except Exception:  # noqa: BLE001 - caused by one caller: nothing was changed
             return [call for call in batch if not call.done()]
         now = asyncio.get_running_loop().time()
-        kind.learn(seconds - self._round_trip.value, len(batch), now)
+        queue.learn(seconds - self._round_trip.value, len(batch), now)
         again = []
         for call, rows in zip(batch, divide(form, records, batch), strict=True):
             if rows or form.row_id is None:
@@ -249,8 +253,8 @@ class Gatherer:
         self._timer = None
         loop = asyncio.get_running_loop()
         expires = math.inf
-        for kind in self._queued:
-            for call in kind.waiting:
+        for queue in self._nonempty:
+            for call in queue.waiting:
                 if call.expires <= loop.time():
                     _fail(call, overloaded(self._wait_ms))
                 elif not call.done():

@@ -87,7 +87,7 @@ async def renew(request: Request) -> Response:
 
 
 def _new_link(settings: Settings) -> str:
-    """With the data folder, which only a local caller is told."""
+    """With the data folder, which only local callers receive."""
     return f"Run `{user_command(settings, 'sign-in-link')}` to get a new link."
 
 

@@ -56,7 +56,7 @@ _REASONS = {
     ReadOnlyRiskKind.UNTRUSTED_LANGUAGE: "it can execute functions in the untrusted language {}",
 }
 
-# The roles of a superuser are all roles, so only the superuser itself is told then. A role counts
+# The roles of a superuser are all roles, so only the superuser itself is reported then. A role counts
 # if the session can change to it with SET ROLE, whether or not its rights are inherited.
 READ_ONLY_RISKS = f"""
 WITH roles AS (

@@ -71,7 +71,7 @@ class Workbench:
         limits: Limits = Limits(),  # noqa: B008 - immutable
         lends_agent_to: LendsAgentTo | None = None,
     ) -> None:
-        """`lends_agent_to` accepts the owners who may use the SSH agent; None accepts nobody."""
+        """`lends_agent_to` accepts the owners who may use the SSH agent; None accepts no owner."""
         self._lends_agent_to = lends_agent_to
         self._database = database
         self._vault = vault

@@ -123,7 +123,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         self.pgconn.finish()
         if self.gate is not None:
             with contextlib.suppress(OSError):
-                self.gate.flush()  # the farewell of libpq
+                self.gate.flush()  # the Terminate message of libpq
             self.gate.close()
 
     async def close(self) -> None:
