@@ -56,8 +56,8 @@ _REASONS = {
     ReadOnlyRiskKind.UNTRUSTED_LANGUAGE: "it can execute functions in the untrusted language {}",
 }
 
-# The roles of a superuser are all roles, so only the superuser itself is reported then. A role counts
-# if the session can change to it with SET ROLE, whether or not its rights are inherited.
+# The roles of a superuser are all roles, so only the superuser itself is reported then. A role
+# counts if the session can change to it with SET ROLE, whether or not its rights are inherited.
 READ_ONLY_RISKS = f"""
 WITH roles AS (
   SELECT r.oid, r.rolname, r.rolsuper, r.rolreplication
