@@ -161,7 +161,7 @@ async def complete_upload(
             _read(objects, chunks),
             replacement_id=upload.replacement_id,
         )
-    except NotFound:
+    except (NotFound, BadInput):  # objects of the chunks are gone, or the chunks themselves
         present = await storage.known_files([upload.file.id])
         if not present:
             raise

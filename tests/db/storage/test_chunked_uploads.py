@@ -172,3 +172,16 @@ async def test_of_many_appends_at_one_position_from_two_pools_one_continues(
     stored = await asyncio.gather(*(complete_upload(one, folder, upload) for one in storages))
     assert len({one.fingerprint for one in stored}) == 1
     await other.close()
+
+
+async def test_upload_completed_a_second_time_answers_the_stored_file(
+    committed: Database, committed_owner: OwnerId, folder: ObjectStore
+) -> None:
+    storage = RepositoryStorage(committed)
+    bucket = await storage.create_bucket(committed_owner, "b", private=True)
+    file = await storage.create_file(committed_owner, NewFile(bucket.id, "a", 10))
+    await append(cast("StorageOperations", storage), folder, file, b"0123456789", 0)
+    stored = await complete_upload(storage, folder, ExpectedUpload(file))
+    again = await complete_upload(storage, folder, ExpectedUpload(file))
+    assert (again.object_id, again.fingerprint) == (stored.object_id, stored.fingerprint)
+    assert len(await keys(folder)) == 1
