@@ -22,6 +22,8 @@ from db.storage import (
     object_key,
     read_bytes,
 )
+from db.users.throttle import network_of
+from graph.context import address_of
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
 from graph.transport.gateway import Gateway
 from graph.transport.tus import TUS_VERSION_HEADER, TusUploads
@@ -87,7 +89,8 @@ async def send(request: Request) -> Response:
             | {"Location": store_url, "Cache-Control": "no-store"},
         )
     pieces = read_bytes(gateway.services.objects, file, start=span.start, end=span.stop)
-    return await stream_response(pieces, status_code=status, headers=headers)
+    paced = gateway.turns.each(network_of(address_of(request.scope)), pieces)
+    return await stream_response(paced, status_code=status, headers=headers)
 
 
 async def _store_link(request: Request, services: Services, file: FileRow) -> str | None:

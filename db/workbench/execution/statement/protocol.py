@@ -64,13 +64,13 @@ async def results(
 
 
 async def _next(connection: Connection, throttle: ReadThrottle | None) -> PGresult | None:
-    """Skips the event loop if the result is already buffered."""
+    """Skips the wait for the server if the result is already buffered."""
+    if throttle is not None:
+        await throttle.yield_to_others()
     pgconn = connection.pgconn
     if not pgconn.is_busy():
         return pgconn.get_result()
     result: PGresult | None = await connection.wait(generators.fetch(pgconn))
-    if throttle is not None:
-        await throttle.yield_to_others()
     return result
 
 

@@ -77,12 +77,11 @@ class ResultReader:
         self.sent_at = asyncio.get_running_loop().time()
         await protocol.send(connection, statement, parameters)
         ending = Ending(state=RunState.SUCCEEDED)
-        with self._throttle.reading():
-            async for result in protocol.results(connection, self._throttle):
-                if result.status in protocol.COPY_STATUSES:
-                    connection.finish()
-                    return Ending(state=RunState.FAILED, error=copy_not_supported())
-                await self._handle_result(connection, result, ending, statement)
+        async for result in protocol.results(connection, self._throttle):
+            if result.status in protocol.COPY_STATUSES:
+                connection.finish()
+                return Ending(state=RunState.FAILED, error=copy_not_supported())
+            await self._handle_result(connection, result, ending, statement)
         if ending.state == RunState.SUCCEEDED and self._truncated is not None:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
