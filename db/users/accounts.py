@@ -27,11 +27,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict, NotFound
+from db.kit.audit import AuditKind
 from db.kit.base import Base, HasId, HasTimes, HasVersion, TimestampText, new_id, sql_list
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
+from db.users.acts import record_act_on
 
 name_rule = Required("name", max_length=100)
 _email_text = Required("email", max_length=254)
@@ -178,16 +180,23 @@ class Users(Generic[S]):
         None if they were removed, or if they are new and `may_create` is false.
         """
         subject: Any = {"issuer": person.issuer, "subject": person.subject}
-        record = await self._session.row(self._by_subject(), **subject)
-        if record is None:
+        row = await self._session.row(self._by_subject(), **subject)
+        if row is None:
             if not may_create:
                 return None
             new = person._asdict() | {"id": new_id()}
-            (record,) = await self._session.rows(self._get_or_create_external(), **new)
-        return None if record[-1] else UserRow(*record[:-1])
+            (row,) = await self._session.rows(self._get_or_create_external(), **new)
+            await record_act_on(
+                self._session, AuditKind.USER_CREATED, UserRow(*row[:-1]), issuer=person.issuer
+            )
+        return None if row[-1] else UserRow(*row[:-1])
 
     async def set_role(self: "Users[Session]", user_id: UUID, role: str) -> UserRow | None:
-        return _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
+        """Records the act, so it needs a transaction."""
+        user = _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
+        if user is not None:
+            await record_act_on(self._session, AuditKind.USER_ROLE_CHANGED, user, role=role)
+        return user
 
     async def set_password(
         self: "Users[Session]", user_id: UUID, *, verified: str, password_hash: str
@@ -197,11 +206,14 @@ class Users(Generic[S]):
         return await self._session.row(self._set_password(), id=user_id, **values) is not None
 
     async def remove(self: "Users[Session]", user_id: UUID) -> bool:
-        """Deletes a user and everything they own.
+        """Deletes a user and everything they own, and records the act in the same transaction.
 
         An external user leaves a tombstone, or their next token would create them again.
         """
+        user = await self.by_id(user_id)
         row = await self._session.row(self._remove(), id=user_id)
+        if row is not None and user is not None:
+            await record_act_on(self._session, AuditKind.USER_REMOVED, user, role=user.role)
         if row is not None and row[0] is not None:
             issuer, subject = row
             await self._session.rows(

@@ -19,10 +19,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.audit import AuditKind
 from db.kit.repository import S
 from db.postgres.engine import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.accounts import User, UserRow
+from db.users.acts import record_act_on
 from db.users.sessions import IS_LIVE, PasswordReset, UserSession
 
 REUSE_GRACE = timedelta(seconds=30)
@@ -56,7 +58,7 @@ class UnscopedSessions:
         """Replaces the presented token by `new` if it is the latest of its family.
 
         The token replaced by the last rotation changes nothing for `REUSE_GRACE`: the result has
-        the nonce of that rotation. Any other token of the family revokes it.
+        the nonce of that rotation. Any other token of the family revokes it, which is recorded.
         """
         row = await self._session.row(
             self._rotate(),
@@ -67,7 +69,15 @@ class UnscopedSessions:
             life=life,
             grace=REUSE_GRACE,
         )
-        return None if row is None else TokenRotation(row[0], row[1], UserRow(*row[2:]))
+        if row is None:
+            return None
+        rotation = TokenRotation(row[0], row[1], UserRow(*row[2:]))
+        if rotation.revoked:
+            kind = AuditKind.REFRESH_TOKEN_REUSED
+            await record_act_on(
+                self._session, kind, rotation.user, sessionId=f"session_{session_id.hex}"
+            )
+        return rotation
 
     async def sweep(self) -> int:
         """Deletes a batch of expired sessions; returns their number."""

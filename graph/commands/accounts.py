@@ -33,7 +33,7 @@ async def list_users(services: Services) -> AsyncIterator[UserRow]:
 async def promote_user(services: Services, name: str) -> UserRow:
     """Give a user the `ADMIN` role. Their sessions have it within a minute."""
     user = await find_user(services, name)
-    promoted = await services.database.write(
+    promoted = await services.database.transaction(
         lambda session: Users(session).set_role(user.id, Role.ADMIN)
     )
     if promoted is None:

@@ -121,7 +121,9 @@ def sign_in_link(data_dir: Path | None) -> None:
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:
     from db.postgres.embedded import use_running_server
     from db.services import open_services
+    from graph.commands.operator import act_as_operator
 
+    act_as_operator()
     settings = use_running_server(load_settings(data_dir=data_dir))
 
     async def within_services() -> T:

@@ -12,8 +12,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.errors import NotFound
+from db.kit.audit import AuditKind
 from db.storage import FileRow, FileStatus, disposition, read_bytes
-from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
+from graph.transport.byte_responses import (
+    UNTRUSTED_CONTENT_HEADERS,
+    json_errors,
+    recorded_download,
+    stream_response,
+)
 from graph.transport.gateway import Gateway
 from graph.transport.tus import TUS_VERSION_HEADER, TusUploads
 from graph.transport.uploads import Uploads, etag, verified_file
@@ -69,7 +75,15 @@ async def send(request: Request) -> Response:
     status = 200 if requested is None else 206
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
-    pieces = read_bytes(gateway.services.objects, file, start=span.start, end=span.stop)
+    pieces = recorded_download(
+        read_bytes(gateway.services.objects, file, start=span.start, end=span.stop),
+        gateway.services.database,
+        AuditKind.FILE_DOWNLOADED,
+        of=file.owner_id,
+        subject_id=file.id,
+        subject_name=file.location,
+        range=headers.get("Content-Range"),
+    )
     return await stream_response(pieces, status_code=status, headers=headers)
 
 

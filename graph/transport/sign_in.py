@@ -66,7 +66,9 @@ async def exchange(request: Request) -> Response:
             hint=_new_link(services.settings),
         )
     user = await services.identity.local_admin()
-    token = await services.identity.issue(user, seconds=TOKEN_SECONDS, session_life=SESSION_LIFE)
+    token = await services.identity.issue(
+        user, seconds=TOKEN_SECONDS, session_life=SESSION_LIFE, method="link"
+    )
     return _token_response(token)
 
 
