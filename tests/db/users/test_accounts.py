@@ -18,7 +18,7 @@ async def add(database: Database, email: str = "ada@example.com") -> UserRow:
 
 
 async def meet(database: Database, person: ExternalUser = OUTSIDE) -> UserRow | None:
-    return await database.write(lambda session: Users(session).get_or_create_external(person))
+    return await database.transaction(lambda session: Users(session).get_or_create_external(person))
 
 
 async def remove(database: Database, user_id: UUID) -> bool:
@@ -121,9 +121,13 @@ async def test_set_password_requires_verified_hash(
 
 async def test_set_role_returns_none_for_missing_user(database: Database) -> None:
     ada = await add(database)
-    promoted = await database.write(lambda session: Users(session).set_role(ada.id, Role.ADMIN))
+    promoted = await database.transaction(
+        lambda session: Users(session).set_role(ada.id, Role.ADMIN)
+    )
     assert promoted == ada._replace(role="ADMIN")
-    nobody = await database.write(lambda session: Users(session).set_role(new_id(), Role.ADMIN))
+    nobody = await database.transaction(
+        lambda session: Users(session).set_role(new_id(), Role.ADMIN)
+    )
     assert nobody is None
 
 
