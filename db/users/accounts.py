@@ -23,11 +23,20 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict, NotFound
-from db.kit.base import Base, HasId, HasTimes, HasVersion, TimestampText, new_id, sql_list
+from db.kit.base import (
+    Base,
+    HasId,
+    HasTimes,
+    HasVersion,
+    Mapped,
+    TimestampText,
+    mapped_column,
+    new_id,
+    sql_list,
+)
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.postgres.engine import Session

@@ -17,10 +17,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.base import Base, HasId, HasOwner
+from db.kit.base import Base, HasId, HasOwner, Mapped, mapped_column
 from db.kit.repository import S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
