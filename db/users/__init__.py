@@ -11,7 +11,7 @@ from db.postgres.engine import Database
 from db.security.keys import SecretKey
 from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
-from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, Users, canonical_email
+from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, canonical_email
 from db.users.attempt_counts import Attempts
 from db.users.identity import (
     LOCAL_ADMIN,
@@ -27,7 +27,8 @@ from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
 from db.users.tokens.token_verifier import Issuer, VerificationCache, Verifier
-from db.users.unscoped import UnscopedPasswordResets, UnscopedSessions
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.sessions import UnscopedPasswordResets, UnscopedSessions
 
 __all__ = [
     "LOCAL_ADMIN",

@@ -9,14 +9,15 @@ from db.errors import BadInput, Forbidden, HowdahError, NotFound, Unauthenticate
 from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
-from db.users.accounts import Role, UserRow, Users, canonical_email, name_rule
+from db.users.accounts import Role, UserRow, canonical_email, name_rule
 from db.users.password_resets import PasswordResets
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
 from db.users.tokens.token_verifier import Verifier
 from db.users.tokens.unverified_claims import InvalidToken
-from db.users.unscoped import UnscopedSessions
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.sessions import UnscopedSessions
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,12 @@ from uuid import UUID
 from db.errors import BadInput, HowdahError, NotFound
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
-from db.users.accounts import UserRow, Users
+from db.users.accounts import UserRow
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.token_verifier import Verifier
-from db.users.unscoped import UnscopedPasswordResets
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.sessions import UnscopedPasswordResets
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,11 @@ from uuid import UUID
 from db.errors import Unauthenticated
 from db.kit.base import parse_uuid
 from db.postgres.engine import Database
-from db.users.accounts import ExternalUser, Users
+from db.users.accounts import ExternalUser
 from db.users.sessions import Sessions
 from db.users.tokens.own_tokens import OURS, AccessTokens
 from db.users.tokens.unverified_claims import InvalidToken, peek_claims
+from db.users.unscoped.accounts import Users
 
 log = logging.getLogger(__name__)
 
