@@ -15,8 +15,8 @@ from db.services import Services
 from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
-from graph.transport.anonymous_sockets import AnonymousSockets
 from graph.transport.origins import Origins
+from graph.transport.socket_limit import SocketLimit
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
 """Returns the viewer of an `Authorization` header, or raises Unauthenticated."""
@@ -84,7 +84,8 @@ class Gateway:
     authenticate: Authenticate
     shutdown: Shutdown
     origins: Origins
-    anonymous_sockets: AnonymousSockets = field(default_factory=lambda: AnonymousSockets(None))
+    anonymous_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
+    user_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
 
     async def viewer(self, authorization: str | None) -> Viewer | None:
         return await self.authenticate(self.services, authorization)
