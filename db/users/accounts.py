@@ -60,6 +60,7 @@ class User(HasId, HasTimes, HasVersion, Base):
     issuer: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str | None] = mapped_column(Text)
     removed_at: Mapped[datetime | None]
+    suspended_at: Mapped[TimestampText | None]
 
     __table_args__ = (
         CheckConstraint(f"role IN {sql_list(Role)}", name="role"),
@@ -67,6 +68,7 @@ class User(HasId, HasTimes, HasVersion, Base):
         CheckConstraint("email IS NOT NULL OR issuer IS NOT NULL", name="known_by"),
         Index("uq_users_email", "email", unique=True, postgresql_where=text("issuer IS NULL")),
         UniqueConstraint("issuer", "subject"),
+        Index("ix_users_created", "created_at", "id"),
     )
 
 
@@ -78,6 +80,8 @@ class UserRow(NamedTuple):
     name: str
     role: str
     created_at: TimestampText
+    suspended_at: TimestampText | None = None
+    """Time from which the user cannot sign in; their data stays."""
 
 
 class ExternalUser(NamedTuple):
@@ -175,7 +179,7 @@ class Users(Generic[S]):
     ) -> UserRow | None:
         """Returns the user of an external identity, created if new.
 
-        None if they were removed, or if they are new and `may_create` is false.
+        None if they were removed or suspended, or if they are new and `may_create` is false.
         """
         subject: Any = {"issuer": person.issuer, "subject": person.subject}
         record = await self._session.row(self._by_subject(), **subject)
@@ -184,10 +188,8 @@ class Users(Generic[S]):
                 return None
             new = person._asdict() | {"id": new_id()}
             (record,) = await self._session.rows(self._get_or_create_external(), **new)
-        return None if record[-1] else UserRow(*record[:-1])
-
-    async def set_role(self: "Users[Session]", user_id: UUID, role: str) -> UserRow | None:
-        return _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
+        user = UserRow(*record[:-1])
+        return None if record[-1] or user.suspended_at else user
 
     async def set_password(
         self: "Users[Session]", user_id: UUID, *, verified: str, password_hash: str
@@ -252,11 +254,6 @@ class Users(Generic[S]):
             index_elements=[_USERS.issuer, _USERS.subject], set_={"issuer": new.excluded.issuer}
         )
         return upsert.returning(*_COLUMNS, _USERS.removed_at)
-
-    @change_statement
-    def _set_role(cls) -> ClauseElement:
-        change = update(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
-        return change.values(role=bindparam("new_role"), **_AUDIT).returning(*_COLUMNS)
 
     @change_statement
     def _set_password(cls) -> ClauseElement:
