@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     credential_key: str | None = None
     access_token_seconds: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 900
     refresh_token_days: Days = 30
+    session_max_days: Days = 90
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None

@@ -10,8 +10,9 @@ from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
 from db.users.accounts import Role, UserRow, canonical_email, name_rule
+from db.users.administration import Administration
 from db.users.password_resets import PasswordResets
-from db.users.sessions import Sessions
+from db.users.sessions import UNKNOWN_DEVICE, Device, Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
 from db.users.tokens.token_verifier import Verifier
@@ -30,6 +31,8 @@ class Rules:
     sign_up_open: bool
     access_token_seconds: int
     session_life: timedelta
+    max_session_life: timedelta
+    """From the sign-in on, however often the session is refreshed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,8 @@ class Identity:
         rules: Rules,
     ) -> None:
         self.verifier = verifier
+        self.access = verifier.access
+        self.administration = Administration(database, verifier.access)
         self.password_resets = password_resets
         self._database = database
         self._passwords = passwords
@@ -71,7 +76,9 @@ class Identity:
         self._throttle = throttle
         self._rules = rules
 
-    async def sign_up(self, *, email: str, password: str, name: str, address: str) -> SignInResult:
+    async def sign_up(
+        self, *, email: str, password: str, name: str, address: str, user_agent: str = ""
+    ) -> SignInResult:
         if not self._rules.sign_up_open:
             raise Forbidden(
                 "Sign-up is closed on this server.",
@@ -80,28 +87,32 @@ class Identity:
         email, name = _validate_new_email(email), name_rule.checked(name)
         password = checked_password(password)
         await self._throttle.sign_up(address)
+        device = Device(address, user_agent)
         password_hash = await self._passwords.hash(password)
 
         async def add_and_open(session: Session) -> SignInResult:
             user = await Users(session).add(email=email, name=name, password_hash=password_hash)
-            return await self._insert_session(session, user, password_hash)
+            return await self._insert_session(session, user, password_hash, device)
 
         return await self._database.transaction(add_and_open)
 
-    async def sign_in(self, *, email: str, password: str, address: str) -> SignInResult:
+    async def sign_in(
+        self, *, email: str, password: str, address: str, user_agent: str = ""
+    ) -> SignInResult:
         """A wrong password and an unknown address give the same error after the same time."""
         email, password = canonical_email(email), checked_password(password)
+        device = Device(address, user_agent)
         async with self._throttle.password(email, address):
             user, verified = await self._authenticate(email, password)
             try:
-                signed_in = await self._open_session(user, verified)
+                signed_in = await self._open_session(user, verified, device)
             except Unauthenticated:  # the hash has changed: rehashed, or a new password
                 user, verified = await self._authenticate(email, password)
-                signed_in = await self._open_session(user, verified)
+                signed_in = await self._open_session(user, verified, device)
         await self._renew_hash(user.id, password, verified)
         return signed_in
 
-    async def refresh(self, refresh_token: str) -> SignInResult:
+    async def refresh(self, refresh_token: str, *, device: Device = UNKNOWN_DEVICE) -> SignInResult:
         """A call repeated within `REUSE_GRACE` gets the same refresh token as the first."""
         try:
             presented = self._refresh_tokens.open(refresh_token)
@@ -116,6 +127,8 @@ class Identity:
                 new=new_hash,
                 nonce=nonce,
                 life=self._rules.session_life,
+                max_life=self._rules.max_session_life,
+                device=device,
             )
         )
         if rotation is None:
@@ -124,7 +137,7 @@ class Identity:
             log.warning(
                 "a refresh token of %s was reused; its session was revoked", rotation.user.id
             )
-            self.verifier.forget(rotation.user.id)
+            await self.access.announce(rotation.user.id)
             raise _wrong_refresh_token()
         # The stored nonce: of this call, or of the earlier one that this call repeats.
         successor, _ = self._refresh_tokens.successor(presented, rotation.nonce)
@@ -139,10 +152,10 @@ class Identity:
             lambda session: Sessions(session).end(session_id, user_id)
         ):
             raise _unknown_refresh_token()
-        self.verifier.forget(user_id)
+        await self.access.announce(user_id)
 
     async def change_password(
-        self, user_id: UUID, *, current: str, new: str, address: str
+        self, user_id: UUID, *, current: str, new: str, address: str, user_agent: str = ""
     ) -> SignInResult:
         """Ends every session of the user and opens a new one."""
         current = checked_password(current, field="currentPassword")
@@ -151,15 +164,15 @@ class Identity:
         async with self._throttle.password(user.email or "", address):
             if not await self._passwords.matches(current, old_hash):
                 raise _wrong_current_password()
-        new_hash = await self._passwords.hash(new)
-        signed_in = await self._set_password(user, old_hash, new_hash)
+        new_hash, device = await self._passwords.hash(new), Device(address, user_agent)
+        signed_in = await self._set_password(user, old_hash, new_hash, device)
         if signed_in is None:  # the hash changed: rehashed by a sign-in, or a new password
             user, old_hash = await self._with_password(user_id)
             if await self._passwords.matches(current, old_hash):
-                signed_in = await self._set_password(user, old_hash, new_hash)
+                signed_in = await self._set_password(user, old_hash, new_hash, device)
         if signed_in is None:
             raise _wrong_current_password()
-        self.verifier.forget(user_id)
+        await self.access.announce(user_id)
         return signed_in
 
     # For the operator
@@ -174,7 +187,12 @@ class Identity:
         )
 
     async def issue(
-        self, user: UserRow, *, seconds: int | None = None, session_life: timedelta | None = None
+        self,
+        user: UserRow,
+        *,
+        seconds: int | None = None,
+        session_life: timedelta | None = None,
+        device: Device = UNKNOWN_DEVICE,
     ) -> str:
         """An access token without a sign-in; by default, its session ends with it."""
         lifetime_s = seconds or self._rules.access_token_seconds
@@ -183,11 +201,12 @@ class Identity:
         _, token_hash = self._refresh_tokens.make(session_id)
         if not await self._database.write(
             lambda session: Sessions(session).open(
-                session_id, user.id, token_hash=token_hash, life=life
+                session_id, user.id, token_hash=token_hash, life=life, device=device
             )
         ):
             raise NotFound(
-                "This user does not exist.", hint="Run `howdah user list` to see all users."
+                "This user does not exist, or is suspended.",
+                hint="Run `howdah user list` to see all users.",
             )
         return self._access_tokens.make(user.id, session_id, seconds=lifetime_s)[0]
 
@@ -202,8 +221,8 @@ class Identity:
         except InvalidToken:
             raise _ended_session() from None
         async with self._database.read() as session:
-            role = await Sessions(session).role(claims.sid, claims.sub)
-        if role is None or claims.sub != user.id:
+            live = await Sessions(session).live(claims.sid, claims.sub)
+        if live is None or claims.sub != user.id:
             raise _ended_session()
         return self._access_tokens.make(user.id, claims.sid, seconds=seconds)[0]
 
@@ -231,11 +250,13 @@ class Identity:
         right = await self._passwords.matches(password, password_hash)
         if not right or user is None or password_hash is None:
             raise _wrong_sign_in()
+        if user.suspended_at is not None:
+            raise Forbidden("This account is suspended.", hint="Ask an admin to resume it.")
         return user, password_hash
 
-    async def _open_session(self, user: UserRow, verified: str) -> SignInResult:
+    async def _open_session(self, user: UserRow, verified: str, device: Device) -> SignInResult:
         return await self._database.write(
-            lambda session: self._insert_session(session, user, verified)
+            lambda session: self._insert_session(session, user, verified, device)
         )
 
     async def _renew_hash(self, user_id: UUID, password: str, verified: str) -> None:
@@ -253,7 +274,7 @@ class Identity:
             log.info("the hash of %s's password was not renewed: %s", user_id, error.message)
 
     async def _set_password(
-        self, user: UserRow, verified: str, new_hash: str
+        self, user: UserRow, verified: str, new_hash: str, device: Device
     ) -> SignInResult | None:
         """Returns None if `verified` is no longer the stored hash."""
 
@@ -263,7 +284,7 @@ class Identity:
             ):
                 return None
             await Sessions(session).end_all(user.id)
-            return await self._insert_session(session, user, new_hash)
+            return await self._insert_session(session, user, new_hash, device)
 
         return await self._database.transaction(change)
 
@@ -277,7 +298,13 @@ class Identity:
             )
         return found
 
-    async def _insert_session(self, session: Session, user: UserRow, verified: str) -> SignInResult:
+    async def _insert_session(
+        self,
+        session: Session,
+        user: UserRow,
+        verified: str,
+        device: Device = UNKNOWN_DEVICE,
+    ) -> SignInResult:
         """Opens a session for a user whose password matched the hash `verified`."""
         session_id = new_id()
         token, token_hash = self._refresh_tokens.make(session_id)
@@ -285,7 +312,8 @@ class Identity:
             session_id,
             user.id,
             token_hash=token_hash,
-            life=self._rules.session_life,
+            life=min(self._rules.session_life, self._rules.max_session_life),
+            device=device,
             verified=verified,
         ):
             raise _wrong_sign_in()

@@ -13,7 +13,7 @@ from db.security.passwords import Passwords, checked_password
 from db.users.accounts import UserRow
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
-from db.users.tokens.token_verifier import Verifier
+from db.users.tokens.access_changes import AccessChanges
 from db.users.unscoped.accounts import Users
 from db.users.unscoped.sessions import UnscopedPasswordResets
 
@@ -32,12 +32,17 @@ class ResetToken:
 
 class PasswordResets:
     def __init__(
-        self, database: Database, *, passwords: Passwords, throttle: Throttle, verifier: Verifier
+        self,
+        database: Database,
+        *,
+        passwords: Passwords,
+        throttle: Throttle,
+        access: AccessChanges,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._throttle = throttle
-        self._verifier = verifier
+        self._access = access
 
     async def create(self, user_id: UUID) -> ResetToken:
         """Creates a token, and voids the previous one of the user.
@@ -71,7 +76,7 @@ class PasswordResets:
             user = await self._database.transaction(
                 lambda session: _set_password(session, token_hash, password_hash)
             )
-        self._verifier.forget(user.id)
+        await self._access.announce(user.id)
         log.info("the password of %s was reset", user.id)
         return user
 

@@ -23,8 +23,6 @@ Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | No
 
 RECHECK_S = 30.0
 
-_NEVER = datetime.max.replace(tzinfo=UTC)
-
 
 class Shutdown:
     """Signals the shutdown to sockets and streams, and counts those that are open.
@@ -109,17 +107,21 @@ class Gateway:
                 yield answer
 
     async def session_end(self, viewer: Viewer | None, authorization: str | None) -> HowdahError:
-        """Wait until the session ends: by expiry, sign-out or removal of its user."""
-        expires_at = viewer.expires_at if viewer else _NEVER
-        while (left_s := (expires_at - datetime.now(UTC)).total_seconds()) > 0:
-            await asyncio.sleep(min(left_s, RECHECK_S))
-            try:
-                await self.viewer(authorization)
-            except Unauthenticated as error:
-                if datetime.now(UTC) < expires_at:
-                    return error
-            except HowdahError:
-                continue  # a temporary failure of the database does not end the session
+        """Wait until the session ends: by expiry, sign-out, revocation or removal of its user."""
+        if viewer is None:  # there is no session to end
+            never: asyncio.Future[HowdahError] = asyncio.get_running_loop().create_future()
+            return await never
+        expires_at = viewer.expires_at
+        with self.services.identity.access.watch(viewer.id) as access:
+            while (left_s := (expires_at - datetime.now(UTC)).total_seconds()) > 0:
+                await access.wait(within_s=min(left_s, RECHECK_S))
+                try:
+                    await self.viewer(authorization)
+                except Unauthenticated as error:
+                    if datetime.now(UTC) < expires_at:
+                        return error
+                except HowdahError:
+                    continue  # a temporary failure of the database does not end the session
         return Unauthenticated(
             "The access token has expired.",
             hint="Call refreshSession, connect with the new access token and subscribe again.",

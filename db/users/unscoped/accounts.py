@@ -71,7 +71,7 @@ class Users(Generic[S]):
     ) -> UserRow | None:
         """Returns the user of an external identity, created if new.
 
-        None if they were removed, or if they are new and `may_create` is false.
+        None if they were removed or suspended, or if they are new and `may_create` is false.
         """
         subject: Any = {"issuer": person.issuer, "subject": person.subject}
         record = await self._session.row(self._by_subject(), **subject)
@@ -80,10 +80,8 @@ class Users(Generic[S]):
                 return None
             new = person._asdict() | {"id": new_id()}
             (record,) = await self._session.rows(self._get_or_create_external(), **new)
-        return None if record[-1] else UserRow(*record[:-1])
-
-    async def set_role(self: "Users[Session]", user_id: UUID, role: str) -> UserRow | None:
-        return _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
+        user = UserRow(*record[:-1])
+        return None if record[-1] or user.suspended_at else user
 
     async def set_password(
         self: "Users[Session]", user_id: UUID, *, verified: str, password_hash: str
@@ -148,11 +146,6 @@ class Users(Generic[S]):
             index_elements=[_USERS.issuer, _USERS.subject], set_={"issuer": new.excluded.issuer}
         )
         return upsert.returning(*_COLUMNS, _USERS.removed_at)
-
-    @unscoped_change
-    def _set_role(cls) -> ClauseElement:
-        change = update(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
-        return change.values(role=bindparam("new_role"), **_AUDIT).returning(*_COLUMNS)
 
     @unscoped_change
     def _set_password(cls) -> ClauseElement:
