@@ -27,6 +27,7 @@ from db.system.integrity import Checks
 from db.users import (
     Attempts,
     Identity,
+    UnscopedAccessTokens,
     UnscopedPasswordResets,
     UnscopedSessions,
     is_local_admin,
@@ -114,7 +115,7 @@ async def open_services(
         await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
-        identity = await enter(open_identity(settings, database, keys.secret))
+        identity = await enter(open_identity(settings, database, keys.secret, events=events))
         vault = open_vault(settings, keys, database)
         workbench = await enter(_open_workbench(settings, own, vault))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
@@ -161,6 +162,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         ),
         "idempotency keys": lambda: write(idempotency.sweep),
         "sessions": lambda: write(lambda session: UnscopedSessions(session).sweep()),
+        "access tokens": lambda: write(lambda session: UnscopedAccessTokens(session).sweep()),
         "password resets": lambda: write(lambda session: UnscopedPasswordResets(session).sweep()),
         "attempts": lambda: write(lambda session: Attempts(session).sweep()),
         "files": sweep_files,

@@ -31,13 +31,13 @@ from graph.transport import (
     sign_in,
     websocket,
 )
-from graph.transport.anonymous_sockets import AnonymousSockets
 from graph.transport.byte_responses import json_errors
 from graph.transport.gateway import Authenticate, Gateway, Shutdown
 from graph.transport.https_policy import HttpsPolicy
 from graph.transport.origins import CrossOrigin, Origins
 from graph.transport.proxies import ProxyWarning
 from graph.transport.request_ids import RequestIds
+from graph.transport.socket_limit import SocketLimit
 
 OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
@@ -108,7 +108,8 @@ def build_app(
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
-                    anonymous_sockets=AnonymousSockets(settings.address_sockets),
+                    anonymous_sockets=SocketLimit(settings.address_sockets),
+                    user_sockets=SocketLimit(settings.user_sockets),
                 )
                 async with (
                     _publishing(metrics) if worker else contextlib.nullcontext(),

@@ -125,6 +125,11 @@ class Context:
         return address_of(self.scope)
 
     @property
+    def user_agent(self) -> str:
+        """What the client says it is; empty if it says nothing."""
+        return _header(self.scope, b"user-agent")
+
+    @property
     def base_url(self) -> str:
         """The start of absolute links: HOWDAH_PUBLIC_URL, or scheme and host of the request.
 
@@ -132,7 +137,7 @@ class Context:
         """
         if (public_url := self.services.settings.public_url) is not None:
             return public_url.rstrip("/")
-        host = self.scope.get(FORWARDED_HOST) or _host_header(self.scope)
+        host = self.scope.get(FORWARDED_HOST) or _header(self.scope, b"host")
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
 
@@ -205,9 +210,9 @@ class Context:
         )
 
 
-def _host_header(scope: Scope) -> str:
-    host: str = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
-    return host
+def _header(scope: Scope, name: bytes) -> str:
+    value: str = dict(scope.get("headers", ())).get(name, b"").decode("latin-1")
+    return value
 
 
 def address_of(scope: Scope) -> str:

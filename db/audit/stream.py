@@ -10,11 +10,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, Uuid, bindparam, text, true
-from sqlalchemy.orm import Mapped, mapped_column
 
 from db.audit.repository import AuditEventRow
 from db.audit.unscoped import EVENTS_AFTER
-from db.kit.base import Base
+from db.kit.base import Base, Mapped, mapped_column
 from db.postgres.engine import Database, ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 
@@ -112,7 +111,10 @@ async def write_next(database: Database, write: Write) -> int:
 async def _has_next(database: Database) -> bool:
     """Whether the position is to be advanced. Reads only, because most calls find nothing."""
     async with database.read() as session:
-        at = StreamPosition(*await session.row(_POSITION))
+        found = await session.row(_POSITION)
+        if found is None:
+            return False
+        at = StreamPosition(*found)
         events, _ = await events_after(session, at, batch=1)
         return bool(events) or await _checked(session, at) != at
 

@@ -14,9 +14,8 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 
-from db.kit.base import Base, HasId, HasOwner, sql_list
+from db.kit.base import Base, HasId, HasOwner, Mapped, mapped_column, sql_list
 from db.runs.rows import ACTIVE, RunState
 
 _IS_ACTIVE = f"state IN {sql_list(ACTIVE)}"

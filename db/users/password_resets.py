@@ -11,12 +11,13 @@ from db.errors import BadInput, HowdahError, NotFound
 from db.kit.audit import AuditKind
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
-from db.users.accounts import UserRow, Users
-from db.users.acts import record_act_on, record_failure, record_own_act
+from db.users.accounts import UserRow
+from db.users.acts import record_failure
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
-from db.users.tokens.token_verifier import Verifier
-from db.users.unscoped import UnscopedPasswordResets
+from db.users.tokens.access_changes import AccessChanges
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.sessions import UnscopedPasswordResets
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +34,17 @@ class ResetToken:
 
 class PasswordResets:
     def __init__(
-        self, database: Database, *, passwords: Passwords, throttle: Throttle, verifier: Verifier
+        self,
+        database: Database,
+        *,
+        passwords: Passwords,
+        throttle: Throttle,
+        access: AccessChanges,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._throttle = throttle
-        self._verifier = verifier
+        self._access = access
 
     async def create(self, user_id: UUID) -> ResetToken:
         """Creates a token, and voids the previous one of the user.
@@ -48,15 +54,11 @@ class PasswordResets:
             BadInput: The user has no password on this server.
         """
         token = secrets.token_urlsafe(32)
-
-        async def replace(session: Session) -> datetime | None:
-            resets = UnscopedPasswordResets(session)
-            expires_at = await resets.replace(user_id, token_hash=_hash(token), life=LIFE)
-            if expires_at is not None and (user := await Users(session).by_id(user_id)):
-                await record_act_on(session, AuditKind.PASSWORD_RESET_CREATED, user)
-            return expires_at
-
-        expires_at = await self._database.transaction(replace)
+        expires_at = await self._database.transaction(
+            lambda session: UnscopedPasswordResets(session).replace(
+                user_id, token_hash=_hash(token), life=LIFE
+            )
+        )
         if expires_at is None:
             raise await self._no_password(user_id)
         return ResetToken(token=token, expires_at=expires_at)
@@ -78,7 +80,7 @@ class PasswordResets:
             user = await self._database.transaction(
                 lambda session: _set_password(session, token_hash, password_hash)
             )
-        self._verifier.forget(user.id)
+        await self._access.announce(user.id)
         log.info("the password of %s was reset", user.id)
         return user
 
@@ -104,7 +106,6 @@ async def _set_password(session: Session, token_hash: bytes, password_hash: str)
     if user is None:  # another request has used the token since it was checked
         raise _invalid_token()
     await Sessions(session).end_all(user.id)
-    await record_own_act(session, AuditKind.PASSWORD_RESET, user)
     return user
 
 

@@ -49,9 +49,12 @@ from graph.context import Context, Info
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
+from graph.kit.scopes import TO_RUN, WORKBENCH
 
 ConnectionId = Annotated[strawberry.ID, argument("ID of the connection.")]
 PreferenceKey = Annotated[str, argument("Key of the preference.")]
+
+SCOPES = WORKBENCH
 
 
 @strawberry.type
@@ -171,6 +174,7 @@ class Mutation:
         "Opens a connection at the server that answers this request. Optional if the password is "
         "stored: the connection then opens when it is first used.",
         who=SignedIn,
+        scopes=TO_RUN,
     )
     async def connect(
         self, info: Info, input: Annotated[ConnectInput, argument("Connection to open.")]
@@ -193,6 +197,7 @@ class Mutation:
         "Closes a connection at the server that answers this request. Ends its running "
         "statements and discards the passwords passed to `connect`.",
         who=SignedIn,
+        scopes=TO_RUN,
         urgent=True,
     )
     async def disconnect(

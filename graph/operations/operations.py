@@ -10,14 +10,14 @@ import msgspec
 from graphql import ExecutionResult, OperationType
 from graphql.error import located_error
 
-from db.errors import BadInput, HowdahError, RateLimited, TimedOut
+from db.errors import BadInput, Forbidden, HowdahError, RateLimited, TimedOut
 from graph.context import Context
 from graph.errors import present_all
 from graph.executor import ResultTooLarge, TooManyInvalidValues
 from graph.operations.admission import Admission
 from graph.operations.deadlines import Deadlines
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
-from graph.operations.plans import Plans, Prepared
+from graph.operations.plans import Plans, Prepared, Refused
 from graph.operations.request import GraphQLRequest, PersistedDocuments
 
 T = TypeVar("T")
@@ -77,7 +77,8 @@ class Operations:
         """Find or make the plan of a request.
 
         Raises:
-            Refused: the document is invalid, too expensive or not persisted.
+            Refused: the document is invalid, too expensive or not persisted, or the access token
+                of the viewer lacks a scope.
         """
         wanted = self._persisted.hash_of(request.extensions) if request.extensions else None
         text = request.query if wanted is None else self._persisted.text_of(request, wanted)
@@ -88,6 +89,11 @@ class Operations:
                 prepared = self._plans.find(text, name) or await self._plans.make(text, name)
         if wanted is not None:
             self._persisted.keep(wanted, text)
+        if context.viewer is not None:
+            try:
+                context.viewer.require_scopes(prepared.scopes)
+            except Forbidden as error:
+                raise Refused(error) from None
         return prepared
 
     async def before_refusal(self, client_address: str) -> None:

@@ -23,6 +23,7 @@ from graph.context import Info, ReaderFactory
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
+from graph.kit.scopes import STORAGE
 from graph.storage.inputs import (
     CreateBspInput,
     CreateBspPayload,
@@ -57,6 +58,8 @@ BspId = Annotated[strawberry.ID, argument("ID of the provider.")]
 BucketId = Annotated[strawberry.ID, argument("ID of the bucket.")]
 FileId = Annotated[strawberry.ID, argument("ID of the file.")]
 FileKey = Annotated[str, argument("`key` of the file: 64 lowercase hexadecimal digits.")]
+
+SCOPES = STORAGE
 
 
 @strawberry.type

@@ -24,7 +24,7 @@ from db.storage import (
     replacement_not_pending,
     store_bytes,
 )
-from graph.auth import owner_of_link, require_session
+from graph.auth import owner_of_link, require_credential
 from graph.context import address_of
 from graph.kit.signed_links import LinkHolder, Links
 from graph.transport.gateway import Gateway, stopping_error
@@ -81,7 +81,7 @@ async def verified_file(request: Request, services: Services, method: str) -> Fi
 
 
 async def verify_link(request: Request, services: Services, method: str) -> LinkHolder | None:
-    """Verify the signature, and that the session which requested the link is live."""
+    """Verify the signature, and that the session or token which requested the link is valid."""
     try:
         holder = Links(services.keys).check(method, request.url.path, request.query_params)
     except Forbidden:
@@ -89,9 +89,8 @@ async def verify_link(request: Request, services: Services, method: str) -> Link
         await gateway.operations.before_refusal(address_of(request.scope))
         raise
     if holder is not None:
-        act_as(holder.user_id, holder.session_id)
-        if holder.session_id is not None:
-            await require_session(services, holder.user_id, holder.session_id)
+        act_as(*holder)
+        await require_credential(services, *holder)
     return holder
 
 

@@ -39,7 +39,7 @@ INTERNAL = {
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
     "db.storage.rules.MAX_BIGINT": "a range of numbers",
     "db.system.integrity": "findings of a check; the others are alike",
-    "db.users.tokens.token_verifier": "the size of a cache",
+    "db.users.tokens.verification_cache": "the size of a cache",
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",
     "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",
     "db.workbench.execution.runner.MAX_TEXT_GRANT": "how many bytes are counted at once",

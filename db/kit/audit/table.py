@@ -3,9 +3,8 @@
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Index, Text, func, text
-from sqlalchemy.orm import Mapped, mapped_column
 
-from db.kit.base import Base, HasId, HasOwner, TimestampText
+from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
 
 
 class AuditEvent(HasId, HasOwner, Base):
@@ -24,6 +23,7 @@ class AuditEvent(HasId, HasOwner, Base):
     actor_id: Mapped[UUID | None]
     actor_email: Mapped[str | None] = mapped_column(Text)
     session_id: Mapped[UUID | None]
+    token_id: Mapped[UUID | None]
     request_id: Mapped[str] = mapped_column(Text)
     address: Mapped[str] = mapped_column(Text)
     subject_id: Mapped[UUID | None]

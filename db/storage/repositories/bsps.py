@@ -111,7 +111,7 @@ class Bsps(Repository[BspRow, S]):
 
     @statement
     def _count(cls) -> ClauseElement:
-        return cls.owned(func.count()).select_from(cls.table())
+        return cls.owned(func.count())
 
     @statement
     def _owner_of(cls) -> ClauseElement:

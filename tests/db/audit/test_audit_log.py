@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -19,12 +21,16 @@ from db.runs import NewRun, Runs, interrupt_orphans, interrupt_queued, mark_miss
 from db.users import Users
 from tests.fixtures.people import add_person
 
-ACTOR = Actor(new_id(), new_id(), "request-1", "192.0.2.1")
+ACTOR = Actor(new_id(), new_id(), request_id="request-1", address="192.0.2.1")
 _AGE = compile_change(
     text("""INSERT INTO audit_events
         (id, kind, outcome, request_id, address, subject_name, details, created_at)
         VALUES (:id, 'SIGN_IN', 'FAILED', '', '', '', '{}', now() - CAST(:age AS interval))""")
 )
+
+
+async def _add_old(session: Session, *, row_id: UUID, age: timedelta) -> None:
+    await session.rows(_AGE, id=row_id, age=age)
 
 
 async def events(database: Database, **conditions: Any) -> Sequence[AuditEventRow]:
@@ -60,7 +66,7 @@ async def test_sweep_deletes_only_what_is_older_than_the_retention(database: Dat
     old, young = new_id(), new_id()
     for row_id, days in ((old, 31), (young, 29)):
         age = timedelta(days=days)
-        await database.write(lambda session, *, i=row_id, a=age: session.rows(_AGE, id=i, age=a))
+        await database.write(partial(_add_old, row_id=row_id, age=age))
     assert await database.transaction(lambda session: sweep(session, days=30)) == 1
     assert [event.id for event in await events(database)] == [young]
     assert await database.transaction(lambda session: sweep(session, days=30)) == 0
@@ -108,14 +114,11 @@ async def test_outcome_of_failed_act_is_recorded(database: Database) -> None:
     assert failed.details == '{"error":"UNAVAILABLE"}'
 
 
-def new_run(**changes: Any) -> NewRun:
-    run = NewRun(new_id(), "SELECT 1", "[]", False, 1, 1, 1, None)
-    return run._replace(connection_id=None, **changes)
-
-
 async def queue(database: Database, owner: OwnerId, process: int) -> None:
     origin = {"requestId": "r", "address": "192.0.2.1", "connection": "Orders", "username": "ada"}
-    run = new_run(origin=msgspec.json.encode(origin).decode())
+    connection: Any = None  # as after its deletion
+    encoded = msgspec.json.encode(origin).decode()
+    run = NewRun(connection, "SELECT 1", "[]", False, 1, 1, 1, encoded)
     await database.transaction(
         lambda session: Runs(session, owner).create(run, process=process, max_active=9)
     )

@@ -10,6 +10,7 @@ from db.services import Services
 from graph.commands import accounts
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import (
+    create_access_token,
     make_bsp,
     make_bucket,
     make_connection,
@@ -21,6 +22,7 @@ from tests.fixtures.targets import CANARY, Target
 EVENTS = """query($filter: AuditEventFilter, $after: String) {
   auditEvents(first: 100, after: $after, filter: $filter) { totalCount nodes {
     id kind outcome createdAt requestId clientAddress actorId actorEmail userId sessionId
+    accessTokenId
     subjectId subjectName details } pageInfo { hasNextPage endCursor } } }"""
 
 
@@ -84,7 +86,7 @@ async def test_sign_in_and_its_failures_are_recorded(anonymous: Client, admin: C
     assert brief(right) == ("SIGN_IN", "SUCCEEDED")
     assert (right["actorId"], right["userId"]) == (user_id, user_id)
     assert right["actorEmail"] == right["subjectName"] == account["email"]
-    assert right["sessionId"].startswith("session_")
+    assert right["sessionId"].startswith("signin_")
     wrong = await do.event(admin, mutation("signIn"), input=account | {"password": CANARY})
     assert brief(wrong) == ("SIGN_IN", "FAILED")
     assert (wrong["actorId"], wrong["userId"]) == (None, user_id)
@@ -283,11 +285,53 @@ async def test_acts_of_admins_are_recorded(admin: Client) -> None:
     assert (await do.event(admin, check))["kind"] == "DATABASE_CHECKED"
 
 
+async def test_changes_of_a_user_by_an_admin_are_recorded(ada: Client, admin: Client) -> None:
+    assert ada.user is not None
+    do, user = Doer(admin), {"id": f"user_{ada.user.id.hex}"}
+    for changes, kind in (
+        ({"role": "ADMIN"}, "USER_ROLE_CHANGED"),
+        ({"suspended": True}, "USER_SUSPENDED"),
+        ({"suspended": False}, "USER_RESUMED"),
+    ):
+        event = await do.event(admin, mutation("updateUser"), input=user | changes)
+        assert (event["kind"], event["userId"], event["subjectId"]) == (kind, *[user["id"]] * 2)
+        assert admin.user is not None
+        assert (event["actorEmail"], event["subjectName"]) == (admin.user.email, ada.user.email)
+
+
+async def test_access_tokens_and_ended_sessions_are_recorded(ada: Client, admin: Client) -> None:
+    do = Doer(ada)
+    wanted = {"name": "backup job", "scopes": ["STORAGE_WRITE"]}
+    created = await do.event(admin, mutation("createAccessToken"), input=wanted)
+    assert (created["kind"], created["subjectName"]) == ("ACCESS_TOKEN_CREATED", "backup job")
+    assert created["details"]["scopes"] == ["STORAGE_WRITE"]
+    made = await create_access_token(ada, "STORAGE_WRITE")
+    program = Client(ada._app, ada.http, ada.user, made["token"])
+    bucket = await make_bucket(program)
+    event = await Doer(program).event(admin, mutation("deleteBucket"), input={"id": bucket})
+    assert (event["accessTokenId"], event["sessionId"]) == (made["accessToken"]["id"], None)
+    revoked = await do.event(
+        admin, mutation("revokeAccessToken"), input={"id": made["accessToken"]["id"]}
+    )
+    assert (revoked["kind"], revoked["subjectId"]) == (
+        "ACCESS_TOKEN_REVOKED",
+        made["accessToken"]["id"],
+    )
+    assert made["token"] not in str(await events_of(admin))
+    mine = (await ada.ask("{ mySessions(first: 1) { nodes { id } } }"))["mySessions"]["nodes"][0]
+    ended = await do.event(admin, mutation("endSession"), input={"id": mine["id"]})
+    assert (ended["kind"], ended["subjectId"], ended["sessionId"]) == (
+        "SESSION_ENDED",
+        *[mine["id"]] * 2,
+    )
+
+
 async def test_acts_of_the_operator_are_recorded(services: Services, admin: Client) -> None:
     email = f"{new_id().hex}@example.com"
     await accounts.create_user(services, email=email, name="New", password="correct horse battery")
-    await accounts.promote_user(services, email)
+    await accounts.update_user(services, email, role="ADMIN")
     await accounts.issue_token(services, email)
+    await accounts.end_sessions(services, email)
     await accounts.make_reset_link(services, email)
     removed = await accounts.remove_user(services, email)
     found = await events_of(admin, userId=f"user_{removed.id.hex}")
@@ -295,6 +339,7 @@ async def test_acts_of_the_operator_are_recorded(services: Services, admin: Clie
         "USER_CREATED",
         "USER_ROLE_CHANGED",
         "SIGN_IN",
+        "SESSIONS_ENDED",
         "PASSWORD_RESET_CREATED",
         "USER_REMOVED",
     ]

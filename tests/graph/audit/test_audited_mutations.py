@@ -13,6 +13,7 @@ AUDITED: dict[str, set[AuditKind]] = {
     "changePassword": {AuditKind.PASSWORD_CHANGED},
     "checkDatabase": {AuditKind.DATABASE_CHECKED},
     "connect": {AuditKind.CONNECTION_OPENED},
+    "createAccessToken": {AuditKind.ACCESS_TOKEN_CREATED},
     "createBsp": {AuditKind.BSP_CREATED},
     "createPasswordReset": {AuditKind.PASSWORD_RESET_CREATED},
     "deleteBsp": {AuditKind.BSP_DELETED},
@@ -21,11 +22,13 @@ AUDITED: dict[str, set[AuditKind]] = {
     "deleteFile": {AuditKind.FILE_DELETED},
     "deleteQueryRun": {AuditKind.QUERY_RUN_DELETED},
     "disconnect": {AuditKind.CONNECTION_CLOSED},
+    "endSession": {AuditKind.SESSION_ENDED},
     "executeQuery": {AuditKind.QUERY_RUN},
     "exportQueryRun": {AuditKind.RESULT_EXPORTED},
     "moveFile": {AuditKind.FILE_MOVED},
     "refreshSession": {AuditKind.REFRESH_TOKEN_REUSED},
     "resetPassword": {AuditKind.PASSWORD_RESET},
+    "revokeAccessToken": {AuditKind.ACCESS_TOKEN_REVOKED},
     "saveConnection": {AuditKind.CONNECTION_SAVED},
     "setBspMultiaddresses": {AuditKind.BSP_UPDATED},
     "signIn": {AuditKind.SIGN_IN},
@@ -34,6 +37,11 @@ AUDITED: dict[str, set[AuditKind]] = {
     "testConnection": {AuditKind.CONNECTION_TESTED},
     "updateBspCapacity": {AuditKind.BSP_UPDATED},
     "updateBucket": {AuditKind.BUCKET_UPDATED},
+    "updateUser": {
+        AuditKind.USER_RESUMED,
+        AuditKind.USER_ROLE_CHANGED,
+        AuditKind.USER_SUSPENDED,
+    },
 }
 """The kinds that each mutation records; test_audit_events.py sees them recorded."""
 
@@ -62,9 +70,9 @@ OTHER_KINDS = {
     AuditKind.FILE_UPLOADED: "a signed link",
     AuditKind.KEYS_ROTATED: "howdah keys rotate",
     AuditKind.RESULT_DOWNLOADED: "a signed link",
+    AuditKind.SESSIONS_ENDED: "howdah user end-sessions",
     AuditKind.USER_CREATED: "howdah user create, or an external issuer",
     AuditKind.USER_REMOVED: "howdah user remove",
-    AuditKind.USER_ROLE_CHANGED: "howdah user promote",
 }
 """Kinds of acts that are no mutations, with the act."""
 

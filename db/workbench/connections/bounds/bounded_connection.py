@@ -27,14 +27,13 @@ from db.workbench.connections.bounds.read_budget import (
     RowTooLarge,
     TooManySettings,
 )
+from db.workbench.connections.bounds.read_turns import TURN_S
 from db.workbench.connections.bounds.socket_gate import Announce, SocketGate, announced, gated
 
 RV = TypeVar("RV")
 announcing: ContextVar[Announce | None] = ContextVar("announcing", default=None)
 TURN_BYTES = 1024 * 1024
 """Read at most in one turn of the event loop."""
-TURN_S = 0.005
-"""A turn ends after this time too."""
 INTERVAL_S = 0.1
 CANCEL_S = 5.0
 LOOKUP_S = 20e-6
@@ -173,8 +172,10 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
                 if passage.is_done:
                     return passage.value
                 await self._allow(gate.passed - began - self._noticed)
-                # Ended by its time: others get as much, also of many such connections.
-                await asyncio.sleep(TURN_S if gate.passed < until else 0)
+                if gate.passed < until:  # ended by its time
+                    await self.slot.turns.wait()
+                else:
+                    await asyncio.sleep(0)
         finally:
             self.arrived = gate.passed - began
 
