@@ -20,6 +20,7 @@ from db.settings import Settings
 from graph.operations import Operations, Plans
 from graph.operations.limits import RequestLimits
 from graph.server import probes
+from graph.server.audit_stream import streaming_audit_log
 from graph.server.metrics import Metrics
 from graph.transport import (
     file_routes,
@@ -110,7 +111,10 @@ def build_app(
                     anonymous_sockets=SocketLimit(settings.address_sockets),
                     user_sockets=SocketLimit(settings.user_sockets),
                 )
-                async with _publishing(metrics) if worker else contextlib.nullcontext():
+                async with (
+                    _publishing(metrics) if worker else contextlib.nullcontext(),
+                    streaming_audit_log(services.database, settings.audit_log),
+                ):
                     streams = http.ReservedStreams()
                     yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 

@@ -191,10 +191,14 @@ class Context:
         key: str | None,
         request: object,
         answer: type[Row],
+        audited: bool = False,
     ) -> Row:
-        """Run a change of one statement at most once per idempotency key."""
+        """Run a change at most once per idempotency key.
+
+        Without a key it is one statement, unless it is `audited`: the event is another.
+        """
         if key is None:
-            return await self.write(of, work)
+            return await (self.transact if audited else self.write)(of, work)
         owner = self.owner
         return await run_once(
             self.services.database,

@@ -55,6 +55,7 @@ class QueryRun(HasId, HasOwner, Base):
     process_missed_at: Mapped[datetime | None]
     backend_pid: Mapped[int | None]
     backend_started_at: Mapped[str | None] = mapped_column(Text)
+    origin: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         CheckConstraint(f"(finished_at IS NULL) = ({_IS_ACTIVE})", name="over"),

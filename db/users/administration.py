@@ -4,8 +4,10 @@ import logging
 from uuid import UUID
 
 from db.errors import Conflict, HowdahError, NotFound
+from db.kit.audit import AuditKind, record
 from db.postgres.engine import Database, Session
 from db.users.accounts import Role, UserRow
+from db.users.acts import record_act_on
 from db.users.sessions import Sessions
 from db.users.tokens.access_changes import AccessChanges
 from db.users.unscoped.directory import LockedUser, UserChanges
@@ -45,7 +47,13 @@ class Administration:
                 )
             if suspended:
                 await Sessions(session).end_all(user_id)
-            return await changes.change(user_id, role=role, suspended=suspended)
+            changed = await changes.change(user_id, role=role, suspended=suspended)
+            if role is not None:
+                await record_act_on(session, AuditKind.USER_ROLE_CHANGED, changed, role=role)
+            if suspended is not None:
+                kind = AuditKind.USER_SUSPENDED if suspended else AuditKind.USER_RESUMED
+                await record_act_on(session, kind, changed)
+            return changed
 
         user = await self._database.transaction(change)
         await self._access.announce(user_id)
@@ -56,7 +64,19 @@ class Administration:
 
     async def end_sessions(self, user_id: UUID) -> int:
         """Ends every session of a user; returns how many were live."""
-        ended = await self._database.transaction(lambda session: Sessions(session).end_all(user_id))
+
+        async def end(session: Session) -> int:
+            ended = await Sessions(session).end_all(user_id)
+            await record(
+                session,
+                AuditKind.SESSIONS_ENDED,
+                owner_id=user_id,
+                subject_id=user_id,
+                details={"sessions": ended},
+            )
+            return ended
+
+        ended = await self._database.transaction(end)
         await self._access.announce(user_id)
         return ended
 

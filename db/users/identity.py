@@ -6,10 +6,17 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from db.errors import BadInput, Forbidden, HowdahError, NotFound, Unauthenticated
+from db.kit.audit import AuditKind, record
 from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
 from db.users.accounts import Role, UserRow, canonical_email, name_rule
+from db.users.acts import (
+    record_act_on,
+    record_failed_sign_in,
+    record_failure,
+    record_own_act,
+)
 from db.users.administration import Administration
 from db.users.password_resets import PasswordResets
 from db.users.sessions import UNKNOWN_DEVICE, Device, Sessions
@@ -92,7 +99,9 @@ class Identity:
 
         async def add_and_open(session: Session) -> SignInResult:
             user = await Users(session).add(email=email, name=name, password_hash=password_hash)
-            return await self._insert_session(session, user, password_hash, device)
+            return await self._insert_session(
+                session, user, password_hash, device, AuditKind.SIGN_UP
+            )
 
         return await self._database.transaction(add_and_open)
 
@@ -120,7 +129,7 @@ class Identity:
             raise _wrong_refresh_token() from None
         nonce = self._refresh_tokens.make_nonce()
         _, new_hash = self._refresh_tokens.successor(presented, nonce)
-        rotation = await self._database.write(
+        rotation = await self._database.transaction(
             lambda session: UnscopedSessions(session).rotate(
                 presented.session_id,
                 presented=presented.hash,
@@ -148,9 +157,14 @@ class Identity:
             session_id = self._refresh_tokens.open(refresh_token).session_id
         except InvalidToken:
             raise _unknown_refresh_token() from None
-        if not await self._database.write(
-            lambda session: Sessions(session).end(session_id, user_id)
-        ):
+
+        async def end(session: Session) -> bool:
+            if not await Sessions(session).end(session_id, user_id):
+                return False
+            await record(session, AuditKind.SIGN_OUT, session_id=session_id, subject_id=user_id)
+            return True
+
+        if not await self._database.transaction(end):
             raise _unknown_refresh_token()
         await self.access.announce(user_id)
 
@@ -163,6 +177,7 @@ class Identity:
         user, old_hash = await self._with_password(user_id)
         async with self._throttle.password(user.email or "", address):
             if not await self._passwords.matches(current, old_hash):
+                await record_failure(self._database, AuditKind.PASSWORD_CHANGED, user)
                 raise _wrong_current_password()
         new_hash, device = await self._passwords.hash(new), Device(address, user_agent)
         signed_in = await self._set_password(user, old_hash, new_hash, device)
@@ -180,11 +195,15 @@ class Identity:
     async def create(self, *, email: str, password: str, name: str, role: Role) -> UserRow:
         email, name = _validate_new_email(email), name_rule.checked(name)
         password_hash = await self._passwords.hash(checked_password(password))
-        return await self._database.write(
-            lambda session: Users(session).add(
+
+        async def add(session: Session) -> UserRow:
+            user = await Users(session).add(
                 email=email, name=name, password_hash=password_hash, role=role
             )
-        )
+            await record_act_on(session, AuditKind.USER_CREATED, user, role=role)
+            return user
+
+        return await self._database.transaction(add)
 
     async def issue(
         self,
@@ -193,17 +212,26 @@ class Identity:
         seconds: int | None = None,
         session_life: timedelta | None = None,
         device: Device = UNKNOWN_DEVICE,
+        method: str = "command",
     ) -> str:
-        """An access token without a sign-in; by default, its session ends with it."""
+        """An access token without a sign-in; by default, its session ends with it.
+
+        `method` says in the audit log what takes the place of the password.
+        """
         lifetime_s = seconds or self._rules.access_token_seconds
         life = session_life or timedelta(seconds=lifetime_s)
         session_id = new_id()
         _, token_hash = self._refresh_tokens.make(session_id)
-        if not await self._database.write(
-            lambda session: Sessions(session).open(
+
+        async def open_session(session: Session) -> bool:
+            if not await Sessions(session).open(
                 session_id, user.id, token_hash=token_hash, life=life, device=device
-            )
-        ):
+            ):
+                return False
+            await record_own_act(session, AuditKind.SIGN_IN, user, session_id, method=method)
+            return True
+
+        if not await self._database.transaction(open_session):
             raise NotFound(
                 "This user does not exist, or is suspended.",
                 hint="Run `howdah user list` to see all users.",
@@ -231,14 +259,13 @@ class Identity:
 
         async def find_or_add(session: Session) -> UserRow:
             users = Users(session)
-            found = await users.by_email(LOCAL_ADMIN)
-            return (
-                found[0]
-                if found
-                else await users.add(
-                    email=LOCAL_ADMIN, name="Local admin", password_hash=None, role=Role.ADMIN
-                )
+            if found := await users.by_email(LOCAL_ADMIN):
+                return found[0]
+            user = await users.add(
+                email=LOCAL_ADMIN, name="Local admin", password_hash=None, role=Role.ADMIN
             )
+            await record_act_on(session, AuditKind.USER_CREATED, user, role=user.role)
+            return user
 
         return await self._database.transaction(find_or_add)
 
@@ -249,13 +276,15 @@ class Identity:
         user, password_hash = found or (None, None)
         right = await self._passwords.matches(password, password_hash)
         if not right or user is None or password_hash is None:
+            digest = self._throttle.digest(email)
+            await record_failed_sign_in(self._database, email, user, digest=digest)
             raise _wrong_sign_in()
         if user.suspended_at is not None:
             raise Forbidden("This account is suspended.", hint="Ask an admin to resume it.")
         return user, password_hash
 
     async def _open_session(self, user: UserRow, verified: str, device: Device) -> SignInResult:
-        return await self._database.write(
+        return await self._database.transaction(
             lambda session: self._insert_session(session, user, verified, device)
         )
 
@@ -284,7 +313,8 @@ class Identity:
             ):
                 return None
             await Sessions(session).end_all(user.id)
-            return await self._insert_session(session, user, new_hash, device)
+            kind = AuditKind.PASSWORD_CHANGED
+            return await self._insert_session(session, user, new_hash, device, kind)
 
         return await self._database.transaction(change)
 
@@ -304,8 +334,12 @@ class Identity:
         user: UserRow,
         verified: str,
         device: Device = UNKNOWN_DEVICE,
+        kind: AuditKind = AuditKind.SIGN_IN,
     ) -> SignInResult:
-        """Opens a session for a user whose password matched the hash `verified`."""
+        """Opens a session for a user whose password matched the hash `verified`.
+
+        `kind` is the act that opens it, which is recorded in the same transaction.
+        """
         session_id = new_id()
         token, token_hash = self._refresh_tokens.make(session_id)
         if not await Sessions(session).open_verified(
@@ -317,6 +351,8 @@ class Identity:
             verified=verified,
         ):
             raise _wrong_sign_in()
+        method = "password" if kind == AuditKind.SIGN_IN else None
+        await record_own_act(session, kind, user, session_id, method=method)
         return self._signed_in(user, session_id, token)
 
     def _signed_in(self, user: UserRow, session_id: UUID, refresh_token: str) -> SignInResult:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.errors import NotFound
+from db.kit.audit import AuditKind, record_alone
 from db.services import Services
 from db.storage import (
     FileRow,
@@ -22,7 +23,12 @@ from db.storage import (
     object_key,
     read_bytes,
 )
-from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
+from graph.transport.byte_responses import (
+    UNTRUSTED_CONTENT_HEADERS,
+    json_errors,
+    recorded_download,
+    stream_response,
+)
 from graph.transport.gateway import Gateway
 from graph.transport.tus import TUS_VERSION_HEADER, TusUploads
 from graph.transport.uploads import Uploads, etag, verified_file
@@ -81,12 +87,27 @@ async def send(request: Request) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
     if (store_url := await _store_link(request, gateway.services, file)) is not None:
+        await record_alone(
+            gateway.services.database,
+            AuditKind.FILE_DOWNLOADED,
+            subject_id=file.id,
+            subject_name=file.location,
+            details={"redirected": True},
+        )
         return Response(
             status_code=307,
             headers=UNTRUSTED_CONTENT_HEADERS
             | {"Location": store_url, "Cache-Control": "no-store"},
         )
-    pieces = read_bytes(gateway.services.objects, file, start=span.start, end=span.stop)
+    pieces = recorded_download(
+        read_bytes(gateway.services.objects, file, start=span.start, end=span.stop),
+        gateway.services.database,
+        AuditKind.FILE_DOWNLOADED,
+        of=file.owner_id,
+        subject_id=file.id,
+        subject_name=file.location,
+        range=headers.get("Content-Range"),
+    )
     return await stream_response(pieces, status_code=status, headers=headers)
 
 

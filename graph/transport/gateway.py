@@ -11,9 +11,10 @@ from graphql import OperationType
 from starlette.types import Scope
 
 from db.errors import HowdahError, Overloaded, Unauthenticated
+from db.kit.audit import Actor, current_actor
 from db.services import Services
 from graph.auth import Viewer
-from graph.context import Context
+from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
 from graph.transport.origins import Origins
 from graph.transport.socket_limit import SocketLimit
@@ -89,6 +90,9 @@ class Gateway:
         return await self.authenticate(self.services, authorization)
 
     def context(self, viewer: Viewer | None, request_id: str, scope: Scope) -> Context:
+        """The context of an operation, which is run in the present task."""
+        user_id, session_id = (viewer.id, viewer.session_id) if viewer else (None, None)
+        current_actor.set(Actor(user_id, session_id, request_id, address_of(scope)))
         return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
 
     async def answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from db.errors import BadInput, Conflict, Forbidden, NotFound, TimedOut
+from db.kit.audit import act_as
 from db.kit.concurrency_limit import ConcurrencyLimit
 from db.services import Services
 from db.storage import (
@@ -88,6 +89,7 @@ async def verify_link(request: Request, services: Services, method: str) -> Link
         await gateway.operations.before_refusal(address_of(request.scope))
         raise
     if holder is not None:
+        act_as(holder.user_id, holder.session_id)
         await require_credential(services, *holder)
     return holder
 

@@ -129,10 +129,12 @@ class Verifier:
     ) -> VerifiedToken:
         person, expires_at = await issuer.verify(token, key_id)
         user = await self._database.write(
-            lambda session: Users(session).get_or_create_external(
-                person, may_create=self._admits_new_users
-            )
+            lambda session: Users(session).get_or_create_external(person, may_create=False)
         )
+        if user is None and self._admits_new_users:
+            user = await self._database.transaction(
+                lambda session: Users(session).get_or_create_external(person)
+            )
         if user is None and not self._admits_new_users:
             raise Unauthenticated(
                 "The user of this token has no account on this server.",

@@ -9,11 +9,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
+from db.kit.audit import AuditKind
 from db.kit.base import new_id
 from db.kit.repository import S
 from db.postgres.engine import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.accounts import ExternalUser, Role, User, UserRow
+from db.users.acts import record_act_on
 
 
 class Users(Generic[S]):
@@ -80,6 +82,10 @@ class Users(Generic[S]):
                 return None
             new = person._asdict() | {"id": new_id()}
             (record,) = await self._session.rows(self._get_or_create_external(), **new)
+            created = UserRow(*record[:-1])
+            await record_act_on(
+                self._session, AuditKind.USER_CREATED, created, issuer=person.issuer
+            )
         user = UserRow(*record[:-1])
         return None if record[-1] or user.suspended_at else user
 
@@ -91,11 +97,14 @@ class Users(Generic[S]):
         return await self._session.row(self._set_password(), id=user_id, **values) is not None
 
     async def remove(self: "Users[Session]", user_id: UUID) -> bool:
-        """Deletes a user and everything they own.
+        """Deletes a user and everything they own, and records the act in the same transaction.
 
         An external user leaves a tombstone, or their next token would create them again.
         """
+        user = await self.by_id(user_id)
         row = await self._session.row(self._remove(), id=user_id)
+        if row is not None and user is not None:
+            await record_act_on(self._session, AuditKind.USER_REMOVED, user, role=user.role)
         if row is not None and row[0] is not None:
             issuer, subject = row
             await self._session.rows(

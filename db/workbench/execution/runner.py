@@ -10,6 +10,7 @@ from uuid import UUID
 from db.connections import Connections
 from db.errors import Conflict, HowdahError, Unavailable
 from db.events import EventBus, Subscription
+from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
 from db.kit.row_quota import RowQuota
@@ -181,7 +182,14 @@ class Runner:
                 f"This run is {run.state}.", hint="Cancel it first, then delete it.", field="id"
             )
         await self._results.remove(owner, run_id)
-        await self._database.write(lambda session: Runs(session, owner).delete_finished(run_id))
+
+        async def delete(session: Session) -> None:
+            await Runs(session, owner).delete_finished(run_id)
+            if current_actor.get().is_known:
+                kind = AuditKind.QUERY_RUN_DELETED
+                await record(session, kind, owner_id=owner, subject_id=run_id)
+
+        await self._database.transaction(delete)
 
     async def close(self, *, grace_s: float = 0.0) -> None:
         """Starts no more runs, and interrupts those that have not ended after `grace_s`."""
