@@ -12,7 +12,7 @@ from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.libpq import Connection, Facts, abort_after, cut
+from db.workbench.connections.libpq import Connection, Facts, abort_after
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class ConnectionPool:
         await asyncio.gather(*map(_cancel, self._lent))
         if not await self._is_unused_within(CANCEL_S):
             for connection in self._lent:
-                cut(connection)
+                connection.cut()
             if not await self._is_unused_within(CANCEL_S):
                 log.warning("%d connections were not returned", len(self._lent))
         async with self._making:

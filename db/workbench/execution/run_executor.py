@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import Ending, RunRow, RunState
+from db.workbench.drivers import load_drivers
 from db.workbench.execution.run_recorder import RunRecorder
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.statement.read_throttle import ReadThrottle
@@ -71,6 +72,7 @@ class RunExecutor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _execute(self, run: RunRow, limits: RunLimits) -> None:
+        await load_drivers()
         spool = self._results.spool(
             run.owner_id,
             run.id,

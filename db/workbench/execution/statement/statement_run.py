@@ -218,6 +218,8 @@ class StatementRun:
             return
         self._terminated = True
         await self._terminate_backend()
+        if self._connection.awaits_slot:
+            return  # it does not read, so that it would not notice the end
         with abort_after(self._connection, 0):
             await asyncio.wait({work}, timeout=SETTLE_S)
 
