@@ -14,7 +14,7 @@ from db.errors import BadInput, Forbidden, HowdahError, RateLimited, TimedOut
 from graph.context import Context
 from graph.errors import present_all
 from graph.executor import ResultTooLarge, TooManyInvalidValues
-from graph.operations.admission import Admission
+from graph.operations.admission import Admission, Slot
 from graph.operations.deadlines import Deadlines
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
 from graph.operations.plans import Plans, Prepared, Refused
@@ -123,7 +123,7 @@ class Operations:
             slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
-                    prepared.plan.subscribe(context=context, variables=variables)
+                    prepared.plan.subscribe(context=context, variables=variables), slot
                 )
             finally:
                 slot.end()
@@ -159,7 +159,8 @@ class Operations:
                 result = await self._in_time(
                     prepared.plan.execute(
                         context=context, variables=variables, max_fields=max_fields
-                    )
+                    ),
+                    slot,
                 )
             except ResultTooLarge as error:
                 too_large = result_error(error, prepared.operation, variables or {})
@@ -170,10 +171,10 @@ class Operations:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
 
-    async def _in_time(self, work: Awaitable[T]) -> T:
+    async def _in_time(self, work: Awaitable[T], slot: Slot) -> T:
         """Apply the timeout, and translate errors that concern the whole operation."""
         try:
-            return await self._deadlines.within(work)
+            return await self._deadlines.within(work, slot)
         except TimeoutError:
             raise TimedOut(
                 f"The operation took longer than {self._timeout_s:g} seconds and was stopped.",

@@ -163,11 +163,11 @@ def test_figures_of_limits_page_are_those_of_the_code(row: Row) -> None:
 
 @pytest.mark.parametrize(
     ("default", "left"),
-    [("8", ""), ("80", "AT_ONCE is 8"), ("8 of 9", " of 9"), ("1,008", "AT_ONCE is 8")],
+    [("8", ""), ("80", "MAX_WAITING is 8"), ("8 of 9", " of 9"), ("1,008", "MAX_WAITING is 8")],
 )
 def test_wrong_figure_is_caught(default: str, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graph.operations.slots.AT_ONCE", 8)
-    row = Row("operations", default, "", "", ["graph.operations.slots.AT_ONCE"])
+    monkeypatch.setattr("graph.operations.admission.MAX_WAITING", 8)
+    row = Row("operations", default, "", "", ["graph.operations.admission.MAX_WAITING"])
     assert left in unexplained(row)
     assert bool(unexplained(row)) is bool(left)
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.waiting import wait_up_to
 
@@ -14,52 +14,7 @@ CLOSE_S = 1.0
 POLL_S = 1.0
 """How often the queue is read again: runs that end in another process send no wake-up."""
 
-RESERVED_SHARE = 4
-"""One slot of so many is kept for owners without a running run in this process."""
-
 StartNext = Callable[[OwnerId], Awaitable[bool]]
-
-
-class RunSlots:
-    """The slots of this process. A free one goes to the waiting owner who holds the fewest.
-
-    An owner who holds none may take any slot, others only those that are not reserved: a few
-    owners with long runs therefore leave room for everybody else.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._reserved = total // RESERVED_SHARE
-        self._held: Counter[OwnerId] = Counter()
-        self._waiting: dict[OwnerId, asyncio.Future[None]] = {}
-
-    async def acquire(self, owner: OwnerId) -> None:
-        """Waits for a slot; one caller for each owner at a time."""
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[owner] = granted
-        self._grant()
-        try:
-            await granted
-        except asyncio.CancelledError:
-            if self._waiting.pop(owner, None) is None:  # granted at the same time
-                self.release(owner)
-            raise
-
-    def release(self, owner: OwnerId) -> None:
-        self._held[owner] -= 1
-        if self._held[owner] <= 0:
-            del self._held[owner]
-        self._grant()
-
-    def _grant(self) -> None:
-        """Equal owners are served in the order in which they began to wait."""
-        while self._waiting:
-            owner = min(self._waiting, key=self._held.__getitem__)
-            free = self._total - self._held.total()
-            if free <= (self._reserved if self._held[owner] else 0):
-                return
-            self._held[owner] += 1
-            self._waiting.pop(owner).set_result(None)
 
 
 class RunScheduler:
@@ -69,7 +24,7 @@ class RunScheduler:
         """`start_next` starts the owner's next run; it returns whether one was started."""
         self._start_next = start_next
         self._has_queued = has_queued
-        self._slots = RunSlots(slots)
+        self._slots = FairSlots("runs", total=slots)
         self._wake_events: dict[OwnerId, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
