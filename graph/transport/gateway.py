@@ -16,6 +16,7 @@ from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
 from graph.transport.anonymous_sockets import AnonymousSockets
+from graph.transport.compression import Compressor
 from graph.transport.origins import Origins
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
@@ -85,6 +86,7 @@ class Gateway:
     shutdown: Shutdown
     origins: Origins
     anonymous_sockets: AnonymousSockets = field(default_factory=lambda: AnonymousSockets(None))
+    compressor: Compressor = field(default_factory=Compressor)
 
     async def viewer(self, authorization: str | None) -> Viewer | None:
         return await self.authenticate(self.services, authorization)
