@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from db.errors import BadInput, Overloaded, TimedOut
+from db.events import Subscription
 from db.kit.base import OwnerId, new_id
 from db.kit.concurrency_limit import ConcurrencyLimit
 from db.runs import RunState
@@ -27,7 +28,12 @@ class Backlog:
         self.queued: dict[OwnerId, int] = {}
         self.running: list[OwnerId] = []
         self.changed = asyncio.Event()
-        self.scheduler = RunScheduler(self.start_next, self.has_queued, slots=64)
+        self.scheduler = RunScheduler(
+            self.start_next,
+            self.has_queued,
+            lambda owner: nullcontext(Subscription(owner.hex)),
+            slots=64,
+        )
 
     async def start_next(self, owner: OwnerId) -> bool:
         await asyncio.sleep(0)  # as the database answers
