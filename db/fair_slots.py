@@ -71,10 +71,15 @@ class FairSlots:
             RateLimited: too many of this user wait already.
             Overloaded: no slot became free in time.
         """
-        if user in self._waiting or not self._is_free(user, weight):
+        if not self.take(user, weight):
             await self._wait(user, weight)
-        else:
-            self._hold(user, weight)
+
+    def take(self, user: Hashable, weight: int = 1) -> bool:
+        """Take `weight` slots if they are free and no earlier call of the user waits."""
+        if user in self._waiting or not self._is_free(user, weight):
+            return False
+        self._hold(user, weight)
+        return True
 
     def release(self, user: Hashable, weight: int = 1) -> None:
         self._in_use -= weight

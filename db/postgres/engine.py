@@ -163,13 +163,16 @@ class Database:
         """
         return SingleReads(self._reserve_gatherer if reserved else self._gatherer, share)
 
-    async def transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
+    async def transaction(
+        self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False
+    ) -> T:
         """Runs `work` in a transaction; retries serialization failures and deadlocks.
 
         `work` may run several times, so it has no side effects outside the database. A lost
-        connection is not retried, because the commit may have happened.
+        connection is not retried, because the commit may have happened. `reserved` is as in `read`.
         """
-        return await _retry_conflicts(lambda: self._in_transaction(work))
+        source = self._reserve if reserved else self._source
+        return await _retry_conflicts(lambda: self._in_transaction(work, source))
 
     async def write(self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
         """Like `transaction`, for work with a single change: sends no BEGIN and COMMIT.
@@ -196,13 +199,15 @@ class Database:
         await self._source.close()
         await self._reserve.close()
 
-    async def _in_transaction(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        lease = await self._source.acquire()
+    async def _in_transaction(
+        self, work: Callable[[Session], Awaitable[T]], source: LeaseSource
+    ) -> T:
+        lease = await source.acquire()
         try:
             async with _begin(lease):
                 return await work(Session(lease, self.observe))
         finally:
-            self._source.release(lease)
+            source.release(lease)
 
     def _gather_for(self, source: LeaseSource, size: int, wait_ms: int) -> Gatherer:
         async def send(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from db.errors import BadInput, TimedOut
+from db.events import Subscription
 from db.kit.base import OwnerId, new_id
 from db.runs import RunState
 from db.settings import Settings
@@ -24,7 +26,12 @@ class Backlog:
         self.queued: dict[OwnerId, int] = {}
         self.running: list[OwnerId] = []
         self.changed = asyncio.Event()
-        self.scheduler = RunScheduler(self.start_next, self.has_queued, slots=64)
+        self.scheduler = RunScheduler(
+            self.start_next,
+            self.has_queued,
+            lambda owner: nullcontext(Subscription(owner.hex)),
+            slots=64,
+        )
 
     async def start_next(self, owner: OwnerId) -> bool:
         await asyncio.sleep(0)  # as the database answers
