@@ -46,7 +46,7 @@ def file_path(file_id: UUID, replacement_id: UUID | None = None) -> str:
 def routes() -> list[Route]:
     """The routes of uploads and downloads."""
     uploads = Uploads()
-    tus = TusUploads(uploads.places)
+    tus = TusUploads(uploads.slots)
     put = json_errors(uploads.receive)
     file, replacement = "/files/{file_id}", "/files/{file_id}/{replacement_id}"
 

@@ -16,6 +16,7 @@ from db.services import Services
 from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
+from graph.transport.compression import Compressor
 from graph.transport.origins import Origins
 from graph.transport.socket_limit import SocketLimit
 
@@ -85,6 +86,7 @@ class Gateway:
     origins: Origins
     anonymous_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
     user_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
+    compressor: Compressor = field(default_factory=Compressor)
 
     async def viewer(self, authorization: str | None) -> Viewer | None:
         return await self.authenticate(self.services, authorization)

@@ -17,7 +17,7 @@ from db.kit.audit import Actor, AuditKind, acting, record, recording_outcome
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change
-from db.runs import NewRun, Runs, interrupt_orphans, interrupt_queued, mark_missing_processes
+from db.runs import NewRun, RunQueue, interrupt_orphans, interrupt_queued, mark_missing_processes
 from db.users import Users
 from tests.fixtures.people import add_person
 
@@ -120,7 +120,15 @@ async def queue(database: Database, owner: OwnerId, process: int) -> None:
     encoded = msgspec.json.encode(origin).decode()
     run = NewRun(connection, "SELECT 1", "[]", False, 1, 1, 1, encoded)
     await database.transaction(
-        lambda session: Runs(session, owner).create(run, process=process, max_active=9)
+        lambda session: RunQueue(session, owner).accept(
+            new_id(),
+            run,
+            process=process,
+            has_slot=False,
+            backend=None,
+            max_running=9,
+            max_active=9,
+        )
     )
 
 

@@ -1,5 +1,7 @@
 """Each act appears in the audit log, with who, from where and by which request."""
 
+import asyncio
+
 import pytest
 
 from db.kit.audit import AuditKind
@@ -148,6 +150,23 @@ async def test_run_is_recorded_with_statement_and_outcome(
     )
     assert brief(deleted) == ("QUERY_RUN_DELETED", "SUCCEEDED")
     assert await events_of(admin, kinds=["QUERY_RUN"]) == [event]
+
+
+async def test_runs_accepted_together_are_recorded_each_with_its_request(
+    ada: Client, admin: Client, target: Target
+) -> None:
+    connection = await make_connection_to(ada, target)
+
+    async def run(number: int) -> tuple[str, str]:
+        statement = f"SELECT {number}"
+        call = {"connectionId": connection, "statement": statement, "waitMs": 20_000}
+        _, request_id = await Doer(ada)(mutation("executeQuery"), input=call)
+        return request_id, statement
+
+    sent = await asyncio.gather(*map(run, range(24)))
+    events = await events_of(admin, kinds=["QUERY_RUN"])
+    recorded = [(event["requestId"], event["details"]["statement"]) for event in events]
+    assert sorted(recorded) == sorted(sent)
 
 
 async def test_run_is_recorded_without_secrets_and_shortened(
