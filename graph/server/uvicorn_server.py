@@ -1,10 +1,12 @@
 """The configuration and shutdown of uvicorn."""
 
+import asyncio
 import contextlib
 import functools
 import gc
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -62,6 +64,7 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         port=settings.port,
         lifespan="on",
         http=functools.partial(Protocol, connections=connections),  # type: ignore[arg-type]  # a class
+        ws=_websocket_protocol,  # type: ignore[arg-type]  # a class
         ws_max_size=RequestLimits().body_bytes,
         ws_per_message_deflate=False,  # 300 kB a socket, for messages that are small
         timeout_graceful_shutdown=settings.stop_seconds,
@@ -70,6 +73,13 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
     )
+
+
+def _websocket_protocol(**options: Any) -> asyncio.Protocol:
+    """What uvicorn selects itself, but imported with the first WebSocket (7 ms of each start)."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    return WebSocketsSansIOProtocol(**options)
 
 
 def _settle_memory() -> None:

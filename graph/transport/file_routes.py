@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.errors import NotFound
+from db.kit.audit import AuditKind, current_actor, record_alone
 from db.services import Services
 from db.storage import (
     FileRow,
@@ -24,7 +25,12 @@ from db.storage import (
 )
 from db.users.throttle import network_of
 from graph.context import address_of
-from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
+from graph.transport.byte_responses import (
+    UNTRUSTED_CONTENT_HEADERS,
+    json_errors,
+    recorded_download,
+    stream_response,
+)
 from graph.transport.gateway import Gateway
 from graph.transport.tus import TUS_VERSION_HEADER, TusUploads
 from graph.transport.uploads import Uploads, etag, verified_file
@@ -42,7 +48,7 @@ def file_path(file_id: UUID, replacement_id: UUID | None = None) -> str:
 def routes() -> list[Route]:
     """The routes of uploads and downloads."""
     uploads = Uploads()
-    tus = TusUploads(uploads.places)
+    tus = TusUploads(uploads.slots)
     put = json_errors(uploads.receive)
     file, replacement = "/files/{file_id}", "/files/{file_id}/{replacement_id}"
 
@@ -83,12 +89,28 @@ async def send(request: Request) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
     if (store_url := await _store_link(request, gateway.services, file)) is not None:
+        await record_alone(
+            gateway.services.database,
+            AuditKind.FILE_DOWNLOADED,
+            owner_id=current_actor.get().user_id or file.owner_id,
+            subject_id=file.id,
+            subject_name=file.location,
+            details={"redirected": True, "range": headers.get("Content-Range")},
+        )
         return Response(
             status_code=307,
             headers=UNTRUSTED_CONTENT_HEADERS
             | {"Location": store_url, "Cache-Control": "no-store"},
         )
-    pieces = read_bytes(gateway.services.objects, file, start=span.start, end=span.stop)
+    pieces = recorded_download(
+        read_bytes(gateway.services.objects, file, start=span.start, end=span.stop),
+        gateway.services.database,
+        AuditKind.FILE_DOWNLOADED,
+        of=file.owner_id,
+        subject_id=file.id,
+        subject_name=file.location,
+        range=headers.get("Content-Range"),
+    )
     paced = gateway.turns.each(network_of(address_of(request.scope)), pieces)
     return await stream_response(paced, status_code=status, headers=headers)
 

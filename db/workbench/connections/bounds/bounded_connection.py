@@ -21,6 +21,7 @@ from psycopg.errors import Diagnostic
 from psycopg.pq import TransactionStatus
 from psycopg.waiting import READY_R, READY_W, WAIT_R, WAIT_W
 
+from db.runs import Backend
 from db.workbench.connections.bounds.read_budget import (
     FREE_BYTES,
     SLOT_S,
@@ -95,6 +96,8 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
 
     gate: SocketGate | None = None
     slot: LargeRowSlot
+    backend: Backend | None = None
+    """The server's process of this connection, once a run has queried it."""
     arrived = 0
     """Bytes that arrived during the last wait: an upper bound of the size of its result."""
     takes_large_rows = False
