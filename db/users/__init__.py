@@ -35,6 +35,7 @@ from db.users.sessions import Device, SessionList, SessionRow, Sessions
 from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
 from db.users.tokens.access_changes import AccessChanges
+from db.users.tokens.device_marks import LIFE_S as DEVICE_MARK_LIFE_S
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
 from db.users.tokens.personal_tokens import make_token
 from db.users.tokens.token_verifier import Issuer, Verifier
@@ -42,6 +43,7 @@ from db.users.tokens.verification_cache import VerificationCache
 from db.users.unscoped import UnscopedAccessTokens, UnscopedPasswordResets, UnscopedSessions
 
 __all__ = [
+    "DEVICE_MARK_LIFE_S",
     "LOCAL_ADMIN",
     "AccessTokenList",
     "AccessTokenRow",

@@ -1,14 +1,14 @@
 """Sign-up, sign-in, sign-out and password changes for own accounts."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from db.errors import BadInput, Forbidden, HowdahError, NotFound, Unauthenticated
 from db.kit.base import new_id
 from db.postgres.engine import Database, Session
-from db.security.passwords import Passwords, checked_password
+from db.security.passwords import Passwords, checked_new_password, checked_password
 from db.users.accounts import Role, UserRow, Users, canonical_email, name_rule
 from db.users.administration import Administration
 from db.users.password_resets import PasswordResets
@@ -43,6 +43,8 @@ class SessionTokens:
     expires_at: datetime
     expires_in: int
     """Seconds."""
+    device_mark: str | None = field(default=None, repr=False)
+    """After a sign-in with a password: see `db.users.tokens.device_marks`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class Identity:
                 hint="Ask the operator to create an account with `howdah user create`.",
             )
         email, name = _validate_new_email(email), name_rule.checked(name)
-        password = checked_password(password)
+        password = checked_new_password(password)
         await self._throttle.sign_up(address)
         device = Device(address, user_agent)
         password_hash = await self._passwords.hash(password)
@@ -93,15 +95,25 @@ class Identity:
             user = await Users(session).add(email=email, name=name, password_hash=password_hash)
             return await self._insert_session(session, user, password_hash, device)
 
-        return await self._database.transaction(add_and_open)
+        return self._with_mark(await self._database.transaction(add_and_open))
 
     async def sign_in(
-        self, *, email: str, password: str, address: str, user_agent: str = ""
+        self,
+        *,
+        email: str,
+        password: str,
+        address: str,
+        user_agent: str = "",
+        device_mark: str | None = None,
     ) -> SignInResult:
-        """A wrong password and an unknown address give the same error after the same time."""
+        """A wrong password and an unknown address give the same error after the same time.
+
+        `device_mark` is that of an earlier sign-in on this device; one of another account, or an
+        expired one, is ignored.
+        """
         email, password = canonical_email(email), checked_password(password)
         device = Device(address, user_agent)
-        async with self._throttle.password(email, address):
+        async with self._throttle.password(email, address, device_mark=device_mark):
             user, verified = await self._authenticate(email, password)
             try:
                 signed_in = await self._open_session(user, verified, device)
@@ -109,7 +121,7 @@ class Identity:
                 user, verified = await self._authenticate(email, password)
                 signed_in = await self._open_session(user, verified, device)
         await self._renew_hash(user.id, password, verified)
-        return signed_in
+        return self._with_mark(signed_in, device_mark)
 
     async def refresh(self, refresh_token: str, *, device: Device = UNKNOWN_DEVICE) -> SignInResult:
         """A call repeated within `REUSE_GRACE` gets the same refresh token as the first."""
@@ -158,9 +170,9 @@ class Identity:
     ) -> SignInResult:
         """Ends every session of the user and opens a new one."""
         current = checked_password(current, field="currentPassword")
-        new = checked_password(new, field="newPassword")
+        new = checked_new_password(new, field="newPassword")
         user, old_hash = await self._with_password(user_id)
-        async with self._throttle.password(user.email or "", address):
+        async with self._throttle.current_password(user_id):
             if not await self._passwords.matches(current, old_hash):
                 raise _wrong_current_password()
         new_hash, device = await self._passwords.hash(new), Device(address, user_agent)
@@ -172,13 +184,13 @@ class Identity:
         if signed_in is None:
             raise _wrong_current_password()
         await self.access.announce(user_id)
-        return signed_in
+        return self._with_mark(signed_in)
 
     # For the operator
 
     async def create(self, *, email: str, password: str, name: str, role: Role) -> UserRow:
         email, name = _validate_new_email(email), name_rule.checked(name)
-        password_hash = await self._passwords.hash(checked_password(password))
+        password_hash = await self._passwords.hash(checked_new_password(password))
         return await self._database.write(
             lambda session: Users(session).add(
                 email=email, name=name, password_hash=password_hash, role=role
@@ -317,6 +329,10 @@ class Identity:
         ):
             raise _wrong_sign_in()
         return self._signed_in(user, session_id, token)
+
+    def _with_mark(self, signed_in: SignInResult, mark: str | None = None) -> SignInResult:
+        mark = self._throttle.marks.kept_or_made(mark, signed_in.user.email or "")
+        return replace(signed_in, session=replace(signed_in.session, device_mark=mark))
 
     def _signed_in(self, user: UserRow, session_id: UUID, refresh_token: str) -> SignInResult:
         seconds = self._rules.access_token_seconds

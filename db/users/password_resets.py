@@ -9,7 +9,7 @@ from uuid import UUID
 
 from db.errors import BadInput, HowdahError, NotFound
 from db.postgres.engine import Database, Session
-from db.security.passwords import Passwords, checked_password
+from db.security.passwords import Passwords, checked_new_password
 from db.users.accounts import UserRow, Users
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
@@ -65,7 +65,7 @@ class PasswordResets:
 
         A token that never existed, was used or has expired gives the same error.
         """
-        password = checked_password(password, field="newPassword")
+        password = checked_new_password(password, field="newPassword")
         token_hash = _hash(token)
         async with self._throttle.password_reset(address):
             async with self._database.read() as session:  # before the cost of hashing the password
