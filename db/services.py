@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from db.audit import sweep as sweep_audit
 from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.kit import idempotency
@@ -156,6 +157,9 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         return sum(await sweep_storage(services))
 
     return {
+        "audit events": lambda: database.transaction(
+            lambda session: sweep_audit(session, days=services.settings.audit_days)
+        ),
         "idempotency keys": lambda: write(idempotency.sweep),
         "sessions": lambda: write(lambda session: UnscopedSessions(session).sweep()),
         "access tokens": lambda: write(lambda session: UnscopedAccessTokens(session).sweep()),

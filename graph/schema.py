@@ -6,6 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
+from graph.audit import resolvers as audit
 from graph.connections import resolvers as connections
 from graph.kit import nodes
 from graph.kit.scalars import scalar_map
@@ -17,7 +18,18 @@ from graph.tasks import resolvers as tasks
 from graph.users import access, administration
 from graph.users import resolvers as users
 
-DOMAINS = (nodes, system, users, access, administration, tasks, storage, connections, runs)
+DOMAINS = (
+    nodes,
+    system,
+    users,
+    access,
+    administration,
+    tasks,
+    storage,
+    connections,
+    runs,
+    audit,
+)
 
 
 def _roots(name: str) -> tuple[type[Any], ...]:

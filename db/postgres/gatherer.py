@@ -95,8 +95,17 @@ class Gatherer:
     @property
     def concurrency(self) -> int:
         """How many equal statements may be under way: more if the database is distant."""
-        distance = self._round_trip.value / SEND_EVERY_S
+        distance = self.round_trip_s / SEND_EVERY_S
         return max(FEWEST, min(self._size, math.ceil(distance)))
+
+    @property
+    def round_trip_s(self) -> float:
+        """The shortest recent time of a statement."""
+        return self._round_trip.value
+
+    def gathers(self, statement: Statement[Any]) -> bool:
+        """Whether waiting calls of the statement are sent as one."""
+        return self._queue_of(statement).form is not None
 
     async def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Rows:
         """The rows of the statement. Callers are independent: each has its own answer or error."""

@@ -19,15 +19,13 @@ from db.users.access_tokens import (
     AccessTokenScope,
     Scopes,
 )
-from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, Users, canonical_email
-from db.users.administration import Administration, UserDirectory
+from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, canonical_email
+from db.users.administration import Administration
 from db.users.attempt_counts import Attempts
 from db.users.identity import (
     LOCAL_ADMIN,
     Identity,
     Rules,
-    SessionTokens,
-    SignInResult,
     is_local_admin,
 )
 from db.users.password_resets import PasswordResets, ResetToken
@@ -38,9 +36,16 @@ from db.users.tokens.access_changes import AccessChanges
 from db.users.tokens.device_marks import LIFE_S as DEVICE_MARK_LIFE_S
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
 from db.users.tokens.personal_tokens import make_token
+from db.users.tokens.session_tokens import SessionTokens, SignInResult
 from db.users.tokens.token_verifier import Issuer, Verifier
 from db.users.tokens.verification_cache import VerificationCache
-from db.users.unscoped import UnscopedAccessTokens, UnscopedPasswordResets, UnscopedSessions
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.directory import UserDirectory
+from db.users.unscoped.sessions import (
+    UnscopedAccessTokens,
+    UnscopedPasswordResets,
+    UnscopedSessions,
+)
 
 __all__ = [
     "DEVICE_MARK_LIFE_S",

@@ -7,11 +7,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ForeignKey, Index, LargeBinary, Text, func
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, TooLarge
-from db.kit.base import Base, HasId, HasOwner, TimestampText
+from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required

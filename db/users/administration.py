@@ -1,110 +1,18 @@
-"""What admins do with the accounts of others: list, search, change roles, suspend, end sessions."""
+"""What admins do with the accounts of others: change roles, suspend, end sessions."""
 
 import logging
-from datetime import datetime
-from typing import Generic, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    Text,
-    and_,
-    bindparam,
-    case,
-    func,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.sql import ClauseElement
-
 from db.errors import Conflict, HowdahError, NotFound
-from db.kit.paging import Page, SortOrder, Window, make_page, select_page, window_values
-from db.kit.repository import S
-from db.kit.text_rules import Required, contains_pattern
+from db.kit.audit import AuditKind, record
 from db.postgres.engine import Database, Session
-from db.postgres.statements import change_statement, statement
-from db.users.accounts import Role, User, UserRow
+from db.users.accounts import Role, UserRow
+from db.users.acts import record_act_on
 from db.users.sessions import Sessions
 from db.users.tokens.access_changes import AccessChanges
+from db.users.unscoped.directory import LockedUser, UserChanges
 
 log = logging.getLogger(__name__)
-
-NEWEST = SortOrder("created_at")
-search_rule = Required("search", max_length=200)
-
-
-class UserDirectory(Generic[S]):
-    """The accounts of all users, for admins."""
-
-    def __init__(self, session: S) -> None:
-        self._session = session
-
-    async def page(self, window: Window, search: str | None = None) -> Page[UserRow]:
-        values = window_values(window, NEWEST, kind=datetime) | _search_values(search)
-        rows = await self._session.rows(self._page(window.shape, search is not None), **values)
-        return make_page([UserRow(*row) for row in rows], window, NEWEST)
-
-    async def count(self, search: str | None = None) -> int:
-        values = _search_values(search)
-        return int(await self._session.value(self._count(search is not None), **values))
-
-    @statement
-    def _page(cls, shape: tuple[bool, bool, bool], searches: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
-        users = select(*_COLUMNS).where(_condition(searches=searches))
-        return select_page(users, NEWEST, shape, _USERS)
-
-    @statement
-    def _count(cls, searches: bool) -> ClauseElement:  # noqa: FBT001 - as above
-        return select(func.count()).where(_condition(searches=searches))
-
-
-class _LockedUser(NamedTuple):
-    id: UUID
-    is_active_admin: bool
-
-
-class _Changes:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    async def lock(self, user_id: UUID) -> list[_LockedUser]:
-        """Locks the user and all active admins, in the order of their IDs.
-
-        Of two admins who demote each other at the same time, the second sees the first demoted.
-        """
-        return [_LockedUser(*row) for row in await self._session.rows(self._lock(), id=user_id)]
-
-    async def change(self, user_id: UUID, *, role: Role | None, suspended: bool | None) -> UserRow:
-        row = await self._session.row(
-            self._change(), id=user_id, new_role=role, suspended=suspended
-        )
-        return UserRow(*row)  # type: ignore[misc]  # it is locked, so it exists
-
-    @statement
-    def _lock(cls) -> ClauseElement:
-        is_active_admin = and_(_USERS.role == Role.ADMIN, _USERS.suspended_at.is_(None))
-        wanted = or_(_USERS.id == bindparam("id"), is_active_admin)
-        locked = select(_USERS.id, is_active_admin).where(wanted, _USERS.removed_at.is_(None))
-        return locked.order_by(_USERS.id).with_for_update()
-
-    @change_statement
-    def _change(cls) -> ClauseElement:
-        suspended = bindparam("suspended", type_=Boolean())
-        at = case(
-            (suspended, func.coalesce(_USERS.suspended_at, func.now())),
-            (suspended.is_(None), _USERS.suspended_at),
-            else_=None,
-        )
-        values = {
-            "role": func.coalesce(bindparam("new_role", type_=Text()), _USERS.role),
-            "suspended_at": at,
-            "updated_at": func.now(),
-            "version": _USERS.version + 1,
-        }
-        changed = update(User).where(_USERS.id == bindparam("id"))
-        return changed.values(values).returning(*_COLUMNS)
 
 
 class Administration:
@@ -127,7 +35,7 @@ class Administration:
         """
 
         async def change(session: Session) -> UserRow:
-            changes = _Changes(session)
+            changes = UserChanges(session)
             locked = await changes.lock(user_id)
             if user_id not in [user.id for user in locked]:
                 raise _user_not_found()
@@ -139,7 +47,13 @@ class Administration:
                 )
             if suspended:
                 await Sessions(session).end_all(user_id)
-            return await changes.change(user_id, role=role, suspended=suspended)
+            changed = await changes.change(user_id, role=role, suspended=suspended)
+            if role is not None:
+                await record_act_on(session, AuditKind.USER_ROLE_CHANGED, changed, role=role)
+            if suspended is not None:
+                kind = AuditKind.USER_SUSPENDED if suspended else AuditKind.USER_RESUMED
+                await record_act_on(session, kind, changed)
+            return changed
 
         user = await self._database.transaction(change)
         await self._access.announce(user_id)
@@ -150,28 +64,25 @@ class Administration:
 
     async def end_sessions(self, user_id: UUID) -> int:
         """Ends every session of a user; returns how many were live."""
-        ended = await self._database.transaction(lambda session: Sessions(session).end_all(user_id))
+
+        async def end(session: Session) -> int:
+            ended = await Sessions(session).end_all(user_id)
+            await record(
+                session,
+                AuditKind.SESSIONS_ENDED,
+                owner_id=user_id,
+                subject_id=user_id,
+                details={"sessions": ended},
+            )
+            return ended
+
+        ended = await self._database.transaction(end)
         await self._access.announce(user_id)
         return ended
 
 
-def _is_last_admin(user_id: UUID, locked: list[_LockedUser]) -> bool:
+def _is_last_admin(user_id: UUID, locked: list[LockedUser]) -> bool:
     return [user.id for user in locked if user.is_active_admin] == [user_id]
-
-
-def _search_values(search: str | None) -> dict[str, str]:
-    if search is None:
-        return {}
-    return {"search": contains_pattern(search_rule.checked(search))}
-
-
-def _condition(*, searches: bool) -> ColumnElement[bool]:
-    exists = _USERS.removed_at.is_(None)
-    if not searches:
-        return exists
-    pattern = bindparam("search", type_=Text())
-    found = (_USERS[name].ilike(pattern, escape="\\") for name in ("email", "name"))
-    return and_(exists, or_(*found))
 
 
 def _user_not_found() -> HowdahError:
@@ -180,7 +91,3 @@ def _user_not_found() -> HowdahError:
         hint="Run `howdah user list` to see all users.",
         field="id",
     )
-
-
-_USERS = User.__table__.c
-_COLUMNS = [_USERS[name] for name in UserRow._fields]

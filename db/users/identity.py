@@ -1,23 +1,37 @@
 """Sign-up, sign-in, sign-out and password changes for own accounts."""
 
 import logging
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from db.errors import BadInput, Forbidden, HowdahError, NotFound, Unauthenticated
+from db.kit.audit import AuditKind, record
 from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_new_password, checked_password
-from db.users.accounts import Role, UserRow, Users, canonical_email, name_rule
+from db.users.accounts import Role, UserRow, canonical_email, name_rule
+from db.users.acts import (
+    record_act_on,
+    record_failed_sign_in,
+    record_failure,
+    record_own_act,
+)
 from db.users.administration import Administration
 from db.users.password_resets import PasswordResets
 from db.users.sessions import UNKNOWN_DEVICE, Device, Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
+from db.users.tokens.session_tokens import (
+    SignInResult,
+    ended_session,
+    unknown_refresh_token,
+    wrong_refresh_token,
+)
 from db.users.tokens.token_verifier import Verifier
 from db.users.tokens.unverified_claims import InvalidToken
-from db.users.unscoped import UnscopedSessions
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.sessions import UnscopedSessions
 
 log = logging.getLogger(__name__)
 
@@ -32,25 +46,6 @@ class Rules:
     session_life: timedelta
     max_session_life: timedelta
     """From the sign-in on, however often the session is refreshed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionTokens:
-    """The tokens of a session, as sent to the client."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    expires_at: datetime
-    expires_in: int
-    """Seconds."""
-    device_mark: str | None = field(default=None, repr=False)
-    """After a sign-in with a password: see `db.users.tokens.device_marks`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignInResult:
-    session: SessionTokens
-    user: UserRow
 
 
 class Identity:
@@ -93,7 +88,9 @@ class Identity:
 
         async def add_and_open(session: Session) -> SignInResult:
             user = await Users(session).add(email=email, name=name, password_hash=password_hash)
-            return await self._insert_session(session, user, password_hash, device)
+            return await self._insert_session(
+                session, user, password_hash, device, AuditKind.SIGN_UP
+            )
 
         return self._with_mark(await self._database.transaction(add_and_open))
 
@@ -128,10 +125,10 @@ class Identity:
         try:
             presented = self._refresh_tokens.open(refresh_token)
         except InvalidToken:
-            raise _wrong_refresh_token() from None
+            raise wrong_refresh_token() from None
         nonce = self._refresh_tokens.make_nonce()
         _, new_hash = self._refresh_tokens.successor(presented, nonce)
-        rotation = await self._database.write(
+        rotation = await self._database.transaction(
             lambda session: UnscopedSessions(session).rotate(
                 presented.session_id,
                 presented=presented.hash,
@@ -143,13 +140,13 @@ class Identity:
             )
         )
         if rotation is None:
-            raise _wrong_refresh_token()
+            raise wrong_refresh_token()
         if rotation.revoked:
             log.warning(
                 "a refresh token of %s was reused; its session was revoked", rotation.user.id
             )
             await self.access.announce(rotation.user.id)
-            raise _wrong_refresh_token()
+            raise wrong_refresh_token()
         # The stored nonce: of this call, or of the earlier one that this call repeats.
         successor, _ = self._refresh_tokens.successor(presented, rotation.nonce)
         return self._signed_in(rotation.user, presented.session_id, successor)
@@ -158,11 +155,16 @@ class Identity:
         try:
             session_id = self._refresh_tokens.open(refresh_token).session_id
         except InvalidToken:
-            raise _unknown_refresh_token() from None
-        if not await self._database.write(
-            lambda session: Sessions(session).end(session_id, user_id)
-        ):
-            raise _unknown_refresh_token()
+            raise unknown_refresh_token() from None
+
+        async def end(session: Session) -> bool:
+            if not await Sessions(session).end(session_id, user_id):
+                return False
+            await record(session, AuditKind.SIGN_OUT, session_id=session_id, subject_id=user_id)
+            return True
+
+        if not await self._database.transaction(end):
+            raise unknown_refresh_token()
         await self.access.announce(user_id)
 
     async def change_password(
@@ -174,6 +176,7 @@ class Identity:
         user, old_hash = await self._with_password(user_id)
         async with self._throttle.current_password(user_id):
             if not await self._passwords.matches(current, old_hash):
+                await record_failure(self._database, AuditKind.PASSWORD_CHANGED, user)
                 raise _wrong_current_password()
         new_hash, device = await self._passwords.hash(new), Device(address, user_agent)
         signed_in = await self._set_password(user, old_hash, new_hash, device)
@@ -191,11 +194,15 @@ class Identity:
     async def create(self, *, email: str, password: str, name: str, role: Role) -> UserRow:
         email, name = _validate_new_email(email), name_rule.checked(name)
         password_hash = await self._passwords.hash(checked_new_password(password))
-        return await self._database.write(
-            lambda session: Users(session).add(
+
+        async def add(session: Session) -> UserRow:
+            user = await Users(session).add(
                 email=email, name=name, password_hash=password_hash, role=role
             )
-        )
+            await record_act_on(session, AuditKind.USER_CREATED, user, role=role)
+            return user
+
+        return await self._database.transaction(add)
 
     async def issue(
         self,
@@ -204,17 +211,26 @@ class Identity:
         seconds: int | None = None,
         session_life: timedelta | None = None,
         device: Device = UNKNOWN_DEVICE,
+        method: str = "command",
     ) -> str:
-        """An access token without a sign-in; by default, its session ends with it."""
+        """An access token without a sign-in; by default, its session ends with it.
+
+        `method` says in the audit log what takes the place of the password.
+        """
         lifetime_s = seconds or self._rules.access_token_seconds
         life = session_life or timedelta(seconds=lifetime_s)
         session_id = new_id()
         _, token_hash = self._refresh_tokens.make(session_id)
-        if not await self._database.write(
-            lambda session: Sessions(session).open(
+
+        async def open_session(session: Session) -> bool:
+            if not await Sessions(session).open(
                 session_id, user.id, token_hash=token_hash, life=life, device=device
-            )
-        ):
+            ):
+                return False
+            await record_own_act(session, AuditKind.SIGN_IN, user, session_id, method=method)
+            return True
+
+        if not await self._database.transaction(open_session):
             raise NotFound(
                 "This user does not exist, or is suspended.",
                 hint="Run `howdah user list` to see all users.",
@@ -230,11 +246,11 @@ class Identity:
         try:
             claims = self._access_tokens.verify(access_token, accept_expired=True)
         except InvalidToken:
-            raise _ended_session() from None
+            raise ended_session() from None
         async with self._database.read() as session:
             live = await Sessions(session).live(claims.sid, claims.sub)
         if live is None or claims.sub != user.id:
-            raise _ended_session()
+            raise ended_session()
         return self._access_tokens.make(user.id, claims.sid, seconds=seconds)[0]
 
     async def local_admin(self) -> UserRow:
@@ -242,14 +258,13 @@ class Identity:
 
         async def find_or_add(session: Session) -> UserRow:
             users = Users(session)
-            found = await users.by_email(LOCAL_ADMIN)
-            return (
-                found[0]
-                if found
-                else await users.add(
-                    email=LOCAL_ADMIN, name="Local admin", password_hash=None, role=Role.ADMIN
-                )
+            if found := await users.by_email(LOCAL_ADMIN):
+                return found[0]
+            user = await users.add(
+                email=LOCAL_ADMIN, name="Local admin", password_hash=None, role=Role.ADMIN
             )
+            await record_act_on(session, AuditKind.USER_CREATED, user, role=user.role)
+            return user
 
         return await self._database.transaction(find_or_add)
 
@@ -260,13 +275,15 @@ class Identity:
         user, password_hash = found or (None, None)
         right = await self._passwords.matches(password, password_hash)
         if not right or user is None or password_hash is None:
+            digest = self._throttle.digest(email)
+            await record_failed_sign_in(self._database, email, user, digest=digest)
             raise _wrong_sign_in()
         if user.suspended_at is not None:
             raise Forbidden("This account is suspended.", hint="Ask an admin to resume it.")
         return user, password_hash
 
     async def _open_session(self, user: UserRow, verified: str, device: Device) -> SignInResult:
-        return await self._database.write(
+        return await self._database.transaction(
             lambda session: self._insert_session(session, user, verified, device)
         )
 
@@ -295,7 +312,8 @@ class Identity:
             ):
                 return None
             await Sessions(session).end_all(user.id)
-            return await self._insert_session(session, user, new_hash, device)
+            kind = AuditKind.PASSWORD_CHANGED
+            return await self._insert_session(session, user, new_hash, device, kind)
 
         return await self._database.transaction(change)
 
@@ -315,8 +333,12 @@ class Identity:
         user: UserRow,
         verified: str,
         device: Device = UNKNOWN_DEVICE,
+        kind: AuditKind = AuditKind.SIGN_IN,
     ) -> SignInResult:
-        """Opens a session for a user whose password matched the hash `verified`."""
+        """Opens a session for a user whose password matched the hash `verified`.
+
+        `kind` is the act that opens it, which is recorded in the same transaction.
+        """
         session_id = new_id()
         token, token_hash = self._refresh_tokens.make(session_id)
         if not await Sessions(session).open_verified(
@@ -328,22 +350,19 @@ class Identity:
             verified=verified,
         ):
             raise _wrong_sign_in()
+        method = "password" if kind == AuditKind.SIGN_IN else None
+        await record_own_act(session, kind, user, session_id, method=method)
         return self._signed_in(user, session_id, token)
 
     def _with_mark(self, signed_in: SignInResult, mark: str | None = None) -> SignInResult:
-        mark = self._throttle.marks.kept_or_made(mark, signed_in.user.email or "")
-        return replace(signed_in, session=replace(signed_in.session, device_mark=mark))
+        return signed_in.with_mark(
+            self._throttle.marks.kept_or_made(mark, signed_in.user.email or "")
+        )
 
     def _signed_in(self, user: UserRow, session_id: UUID, refresh_token: str) -> SignInResult:
         seconds = self._rules.access_token_seconds
         access_token, expires_at = self._access_tokens.make(user.id, session_id, seconds=seconds)
-        tokens = SessionTokens(
-            access_token=access_token,
-            refresh_token=refresh_token,
-            expires_at=expires_at,
-            expires_in=seconds,
-        )
-        return SignInResult(session=tokens, user=user)
+        return SignInResult.of(user, access_token, refresh_token, expires_at, seconds)
 
 
 async def is_local_admin(database: Database, user_id: UUID) -> bool:
@@ -376,20 +395,4 @@ def _wrong_current_password() -> HowdahError:
         "This is not the current password.",
         hint="Pass the password that you signed in with.",
         field="currentPassword",
-    )
-
-
-def _ended_session() -> HowdahError:
-    return Unauthenticated("This session is invalid or has ended.", hint="Sign in again.")
-
-
-def _wrong_refresh_token() -> HowdahError:
-    return Unauthenticated("This refresh token is invalid or has expired.", hint="Sign in again.")
-
-
-def _unknown_refresh_token() -> HowdahError:
-    return BadInput(
-        "This refresh token does not belong to you.",
-        hint="Send the latest refresh token of your session.",
-        field="refreshToken",
     )

@@ -8,13 +8,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from db.errors import BadInput, HowdahError, NotFound
+from db.kit.audit import AuditKind
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_new_password
-from db.users.accounts import UserRow, Users
+from db.users.accounts import UserRow
+from db.users.acts import record_act_on, record_failure, record_own_act
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.access_changes import AccessChanges
-from db.users.unscoped import UnscopedPasswordResets
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.sessions import UnscopedPasswordResets
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +54,15 @@ class PasswordResets:
             BadInput: The user has no password on this server.
         """
         token = secrets.token_urlsafe(32)
-        expires_at = await self._database.write(
-            lambda session: UnscopedPasswordResets(session).replace(
-                user_id, token_hash=_hash(token), life=LIFE
-            )
-        )
+
+        async def replace(session: Session) -> datetime | None:
+            resets = UnscopedPasswordResets(session)
+            expires_at = await resets.replace(user_id, token_hash=_hash(token), life=LIFE)
+            if expires_at is not None and (user := await Users(session).by_id(user_id)):
+                await record_act_on(session, AuditKind.PASSWORD_RESET_CREATED, user)
+            return expires_at
+
+        expires_at = await self._database.transaction(replace)
         if expires_at is None:
             raise await self._no_password(user_id)
         return ResetToken(token=token, expires_at=expires_at)
@@ -69,8 +76,10 @@ class PasswordResets:
         token_hash = _hash(token)
         async with self._throttle.password_reset(address):
             async with self._database.read() as session:  # before the cost of hashing the password
-                if not await UnscopedPasswordResets(session).exists(token_hash):
-                    raise _invalid_token()
+                is_valid = await UnscopedPasswordResets(session).exists(token_hash)
+            if not is_valid:
+                await record_failure(self._database, AuditKind.PASSWORD_RESET)
+                raise _invalid_token()
             password_hash = await self._passwords.hash(password)
             user = await self._database.transaction(
                 lambda session: _set_password(session, token_hash, password_hash)
@@ -101,6 +110,7 @@ async def _set_password(session: Session, token_hash: bytes, password_hash: str)
     if user is None:  # another request has used the token since it was checked
         raise _invalid_token()
     await Sessions(session).end_all(user.id)
+    await record_own_act(session, AuditKind.PASSWORD_RESET, user)
     return user
 
 

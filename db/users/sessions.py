@@ -19,10 +19,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.base import Base, HasId, HasOwner, TimestampText
+from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session

@@ -173,7 +173,9 @@ def _update(
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:
     from db.postgres.embedded import use_running_server
     from db.services import open_services
+    from graph.commands.operator import act_as_operator
 
+    act_as_operator()
     settings = use_running_server(load_settings(data_dir=data_dir))
 
     async def within_services() -> T:

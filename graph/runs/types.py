@@ -156,7 +156,7 @@ class QueryRun(Node):
     statement: str = attribute("SQL statement as it was sent.")
     read_only: bool = attribute("True if the statement runs in a read-only transaction.")
     timeout_ms: int = attribute("Timeout in milliseconds, counted from `startedAt`.")
-    created_at: datetime = attribute("Time the run was queued.")
+    created_at: datetime = attribute("Time the run was accepted.")
     started_at: datetime | None = attribute("Time the run left the queue. Null if it has not.")
     finished_at: datetime | None = attribute("Time the run ended. Null until it has.")
     row_count: int = attribute(

@@ -134,6 +134,7 @@ class Mutation:
             key=key,
             request=("createBsp", new),
             answer=BspRow,
+            audited=True,
         )
         return CreateBspPayload(bsp=bsp)
 
@@ -145,7 +146,7 @@ class Mutation:
     ) -> UpdateBspCapacityPayload:
         values = provided_fields(input)
         bsp_id = parse_id("bsp", values.pop("id"))
-        bsp = await info.context.write(Bsps, lambda bsps: bsps.set_capacity(bsp_id, **values))
+        bsp = await info.context.transact(Bsps, lambda bsps: bsps.set_capacity(bsp_id, **values))
         return UpdateBspCapacityPayload(bsp=bsp)
 
     @mutation(
@@ -158,7 +159,9 @@ class Mutation:
     ) -> SetBspMultiaddressesPayload:
         values = provided_fields(input)
         bsp_id = parse_id("bsp", values.pop("id"))
-        bsp = await info.context.write(Bsps, lambda bsps: bsps.set_multiaddresses(bsp_id, **values))
+        bsp = await info.context.transact(
+            Bsps, lambda bsps: bsps.set_multiaddresses(bsp_id, **values)
+        )
         return SetBspMultiaddressesPayload(bsp=bsp)
 
     @mutation("Deletes a provider that stores no files. Requires the `ADMIN` role.", who=AdminOnly)
@@ -167,7 +170,7 @@ class Mutation:
     ) -> DeleteBspPayload:
         values = provided_fields(input)
         bsp_id = parse_id("bsp", values.pop("id"))
-        await info.context.write(Bsps, lambda bsps: bsps.remove(bsp_id, **values))
+        await info.context.transact(Bsps, lambda bsps: bsps.remove(bsp_id, **values))
         return DeleteBspPayload(deleted_bsp_id=input.id)
 
     @mutation("Creates a bucket.", who=SignedIn)
@@ -199,7 +202,7 @@ class Mutation:
     ) -> UpdateBucketPayload:
         values = provided_fields(input)
         bucket_id = parse_id("bucket", values.pop("id"))
-        bucket = await info.context.write(
+        bucket = await info.context.transact(
             Buckets, lambda buckets: buckets.change(bucket_id, **values)
         )
         return UpdateBucketPayload(bucket=bucket)

@@ -15,8 +15,6 @@ from db.storage import (
     BucketRow,
     FileRow,
     FileStatus,
-    has_new_name,
-    object_key,
 )
 from db.users import AccessTokenScope
 from graph.context import Context, Info
@@ -132,15 +130,9 @@ class File(Node):
         "Signed URL from which the bytes can be downloaded, with support for range requests. "
         "Valid for one hour, until the viewer signs out. Null unless `status` is `STORED`."
     )
-    async def download_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
+    def download_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
         if root.status != FileStatus.STORED or root.object_id is None:
             return None
-        services = info.context.services
-        key = object_key(root.id, root.object_id)
-        if not has_new_name(root):
-            store_url = await services.objects.link(key, expires_in=DOWNLOAD_LINK_LIFETIME)
-            if store_url is not None:
-                return store_url
         path = file_path(root.id)
         return sign_link(info.context, "GET", path, expires_in=DOWNLOAD_LINK_LIFETIME)
 

@@ -11,12 +11,14 @@ from graphql import OperationType
 from starlette.types import Scope
 
 from db.errors import HowdahError, Overloaded, Unauthenticated
+from db.kit.audit import Actor, current_actor
 from db.services import Services
 from graph.auth import Viewer
-from graph.context import Context
+from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
-from graph.transport.anonymous_sockets import AnonymousSockets
+from graph.transport.compression import Compressor
 from graph.transport.origins import Origins
+from graph.transport.socket_limit import SocketLimit
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
 """Returns the viewer of an `Authorization` header, or raises Unauthenticated."""
@@ -82,12 +84,17 @@ class Gateway:
     authenticate: Authenticate
     shutdown: Shutdown
     origins: Origins
-    anonymous_sockets: AnonymousSockets = field(default_factory=lambda: AnonymousSockets(None))
+    anonymous_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
+    user_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
+    compressor: Compressor = field(default_factory=Compressor)
 
     async def viewer(self, authorization: str | None) -> Viewer | None:
         return await self.authenticate(self.services, authorization)
 
     def context(self, viewer: Viewer | None, request_id: str, scope: Scope) -> Context:
+        """The context of an operation, which is run in the present task."""
+        user_id, session_id = (viewer.id, viewer.session_id) if viewer else (None, None)
+        current_actor.set(Actor(user_id, session_id, request_id, address_of(scope)))
         return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
 
     async def answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:

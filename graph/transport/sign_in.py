@@ -72,6 +72,7 @@ async def exchange(request: Request) -> Response:
         seconds=TOKEN_SECONDS,
         session_life=SESSION_LIFE,
         device=Device(address_of(request.scope), request.headers.get("user-agent", "")),
+        method="link",
     )
     return _token_response(token)
 

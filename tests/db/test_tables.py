@@ -18,7 +18,7 @@ from sqlalchemy.sql import ClauseElement
 from db.kit.repository import Repository
 from db.models import metadata
 from db.postgres.ownership import OWNER
-from db.postgres.statements import _Method, statement
+from db.postgres.statements import StatementMethod, statement
 
 NO_CONFLICT = {
     "uq_tasks_imported_as": "an import skips the records that exist",
@@ -108,7 +108,7 @@ def uncompilable(kind: type[Any]) -> list[str]:
     """Statements that do not compile. Those with a shape need a test of their own."""
     found = []
     for name, method in vars(kind).items():
-        if isinstance(method, _Method):
+        if isinstance(method, StatementMethod):
             try:
                 getattr(kind, name)()
             except TypeError as error:

@@ -9,14 +9,15 @@ from db.errors import HowdahError, Unauthenticated
 from db.kit.base import parse_uuid
 from db.postgres.engine import Database, Session
 from db.users.access_tokens import granted_scopes
-from db.users.accounts import ExternalUser, Users
+from db.users.accounts import ExternalUser
 from db.users.sessions import Sessions
 from db.users.tokens.access_changes import AccessChanges
 from db.users.tokens.own_tokens import OURS, AccessTokens
 from db.users.tokens.personal_tokens import is_complete, is_personal, token_hash
 from db.users.tokens.unverified_claims import InvalidToken, peek_claims
 from db.users.tokens.verification_cache import VerifiedToken
-from db.users.unscoped import UnscopedAccessTokens
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.sessions import UnscopedAccessTokens
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +129,12 @@ class Verifier:
     ) -> VerifiedToken:
         person, expires_at = await issuer.verify(token, key_id)
         user = await self._database.write(
-            lambda session: Users(session).get_or_create_external(
-                person, may_create=self._admits_new_users
-            )
+            lambda session: Users(session).get_or_create_external(person, may_create=False)
         )
+        if user is None and self._admits_new_users:
+            user = await self._database.transaction(
+                lambda session: Users(session).get_or_create_external(person)
+            )
         if user is None and not self._admits_new_users:
             raise Unauthenticated(
                 "The user of this token has no account on this server.",

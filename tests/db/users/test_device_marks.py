@@ -6,7 +6,6 @@ import pytest
 
 from db.errors import RateLimited, Unauthenticated
 from db.users import Identity
-from db.users.tokens import device_marks
 from db.users.tokens.device_marks import LIFE_S, DeviceMarks
 from tests.fixtures.identity import PASSWORD, sign_up
 
@@ -76,7 +75,9 @@ def test_mark_is_renewed_after_half_its_life_and_expires(monkeypatch: pytest.Mon
     mark = marks.make(ADA)
     assert len(mark) == 48
     for age, is_valid, is_kept in ((0.4, True, True), (0.6, True, False), (1.1, False, False)):
-        monkeypatch.setattr(device_marks.time, "time", lambda at=now + age * LIFE_S: at)
+        monkeypatch.setattr(
+            "db.users.tokens.device_marks.time.time", lambda at=now + age * LIFE_S: at
+        )
         assert marks.is_of(mark, ADA) is is_valid
         assert (marks.kept_or_made(mark, ADA) == mark) is is_kept
     monkeypatch.undo()

@@ -25,11 +25,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.audit import AuditKind
 from db.kit.repository import S
 from db.postgres.engine import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.access_tokens import AccessToken
 from db.users.accounts import User, UserRow
+from db.users.acts import record_act_on
 from db.users.sessions import IS_LIVE, MAY_SIGN_IN, Device, PasswordReset, UserSession
 
 REUSE_GRACE = timedelta(seconds=30)
@@ -71,8 +73,8 @@ class UnscopedSessions:
         """Replaces the presented token by `new` if it is the latest of its family.
 
         The token replaced by the last rotation changes nothing for `REUSE_GRACE`: the result has
-        the nonce of that rotation. Any other token of the family revokes it. The session ends at
-        the latest `max_life` after the sign-in.
+        the nonce of that rotation. Any other token of the family revokes it, which is recorded.
+        The session ends at the latest `max_life` after the sign-in.
         """
         row = await self._session.row(
             self._rotate(),
@@ -85,7 +87,15 @@ class UnscopedSessions:
             grace=REUSE_GRACE,
             **device.storable()._asdict(),
         )
-        return None if row is None else TokenRotation(row[0], row[1], UserRow(*row[2:]))
+        if row is None:
+            return None
+        rotation = TokenRotation(row[0], row[1], UserRow(*row[2:]))
+        if rotation.revoked:
+            kind = AuditKind.REFRESH_TOKEN_REUSED
+            await record_act_on(
+                self._session, kind, rotation.user, sessionId=f"session_{session_id.hex}"
+            )
+        return rotation
 
     async def sweep(self) -> int:
         """Deletes a batch of expired sessions; returns their number."""
