@@ -26,8 +26,6 @@ from db.users.identity import (
     LOCAL_ADMIN,
     Identity,
     Rules,
-    SessionTokens,
-    SignInResult,
     is_local_admin,
 )
 from db.users.password_resets import PasswordResets, ResetToken
@@ -35,8 +33,10 @@ from db.users.sessions import Device, SessionList, SessionRow, Sessions
 from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
 from db.users.tokens.access_changes import AccessChanges
+from db.users.tokens.device_marks import LIFE_S as DEVICE_MARK_LIFE_S
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
 from db.users.tokens.personal_tokens import make_token
+from db.users.tokens.session_tokens import SessionTokens, SignInResult
 from db.users.tokens.token_verifier import Issuer, Verifier
 from db.users.tokens.verification_cache import VerificationCache
 from db.users.unscoped.accounts import Users
@@ -48,6 +48,7 @@ from db.users.unscoped.sessions import (
 )
 
 __all__ = [
+    "DEVICE_MARK_LIFE_S",
     "LOCAL_ADMIN",
     "AccessTokenList",
     "AccessTokenRow",

@@ -10,7 +10,7 @@ from uuid import UUID
 from db.errors import BadInput, HowdahError, NotFound
 from db.kit.audit import AuditKind
 from db.postgres.engine import Database, Session
-from db.security.passwords import Passwords, checked_password
+from db.security.passwords import Passwords, checked_new_password
 from db.users.accounts import UserRow
 from db.users.acts import record_failure
 from db.users.sessions import Sessions
@@ -68,7 +68,7 @@ class PasswordResets:
 
         A token that never existed, was used or has expired gives the same error.
         """
-        password = checked_password(password, field="newPassword")
+        password = checked_new_password(password, field="newPassword")
         token_hash = _hash(token)
         async with self._throttle.password_reset(address):
             async with self._database.read() as session:  # before the cost of hashing the password

@@ -10,9 +10,11 @@ from graph.users.types import ClientSession, User
 
 _COOKIE = (
     "If true, a browser keeps the refresh token in an `HttpOnly` cookie that only this server "
-    "reads, and `session.refreshToken` is null. Requires HTTP and a page of this server's origin, "
-    "or of an origin in `HOWDAH_ALLOWED_ORIGINS` on the same site. Defaults to false."
+    "reads, and `session.refreshToken` is null. Another cookie keeps `session.deviceToken`. "
+    "Requires HTTP and a page of this server's origin, or of an origin in "
+    "`HOWDAH_ALLOWED_ORIGINS` on the same site. Defaults to false."
 )
+_NEW_VALUE = "New password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
 
 
 @strawberry.input(description="Input of `signUp`.")
@@ -20,7 +22,9 @@ class SignUpInput:
     __repr__ = redacted_repr
 
     email: str = attribute("E-mail address to sign in with, up to 254 characters.")
-    password: str = attribute("Password, 8 to 1024 bytes in UTF-8.")
+    password: str = attribute(
+        "Password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
+    )
     name: str = attribute("Display name, 1 to 100 characters.")
     cookie: bool = optional(_COOKIE, default=False)
 
@@ -31,6 +35,11 @@ class SignInInput:
 
     email: str = attribute("E-mail address of the account.")
     password: str = attribute("Password of the account.")
+    device_token: str | None = optional(
+        "`session.deviceToken` of an earlier sign-in on this device, so that wrong passwords of "
+        "others do not lock it out. With `cookie`, a cookie keeps it. An unknown one is ignored.",
+        default=None,
+    )
     cookie: bool = optional(_COOKIE, default=False)
 
 
@@ -62,7 +71,9 @@ class ChangePasswordInput:
     __repr__ = redacted_repr
 
     current_password: str = attribute("Current password.")
-    new_password: str = attribute("New password, 8 to 1024 bytes in UTF-8.")
+    new_password: str = attribute(
+        "New password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
+    )
     cookie: bool = optional(_COOKIE, default=False)
 
 
@@ -76,7 +87,9 @@ class ResetPasswordInput:
     __repr__ = redacted_repr
 
     token: str = attribute("Token of the link that `createPasswordReset` returned.")
-    new_password: str = attribute("New password, 8 to 1024 bytes in UTF-8.")
+    new_password: str = attribute(
+        "New password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
+    )
 
 
 @strawberry.input(description="Input of `updateViewer`.")

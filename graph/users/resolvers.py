@@ -81,6 +81,9 @@ class Mutation:
             password=input.password,
             address=info.context.client_address,
             user_agent=info.context.user_agent,
+            device_mark=info.context.refresh_cookie.read_device()
+            if input.cookie
+            else input.device_token,
         )
         session = _deliver(info.context, signed_in.session, cookie=input.cookie)
         return SignInPayload(session=session, user=signed_in.user)
@@ -199,9 +202,12 @@ def _deliver(context: Context, session: SessionTokens, *, cookie: bool) -> Clien
     if cookie:
         days = context.services.settings.refresh_token_days
         context.refresh_cookie.write(session.refresh_token, seconds=days * 86_400)
+        if session.device_mark is not None:
+            context.refresh_cookie.write_device(session.device_mark)
     return ClientSession(
         access_token=session.access_token,
         refresh_token=None if cookie else session.refresh_token,
         expires_at=session.expires_at,
         expires_in=session.expires_in,
+        device_token=None if cookie else session.device_mark,
     )
