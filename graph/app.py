@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from db.errors import NotFound
 from db.services import Services, open_services
 from db.settings import Settings
+from db.users import CostAllowance
 from graph.operations import Documents, ListedDocuments, Operations, Plans
 from graph.operations.limits import RequestLimits
 from graph.server import probes
@@ -110,6 +111,7 @@ def build_app(
                         documents=Documents(
                             listed, only_listed=settings.trusts_listed_documents_only
                         ),
+                        allowance=_allowance(settings, services),
                         observe=metrics.count,
                     ),
                     authenticate=authenticate,
@@ -172,6 +174,12 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 def _publishing(metrics: Metrics) -> AbstractAsyncContextManager[None]:
     return _running(metrics.keep_publishing())
+
+
+def _allowance(settings: Settings, services: Services) -> CostAllowance | None:
+    if settings.cost_per_minute is None:
+        return None
+    return CostAllowance(services.database, settings.cost_per_minute)
 
 
 def _expects_no_proxy(settings: Settings) -> bool:

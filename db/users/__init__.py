@@ -13,6 +13,7 @@ from db.security.passwords import PROFILE, Passwords
 from db.settings import Settings
 from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, Users, canonical_email
 from db.users.attempt_counts import Attempts
+from db.users.cost_allowance import CostAllowance
 from db.users.identity import (
     LOCAL_ADMIN,
     Identity,
@@ -32,6 +33,7 @@ from db.users.unscoped import UnscopedPasswordResets, UnscopedSessions
 __all__ = [
     "LOCAL_ADMIN",
     "Attempts",
+    "CostAllowance",
     "ExternalUser",
     "Identity",
     "OwnUser",

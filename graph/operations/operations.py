@@ -11,10 +11,12 @@ from graphql import ExecutionResult, GraphQLSyntaxError, OperationType
 from graphql.error import located_error
 
 from db.errors import BadInput, HowdahError, RateLimited, TimedOut
+from db.users import CostAllowance
 from graph.context import Context
 from graph.errors import present_all
 from graph.executor import ResultTooLarge, TooManyInvalidValues
 from graph.operations.admission import Admission
+from graph.operations.cost_report import report_cost, wants_cost
 from graph.operations.deadlines import Deadlines
 from graph.operations.documents import Documents
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
@@ -66,12 +68,14 @@ class Operations:
         *,
         limits: RequestLimits,
         documents: Documents | None = None,
+        allowance: CostAllowance | None = None,
         timeout_s: float = TIMEOUT_S,
         observe: Observe = lambda _kind, _code, _seconds: None,
     ) -> None:
         self.limits = limits
         self._plans = plans
         self._documents = documents or Documents()
+        self._allowance = allowance
         self._timeout_s = timeout_s
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
@@ -84,6 +88,7 @@ class Operations:
             Refused: the document is invalid, too expensive, unknown or not allowed.
         """
         document = self._documents.find(request)
+        context.reports_cost = wants_cost(request)
         text, name = document.text, request.operation_name or None
         prepared = self._plans.find(text, name)
         if prepared is None:
@@ -104,6 +109,7 @@ class Operations:
         started_at = time.perf_counter()
         try:
             answer = await self._run(prepared, variables, context)
+            answer = self._with_cost(answer, prepared, variables, context)
         finally:
             context.loaders.clear()  # breaks the reference cycle between context and loaders
         self._observe(prepared.kind.value, answer.code, time.perf_counter() - started_at)
@@ -115,7 +121,7 @@ class Operations:
         """Open a subscription: its answers, or a single answer with the errors."""
         request_id = context.request_id
         try:
-            cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            cost = await self._charge(prepared, variables, context)
             slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
@@ -124,14 +130,16 @@ class Operations:
             finally:
                 slot.end()
         except HowdahError as error:
-            yield refuse(error, request_id=request_id)
+            refusal = refuse(error, request_id=request_id)
+            yield self._with_cost(refusal, prepared, variables, context)
             return
         if isinstance(source, ExecutionResult):
-            yield _answer(source, request_id)
+            yield self._with_cost(_answer(source, request_id), prepared, variables, context)
             return
         try:
             async for result in source:
-                yield _answer(result, request_id)
+                answer = _answer(result, request_id)
+                yield self._with_cost(answer, prepared, variables, context)
                 context.loaders.clear()  # each event reads current data
         except ResultTooLarge as error:
             yield refuse(
@@ -147,7 +155,7 @@ class Operations:
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
     ) -> Answer:
         try:
-            cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            cost = await self._charge(prepared, variables, context)
             slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
             is_query = prepared.kind is OperationType.QUERY
             max_fields = self.limits.fields if is_query else math.inf
@@ -165,6 +173,37 @@ class Operations:
         except HowdahError as error:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
+
+    async def _charge(
+        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+    ) -> int:
+        """Return the cost of an operation. Cancelling and the health are free.
+
+        Raises:
+            TooLarge: it exceeds what one operation, or one user in a minute, may request.
+            RateLimited: it exceeds what the user may still request.
+        """
+        cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+        if self._allowance is not None and context.viewer is not None and not prepared.urgent:
+            await self._allowance.spend(context.viewer.id, cost)
+        return cost
+
+    def _with_cost(
+        self,
+        answer: Answer,
+        prepared: Prepared,
+        variables: Mapping[str, Any] | None,
+        context: Context,
+    ) -> Answer:
+        """Add the cost to the first answer, if the request asks for it."""
+        if not context.reports_cost:
+            return answer
+        context.reports_cost = False
+        standing = None
+        if self._allowance is not None and context.viewer is not None:
+            standing = self._allowance.standing(context.viewer.id)
+        report = report_cost(prepared, variables or {}, standing)
+        return answer._replace(payload=answer.payload[:-1] + b',"extensions":' + report + b"}")
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """Apply the timeout, and translate errors that concern the whole operation."""

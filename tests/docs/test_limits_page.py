@@ -38,6 +38,7 @@ INTERNAL = {
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
     "db.storage.rules.MAX_BIGINT": "a range of numbers",
     "db.system.integrity": "findings of a check; the others are alike",
+    "db.users.cost_allowance.MAX_USERS": "the size of a cache",
     "db.users.tokens.token_verifier": "the size of a cache",
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",
     "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",
