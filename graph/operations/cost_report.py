@@ -7,16 +7,11 @@ import msgspec
 
 from db.users.cost_allowance import Standing
 from graph.operations.plans import Prepared
-from graph.operations.request import GraphQLRequest
 
 EXTENSION = "cost"
+"""Of a request that asks for the report by `"extensions": {"cost": true}`, and of its answer."""
 
 _encode = msgspec.json.Encoder().encode
-
-
-def wants_cost(request: GraphQLRequest) -> bool:
-    """Whether the request has `"extensions": {"cost": true}`."""
-    return request.extensions is not None and request.extensions.get(EXTENSION) is True
 
 
 def report_cost(

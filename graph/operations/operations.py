@@ -16,7 +16,8 @@ from graph.context import Context
 from graph.errors import present_all
 from graph.executor import ResultTooLarge, TooManyInvalidValues
 from graph.operations.admission import Admission
-from graph.operations.cost_report import report_cost, wants_cost
+from graph.operations.cost_report import EXTENSION as COST
+from graph.operations.cost_report import report_cost
 from graph.operations.deadlines import Deadlines
 from graph.operations.documents import Documents
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
@@ -87,14 +88,16 @@ class Operations:
         Raises:
             Refused: the document is invalid, too expensive, unknown or not allowed.
         """
-        document = self._documents.find(request)
-        context.reports_cost = wants_cost(request)
-        text, name = document.text, request.operation_name or None
+        text, kept_as = self._documents.find(request)
+        name = request.operation_name or None
+        if request.extensions is not None:
+            context.reports_cost = request.extensions.get(COST) is True
         prepared = self._plans.find(text, name)
         if prepared is None:
             async with self._admission.document(context):  # another request may have made it
                 prepared = self._plans.find(text, name) or await self._plans.make(text, name)
-        self._documents.keep(document)
+        if kept_as is not None:
+            self._documents.keep(kept_as, text)
         return prepared
 
     async def before_refusal(self, client_address: str) -> None:
@@ -109,7 +112,8 @@ class Operations:
         started_at = time.perf_counter()
         try:
             answer = await self._run(prepared, variables, context)
-            answer = self._with_cost(answer, prepared, variables, context)
+            if context.reports_cost:
+                answer = self._with_cost(answer, prepared, variables, context)
         finally:
             context.loaders.clear()  # breaks the reference cycle between context and loaders
         self._observe(prepared.kind.value, answer.code, time.perf_counter() - started_at)
@@ -121,7 +125,9 @@ class Operations:
         """Open a subscription: its answers, or a single answer with the errors."""
         request_id = context.request_id
         try:
-            cost = await self._charge(prepared, variables, context)
+            cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            if self._allowance is not None and not prepared.urgent:
+                await self._charge(self._allowance, cost, context)
             slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
@@ -155,7 +161,9 @@ class Operations:
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
     ) -> Answer:
         try:
-            cost = await self._charge(prepared, variables, context)
+            cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            if self._allowance is not None and not prepared.urgent:
+                await self._charge(self._allowance, cost, context)
             slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
             is_query = prepared.kind is OperationType.QUERY
             max_fields = self.limits.fields if is_query else math.inf
@@ -174,19 +182,15 @@ class Operations:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
 
-    async def _charge(
-        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
-    ) -> int:
-        """Return the cost of an operation. Cancelling and the health are free.
+    async def _charge(self, allowance: CostAllowance, cost: int, context: Context) -> None:
+        """Count the cost of an operation, except of anonymous clients, who have other limits.
 
         Raises:
-            TooLarge: it exceeds what one operation, or one user in a minute, may request.
-            RateLimited: it exceeds what the user may still request.
+            TooLarge: it exceeds what a user may request in a minute.
+            RateLimited: it exceeds what is left of it.
         """
-        cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
-        if self._allowance is not None and context.viewer is not None and not prepared.urgent:
-            await self._allowance.spend(context.viewer.id, cost)
-        return cost
+        if context.viewer is not None:
+            await allowance.spend(context.viewer.id, cost)
 
     def _with_cost(
         self,
