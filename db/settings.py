@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     credential_key: str | None = None
     access_token_seconds: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 900
     refresh_token_days: Days = 30
+    session_max_days: Days = 90
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
@@ -61,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     events_url: str | None = None
     objects_url: str | None = None
+    objects_redirect: bool = True
     storage_bytes_per_user: Amount | None = None
     storage_files_per_user: Amount | None = None
     buckets_per_user: Amount = 10_000
@@ -86,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
     connections_per_address: Amount | None = None
     anonymous_sockets_per_address: Amount | None = None
+    sockets_per_user: Amount | None = None
 
     runs_at_once: Positive = 8
     runs_waiting: Positive = 100
@@ -99,6 +102,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     runs_per_user: Positive = 10_000
     run_text_bytes_per_user: Positive = 1024**3
     run_max_timeout_ms: Positive = 86_400_000
+
+    audit_days: Days = 90
+    audit_log: str | None = None
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
@@ -182,6 +188,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def address_sockets(self) -> int | None:
         """Limit of the WebSockets without a viewer from one address; None means no limit."""
         return self._limit(self.anonymous_sockets_per_address, in_production=256) or None
+
+    @property
+    def user_sockets(self) -> int | None:
+        """Limit of the WebSockets of one user; None means no limit."""
+        return self._limit(self.sockets_per_user, in_production=100) or None
 
     @property
     def log_dir(self) -> Path:

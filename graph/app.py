@@ -21,6 +21,7 @@ from db.users import CostAllowance
 from graph.operations import Documents, ListedDocuments, Operations, Plans
 from graph.operations.limits import RequestLimits
 from graph.server import probes
+from graph.server.audit_stream import streaming_audit_log
 from graph.server.metrics import Metrics
 from graph.transport import (
     file_routes,
@@ -32,13 +33,13 @@ from graph.transport import (
     sign_in,
     websocket,
 )
-from graph.transport.anonymous_sockets import AnonymousSockets
 from graph.transport.byte_responses import json_errors
 from graph.transport.gateway import Authenticate, Gateway, Shutdown
 from graph.transport.https_policy import HttpsPolicy
 from graph.transport.origins import CrossOrigin, Origins
 from graph.transport.proxies import ProxyWarning
 from graph.transport.request_ids import RequestIds
+from graph.transport.socket_limit import SocketLimit
 
 OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
@@ -117,9 +118,13 @@ def build_app(
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
-                    anonymous_sockets=AnonymousSockets(settings.address_sockets),
+                    anonymous_sockets=SocketLimit(settings.address_sockets),
+                    user_sockets=SocketLimit(settings.user_sockets),
                 )
-                async with _publishing(metrics) if worker else contextlib.nullcontext():
+                async with (
+                    _publishing(metrics) if worker else contextlib.nullcontext(),
+                    streaming_audit_log(services.database, settings.audit_log),
+                ):
                     streams = http.ReservedStreams()
                     yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 

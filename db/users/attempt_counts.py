@@ -18,10 +18,9 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.base import Base
+from db.kit.base import Base, Mapped, mapped_column
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement
 

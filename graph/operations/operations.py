@@ -10,18 +10,18 @@ import msgspec
 from graphql import ExecutionResult, GraphQLSyntaxError, OperationType
 from graphql.error import located_error
 
-from db.errors import BadInput, HowdahError, RateLimited, TimedOut
+from db.errors import BadInput, Forbidden, HowdahError, RateLimited, TimedOut
 from db.users import CostAllowance
 from graph.context import Context
 from graph.errors import present_all
 from graph.executor import ResultTooLarge, TooManyInvalidValues
-from graph.operations.admission import Admission
+from graph.operations.admission import Admission, Slot
 from graph.operations.cost_report import EXTENSION as COST
 from graph.operations.cost_report import report_cost
 from graph.operations.deadlines import Deadlines
 from graph.operations.documents import Documents
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
-from graph.operations.plans import Plans, Prepared
+from graph.operations.plans import Plans, Prepared, Refused
 from graph.operations.request import GraphQLRequest
 
 T = TypeVar("T")
@@ -86,7 +86,8 @@ class Operations:
         """Find or make the plan of a request.
 
         Raises:
-            Refused: the document is invalid, too expensive, unknown or not allowed.
+            Refused: the document is invalid, too expensive, unknown or not allowed, or the access
+                token of the viewer lacks a scope.
         """
         text, kept_as = self._documents.find(request)
         name = request.operation_name or None
@@ -98,6 +99,11 @@ class Operations:
                 prepared = self._plans.find(text, name) or await self._plans.make(text, name)
         if kept_as is not None:
             self._documents.keep(kept_as, text)
+        if context.viewer is not None:
+            try:
+                context.viewer.require_scopes(prepared.scopes)
+            except Forbidden as error:
+                raise Refused(error) from None
         return prepared
 
     async def before_refusal(self, client_address: str) -> None:
@@ -131,7 +137,7 @@ class Operations:
             slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
-                    prepared.plan.subscribe(context=context, variables=variables)
+                    prepared.plan.subscribe(context=context, variables=variables), slot
                 )
             finally:
                 slot.end()
@@ -171,7 +177,8 @@ class Operations:
                 result = await self._in_time(
                     prepared.plan.execute(
                         context=context, variables=variables, max_fields=max_fields
-                    )
+                    ),
+                    slot,
                 )
             except ResultTooLarge as error:
                 too_large = result_error(error, prepared.operation, variables or {})
@@ -209,10 +216,10 @@ class Operations:
         report = report_cost(prepared, variables or {}, standing)
         return answer._replace(payload=answer.payload[:-1] + b',"extensions":' + report + b"}")
 
-    async def _in_time(self, work: Awaitable[T]) -> T:
+    async def _in_time(self, work: Awaitable[T], slot: Slot) -> T:
         """Apply the timeout, and translate errors that concern the whole operation."""
         try:
-            return await self._deadlines.within(work)
+            return await self._deadlines.within(work, slot)
         except TimeoutError:
             raise TimedOut(
                 f"The operation took longer than {self._timeout_s:g} seconds and was stopped.",
