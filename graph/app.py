@@ -101,7 +101,7 @@ def build_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-        async with open_services(settings) as services, _listed(settings) as listed:
+        async with open_services(settings) as services, _documents(settings) as documents:
             with contextlib.closing(_plans(settings, schema)) as plans:
                 metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
@@ -109,9 +109,7 @@ def build_app(
                     operations=Operations(
                         plans,
                         limits=RequestLimits(),
-                        documents=Documents(
-                            listed, only_listed=settings.trusts_listed_documents_only
-                        ),
+                        documents=documents,
                         allowance=_allowance(settings, services),
                         observe=metrics.count,
                     ),
@@ -157,15 +155,15 @@ def _routes(settings: Settings, schema: strawberry.Schema) -> list[BaseRoute]:
 
 
 @contextlib.asynccontextmanager
-async def _listed(settings: Settings) -> AsyncIterator[ListedDocuments | None]:
-    """The documents that the operator lists, read again when they change."""
+async def _documents(settings: Settings) -> AsyncIterator[Documents]:
+    """The documents that may run. Those that the operator lists are read again when they change."""
     if settings.documents_path is None:
-        yield None
+        yield Documents()
         return
     listed = ListedDocuments(settings.documents_path)
     await asyncio.to_thread(listed.load)
     async with _running(listed.watch()):
-        yield listed
+        yield Documents(listed, only_listed=settings.trusts_listed_documents_only)
 
 
 @contextlib.asynccontextmanager
