@@ -192,11 +192,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def log_dir(self) -> Path:
         return self.data_dir / "logs"
 
-    @property
-    def direct_url(self) -> str | None:
-        """URL that bypasses a pooler, as LISTEN, session locks and migrations require."""
-        return self.direct_database_url or self.database_url
-
     def _limit(self, limit: int | None, *, in_production: int) -> int | None:
         if limit is None:
             return None if self.development else in_production

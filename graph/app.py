@@ -119,11 +119,8 @@ def build_app(
                     anonymous_sockets=SocketLimit(settings.address_sockets),
                     user_sockets=SocketLimit(settings.user_sockets),
                 )
-                async with (
-                    _publishing(metrics) if worker else contextlib.nullcontext(),
-                    streaming_audit_log(services.database, settings.audit_log),
-                ):
-                    streams = http.ReservedStreams()
+                streams = http.ReservedStreams()
+                async with _publishing(services, metrics if worker else None):
                     yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 
     app = Application(
@@ -175,8 +172,14 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
 
 
-def _publishing(metrics: Metrics) -> AbstractAsyncContextManager[None]:
-    return _running(metrics.keep_publishing())
+@contextlib.asynccontextmanager
+async def _publishing(services: Services, metrics: Metrics | None) -> AsyncIterator[None]:
+    """Streams the audit log, and the metrics of a worker to the others."""
+    async with (
+        contextlib.nullcontext() if metrics is None else _running(metrics.keep_publishing()),
+        streaming_audit_log(services.database, services.settings.audit_log),
+    ):
+        yield
 
 
 def _allowance(settings: Settings, services: Services) -> CostAllowance | None:
