@@ -33,8 +33,9 @@ SIGN_UP = """mutation($email: String!) {
     session { accessToken } } }"""
 SIDEBAR = """query($id: ID!) { connection(id: $id) { schemas(first: 100) { nodes {
   name tables(first: 1000) { nodes { name kind } } } } } }"""
-BARE_SIDEBAR = """SELECT n.nspname, c.relname, c.relkind, obj_description(c.oid, 'pg_class')
+BARE_SIDEBAR = """SELECT n.nspname, c.relname, c.relkind, description
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+  LEFT JOIN pg_description ON objoid = c.oid AND classoid = 'pg_class'::regclass AND objsubid = 0
   WHERE relkind IN ('r', 'v', 'm', 'f', 'p') AND nspname !~ '^pg_'
     AND nspname <> 'information_schema'
   ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C" """
