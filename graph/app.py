@@ -18,6 +18,8 @@ from db.errors import NotFound
 from db.services import Services, open_services
 from db.settings import Settings
 from db.users import CostAllowance
+from db.users.throttle import network_of
+from graph.context import address_of
 from graph.operations import Documents, ListedDocuments, Operations, Plans
 from graph.operations.limits import RequestLimits
 from graph.server import probes
@@ -81,6 +83,9 @@ class Application(Starlette):
             self._proxy_warning.check(scope)
         if self._https_policy is not None:
             send = self._https_policy.sender(scope, send)
+        if scope["type"] != "lifespan" and not _is_operation(scope):
+            gateway: Gateway = scope["state"]["gateway"]
+            await gateway.turns.wait(network_of(address_of(scope)))
         if scope.get("path") == "/graphql":
             await self._graphql(scope, receive, send)
         else:
@@ -186,6 +191,11 @@ def _allowance(settings: Settings, services: Services) -> CostAllowance | None:
     if settings.cost_per_minute is None:
         return None
     return CostAllowance(services.database, settings.cost_per_minute)
+
+
+def _is_operation(scope: Scope) -> bool:
+    """Whether it is admitted by its user (graph.operations)."""
+    return scope.get("method") == "POST" and scope["path"] == "/graphql"
 
 
 def _expects_no_proxy(settings: Settings) -> bool:
