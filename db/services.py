@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from db.audit import sweep as sweep_audit
 from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.kit import idempotency
@@ -26,6 +27,7 @@ from db.system.integrity import Checks
 from db.users import (
     Attempts,
     Identity,
+    UnscopedAccessTokens,
     UnscopedPasswordResets,
     UnscopedSessions,
     is_local_admin,
@@ -113,7 +115,7 @@ async def open_services(
         await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
-        identity = await enter(open_identity(settings, database, keys.secret))
+        identity = await enter(open_identity(settings, database, keys.secret, events=events))
         vault = open_vault(settings, keys, database)
         workbench = await enter(_open_workbench(settings, own, vault))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
@@ -155,8 +157,12 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         return sum(await sweep_storage(services))
 
     return {
+        "audit events": lambda: database.transaction(
+            lambda session: sweep_audit(session, days=services.settings.audit_days)
+        ),
         "idempotency keys": lambda: write(idempotency.sweep),
         "sessions": lambda: write(lambda session: UnscopedSessions(session).sweep()),
+        "access tokens": lambda: write(lambda session: UnscopedAccessTokens(session).sweep()),
         "password resets": lambda: write(lambda session: UnscopedPasswordResets(session).sweep()),
         "attempts": lambda: write(lambda session: Attempts(session).sweep()),
         "files": sweep_files,

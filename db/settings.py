@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     credential_key: str | None = None
     access_token_seconds: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 900
     refresh_token_days: Days = 30
+    session_max_days: Days = 90
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
@@ -61,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     events_url: str | None = None
     objects_url: str | None = None
+    objects_redirect: bool = True
     storage_bytes_per_user: Amount | None = None
     storage_files_per_user: Amount | None = None
     buckets_per_user: Amount = 10_000
@@ -73,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: str = ""
     introspection: bool | None = None
     graphiql: bool | None = None
+    documents: Literal["any", "trusted"] = "any"
+    documents_path: Path | None = None
     hsts_seconds: Amount = 31_536_000
     allow_root: bool = False
     targets: str | None = None
@@ -83,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
     connections_per_address: Amount | None = None
     anonymous_sockets_per_address: Amount | None = None
+    sockets_per_user: Amount | None = None
 
     runs_at_once: Positive = 8
     runs_waiting: Positive = 100
@@ -96,6 +101,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     runs_per_user: Positive = 10_000
     run_text_bytes_per_user: Positive = 1024**3
     run_max_timeout_ms: Positive = 86_400_000
+
+    audit_days: Days = 90
+    audit_log: str | None = None
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
@@ -160,8 +168,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self._limit(self.storage_files_per_user, in_production=100_000)
 
     @property
+    def trusts_listed_documents_only(self) -> bool:
+        return self.documents == "trusted"
+
+    @property
     def serves_graphiql(self) -> bool:
-        return self.development if self.graphiql is None else self.graphiql
+        """By default only where its operations run: none of them is a listed document."""
+        if self.graphiql is None:
+            return self.development and not self.trusts_listed_documents_only
+        return self.graphiql
 
     @property
     def address_connections(self) -> int | None:
@@ -172,6 +187,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def address_sockets(self) -> int | None:
         """Limit of the WebSockets without a viewer from one address; None means no limit."""
         return self._limit(self.anonymous_sockets_per_address, in_production=256) or None
+
+    @property
+    def user_sockets(self) -> int | None:
+        """Limit of the WebSockets of one user; None means no limit."""
+        return self._limit(self.sockets_per_user, in_production=100) or None
 
     @property
     def log_dir(self) -> Path:
@@ -204,6 +224,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     _check_database_urls(settings)
     _check_trusted_proxies(settings)
     _check_public_url(settings)
+    _check_documents(settings)
     return settings
 
 
@@ -340,6 +361,14 @@ def _check_public_url(settings: Settings) -> None:
         f"HOWDAH_PUBLIC_URL is {_quoted(settings.public_url)}, which is not the URL of a server.",
         hint="Set scheme and host, and the path if a proxy adds one: https://howdah.example.com.",
     )
+
+
+def _check_documents(settings: Settings) -> None:
+    if settings.trusts_listed_documents_only and settings.documents_path is None:
+        raise BadInput(
+            "HOWDAH_DOCUMENTS is `trusted`, but HOWDAH_DOCUMENTS_PATH is not set.",
+            hint="Set it to the file or folder that lists the documents of your clients.",
+        )
 
 
 def _invalid_setting(error: msgspec.ValidationError, values: Mapping[str, object]) -> BadInput:

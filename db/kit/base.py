@@ -128,12 +128,14 @@ class Base:
     )
     __tablename__: ClassVar[str]
     __table_args__: ClassVar[tuple[SchemaItem, ...]] = ()
+    __table_info__: ClassVar[Mapping[str, Any]] = {}
     __table__: ClassVar[Table]
 
     def __init_subclass__(cls) -> None:
         declared = sorted(_declared(cls).items(), key=lambda item: item[1][1].sort_order)
         columns = [_column(name, *how) for name, how in declared]
-        cls.__table__ = Table(cls.__tablename__, cls.metadata, *columns, *cls.__table_args__)
+        items, info = (*columns, *cls.__table_args__), dict(cls.__table_info__)
+        cls.__table__ = Table(cls.__tablename__, cls.metadata, *items, info=info)
         for column in columns:
             setattr(cls, column.name, column)
 

@@ -8,13 +8,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from db.errors import BadInput, HowdahError, NotFound
+from db.kit.audit import AuditKind
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_password
-from db.users.accounts import UserRow, Users
+from db.users.accounts import UserRow
+from db.users.acts import record_failure
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
-from db.users.tokens.token_verifier import Verifier
-from db.users.unscoped import UnscopedPasswordResets
+from db.users.tokens.access_changes import AccessChanges
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.sessions import UnscopedPasswordResets
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +34,17 @@ class ResetToken:
 
 class PasswordResets:
     def __init__(
-        self, database: Database, *, passwords: Passwords, throttle: Throttle, verifier: Verifier
+        self,
+        database: Database,
+        *,
+        passwords: Passwords,
+        throttle: Throttle,
+        access: AccessChanges,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._throttle = throttle
-        self._verifier = verifier
+        self._access = access
 
     async def create(self, user_id: UUID) -> ResetToken:
         """Creates a token, and voids the previous one of the user.
@@ -46,7 +54,7 @@ class PasswordResets:
             BadInput: The user has no password on this server.
         """
         token = secrets.token_urlsafe(32)
-        expires_at = await self._database.write(
+        expires_at = await self._database.transaction(
             lambda session: UnscopedPasswordResets(session).replace(
                 user_id, token_hash=_hash(token), life=LIFE
             )
@@ -64,13 +72,15 @@ class PasswordResets:
         token_hash = _hash(token)
         async with self._throttle.password_reset(address):
             async with self._database.read() as session:  # before the cost of hashing the password
-                if not await UnscopedPasswordResets(session).exists(token_hash):
-                    raise _invalid_token()
+                is_valid = await UnscopedPasswordResets(session).exists(token_hash)
+            if not is_valid:
+                await record_failure(self._database, AuditKind.PASSWORD_RESET)
+                raise _invalid_token()
             password_hash = await self._passwords.hash(password)
             user = await self._database.transaction(
                 lambda session: _set_password(session, token_hash, password_hash)
             )
-        self._verifier.forget(user.id)
+        await self._access.announce(user.id)
         log.info("the password of %s was reset", user.id)
         return user
 

@@ -44,6 +44,10 @@ class Throttle:
     async def sign_up(self, address: str) -> None:
         await self._count({self._hash("sign-up", network_of(address)): SIGN_UPS_FROM_ADDRESS})
 
+    def digest(self, email: str) -> str:
+        """Tells in the audit log whether two addresses of no account are the same."""
+        return self._hash("audit", email)[:8].hex()
+
     @asynccontextmanager
     async def _refunded(self, limits: Mapping[bytes, Limit]) -> AsyncIterator[None]:
         """Counts an attempt, and removes it from the counters if the block succeeds."""

@@ -7,18 +7,19 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
-from graphql import ExecutionResult, OperationType
+from graphql import ExecutionResult, GraphQLSyntaxError, OperationType
 from graphql.error import located_error
 
-from db.errors import BadInput, HowdahError, RateLimited, TimedOut
+from db.errors import BadInput, Forbidden, HowdahError, RateLimited, TimedOut
 from graph.context import Context
 from graph.errors import present_all
 from graph.executor import ResultTooLarge, TooManyInvalidValues
-from graph.operations.admission import Admission
+from graph.operations.admission import Admission, Slot
 from graph.operations.deadlines import Deadlines
+from graph.operations.documents import Documents
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
-from graph.operations.plans import Plans, Prepared
-from graph.operations.request import GraphQLRequest, PersistedDocuments
+from graph.operations.plans import Plans, Prepared, Refused
+from graph.operations.request import GraphQLRequest
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class Answer(NamedTuple):
     payload: bytes
     errors: list[dict[str, Any]]
     ran: bool  # False if the request was refused before execution
+    parsed: bool = True  # False if the document has a syntax error
 
     @property
     def code(self) -> str:
@@ -51,7 +53,8 @@ class Answer(NamedTuple):
 def refuse(*errors: Exception, request_id: str) -> Answer:
     """The answer to a request that was refused before execution."""
     shown = present_all(errors, request_id=request_id)
-    return Answer(_encode({"errors": shown}), shown, ran=False)
+    parsed = not any(isinstance(error, GraphQLSyntaxError) for error in errors)
+    return Answer(_encode({"errors": shown}), shown, ran=False, parsed=parsed)
 
 
 class Operations:
@@ -62,12 +65,13 @@ class Operations:
         plans: Plans,
         *,
         limits: RequestLimits,
+        documents: Documents | None = None,
         timeout_s: float = TIMEOUT_S,
         observe: Observe = lambda _kind, _code, _seconds: None,
     ) -> None:
         self.limits = limits
         self._plans = plans
-        self._persisted = PersistedDocuments()
+        self._documents = documents or Documents()
         self._timeout_s = timeout_s
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
@@ -77,17 +81,21 @@ class Operations:
         """Find or make the plan of a request.
 
         Raises:
-            Refused: the document is invalid, too expensive or not persisted.
+            Refused: the document is invalid, too expensive, unknown or not allowed, or the access
+                token of the viewer lacks a scope.
         """
-        wanted = self._persisted.hash_of(request.extensions) if request.extensions else None
-        text = request.query if wanted is None else self._persisted.text_of(request, wanted)
-        name = request.operation_name or None
+        document = self._documents.find(request)
+        text, name = document.text, request.operation_name or None
         prepared = self._plans.find(text, name)
         if prepared is None:
             async with self._admission.document(context):  # another request may have made it
                 prepared = self._plans.find(text, name) or await self._plans.make(text, name)
-        if wanted is not None:
-            self._persisted.keep(wanted, text)
+        self._documents.keep(document)
+        if context.viewer is not None:
+            try:
+                context.viewer.require_scopes(prepared.scopes)
+            except Forbidden as error:
+                raise Refused(error) from None
         return prepared
 
     async def before_refusal(self, client_address: str) -> None:
@@ -117,7 +125,7 @@ class Operations:
             slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
-                    prepared.plan.subscribe(context=context, variables=variables)
+                    prepared.plan.subscribe(context=context, variables=variables), slot
                 )
             finally:
                 slot.end()
@@ -153,7 +161,8 @@ class Operations:
                 result = await self._in_time(
                     prepared.plan.execute(
                         context=context, variables=variables, max_fields=max_fields
-                    )
+                    ),
+                    slot,
                 )
             except ResultTooLarge as error:
                 too_large = result_error(error, prepared.operation, variables or {})
@@ -164,10 +173,10 @@ class Operations:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
 
-    async def _in_time(self, work: Awaitable[T]) -> T:
+    async def _in_time(self, work: Awaitable[T], slot: Slot) -> T:
         """Apply the timeout, and translate errors that concern the whole operation."""
         try:
-            return await self._deadlines.within(work)
+            return await self._deadlines.within(work, slot)
         except TimeoutError:
             raise TimedOut(
                 f"The operation took longer than {self._timeout_s:g} seconds and was stopped.",

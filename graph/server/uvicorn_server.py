@@ -5,6 +5,7 @@ import contextlib
 import functools
 import gc
 import socket
+import sys
 from typing import Any
 
 import uvicorn
@@ -18,6 +19,9 @@ from graph.transport.gateway import Shutdown
 from graph.transport.proxies import TrustedProxies
 
 _STREAMS_WAIT_S = 5.0
+SWITCH_INTERVAL_S = 0.001
+"""The event loop waits as long for the interpreter after each system call while a thread is busy,
+such as that of a large document or a tunnel. The default of Python is 5 ms."""
 
 
 class Server(uvicorn.Server):
@@ -30,6 +34,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _settle_memory()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # uvicorn says Generator
         """Leave signals to the command: uvicorn raises them again, which prevents exit code 0."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import strawberry
 
-from db.users import OwnUser, SessionTokens, UserRow
+from db.users import Device, OwnUser, SessionTokens, UserRow
 from graph.auth import AdminOnly, Anyone, SignedIn
 from graph.context import Context, Info
 from graph.kit.fields import argument, mutation, query
@@ -61,6 +61,7 @@ class Mutation:
             password=input.password,
             name=input.name,
             address=info.context.client_address,
+            user_agent=info.context.user_agent,
         )
         session = _deliver(info.context, signed_in.session, cookie=input.cookie)
         return SignUpPayload(session=session, user=signed_in.user)
@@ -76,7 +77,10 @@ class Mutation:
     ) -> SignInPayload:
         _check_cookie(info.context, input.cookie)
         signed_in = await info.context.services.identity.sign_in(
-            email=input.email, password=input.password, address=info.context.client_address
+            email=input.email,
+            password=input.password,
+            address=info.context.client_address,
+            user_agent=info.context.user_agent,
         )
         session = _deliver(info.context, signed_in.session, cookie=input.cookie)
         return SignInPayload(session=session, user=signed_in.user)
@@ -92,13 +96,15 @@ class Mutation:
         self, info: Info, input: Annotated[RefreshSessionInput, argument("Session to refresh.")]
     ) -> RefreshSessionPayload:
         token = _refresh_token(info.context, input.refresh_token)
-        signed_in = await info.context.services.identity.refresh(token)
+        signed_in = await info.context.services.identity.refresh(
+            token, device=Device(info.context.client_address, info.context.user_agent)
+        )
         cookie = input.refresh_token is None
         session = _deliver(info.context, signed_in.session, cookie=cookie)
         return RefreshSessionPayload(session=session, user=signed_in.user)
 
     @mutation(
-        "Ends a session of the viewer. Its access tokens stop working within 60 seconds.",
+        "Ends a session of the viewer. Its access tokens stop working within a second.",
         who=SignedIn,
     )
     async def sign_out(
@@ -126,6 +132,7 @@ class Mutation:
             current=input.current_password,
             new=input.new_password,
             address=info.context.client_address,
+            user_agent=info.context.user_agent,
         )
         session = _deliver(info.context, signed_in.session, cookie=input.cookie)
         return ChangePasswordPayload(session=session, user=signed_in.user)
@@ -133,8 +140,9 @@ class Mutation:
     @mutation(
         "Creates a one-time link with which a user sets a new password. It voids the previous "
         "link of the user. Fails with `BAD_USER_INPUT` if they sign in at an external issuer. "
-        "Requires the `ADMIN` role.",
+        "Requires the `ADMIN` role and a session.",
         who=AdminOnly,
+        scopes=None,
     )
     async def create_password_reset(
         self,
@@ -151,7 +159,7 @@ class Mutation:
 
     @mutation(
         "Sets a new password with the token of a reset link, and revokes all sessions of the user; "
-        "their access tokens stop working within 60 seconds. An unknown, used or expired token "
+        "their access tokens stop working within a second. An unknown, used or expired token "
         "fails with `BAD_USER_INPUT`. Ignores an access token that is not valid.",
         who=Anyone,
         ignores_token=True,

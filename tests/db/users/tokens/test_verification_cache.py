@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 from db.kit.base import new_id
-from db.users.tokens.token_verifier import VerificationCache, VerifiedToken
+from db.users.tokens.verification_cache import VerificationCache, VerifiedToken
 
 
 class Clock:
