@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -173,7 +174,7 @@ def machine(postgres: str, started: Sequence[Peer]) -> list[str]:
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     database = f"PostgreSQL {postgres} on the same machine (`synchronous_commit` off)"
     lines = [
-        f"{system}; Python {platform.python_version()}; {database}",
+        f"{time.strftime('%B %Y')}; {system}; Python {platform.python_version()}; {database}",
         ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
     ]
     if any(peer.name == peers.POSTGRAPHILE for peer in started):
