@@ -22,7 +22,7 @@ from bench import answers, figures, pages, peers
 from bench.cases import Case
 from bench.distance import delayed
 from bench.peers import Peer
-from bench.rounds import Field, Open, Size, open_field
+from bench.rounds import Open, Size, Testbed, open_testbed
 
 FULL = Size(rounds=5, seconds=1.2, warm_s=0.3, settle_s=0.2)
 QUICK = Size(rounds=1, seconds=1, warm_s=0.5, settle_s=0)
@@ -44,30 +44,30 @@ def main() -> None:
 
 
 async def bench(size: Size, *, only: str) -> figures.Bench:
-    async with open_field() as field:
+    async with open_testbed() as testbed:
         with contextlib.ExitStack() as stack:
-            near = [case for case in field.cases if only in case.name]
-            started = await asyncio.to_thread(field.start, stack, *ALL)
-            results = await measure(field, started, near, size)
-            url = stack.enter_context(delayed(field.url, FAR_MS))
-            start = partial(field.start, url=url)
+            near = [case for case in testbed.cases if only in case.name]
+            started = await asyncio.to_thread(testbed.start, stack, *ALL)
+            results = await measure(testbed, started, near, size)
+            url = stack.enter_context(delayed(testbed.url, FAR_MS))
+            start = partial(testbed.start, url=url)
             far_peers = await asyncio.to_thread(start, stack, *ALL)
             far_cases = [case for case in near if case.name in FAR_CASES]
-            far = await measure(field, far_peers, far_cases, size._replace(rounds=3))
-            machine = figures.machine(field.version, started)
+            far = await measure(testbed, far_peers, far_cases, size._replace(rounds=3))
+            machine = figures.machine(testbed.version, started)
     return figures.Bench(machine, size.rounds, size.seconds, results, FAR_MS, far)
 
 
 async def measure(
-    field: Field, started: Sequence[Peer], chosen: Sequence[Case], size: Size
+    testbed: Testbed, started: Sequence[Peer], chosen: Sequence[Case], size: Size
 ) -> list[figures.Result]:
     for case in chosen:
         await answers.compare(taking_part(started, case), case)
     for case in chosen:  # fills caches, and lets Node compile
-        await field.warm(taking_part(started, case), case, size)
+        await testbed.warm(taking_part(started, case), case, size)
     return [
         figures.Result.of(
-            case, await field.compete(taking_part(started, case), case, size.for_case(case))
+            case, await testbed.compete(taking_part(started, case), case, size.for_case(case))
         )
         for case in chosen
     ]

@@ -20,9 +20,9 @@ from bench import answers, figures, pages, peers
 from bench.ablated import EVERYTHING, PARTS
 from bench.cases import Case
 from bench.peers import Peer
-from bench.rounds import Field, Runs, Size, medians, open_field, ratio
+from bench.rounds import Runs, Size, Testbed, medians, open_testbed, ratio
 
-WHOLE = peers.HOWDAH_NAME
+WHOLE = peers.HOWDAH
 FULL = Size(rounds=5, seconds=1.0, warm_s=0.3, settle_s=0.1)
 QUICK = Size(rounds=1, seconds=1, warm_s=0.5, settle_s=0)
 LEFT_OUT = ("page of 50 tasks, alone", "10,000 tasks")
@@ -43,14 +43,14 @@ def main() -> None:
 
 
 async def bench(size: Size, *, only: str) -> figures.Ablation:
-    async with open_field() as field:
+    async with open_testbed() as testbed:
         with contextlib.ExitStack() as stack:
             chosen = [
-                case for case in field.cases if only in case.name and case.name not in LEFT_OUT
+                case for case in testbed.cases if only in case.name and case.name not in LEFT_OUT
             ]
-            started = await asyncio.to_thread(start, field, stack)
-            measured = await measure(field, started, chosen, size)
-            machine = figures.machine(field.version, started)
+            started = await asyncio.to_thread(start, testbed, stack)
+            measured = await measure(testbed, started, chosen, size)
+            machine = figures.machine(testbed.version, started)
     return figures.Ablation(
         machine,
         size.rounds,
@@ -67,21 +67,21 @@ async def bench(size: Size, *, only: str) -> figures.Ablation:
     )
 
 
-def start(field: Field, stack: contextlib.ExitStack) -> list[Peer]:
-    started = field.start(stack, peers.ours)
+def start(testbed: Testbed, stack: contextlib.ExitStack) -> list[Peer]:
+    started = testbed.start(stack, peers.ours)
     for part in (*PARTS, EVERYTHING):
-        (ablated,) = field.start(stack, partial(peers.ours, without=part))
+        (ablated,) = testbed.start(stack, partial(peers.ours, without=part))
         started.append(dataclasses.replace(ablated, name=part))
     return started
 
 
 async def measure(
-    field: Field, started: Sequence[Peer], chosen: Sequence[Case], size: Size
+    testbed: Testbed, started: Sequence[Peer], chosen: Sequence[Case], size: Size
 ) -> list[Measurement]:
     for case in chosen:
         await answers.compare(started, case)
-        await field.warm(started, case, size)
-    return [Measurement(case, await field.compete(started, case, size)) for case in chosen]
+        await testbed.warm(started, case, size)
+    return [Measurement(case, await testbed.compete(started, case, size)) for case in chosen]
 
 
 if __name__ == "__main__":

@@ -40,14 +40,14 @@ class Result(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, case: Case, runs: Runs) -> "Result":
-        ours = runs[peers.HOWDAH_NAME]
+        ours = runs[peers.HOWDAH]
         return cls(
             case.name,
             case.connections,
             case.small,
             {peers.LIMIT: case.goals.limit, peers.POSTGRAPHILE: case.goals.postgraphile},
             {name: medians(of) for name, of in runs.items()},
-            {name: ratio(ours, of) for name, of in runs.items() if name != peers.HOWDAH_NAME},
+            {name: ratio(ours, of) for name, of in runs.items() if name != peers.HOWDAH},
         )
 
     @property
@@ -60,7 +60,7 @@ class Result(msgspec.Struct, frozen=True):
         ]
         if self.small and peers.POSTGRAPHILE in self.medians:
             ours, theirs = (
-                self.medians[name].p99_ms for name in (peers.HOWDAH_NAME, peers.POSTGRAPHILE)
+                self.medians[name].p99_ms for name in (peers.HOWDAH, peers.POSTGRAPHILE)
             )
             if ours >= theirs:
                 found.append(f"p99 {ours:.1f} ms, not below the {theirs:.1f} of PostGraphile")

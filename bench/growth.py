@@ -16,7 +16,7 @@ from bench import figures, pages, peers
 from bench.cases import Case, with_fields
 from bench.clients import Measured
 from bench.peers import Peer
-from bench.rounds import Field, Open, Size, medians, open_field
+from bench.rounds import Open, Size, Testbed, medians, open_testbed
 
 FULL = Size(rounds=3, seconds=1.2, warm_s=0.4, settle_s=0.1)
 QUICK = Size(rounds=1, seconds=1, warm_s=0.5, settle_s=0)
@@ -41,29 +41,29 @@ def main() -> None:
 
 async def bench(size: Size, *, every: int) -> figures.Growth:
     """`every` leaves points out: 3 measures each third."""
-    async with open_field() as field:
+    async with open_testbed() as testbed:
         with contextlib.ExitStack() as stack:
-            started = await asyncio.to_thread(field.start, stack, *ALL)
-            by_name = {case.name: case for case in field.cases}
+            started = await asyncio.to_thread(testbed.start, stack, *ALL)
+            by_name = {case.name: case for case in testbed.cases}
             one, many = by_name["one task by id"], by_name["10,000 tasks"]
             named = {peer.name: peer for peer in started}
             knows_fields = [
                 named[name]
-                for name in (peers.HOWDAH_NAME, peers.POSTGRAPHILE, peers.STOCK)
+                for name in (peers.HOWDAH, peers.POSTGRAPHILE, peers.STOCK)
                 if name in named
             ]
             gathers_nothing = [named[name] for name in named if name != peers.GATHERING_LIMIT]
             grown = [
-                await grow(field, started, with_clients(one, CLIENTS[::every]), size),
-                await grow(field, gathers_nothing, with_rows(many, ROWS[::every]), size),
+                await grow(testbed, started, with_clients(one, CLIENTS[::every]), size),
+                await grow(testbed, gathers_nothing, with_rows(many, ROWS[::every]), size),
                 await grow(
-                    field,
+                    testbed,
                     knows_fields,
                     {count: with_fields(many, count) for count in FIELDS[::every]},
                     size,
                 ),
             ]
-            machine = figures.machine(field.version, started)
+            machine = figures.machine(testbed.version, started)
     return figures.Growth(machine, size.rounds, size.seconds, *grown)
 
 
@@ -84,12 +84,12 @@ def with_rows(case: Case, counts: Sequence[int]) -> dict[int, Case]:
 
 
 async def grow(
-    field: Field, started: Sequence[Peer], chosen: Mapping[int, Case], size: Size
+    testbed: Testbed, started: Sequence[Peer], chosen: Mapping[int, Case], size: Size
 ) -> Grown:
     grown: dict[str, dict[int, Measured]] = {peer.name: {} for peer in started}
     for number, case in chosen.items():
-        await field.warm(started, case, size)
-        for name, runs in (await field.compete(started, case, size.for_case(case))).items():
+        await testbed.warm(started, case, size)
+        for name, runs in (await testbed.compete(started, case, size.for_case(case))).items():
             grown[name][number] = medians(runs)
     return grown
 

@@ -12,7 +12,7 @@ from bench.figures import Growth
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 180, 40, 50
 COLOURS = {
-    peers.HOWDAH_NAME: "#d1495b",
+    peers.HOWDAH: "#d1495b",
     peers.LIMIT: "#555555",
     peers.GATHERING_LIMIT: "#9a9a9a",
     peers.POSTGRAPHILE: "#2e6f95",

@@ -46,7 +46,7 @@ class Open(Protocol):
     def __call__(self, url: str, folder: Path, /) -> AbstractContextManager[Peer]: ...
 
 
-class Field:
+class Testbed:
     """The database, the cases on its rows, and a folder for logs."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Field:
 
 
 @contextlib.asynccontextmanager
-async def open_field() -> AsyncIterator[Field]:
+async def open_testbed() -> AsyncIterator[Testbed]:
     """Starts PostgreSQL with the data set."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -127,7 +127,7 @@ async def open_field() -> AsyncIterator[Field]:
                 )
             finally:
                 await connection.close()
-            yield Field(postgres, await _fill(postgres.url), folder, pid)
+            yield Testbed(postgres, await _fill(postgres.url), folder, pid)
 
 
 def medians(runs: Sequence[Measured]) -> Measured:

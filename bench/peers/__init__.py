@@ -26,9 +26,9 @@ from db.settings import load_settings
 from db.users import Users
 
 PACKAGE = Path(__file__).with_name("postgraphile")
-HOWDAH_NAME, LIMIT, GATHERING_LIMIT = "Howdah", "limit", "limit with gathering"
+HOWDAH, LIMIT, GATHERING_LIMIT = "Howdah", "limit", "limit with gathering"
 POSTGRAPHILE, STOCK = "PostGraphile", "stock Strawberry"
-HOWDAH = str(Path(sys.executable).with_name("howdah"))
+PROGRAM = str(Path(sys.executable).with_name("howdah"))
 NPM_OPTIONS = (
     "--ignore-scripts",  # packages of others would run them with the rights of the caller
     *("--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"),
@@ -127,10 +127,10 @@ def ours(url: str, folder: Path, *, without: str = "") -> Iterator[Peer]:
         "HOWDAH_LOG_LEVEL": "warning",
     }
     tokens = asyncio.run(signed_in(environment))
-    program = [sys.executable, "-m", "bench.ablated", without] if without else [HOWDAH]
+    program = [sys.executable, "-m", "bench.ablated", without] if without else [PROGRAM]
     log = folder / f"ours{without}.log"
     with running([*program, "serve", "--port", "0"], environment, log) as (process, address):
-        yield Peer(name=HOWDAH_NAME, url=address, process=process, tokens=tokens)
+        yield Peer(name=HOWDAH, url=address, process=process, tokens=tokens)
 
 
 async def signed_in(environment: Mapping[str, str]) -> dict[UUID, str]:
