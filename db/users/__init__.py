@@ -9,6 +9,7 @@ from datetime import timedelta
 import argon2
 
 from db.events import EventBus
+from db.mail import Mail
 from db.postgres.engine import Database
 from db.security.keys import SecretKey
 from db.security.passwords import PROFILE, Passwords
@@ -88,6 +89,7 @@ async def open_identity(
     secret: SecretKey,
     *,
     events: EventBus | None = None,
+    mail: Mail | None = None,
     profile: argon2.Parameters = PROFILE,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Identity]:
@@ -107,6 +109,9 @@ async def open_identity(
         access,
         admits_new_users=settings.issuer_sign_up_open,
     )
+    password_resets = PasswordResets(
+        database, passwords=passwords, throttle=throttle, access=access, mail=mail
+    )
     following = asyncio.create_task(access.follow(), name="access changes")
     try:
         yield Identity(
@@ -116,9 +121,7 @@ async def open_identity(
             refresh_tokens=RefreshTokens(secret.derive("refresh tokens")),
             verifier=verifier,
             throttle=throttle,
-            password_resets=PasswordResets(
-                database, passwords=passwords, throttle=throttle, access=access
-            ),
+            password_resets=password_resets,
             rules=Rules(
                 sign_up_open=settings.sign_up_open,
                 access_token_seconds=settings.access_token_seconds,
@@ -127,6 +130,7 @@ async def open_identity(
             ),
         )
     finally:
+        await password_resets.close()
         following.cancel()
         await asyncio.wait({following})
         passwords.close()
