@@ -131,7 +131,7 @@ class SignOutPayload:
 class ChangePasswordPayload:
     session: ClientSession = attribute(
         "A new session. All previous sessions are revoked; their access tokens stop working "
-        "within 60 seconds."
+        "within a second."
     )
     user: UserRow = attribute("The user with the new password.", type=User)
 
