@@ -131,6 +131,10 @@ bench-stream: setup ## measure rows per second of a run, against bare drivers
 bench-runs: setup ## measure how soon cancels and changes reach subscribers
 	$(BIN)/python -m bench.runs $(ARGS)
 
+.PHONY: bench-short-runs
+bench-short-runs: setup ## measure short runs, a million rows, the sidebar and a cell of 100 MB
+	$(BIN)/python -m bench.short_runs $(ARGS)
+
 .PHONY: bench-load
 bench-load: setup ## measure a list page's operations with 100 users at once
 	$(BIN)/python -m bench.load $(ARGS)

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -108,15 +109,15 @@ async def at_distance(
             for _ in range(size.rounds):
                 many.append(await run(peer, case, size))
                 one.append(await run(peer, case._replace(asked=alone), size))
-            (rate, p50), (rate_of_one, p50_of_one) = (
-                sorted(many)[len(many) // 2],
-                sorted(one)[len(one) // 2],
-            )
-            if rate_of_one < GOAL * rate:
+            ratio = median(mine[0] / all_[0] for mine, all_ in zip(one, many, strict=True))
+            if ratio < GOAL:
                 missed.append(f"{case.name} at {distance:g} ms")
+            (rate, p50), (rate_of_one, p50_of_one) = (
+                map(median, zip(*measured, strict=True)) for measured in (many, one)
+            )
             print(
                 f"{distance:8g} {case.name:20}{rate:8.0f}{rate_of_one:8.0f}"
-                f"{rate_of_one / rate:7.2f}{p50:8.1f}{p50_of_one:8.1f}",
+                f"{ratio:7.2f}{p50:8.1f}{p50_of_one:8.1f}",
                 flush=True,
             )
     return missed

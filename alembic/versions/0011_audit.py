@@ -37,13 +37,15 @@ BEGIN
     IF TG_OP = 'DELETE' THEN run := OLD; ELSE run := NEW; END IF;
     origin := coalesce(run.origin, '{}')::jsonb;
     INSERT INTO audit_events (id, owner_id, kind, outcome, actor_id, actor_email, session_id,
-        request_id, address, subject_id, subject_name, details)
+        token_id, request_id, address, subject_id, subject_name, details)
     VALUES (run.id, run.owner_id, 'QUERY_RUN',
         CASE run.state WHEN 'SUCCEEDED' THEN 'SUCCEEDED' ELSE 'FAILED' END,
         run.owner_id, (SELECT email FROM users WHERE id = run.owner_id),
-        (origin->>'sessionId')::uuid, coalesce(origin->>'requestId', ''),
-        coalesce(origin->>'address', ''), run.id, coalesce(origin->>'connection', ''),
-        jsonb_strip_nulls(origin - '{sessionId,requestId,address}'::text[] || jsonb_build_object(
+        (origin->>'sessionId')::uuid, (origin->>'tokenId')::uuid,
+        coalesce(origin->>'requestId', ''), coalesce(origin->>'address', ''),
+        run.id, coalesce(origin->>'connection', ''),
+        jsonb_strip_nulls(origin - '{sessionId,tokenId,requestId,address}'::text[]
+            || jsonb_build_object(
             'state', CASE TG_OP WHEN 'DELETE' THEN 'INTERRUPTED' ELSE run.state END,
             'statement', coalesce(origin->>'statement', run.statement),
             'readOnly', run.read_only,
@@ -117,6 +119,7 @@ def _make_events() -> None:
         sa.Column("actor_id", sa.Uuid()),
         sa.Column("actor_email", sa.Text()),
         sa.Column("session_id", sa.Uuid()),
+        sa.Column("token_id", sa.Uuid()),
         sa.Column("request_id", sa.Text(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("subject_id", sa.Uuid()),

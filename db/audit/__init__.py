@@ -4,6 +4,7 @@ from db.audit.commands import has_audit_log, record_if_migrated
 from db.audit.repository import AuditEventRow, AuditEvents, AuditFilter
 from db.audit.stream import (
     StreamPosition,
+    begin_stream,
     events_after,
     present_position,
     write_next,
@@ -16,6 +17,7 @@ __all__ = [
     "AuditFilter",
     "StreamPosition",
     "UnscopedAuditEvents",
+    "begin_stream",
     "events_after",
     "has_audit_log",
     "newest_events",

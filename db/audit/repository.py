@@ -25,6 +25,7 @@ class AuditEventRow(NamedTuple):
     actor_id: UUID | None
     actor_email: str | None
     session_id: UUID | None
+    token_id: UUID | None
     request_id: str
     address: str
     subject_id: UUID | None

@@ -78,11 +78,17 @@ async def events_after(
     return [AuditEventRow(*row[1:]) for row in found], at
 
 
+async def begin_stream(database: Database) -> None:
+    """The first time, the stream of a database begins with the events that follow."""
+    async with database.read() as session:
+        present = await present_position(session)
+    await database.write(lambda session: session.rows(_BEGIN, **present._asdict()))
+
+
 async def write_next(database: Database, write: Write) -> int:
     """Writes the next events, unless another process does; returns their number.
 
-    The first call of an installation begins with the events that follow it. Each is written at
-    least once: again, if the process ends between the writing and the commit.
+    Each is written at least once: again, if the process ends between the writing and the commit.
     """
     if not await _has_next(database):
         return 0
@@ -105,14 +111,12 @@ async def write_next(database: Database, write: Write) -> int:
 async def _has_next(database: Database) -> bool:
     """Whether the position is to be advanced. Reads only, because most calls find nothing."""
     async with database.read() as session:
-        at = await session.row(_POSITION)
-        if at is not None:
-            present = StreamPosition(*at)
-            events, _ = await events_after(session, present, batch=1)
-            return bool(events) or await _checked(session, present) != present
-        begin = await present_position(session)
-    await database.write(lambda session: session.rows(_BEGIN, **begin._asdict()))
-    return False
+        found = await session.row(_POSITION)
+        if found is None:
+            return False
+        at = StreamPosition(*found)
+        events, _ = await events_after(session, at, batch=1)
+        return bool(events) or await _checked(session, at) != at
 
 
 async def _checked(session: ReadSession, at: StreamPosition) -> StreamPosition:

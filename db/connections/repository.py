@@ -211,7 +211,7 @@ class Connections(Repository[ConnectionRow, S]):
     @change_statement
     def _note_connected(cls) -> ClauseElement:
         mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
-        return mine.values(last_connected_at=func.now())
+        return mine.values(last_connected_at=func.now()).returning(cls.table().c.id)
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:

@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, ForeignKey, Index, LargeBinary, Text, func
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, TooLarge
+from db.kit.audit import AuditKind, record
 from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
@@ -102,7 +103,7 @@ class AccessTokenList(Repository[AccessTokenRow, S]):
         expires_at: datetime | None,
         token_hash: bytes,
     ) -> AccessTokenRow:
-        """Runs in a transaction: it counts the tokens first."""
+        """Runs in a transaction: it counts the tokens first, and records the act."""
         values = {
             "name": name_rule.checked(name),
             "scopes": _checked_scopes(scopes),
@@ -113,7 +114,27 @@ class AccessTokenList(Repository[AccessTokenRow, S]):
                 f"You already have {MAX_TOKENS} access tokens.",
                 hint="Revoke those that are no longer used: `lastUsedAt` shows it.",
             )
-        return await self.add(token_hash=token_hash, **values)
+        token = await self.add(token_hash=token_hash, **values)
+        await self._record(AuditKind.ACCESS_TOKEN_CREATED, token)
+        return token
+
+    async def revoke(self: "AccessTokenList[Session]", token_id: UUID) -> None:
+        """Deletes a token, and records it, in a transaction."""
+        token = await self.require(token_id)
+        await self.remove(token_id)
+        await self._record(AuditKind.ACCESS_TOKEN_REVOKED, token)
+
+    async def _record(
+        self: "AccessTokenList[Session]", kind: AuditKind, token: AccessTokenRow
+    ) -> None:
+        await record(
+            self.session,
+            kind,
+            owner_id=self.owner,
+            subject_id=token.id,
+            subject_name=token.name,
+            details={"scopes": list(token.scopes), "expiresAt": token.expires_at},
+        )
 
     async def page(self, window: Window) -> Page[AccessTokenRow]:
         return await self.fetch_page(self._page(window.shape), window, NEWEST)

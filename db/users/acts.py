@@ -1,27 +1,15 @@
 """Records acts on accounts in the audit log."""
 
-from typing import Protocol
 from uuid import UUID
 
 from db.kit.audit import AuditKind, AuditOutcome, record, record_alone
 from db.postgres.engine import Database, Session
 
 
-class Account(Protocol):
-    """The row of a user."""
-
-    @property
-    def id(self) -> UUID: ...
-    @property
-    def email(self) -> str | None: ...
-    @property
-    def name(self) -> str: ...
-
-
 async def record_own_act(
     session: Session,
     kind: AuditKind,
-    user: Account,
+    user_id: UUID,
     session_id: UUID | None = None,
     **details: object,
 ) -> None:
@@ -29,51 +17,38 @@ async def record_own_act(
     await record(
         session,
         kind,
-        actor_id=user.id,
+        actor_id=user_id,
         session_id=session_id,
-        subject_id=user.id,
-        subject_name=user.email or user.name,
+        subject_id=user_id,
         details=details,
     )
 
 
 async def record_act_on(
-    session: Session, kind: AuditKind, user: Account, **details: object
+    session: Session, kind: AuditKind, user_id: UUID, *, name: str | None = None, **details: object
 ) -> None:
-    """Records an act of the present actor on the account of `user`, mostly another one."""
+    """Records an act of the present actor on the account of a user, mostly another one."""
     await record(
-        session,
-        kind,
-        owner_id=user.id,
-        subject_id=user.id,
-        subject_name=user.email or user.name,
-        details=details,
+        session, kind, owner_id=user_id, subject_id=user_id, subject_name=name, details=details
     )
 
 
 async def record_failed_sign_in(
-    database: Database, email: str, user: Account | None, *, digest: str
+    database: Database, email: str, user_id: UUID | None, *, digest: str
 ) -> None:
     """An address of no account is recorded as a digest: it may be a password in the wrong field."""
-    user_id = None if user is None else user.id
     await record_alone(
         database,
         AuditKind.SIGN_IN,
         outcome=AuditOutcome.FAILED,
         owner_id=user_id,
         subject_id=user_id,
-        subject_name=email if user else f"unknown:{digest}",
+        subject_name=email if user_id else f"unknown:{digest}",
         details={"method": "password"},
     )
 
 
-async def record_failure(database: Database, kind: AuditKind, user: Account | None = None) -> None:
+async def record_failure(database: Database, kind: AuditKind, user_id: UUID | None = None) -> None:
     """Records a wrong password or token, by which nothing was changed."""
-    await record_alone(
-        database,
-        kind,
-        outcome=AuditOutcome.FAILED,
-        owner_id=None if user is None else user.id,
-        subject_id=None if user is None else user.id,
-        subject_name=None if user is None else user.email or user.name,
-    )
+    failed = AuditOutcome.FAILED
+    await record_alone(database, kind, outcome=failed, owner_id=user_id, subject_id=user_id)

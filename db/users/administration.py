@@ -4,7 +4,7 @@ import logging
 from uuid import UUID
 
 from db.errors import Conflict, HowdahError, NotFound
-from db.kit.audit import AuditKind, record
+from db.kit.audit import AuditKind
 from db.postgres.engine import Database, Session
 from db.users.accounts import Role, UserRow
 from db.users.acts import record_act_on
@@ -47,13 +47,8 @@ class Administration:
                 )
             if suspended:
                 await Sessions(session).end_all(user_id)
-            changed = await changes.change(user_id, role=role, suspended=suspended)
-            if role is not None:
-                await record_act_on(session, AuditKind.USER_ROLE_CHANGED, changed, role=role)
-            if suspended is not None:
-                kind = AuditKind.USER_SUSPENDED if suspended else AuditKind.USER_RESUMED
-                await record_act_on(session, kind, changed)
-            return changed
+            await _record(session, user_id, role=role, suspended=suspended)
+            return await changes.change(user_id, role=role, suspended=suspended)
 
         user = await self._database.transaction(change)
         await self._access.announce(user_id)
@@ -66,19 +61,23 @@ class Administration:
         """Ends every session of a user; returns how many were live."""
 
         async def end(session: Session) -> int:
-            ended = await Sessions(session).end_all(user_id)
-            await record(
-                session,
-                AuditKind.SESSIONS_ENDED,
-                owner_id=user_id,
-                subject_id=user_id,
-                details={"sessions": ended},
-            )
-            return ended
+            count = await Sessions(session).end_all(user_id)
+            await record_act_on(session, AuditKind.SESSIONS_ENDED, user_id, sessions=count)
+            return count
 
         ended = await self._database.transaction(end)
         await self._access.announce(user_id)
         return ended
+
+
+async def _record(
+    session: Session, user_id: UUID, *, role: Role | None, suspended: bool | None
+) -> None:
+    if role is not None:
+        await record_act_on(session, AuditKind.USER_ROLE_CHANGED, user_id, role=role)
+    if suspended is not None:
+        kind = AuditKind.USER_SUSPENDED if suspended else AuditKind.USER_RESUMED
+        await record_act_on(session, kind, user_id)
 
 
 def _is_last_admin(user_id: UUID, locked: list[LockedUser]) -> bool:

@@ -6,17 +6,12 @@ from datetime import timedelta
 from uuid import UUID
 
 from db.errors import BadInput, Forbidden, HowdahError, NotFound, Unauthenticated
-from db.kit.audit import AuditKind, record
+from db.kit.audit import AuditKind
 from db.kit.base import new_id
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_new_password, checked_password
 from db.users.accounts import Role, UserRow, canonical_email, name_rule
-from db.users.acts import (
-    record_act_on,
-    record_failed_sign_in,
-    record_failure,
-    record_own_act,
-)
+from db.users.acts import record_failed_sign_in, record_failure
 from db.users.administration import Administration
 from db.users.password_resets import PasswordResets
 from db.users.sessions import UNKNOWN_DEVICE, Device, Sessions
@@ -88,9 +83,8 @@ class Identity:
 
         async def add_and_open(session: Session) -> SignInResult:
             user = await Users(session).add(email=email, name=name, password_hash=password_hash)
-            return await self._insert_session(
-                session, user, password_hash, device, AuditKind.SIGN_UP
-            )
+            kind = AuditKind.SIGN_UP
+            return await self._insert_session(session, user, password_hash, device, kind)
 
         return self._with_mark(await self._database.transaction(add_and_open))
 
@@ -156,14 +150,9 @@ class Identity:
             session_id = self._refresh_tokens.open(refresh_token).session_id
         except InvalidToken:
             raise unknown_refresh_token() from None
-
-        async def end(session: Session) -> bool:
-            if not await Sessions(session).end(session_id, user_id):
-                return False
-            await record(session, AuditKind.SIGN_OUT, session_id=session_id, subject_id=user_id)
-            return True
-
-        if not await self._database.transaction(end):
+        if not await self._database.transaction(
+            lambda session: Sessions(session).end(session_id, user_id)
+        ):
             raise unknown_refresh_token()
         await self.access.announce(user_id)
 
@@ -176,7 +165,7 @@ class Identity:
         user, old_hash = await self._with_password(user_id)
         async with self._throttle.current_password(user_id):
             if not await self._passwords.matches(current, old_hash):
-                await record_failure(self._database, AuditKind.PASSWORD_CHANGED, user)
+                await record_failure(self._database, AuditKind.PASSWORD_CHANGED, user.id)
                 raise _wrong_current_password()
         new_hash, device = await self._passwords.hash(new), Device(address, user_agent)
         signed_in = await self._set_password(user, old_hash, new_hash, device)
@@ -194,15 +183,11 @@ class Identity:
     async def create(self, *, email: str, password: str, name: str, role: Role) -> UserRow:
         email, name = _validate_new_email(email), name_rule.checked(name)
         password_hash = await self._passwords.hash(checked_new_password(password))
-
-        async def add(session: Session) -> UserRow:
-            user = await Users(session).add(
+        return await self._database.transaction(
+            lambda session: Users(session).create(
                 email=email, name=name, password_hash=password_hash, role=role
             )
-            await record_act_on(session, AuditKind.USER_CREATED, user, role=role)
-            return user
-
-        return await self._database.transaction(add)
+        )
 
     async def issue(
         self,
@@ -221,16 +206,16 @@ class Identity:
         life = session_life or timedelta(seconds=lifetime_s)
         session_id = new_id()
         _, token_hash = self._refresh_tokens.make(session_id)
-
-        async def open_session(session: Session) -> bool:
-            if not await Sessions(session).open(
-                session_id, user.id, token_hash=token_hash, life=life, device=device
-            ):
-                return False
-            await record_own_act(session, AuditKind.SIGN_IN, user, session_id, method=method)
-            return True
-
-        if not await self._database.transaction(open_session):
+        if not await self._database.transaction(
+            lambda session: Sessions(session).open(
+                session_id,
+                user.id,
+                token_hash=token_hash,
+                life=life,
+                device=device,
+                method=method,
+            )
+        ):
             raise NotFound(
                 "This user does not exist, or is suspended.",
                 hint="Run `howdah user list` to see all users.",
@@ -258,13 +243,14 @@ class Identity:
 
         async def find_or_add(session: Session) -> UserRow:
             users = Users(session)
-            if found := await users.by_email(LOCAL_ADMIN):
-                return found[0]
-            user = await users.add(
-                email=LOCAL_ADMIN, name="Local admin", password_hash=None, role=Role.ADMIN
+            found = await users.by_email(LOCAL_ADMIN)
+            return (
+                found[0]
+                if found
+                else await users.create(
+                    email=LOCAL_ADMIN, name="Local admin", password_hash=None, role=Role.ADMIN
+                )
             )
-            await record_act_on(session, AuditKind.USER_CREATED, user, role=user.role)
-            return user
 
         return await self._database.transaction(find_or_add)
 
@@ -274,9 +260,11 @@ class Identity:
             found = await Users(session).by_email(email)
         user, password_hash = found or (None, None)
         right = await self._passwords.matches(password, password_hash)
+        is_right = right and user is not None and password_hash is not None
+        if not is_right or (user is not None and user.suspended_at is not None):
+            digest, user_id = self._throttle.digest(email), user.id if user else None
+            await record_failed_sign_in(self._database, email, user_id, digest=digest)
         if not right or user is None or password_hash is None:
-            digest = self._throttle.digest(email)
-            await record_failed_sign_in(self._database, email, user, digest=digest)
             raise _wrong_sign_in()
         if user.suspended_at is not None:
             raise Forbidden("This account is suspended.", hint="Ask an admin to resume it.")
@@ -335,10 +323,7 @@ class Identity:
         device: Device = UNKNOWN_DEVICE,
         kind: AuditKind = AuditKind.SIGN_IN,
     ) -> SignInResult:
-        """Opens a session for a user whose password matched the hash `verified`.
-
-        `kind` is the act that opens it, which is recorded in the same transaction.
-        """
+        """Opens a session for a user whose password matched the hash `verified`."""
         session_id = new_id()
         token, token_hash = self._refresh_tokens.make(session_id)
         if not await Sessions(session).open_verified(
@@ -348,10 +333,9 @@ class Identity:
             life=min(self._rules.session_life, self._rules.max_session_life),
             device=device,
             verified=verified,
+            kind=kind,
         ):
             raise _wrong_sign_in()
-        method = "password" if kind == AuditKind.SIGN_IN else None
-        await record_own_act(session, kind, user, session_id, method=method)
         return self._signed_in(user, session_id, token)
 
     def _with_mark(self, signed_in: SignInResult, mark: str | None = None) -> SignInResult:

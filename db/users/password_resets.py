@@ -15,7 +15,7 @@ from db.mail import Mail
 from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_new_password
 from db.users.accounts import UserRow, canonical_email
-from db.users.acts import record_act_on, record_failure, record_own_act
+from db.users.acts import record_failure
 from db.users.sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.access_changes import AccessChanges
@@ -25,6 +25,7 @@ from db.users.unscoped.sessions import UnscopedPasswordResets
 log = logging.getLogger(__name__)
 
 LIFE = timedelta(hours=1)
+CLOSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +54,9 @@ class PasswordResets:
         self._mailing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Waits for mails that are being sent, which a mail server delays by TIMEOUT_S at most."""
-        await asyncio.gather(*self._mailing)
+        """Waits a moment for mails that are being sent."""
+        if self._mailing:
+            await asyncio.wait(self._mailing, timeout=CLOSE_S)
 
     async def request(self, email: str, *, address: str, link: Callable[[str], str]) -> None:
         """Mails a link to the user, if there is an account with this address and a password.
@@ -84,15 +86,11 @@ class PasswordResets:
             BadInput: The user has no password on this server.
         """
         token = secrets.token_urlsafe(32)
-
-        async def replace(session: Session) -> datetime | None:
-            resets = UnscopedPasswordResets(session)
-            expires_at = await resets.replace(user_id, token_hash=_hash(token), life=LIFE)
-            if expires_at is not None and (user := await Users(session).by_id(user_id)):
-                await record_act_on(session, AuditKind.PASSWORD_RESET_CREATED, user)
-            return expires_at
-
-        expires_at = await self._database.transaction(replace)
+        expires_at = await self._database.transaction(
+            lambda session: UnscopedPasswordResets(session).replace(
+                user_id, token_hash=_hash(token), life=LIFE
+            )
+        )
         if expires_at is None:
             raise await self._no_password(user_id)
         return ResetToken(token=token, expires_at=expires_at)
@@ -153,7 +151,6 @@ async def _set_password(session: Session, token_hash: bytes, password_hash: str)
     if user is None:  # another request has used the token since it was checked
         raise _invalid_token()
     await Sessions(session).end_all(user.id)
-    await record_own_act(session, AuditKind.PASSWORD_RESET, user)
     return user
 
 

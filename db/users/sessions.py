@@ -21,12 +21,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.audit import AuditKind, record
 from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.users.accounts import User
+from db.users.acts import record_own_act
 
 NEWEST = SortOrder("created_at")
 
@@ -112,8 +114,12 @@ class SessionList(Repository[SessionRow, S]):
         return int(await self.value(self._count()))
 
     async def end(self: "SessionList[Session]", session_id: UUID) -> SessionRow:
-        """Ends a session; one that has ended already stays as it is."""
-        return await self.update_or_raise(session_id, self._end(), id=session_id)
+        """Ends a session, and records it; one that has ended already stays as it is."""
+        ended = await self.update_or_raise(session_id, self._end(), id=session_id)
+        await record(
+            self.session, AuditKind.SESSION_ENDED, owner_id=self.owner, subject_id=session_id
+        )
+        return ended
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
@@ -152,11 +158,19 @@ class Sessions(Generic[S]):
         token_hash: bytes,
         life: timedelta,
         device: Device,
+        method: str,
     ) -> bool:
-        """Opens a session without a password; returns False if the user may not sign in."""
+        """Opens a session without a password; returns False if the user may not sign in.
+
+        The act is recorded in the same transaction, with the `method` that replaces the password.
+        """
         values: Any = {"owner_id": user_id, "token_hash": token_hash, "life": life}
         values |= device.storable()._asdict()
-        return await self._session.row(self._open(), id=session_id, **values) is not None
+        if await self._session.row(self._open(), id=session_id, **values) is None:
+            return False
+        kind = AuditKind.SIGN_IN
+        await record_own_act(self._session, kind, user_id, session_id, method=method)
+        return True
 
     async def open_verified(
         self: "Sessions[Session]",
@@ -167,10 +181,12 @@ class Sessions(Generic[S]):
         life: timedelta,
         device: Device,
         verified: str,
+        kind: AuditKind,
     ) -> bool:
         """Opens a session; returns False if `verified` is no longer the stored password hash.
 
-        A sign-in concurrent with a password change therefore leaves no session.
+        A sign-in concurrent with a password change therefore leaves no session. `kind` is the act
+        that opens it, which is recorded in the same transaction.
         """
         opened = await self._session.row(
             self._open_verified(),
@@ -181,7 +197,11 @@ class Sessions(Generic[S]):
             verified=verified,
             **device.storable()._asdict(),
         )
-        return opened is not None
+        if opened is None:
+            return False
+        method = "password" if kind == AuditKind.SIGN_IN else None
+        await record_own_act(self._session, kind, user_id, session_id, method=method)
+        return True
 
     async def live(self, session_id: UUID, user_id: UUID) -> LiveSession | None:
         """None if the session has ended, or its user may not sign in."""
@@ -196,9 +216,11 @@ class Sessions(Generic[S]):
         await self._session.rows(self._record_use(), **values)
 
     async def end(self: "Sessions[Session]", session_id: UUID, user_id: UUID) -> bool:
-        """Ends a session; returns False if the user has no such session."""
-        ended = await self._session.row(self._end(), id=session_id, owner_id=user_id)
-        return ended is not None
+        """Signs a session out, and records it; returns False if the user has no such session."""
+        if await self._session.row(self._end(), id=session_id, owner_id=user_id) is None:
+            return False
+        await record_own_act(self._session, AuditKind.SIGN_OUT, user_id, session_id)
+        return True
 
     async def end_all(self: "Sessions[Session]", user_id: UUID) -> int:
         """Ends every session of a user, and voids their link to reset the password.

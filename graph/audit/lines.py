@@ -13,7 +13,8 @@ def to_json(event: AuditEventRow) -> bytes:
         "id": ("audit", event.id),
         "actorId": ("user", event.actor_id),
         "userId": ("user", event.owner_id),
-        "sessionId": ("session", event.session_id),
+        "sessionId": ("signin", event.session_id),
+        "accessTokenId": ("token", event.token_id),
         "subjectId": (subject_prefix(event.kind), event.subject_id),
     }
     fields: dict[str, object] = {

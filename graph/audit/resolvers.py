@@ -13,6 +13,9 @@ from graph.context import Info
 from graph.kit.fields import argument, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
+from graph.kit.scopes import ADMIN
+
+SCOPES = ADMIN
 
 
 @strawberry.type

@@ -20,7 +20,9 @@ graphql_enum(
     SIGN_UP="A user created an account.",
     SIGN_IN="A user signed in, or tried to: with a password, a one-time link, or a token that the "
     "operator made.",
-    SIGN_OUT="A user ended a session.",
+    SIGN_OUT="A user signed out.",
+    SESSION_ENDED="A user ended one of their sessions.",
+    SESSIONS_ENDED="The operator ended all sessions of a user.",
     REFRESH_TOKEN_REUSED="A refresh token was used again after it had been replaced, so its "  # noqa: S106
     "session was ended.",
     PASSWORD_CHANGED="A user changed the password, or failed to.",  # noqa: S106
@@ -28,12 +30,11 @@ graphql_enum(
     PASSWORD_RESET="A password was reset with a link, or an invalid link was used.",  # noqa: S106
     USER_CREATED="The operator or an external issuer created an account.",
     USER_ROLE_CHANGED="The role of a user was changed.",
-    USER_SUSPENDED="A user was suspended, which ended all their sessions.",
-    USER_RESUMED="A suspended user may sign in again.",
+    USER_SUSPENDED="A user was suspended, which ended their sessions.",
+    USER_RESUMED="A suspended user was resumed.",
     USER_REMOVED="A user was deleted with everything they owned.",
-    SESSIONS_ENDED="One or all sessions of a user were ended without a sign-out.",
-    ACCESS_TOKEN_CREATED="An access token for a program was created.",  # noqa: S106
-    ACCESS_TOKEN_REVOKED="An access token for a program was revoked.",  # noqa: S106
+    ACCESS_TOKEN_CREATED="A user created an access token for a program.",  # noqa: S106
+    ACCESS_TOKEN_REVOKED="A user revoked an access token for a program.",  # noqa: S106
     CONNECTION_SAVED="A connection was created or changed.",
     CONNECTION_DELETED="A connection was deleted.",
     CONNECTION_OPENED="`connect` opened a connection, or failed to.",
@@ -66,13 +67,14 @@ graphql_enum(
 
 _SUBJECTS = {
     AuditKind.RESULT_EXPORTED: "file",
+    "SESSION": "signin",
+    "ACCESS": "token",
     "CONNECTION": "conn",
     "QUERY": "run",
     "RESULT": "run",
     "FILE": "file",
     "BUCKET": "bucket",
     "BSP": "bsp",
-    "ACCESS": "token",
 }
 
 
@@ -127,7 +129,14 @@ class AuditEvent(Node):
         "none, as with tokens of an external issuer."
     )
     def session_id(root: strawberry.Parent[AuditEventRow]) -> strawberry.ID | None:
-        return None if root.session_id is None else id_of("session", root.session_id)
+        return None if root.session_id is None else id_of("signin", root.session_id)
+
+    @field(
+        "ID of the access token for programs that acted, also after it was revoked. Null if a "
+        "session acted."
+    )
+    def access_token_id(root: strawberry.Parent[AuditEventRow]) -> strawberry.ID | None:
+        return None if root.token_id is None else id_of("token", root.token_id)
 
     @field(
         "Network address of the client. Null if the act was not a request, and for users other "

@@ -17,13 +17,13 @@ from graph.context import Context
 MAX_ANONYMOUS_CONCURRENCY = 8
 MAX_URGENT_CONCURRENCY = 2
 MAX_WAITING = 2_000  # a page that reconnects may open a thousand subscriptions at once
-ACTIVE_S = 1.0
+ACTIVE_S = 0.25
 """A user counts as active for this time, at most for twice this time."""
 UNIT_S = 0.000_1
 """What a small operation costs; the work of operations is measured in this unit."""
 UNIT_FIELDS = 200
 """Fields of a result that cost as much."""
-ALONE_UNITS = 120
+ALONE_UNITS = 80
 """The work that a user alone may have in progress, besides what waits for a distant database."""
 SHARED_UNITS = 4
 """The same while other users are active."""

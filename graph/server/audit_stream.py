@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from db.audit import AuditEventRow, write_next
+from db.audit import AuditEventRow, begin_stream, write_next
 from db.postgres.engine import Database
 from db.waiting import Backoff
 from graph.audit.lines import to_json
@@ -26,6 +26,7 @@ async def streaming_audit_log(database: Database, destination: str | None) -> As
     if destination is None:
         yield
         return
+    await begin_stream(database)
     task = asyncio.create_task(_stream(database, destination), name="audit: stream")
     try:
         yield

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.errors import NotFound
-from db.kit.audit import AuditKind, record_alone
+from db.kit.audit import AuditKind, current_actor, record_alone
 from db.services import Services
 from db.storage import (
     FileRow,
@@ -90,9 +90,10 @@ async def send(request: Request) -> Response:
         await record_alone(
             gateway.services.database,
             AuditKind.FILE_DOWNLOADED,
+            owner_id=current_actor.get().user_id or file.owner_id,
             subject_id=file.id,
             subject_name=file.location,
-            details={"redirected": True},
+            details={"redirected": True, "range": headers.get("Content-Range")},
         )
         return Response(
             status_code=307,

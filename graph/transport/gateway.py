@@ -93,8 +93,10 @@ class Gateway:
 
     def context(self, viewer: Viewer | None, request_id: str, scope: Scope) -> Context:
         """The context of an operation, which is run in the present task."""
-        user_id, session_id = (viewer.id, viewer.session_id) if viewer else (None, None)
-        current_actor.set(Actor(user_id, session_id, request_id, address_of(scope)))
+        actor = Actor(request_id=request_id, address=address_of(scope))
+        if viewer is not None:
+            actor = Actor(viewer.id, viewer.session_id, viewer.token_id, *actor[3:])
+        current_actor.set(actor)
         return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
 
     async def answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:

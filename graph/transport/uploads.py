@@ -96,7 +96,7 @@ async def verify_link(request: Request, services: Services, method: str) -> Link
         await gateway.operations.before_refusal(address_of(request.scope))
         raise
     if holder is not None:
-        act_as(holder.user_id, holder.session_id)
+        act_as(*holder)
         await require_credential(services, *holder)
     return holder
 

@@ -58,7 +58,7 @@ class Mutation:
         self, info: Info, input: Annotated[EndSessionInput, argument("Session to end.")]
     ) -> EndSessionPayload:
         context, session_id = info.context, parse_id("signin", input.id)
-        await context.write(SessionList, lambda sessions: sessions.end(session_id))
+        await context.transact(SessionList, lambda sessions: sessions.end(session_id))
         await context.services.identity.access.announce(context.owner)
         return EndSessionPayload(ended_session_id=input.id)
 
@@ -92,6 +92,6 @@ class Mutation:
         self, info: Info, input: Annotated[RevokeAccessTokenInput, argument("Token to revoke.")]
     ) -> RevokeAccessTokenPayload:
         context, token_id = info.context, parse_id("token", input.id)
-        await context.write(AccessTokenList, lambda tokens: tokens.remove(token_id))
+        await context.transact(AccessTokenList, lambda tokens: tokens.revoke(token_id))
         await context.services.identity.access.announce(context.owner)
         return RevokeAccessTokenPayload(revoked_access_token_id=input.id)

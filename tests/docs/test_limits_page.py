@@ -31,6 +31,7 @@ NO_LIMITS = {"port": "an address", "hsts_seconds": "what browsers are told"}
 INTERNAL = {
     "db.backup": "files that Howdah has written itself",
     "db.events": "messages between the replicas, which split them",
+    "db.kit.audit.actor": "addresses are shorter",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.objects.store": "what object stores accept",
     "db.setting_files": "the operator's own files",

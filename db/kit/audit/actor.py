@@ -14,6 +14,8 @@ class Actor(NamedTuple):
 
     user_id: UUID | None = None
     session_id: UUID | None = None
+    token_id: UUID | None = None
+    """The access token for programs, if the request has one."""
     request_id: str = ""
     address: str = ""
     operator: str | None = None
@@ -36,9 +38,10 @@ current_actor: ContextVar[Actor] = ContextVar("current_actor", default=_NO_ACTOR
 """Inherited by the tasks that a request starts. A run stores it, because it may outlive them."""
 
 
-def act_as(user_id: UUID, session_id: UUID | None) -> None:
+def act_as(user_id: UUID, session_id: UUID | None, token_id: UUID | None) -> None:
     """Names the user of a request that has no access token, such as the holder of a link."""
-    current_actor.set(current_actor.get()._replace(user_id=user_id, session_id=session_id))
+    actor = current_actor.get()
+    current_actor.set(actor._replace(user_id=user_id, session_id=session_id, token_id=token_id))
 
 
 @contextlib.contextmanager

@@ -31,8 +31,9 @@ async def record(  # noqa: PLR0913 - the columns of an event
     """Adds an event to the transaction of `session`: both are committed, or none.
 
     Who acts is `current_actor`; an act that authenticates passes `actor_id` and `session_id`.
-    `owner_id` is the user whom the event concerns, by default the one who acts. `details` never
-    contain a secret; those that are None are omitted.
+    `owner_id` is the user whom the event concerns, by default the one who acts. `subject_name` is
+    by default the address of the user with `subject_id`. `details` never contain a secret; those
+    that are None are omitted.
     """
     actor = current_actor.get()
     actor_id = actor_id or actor.user_id
@@ -45,10 +46,11 @@ async def record(  # noqa: PLR0913 - the columns of an event
         outcome=outcome,
         actor_id=actor_id,
         session_id=session_id or actor.session_id,
+        token_id=actor.token_id,
         request_id=actor.request_id,
         address=actor.shown_address,
         subject_id=subject_id,
-        subject_name=subject_name or "",
+        subject_name=subject_name,
         details=msgspec.json.encode(
             {name: value for name, value in shown.items() if value is not None}
         ).decode(),

@@ -23,6 +23,7 @@ class AuditEvent(HasId, HasOwner, Base):
     actor_id: Mapped[UUID | None]
     actor_email: Mapped[str | None] = mapped_column(Text)
     session_id: Mapped[UUID | None]
+    token_id: Mapped[UUID | None]
     request_id: Mapped[str] = mapped_column(Text)
     address: Mapped[str] = mapped_column(Text)
     subject_id: Mapped[UUID | None]

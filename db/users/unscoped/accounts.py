@@ -68,6 +68,19 @@ class Users(Generic[S]):
             )
         return added
 
+    async def create(
+        self: "Users[Session]",
+        *,
+        email: str,
+        name: str,
+        password_hash: str | None,
+        role: str = Role.USER,
+    ) -> UserRow:
+        """Like `add`, for the operator, whose act is recorded: it needs a transaction."""
+        user = await self.add(email=email, name=name, password_hash=password_hash, role=role)
+        await record_act_on(self._session, AuditKind.USER_CREATED, user.id, role=role)
+        return user
+
     async def get_or_create_external(
         self: "Users[Session]", person: ExternalUser, *, may_create: bool = True
     ) -> UserRow | None:
@@ -82,10 +95,8 @@ class Users(Generic[S]):
                 return None
             new = person._asdict() | {"id": new_id()}
             (record,) = await self._session.rows(self._get_or_create_external(), **new)
-            created = UserRow(*record[:-1])
-            await record_act_on(
-                self._session, AuditKind.USER_CREATED, created, issuer=person.issuer
-            )
+            kind, user_id = AuditKind.USER_CREATED, record[0]
+            await record_act_on(self._session, kind, user_id, issuer=person.issuer)
         user = UserRow(*record[:-1])
         return None if record[-1] or user.suspended_at else user
 
@@ -104,7 +115,8 @@ class Users(Generic[S]):
         user = await self.by_id(user_id)
         row = await self._session.row(self._remove(), id=user_id)
         if row is not None and user is not None:
-            await record_act_on(self._session, AuditKind.USER_REMOVED, user, role=user.role)
+            kind, name = AuditKind.USER_REMOVED, user.email or user.name
+            await record_act_on(self._session, kind, user_id, name=name, role=user.role)
         if row is not None and row[0] is not None:
             issuer, subject = row
             await self._session.rows(

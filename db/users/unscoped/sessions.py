@@ -31,7 +31,7 @@ from db.postgres.engine import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.access_tokens import AccessToken
 from db.users.accounts import User, UserRow
-from db.users.acts import record_act_on
+from db.users.acts import record_act_on, record_own_act
 from db.users.sessions import IS_LIVE, MAY_SIGN_IN, Device, PasswordReset, UserSession
 
 REUSE_GRACE = timedelta(seconds=30)
@@ -73,8 +73,8 @@ class UnscopedSessions:
         """Replaces the presented token by `new` if it is the latest of its family.
 
         The token replaced by the last rotation changes nothing for `REUSE_GRACE`: the result has
-        the nonce of that rotation. Any other token of the family revokes it, which is recorded.
-        The session ends at the latest `max_life` after the sign-in.
+        the nonce of that rotation. Any other token of the family revokes it, which is recorded. The
+        session ends at the latest `max_life` after the sign-in.
         """
         row = await self._session.row(
             self._rotate(),
@@ -91,10 +91,8 @@ class UnscopedSessions:
             return None
         rotation = TokenRotation(row[0], row[1], UserRow(*row[2:]))
         if rotation.revoked:
-            kind = AuditKind.REFRESH_TOKEN_REUSED
-            await record_act_on(
-                self._session, kind, rotation.user, sessionId=f"session_{session_id.hex}"
-            )
+            kind, ended = AuditKind.REFRESH_TOKEN_REUSED, f"signin_{session_id.hex}"
+            await record_act_on(self._session, kind, rotation.user.id, sessionId=ended)
         return rotation
 
     async def sweep(self) -> int:
@@ -223,10 +221,15 @@ class UnscopedPasswordResets(Generic[S]):
         token_hash: bytes,
         life: timedelta,
     ) -> datetime | None:
-        """Stores the token of a user; returns its expiry, or None if they have no password."""
+        """Stores the token of a user, and records the act.
+
+        Returns its expiry, or None if they have no password.
+        """
         expires_at: datetime | None = await self._session.value(
             self._replace(), id=user_id, token_hash=token_hash, life=life
         )
+        if expires_at is not None:
+            await record_act_on(self._session, AuditKind.PASSWORD_RESET_CREATED, user_id)
         return expires_at
 
     async def exists(self, token_hash: bytes) -> bool:
@@ -235,10 +238,17 @@ class UnscopedPasswordResets(Generic[S]):
     async def use(
         self: "UnscopedPasswordResets[Session]", token_hash: bytes, *, password_hash: str
     ) -> UserRow | None:
-        """Deletes the token and sets the password; returns None if the token is not valid."""
+        """Deletes the token and sets the password, and records the act.
+
+        Returns None if the token is not valid.
+        """
         values: Any = {"token_hash": token_hash, "new_hash": password_hash}
         row = await self._session.row(self._use(), **values)
-        return None if row is None else UserRow(*row)
+        if row is None:
+            return None
+        user = UserRow(*row)
+        await record_own_act(self._session, AuditKind.PASSWORD_RESET, user.id)
+        return user
 
     async def sweep(self: "UnscopedPasswordResets[Session]") -> int:
         return len(await self._session.rows(self._sweep()))

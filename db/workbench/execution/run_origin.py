@@ -18,6 +18,7 @@ class _Origin(msgspec.Struct, rename="camel", omit_defaults=True):
     request_id: str
     address: str
     session_id: str | None
+    token_id: str | None
     connection: str
     connection_id: str
     host: str
@@ -38,6 +39,7 @@ def run_origin(connection: ConnectionRow, statement: str) -> str:
         request_id=actor.request_id,
         address=actor.shown_address,
         session_id=None if actor.session_id is None else actor.session_id.hex,
+        token_id=None if actor.token_id is None else actor.token_id.hex,
         connection=connection.name,
         connection_id=f"conn_{connection.id.hex}",
         host=connection.host,

@@ -18,7 +18,7 @@ async def add(database: Database, email: str = "ada@example.com") -> UserRow:
 
 
 async def meet(database: Database, person: ExternalUser = OUTSIDE) -> UserRow | None:
-    return await database.write(lambda session: Users(session).get_or_create_external(person))
+    return await database.transaction(lambda session: Users(session).get_or_create_external(person))
 
 
 async def remove(database: Database, user_id: UUID) -> bool:

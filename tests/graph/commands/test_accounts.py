@@ -83,7 +83,7 @@ async def test_user_reset_password_link_leads_to_the_running_development_server(
 
 async def test_external_user_is_named_by_id(services: Services) -> None:
     person = ExternalUser("https://issuer.example.com/", "s", "ada@example.com", "Ada")
-    outsider = await services.database.write(
+    outsider = await services.database.transaction(
         lambda session: Users(session).get_or_create_external(person)
     )
     assert outsider is not None
