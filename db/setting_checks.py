@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from db.errors import BadInput
+from db.mail import MailServer
 
 if TYPE_CHECKING:
     from db.settings import Settings
@@ -26,6 +27,7 @@ def check_settings(settings: "Settings") -> None:
     _check_trusted_proxies(settings)
     _check_public_url(settings)
     _check_documents(settings)
+    _check_mail(settings)
 
 
 def quoted(value: str) -> str:
@@ -67,3 +69,17 @@ def _check_documents(settings: "Settings") -> None:
             "HOWDAH_DOCUMENTS is `trusted`, but HOWDAH_DOCUMENTS_PATH is not set.",
             hint="Set it to the file or folder that lists the documents of your clients.",
         )
+
+
+def _check_mail(settings: "Settings") -> None:
+    """A link in a mail never follows the `Host` header of a request, which anyone can choose."""
+    if settings.smtp_url is None:
+        return
+    MailServer.parse(settings.smtp_url)
+    needed = {"HOWDAH_MAIL_FROM": settings.mail_from, "HOWDAH_PUBLIC_URL": settings.public_url}
+    for name, value in needed.items():
+        if not value:
+            raise BadInput(
+                f"HOWDAH_SMTP_URL is set, but {name} is not.",
+                hint="Mails need the address they are from, and the URL that their links lead to.",
+            )

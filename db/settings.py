@@ -65,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upload_bytes_per_second: Amount = 1_024
 
     public_url: str | None = None
+    smtp_url: str | None = None
+    mail_from: str | None = None
     allowed_origins: str = ""
     trusted_proxies: str = ""
     introspection: bool | None = None

@@ -9,6 +9,7 @@ from datetime import timedelta
 import argon2
 
 from db.events import EventBus
+from db.mail import Mail
 from db.postgres.engine import Database
 from db.security.keys import SecretKey
 from db.security.passwords import PROFILE, Passwords
@@ -90,6 +91,7 @@ async def open_identity(
     secret: SecretKey,
     *,
     events: EventBus | None = None,
+    mail: Mail | None = None,
     profile: argon2.Parameters = PROFILE,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Identity]:
@@ -109,6 +111,9 @@ async def open_identity(
         access,
         admits_new_users=settings.issuer_sign_up_open,
     )
+    password_resets = PasswordResets(
+        database, passwords=passwords, throttle=throttle, access=access, mail=mail
+    )
     following = asyncio.create_task(access.follow(), name="access changes")
     try:
         yield Identity(
@@ -118,9 +123,7 @@ async def open_identity(
             refresh_tokens=RefreshTokens(secret.derive("refresh tokens")),
             verifier=verifier,
             throttle=throttle,
-            password_resets=PasswordResets(
-                database, passwords=passwords, throttle=throttle, access=access
-            ),
+            password_resets=password_resets,
             rules=Rules(
                 sign_up_open=settings.sign_up_open,
                 access_token_seconds=settings.access_token_seconds,
@@ -129,6 +132,7 @@ async def open_identity(
             ),
         )
     finally:
+        await password_resets.close()
         following.cancel()
         await asyncio.wait({following})
         passwords.close()

@@ -17,6 +17,8 @@ PASSWORDS_OF_ACCOUNT = Limit(10, timedelta(minutes=5))
 PASSWORDS_OF_DEVICE = Limit(10, timedelta(minutes=5))
 PASSWORDS_OF_SESSIONS = Limit(10, timedelta(minutes=5))
 PASSWORDS_FROM_ADDRESS = Limit(100, timedelta(minutes=5))
+RESET_MAILS_TO_ACCOUNT = Limit(3, timedelta(hours=1))
+RESET_MAILS_FROM_ADDRESS = Limit(20, timedelta(hours=1))
 RESETS_FROM_ADDRESS = Limit(20, timedelta(minutes=5))
 SIGN_UPS_FROM_ADDRESS = Limit(20, timedelta(hours=1))
 
@@ -63,6 +65,15 @@ class Throttle:
         key = self._hash("password reset", network_of(address))
         async with self._refunded({key: RESETS_FROM_ADDRESS}):
             yield
+
+    async def reset_mail(self, email: str, address: str) -> None:
+        """Counts a request for a mail with a reset link, whether or not the account exists."""
+        await self._count(
+            {
+                self._hash("reset mail", email): RESET_MAILS_TO_ACCOUNT,
+                self._hash("reset mails", network_of(address)): RESET_MAILS_FROM_ADDRESS,
+            }
+        )
 
     async def sign_up(self, address: str) -> None:
         await self._count({self._hash("sign-up", network_of(address)): SIGN_UPS_FROM_ADDRESS})

@@ -82,11 +82,16 @@ class CreatePasswordResetInput:
     user_id: strawberry.ID = attribute("ID of the user who forgot the password.")
 
 
+@strawberry.input(description="Input of `requestPasswordReset`.")
+class RequestPasswordResetInput:
+    email: str = attribute("E-mail address of the account whose password was forgotten.")
+
+
 @strawberry.input(description="Input of `resetPassword`.")
 class ResetPasswordInput:
     __repr__ = redacted_repr
 
-    token: str = attribute("Token of the link that `createPasswordReset` returned.")
+    token: str = attribute("Token of a link of `createPasswordReset` or `requestPasswordReset`.")
     new_password: str = attribute(
         "New password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
     )
@@ -126,7 +131,7 @@ class SignOutPayload:
 class ChangePasswordPayload:
     session: ClientSession = attribute(
         "A new session. All previous sessions are revoked; their access tokens stop working "
-        "within 60 seconds."
+        "within a second."
     )
     user: UserRow = attribute("The user with the new password.", type=User)
 
@@ -148,6 +153,11 @@ class CreatePasswordResetPayload:
         "Token of the link, for a page of your own that calls `resetPassword`. It can be used once."
     )
     expires_at: datetime = attribute("Time the link expires, one hour after its creation.")
+
+
+@strawberry.type(description="Payload of `requestPasswordReset`.")
+class RequestPasswordResetPayload:
+    requested: bool = attribute("Always true, whether or not there is an account.")
 
 
 @strawberry.type(description="Payload of `resetPassword`.")

@@ -16,6 +16,8 @@ from graph.users.inputs import (
     CreatePasswordResetPayload,
     RefreshSessionInput,
     RefreshSessionPayload,
+    RequestPasswordResetInput,
+    RequestPasswordResetPayload,
     ResetPasswordInput,
     ResetPasswordPayload,
     SignInInput,
@@ -159,6 +161,27 @@ class Mutation:
             token=reset.token,
             expires_at=reset.expires_at,
         )
+
+    @mutation(
+        "Mails a one-time link with which the user of an account sets a new password. The response "
+        "is the same if there is no account with this address, or one without a password. Fails "
+        "with `FORBIDDEN` if the operator has set up no mail server. Ignores an access token that "
+        "is not valid.",
+        who=Anyone,
+        ignores_token=True,
+    )
+    async def request_password_reset(
+        self,
+        info: Info,
+        input: Annotated[RequestPasswordResetInput, argument("Account to mail a link to.")],
+    ) -> RequestPasswordResetPayload:
+        base_url = (info.context.services.settings.public_url or "").rstrip("/")
+        await info.context.services.identity.password_resets.request(
+            input.email,
+            address=info.context.client_address,
+            link=lambda token: password_reset_url(base_url, token),
+        )
+        return RequestPasswordResetPayload(requested=True)
 
     @mutation(
         "Sets a new password with the token of a reset link, and revokes all sessions of the user; "
