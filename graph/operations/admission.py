@@ -102,14 +102,8 @@ class Admission:
         self._anonymous = _limited(MAX_ANONYMOUS_CONCURRENCY)
         self._urgent = _limited(MAX_URGENT_CONCURRENCY)
         self._documents = _limited(1)
-        self._refusals = _limited(1)
         self.reads = FairSlots("reads", of_one_user=self._reads_of_one_user)
         self.large_reads = FairSlots("reads", of_one_user=self._large_reads_of_one_user)
-
-    async def refusal(self, client_address: str) -> None:
-        """Return when a request may be refused: one per network in each iteration of the loop."""
-        async with self._refusals.of(network_of(client_address)):
-            await asyncio.sleep(0)
 
     @contextlib.asynccontextmanager
     async def document(self, context: Context) -> AsyncIterator[None]:
