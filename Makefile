@@ -108,8 +108,16 @@ settings: setup ## write docs/settings.md from .env.example and db/settings.py
 # --- measure ----------------------------------------------------------------
 
 .PHONY: bench
-bench: setup ## measure requests per second against the limit and PostGraphile
+bench: setup ## measure requests per second against other servers; writes the figures of the pages
 	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-ablation
+bench-ablation: setup ## measure what each part that was built for speed brings; writes pages
+	$(BIN)/python -m bench.ablation $(ARGS)
+
+.PHONY: bench-growth
+bench-growth: setup ## measure growth by clients, rows and fields; writes pages and plots
+	$(BIN)/python -m bench.growth $(ARGS)
 
 .PHONY: bench-start
 bench-start: setup ## measure the time to the first answer, and idle memory
@@ -130,6 +138,10 @@ bench-stream: setup ## measure rows per second of a run, against bare drivers
 .PHONY: bench-runs
 bench-runs: setup ## measure how soon cancels and changes reach subscribers
 	$(BIN)/python -m bench.runs $(ARGS)
+
+.PHONY: bench-short-runs
+bench-short-runs: setup ## measure short runs, a million rows, the sidebar and a cell of 100 MB
+	$(BIN)/python -m bench.short_runs $(ARGS)
 
 .PHONY: bench-load
 bench-load: setup ## measure a list page's operations with 100 users at once

@@ -8,7 +8,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -41,6 +41,7 @@ class Desk:
     http: httpx.AsyncClient
     process: psutil.Process
     target: EmbeddedPostgres
+    data_dir: Path
     connection_id: str = ""
 
     async def ask(self, query: str, **variables: Any) -> Any:
@@ -48,6 +49,10 @@ class Desk:
         body = answer.json()
         assert "errors" not in body, body
         return body["data"]
+
+    async def connect(self) -> str:
+        """Saves a connection to the target; returns its ID."""
+        return await _connected(self)
 
     async def start(self, statement: str) -> str:
         values = {"connectionId": self.connection_id, "statement": statement}
@@ -114,8 +119,8 @@ async def at_a_desk() -> AsyncIterator[Desk]:
                 address, token = await asyncio.to_thread(_signed_in, server)
                 async with httpx.AsyncClient(headers={"Authorization": token}, timeout=60) as http:
                     process = psutil.Process(server.pid)
-                    desk = Desk(address, token, http, process, target)
-                    yield Desk(address, token, http, process, target, await _connected(desk))
+                    desk = Desk(address, token, http, process, target, Path(folder, "data"))
+                    yield replace(desk, connection_id=await desk.connect())
 
 
 def machine(target: EmbeddedPostgres) -> str:

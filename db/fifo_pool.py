@@ -82,17 +82,23 @@ class FifoPool(Generic[R]):
 
     async def acquire(self) -> R:
         """Raises the `overloaded` error after `wait_s`, and the `closed` error after `close`."""
+        if (resource := self.take_idle()) is not None:
+            return resource
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        if self._opened + self._permits < self._size:
+            self._permits += 1
+            return await self._open(deadline)
+        return await self._wait(deadline) or await self._open(deadline)
+
+    def take_idle(self) -> R | None:
+        """An idle resource, or None: does not wait, and opens none."""
         while self._idle:
             resource = self._idle.pop()
             if resource.is_usable():
                 return resource
             self._opened -= 1  # idle resources exist only without waiters
             resource.terminate()
-        deadline = asyncio.get_running_loop().time() + self._wait_s
-        if self._opened + self._permits < self._size:
-            self._permits += 1
-            return await self._open(deadline)
-        return await self._wait(deadline) or await self._open(deadline)
+        return None
 
     def release(self, resource: R, *, broken: bool = False) -> None:
         """Ends the resource unless it is usable. `broken` ends the idle ones too.

@@ -14,13 +14,21 @@ from sqlalchemy import (
     bindparam,
     func,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.connections.binding import DATABASE, TABLE, check_binding
 from db.connections.drafts import SECRETS, Draft, check_connection, with_defaults
 from db.errors import Conflict
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
+from db.kit.base import (
+    Base,
+    HasId,
+    HasOwner,
+    HasTimes,
+    HasVersion,
+    Mapped,
+    TimestampText,
+    mapped_column,
+)
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session

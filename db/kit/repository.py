@@ -64,7 +64,7 @@ class Repository(OwnerLookup, Generic[R, S]):
 
     @classmethod
     def table(cls) -> Table:
-        return cast("Table", cls.model.__table__)
+        return cls.model.__table__
 
     @classmethod
     def columns(cls) -> list[Any]:

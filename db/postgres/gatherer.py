@@ -99,8 +99,18 @@ class Gatherer:
     @property
     def concurrency(self) -> int:
         """How many equal statements may be under way: more if the database is distant."""
-        distance = self._round_trip.value / SEND_EVERY_S
+        distance = self.round_trip_s / SEND_EVERY_S
         return max(FEWEST, min(self._size, math.ceil(distance)))
+
+    @property
+    def round_trip_s(self) -> float:
+        """The shortest recent time of a statement."""
+        return self._round_trip.value
+
+    def gathers(self, statement: Statement[Any]) -> bool:
+        """Whether waiting calls of the statement are mostly sent as one."""
+        form = self._queue_of(statement).form
+        return form is not None and not form.is_page
 
     def _most(self, queue: _StatementQueue) -> int:
         """A page waits only for connections: its rows cost more than its statement."""

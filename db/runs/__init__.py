@@ -5,10 +5,12 @@ from db.runs.repository import Runs
 from db.runs.result_pages import ResultPages
 from db.runs.rows import (
     ACTIVE,
+    Backend,
     CancelOutcome,
     Column,
     Ending,
     Failure,
+    InlineRows,
     NewRun,
     OrphanRow,
     PageRow,
@@ -20,6 +22,7 @@ from db.runs.rows import (
     Truncated,
     TruncationReason,
 )
+from db.runs.run_queue import RunQueue
 from db.runs.unscoped.lookups import existing_run_ids, find_any_run
 from db.runs.unscoped.orphans import (
     cancel_states,
@@ -31,16 +34,19 @@ from db.runs.unscoped.retention import expire_over_quota, list_expired, list_par
 
 __all__ = [
     "ACTIVE",
+    "Backend",
     "CancelOutcome",
     "Column",
     "Ending",
     "Failure",
+    "InlineRows",
     "Liveness",
     "NewRun",
     "OrphanRow",
     "PageRow",
     "ResultPages",
     "RunFilter",
+    "RunQueue",
     "RunRow",
     "RunState",
     "RunUsage",

@@ -8,24 +8,22 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     Interval,
+    LargeBinary,
     Select,
     Text,
     Update,
     Uuid,
-    and_,
     any_,
     bindparam,
     case,
     func,
-    literal_column,
-    or_,
-    select,
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.errors import Conflict, RateLimited
+from db.errors import Conflict
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required, contains_pattern
@@ -33,15 +31,15 @@ from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.rows import (
     ACTIVE,
+    Backend,
     CancelOutcome,
     Ending,
-    NewRun,
     RunFilter,
     RunRow,
     RunState,
     RunUsage,
 )
-from db.runs.tables import QueryRun
+from db.runs.tables import QueryRun, state_literal, state_literals
 
 NEWEST = SortOrder("created_at", descending=True)
 TEXTS = ("statement", "parameters", "notices")
@@ -55,42 +53,14 @@ class Runs(Repository[RunRow, S]):
     row = RunRow
     noun = "run"
 
-    async def create(
-        self: "Runs[Session]", new: NewRun, *, process: int, max_active: int
-    ) -> RunRow:
-        """Queues a run. Concurrent calls of one owner are serialized by an advisory lock.
-
-        Raises:
-            RateLimited: The owner has `max_active` queued and running runs.
-        """
-        await self.run(self._lock_queue())
-        if await self.value(self._count_active()) >= max_active:
-            raise RateLimited(
-                f"You already have {max_active} queued or running runs.",
-                hint="Wait until some of them have ended, or cancel some.",
-                retry_after_s=1,
-            )
-        return await self.add(**new._asdict(), process=process)
-
-    async def claim_next(self: "Runs[Session]", *, process: int, max_running: int) -> RunRow | None:
-        """Starts the oldest run that this process queued, if the owner is below `max_running`.
-
-        Older runs that other processes queued count as running, so runs start in order.
-        """
-        return await self.one(self._claim_next(), process=process, max_running=max_running)
-
-    async def has_queued(self, *, process: int) -> bool:
-        return bool(await self.value(self._count_queued(), process=process))
-
-    async def record_backend(
-        self: "Runs[Session]", run_id: UUID, *, pid: int, started_at: str
-    ) -> None:
+    async def record_backend(self: "Runs[Session]", run_id: UUID, backend: Backend) -> None:
         """Records the backend of the user's database, so that other replicas can terminate it.
 
         Raises:
             Conflict: The run has ended, so its statement must not be sent.
         """
-        if not await self.run(self._record_backend(), id=run_id, pid=pid, started=started_at):
+        values = {"pid": backend.pid, "started": backend.started_at}
+        if not await self.run(self._record_backend(), id=run_id, **values):
             raise _finished_error()
 
     async def add_page_totals(
@@ -127,6 +97,9 @@ class Runs(Repository[RunRow, S]):
             rows_affected=ending.rows_affected,
             command=ending.command,
             without_rows=ending.without_rows,
+            inline_rows=ending.rows and ending.rows.lines,
+            inline_count=ending.rows.row_count if ending.rows else 0,
+            inline_size=len(ending.rows.lines) if ending.rows else 0,
             cancel_outcome=ending.cancel_outcome,
             connection_usable=ending.connection_usable,
             **encoded,
@@ -175,58 +148,6 @@ class Runs(Repository[RunRow, S]):
         sums = (func.coalesce(func.sum(size), 0) for size in (texts, run.result_bytes))
         return cls.owned(func.count(), *sums)
 
-    @statement
-    def _lock_queue(cls) -> ClauseElement:
-        name = func.concat("runs of ", bindparam("owner_id", type_=Uuid()))
-        return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
-
-    @statement
-    def _count_active(cls) -> ClauseElement:
-        return cls.owned(func.count()).where(cls.table().c.state.in_(_literals(ACTIVE)))
-
-    @statement
-    def _count_queued(cls) -> ClauseElement:
-        run = cls.table().c
-        queued = run.state == _literal(RunState.QUEUED)
-        return cls.owned(func.count()).where(queued, run.process == bindparam("process"))
-
-    @change_statement
-    def _claim_next(cls) -> ClauseElement:
-        run, other = cls.table().c, cls.table().alias("other").c
-        mine = cls.table().alias("mine").c
-        oldest = (
-            select(mine.id)
-            .where(
-                mine.owner_id == bindparam("owner_id"),
-                mine.state == _literal(RunState.QUEUED),
-                mine.process == bindparam("process"),
-            )
-            .order_by(mine.id)
-            .limit(1)
-            .scalar_subquery()
-        )
-        older = and_(other.state == _literal(RunState.QUEUED), other.id < run.id)
-        ahead = (
-            select(func.count())
-            .where(
-                other.owner_id == bindparam("owner_id"),
-                or_(other.state == _literal(RunState.RUNNING), older),
-            )
-            .correlate(cls.table())
-            .scalar_subquery()
-        )
-        claim = cls.owned_update().where(
-            run.id == oldest,
-            run.state == _literal(RunState.QUEUED),
-            ahead < bindparam("max_running"),
-        )
-        started = {
-            "state": RunState.RUNNING,
-            "started_at": func.now(),
-            "revision": run.revision + 1,
-        }
-        return claim.values(started).returning(*cls.columns())
-
     @change_statement
     def _record_backend(cls) -> ClauseElement:
         noted: dict[str, Any] = {
@@ -258,8 +179,15 @@ class Runs(Repository[RunRow, S]):
             "columns": func.coalesce(bindparam("columns", type_=Text()), run.columns),
             "finished_at": func.clock_timestamp(),
             "expires_at": func.now() + bindparam("keep", type_=Interval()),
-            "row_count": case((without_rows, 0), else_=run.row_count),
-            "result_bytes": case((without_rows, 0), else_=run.result_bytes),
+            "row_count": case(
+                (without_rows, 0),
+                else_=run.row_count + bindparam("inline_count", type_=BigInteger()),
+            ),
+            "result_bytes": case(
+                (without_rows, 0),
+                else_=run.result_bytes + bindparam("inline_size", type_=BigInteger()),
+            ),
+            "inline_rows": bindparam("inline_rows", type_=LargeBinary()),
             "revision": run.revision + 1,
         }
         return cls._running().values(values).returning(*cls.columns())
@@ -267,17 +195,17 @@ class Runs(Repository[RunRow, S]):
     @change_statement
     def _request_cancel(cls) -> ClauseElement:
         run = cls.table().c
-        queued = run.state == _literal(RunState.QUEUED)
+        queued = run.state == state_literal(RunState.QUEUED)
         change = cls.owned_update().where(
-            run.id == bindparam("id"), run.state.in_(_literals(ACTIVE))
+            run.id == bindparam("id"), run.state.in_(state_literals(ACTIVE))
         )
         values = {
             "cancel_requested_at": func.coalesce(run.cancel_requested_at, func.now()),
-            "state": case((queued, _literal(RunState.CANCELLED)), else_=run.state),
+            "state": case((queued, state_literal(RunState.CANCELLED)), else_=run.state),
             "finished_at": case((queued, func.now())),
             "expires_at": case((queued, func.now() + bindparam("keep", type_=Interval()))),
             "cancel_outcome": case(
-                (queued, _literal(CancelOutcome.CANCELLED)), else_=run.cancel_outcome
+                (queued, state_literal(CancelOutcome.CANCELLED)), else_=run.cancel_outcome
             ),
             "connection_usable": case((queued, True), else_=run.connection_usable),
             "revision": run.revision + 1,
@@ -287,13 +215,13 @@ class Runs(Repository[RunRow, S]):
     @change_statement
     def _delete_finished(cls) -> ClauseElement:
         run = cls.table().c
-        over = (run.id == bindparam("id"), run.state.not_in(_literals(ACTIVE)))
+        over = (run.id == bindparam("id"), run.state.not_in(state_literals(ACTIVE)))
         return cls.owned_delete().where(*over).returning(run.id)
 
     @statement
     def _active(cls) -> ClauseElement:
         run = cls.table().c
-        return cls.owned().where(run.state.in_(_literals(ACTIVE))).order_by(run.id)
+        return cls.owned().where(run.state.in_(state_literals(ACTIVE))).order_by(run.id)
 
     @statement
     def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:
@@ -307,7 +235,7 @@ class Runs(Repository[RunRow, S]):
     def _running(cls) -> Update:
         run = cls.table().c
         return cls.owned_update().where(
-            run.id == bindparam("id"), run.state == _literal(RunState.RUNNING)
+            run.id == bindparam("id"), run.state == state_literal(RunState.RUNNING)
         )
 
     @classmethod
@@ -331,12 +259,3 @@ def _values(filters: RunFilter) -> dict[str, Any]:
 
 def _finished_error() -> Conflict:
     return Conflict("This run has ended.", hint="Query the run to read its final state.")
-
-
-def _literal(state: str) -> Any:
-    """A literal instead of a parameter: PostgreSQL matches partial indexes by literals."""
-    return literal_column(f"'{state}'", Text())
-
-
-def _literals(states: Sequence[str]) -> list[Any]:
-    return [_literal(state) for state in states]

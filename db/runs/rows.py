@@ -79,7 +79,7 @@ class Truncated(msgspec.Struct, frozen=True):
 
 
 class NewRun(NamedTuple):
-    """A validated run, ready to be queued."""
+    """A validated run, ready to be started or queued."""
 
     connection_id: UUID
     statement: str
@@ -88,6 +88,8 @@ class NewRun(NamedTuple):
     timeout_ms: int
     max_rows: int
     max_bytes: int
+    origin: str | None = None
+    """What the audit log says of the run when it ends (db.workbench.execution.run_origin)."""
 
 
 class RunRow(NamedTuple):
@@ -143,6 +145,20 @@ class RunRow(NamedTuple):
         return msgspec.json.decode(self.error, type=Failure) if self.error else None
 
 
+class Backend(msgspec.Struct, frozen=True):
+    """A backend of a user's database. PostgreSQL reuses PIDs, so the start time is needed too."""
+
+    pid: int
+    started_at: str
+
+
+class InlineRows(NamedTuple):
+    """All rows of a small result, as JSON lines."""
+
+    lines: bytes
+    row_count: int
+
+
 class Ending(msgspec.Struct, kw_only=True):
     """The terminal state of a run and the values written with it."""
 
@@ -153,6 +169,8 @@ class Ending(msgspec.Struct, kw_only=True):
     notices: list[ServerNotice] = []
     truncated: Truncated | None = None
     error: Failure | None = None
+    rows: InlineRows | None = None
+    """The rows of a small result; larger ones were stored in pages."""
     without_rows: bool = False
     """The rows could not be stored, so none is readable."""
     cancel_outcome: str | None = None
@@ -160,13 +178,17 @@ class Ending(msgspec.Struct, kw_only=True):
 
 
 class PageRow(NamedTuple):
-    """Rows of a result in one stored object; `marks` are the chunk ends as [row, byte, ...]."""
+    """Rows of a result in one stored object; `marks` are the chunk ends as [row, byte, ...].
+
+    The rows of a small result are one page whose `lines` are with their run instead.
+    """
 
     number: int
     first_row: int
     row_count: int
     size: int
     marks: str
+    lines: bytes | None = None
 
     @property
     def ends(self) -> list[tuple[int, int]]:

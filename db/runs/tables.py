@@ -1,6 +1,8 @@
 """Tables of query runs and of their result pages."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -12,11 +14,11 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    literal_column,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 
-from db.kit.base import Base, HasId, HasOwner, sql_list
+from db.kit.base import Base, HasId, HasOwner, Mapped, mapped_column, sql_list
 from db.runs.rows import ACTIVE, RunState
 
 _IS_ACTIVE = f"state IN {sql_list(ACTIVE)}"
@@ -56,6 +58,9 @@ class QueryRun(HasId, HasOwner, Base):
     process_missed_at: Mapped[datetime | None]
     backend_pid: Mapped[int | None]
     backend_started_at: Mapped[str | None] = mapped_column(Text)
+    origin: Mapped[str | None] = mapped_column(Text)
+    inline_rows: Mapped[bytes | None]
+    """All rows of a small result, as JSON lines. Null if there are none, or in pages."""
 
     __table_args__ = (
         CheckConstraint(f"(finished_at IS NULL) = ({_IS_ACTIVE})", name="over"),
@@ -89,3 +94,12 @@ class QueryRunPage(HasOwner, Base):
             ["run_id", "owner_id"], ["query_runs.id", "query_runs.owner_id"], ondelete="CASCADE"
         ),
     )
+
+
+def state_literal(state: str) -> Any:
+    """A literal instead of a parameter: PostgreSQL matches partial indexes by literals."""
+    return literal_column(f"'{state}'", Text())
+
+
+def state_literals(states: Sequence[str]) -> list[Any]:
+    return [state_literal(state) for state in states]

@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -16,10 +17,18 @@ from sqlalchemy import (
     bindparam,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 
 from db.errors import BadInput, NotFound
-from db.kit.base import Base, HasId, HasTimes, HasVersion, TimestampText, sql_list
+from db.kit.base import (
+    Base,
+    HasId,
+    HasTimes,
+    HasVersion,
+    Mapped,
+    TimestampText,
+    mapped_column,
+    sql_list,
+)
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.postgres.engine import Session
@@ -51,6 +60,7 @@ class User(HasId, HasTimes, HasVersion, Base):
     issuer: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str | None] = mapped_column(Text)
     removed_at: Mapped[datetime | None]
+    suspended_at: Mapped[TimestampText | None]
 
     __table_args__ = (
         CheckConstraint(f"role IN {sql_list(Role)}", name="role"),
@@ -58,8 +68,9 @@ class User(HasId, HasTimes, HasVersion, Base):
         CheckConstraint("email IS NOT NULL OR issuer IS NOT NULL", name="known_by"),
         Index("uq_users_email", "email", unique=True, postgresql_where=text("issuer IS NULL")),
         UniqueConstraint("issuer", "subject"),
-        {"info": {"owner": "id"}},
+        Index("ix_users_created", "created_at", "id"),
     )
+    __table_info__: ClassVar[Mapping[str, str]] = {"owner": "id"}
 
 
 class UserRow(NamedTuple):
@@ -70,6 +81,8 @@ class UserRow(NamedTuple):
     name: str
     role: str
     created_at: TimestampText
+    suspended_at: TimestampText | None = None
+    """Time from which the user cannot sign in; their data stays."""
 
 
 class ExternalUser(NamedTuple):

@@ -50,7 +50,7 @@ class ExecuteQueryInput:
     )
     wait_ms: int | None = optional(
         "Maximum time to wait for the run to end before responding, in milliseconds, 0 to 30,000. "
-        "Defaults to 0, which responds as soon as the run is queued.",
+        "Defaults to 0, which responds as soon as the run is started or queued.",
         default=0,
     )
     idempotency_key: str | None = optional(
@@ -99,7 +99,8 @@ class ExportQueryRunInput:
 @strawberry.type(description="Result of `executeQuery`.")
 class ExecuteQueryPayload:
     run: RunRow = attribute(
-        "The run: queued, or as it was when it ended or `waitMs` elapsed.", type=QueryRun
+        "The run: started or queued, or as it was when it ended or `waitMs` elapsed.",
+        type=QueryRun,
     )
     replayed: bool = attribute(
         "True if `idempotencyKey` matched an earlier call and no new run was started."

@@ -16,6 +16,7 @@ from graph.context import Info
 from graph.kit.fields import argument, mutation, provided_fields, query, subscription
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
+from graph.kit.scopes import STORAGE, TO_RUN, WORKBENCH
 from graph.runs.inputs import (
     CancelQueryInput,
     CancelQueryPayload,
@@ -32,6 +33,8 @@ from graph.runs.types import QueryRun, RunById
 MAX_WAIT_MS = 30_000
 
 RunId = Annotated[strawberry.ID, argument("ID of the query run.")]
+
+SCOPES = WORKBENCH
 
 
 @strawberry.type
@@ -90,6 +93,7 @@ class Mutation:
         "returned in `run.error`. Fails with `RATE_LIMITED` if too many of the viewer's runs are "
         "queued or running.",
         who=SignedIn,
+        scopes=TO_RUN,
     )
     async def execute_query(
         self, info: Info, input: Annotated[ExecuteQueryInput, argument("Statement to execute.")]
@@ -98,6 +102,8 @@ class Mutation:
         wait_ms = _checked_wait_ms(fields.pop("wait_ms", None))
         key = fields.pop("idempotency_key", None)
         fields["connection_id"] = _parse_connection_id(input.connection_id)
+        if info.context.signed_in.must_read_only:
+            fields["read_only"] = True
         runner, owner = info.context.services.runner, info.context.owner
         run, replayed = await runner.submit(owner, RunRequest(**fields), key=key)
         if wait_ms:
@@ -108,6 +114,7 @@ class Mutation:
     @mutation(
         "Cancels a query run. Responds within two seconds, when the run has ended.",
         who=SignedIn,
+        scopes=TO_RUN,
         urgent=True,
     )
     async def cancel_query(
@@ -126,6 +133,7 @@ class Mutation:
         "Writes the result of an ended query run to a new file in one of the viewer's buckets. "
         "Responds when the file is stored.",
         who=SignedIn,
+        scopes=WORKBENCH.read | STORAGE.write,
     )
     async def export_query_run(
         self, info: Info, input: Annotated[ExportQueryRunInput, argument("Result to export.")]

@@ -18,6 +18,7 @@ from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
+from graph.kit.scopes import WORKBENCH
 from graph.kit.signed_links import sign_link
 from graph.runs.row_budget import RowBudget
 from graph.transport.result_routes import result_path
@@ -149,13 +150,13 @@ class RowPage:
     description="One execution of a SQL statement on a `DatabaseConnection`, started with "
     "`executeQuery` and kept until `expiresAt`."
 )
-@node("run", row=RunRow, loader=RunById)
+@node("run", row=RunRow, loader=RunById, scopes=WORKBENCH.read)
 class QueryRun(Node):
     revision: int = attribute("Incremented by every change of the run.")
     statement: str = attribute("SQL statement as it was sent.")
     read_only: bool = attribute("True if the statement runs in a read-only transaction.")
     timeout_ms: int = attribute("Timeout in milliseconds, counted from `startedAt`.")
-    created_at: datetime = attribute("Time the run was queued.")
+    created_at: datetime = attribute("Time the run was accepted.")
     started_at: datetime | None = attribute("Time the run left the queue. Null if it has not.")
     finished_at: datetime | None = attribute("Time the run ended. Null until it has.")
     row_count: int = attribute(

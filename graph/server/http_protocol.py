@@ -25,6 +25,10 @@ UNREAD_RESPONSE_TIMEOUT_S = 60.0
 
 _UPLOADS = "/files/"
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_LARGE = (
+    b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: %d\r\n\r\n%b"
+)
 
 
 class ConnectionsByAddress:
@@ -168,15 +172,25 @@ class Protocol(HttpToolsProtocol):
         self._stop_unread()
 
     def data_received(self, data: bytes) -> None:
+        if len(data) > HEAD_BYTES and not self._in_body and not _ends_head(data):
+            self._refuse_head(uri_bytes=len(data.partition(b"\r\n")[0]))
+            return
         super().data_received(data)
         if self.transport.is_closing() or self._network is None:
             return
         if self._head_bytes is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
-                self.send_400_response(f"The headers are larger than {HEAD_BYTES:,} bytes.")
+                self._refuse_head(uri_bytes=len(self.url))
                 return
         self._wait(self._time_for_the_rest())
+
+    def _refuse_head(self, *, uri_bytes: int) -> None:
+        is_uri = uri_bytes > HEAD_BYTES // 2
+        status = b"414 URI Too Long" if is_uri else b"431 Request Header Fields Too Large"
+        text = f"The {'URI is' if is_uri else 'headers are'} larger than {HEAD_BYTES:,} bytes."
+        self.transport.write(_TOO_LARGE % (status, len(text), text.encode()))
+        self.transport.close()
 
     def _time_for_the_rest(self) -> float | None:
         """None while the server is at work, and for uploads."""
@@ -221,3 +235,8 @@ class Protocol(HttpToolsProtocol):
         network, self._network = self._network, None
         if network is not None:
             self._connections.leave(network)
+
+
+def _ends_head(data: bytes) -> bool:
+    """Whether the headers at the start of the data end within the limit."""
+    return data.find(b"\r\n\r\n", 0, HEAD_BYTES) >= 0

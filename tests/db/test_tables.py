@@ -22,6 +22,7 @@ from db.postgres.statements import StatementMethod, statement
 
 NO_CONFLICT = {
     "uq_tasks_imported_as": "an import skips the records that exist",
+    "uq_access_tokens_token_hash": "the token has 190 random bits",
     "uq_password_resets_token_hash": "the token has 256 random bits",
     "uq_users_email": "`Users.add` answers with the user that exists",
     "uq_users_issuer_subject": "an external user is found before it is added",

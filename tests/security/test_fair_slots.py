@@ -2,20 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import nullcontext
 from types import SimpleNamespace
-from uuid import UUID
 
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from db.errors import BadInput, Overloaded, TimedOut
+from db.errors import BadInput, TimedOut
+from db.events import Subscription
 from db.kit.base import OwnerId, new_id
-from db.kit.concurrency_limit import ConcurrencyLimit
 from db.runs import RunState
 from db.settings import Settings
-from db.workbench.execution.scheduler import RunScheduler, RunSlots
+from db.workbench.execution.scheduler import RunScheduler
 from graph.transport import uploads
 from tests.fixtures.runs import Desk
 
@@ -27,7 +26,12 @@ class Backlog:
         self.queued: dict[OwnerId, int] = {}
         self.running: list[OwnerId] = []
         self.changed = asyncio.Event()
-        self.scheduler = RunScheduler(self.start_next, self.has_queued, slots=64)
+        self.scheduler = RunScheduler(
+            self.start_next,
+            self.has_queued,
+            lambda owner: nullcontext(Subscription(owner.hex)),
+            slots=64,
+        )
 
     async def start_next(self, owner: OwnerId) -> bool:
         await asyncio.sleep(0)  # as the database answers
@@ -84,45 +88,21 @@ async def test_single_user_gets_all_of_their_slots(backlog: Backlog) -> None:
     await backlog.until(lambda: len(backlog.running) == 8)
 
 
-async def test_freed_slot_goes_to_the_owner_with_the_fewest() -> None:
-    slots, many, few = RunSlots(3), OwnerId(new_id()), OwnerId(new_id())
-    for _ in range(3):
-        await slots.acquire(many)
-    more = asyncio.create_task(slots.acquire(many))
+async def test_uploads_keep_a_share_for_users_without_one() -> None:
+    slots = uploads.Uploads().slots
+    few = [OwnerId(new_id()) for _ in range(3)]
+    for user in few * 4:
+        await asyncio.wait_for(slots.acquire(user), 1)
+    others = [OwnerId(new_id()) for _ in range(4)]
+    for user in others:
+        await asyncio.wait_for(slots.acquire(user), 1)
+    waiting = [asyncio.create_task(slots.acquire(user)) for user in (*few, new_id())]
     await asyncio.sleep(0)
-    first = asyncio.create_task(slots.acquire(few))
-    await asyncio.sleep(0)
-    slots.release(many)
-    await first
-    assert not more.done()
-    slots.release(few)
-    await more
-
-
-async def test_cancelled_wait_leaks_no_slot() -> None:
-    slots, ada, bob = RunSlots(1), OwnerId(new_id()), OwnerId(new_id())
-    await slots.acquire(ada)
-    waiting = asyncio.create_task(slots.acquire(bob))
-    await asyncio.sleep(0)
-    slots.release(ada)  # grants it to Bob, who leaves at the same time
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    await slots.acquire(ada)
-
-
-def test_uploads_keep_a_share_for_users_without_one() -> None:
-    limit = ConcurrencyLimit("uploads", at_once=16, of_one_user=4)
-    with ExitStack() as held:
-        few = [UUID(int=number) for number in range(3)]
-        for user in few * 4:
-            held.enter_context(limit.slot(user))
-        others = [UUID(int=number) for number in range(3, 7)]
-        for user in others:
-            held.enter_context(limit.slot(user))
-            with pytest.raises(Overloaded):
-                held.enter_context(limit.slot(user))
-        with pytest.raises(Overloaded):
-            held.enter_context(limit.slot(UUID(int=9)))
+    assert not any(task.done() for task in waiting)
+    slots.release(few[0])
+    await asyncio.wait_for(waiting[-1], 1)  # of the user who holds none
+    for task in waiting:
+        task.cancel()
 
 
 async def test_longest_timeout_is_the_operators(desk: Desk) -> None:

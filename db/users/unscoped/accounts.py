@@ -9,11 +9,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
+from db.kit.audit import AuditKind
 from db.kit.base import new_id
 from db.kit.repository import S
 from db.postgres.engine import Session
 from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.accounts import ExternalUser, Role, User, UserRow
+from db.users.acts import record_act_on
 
 
 class Users(Generic[S]):
@@ -66,12 +68,25 @@ class Users(Generic[S]):
             )
         return added
 
+    async def create(
+        self: "Users[Session]",
+        *,
+        email: str,
+        name: str,
+        password_hash: str | None,
+        role: str = Role.USER,
+    ) -> UserRow:
+        """Like `add`, for the operator, whose act is recorded: it needs a transaction."""
+        user = await self.add(email=email, name=name, password_hash=password_hash, role=role)
+        await record_act_on(self._session, AuditKind.USER_CREATED, user.id, role=role)
+        return user
+
     async def get_or_create_external(
         self: "Users[Session]", person: ExternalUser, *, may_create: bool = True
     ) -> UserRow | None:
         """Returns the user of an external identity, created if new.
 
-        None if they were removed, or if they are new and `may_create` is false.
+        None if they were removed or suspended, or if they are new and `may_create` is false.
         """
         subject: Any = {"issuer": person.issuer, "subject": person.subject}
         record = await self._session.row(self._by_subject(), **subject)
@@ -80,10 +95,10 @@ class Users(Generic[S]):
                 return None
             new = person._asdict() | {"id": new_id()}
             (record,) = await self._session.rows(self._get_or_create_external(), **new)
-        return None if record[-1] else UserRow(*record[:-1])
-
-    async def set_role(self: "Users[Session]", user_id: UUID, role: str) -> UserRow | None:
-        return _row(await self._session.row(self._set_role(), id=user_id, new_role=role))
+            kind, user_id = AuditKind.USER_CREATED, record[0]
+            await record_act_on(self._session, kind, user_id, issuer=person.issuer)
+        user = UserRow(*record[:-1])
+        return None if record[-1] or user.suspended_at else user
 
     async def set_password(
         self: "Users[Session]", user_id: UUID, *, verified: str, password_hash: str
@@ -93,11 +108,15 @@ class Users(Generic[S]):
         return await self._session.row(self._set_password(), id=user_id, **values) is not None
 
     async def remove(self: "Users[Session]", user_id: UUID) -> bool:
-        """Deletes a user and everything they own.
+        """Deletes a user and everything they own, and records the act in the same transaction.
 
         An external user leaves a tombstone, or their next token would create them again.
         """
+        user = await self.by_id(user_id)
         row = await self._session.row(self._remove(), id=user_id)
+        if row is not None and user is not None:
+            kind, name = AuditKind.USER_REMOVED, user.email or user.name
+            await record_act_on(self._session, kind, user_id, name=name, role=user.role)
         if row is not None and row[0] is not None:
             issuer, subject = row
             await self._session.rows(
@@ -148,11 +167,6 @@ class Users(Generic[S]):
             index_elements=[_USERS.issuer, _USERS.subject], set_={"issuer": new.excluded.issuer}
         )
         return upsert.returning(*_COLUMNS, _USERS.removed_at)
-
-    @unscoped_change
-    def _set_role(cls) -> ClauseElement:
-        change = update(User).where(_USERS.id == bindparam("id"), _USERS.removed_at.is_(None))
-        return change.values(role=bindparam("new_role"), **_AUDIT).returning(*_COLUMNS)
 
     @unscoped_change
     def _set_password(cls) -> ClauseElement:

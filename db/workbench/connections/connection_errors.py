@@ -141,3 +141,10 @@ def host_key_unconfirmed(bastion: Bastion, fingerprint: str) -> HostKeyUnconfirm
         "administrator confirms that the key was changed.",
         fingerprint=fingerprint,
     )
+
+
+def destination_changed() -> Conflict:
+    return Conflict(
+        "The destination of the connection was changed while it was being opened.",
+        hint="Check the saved destination, then connect again.",
+    )

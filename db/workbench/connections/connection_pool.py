@@ -10,9 +10,10 @@ from psycopg.pq import TransactionStatus
 
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
+from db.runs import Backend
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.libpq import Connection, Facts, abort_after, cut
+from db.workbench.connections.libpq import Connection, Facts, abort_after
 
 log = logging.getLogger(__name__)
 
@@ -108,15 +109,28 @@ class ConnectionPool:
         self._lent[pooled.connection] = pooled
         return pooled.connection
 
+    def reserve(self, *, version: int) -> "ReservedConnection | None":
+        """Like `acquire`, for a connection that is idle at this moment."""
+        pooled = self._pool.take_idle()
+        if pooled is None:
+            return None
+        self._borrowers += 1
+        self._lent[pooled.connection] = pooled
+        return ReservedConnection(self, pooled.connection, version=version)
+
     async def release(self, connection: Connection) -> None:
         """Resets the connection, or ends it. Returns it also if the borrower is cancelled here."""
         try:
             await _reset(connection)
         finally:
-            pooled = self._lent.pop(connection)
-            pooled.used_at = asyncio.get_running_loop().time()
-            self._pool.release(pooled)
-            self._leave()
+            self.release_unused(connection)
+
+    def release_unused(self, connection: Connection) -> None:
+        """Returns a connection on which nothing was sent."""
+        pooled = self._lent.pop(connection)
+        pooled.used_at = asyncio.get_running_loop().time()
+        self._pool.release(pooled)
+        self._leave()
 
     @contextlib.asynccontextmanager
     async def side_connection(self) -> AsyncIterator[Connection]:
@@ -146,7 +160,7 @@ class ConnectionPool:
         await asyncio.gather(*map(_cancel, self._lent))
         if not await self._is_unused_within(CANCEL_S):
             for connection in self._lent:
-                cut(connection)
+                connection.cut()
             if not await self._is_unused_within(CANCEL_S):
                 log.warning("%d connections were not returned", len(self._lent))
         async with self._making:
@@ -215,6 +229,32 @@ class ConnectionPool:
             async with asyncio.timeout(seconds):
                 await self.wait_unused()
         return not self.in_use
+
+
+class ReservedConnection:
+    """A connection that was idle, for a run that is not accepted yet.
+
+    Enter it to use it, or return it with `release`.
+    """
+
+    def __init__(self, pool: ConnectionPool, connection: Connection, *, version: int) -> None:
+        """`version` is that of the saved connection for which the pool was opened."""
+        self.version = version
+        self.connection = connection
+        self._pool = pool
+
+    @property
+    def backend(self) -> Backend | None:
+        return self.connection.backend
+
+    def release(self) -> None:
+        self._pool.release_unused(self.connection)
+
+    async def __aenter__(self) -> Connection:
+        return self.connection
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.release(self.connection)
 
 
 async def _reset(connection: Connection) -> None:

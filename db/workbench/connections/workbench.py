@@ -20,19 +20,20 @@ from db.connections import (
     secret_locations,
     with_defaults,
 )
-from db.connections.binding import DATABASE
-from db.errors import Conflict, Forbidden, HowdahError, NotFound, Overloaded
+from db.errors import Forbidden, HowdahError, NotFound, Overloaded
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.workbench.connections.circuit_breaker import Breaker
-from db.workbench.connections.targets.destinations import Destination
+from db.workbench.connections.connection_errors import destination_changed
+from db.workbench.connections.targets.destinations import Destination, destination_of
 from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.connections.values import ActivePool, Limits, ProbeResult, Problem
+from db.workbench.drivers import load_drivers
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
     from db.workbench.connections.bounds.read_budget import ReadBudget
-    from db.workbench.connections.connection_pool import ConnectionPool
+    from db.workbench.connections.connection_pool import ConnectionPool, ReservedConnection
     from db.workbench.connections.connector import Connector
     from db.workbench.connections.libpq import Connection, Facts
 
@@ -43,9 +44,6 @@ Key: TypeAlias = tuple[OwnerId, UUID]
 LendsAgentTo: TypeAlias = Callable[[UUID], Awaitable[bool]]
 Entered: TypeAlias = Mapping[str, str]
 """Secrets passed to `connect`, by name. They are kept in memory as long as their pool."""
-
-_DESTINATION = (*DATABASE, "database", "ssh_auth_method")
-"""The columns that identify a destination. Entered secrets are used for no other destination."""
 
 
 class _Generation(NamedTuple):
@@ -175,6 +173,16 @@ class Workbench:
         finally:
             await pool.release(connection)
 
+    def reserve(self, owner: OwnerId, connection_id: UUID) -> "ReservedConnection | None":
+        """Takes an idle connection, if there is one, without reading the row of the connection.
+
+        The caller compares its `version` with that of the row before it uses the connection.
+        """
+        generation = self._open.get((owner, connection_id))
+        if generation is None:
+            return None
+        return generation.pool.reserve(version=generation.row.version)
+
     @contextlib.asynccontextmanager
     async def side_connection(
         self, owner: OwnerId, connection_id: UUID
@@ -195,6 +203,7 @@ class Workbench:
             destination = await self._draft_destination(owner, draft, connection_id)
         except SecretRequired as error:
             return ProbeResult(problem=Problem.of(error))
+        await load_drivers()
         connector = self._connector_to(owner, destination)
         try:
             return await connector.measure()
@@ -206,6 +215,7 @@ class Workbench:
     async def _require_row(
         self, owner: OwnerId, connection_id: UUID, expected_version: int | None = None
     ) -> ConnectionRow:
+        await load_drivers()
         try:
             async with self._database.read() as session:
                 connections = Connections(session, owner)
@@ -228,7 +238,7 @@ class Workbench:
         if same and (not entered or entered == now.entered):
             return now.pool
         self._retire(now)
-        if not same and _destination_of(now.row) != _destination_of(row):
+        if not same and destination_of(now.row) != destination_of(row):
             return self._start(owner, row, entered or {})
         facts = None if entered else now.pool.facts
         return self._start(owner, row, entered or now.entered, facts, now.pool.breaker)
@@ -245,10 +255,10 @@ class Workbench:
 
         async def make_connector() -> "Connector":
             now, sealed = await self._read_with_secrets(owner, row.id)
-            if _destination_of(now) != _destination_of(
+            if destination_of(now) != destination_of(
                 row
             ):  # the stored secrets are for another destination
-                raise _destination_changed()
+                raise destination_changed()
             stored = await self._open_secrets(owner, now, sealed, entered=entered)
             return self._connector_to(
                 owner, await self._destination(owner, row._asdict(), stored | dict(entered))
@@ -376,17 +386,6 @@ class Workbench:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._targets.close()
-
-
-def _destination_of(row: ConnectionRow) -> tuple[Any, ...]:
-    return tuple(getattr(row, name) for name in _DESTINATION)
-
-
-def _destination_changed() -> Conflict:
-    return Conflict(
-        "The destination of the connection was changed while it was being opened.",
-        hint="Check the saved destination, then connect again.",
-    )
 
 
 def _to_active_pool(connection_id: UUID, pool: "ConnectionPool") -> ActivePool:

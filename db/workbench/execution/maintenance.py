@@ -17,7 +17,7 @@ from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.runner import CANCEL_TOPIC, Runner
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
-    from db.workbench.execution.statement.statement_run import Lender
+    from db.workbench.execution.statement.lender import Lender
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class OrphanCleanup:
         await asyncio.gather(*(self._clean_up(orphan) for orphan in orphans))
 
     async def _clean_up(self, orphan: OrphanRow) -> None:
-        from db.workbench.execution.statement.statement_run import end_backend
+        from db.workbench.execution.statement.lender import end_backend
 
         log.warning("run %s was orphaned by a process that stopped", orphan.id)
         await publish_change(self._events, orphan.owner_id, orphan.id)

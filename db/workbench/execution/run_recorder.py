@@ -3,25 +3,32 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from db.errors import Conflict, HowdahError
 from db.events import EventBus
+from db.kit.group_commit import GroupCommit
 from db.postgres.engine import Database, Session
-from db.runs import Column, Ending, PageRow, ResultPages, RunRow, Runs
+from db.runs import Backend, Column, Ending, PageRow, ResultPages, RunRow, Runs, RunState
 from db.waiting import Backoff, retry
 from db.workbench.execution.live_status import publish_change, topic_of_run
-
-if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
-    from db.workbench.execution.statement.statement_run import Backend
 
 log = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
+URGENT = (RunState.CANCELLED, RunState.TIMED_OUT, RunState.INTERRUPTED)
 
 T = TypeVar("T")
+
+
+class _RunEnd(NamedTuple):
+    """A run, how it ended, and how long it is kept."""
+
+    run: RunRow
+    ending: Ending
+    keep: timedelta
 
 
 class RunRecorder:
@@ -30,13 +37,13 @@ class RunRecorder:
     def __init__(self, database: Database, events: EventBus) -> None:
         self._database = database
         self._events = events
+        self._ends = GroupCommit(database, _write_end, order=lambda end: end.run.id)
 
-    async def record_backend(self, run: RunRow, backend: "Backend") -> None:
+    async def record_backend(self, run: RunRow, backend: Backend) -> None:
         """Raises Conflict if the run has ended, so its statement must not be sent."""
 
         def work(session: Session) -> Awaitable[None]:
-            runs = Runs(session, run.owner_id)
-            return runs.record_backend(run.id, pid=backend.pid, started_at=backend.started_at)
+            return Runs(session, run.owner_id).record_backend(run.id, backend)
 
         await _write_with_retry(run, lambda: self._database.write(work))
 
@@ -55,18 +62,32 @@ class RunRecorder:
         await _write_with_retry(run, lambda: self._database.transaction(work))
         await self._events.publish(topic_of_run(run.id))
 
-    async def finish(self, run: RunRow, ending: Ending, *, keep: timedelta) -> bool:
-        """Returns False if another terminal state was written first."""
+    async def finish(self, run: RunRow, ending: Ending, *, keep: timedelta) -> RunRow | None:
+        """Returns the run as it ended, or None if another terminal state was written first."""
+        end = _RunEnd(run, ending, keep)
 
-        def work(session: Session) -> Awaitable[RunRow | None]:
-            return Runs(session, run.owner_id).finish(run.id, ending, keep=keep)
+        def write() -> Awaitable[RunRow | None]:
+            if ending.state in URGENT:  # promised within a time, also with an exhausted pool
+                return self._database.transaction(
+                    lambda session: _write_end(session, end), reserved=True
+                )
+            return self._ends.add(end)
 
-        written = await _write_with_retry(run, lambda: self._database.write(work, reserved=True))
+        written = await _write_with_retry(run, write)
         await self.publish_change(run)
-        return written is not None
+        return written
 
     async def publish_change(self, run: RunRow) -> None:
         await publish_change(self._events, run.owner_id, run.id)
+
+
+async def _write_end(session: Session, end: _RunEnd) -> RunRow | None:
+    """Writes the end of one executed run, with everything that must commit with it.
+
+    The transaction may hold the ends of other runs, and is repeated after an error.
+    """
+    runs = Runs(session, end.run.owner_id)
+    return await runs.finish(end.run.id, end.ending, keep=end.keep)
 
 
 async def _write_with_retry(run: RunRow, write: Callable[[], Awaitable[T]]) -> T:

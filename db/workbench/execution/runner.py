@@ -7,46 +7,39 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from db.connections import Connections
 from db.errors import Conflict, HowdahError, Unavailable
 from db.events import EventBus, Subscription
+from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId
-from db.kit.idempotency import run_once
-from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database, Session
 from db.runs import (
     ACTIVE,
     CancelOutcome,
     Ending,
+    RunQueue,
     RunRow,
     Runs,
     RunState,
     cancel_states,
     interrupt_queued,
 )
-from db.workbench.execution.live_status import publish_change, topic_of_run
+from db.workbench.drivers import load_drivers
+from db.workbench.execution.live_status import publish_change, topic_of_owner, topic_of_run
 from db.workbench.execution.run_executor import RunExecutor
 from db.workbench.execution.run_recorder import RunRecorder
 from db.workbench.execution.run_request import RunLimits, RunRequest
 from db.workbench.execution.scheduler import RunScheduler
+from db.workbench.execution.submission import Submissions, SubmittedRun
 from db.workbench.results.result_store import ResultStore
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
-    from db.workbench.execution.statement.statement_run import Lender
+    from db.workbench.execution.statement.lender import Lender
 
 log = logging.getLogger(__name__)
 
 CANCEL_TOPIC = "runs:cancel"
 CANCEL_WITHIN_S = 1.9
-MAX_TEXT_GRANT = 16 * 1024 * 1024
-POLL_S = 0.25
-
-
-class SubmittedRun(NamedTuple):
-    """`replayed` is true if the run was submitted before under the same idempotency key."""
-
-    run: RunRow
-    replayed: bool
+POLL_S = 0.5
 
 
 class CancelResult(NamedTuple):
@@ -58,15 +51,11 @@ class CancelResult(NamedTuple):
     connection_usable: bool
 
 
-class _Id(NamedTuple):
-    id: UUID
-
-
 class Runner:
     """Submits runs to this process, and cancels and deletes the runs of any process.
 
-    The scheduler decides when a queued run starts, the executor executes it, and the recorder
-    writes its pages and its end.
+    A submitted run starts at once or is queued. The scheduler decides when a queued run starts, the
+    executor executes it, and the recorder writes its pages and its end.
     """
 
     def __init__(
@@ -92,22 +81,26 @@ class Runner:
         )
         self._process = process
         self._scheduler = RunScheduler(
-            self._start_next, self._has_queued, slots=limits.process_slots
+            self._start_next,
+            self._has_queued,
+            lambda owner: events.subscribe(topic_of_owner(owner)),
+            slots=limits.process_slots,
+        )
+        self._submissions = Submissions(
+            database,
+            events,
+            self._executor,
+            self._scheduler,
+            lender,
+            lambda: self._limits,
+            process=process,
         )
         self._closing = False
-        self._text_quota = RowQuota(
-            "bytes of statements, parameters and notices in your runs",
-            setting="HOWDAH_RUN_TEXT_BYTES_PER_USER",
-            limit=limits.max_kept_text,
-            count=_text_bytes,
-            max_grant=MAX_TEXT_GRANT,
-            hint="Delete runs, or wait up to 10 minutes until the oldest are removed",
-        )
 
     async def submit(
         self, owner: OwnerId, request: RunRequest, *, key: str | None = None
     ) -> SubmittedRun:
-        """Queues a run and returns at once. Repeating a request with its key queues nothing.
+        """Starts or queues a run and returns at once. Repeating a request with its key starts none.
 
         Raises:
             Unavailable: The server is stopping.
@@ -118,29 +111,8 @@ class Runner:
             raise Unavailable(
                 "The server is stopping.", hint="Try again in a moment.", retry_after_s=1
             )
-        request = request.validate(self._limits)
-        created: RunRow | None = None
-
-        async def create(session: Session) -> _Id:
-            nonlocal created
-            connections = Connections(session, owner)
-            connection = await connections.require(request.connection_id, field="connectionId")
-            new = request.to_new_run(connection, self._limits)
-            runs = Runs(session, owner)
-            texts = len(new.statement.encode()) + len(new.parameters.encode())
-            await self._text_quota.check(runs, more=texts)
-            created = await runs.create(
-                new, process=self._process, max_active=self._limits.max_active
-            )
-            return _Id(created.id)
-
-        call = ("executeQuery", request)
-        found = await run_once(self._database, owner, create, key=key, request=call, answer=_Id)
-        if created is None or created.id != found.id:  # a retried transaction may find an answer
-            return SubmittedRun(await self._read(owner, found.id), replayed=True)
-        self._scheduler.wake(owner)
-        await publish_change(self._events, owner, created.id)
-        return SubmittedRun(created, replayed=False)
+        await load_drivers()
+        return await self._submissions.submit(owner, request.validate(self._limits), key)
 
     async def wait_until_finished(self, owner: OwnerId, run_id: UUID, *, within_s: float) -> RunRow:
         """Returns the run once it has ended, or as it is after `within_s`."""
@@ -181,11 +153,19 @@ class Runner:
                 f"This run is {run.state}.", hint="Cancel it first, then delete it.", field="id"
             )
         await self._results.remove(owner, run_id)
-        await self._database.write(lambda session: Runs(session, owner).delete_finished(run_id))
+
+        async def delete(session: Session) -> None:
+            await Runs(session, owner).delete_finished(run_id)
+            if current_actor.get().is_known:
+                kind = AuditKind.QUERY_RUN_DELETED
+                await record(session, kind, owner_id=owner, subject_id=run_id)
+
+        await self._database.transaction(delete)
 
     async def close(self, *, grace_s: float = 0.0) -> None:
         """Starts no more runs, and interrupts those that have not ended after `grace_s`."""
         self._closing = True
+        await self._submissions.close()
         await self._scheduler.close()
         with contextlib.suppress(HowdahError):
             await self._interrupt_queued()
@@ -194,9 +174,10 @@ class Runner:
     # Scheduling
 
     async def _start_next(self, owner: OwnerId) -> bool:
+        await load_drivers()
         try:
             run = await self._database.write(
-                lambda session: Runs(session, owner).claim_next(
+                lambda session: RunQueue(session, owner).claim_next(
                     process=self._process, max_running=self._limits.max_running
                 )
             )
@@ -211,13 +192,12 @@ class Runner:
     async def _has_queued(self, owner: OwnerId) -> bool:
         try:
             async with self._database.read() as session:
-                return await Runs(session, owner).has_queued(process=self._process)
+                return await RunQueue(session, owner).has_queued(process=self._process)
         except HowdahError:
             return True
 
     def _after_run(self, owner: OwnerId) -> None:
         self._scheduler.free_slot(owner)
-        self._scheduler.wake(owner)
 
     # Cancellation
 
@@ -271,6 +251,9 @@ class Runner:
     ) -> RunRow:
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
+        ended = await self._executor.wait_until_finished(owner, run_id, within_s=within_s)
+        if ended is not None:
+            return ended
         run = await self._read(owner, run_id, reserved=reserved)
         while not run.is_finished and (left_s := until - loop.time()) > 0:
             await changes.next_within(min(left_s, POLL_S))
@@ -298,7 +281,3 @@ async def closing(runner: Runner, *, grace_s: float) -> AsyncIterator[Runner]:
         yield runner
     finally:
         await runner.close(grace_s=grace_s)
-
-
-async def _text_bytes(session: Session, owner: OwnerId) -> int:
-    return (await Runs(session, owner).usage()).text_bytes

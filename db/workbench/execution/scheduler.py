@@ -1,81 +1,53 @@
-"""Starts queued runs: first in, first out for each owner, owners with few runs first."""
+"""The slots of runs, and the start of queued runs.
+
+A run takes a free slot at once. Without one it is queued: first in, first out for each owner,
+owners with few runs first.
+"""
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
+from db.events import Subscription
+from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.waiting import wait_up_to
 
 log = logging.getLogger(__name__)
 
 CLOSE_S = 1.0
-POLL_S = 1.0
-"""How often the queue is read again: runs that end in another process send no wake-up."""
-
-RESERVED_SHARE = 4
-"""One slot of so many is kept for owners without a running run in this process."""
+POLL_S = 2.0
+"""The queue is read again after this time without a change: an event may be lost."""
 
 StartNext = Callable[[OwnerId], Awaitable[bool]]
-
-
-class RunSlots:
-    """The slots of this process. A free one goes to the waiting owner who holds the fewest.
-
-    An owner who holds none may take any slot, others only those that are not reserved: a few
-    owners with long runs therefore leave room for everybody else.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._reserved = total // RESERVED_SHARE
-        self._held: Counter[OwnerId] = Counter()
-        self._waiting: dict[OwnerId, asyncio.Future[None]] = {}
-
-    async def acquire(self, owner: OwnerId) -> None:
-        """Waits for a slot; one caller for each owner at a time."""
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[owner] = granted
-        self._grant()
-        try:
-            await granted
-        except asyncio.CancelledError:
-            if self._waiting.pop(owner, None) is None:  # granted at the same time
-                self.release(owner)
-            raise
-
-    def release(self, owner: OwnerId) -> None:
-        self._held[owner] -= 1
-        if self._held[owner] <= 0:
-            del self._held[owner]
-        self._grant()
-
-    def _grant(self) -> None:
-        """Equal owners are served in the order in which they began to wait."""
-        while self._waiting:
-            owner = min(self._waiting, key=self._held.__getitem__)
-            free = self._total - self._held.total()
-            if free <= (self._reserved if self._held[owner] else 0):
-                return
-            self._held[owner] += 1
-            self._waiting.pop(owner).set_result(None)
+Listen = Callable[[OwnerId], AbstractAsyncContextManager[Subscription]]
 
 
 class RunScheduler:
     """Starts runs while this process has a free slot and the owner is below their limit."""
 
-    def __init__(self, start_next: StartNext, has_queued: StartNext, *, slots: int) -> None:
-        """`start_next` starts the owner's next run; it returns whether one was started."""
+    def __init__(
+        self, start_next: StartNext, has_queued: StartNext, listen: Listen, *, slots: int
+    ) -> None:
+        """`start_next` starts the owner's next run; it returns whether one was started.
+
+        `listen` subscribes to the changes of the owner's runs, of all processes.
+        """
         self._start_next = start_next
         self._has_queued = has_queued
-        self._slots = RunSlots(slots)
+        self._listen = listen
+        self._slots = FairSlots("runs", total=slots)
         self._wake_events: dict[OwnerId, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
+    def take_slot(self, owner: OwnerId) -> bool:
+        """Takes a slot for a new run, unless older runs of the owner are queued here."""
+        return owner not in self._wake_events and not self._closing and self._slots.take(owner)
+
     def wake(self, owner: OwnerId) -> None:
-        """Call after a run of the owner was queued or has finished."""
+        """Call after a run of the owner was queued."""
         if (woken := self._wake_events.get(owner)) is not None:
             woken.set()
             return
@@ -85,8 +57,10 @@ class RunScheduler:
         task.add_done_callback(self._tasks.discard)
 
     def free_slot(self, owner: OwnerId) -> None:
-        """Call when a run that `start_next` started has finished."""
+        """Call when a run has finished that `take_slot` or `start_next` had a slot for."""
         self._slots.release(owner)
+        if (woken := self._wake_events.get(owner)) is not None:
+            woken.set()
 
     async def close(self) -> None:
         """Starts no more runs. Runs that already started are not affected."""
@@ -100,20 +74,24 @@ class RunScheduler:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, owner: OwnerId) -> None:
+        """Starts the runs of an owner until none is queued."""
         woken = self._wake_events[owner]
-        try:
-            while not self._closing:
-                woken.clear()
-                try:
-                    if await self._try_start(owner):
-                        continue
-                    if not await self._has_queued(owner) and not woken.is_set():
-                        return
-                except Exception:  # any error: queued runs must not wait for ever
-                    log.exception("cannot start the queued runs of an owner, will retry")
-                await wait_up_to(POLL_S, woken.wait())
-        finally:
-            del self._wake_events[owner]
+        async with self._listen(owner) as changes:
+            listening = asyncio.create_task(_wake_on(changes, woken), name="runs: changes")
+            try:
+                while not self._closing:
+                    woken.clear()
+                    try:
+                        if await self._try_start(owner):
+                            continue
+                        if not await self._has_queued(owner) and not woken.is_set():
+                            return
+                    except Exception:  # any error: queued runs must not wait for ever
+                        log.exception("cannot start the queued runs of an owner, will retry")
+                    await wait_up_to(POLL_S, woken.wait())
+            finally:
+                del self._wake_events[owner]
+                listening.cancel()
 
     async def _try_start(self, owner: OwnerId) -> bool:
         await self._slots.acquire(owner)
@@ -124,3 +102,8 @@ class RunScheduler:
             if not started:
                 self._slots.release(owner)
         return started
+
+
+async def _wake_on(changes: Subscription, woken: asyncio.Event) -> None:
+    async for _ in changes:
+        woken.set()

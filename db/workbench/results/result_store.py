@@ -1,7 +1,11 @@
-"""Stores result rows as JSON lines in the object store, with random access by row number."""
+"""Stores result rows as JSON lines, with random access by row number.
+
+The rows of a small result are kept with their run, larger results as pages in the object store.
+"""
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
@@ -12,10 +16,14 @@ from db.errors import NotFound
 from db.kit.base import OwnerId
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
-from db.runs import PageRow, ResultPages
+from db.runs import InlineRows, PageRow, ResultPages
 
 RESULTS = "runs"
 PAGE_BYTES = 4 * 1024 * 1024
+INLINE_BYTES = 32 * 1024
+"""A result of at most this size is kept with its run: storing an object takes longer than that."""
+RECENT_RESULTS = 64
+"""Small results that a process keeps in memory, for the request that waits for their run."""
 ABANDON_S = 0.3
 FLUSH_S = 0.3
 """Seconds after which arrived rows and their columns become readable at the latest."""
@@ -51,29 +59,41 @@ class Spool:
 
     async def add(self, chunk: Chunk) -> None:
         """Waits while the store is slower than the rows; raises the error of the store."""
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write(), name="runs: spool")
         if not self._page.row_count:
-            self._page.flush_timer = asyncio.get_running_loop().call_later(FLUSH_S, self._ready.set)
+            self._page.flush_timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush_now)
         self._page.add(chunk)
-        if self._page.size >= PAGE_BYTES or self._writing.done():
-            self._ready.set()
-            await self._wait_until_taken(self._writing)
+        if self._page.size >= PAGE_BYTES or (self._writing and self._writing.done()):
+            await self._wait_until_taken(self._flush_now())
+
+    def take_inline(self) -> InlineRows | None:
+        """Takes all rows, if they are few and none is in a page yet. Call it after the last row."""
+        page = self._page
+        if self._writing is not None or not page.row_count or page.size > INLINE_BYTES:
+            return None
+        page.cancel_flush()
+        self._page = page.next_page()
+        return InlineRows(b"".join(page.lines), page.row_count)
 
     async def close(self) -> None:
         """Stores the remaining rows; all rows are readable after it."""
-        if self._writing is not None:
+        if self._writing is not None or self._page.row_count:
             self._closing = True
-            self._ready.set()
-            await self._writing
+            await self._flush_now()
 
     async def abandon(self) -> None:
         """Stores nothing more; waits ABANDON_S at most for a store that hangs."""
+        self._page.cancel_flush()
         if self._writing is not None:
-            self._page.cancel_flush()
             self._writing.cancel()
             done, _ = await asyncio.wait({self._writing}, timeout=ABANDON_S)
             await asyncio.gather(*done, return_exceptions=True)
+
+    def _flush_now(self) -> "asyncio.Task[None]":
+        """Wakes the task that stores pages, which the first page starts."""
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write(), name="runs: spool")
+        self._ready.set()
+        return self._writing
 
     async def _wait_until_taken(self, writing: "asyncio.Task[None]") -> None:
         self._taken.clear()
@@ -137,6 +157,14 @@ class ResultStore:
     def __init__(self, database: Database, objects: ObjectStore) -> None:
         self._database = database
         self._objects = objects
+        self._recent: OrderedDict[tuple[OwnerId, UUID], PageRow] = OrderedDict()
+
+    def keep_recent(self, owner: OwnerId, run_id: UUID, rows: InlineRows) -> None:
+        """Keeps the whole result of a run that has just ended, because it is often read now."""
+        size = len(rows.lines)
+        self._recent[owner, run_id] = PageRow(0, 0, rows.row_count, size, "[]", rows.lines)
+        if len(self._recent) > RECENT_RESULTS:
+            self._recent.popitem(last=False)
 
     def spool(self, owner: OwnerId, run_id: UUID, flushed: Flushed) -> Spool:
         """Stores the rows of an executing run; awaits `flushed` after each page."""
@@ -174,12 +202,15 @@ class ResultStore:
             return await ResultPages(session, owner).max_average_row_bytes(run_id)
 
     async def remove(self, owner: OwnerId, run_id: UUID) -> None:
-        """Deletes the objects first: the page rows are the only record of them."""
+        """Deletes the pages, objects first: the rows of the pages are the only record of them."""
+        self._recent.pop((owner, run_id), None)
         async for batch in self._objects.list(result_prefix(owner, run_id)):
             await self._objects.delete([stored.key for stored in batch])
         await self._database.write(lambda session: ResultPages(session, owner).delete_all(run_id))
 
     async def _pages(self, owner: OwnerId, run_id: UUID, start: int, end: int) -> Sequence[PageRow]:
+        if (recent := self._recent.get((owner, run_id))) is not None:
+            return [recent] if start < recent.row_count else []
         async with self._database.read() as session:
             return await ResultPages(session, owner).list_overlapping(run_id, start, end)
 
@@ -187,6 +218,8 @@ class ResultStore:
         self, owner: OwnerId, run_id: UUID, page: PageRow, start: int, end: int
     ) -> list[bytes]:
         """The rows of the page in the range from `start` to before `end`."""
+        if page.lines is not None:
+            return page.lines.splitlines()[start:end]
         low, high = start - page.first_row, end - page.first_row
         first_row, first_byte, last_byte = 0, 0, page.size
         for rows, size in page.ends:

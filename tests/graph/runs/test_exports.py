@@ -132,7 +132,8 @@ async def test_export_of_active_run_is_refused(
 async def test_export_without_result_is_refused(
     ada: Client, connection: str, bucket: str, services: Services
 ) -> None:
-    removed = await a_run(ada, connection, "SELECT 1")
+    stored = "SELECT repeat('x', 100) FROM generate_series(1, 1000)"  # too large to be in its row
+    removed = await a_run(ada, connection, stored)
     await services.results.remove(owner_of(ada), parse_id("run", removed))
     for run in (removed, f"run_{new_id().hex}"):
         answer = await ada.send(EXPORT, input=asked(run, bucket))

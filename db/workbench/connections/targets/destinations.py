@@ -4,6 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from db.connections import ConnectionRow
+from db.connections.binding import DATABASE
+
+_DESTINATION = (*DATABASE, "database", "ssh_auth_method")
+"""The columns that identify a destination. Entered secrets are used for no other destination."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bastion:
@@ -49,6 +55,10 @@ class Destination:
     @property
     def place(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def destination_of(row: ConnectionRow) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in _DESTINATION)
 
 
 def _bastion(values: Mapping[str, Any], secrets: Mapping[str, str | None]) -> Bastion:

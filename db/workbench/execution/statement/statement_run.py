@@ -3,18 +3,24 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Protocol
-from uuid import UUID
 
-import msgspec
 import psycopg
 
 from db.errors import HowdahError
-from db.kit.base import OwnerId
-from db.runs import CancelOutcome, Column, Ending, Failure, OrphanRow, RunRow, RunState
+from db.runs import (
+    Backend,
+    CancelOutcome,
+    Column,
+    Ending,
+    Failure,
+    RunRow,
+    RunState,
+)
 from db.workbench.connections.bounds.read_budget import RowTooLarge, TooManySettings
+from db.workbench.connections.connection_pool import ReservedConnection
 from db.workbench.connections.libpq import Connection, abort_after
 from db.workbench.execution.statement import protocol
+from db.workbench.execution.statement.lender import TERMINATE, Lender
 from db.workbench.execution.statement.read_only_notice import read_only_notice
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.result_reader import ResultReader
@@ -37,7 +43,7 @@ from db.workbench.results.value_conversion import encode_parameter
 
 TIMEOUT_GRACE_S = 0.3
 """Added to the statement timeout, so that the database's own `statement_timeout` fires first."""
-CANCEL_PHASE_S = 0.9
+CANCEL_PHASE_S = 0.8
 """How long cancel requests are repeated before the backend is terminated."""
 CANCEL_RETRY_S = 0.25
 TERMINATE_S = 0.5
@@ -45,45 +51,32 @@ SETTLE_S = 0.5
 CANCEL_S = 0.5
 
 _BEGIN = "BEGIN READ ONLY"
+_SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, false)"
 _SETUP = """
     SELECT set_config('statement_timeout', %s, false),
            (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid())"""
-_TERMINATE = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE pid = %s AND backend_start::text = %s"""
 _HAS_WRITTEN = """
     SELECT backend_xid IS NOT NULL FROM pg_stat_activity
     WHERE pid = %s AND backend_start::text = %s"""
-
-
-class Lender(Protocol):
-    """Lends connections to the users' databases."""
-
-    def lend(
-        self, owner: OwnerId, connection_id: UUID
-    ) -> contextlib.AbstractAsyncContextManager[Connection]: ...
-
-    def side_connection(
-        self, owner: OwnerId, connection_id: UUID
-    ) -> contextlib.AbstractAsyncContextManager[Connection]:
-        """A short-lived connection outside the pool, available even when the pool is exhausted."""
-
-
-class Backend(msgspec.Struct, frozen=True):
-    """A backend of a user's database. PostgreSQL reuses PIDs, so the start time is needed too."""
-
-    pid: int
-    started_at: str
 
 
 class StatementRun:
     """Executes one statement. `stop` may be called from any task and ends it within two seconds."""
 
     def __init__(
-        self, run: RunRow, lender: Lender, spool: Spool, throttle: ReadThrottle, *, max_cell: int
+        self,
+        run: RunRow,
+        lender: Lender,
+        spool: Spool,
+        throttle: ReadThrottle,
+        *,
+        max_cell: int,
+        reserved: ReservedConnection | None = None,
     ) -> None:
+        """`reserved` is the connection to use if its backend was recorded with the run."""
         self._run = run
         self._lender = lender
+        self._reserved = reserved
         self._spool = spool
         self._reader = ResultReader(
             spool,
@@ -117,13 +110,18 @@ class StatementRun:
         started: Callable[[Backend], Awaitable[None]],
         ended: Callable[[Ending], Awaitable[None]],
     ) -> None:
-        """Awaits `started` before sending, and `ended` before it returns the connection."""
+        """Awaits `ended` before it returns the connection.
+
+        Awaits `started` before it sends the statement, if the backend was not recorded before.
+        """
         loop = asyncio.get_running_loop()
         timer = loop.call_later(
             self._run.timeout_ms / 1000 + TIMEOUT_GRACE_S, self.stop, RunState.TIMED_OUT
         )
         try:
             async with contextlib.AsyncExitStack() as lent:
+                if self._reserved is not None:
+                    await lent.enter_async_context(self._reserved)
                 await ended(await self._store_rows(await self._execute(lent, started)))
         finally:
             timer.cancel()
@@ -149,6 +147,8 @@ class StatementRun:
     async def _store_rows(self, ending: Ending) -> Ending:
         """Flushes the spool. A run succeeds only after its last page is stored."""
         if ending.state == RunState.SUCCEEDED:
+            ending.rows = self._spool.take_inline()
+        if ending.state == RunState.SUCCEEDED and ending.rows is None:
             storing = asyncio.create_task(self._spool.close(), name="runs: last page")
             stopped = asyncio.create_task(self._stopped.wait())
             try:
@@ -168,9 +168,11 @@ class StatementRun:
         if run.connection_id is None:
             raise connection_deleted()
         began = asyncio.get_running_loop().time()
-        connection = await lent.enter_async_context(
-            self._lender.lend(run.owner_id, run.connection_id)
-        )
+        if self._reserved is None:
+            borrowed = self._lender.lend(run.owner_id, run.connection_id)
+            connection = await lent.enter_async_context(borrowed)
+        else:
+            connection = self._reserved.connection
         self._connection = connection
         lent.callback(connection.remove_notice_handler, self._reader.add_notice)
         connection.add_notice_handler(self._reader.add_notice)
@@ -178,9 +180,9 @@ class StatementRun:
             self._reader.notices.append(notice)
         left_ms = run.timeout_ms - (asyncio.get_running_loop().time() - began) * 1000
         self._timeout_s = left_ms / 1000
-        await self._prepare(connection, left_ms)
-        assert self._backend is not None  # noqa: S101 - set by `_prepare`
-        await started(self._backend)
+        backend = await self._prepare(connection, left_ms)
+        if self._reserved is None:
+            await started(backend)
         parameters = [encode_parameter(value) for value in run.parsed_parameters]
         ending = await self._reader.read(connection, run.statement, parameters)
         if ending.state == RunState.SUCCEEDED:
@@ -189,7 +191,7 @@ class StatementRun:
                 await connection.execute("ROLLBACK")  # read-only transactions still allow lo_create
         return ending
 
-    async def _prepare(self, connection: Connection, left_ms: float) -> None:
+    async def _prepare(self, connection: Connection, left_ms: float) -> Backend:
         """Sets the timeout and learns the backend.
 
         PostgreSQL refuses SET TRANSACTION READ WRITE after the first query of a transaction, so
@@ -197,9 +199,15 @@ class StatementRun:
         """
         if self._run.read_only:
             await connection.execute(_BEGIN)
-        found = await connection.execute(_SETUP, (str(max(1, round(left_ms))),))
-        row = await found.fetchone()
-        self._backend = Backend(connection.pgconn.backend_pid, str(row[1]) if row else "")
+        timeout_ms = (str(max(1, round(left_ms))),)
+        if connection.backend is None:
+            row = await (await connection.execute(_SETUP, timeout_ms)).fetchone()
+            started_at = str(row[1]) if row else ""
+            connection.backend = Backend(connection.pgconn.backend_pid, started_at)
+        else:
+            await connection.execute(_SET_TIMEOUT, timeout_ms)
+        self._backend = connection.backend
+        return self._backend
 
     async def _stop_statement(self, work: "asyncio.Task[Ending]") -> None:
         """Sends cancel requests, then terminates the backend, then abandons the connection."""
@@ -209,20 +217,24 @@ class StatementRun:
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + CANCEL_PHASE_S
-        while not work.done() and loop.time() < until:
-            await self._send_cancel(self._connection)
-            await asyncio.wait({work}, timeout=CANCEL_RETRY_S)
+        while not work.done() and (left_s := until - loop.time()) > 0:
+            # A server that does not answer cancel requests must not extend the phase.
+            await self._send_cancel(self._connection, within_s=min(CANCEL_S, left_s))
+            left_s = max(0.0, until - loop.time())
+            await asyncio.wait({work}, timeout=min(CANCEL_RETRY_S, left_s))
         if work.done():
             return
         self._terminated = True
         await self._terminate_backend()
+        if self._connection.awaits_slot:
+            return  # it does not read, so that it would not notice the end
         with abort_after(self._connection, 0):
             await asyncio.wait({work}, timeout=SETTLE_S)
 
-    async def _send_cancel(self, connection: Connection) -> None:
+    async def _send_cancel(self, connection: Connection, within_s: float = CANCEL_S) -> None:
         self._cancel_sent = True
         try:
-            await connection.cancel_safe(timeout=CANCEL_S)
+            await connection.cancel_safe(timeout=within_s)
         except psycopg.Error:
             self._cancel_may_arrive_late = True
 
@@ -230,7 +242,7 @@ class StatementRun:
         """Uses a side connection, and matches the start time: the PID may have been reused."""
         with contextlib.suppress(TimeoutError, HowdahError, psycopg.Error):
             async with asyncio.timeout(TERMINATE_S):
-                await self._query_backend(_TERMINATE)
+                await self._query_backend(TERMINATE)
 
     async def _stop_early(self, connection: Connection) -> bool:
         """Cancels a statement that has met a row or byte limit, unless that would roll back writes.
@@ -356,15 +368,6 @@ def _reject(statement: str) -> Failure | None:
     if is_empty(statement):
         return EMPTY_STATEMENT
     return TRANSACTION_CONTROL if controls_transaction(statement) else None
-
-
-async def end_backend(lender: Lender, orphan: OrphanRow) -> None:
-    """Terminates the backend that still runs the statement of a process that died, if any."""
-    if orphan.connection_id is None or orphan.backend_pid is None:
-        return
-    async with lender.side_connection(orphan.owner_id, orphan.connection_id) as connection:
-        with abort_after(connection, SETTLE_S):
-            await connection.execute(_TERMINATE, (orphan.backend_pid, orphan.backend_started_at))
 
 
 async def _drain_cancels(connection: Connection) -> bool:

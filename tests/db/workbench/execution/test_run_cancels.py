@@ -11,7 +11,7 @@ import pytest
 from db.errors import Conflict, Forbidden
 from db.kit.base import OwnerId
 from db.objects.store import ObjectStore
-from db.runs import RunRow, Runs, RunState
+from db.runs import Backend, RunRow, Runs, RunState
 from db.workbench.execution.runner import CancelResult, closing
 from tests.fixtures.objects import Cable
 from tests.fixtures.runs import MAX_RUNNING, Desk
@@ -241,5 +241,5 @@ async def test_record_backend_refuses_finished_run(desk: Desk) -> None:
     run = await desk.run("SELECT 1")
     with pytest.raises(Conflict):
         await desk.server.database.write(
-            lambda session: Runs(session, desk.owner).record_backend(run.id, pid=1, started_at="")
+            lambda session: Runs(session, desk.owner).record_backend(run.id, Backend(1, ""))
         )

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
 from db.connections import Connections
 from db.errors import RateLimited
-from db.events import open_events
+from db.events import Subscription, open_events
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
@@ -131,8 +131,8 @@ async def test_max_running_counts_all_replicas(
     ada = await sit(runners[0], "Ada")
     desks = [ada._replace(server=server) for server in runners]
     runs = await asyncio.gather(*(desk.start(f"SELECT {gate.wait}") for desk in desks * 4))
-    for run in sorted(runs, key=lambda run: run.id)[:2]:
-        await ada.until_running(run)
+    assert [run.state for run in runs].count(RunState.RUNNING) == 2
+    await gate.reached()
     assert [(await ada.now(run)).state for run in runs].count(RunState.RUNNING) == 2
     await gate.open()
     assert {(await ada.end_of(run)).state for run in runs} == {RunState.SUCCEEDED}
@@ -157,6 +157,12 @@ async def test_queued_run_fails_when_connection_is_deleted(
     assert "deleted before it began" in over.parsed_error.message
 
 
+@asynccontextmanager
+async def no_changes(owner: OwnerId) -> AsyncIterator[Subscription]:
+    """A bus on which no other process tells of a change."""
+    yield Subscription(owner.hex)
+
+
 async def test_scheduler_survives_unexpected_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "POLL_S", 0)
     ada, begun = OwnerId(new_id()), asyncio.Event()
@@ -171,7 +177,7 @@ async def test_scheduler_survives_unexpected_error(monkeypatch: pytest.MonkeyPat
     async def has_queued(_: OwnerId) -> bool:
         return not begun.is_set()
 
-    hers = scheduler.RunScheduler(begin, has_queued, slots=1)
+    hers = scheduler.RunScheduler(begin, has_queued, no_changes, slots=1)
     hers.wake(ada)
     async with asyncio.timeout(10):
         await begun.wait()

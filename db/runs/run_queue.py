@@ -1,0 +1,161 @@
+"""Repository of the runs that start or wait: at most so many of one owner run at once."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Boolean,
+    Integer,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+)
+from sqlalchemy.sql import ClauseElement
+
+from db.errors import RateLimited
+from db.kit.repository import Repository, S
+from db.postgres.engine import Session
+from db.postgres.statements import change_statement, statement
+from db.runs.rows import ACTIVE, Backend, NewRun, RunRow, RunState
+from db.runs.tables import QueryRun, state_literal, state_literals
+
+
+class RunQueue(Repository[RunRow, S]):
+    model = QueryRun
+    row = RunRow
+    noun = "run"
+
+    async def accept(
+        self: "RunQueue[Session]",
+        run_id: UUID,
+        new: NewRun,
+        *,
+        process: int,
+        has_slot: bool,
+        backend: Backend | None,
+        max_running: int,
+        max_active: int,
+    ) -> RunRow:
+        """Starts a run if the process has a slot for it and the owner is below `max_running`.
+
+        Otherwise queues it. `backend` is recorded with a run that starts, so that other replicas
+        can terminate it. Concurrent calls of one owner are serialized by an advisory lock.
+
+        Raises:
+            RateLimited: The owner has `max_active` queued and running runs.
+        """
+        await self.run(
+            self._lock_queue()
+        )  # in a statement of its own: the next one has to see more
+        accepted = await self.one(
+            self._accept(),
+            id=run_id,
+            **new._asdict(),
+            process=process,
+            has_slot=has_slot,
+            pid=backend and backend.pid,
+            started=backend and backend.started_at,
+            max_running=max_running,
+            max_active=max_active,
+        )
+        if accepted is None:
+            raise RateLimited(
+                f"You already have {max_active} queued or running runs.",
+                hint="Wait until some of them have ended, or cancel some.",
+                retry_after_s=1,
+            )
+        return accepted
+
+    async def claim_next(
+        self: "RunQueue[Session]", *, process: int, max_running: int
+    ) -> RunRow | None:
+        """Starts the oldest run that this process queued, if the owner is below `max_running`.
+
+        Older runs that other processes queued count as running, so runs start in order.
+        """
+        return await self.one(self._claim_next(), process=process, max_running=max_running)
+
+    async def has_queued(self, *, process: int) -> bool:
+        return bool(await self.value(self._count_queued(), process=process))
+
+    @statement
+    def _lock_queue(cls) -> ClauseElement:
+        name = func.concat("runs of ", bindparam("owner_id", type_=Uuid()))
+        return select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
+
+    @change_statement
+    def _accept(cls) -> ClauseElement:
+        table, other = cls.table(), cls.table().alias("other").c
+        active = (
+            select(func.count().label("runs"))
+            .where(other.owner_id == bindparam("owner_id"), other.state.in_(state_literals(ACTIVE)))
+            .subquery("active")
+        )
+        starts = and_(
+            bindparam("has_slot", type_=Boolean()),
+            active.c.runs < bindparam("max_running", type_=Integer()),
+        )
+        names = ("id", "owner_id", *NewRun._fields, "process")
+        values: dict[str, Any] = {name: bindparam(name, type_=table.c[name].type) for name in names}
+        values |= {
+            "state": case(
+                (starts, state_literal(RunState.RUNNING)), else_=state_literal(RunState.QUEUED)
+            ),
+            "started_at": case((starts, func.now())),
+            "backend_pid": case((starts, bindparam("pid", type_=Integer()))),
+            "backend_started_at": case((starts, bindparam("started", type_=Text()))),
+        }
+        new = select(*values.values()).where(
+            active.c.runs < bindparam("max_active", type_=Integer())
+        )
+        insertion = insert(table).from_select(list(values), new, include_defaults=False)
+        return insertion.returning(*cls.columns())
+
+    @statement
+    def _count_queued(cls) -> ClauseElement:
+        run = cls.table().c
+        queued = run.state == state_literal(RunState.QUEUED)
+        return cls.owned(func.count()).where(queued, run.process == bindparam("process"))
+
+    @change_statement
+    def _claim_next(cls) -> ClauseElement:
+        run, other = cls.table().c, cls.table().alias("other").c
+        mine = cls.table().alias("mine").c
+        oldest = (
+            select(mine.id)
+            .where(
+                mine.owner_id == bindparam("owner_id"),
+                mine.state == state_literal(RunState.QUEUED),
+                mine.process == bindparam("process"),
+            )
+            .order_by(mine.id)
+            .limit(1)
+            .scalar_subquery()
+        )
+        older = and_(other.state == state_literal(RunState.QUEUED), other.id < run.id)
+        ahead = (
+            select(func.count())
+            .where(
+                other.owner_id == bindparam("owner_id"),
+                or_(other.state == state_literal(RunState.RUNNING), older),
+            )
+            .correlate(cls.table())
+            .scalar_subquery()
+        )
+        claim = cls.owned_update().where(
+            run.id == oldest,
+            run.state == state_literal(RunState.QUEUED),
+            ahead < bindparam("max_running"),
+        )
+        started = {
+            "state": RunState.RUNNING,
+            "started_at": func.now(),
+            "revision": run.revision + 1,
+        }
+        return claim.values(started).returning(*cls.columns())

@@ -1,0 +1,41 @@
+"""What a run needs of the workbench: connections, and the means to terminate one."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+from uuid import UUID
+
+from db.kit.base import OwnerId
+from db.runs import OrphanRow
+from db.workbench.connections.connection_pool import ReservedConnection
+from db.workbench.connections.libpq import Connection, abort_after
+
+END_S = 0.5
+
+TERMINATE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE pid = %s AND backend_start::text = %s"""
+
+
+class Lender(Protocol):
+    """Lends connections to the users' databases."""
+
+    def reserve(self, owner: OwnerId, connection_id: UUID) -> ReservedConnection | None:
+        """An idle connection, if there is one; it may be of another version of the connection."""
+
+    def lend(
+        self, owner: OwnerId, connection_id: UUID
+    ) -> AbstractAsyncContextManager[Connection]: ...
+
+    def side_connection(
+        self, owner: OwnerId, connection_id: UUID
+    ) -> AbstractAsyncContextManager[Connection]:
+        """A short-lived connection outside the pool, available even when the pool is exhausted."""
+
+
+async def end_backend(lender: Lender, orphan: OrphanRow) -> None:
+    """Terminates the backend that still runs the statement of a process that died, if any."""
+    if orphan.connection_id is None or orphan.backend_pid is None:
+        return
+    async with lender.side_connection(orphan.owner_id, orphan.connection_id) as connection:
+        with abort_after(connection, END_S):
+            await connection.execute(TERMINATE, (orphan.backend_pid, orphan.backend_started_at))

@@ -1,0 +1,206 @@
+"""Accepts runs: each is written to the database once, already started if a slot is free."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+from db.connections import Connections
+from db.errors import HowdahError, TimedOut
+from db.events import EventBus
+from db.kit.audit import Actor, acting, current_actor
+from db.kit.base import OwnerId, new_id
+from db.kit.group_commit import GroupCommit
+from db.kit.idempotency import run_once
+from db.kit.row_quota import RowQuota
+from db.postgres.connect import Dropped
+from db.postgres.engine import Database, Session
+from db.runs import RunQueue, RunRow, Runs, RunState
+from db.waiting import Backoff, retry
+from db.workbench.execution.live_status import publish_change
+from db.workbench.execution.run_executor import RunExecutor
+from db.workbench.execution.run_request import RunLimits, RunRequest
+from db.workbench.execution.scheduler import RunScheduler
+
+if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
+    from db.workbench.connections.connection_pool import ReservedConnection
+    from db.workbench.execution.statement.lender import Lender
+
+log = logging.getLogger(__name__)
+
+BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
+MAX_TEXT_GRANT = 16 * 1024 * 1024
+
+
+class SubmittedRun(NamedTuple):
+    """`replayed` is true if the run was submitted before under the same idempotency key."""
+
+    run: RunRow
+    replayed: bool
+
+
+class _Draft(NamedTuple):
+    """A run that is not accepted yet, and what it can start with."""
+
+    id: UUID
+    owner: OwnerId
+    request: RunRequest
+    has_slot: bool
+    reserved: "ReservedConnection | None"
+    actor: Actor
+    """Who submits it: a group of runs is written in the context of one of their requests."""
+
+
+class _Accepted(NamedTuple):
+    run: RunRow
+    has_backend: bool
+    """The backend of the reserved connection was recorded with the run."""
+
+
+class _Id(NamedTuple):
+    id: UUID
+
+
+class Submissions:
+    """Writes runs to the database, and passes them to the executor or to the scheduler."""
+
+    def __init__(
+        self,
+        database: Database,
+        events: EventBus,
+        executor: RunExecutor,
+        scheduler: RunScheduler,
+        lender: "Lender",
+        limits: Callable[[], RunLimits],
+        *,
+        process: int,
+    ) -> None:
+        self._database = database
+        self._events = events
+        self._executor = executor
+        self._scheduler = scheduler
+        self._lender = lender
+        self._limits = limits
+        self._process = process
+        self._drafts = GroupCommit(database, self._write, order=lambda draft: draft.owner)
+        self._tasks: set[asyncio.Task[SubmittedRun]] = set()
+        self._recoveries: set[asyncio.Task[None]] = set()
+        self._text_quota = RowQuota(
+            "bytes of statements, parameters and notices in your runs",
+            setting="HOWDAH_RUN_TEXT_BYTES_PER_USER",
+            limit=limits().max_kept_text,
+            count=_text_bytes,
+            max_grant=MAX_TEXT_GRANT,
+            hint="Delete runs, or wait up to 10 minutes until the oldest are removed",
+        )
+
+    async def submit(self, owner: OwnerId, request: RunRequest, key: str | None) -> SubmittedRun:
+        """A caller that is cancelled leaves the run either accepted, and executed, or not."""
+        task = asyncio.create_task(self._submit(owner, request, key), name="runs: submission")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Waits for the submissions that have begun. Runs that are not recovered are orphans."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task in self._recoveries:
+            task.cancel()
+        await asyncio.gather(*self._recoveries, return_exceptions=True)
+
+    async def _submit(self, owner: OwnerId, request: RunRequest, key: str | None) -> SubmittedRun:
+        has_slot = self._scheduler.take_slot(owner)
+        reserved = self._lender.reserve(owner, request.connection_id) if has_slot else None
+        draft = _Draft(new_id(), owner, request, has_slot, reserved, current_actor.get())
+        started = False
+        try:
+            accepted = await self._accept(draft, key)
+            if isinstance(accepted, SubmittedRun):
+                return accepted
+            if accepted.run.state == RunState.RUNNING:
+                used = reserved if accepted.has_backend else None
+                self._executor.start(accepted.run, self._limits(), used)
+                started = True
+                reserved = None if accepted.has_backend else reserved
+            else:
+                self._scheduler.wake(owner)
+                await publish_change(self._events, owner, accepted.run.id)
+            return SubmittedRun(accepted.run, replayed=False)
+        except (Dropped, TimedOut):  # the commit may have happened
+            started = True  # the recovery has the slot now
+            self._recoveries.add(recovery := asyncio.create_task(self._recover(draft)))
+            recovery.add_done_callback(self._recoveries.discard)
+            raise
+        finally:
+            if reserved is not None:
+                reserved.release()
+            if has_slot and not started:
+                self._scheduler.free_slot(owner)
+
+    async def _accept(self, draft: _Draft, key: str | None) -> _Accepted | SubmittedRun:
+        """Returns an earlier run if the key was used before."""
+        if key is None:
+            return await self._drafts.add(draft)
+        accepted: _Accepted | None = None
+
+        async def write(session: Session) -> _Id:
+            nonlocal accepted
+            accepted = await self._write(session, draft)
+            return _Id(draft.id)
+
+        call = ("executeQuery", draft.request)
+        found = await run_once(
+            self._database, draft.owner, write, key=key, request=call, answer=_Id
+        )
+        if accepted is not None and found.id == draft.id:
+            return accepted
+        async with self._database.read() as session:
+            return SubmittedRun(await Runs(session, draft.owner).require(found.id), replayed=True)
+
+    async def _write(self, session: Session, draft: _Draft) -> _Accepted:
+        """Raises RateLimited or TooLarge if the owner has too many runs, or too much text."""
+        request, limits, reserved = draft.request, self._limits(), draft.reserved
+        connections, queue = Connections(session, draft.owner), RunQueue(session, draft.owner)
+        connection = await connections.require(request.connection_id, field="connectionId")
+        with acting(draft.actor):
+            new = request.to_new_run(connection, limits)
+        texts = len(new.statement.encode()) + len(new.parameters.encode())
+        await self._text_quota.check(queue, more=texts)
+        is_current = reserved is not None and reserved.version == connection.version
+        backend = reserved.backend if reserved is not None and is_current else None
+        run = await queue.accept(
+            draft.id,
+            new,
+            process=self._process,
+            has_slot=draft.has_slot,
+            backend=backend,
+            max_running=limits.max_running,
+            max_active=limits.max_active,
+        )
+        return _Accepted(run, has_backend=backend is not None and run.state == RunState.RUNNING)
+
+    async def _recover(self, draft: _Draft) -> None:
+        """Executes a run whose commit was not confirmed, if it was accepted."""
+
+        async def read() -> RunRow | None:
+            async with self._database.read() as session:
+                return await Runs(session, draft.owner).get(draft.id)
+
+        run = await retry(
+            read,
+            on=(HowdahError,),
+            backoff=BACKOFF,
+            report=lambda error: log.warning("cannot read run %s, will retry: %s", draft.id, error),
+        )
+        if run is not None and run.state == RunState.RUNNING:
+            self._executor.start(run, self._limits())
+            return
+        if draft.has_slot:
+            self._scheduler.free_slot(draft.owner)
+        if run is not None:
+            self._scheduler.wake(draft.owner)
+
+
+async def _text_bytes(session: Session, owner: OwnerId) -> int:
+    return (await Runs(session, owner).usage()).text_bytes
