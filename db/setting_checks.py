@@ -1,13 +1,10 @@
-"""Checks of settings that depend on each other or on their form."""
+"""Checks of settings by their form, or by what another setting says."""
 
 import re
 from ipaddress import ip_network
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from db.errors import BadInput
-
-if TYPE_CHECKING:
-    from db.settings import Settings
 
 _MAX_QUOTED = 60
 _PUBLIC_URL = re.compile(
@@ -16,33 +13,21 @@ _PUBLIC_URL = re.compile(
 )
 
 
-def check_settings(settings: "Settings") -> None:
-    """Check what one value alone does not show.
-
-    Raises:
-        BadInput: settings contradict each other, or one is malformed.
-    """
-    _check_database_urls(settings)
-    _check_trusted_proxies(settings)
-    _check_public_url(settings)
-    _check_documents(settings)
-
-
 def quoted(value: str) -> str:
     """Quotes a value of the environment, shortened to one line."""
     return repr(value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}…")
 
 
-def _check_database_urls(settings: "Settings") -> None:
-    if settings.direct_database_url and not settings.database_url:
+def check_database_urls(url: str | None, direct_url: str | None) -> None:
+    if direct_url and not url:
         raise BadInput(
             "HOWDAH_DIRECT_DATABASE_URL is set, but HOWDAH_DATABASE_URL is not.",
             hint="Set both, to the same database; the direct URL must not lead through a pooler.",
         )
 
 
-def _check_trusted_proxies(settings: "Settings") -> None:
-    for proxy in filter(None, settings.trusted_proxies.split(",")):
+def check_trusted_proxies(proxies: str) -> None:
+    for proxy in filter(None, proxies.split(",")):
         try:
             ip_network(proxy.strip())
         except ValueError:
@@ -52,17 +37,17 @@ def _check_trusted_proxies(settings: "Settings") -> None:
             ) from None
 
 
-def _check_public_url(settings: "Settings") -> None:
-    if settings.public_url is None or _PUBLIC_URL.fullmatch(settings.public_url):
+def check_public_url(url: str | None) -> None:
+    if url is None or _PUBLIC_URL.fullmatch(url):
         return
     raise BadInput(
-        f"HOWDAH_PUBLIC_URL is {quoted(settings.public_url)}, which is not the URL of a server.",
+        f"HOWDAH_PUBLIC_URL is {quoted(url)}, which is not the URL of a server.",
         hint="Set scheme and host, and the path if a proxy adds one: https://howdah.example.com.",
     )
 
 
-def _check_documents(settings: "Settings") -> None:
-    if settings.trusts_listed_documents_only and settings.documents_path is None:
+def check_documents(documents: str, path: Path | None) -> None:
+    if documents == "trusted" and path is None:
         raise BadInput(
             "HOWDAH_DOCUMENTS is `trusted`, but HOWDAH_DOCUMENTS_PATH is not set.",
             hint="Set it to the file or folder that lists the documents of your clients.",

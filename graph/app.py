@@ -131,10 +131,7 @@ def build_app(
         proxy_warning=ProxyWarning(settings) if _expects_no_proxy(settings) else None,
         https_policy=HttpsPolicy.of(settings),
         routes=_routes(settings, schema),
-        middleware=[
-            Middleware(RequestIds),
-            Middleware(CrossOrigin, origins=origins),
-        ],
+        middleware=[Middleware(RequestIds), Middleware(CrossOrigin, origins=origins)],
         lifespan=lifespan,
     )
     app.state.shutdown = shutdown

@@ -35,7 +35,7 @@ INTERNAL = {
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.objects.store": "what object stores accept",
     "db.setting_files": "the operator's own files",
-    "db.settings": "the length of a quotation in an error",
+    "db.setting_checks": "the length of a quotation in an error",
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
     "db.storage.rules.MAX_BIGINT": "a range of numbers",
     "db.system.integrity": "findings of a check; the others are alike",
