@@ -98,10 +98,13 @@ def build_app(
     """Build the ASGI application for a schema. A worker publishes its metrics to the others."""
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins, loopback=settings.development)
+    listed = read_listed_documents(settings)
+    documents = Documents(listed, only_listed=settings.trusts_listed_documents_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-        async with open_services(settings) as services, _documents(settings) as documents:
+        watching = _running(listed.watch()) if listed else contextlib.nullcontext()
+        async with open_services(settings) as services, watching:
             with contextlib.closing(_plans(settings, schema)) as plans:
                 metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
@@ -151,16 +154,17 @@ def _routes(settings: Settings, schema: strawberry.Schema) -> list[BaseRoute]:
     ]
 
 
-@contextlib.asynccontextmanager
-async def _documents(settings: Settings) -> AsyncIterator[Documents]:
-    """The documents that may run. Those that the operator lists are read again when they change."""
+def read_listed_documents(settings: Settings) -> ListedDocuments | None:
+    """The documents that the operator lists.
+
+    Raises:
+        BadInput: the list cannot be read, or is faulty.
+    """
     if settings.documents_path is None:
-        yield Documents()
-        return
+        return None
     listed = ListedDocuments(settings.documents_path)
-    await asyncio.to_thread(listed.load)
-    async with _running(listed.watch()):
-        yield Documents(listed, only_listed=settings.trusts_listed_documents_only)
+    listed.load()
+    return listed
 
 
 @contextlib.asynccontextmanager
