@@ -109,13 +109,7 @@ def build_app(
                 metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
                     services=services,
-                    operations=Operations(
-                        plans,
-                        limits=RequestLimits(),
-                        documents=documents,
-                        allowance=_allowance(settings, services),
-                        observe=metrics.count,
-                    ),
+                    operations=_operations(services, plans, documents, metrics),
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
@@ -180,10 +174,17 @@ def _publishing(metrics: Metrics) -> AbstractAsyncContextManager[None]:
     return _running(metrics.keep_publishing())
 
 
-def _allowance(settings: Settings, services: Services) -> CostAllowance | None:
-    if settings.cost_per_minute is None:
-        return None
-    return CostAllowance(services.database, settings.cost_per_minute)
+def _operations(
+    services: Services, plans: Plans, documents: Documents, metrics: Metrics
+) -> Operations:
+    limit = services.settings.cost_per_minute
+    return Operations(
+        plans,
+        limits=RequestLimits(),
+        documents=documents,
+        allowance=CostAllowance(services.database, limit) if limit else None,
+        observe=metrics.count,
+    )
 
 
 def _expects_no_proxy(settings: Settings) -> bool:
