@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from db.errors import BadInput
+from db.mail import MailServer
 
 _MAX_QUOTED = 60
 _PUBLIC_URL = re.compile(
@@ -52,3 +53,17 @@ def check_documents(documents: str, path: Path | None) -> None:
             "HOWDAH_DOCUMENTS is `trusted`, but HOWDAH_DOCUMENTS_PATH is not set.",
             hint="Set it to the file or folder that lists the documents of your clients.",
         )
+
+
+def check_mail(smtp_url: str | None, mail_from: str | None, public_url: str | None) -> None:
+    """A link in a mail never follows the `Host` header of a request, which anyone can choose."""
+    if smtp_url is None:
+        return
+    MailServer.parse(smtp_url)
+    needed = {"HOWDAH_MAIL_FROM": mail_from, "HOWDAH_PUBLIC_URL": public_url}
+    for name, value in needed.items():
+        if not value:
+            raise BadInput(
+                f"HOWDAH_SMTP_URL is set, but {name} is not.",
+                hint="Mails need the address they are from, and the URL that their links lead to.",
+            )

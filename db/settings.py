@@ -13,6 +13,7 @@ from db.errors import BadInput
 from db.setting_checks import (
     check_database_urls,
     check_documents,
+    check_mail,
     check_public_url,
     check_trusted_proxies,
     quoted,
@@ -71,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upload_bytes_per_second: Amount = 1_024
 
     public_url: str | None = None
+    smtp_url: str | None = None
+    mail_from: str | None = None
     allowed_origins: str = ""
     trusted_proxies: str = ""
     introspection: bool | None = None
@@ -198,11 +201,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def log_dir(self) -> Path:
         return self.data_dir / "logs"
 
-    @property
-    def direct_url(self) -> str | None:
-        """URL that bypasses a pooler, as LISTEN, session locks and migrations require."""
-        return self.direct_database_url or self.database_url
-
     def _limit(self, limit: int | None, *, in_production: int) -> int | None:
         if limit is None:
             return None if self.development else in_production
@@ -226,6 +224,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     check_trusted_proxies(settings.trusted_proxies)
     check_public_url(settings.public_url)
     check_documents(settings.documents, settings.documents_path)
+    check_mail(settings.smtp_url, settings.mail_from, settings.public_url)
     return settings
 
 

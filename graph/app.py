@@ -18,6 +18,8 @@ from db.errors import NotFound
 from db.services import Services, open_services
 from db.settings import Settings
 from db.users import CostAllowance
+from db.users.throttle import network_of
+from graph.context import address_of
 from graph.operations import Documents, ListedDocuments, Operations, Plans
 from graph.operations.limits import RequestLimits
 from graph.server import probes
@@ -81,6 +83,9 @@ class Application(Starlette):
             self._proxy_warning.check(scope)
         if self._https_policy is not None:
             send = self._https_policy.sender(scope, send)
+        if scope["type"] != "lifespan" and not _is_operation(scope):
+            gateway: Gateway = scope["state"]["gateway"]
+            await gateway.turns.wait(network_of(address_of(scope)))
         if scope.get("path") == "/graphql":
             await self._graphql(scope, receive, send)
         else:
@@ -116,11 +121,8 @@ def build_app(
                     anonymous_sockets=SocketLimit(settings.address_sockets),
                     user_sockets=SocketLimit(settings.user_sockets),
                 )
-                async with (
-                    _publishing(metrics) if worker else contextlib.nullcontext(),
-                    streaming_audit_log(services.database, settings.audit_log),
-                ):
-                    streams = http.ReservedStreams()
+                streams = http.ReservedStreams()
+                async with _publishing(services, metrics if worker else None):
                     yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 
     app = Application(
@@ -170,8 +172,14 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
 
 
-def _publishing(metrics: Metrics) -> AbstractAsyncContextManager[None]:
-    return _running(metrics.keep_publishing())
+@contextlib.asynccontextmanager
+async def _publishing(services: Services, metrics: Metrics | None) -> AsyncIterator[None]:
+    """Streams the audit log, and the metrics of a worker to the others."""
+    async with (
+        contextlib.nullcontext() if metrics is None else _running(metrics.keep_publishing()),
+        streaming_audit_log(services.database, services.settings.audit_log),
+    ):
+        yield
 
 
 def _operations(
@@ -185,6 +193,11 @@ def _operations(
         allowance=CostAllowance(services.database, limit) if limit else None,
         observe=metrics.count,
     )
+
+
+def _is_operation(scope: Scope) -> bool:
+    """Whether it is admitted by its user (graph.operations)."""
+    return scope.get("method") == "POST" and scope["path"] == "/graphql"
 
 
 def _expects_no_proxy(settings: Settings) -> bool:
