@@ -27,6 +27,7 @@ AUDITED: dict[str, set[AuditKind]] = {
     "exportQueryRun": {AuditKind.RESULT_EXPORTED},
     "moveFile": {AuditKind.FILE_MOVED},
     "refreshSession": {AuditKind.REFRESH_TOKEN_REUSED},
+    "requestPasswordReset": {AuditKind.PASSWORD_RESET_CREATED},
     "resetPassword": {AuditKind.PASSWORD_RESET},
     "revokeAccessToken": {AuditKind.ACCESS_TOKEN_REVOKED},
     "saveConnection": {AuditKind.CONNECTION_SAVED},
