@@ -10,7 +10,7 @@ import msgspec
 import platformdirs
 
 from db.errors import BadInput
-from db.setting_checks import check_mail, check_public_url, check_trusted_proxies, quoted
+from db.setting_checks import check_settings, quoted
 from db.setting_files import SUFFIX, may_be_file, read_setting_files
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -80,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     target_connections: Positive = 200
     target_idle_seconds: Positive = 60
     connections_per_user: Amount = 1_000
+    cost_per_minute: Annotated[int, msgspec.Meta(ge=1_000, le=10**9)] | None = None
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
     connections_per_address: Amount | None = None
     anonymous_sockets_per_address: Amount | None = None
@@ -193,11 +194,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def log_dir(self) -> Path:
         return self.data_dir / "logs"
 
-    @property
-    def direct_url(self) -> str | None:
-        """URL that bypasses a pooler, as LISTEN, session locks and migrations require."""
-        return self.direct_database_url or self.database_url
-
     def _limit(self, limit: int | None, *, in_production: int) -> int | None:
         if limit is None:
             return None if self.development else in_production
@@ -217,11 +213,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
         raise _invalid_setting(error, values) from None
     _check_issuer(settings)
     external_algorithms(settings)
-    _check_database_urls(settings)
-    check_trusted_proxies(settings.trusted_proxies)
-    check_public_url(settings.public_url)
-    check_mail(settings.smtp_url, settings.mail_from, settings.public_url)
-    _check_documents(settings)
+    check_settings(settings)
     return settings
 
 
@@ -330,22 +322,6 @@ def _check_issuer(settings: Settings) -> None:
                 f"HOWDAH_{name.upper()} is set, but there is no key to verify external tokens.",
                 hint="Set HOWDAH_JWKS_URL or HOWDAH_JWT_SECRET, or unset this variable.",
             )
-
-
-def _check_database_urls(settings: Settings) -> None:
-    if settings.direct_database_url and not settings.database_url:
-        raise BadInput(
-            "HOWDAH_DIRECT_DATABASE_URL is set, but HOWDAH_DATABASE_URL is not.",
-            hint="Set both, to the same database; the direct URL must not lead through a pooler.",
-        )
-
-
-def _check_documents(settings: Settings) -> None:
-    if settings.trusts_listed_documents_only and settings.documents_path is None:
-        raise BadInput(
-            "HOWDAH_DOCUMENTS is `trusted`, but HOWDAH_DOCUMENTS_PATH is not set.",
-            hint="Set it to the file or folder that lists the documents of your clients.",
-        )
 
 
 def _invalid_setting(error: msgspec.ValidationError, values: Mapping[str, object]) -> BadInput:

@@ -17,6 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from db.errors import NotFound
 from db.services import Services, open_services
 from db.settings import Settings
+from db.users import CostAllowance
+from db.users.throttle import network_of
+from graph.context import address_of
 from graph.operations import Documents, ListedDocuments, Operations, Plans
 from graph.operations.limits import RequestLimits
 from graph.server import probes
@@ -80,6 +83,9 @@ class Application(Starlette):
             self._proxy_warning.check(scope)
         if self._https_policy is not None:
             send = self._https_policy.sender(scope, send)
+        if scope["type"] != "lifespan" and not _is_operation(scope):
+            gateway: Gateway = scope["state"]["gateway"]
+            await gateway.turns.wait(network_of(address_of(scope)))
         if scope.get("path") == "/graphql":
             await self._graphql(scope, receive, send)
         else:
@@ -100,7 +106,7 @@ def build_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-        async with open_services(settings) as services, _listed(settings) as listed:
+        async with open_services(settings) as services, _documents(settings) as documents:
             with contextlib.closing(_plans(settings, schema)) as plans:
                 metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
@@ -108,9 +114,8 @@ def build_app(
                     operations=Operations(
                         plans,
                         limits=RequestLimits(),
-                        documents=Documents(
-                            listed, only_listed=settings.trusts_listed_documents_only
-                        ),
+                        documents=documents,
+                        allowance=_allowance(settings, services),
                         observe=metrics.count,
                     ),
                     authenticate=authenticate,
@@ -119,11 +124,8 @@ def build_app(
                     anonymous_sockets=SocketLimit(settings.address_sockets),
                     user_sockets=SocketLimit(settings.user_sockets),
                 )
-                async with (
-                    _publishing(metrics) if worker else contextlib.nullcontext(),
-                    streaming_audit_log(services.database, settings.audit_log),
-                ):
-                    streams = http.ReservedStreams()
+                streams = http.ReservedStreams()
+                async with _publishing(services, metrics if worker else None):
                     yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 
     app = Application(
@@ -155,15 +157,15 @@ def _routes(settings: Settings, schema: strawberry.Schema) -> list[BaseRoute]:
 
 
 @contextlib.asynccontextmanager
-async def _listed(settings: Settings) -> AsyncIterator[ListedDocuments | None]:
-    """The documents that the operator lists, read again when they change."""
+async def _documents(settings: Settings) -> AsyncIterator[Documents]:
+    """The documents that may run. Those that the operator lists are read again when they change."""
     if settings.documents_path is None:
-        yield None
+        yield Documents()
         return
     listed = ListedDocuments(settings.documents_path)
     await asyncio.to_thread(listed.load)
     async with _running(listed.watch()):
-        yield listed
+        yield Documents(listed, only_listed=settings.trusts_listed_documents_only)
 
 
 @contextlib.asynccontextmanager
@@ -175,8 +177,25 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
 
 
-def _publishing(metrics: Metrics) -> AbstractAsyncContextManager[None]:
-    return _running(metrics.keep_publishing())
+@contextlib.asynccontextmanager
+async def _publishing(services: Services, metrics: Metrics | None) -> AsyncIterator[None]:
+    """Streams the audit log, and the metrics of a worker to the others."""
+    async with (
+        contextlib.nullcontext() if metrics is None else _running(metrics.keep_publishing()),
+        streaming_audit_log(services.database, services.settings.audit_log),
+    ):
+        yield
+
+
+def _allowance(settings: Settings, services: Services) -> CostAllowance | None:
+    if settings.cost_per_minute is None:
+        return None
+    return CostAllowance(services.database, settings.cost_per_minute)
+
+
+def _is_operation(scope: Scope) -> bool:
+    """Whether it is admitted by its user (graph.operations)."""
+    return scope.get("method") == "POST" and scope["path"] == "/graphql"
 
 
 def _expects_no_proxy(settings: Settings) -> bool:

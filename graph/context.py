@@ -116,6 +116,8 @@ class Context:
     loaders: dict[type, Any] = field(default_factory=dict)
     slot: OperationSlot = UNLIMITED_SLOT
     refresh_cookie: RefreshCookie = NO_REFRESH_COOKIE
+    reports_cost: bool = False
+    """Whether the next answer says what the operation costs."""
 
     @property
     def signed_in(self) -> Viewer:

@@ -23,6 +23,7 @@ from db.users.access_tokens import (
 from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, canonical_email
 from db.users.administration import Administration
 from db.users.attempt_counts import Attempts
+from db.users.cost_allowance import CostAllowance
 from db.users.identity import (
     LOCAL_ADMIN,
     Identity,
@@ -56,6 +57,7 @@ __all__ = [
     "AccessTokenScope",
     "Administration",
     "Attempts",
+    "CostAllowance",
     "Device",
     "ExternalUser",
     "Identity",

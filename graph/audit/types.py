@@ -175,6 +175,6 @@ class AuditEventFilter:
     outcome: AuditOutcome | None = optional("Only events with this outcome.")
     user_id: strawberry.ID | None = optional("Only events that concern this user.")
     actor_id: strawberry.ID | None = optional("Only acts of this user.")
-    request_id: str | None = optional("Only events of this request.")
+    request_id: str | None = optional("Only events of this request. 1 to 64 characters.")
     created_after: datetime | None = optional("Only events recorded after this time.")
     created_before: datetime | None = optional("Only events recorded before this time.")

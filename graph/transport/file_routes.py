@@ -23,6 +23,8 @@ from db.storage import (
     object_key,
     read_bytes,
 )
+from db.users.throttle import network_of
+from graph.context import address_of
 from graph.transport.byte_responses import (
     UNTRUSTED_CONTENT_HEADERS,
     json_errors,
@@ -109,7 +111,8 @@ async def send(request: Request) -> Response:
         subject_name=file.location,
         range=headers.get("Content-Range"),
     )
-    return await stream_response(pieces, status_code=status, headers=headers)
+    paced = gateway.turns.each(network_of(address_of(request.scope)), pieces)
+    return await stream_response(paced, status_code=status, headers=headers)
 
 
 async def _store_link(request: Request, services: Services, file: FileRow) -> str | None:

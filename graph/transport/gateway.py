@@ -17,6 +17,7 @@ from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
 from graph.transport.compression import Compressor
+from graph.transport.fair_turns import FairTurns
 from graph.transport.origins import Origins
 from graph.transport.socket_limit import SocketLimit
 
@@ -85,6 +86,7 @@ class Gateway:
     shutdown: Shutdown
     origins: Origins
     anonymous_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
+    turns: FairTurns = field(default_factory=FairTurns)
     user_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
     compressor: Compressor = field(default_factory=Compressor)
 

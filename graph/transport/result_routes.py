@@ -8,8 +8,10 @@ from starlette.routing import Route
 
 from db.kit.audit import AuditKind
 from db.runs import find_any_run
+from db.users.throttle import network_of
 from db.workbench.results.formats import CONTENT_TYPES
 from db.workbench.results.result_files import result_not_found
+from graph.context import address_of
 from graph.transport.byte_responses import (
     UNTRUSTED_CONTENT_HEADERS,
     json_errors,
@@ -59,4 +61,5 @@ async def send(request: Request) -> Response:
         subject_id=run_id,
         format=format,
     )
-    return await stream_response(recorded, headers=headers)
+    paced = gateway.turns.each(network_of(address_of(request.scope)), recorded)
+    return await stream_response(paced, headers=headers)

@@ -165,6 +165,7 @@ class _Socket:
                 if task := self._running.pop(message.id, None):
                     task.cancel()
             case Ping():
+                await self._wait_for_turn()
                 await self._send({"type": "pong"})
             case ConnectionInit():
                 raise _Closed(4429, "Too many initialisation requests")
@@ -175,6 +176,7 @@ class _Socket:
         if message.id in self._running:
             raise _Closed(4409, f"Subscriber for {message.id} already exists")
         if len(self._running) >= MAX_OPERATIONS:
+            await self._wait_for_turn()
             error = RateLimited(
                 f"This socket already runs {MAX_OPERATIONS} operations.",
                 hint="Complete some of them, or open another socket.",
@@ -182,6 +184,11 @@ class _Socket:
             await self._send_error(message.id, refuse(error, request_id=new_request_id()))
             return
         self._running[message.id] = tasks.create_task(self._run(message))
+
+    async def _wait_for_turn(self) -> None:
+        """For a message that starts no operation, which would be admitted."""
+        address = network_of(address_of(self._websocket.scope))
+        await self._gateway.turns.wait(self._viewer.id if self._viewer else address)
 
     async def _run(self, message: Subscribe) -> None:
         """Run one operation until its last message."""

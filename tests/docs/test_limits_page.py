@@ -31,6 +31,7 @@ NO_LIMITS = {"port": "an address", "hsts_seconds": "what browsers are told"}
 INTERNAL = {
     "db.backup": "files that Howdah has written itself",
     "db.events": "messages between the replicas, which split them",
+    "db.audit.repository.request_id_rule": "no request ID is longer",
     "db.kit.audit.actor": "addresses are shorter",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.objects.store": "what object stores accept",
@@ -40,6 +41,7 @@ INTERNAL = {
     "db.storage.rules.MAX_BIGINT": "a range of numbers",
     "db.system.integrity": "findings of a check; the others are alike",
     "db.users.sessions._MAX_DEVICE_LENGTH": "the rest of the header is not stored",
+    "db.users.cost_allowance.MAX_USERS": "the size of a cache",
     "db.users.tokens.verification_cache": "the size of a cache",
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",
     "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",

@@ -22,6 +22,7 @@ from graph.server.http_protocol import ConnectionsByAddress
 from graph.server.metrics import Metrics
 from graph.server.uvicorn_server import Server, create_config
 from graph.transport import graphiql, websocket
+from graph.transport.fair_turns import FairTurns
 from graph.transport.gateway import Shutdown
 from graph.transport.socket_limit import SocketLimit
 from tests.fixtures.clients import SUBPROTOCOL
@@ -335,16 +336,50 @@ async def test_metrics_take_a_tenth_of_the_time_at_most(
     assert 2 <= len(made) <= 6
 
 
-async def test_bad_links_of_one_address_wait_for_each_other(services: Services) -> None:
-    """While one address sends 300 forged links, another gets its answer at once."""
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/files/{:032x}?expires=1&signature=x", 403),
+        ("/healthz?{}", 200),
+        ("/graphql/assets/{}.js", 404),
+    ],
+)
+async def test_requests_of_one_address_wait_for_each_other(
+    services: Services, path: str, status: int
+) -> None:
+    """While one address sends 300 requests, another gets its answer at once."""
     async with calling(services, peer="192.0.2.1") as flood, calling(services) as http:
-        flooding = [
-            asyncio.create_task(flood.get(f"/files/{number:032x}?expires=1&signature=x"))
-            for number in range(300)
-        ]
+        flooding = [asyncio.create_task(flood.get(path.format(number))) for number in range(300)]
         await asyncio.sleep(0)
         assert (await http.get("/healthz")).status_code == 200
         done = sum(task.done() for task in flooding)
         answers = await asyncio.gather(*flooding)
-    assert done < 300
-    assert {answer.status_code for answer in answers} == {403}
+    assert done < 100
+    assert {answer.status_code for answer in answers} == {status}
+
+
+async def test_pings_of_one_holder_wait_for_each_other() -> None:
+    turns, order = FairTurns(), list[str]()
+
+    async def take(holder: str) -> None:
+        await turns.wait(holder)
+        order.append(holder)
+
+    await asyncio.gather(*(take("flood") for _ in range(50)), take("other"))
+    assert order.index("other") <= 2
+
+
+async def test_pieces_of_downloads_have_turns() -> None:
+    turns, order = FairTurns(), list[str]()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x"
+
+    async def read(holder: str) -> None:
+        async for _ in turns.each(holder, pieces()):
+            order.append(holder)
+
+    await asyncio.gather(*(read("flood") for _ in range(20)), read("other"))
+    assert order.index("other") <= 2
+    assert max(index for index, holder in enumerate(order) if holder == "other") < 40
