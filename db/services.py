@@ -13,6 +13,7 @@ from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.kit import idempotency
 from db.kit.sweeps import Sweep, sweep_in_background
+from db.mail import Mail, MailServer
 from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
@@ -115,7 +116,9 @@ async def open_services(
         await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
-        identity = await enter(open_identity(settings, database, keys.secret, events=events))
+        identity = await enter(
+            open_identity(settings, database, keys.secret, events=events, mail=_open_mail(settings))
+        )
         vault = open_vault(settings, keys, database)
         workbench = await enter(_open_workbench(settings, own, vault))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
@@ -227,6 +230,12 @@ def _urls(
     except BadInput as error:
         raise BadInput(f"HOWDAH_DIRECT_DATABASE_URL: {error.message}", hint=error.hint) from None
     return url, settings.direct_database_url
+
+
+def _open_mail(settings: Settings) -> Mail | None:
+    if settings.smtp_url is None:
+        return None
+    return Mail(MailServer.parse(settings.smtp_url), settings.mail_from or "")
 
 
 def open_vault(settings: Settings, keys: Keys, database: Database) -> Vault:

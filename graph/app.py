@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from db.errors import NotFound
 from db.services import Services, open_services
 from db.settings import Settings
+from db.users import CostAllowance
 from db.users.throttle import network_of
 from graph.context import address_of
 from graph.operations import Documents, ListedDocuments, Operations, Plans
@@ -102,33 +103,26 @@ def build_app(
     """Build the ASGI application for a schema. A worker publishes its metrics to the others."""
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins, loopback=settings.development)
+    listed = read_listed_documents(settings)
+    documents = Documents(listed, only_listed=settings.trusts_listed_documents_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-        async with open_services(settings) as services, _listed(settings) as listed:
+        watching = _running(listed.watch()) if listed else contextlib.nullcontext()
+        async with open_services(settings) as services, watching:
             with contextlib.closing(_plans(settings, schema)) as plans:
                 metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
                     services=services,
-                    operations=Operations(
-                        plans,
-                        limits=RequestLimits(),
-                        documents=Documents(
-                            listed, only_listed=settings.trusts_listed_documents_only
-                        ),
-                        observe=metrics.count,
-                    ),
+                    operations=_operations(services, plans, documents, metrics),
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
                     anonymous_sockets=SocketLimit(settings.address_sockets),
                     user_sockets=SocketLimit(settings.user_sockets),
                 )
-                async with (
-                    _publishing(metrics) if worker else contextlib.nullcontext(),
-                    streaming_audit_log(services.database, settings.audit_log),
-                ):
-                    streams = http.ReservedStreams()
+                streams = http.ReservedStreams()
+                async with _publishing(services, metrics if worker else None):
                     yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 
     app = Application(
@@ -136,10 +130,7 @@ def build_app(
         proxy_warning=ProxyWarning(settings) if _expects_no_proxy(settings) else None,
         https_policy=HttpsPolicy.of(settings),
         routes=_routes(settings, schema),
-        middleware=[
-            Middleware(RequestIds),
-            Middleware(CrossOrigin, origins=origins),
-        ],
+        middleware=[Middleware(RequestIds), Middleware(CrossOrigin, origins=origins)],
         lifespan=lifespan,
     )
     app.state.shutdown = shutdown
@@ -159,16 +150,17 @@ def _routes(settings: Settings, schema: strawberry.Schema) -> list[BaseRoute]:
     ]
 
 
-@contextlib.asynccontextmanager
-async def _listed(settings: Settings) -> AsyncIterator[ListedDocuments | None]:
-    """The documents that the operator lists, read again when they change."""
+def read_listed_documents(settings: Settings) -> ListedDocuments | None:
+    """The documents that the operator lists.
+
+    Raises:
+        BadInput: the list cannot be read, or is faulty.
+    """
     if settings.documents_path is None:
-        yield None
-        return
+        return None
     listed = ListedDocuments(settings.documents_path)
-    await asyncio.to_thread(listed.load)
-    async with _running(listed.watch()):
-        yield listed
+    listed.load()
+    return listed
 
 
 @contextlib.asynccontextmanager
@@ -180,13 +172,32 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
 
 
+@contextlib.asynccontextmanager
+async def _publishing(services: Services, metrics: Metrics | None) -> AsyncIterator[None]:
+    """Streams the audit log, and the metrics of a worker to the others."""
+    async with (
+        contextlib.nullcontext() if metrics is None else _running(metrics.keep_publishing()),
+        streaming_audit_log(services.database, services.settings.audit_log),
+    ):
+        yield
+
+
+def _operations(
+    services: Services, plans: Plans, documents: Documents, metrics: Metrics
+) -> Operations:
+    limit = services.settings.cost_per_minute
+    return Operations(
+        plans,
+        limits=RequestLimits(),
+        documents=documents,
+        allowance=CostAllowance(services.database, limit) if limit else None,
+        observe=metrics.count,
+    )
+
+
 def _is_operation(scope: Scope) -> bool:
     """Whether it is admitted by its user (graph.operations)."""
     return scope.get("method") == "POST" and scope["path"] == "/graphql"
-
-
-def _publishing(metrics: Metrics) -> AbstractAsyncContextManager[None]:
-    return _running(metrics.keep_publishing())
 
 
 def _expects_no_proxy(settings: Settings) -> bool:

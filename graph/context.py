@@ -67,6 +67,11 @@ class RefreshCookie(Protocol):
 
     def clear(self) -> None: ...
 
+    def read_device(self) -> str | None:
+        """The mark of the device (db.users.tokens.device_marks), or None if there is none."""
+
+    def write_device(self, mark: str) -> None: ...
+
 
 class _NoRefreshCookie:
     """The cookie of a transport whose responses cannot set one."""
@@ -84,6 +89,12 @@ class _NoRefreshCookie:
         self.require_allowed()
 
     def clear(self) -> NoReturn:
+        self.require_allowed()
+
+    def read_device(self) -> NoReturn:
+        self.require_allowed()
+
+    def write_device(self, mark: str) -> NoReturn:  # noqa: ARG002 - the protocol
         self.require_allowed()
 
 
@@ -105,6 +116,8 @@ class Context:
     loaders: dict[type, Any] = field(default_factory=dict)
     slot: OperationSlot = UNLIMITED_SLOT
     refresh_cookie: RefreshCookie = NO_REFRESH_COOKIE
+    reports_cost: bool = False
+    """Whether the next answer says what the operation costs."""
 
     @property
     def signed_in(self) -> Viewer:

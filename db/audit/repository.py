@@ -11,9 +11,12 @@ from db.kit.audit import AuditEvent
 from db.kit.base import TimestampText
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
+from db.kit.text_rules import Required
 from db.postgres.statements import statement
 
 NEWEST = SortOrder("created_at", descending=True)
+
+request_id_rule = Required("requestId", max_length=64)
 
 
 class AuditEventRow(NamedTuple):
@@ -54,6 +57,8 @@ class AuditFilter(NamedTuple):
         A single kind has a name of its own, because it is found by an index in the order of time.
         """
         values = {name: value for name, value in self._asdict().items() if value is not None}
+        if self.request_id is not None:
+            values["request_id"] = request_id_rule.checked(self.request_id)
         if self.kinds is not None and len(self.kinds) == 1:
             values["kind"] = values.pop("kinds")[0]
         return values

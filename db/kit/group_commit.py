@@ -21,11 +21,11 @@ from db.postgres.connect import Dropped
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_statement
 
-CONCURRENCY = 2
-"""Transactions that may be under way: while one commits, the next one is filled."""
-LARGEST_GROUP = 32
-LOCK_WAIT_MS = 50
+LARGEST_GROUP = 64
+LOCK_WAIT_MS = 200
 """A group waits this long for a lock; then each of its items waits in its own transaction."""
+PATIENCE_S = 0.25
+"""A transaction that takes longer, for example because it waits for a lock, delays no other one."""
 
 _SHORT_LOCK_WAIT = compile_statement(
     text(f"SELECT set_config('lock_timeout', '{LOCK_WAIT_MS}', true)")
@@ -47,8 +47,8 @@ class _Call(asyncio.Future[Any], Generic[Item]):
 class GroupCommit(Generic[Item, Answer]):
     """Runs `write` for each item in a transaction: alone, or with the items that wait.
 
-    An item is written at once while fewer than CONCURRENCY transactions are under way. The items
-    that arrive meanwhile share the next transaction. Each has its own answer or refusal. If the
+    An item is written at once while no transaction is under way. The items that arrive during one
+    share the next transaction. Each has its own answer or refusal. If the
     transaction fails, nothing was changed, and each item is written alone. After a lost connection
     or a timeout every item gets that error, because the commit may have happened.
     """
@@ -70,39 +70,51 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def add(self, item: Item) -> Answer:
         """Returns the answer after the commit."""
-        if self._under_way < CONCURRENCY:
-            self._under_way += 1
+        if not self._under_way:
+            end = self._begin()
             try:
                 return await self._write_alone(item)
             finally:
-                self._end()
+                end()
         call = _Call(item, loop=asyncio.get_running_loop())
         self._waiting.append(call)
         return cast("Answer", await call)
 
-    def _end(self) -> None:
-        self._under_way -= 1
-        while self._waiting and self._under_way < CONCURRENCY:
-            group: list[_Call[Item]] = []
-            while self._waiting and len(group) < LARGEST_GROUP:
-                call = self._waiting.popleft()
-                if not call.done():  # else its caller was cancelled
-                    group.append(call)
-            if group:
-                self._start(group)
+    def _begin(self) -> Callable[[], None]:
+        """Counts a transaction until the returned function is called, or for PATIENCE_S."""
+        ended = False
 
-    def _start(self, group: list[_Call[Item]]) -> None:
+        def end() -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
+                timer.cancel()
+                self._under_way -= 1
+                self._send_waiting()
+
         self._under_way += 1
+        timer = asyncio.get_running_loop().call_later(PATIENCE_S, end)
+        return end
+
+    def _send_waiting(self) -> None:
+        group: list[_Call[Item]] = []
+        while self._waiting and not self._under_way and len(group) < LARGEST_GROUP:
+            call = self._waiting.popleft()
+            if not call.done():  # else its caller was cancelled
+                group.append(call)
+        if not group:
+            return
+        end = self._begin()
         task = asyncio.create_task(self._run(group), name="group commit")
         self._tasks.add(task)  # the event loop holds tasks weakly
 
-        def end(_: object) -> None:
+        def settle(_: object) -> None:
             self._tasks.discard(task)
-            for call in group:  # nothing is left without an answer, also if the task was cancelled
-                call.cancel()
-            self._end()
+            for call in group:
+                call.cancel()  # has no effect, unless the task was cancelled
+            end()
 
-        task.add_done_callback(end)
+        task.add_done_callback(settle)
 
     async def _run(self, group: list[_Call[Item]]) -> None:
         if len(group) == 1:

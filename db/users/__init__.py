@@ -9,6 +9,7 @@ from datetime import timedelta
 import argon2
 
 from db.events import EventBus
+from db.mail import Mail
 from db.postgres.engine import Database
 from db.security.keys import SecretKey
 from db.security.passwords import PROFILE, Passwords
@@ -22,12 +23,11 @@ from db.users.access_tokens import (
 from db.users.accounts import ExternalUser, OwnUser, Role, UserRow, canonical_email
 from db.users.administration import Administration
 from db.users.attempt_counts import Attempts
+from db.users.cost_allowance import CostAllowance
 from db.users.identity import (
     LOCAL_ADMIN,
     Identity,
     Rules,
-    SessionTokens,
-    SignInResult,
     is_local_admin,
 )
 from db.users.password_resets import PasswordResets, ResetToken
@@ -35,8 +35,10 @@ from db.users.sessions import Device, SessionList, SessionRow, Sessions
 from db.users.sign_in_links import SignInLinks
 from db.users.throttle import Throttle
 from db.users.tokens.access_changes import AccessChanges
+from db.users.tokens.device_marks import LIFE_S as DEVICE_MARK_LIFE_S
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
 from db.users.tokens.personal_tokens import make_token
+from db.users.tokens.session_tokens import SessionTokens, SignInResult
 from db.users.tokens.token_verifier import Issuer, Verifier
 from db.users.tokens.verification_cache import VerificationCache
 from db.users.unscoped.accounts import Users
@@ -48,12 +50,14 @@ from db.users.unscoped.sessions import (
 )
 
 __all__ = [
+    "DEVICE_MARK_LIFE_S",
     "LOCAL_ADMIN",
     "AccessTokenList",
     "AccessTokenRow",
     "AccessTokenScope",
     "Administration",
     "Attempts",
+    "CostAllowance",
     "Device",
     "ExternalUser",
     "Identity",
@@ -87,6 +91,7 @@ async def open_identity(
     secret: SecretKey,
     *,
     events: EventBus | None = None,
+    mail: Mail | None = None,
     profile: argon2.Parameters = PROFILE,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Identity]:
@@ -106,6 +111,9 @@ async def open_identity(
         access,
         admits_new_users=settings.issuer_sign_up_open,
     )
+    password_resets = PasswordResets(
+        database, passwords=passwords, throttle=throttle, access=access, mail=mail
+    )
     following = asyncio.create_task(access.follow(), name="access changes")
     try:
         yield Identity(
@@ -115,9 +123,7 @@ async def open_identity(
             refresh_tokens=RefreshTokens(secret.derive("refresh tokens")),
             verifier=verifier,
             throttle=throttle,
-            password_resets=PasswordResets(
-                database, passwords=passwords, throttle=throttle, access=access
-            ),
+            password_resets=password_resets,
             rules=Rules(
                 sign_up_open=settings.sign_up_open,
                 access_token_seconds=settings.access_token_seconds,
@@ -126,6 +132,7 @@ async def open_identity(
             ),
         )
     finally:
+        await password_resets.close()
         following.cancel()
         await asyncio.wait({following})
         passwords.close()

@@ -1,15 +1,15 @@
 """Sign-up, sign-in, sign-out and password changes for own accounts."""
 
 import logging
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from db.errors import BadInput, Forbidden, HowdahError, NotFound, Unauthenticated
 from db.kit.audit import AuditKind
 from db.kit.base import new_id
 from db.postgres.engine import Database, Session
-from db.security.passwords import Passwords, checked_password
+from db.security.passwords import Passwords, checked_new_password, checked_password
 from db.users.accounts import Role, UserRow, canonical_email, name_rule
 from db.users.acts import record_failed_sign_in, record_failure
 from db.users.administration import Administration
@@ -17,6 +17,12 @@ from db.users.password_resets import PasswordResets
 from db.users.sessions import UNKNOWN_DEVICE, Device, Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
+from db.users.tokens.session_tokens import (
+    SignInResult,
+    ended_session,
+    unknown_refresh_token,
+    wrong_refresh_token,
+)
 from db.users.tokens.token_verifier import Verifier
 from db.users.tokens.unverified_claims import InvalidToken
 from db.users.unscoped.accounts import Users
@@ -35,23 +41,6 @@ class Rules:
     session_life: timedelta
     max_session_life: timedelta
     """From the sign-in on, however often the session is refreshed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionTokens:
-    """The tokens of a session, as sent to the client."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    expires_at: datetime
-    expires_in: int
-    """Seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignInResult:
-    session: SessionTokens
-    user: UserRow
 
 
 class Identity:
@@ -87,7 +76,7 @@ class Identity:
                 hint="Ask the operator to create an account with `howdah user create`.",
             )
         email, name = _validate_new_email(email), name_rule.checked(name)
-        password = checked_password(password)
+        password = checked_new_password(password)
         await self._throttle.sign_up(address)
         device = Device(address, user_agent)
         password_hash = await self._passwords.hash(password)
@@ -97,15 +86,25 @@ class Identity:
             kind = AuditKind.SIGN_UP
             return await self._insert_session(session, user, password_hash, device, kind)
 
-        return await self._database.transaction(add_and_open)
+        return self._with_mark(await self._database.transaction(add_and_open))
 
     async def sign_in(
-        self, *, email: str, password: str, address: str, user_agent: str = ""
+        self,
+        *,
+        email: str,
+        password: str,
+        address: str,
+        user_agent: str = "",
+        device_mark: str | None = None,
     ) -> SignInResult:
-        """A wrong password and an unknown address give the same error after the same time."""
+        """A wrong password and an unknown address give the same error after the same time.
+
+        `device_mark` is that of an earlier sign-in on this device; one of another account, or an
+        expired one, is ignored.
+        """
         email, password = canonical_email(email), checked_password(password)
         device = Device(address, user_agent)
-        async with self._throttle.password(email, address):
+        async with self._throttle.password(email, address, device_mark=device_mark):
             user, verified = await self._authenticate(email, password)
             try:
                 signed_in = await self._open_session(user, verified, device)
@@ -113,14 +112,14 @@ class Identity:
                 user, verified = await self._authenticate(email, password)
                 signed_in = await self._open_session(user, verified, device)
         await self._renew_hash(user.id, password, verified)
-        return signed_in
+        return self._with_mark(signed_in, device_mark)
 
     async def refresh(self, refresh_token: str, *, device: Device = UNKNOWN_DEVICE) -> SignInResult:
         """A call repeated within `REUSE_GRACE` gets the same refresh token as the first."""
         try:
             presented = self._refresh_tokens.open(refresh_token)
         except InvalidToken:
-            raise _wrong_refresh_token() from None
+            raise wrong_refresh_token() from None
         nonce = self._refresh_tokens.make_nonce()
         _, new_hash = self._refresh_tokens.successor(presented, nonce)
         rotation = await self._database.transaction(
@@ -135,13 +134,13 @@ class Identity:
             )
         )
         if rotation is None:
-            raise _wrong_refresh_token()
+            raise wrong_refresh_token()
         if rotation.revoked:
             log.warning(
                 "a refresh token of %s was reused; its session was revoked", rotation.user.id
             )
             await self.access.announce(rotation.user.id)
-            raise _wrong_refresh_token()
+            raise wrong_refresh_token()
         # The stored nonce: of this call, or of the earlier one that this call repeats.
         successor, _ = self._refresh_tokens.successor(presented, rotation.nonce)
         return self._signed_in(rotation.user, presented.session_id, successor)
@@ -150,11 +149,11 @@ class Identity:
         try:
             session_id = self._refresh_tokens.open(refresh_token).session_id
         except InvalidToken:
-            raise _unknown_refresh_token() from None
+            raise unknown_refresh_token() from None
         if not await self._database.transaction(
             lambda session: Sessions(session).end(session_id, user_id)
         ):
-            raise _unknown_refresh_token()
+            raise unknown_refresh_token()
         await self.access.announce(user_id)
 
     async def change_password(
@@ -162,9 +161,9 @@ class Identity:
     ) -> SignInResult:
         """Ends every session of the user and opens a new one."""
         current = checked_password(current, field="currentPassword")
-        new = checked_password(new, field="newPassword")
+        new = checked_new_password(new, field="newPassword")
         user, old_hash = await self._with_password(user_id)
-        async with self._throttle.password(user.email or "", address):
+        async with self._throttle.current_password(user_id):
             if not await self._passwords.matches(current, old_hash):
                 await record_failure(self._database, AuditKind.PASSWORD_CHANGED, user.id)
                 raise _wrong_current_password()
@@ -177,13 +176,13 @@ class Identity:
         if signed_in is None:
             raise _wrong_current_password()
         await self.access.announce(user_id)
-        return signed_in
+        return self._with_mark(signed_in)
 
     # For the operator
 
     async def create(self, *, email: str, password: str, name: str, role: Role) -> UserRow:
         email, name = _validate_new_email(email), name_rule.checked(name)
-        password_hash = await self._passwords.hash(checked_password(password))
+        password_hash = await self._passwords.hash(checked_new_password(password))
         return await self._database.transaction(
             lambda session: Users(session).create(
                 email=email, name=name, password_hash=password_hash, role=role
@@ -232,11 +231,11 @@ class Identity:
         try:
             claims = self._access_tokens.verify(access_token, accept_expired=True)
         except InvalidToken:
-            raise _ended_session() from None
+            raise ended_session() from None
         async with self._database.read() as session:
             live = await Sessions(session).live(claims.sid, claims.sub)
         if live is None or claims.sub != user.id:
-            raise _ended_session()
+            raise ended_session()
         return self._access_tokens.make(user.id, claims.sid, seconds=seconds)[0]
 
     async def local_admin(self) -> UserRow:
@@ -339,16 +338,15 @@ class Identity:
             raise _wrong_sign_in()
         return self._signed_in(user, session_id, token)
 
+    def _with_mark(self, signed_in: SignInResult, mark: str | None = None) -> SignInResult:
+        return signed_in.with_mark(
+            self._throttle.marks.kept_or_made(mark, signed_in.user.email or "")
+        )
+
     def _signed_in(self, user: UserRow, session_id: UUID, refresh_token: str) -> SignInResult:
         seconds = self._rules.access_token_seconds
         access_token, expires_at = self._access_tokens.make(user.id, session_id, seconds=seconds)
-        tokens = SessionTokens(
-            access_token=access_token,
-            refresh_token=refresh_token,
-            expires_at=expires_at,
-            expires_in=seconds,
-        )
-        return SignInResult(session=tokens, user=user)
+        return SignInResult.of(user, access_token, refresh_token, expires_at, seconds)
 
 
 async def is_local_admin(database: Database, user_id: UUID) -> bool:
@@ -381,20 +379,4 @@ def _wrong_current_password() -> HowdahError:
         "This is not the current password.",
         hint="Pass the password that you signed in with.",
         field="currentPassword",
-    )
-
-
-def _ended_session() -> HowdahError:
-    return Unauthenticated("This session is invalid or has ended.", hint="Sign in again.")
-
-
-def _wrong_refresh_token() -> HowdahError:
-    return Unauthenticated("This refresh token is invalid or has expired.", hint="Sign in again.")
-
-
-def _unknown_refresh_token() -> HowdahError:
-    return BadInput(
-        "This refresh token does not belong to you.",
-        hint="Send the latest refresh token of your session.",
-        field="refreshToken",
     )

@@ -16,6 +16,7 @@ from db.audit import (
     present_position,
 )
 from db.errors import BadInput, Unavailable
+from db.kit.audit import AuditKind
 from db.postgres.embedded import use_running_server
 from db.postgres.engine import Database
 from db.services import open_own_database
@@ -49,6 +50,9 @@ def print_audit_log(
 
 def parse_filters(*, since: str | None, user: str | None, kinds: Sequence[str]) -> AuditFilter:
     """`user` is an ID or an e-mail address, also of a user who was removed."""
+    for kind in kinds:
+        if kind not in AuditKind.__members__:
+            raise BadInput(f"{kind} is not a kind of events.", hint=f"Pass {', '.join(AuditKind)}.")
     is_id = user is not None and user.startswith("user_")
     return AuditFilter(
         kinds=tuple(kinds) or None,

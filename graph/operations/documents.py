@@ -1,20 +1,11 @@
 """Finds the document of a request: its text, a persisted one, or one that the operator lists."""
 
-from typing import NamedTuple
-
 from db.errors import BadInput, Forbidden, NotFound
 from graph.operations.listed_documents import ListedDocuments, sha256_id
 from graph.operations.plans import Refused
 from graph.operations.request import GraphQLRequest, PersistedDocuments
 
 _SHOWN_CHARACTERS = 100
-
-
-class Document(NamedTuple):
-    """The text of a document, and the hash under which to keep it once it is known to be valid."""
-
-    text: str
-    kept_as: str | None = None
 
 
 class Documents:
@@ -25,29 +16,30 @@ class Documents:
         self._only_listed = only_listed
         self._persisted = PersistedDocuments()
 
-    def find(self, request: GraphQLRequest) -> Document:
-        """The document of a request.
+    def find(self, request: GraphQLRequest) -> tuple[str, str | None]:
+        """The text of a document, and the hash under which to keep it once it is known to be valid.
 
         Raises:
             Refused: it is missing, unknown, or not listed on a server that runs only those.
         """
+        if request.document_id is None and request.extensions is None and not self._only_listed:
+            return _text(request), None  # nearly every request
         wanted = self._persisted.hash_of(request.extensions) if request.extensions else None
         document_id = request.document_id or (None if wanted is None else f"sha256:{wanted}")
         if document_id is None:
-            return Document(self._allowed(_text(request)))
+            return self._allowed(_text(request)), None
         listed = None if self._listed is None else self._listed.find(document_id)
         if listed is not None:
-            return Document(_same(request.query, listed))
+            return _same(request.query, listed), None
         if self._only_listed or (request.document_id and not request.query):
             raise Refused(_not_listed(document_id))
         if wanted is None:
-            return Document(_text(request))
-        return Document(self._persisted.text_of(request, wanted), kept_as=wanted)
+            return _text(request), None
+        return self._persisted.text_of(request, wanted), wanted
 
-    def keep(self, document: Document) -> None:
+    def keep(self, key: str, text: str) -> None:
         """Remember a valid document under the hash that its client sent with it."""
-        if document.kept_as is not None:
-            self._persisted.keep(document.kept_as, document.text)
+        self._persisted.keep(key, text)
 
     def _allowed(self, text: str) -> str:
         """A text without an ID runs on a server for listed documents if it equals one of them."""

@@ -10,10 +10,13 @@ from graphql import ExecutionResult, GraphQLSyntaxError, OperationType
 from graphql.error import located_error
 
 from db.errors import BadInput, Forbidden, HowdahError, TimedOut
+from db.users import CostAllowance
 from graph.context import Context
 from graph.errors import present_all
 from graph.executor import ResultTooLarge, TooManyInvalidValues
 from graph.operations.admission import Admission, Slot
+from graph.operations.cost_report import EXTENSION as COST
+from graph.operations.cost_report import report_cost
 from graph.operations.deadlines import Deadlines
 from graph.operations.documents import Documents
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
@@ -65,12 +68,14 @@ class Operations:
         *,
         limits: RequestLimits,
         documents: Documents | None = None,
+        allowance: CostAllowance | None = None,
         timeout_s: float = TIMEOUT_S,
         observe: Observe = lambda _kind, _code, _seconds: None,
     ) -> None:
         self.limits = limits
         self._plans = plans
         self._documents = documents or Documents()
+        self._allowance = allowance
         self._timeout_s = timeout_s
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
@@ -83,13 +88,16 @@ class Operations:
             Refused: the document is invalid, too expensive, unknown or not allowed, or the access
                 token of the viewer lacks a scope.
         """
-        document = self._documents.find(request)
-        text, name = document.text, request.operation_name or None
+        text, kept_as = self._documents.find(request)
+        name = request.operation_name or None
+        if request.extensions is not None:
+            context.reports_cost = request.extensions.get(COST) is True
         prepared = self._plans.find(text, name)
         if prepared is None:
             async with self._admission.document(context):  # another request may have made it
                 prepared = self._plans.find(text, name) or await self._plans.make(text, name)
-        self._documents.keep(document)
+        if kept_as is not None:
+            self._documents.keep(kept_as, text)
         if context.viewer is not None:
             try:
                 context.viewer.require_scopes(prepared.scopes)
@@ -104,6 +112,8 @@ class Operations:
         started_at = time.perf_counter()
         try:
             answer = await self._run(prepared, variables, context)
+            if context.reports_cost:
+                answer = self._with_cost(answer, prepared, variables, context)
         finally:
             context.loaders.clear()  # breaks the reference cycle between context and loaders
         self._observe(prepared.kind.value, answer.code, time.perf_counter() - started_at)
@@ -116,6 +126,8 @@ class Operations:
         request_id = context.request_id
         try:
             cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            if self._allowance is not None and not prepared.urgent:
+                await self._charge(self._allowance, cost, context)
             slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
@@ -124,14 +136,16 @@ class Operations:
             finally:
                 slot.end()
         except HowdahError as error:
-            yield refuse(error, request_id=request_id)
+            refusal = refuse(error, request_id=request_id)
+            yield self._with_cost(refusal, prepared, variables, context)
             return
         if isinstance(source, ExecutionResult):
-            yield _answer(source, request_id)
+            yield self._with_cost(_answer(source, request_id), prepared, variables, context)
             return
         try:
             async for result in source:
-                yield _answer(result, request_id)
+                answer = _answer(result, request_id)
+                yield self._with_cost(answer, prepared, variables, context)
                 context.loaders.clear()  # each event reads current data
         except ResultTooLarge as error:
             yield refuse(
@@ -148,6 +162,8 @@ class Operations:
     ) -> Answer:
         try:
             cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            if self._allowance is not None and not prepared.urgent:
+                await self._charge(self._allowance, cost, context)
             slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
             is_query = prepared.kind is OperationType.QUERY
             max_fields = self.limits.fields if is_query else math.inf
@@ -166,6 +182,33 @@ class Operations:
         except HowdahError as error:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
+
+    async def _charge(self, allowance: CostAllowance, cost: int, context: Context) -> None:
+        """Count the cost of an operation, except of anonymous clients, who have other limits.
+
+        Raises:
+            TooLarge: it exceeds what a user may request in a minute.
+            RateLimited: it exceeds what is left of it.
+        """
+        if context.viewer is not None:
+            await allowance.spend(context.viewer.id, cost)
+
+    def _with_cost(
+        self,
+        answer: Answer,
+        prepared: Prepared,
+        variables: Mapping[str, Any] | None,
+        context: Context,
+    ) -> Answer:
+        """Add the cost to the first answer, if the request asks for it."""
+        if not context.reports_cost:
+            return answer
+        context.reports_cost = False
+        standing = None
+        if self._allowance is not None and context.viewer is not None:
+            standing = self._allowance.standing(context.viewer.id)
+        report = report_cost(prepared, variables or {}, standing)
+        return answer._replace(payload=answer.payload[:-1] + b',"extensions":' + report + b"}")
 
     async def _in_time(self, work: Awaitable[T], slot: Slot) -> T:
         """Apply the timeout, and translate errors that concern the whole operation."""

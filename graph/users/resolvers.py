@@ -16,6 +16,8 @@ from graph.users.inputs import (
     CreatePasswordResetPayload,
     RefreshSessionInput,
     RefreshSessionPayload,
+    RequestPasswordResetInput,
+    RequestPasswordResetPayload,
     ResetPasswordInput,
     ResetPasswordPayload,
     SignInInput,
@@ -81,6 +83,9 @@ class Mutation:
             password=input.password,
             address=info.context.client_address,
             user_agent=info.context.user_agent,
+            device_mark=info.context.refresh_cookie.read_device()
+            if input.cookie
+            else input.device_token,
         )
         session = _deliver(info.context, signed_in.session, cookie=input.cookie)
         return SignInPayload(session=session, user=signed_in.user)
@@ -158,6 +163,27 @@ class Mutation:
         )
 
     @mutation(
+        "Mails a one-time link with which the user of an account sets a new password. The response "
+        "is the same if there is no account with this address, or one without a password. Fails "
+        "with `FORBIDDEN` if the operator has set up no mail server. Ignores an access token that "
+        "is not valid.",
+        who=Anyone,
+        ignores_token=True,
+    )
+    async def request_password_reset(
+        self,
+        info: Info,
+        input: Annotated[RequestPasswordResetInput, argument("Account to mail a link to.")],
+    ) -> RequestPasswordResetPayload:
+        base_url = (info.context.services.settings.public_url or "").rstrip("/")
+        await info.context.services.identity.password_resets.request(
+            input.email,
+            address=info.context.client_address,
+            link=lambda token: password_reset_url(base_url, token),
+        )
+        return RequestPasswordResetPayload(requested=True)
+
+    @mutation(
         "Sets a new password with the token of a reset link, and revokes all sessions of the user; "
         "their access tokens stop working within a second. An unknown, used or expired token "
         "fails with `BAD_USER_INPUT`. Ignores an access token that is not valid.",
@@ -199,9 +225,12 @@ def _deliver(context: Context, session: SessionTokens, *, cookie: bool) -> Clien
     if cookie:
         days = context.services.settings.refresh_token_days
         context.refresh_cookie.write(session.refresh_token, seconds=days * 86_400)
+        if session.device_mark is not None:
+            context.refresh_cookie.write_device(session.device_mark)
     return ClientSession(
         access_token=session.access_token,
         refresh_token=None if cookie else session.refresh_token,
         expires_at=session.expires_at,
         expires_in=session.expires_in,
+        device_token=None if cookie else session.device_mark,
     )

@@ -118,3 +118,8 @@ class ClientSession:
         "Lifetime of `accessToken` in seconds, counted from this response. Unlike `expiresAt`, it "
         "can be used by a client whose clock is wrong."
     )
+    device_token: str | None = attribute(
+        "Mark of this device after a sign-in with a password. Keep it, also after sign-out, and "
+        "pass it to the next `signIn`: wrong passwords of others then do not lock this device out. "
+        "Null for `refreshSession`, and if a cookie keeps it."
+    )

@@ -31,11 +31,13 @@ NAMED_SCHEMAS = f"{_EVERY_SCHEMA} AND nspname = ANY($1::text[])"
 _EVERY_TABLE = f"""
 SELECT relnamespace::bigint AS parent, relname::text COLLATE "C" AS name, c.oid::bigint AS id,
        nspname::text AS schema, relkind::text AS kind,
-       obj_description(c.oid, 'pg_class') AS comment,
+       description AS comment,
        CASE WHEN relkind = 'v' OR reltuples < 0 THEN NULL ELSE reltuples::bigint END AS rows
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+LEFT JOIN pg_description ON objoid = c.oid AND classoid = 'pg_class'::regclass AND objsubid = 0
 WHERE relkind IN {sql_list(TableKind)}
 """  # noqa: S608 - constants
+# The comments are joined: obj_description() is called for each row, and takes 90 % of the time.
 TABLES = f"{_EVERY_TABLE} AND relnamespace = ANY($1::bigint[]::oid[])"
 NAMED_TABLES = f"""{_EVERY_TABLE}
 AND (nspname, relname) IN (SELECT * FROM unnest($1::text[], $2::text[]))

@@ -75,7 +75,7 @@ class RowLoader:
             self._floats = [column for column in columns if result.ftype(column) in FLOATS]
         try:
             rows = self._fast.load_rows(start, end, tuple)
-            if _all_finite(rows, self._floats):
+            if not self._floats or _all_finite(rows, self._floats):
                 return rows
             return _load_with(result, start, end, _NON_FINITE_LOADERS)
         except UnicodeDecodeError:

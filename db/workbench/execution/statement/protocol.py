@@ -55,7 +55,7 @@ async def results(
 
     Each result is cleared before the next is read, so that only one chunk is in memory.
     """
-    while (result := await _next(connection, throttle)) is not None:
+    while (result := await next_result(connection, throttle)) is not None:
         is_last = result.status in COPY_STATUSES
         yield result
         result.clear()
@@ -63,8 +63,10 @@ async def results(
             return
 
 
-async def _next(connection: Connection, throttle: ReadThrottle | None) -> PGresult | None:
-    """Skips the wait for the server if the result is already buffered."""
+async def next_result(
+    connection: Connection, throttle: ReadThrottle | None = None
+) -> PGresult | None:
+    """Skips the wait for the server if the result is already buffered. None after the last one."""
     if throttle is not None:
         await throttle.yield_to_others()
     pgconn = connection.pgconn

@@ -77,11 +77,12 @@ class ResultReader:
         self.sent_at = asyncio.get_running_loop().time()
         await protocol.send(connection, statement, parameters)
         ending = Ending(state=RunState.SUCCEEDED)
-        async for result in protocol.results(connection, self._throttle):
+        while (result := await self._next_result(connection)) is not None:
             if result.status in protocol.COPY_STATUSES:
                 connection.finish()
                 return Ending(state=RunState.FAILED, error=copy_not_supported())
             await self._handle_result(connection, result, ending, statement)
+            result.clear()
         if ending.state == RunState.SUCCEEDED and self._truncated is not None:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
@@ -92,6 +93,41 @@ class ResultReader:
         if self.columns is not None:
             with contextlib.suppress(psycopg.Error):
                 self.columns = await describe(connection, self.columns, self._origins)
+
+    async def _next_result(self, connection: Connection) -> PGresult | None:
+        """The next result that is not only rows, which are spooled.
+
+        Rows of the results that libpq has buffered are encoded together: a result has few, and
+        what is buffered is limited.
+        """
+        is_busy, get_result = connection.pgconn.is_busy, connection.pgconn.get_result
+        while True:
+            rows: list[tuple[object, ...]] = []
+            result = await protocol.next_result(connection, self._throttle)
+            while result is not None and self._is_narrow(result):
+                rows += self._rows.load(result, 0, result.ntuples)
+                result.clear()
+                if len(rows) >= self._rows_per_chunk or is_busy():
+                    break
+                result = get_result()
+            else:
+                if rows:
+                    await self._spool_rows(connection, rows)
+                return result
+            await self._spool_rows(connection, rows)
+
+    def _is_narrow(self, result: PGresult) -> bool:
+        return (
+            result.status == ExecStatus.TUPLES_CHUNK
+            and result.ntuples <= self._rows_per_chunk
+            and self.columns is not None
+            and not self._is_full
+        )
+
+    async def _spool_rows(self, connection: Connection, rows: list[tuple[object, ...]]) -> None:
+        self._is_full = not await self._store(rows)
+        if self._is_full:
+            self._stopping = await self._stop_early(connection)
 
     async def _handle_result(
         self, connection: Connection, result: PGresult, ending: Ending, statement: str

@@ -22,7 +22,7 @@ from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.execution.maintenance import OrphanCleanup, maintenance
 from tests.fixtures.runs import Desk, RunServer, serve_runs
-from tests.fixtures.targets import Target
+from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import ConnectionSaver
 
 _FORGET = compile_change(text("UPDATE query_runs SET process = 0 WHERE id = :id"))
@@ -120,6 +120,36 @@ async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
         assert "outcome is unknown" in over.parsed_error.message
         assert (await sit(survivor).now(kept)).state == RunState.RUNNING
         await sit(survivor).until_gone(pid)
+
+
+async def test_orphan_cleanup_terminates_backend_recorded_with_the_run(
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database
+) -> None:
+    """The run uses a connection that was idle: its backend is known before the run is accepted."""
+    async with replica() as survivor, replica() as dead:
+        await sit(dead).run("SELECT 1")
+        await sit(dead).until_idle()
+        lost = await sit(dead).start("SELECT pg_sleep(62)")
+        assert (lost.state, lost.revision) == (RunState.RUNNING, 1)
+        assert await sit(dead).backend(lost) is not None
+        pid = await sit(dead).until_backend(lost)
+        await committed.write(lambda session: forget_process(session, lost.id))
+        await orphan_cleanup(survivor, grace=timedelta(0)).run()
+        assert (await sit(survivor).end_of(lost)).state == RunState.INTERRUPTED
+        await sit(survivor).until_gone(pid)
+
+
+async def test_changed_connection_is_not_used_from_the_pool(
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], committed: Database, vault: Vault
+) -> None:
+    """Another replica changes the saved connection: its idle connection here is of the past."""
+    async with replica() as one:
+        desk = sit(one)
+        assert await desk.rows(await desk.run("SELECT current_database()")) == [["postgres"]]
+        await desk.until_idle()
+        saver = ConnectionSaver(committed, vault, desk.owner, desk.target)
+        await saver.change(desk.connection_id, database="template1", password=CANARY)
+        assert await desk.rows(await desk.run("SELECT current_database()")) == [["template1"]]
 
 
 async def test_orphan_cleanup_reports_queued_run_as_not_started(

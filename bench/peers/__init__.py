@@ -1,4 +1,4 @@
-"""The servers that are measured: Howdah, the limit, and PostGraphile if npm can install it."""
+"""The servers that are measured; each runs as one process."""
 
 import asyncio
 import base64
@@ -19,14 +19,21 @@ import psutil
 
 from bench.cases import Case
 from bench.clients import request
+from bench.cpu import cpu_s
 from bench.start import wait_for_address
 from db.services import open_services
 from db.settings import load_settings
 from db.users import Users
 
-POSTGRAPHILE = Path(__file__).with_name("postgraphile")
-HOWDAH = str(Path(sys.executable).with_name("howdah"))
-CHECKOUT = Path(__file__).parents[1]
+PACKAGE = Path(__file__).with_name("postgraphile")
+HOWDAH, LIMIT, GATHERING_LIMIT = "Howdah", "limit", "limit with gathering"
+POSTGRAPHILE, STOCK = "PostGraphile", "stock Strawberry"
+PROGRAM = str(Path(sys.executable).with_name("howdah"))
+NPM_OPTIONS = (
+    "--ignore-scripts",  # packages of others would run them with the rights of the caller
+    *("--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"),
+)
+CHECKOUT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +46,7 @@ class Peer:
     tokens: Mapping[UUID, str] = field(default_factory=dict)
 
     def cpu_s(self) -> float:
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        return cpu_s(self.process)
 
     def requests(self, case: Case) -> list[bytes]:
         return [
@@ -60,6 +66,20 @@ class Limit(Peer):
         url = self.url.removesuffix("/graphql") + case.path
         return [
             request(url, {"owner": owner} | with_our_ids(variables))
+            for owner, variables in case.asked
+        ]
+
+
+class Stock(Peer):
+    """Has our schema, and takes the owner from the request unverified."""
+
+    def requests(self, case: Case) -> list[bytes]:
+        return [
+            request(
+                self.url,
+                {"query": case.ours, "variables": with_our_ids(variables)},
+                token=str(owner),
+            )
             for owner, variables in case.asked
         ]
 
@@ -89,8 +109,11 @@ def with_our_ids(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def ours(url: str, folder: Path) -> Iterator[Peer]:
-    """Howdah as in production, with the largest page size that an operator can set."""
+def ours(url: str, folder: Path, *, without: str = "") -> Iterator[Peer]:
+    """Howdah as in production, with the largest page size that an operator can set.
+
+    `without` names a part of bench.ablated that is switched off.
+    """
     environment = {
         "HOWDAH_DATABASE_URL": url,
         "HOWDAH_DATA_DIR": str(folder),
@@ -99,13 +122,15 @@ def ours(url: str, folder: Path) -> Iterator[Peer]:
         "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
         "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
         "HOWDAH_ACCESS_TOKEN_SECONDS": "86400",
+        "HOWDAH_CONNECTIONS_PER_ADDRESS": "2000",
         "HOWDAH_MAX_PAGE_SIZE": "10000",
         "HOWDAH_LOG_LEVEL": "warning",
     }
     tokens = asyncio.run(signed_in(environment))
-    with running([HOWDAH, "serve", "--port", "0"], environment, folder / "ours.log") as started:
-        process, address = started
-        yield Peer(name="Howdah", url=address, process=process, tokens=tokens)
+    program = [sys.executable, "-m", "bench.ablated", without] if without else [PROGRAM]
+    log = folder / f"ours{without}.log"
+    with running([*program, "serve", "--port", "0"], environment, log) as (process, address):
+        yield Peer(name=HOWDAH, url=address, process=process, tokens=tokens)
 
 
 async def signed_in(environment: Mapping[str, str]) -> dict[UUID, str]:
@@ -118,16 +143,34 @@ async def signed_in(environment: Mapping[str, str]) -> dict[UUID, str]:
 
 @contextlib.contextmanager
 def limit(url: str, folder: Path) -> Iterator[Peer]:
-    command = [sys.executable, "-m", "bench.limit"]
-    with running(command, {"DATABASE_URL": url}, folder / "limit.log") as (process, address):
-        yield Limit(name="limit", url=address, process=process)
+    with python("limit", url, folder) as (process, address):
+        yield Limit(name=LIMIT, url=address, process=process)
+
+
+@contextlib.contextmanager
+def gathering_limit(url: str, folder: Path) -> Iterator[Peer]:
+    with python("gathering_limit", url, folder) as (process, address):
+        yield Limit(name=GATHERING_LIMIT, url=address, process=process)
+
+
+@contextlib.contextmanager
+def stock(url: str, folder: Path) -> Iterator[Peer]:
+    with python("stock", url, folder) as (process, address):
+        yield Stock(name=STOCK, url=address, process=process)
+
+
+def python(
+    module: str, url: str, folder: Path
+) -> contextlib.AbstractContextManager[tuple[psutil.Process, str]]:
+    """Runs a module of this folder as a server."""
+    command = [sys.executable, "-m", f"bench.peers.{module}_server"]
+    return running(command, {"DATABASE_URL": url}, folder / f"{module}.log")
 
 
 @contextlib.contextmanager
 def postgraphile(url: str, folder: Path) -> Iterator[Peer]:
     """Raises NotInstalled if npm is missing or fails."""
     installed = install_postgraphile()
-    node = installed / "node_modules/node/bin/node"
     environment = {
         "DATABASE_URL": url,
         "PORT": "0",
@@ -135,10 +178,10 @@ def postgraphile(url: str, folder: Path) -> Iterator[Peer]:
         "NODE_ENV": "production",
         "GRAPHILE_ENV": "production",
     }
-    command = [str(node), "node_modules/.bin/postgraphile"]
+    command = [find_node(installed), "node_modules/.bin/postgraphile"]
     log = folder / "postgraphile.log"
     with running(command, environment, log, cwd=installed) as (process, address):
-        yield PostGraphile(name="PostGraphile", url=address, process=process)
+        yield PostGraphile(name=POSTGRAPHILE, url=address, process=process)
 
 
 class NotInstalled(Exception):
@@ -151,12 +194,21 @@ def install_postgraphile() -> Path:
     if npm is None:
         raise NotInstalled("npm is not installed")
     folder = Path(platformdirs.user_cache_dir("howdah", appauthor=False)) / "bench"
-    shutil.copytree(POSTGRAPHILE, folder, dirs_exist_ok=True)
-    command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"]
+    shutil.copytree(PACKAGE, folder, dirs_exist_ok=True)
+    command = [npm, "install", *NPM_OPTIONS]
     installing = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if installing.returncode:
         raise NotInstalled(f"npm could not install it:\n{installing.stderr.strip()[-1_000:]}")
     return folder
+
+
+def find_node(folder: Path) -> str:
+    """The Node of the package for this platform: the general one needs an install script."""
+    for binary in (folder / "node_modules").glob("node-*/bin/node"):
+        return str(binary)
+    if found := shutil.which("node"):
+        return found
+    raise NotInstalled("there is no package of Node for this platform, and none on the PATH")
 
 
 @contextlib.contextmanager

@@ -46,9 +46,10 @@ WHERE owner_id = $1 AND id = $2 RETURNING {TASK}
 """
 
 Variables: TypeAlias = dict[str, Any]
-Answer: TypeAlias = Callable[[Any, Variables], Awaitable[object]]
+Answer: TypeAlias = Callable[[Variables], Awaitable[object]]
 
-_free: asyncio.Queue[Any] = asyncio.Queue()
+free: asyncio.Queue[Any] = asyncio.Queue()
+"""Connections that no request uses."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -85,36 +86,45 @@ def as_bucket(records: list[Sequence[Any]]) -> dict[str, Any]:
     }
 
 
-async def task(connection: Any, asked: Variables) -> object:
-    return {"task": as_task(await connection.fetchrow(ONE, _owner(asked), _task_id(asked)))}
+async def fetch(sql: str, *arguments: Any) -> Any:
+    connection = await free.get()
+    try:
+        return await connection.fetch(sql, *arguments)
+    finally:
+        free.put_nowait(connection)
 
 
-async def tasks(connection: Any, asked: Variables) -> object:
-    found = await connection.fetch(PAGE, _owner(asked), asked["first"])
+async def task(asked: Variables) -> object:
+    (found,) = await fetch(ONE, owner(asked), task_id(asked))
+    return {"task": as_task(found)}
+
+
+async def tasks(asked: Variables) -> object:
+    found = await fetch(PAGE, owner(asked), asked["first"])
     return {"tasks": {"nodes": [as_task(record) for record in found]}}
 
 
-async def buckets(connection: Any, asked: Variables) -> object:
-    found = await connection.fetch(BUCKETS, _owner(asked), asked["buckets"], asked["files"])
+async def buckets(asked: Variables) -> object:
+    found = await fetch(BUCKETS, owner(asked), asked["buckets"], asked["files"])
     each = itertools.groupby(found, key=lambda record: record[0])
     return {"buckets": {"nodes": [as_bucket(list(records)) for _, records in each]}}
 
 
-async def create(connection: Any, asked: Variables) -> object:
-    made = await connection.fetchrow(CREATE, new_id(), _owner(asked), asked["title"])
+async def create(asked: Variables) -> object:
+    (made,) = await fetch(CREATE, new_id(), owner(asked), asked["title"])
     return {"createTask": {"task": as_task(made)}}
 
 
-async def toggle(connection: Any, asked: Variables) -> object:
-    turned = await connection.fetchrow(TOGGLE, _owner(asked), _task_id(asked))
+async def toggle(asked: Variables) -> object:
+    (turned,) = await fetch(TOGGLE, owner(asked), task_id(asked))
     return {"toggleTask": {"task": as_task(turned)}}
 
 
-def _owner(asked: Variables) -> UUID:
+def owner(asked: Variables) -> UUID:
     return UUID(asked["owner"])
 
 
-def _task_id(asked: Variables) -> UUID:
+def task_id(asked: Variables) -> UUID:
     return UUID(asked["id"].removeprefix("task_"))
 
 
@@ -129,11 +139,7 @@ ANSWERS: dict[str, Answer] = {
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     asked = _decode((await receive())["body"])
-    connection = await _free.get()
-    try:
-        data = await ANSWERS[scope["path"]](connection, asked)
-    finally:
-        _free.put_nowait(connection)
+    data = await ANSWERS[scope["path"]](asked)
     payload = _encode({"data": data})
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -142,7 +148,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def main() -> None:
     for _ in range(CONNECTIONS):
-        _free.put_nowait(await asyncpg.connect(os.environ["DATABASE_URL"]))
+        free.put_nowait(await asyncpg.connect(os.environ["DATABASE_URL"]))
     config = uvicorn.Config(app, lifespan="off", access_log=False, log_level="warning")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/graphql", flush=True)
