@@ -27,6 +27,7 @@ AUDITED: dict[str, set[AuditKind]] = {
     "exportQueryRun": {AuditKind.RESULT_EXPORTED},
     "moveFile": {AuditKind.FILE_MOVED},
     "refreshSession": {AuditKind.REFRESH_TOKEN_REUSED},
+    "requestPasswordReset": {AuditKind.PASSWORD_RESET_CREATED},
     "resetPassword": {AuditKind.PASSWORD_RESET},
     "revokeAccessToken": {AuditKind.ACCESS_TOKEN_REVOKED},
     "saveConnection": {AuditKind.CONNECTION_SAVED},
@@ -70,7 +71,7 @@ OTHER_KINDS = {
     AuditKind.FILE_UPLOADED: "a signed link",
     AuditKind.KEYS_ROTATED: "howdah keys rotate",
     AuditKind.RESULT_DOWNLOADED: "a signed link",
-    AuditKind.SESSIONS_ENDED: "howdah user end-sessions",
+    AuditKind.SESSIONS_ENDED: "howdah user sessions --end",
     AuditKind.USER_CREATED: "howdah user create, or an external issuer",
     AuditKind.USER_REMOVED: "howdah user remove",
 }
