@@ -18,7 +18,18 @@ from graph.tasks import resolvers as tasks
 from graph.users import access, administration
 from graph.users import resolvers as users
 
-DOMAINS = (nodes, system, users, access, administration, tasks, storage, connections, runs, audit)
+DOMAINS = (
+    nodes,
+    system,
+    users,
+    access,
+    administration,
+    tasks,
+    storage,
+    connections,
+    runs,
+    audit,
+)
 
 
 def _roots(name: str) -> tuple[type[Any], ...]:

@@ -26,7 +26,8 @@ graphql_enum(
     REFRESH_TOKEN_REUSED="A refresh token was used again after it had been replaced, so its "  # noqa: S106
     "session was ended.",
     PASSWORD_CHANGED="A user changed the password, or failed to.",  # noqa: S106
-    PASSWORD_RESET_CREATED="An admin or the operator created a link to reset a password.",  # noqa: S106
+    PASSWORD_RESET_CREATED="A link to reset a password was created: by an admin, by the "  # noqa: S106
+    "operator, or by mail for the user.",
     PASSWORD_RESET="A password was reset with a link, or an invalid link was used.",  # noqa: S106
     USER_CREATED="The operator or an external issuer created an account.",
     USER_ROLE_CHANGED="The role of a user was changed.",
