@@ -97,7 +97,9 @@ async def test_suspended_user_of_an_issuer_gets_no_account(
     outside = ExternalUser("https://issuer.example.com", "1", None, "Eve")
 
     async def meet() -> Any:
-        return await database.write(lambda session: Users(session).get_or_create_external(outside))
+        return await database.transaction(
+            lambda session: Users(session).get_or_create_external(outside)
+        )
 
     await identity.administration.update((await meet()).id, suspended=True)
     assert await meet() is None
