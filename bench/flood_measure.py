@@ -76,11 +76,11 @@ async def feel(begin: Flooding, address: str, tokens: list[str], size: Size) -> 
     async with connected(tokens, address) as others:
         await watch(others, WARM_S)
         calm = await watch(others, size.seconds)
-        async with begin() as answers:
-            await watch(others, WARM_S)
-            before, began = answers.value, time.perf_counter()
-            flooded = await watch(others, size.seconds)
-            per_s = (answers.value - before) / (time.perf_counter() - began)
+    async with begin() as answers, connected(tokens, address) as others:
+        await watch(others, WARM_S)
+        before, began = answers.value, time.perf_counter()
+        flooded = await watch(others, size.seconds)
+        per_s = (answers.value - before) / (time.perf_counter() - began)
     return Felt(percentiles(calm)[95], percentiles(flooded)[95], per_s)
 
 

@@ -33,7 +33,7 @@ SIGN_UP = """mutation($email: String!) {
     session { accessToken } } }"""
 SIDEBAR = """query($id: ID!) { connection(id: $id) { schemas(first: 100) { nodes {
   name tables(first: 1000) { nodes { name kind } } } } } }"""
-BARE_SIDEBAR = """SELECT n.nspname, c.relname, c.relkind, description
+BARE_SIDEBAR = """SELECT n.nspname, c.relname, c.relkind, {comment}
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
   LEFT JOIN pg_description ON objoid = c.oid AND classoid = 'pg_class'::regclass AND objsubid = 0
   WHERE relkind IN ('r', 'v', 'm', 'f', 'p') AND nspname !~ '^pg_'
@@ -200,14 +200,22 @@ async def sidebar(desk: Desk, size: Size, report: Report) -> None:
         nodes = (await desk.ask(SIDEBAR, id=desk.connection_id))["connection"]["schemas"]["nodes"]
         assert sum(len(node["tables"]["nodes"]) for node in nodes) > 3 * size.tables_of_schema
 
-    def bare(connection: psycopg.Connection) -> None:
-        found = connection.execute(BARE_SIDEBAR).fetchall()
-        json.dumps([[str(value) for value in row] for row in found])
+    def with_comment(comment: str) -> Callable[[psycopg.Connection], None]:
+        query = BARE_SIDEBAR.format(comment=comment)
 
-    ratio = await times_of_bare(desk, size, ours, bare)
-    report.at_most(
-        f"sidebar of {3 * size.tables_of_schema:,} tables", ratio, 1.3, "of the bare query"
+        def bare(connection: psycopg.Connection) -> None:
+            found = connection.execute(query.encode()).fetchall()
+            json.dumps([[str(value) for value in row] for row in found])
+
+        return bare
+
+    joined = await times_of_bare(desk, size, ours, with_comment("description"))
+    print(f"{'  of a query that joins the comments':44}{joined:10.1f}")
+    ratio = await times_of_bare(
+        desk, size, ours, with_comment("obj_description(c.oid, 'pg_class')")
     )
+    name = f"sidebar of {3 * size.tables_of_schema:,} tables"
+    report.at_most(name, ratio, 1.3, "of psql's query")
 
 
 async def times_of_bare(

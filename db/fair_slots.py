@@ -6,9 +6,13 @@ from collections import deque
 from collections.abc import Callable, Hashable
 
 from db.errors import Overloaded, RateLimited
+from db.user_networks import network_of_user
 
 RESERVED_SHARE = 4
 """One slot of so many is kept for users who hold none."""
+SHARE_OF_A_NETWORK = 2
+"""Users of one network who hold together a slot of so many get none that is kept: accounts are
+cheap, and many of them with one slot each would leave nothing to others."""
 
 
 class _Waiter(asyncio.Future[None]):
@@ -21,7 +25,8 @@ class FairSlots:
     """A free slot goes to the waiting user who holds the fewest, of equals to the first.
 
     A user who holds none may take any free slot, others only those that are not reserved. Each
-    user's own waiters are served in the order of arrival.
+    user's own waiters are served in the order of arrival. Many users of one network do not get the
+    reserved slots (`SHARE_OF_A_NETWORK`).
     """
 
     def __init__(
@@ -97,8 +102,18 @@ class FairSlots:
     def _is_free(self, user: Hashable, weight: int) -> bool:
         held = self._held.get(user)
         if held is None:
-            return self._in_use < self._total
+            return self._in_use < self._total and self._may_use_reserve(user)
         return self._in_use + weight <= self._shared and held + weight <= self._of_one_user()
+
+    def _may_use_reserve(self, user: Hashable) -> bool:
+        """Whether a user who holds none gets a slot also if only reserved ones are free."""
+        network = network_of_user(user)
+        if network is None or self._in_use < self._shared:
+            return True
+        together = sum(
+            held for other, held in self._held.items() if network_of_user(other) == network
+        )
+        return together * SHARE_OF_A_NETWORK < self._total
 
     def _hold(self, user: Hashable, weight: int) -> None:
         self._in_use += weight
@@ -158,7 +173,8 @@ class FairSlots:
         """The user who is served next. Without a total, users do not depend on each other."""
         if math.isinf(self._total):
             return user if user in self._waiting else None
-        return min(self._waiting, key=lambda one: self._held.get(one, 0), default=None)
+        served = (one for one in self._waiting if one in self._held or self._may_use_reserve(one))
+        return min(served, key=lambda one: self._held.get(one, 0), default=None)
 
 
 class Share:

@@ -10,7 +10,14 @@ import msgspec
 import platformdirs
 
 from db.errors import BadInput
-from db.setting_checks import check_settings, quoted
+from db.setting_checks import (
+    check_database_urls,
+    check_documents,
+    check_mail,
+    check_public_url,
+    check_trusted_proxies,
+    quoted,
+)
 from db.setting_files import SUFFIX, may_be_file, read_setting_files
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -213,7 +220,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
         raise _invalid_setting(error, values) from None
     _check_issuer(settings)
     external_algorithms(settings)
-    check_settings(settings)
+    check_database_urls(settings.database_url, settings.direct_database_url)
+    check_trusted_proxies(settings.trusted_proxies)
+    check_public_url(settings.public_url)
+    check_documents(settings.documents, settings.documents_path)
+    check_mail(settings.smtp_url, settings.mail_from, settings.public_url)
     return settings
 
 

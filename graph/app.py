@@ -103,21 +103,18 @@ def build_app(
     """Build the ASGI application for a schema. A worker publishes its metrics to the others."""
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins, loopback=settings.development)
+    listed = read_listed_documents(settings)
+    documents = Documents(listed, only_listed=settings.trusts_listed_documents_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-        async with open_services(settings) as services, _documents(settings) as documents:
+        watching = _running(listed.watch()) if listed else contextlib.nullcontext()
+        async with open_services(settings) as services, watching:
             with contextlib.closing(_plans(settings, schema)) as plans:
                 metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
                     services=services,
-                    operations=Operations(
-                        plans,
-                        limits=RequestLimits(),
-                        documents=documents,
-                        allowance=_allowance(settings, services),
-                        observe=metrics.count,
-                    ),
+                    operations=_operations(services, plans, documents, metrics),
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
@@ -133,10 +130,7 @@ def build_app(
         proxy_warning=ProxyWarning(settings) if _expects_no_proxy(settings) else None,
         https_policy=HttpsPolicy.of(settings),
         routes=_routes(settings, schema),
-        middleware=[
-            Middleware(RequestIds),
-            Middleware(CrossOrigin, origins=origins),
-        ],
+        middleware=[Middleware(RequestIds), Middleware(CrossOrigin, origins=origins)],
         lifespan=lifespan,
     )
     app.state.shutdown = shutdown
@@ -156,16 +150,17 @@ def _routes(settings: Settings, schema: strawberry.Schema) -> list[BaseRoute]:
     ]
 
 
-@contextlib.asynccontextmanager
-async def _documents(settings: Settings) -> AsyncIterator[Documents]:
-    """The documents that may run. Those that the operator lists are read again when they change."""
+def read_listed_documents(settings: Settings) -> ListedDocuments | None:
+    """The documents that the operator lists.
+
+    Raises:
+        BadInput: the list cannot be read, or is faulty.
+    """
     if settings.documents_path is None:
-        yield Documents()
-        return
+        return None
     listed = ListedDocuments(settings.documents_path)
-    await asyncio.to_thread(listed.load)
-    async with _running(listed.watch()):
-        yield Documents(listed, only_listed=settings.trusts_listed_documents_only)
+    listed.load()
+    return listed
 
 
 @contextlib.asynccontextmanager
@@ -187,10 +182,17 @@ async def _publishing(services: Services, metrics: Metrics | None) -> AsyncItera
         yield
 
 
-def _allowance(settings: Settings, services: Services) -> CostAllowance | None:
-    if settings.cost_per_minute is None:
-        return None
-    return CostAllowance(services.database, settings.cost_per_minute)
+def _operations(
+    services: Services, plans: Plans, documents: Documents, metrics: Metrics
+) -> Operations:
+    limit = services.settings.cost_per_minute
+    return Operations(
+        plans,
+        limits=RequestLimits(),
+        documents=documents,
+        allowance=CostAllowance(services.database, limit) if limit else None,
+        observe=metrics.count,
+    )
 
 
 def _is_operation(scope: Scope) -> bool:

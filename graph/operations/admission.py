@@ -19,20 +19,25 @@ MAX_URGENT_CONCURRENCY = 2
 MAX_WAITING = 2_000  # a page that reconnects may open a thousand subscriptions at once
 ACTIVE_S = 0.25
 """A user counts as active for this time, at most for twice this time."""
-UNIT_S = 0.000_1
-"""What a small operation costs; the work of operations is measured in this unit."""
+UNIT_S = 0.000_05
+"""Time that one unit of work takes, of this process or the database."""
+SMALL = 2
+"""Units of a small operation."""
 UNIT_FIELDS = 200
-"""Fields of a result that cost as much."""
-ALONE_UNITS = 80
-"""The work that a user alone may have in progress, besides what waits for a distant database."""
-SHARED_UNITS = 4
-"""The same while other users are active."""
+"""Requested fields that take one unit more."""
+ALONE_UNITS = 160
+"""Work that a user alone may have in progress, besides what waits for a distant database."""
+SHARED_UNITS = 5
+"""The same while other users are active: two small operations, or a heavy and a small one.
+
+A request passes about eight iterations of the event loop, each as long as what others do in it.
+"""
+SHARED_TRIPS = 0.7
+"""While other users are active, work that waits for a distant database, in round trips."""
 SHARED_READS = 4
 """The connections that reads of one user occupy while other users are active."""
-HEAVY_SHARE = 0.75
-"""A heavy operation takes this part of what a user may have, so that a light one runs beside it."""
-SPARE_CONNECTIONS = 2
-"""Connections that the reads of a user alone leave to the next user."""
+SPARE_CONNECTIONS = 1
+"""The connections that reads of a user alone leave to the next user."""
 PAUSE_FACTOR = 2.0
 """The pause before the next document of the same sender, as a multiple of the preparation time."""
 
@@ -102,14 +107,8 @@ class Admission:
         self._anonymous = _limited(MAX_ANONYMOUS_CONCURRENCY)
         self._urgent = _limited(MAX_URGENT_CONCURRENCY)
         self._documents = _limited(1)
-        self._refusals = _limited(1)
         self.reads = FairSlots("reads", of_one_user=self._reads_of_one_user)
         self.large_reads = FairSlots("reads", of_one_user=self._large_reads_of_one_user)
-
-    async def refusal(self, client_address: str) -> None:
-        """Return when a request may be refused: one per network in each iteration of the loop."""
-        async with self._refusals.of(network_of(client_address)):
-            await asyncio.sleep(0)
 
     @contextlib.asynccontextmanager
     async def document(self, context: Context) -> AsyncIterator[None]:
@@ -146,8 +145,8 @@ class Admission:
             slots = self._urgent
         else:
             self._database = context.services.database
-            heaviest = max(1, int(self._work_of_one_user() * HEAVY_SHARE))
-            weight = min(1 + cost // UNIT_FIELDS, heaviest)
+            heaviest = max(SMALL, self._work_of_one_user() - SMALL)  # a small one fits beside it
+            weight = min(SMALL + cost // UNIT_FIELDS, heaviest)
         await slots.acquire(user, weight)
         context.slot = slot = Slot(self, slots, user, weight)
         return slot
@@ -161,7 +160,7 @@ class Admission:
         round_trip_s = self._database.round_trip_s if self._database is not None else 0.0
         if self._is_alone:
             return ALONE_UNITS + int(2 * round_trip_s / UNIT_S)
-        work = SHARED_UNITS + int(round_trip_s / UNIT_S)
+        work = max(SHARED_UNITS, int(SHARED_TRIPS * round_trip_s / UNIT_S))
         return work // max(1, self._operations.users_waiting)
 
     def _reads_of_one_user(self) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
+from graphql import GraphQLError, GraphQLSchema, GraphQLSyntaxError, parse, validate
 
 from db.errors import BadInput
 
@@ -84,6 +85,20 @@ class ListedDocuments:
                 "`.graphql` files.",
             )
         self._by_id = by_id
+
+    def faults(self, schema: GraphQLSchema) -> Iterator[tuple[str, str]]:
+        """The documents that are not valid, each by one of its IDs, with the reason."""
+        ids: dict[str, str] = {}
+        for document_id, text in self._by_id.items():
+            ids.setdefault(text, document_id)  # the one of the file, which comes first
+        for text, document_id in ids.items():
+            errors: list[GraphQLError]
+            try:
+                errors = validate(schema, parse(text), max_errors=1)
+            except GraphQLSyntaxError as error:
+                errors = [error]
+            if errors:
+                yield document_id, errors[0].message
 
     async def watch(self) -> None:
         """Read the files again when they change, until cancelled."""

@@ -1,6 +1,5 @@
 """Runs prepared operations and encodes their results as JSON."""
 
-import contextlib
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -10,7 +9,7 @@ import msgspec
 from graphql import ExecutionResult, GraphQLSyntaxError, OperationType
 from graphql.error import located_error
 
-from db.errors import BadInput, Forbidden, HowdahError, RateLimited, TimedOut
+from db.errors import BadInput, Forbidden, HowdahError, TimedOut
 from db.users import CostAllowance
 from graph.context import Context
 from graph.errors import present_all
@@ -105,11 +104,6 @@ class Operations:
             except Forbidden as error:
                 raise Refused(error) from None
         return prepared
-
-    async def before_refusal(self, client_address: str) -> None:
-        """Throttle the refusal of an unauthenticated request."""
-        with contextlib.suppress(RateLimited):  # it is refused anyway
-            await self._admission.refusal(client_address)
 
     async def run(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context

@@ -9,6 +9,8 @@ import strawberry
 from db.errors import BadInput
 from db.kit.paging import Window
 from db.runs import RunFilter, RunRow, Runs, RunState
+from db.user_networks import remember_network
+from db.users.throttle import network_of
 from db.workbench.execution.run_request import RunRequest
 from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
@@ -105,6 +107,7 @@ class Mutation:
         if info.context.signed_in.must_read_only:
             fields["read_only"] = True
         runner, owner = info.context.services.runner, info.context.owner
+        remember_network(owner, network_of(info.context.client_address))
         run, replayed = await runner.submit(owner, RunRequest(**fields), key=key)
         if wait_ms:
             info.context.release_slot()
@@ -144,6 +147,7 @@ class Mutation:
         fields["bucket_id"] = parse_id("bucket", input.bucket_id, argument="bucketId")
         info.context.release_slot()
         services, owner = info.context.services, info.context.owner
+        remember_network(owner, network_of(info.context.client_address))
         file = await export_result(
             services, owner, ExportRequest(run_id, **fields), idempotency_key=key
         )

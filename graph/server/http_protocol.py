@@ -5,7 +5,11 @@ from collections import Counter
 from collections.abc import Container
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from db.users.throttle import network_of
 
@@ -53,41 +57,54 @@ class ConnectionsByAddress:
                 del self._open[network]
 
 
-class _ResponseTransport:
-    """The transport of one response: writes its head together with the first bytes of its body.
+class Cycle(RequestResponseCycle):
+    """One request and its response. Writes a response whose body is one message at once.
 
-    Each write is a system call, and these take a quarter of the time of a small query.
+    uvicorn writes head and body by a system call each: 7.6 us instead of 4.1 us. It sends all other
+    responses, and those with headers that are not safe.
     """
 
-    __slots__ = ("_cycle", "_head", "_is_head_due", "_transport")
+    _start: Any = None
+    """The head of a response with a known length, until its body."""
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._transport = cycle.transport
-        self._head: bytes | None = None
-        self._is_head_due = cycle.scope["method"] != "HEAD"
+    async def send(self, message: Any) -> None:
+        start, self._start = self._start, None
+        if message["type"] == "http.response.start":
+            if self._may_wait(message):
+                self._start = message
+                return
+        elif start is not None:
+            if self._write_whole(start, message):
+                return
+            await super().send(start)
+        await super().send(message)
 
-    def write(self, data: bytes) -> None:
-        if self._head is not None:
-            head, self._head = self._head, None
-            self._transport.writelines((head, data))
-        elif self._is_head_due and self._cycle.response_started:  # else it is 100 Continue
-            self._is_head_due = False
-            if self._cycle.chunked_encoding:  # a stream, whose first bytes may be far
-                self._transport.write(data)
-            else:
-                self._head = data
-        else:
-            self._transport.write(data)
+    def _may_wait(self, start: Any) -> bool:
+        """A stream without a length sends its head at once: its first bytes may take long."""
+        fields = dict(start["headers"])
+        return (
+            b"content-length" in fields
+            and b"connection" not in fields
+            and self.scope["method"] != "HEAD"
+            and not self.response_started
+        )
 
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        if self._head is not None:
-            head, self._head = self._head, None
-            self._transport.write(head)
-        self._transport.close()
+    def _write_whole(self, start: Any, message: Any) -> bool:
+        """Returns false, and writes nothing, if uvicorn has to send the messages."""
+        body = message.get("body", b"")
+        if message.get("more_body") or self.disconnected or self.flow.write_paused:
+            return False
+        headers = [*self.default_headers, *start["headers"]]
+        head = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        is_safe = head.count(b"\r") == head.count(b"\n") == len(headers) and b"\0" not in head
+        length = b"content-length: %d\r\n" % len(body)
+        if not (is_safe and self.keep_alive and length in head):
+            return False
+        self.response_started = self.response_complete = True
+        self.transport.write(b"".join((STATUS_LINE[start["status"]], head, b"\r\n", body)))
+        self.message_event.set()
+        self.on_response()
+        return True
 
 
 class Protocol(HttpToolsProtocol):
@@ -133,7 +150,7 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.transport = _ResponseTransport(cycle)  # type: ignore[assignment]  # all that it calls
+        cycle.__class__ = Cycle  # uvicorn has no setting for it
         super()._start_asgi_task(cycle, app)
 
     def on_message_complete(self) -> None:

@@ -117,7 +117,10 @@ class Gateway:
                 yield answer
 
     async def session_end(self, viewer: Viewer | None, authorization: str | None) -> HowdahError:
-        """Wait until the session ends: by expiry, sign-out, revocation or removal of its user."""
+        """Wait until the session ends: by expiry, sign-out, revocation or removal of its user.
+
+        A change of the user's role ends it too: a socket keeps the viewer that it began with.
+        """
         if viewer is None:  # there is no session to end
             never: asyncio.Future[HowdahError] = asyncio.get_running_loop().create_future()
             return await never
@@ -126,7 +129,12 @@ class Gateway:
             while (left_s := (expires_at - datetime.now(UTC)).total_seconds()) > 0:
                 await access.wait(within_s=min(left_s, RECHECK_S))
                 try:
-                    await self.viewer(authorization)
+                    current = await self.viewer(authorization)
+                    if current is not None and current.role != viewer.role:
+                        return Unauthenticated(
+                            "The role of the user has changed.",
+                            hint="Connect again with the same access token.",
+                        )
                 except Unauthenticated as error:
                     if datetime.now(UTC) < expires_at:
                         return error

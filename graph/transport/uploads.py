@@ -24,6 +24,8 @@ from db.storage import (
     replacement_not_pending,
     store_bytes,
 )
+from db.user_networks import remember_network
+from db.users.throttle import network_of
 from graph.auth import owner_of_link, require_credential
 from graph.context import address_of
 from graph.kit.signed_links import LinkHolder, Links
@@ -93,10 +95,11 @@ async def verify_link(request: Request, services: Services, method: str) -> Link
         holder = Links(services.keys).check(method, request.url.path, request.query_params)
     except Forbidden:
         gateway: Gateway = request.state.gateway
-        await gateway.operations.before_refusal(address_of(request.scope))
+        await gateway.turns.wait(network_of(address_of(request.scope)))
         raise
     if holder is not None:
         act_as(*holder)
+        remember_network(holder.user_id, network_of(address_of(request.scope)))
         await require_credential(services, *holder)
     return holder
 

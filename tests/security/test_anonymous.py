@@ -383,3 +383,14 @@ async def test_pieces_of_downloads_have_turns() -> None:
     await asyncio.gather(*(read("flood") for _ in range(20)), read("other"))
     assert order.index("other") <= 2
     assert max(index for index, holder in enumerate(order) if holder == "other") < 40
+
+
+async def test_call_that_is_cancelled_leaves_its_turn_to_the_next() -> None:
+    turns = FairTurns()
+    calls = [asyncio.create_task(turns.wait("flood")) for _ in range(20)]
+    await asyncio.sleep(0)
+    for call in calls[:10]:
+        call.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*calls[10:])
+    await turns.wait("flood")

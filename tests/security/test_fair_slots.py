@@ -14,6 +14,7 @@ from db.events import Subscription
 from db.kit.base import OwnerId, new_id
 from db.runs import RunState
 from db.settings import Settings
+from db.user_networks import remember_network
 from db.workbench.execution.scheduler import RunScheduler
 from graph.transport import uploads
 from tests.fixtures.runs import Desk
@@ -80,6 +81,25 @@ async def test_users_with_long_runs_leave_slots_to_the_others(backlog: Backlog) 
     backlog.running.remove(others[0])
     backlog.scheduler.free_slot(others[0])
     await backlog.until(lambda: late in backlog.running)  # before 752 runs that waited longer
+
+
+async def test_accounts_of_one_network_do_not_get_the_reserved_slots(backlog: Backlog) -> None:
+    """Sixty-four accounts with one sleeping run each had all slots."""
+    accounts = [OwnerId(new_id()) for _ in range(64)]
+    for account in accounts:
+        remember_network(account, "192.0.2.1")
+        backlog.submit(account)
+    await backlog.until(lambda: len(backlog.running) == 48)
+    others = [OwnerId(new_id()) for _ in range(16)]
+    for number, other in enumerate(others):
+        remember_network(other, f"198.51.100.{number}")
+        backlog.submit(other)
+    await backlog.until(lambda: all(other in backlog.running for other in others))
+    assert len(backlog.running) == 64
+    for account in backlog.running[:17]:  # each slot that becomes free is used
+        backlog.scheduler.free_slot(account)
+    del backlog.running[:17]
+    await backlog.until(lambda: len(backlog.running) == 48)
 
 
 async def test_single_user_gets_all_of_their_slots(backlog: Backlog) -> None:

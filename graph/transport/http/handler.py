@@ -8,6 +8,7 @@ from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
 from db.errors import BadInput, Unauthenticated
+from db.users.throttle import network_of
 from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
@@ -121,7 +122,7 @@ class _Exchange:
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
     ) -> None:
         """Responds with an error that occurred before execution."""
-        await self._gateway.operations.before_refusal(address_of(self._scope))
+        await self._gateway.turns.wait(network_of(address_of(self._scope)))
         answer = refuse(error, request_id=self._request_id)
         await self._send_answer(
             answer, GRAPHQL_JSON, status or status_of(answer, GRAPHQL_JSON), headers

@@ -71,7 +71,7 @@ OTHER_KINDS = {
     AuditKind.FILE_UPLOADED: "a signed link",
     AuditKind.KEYS_ROTATED: "howdah keys rotate",
     AuditKind.RESULT_DOWNLOADED: "a signed link",
-    AuditKind.SESSIONS_ENDED: "howdah user end-sessions",
+    AuditKind.SESSIONS_ENDED: "howdah user sessions --end",
     AuditKind.USER_CREATED: "howdah user create, or an external issuer",
     AuditKind.USER_REMOVED: "howdah user remove",
 }

@@ -140,3 +140,25 @@ async def test_user_reset_password_command_prints_link(
     resets = committed_identity.password_resets
     assert await resets.use(token, password="another horse", address="") == ada
     assert token not in errors
+
+
+async def test_user_commands_change_the_account(
+    committed_url: str, committed_identity: Identity, tmp_path: Path
+) -> None:
+    email = "ada@example.com"
+    await committed_identity.create(email=email, password=PASSWORD, name="Ada", role=Role.USER)
+    await committed_identity.sign_in(
+        email=email, password=PASSWORD, address="192.0.2.1", user_agent="curl/8"
+    )
+    settings = {"HOWDAH_ENV": "development", "HOWDAH_DATABASE_URL": committed_url}
+
+    async def run(command: str, *options: str) -> str:
+        folder = ("--data-dir", str(tmp_path / "data"))
+        code, output, errors = await howdah("user", command, email, *options, *folder, **settings)
+        assert code == (1 if command == "demote" else 0), errors
+        return output + errors
+
+    assert "192.0.2.1  curl/8" in await run("sessions")
+    assert await run("sessions", "--end") == "ended sessions: 1\n"
+    assert "  ADMIN  " in await run("promote")
+    assert "last admin" in await run("demote")

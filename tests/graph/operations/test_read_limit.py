@@ -36,7 +36,7 @@ def aliased(selection: str) -> str:
 
 @pytest.mark.parametrize(
     ("document", "alone", "shared"),
-    [(aliased(PAGE), 6, 4), (aliased(SEARCH), 2, 1), (aliased(RUNS), 2, 1)],
+    [(aliased(PAGE), 7, 4), (aliased(SEARCH), 2, 1), (aliased(RUNS), 2, 1)],
     ids=["pages", "searches", "runs"],
 )
 async def test_read_limit_bounds_connections_of_viewer(

@@ -212,6 +212,25 @@ async def test_suspension_ends_sockets_on_every_replica_within_a_second(
                     pass
 
 
+async def test_change_of_role_ends_sockets_with_the_old_role(
+    open_replica: OpenReplica, add_user: AddUser
+) -> None:
+    async with open_replica() as here, open_replica() as there:
+        ada, admin = await add_user("Ada"), await add_user("Root")
+        administration = here.services.identity.administration
+        for user in (ada, admin):
+            await administration.update(user.id, role=Role.ADMIN)
+        async with (await there.person(ada)).socket() as socket:
+            await administration.update(ada.id, role=Role.ADMIN)  # changes nothing
+            await socket.say(type="ping")
+            assert (await socket.hear())["type"] == "pong"
+            await administration.update(ada.id, role=Role.USER)
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await socket.hear()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 4403
+
+
 async def test_operator_suspends_lists_and_ends_sessions(services: Services) -> None:
     identity = services.identity
     await identity.sign_up(

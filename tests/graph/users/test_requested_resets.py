@@ -6,9 +6,11 @@ from pathlib import Path
 
 import argon2
 import pytest
+from sqlalchemy import text
 
 from db.events import EventBus
 from db.postgres.engine import Database
+from db.postgres.statements import compile_statement
 from db.security.keys import load_keys
 from db.services import Services
 from db.settings import Settings
@@ -20,6 +22,11 @@ from tests.graph.users.test_password_resets import NEW_PASSWORD, RESET
 
 REQUEST = """mutation($email: String!) { requestPasswordReset(input: {email: $email}) {
   requested } }"""
+
+_CREATED = compile_statement(
+    text("SELECT actor_id, subject_id FROM audit_events WHERE kind = 'PASSWORD_RESET_CREATED'"),
+    unscoped=True,
+)
 
 
 @pytest.fixture
@@ -65,14 +72,16 @@ async def settled(identity: Identity) -> None:
 
 
 async def test_requested_link_sets_a_new_password(
-    mailing: Client, identity: Identity, server: RunningServer
+    mailing: Client, identity: Identity, server: RunningServer, database: Database
 ) -> None:
-    await sign_up(identity)
+    ada = (await sign_up(identity)).user
     mailing.token = "expired"
     answer = await mailing.send(REQUEST, email="ADA@example.com ")
     assert answer.data == {"requestPasswordReset": {"requested": True}}
     mail = await server.inbox.next()
     assert mail["To"] == "ada@example.com"
+    async with database.read() as session:
+        assert await session.rows(_CREATED) == [(None, ada.id)]
     prefix = "https://howdah.example.com/reset-password#token="
     (line,) = (line for line in mail.get_content().splitlines() if line.startswith(prefix))
     token = line.removeprefix(prefix)

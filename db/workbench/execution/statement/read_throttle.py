@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-SHORTEST_S = 0.0003
-LONGEST_S = 0.002
+LEAST_S = 0.0003
+GROWN_S = 0.002
 GROWTH = 1.3
 IDLE_S = 0.0001
 """An iteration of the event loop takes less if there is nothing else to do."""
@@ -20,7 +20,7 @@ class ReadThrottle:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._time_s = SHORTEST_S
+        self._time_s = LEAST_S
         self._ends_at = 0.0
 
     async def yield_to_others(self) -> None:
@@ -32,5 +32,5 @@ class ReadThrottle:
             await asyncio.sleep(0)
             now = time.monotonic()
             is_idle = now - began < IDLE_S
-            self._time_s = min(self._time_s * GROWTH, LONGEST_S) if is_idle else SHORTEST_S
+            self._time_s = min(self._time_s * GROWTH, GROWN_S) if is_idle else LEAST_S
             self._ends_at = now + self._time_s
