@@ -88,11 +88,7 @@ class Operations:
             Refused: the document is invalid, too expensive, unknown or not allowed, or the access
                 token of the viewer lacks a scope.
         """
-        try:
-            text, kept_as = self._documents.find(request)
-        except Refused:
-            await self.before_refusal(context.client_address)
-            raise
+        text, kept_as = self._documents.find(request)
         name = request.operation_name or None
         if request.extensions is not None:
             context.reports_cost = request.extensions.get(COST) is True
