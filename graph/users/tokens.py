@@ -50,8 +50,8 @@ class CreateAccessTokenInput:
     name: str = attribute("Name that says what the token is for, 1 to 100 characters.")
     scopes: list[AccessTokenScope] = attribute("What the token may do: at least one scope.")
     expires_at: datetime | None = optional(
-        "Time from which the token is refused, within the next ten years. Defaults to 90 days "
-        "from now.",
+        "Time from which the token is refused, within the next ten years. Without it, the token "
+        "is valid for 90 days.",
         default=None,
     )
 

@@ -151,7 +151,7 @@ async def test_download_as_parquet_without_extra_has_no_link(
 async def test_download_of_lost_result_fails_before_response(
     ada: Client, connection: str, services: Services, format: str
 ) -> None:
-    run = await a_run(ada, connection, "SELECT 1")
+    run = await a_run(ada, connection, NOISE)
     url = await link(ada, run, format)
     await services.results.remove(owner_of(ada), id_of(run))
     answer = await ada.http.get(url)
