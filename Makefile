@@ -108,8 +108,16 @@ settings: setup ## write docs/settings.md from .env.example and db/settings.py
 # --- measure ----------------------------------------------------------------
 
 .PHONY: bench
-bench: setup ## measure requests per second against the limit and PostGraphile
+bench: setup ## measure requests per second against other servers; writes the figures of the pages
 	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-ablation
+bench-ablation: setup ## measure what each part that was built for speed brings; writes pages
+	$(BIN)/python -m bench.ablation $(ARGS)
+
+.PHONY: bench-growth
+bench-growth: setup ## measure growth by clients, rows and fields; writes pages and plots
+	$(BIN)/python -m bench.growth $(ARGS)
 
 .PHONY: bench-start
 bench-start: setup ## measure the time to the first answer, and idle memory

@@ -32,7 +32,8 @@ def run_locked(connection: Connection) -> None:
 
 
 async def run_alone() -> None:
-    url = load_settings().direct_url
+    settings = load_settings()
+    url = settings.direct_database_url or settings.database_url  # a pooler keeps no locks
     if url is None:
         raise SystemExit(
             "Set HOWDAH_DATABASE_URL; `howdah migrate` serves the embedded database too."

@@ -1,141 +1,80 @@
-"""Requests per second of `howdah serve` against the limit and PostGraphile, on the same rows.
+"""Requests per second of `howdah serve` against other servers, on the same rows.
 
-make bench                       a quarter of an hour; let nothing else run meanwhile
-make bench ARGS="--quick"        a minute, a smoke test that does not check the goals
+make bench                       under ten minutes; let nothing else run meanwhile
+make bench ARGS="--quick"        a minute, a smoke test that neither checks goals nor writes pages
 
-The limit is a bare ASGI function (bench.limit). PostGraphile takes part if npm can install it.
-Each server is one process, and all use one PostgreSQL that the benchmark starts. The requests come
-from a hundred users, because Howdah runs at most two operations of one user at a time. Responses
-are compared before anything is timed; then the rounds of the servers are interleaved, with pauses.
+The limit is a bare ASGI function (bench.peers.limit_server), with and without gathering. The stock
+way is bench.peers.stock_server. PostGraphile takes part if npm can install it. Each server is one
+process, and all use one PostgreSQL that the benchmark starts. The requests come from a hundred
+users. Responses are compared before anything is timed; then the rounds of the servers are
+interleaved. The figures go to bench/figures, docs/performance.md and README.md.
 """
 
-import argparse
 import asyncio
 import contextlib
 import sys
-import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import partial
 
-import asyncpg
 import uvloop
 
-from bench import answers, data, peers
-from bench.cases import Case, cases
-from bench.clients import Measured, measure
+from bench import answers, figures, pages, peers
+from bench.cases import Case
+from bench.distance import delayed
 from bench.peers import Peer
-from bench.report import Result, markdown
-from db.postgres import migrations
-from db.postgres.embedded import EmbeddedPostgres
+from bench.rounds import Open, Size, Testbed, open_testbed
 
-RESULTS = Path(__file__).with_name("results")
-
-
-class Size(NamedTuple):
-    """Duration and number of the rounds."""
-
-    rounds: int
-    seconds: float
-    warm_s: float
-    settle_s: float
-
-
-FULL = Size(rounds=5, seconds=3, warm_s=1, settle_s=1)
-QUICK = Size(rounds=1, seconds=0.5, warm_s=0.2, settle_s=0)
+FULL = Size(rounds=5, seconds=1.2, warm_s=0.3, settle_s=0.2)
+QUICK = Size(rounds=1, seconds=1, warm_s=0.5, settle_s=0)
+FAR_MS = 30.0
+FAR_CASES = ("one task by id", "page of 50 tasks", "create a task")
+ALL: tuple[Open, ...] = (
+    *(peers.ours, peers.limit, peers.gathering_limit, peers.postgraphile, peers.stock),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small, without a verdict")
-    parser.add_argument("--only", default="", help="cases with this in their names")
-    parser.add_argument("--rounds", type=int, help=f"instead of {FULL.rounds}")
-    arguments = parser.parse_args()
-    size = QUICK if arguments.quick else FULL
-    if arguments.rounds:
-        size = size._replace(rounds=arguments.rounds)
-    missed = uvloop.run(bench(size, only=arguments.only))
-    sys.exit(1 if missed and not arguments.quick else 0)
+    arguments = figures.parser(__doc__).parse_args()
+    found = uvloop.run(bench(QUICK if arguments.quick else FULL, only=arguments.only))
+    print(f"\n{pages.bench_block(found)}")
+    if not (arguments.quick or arguments.only):
+        figures.write("bench", found)
+        pages.update()
+        sys.exit(bool(found.missed))
 
 
-async def bench(size: Size, *, only: str) -> bool:
-    """Returns whether a goal was missed."""
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        settings = {"synchronous_commit": "off"}
-        async with await EmbeddedPostgres.open(folder / "postgres", settings=settings) as postgres:
-            chosen = [case for case in await prepared(postgres.url) if only in case.name]
-            started = await asyncio.to_thread(start, postgres.url, folder, stack)
-            for case in chosen:
-                await answers.compare(started, case)
-            await warm(started, chosen, size)
-            results = [
-                Result(case, await compete(started, case, size, postgres.superuser_url))
-                for case in chosen
-            ]
-            stack.close()
-    text = markdown(results, postgres=postgres.version, seconds=size.seconds)
-    print(f"\n{text}")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / time.strftime("%Y-%m-%d-%H%M%S.md")).write_text(text)
-    return any(result.missed() for result in results)
+async def bench(size: Size, *, only: str) -> figures.Bench:
+    async with open_testbed() as testbed:
+        with contextlib.ExitStack() as stack:
+            near = [case for case in testbed.cases if only in case.name]
+            started = await asyncio.to_thread(testbed.start, stack, *ALL)
+            results = await measure(testbed, started, near, size)
+            url = stack.enter_context(delayed(testbed.url, FAR_MS))
+            start = partial(testbed.start, url=url)
+            far_peers = await asyncio.to_thread(start, stack, *ALL)
+            far_cases = [case for case in near if case.name in FAR_CASES]
+            far = await measure(testbed, far_peers, far_cases, size._replace(rounds=3))
+            machine = figures.machine(testbed.version, started)
+    return figures.Bench(machine, size.rounds, size.seconds, results, FAR_MS, far)
 
 
-async def prepared(url: str) -> list[Case]:
-    await migrations.upgrade(url)
-    connection = await asyncpg.connect(url)
-    try:
-        return cases(await data.build(connection))
-    finally:
-        await connection.close()
-
-
-def start(url: str, folder: Path, stack: contextlib.ExitStack) -> list[Peer]:
-    """Starts every available server; they stop when the stack is closed."""
-    started = [
-        stack.enter_context(open_peer(url, folder)) for open_peer in (peers.ours, peers.limit)
-    ]
-    try:
-        started.append(stack.enter_context(peers.postgraphile(url, folder)))
-    except peers.NotInstalled as missing:
-        print(f"without PostGraphile: {missing}")
-    return started
-
-
-async def warm(started: Sequence[Peer], chosen: Sequence[Case], size: Size) -> None:
-    """Sends each case to each server once, to fill caches and let Node compile."""
+async def measure(
+    testbed: Testbed, started: Sequence[Peer], chosen: Sequence[Case], size: Size
+) -> list[figures.Result]:
     for case in chosen:
-        for peer in started:
-            await run(peer, case, size._replace(warm_s=0))
+        await answers.compare(taking_part(started, case), case)
+    for case in chosen:  # fills caches, and lets Node compile
+        await testbed.warm(taking_part(started, case), case, size)
+    return [
+        figures.Result.of(
+            case, await testbed.compete(taking_part(started, case), case, size.for_case(case))
+        )
+        for case in chosen
+    ]
 
 
-async def compete(
-    started: Sequence[Peer], case: Case, size: Size, url: str
-) -> Mapping[str, list[Measured]]:
-    """Interleaves the servers; the first of a round is the last of the next."""
-    runs: dict[str, list[Measured]] = {peer.name: [] for peer in started}
-    turns = list(started)
-    for _ in range(size.rounds):
-        for peer in turns:
-            await data.tidy(url)
-            await asyncio.sleep(size.settle_s)
-            runs[peer.name].append(await run(peer, case, size))
-        turns.append(turns.pop(0))
-    rates = ", ".join(f"{name} {[round(run.per_s) for run in of]}" for name, of in runs.items())
-    print(f"{case.name}, c={case.connections}: {rates}", flush=True)
-    return runs
-
-
-async def run(peer: Peer, case: Case, size: Size) -> Measured:
-    return await measure(
-        peer.url,
-        peer.requests(case),
-        connections=case.connections,
-        warm_s=size.warm_s,
-        seconds=size.seconds,
-        cpu_s=peer.cpu_s,
-    )
+def taking_part(started: Sequence[Peer], case: Case) -> list[Peer]:
+    return [peer for peer in started if case.gathers or peer.name != peers.GATHERING_LIMIT]
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ class Measured(NamedTuple):
     p99_ms: float
     cpu_ms: float
     """Per request, of the server's process. Other load affects it less than the rate."""
+    database_cpu_ms: float
+    """Per request, of all processes of PostgreSQL."""
 
 
 class Client(asyncio.Protocol):
@@ -116,8 +118,12 @@ async def measure(
     warm_s: float,
     seconds: float,
     cpu_s: Callable[[], float],
+    database_cpu_s: Callable[[], float] = lambda: 0.0,
 ) -> Measured:
-    """Sends `requests` repeatedly; responses of the first `warm_s` are not counted."""
+    """Sends `requests` repeatedly; responses of the first `warm_s` are not counted.
+
+    Takes twice as long if a slow server gave too few responses for a median.
+    """
     begins_at = time.perf_counter() + warm_s
     ends_at = begins_at + seconds
     times_ms: list[float] = []
@@ -129,21 +135,48 @@ async def measure(
         _refuse_error(answer)
         return now < ends_at
 
-    async def cpu_used() -> float:
+    async def cpu_used() -> tuple[float, float]:
         await asyncio.sleep(warm_s)
-        before = cpu_s()
+        before, database_before = cpu_s(), database_cpu_s()
         await asyncio.sleep(ends_at - time.perf_counter())
-        return cpu_s() - before
+        return cpu_s() - before, database_cpu_s() - database_before
 
     endless = itertools.cycle(requests)
     with _no_collection():
         watch = asyncio.create_task(cpu_used())
         await asyncio.gather(*(converse(url, endless, answered) for _ in range(connections)))
-        used_s = await watch
+        used_s, database_used_s = await watch
+    count = len(times_ms)
+    if count < 2:
+        return await measure(
+            url,
+            requests,
+            connections=connections,
+            warm_s=warm_s,
+            seconds=2 * seconds,
+            cpu_s=cpu_s,
+            database_cpu_s=database_cpu_s,
+        )
     cuts = statistics.quantiles(times_ms, n=100, method="inclusive")
     return Measured(
-        len(times_ms) / seconds, cuts[49], cuts[98], cpu_ms=used_s * 1000 / len(times_ms)
+        per_s=count / seconds,
+        p50_ms=cuts[49],
+        p99_ms=cuts[98],
+        cpu_ms=used_s * 1000 / count,
+        database_cpu_ms=database_used_s * 1000 / count,
     )
+
+
+async def warm(url: str, requests: Sequence[bytes], *, connections: int, seconds: float) -> None:
+    """Fills the caches of a server, and lets Node compile."""
+    ends_at = time.perf_counter() + seconds
+    endless = itertools.cycle(requests)
+
+    def answered(_: float, answer: bytearray) -> bool:
+        _refuse_error(answer)
+        return time.perf_counter() < ends_at
+
+    await asyncio.gather(*(converse(url, endless, answered) for _ in range(connections)))
 
 
 async def converse(url: str, requests: Iterator[bytes], answered: Answered) -> None:

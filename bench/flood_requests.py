@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -12,9 +13,10 @@ from urllib.parse import urlsplit
 import uvloop
 import websockets
 
-from bench.clients import answer_to, request
+from bench.clients import answer_to, converse, request
 from graph.transport.graphiql import DIST
 
+Counter: TypeAlias = "Synchronized[int]"
 Prepare: TypeAlias = Callable[[str, str], Awaitable[list[bytes]]]
 """Returns the requests of a flood, from the API's address and the flooding user's token."""
 LINKS = 3_000
@@ -24,6 +26,9 @@ ALIASES = 50
 """Mutations of one document."""
 LISTED_FILES = 200
 LISTS = "{ buckets(first: 20) { nodes { name files(first: 100) { nodes { location size } } } } }"
+DOWNLOAD = "query($id: ID!) { file(id: $id) { downloadUrl } }"
+CREATE_LARGE = """mutation($input: CreateFileInput!) { createFile(input: $input) {
+  file { id } uploadUrl } }"""
 CREATE_BUCKET = """mutation($name: String!) { createBucket(input: {name: $name}) {
   bucket { id } } }"""
 CREATE_FILE = (
@@ -31,6 +36,15 @@ CREATE_FILE = (
 )
 SUBPROTOCOL = websockets.Subprotocol("graphql-transport-ws")
 RETRY_S = 0.01
+TRICKLES = 8
+"""Slow connections for each of the connections of other floods."""
+TRICKLE_S = 0.05
+SLOW_HEAD = b"GET /graphql HTTP/1.1\r\nHost: bench\r\nX-Slow: "
+SLOW_BODY = (
+    b"POST /graphql HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 1000000\r\n\r\n"
+)
+DOWNLOADED_BYTES = 4_000_000
 
 
 async def storage_lists(address: str, token: str) -> list[bytes]:
@@ -46,6 +60,22 @@ async def uploads(address: str, token: str) -> list[bytes]:
     head = f"Content-Length: {UPLOAD_BYTES}\r\n"
     links = await _upload_links(address, token, UPLOADS)
     return [_raw(address, link, method="PUT", head=head) + bytes(UPLOAD_BYTES) for link in links]
+
+
+async def downloads(address: str, token: str) -> list[bytes]:
+    """One file of some megabytes."""
+    made = await _ask(address, token, CREATE_BUCKET, name=f"flood-{secrets.token_hex(4)}")
+    values = {
+        "bucketId": made["createBucket"]["bucket"]["id"],
+        "location": "large",
+        "size": str(DOWNLOADED_BYTES),
+    }
+    created = (await _ask(address, token, CREATE_LARGE, input=values))["createFile"]
+    head = f"Content-Length: {DOWNLOADED_BYTES}\r\n"
+    put = _raw(address, created["uploadUrl"], method="PUT", head=head) + bytes(DOWNLOADED_BYTES)
+    await converse(address, iter([put]), lambda _sent_at, _answer: False)
+    file = (await _ask(address, token, DOWNLOAD, id=created["file"]["id"]))["file"]
+    return [_raw(address, file["downloadUrl"])]
 
 
 async def metrics(address: str, _: str) -> list[bytes]:
@@ -65,7 +95,57 @@ async def bad_links(address: str, _: str) -> list[bytes]:
     return [_raw(address, link) for link in links]
 
 
-def open_sockets_on(address: str, connections: int, answers: "Synchronized[int]") -> None:
+async def single_requests(address: str, _: str) -> list[bytes]:
+    """Each ends its connection, so that the next needs another."""
+    return [_raw(address, "/healthz", head="Connection: close\r\n")]
+
+
+def ask_on(address: str, requests: list[bytes], connections: int, answers: Counter) -> None:
+    """Sends requests repeatedly and ignores the responses."""
+
+    def answered(_sent_at: float, _answer: bytearray) -> bool:
+        answers.value += 1
+        return True
+
+    endless = itertools.cycle(requests)
+
+    async def ask_again() -> None:
+        while True:
+            with contextlib.suppress(OSError):  # refused uploads end their connection
+                await converse(address, endless, answered)
+            await asyncio.sleep(RETRY_S)
+
+    _run_on(connections, ask_again)
+
+
+def slow_heads_on(address: str, connections: int, pieces: Counter) -> None:
+    _trickle_on(address, connections, SLOW_HEAD, pieces)
+
+
+def slow_bodies_on(address: str, connections: int, pieces: Counter) -> None:
+    _trickle_on(address, connections, SLOW_BODY, pieces)
+
+
+def _trickle_on(address: str, connections: int, start: bytes, pieces: Counter) -> None:
+    """Sends requests byte by byte, until the server ends the connection."""
+    place = urlsplit(address)
+
+    async def trickle() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(place.hostname, place.port)
+                writer.write(start)
+                while not writer.is_closing():
+                    await asyncio.sleep(TRICKLE_S)
+                    writer.write(b"x")
+                    await writer.drain()
+                    pieces.value += 1
+            await asyncio.sleep(RETRY_S)
+
+    _run_on(TRICKLES * connections, trickle)
+
+
+def open_sockets_on(address: str, connections: int, answers: Counter) -> None:
     """Opens sockets without a token, and closes each when it is acknowledged or refused."""
     url = address.replace("http", "ws", 1)
 
@@ -77,8 +157,38 @@ def open_sockets_on(address: str, connections: int, answers: "Synchronized[int]"
                     await socket.recv()
             answers.value += 1
 
+    _run_on(connections, open_on)
+
+
+def hold_sockets_on(address: str, connections: int, answers: Counter) -> None:
+    """Opens sockets that never sign in, and sends pings on each."""
+    url = address.replace("http", "ws", 1)
+
+    async def hold() -> None:
+        while True:
+            with contextlib.suppress(websockets.InvalidStatus, websockets.ConnectionClosed):
+                async with websockets.connect(url, subprotocols=[SUBPROTOCOL]) as socket:
+                    await socket.send('{"type": "connection_init"}')
+                    while await socket.recv():
+                        answers.value += 1
+                        await socket.send('{"type": "ping"}')
+            await asyncio.sleep(RETRY_S)
+
+    _run_on(connections, hold)
+
+
+STRANGERS: dict[str, Callable[[str, int, Counter], None]] = {
+    "sockets without a token": open_sockets_on,
+    "pings without a token": hold_sockets_on,
+    "slow heads": slow_heads_on,
+    "slow bodies": slow_bodies_on,
+}
+"""Floods without a token that are no sequence of requests."""
+
+
+def _run_on(connections: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
-        await asyncio.gather(*(open_on() for _ in range(connections)))
+        await asyncio.gather(*(work() for _ in range(connections)))
 
     uvloop.run(run())
 

@@ -1,7 +1,7 @@
 """Process start to the first answered query, and the memory of an idle server.
 
-make bench-start                 nine starts against a running PostgreSQL
-make bench-start ARGS="--runs 3"
+make bench-start                 nine starts against a running PostgreSQL; writes the pages
+make bench-start ARGS="--runs 3" writes no pages
 """
 
 import argparse
@@ -9,10 +9,8 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
 import re
 import secrets
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,16 +18,19 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
 from db.postgres import migrations
 from db.postgres.embedded import EmbeddedPostgres
 
+if TYPE_CHECKING:
+    from bench.figures import Start
+
 QUERY = b'{"query": "{ health { status } }"}'
 STARTED = re.compile(r"http://\S+/graphql")
-GOALS = {"first answer": "< 0.80 s", "idle memory": "< 85 MB"}
+RUNS = 9
 
 
 class Run(NamedTuple):
@@ -43,11 +44,19 @@ class Run(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=9)
-    asyncio.run(bench(parser.parse_args().runs))
+    parser.add_argument("--runs", type=int, default=RUNS)
+    runs: int = parser.parse_args().runs
+    from bench import figures, pages  # they import this module
+
+    found = asyncio.run(bench(runs))
+    print(pages.start_block(found))
+    if runs == RUNS:
+        figures.write("start", found)
+        pages.update()
+        sys.exit(bool(found.missed))
 
 
-async def bench(runs: int) -> None:
+async def bench(runs: int) -> "Start":
     with tempfile.TemporaryDirectory() as folder:
         async with await EmbeddedPostgres.open(Path(folder) / "postgres") as postgres:
             await migrations.upgrade(postgres.url)
@@ -57,7 +66,7 @@ async def bench(runs: int) -> None:
             measured = [
                 await asyncio.to_thread(start_once, postgres.url, Path(folder)) for _ in range(runs)
             ]
-            report(measured, postgres.version)
+            return report(measured, postgres.version)
 
 
 def start_once(url: str, folder: Path) -> Run:
@@ -106,25 +115,16 @@ def wait_for_address(server: "subprocess.Popen[str]") -> str:
     raise SystemExit("the server ended before it served")
 
 
-def report(measured: list[Run], postgres: str) -> None:
-    seconds = [run.first_answer_s for run in measured]
-    cpu = [run.cpu_s for run in measured]
-    megabytes = [run.idle_bytes / 1e6 for run in measured]
-    print(
-        f"Python {platform.python_version()}, PostgreSQL {postgres}, {platform.system()} "
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
-        f"{len(measured)} runs"
+def report(measured: list[Run], postgres: str) -> "Start":
+    from bench.figures import Spread, Start, machine
+
+    return Start(
+        machine(postgres, ()),
+        len(measured),
+        first_answer_s=Spread.of([run.first_answer_s for run in measured]),
+        cpu_s=Spread.of([run.cpu_s for run in measured]),
+        idle_mb=Spread.of([run.idle_bytes / 1e6 for run in measured]),
     )
-    print(f"{'':14}{'median':>10}{'best':>10}{'worst':>10}   goal")
-    print(row("first answer", seconds, "s", 2))
-    print(row("  of it CPU", cpu, "s", 2))
-    print(row("idle memory", megabytes, "MB", 0))
-
-
-def row(name: str, values: list[float], unit: str, digits: int) -> str:
-    shown = (statistics.median(values), min(values), max(values))
-    figures = "".join(f"{value:7.{digits}f} {unit:2}" for value in shown)
-    return f"{name:14}{figures}   {GOALS.get(name, '')}".rstrip()
 
 
 if __name__ == "__main__":

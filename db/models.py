@@ -1,6 +1,8 @@
 """Imports every table, so that the metadata for alembic is complete: one line for each domain."""
 
+import db.audit
 import db.connections
+import db.kit.audit
 import db.kit.idempotency
 import db.runs
 import db.storage

@@ -8,10 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from db.audit import sweep as sweep_audit
 from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.kit import idempotency
 from db.kit.sweeps import Sweep, sweep_in_background
+from db.mail import Mail, MailServer
 from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
@@ -26,6 +28,7 @@ from db.system.integrity import Checks
 from db.users import (
     Attempts,
     Identity,
+    UnscopedAccessTokens,
     UnscopedPasswordResets,
     UnscopedSessions,
     is_local_admin,
@@ -113,7 +116,9 @@ async def open_services(
         await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
-        identity = await enter(open_identity(settings, database, keys.secret))
+        identity = await enter(
+            open_identity(settings, database, keys.secret, events=events, mail=_open_mail(settings))
+        )
         vault = open_vault(settings, keys, database)
         workbench = await enter(_open_workbench(settings, own, vault))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
@@ -155,8 +160,12 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         return sum(await sweep_storage(services))
 
     return {
+        "audit events": lambda: database.transaction(
+            lambda session: sweep_audit(session, days=services.settings.audit_days)
+        ),
         "idempotency keys": lambda: write(idempotency.sweep),
         "sessions": lambda: write(lambda session: UnscopedSessions(session).sweep()),
+        "access tokens": lambda: write(lambda session: UnscopedAccessTokens(session).sweep()),
         "password resets": lambda: write(lambda session: UnscopedPasswordResets(session).sweep()),
         "attempts": lambda: write(lambda session: Attempts(session).sweep()),
         "files": sweep_files,
@@ -221,6 +230,12 @@ def _urls(
     except BadInput as error:
         raise BadInput(f"HOWDAH_DIRECT_DATABASE_URL: {error.message}", hint=error.hint) from None
     return url, settings.direct_database_url
+
+
+def _open_mail(settings: Settings) -> Mail | None:
+    if settings.smtp_url is None:
+        return None
+    return Mail(MailServer.parse(settings.smtp_url), settings.mail_from or "")
 
 
 def open_vault(settings: Settings, keys: Keys, database: Database) -> Vault:

@@ -1,9 +1,8 @@
 """All settings. Only composition roots read them and pass values down."""
 
 import os
-import re
 from collections.abc import Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -11,6 +10,14 @@ import msgspec
 import platformdirs
 
 from db.errors import BadInput
+from db.setting_checks import (
+    check_database_urls,
+    check_documents,
+    check_mail,
+    check_public_url,
+    check_trusted_proxies,
+    quoted,
+)
 from db.setting_files import SUFFIX, may_be_file, read_setting_files
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -21,12 +28,6 @@ Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 PREFIX = "HOWDAH_"
 SHARED_ALGORITHMS = ("HS256",)
 PUBLISHED_ALGORITHMS = ("RS256", "ES256", "EdDSA")
-
-_MAX_QUOTED = 60
-_PUBLIC_URL = re.compile(
-    r"https?://([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?(/[a-z0-9._~/-]*)?",
-    re.IGNORECASE,
-)
 
 
 def default_data_dir() -> Path:
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     credential_key: str | None = None
     access_token_seconds: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 900
     refresh_token_days: Days = 30
+    session_max_days: Days = 90
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
@@ -61,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     events_url: str | None = None
     objects_url: str | None = None
+    objects_redirect: bool = True
     storage_bytes_per_user: Amount | None = None
     storage_files_per_user: Amount | None = None
     buckets_per_user: Amount = 10_000
@@ -69,10 +72,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upload_bytes_per_second: Amount = 1_024
 
     public_url: str | None = None
+    smtp_url: str | None = None
+    mail_from: str | None = None
     allowed_origins: str = ""
     trusted_proxies: str = ""
     introspection: bool | None = None
     graphiql: bool | None = None
+    documents: Literal["any", "trusted"] = "any"
+    documents_path: Path | None = None
     hsts_seconds: Amount = 31_536_000
     allow_root: bool = False
     targets: str | None = None
@@ -80,9 +87,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     target_connections: Positive = 200
     target_idle_seconds: Positive = 60
     connections_per_user: Amount = 1_000
+    cost_per_minute: Annotated[int, msgspec.Meta(ge=1_000, le=10**9)] | None = None
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
     connections_per_address: Amount | None = None
     anonymous_sockets_per_address: Amount | None = None
+    sockets_per_user: Amount | None = None
 
     runs_at_once: Positive = 8
     runs_waiting: Positive = 100
@@ -96,6 +105,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     runs_per_user: Positive = 10_000
     run_text_bytes_per_user: Positive = 1024**3
     run_max_timeout_ms: Positive = 86_400_000
+
+    audit_days: Days = 90
+    audit_log: str | None = None
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
@@ -160,8 +172,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self._limit(self.storage_files_per_user, in_production=100_000)
 
     @property
+    def trusts_listed_documents_only(self) -> bool:
+        return self.documents == "trusted"
+
+    @property
     def serves_graphiql(self) -> bool:
-        return self.development if self.graphiql is None else self.graphiql
+        """By default only where its operations run: none of them is a listed document."""
+        if self.graphiql is None:
+            return self.development and not self.trusts_listed_documents_only
+        return self.graphiql
 
     @property
     def address_connections(self) -> int | None:
@@ -174,13 +193,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self._limit(self.anonymous_sockets_per_address, in_production=256) or None
 
     @property
-    def log_dir(self) -> Path:
-        return self.data_dir / "logs"
+    def user_sockets(self) -> int | None:
+        """Limit of the WebSockets of one user; None means no limit."""
+        return self._limit(self.sockets_per_user, in_production=100) or None
 
     @property
-    def direct_url(self) -> str | None:
-        """URL that bypasses a pooler, as LISTEN, session locks and migrations require."""
-        return self.direct_database_url or self.database_url
+    def log_dir(self) -> Path:
+        return self.data_dir / "logs"
 
     def _limit(self, limit: int | None, *, in_production: int) -> int | None:
         if limit is None:
@@ -201,9 +220,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
         raise _invalid_setting(error, values) from None
     _check_issuer(settings)
     external_algorithms(settings)
-    _check_database_urls(settings)
-    _check_trusted_proxies(settings)
-    _check_public_url(settings)
+    check_database_urls(settings.database_url, settings.direct_database_url)
+    check_trusted_proxies(settings.trusted_proxies)
+    check_public_url(settings.public_url)
+    check_documents(settings.documents, settings.documents_path)
+    check_mail(settings.smtp_url, settings.mail_from, settings.public_url)
     return settings
 
 
@@ -231,7 +252,7 @@ def external_algorithms(settings: Settings) -> tuple[str, ...]:
     for name in configured:
         if name not in accepted:
             raise BadInput(
-                f"HOWDAH_JWT_ALGORITHMS names {_quoted(name)}, which is never accepted.",
+                f"HOWDAH_JWT_ALGORITHMS names {quoted(name)}, which is never accepted.",
                 hint=f"List one or more of {', '.join(accepted)}, separated by commas.",
             )
         if name not in possible:
@@ -302,7 +323,7 @@ def _check_issuer(settings: Settings) -> None:
         )
     if settings.jwt_required_claim is not None and not all(required_claim(settings) or ()):
         raise BadInput(
-            f"HOWDAH_JWT_REQUIRED_CLAIM is {_quoted(settings.jwt_required_claim)}, "
+            f"HOWDAH_JWT_REQUIRED_CLAIM is {quoted(settings.jwt_required_claim)}, "
             "which does not name a claim and its value.",
             hint="Set it to claim=value, such as groups=howdah-users.",
         )
@@ -314,34 +335,6 @@ def _check_issuer(settings: Settings) -> None:
             )
 
 
-def _check_database_urls(settings: Settings) -> None:
-    if settings.direct_database_url and not settings.database_url:
-        raise BadInput(
-            "HOWDAH_DIRECT_DATABASE_URL is set, but HOWDAH_DATABASE_URL is not.",
-            hint="Set both, to the same database; the direct URL must not lead through a pooler.",
-        )
-
-
-def _check_trusted_proxies(settings: Settings) -> None:
-    for proxy in filter(None, settings.trusted_proxies.split(",")):
-        try:
-            ip_network(proxy.strip())
-        except ValueError:
-            raise BadInput(
-                f"HOWDAH_TRUSTED_PROXIES names {_quoted(proxy.strip())}, which is not an address.",
-                hint="List addresses or networks, separated by commas: 127.0.0.1,10.0.0.0/8.",
-            ) from None
-
-
-def _check_public_url(settings: Settings) -> None:
-    if settings.public_url is None or _PUBLIC_URL.fullmatch(settings.public_url):
-        return
-    raise BadInput(
-        f"HOWDAH_PUBLIC_URL is {_quoted(settings.public_url)}, which is not the URL of a server.",
-        hint="Set scheme and host, and the path if a proxy adds one: https://howdah.example.com.",
-    )
-
-
 def _invalid_setting(error: msgspec.ValidationError, values: Mapping[str, object]) -> BadInput:
     """Names the variable, not the attribute: `... - at `$.port`` becomes HOWDAH_PORT.
 
@@ -350,7 +343,7 @@ def _invalid_setting(error: msgspec.ValidationError, values: Mapping[str, object
     name = str(error).partition(" - at `$.")[2].rstrip("`")
     variable = PREFIX + name.upper()
     return BadInput(
-        f"{variable} is {_quoted(str(values[name]))}; it must be {_expected(name)}.",
+        f"{variable} is {quoted(str(values[name]))}; it must be {_expected(name)}.",
         hint=f"Correct or unset {variable}; .env.example explains every setting.",
     )
 
@@ -369,8 +362,3 @@ def _expected(name: str) -> str:
             return " or ".join(f"`{choice}`" for choice in choices)
         case _:
             return "`true` or `false`"
-
-
-def _quoted(value: str) -> str:
-    """Quotes a value of the environment, shortened to one line."""
-    return repr(value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}…")

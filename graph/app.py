@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
@@ -17,9 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from db.errors import NotFound
 from db.services import Services, open_services
 from db.settings import Settings
-from graph.operations import Operations, Plans
+from db.users import CostAllowance
+from db.users.throttle import network_of
+from graph.context import address_of
+from graph.operations import Documents, ListedDocuments, Operations, Plans
 from graph.operations.limits import RequestLimits
 from graph.server import probes
+from graph.server.audit_stream import streaming_audit_log
 from graph.server.metrics import Metrics
 from graph.transport import (
     file_routes,
@@ -27,16 +31,17 @@ from graph.transport import (
     http,
     password_reset,
     result_routes,
+    schema_route,
     sign_in,
     websocket,
 )
-from graph.transport.anonymous_sockets import AnonymousSockets
 from graph.transport.byte_responses import json_errors
 from graph.transport.gateway import Authenticate, Gateway, Shutdown
 from graph.transport.https_policy import HttpsPolicy
 from graph.transport.origins import CrossOrigin, Origins
 from graph.transport.proxies import ProxyWarning
 from graph.transport.request_ids import RequestIds
+from graph.transport.socket_limit import SocketLimit
 
 OpenServices: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Services]]
 
@@ -78,6 +83,9 @@ class Application(Starlette):
             self._proxy_warning.check(scope)
         if self._https_policy is not None:
             send = self._https_policy.sender(scope, send)
+        if scope["type"] != "lifespan" and not _is_operation(scope):
+            gateway: Gateway = scope["state"]["gateway"]
+            await gateway.turns.wait(network_of(address_of(scope)))
         if scope.get("path") == "/graphql":
             await self._graphql(scope, receive, send)
         else:
@@ -95,42 +103,44 @@ def build_app(
     """Build the ASGI application for a schema. A worker publishes its metrics to the others."""
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins, loopback=settings.development)
+    listed = read_listed_documents(settings)
+    documents = Documents(listed, only_listed=settings.trusts_listed_documents_only)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-        async with open_services(settings) as services:
+        watching = _running(listed.watch()) if listed else contextlib.nullcontext()
+        async with open_services(settings) as services, watching:
             with contextlib.closing(_plans(settings, schema)) as plans:
                 metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
                     services=services,
-                    operations=Operations(plans, limits=RequestLimits(), observe=metrics.count),
+                    operations=_operations(services, plans, documents, metrics),
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
-                    anonymous_sockets=AnonymousSockets(settings.address_sockets),
+                    anonymous_sockets=SocketLimit(settings.address_sockets),
+                    user_sockets=SocketLimit(settings.user_sockets),
                 )
-                async with _publishing(metrics) if worker else contextlib.nullcontext():
-                    streams = http.ReservedStreams()
+                streams = http.ReservedStreams()
+                async with _publishing(services, metrics if worker else None):
                     yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 
     app = Application(
         graphql=CrossOrigin(GraphQLEndpoint(with_page=settings.serves_graphiql), origins=origins),
         proxy_warning=ProxyWarning(settings) if _expects_no_proxy(settings) else None,
         https_policy=HttpsPolicy.of(settings),
-        routes=_routes(settings),
-        middleware=[
-            Middleware(RequestIds),
-            Middleware(CrossOrigin, origins=origins),
-        ],
+        routes=_routes(settings, schema),
+        middleware=[Middleware(RequestIds), Middleware(CrossOrigin, origins=origins)],
         lifespan=lifespan,
     )
     app.state.shutdown = shutdown
     return app
 
 
-def _routes(settings: Settings) -> list[BaseRoute]:
+def _routes(settings: Settings, schema: strawberry.Schema) -> list[BaseRoute]:
     """All routes except /graphql itself."""
     return [
+        schema_route.route(schema, allowed=settings.introspection_allowed),
         *_graphiql_routes(settings),
         *sign_in.routes(),
         *password_reset.routes(),
@@ -140,13 +150,54 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     ]
 
 
+def read_listed_documents(settings: Settings) -> ListedDocuments | None:
+    """The documents that the operator lists.
+
+    Raises:
+        BadInput: the list cannot be read, or is faulty.
+    """
+    if settings.documents_path is None:
+        return None
+    listed = ListedDocuments(settings.documents_path)
+    listed.load()
+    return listed
+
+
 @contextlib.asynccontextmanager
-async def _publishing(metrics: Metrics) -> AsyncIterator[None]:
-    task = asyncio.create_task(metrics.keep_publishing())
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
         task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _publishing(services: Services, metrics: Metrics | None) -> AsyncIterator[None]:
+    """Streams the audit log, and the metrics of a worker to the others."""
+    async with (
+        contextlib.nullcontext() if metrics is None else _running(metrics.keep_publishing()),
+        streaming_audit_log(services.database, services.settings.audit_log),
+    ):
+        yield
+
+
+def _operations(
+    services: Services, plans: Plans, documents: Documents, metrics: Metrics
+) -> Operations:
+    limit = services.settings.cost_per_minute
+    return Operations(
+        plans,
+        limits=RequestLimits(),
+        documents=documents,
+        allowance=CostAllowance(services.database, limit) if limit else None,
+        observe=metrics.count,
+    )
+
+
+def _is_operation(scope: Scope) -> bool:
+    """Whether it is admitted by its user (graph.operations)."""
+    return scope.get("method") == "POST" and scope["path"] == "/graphql"
 
 
 def _expects_no_proxy(settings: Settings) -> bool:

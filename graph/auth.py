@@ -11,7 +11,19 @@ from strawberry.permission import BasePermission
 from db.errors import Forbidden, NotFound, Unauthenticated
 from db.kit.base import OwnerId
 from db.services import Services
-from db.users import Role, Sessions, UserRow, Users, canonical_email
+from db.users import (
+    AccessTokenScope,
+    Role,
+    Scopes,
+    Sessions,
+    UnscopedAccessTokens,
+    UserRow,
+    Users,
+    canonical_email,
+)
+
+ANY_TOKEN: Scopes = frozenset()
+"""For fields that every access token may use."""
 
 
 class Viewer(NamedTuple):
@@ -21,7 +33,11 @@ class Viewer(NamedTuple):
     role: str
     expires_at: datetime
     session_id: UUID | None = None
-    """None for tokens of an external issuer, which has the sessions."""
+    """None for tokens of an external issuer, which has the sessions, and for access tokens."""
+    scopes: Scopes | None = None
+    """What an access token for programs may do; None for a session, which may do everything."""
+    token_id: UUID | None = None
+    """The ID of the access token for programs."""
 
     @property
     def owner(self) -> OwnerId:
@@ -29,7 +45,30 @@ class Viewer(NamedTuple):
 
     @property
     def is_admin(self) -> bool:
-        return self.role == Role.ADMIN
+        return self.role == Role.ADMIN and self.may(AccessTokenScope.ADMIN_READ)
+
+    @property
+    def must_read_only(self) -> bool:
+        """Whether every statement of this viewer on their databases has to be read-only."""
+        return not self.may(AccessTokenScope.WORKBENCH_WRITE)
+
+    def may(self, scope: AccessTokenScope) -> bool:
+        return self.scopes is None or scope in self.scopes
+
+    def require_scopes(self, required: Scopes | None) -> None:
+        """Raises `Forbidden` for an access token without them; None admits sessions only."""
+        if self.scopes is None or (required is not None and required <= self.scopes):
+            return
+        if required is None:
+            raise Forbidden(
+                "An access token for programs may not use this operation.",
+                hint="Sign in, and use the access token of the session.",
+            )
+        missing = ", ".join(sorted(required - self.scopes))
+        raise Forbidden(
+            f"This access token lacks the scope {missing}.",
+            hint="Create a token with this scope by `createAccessToken`.",
+        )
 
 
 async def authenticate(services: Services, authorization: str | None) -> Viewer | None:
@@ -53,18 +92,26 @@ async def authenticate(services: Services, authorization: str | None) -> Viewer 
     return Viewer(*verified)
 
 
-async def require_session(services: Services, user_id: UUID, session_id: UUID) -> None:
-    """Reads whether a session is live, at this moment and on every replica.
+async def require_credential(
+    services: Services, user_id: UUID, session_id: UUID | None, token_id: UUID | None
+) -> None:
+    """Reads whether a session or an access token is valid, at this moment and on every replica.
 
     Raises:
-        Forbidden: The session has ended.
+        Forbidden: It has ended, or its user was removed.
     """
     async with services.database.read() as session:
-        role = await Sessions(session).role(session_id, user_id)
-    if role is None:
+        if session_id is not None:
+            is_valid = await Sessions(session).live(session_id, user_id) is not None
+        elif token_id is not None:
+            is_valid = await UnscopedAccessTokens(session).is_valid(token_id, user_id)
+        else:  # a user of an external issuer, which has the sessions
+            user = await Users(session).by_id(user_id)
+            is_valid = user is not None and user.suspended_at is None
+    if not is_valid:
         raise Forbidden(
             "The session that requested this link has ended.",
-            hint="Sign in, and request a new link.",
+            hint="Sign in, or use a valid access token, and request a new link.",
         )
 
 

@@ -29,29 +29,29 @@ FORWARDED_HOST = "howdah.forwarded_host"
 
 
 class OperationSlot(Protocol):
-    """Permits this operation to run (graph.operations.slots)."""
+    """Permits this operation to run (graph.operations.admission)."""
 
     @property
     def reads(self) -> AbstractAsyncContextManager[None]:
-        """Hold this while reading: it limits the concurrent reads of the viewer."""
+        """Hold this during a statement that occupies a connection."""
 
     @property
-    def search(self) -> AbstractAsyncContextManager[None]:
-        """Hold this during a read of many rows: one at a time."""
+    def large_reads(self) -> AbstractAsyncContextManager[None]:
+        """Hold this during a read of many rows."""
 
     def end(self) -> None: ...
 
 
-class _UnlimitedSlot:
+class UnlimitedSlot:
     """The slot of work that is not an operation of a user: never limited."""
 
-    reads = search = contextlib.nullcontext()
+    reads = large_reads = contextlib.nullcontext()
 
     def end(self) -> None:
         """Do nothing: no operation waits for it."""
 
 
-UNLIMITED_SLOT = _UnlimitedSlot()
+UNLIMITED_SLOT = UnlimitedSlot()
 
 
 class RefreshCookie(Protocol):
@@ -66,6 +66,11 @@ class RefreshCookie(Protocol):
     def write(self, token: str, *, seconds: int) -> None: ...
 
     def clear(self) -> None: ...
+
+    def read_device(self) -> str | None:
+        """The mark of the device (db.users.tokens.device_marks), or None if there is none."""
+
+    def write_device(self, mark: str) -> None: ...
 
 
 class _NoRefreshCookie:
@@ -84,6 +89,12 @@ class _NoRefreshCookie:
         self.require_allowed()
 
     def clear(self) -> NoReturn:
+        self.require_allowed()
+
+    def read_device(self) -> NoReturn:
+        self.require_allowed()
+
+    def write_device(self, mark: str) -> NoReturn:  # noqa: ARG002 - the protocol
         self.require_allowed()
 
 
@@ -105,6 +116,8 @@ class Context:
     loaders: dict[type, Any] = field(default_factory=dict)
     slot: OperationSlot = UNLIMITED_SLOT
     refresh_cookie: RefreshCookie = NO_REFRESH_COOKIE
+    reports_cost: bool = False
+    """Whether the next answer says what the operation costs."""
 
     @property
     def signed_in(self) -> Viewer:
@@ -125,6 +138,11 @@ class Context:
         return address_of(self.scope)
 
     @property
+    def user_agent(self) -> str:
+        """What the client says it is; empty if it says nothing."""
+        return _header(self.scope, b"user-agent")
+
+    @property
     def base_url(self) -> str:
         """The start of absolute links: HOWDAH_PUBLIC_URL, or scheme and host of the request.
 
@@ -132,7 +150,7 @@ class Context:
         """
         if (public_url := self.services.settings.public_url) is not None:
             return public_url.rstrip("/")
-        host = self.scope.get(FORWARDED_HOST) or _host_header(self.scope)
+        host = self.scope.get(FORWARDED_HOST) or _header(self.scope, b"host")
         scheme = self.scope.get("scheme", "http").replace("ws", "http")
         return f"{scheme}://{host}" if host else ""
 
@@ -154,14 +172,14 @@ class Context:
     ) -> Answer:
         """Run `work` with a repository of the viewer, for reading."""
         owner = self.owner
-        async with self.slot.reads, self.services.database.read() as session:
+        async with self.services.database.read(share=self.slot.reads) as session:
             return await work(of(session, owner))
 
     async def search(
         self, of: ReaderFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
     ) -> Answer:
-        """Like `read`, for reads of many rows. A viewer runs one at a time."""
-        async with self.slot.search:
+        """Like `read`, for reads of many rows. A viewer runs few at a time."""
+        async with self.slot.large_reads:
             return await self.read(of, work)
 
     async def write(
@@ -186,10 +204,14 @@ class Context:
         key: str | None,
         request: object,
         answer: type[Row],
+        audited: bool = False,
     ) -> Row:
-        """Run a change of one statement at most once per idempotency key."""
+        """Run a change at most once per idempotency key.
+
+        Without a key it is one statement, unless it is `audited`: the event is another.
+        """
         if key is None:
-            return await self.write(of, work)
+            return await (self.transact if audited else self.write)(of, work)
         owner = self.owner
         return await run_once(
             self.services.database,
@@ -201,9 +223,9 @@ class Context:
         )
 
 
-def _host_header(scope: Scope) -> str:
-    host: str = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
-    return host
+def _header(scope: Scope, name: bytes) -> str:
+    value: str = dict(scope.get("headers", ())).get(name, b"").decode("latin-1")
+    return value
 
 
 def address_of(scope: Scope) -> str:

@@ -6,20 +6,40 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
+from graph.audit import resolvers as audit
 from graph.connections import resolvers as connections
 from graph.kit import nodes
 from graph.kit.scalars import scalar_map
+from graph.kit.scopes import resolve_scopes
 from graph.runs import resolvers as runs
 from graph.storage import resolvers as storage
 from graph.system import resolvers as system
 from graph.tasks import resolvers as tasks
+from graph.users import access, administration
 from graph.users import resolvers as users
 
-DOMAINS = (nodes, system, users, tasks, storage, connections, runs)
+DOMAINS = (
+    nodes,
+    system,
+    users,
+    access,
+    administration,
+    tasks,
+    storage,
+    connections,
+    runs,
+    audit,
+)
 
 
 def _roots(name: str) -> tuple[type[Any], ...]:
-    return tuple(getattr(domain, name) for domain in DOMAINS if hasattr(domain, name))
+    found = []
+    for domain in DOMAINS:
+        if (root := getattr(domain, name, None)) is not None:
+            scopes = getattr(domain, "SCOPES", None)
+            resolve_scopes(root, scopes, changes=name == "Mutation")
+            found.append(root)
+    return tuple(found)
 
 
 def _merged(name: str, description: str) -> type[Any]:

@@ -15,6 +15,7 @@ from db.connections.preferences import PreferenceRow, Preferences
 from db.connections.repository import (
     ConnectionRow,
     Connections,
+    ConnectionUpdate,
     SealedRow,
 )
 from db.connections.rotation import SecretRotation, rotate
@@ -25,6 +26,7 @@ __all__ = [
     "REQUIRED_TO_CONNECT",
     "SECRETS",
     "ConnectionRow",
+    "ConnectionUpdate",
     "Connections",
     "Draft",
     "PreferenceRow",

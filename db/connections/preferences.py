@@ -8,11 +8,10 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import ARRAY, ForeignKey, Text, any_, bindparam, func
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput, Conflict, NotFound, TooLarge
-from db.kit.base import Base, HasOwner, HasTimes, HasVersion, TimestampText
+from db.kit.base import Base, HasOwner, HasTimes, HasVersion, Mapped, TimestampText, mapped_column
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement

@@ -14,13 +14,21 @@ from sqlalchemy import (
     bindparam,
     func,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.connections.binding import DATABASE, TABLE, check_binding
 from db.connections.drafts import SECRETS, Draft, check_connection, with_defaults
 from db.errors import Conflict
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
+from db.kit.base import (
+    Base,
+    HasId,
+    HasOwner,
+    HasTimes,
+    HasVersion,
+    Mapped,
+    TimestampText,
+    mapped_column,
+)
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
@@ -203,7 +211,7 @@ class Connections(Repository[ConnectionRow, S]):
     @change_statement
     def _note_connected(cls) -> ClauseElement:
         mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
-        return mine.values(last_connected_at=func.now())
+        return mine.values(last_connected_at=func.now()).returning(cls.table().c.id)
 
     @statement
     def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:

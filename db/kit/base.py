@@ -2,14 +2,42 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NewType
+from inspect import get_annotations
+from types import NoneType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    NamedTuple,
+    NewType,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto
-from sqlalchemy import DateTime, MetaData, TypeDecorator, Uuid, func, literal_column
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    Uuid,
+    func,
+    literal_column,
+)
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
+
+T = TypeVar("T")
 
 OwnerId = NewType("OwnerId", UUID)
 """The owner of rows. Created from a verified token, only in `graph.auth` (a test checks this)."""
@@ -61,8 +89,33 @@ def new_id() -> UUID:
     return parse_uuid(number.to_bytes(16, "big"))
 
 
-class Base(DeclarativeBase):
-    """Declares tables. Repositories return named tuples, never instances of these classes."""
+class _Declaration(NamedTuple):
+    """What `mapped_column` was called with: a mixin's column is a new one in each table."""
+
+    arguments: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = {}
+    sort_order: int = 0
+
+
+class Mapped(Generic[T]):
+    """The annotation of a column, as in SQLAlchemy's ORM: its type, with None if it is nullable."""
+
+    if TYPE_CHECKING:
+
+        def __get__(self, instance: object, owner: type) -> Column[T]: ...
+
+
+def mapped_column(*arguments: Any, sort_order: int = 0, **options: Any) -> Any:
+    """Takes the arguments of `Column`. Columns with a lower `sort_order` come first."""
+    return _Declaration(arguments, options, sort_order)
+
+
+class Base:
+    """Declares a table as SQLAlchemy's ORM does, without loading it (decision 0036).
+
+    The attributes of a subclass are the columns of its table; the class stands for the table in
+    `select`, `insert`, `update` and `delete`. Repositories return named tuples, never instances.
+    """
 
     metadata = MetaData(
         naming_convention={
@@ -73,11 +126,57 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: dict[Any, Any] = {  # noqa: RUF012 - SQLAlchemy reads it as written
-        datetime: DateTime(timezone=True),
-        TimestampText: TimestampTextType(),
-        UUID: Uuid(),
-    }
+    __tablename__: ClassVar[str]
+    __table_args__: ClassVar[tuple[SchemaItem, ...]] = ()
+    __table_info__: ClassVar[Mapping[str, Any]] = {}
+    __table__: ClassVar[Table]
+
+    def __init_subclass__(cls) -> None:
+        declared = sorted(_declared(cls).items(), key=lambda item: item[1][1].sort_order)
+        columns = [_column(name, *how) for name, how in declared]
+        items, info = (*columns, *cls.__table_args__), dict(cls.__table_info__)
+        cls.__table__ = Table(cls.__tablename__, cls.metadata, *items, info=info)
+        for column in columns:
+            setattr(cls, column.name, column)
+
+    @classmethod
+    def __clause_element__(cls) -> Table:
+        return cls.__table__
+
+
+_TYPES: dict[Any, Any] = {
+    bool: Boolean,
+    bytes: LargeBinary,
+    datetime: DateTime(timezone=True),
+    int: Integer,
+    str: Text,
+    TimestampText: TimestampTextType(),
+    UUID: Uuid(),
+}
+"""The type of a column whose declaration names none."""
+
+
+def _declared(table: type[Base]) -> dict[str, tuple[Any, _Declaration]]:
+    """The annotation and declaration of each column; those of a class replace its mixins'."""
+    found: dict[str, tuple[Any, _Declaration]] = {}
+    for declaring in reversed(table.__mro__):
+        for name, annotation in get_annotations(declaring).items():
+            origin: object = get_origin(annotation)
+            if origin is Mapped:
+                declaration = vars(declaring).get(name, _Declaration())
+                found[name] = get_args(annotation)[0], declaration
+            elif origin is not ClassVar:
+                raise TypeError(f"{table.__name__}.{name} is no `Mapped` of db.kit.base")
+    return found
+
+
+def _column(name: str, annotation: Any, declaration: _Declaration) -> Column[Any]:
+    nullable = NoneType in get_args(annotation)
+    arguments = declaration.arguments
+    if not any(isinstance(item, (TypeEngine, type)) for item in arguments):
+        kind = get_args(annotation)[0] if nullable else annotation
+        arguments = (_TYPES[kind], *arguments)
+    return Column(name, *arguments, **{"nullable": nullable, **declaration.options})
 
 
 class HasId:

@@ -17,11 +17,10 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
-from db.kit.base import Base, HasOwner, OwnerId
+from db.kit.base import Base, HasOwner, Mapped, OwnerId, mapped_column
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.kit.unscoped import ExpiredRows

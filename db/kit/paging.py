@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, bindparam, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, tuple_
 
 from db.errors import BadInput
 
@@ -109,7 +109,7 @@ def select_page(
             beyond = order.descending is not follows
             query = query.where(_beyond(key, row_id, name, greater=beyond))
     directions = (key.desc(), row_id.desc()) if falling else (key.asc(), row_id.asc())
-    return query.order_by(*directions).limit(bindparam("limit"))
+    return query.order_by(*directions).limit(bindparam("limit", type_=Integer()))
 
 
 def _beyond(key: Any, row_id: Any, name: str, *, greater: bool) -> ColumnElement[bool]:

@@ -64,7 +64,7 @@ class Repository(OwnerLookup, Generic[R, S]):
 
     @classmethod
     def table(cls) -> Table:
-        return cast("Table", cls.model.__table__)
+        return cls.model.__table__
 
     @classmethod
     def columns(cls) -> list[Any]:
@@ -77,7 +77,8 @@ class Repository(OwnerLookup, Generic[R, S]):
 
     @classmethod
     def owned(cls, *columns: Any) -> Select[Any]:
-        return select(*(columns or cls.columns())).where(cls.is_owned())
+        table = cls.table()  # named, so that a count without the condition reads the table too
+        return select(*(columns or cls.columns())).select_from(table).where(cls.is_owned())
 
     @classmethod
     def owned_update(cls) -> Update:

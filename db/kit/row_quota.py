@@ -29,15 +29,18 @@ class _Grant(NamedTuple):
 
     left: int
     until: float
+    is_counting: bool = False
+    """Whether a request counts again, and those that arrive meanwhile need not."""
 
 
 class RowQuota:
     """The quota of one kind of rows, for all owners of a process.
 
     A count grants a hundredth of the rest of the quota, at most `max_grant`, for GRANT_S. Below a
-    rest of GRANT_SHARE every insert is preceded by a count. Concurrent inserts do not see each
-    other, and other processes may hold grants: a user can exceed the quota by as many rows as
-    requests insert at the same moment, and by `max_grant` for each other process.
+    rest of GRANT_SHARE every insert is preceded by a count. One request counts for all that arrive
+    meanwhile, concurrent inserts do not see each other, and other processes may hold grants: a user
+    can exceed the quota by as many rows as requests insert during a count, and by `max_grant` for
+    each other process.
     """
 
     def __init__(
@@ -67,8 +70,12 @@ class RowQuota:
         """
         if self.limit is None or self._use_grant(rows.owner, more):
             return
-        used = await self._count(rows.session, rows.owner)
-        self._require(used, more)
+        try:
+            used = await self._count(rows.session, rows.owner)
+            self._require(used, more)
+        except BaseException:
+            self._grants.pop(rows.owner, None)
+            raise
         self._grant(rows.owner, self.limit - used - more)
 
     async def check_inserted(self, rows: OwnedRows) -> None:
@@ -78,13 +85,20 @@ class RowQuota:
 
     def _use_grant(self, owner: OwnerId, more: int) -> bool:
         grant = self._grants.get(owner)
-        if grant is None or grant.left < more or grant.until <= _now():
+        if grant is None or grant.until <= _now():
             return False
+        if grant.left < more:
+            self._grants[owner] = grant._replace(is_counting=True)
+            return grant.is_counting
         self._grants[owner] = grant._replace(left=grant.left - more)
         return True
 
     def _grant(self, owner: OwnerId, rest: int) -> None:
-        self._grants[owner] = _Grant(min(rest // GRANT_SHARE, self._max_grant), _now() + GRANT_S)
+        left = min(rest // GRANT_SHARE, self._max_grant)
+        if not left:
+            self._grants.pop(owner, None)
+            return
+        self._grants[owner] = _Grant(left, _now() + GRANT_S)
         self._grants.move_to_end(owner)
         if len(self._grants) > MAX_OWNERS:
             self._grants.popitem(last=False)

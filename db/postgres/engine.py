@@ -37,6 +37,8 @@ _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
 
 
+Share: TypeAlias = contextlib.AbstractAsyncContextManager[None]
+"""Limits the connections that one user occupies; enters any number of times."""
 Observer: TypeAlias = Callable[[str], None]
 """Called with the SQL before each statement: for the statement counter of tests, and for traces."""
 
@@ -76,10 +78,11 @@ class Session(ReadSession, Changes):
 class SingleReads(ReadSession):
     """Runs single statements, each in its own transaction, gathered with those of other callers."""
 
-    __slots__ = ("_gatherer",)
+    __slots__ = ("_gatherer", "_share")
 
-    def __init__(self, gatherer: Gatherer) -> None:
+    def __init__(self, gatherer: Gatherer, share: Share | None) -> None:
         self._gatherer = gatherer
+        self._share = share
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,7 +93,10 @@ class SingleReads(ReadSession):
     async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
         if statement.changes:
             raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
-        return await self._gatherer.fetch(statement, arguments)
+        if self._share is None or self._gatherer.gathers(statement):
+            return await self._gatherer.fetch(statement, arguments)
+        async with self._share:
+            return await self._gatherer.fetch(statement, arguments)
 
 
 class WriteSession(Session):
@@ -121,6 +127,7 @@ class Database:
         size: int = POOL_SIZE,
         wait_ms: int = WAIT_MS,
     ) -> None:
+        self.size = size
         self._source = source
         self._reserve = reserve
         self._gatherer = self._gather_for(source, size, wait_ms)
@@ -142,11 +149,19 @@ class Database:
         """How many statements keep the database busy: two, and more if it is distant."""
         return self._gatherer.concurrency
 
+    @property
+    def round_trip_s(self) -> float:
+        """How distant the database is: the shortest recent time of a statement."""
+        return self._gatherer.round_trip_s
+
     def read(
-        self, *, reserved: bool = False
+        self, *, reserved: bool = False, share: Share | None = None
     ) -> contextlib.AbstractAsyncContextManager[ReadSession]:
-        """Opens a session for one batch of reads. `reserved` works with an exhausted pool."""
-        return SingleReads(self._reserve_gatherer if reserved else self._gatherer)
+        """Opens a session for one batch of reads. `reserved` works with an exhausted pool.
+
+        `share` is held during each statement that occupies a connection by itself.
+        """
+        return SingleReads(self._reserve_gatherer if reserved else self._gatherer, share)
 
     async def transaction(
         self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False

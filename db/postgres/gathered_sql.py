@@ -6,6 +6,7 @@ returned row starts with the number of the caller that it belongs to. A gathered
 returns to a caller exactly the rows that the caller's own statement would return.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,45 +32,52 @@ from db.postgres.statements import DIALECT, Statement, encoder
 
 _CALLERS = "callers"
 _PAGE_SIZE = "limit"
-_PARAMETER = re.compile(r"\$(\d+)(?:::[A-Z]+(?: PRECISION| WITH(?:OUT)? TIME ZONE)?(?:\(\d+\))?)?")
+_PARAMETER = re.compile(
+    r"\$(\d+)(?:::([A-Z]+(?: PRECISION| WITH(?:OUT)? TIME ZONE)?(?:\(\d+\))?(?:\[\])?))?"
+)
 
 
 class GatheredSql(NamedTuple):
     sql: str
     arguments: Callable[[Sequence[Sequence[Any]]], list[Any]]
     """Makes the arguments from those of each caller."""
-    row_id: int | None
+    row_id: int | None = None
     """Position of the ID of the row that is changed; None for a read."""
-    table: str | None
+    table: str | None = None
     """The table that is changed; None for a read."""
-    by_row_id: bool
+    by_row_id: bool = False
     """True for an INSERT, whose rows start with their ID instead of the caller's number."""
+    is_page: bool = False
+    """True for a read with a LIMIT that the caller sets."""
+    arrays: Sequence[int] = ()
+    """Positions of the arguments that are arrays."""
+
+    def weight(self, arguments: Sequence[Any]) -> int:
+        """What a caller adds to a batch: one, and the items of its arrays."""
+        return 1 + sum(len(arguments[position]) for position in self.arrays)
 
 
 def gather_statement(statement: Statement[Any]) -> GatheredSql | None:
     """Returns None for a statement that runs for one caller at a time.
 
-    Gathered are SELECTs without arrays, locks and LIMIT, and changes of one row by its ID. Pages
-    are faster one by one: the rows, not the statements, are what they cost.
+    Gathered are SELECTs without locks, and changes of one row by its ID.
     """
     clause, names = statement.clause, statement.names
     compiled: Any = clause.compile(dialect=DIALECT)
     types = {name: bind.type for bind, name in compiled.bind_names.items()}
     required = {name for bind, name in compiled.bind_names.items() if bind.required}
     own = [name for name in names if name in required]
-    if not own or _PAGE_SIZE in own or not all(_is_scalar(types.get(name)) for name in own):
+    if not own or any(isinstance(types[name], NullType) for name in own):
         return None
     if isinstance(clause, Select):
         if clause._for_update_arg is not None:  # noqa: SLF001 - the parts of a clause have no public names
             return None
         return _gather_select(statement, own, types)
+    if any(isinstance(types[name], ARRAY) for name in own):
+        return None
     if isinstance(clause, Insert | Update | Delete) and _changes_one_row(clause, names):
         return _gather_change(statement, own, types)
     return None
-
-
-def _is_scalar(kind: Any) -> bool:
-    return kind is not None and not isinstance(kind, ARRAY | NullType)
 
 
 def _changes_one_row(clause: Any, names: Sequence[str]) -> bool:
@@ -84,33 +92,68 @@ def _changes_one_row(clause: Any, names: Sequence[str]) -> bool:
 def _gather_select(
     statement: Statement[Any], own: Sequence[str], types: Mapping[str, Any]
 ) -> GatheredSql:
+    """Arrays of callers may differ in length, so each is a slice of one that holds them all."""
     names = statement.names
-    at = {name: number for number, name in enumerate(own)}
-    kinds = [types[name].dialect_impl(DIALECT).compile(dialect=DIALECT) for name in own]
-    shared = [position for position, name in enumerate(names) if name not in at]
-    numbers = {position: len(own) + 1 + index for index, position in enumerate(shared)}
+    kinds = {name: _sql_type(types[name]) for name in own}
+    arrays = [name for name in own if isinstance(types[name], ARRAY)]
+    scalars = [name for name in own if name not in arrays]
+    columns = {f"p{number}": kinds[name] for number, name in enumerate(scalars)}
+    terms = {name: f"{_CALLERS}.p{number}" for number, name in enumerate(scalars)}
+    whole = len(scalars) + 2 * len(arrays)
+    for number, name in enumerate(arrays):
+        columns |= {f"first{number}": "int", f"last{number}": "int"}
+        slice_of_caller = f"{_CALLERS}.first{number}:{_CALLERS}.last{number}"
+        terms[name] = f"(${whole + number + 1}::{kinds[name]})[{slice_of_caller}]"
+    shared = [position for position, name in enumerate(names) if name not in terms]
 
     def renumber(found: re.Match[str]) -> str:
         position = int(found[1]) - 1
-        if position not in numbers:
-            return f"{_CALLERS}.p{at[names[position]]}"
-        return found[0].replace(f"${found[1]}", f"${numbers[position]}")
+        if position not in shared:
+            return terms[names[position]]
+        number = whole + len(arrays) + shared.index(position) + 1
+        return found[0].replace(f"${found[1]}", f"${number}")
 
-    arrays = ", ".join(f"${number + 1}::{kind}[]" for number, kind in enumerate(kinds))
-    columns = ", ".join(f"p{number}" for number in range(len(own)))
+    unnested = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), 1))
     inner = _PARAMETER.sub(renumber, statement.sql)
-    first = [names.index(name) for name in own]
-    return GatheredSql(
-        f"SELECT {_CALLERS}.n, answer.* FROM unnest({arrays}) WITH ORDINALITY"  # noqa: S608 - of a compiled statement
-        f" AS {_CALLERS}({columns}, n), LATERAL ({inner}) AS answer",
-        lambda calls: [
-            *([call[position] for call in calls] for position in first),
+    positions = [names.index(name) for name in scalars]
+    array_positions = [names.index(name) for name in arrays]
+
+    def arguments(calls: Sequence[Sequence[Any]]) -> list[Any]:
+        joined = [_join([call[position] for call in calls]) for position in array_positions]
+        return [
+            *([call[position] for call in calls] for position in positions),
+            *(bounds for array in joined for bounds in (array.first, array.last)),
+            *(array.items for array in joined),
             *(calls[0][position] for position in shared),
-        ],
-        row_id=None,
-        table=None,
-        by_row_id=False,
+        ]
+
+    return GatheredSql(
+        f"SELECT {_CALLERS}.n, answer.* FROM unnest({unnested}) WITH ORDINALITY"  # noqa: S608 - of a compiled statement
+        f" AS {_CALLERS}({', '.join(columns)}, n), LATERAL ({inner}) AS answer",
+        arguments,
+        is_page=_PAGE_SIZE in own,
+        arrays=array_positions,
     )
+
+
+def _sql_type(kind: Any) -> str:
+    """Without the collation: where the statement names one, it stands behind the parameter."""
+    name: str = kind.dialect_impl(DIALECT).compile(dialect=DIALECT)
+    return name.partition(" COLLATE")[0]
+
+
+class _Joined(NamedTuple):
+    """Arrays of callers in one, and the positions of the first and last item of each, from 1."""
+
+    items: list[Any]
+    first: list[int]
+    last: list[int]
+
+
+def _join(arrays: Sequence[Sequence[Any]]) -> _Joined:
+    last = list(itertools.accumulate(len(array) for array in arrays))
+    first = [end - len(array) + 1 for array, end in zip(arrays, last, strict=True)]
+    return _Joined([item for array in arrays for item in array], first, last)
 
 
 def _gather_change(

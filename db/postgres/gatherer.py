@@ -63,8 +63,12 @@ class _StatementQueue:
             return None
         return self.form.table, arguments[self.form.row_id]
 
-    def learn(self, seconds: float, calls: int, now: float) -> None:
-        self.call_s.add(max(seconds, 0.0) / calls, now)
+    def weight(self, arguments: Sequence[Any]) -> int:
+        """How many of a batch a caller counts as."""
+        return 1 if self.form is None or not self.form.arrays else self.form.weight(arguments)
+
+    def learn(self, seconds: float, weight: int, now: float) -> None:
+        self.call_s.add(max(seconds, 0.0) / weight, now)
 
     @property
     def batch_size(self) -> int:
@@ -95,8 +99,23 @@ class Gatherer:
     @property
     def concurrency(self) -> int:
         """How many equal statements may be under way: more if the database is distant."""
-        distance = self._round_trip.value / SEND_EVERY_S
+        distance = self.round_trip_s / SEND_EVERY_S
         return max(FEWEST, min(self._size, math.ceil(distance)))
+
+    @property
+    def round_trip_s(self) -> float:
+        """The shortest recent time of a statement."""
+        return self._round_trip.value
+
+    def gathers(self, statement: Statement[Any]) -> bool:
+        """Whether waiting calls of the statement are mostly sent as one."""
+        form = self._queue_of(statement).form
+        return form is not None and not form.is_page
+
+    def _most(self, queue: _StatementQueue) -> int:
+        """A page waits only for connections: its rows cost more than its statement."""
+        form = queue.form
+        return self._size if form is not None and form.is_page else self.concurrency
 
     async def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Rows:
         """The rows of the statement. Callers are independent: each has its own answer or error."""
@@ -104,7 +123,7 @@ class Gatherer:
         if queue.form is None:
             return await self._send_alone(queue, arguments)
         row = queue.row(arguments)
-        busy = queue.batch_size > 1 and (queue.waiting or queue.in_flight >= self.concurrency)
+        busy = queue.batch_size > 1 and (queue.waiting or queue.in_flight >= self._most(queue))
         if busy or row in self._locked or row in self._waiting_for:
             return await self._wait(queue, arguments, row)
         self._begin(queue, (row,))
@@ -125,7 +144,7 @@ class Gatherer:
         rows, seconds = await self._send(queue.statement, queue.statement.sql, arguments)
         now = asyncio.get_running_loop().time()
         self._round_trip.add(seconds, now)
-        queue.learn(seconds - self._round_trip.value, 1, now)
+        queue.learn(seconds - self._round_trip.value, queue.weight(arguments), now)
         return rows
 
     async def _wait(
@@ -153,8 +172,8 @@ class Gatherer:
 
     def _send_waiting(self) -> None:
         """Sends what may be sent now."""
-        most = self.concurrency
         for queue in list(self._nonempty):
+            most = self._most(queue)
             while queue.waiting and queue.in_flight < most and (batch := self._batch(queue)):
                 self._start(queue, batch)
             if not queue.waiting:
@@ -162,8 +181,8 @@ class Gatherer:
 
     def _batch(self, queue: _StatementQueue) -> list[_Call]:
         """The next callers, without those whose row another statement is changing."""
-        size, batch, passed = queue.batch_size, list[_Call](), deque[_Call]()
-        while queue.waiting and len(batch) < size:
+        left, batch, passed = queue.batch_size, list[_Call](), deque[_Call]()
+        while queue.waiting and left > 0:
             call = queue.waiting.popleft()
             row = queue.row(call.arguments)
             if call.done():
@@ -172,6 +191,7 @@ class Gatherer:
                 passed.append(call)
             else:
                 batch.append(call)
+                left -= queue.weight(call.arguments)
         for call in batch:
             self._remove(queue.row(call.arguments), call)
         queue.waiting.extendleft(reversed(passed))
@@ -239,7 +259,8 @@ class Gatherer:
         except Exception:  # noqa: BLE001 - caused by one caller: nothing was changed
             return [call for call in batch if not call.done()]
         now = asyncio.get_running_loop().time()
-        queue.learn(seconds - self._round_trip.value, len(batch), now)
+        weight = sum(queue.weight(call.arguments) for call in batch) if form.arrays else len(batch)
+        queue.learn(seconds - self._round_trip.value, weight, now)
         again = []
         for call, rows in zip(batch, divide(form, records, batch), strict=True):
             if rows or form.row_id is None:

@@ -1,9 +1,10 @@
 """Checks, before a statement is compiled, that it reaches the rows of one owner only.
 
 Every table with a column `owner_id` needs `owner_id = :owner_id` in the same SELECT, UPDATE or
-DELETE: itself, or by equalities of columns that lead to it. An OR counts only if its other side is
-declared as `PublicRows`. SQL in `text()` is not parsed; `tests/fixtures/architecture.py` refuses it
-on these tables.
+DELETE: itself, or by equalities of columns that lead to it. A table whose `info` names another
+column as its "owner" needs the same of that column. An OR counts only if its other side is declared
+as `PublicRows`. SQL in `text()` is not parsed; `tests/fixtures/architecture.py` refuses it on these
+tables.
 """
 
 from collections.abc import Iterable, Iterator
@@ -58,6 +59,11 @@ class _Source(NamedTuple):
     equal: Pairs = ()
 
 
+def owner_column(table: Table) -> str:
+    """The name of the column that holds the owner of a row, if the table has it."""
+    return str(table.info.get("owner", OWNER))
+
+
 def require_owner(clause: Any) -> None:
     """Raises TypeError if the statement may reach rows of other owners."""
     if found := sorted(set(_check(clause, _Scope()))):
@@ -87,7 +93,7 @@ def _check(element: Any, scope: _Scope) -> Iterator[str]:
         inner = _enter(scope, sources, _equalities(element.whereclause))
         yield from _check_sources(sources, inner.equal)
         if isinstance(element, Update):
-            yield from _check_assignments(element._values or {})  # noqa: SLF001 - it has no public name
+            yield from _check_assignments(element.table, element._values or {})  # noqa: SLF001 - it has no public name
     elif isinstance(element, CTE | Subquery):
         inner = _Scope()  # it cannot refer to the enclosing statement
     else:
@@ -144,14 +150,15 @@ def _check_sources(sources: Iterable[_Source], equal: Pairs) -> Iterator[str]:
             yield f"{base} (of unknown columns)"
         elif (
             isinstance(base, Table)
-            and OWNER in base.c
-            and not _is_bound(hash(table.c[OWNER]), (*equal, *own))
+            and (owner := owner_column(base)) in base.c
+            and not _is_bound(hash(table.c[owner]), (*equal, *own))
         ):
             yield str(table.name)
 
 
 def _check_insert(new: Any) -> Iterator[str]:
-    if OWNER not in new.table.c:
+    owner = owner_column(new.table)
+    if owner not in new.table.c:
         return
     if new.select is not None:
         at = [str(getattr(name, "key", name)) for name in new._select_names]  # noqa: SLF001
@@ -159,28 +166,29 @@ def _check_insert(new: Any) -> Iterator[str]:
         equal = tuple(_equalities(new.select.whereclause))
     else:
         # Without values the binds are named like the columns.
-        given = {OWNER: BindParameter(OWNER)} if new._values is None else new._values  # noqa: SLF001
+        given = {owner: BindParameter(owner)} if new._values is None else new._values  # noqa: SLF001
         values = {str(getattr(name, "key", name)): value for name, value in given.items()}
         equal = ()
-    if new._multi_values or not _is_bound(_term(values.get(OWNER)), equal):  # noqa: SLF001
-        yield f"{new.table.name} (the inserted {OWNER})"
+    if new._multi_values or not _is_bound(_term(values.get(owner)), equal):  # noqa: SLF001
+        yield f"{new.table.name} (the inserted {owner})"
     conflict = new._post_values_clause  # noqa: SLF001
     if conflict is None or not hasattr(conflict, "update_values_to_set"):
         return
     keys = {str(getattr(key, "key", key)) for key in conflict.inferred_target_elements or ()}
     same = tuple(_equalities(conflict.update_whereclause))
-    if OWNER not in keys and not _is_bound(hash(new.table.c[OWNER]), same):
+    if owner not in keys and not _is_bound(hash(new.table.c[owner]), same):
         yield f"{new.table.name} (the row in conflict)"
-    yield from _check_assignments(dict(conflict.update_values_to_set))
+    yield from _check_assignments(new.table, dict(conflict.update_values_to_set))
     for part in (conflict.update_whereclause, *dict(conflict.update_values_to_set).values()):
         if hasattr(part, "get_children"):
             yield from _check(part, _Scope())
 
 
-def _check_assignments(values: Any) -> Iterator[str]:
+def _check_assignments(table: Any, values: Any) -> Iterator[str]:
+    owner = owner_column(table)
     for name, value in values.items():
-        if str(getattr(name, "key", name)) == OWNER and _term(value) != OWNER:
-            yield f"the assignment of {OWNER}"
+        if str(getattr(name, "key", name)) == owner and _term(value) != OWNER:
+            yield f"the assignment of {owner}"
 
 
 def _equalities(condition: Any) -> Iterator[tuple[Term, Term]]:

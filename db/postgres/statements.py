@@ -139,37 +139,41 @@ def _decoders(compiled: Any) -> tuple[tuple[int, Process], ...]:
     return tuple(found)
 
 
-class _Method(Generic[Needs_contra]):
+class StatementMethod(Generic[Needs_contra]):
     """A method that builds a clause; calls return the compiled, cached statement."""
 
     def __init__(
         self,
         build: Callable[..., ClauseElement],
-        compile_clause: Callable[[ClauseElement], Statement[Needs_contra]],
+        compile_clause: Callable[..., Statement[Needs_contra]],
+        *,
+        unscoped: bool = False,
     ) -> None:
+        self.build = build
+        self.unscoped = unscoped
         self._compiled = lru_cache(maxsize=_SHAPES)(
-            lambda owner, *shape: compile_clause(build(owner, *shape))
+            lambda owner, *shape: compile_clause(build(owner, *shape), unscoped=unscoped)
         )
 
     def __get__(self, instance: object, owner: type) -> Callable[..., Statement[Needs_contra]]:
         return partial(self._compiled, owner)
 
 
-def statement(build: Callable[..., ClauseElement]) -> _Method[Reads]:
+def statement(build: Callable[..., ClauseElement]) -> StatementMethod[Reads]:
     """Decorates a method that builds a statement without changes."""
-    return _Method(build, compile_statement)
+    return StatementMethod(build, compile_statement)
 
 
-def change_statement(build: Callable[..., ClauseElement]) -> _Method[Changes]:
+def change_statement(build: Callable[..., ClauseElement]) -> StatementMethod[Changes]:
     """Decorates a method that builds a change."""
-    return _Method(build, compile_change)
+    return StatementMethod(build, compile_change)
 
 
-def unscoped_statement(build: Callable[..., ClauseElement]) -> _Method[Reads]:
+def unscoped_statement(build: Callable[..., ClauseElement]) -> StatementMethod[Reads]:
     """Like `statement`, for the rows of all owners; only in modules named `unscoped`."""
-    return _Method(build, partial(compile_statement, unscoped=True))
+    return StatementMethod(build, compile_statement, unscoped=True)
 
 
-def unscoped_change(build: Callable[..., ClauseElement]) -> _Method[Changes]:
+def unscoped_change(build: Callable[..., ClauseElement]) -> StatementMethod[Changes]:
     """Like `change_statement`, for the rows of all owners; only in modules named `unscoped`."""
-    return _Method(build, partial(compile_change, unscoped=True))
+    return StatementMethod(build, compile_change, unscoped=True)

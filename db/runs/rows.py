@@ -88,6 +88,8 @@ class NewRun(NamedTuple):
     timeout_ms: int
     max_rows: int
     max_bytes: int
+    origin: str | None = None
+    """What the audit log says of the run when it ends (db.workbench.execution.run_origin)."""
 
 
 class RunRow(NamedTuple):

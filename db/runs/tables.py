@@ -17,9 +17,8 @@ from sqlalchemy import (
     literal_column,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 
-from db.kit.base import Base, HasId, HasOwner, sql_list
+from db.kit.base import Base, HasId, HasOwner, Mapped, mapped_column, sql_list
 from db.runs.rows import ACTIVE, RunState
 
 _IS_ACTIVE = f"state IN {sql_list(ACTIVE)}"
@@ -59,6 +58,7 @@ class QueryRun(HasId, HasOwner, Base):
     process_missed_at: Mapped[datetime | None]
     backend_pid: Mapped[int | None]
     backend_started_at: Mapped[str | None] = mapped_column(Text)
+    origin: Mapped[str | None] = mapped_column(Text)
     inline_rows: Mapped[bytes | None]
     """All rows of a small result, as JSON lines. Null if there are none, or in pages."""
 

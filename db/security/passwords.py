@@ -12,6 +12,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from db.errors import BadInput, Overloaded
+from db.security.common_passwords import is_common
 from db.waiting import wait_up_to
 
 T = TypeVar("T")
@@ -35,6 +36,18 @@ def checked_password(password: str, *, field: str = "password") -> str:
         raise BadInput(
             f"`{field}` has {size} bytes; {SHORTEST} to {LONGEST} are allowed.",
             hint="Use a longer password." if size < SHORTEST else "Use a shorter password.",
+            field=field,
+        )
+    return password
+
+
+def checked_new_password(password: str, *, field: str = "password") -> str:
+    """Like `checked_password`, for a password that is set. Refuses those that everybody tries."""
+    password = checked_password(password, field=field)
+    if is_common(password):
+        raise BadInput(
+            f"`{field}` is one of the 10,000 most common passwords, which attackers try first.",
+            hint="Choose another, such as several random words.",
             field=field,
         )
     return password

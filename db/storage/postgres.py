@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
 from db.postgres.engine import Database, Session
@@ -50,6 +51,14 @@ class PostgresStorage:
             await Replicas(session, owner).release_all(bucket_id)
             files = await Files(session, owner).detach(bucket_id)
             await buckets.remove(bucket_id)
+            await record(
+                session,
+                AuditKind.BUCKET_DELETED,
+                owner_id=owner,
+                subject_id=bucket_id,
+                subject_name=bucket.name,
+                details={"files": bucket.file_count, "bytes": bucket.total_size},
+            )
             return [file.id for file in files]
 
         return await self.database.transaction(delete)
@@ -100,9 +109,11 @@ class PostgresStorage:
 
         async def add(session: Session) -> FileRow:
             file = await self._reserve(session, owner, new, file_id=upload.file_id)
-            return await FileChanges(session, owner).finish(
+            stored = await FileChanges(session, owner).finish(
                 file, object_id=upload.object_id, fingerprint=upload.fingerprint
             )
+            await record_file(session, AuditKind.RESULT_EXPORTED, stored, source=source)
+            return stored
 
         return await run_once(
             self.database,
@@ -114,11 +125,14 @@ class PostgresStorage:
         )
 
     async def finish_upload(self, file: FileRow, *, object_id: UUID, fingerprint: bytes) -> FileRow:
-        return await self.database.write(
-            lambda session: FileChanges(session, file.owner_id).finish(
+        async def finish(session: Session) -> FileRow:
+            stored = await FileChanges(session, file.owner_id).finish(
                 file, object_id=object_id, fingerprint=fingerprint
             )
-        )
+            await record_file(session, AuditKind.FILE_UPLOADED, stored)
+            return stored
+
+        return await self.database.transaction(finish)
 
     async def move_file(
         self,
@@ -143,7 +157,9 @@ class PostgresStorage:
             if to[0] != file.bucket_id:
                 await buckets.add_to_counters(to[0], files=1, size=file.size)
                 await buckets.add_to_counters(file.bucket_id, files=-1, size=-file.size)
-            return await files.move(file_id, bucket_id=to[0], location=to[1])
+            moved = await files.move(file_id, bucket_id=to[0], location=to[1])
+            await record_file(session, AuditKind.FILE_MOVED, moved, formerLocation=file.location)
+            return moved
 
         return await self._transact_on_file(move)
 
@@ -194,6 +210,7 @@ class PostgresStorage:
             growth = after.size - before.size
             await Buckets(session, owner).add_to_counters(after.bucket_id, files=0, size=growth)
             await Replicas(session, owner).place_anew(after)
+            await record_file(session, AuditKind.FILE_UPLOADED, after, replaced=True)
             return after
 
         return await self._transact_on_file(finish)
@@ -230,6 +247,8 @@ class PostgresStorage:
                     file.bucket_id, files=-1, size=-detached.size
                 )
                 await Replicas(session, owner).release(file_id)
+                if current_actor.get().is_known:
+                    await record_file(session, AuditKind.FILE_DELETED, file)
 
         await self._transact_on_file(detach)
 
@@ -279,6 +298,22 @@ class PostgresStorage:
         file = await Files(session, owner).create(new, file_id=file_id)
         await Replicas(session, owner).place(file)
         return file
+
+
+async def record_file(session: Session, kind: AuditKind, file: FileRow, **details: object) -> None:
+    """Records an act on a file in the audit log."""
+    await record(
+        session,
+        kind,
+        owner_id=file.owner_id,
+        subject_id=file.id,
+        subject_name=file.location,
+        details={
+            "bucketId": None if file.bucket_id is None else f"bucket_{file.bucket_id.hex}",
+            "bytes": file.size,
+            **details,
+        },
+    )
 
 
 async def _lock_file(

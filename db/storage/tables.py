@@ -14,9 +14,17 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
+from db.kit.base import (
+    Base,
+    HasId,
+    HasOwner,
+    HasTimes,
+    HasVersion,
+    Mapped,
+    TimestampText,
+    mapped_column,
+)
 from db.storage.rows import FileStatus
 
 

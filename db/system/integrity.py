@@ -12,10 +12,9 @@ from typing import NamedTuple
 import asyncpg
 import msgspec
 from sqlalchemy import CheckConstraint, Text, text, true
-from sqlalchemy.orm import Mapped, mapped_column
 
 from db.errors import Conflict, HowdahError, TimedOut
-from db.kit.base import Base
+from db.kit.base import Base, Mapped, mapped_column
 from db.postgres.engine import Database, ReadSession
 from db.postgres.statements import Reads, Statement, compile_change, compile_statement
 

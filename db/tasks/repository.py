@@ -19,11 +19,19 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import BadInput
-from db.kit.base import Base, HasId, HasOwner, HasTimes, HasVersion, TimestampText
+from db.kit.base import (
+    Base,
+    HasId,
+    HasOwner,
+    HasTimes,
+    HasVersion,
+    Mapped,
+    TimestampText,
+    mapped_column,
+)
 from db.kit.paging import Page, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Optional, Required, contains_pattern

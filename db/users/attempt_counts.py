@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Interval,
     LargeBinary,
     any_,
@@ -17,12 +18,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.base import Base
+from db.kit.base import Base, Mapped, mapped_column
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement
+
+_HIGHEST = 2**31 - 1
+"""Of the column: amounts above a limit are counted too."""
 
 
 class RateLimit(Base):
@@ -50,8 +53,15 @@ class Attempts:
         """Counts one attempt for each key; returns the seconds to wait, 0 within the limits."""
         keys = sorted(limits)  # a fixed lock order prevents deadlocks
         within = [limits[key].within for key in keys]
-        counted = await self._session.rows(self._count(), keys=keys, within=within)
+        counted = await self._session.rows(self._count(), keys=keys, within=within, amount=1)
         return max(left_s if count > limits[key].most else 0 for key, count, left_s in counted)
+
+    async def spend(self, key: bytes, limit: Limit, amount: int) -> tuple[int, float]:
+        """Adds an amount to a counter; returns its new count and the seconds until it restarts."""
+        [(_, count, left_s)] = await self._session.rows(
+            self._count(), keys=[key], within=[limit.within], amount=amount
+        )
+        return count, left_s
 
     async def refund(self, limits: Mapping[bytes, Limit]) -> None:
         """Removes a successful attempt from the counters."""
@@ -70,11 +80,15 @@ class Attempts:
             .table_valued("key", "within", name="given")
             .render_derived()
         )
-        source = select(given.c.key, 1, func.now() + given.c.within).order_by(given.c.key)
+        amount = bindparam("amount", type_=BigInteger)
+        source = select(given.c.key, amount, func.now() + given.c.within).order_by(given.c.key)
         new = insert(RateLimit).from_select(["key", "count", "resets_at"], source)
         over = _LIMITS.resets_at <= func.now()
         values: dict[str, Any] = {
-            "count": case((over, 1), else_=_LIMITS.count + 1),
+            "count": case(
+                (over, new.excluded.count),
+                else_=func.least(_LIMITS.count + amount, _HIGHEST),
+            ),
             "resets_at": case((over, new.excluded.resets_at), else_=_LIMITS.resets_at),
         }
         counted = new.on_conflict_do_update(index_elements=[_LIMITS.key], set_=values)

@@ -1,7 +1,8 @@
 """User sessions: opened by sign-in, extended by refresh tokens, ended by sign-out."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Index,
     Interval,
     LargeBinary,
+    Text,
     bindparam,
     delete,
     func,
@@ -17,14 +19,37 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.base import Base, HasId, HasOwner
-from db.kit.repository import S
+from db.kit.audit import AuditKind, record
+from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
+from db.kit.paging import Page, SortOrder, Window
+from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.users.accounts import User
+from db.users.acts import record_own_act
+
+NEWEST = SortOrder("created_at")
+
+USE_EVERY = timedelta(minutes=5)
+"""Age from which the last use of a session is written again. A refresh writes it too."""
+
+_MAX_DEVICE_LENGTH = 300
+
+
+class Device(NamedTuple):
+    """Where a client is, and what it says it is."""
+
+    address: str = ""
+    user_agent: str = ""
+
+    def storable(self) -> "Device":
+        """Without the characters that PostgreSQL or a terminal would not take, and shortened."""
+        return Device(*("".join(filter(str.isprintable, t))[:_MAX_DEVICE_LENGTH] for t in self))
+
+
+UNKNOWN_DEVICE = Device()
 
 
 class UserSession(HasId, HasOwner, Base):
@@ -41,9 +66,12 @@ class UserSession(HasId, HasOwner, Base):
     previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     rotation_nonce: Mapped[bytes | None] = mapped_column(LargeBinary)
     rotated_at: Mapped[datetime | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    expires_at: Mapped[datetime]
+    created_at: Mapped[TimestampText] = mapped_column(server_default=func.now())
+    expires_at: Mapped[TimestampText]
     revoked_at: Mapped[datetime | None]
+    address: Mapped[str | None] = mapped_column(Text)
+    user_agent: Mapped[str | None] = mapped_column(Text)
+    last_used_at: Mapped[TimestampText] = mapped_column(server_default=func.now())
 
     __table_args__ = (Index(None, "owner_id"), Index(None, "expires_at"))
 
@@ -60,6 +88,62 @@ class PasswordReset(HasOwner, Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class SessionRow(NamedTuple):
+    """A session without its tokens. Address and user agent are those of the last refresh."""
+
+    id: UUID
+    address: str | None
+    user_agent: str | None
+    created_at: TimestampText
+    last_used_at: TimestampText
+    expires_at: TimestampText
+
+
+class SessionList(Repository[SessionRow, S]):
+    """The sessions of one user, for the user."""
+
+    model = UserSession
+    row = SessionRow
+    noun = "session"
+
+    async def page(self, window: Window) -> Page[SessionRow]:
+        """Of the sessions that are live."""
+        return await self.fetch_page(self._page(window.shape), window, NEWEST)
+
+    async def count(self) -> int:
+        return int(await self.value(self._count()))
+
+    async def end(self: "SessionList[Session]", session_id: UUID) -> SessionRow:
+        """Ends a session, and records it; one that has ended already stays as it is."""
+        ended = await self.update_or_raise(session_id, self._end(), id=session_id)
+        await record(
+            self.session, AuditKind.SESSION_ENDED, owner_id=self.owner, subject_id=session_id
+        )
+        return ended
+
+    @statement
+    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+        return cls.select_page(cls.owned().where(*IS_LIVE), NEWEST, shape)
+
+    @statement
+    def _count(cls) -> ClauseElement:
+        return cls.owned(func.count()).where(*IS_LIVE)
+
+    @change_statement
+    def _end(cls) -> ClauseElement:
+        ended = cls.owned_update().where(_SESSIONS.id == bindparam("id"))
+        values = {"revoked_at": func.coalesce(_SESSIONS.revoked_at, func.now())}
+        return ended.values(values).returning(*cls.columns())
+
+
+class LiveSession(NamedTuple):
+    """The current role of the user of a session that has not ended."""
+
+    role: str
+    use_is_due: bool
+    """Whether `last_used_at` is older than USE_EVERY."""
+
+
 class Sessions(Generic[S]):
     """The sessions of one user at a time; `db.users.unscoped` finds them by token."""
 
@@ -73,10 +157,20 @@ class Sessions(Generic[S]):
         *,
         token_hash: bytes,
         life: timedelta,
+        device: Device,
+        method: str,
     ) -> bool:
-        """Opens a session without a password; returns False if the user does not exist."""
-        values = {"owner_id": user_id, "token_hash": token_hash, "life": life}
-        return await self._session.row(self._open(), id=session_id, **values) is not None
+        """Opens a session without a password; returns False if the user may not sign in.
+
+        The act is recorded in the same transaction, with the `method` that replaces the password.
+        """
+        values: Any = {"owner_id": user_id, "token_hash": token_hash, "life": life}
+        values |= device.storable()._asdict()
+        if await self._session.row(self._open(), id=session_id, **values) is None:
+            return False
+        kind = AuditKind.SIGN_IN
+        await record_own_act(self._session, kind, user_id, session_id, method=method)
+        return True
 
     async def open_verified(
         self: "Sessions[Session]",
@@ -85,11 +179,14 @@ class Sessions(Generic[S]):
         *,
         token_hash: bytes,
         life: timedelta,
+        device: Device,
         verified: str,
+        kind: AuditKind,
     ) -> bool:
         """Opens a session; returns False if `verified` is no longer the stored password hash.
 
-        A sign-in concurrent with a password change therefore leaves no session.
+        A sign-in concurrent with a password change therefore leaves no session. `kind` is the act
+        that opens it, which is recorded in the same transaction.
         """
         opened = await self._session.row(
             self._open_verified(),
@@ -98,23 +195,46 @@ class Sessions(Generic[S]):
             token_hash=token_hash,
             life=life,
             verified=verified,
+            **device.storable()._asdict(),
         )
-        return opened is not None
+        if opened is None:
+            return False
+        method = "password" if kind == AuditKind.SIGN_IN else None
+        await record_own_act(self._session, kind, user_id, session_id, method=method)
+        return True
 
-    async def role(self, session_id: UUID, user_id: UUID) -> str | None:
-        """The current role of the session's user; None if the session has ended."""
-        role: str | None = await self._session.value(self._role(), id=session_id, owner_id=user_id)
-        return role
+    async def live(self, session_id: UUID, user_id: UUID) -> LiveSession | None:
+        """None if the session has ended, or its user may not sign in."""
+        row = await self._session.row(
+            self._live(), id=session_id, owner_id=user_id, use_every=USE_EVERY
+        )
+        return None if row is None else LiveSession(*row)
+
+    async def record_use(self: "Sessions[Session]", session_id: UUID, user_id: UUID) -> None:
+        """One statement with its condition: of many processes, one writes."""
+        values: Any = {"id": session_id, "owner_id": user_id, "use_every": USE_EVERY}
+        await self._session.rows(self._record_use(), **values)
 
     async def end(self: "Sessions[Session]", session_id: UUID, user_id: UUID) -> bool:
-        """Ends a session; returns False if the user has no such session."""
-        ended = await self._session.row(self._end(), id=session_id, owner_id=user_id)
-        return ended is not None
+        """Signs a session out, and records it; returns False if the user has no such session."""
+        if await self._session.row(self._end(), id=session_id, owner_id=user_id) is None:
+            return False
+        await record_own_act(self._session, AuditKind.SIGN_OUT, user_id, session_id)
+        return True
 
-    async def end_all(self: "Sessions[Session]", user_id: UUID) -> None:
-        """Ends every session of a user, and voids their link to reset the password."""
-        await self._session.rows(self._end_all(), owner_id=user_id)
+    async def end_all(self: "Sessions[Session]", user_id: UUID) -> int:
+        """Ends every session of a user, and voids their link to reset the password.
+
+        Returns the number of sessions that were live.
+        """
+        ended = await self._session.rows(self._end_all(), owner_id=user_id)
         await self._session.rows(self._void_reset(), owner_id=user_id)
+        return len(ended)
+
+    async def all_live(self, user_id: UUID) -> Sequence[SessionRow]:
+        """For the operator: up to 1,000, the latest first."""
+        found = await self._session.rows(self._all_live(), owner_id=user_id)
+        return [SessionRow(*row) for row in found]
 
     @change_statement
     def _open(cls) -> ClauseElement:
@@ -133,19 +253,37 @@ class Sessions(Generic[S]):
             User.id,
             bindparam("token_hash", type_=LargeBinary()),
             func.now() + bindparam("life", type_=Interval()),
+            bindparam("address", type_=Text()),
+            bindparam("user_agent", type_=Text()),
         )
-        source = new.where(User.removed_at.is_(None), *conditions).with_for_update(read=True)
-        columns = ["id", "owner_id", "token_hash", "expires_at"]
+        source = new.where(*MAY_SIGN_IN, *conditions).with_for_update(read=True)
+        columns = ["id", "owner_id", "token_hash", "expires_at", "address", "user_agent"]
         return insert(UserSession).from_select(columns, source).returning(_SESSIONS.id)
 
     @statement
-    def _role(cls) -> ClauseElement:
-        return select(User.role).where(
+    def _live(cls) -> ClauseElement:
+        return select(User.role, _use_is_due()).where(
             _SESSIONS.id == bindparam("id"),
             _SESSIONS.owner_id == bindparam("owner_id"),
             User.id == _SESSIONS.owner_id,
             *IS_LIVE,
+            *MAY_SIGN_IN,
         )
+
+    @statement
+    def _all_live(cls) -> ClauseElement:
+        columns = [_SESSIONS[name] for name in SessionRow._fields]
+        own = select(*columns).where(_SESSIONS.owner_id == bindparam("owner_id"), *IS_LIVE)
+        return own.order_by(_SESSIONS.created_at.desc()).limit(1_000)
+
+    @change_statement
+    def _record_use(cls) -> ClauseElement:
+        used = update(UserSession).where(
+            _SESSIONS.id == bindparam("id"),
+            _SESSIONS.owner_id == bindparam("owner_id"),
+            _use_is_due(),
+        )
+        return used.values(last_used_at=func.now()).returning(_SESSIONS.id)
 
     @change_statement
     def _end(cls) -> ClauseElement:
@@ -157,13 +295,21 @@ class Sessions(Generic[S]):
 
     @change_statement
     def _end_all(cls) -> ClauseElement:
-        sessions = update(UserSession).where(_SESSIONS.owner_id == bindparam("owner_id"))
-        return sessions.where(_SESSIONS.revoked_at.is_(None)).values(revoked_at=func.now())
+        sessions = update(UserSession).where(_SESSIONS.owner_id == bindparam("owner_id"), *IS_LIVE)
+        return sessions.values(revoked_at=func.now()).returning(_SESSIONS.id)
 
     @change_statement
     def _void_reset(cls) -> ClauseElement:
         return delete(PasswordReset).where(PasswordReset.owner_id == bindparam("owner_id"))
 
 
+def _use_is_due() -> ColumnElement[bool]:
+    due: ColumnElement[bool] = _SESSIONS.last_used_at < func.now() - bindparam(
+        "use_every", type_=Interval()
+    )
+    return due
+
+
 _SESSIONS = UserSession.__table__.c
+MAY_SIGN_IN: Any = (User.removed_at.is_(None), User.suspended_at.is_(None))
 IS_LIVE: Any = (_SESSIONS.revoked_at.is_(None), _SESSIONS.expires_at > func.now())

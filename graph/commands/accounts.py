@@ -1,11 +1,11 @@
 """The work of `howdah user`: user accounts, managed by the operator without a session."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from db.errors import NotFound
 from db.services import Services
 from db.settings import Settings
-from db.users import Role, SignInLinks, UserRow, Users
+from db.users import Role, SessionRow, Sessions, SignInLinks, UserRow, Users
 from graph.auth import user_of_email
 from graph.kit.ids import id_of, parse_id
 from graph.users.password_reset_url import password_reset_url
@@ -30,23 +30,34 @@ async def list_users(services: Services) -> AsyncIterator[UserRow]:
             return
 
 
-async def promote_user(services: Services, name: str) -> UserRow:
-    """Give a user the `ADMIN` role. Their sessions have it within a minute."""
+async def update_user(
+    services: Services, name: str, *, role: str | None = None, suspended: bool | None = None
+) -> UserRow:
+    """Change the role of a user, suspend or resume them."""
     user = await find_user(services, name)
-    promoted = await services.database.write(
-        lambda session: Users(session).set_role(user.id, Role.ADMIN)
+    return await services.identity.administration.update(
+        user.id, role=Role(role) if role else None, suspended=suspended
     )
-    if promoted is None:
-        raise _user_not_found()
-    return promoted
+
+
+async def sessions_of(services: Services, name: str) -> Sequence[SessionRow]:
+    user = await find_user(services, name)
+    async with services.database.read() as session:
+        return await Sessions(session).all_live(user.id)
+
+
+async def end_sessions(services: Services, name: str) -> int:
+    """End all sessions of a user; returns how many there were."""
+    user = await find_user(services, name)
+    return await services.identity.administration.end_sessions(user.id)
 
 
 async def remove_user(services: Services, name: str) -> UserRow:
-    """Delete a user and all objects they own. Their sessions end within a minute."""
+    """Delete a user and all objects they own. Their sessions end within a second."""
     user = await find_user(services, name)
     if not await services.database.transaction(lambda session: Users(session).remove(user.id)):
         raise _user_not_found()
-    services.identity.verifier.forget(user.id)
+    await services.identity.access.announce(user.id)
     return user
 
 
@@ -99,7 +110,18 @@ def describe_user(user: UserRow) -> str:
         user.created_at.partition("T")[0],
         user.email or "(external)",
         user.name,
+        *(("(suspended)",) if user.suspended_at else ()),
     )
+    return _printable(fields)
+
+
+def describe_session(row: SessionRow) -> str:
+    """One line, without the control characters that a client may send."""
+    times = (f"{row.created_at[:16]}Z", f"used {row.last_used_at[:16]}Z")
+    return _printable((*times, row.address or "(unknown)", row.user_agent or "(unknown)"))
+
+
+def _printable(fields: Iterable[str]) -> str:
     return "".join(c for c in "  ".join(fields) if c.isprintable())
 
 

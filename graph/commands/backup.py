@@ -7,18 +7,22 @@ from typing import Any
 
 import click
 
+from db.audit import record_if_migrated
 from db.backup import BackupKeys, Manifest, backup, restore
+from db.kit.audit import AuditKind
 from db.objects.store import open_objects
 from db.postgres.embedded import use_running_server
 from db.security.keys import find_credential_keys, load_credential_keys
 from db.services import open_own_database
 from db.settings import Settings
+from graph.commands.operator import act_as_operator
 
 
 def write_backup(settings: Settings, file: Path) -> bool:
     """Return whether the object store had the bytes of every file."""
     keys = BackupKeys(load_credential_keys(settings))
-    made = asyncio.run(_run(backup, settings, file, keys=keys))
+    kind = AuditKind.BACKUP_WRITTEN
+    made = asyncio.run(_run(backup, settings, file, kind, keys=keys))
     _print_manifest(made)
     click.echo(
         f"{file} contains {made.rows:,} rows and {made.objects.count:,} files "
@@ -34,7 +38,14 @@ def write_backup(settings: Settings, file: Path) -> bool:
 def restore_backup(settings: Settings, file: Path, *, accept_unverified: bool = False) -> None:
     keys = BackupKeys(find_credential_keys(settings))
     made = asyncio.run(
-        _run(restore, settings, file, keys=keys, accept_unverified=accept_unverified)
+        _run(
+            restore,
+            settings,
+            file,
+            AuditKind.BACKUP_RESTORED,
+            keys=keys,
+            accept_unverified=accept_unverified,
+        )
     )
     _print_manifest(made)
     click.echo(
@@ -45,11 +56,28 @@ def restore_backup(settings: Settings, file: Path, *, accept_unverified: bool = 
 
 
 async def _run(
-    action: Callable[..., Awaitable[Manifest]], settings: Settings, file: Path, **options: Any
+    action: Callable[..., Awaitable[Manifest]],
+    settings: Settings,
+    file: Path,
+    kind: AuditKind,
+    **options: Any,
 ) -> Manifest:
+    act_as_operator()
     async with open_own_database(use_running_server(settings)) as own:
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
-        return await action(own.direct_url, file, objects=objects, **options)
+        made = await action(own.direct_url, file, objects=objects, **options)
+        await record_if_migrated(
+            own.database,
+            kind,
+            subject_name=file.name,
+            details={
+                "createdAt": made.created_at.isoformat(),
+                "rows": made.rows,
+                "files": made.objects.count,
+                "acceptUnverified": options.get("accept_unverified"),
+            },
+        )
+        return made
 
 
 def _print_manifest(made: Manifest) -> None:

@@ -80,7 +80,7 @@ def _display(name: str, value: object) -> str:
 
 async def _check(settings: Settings) -> list[Finding]:
     findings = [*_settings(settings), _folder(settings), _keys(settings)]
-    findings += [await _keychain(settings), _parquet()]
+    findings += [await _keychain(settings), _parquet(), *_documents(settings)]
     findings += [finding async for finding in _database(settings)]
     return findings
 
@@ -157,6 +157,30 @@ def _parquet() -> Finding:
         message = "Parquet is not installed: run `pip install 'howdah[parquet]'` to export it."
         return Finding(CheckState.OK, "parquet", message)
     return Finding(CheckState.OK, "parquet", "Results can be exported as Parquet.")
+
+
+def _documents(settings: Settings) -> Iterator[Finding]:
+    """The list of documents, and those of them that the schema of this version refuses."""
+    if settings.documents_path is None:
+        return
+    from graph.operations import ListedDocuments  # imported only for a list: the schema is slow
+    from graph.schema import schema
+
+    listed = ListedDocuments(settings.documents_path)
+    try:
+        listed.load()
+    except HowdahError as error:
+        yield _broken("documents", error)
+        return
+    runs = "No other runs." if settings.trusts_listed_documents_only else "Any other runs too."
+    yield Finding(CheckState.OK, "documents", f"{listed.count:,} documents are listed. {runs}")
+    for document_id, reason in listed.faults(schema._schema):  # noqa: SLF001 - it has no public name
+        yield Finding(
+            CheckState.ATTENTION,
+            "documents",
+            f"The listed document {document_id} does not run: {reason}",
+            "Let the build of its client write the list against the schema of this version.",
+        )
 
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:

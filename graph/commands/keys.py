@@ -4,11 +4,14 @@ import asyncio
 
 import click
 
+from db.audit import record_if_migrated
 from db.connections import SecretRotation, rotate
 from db.errors import Unavailable
+from db.kit.audit import AuditKind, AuditOutcome
 from db.security.keys import add_credential_key, load_keys
 from db.services import open_own_database, open_vault
 from db.settings import Settings
+from graph.commands.operator import act_as_operator
 
 
 def rotate_keys(settings: Settings) -> None:
@@ -17,6 +20,7 @@ def rotate_keys(settings: Settings) -> None:
     Raises:
         Unavailable: Some secrets could not be opened with the present keys.
     """
+    act_as_operator()
     added = add_credential_key(settings)
     rotation = asyncio.run(_rotate(settings))
     click.echo(f"Sealed {rotation.resealed} secrets with the current key.")
@@ -40,4 +44,11 @@ async def _rotate(settings: Settings) -> SecretRotation:
     keys = load_keys(settings)
     async with open_own_database(settings) as own:
         vault = open_vault(settings, keys, own.database)
-        return await rotate(own.database, vault)
+        rotation = await rotate(own.database, vault)
+        await record_if_migrated(
+            own.database,
+            AuditKind.KEYS_ROTATED,
+            outcome=AuditOutcome.FAILED if rotation.unreadable else AuditOutcome.SUCCEEDED,
+            details={"resealed": rotation.resealed, "unreadable": len(rotation.unreadable)},
+        )
+        return rotation

@@ -164,6 +164,40 @@ def import_tasks(file: Path, user: str, *, dry_run: bool, data_dir: Path | None)
 
 
 @app.command()
+@click.option(
+    "--since", metavar="TIME", help="Only events since a time, or a span such as 30m, 2h or 7d."
+)
+@click.option("--user", metavar="USER", help="Only events of a user: e-mail address or ID.")
+@click.option("--kind", "kinds", metavar="KIND", multiple=True, help="Only this kind; repeatable.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=100,
+    show_default=True,
+    help="Print at most this many of the newest events.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
+@click.option("--follow", is_flag=True, help="Then print new events until Ctrl+C.")
+@data_dir_option
+def audit(
+    *,
+    since: str | None,
+    user: str | None,
+    kinds: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+    follow: bool,
+    data_dir: Path | None,
+) -> None:
+    """Print the audit log: who did what, from where, oldest first."""
+    from graph.commands.audit import parse_filters, print_audit_log
+
+    filters = parse_filters(since=since, user=user, kinds=kinds)
+    settings = load_settings(data_dir=data_dir)
+    print_audit_log(settings, filters, limit=limit, as_json=as_json, follow=follow)
+
+
+@app.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @data_dir_option
 def backup(file: Path, data_dir: Path | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from db.errors import Forbidden
 from db.services import Services, open_services
 from db.settings import Settings
-from graph.app import build_app
+from graph.app import build_app, read_listed_documents
 from graph.auth import authenticate
 from graph.commands.banner import accept_sign_in_links, print_banner
 from graph.schema import schema
@@ -48,6 +48,7 @@ async def open_server(
 
     `prepare` runs before the address exists, so that no client finds a half-prepared server.
     """
+    read_listed_documents(settings)  # before anything starts: a faulty list is reported at once
     async with open_services(settings) as services:
         if prepare is not None:
             await prepare(services)

@@ -60,11 +60,51 @@ def list_(data_dir: Path | None) -> None:
 @user_argument
 @data_dir_option
 def promote(user: str, data_dir: Path | None) -> None:
-    """Give a user the ADMIN role. Takes effect within a minute."""
+    """Give a user the ADMIN role. Takes effect within a second."""
+    _update(user, data_dir, role="ADMIN")
+
+
+@user_group.command()
+@user_argument
+@data_dir_option
+def demote(user: str, data_dir: Path | None) -> None:
+    """Take the ADMIN role from a user. Takes effect within a second."""
+    _update(user, data_dir, role="USER")
+
+
+@user_group.command()
+@user_argument
+@data_dir_option
+def suspend(user: str, data_dir: Path | None) -> None:
+    """Sign a user out everywhere and refuse to sign them in.
+
+    Their data stays. Their access tokens stop working until `howdah user resume`.
+    """
+    _update(user, data_dir, suspended=True)
+
+
+@user_group.command()
+@user_argument
+@data_dir_option
+def resume(user: str, data_dir: Path | None) -> None:
+    """Let a suspended user sign in again."""
+    _update(user, data_dir, suspended=False)
+
+
+@user_group.command()
+@user_argument
+@click.option("--end", is_flag=True, help="End all sessions of the user.")
+@data_dir_option
+def sessions(*, user: str, end: bool, data_dir: Path | None) -> None:
+    """List the sessions of a user: sign-in, last use, address and client."""
     from graph.commands import accounts
 
-    promoted = _run(data_dir, lambda services: accounts.promote_user(services, user))
-    click.echo(accounts.describe_user(promoted))
+    if end:
+        ended = _run(data_dir, lambda services: accounts.end_sessions(services, user))
+        click.echo(f"ended sessions: {ended}")
+        return
+    for row in _run(data_dir, lambda services: accounts.sessions_of(services, user)):
+        click.echo(accounts.describe_session(row))
 
 
 @user_group.command()
@@ -72,7 +112,7 @@ def promote(user: str, data_dir: Path | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @data_dir_option
 def remove(*, user: str, yes: bool, data_dir: Path | None) -> None:
-    """Delete a user with all objects they own. Their sessions end within a minute."""
+    """Delete a user with all objects they own. Their sessions end within a second."""
     from graph.commands import accounts
 
     if not yes:
@@ -118,10 +158,24 @@ def sign_in_link(data_dir: Path | None) -> None:
     click.echo(accounts.make_sign_in_link(load_settings(data_dir=data_dir)))
 
 
+def _update(
+    user: str, data_dir: Path | None, *, role: str | None = None, suspended: bool | None = None
+) -> None:
+    from graph.commands import accounts
+
+    changed = _run(
+        data_dir,
+        lambda services: accounts.update_user(services, user, role=role, suspended=suspended),
+    )
+    click.echo(accounts.describe_user(changed))
+
+
 def _run(data_dir: Path | None, work: "Callable[[Services], Awaitable[T]]") -> T:
     from db.postgres.embedded import use_running_server
     from db.services import open_services
+    from graph.commands.operator import act_as_operator
 
+    act_as_operator()
     settings = use_running_server(load_settings(data_dir=data_dir))
 
     async def within_services() -> T:

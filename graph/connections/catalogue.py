@@ -30,6 +30,7 @@ from graph.kit.ids import ID_DESCRIPTION, NameKey, Node, named_id, node
 from graph.kit.loaders import BatchLoader
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import BigInt
+from graph.kit.scopes import WORKBENCH
 
 K = TypeVar("K", bound=Hashable)
 
@@ -97,7 +98,7 @@ class TableColumn:
     "stands for the connection and the names of schema and table: a table that is dropped and "
     "created again has the same ID, a renamed one has another."
 )
-@node("table", row=TableRow, loader=TableByName, names=2)
+@node("table", row=TableRow, loader=TableByName, scopes=WORKBENCH.read, names=2)
 class DatabaseTable(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     name: str = attribute("Name of the table, without its schema.")
@@ -128,7 +129,7 @@ class DatabaseTable(Node):
     "the name of the schema: a schema that is dropped and created again has the same ID, a "
     "renamed one has another."
 )
-@node("schema", row=SchemaRow, loader=SchemaByName, names=1)
+@node("schema", row=SchemaRow, loader=SchemaByName, scopes=WORKBENCH.read, names=1)
 class DatabaseSchema(Node):
     name: str = attribute("Name of the schema.")
     comment: str | None = attribute("Comment set with `COMMENT ON SCHEMA`. Null if there is none.")

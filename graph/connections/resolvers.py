@@ -15,6 +15,7 @@ from db.connections import (
     require_fields,
 )
 from db.errors import NotFound
+from db.kit.audit import AuditKind
 from db.kit.paging import Window
 from db.workbench import ActivePool, ProbeResult, SavedConnections
 from graph.auth import SignedIn
@@ -48,9 +49,12 @@ from graph.context import Context, Info
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
+from graph.kit.scopes import TO_RUN, WORKBENCH
 
 ConnectionId = Annotated[strawberry.ID, argument("ID of the connection.")]
 PreferenceKey = Annotated[str, argument("Key of the preference.")]
+
+SCOPES = WORKBENCH
 
 
 @strawberry.type
@@ -159,12 +163,18 @@ class Mutation:
             require_fields(fields, REQUIRED_TO_CONNECT)
         workbench, owner = info.context.services.workbench, info.context.owner
         draft = await parse_draft(fields, owner=owner)
-        return await workbench.probe(owner, draft, connection_id=row_id)
+        saved, kind = _saved_connections(info.context), AuditKind.CONNECTION_TESTED
+        async with saved.recording(kind, owner, row_id, draft.values) as event:
+            result = await workbench.probe(owner, draft, connection_id=row_id)
+            if result.problem is not None:
+                event.fail(result.problem.code)
+        return result
 
     @mutation(
         "Opens a connection at the server that answers this request. Optional if the password is "
         "stored: the connection then opens when it is first used.",
         who=SignedIn,
+        scopes=TO_RUN,
     )
     async def connect(
         self, info: Info, input: Annotated[ConnectInput, argument("Connection to open.")]
@@ -174,10 +184,12 @@ class Mutation:
         passwords = {name: fields[name] for name in _PASSWORD_FIELDS if fields.get(name)}
         checked = (await parse_draft(passwords)).secrets
         secrets = {name: secret for name, secret in checked.items() if secret is not None}
-        workbench = info.context.services.workbench
-        active = await workbench.connect(
-            info.context.owner, row_id, secrets, expected_version=fields.get("expected_version")
-        )
+        workbench, owner = info.context.services.workbench, info.context.owner
+        recording = _saved_connections(info.context).recording
+        async with recording(AuditKind.CONNECTION_OPENED, owner, row_id):
+            active = await workbench.connect(
+                owner, row_id, secrets, expected_version=fields.get("expected_version")
+            )
         row = await _require_row(info.context, row_id)
         return ConnectPayload(connection=row, active_connection=active)
 
@@ -185,13 +197,17 @@ class Mutation:
         "Closes a connection at the server that answers this request. Ends its running "
         "statements and discards the passwords passed to `connect`.",
         who=SignedIn,
+        scopes=TO_RUN,
         urgent=True,
     )
     async def disconnect(
         self, info: Info, input: Annotated[DisconnectInput, argument("Connection to close.")]
     ) -> DisconnectPayload:
         row_id = parse_id("conn", input.id)
-        await info.context.services.workbench.disconnect(info.context.owner, row_id)
+        workbench, owner = info.context.services.workbench, info.context.owner
+        recording = _saved_connections(info.context).recording
+        async with recording(AuditKind.CONNECTION_CLOSED, owner, row_id):
+            await workbench.disconnect(owner, row_id)
         return DisconnectPayload(connection=await _require_row(info.context, row_id))
 
     @mutation("Creates or replaces a preference of the viewer.", who=SignedIn)

@@ -28,6 +28,7 @@ from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import ID_DESCRIPTION, NameKey, Node, named_id, node
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import Json
+from graph.kit.scopes import WORKBENCH
 
 graphql_enum(
     "How TLS is used, with the meaning of libpq's `sslmode`. A password is sent in clear text only "
@@ -93,7 +94,7 @@ class SshTunnel:
     description="A saved connection to one of the viewer's PostgreSQL databases, created with "
     "`saveConnection`. Its secrets are never returned."
 )
-@node("conn", row=ConnectionRow, loader=ConnectionById)
+@node("conn", row=ConnectionRow, loader=ConnectionById, scopes=WORKBENCH.read)
 class DatabaseConnection(Node):
     name: str = attribute("Display name.")
     host: str = attribute("Host name or IP address of the PostgreSQL server.")
@@ -247,7 +248,7 @@ class TestConnectionPayload:
     "ID stands for the viewer and the key: a preference that is deleted and set again has the same "
     "ID."
 )
-@node("preference", row=PreferenceRow, loader=PreferenceByName, names=1)
+@node("preference", row=PreferenceRow, loader=PreferenceByName, scopes=WORKBENCH.read, names=1)
 class Preference(Node):
     key: str = attribute("Key of the preference, unique for the viewer.")
     created_at: datetime = attribute("Time the preference was created.")

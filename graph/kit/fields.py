@@ -12,28 +12,50 @@ import strawberry
 from strawberry.permission import BasePermission
 from strawberry.types.field import StrawberryField
 
+from db.users import Scopes
+
 URGENT = "urgent"
 IGNORES_TOKEN = "ignores token"  # noqa: S105 - the name of a mark
 WHO = "who"
+SCOPES = "scopes"
 
 E = TypeVar("E", bound=EnumMeta)
 
 Declare: TypeAlias = Callable[[Callable[..., Any]], StrawberryField]
 
 
+class _ByDomain:
+    """The scopes of a root field that follow from its domain (graph.kit.scopes)."""
+
+
+BY_DOMAIN = _ByDomain()
+FieldScopes: TypeAlias = Scopes | _ByDomain | None
+"""The scopes that an access token for programs needs; None admits sessions only."""
+
+
 def field(
-    description: str, *, who: type[BasePermission] | None = None, type: Any = None
+    description: str,
+    *,
+    who: type[BasePermission] | None = None,
+    type: Any = None,
+    scopes: FieldScopes = BY_DOMAIN,
 ) -> Declare:
     """Declares a field with a resolver. `type` is its GraphQL type if the resolver returns rows."""
     return strawberry.field(  # type: ignore[no-any-return]  # the untyped decorator itself
         description=description,
         permission_classes=[who] if who else [],
         graphql_type=type,
-        metadata={WHO: who},
+        metadata={WHO: who, SCOPES: scopes},
     )
 
 
-def query(description: str, *, who: type[BasePermission], type: Any = None) -> Declare:
+def query(
+    description: str,
+    *,
+    who: type[BasePermission],
+    type: Any = None,
+    scopes: FieldScopes = BY_DOMAIN,
+) -> Declare:
     """Declares a root field whose resolver enforces `who` itself, through `context.owner`.
 
     The permission is declared but not called, so that the executor can call the resolver
@@ -42,7 +64,9 @@ def query(description: str, *, who: type[BasePermission], type: Any = None) -> D
 
     def declare(resolver: Callable[..., Any]) -> StrawberryField:
         return strawberry.field(  # type: ignore[no-any-return]
-            description=description, graphql_type=_nullable(resolver, type), metadata={WHO: who}
+            description=description,
+            graphql_type=_nullable(resolver, type),
+            metadata={WHO: who, SCOPES: scopes},
         )(resolver)
 
     return declare
@@ -110,6 +134,7 @@ def mutation(
     type: Any = None,
     urgent: bool = False,
     ignores_token: bool = False,
+    scopes: FieldScopes = BY_DOMAIN,
 ) -> Declare:
     """Declares a mutation.
 
@@ -122,16 +147,27 @@ def mutation(
             description=description,
             permission_classes=[who],
             graphql_type=_nullable(resolver, type),
-            metadata={URGENT: urgent, IGNORES_TOKEN: ignores_token, WHO: who},
+            metadata={
+                URGENT: urgent,
+                IGNORES_TOKEN: ignores_token,
+                WHO: who,
+                SCOPES: scopes,
+            },
         )(resolver)
 
     return declare
 
 
-def subscription(description: str, *, who: type[BasePermission], type: Any = None) -> Declare:
+def subscription(
+    description: str,
+    *,
+    who: type[BasePermission],
+    type: Any = None,
+    scopes: FieldScopes = BY_DOMAIN,
+) -> Declare:
     return strawberry.subscription(  # type: ignore[no-any-return]
         description=description,
         permission_classes=[who],
         graphql_type=type,
-        metadata={WHO: who},
+        metadata={WHO: who, SCOPES: scopes},
     )

@@ -15,6 +15,7 @@ import strawberry
 
 from db.errors import BadInput, HowdahError
 from db.kit.base import parse_uuid
+from db.users import Scopes
 from graph.context import Context
 from graph.executor.hints import accepting
 from graph.kit.fields import field
@@ -47,6 +48,8 @@ class NodeType(NamedTuple):
     prefix: str
     row: type
     loader: type[BatchLoader[Any, Any]]
+    scopes: Scopes | None
+    """The scopes that an access token for programs needs to read one; None admits sessions only."""
     names: int
     """The number of names in the IDs, whose keys are of `NameKey`; 0 if the keys are UUIDs."""
 
@@ -82,13 +85,18 @@ class Node:
 
 
 def node(
-    prefix: str, *, row: type, loader: type[BatchLoader[Any, Any]], names: int = 0
+    prefix: str,
+    *,
+    row: type,
+    loader: type[BatchLoader[Any, Any]],
+    scopes: Scopes | None = None,
+    names: int = 0,
 ) -> Callable[[T], T]:
     """Registers a GraphQL type for `node(id:)`. Place it below `@strawberry.type`.
 
     A type with `names` in its IDs replaces the field `id` by one that returns `named_id`.
     """
-    kind = NodeType(prefix, row, loader, names)
+    kind = NodeType(prefix, row, loader, scopes, names)
 
     @accepting(row)
     def is_type_of(value: object, _info: object) -> bool:
@@ -130,6 +138,8 @@ async def find_nodes(context: Context, ids: list[str], *, argument: str) -> list
     for index, value in enumerate(ids):
         kind = _node_type_of(value, argument=argument)
         wanted.setdefault(kind, []).append((index, kind.parse(value, argument=argument)))
+    for kind in wanted:
+        context.signed_in.require_scopes(kind.scopes)
     for kind, positions in wanted.items():
         loader = kind.loader.of(context)
         rows = await asyncio.gather(

@@ -92,7 +92,7 @@ class Loader(BatchLoader[K, V]):
 
     async def find(self, keys: list[K]) -> Mapping[K, V]:
         context = self.context
-        async with context.slot.reads, context.services.database.read() as session:
+        async with context.services.database.read(share=context.slot.reads) as session:
             return await self.batch(session, keys)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import strawberry
 
 from db.errors import TooLarge
-from graph.auth import SignedIn
+from graph.auth import ANY_TOKEN, SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, query
 from graph.kit.ids import Node, find_nodes
@@ -18,6 +18,7 @@ class Query:
         "Returns null if it does not exist, is not visible to the viewer, or is in a database that "
         "failed to answer.",
         who=SignedIn,
+        scopes=ANY_TOKEN,  # `find_nodes` checks the scopes of each type
         type=Node | None,
     )
     async def node(
@@ -30,6 +31,7 @@ class Query:
         "the object does not exist, is not visible to the viewer, or is in a database that failed "
         "to answer.",
         who=SignedIn,
+        scopes=ANY_TOKEN,  # `find_nodes` checks the scopes of each type
         type=list[Node | None],
     )
     async def nodes(

@@ -17,19 +17,26 @@ from graph.context import Context
 
 
 class LinkHolder(NamedTuple):
-    """The user and the session that a link was made for."""
+    """The user, and the session or the access token, that a link was made for."""
 
     user_id: UUID
     session_id: UUID | None
-    """None for users of an external issuer."""
+    """None for an access token, and for users of an external issuer."""
+    token_id: UUID | None = None
 
     @classmethod
     def parse(cls, text: str) -> "LinkHolder":
-        user, _, session = text.partition("-")
-        return cls(UUID(hex=user), UUID(hex=session) if session else None)
+        user, session, token, *_ = (*text.split("-"), "", "")
+        return cls(
+            UUID(hex=user),
+            UUID(hex=session) if session else None,
+            UUID(hex=token) if token else None,
+        )
 
     def __str__(self) -> str:
-        return f"{self.user_id.hex}-{self.session_id.hex if self.session_id else ''}"
+        session = self.session_id.hex if self.session_id else ""
+        token = f"-{self.token_id.hex}" if self.token_id else ""
+        return f"{self.user_id.hex}-{session}{token}"
 
 
 class Links:
@@ -77,8 +84,8 @@ class Links:
 
 
 def sign_link(context: Context, method: str, path: str, *, expires_in: timedelta) -> str:
-    """An absolute link of the viewer, which ends with their session."""
+    """An absolute link of the viewer, which ends with their session or access token."""
     viewer = context.signed_in
-    holder = LinkHolder(viewer.id, viewer.session_id)
+    holder = LinkHolder(viewer.id, viewer.session_id, viewer.token_id)
     links = Links(context.services.keys)
     return context.base_url + links.sign(method, path, expires_in=expires_in, holder=holder)

@@ -1,14 +1,16 @@
 """Prepares and runs GraphQL operations, independent of the transport."""
 
+from graph.operations.documents import Documents
+from graph.operations.listed_documents import ListedDocuments
 from graph.operations.operations import Answer, Operations, refuse
 from graph.operations.plans import Plans, Prepared, Refused
-from graph.operations.request import EXTENSION as PERSISTED_QUERY
 from graph.operations.request import GraphQLRequest
 
 __all__ = [
-    "PERSISTED_QUERY",
     "Answer",
+    "Documents",
     "GraphQLRequest",
+    "ListedDocuments",
     "Operations",
     "Plans",
     "Prepared",

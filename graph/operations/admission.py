@@ -1,39 +1,114 @@
-"""Admission of operations: limits concurrency per viewer or per network of anonymous clients."""
+"""Admission: shares the event loop and the database between the users who want them.
+
+A user alone may have as much work in progress as is useful. While several users are active, each
+may have as much as delays the others by less than a millisecond. Decision 0033 has the reasons.
+"""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 
+from db.fair_slots import FairSlots, Share
+from db.postgres.engine import Database
 from db.users.throttle import network_of
 from graph.context import Context
-from graph.operations.slots import Slot, Slots
 
 MAX_ANONYMOUS_CONCURRENCY = 8
-HEAVY = 1_000
-"""Cost in fields above which each viewer runs one operation at a time."""
+MAX_URGENT_CONCURRENCY = 2
+MAX_WAITING = 2_000  # a page that reconnects may open a thousand subscriptions at once
+ACTIVE_S = 0.25
+"""A user counts as active for this time, at most for twice this time."""
+UNIT_S = 0.000_05
+"""Time that one unit of work takes, of this process or the database."""
+SMALL = 2
+"""Units of a small operation."""
+UNIT_FIELDS = 200
+"""Requested fields that take one unit more."""
+ALONE_UNITS = 160
+"""Work that a user alone may have in progress, besides what waits for a distant database."""
+SHARED_UNITS = 5
+"""The same while other users are active: two small operations, or a heavy and a small one.
+
+A request passes about eight iterations of the event loop, each as long as what others do in it.
+"""
+SHARED_TRIPS = 0.7
+"""While other users are active, work that waits for a distant database, in round trips."""
+SHARED_READS = 4
+"""The connections that reads of one user occupy while other users are active."""
+SPARE_CONNECTIONS = 1
+"""The connections that reads of a user alone leave to the next user."""
 PAUSE_FACTOR = 2.0
 """The pause before the next document of the same sender, as a multiple of the preparation time."""
 
 
+class Presence:
+    """Which users were active in the last one to two windows of ACTIVE_S."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends_at = 0.0
+        self._before: set[Hashable] = set()
+        self._now: set[Hashable] = set()
+
+    def see(self, user: Hashable) -> None:
+        now = self._clock()
+        if now >= self._ends_at:
+            self._before = self._now if now < self._ends_at + ACTIVE_S else set()
+            self._now, self._ends_at = set(), now + ACTIVE_S
+        self._now.add(user)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether at most one user was active."""
+        return len(self._now) == 1 and self._before <= self._now
+
+
+class Slot:
+    """Permits one operation to run. Released when the operation ends, or earlier."""
+
+    __slots__ = ("_admission", "_held", "_slots", "_user", "_weight")
+
+    def __init__(
+        self, admission: "Admission", slots: FairSlots, user: Hashable, weight: int
+    ) -> None:
+        self._admission = admission
+        self._slots = slots
+        self._user = user
+        self._weight = weight
+        self._held = True
+
+    def end(self) -> None:
+        """Let the next operation run. Idempotent."""
+        if self._held:
+            self._held = False
+            self._slots.release(self._user, self._weight)
+
+    @property
+    def reads(self) -> Share:
+        """Hold this during a statement that occupies a connection."""
+        return self._admission.reads.of(self._user)
+
+    @property
+    def large_reads(self) -> Share:
+        """Hold this during a read of many rows."""
+        return self._admission.large_reads.of(self._user)
+
+
 class Admission:
-    """Slots per viewer, and per network for anonymous clients."""
+    """What each user, or each network of anonymous clients, may do at once."""
 
-    def __init__(self) -> None:
-        self._documents = Slots(at_once=1)
-        self._refusals = Slots(at_once=1)
-        self._regular = Slots()
-        self._heavy = Slots(at_once=1)
-        self._urgent = Slots()
-        self._anonymous = Slots(at_once=MAX_ANONYMOUS_CONCURRENCY)
-
-    async def refusal(self, client_address: str) -> None:
-        """Return when a request may be refused: one per network in each iteration of the loop."""
-        slot = await _acquire(self._refusals, network_of(client_address))
-        try:
-            await asyncio.sleep(0)
-        finally:
-            slot.end()
+    def __init__(self, presence: Presence | None = None) -> None:
+        self._presence = presence or Presence()
+        self._database: Database | None = None
+        self._operations = FairSlots(
+            "operations", of_one_user=self._work_of_one_user, max_waiting=MAX_WAITING
+        )
+        self._anonymous = _limited(MAX_ANONYMOUS_CONCURRENCY)
+        self._urgent = _limited(MAX_URGENT_CONCURRENCY)
+        self._documents = _limited(1)
+        self.reads = FairSlots("reads", of_one_user=self._reads_of_one_user)
+        self.large_reads = FairSlots("reads", of_one_user=self._large_reads_of_one_user)
 
     @contextlib.asynccontextmanager
     async def document(self, context: Context) -> AsyncIterator[None]:
@@ -42,46 +117,71 @@ class Admission:
         Raises:
             RateLimited: the queue of the sender is full.
         """
-        viewer = context.viewer
-        sender = network_of(context.client_address) if viewer is None else viewer.id
-        slot = await _acquire(self._documents, sender)
+        sender = _user_of(context)
+        self._presence.see(sender)
+        await self._documents.acquire(sender)
         began = time.perf_counter()
         try:
             await asyncio.sleep(0)  # requests that arrived at the same time can queue
             yield
         finally:
-            slot.end_after((time.perf_counter() - began) * PAUSE_FACTOR)
+            if self._is_alone:
+                self._documents.release(sender)
+            else:
+                pause_s = (time.perf_counter() - began) * PAUSE_FACTOR
+                asyncio.get_running_loop().call_later(pause_s, self._documents.release, sender)
 
     async def slot(self, context: Context, *, cost: int = 0, urgent: bool = False) -> Slot:
         """Wait for a slot, and store it in the context, so that resolvers can release it early.
 
         Raises:
-            RateLimited: the queue of the viewer is full.
+            RateLimited: the queue of the user is full.
         """
+        user, slots, weight = _user_of(context), self._operations, 1
+        self._presence.see(user)
         if context.viewer is None:
-            # The network may be that of a proxy with many clients.
-            slot = await _acquire(self._anonymous, network_of(context.client_address))
+            slots = self._anonymous  # the network may be that of a proxy with many clients
         elif urgent:
-            slot = await _acquire(self._urgent, context.viewer.id)
-        elif cost > HEAVY:
-            slot = await self._admit_heavy(context.viewer.id)
+            slots = self._urgent
         else:
-            at_once = context.services.database.concurrency
-            slot = await _acquire(self._regular, context.viewer.id, at_once)
-        context.slot = slot
+            self._database = context.services.database
+            heaviest = max(SMALL, self._work_of_one_user() - SMALL)  # a small one fits beside it
+            weight = min(SMALL + cost // UNIT_FIELDS, heaviest)
+        await slots.acquire(user, weight)
+        context.slot = slot = Slot(self, slots, user, weight)
         return slot
 
-    async def _admit_heavy(self, viewer: Hashable) -> Slot:
-        """Take a second slot: concurrent heavy operations could use all connections."""
-        alone = await _acquire(self._heavy, viewer)
-        try:
-            slot = await _acquire(self._regular, viewer)
-        except BaseException:
-            alone.end()
-            raise
-        slot.second = alone
-        return slot
+    @property
+    def _is_alone(self) -> bool:
+        return self._operations.users <= 1 and self._presence.is_alone
+
+    def _work_of_one_user(self) -> int:
+        """In units. Operations that wait for a distant database occupy nothing."""
+        round_trip_s = self._database.round_trip_s if self._database is not None else 0.0
+        if self._is_alone:
+            return ALONE_UNITS + int(2 * round_trip_s / UNIT_S)
+        work = max(SHARED_UNITS, int(SHARED_TRIPS * round_trip_s / UNIT_S))
+        return work // max(1, self._operations.users_waiting)
+
+    def _reads_of_one_user(self) -> int:
+        if self._database is None:
+            return MAX_ANONYMOUS_CONCURRENCY
+        size = self._database.size
+        if self._is_alone:
+            return size - SPARE_CONNECTIONS
+        reads = max(SHARED_READS, min(2 * self._database.concurrency, size * 3 // 4))
+        return reads // max(1, self.reads.users_waiting)
+
+    def _large_reads_of_one_user(self) -> int:
+        if self._database is None or not self._is_alone:
+            return 1
+        return self._database.concurrency
 
 
-async def _acquire(slots: Slots, user: Hashable, at_once: int = 0) -> Slot:
-    return slots.take(user, at_once) or await slots.wait(user)
+def _limited(at_once: int) -> FairSlots:
+    return FairSlots("operations", of_one_user=lambda: at_once, max_waiting=MAX_WAITING)
+
+
+def _user_of(context: Context) -> Hashable:
+    viewer = context.viewer
+    return network_of(context.client_address) if viewer is None else viewer.id

@@ -1,13 +1,22 @@
-"""Timeouts for operations, checked periodically: a timer per operation costs more."""
+"""Time limits of operations, checked periodically: a timer per operation costs more."""
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+from graph.context import OperationSlot
 
 T = TypeVar("T")
 
 CHECKS_PER_TIMEOUT = 60
 """An operation is cancelled at most this fraction of the timeout too late."""
+SLOT_S = 1.0
+"""An operation that takes longer releases its slot, so that it delays no other of its user."""
+
+
+class _Running(NamedTuple):
+    began: float
+    slot: OperationSlot
 
 
 class Deadlines:
@@ -15,12 +24,12 @@ class Deadlines:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._ends_at: dict[asyncio.Task[Any], float] = {}
+        self._running: dict[asyncio.Task[Any], _Running] = {}
         self._expired: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_scheduled = False
 
-    async def within(self, work: Awaitable[T]) -> T:
+    async def within(self, work: Awaitable[T], slot: OperationSlot) -> T:
         """Await `work` in the running task, under the timeout.
 
         Raises:
@@ -30,7 +39,7 @@ class Deadlines:
             self._loop = asyncio.get_running_loop()
         task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._ends_at[task] = self._loop.time() + self._timeout_s
+        self._running[task] = _Running(self._loop.time(), slot)
         if not self._is_scheduled:
             self._check()
         try:
@@ -44,7 +53,7 @@ class Deadlines:
 
     def _remove(self, task: asyncio.Task[Any]) -> bool:
         """Remove the task. Returns whether the timeout was the only reason for its cancellation."""
-        self._ends_at.pop(task, None)
+        self._running.pop(task, None)
         if task not in self._expired:
             return False
         self._expired.remove(task)
@@ -53,12 +62,15 @@ class Deadlines:
     def _check(self) -> None:
         assert self._loop is not None  # noqa: S101 - set by within
         now = self._loop.time()
-        for task, ends_at in self._ends_at.items():
-            if ends_at > now:
+        for task, running in self._running.items():
+            age_s = now - running.began
+            if age_s >= SLOT_S:
+                running.slot.end()
+            if age_s < min(SLOT_S, self._timeout_s):
                 break
-            if task not in self._expired:
+            if age_s >= self._timeout_s and task not in self._expired:
                 self._expired.add(task)
                 task.cancel()
-        self._is_scheduled = bool(self._ends_at)
+        self._is_scheduled = bool(self._running)
         if self._is_scheduled:
             self._loop.call_later(self._timeout_s / CHECKS_PER_TIMEOUT, self._check)

@@ -1,24 +1,27 @@
 """Runs prepared operations and encodes their results as JSON."""
 
-import contextlib
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
-from graphql import ExecutionResult, OperationType
+from graphql import ExecutionResult, GraphQLSyntaxError, OperationType
 from graphql.error import located_error
 
-from db.errors import BadInput, HowdahError, RateLimited, TimedOut
+from db.errors import BadInput, Forbidden, HowdahError, TimedOut
+from db.users import CostAllowance
 from graph.context import Context
 from graph.errors import present_all
 from graph.executor import ResultTooLarge, TooManyInvalidValues
-from graph.operations.admission import Admission
+from graph.operations.admission import Admission, Slot
+from graph.operations.cost_report import EXTENSION as COST
+from graph.operations.cost_report import report_cost
 from graph.operations.deadlines import Deadlines
+from graph.operations.documents import Documents
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
-from graph.operations.plans import Plans, Prepared
-from graph.operations.request import GraphQLRequest, PersistedDocuments
+from graph.operations.plans import Plans, Prepared, Refused
+from graph.operations.request import GraphQLRequest
 
 T = TypeVar("T")
 
@@ -36,6 +39,7 @@ class Answer(NamedTuple):
     payload: bytes
     errors: list[dict[str, Any]]
     ran: bool  # False if the request was refused before execution
+    parsed: bool = True  # False if the document has a syntax error
 
     @property
     def code(self) -> str:
@@ -51,7 +55,8 @@ class Answer(NamedTuple):
 def refuse(*errors: Exception, request_id: str) -> Answer:
     """The answer to a request that was refused before execution."""
     shown = present_all(errors, request_id=request_id)
-    return Answer(_encode({"errors": shown}), shown, ran=False)
+    parsed = not any(isinstance(error, GraphQLSyntaxError) for error in errors)
+    return Answer(_encode({"errors": shown}), shown, ran=False, parsed=parsed)
 
 
 class Operations:
@@ -62,12 +67,15 @@ class Operations:
         plans: Plans,
         *,
         limits: RequestLimits,
+        documents: Documents | None = None,
+        allowance: CostAllowance | None = None,
         timeout_s: float = TIMEOUT_S,
         observe: Observe = lambda _kind, _code, _seconds: None,
     ) -> None:
         self.limits = limits
         self._plans = plans
-        self._persisted = PersistedDocuments()
+        self._documents = documents or Documents()
+        self._allowance = allowance
         self._timeout_s = timeout_s
         self._deadlines = Deadlines(timeout_s)
         self._observe = observe
@@ -77,23 +85,25 @@ class Operations:
         """Find or make the plan of a request.
 
         Raises:
-            Refused: the document is invalid, too expensive or not persisted.
+            Refused: the document is invalid, too expensive, unknown or not allowed, or the access
+                token of the viewer lacks a scope.
         """
-        wanted = self._persisted.hash_of(request.extensions) if request.extensions else None
-        text = request.query if wanted is None else self._persisted.text_of(request, wanted)
+        text, kept_as = self._documents.find(request)
         name = request.operation_name or None
+        if request.extensions is not None:
+            context.reports_cost = request.extensions.get(COST) is True
         prepared = self._plans.find(text, name)
         if prepared is None:
             async with self._admission.document(context):  # another request may have made it
                 prepared = self._plans.find(text, name) or await self._plans.make(text, name)
-        if wanted is not None:
-            self._persisted.keep(wanted, text)
+        if kept_as is not None:
+            self._documents.keep(kept_as, text)
+        if context.viewer is not None:
+            try:
+                context.viewer.require_scopes(prepared.scopes)
+            except Forbidden as error:
+                raise Refused(error) from None
         return prepared
-
-    async def before_refusal(self, client_address: str) -> None:
-        """Throttle the refusal of an unauthenticated request."""
-        with contextlib.suppress(RateLimited):  # it is refused anyway
-            await self._admission.refusal(client_address)
 
     async def run(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
@@ -102,6 +112,8 @@ class Operations:
         started_at = time.perf_counter()
         try:
             answer = await self._run(prepared, variables, context)
+            if context.reports_cost:
+                answer = self._with_cost(answer, prepared, variables, context)
         finally:
             context.loaders.clear()  # breaks the reference cycle between context and loaders
         self._observe(prepared.kind.value, answer.code, time.perf_counter() - started_at)
@@ -114,22 +126,26 @@ class Operations:
         request_id = context.request_id
         try:
             cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            if self._allowance is not None and not prepared.urgent:
+                await self._charge(self._allowance, cost, context)
             slot = await self._admission.slot(context, cost=cost)
             try:
                 source = await self._in_time(
-                    prepared.plan.subscribe(context=context, variables=variables)
+                    prepared.plan.subscribe(context=context, variables=variables), slot
                 )
             finally:
                 slot.end()
         except HowdahError as error:
-            yield refuse(error, request_id=request_id)
+            refusal = refuse(error, request_id=request_id)
+            yield self._with_cost(refusal, prepared, variables, context)
             return
         if isinstance(source, ExecutionResult):
-            yield _answer(source, request_id)
+            yield self._with_cost(_answer(source, request_id), prepared, variables, context)
             return
         try:
             async for result in source:
-                yield _answer(result, request_id)
+                answer = _answer(result, request_id)
+                yield self._with_cost(answer, prepared, variables, context)
                 context.loaders.clear()  # each event reads current data
         except ResultTooLarge as error:
             yield refuse(
@@ -146,6 +162,8 @@ class Operations:
     ) -> Answer:
         try:
             cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+            if self._allowance is not None and not prepared.urgent:
+                await self._charge(self._allowance, cost, context)
             slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
             is_query = prepared.kind is OperationType.QUERY
             max_fields = self.limits.fields if is_query else math.inf
@@ -153,7 +171,8 @@ class Operations:
                 result = await self._in_time(
                     prepared.plan.execute(
                         context=context, variables=variables, max_fields=max_fields
-                    )
+                    ),
+                    slot,
                 )
             except ResultTooLarge as error:
                 too_large = result_error(error, prepared.operation, variables or {})
@@ -164,10 +183,37 @@ class Operations:
             return refuse(error, request_id=context.request_id)
         return _answer(result, context.request_id)
 
-    async def _in_time(self, work: Awaitable[T]) -> T:
+    async def _charge(self, allowance: CostAllowance, cost: int, context: Context) -> None:
+        """Count the cost of an operation, except of anonymous clients, who have other limits.
+
+        Raises:
+            TooLarge: it exceeds what a user may request in a minute.
+            RateLimited: it exceeds what is left of it.
+        """
+        if context.viewer is not None:
+            await allowance.spend(context.viewer.id, cost)
+
+    def _with_cost(
+        self,
+        answer: Answer,
+        prepared: Prepared,
+        variables: Mapping[str, Any] | None,
+        context: Context,
+    ) -> Answer:
+        """Add the cost to the first answer, if the request asks for it."""
+        if not context.reports_cost:
+            return answer
+        context.reports_cost = False
+        standing = None
+        if self._allowance is not None and context.viewer is not None:
+            standing = self._allowance.standing(context.viewer.id)
+        report = report_cost(prepared, variables or {}, standing)
+        return answer._replace(payload=answer.payload[:-1] + b',"extensions":' + report + b"}")
+
+    async def _in_time(self, work: Awaitable[T], slot: Slot) -> T:
         """Apply the timeout, and translate errors that concern the whole operation."""
         try:
-            return await self._deadlines.within(work)
+            return await self._deadlines.within(work, slot)
         except TimeoutError:
             raise TimedOut(
                 f"The operation took longer than {self._timeout_s:g} seconds and was stopped.",

@@ -15,11 +15,12 @@ from graphql.validation import (
 )
 
 from db.errors import HowdahError
+from db.users import Scopes
 from graph.context import Context
 from graph.executor import Operation, Plan, compile_plan
 from graph.executor.document import select_operation
 from graph.operations.limits import CostProgram, RequestLimits, read, weigh
-from graph.operations.root_fields import ignores_token, is_urgent
+from graph.operations.root_fields import ignores_token, is_urgent, required_scopes
 
 _MAX_ERRORS = 5  # graphql-core may print the whole document in each error
 _OVERLAP_BUDGET = 10_000  # about 25 ms; the default takes a second
@@ -62,6 +63,8 @@ class Prepared:
     """Whether it bypasses the queue of the viewer."""
     ignores_token: bool
     """Whether it runs, without a viewer, although the access token is invalid."""
+    scopes: Scopes | None
+    """The scopes that an access token for programs needs; None if it may not run this."""
 
     @property
     def kind(self) -> OperationType:
@@ -160,6 +163,7 @@ class Plans:
             size_bytes,
             urgent=is_urgent(self._schema, operation.definition),
             ignores_token=ignores_token(self._schema, operation.definition),
+            scopes=required_scopes(self._schema, operation.definition, operation.fragments),
         )
 
     def _max_cost(self, plan: Plan, cost: CostProgram) -> int:

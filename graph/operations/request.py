@@ -2,7 +2,8 @@
 
 A client may send the SHA-256 of a document instead of its text. The protocol is Apollo's: if a
 document is unknown, the client sends its text with the hash. Each process has its own store, so a
-client must be able to send the text at any time.
+client must be able to send the text at any time. `documents` has the documents that the operator
+lists.
 """
 
 import re
@@ -25,10 +26,11 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 class GraphQLRequest(msgspec.Struct, frozen=True, rename="camel"):
     """One operation to run: a document, which of its operations, and their variables."""
 
-    query: str  # empty for a persisted query
+    query: str | None = None  # a persisted document may omit it
     operation_name: str | None = None
     variables: dict[str, Any] | None = None
     extensions: dict[str, Any] | None = None
+    document_id: str | None = None
 
 
 class PersistedQueryNotFound(HowdahError):

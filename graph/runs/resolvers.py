@@ -9,6 +9,8 @@ import strawberry
 from db.errors import BadInput
 from db.kit.paging import Window
 from db.runs import RunFilter, RunRow, Runs, RunState
+from db.user_networks import remember_network
+from db.users.throttle import network_of
 from db.workbench.execution.run_request import RunRequest
 from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
@@ -16,6 +18,7 @@ from graph.context import Info
 from graph.kit.fields import argument, mutation, provided_fields, query, subscription
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
+from graph.kit.scopes import STORAGE, TO_RUN, WORKBENCH
 from graph.runs.inputs import (
     CancelQueryInput,
     CancelQueryPayload,
@@ -32,6 +35,8 @@ from graph.runs.types import QueryRun, RunById
 MAX_WAIT_MS = 30_000
 
 RunId = Annotated[strawberry.ID, argument("ID of the query run.")]
+
+SCOPES = WORKBENCH
 
 
 @strawberry.type
@@ -90,6 +95,7 @@ class Mutation:
         "returned in `run.error`. Fails with `RATE_LIMITED` if too many of the viewer's runs are "
         "queued or running.",
         who=SignedIn,
+        scopes=TO_RUN,
     )
     async def execute_query(
         self, info: Info, input: Annotated[ExecuteQueryInput, argument("Statement to execute.")]
@@ -98,7 +104,10 @@ class Mutation:
         wait_ms = _checked_wait_ms(fields.pop("wait_ms", None))
         key = fields.pop("idempotency_key", None)
         fields["connection_id"] = _parse_connection_id(input.connection_id)
+        if info.context.signed_in.must_read_only:
+            fields["read_only"] = True
         runner, owner = info.context.services.runner, info.context.owner
+        remember_network(owner, network_of(info.context.client_address))
         run, replayed = await runner.submit(owner, RunRequest(**fields), key=key)
         if wait_ms:
             info.context.release_slot()
@@ -108,6 +117,7 @@ class Mutation:
     @mutation(
         "Cancels a query run. Responds within two seconds, when the run has ended.",
         who=SignedIn,
+        scopes=TO_RUN,
         urgent=True,
     )
     async def cancel_query(
@@ -126,6 +136,7 @@ class Mutation:
         "Writes the result of an ended query run to a new file in one of the viewer's buckets. "
         "Responds when the file is stored.",
         who=SignedIn,
+        scopes=WORKBENCH.read | STORAGE.write,
     )
     async def export_query_run(
         self, info: Info, input: Annotated[ExportQueryRunInput, argument("Result to export.")]
@@ -136,6 +147,7 @@ class Mutation:
         fields["bucket_id"] = parse_id("bucket", input.bucket_id, argument="bucketId")
         info.context.release_slot()
         services, owner = info.context.services, info.context.owner
+        remember_network(owner, network_of(info.context.client_address))
         file = await export_result(
             services, owner, ExportRequest(run_id, **fields), idempotency_key=key
         )

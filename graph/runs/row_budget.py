@@ -32,7 +32,7 @@ class RowBudget:
         Raises:
             TooLarge: The operation has used up its budget.
         """
-        async with self._lock:
+        async with self._lock, self._context.slot.large_reads:
             if self._bytes_left <= 0:
                 raise TooLarge(
                     f"The operation requested more than {MAX_OPERATION_BYTES // MIB} MiB of rows.",

@@ -18,6 +18,7 @@ from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
+from graph.kit.scopes import WORKBENCH
 from graph.kit.signed_links import sign_link
 from graph.runs.row_budget import RowBudget
 from graph.transport.result_routes import result_path
@@ -149,7 +150,7 @@ class RowPage:
     description="One execution of a SQL statement on a `DatabaseConnection`, started with "
     "`executeQuery` and kept until `expiresAt`."
 )
-@node("run", row=RunRow, loader=RunById)
+@node("run", row=RunRow, loader=RunById, scopes=WORKBENCH.read)
 class QueryRun(Node):
     revision: int = attribute("Incremented by every change of the run.")
     statement: str = attribute("SQL statement as it was sent.")

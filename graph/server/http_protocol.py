@@ -5,7 +5,11 @@ from collections import Counter
 from collections.abc import Container
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from db.users.throttle import network_of
 
@@ -21,6 +25,10 @@ UNREAD_RESPONSE_TIMEOUT_S = 60.0
 
 _UPLOADS = "/files/"
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_LARGE = (
+    b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: %d\r\n\r\n%b"
+)
 
 
 class ConnectionsByAddress:
@@ -47,6 +55,56 @@ class ConnectionsByAddress:
             self._open[network] -= 1
             if not self._open[network]:
                 del self._open[network]
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its response. Writes a response whose body is one message at once.
+
+    uvicorn writes head and body by a system call each: 7.6 us instead of 4.1 us. It sends all other
+    responses, and those with headers that are not safe.
+    """
+
+    _start: Any = None
+    """The head of a response with a known length, until its body."""
+
+    async def send(self, message: Any) -> None:
+        start, self._start = self._start, None
+        if message["type"] == "http.response.start":
+            if self._may_wait(message):
+                self._start = message
+                return
+        elif start is not None:
+            if self._write_whole(start, message):
+                return
+            await super().send(start)
+        await super().send(message)
+
+    def _may_wait(self, start: Any) -> bool:
+        """A stream without a length sends its head at once: its first bytes may take long."""
+        fields = dict(start["headers"])
+        return (
+            b"content-length" in fields
+            and b"connection" not in fields
+            and self.scope["method"] != "HEAD"
+            and not self.response_started
+        )
+
+    def _write_whole(self, start: Any, message: Any) -> bool:
+        """Returns false, and writes nothing, if uvicorn has to send the messages."""
+        body = message.get("body", b"")
+        if message.get("more_body") or self.disconnected or self.flow.write_paused:
+            return False
+        headers = [*self.default_headers, *start["headers"]]
+        head = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        is_safe = head.count(b"\r") == head.count(b"\n") == len(headers) and b"\0" not in head
+        length = b"content-length: %d\r\n" % len(body)
+        if not (is_safe and self.keep_alive and length in head):
+            return False
+        self.response_started = self.response_complete = True
+        self.transport.write(b"".join((STATUS_LINE[start["status"]], head, b"\r\n", body)))
+        self.message_event.set()
+        self.on_response()
+        return True
 
 
 class Protocol(HttpToolsProtocol):
@@ -91,6 +149,10 @@ class Protocol(HttpToolsProtocol):
         self._in_body = True
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.__class__ = Cycle  # uvicorn has no setting for it
+        super()._start_asgi_task(cycle, app)
+
     def on_message_complete(self) -> None:
         self._in_body = False
         self._wait(None)
@@ -110,15 +172,25 @@ class Protocol(HttpToolsProtocol):
         self._stop_unread()
 
     def data_received(self, data: bytes) -> None:
+        if len(data) > HEAD_BYTES and not self._in_body and not _ends_head(data):
+            self._refuse_head(uri_bytes=len(data.partition(b"\r\n")[0]))
+            return
         super().data_received(data)
         if self.transport.is_closing() or self._network is None:
             return
         if self._head_bytes is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
-                self.send_400_response(f"The headers are larger than {HEAD_BYTES:,} bytes.")
+                self._refuse_head(uri_bytes=len(self.url))
                 return
         self._wait(self._time_for_the_rest())
+
+    def _refuse_head(self, *, uri_bytes: int) -> None:
+        is_uri = uri_bytes > HEAD_BYTES // 2
+        status = b"414 URI Too Long" if is_uri else b"431 Request Header Fields Too Large"
+        text = f"The {'URI is' if is_uri else 'headers are'} larger than {HEAD_BYTES:,} bytes."
+        self.transport.write(_TOO_LARGE % (status, len(text), text.encode()))
+        self.transport.close()
 
     def _time_for_the_rest(self) -> float | None:
         """None while the server is at work, and for uploads."""
@@ -163,3 +235,8 @@ class Protocol(HttpToolsProtocol):
         network, self._network = self._network, None
         if network is not None:
             self._connections.leave(network)
+
+
+def _ends_head(data: bytes) -> bool:
+    """Whether the headers at the start of the data end within the limit."""
+    return data.find(b"\r\n\r\n", 0, HEAD_BYTES) >= 0

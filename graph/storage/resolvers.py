@@ -23,6 +23,7 @@ from graph.context import Info, ReaderFactory
 from graph.kit.fields import argument, mutation, provided_fields, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
+from graph.kit.scopes import STORAGE
 from graph.storage.inputs import (
     CreateBspInput,
     CreateBspPayload,
@@ -57,6 +58,8 @@ BspId = Annotated[strawberry.ID, argument("ID of the provider.")]
 BucketId = Annotated[strawberry.ID, argument("ID of the bucket.")]
 FileId = Annotated[strawberry.ID, argument("ID of the file.")]
 FileKey = Annotated[str, argument("`key` of the file: 64 lowercase hexadecimal digits.")]
+
+SCOPES = STORAGE
 
 
 @strawberry.type
@@ -131,6 +134,7 @@ class Mutation:
             key=key,
             request=("createBsp", new),
             answer=BspRow,
+            audited=True,
         )
         return CreateBspPayload(bsp=bsp)
 
@@ -142,7 +146,7 @@ class Mutation:
     ) -> UpdateBspCapacityPayload:
         values = provided_fields(input)
         bsp_id = parse_id("bsp", values.pop("id"))
-        bsp = await info.context.write(Bsps, lambda bsps: bsps.set_capacity(bsp_id, **values))
+        bsp = await info.context.transact(Bsps, lambda bsps: bsps.set_capacity(bsp_id, **values))
         return UpdateBspCapacityPayload(bsp=bsp)
 
     @mutation(
@@ -155,7 +159,9 @@ class Mutation:
     ) -> SetBspMultiaddressesPayload:
         values = provided_fields(input)
         bsp_id = parse_id("bsp", values.pop("id"))
-        bsp = await info.context.write(Bsps, lambda bsps: bsps.set_multiaddresses(bsp_id, **values))
+        bsp = await info.context.transact(
+            Bsps, lambda bsps: bsps.set_multiaddresses(bsp_id, **values)
+        )
         return SetBspMultiaddressesPayload(bsp=bsp)
 
     @mutation("Deletes a provider that stores no files. Requires the `ADMIN` role.", who=AdminOnly)
@@ -164,7 +170,7 @@ class Mutation:
     ) -> DeleteBspPayload:
         values = provided_fields(input)
         bsp_id = parse_id("bsp", values.pop("id"))
-        await info.context.write(Bsps, lambda bsps: bsps.remove(bsp_id, **values))
+        await info.context.transact(Bsps, lambda bsps: bsps.remove(bsp_id, **values))
         return DeleteBspPayload(deleted_bsp_id=input.id)
 
     @mutation("Creates a bucket.", who=SignedIn)
@@ -196,7 +202,7 @@ class Mutation:
     ) -> UpdateBucketPayload:
         values = provided_fields(input)
         bucket_id = parse_id("bucket", values.pop("id"))
-        bucket = await info.context.write(
+        bucket = await info.context.transact(
             Buckets, lambda buckets: buckets.change(bucket_id, **values)
         )
         return UpdateBucketPayload(bucket=bucket)

@@ -15,14 +15,14 @@ from db.storage import (
     BucketRow,
     FileRow,
     FileStatus,
-    has_new_name,
-    object_key,
 )
+from db.users import AccessTokenScope
 from graph.context import Context, Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import BigInt
+from graph.kit.scopes import STORAGE
 from graph.kit.signed_links import sign_link
 from graph.storage.loaders import (
     BspById,
@@ -86,7 +86,7 @@ class Replica:
 @strawberry.type(
     description="A file in a bucket. Created by `createFile`, then uploaded over HTTP."
 )
-@node("file", row=FileRow, loader=FileById)
+@node("file", row=FileRow, loader=FileById, scopes=STORAGE.read)
 class File(Node):
     location: str = attribute("Path within the bucket, unique there. Folders are separated by `/`.")
     name: str = attribute("Last part of `location`, without the folders.")
@@ -130,15 +130,9 @@ class File(Node):
         "Signed URL from which the bytes can be downloaded, with support for range requests. "
         "Valid for one hour, until the viewer signs out. Null unless `status` is `STORED`."
     )
-    async def download_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
+    def download_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
         if root.status != FileStatus.STORED or root.object_id is None:
             return None
-        services = info.context.services
-        key = object_key(root.id, root.object_id)
-        if not has_new_name(root):
-            store_url = await services.objects.link(key, expires_in=DOWNLOAD_LINK_LIFETIME)
-            if store_url is not None:
-                return store_url
         path = file_path(root.id)
         return sign_link(info.context, "GET", path, expires_in=DOWNLOAD_LINK_LIFETIME)
 
@@ -146,10 +140,12 @@ class File(Node):
         "Signed URL to which the owner sends the bytes: with one `PUT`, or with a client of tus "
         "1.0, which resumes after an interruption. Valid for 24 hours, until the viewer signs out. "
         "Null unless the viewer is the owner and bytes are expected: `status` is `PENDING`, or a "
-        "replacement was started by `replaceFile` and is not complete."
+        "replacement was started by `replaceFile` and is not complete. Null also for an access "
+        "token without the scope `STORAGE_WRITE`."
     )
     def upload_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
-        if root.owner_id != info.context.owner:
+        viewer = info.context.signed_in
+        if root.owner_id != viewer.owner or not viewer.may(AccessTokenScope.STORAGE_WRITE):
             return None
         is_expected = root.status == FileStatus.PENDING or root.replacement_size is not None
         return upload_link(info.context, root) if is_expected else None
@@ -175,7 +171,7 @@ class Folder:
 
 
 @strawberry.type(description="A named collection of files.")
-@node("bucket", row=BucketRow, loader=BucketById)
+@node("bucket", row=BucketRow, loader=BucketById, scopes=STORAGE.read)
 class Bucket(Node):
     name: str = attribute("Name, unique among the buckets of its owner.")
     private: bool = attribute(
@@ -224,7 +220,7 @@ class Bucket(Node):
 
 
 @strawberry.type(description="A backup storage provider (BSP), which stores copies of files.")
-@node("bsp", row=BspRow, loader=BspById)
+@node("bsp", row=BspRow, loader=BspById, scopes=STORAGE.read)
 class Bsp(Node):
     account: str = attribute("Account name of the provider, unique among providers.")
     capacity: int = attribute("Capacity in bytes.", type=BigInt)

@@ -2,6 +2,7 @@
 
 import strawberry
 
+from db.kit.audit import AuditKind, recording_outcome
 from db.services import Services
 from db.system.health import DatabaseProbe, probe_database
 from db.system.integrity import Integrity
@@ -56,8 +57,11 @@ class Mutation:
     )
     async def check_database(self, info: Info) -> CheckDatabasePayload:
         services = info.context.services
-        await services.checks.run(services.database)
-        return CheckDatabasePayload(database_health=await services.checks.state(services.database))
+        async with recording_outcome(services.database, AuditKind.DATABASE_CHECKED) as event:
+            await services.checks.run(services.database)
+            health = await services.checks.state(services.database)
+            event.details["ok"] = health.ok
+        return CheckDatabasePayload(database_health=health)
 
 
 async def _health(services: Services, *, details: bool) -> HealthRow:

@@ -21,6 +21,7 @@ from graph.context import Info
 from graph.kit.fields import argument, mutation, provided_fields, query, subscription
 from graph.kit.ids import id_of, parse_id
 from graph.kit.paging import Connection, Listing, OrderDirection, paged
+from graph.kit.scopes import TASKS
 from graph.tasks.changes import Change, ChangeKind, announce, announce_import, follow
 from graph.tasks.inputs import (
     CreateTaskInput,
@@ -40,6 +41,8 @@ from graph.tasks.inputs import (
 from graph.tasks.types import Task, TaskById, TaskChange, TaskStats
 
 TaskId = Annotated[strawberry.ID, argument("ID of the task.")]
+
+SCOPES = TASKS
 
 
 @strawberry.type

@@ -8,6 +8,7 @@ from db.tasks import TaskRow, Tasks
 from graph.kit.fields import attribute, field
 from graph.kit.ids import Node, id_of, node
 from graph.kit.loaders import ById
+from graph.kit.scopes import TASKS
 from graph.tasks.changes import Change, ChangeKind
 
 
@@ -16,7 +17,7 @@ class TaskById(ById[TaskRow]):
 
 
 @strawberry.type(description="An item on the viewer's to-do list. Visible only to its owner.")
-@node("task", row=TaskRow, loader=TaskById)
+@node("task", row=TaskRow, loader=TaskById, scopes=TASKS.read)
 class Task(Node):
     title: str = attribute("Title, 1 to 200 characters, without surrounding whitespace.")
     description: str | None = attribute("Details, up to 1000 characters. Null if there are none.")

@@ -1,12 +1,17 @@
 """Streamed bytes and JSON errors for the plain HTTP routes."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from uuid import UUID
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from db.errors import HowdahError
+from db.kit.audit import Actor, AuditKind, AuditOutcome, acting, current_actor, record_alone
+from db.postgres.engine import Database
 from graph.errors import present_all
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -29,6 +34,60 @@ UNTRUSTED_CONTENT_HEADERS = {
     "Cache-Control": "private, no-cache",
     "Referrer-Policy": "no-referrer",
 }
+
+
+log = logging.getLogger(__name__)
+
+_recordings: set[asyncio.Task[None]] = set()  # the event loop holds tasks weakly
+
+
+async def recorded_download(
+    chunks: AsyncIterator[bytes],
+    database: Database,
+    kind: AuditKind,
+    *,
+    of: UUID,
+    subject_id: UUID,
+    subject_name: str | None = None,
+    **details: object,
+) -> AsyncIterator[bytes]:
+    """Records a download when it ends, with the number of bytes that the client was sent.
+
+    It concerns the holder of the link, and the owner `of` the bytes only if there is no holder:
+    owners of public buckets do not learn who reads them.
+    """
+    actor = current_actor.get()  # the loop may close this generator in another context
+    sent, outcome = 0, AuditOutcome.FAILED
+    try:
+        async for chunk in chunks:
+            yield chunk
+            sent += len(chunk)
+        outcome = AuditOutcome.SUCCEEDED
+    finally:
+        # A client that disconnects cancels this task, so another one records it.
+        work = _record(
+            database,
+            kind,
+            actor,
+            outcome=outcome,
+            owner_id=actor.user_id or of,
+            subject_id=subject_id,
+            subject_name=subject_name,
+            details=details | {"bytes": sent},
+        )
+        task = asyncio.create_task(work, name="audit: download")
+        _recordings.add(task)
+        task.add_done_callback(_recordings.discard)
+        if outcome == AuditOutcome.SUCCEEDED:
+            await task
+
+
+async def _record(database: Database, kind: AuditKind, actor: Actor, **event: Any) -> None:
+    try:
+        with acting(actor):
+            await record_alone(database, kind, **event)
+    except HowdahError as error:  # the bytes are sent
+        log.warning("the audit log does not have a download (%s): %s", kind, error.message)
 
 
 async def stream_response(

@@ -5,6 +5,7 @@ session.
 """
 
 import re
+from datetime import timedelta
 from uuid import UUID
 
 from starlette.requests import Request
@@ -12,11 +13,29 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.errors import NotFound
-from db.storage import FileRow, FileStatus, disposition, read_bytes
-from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
+from db.kit.audit import AuditKind, current_actor, record_alone
+from db.services import Services
+from db.storage import (
+    FileRow,
+    FileStatus,
+    disposition,
+    has_new_name,
+    object_key,
+    read_bytes,
+)
+from db.users.throttle import network_of
+from graph.context import address_of
+from graph.transport.byte_responses import (
+    UNTRUSTED_CONTENT_HEADERS,
+    json_errors,
+    recorded_download,
+    stream_response,
+)
 from graph.transport.gateway import Gateway
 from graph.transport.tus import TUS_VERSION_HEADER, TusUploads
 from graph.transport.uploads import Uploads, etag, verified_file
+
+STORE_LINK_LIFETIME = timedelta(seconds=60)
 
 _RANGE = re.compile(r"bytes=(?P<first>\d{0,19})-(?P<last>\d{0,19})")
 
@@ -29,7 +48,7 @@ def file_path(file_id: UUID, replacement_id: UUID | None = None) -> str:
 def routes() -> list[Route]:
     """The routes of uploads and downloads."""
     uploads = Uploads()
-    tus = TusUploads(uploads.places)
+    tus = TusUploads(uploads.slots)
     put = json_errors(uploads.receive)
     file, replacement = "/files/{file_id}", "/files/{file_id}/{replacement_id}"
 
@@ -69,8 +88,45 @@ async def send(request: Request) -> Response:
     status = 200 if requested is None else 206
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
-    pieces = read_bytes(gateway.services.objects, file, start=span.start, end=span.stop)
-    return await stream_response(pieces, status_code=status, headers=headers)
+    if (store_url := await _store_link(request, gateway.services, file)) is not None:
+        await record_alone(
+            gateway.services.database,
+            AuditKind.FILE_DOWNLOADED,
+            owner_id=current_actor.get().user_id or file.owner_id,
+            subject_id=file.id,
+            subject_name=file.location,
+            details={"redirected": True, "range": headers.get("Content-Range")},
+        )
+        return Response(
+            status_code=307,
+            headers=UNTRUSTED_CONTENT_HEADERS
+            | {"Location": store_url, "Cache-Control": "no-store"},
+        )
+    pieces = recorded_download(
+        read_bytes(gateway.services.objects, file, start=span.start, end=span.stop),
+        gateway.services.database,
+        AuditKind.FILE_DOWNLOADED,
+        of=file.owner_id,
+        subject_id=file.id,
+        subject_name=file.location,
+        range=headers.get("Content-Range"),
+    )
+    paced = gateway.turns.each(network_of(address_of(request.scope)), pieces)
+    return await stream_response(paced, status_code=status, headers=headers)
+
+
+async def _store_link(request: Request, services: Services, file: FileRow) -> str | None:
+    """A link that the object store signs, or None if the bytes pass through this server.
+
+    Nobody can revoke such a link, so it is made for one request that was just authorized. A script
+    of another origin follows no redirect that the CORS rules of the store do not name, and the
+    store sends a renamed file under its first name.
+    """
+    is_direct = services.settings.objects_redirect and "origin" not in request.headers
+    if not is_direct or file.object_id is None or has_new_name(file):
+        return None
+    key = object_key(file.id, file.object_id)
+    return await services.objects.link(key, expires_in=STORE_LINK_LIFETIME)
 
 
 def _is_not_modified(request: Request, file: FileRow) -> bool:

@@ -11,19 +11,20 @@ from graphql import OperationType
 from starlette.types import Scope
 
 from db.errors import HowdahError, Overloaded, Unauthenticated
+from db.kit.audit import Actor, current_actor
 from db.services import Services
 from graph.auth import Viewer
-from graph.context import Context
+from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Operations, Refused, refuse
-from graph.transport.anonymous_sockets import AnonymousSockets
+from graph.transport.compression import Compressor
+from graph.transport.fair_turns import FairTurns
 from graph.transport.origins import Origins
+from graph.transport.socket_limit import SocketLimit
 
 Authenticate: TypeAlias = Callable[[Services, str | None], Awaitable[Viewer | None]]
 """Returns the viewer of an `Authorization` header, or raises Unauthenticated."""
 
 RECHECK_S = 30.0
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Shutdown:
@@ -84,12 +85,20 @@ class Gateway:
     authenticate: Authenticate
     shutdown: Shutdown
     origins: Origins
-    anonymous_sockets: AnonymousSockets = field(default_factory=lambda: AnonymousSockets(None))
+    anonymous_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
+    turns: FairTurns = field(default_factory=FairTurns)
+    user_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
+    compressor: Compressor = field(default_factory=Compressor)
 
     async def viewer(self, authorization: str | None) -> Viewer | None:
         return await self.authenticate(self.services, authorization)
 
     def context(self, viewer: Viewer | None, request_id: str, scope: Scope) -> Context:
+        """The context of an operation, which is run in the present task."""
+        actor = Actor(request_id=request_id, address=address_of(scope))
+        if viewer is not None:
+            actor = Actor(viewer.id, viewer.session_id, viewer.token_id, *actor[3:])
+        current_actor.set(actor)
         return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
 
     async def answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:
@@ -108,17 +117,29 @@ class Gateway:
                 yield answer
 
     async def session_end(self, viewer: Viewer | None, authorization: str | None) -> HowdahError:
-        """Wait until the session ends: by expiry, sign-out or removal of its user."""
-        expires_at = viewer.expires_at if viewer else _NEVER
-        while (left_s := (expires_at - datetime.now(UTC)).total_seconds()) > 0:
-            await asyncio.sleep(min(left_s, RECHECK_S))
-            try:
-                await self.viewer(authorization)
-            except Unauthenticated as error:
-                if datetime.now(UTC) < expires_at:
-                    return error
-            except HowdahError:
-                continue  # a temporary failure of the database does not end the session
+        """Wait until the session ends: by expiry, sign-out, revocation or removal of its user.
+
+        A change of the user's role ends it too: a socket keeps the viewer that it began with.
+        """
+        if viewer is None:  # there is no session to end
+            never: asyncio.Future[HowdahError] = asyncio.get_running_loop().create_future()
+            return await never
+        expires_at = viewer.expires_at
+        with self.services.identity.access.watch(viewer.id) as access:
+            while (left_s := (expires_at - datetime.now(UTC)).total_seconds()) > 0:
+                await access.wait(within_s=min(left_s, RECHECK_S))
+                try:
+                    current = await self.viewer(authorization)
+                    if current is not None and current.role != viewer.role:
+                        return Unauthenticated(
+                            "The role of the user has changed.",
+                            hint="Connect again with the same access token.",
+                        )
+                except Unauthenticated as error:
+                    if datetime.now(UTC) < expires_at:
+                        return error
+                except HowdahError:
+                    continue  # a temporary failure of the database does not end the session
         return Unauthenticated(
             "The access token has expired.",
             hint="Call refreshSession, connect with the new access token and subscribe again.",

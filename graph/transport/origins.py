@@ -99,7 +99,7 @@ class CrossOrigin(CORSMiddleware):
     def __init__(self, app: ASGIApp, *, origins: Origins) -> None:
         super().__init__(
             app,
-            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY"),
             allow_headers=("*",),
             expose_headers=_EXPOSED_HEADERS,
             max_age=600,

@@ -8,6 +8,9 @@ from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from db.kit.audit import Actor, current_actor
+from graph.context import address_of
+
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 """The id of the request that this task handles, for the log."""
 
@@ -28,6 +31,7 @@ class RequestIds:
             return
         request_id = begin_request(dict(scope["headers"]))
         scope.setdefault("state", {})["request_id"] = request_id
+        current_actor.set(Actor(request_id=request_id, address=address_of(scope)))
         header = (b"x-request-id", request_id.encode())
 
         async def send_with_id(message: Message) -> None:

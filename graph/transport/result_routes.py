@@ -6,10 +6,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from db.kit.audit import AuditKind
 from db.runs import find_any_run
+from db.users.throttle import network_of
 from db.workbench.results.formats import CONTENT_TYPES
 from db.workbench.results.result_files import result_not_found
-from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors, stream_response
+from graph.context import address_of
+from graph.transport.byte_responses import (
+    UNTRUSTED_CONTENT_HEADERS,
+    json_errors,
+    recorded_download,
+    stream_response,
+)
 from graph.transport.gateway import Gateway
 from graph.transport.uploads import verify_link
 
@@ -45,4 +53,13 @@ async def send(request: Request) -> Response:
     stream = services.result_files.stream(
         run, format, spreadsheet_safe=not name.endswith(_VERBATIM)
     )
-    return await stream_response(stream, headers=headers)
+    recorded = recorded_download(
+        stream,
+        services.database,
+        AuditKind.RESULT_DOWNLOADED,
+        of=run.owner_id,
+        subject_id=run_id,
+        format=format,
+    )
+    paced = gateway.turns.each(network_of(address_of(request.scope)), recorded)
+    return await stream_response(paced, headers=headers)

@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from db.errors import BadInput, Forbidden, NotFound, TooLarge, Unauthenticated
 from db.settings import Settings
-from db.users import SignInLinks
+from db.users import Device, SignInLinks
+from graph.context import address_of
 from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors
 from graph.transport.gateway import Gateway
 from graph.transport.proxies import forwarding_header, is_local
@@ -66,7 +67,13 @@ async def exchange(request: Request) -> Response:
             hint=_new_link(services.settings),
         )
     user = await services.identity.local_admin()
-    token = await services.identity.issue(user, seconds=TOKEN_SECONDS, session_life=SESSION_LIFE)
+    token = await services.identity.issue(
+        user,
+        seconds=TOKEN_SECONDS,
+        session_life=SESSION_LIFE,
+        device=Device(address_of(request.scope), request.headers.get("user-agent", "")),
+        method="link",
+    )
     return _token_response(token)
 
 

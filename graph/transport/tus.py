@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db.errors import BadInput, Conflict, HowdahError, TooLarge
-from db.kit.concurrency_limit import ConcurrencyLimit
+from db.fair_slots import FairSlots
 from db.storage import (
     Checksum,
     ChecksumMismatch,
@@ -60,8 +60,8 @@ class TusUploads:
 
     METHODS = ("PATCH", "POST", "DELETE", "OPTIONS")
 
-    def __init__(self, places: ConcurrencyLimit) -> None:
-        self._places = places
+    def __init__(self, slots: FairSlots) -> None:
+        self._slots = slots
         self._completing: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def respond(self, request: Request) -> Response:
@@ -116,7 +116,7 @@ class TusUploads:
         """
         offset = await _received(request, upload)
         if offset == upload.size and not upload.is_complete:
-            with self._places.slot(upload.file.owner_id):
+            async with self._slots.of(upload.file.owner_id):
                 await self._complete(request, upload)
         return _progress(request, offset, status=200, length=upload.size)
 
@@ -132,7 +132,7 @@ class TusUploads:
             raise too_many_bytes()
         if upload.is_complete:
             return _progress(request, offset, status=204)
-        with self._places.slot(upload.file.owner_id):
+        async with self._slots.of(upload.file.owner_id):
             try:
                 offset = await append_bytes(
                     services.storage,

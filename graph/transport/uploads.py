@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from db.errors import BadInput, Conflict, Forbidden, NotFound, TimedOut
-from db.kit.concurrency_limit import ConcurrencyLimit
+from db.fair_slots import FairSlots
+from db.kit.audit import act_as
 from db.services import Services
 from db.storage import (
     ExpectedUpload,
@@ -23,13 +24,18 @@ from db.storage import (
     replacement_not_pending,
     store_bytes,
 )
-from graph.auth import owner_of_link, require_session
+from db.user_networks import remember_network
+from db.users.throttle import network_of
+from graph.auth import owner_of_link, require_credential
 from graph.context import address_of
 from graph.kit.signed_links import LinkHolder, Links
 from graph.transport.gateway import Gateway, stopping_error
 
 UPLOADS_AT_ONCE = 16
 UPLOADS_OF_ONE_USER = 4
+MAX_WAITING_UPLOADS = 100
+"""Of one user."""
+MAX_WAIT_S = 30.0
 IDLE_TIMEOUT_S = 60.0
 RATE_WINDOW_S = 30
 
@@ -40,8 +46,12 @@ class Uploads:
     """Receives uploads. Their number is limited, because each holds several parts in memory."""
 
     def __init__(self) -> None:
-        self.places = ConcurrencyLimit(
-            "uploads", at_once=UPLOADS_AT_ONCE, of_one_user=UPLOADS_OF_ONE_USER
+        self.slots = FairSlots(
+            "uploads",
+            total=UPLOADS_AT_ONCE,
+            of_one_user=lambda: UPLOADS_OF_ONE_USER,
+            max_waiting=MAX_WAITING_UPLOADS,
+            wait_s=MAX_WAIT_S,
         )
 
     async def receive(self, request: Request) -> Response:
@@ -56,7 +66,7 @@ class Uploads:
                 hint="Query the file, create a new one, or call `replaceFile`.",
             )
         expected = _expected_digest(request, upload)
-        with self.places.slot(upload.file.owner_id):
+        async with self.slots.of(upload.file.owner_id):
             stored = await store_bytes(
                 gateway.services.storage,
                 gateway.services.objects,
@@ -80,15 +90,17 @@ async def verified_file(request: Request, services: Services, method: str) -> Fi
 
 
 async def verify_link(request: Request, services: Services, method: str) -> LinkHolder | None:
-    """Verify the signature, and that the session which requested the link is live."""
+    """Verify the signature, and that the session or token which requested the link is valid."""
     try:
         holder = Links(services.keys).check(method, request.url.path, request.query_params)
     except Forbidden:
         gateway: Gateway = request.state.gateway
-        await gateway.operations.before_refusal(address_of(request.scope))
+        await gateway.turns.wait(network_of(address_of(request.scope)))
         raise
-    if holder is not None and holder.session_id is not None:
-        await require_session(services, holder.user_id, holder.session_id)
+    if holder is not None:
+        act_as(*holder)
+        remember_network(holder.user_id, network_of(address_of(request.scope)))
+        await require_credential(services, *holder)
     return holder
 
 

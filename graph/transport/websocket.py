@@ -14,13 +14,14 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from db.errors import Forbidden, HowdahError, RateLimited, Unauthenticated
+from db.users.throttle import network_of
 from graph.auth import Viewer
 from graph.context import address_of
 from graph.operations import Answer, GraphQLRequest, refuse
-from graph.transport.anonymous_sockets import Place
 from graph.transport.gateway import Gateway
 from graph.transport.origins import refused_origin
 from graph.transport.request_ids import current_request_id, new_request_id
+from graph.transport.socket_limit import Place
 
 PROTOCOL = "graphql-transport-ws"
 INIT_WAIT_S = 10.0
@@ -82,22 +83,23 @@ async def serve(scope: Scope, receive: Receive, send: Send) -> None:
     elif PROTOCOL not in scope["subprotocols"]:
         await websocket.accept()
         await websocket.close(4406, "Subprotocol not acceptable")
-    elif (place := gateway.anonymous_sockets.enter(address_of(scope))) is None:
+    elif (place := gateway.anonymous_sockets.enter(network_of(address_of(scope)))) is None:
         await websocket.close()  # as above
     else:
+        socket = _Socket(websocket, gateway, place)
         try:
             await websocket.accept(PROTOCOL)
             with gateway.shutdown.stream():
-                await _Socket(websocket, gateway, place).serve()
+                await socket.serve()
         finally:
-            place.leave()
+            socket.leave()
 
 
 class _Socket:
     """One connection and the operations that run on it."""
 
     def __init__(self, websocket: WebSocket, gateway: Gateway, place: Place) -> None:
-        """`place` is left when the client signs in."""
+        """`place` is left for one of the user when the client signs in."""
         self._websocket = websocket
         self._place = place
         self._gateway = gateway
@@ -120,6 +122,10 @@ class _Socket:
         except* WebSocketDisconnect:
             pass
 
+    def leave(self) -> None:
+        """Call at the end of the socket."""
+        self._place.leave()
+
     async def _initialise(self) -> None:
         """Wait for `connection_init`, and authenticate the client."""
         try:
@@ -139,8 +145,17 @@ class _Socket:
         except HowdahError as error:
             raise _Closed(1013, error.message) from None  # try again later
         if self._viewer is not None:
-            self._place.leave()
+            self._count_for(self._viewer)
         await self._send({"type": "connection_ack"})
+
+    def _count_for(self, viewer: Viewer) -> None:
+        """Clients connect again after 1013 (try again later), with growing pauses."""
+        sockets = self._gateway.user_sockets
+        place = sockets.enter(viewer.id)
+        if place is None:
+            raise _Closed(1013, f"You have {sockets.limit} open sockets. Close some, then retry.")
+        self._place.leave()
+        self._place = place
 
     async def _handle(self, message: Message, tasks: asyncio.TaskGroup) -> None:
         match message:
@@ -150,6 +165,7 @@ class _Socket:
                 if task := self._running.pop(message.id, None):
                     task.cancel()
             case Ping():
+                await self._wait_for_turn()
                 await self._send({"type": "pong"})
             case ConnectionInit():
                 raise _Closed(4429, "Too many initialisation requests")
@@ -160,6 +176,7 @@ class _Socket:
         if message.id in self._running:
             raise _Closed(4409, f"Subscriber for {message.id} already exists")
         if len(self._running) >= MAX_OPERATIONS:
+            await self._wait_for_turn()
             error = RateLimited(
                 f"This socket already runs {MAX_OPERATIONS} operations.",
                 hint="Complete some of them, or open another socket.",
@@ -167,6 +184,11 @@ class _Socket:
             await self._send_error(message.id, refuse(error, request_id=new_request_id()))
             return
         self._running[message.id] = tasks.create_task(self._run(message))
+
+    async def _wait_for_turn(self) -> None:
+        """For a message that starts no operation, which would be admitted."""
+        address = network_of(address_of(self._websocket.scope))
+        await self._gateway.turns.wait(self._viewer.id if self._viewer else address)
 
     async def _run(self, message: Subscribe) -> None:
         """Run one operation until its last message."""

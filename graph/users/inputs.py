@@ -10,9 +10,11 @@ from graph.users.types import ClientSession, User
 
 _COOKIE = (
     "If true, a browser keeps the refresh token in an `HttpOnly` cookie that only this server "
-    "reads, and `session.refreshToken` is null. Requires HTTP and a page of this server's origin, "
-    "or of an origin in `HOWDAH_ALLOWED_ORIGINS` on the same site. Defaults to false."
+    "reads, and `session.refreshToken` is null. Another cookie keeps `session.deviceToken`. "
+    "Requires HTTP and a page of this server's origin, or of an origin in "
+    "`HOWDAH_ALLOWED_ORIGINS` on the same site. Defaults to false."
 )
+_NEW_VALUE = "New password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
 
 
 @strawberry.input(description="Input of `signUp`.")
@@ -20,7 +22,9 @@ class SignUpInput:
     __repr__ = redacted_repr
 
     email: str = attribute("E-mail address to sign in with, up to 254 characters.")
-    password: str = attribute("Password, 8 to 1024 bytes in UTF-8.")
+    password: str = attribute(
+        "Password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
+    )
     name: str = attribute("Display name, 1 to 100 characters.")
     cookie: bool = optional(_COOKIE, default=False)
 
@@ -31,6 +35,11 @@ class SignInInput:
 
     email: str = attribute("E-mail address of the account.")
     password: str = attribute("Password of the account.")
+    device_token: str | None = optional(
+        "`session.deviceToken` of an earlier sign-in on this device, so that wrong passwords of "
+        "others do not lock it out. With `cookie`, a cookie keeps it. An unknown one is ignored.",
+        default=None,
+    )
     cookie: bool = optional(_COOKIE, default=False)
 
 
@@ -62,7 +71,9 @@ class ChangePasswordInput:
     __repr__ = redacted_repr
 
     current_password: str = attribute("Current password.")
-    new_password: str = attribute("New password, 8 to 1024 bytes in UTF-8.")
+    new_password: str = attribute(
+        "New password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
+    )
     cookie: bool = optional(_COOKIE, default=False)
 
 
@@ -71,12 +82,19 @@ class CreatePasswordResetInput:
     user_id: strawberry.ID = attribute("ID of the user who forgot the password.")
 
 
+@strawberry.input(description="Input of `requestPasswordReset`.")
+class RequestPasswordResetInput:
+    email: str = attribute("E-mail address of the account whose password was forgotten.")
+
+
 @strawberry.input(description="Input of `resetPassword`.")
 class ResetPasswordInput:
     __repr__ = redacted_repr
 
-    token: str = attribute("Token of the link that `createPasswordReset` returned.")
-    new_password: str = attribute("New password, 8 to 1024 bytes in UTF-8.")
+    token: str = attribute("Token of a link of `createPasswordReset` or `requestPasswordReset`.")
+    new_password: str = attribute(
+        "New password, 8 to 1024 bytes in UTF-8. The 10,000 most common passwords are refused."
+    )
 
 
 @strawberry.input(description="Input of `updateViewer`.")
@@ -113,7 +131,7 @@ class SignOutPayload:
 class ChangePasswordPayload:
     session: ClientSession = attribute(
         "A new session. All previous sessions are revoked; their access tokens stop working "
-        "within 60 seconds."
+        "within a second."
     )
     user: UserRow = attribute("The user with the new password.", type=User)
 
@@ -135,6 +153,11 @@ class CreatePasswordResetPayload:
         "Token of the link, for a page of your own that calls `resetPassword`. It can be used once."
     )
     expires_at: datetime = attribute("Time the link expires, one hour after its creation.")
+
+
+@strawberry.type(description="Payload of `requestPasswordReset`.")
+class RequestPasswordResetPayload:
+    requested: bool = attribute("Always true, whether or not there is an account.")
 
 
 @strawberry.type(description="Payload of `resetPassword`.")

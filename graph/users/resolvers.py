@@ -4,7 +4,7 @@ from typing import Annotated
 
 import strawberry
 
-from db.users import OwnUser, SessionTokens, UserRow
+from db.users import Device, OwnUser, SessionTokens, UserRow
 from graph.auth import AdminOnly, Anyone, SignedIn
 from graph.context import Context, Info
 from graph.kit.fields import argument, mutation, query
@@ -16,6 +16,8 @@ from graph.users.inputs import (
     CreatePasswordResetPayload,
     RefreshSessionInput,
     RefreshSessionPayload,
+    RequestPasswordResetInput,
+    RequestPasswordResetPayload,
     ResetPasswordInput,
     ResetPasswordPayload,
     SignInInput,
@@ -61,6 +63,7 @@ class Mutation:
             password=input.password,
             name=input.name,
             address=info.context.client_address,
+            user_agent=info.context.user_agent,
         )
         session = _deliver(info.context, signed_in.session, cookie=input.cookie)
         return SignUpPayload(session=session, user=signed_in.user)
@@ -76,7 +79,13 @@ class Mutation:
     ) -> SignInPayload:
         _check_cookie(info.context, input.cookie)
         signed_in = await info.context.services.identity.sign_in(
-            email=input.email, password=input.password, address=info.context.client_address
+            email=input.email,
+            password=input.password,
+            address=info.context.client_address,
+            user_agent=info.context.user_agent,
+            device_mark=info.context.refresh_cookie.read_device()
+            if input.cookie
+            else input.device_token,
         )
         session = _deliver(info.context, signed_in.session, cookie=input.cookie)
         return SignInPayload(session=session, user=signed_in.user)
@@ -92,13 +101,15 @@ class Mutation:
         self, info: Info, input: Annotated[RefreshSessionInput, argument("Session to refresh.")]
     ) -> RefreshSessionPayload:
         token = _refresh_token(info.context, input.refresh_token)
-        signed_in = await info.context.services.identity.refresh(token)
+        signed_in = await info.context.services.identity.refresh(
+            token, device=Device(info.context.client_address, info.context.user_agent)
+        )
         cookie = input.refresh_token is None
         session = _deliver(info.context, signed_in.session, cookie=cookie)
         return RefreshSessionPayload(session=session, user=signed_in.user)
 
     @mutation(
-        "Ends a session of the viewer. Its access tokens stop working within 60 seconds.",
+        "Ends a session of the viewer. Its access tokens stop working within a second.",
         who=SignedIn,
     )
     async def sign_out(
@@ -126,6 +137,7 @@ class Mutation:
             current=input.current_password,
             new=input.new_password,
             address=info.context.client_address,
+            user_agent=info.context.user_agent,
         )
         session = _deliver(info.context, signed_in.session, cookie=input.cookie)
         return ChangePasswordPayload(session=session, user=signed_in.user)
@@ -133,8 +145,9 @@ class Mutation:
     @mutation(
         "Creates a one-time link with which a user sets a new password. It voids the previous "
         "link of the user. Fails with `BAD_USER_INPUT` if they sign in at an external issuer. "
-        "Requires the `ADMIN` role.",
+        "Requires the `ADMIN` role and a session.",
         who=AdminOnly,
+        scopes=None,
     )
     async def create_password_reset(
         self,
@@ -150,8 +163,29 @@ class Mutation:
         )
 
     @mutation(
+        "Mails a one-time link with which the user of an account sets a new password. The response "
+        "is the same if there is no account with this address, or one without a password. Fails "
+        "with `FORBIDDEN` if the operator has set up no mail server. Ignores an access token that "
+        "is not valid.",
+        who=Anyone,
+        ignores_token=True,
+    )
+    async def request_password_reset(
+        self,
+        info: Info,
+        input: Annotated[RequestPasswordResetInput, argument("Account to mail a link to.")],
+    ) -> RequestPasswordResetPayload:
+        base_url = (info.context.services.settings.public_url or "").rstrip("/")
+        await info.context.services.identity.password_resets.request(
+            input.email,
+            address=info.context.client_address,
+            link=lambda token: password_reset_url(base_url, token),
+        )
+        return RequestPasswordResetPayload(requested=True)
+
+    @mutation(
         "Sets a new password with the token of a reset link, and revokes all sessions of the user; "
-        "their access tokens stop working within 60 seconds. An unknown, used or expired token "
+        "their access tokens stop working within a second. An unknown, used or expired token "
         "fails with `BAD_USER_INPUT`. Ignores an access token that is not valid.",
         who=Anyone,
         ignores_token=True,
@@ -191,9 +225,12 @@ def _deliver(context: Context, session: SessionTokens, *, cookie: bool) -> Clien
     if cookie:
         days = context.services.settings.refresh_token_days
         context.refresh_cookie.write(session.refresh_token, seconds=days * 86_400)
+        if session.device_mark is not None:
+            context.refresh_cookie.write_device(session.device_mark)
     return ClientSession(
         access_token=session.access_token,
         refresh_token=None if cookie else session.refresh_token,
         expires_at=session.expires_at,
         expires_in=session.expires_in,
+        device_token=None if cookie else session.device_mark,
     )

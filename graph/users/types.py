@@ -7,6 +7,7 @@ import strawberry
 from db.quotas import Usage as UsageReader
 from db.quotas import UsageAmount, UsageRow
 from db.users import OwnUser, Role, UserRow
+from graph.auth import ANY_TOKEN
 from graph.context import Info
 from graph.kit.fields import attribute, field, graphql_enum, redacted_repr
 from graph.kit.ids import Node, node
@@ -66,7 +67,7 @@ class Usage:
 
 
 @strawberry.type(description="A user account.")
-@node("user", row=UserRow, loader=UserById)
+@node("user", row=UserRow, loader=UserById, scopes=ANY_TOKEN)
 class User(Node):
     email: str | None = attribute(
         "E-mail address. Null if the user comes from an external issuer that does not provide one."
@@ -77,6 +78,10 @@ class User(Node):
         "request."
     )
     role: Role = attribute("Role, which determines what the user is allowed to do.")
+    suspended_at: datetime | None = attribute(
+        "Time an admin suspended the user, who cannot sign in since. Null if they are not "
+        "suspended."
+    )
 
     @field(
         "What the user stores, and the limits. Null unless the user is the viewer.",
@@ -112,4 +117,9 @@ class ClientSession:
     expires_in: int = attribute(
         "Lifetime of `accessToken` in seconds, counted from this response. Unlike `expiresAt`, it "
         "can be used by a client whose clock is wrong."
+    )
+    device_token: str | None = attribute(
+        "Mark of this device after a sign-in with a password. Keep it, also after sign-out, and "
+        "pass it to the next `signIn`: wrong passwords of others then do not lock this device out. "
+        "Null for `refreshSession`, and if a cookie keeps it."
     )

@@ -12,6 +12,8 @@ const url = process.argv[2];
 const headers = { authorization: 'Bearer ann' };
 const QUERY = '{ whoami }';
 const COUNT = 'subscription { count(to: 3) }';
+const PARTIAL = '{ hello meet(trouble: FIELD) }'; // 294
+const REFUSED = '{ nothing }'; // 422
 const BROKEN = 'subscription { broken(trouble: FIELD) }';
 const ANN = '00000000-0000-0000-0000-000000000001';
 
@@ -117,6 +119,11 @@ async function urql() {
   });
   const answer = await client.query(QUERY, {}).toPromise();
   assert.equal(answer.data?.whoami, ANN, answer.error);
+  const partial = await client.query(PARTIAL, {}).toPromise();
+  assert.equal(partial.data.hello, 'Hello, you!');
+  assert.equal(partial.error.graphQLErrors[0].extensions.field, 'name');
+  const refused = await client.query(REFUSED, {}).toPromise();
+  assert.equal(refused.error.graphQLErrors[0].extensions.code, 'BAD_USER_INPUT');
   const counted = await new Promise((resolve, reject) => {
     const seen = [];
     client.subscription(COUNT, {}).subscribe(({ data, error }) => {
@@ -133,8 +140,28 @@ async function apollo() {
   const client = new ApolloClient({ link, cache: new InMemoryCache() });
   const { data } = await client.query({ query: gql(QUERY) });
   assert.deepEqual(data, { whoami: ANN });
+  const partial = await client.query({ query: gql(PARTIAL), errorPolicy: 'all' });
+  assert.equal(partial.data.hello, 'Hello, you!');
+  assert.equal(partial.error.errors[0].extensions.field, 'name');
+  await assert.rejects(
+    client.query({ query: gql(REFUSED) }),
+    ({ errors: [error] }) => error.extensions.code === 'BAD_USER_INPUT'
+  );
   const counted = await collected((sink) => client.subscribe({ query: gql(COUNT) }).subscribe(sink));
   assert.deepEqual(numbers(counted), [1, 2, 3]);
+}
+
+/** As the network layers of Relay: fetch without a choice of media type, which gets 200 for data with errors. */
+async function plainFetch() {
+  const ask = (method, query) =>
+    fetch(url, { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query }) });
+  const partial = await ask('POST', PARTIAL);
+  assert.equal(partial.status, 200);
+  assert.equal((await partial.json()).data.hello, 'Hello, you!');
+  assert.equal((await ask('POST', REFUSED)).status, 422);
+  const large = await ask('QUERY', `{ ${Array.from({ length: 45 }, (_, n) => `a${n}: hello(name: "everybody")`).join(' ')} }`);
+  assert.equal(large.headers.get('content-encoding'), 'gzip');
+  assert.equal((await large.json()).data.a44, 'Hello, everybody!');
 }
 
 async function apolloPersisted() {
@@ -174,6 +201,7 @@ const checks = [
   graphqlSseSingleConnection,
   urql,
   apollo,
+  plainFetch,
   apolloPersisted,
 ];
 for (const check of checks) {

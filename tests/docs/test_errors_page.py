@@ -9,7 +9,7 @@ import db.errors
 from db.errors import HowdahError
 from graph.operations.request import PersistedQueryNotFound
 from graph.transport import byte_responses
-from graph.transport.http import handler
+from graph.transport.http import statuses
 from tests.fixtures.pages import ROOT
 
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def _statuses(tree: ast.Module) -> Iterator[int]:
 
 def test_errors_page_lists_every_code_with_its_status() -> None:
     listed = {code.strip("`"): int(status) for code, _, status, _ in rows(section("Codes"))}
-    assert listed == {code: handler._STATUS.get(code, 400) for code in CODES}
+    assert listed == {code: statuses._STATUS.get(code, 422) for code in CODES}
 
 
 def test_errors_page_lists_every_status_of_http() -> None:

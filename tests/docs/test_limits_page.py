@@ -31,14 +31,18 @@ NO_LIMITS = {"port": "an address", "hsts_seconds": "what browsers are told"}
 INTERNAL = {
     "db.backup": "files that Howdah has written itself",
     "db.events": "messages between the replicas, which split them",
+    "db.audit.repository.request_id_rule": "no request ID is longer",
+    "db.kit.audit.actor": "addresses are shorter",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.objects.store": "what object stores accept",
     "db.setting_files": "the operator's own files",
-    "db.settings": "the length of a quotation in an error",
+    "db.setting_checks": "the length of a quotation in an error",
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
     "db.storage.rules.MAX_BIGINT": "a range of numbers",
     "db.system.integrity": "findings of a check; the others are alike",
-    "db.users.tokens.token_verifier": "the size of a cache",
+    "db.users.sessions._MAX_DEVICE_LENGTH": "the rest of the header is not stored",
+    "db.users.cost_allowance.MAX_USERS": "the size of a cache",
+    "db.users.tokens.verification_cache": "the size of a cache",
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",
     "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",
     "db.workbench.execution.submission.MAX_TEXT_GRANT": "how many bytes are counted at once",
@@ -163,11 +167,11 @@ def test_figures_of_limits_page_are_those_of_the_code(row: Row) -> None:
 
 @pytest.mark.parametrize(
     ("default", "left"),
-    [("8", ""), ("80", "AT_ONCE is 8"), ("8 of 9", " of 9"), ("1,008", "AT_ONCE is 8")],
+    [("8", ""), ("80", "MAX_WAITING is 8"), ("8 of 9", " of 9"), ("1,008", "MAX_WAITING is 8")],
 )
 def test_wrong_figure_is_caught(default: str, left: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graph.operations.slots.AT_ONCE", 8)
-    row = Row("operations", default, "", "", ["graph.operations.slots.AT_ONCE"])
+    monkeypatch.setattr("graph.operations.admission.MAX_WAITING", 8)
+    row = Row("operations", default, "", "", ["graph.operations.admission.MAX_WAITING"])
     assert left in unexplained(row)
     assert bool(unexplained(row)) is bool(left)
 

@@ -15,6 +15,7 @@ GATES = (
     "tests/test_architecture.py",
     "tests/graph/test_schema.py",
     "tests/graph/test_ownership.py",
+    "tests/graph/audit/test_audited_mutations.py",
     "tests/graph/notes",
     "tests/db/postgres/test_migrations.py",
 )

@@ -21,6 +21,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     "createBsp": {"account": "one", "capacity": "1000", "multiaddresses": []},
     "importTasks": {"json": '[{"title": "one"}]'},
     "refreshSession": {"refreshToken": "x"},
+    "requestPasswordReset": {"email": "ada@example.com"},
     "resetPassword": {"token": "x", "newPassword": "correct horse battery"},
     "saveConnection": {"name": "n", "host": "127.0.0.1", "database": "d", "username": "u"},
     "signOut": {"refreshToken": "x"},
@@ -39,6 +40,7 @@ REFUSED: dict[str, set[str]] = {
     "fileByKey": {"BAD_USER_INPUT"},
     "refreshSession": {"UNAUTHENTICATED"},
     "replaceFile": {"CONFLICT"},  # until the bytes of the file are there
+    "requestPasswordReset": {"FORBIDDEN"},  # without a mail server
     "resetPassword": {"BAD_USER_INPUT"},
     "setBspMultiaddresses": {"BAD_USER_INPUT"},
     "signIn": {"BAD_USER_INPUT"},

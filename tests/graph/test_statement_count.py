@@ -19,6 +19,7 @@ core: Any = schema._schema
 LEFT_OUT = {
     **dict.fromkeys(IN_TARGET, "each connection is looked up before its database is read"),
     "run": "a run sends statements of its own while it is read",
+    "signin": "each client has one",
     "user": "each viewer sees one",
 }
 """Prefixes of IDs, with the reason."""

@@ -22,8 +22,9 @@ from graph.server.http_protocol import ConnectionsByAddress
 from graph.server.metrics import Metrics
 from graph.server.uvicorn_server import Server, create_config
 from graph.transport import graphiql, websocket
-from graph.transport.anonymous_sockets import AnonymousSockets
+from graph.transport.fair_turns import FairTurns
 from graph.transport.gateway import Shutdown
+from graph.transport.socket_limit import SocketLimit
 from tests.fixtures.clients import SUBPROTOCOL
 from tests.fixtures.toy import ToyServer, serving
 from tests.security.test_local_sign_in import calling
@@ -196,13 +197,14 @@ def test_limit_counts_networks_and_spares_trusted_proxies() -> None:
     assert connections.enter("2001:db8::2") is None  # of the same /64
     assert connections.enter("2001:db8:0:1::1")
     assert connections.enter("10.0.0.1") == connections.enter("10.0.0.1") == ""
-    sockets = AnonymousSockets(1)
-    place = sockets.enter("2001:db8::1")
+    sockets = SocketLimit(1)
+    place = sockets.enter("ada")
     assert place is not None
-    assert sockets.enter("2001:db8::2") is None
+    assert sockets.enter("ada") is None
+    assert sockets.enter("bob")
     place.leave()
     place.leave()
-    assert sockets.enter("2001:db8::2")
+    assert sockets.enter("ada")
 
 
 INIT = '{"type": "connection_init"}'
@@ -223,7 +225,7 @@ async def test_socket_that_never_signs_in_is_closed(
         assert "has not signed in" in str(socket.close_reason)
 
 
-async def test_anonymous_sockets_of_an_address_are_limited(
+async def test_sockets_of_an_address_and_of_a_user_are_limited(
     services: Services, app: Starlette, ada_token: str
 ) -> None:
     async with serving(app) as server:
@@ -237,13 +239,21 @@ async def test_anonymous_sockets_of_an_address_are_limited(
                 assert "connection_ack" in str(await socket.recv())
 
             signed_in = SIGNED_IN.replace("x", ada_token)
-            for _ in range(4):  # do not count
+            for _ in range(4):  # do not count as anonymous
                 await connect(signed_in)
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await connect(signed_in)
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, "4 open sockets" in closed.value.rcvd.reason) == (
+                1013,
+                True,
+            )
             for _ in range(2):
                 await connect(INIT)
             with pytest.raises(websockets.InvalidStatus):
                 await connect(INIT)
         await until_accepted(address)
+        await until_signed_in(address, signed_in)
 
 
 async def until_accepted(address: str) -> None:
@@ -255,10 +265,24 @@ async def until_accepted(address: str) -> None:
                     return
 
 
+async def until_signed_in(address: str, payload: str) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(websockets.ConnectionClosed):
+                async with websockets.connect(address, subprotocols=[SUBPROTOCOL]) as socket:
+                    await socket.send(payload)
+                    await socket.recv()
+                    return
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(
-        env="development", data_dir=tmp_path, sign_up="open", anonymous_sockets_per_address=2
+        env="development",
+        data_dir=tmp_path,
+        sign_up="open",
+        anonymous_sockets_per_address=2,
+        sockets_per_user=4,
     )
 
 
@@ -312,16 +336,61 @@ async def test_metrics_take_a_tenth_of_the_time_at_most(
     assert 2 <= len(made) <= 6
 
 
-async def test_bad_links_of_one_address_wait_for_each_other(services: Services) -> None:
-    """While one address sends 300 forged links, another gets its answer at once."""
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/files/{:032x}?expires=1&signature=x", 403),
+        ("/healthz?{}", 200),
+        ("/graphql/assets/{}.js", 404),
+    ],
+)
+async def test_requests_of_one_address_wait_for_each_other(
+    services: Services, path: str, status: int
+) -> None:
+    """While one address sends 300 requests, another gets its answer at once."""
     async with calling(services, peer="192.0.2.1") as flood, calling(services) as http:
-        flooding = [
-            asyncio.create_task(flood.get(f"/files/{number:032x}?expires=1&signature=x"))
-            for number in range(300)
-        ]
+        flooding = [asyncio.create_task(flood.get(path.format(number))) for number in range(300)]
         await asyncio.sleep(0)
         assert (await http.get("/healthz")).status_code == 200
         done = sum(task.done() for task in flooding)
         answers = await asyncio.gather(*flooding)
-    assert done < 300
-    assert {answer.status_code for answer in answers} == {403}
+    assert done < 100
+    assert {answer.status_code for answer in answers} == {status}
+
+
+async def test_pings_of_one_holder_wait_for_each_other() -> None:
+    turns, order = FairTurns(), list[str]()
+
+    async def take(holder: str) -> None:
+        await turns.wait(holder)
+        order.append(holder)
+
+    await asyncio.gather(*(take("flood") for _ in range(50)), take("other"))
+    assert order.index("other") <= 2
+
+
+async def test_pieces_of_downloads_have_turns() -> None:
+    turns, order = FairTurns(), list[str]()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x"
+
+    async def read(holder: str) -> None:
+        async for _ in turns.each(holder, pieces()):
+            order.append(holder)
+
+    await asyncio.gather(*(read("flood") for _ in range(20)), read("other"))
+    assert order.index("other") <= 2
+    assert max(index for index, holder in enumerate(order) if holder == "other") < 40
+
+
+async def test_call_that_is_cancelled_leaves_its_turn_to_the_next() -> None:
+    turns = FairTurns()
+    calls = [asyncio.create_task(turns.wait("flood")) for _ in range(20)]
+    await asyncio.sleep(0)
+    for call in calls[:10]:
+        call.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*calls[10:])
+    await turns.wait("flood")

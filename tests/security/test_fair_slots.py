@@ -2,21 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from types import SimpleNamespace
-from uuid import UUID
 
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from db.errors import BadInput, Overloaded, TimedOut
+from db.errors import BadInput, TimedOut
 from db.events import Subscription
 from db.kit.base import OwnerId, new_id
-from db.kit.concurrency_limit import ConcurrencyLimit
 from db.runs import RunState
 from db.settings import Settings
-from db.workbench.execution.scheduler import RunScheduler, RunSlots
+from db.user_networks import remember_network
+from db.workbench.execution.scheduler import RunScheduler
 from graph.transport import uploads
 from tests.fixtures.runs import Desk
 
@@ -84,51 +83,46 @@ async def test_users_with_long_runs_leave_slots_to_the_others(backlog: Backlog) 
     await backlog.until(lambda: late in backlog.running)  # before 752 runs that waited longer
 
 
+async def test_accounts_of_one_network_do_not_get_the_reserved_slots(backlog: Backlog) -> None:
+    """Sixty-four accounts with one sleeping run each had all slots."""
+    accounts = [OwnerId(new_id()) for _ in range(64)]
+    for account in accounts:
+        remember_network(account, "192.0.2.1")
+        backlog.submit(account)
+    await backlog.until(lambda: len(backlog.running) == 48)
+    others = [OwnerId(new_id()) for _ in range(16)]
+    for number, other in enumerate(others):
+        remember_network(other, f"198.51.100.{number}")
+        backlog.submit(other)
+    await backlog.until(lambda: all(other in backlog.running for other in others))
+    assert len(backlog.running) == 64
+    for account in backlog.running[:17]:  # each slot that becomes free is used
+        backlog.scheduler.free_slot(account)
+    del backlog.running[:17]
+    await backlog.until(lambda: len(backlog.running) == 48)
+
+
 async def test_single_user_gets_all_of_their_slots(backlog: Backlog) -> None:
     alone = OwnerId(new_id())
     backlog.submit(alone, 20)
     await backlog.until(lambda: len(backlog.running) == 8)
 
 
-async def test_freed_slot_goes_to_the_owner_with_the_fewest() -> None:
-    slots, many, few = RunSlots(3), OwnerId(new_id()), OwnerId(new_id())
-    for _ in range(3):
-        await slots.acquire(many)
-    more = asyncio.create_task(slots.acquire(many))
+async def test_uploads_keep_a_share_for_users_without_one() -> None:
+    slots = uploads.Uploads().slots
+    few = [OwnerId(new_id()) for _ in range(3)]
+    for user in few * 4:
+        await asyncio.wait_for(slots.acquire(user), 1)
+    others = [OwnerId(new_id()) for _ in range(4)]
+    for user in others:
+        await asyncio.wait_for(slots.acquire(user), 1)
+    waiting = [asyncio.create_task(slots.acquire(user)) for user in (*few, new_id())]
     await asyncio.sleep(0)
-    first = asyncio.create_task(slots.acquire(few))
-    await asyncio.sleep(0)
-    slots.release(many)
-    await first
-    assert not more.done()
-    slots.release(few)
-    await more
-
-
-async def test_cancelled_wait_leaks_no_slot() -> None:
-    slots, ada, bob = RunSlots(1), OwnerId(new_id()), OwnerId(new_id())
-    await slots.acquire(ada)
-    waiting = asyncio.create_task(slots.acquire(bob))
-    await asyncio.sleep(0)
-    slots.release(ada)  # grants it to Bob, who leaves at the same time
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    await slots.acquire(ada)
-
-
-def test_uploads_keep_a_share_for_users_without_one() -> None:
-    limit = ConcurrencyLimit("uploads", at_once=16, of_one_user=4)
-    with ExitStack() as held:
-        few = [UUID(int=number) for number in range(3)]
-        for user in few * 4:
-            held.enter_context(limit.slot(user))
-        others = [UUID(int=number) for number in range(3, 7)]
-        for user in others:
-            held.enter_context(limit.slot(user))
-            with pytest.raises(Overloaded):
-                held.enter_context(limit.slot(user))
-        with pytest.raises(Overloaded):
-            held.enter_context(limit.slot(UUID(int=9)))
+    assert not any(task.done() for task in waiting)
+    slots.release(few[0])
+    await asyncio.wait_for(waiting[-1], 1)  # of the user who holds none
+    for task in waiting:
+        task.cancel()
 
 
 async def test_longest_timeout_is_the_operators(desk: Desk) -> None:

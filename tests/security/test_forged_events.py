@@ -1,10 +1,13 @@
 """Whoever can write to the event bus makes readers query their own rows again, and nothing else."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import msgspec
+import pytest
+from nats.aio.client import Client as Nats
 from redis.asyncio import Redis
 
 from db.events import open_events
@@ -77,18 +80,42 @@ async def test_forged_change_of_tasks_shows_the_own_rows_as_they_are(
             assert change["task"] is not None or change["taskId"] is None
 
 
-async def test_forged_bytes_on_redis_do_not_interrupt_the_bus(tmp_path: Path) -> None:
-    async with running("redis", tmp_path) as broker:
+Publish = Callable[[str, bytes], Awaitable[object]]
+
+
+@contextlib.asynccontextmanager
+async def redis_client(url: str) -> AsyncIterator[Publish]:
+    client = Redis.from_url(url)
+    yield client.publish
+    await client.aclose()
+
+
+@contextlib.asynccontextmanager
+async def nats_client(url: str) -> AsyncIterator[Publish]:
+    client = Nats()
+    await client.connect(url)
+    yield client.publish
+    await client.close()  # sends what is left
+
+
+CLIENTS = {"redis": redis_client, "nats": nats_client}
+FORGED = (b"\xff\xfe", b"", b"{", b"[]", b"null", b'["mine",5]', b"\x00" * 9_000)
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+async def test_forged_bytes_do_not_interrupt_the_bus(kind: str, tmp_path: Path) -> None:
+    async with running(kind, tmp_path) as broker, CLIENTS[kind](broker.url) as publish:
         bus = await open_events(broker.url, channel="events")
-        client = Redis.from_url(broker.url)
         try:
             async with bus.subscribe("mine") as mine:
-                for forged in (b"\xff\xfe", b"{", b"[]", b'["mine",5]', b"\x00" * 9_000):
-                    await client.publish("events", forged)
+                for forged in FORGED:
+                    await publish("events", forged)
+                await publish("events", b'["mine","forged"]')
+                async with asyncio.timeout(10):
+                    assert (await anext(mine)).payload == "forged"
                 await bus.publish("mine", "real")
                 async with asyncio.timeout(10):
                     event = await anext(mine)
                 assert (event.payload, event.missed) == ("real", False)
         finally:
-            await client.aclose()
             await bus.close()

@@ -10,6 +10,7 @@ import pytest
 from db.runs import RunState
 from db.workbench.connections import connector
 from db.workbench.connections.bounds import socket_gate
+from db.workbench.connections.bounds.read_turns import TURN_S, ReadTurns
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.destinations import Destination
@@ -25,6 +26,9 @@ ADDED_MB = 100
 LONGEST_PAUSE_S = 0.25
 BOUNDED_S = 5.0
 """Without a bound an attempt to connect lasts 10 seconds."""
+LATE_S = 2.0
+TIMEOUT_S = 1.0
+LONG_TIMEOUT_S = 20.0
 
 
 @pytest.fixture
@@ -89,8 +93,11 @@ async def test_hostile_server_fails_its_own_run(
                 host="127.0.0.1", port=hostile_port, database=f"run-{name}", ssl_mode="DISABLE"
             )
         )
+        timeout_s = TIMEOUT_S if state == RunState.TIMED_OUT else LONG_TIMEOUT_S
+        began = time.monotonic()
         async with harmless():
-            run = await hostile.run("SELECT hostile", timeout_ms=1_000)
+            run = await hostile.run("SELECT hostile", timeout_ms=round(timeout_s * 1000))
+        assert time.monotonic() - began < timeout_s + LATE_S, name
         assert run.state == state, (name, run)
         assert run.parsed_error is not None
         assert words in run.parsed_error.message, name
@@ -103,3 +110,18 @@ async def test_certificates_and_notices_of_a_start_fit(
     """An ordinary start needs a fraction of what is allowed."""
     monkeypatch.setattr(socket_gate, "START_BYTES", socket_gate.START_BYTES // 8)
     assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
+
+
+async def test_turns_of_all_connections_leave_half_of_the_loop() -> None:
+    """Eight hostile servers get as many turns together as one."""
+    turns, granted = ReadTurns(), list[float]()
+
+    async def read() -> None:
+        for _ in range(3):
+            await turns.wait()
+            granted.append(time.monotonic())
+            while time.monotonic() < granted[-1] + TURN_S:
+                pass
+
+    await asyncio.gather(*(read() for _ in range(8)))
+    assert granted[-1] - granted[0] >= (len(granted) - 1) * 2 * TURN_S * 0.9

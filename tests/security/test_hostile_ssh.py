@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.network_policy import Targets
+from db.workbench.connections.tunnels.ssh_budget import PIECE_BYTES, SshBudget
 from db.workbench.connections.tunnels.ssh_tunnels import LOOPBACK
+from db.workbench.connections.tunnels.tunnel_thread import TunnelThread
 from tests.fixtures.bastion import SshServer, running_ssh
 from tests.fixtures.ssh_flood import flooding_ssh
 from tests.fixtures.targets import Target
@@ -89,6 +93,48 @@ async def test_packets_after_login_delay_nobody_and_end(
                 await connection.execute("SELECT pg_sleep(60)")
             await connection.close()
     assert pauses[-1] < LONGEST_PAUSE_S
+
+
+async def test_tunnels_run_one_at_a_time() -> None:
+    """Threads share the interpreter: the main loop waits for each that wants it."""
+    running, most = 0, 0
+
+    async def work() -> None:
+        nonlocal running, most
+        for _ in range(5):
+            running += 1
+            most = max(most, running)
+            time.sleep(0.002)  # noqa: ASYNC251 - busy, and another thread could run meanwhile
+            running -= 1
+            await asyncio.sleep(0)
+
+    threads = [await TunnelThread.start() for _ in range(8)]
+    await asyncio.gather(*(thread.run(work()) for thread in threads))
+    for thread in threads:
+        thread.stop()
+        await thread.wait_stopped()
+    assert most == 1
+
+
+def test_tunnel_rests_when_its_packets_deliver_nothing() -> None:
+    rests: list[float] = []
+    budget = SshBudget(rests.append)
+    parsed: list[int] = []
+    ended: list[bool] = []
+    connection = SimpleNamespace(
+        data_received=lambda data, _: parsed.append(len(data)), abort=lambda: ended.append(True)
+    )
+    budget.watch(connection)  # type: ignore[arg-type]  # what the budget needs of a connection
+    budget.log_in()
+    for _ in range(40):  # a result: what is received is delivered
+        connection.data_received(bytes(262_144))
+        budget.deliver(262_000)
+    assert not rests
+    parsed.clear()
+    while not ended:
+        connection.data_received(bytes(262_144))
+    assert max(parsed) == PIECE_BYTES
+    assert len(rests) > len(parsed) / 2
 
 
 async def test_large_result_passes_the_packet_budget(

@@ -4,13 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from db.errors import TooLarge
 from db.events import EventBus
-from db.kit.base import OwnerId
+from db.kit.base import OwnerId, new_id
+from db.kit.row_quota import OwnedRows, RowQuota
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database, Session
 from db.quotas import Quotas
@@ -180,3 +182,35 @@ async def test_quota_is_not_counted_for_every_insert(
     with statements.expected(100 + 1 + 1):
         for _ in range(101):
             assert await create(database, owner, quotas)
+
+
+async def test_quota_is_counted_once_for_all_that_insert_meanwhile() -> None:
+    counted, go_on = 0, asyncio.Event()
+
+    async def count(_: object, __: OwnerId) -> int:
+        nonlocal counted
+        counted += 1
+        await go_on.wait()
+        if counted == 3:
+            raise TooLarge("a failure of the count", hint="Retry.")
+        return 0
+
+    owner = OwnerId(new_id())
+    rows = cast("OwnedRows", SimpleNamespace(session=None, owner=owner))
+    quota = RowQuota("tasks", setting="HOWDAH_TASKS_PER_USER", limit=1_000, count=count)
+    go_on.set()
+    for _ in range(1 + 9):  # the count grants a hundredth of what is left
+        await quota.check(rows)
+    go_on.clear()
+    first = asyncio.create_task(quota.check(rows))
+    await asyncio.sleep(0)
+    await asyncio.gather(*(quota.check(rows) for _ in range(64)))
+    assert (counted, first.done()) == (2, False)
+    go_on.set()
+    await first
+    for _ in range(9):
+        await quota.check(rows)
+    with pytest.raises(TooLarge):
+        await asyncio.gather(*(quota.check(rows) for _ in range(3)))
+    await quota.check(rows)  # the failed count let no other pass without one
+    assert counted == 4

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Uuid, bindparam, func, insert, select, true
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.audit import AuditKind, record
 from db.kit.paging import Page, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
@@ -32,7 +33,9 @@ class Bsps(Repository[BspRow, S]):
         return true()
 
     async def create(self: "Bsps[Session]", new: NewBsp) -> BspRow:
-        return await self.add(**rules.checked_bsp(new)._asdict())
+        bsp = await self.add(**rules.checked_bsp(new)._asdict())
+        await self._record(AuditKind.BSP_CREATED, bsp)
+        return bsp
 
     async def set_capacity(
         self: "Bsps[Session]", bsp_id: UUID, capacity: int, *, expected_version: int | None = None
@@ -43,6 +46,7 @@ class Bsps(Repository[BspRow, S]):
             values["expected_version"] = expected_version
         changed = await self.one(self._set_capacity(expected_version is not None), **values)
         if changed is not None:
+            await self._record(AuditKind.BSP_UPDATED, changed)
             return changed
         present = await self.get(bsp_id)
         if present is not None and present.used_capacity > capacity:
@@ -57,13 +61,33 @@ class Bsps(Repository[BspRow, S]):
         expected_version: int | None = None,
     ) -> BspRow:
         checked = rules.checked_multiaddresses(multiaddresses)
-        return await self.update(bsp_id, expected_version=expected_version, multiaddresses=checked)
+        bsp = await self.update(bsp_id, expected_version=expected_version, multiaddresses=checked)
+        await self._record(AuditKind.BSP_UPDATED, bsp)
+        return bsp
+
+    async def remove(
+        self: "Bsps[Session]", row_id: UUID, *, expected_version: int | None = None
+    ) -> UUID:
+        bsp = await self.require(row_id)
+        await super().remove(row_id, expected_version=expected_version)
+        await self._record(AuditKind.BSP_DELETED, bsp)
+        return row_id
 
     async def page(self, window: Window) -> Page[BspRow]:
         return await self.fetch_page(self._page(window.shape), window, NEWEST)
 
     async def count(self) -> int:
         return int(await self.value(self._count()))
+
+    async def _record(self: "Bsps[Session]", kind: AuditKind, bsp: BspRow) -> None:
+        """In the transaction of the act, which therefore needs one."""
+        await record(
+            self.session,
+            kind,
+            subject_id=bsp.id,
+            subject_name=bsp.account,
+            details={"capacity": str(bsp.capacity), "multiaddresses": list(bsp.multiaddresses)},
+        )
 
     @change_statement
     def _insert(cls, names: tuple[str, ...]) -> ClauseElement:
@@ -87,7 +111,7 @@ class Bsps(Repository[BspRow, S]):
 
     @statement
     def _count(cls) -> ClauseElement:
-        return cls.owned(func.count()).select_from(cls.table())
+        return cls.owned(func.count())
 
     @statement
     def _owner_of(cls) -> ClauseElement:

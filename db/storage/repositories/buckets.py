@@ -14,6 +14,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.audit import AuditKind, record
 from db.kit.paging import Page, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
@@ -49,9 +50,18 @@ class Buckets(Repository[BucketRow, S]):
         expected_version: int | None = None,
         **changes: Any,
     ) -> BucketRow:
-        """Sets the fields in `changes`: name and private. Others stay."""
+        """Sets the fields in `changes`: name and private. Others stay. Needs a transaction."""
         checked = rules.checked_bucket_changes(changes)
-        return await self.update(bucket_id, expected_version=expected_version, **checked)
+        bucket = await self.update(bucket_id, expected_version=expected_version, **checked)
+        await record(
+            self.session,
+            AuditKind.BUCKET_UPDATED,
+            owner_id=self.owner,
+            subject_id=bucket.id,
+            subject_name=bucket.name,
+            details=checked,
+        )
+        return bucket
 
     async def page(self, window: Window) -> Page[BucketRow]:
         return await self.fetch_page(self._page(window.shape), window, NEWEST)

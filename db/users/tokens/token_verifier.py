@@ -1,26 +1,25 @@
 """Verifies access tokens, own and external, and caches the verified ones."""
 
-import hashlib
 import logging
-import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import NamedTuple, Protocol
-from uuid import UUID
+from typing import Protocol
 
-from db.errors import Unauthenticated
+from db.errors import HowdahError, Unauthenticated
 from db.kit.base import parse_uuid
-from db.postgres.engine import Database
-from db.users.accounts import ExternalUser, Users
+from db.postgres.engine import Database, Session
+from db.users.access_tokens import granted_scopes
+from db.users.accounts import ExternalUser
 from db.users.sessions import Sessions
+from db.users.tokens.access_changes import AccessChanges
 from db.users.tokens.own_tokens import OURS, AccessTokens
+from db.users.tokens.personal_tokens import is_complete, is_personal, token_hash
 from db.users.tokens.unverified_claims import InvalidToken, peek_claims
+from db.users.tokens.verification_cache import VerifiedToken
+from db.users.unscoped.accounts import Users
+from db.users.unscoped.sessions import UnscopedAccessTokens
 
 log = logging.getLogger(__name__)
-
-TTL_S = 30.0
-MAX_ENTRIES = 8_192
 
 
 class Issuer(Protocol):
@@ -30,73 +29,13 @@ class Issuer(Protocol):
         """Returns the user and the expiry; raises InvalidToken if the issuer did not sign it."""
 
 
-class VerifiedToken(NamedTuple):
-    """The user, role and expiry of a verified token. An external token has no session."""
-
-    user_id: UUID
-    role: str
-    expires_at: datetime
-    session_id: UUID | None = None
-
-
-class VerificationCache:
-    """An LRU cache keyed by token hash.
-
-    `ttl_s` bounds how long a session remains usable after it was ended on another replica.
-    """
-
-    def __init__(
-        self,
-        *,
-        ttl_s: float = TTL_S,
-        max_entries: int = MAX_ENTRIES,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._ttl_s = ttl_s
-        self._max_entries = max_entries
-        self._clock = clock
-        self.forgotten = 0
-        """The number of `forget` calls; read it before verifying a token and pass it to `put`."""
-        self._known: OrderedDict[bytes, tuple[VerifiedToken, float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def get(self, token: str) -> VerifiedToken | None:
-        key = _hash(token)
-        found = self._known.get(key)
-        if found is None:
-            return None
-        verified, until = found
-        if until <= self._clock():
-            del self._known[key]
-            return None
-        self._known.move_to_end(key)
-        return verified
-
-    def put(self, token: str, verified: VerifiedToken, *, asked_at: int) -> None:
-        """Caches a token, unless `forget` was called since `asked_at`: it may be revoked."""
-        if asked_at != self.forgotten:
-            return
-        left_s = verified.expires_at.timestamp() - time.time()
-        self._known[_hash(token)] = verified, self._clock() + min(self._ttl_s, left_s)
-        if len(self._known) > self._max_entries:
-            self._known.popitem(last=False)
-
-    def forget(self, user_id: UUID) -> None:
-        """Evicts the tokens of a user."""
-        self.forgotten += 1
-        for key in [key for key, (known, _) in self._known.items() if known.user_id == user_id]:
-            del self._known[key]
-
-
 class Verifier:
     def __init__(
         self,
         database: Database,
         access_tokens: AccessTokens,
         issuer: Issuer | None,
-        verifications: VerificationCache,
+        access: AccessChanges,
         *,
         admits_new_users: bool = True,
     ) -> None:
@@ -105,22 +44,24 @@ class Verifier:
         self._database = database
         self._access_tokens = access_tokens
         self._issuer = issuer
-        self._verifications = verifications
+        self.access = access
+        self._verifications = access.verifications
 
     async def verify(self, token: str) -> VerifiedToken:
-        """Verifies a token; every invalid token gives the same error."""
+        """Verifies a token; every invalid token of a kind gives the same error."""
         try:
             return await self._verified(token)
         except InvalidToken as reason:
             log.info("rejected a token: %s", reason)
+            if is_personal(token):
+                raise Unauthenticated(
+                    "This access token is unknown, has expired or was revoked.",
+                    hint="Create another with `createAccessToken`.",
+                ) from None
             raise Unauthenticated(
                 "This session is invalid or has ended.",
                 hint="Get a new access token with refreshSession, or sign in again.",
             ) from None
-
-    def forget(self, user_id: UUID) -> None:
-        """Call this when a session of the user has ended."""
-        self._verifications.forget(user_id)
 
     async def _verified(self, token: str) -> VerifiedToken:
         if not token.isascii():
@@ -128,8 +69,9 @@ class Verifier:
         if (known := self._verifications.get(token)) is not None:
             return known
         asked_at = self._verifications.forgotten
-        unverified = peek_claims(token)
-        if unverified.issuer == OURS:
+        if is_personal(token):
+            verified = await self._verify_personal(token)
+        elif (unverified := peek_claims(token)).issuer == OURS:
             verified = await self._verify_own(token)
         elif self._issuer is not None:
             verified = await self._verify_external(self._issuer, token, unverified.key_id)
@@ -143,29 +85,61 @@ class Verifier:
         async with self._database.read(
             reserved=True
         ) as session:  # so that cancelling a run still works when the pool is exhausted
-            role = await Sessions(session).role(claims.sid, claims.sub)
-        if role is None:
+            live = await Sessions(session).live(claims.sid, claims.sub)
+        if live is None:
             raise InvalidToken("its session has ended")
-        return VerifiedToken(parse_uuid(claims.sub.bytes), role, claims.expires_at, claims.sid)
+        if live.use_is_due:
+            await self._record_use(
+                lambda session: Sessions(session).record_use(claims.sid, claims.sub)
+            )
+        user_id = parse_uuid(claims.sub.bytes)
+        return VerifiedToken(user_id, live.role, claims.expires_at, claims.sid)
+
+    async def _verify_personal(self, token: str) -> VerifiedToken:
+        if not is_complete(token):
+            raise Unauthenticated(
+                "This access token is not complete: its checksum does not match.",
+                hint="Copy the whole token again, from `howdah_pat_` on.",
+            )
+        async with self._database.read(reserved=True) as session:  # as for a session
+            found = await UnscopedAccessTokens(session).find(token_hash(token))
+        if found is None:
+            raise InvalidToken("it is unknown, has expired or was revoked")
+        if found.use_is_due:
+            await self._record_use(
+                lambda session: UnscopedAccessTokens(session).record_use(found.id)
+            )
+        return VerifiedToken(
+            found.owner_id,
+            found.role,
+            found.expires_at,
+            scopes=granted_scopes(found.scopes),
+            token_id=found.id,
+        )
+
+    async def _record_use(self, record: Callable[[Session], Awaitable[None]]) -> None:
+        """Cached verifications do not come here, and one of many writes: not each request."""
+        try:
+            await self._database.write(record, reserved=True)
+        except HowdahError as error:  # the next verification tries again
+            log.info("the last use of a token was not recorded: %s", error.message)
 
     async def _verify_external(
         self, issuer: Issuer, token: str, key_id: str | None
     ) -> VerifiedToken:
         person, expires_at = await issuer.verify(token, key_id)
         user = await self._database.write(
-            lambda session: Users(session).get_or_create_external(
-                person, may_create=self._admits_new_users
-            )
+            lambda session: Users(session).get_or_create_external(person, may_create=False)
         )
+        if user is None and self._admits_new_users:
+            user = await self._database.transaction(
+                lambda session: Users(session).get_or_create_external(person)
+            )
         if user is None and not self._admits_new_users:
             raise Unauthenticated(
                 "The user of this token has no account on this server.",
                 hint="Ask the operator to admit new users of the issuer (HOWDAH_SIGN_UP).",
             )
         if user is None:
-            raise InvalidToken("its user was removed")
+            raise InvalidToken("its user was removed or suspended")
         return VerifiedToken(user.id, user.role, expires_at)
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

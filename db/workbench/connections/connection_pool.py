@@ -13,7 +13,7 @@ from db.fifo_pool import FifoPool
 from db.runs import Backend
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.libpq import Connection, Facts, abort_after, command, cut
+from db.workbench.connections.libpq import Connection, Facts, abort_after, command
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class ConnectionPool:
         await asyncio.gather(*map(_cancel, self._lent))
         if not await self._is_unused_within(CANCEL_S):
             for connection in self._lent:
-                cut(connection)
+                connection.cut()
             if not await self._is_unused_within(CANCEL_S):
                 log.warning("%d connections were not returned", len(self._lent))
         async with self._making:

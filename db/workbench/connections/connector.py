@@ -62,12 +62,13 @@ class Connector:
             with libpq.abort_after(connection, deadline - asyncio.get_running_loop().time()):
                 self.facts = await asyncio.shield(asking)
         except BaseException as error:
-            libpq.cut(connection)  # a cancelled statement of psycopg waits for the server
+            connection.cut()  # a cancelled statement of psycopg waits for the server
             await asyncio.wait([asking])
             connection.finish()
             if isinstance(error, psycopg.Error):
                 raise unreachable(self.destination) from None
             raise
+        connection.takes_large_rows = True
         return connection
 
     async def _identify(self, connection: libpq.Connection) -> libpq.Facts:

@@ -8,7 +8,6 @@ parameter with such a source is set to a value, and the variables are removed.
 import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,20 +135,11 @@ def abort_after(connection: Connection, seconds: float) -> Iterator[None]:
     psycopg waits for the server to confirm the cancellation of a statement: with
     `asyncio.timeout` alone, a silent server would block for ever.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, cut, connection)
+    timer = asyncio.get_running_loop().call_later(seconds, connection.cut)
     try:
         yield
     finally:
         timer.cancel()
-
-
-def cut(connection: Connection) -> None:
-    """Shuts the socket down, which wakes a waiting reader; psycopg still closes the descriptor."""
-    with (
-        contextlib.suppress(OSError, psycopg.Error),
-        socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
-    ):
-        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def _discard(_notification: psycopg.Notify) -> None:

@@ -1,7 +1,7 @@
 """Saves and deletes connections: row, sealed secrets and open pool together."""
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from db.connections import (
     SECRETS,
     ConnectionRow,
     Connections,
+    ConnectionUpdate,
     Draft,
     SealedRow,
     parse_draft,
@@ -17,6 +18,7 @@ from db.connections import (
     secret_locations,
     with_defaults,
 )
+from db.kit.audit import AuditKind, Recording, record, recording_outcome
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import run_once
 from db.kit.row_quota import RowQuota
@@ -53,7 +55,9 @@ class SavedConnections:
                 connections = Connections(session, owner)
                 if self.quota is not None:
                     await self.quota.check(connections)
-                return await connections.create(row_id, changes, sealed, agent=agent)
+                row = await connections.create(row_id, changes, sealed, agent=agent)
+                await _record(session, AuditKind.CONNECTION_SAVED, owner, row, created=True)
+                return row
 
             row = await run_once(
                 self.database,
@@ -90,15 +94,16 @@ class SavedConnections:
         places = secret_locations(seen._asdict() | changes.values, row=seen.id, owner=owner)
         agent = await self.workbench.lends_agent_to(owner)
         async with self._sealing(changes, places) as sealed:
-            change = await self.database.transaction(
-                lambda session: Connections(session, owner).change(
-                    seen,
-                    changes,
-                    sealed,
-                    agent=agent,
-                    expected_version=expected_version,
+
+            async def work(session: Session) -> ConnectionUpdate:
+                done = await Connections(session, owner).change(
+                    seen, changes, sealed, agent=agent, expected_version=expected_version
                 )
-            )
+                names = sorted((*changes.values, *changes.secrets))
+                await _record(session, AuditKind.CONNECTION_SAVED, owner, done.row, changed=names)
+                return done
+
+            change = await self.database.transaction(work)
         former_places = secret_locations(change.before._asdict(), row=seen.id, owner=owner)
         await self._forget(change.replaced, former_places)
         self.workbench.renew(owner, change.row)
@@ -111,11 +116,35 @@ class SavedConnections:
             connections = Connections(session, owner)
             removed = await connections.with_secrets(connection_id, lock=True)
             await connections.remove(connection_id)
+            await _record(session, AuditKind.CONNECTION_DELETED, owner, removed[0])
             return removed
 
         row, sealed = await self.database.transaction(work)
         await self.workbench.drop(owner, connection_id)
         await self._forget(sealed, secret_locations(row._asdict(), row=row.id, owner=owner))
+
+    @asynccontextmanager
+    async def recording(
+        self,
+        kind: AuditKind,
+        owner: OwnerId,
+        connection_id: UUID | None,
+        values: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[Recording]:
+        """Records the use of a connection after the block, with its destination and outcome.
+
+        `values` replace those of the saved connection, of which there may be none.
+        """
+        async with recording_outcome(
+            self.database, kind, owner_id=owner, subject_id=connection_id
+        ) as event:
+            row = None
+            if connection_id is not None:
+                async with self.database.read() as session:
+                    row = await Connections(session, owner).get(connection_id)
+            used = (row._asdict() if row else {}) | dict(values or {})
+            event.subject_name, event.details = used.get("name"), _destination_of(used)
+            yield event
 
     def _sealing(
         self, changes: Draft, places: Mapping[str, SecretLocation]
@@ -134,3 +163,32 @@ class SavedConnections:
             name: None if secret is None else self.vault.fingerprint(secret)
             for name, secret in changes.secrets.items()
         }
+
+
+_DESTINATION = {
+    "host": "host",
+    "port": "port",
+    "database": "database",
+    "username": "username",
+    "ssl_mode": "sslMode",
+    "ssh_host": "sshHost",
+    "read_only": "readOnly",
+}
+"""The columns that an event has as details."""
+
+
+def _destination_of(values: Mapping[str, Any]) -> dict[str, object]:
+    return {shown: values.get(name) for name, shown in _DESTINATION.items()}
+
+
+async def _record(
+    session: Session, kind: AuditKind, owner: OwnerId, row: ConnectionRow, **details: object
+) -> None:
+    await record(
+        session,
+        kind,
+        owner_id=owner,
+        subject_id=row.id,
+        subject_name=row.name,
+        details=_destination_of(row._asdict()) | details,
+    )

@@ -29,6 +29,7 @@ from db.workbench.connections.connection_errors import destination_changed
 from db.workbench.connections.targets.destinations import Destination, destination_of
 from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.connections.values import ActivePool, Limits, ProbeResult, Problem
+from db.workbench.drivers import load_drivers
 
 if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
     from db.workbench.connections.bounds.read_budget import ReadBudget
@@ -202,6 +203,7 @@ class Workbench:
             destination = await self._draft_destination(owner, draft, connection_id)
         except SecretRequired as error:
             return ProbeResult(problem=Problem.of(error))
+        await load_drivers()
         connector = self._connector_to(owner, destination)
         try:
             return await connector.measure()
@@ -213,6 +215,7 @@ class Workbench:
     async def _require_row(
         self, owner: OwnerId, connection_id: UUID, expected_version: int | None = None
     ) -> ConnectionRow:
+        await load_drivers()
         try:
             async with self._database.read() as session:
                 connections = Connections(session, owner)

@@ -11,6 +11,7 @@ import msgspec
 from db.connections import ConnectionRow
 from db.errors import BadInput, TooLarge
 from db.runs import NewRun
+from db.workbench.execution.run_origin import run_origin
 
 MAX_STATEMENT_CHARS = 500_000
 MAX_PARAMETERS = 1_000
@@ -95,6 +96,7 @@ class RunRequest(NamedTuple):
             timeout_ms=min(timeout_ms, limits.max_timeout_ms),  # defaults may exceed the limit
             max_rows=self.max_rows or limits.max_rows,
             max_bytes=self.max_bytes or limits.max_bytes,
+            origin=run_origin(connection, self.statement),
         )
 
 

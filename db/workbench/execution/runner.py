@@ -9,8 +9,9 @@ from uuid import UUID
 
 from db.errors import Conflict, HowdahError, Unavailable
 from db.events import EventBus, Subscription
+from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId
-from db.postgres.engine import Database
+from db.postgres.engine import Database, Session
 from db.runs import (
     ACTIVE,
     CancelOutcome,
@@ -22,6 +23,7 @@ from db.runs import (
     cancel_states,
     interrupt_queued,
 )
+from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change, topic_of_owner, topic_of_run
 from db.workbench.execution.run_executor import RunExecutor
 from db.workbench.execution.run_recorder import RunRecorder
@@ -109,6 +111,7 @@ class Runner:
             raise Unavailable(
                 "The server is stopping.", hint="Try again in a moment.", retry_after_s=1
             )
+        await load_drivers()
         return await self._submissions.submit(owner, request.validate(self._limits), key)
 
     async def wait_until_finished(self, owner: OwnerId, run_id: UUID, *, within_s: float) -> RunRow:
@@ -150,7 +153,14 @@ class Runner:
                 f"This run is {run.state}.", hint="Cancel it first, then delete it.", field="id"
             )
         await self._results.remove(owner, run_id)
-        await self._database.write(lambda session: Runs(session, owner).delete_finished(run_id))
+
+        async def delete(session: Session) -> None:
+            await Runs(session, owner).delete_finished(run_id)
+            if current_actor.get().is_known:
+                kind = AuditKind.QUERY_RUN_DELETED
+                await record(session, kind, owner_id=owner, subject_id=run_id)
+
+        await self._database.transaction(delete)
 
     async def close(self, *, grace_s: float = 0.0) -> None:
         """Starts no more runs, and interrupts those that have not ended after `grace_s`."""
@@ -164,6 +174,7 @@ class Runner:
     # Scheduling
 
     async def _start_next(self, owner: OwnerId) -> bool:
+        await load_drivers()
         try:
             run = await self._database.write(
                 lambda session: RunQueue(session, owner).claim_next(

@@ -6,11 +6,11 @@ owners with few runs first.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from db.events import Subscription
+from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.waiting import wait_up_to
 
@@ -20,63 +20,8 @@ CLOSE_S = 1.0
 POLL_S = 2.0
 """The queue is read again after this time without a change: an event may be lost."""
 
-RESERVED_SHARE = 4
-"""One slot of so many is kept for owners without a running run in this process."""
-
 StartNext = Callable[[OwnerId], Awaitable[bool]]
 Listen = Callable[[OwnerId], AbstractAsyncContextManager[Subscription]]
-
-
-class RunSlots:
-    """The slots of this process. A free one goes to the waiting owner who holds the fewest.
-
-    An owner who holds none may take any slot, others only those that are not reserved: a few
-    owners with long runs therefore leave room for everybody else.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._reserved = total // RESERVED_SHARE
-        self._held: Counter[OwnerId] = Counter()
-        self._waiting: dict[OwnerId, asyncio.Future[None]] = {}
-
-    def take(self, owner: OwnerId) -> bool:
-        """Takes a slot if one is free for the owner."""
-        if owner in self._waiting or not self._is_free_for(owner):
-            return False
-        self._held[owner] += 1
-        return True
-
-    async def acquire(self, owner: OwnerId) -> None:
-        """Waits for a slot; one caller for each owner at a time."""
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[owner] = granted
-        self._grant()
-        try:
-            await granted
-        except asyncio.CancelledError:
-            if self._waiting.pop(owner, None) is None:  # granted at the same time
-                self.release(owner)
-            raise
-
-    def release(self, owner: OwnerId) -> None:
-        self._held[owner] -= 1
-        if self._held[owner] <= 0:
-            del self._held[owner]
-        self._grant()
-
-    def _grant(self) -> None:
-        """Equal owners are served in the order in which they began to wait."""
-        while self._waiting:
-            owner = min(self._waiting, key=self._held.__getitem__)
-            if not self._is_free_for(owner):
-                return
-            self._held[owner] += 1
-            self._waiting.pop(owner).set_result(None)
-
-    def _is_free_for(self, owner: OwnerId) -> bool:
-        free = self._total - self._held.total()
-        return free > (self._reserved if self._held[owner] else 0)
 
 
 class RunScheduler:
@@ -92,7 +37,7 @@ class RunScheduler:
         self._start_next = start_next
         self._has_queued = has_queued
         self._listen = listen
-        self._slots = RunSlots(slots)
+        self._slots = FairSlots("runs", total=slots)
         self._wake_events: dict[OwnerId, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False

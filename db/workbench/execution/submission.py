@@ -9,6 +9,7 @@ from uuid import UUID
 from db.connections import Connections
 from db.errors import HowdahError, TimedOut
 from db.events import EventBus
+from db.kit.audit import Actor, acting, current_actor
 from db.kit.base import OwnerId, new_id
 from db.kit.group_commit import GroupCommit
 from db.kit.idempotency import run_once
@@ -47,6 +48,8 @@ class _Draft(NamedTuple):
     request: RunRequest
     has_slot: bool
     reserved: "ReservedConnection | None"
+    actor: Actor
+    """Who submits it: a group of runs is written in the context of one of their requests."""
 
 
 class _Accepted(NamedTuple):
@@ -109,7 +112,7 @@ class Submissions:
     async def _submit(self, owner: OwnerId, request: RunRequest, key: str | None) -> SubmittedRun:
         has_slot = self._scheduler.take_slot(owner)
         reserved = self._lender.reserve(owner, request.connection_id) if has_slot else None
-        draft = _Draft(new_id(), owner, request, has_slot, reserved)
+        draft = _Draft(new_id(), owner, request, has_slot, reserved, current_actor.get())
         started = False
         try:
             accepted = await self._accept(draft, key)
@@ -160,7 +163,8 @@ class Submissions:
         request, limits, reserved = draft.request, self._limits(), draft.reserved
         connections, queue = Connections(session, draft.owner), RunQueue(session, draft.owner)
         connection = await connections.require(request.connection_id, field="connectionId")
-        new = request.to_new_run(connection, limits)
+        with acting(draft.actor):
+            new = request.to_new_run(connection, limits)
         texts = len(new.statement.encode()) + len(new.parameters.encode())
         await self._text_quota.check(queue, more=texts)
         is_current = reserved is not None and reserved.version == connection.version

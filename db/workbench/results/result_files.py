@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from db.errors import NotFound
-from db.kit.concurrency_limit import ConcurrencyLimit
+from db.fair_slots import FairSlots
 from db.runs import RunRow
 from db.workbench.results import parquet
 from db.workbench.results.formats import encode_rows, require_format
@@ -12,6 +12,7 @@ from db.workbench.results.result_store import ResultStore
 
 MAX_STREAMS = 32
 MAX_STREAMS_PER_USER = 4
+MAX_WAIT_S = 10.0
 
 
 class ResultFiles:
@@ -19,13 +20,16 @@ class ResultFiles:
 
     def __init__(self, results: ResultStore) -> None:
         self._results = results
-        self._limit = ConcurrencyLimit(
-            "exports and downloads", at_once=MAX_STREAMS, of_one_user=MAX_STREAMS_PER_USER
+        self._slots = FairSlots(
+            "exports and downloads",
+            total=MAX_STREAMS,
+            of_one_user=lambda: MAX_STREAMS_PER_USER,
+            wait_s=MAX_WAIT_S,
         )
 
     @property
     def active_count(self) -> int:
-        return self._limit.in_use
+        return self._slots.in_use
 
     async def stream(
         self, run: RunRow, format: str, *, spreadsheet_safe: bool = True
@@ -35,7 +39,7 @@ class ResultFiles:
         columns = run.parsed_columns
         if columns is None:
             raise result_not_found()
-        with self._limit.slot(run.owner_id):
+        async with self._slots.of(run.owner_id):
             row_bytes = await self._results.max_average_row_bytes(run.owner_id, run.id)
             group_rows = parquet.group_rows(
                 rows=run.row_count, columns=len(columns), row_bytes=row_bytes

@@ -8,9 +8,11 @@ from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
 from db.errors import BadInput, Unauthenticated
+from db.users.throttle import network_of
 from graph.auth import Viewer
 from graph.context import Context, address_of
 from graph.operations import Answer, GraphQLRequest, Prepared, Refused, refuse
+from graph.transport.compression import MIN_BYTES, accepts_gzip
 from graph.transport.gateway import Gateway, stopping_error
 from graph.transport.http.accept import EVENT_STREAM, GRAPHQL_JSON, JSON, accept
 from graph.transport.http.refresh_cookie import RefreshCookie
@@ -22,6 +24,7 @@ from graph.transport.http.request_parsing import (
     query_values,
 )
 from graph.transport.http.reserved_streams import ReservedStream, ReservedStreams
+from graph.transport.http.statuses import media_type_of, status_of
 from graph.transport.http.streams import FORMATS, Stream
 from graph.transport.request_ids import begin_request
 
@@ -33,21 +36,14 @@ _CONTENT_TYPES = {
 }
 _EVERY_RESPONSE: tuple[Header, ...] = (
     (b"cache-control", b"no-store"),
-    (b"vary", b"accept"),
+    (b"vary", b"accept, accept-encoding"),
     (b"x-content-type-options", b"nosniff"),
 )
 _UNBUFFERED: tuple[Header, ...] = ((b"x-accel-buffering", b"no"),)  # by nginx
-
-# These do not concern the document, so their status does not depend on the media type.
-_STATUS = {
-    "UNAUTHENTICATED": 401,
-    "FORBIDDEN": 403,
-    "RATE_LIMITED": 429,
-    "OVERLOADED": 503,
-    "UNAVAILABLE": 503,
-    "TIMEOUT": 504,
-    "INTERNAL": 500,
-}
+_ALLOWED = b"DELETE, GET, HEAD, OPTIONS, POST, PUT, QUERY"
+_READING = b"GET, POST, QUERY"
+_ACCEPT_QUERY: Header = (b"accept-query", b"application/json")
+"""The media type of a body of QUERY (RFC 10008)."""
 
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,8 +90,12 @@ class _Exchange:
     async def serve(self) -> None:
         if self._gateway.shutdown.begun:
             raise HttpRefusal(503, stopping_error(), headers=((b"connection", b"close"),))
+        method = self._scope["method"]
+        if method == "OPTIONS":  # a preflight is answered by graph.transport.origins
+            await self._send_text(204, headers=((b"allow", _ALLOWED),))
+            return
         token = self._stream_token()
-        if token is not None or self._scope["method"] in {"PUT", "DELETE"}:
+        if token is not None or method in {"PUT", "DELETE"}:
             await self._serve_reserved_stream(token)
             return
         request = await self._read()
@@ -122,11 +122,10 @@ class _Exchange:
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
     ) -> None:
         """Responds with an error that occurred before execution."""
-        await self._gateway.operations.before_refusal(address_of(self._scope))
+        await self._gateway.turns.wait(network_of(address_of(self._scope)))
         answer = refuse(error, request_id=self._request_id)
-        media_type = GRAPHQL_JSON if self._accept.answer == GRAPHQL_JSON else JSON
         await self._send_answer(
-            answer, media_type, status or _STATUS.get(answer.code, 400), headers
+            answer, GRAPHQL_JSON, status or status_of(answer, GRAPHQL_JSON), headers
         )
 
     def _stream_token(self) -> str | None:
@@ -183,15 +182,13 @@ class _Exchange:
 
     async def _read(self) -> GraphQLRequest:
         match self._scope["method"]:
-            case "POST":
+            case "POST" | "QUERY":
                 max_bytes = self._gateway.operations.limits.body_bytes
                 return await from_body(self._headers, self._receive, max_bytes=max_bytes)
             case "GET" | "HEAD":  # uvicorn omits the body of HEAD
                 return from_query_string(self._scope)
             case method:
-                raise _method_not_allowed(
-                    f"The method {method} is not supported.", b"DELETE, GET, HEAD, POST, PUT"
-                )
+                raise _method_not_allowed(f"The method {method} is not supported.", _ALLOWED)
 
     def _authorization(self) -> str | None:
         header = self._headers.get(b"authorization")
@@ -201,9 +198,7 @@ class _Exchange:
         operations = self._gateway.operations
         match prepared.kind:
             case OperationType.SUBSCRIPTION if self._scope["method"] == "HEAD":
-                raise _method_not_allowed(
-                    "A subscription cannot be requested by HEAD.", b"GET, POST"
-                )
+                raise _method_not_allowed("A subscription cannot be requested by HEAD.", _READING)
             case OperationType.SUBSCRIPTION:
                 answers = operations.follow(prepared, request.variables, context)
                 await self._reply_stream(answers, self._accept.stream, context.viewer)
@@ -211,17 +206,29 @@ class _Exchange:
                 raise _method_not_allowed("A mutation requires POST.", b"POST")
             case _ if self._accept.answer is None:
                 raise _not_acceptable()
-            case _:
-                await self._reply(await operations.run(prepared, request.variables, context))
+            case kind:
+                answer = await operations.run(prepared, request.variables, context)
+                await self._reply(answer, compressible=kind is OperationType.QUERY)
 
-    async def _reply(self, answer: Answer) -> None:
+    async def _reply(self, answer: Answer, *, compressible: bool = False) -> None:
+        """`compressible` is false for mutations: some return tokens, whose length would show."""
         media_type = self._accept.answer or self._accept.stream
         if media_type in FORMATS:
             await self._reply_stream(_single(answer), media_type, None)
         elif media_type is None:
             raise _not_acceptable()
         else:
-            await self._send_answer(answer, media_type, _status(answer, media_type))
+            status = status_of(answer, media_type)
+            headers: tuple[Header, ...] = ()
+            if compressible and len(answer.payload) > MIN_BYTES:
+                answer, headers = await self._compress(answer)
+            await self._send_answer(answer, media_type_of(status, media_type), status, headers)
+
+    async def _compress(self, answer: Answer) -> tuple[Answer, tuple[Header, ...]]:
+        if not accepts_gzip(self._headers.get(b"accept-encoding")):
+            return answer, ()
+        compressed = await self._gateway.compressor.gzip(answer.payload)
+        return answer._replace(payload=compressed), ((b"content-encoding", b"gzip"),)
 
     async def _reply_stream(
         self, answers: AsyncGenerator[Answer], media_type: str | None, viewer: Viewer | None
@@ -251,13 +258,18 @@ class _Exchange:
         await self._start(status, _CONTENT_TYPES[media_type], (length, *headers))
         await self._send({"type": "http.response.body", "body": answer.payload})
 
-    async def _send_text(self, status: int, text: bytes = b"") -> None:
-        length = (b"content-length", b"%d" % len(text))
-        await self._start(status, b"text/plain; charset=utf-8", (length,))
+    async def _send_text(
+        self, status: int, text: bytes = b"", headers: Iterable[Header] = ()
+    ) -> None:
+        if status != 204:
+            headers = (*headers, (b"content-length", b"%d" % len(text)))
+        await self._start(status, b"text/plain; charset=utf-8", headers)
         await self._send({"type": "http.response.body", "body": text})
 
     async def _start(self, status: int, content_type: bytes, headers: Iterable[Header]) -> None:
         self.started = True
+        if self._scope["method"] != "POST":
+            headers = (*headers, _ACCEPT_QUERY)
         await self._send(
             {
                 "type": "http.response.start",
@@ -274,13 +286,6 @@ class _Exchange:
 
     async def _write(self, chunk: bytes) -> None:
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-
-def _status(answer: Answer, media_type: str) -> int:
-    """GraphQL over HTTP requires 200 for well-formed requests with `application/json`."""
-    if answer.ran:
-        return 200
-    return _STATUS.get(answer.code, 200 if media_type == JSON else 400)
 
 
 async def _single(answer: Answer) -> AsyncGenerator[Answer]:

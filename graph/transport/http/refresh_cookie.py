@@ -1,5 +1,7 @@
 """The refresh token of a browser, in a cookie that no script can read (decision 20).
 
+A second cookie has the mark of the device (decision 37).
+
 The cookie is set and read only for a page that may use it: one of the server's own origin, or of an
 origin in HOWDAH_ALLOWED_ORIGINS on the same site. A page of another site, a form and a request
 without `Origin` are refused, whether or not the browser sends the cookie.
@@ -8,10 +10,12 @@ without `Origin` are refused, whether or not the browser sends the cookie.
 from starlette.types import Scope
 
 from db.errors import BadInput, Forbidden
+from db.users import DEVICE_MARK_LIFE_S
 from graph.transport.origins import Origins
 
-_NAME = b"howdah-refresh"
-_SECURE_NAME = b"__Host-howdah-refresh"
+_REFRESH = b"howdah-refresh"
+_DEVICE = b"howdah-device"
+_HOST_PREFIX = b"__Host-"
 
 
 class RefreshCookie:
@@ -48,10 +52,8 @@ class RefreshCookie:
 
     def read(self) -> str:
         self.require_allowed()
-        for pair in self._headers.get(b"cookie", b"").split(b";"):
-            name, _, value = pair.strip().partition(b"=")
-            if name == self._name and value:
-                return value.decode("latin-1")
+        if (token := self._value(_REFRESH)) is not None:
+            return token
         raise BadInput(
             "The request has neither `refreshToken` nor the refresh cookie.",
             hint="Sign in with `cookie: true` and send requests with credentials (`credentials: "
@@ -60,22 +62,36 @@ class RefreshCookie:
         )
 
     def write(self, token: str, *, seconds: int) -> None:
-        self._set(token.encode(), seconds)
+        self._set(_REFRESH, token.encode(), seconds)
 
     def clear(self) -> None:
-        self._set(b"", 0)
+        self._set(_REFRESH, b"", 0)
 
-    def _set(self, value: bytes, seconds: int) -> None:
+    def read_device(self) -> str | None:
+        """The mark of this device, which stays after sign-out."""
+        self.require_allowed()
+        return self._value(_DEVICE)
+
+    def write_device(self, mark: str) -> None:
+        self._set(_DEVICE, mark.encode(), DEVICE_MARK_LIFE_S)
+
+    def _value(self, name: bytes) -> str | None:
+        for pair in self._headers.get(b"cookie", b"").split(b";"):
+            found, _, value = pair.strip().partition(b"=")
+            if found == self._full(name) and value:
+                return value.decode("latin-1")
+        return None
+
+    def _set(self, name: bytes, value: bytes, seconds: int) -> None:
         attributes = b"; Max-Age=%d; HttpOnly; SameSite=Strict; " % seconds
         # `__Host-` excludes a cookie that another host of the site has set; it requires the path /.
         # Without TLS every port of a host shares the cookies, so that the path limits who gets it.
         place = b"Path=/; Secure" if self._is_secure else b"Path=/graphql"
-        cookie = self._name + b"=" + value + attributes + place
-        self.response_headers = ((b"set-cookie", cookie),)
+        cookie = self._full(name) + b"=" + value + attributes + place
+        self.response_headers = (*self.response_headers, (b"set-cookie", cookie))
 
-    @property
-    def _name(self) -> bytes:
-        return _SECURE_NAME if self._is_secure else _NAME
+    def _full(self, name: bytes) -> bytes:
+        return _HOST_PREFIX + name if self._is_secure else name
 
     @property
     def _is_secure(self) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from db.errors import BadInput, HowdahError, TooLarge
-from graph.operations import PERSISTED_QUERY, GraphQLRequest
+from graph.operations import GraphQLRequest
 
 
 class HttpRefusal(Exception):
@@ -26,15 +26,7 @@ class ClientDisconnected(Exception):
     """The client disconnected before the request was complete."""
 
 
-class _ByHash(msgspec.Struct, rename="camel"):
-    extensions: dict[str, Any]
-    query: None = None
-    operation_name: str | None = None
-    variables: dict[str, Any] | None = None
-
-
 _decode = msgspec.json.Decoder(GraphQLRequest).decode
-_decode_by_hash = msgspec.json.Decoder(_ByHash).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any] | None).decode
 _UTF_8 = {"utf-8", "utf8", '"utf-8"', '"utf8"'}
 
@@ -46,10 +38,6 @@ async def from_body(
     body = await _read_body(headers, receive, max_bytes)
     try:
         return _decode(body)
-    except msgspec.ValidationError as error:
-        if (request := _by_hash(body)) is not None:
-            return request
-        raise _malformed("The request body", error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed("The request body", error) from None
 
@@ -61,16 +49,13 @@ def from_query_string(scope: Scope) -> GraphQLRequest:
         extensions = _decode_object(values.get("extensions") or "null")
     except (ValueError, RecursionError) as error:  # includes errors of msgspec
         raise _malformed("The query string", error) from None
-    if "query" not in values and PERSISTED_QUERY not in (extensions or {}):
-        raise HttpRefusal(
-            400,
-            BadInput(
-                "The query string has no `query`.",
-                hint="Use GET /graphql?query={...}, or POST JSON with a `query`.",
-            ),
-        )
-    query, name = values.get("query", ""), values.get("operationName")
-    return GraphQLRequest(query, name, variables, extensions)
+    return GraphQLRequest(
+        query=values.get("query"),
+        operation_name=values.get("operationName"),
+        variables=variables,
+        extensions=extensions,
+        document_id=values.get("documentId"),
+    )
 
 
 def query_values(scope: Scope) -> dict[str, str]:
@@ -81,17 +66,6 @@ def query_values(scope: Scope) -> dict[str, str]:
     except ValueError as error:  # includes errors of decoding
         raise _malformed("The query string", error) from None
     return {name: texts[-1] for name, texts in fields.items()}
-
-
-def _by_hash(body: bytes) -> GraphQLRequest | None:
-    """Parses a request for a persisted document, the only one that may omit the text."""
-    try:
-        request = _decode_by_hash(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if PERSISTED_QUERY not in request.extensions:
-        return None
-    return GraphQLRequest("", request.operation_name, request.variables, request.extensions)
 
 
 def _check_content_type(headers: dict[bytes, bytes]) -> None:
@@ -151,11 +125,12 @@ def _too_large(max_bytes: int) -> HttpRefusal:
 
 
 def _malformed(source: str, error: Exception) -> HttpRefusal:
+    """Distinguishes what is no JSON from JSON that is no request."""
     reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-    return HttpRefusal(
-        400,
-        BadInput(
-            f"{source} cannot be parsed: {reason}.",
-            hint='Send one JSON object: {"query": "...", "variables": {...}}.',
-        ),
+    refusal = BadInput(
+        f"{source} cannot be parsed: {reason}.",
+        hint='Send one JSON object: {"query": "...", "variables": {...}}.',
     )
+    if isinstance(error, msgspec.ValidationError):
+        return HttpRefusal(422, refusal)
+    return HttpRefusal(400, refusal)

@@ -1,11 +1,22 @@
 import time
 from datetime import UTC, datetime, timedelta, timezone
-from uuid import RFC_4122
+from uuid import RFC_4122, UUID
 
 import pytest
-from sqlalchemy import column, literal, select, text
+from sqlalchemy import ForeignKey, MetaData, column, insert, literal, select, text
 
-from db.kit.base import TimestampTextType, new_id, to_timestamp_text
+from db.kit.base import (
+    Base,
+    HasId,
+    HasOwner,
+    HasTimes,
+    Mapped,
+    TimestampText,
+    TimestampTextType,
+    mapped_column,
+    new_id,
+    to_timestamp_text,
+)
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change, compile_statement
 
@@ -49,3 +60,31 @@ async def test_timestamp_text_is_equal_in_postgresql_and_python(
     moment = await database.transaction(read)
     assert moment == to_timestamp_text(time)
     assert datetime.fromisoformat(moment) == time
+
+
+def test_table_has_the_columns_of_its_mixins_and_replaces_theirs() -> None:
+    class Toy(HasId, HasOwner, HasTimes, Base):
+        __tablename__ = "toys"
+        metadata = MetaData()
+
+        owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+        name: Mapped[str | None]
+        bought_at: Mapped[TimestampText | None]
+
+    assert list(Toy.__table__.c.keys()) == [
+        *("id", "owner_id", "name", "bought_at", "created_at", "updated_at")
+    ]
+    nullable = {name for name, column in Toy.__table__.c.items() if column.nullable}
+    assert nullable == {"name", "bought_at"}
+    assert Toy.__table__.c.owner_id.foreign_keys
+    assert str(insert(Toy).values(name="Bear")) == str(insert(Toy.__table__).values(name="Bear"))
+
+
+def test_table_refuses_an_annotation_that_is_no_column() -> None:
+    with pytest.raises(TypeError, match=r"Toy\.name is no `Mapped`"):
+
+        class Toy(Base):
+            __tablename__ = "toys"
+            metadata = MetaData()
+
+            name: str

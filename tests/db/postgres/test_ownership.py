@@ -48,6 +48,7 @@ books = Table(
     Column("owner_id", Integer),
     Column("shelf_id", ForeignKey("shelves.id")),
 )
+people = Table("people", metadata, Column("id", Integer, primary_key=True), info={"owner": "id"})
 cities = Table("cities", metadata, Column("id", Integer, primary_key=True))
 shelf, book, city = shelves.c, books.c, cities.c
 OWNER: Any = bindparam("owner_id")
@@ -86,6 +87,8 @@ SCOPED: dict[str, ClauseElement] = {
     "insert from its own": insert(books).from_select(
         ["id", "owner_id"], select(shelf.id, shelf.owner_id).where(MINE)
     ),
+    "owner column of another name": select(people.c.id).where(people.c.id == OWNER),
+    "owner column of another name, joined": mine().where(people.c.id == shelf.owner_id),
     "upsert": upsert(shelves)
     .values(id=1, owner_id=OWNER)
     .on_conflict_do_update(index_elements=["owner_id", "id"], set_={"public": 1}),
@@ -137,6 +140,9 @@ PLANTED: dict[str, ClauseElement] = {
     .values(public=select(func.max(book.id)).scalar_subquery()),
     "update that gives away": update(shelves).where(MINE).values(owner_id=bindparam("new")),
     "update that returns another": update(shelves).where(MINE).values(public=1).returning(book.id),
+    "owner column of another name": select(people.c.id).where(people.c.id == bindparam("id")),
+    "owner column of another name, joined": mine().join(people, true()),
+    "owner column of another name, inserted": insert(people).values(id=bindparam("id")),
     "delete": delete(shelves),
     "delete using": delete(shelves).where(MINE, ON),
     "delete by a subquery": delete(shelves).where(MINE, shelf.id.in_(select(book.shelf_id))),

@@ -4,9 +4,9 @@ from uuid import UUID
 import pytest
 
 from db.errors import Conflict
-from db.kit.base import OwnerId, new_id
+from db.kit.base import OwnerId
 from db.postgres.engine import Database
-from db.users import ExternalUser, OwnUser, Role, UserRow, Users, canonical_email
+from db.users import ExternalUser, OwnUser, UserRow, Users, canonical_email
 
 OUTSIDE = ExternalUser("https://issuer.example.com/", "subject-1", "ada@example.com", "Ada")
 
@@ -18,7 +18,7 @@ async def add(database: Database, email: str = "ada@example.com") -> UserRow:
 
 
 async def meet(database: Database, person: ExternalUser = OUTSIDE) -> UserRow | None:
-    return await database.write(lambda session: Users(session).get_or_create_external(person))
+    return await database.transaction(lambda session: Users(session).get_or_create_external(person))
 
 
 async def remove(database: Database, user_id: UUID) -> bool:
@@ -117,14 +117,6 @@ async def test_set_password_requires_verified_hash(
     assert not await change("hash", "another hash")
     async with database.read() as session:
         assert await Users(session).with_password(ada.id) == (ada, "new hash")
-
-
-async def test_set_role_returns_none_for_missing_user(database: Database) -> None:
-    ada = await add(database)
-    promoted = await database.write(lambda session: Users(session).set_role(ada.id, Role.ADMIN))
-    assert promoted == ada._replace(role="ADMIN")
-    nobody = await database.write(lambda session: Users(session).set_role(new_id(), Role.ADMIN))
-    assert nobody is None
 
 
 async def test_own_user_finds_only_its_owner(database: Database) -> None:

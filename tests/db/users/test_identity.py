@@ -320,7 +320,7 @@ async def test_session_expires(database: Database) -> None:
         ada = await sign_up(identity)
         assert await works(identity, ada)
         await database.write(lambda session: session.rows(_AGE, age=timedelta(days=2)))
-        identity.verifier.forget(ada.user.id)
+        await identity.access.announce(ada.user.id)
         assert not await works(identity, ada)
         with pytest.raises(Unauthenticated):
             await identity.refresh(ada.session.refresh_token)

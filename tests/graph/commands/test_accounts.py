@@ -15,8 +15,8 @@ from graph.commands.accounts import (
     issue_token,
     list_users,
     make_reset_link,
-    promote_user,
     remove_user,
+    update_user,
 )
 from graph.kit.ids import id_of
 from tests.fixtures.identity import PASSWORD
@@ -43,7 +43,7 @@ async def test_user_create_and_promote_make_admins(services: Services) -> None:
     assert (await create(services, admin=True)).role == "ADMIN"
     await remove_user(services, "ada@example.com")
     await create(services)
-    assert (await promote_user(services, "ada@example.com")).role == "ADMIN"
+    assert (await update_user(services, "ada@example.com", role="ADMIN")).role == "ADMIN"
 
 
 async def test_user_token_works_until_user_is_removed(
@@ -83,12 +83,12 @@ async def test_user_reset_password_link_leads_to_the_running_development_server(
 
 async def test_external_user_is_named_by_id(services: Services) -> None:
     person = ExternalUser("https://issuer.example.com/", "s", "ada@example.com", "Ada")
-    outsider = await services.database.write(
+    outsider = await services.database.transaction(
         lambda session: Users(session).get_or_create_external(person)
     )
     assert outsider is not None
     outsider_id = id_of("user", outsider.id)
-    assert (await promote_user(services, outsider_id)).role == "ADMIN"
+    assert (await update_user(services, outsider_id, role="ADMIN")).role == "ADMIN"
     with pytest.raises(NotFound):
         await find_user(services, "ada@example.com")
 
@@ -140,3 +140,25 @@ async def test_user_reset_password_command_prints_link(
     resets = committed_identity.password_resets
     assert await resets.use(token, password="another horse", address="") == ada
     assert token not in errors
+
+
+async def test_user_commands_change_the_account(
+    committed_url: str, committed_identity: Identity, tmp_path: Path
+) -> None:
+    email = "ada@example.com"
+    await committed_identity.create(email=email, password=PASSWORD, name="Ada", role=Role.USER)
+    await committed_identity.sign_in(
+        email=email, password=PASSWORD, address="192.0.2.1", user_agent="curl/8"
+    )
+    settings = {"HOWDAH_ENV": "development", "HOWDAH_DATABASE_URL": committed_url}
+
+    async def run(command: str, *options: str) -> str:
+        folder = ("--data-dir", str(tmp_path / "data"))
+        code, output, errors = await howdah("user", command, email, *options, *folder, **settings)
+        assert code == (1 if command == "demote" else 0), errors
+        return output + errors
+
+    assert "192.0.2.1  curl/8" in await run("sessions")
+    assert await run("sessions", "--end") == "ended sessions: 1\n"
+    assert "  ADMIN  " in await run("promote")
+    assert "last admin" in await run("demote")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from db.audit import AuditFilter, begin_stream, newest_events
 from db.errors import BadInput, Conflict
+from db.kit.audit import AuditKind, record_alone
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, open_database
 from db.services import migrate, open_own_database
@@ -26,6 +28,14 @@ async def total(database: Database, owner: OwnerId) -> int:
         return (await Tasks(session, owner).stats()).total
 
 
+async def audited(database: Database) -> list[str]:
+    """The kinds of the events, newest first; those of commands name their operator."""
+    async with database.read() as session:
+        events = await newest_events(session, AuditFilter(), limit=10)
+    assert all('"operator":"' in event.details for event in events if "BACKUP" in event.kind)
+    return [event.kind for event in events]
+
+
 async def test_backup_of_running_server_is_restored_into_new_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -35,6 +45,8 @@ async def test_backup_of_running_server_is_restored_into_new_folder(
     async with open_own_database(old) as running:
         await migrate(running)
         owner = await fill(running.database)
+        await record_alone(running.database, AuditKind.SIGN_IN)
+        await begin_stream(running.database)  # its position is of this cluster
         await asyncio.to_thread(write_backup, old, file)
         said = capsys.readouterr().out
         assert "protect it like the database" in said
@@ -48,6 +60,9 @@ async def test_backup_of_running_server_is_restored_into_new_folder(
     assert "counts and checksums match the backup" in capsys.readouterr().out
     async with open_own_database(new) as restored:
         assert await total(restored.database, owner) == 1
+        assert await audited(restored.database) == ["BACKUP_RESTORED", "SIGN_IN"]
+    async with open_own_database(old) as running:
+        assert await audited(running.database) == ["BACKUP_WRITTEN", "SIGN_IN"]
 
 
 async def test_backup_moves_between_external_and_embedded_database(

@@ -94,3 +94,25 @@ async def test_doctor_reports_invalid_folder_and_setting(tmp_path: Path) -> None
     assert (wrong.code, found(wrong, "settings")) == (1, ["broken"])
     assert "HOWDAH_LOG_LEVEL" in wrong.output
     assert (unusable.code, found(unusable, "data")) == (1, ["broken"])
+
+
+async def test_doctor_checks_listed_documents(tmp_path: Path) -> None:
+    path = tmp_path / "documents.json"
+    chosen = {"HOWDAH_DOCUMENTS": "trusted", "HOWDAH_DOCUMENTS_PATH": str(path)}
+    missing = await doctor(tmp_path / "data", **chosen)
+    assert found(missing, "documents") == ["broken"]
+    assert missing.code == 1
+    path.write_text('{"good": "{ viewer { id } }", "old": "{ gone }", "broken": "{"}')
+    checked = await doctor(tmp_path / "data", **chosen)
+    assert found(checked, "documents") == ["ok", "attention", "attention"]
+    assert "The listed document old does not run: Cannot query field 'gone'" in checked.output
+    assert checked.code == 0
+
+
+async def test_serve_with_a_faulty_list_of_documents_does_not_start(tmp_path: Path) -> None:
+    chosen = {"HOWDAH_DOCUMENTS": "trusted", "HOWDAH_DOCUMENTS_PATH": str(tmp_path / "none")}
+    ended = await howdah("serve", "--data-dir", str(tmp_path / "data"), "--port", "0", **chosen)
+    assert ended.code == 1
+    assert "cannot be read: No such file or directory." in ended.errors
+    assert "Traceback" not in ended.errors
+    assert not (tmp_path / "data").exists()

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 
-from db.errors import Overloaded
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, open_database
 from db.postgres.leases import Lease
@@ -15,8 +14,8 @@ from db.users import Role
 from graph.auth import Viewer
 from graph.context import Context
 from graph.operations import GraphQLRequest, Operations, Plans
+from graph.operations.admission import Presence
 from graph.operations.limits import RequestLimits
-from graph.operations.slots import READS_AT_ONCE, ReadSlots
 from graph.schema import schema
 from tests.fixtures.database import connections_in_use
 
@@ -36,12 +35,14 @@ def aliased(selection: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("document", "at_once"),
-    [(aliased(PAGE), READS_AT_ONCE), (aliased(SEARCH), 1), (aliased(RUNS), 1)],
+    ("document", "alone", "shared"),
+    [(aliased(PAGE), 7, 4), (aliased(SEARCH), 2, 1), (aliased(RUNS), 2, 1)],
+    ids=["pages", "searches", "runs"],
 )
 async def test_read_limit_bounds_connections_of_viewer(
     document: str,
-    at_once: int,
+    alone: int,
+    shared: int,
     operations: Operations,
     committed: Database,
     committed_owner: OwnerId,
@@ -58,14 +59,17 @@ async def test_read_limit_bounds_connections_of_viewer(
         prepared = await operations.prepare(GraphQLRequest(document), context)
         return (await operations.run(prepared, None, context)).code
 
-    assert await asyncio.gather(*(ask() for _ in range(3))) == ["OK"] * 3
-    assert 0 < max(lent) <= at_once
+    operations._admission._presence = presence = Presence(lambda: 0.0)
+    for at_once in (alone, shared):
+        lent.clear()
+        assert await asyncio.gather(*(ask() for _ in range(3))) == ["OK"] * 3
+        assert 0 < max(lent) <= at_once
+        presence.see("another user")
 
 
-@pytest.mark.parametrize(("selection", "tries"), [(PAGE, READS_AT_ONCE), (SEARCH, 1), (RUNS, 1)])
+@pytest.mark.parametrize("selection", [PAGE, SEARCH, RUNS], ids=["pages", "searches", "runs"])
 async def test_read_limit_waits_once_for_exhausted_pool(
     selection: str,
-    tries: int,
     operations: Operations,
     committed_url: str,
     committed_owner: OwnerId,
@@ -87,38 +91,5 @@ async def test_read_limit_waits_once_for_exhausted_pool(
         monkeypatch.setattr(database._source, "acquire", counted)
         answer = await operations.run(prepared, None, context)
     assert answer.code == "OVERLOADED"
-    assert tried <= tries
+    assert tried == 1  # the reads that wait for this one fail with it
     await database.close()
-
-
-async def test_read_limit_fails_queued_reads_when_overloaded() -> None:
-    reads = ReadSlots(1)
-    tries = 0
-
-    async def read() -> None:
-        nonlocal tries
-        async with reads:
-            tries += 1
-            await asyncio.sleep(0)
-            raise Overloaded("No connection became free.", hint="Later.", retry_after_s=1)
-
-    ended = await asyncio.gather(*(read() for _ in range(5)), return_exceptions=True)
-    assert [type(error) for error in ended] == [Overloaded] * 5
-    assert tries == 1
-    with pytest.raises(Overloaded):
-        await read()
-    assert tries == 2  # later reads try again
-
-
-async def test_read_limit_does_not_share_other_errors() -> None:
-    reads = ReadSlots(1)
-
-    async def read(error: Exception | None) -> str:
-        async with reads:
-            await asyncio.sleep(0)
-            if error:
-                raise error
-            return "found"
-
-    ended = await asyncio.gather(read(ValueError()), read(None), return_exceptions=True)
-    assert ended[1] == "found"

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from db.security.redaction import redacted
 from db.settings import Settings
-from graph.server.logs import logging_to, redacted
+from graph.server.logs import logging_to
 from graph.transport.request_ids import current_request_id
 
 CANARY = "c4n4ry-hunter2"

@@ -11,7 +11,7 @@ async def test_headers_without_end_are_refused(toy_server: ToyServer) -> None:
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * HEAD_BYTES)
     answer = await reader.read()
-    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.startswith(b"HTTP/1.1 431 ")
     assert answer.endswith(b"The headers are larger than 65,536 bytes.")
     writer.close()
 

@@ -1,6 +1,5 @@
 import asyncio
 import base64
-import contextlib
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -11,14 +10,13 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from db.errors import Overloaded
 from db.kit.base import new_id
 from db.objects.store import ObjectStore
 from db.services import Services
 from graph.kit.ids import parse_id
 from graph.kit.signed_links import Links
 from graph.transport.file_routes import file_path
-from graph.transport.uploads import UPLOADS_AT_ONCE, UPLOADS_OF_ONE_USER, Uploads
+from graph.transport.uploads import UPLOADS_OF_ONE_USER, Uploads
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket
 from tests.fixtures.toy import serving
@@ -161,21 +159,15 @@ async def test_upload_is_accepted_once(ada: Client) -> None:
     assert (again.status_code, error_of(again)["code"]) == (409, "CONFLICT")
 
 
-def test_upload_is_limited_per_user() -> None:
-    places, flood, other = Uploads().places, new_id(), new_id()
-    with contextlib.ExitStack() as going:
-        for _ in range(UPLOADS_OF_ONE_USER):
-            going.enter_context(places.slot(flood))
-        with pytest.raises(Overloaded), places.slot(flood):
-            pass
-        going.enter_context(places.slot(other))
-        while places.in_use < UPLOADS_AT_ONCE:
-            going.enter_context(places.slot(new_id()))
-        with pytest.raises(Overloaded), places.slot(other):
-            pass
-    assert places.in_use == 0
-    with places.slot(flood):
-        assert places.in_use == 1
+async def test_fifth_upload_of_user_waits_for_its_turn() -> None:
+    slots, flood, other = Uploads().slots, new_id(), new_id()
+    for _ in range(UPLOADS_OF_ONE_USER):
+        await slots.acquire(flood)
+    fifth = asyncio.create_task(slots.acquire(flood))
+    await slots.acquire(other)
+    assert not fifth.done()
+    slots.release(flood)
+    await asyncio.wait_for(fifth, 1)
 
 
 async def test_upload_aborted_by_client_leaves_file_pending(

@@ -136,8 +136,8 @@ async def test_stream_checks_token_user_and_operation_id(browser: Browser, door:
         again = await browser.http.get(f"/graphql?token={token}", headers=SSE)
         assert code_of(again) == (409, "CONFLICT")
         for wrong in (None, 5, "", "x" * 257):
-            assert code_of(await browser.post(token, FOREVER, wrong))[0] == 400
-        assert code_of(await browser.delete(token))[0] == 400
+            assert code_of(await browser.post(token, FOREVER, wrong))[0] == 422
+        assert code_of(await browser.delete(token))[0] == 422
         anonymous = {"query": FOREVER, "extensions": {"operationId": "1"}}
         response = await browser.http.post("/graphql", json=anonymous, headers={TOKEN: token})
         assert code_of(response) == (403, "FORBIDDEN")

@@ -197,8 +197,14 @@ async def test_download_aborted_by_client_ends_its_work(
 
 
 async def test_download_is_limited_per_user(
-    ada: Client, bob: Client, connection: str, services: Services, target: Target
+    ada: Client,
+    bob: Client,
+    connection: str,
+    services: Services,
+    target: Target,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(services.result_files._slots, "_wait_s", 0)
     mine = await a_run(ada, connection, NOISE)
     url = await link(ada, mine, "CSV")
     theirs = await a_run(bob, await make_connection_to(bob, target), "SELECT 1")

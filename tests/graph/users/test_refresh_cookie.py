@@ -107,7 +107,7 @@ async def test_refresh_renews_cookie_and_sign_out_deletes_it(page: Page) -> None
     kept = page.cookies
     token = refreshed["session"]["accessToken"]
     assert await page.ask(SIGN_OUT, token) == {"signedOut": True}
-    assert page.cookies == {}
+    assert page.cookies.keys() == {"howdah-device"}
     assert await page.refused(REFRESH) == "BAD_USER_INPUT"
     page.http.cookies.update(kept)
     assert await page.refused(REFRESH) == "UNAUTHENTICATED"
@@ -206,3 +206,17 @@ async def test_cookie_over_websocket_is_refused(anonymous: Client) -> None:
     answer = await anonymous.first("mutation { refreshSession(input: {}) { user { id } } }")
     assert answer.code == "BAD_USER_INPUT"
     assert "HTTP" in answer.message
+
+
+async def test_device_cookie_admits_its_browser_to_a_locked_account(page: Page) -> None:
+    wrong = {"email": NEW["email"], "password": "wrong password"}
+    codes = [(await page.post(SIGN_IN, **wrong)).json()["errors"][0] for _ in range(11)]
+    assert codes[-1]["extensions"]["code"] == "RATE_LIMITED"
+    right = wrong | {"password": PASSWORD}
+    assert (await page.post(SIGN_IN, **right)).json()["errors"]
+    device = page.cookies["howdah-device"]
+    signed_in = await page.ask(
+        SIGN_IN.replace("refreshToken", "refreshToken deviceToken"), cookie=True, **right
+    )
+    assert signed_in["session"]["deviceToken"] is None
+    assert page.cookies["howdah-device"] == device

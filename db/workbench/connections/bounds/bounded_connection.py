@@ -8,8 +8,9 @@ piece by piece. What was passed on since the last result is an upper bound of wh
 
 import asyncio
 import contextlib
+import socket
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any, Generic, Self, TypeVar
 
@@ -28,26 +29,28 @@ from db.workbench.connections.bounds.read_budget import (
     RowTooLarge,
     TooManySettings,
 )
+from db.workbench.connections.bounds.read_turns import TURN_S
 from db.workbench.connections.bounds.socket_gate import Announce, SocketGate, announced, gated
 
 RV = TypeVar("RV")
 announcing: ContextVar[Announce | None] = ContextVar("announcing", default=None)
 TURN_BYTES = 1024 * 1024
 """Read at most in one turn of the event loop."""
-TURN_S = 0.005
-"""A turn ends after this time too."""
 INTERVAL_S = 0.1
 CANCEL_S = 5.0
-LOOKUP_S = 20e-6
-"""Longest search for a setting of the server; PostgreSQL reports some 20, which takes 0.2."""
+LOOKUP_S = 8e-6
+"""Longest search for a setting of the server; PostgreSQL reports some 20, which takes 0.2 µs."""
 LARGE_BUFFER_BYTES = 4 * 1024 * 1024
 
 
 class _Passage(Generic[RV]):
     """A generator of psycopg that waits for libpq's socket, driven by that of the server."""
 
-    def __init__(self, gate: SocketGate, steps: PQGen[RV]) -> None:
+    def __init__(
+        self, gate: SocketGate, steps: PQGen[RV], discard_notifications: Callable[[], None]
+    ) -> None:
         self.gate = gate
+        self._discard_notifications = discard_notifications
         self.value: RV
         self.is_done = False
         self._steps = steps
@@ -63,6 +66,7 @@ class _Passage(Generic[RV]):
             if ready or self._wanted is None:
                 began = time.monotonic()
                 self._step(ready)
+                self._discard_notifications()
                 gate.adapt_piece(time.monotonic() - began)
                 gate.flush()
             else:
@@ -96,9 +100,12 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     """The server's process of this connection, once a run has queried it."""
     arrived = 0
     """Bytes that arrived during the last wait: an upper bound of the size of its result."""
+    takes_large_rows = False
+    """Set once the server has answered the first queries, whose results are small."""
     has_large_buffer = False
     """libpq keeps its buffer until the connection is closed."""
     _noticed = 0
+    _is_cut = False
     awaits_slot = False
     _slot_since = 0.0
 
@@ -148,7 +155,8 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         if self.gate is None:
             return await super().wait(gen, interval, timeout)
         self.slot.release()
-        passage = _Passage(self.gate, gen)
+        self._require_uncut()
+        passage = _Passage(self.gate, gen, self._discard_notifications)
         try:
             return await self._drive(passage)
         except asyncio.CancelledError:
@@ -172,14 +180,30 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
             while True:
                 until = gate.passed + TURN_BYTES
                 await waiting.wait_async(passage.advance(until), gate.server.fileno(), INTERVAL_S)
+                self._require_uncut()
                 self._require_few_settings()
                 if passage.is_done:
                     return passage.value
                 await self._allow(gate.passed - began - self._noticed)
-                # Ended by its time: others get as much, also of many such connections.
-                await asyncio.sleep(TURN_S if gate.passed < until else 0)
+                if gate.passed < until:  # ended by its time
+                    await self.slot.turns.wait()
+                else:
+                    await asyncio.sleep(0)
         finally:
             self.arrived = gate.passed - began
+
+    def cut(self) -> None:
+        """Ends the wait for the server, which may have sent megabytes that nobody has read."""
+        self._is_cut = True
+        if self.gate is not None and not self.gate.is_closed:
+            with contextlib.suppress(OSError):
+                self.gate.server.shutdown(socket.SHUT_RDWR)
+
+    def _require_uncut(self) -> None:
+        if self._is_cut:
+            self.slot.release()
+            self.finish()
+            raise psycopg.OperationalError("the connection was cut")
 
     def _require_few_settings(self) -> None:
         """Refuses a long list of settings: libpq searches all of it for each one that arrives.
@@ -199,24 +223,28 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     async def _allow(self, size: int) -> None:
         """Returns when the connection may buffer more than `size`."""
         now = asyncio.get_running_loop().time()
-        if size > self.slot.row_bytes or (self.slot.is_held and now - self._slot_since > SLOT_S):
+        most = self.slot.row_bytes if self.takes_large_rows else FREE_BYTES
+        if size > most or (self.slot.is_held and now - self._slot_since > SLOT_S):
             self.slot.release()
             self.finish()
-            raise RowTooLarge(self.slot.row_bytes)
+            raise RowTooLarge(most)
         if size > FREE_BYTES and not self.slot.is_held:
             self.awaits_slot = True
             await self.slot.acquire()
             self.awaits_slot = False
             self._slot_since = asyncio.get_running_loop().time()
         self.has_large_buffer |= size > LARGE_BUFFER_BYTES
-        while self.pgconn.notifies():  # else libpq collects them until the result
+
+    def _discard_notifications(self) -> None:
+        """Else libpq collects them until the result. Part of a turn, because it takes as long."""
+        while self.pgconn.notifies():
             pass
 
     async def _end_statement(self, passage: _Passage[Any]) -> None:
         """Cancels the statement of a cancelled task, as psycopg does, or closes the connection."""
         if self.closed or self.pgconn.transaction_status != TransactionStatus.ACTIVE:
             return
-        if self.awaits_slot:
+        if self.awaits_slot or self._is_cut:
             self.finish()
             return
         try:

@@ -12,6 +12,8 @@ from weakref import WeakValueDictionary
 
 import psycopg
 
+from db.workbench.connections.bounds.read_turns import ReadTurns
+
 MIB = 1024 * 1024
 FREE_BYTES = MIB
 """A connection buffers as much without a slot."""
@@ -39,12 +41,13 @@ class ReadBudget:
     def __init__(self, row_bytes: int = ROW_BYTES, process_bytes: int = PROCESS_BYTES) -> None:
         self.row_bytes = row_bytes
         self._slots = asyncio.Semaphore(max(1, process_bytes // row_bytes))
+        self._turns = ReadTurns()
         self._users: WeakValueDictionary[Hashable, _UserLock] = WeakValueDictionary()
 
     def slot_for(self, user: Hashable) -> "LargeRowSlot":
         """A slot for one connection of the user, not yet acquired."""
         lock = self._users.setdefault(user, _UserLock())
-        return LargeRowSlot(self.row_bytes, lock, self._slots)
+        return LargeRowSlot(self.row_bytes, lock, self._slots, self._turns)
 
 
 class _UserLock(asyncio.Lock):
@@ -54,8 +57,11 @@ class _UserLock(asyncio.Lock):
 class LargeRowSlot:
     """The right of one connection to buffer up to `row_bytes`."""
 
-    def __init__(self, row_bytes: int, lock: asyncio.Lock, slots: asyncio.Semaphore) -> None:
+    def __init__(
+        self, row_bytes: int, lock: asyncio.Lock, slots: asyncio.Semaphore, turns: ReadTurns
+    ) -> None:
         self.row_bytes = row_bytes
+        self.turns = turns
         self.is_held = False
         self._lock = lock
         self._slots = slots
@@ -63,7 +69,7 @@ class LargeRowSlot:
     @classmethod
     def alone(cls) -> Self:
         """A slot that is shared with no other connection."""
-        return cls(ROW_BYTES, asyncio.Lock(), asyncio.Semaphore(1))
+        return cls(ROW_BYTES, asyncio.Lock(), asyncio.Semaphore(1), ReadTurns())
 
     async def acquire(self) -> None:
         await self._lock.acquire()

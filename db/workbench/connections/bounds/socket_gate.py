@@ -22,7 +22,7 @@ PIECE_BYTES = 64 * 1024
 SMALLEST_PIECE_BYTES = 2 * 1024
 STEP_S = 0.001
 """libpq should process a piece in half of this: 64 KiB of small notices would take 20 ms."""
-START_BYTES = 64 * 1024
+START_BYTES = 32 * 1024
 """Read at most from a socket until the connection is ready: certificates, settings, notices."""
 
 
@@ -56,9 +56,17 @@ class SocketGate:
     def has_outgoing(self) -> bool:
         return bool(self._outgoing)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether libpq can read the last piece, or the end."""
+        if self._ended:
+            return True
+        found = fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0\0\0\0")
+        return bool(struct.unpack("i", found)[0])
+
     def fill(self) -> bool:
         """Passes one piece to libpq if it has read the one before; returns whether it can read."""
-        if self._ended or self._unread():
+        if self.has_unread:
             return True
         try:
             size = self.server.recv_into(self._piece, self._piece_bytes)
@@ -106,12 +114,6 @@ class SocketGate:
             self._loop.remove_reader(self._inner)
             self._inner.close()
             self.server.close()
-
-    def _unread(self) -> int:
-        found: int = struct.unpack(
-            "i", fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0\0\0\0")
-        )[0]
-        return found
 
     def _on_inner(self) -> None:
         try:
@@ -175,18 +177,21 @@ def gated(steps: PQGenConn[RV]) -> PQGenConn[tuple[RV, SocketGate]]:
 def _wait_at(
     gate: SocketGate, wanted: int
 ) -> Generator[tuple[int, waiting.Wait], waiting.Ready | int, waiting.Ready]:
-    """Waits until libpq can read or write; raises after `START_BYTES`."""
+    """Waits until libpq can read or write; raises after `START_BYTES`.
+
+    Each piece waits for the event loop, so that others are served between two pieces: libpq takes
+    milliseconds for one with settings of the server, which it compares with all before.
+    """
     gate.flush()
-    ready = 0
-    while not ready:
-        if wanted & WAIT_R and gate.fill():
-            ready |= READY_R
+    while True:
+        ready = READY_R if wanted & WAIT_R and gate.has_unread else 0
         if wanted & WAIT_W and not gate.has_outgoing:
             ready |= READY_W
+        if ready:
+            return waiting.Ready(ready)
+        server = (wanted & WAIT_R) | (WAIT_W if gate.has_outgoing else 0)
+        if (yield gate.server.fileno(), waiting.Wait(server)) & READY_R:
+            gate.fill()
         if gate.passed > START_BYTES:
             raise psycopg.OperationalError("connection failed: too many bytes before its start")
-        server = (wanted & WAIT_R) | (WAIT_W if gate.has_outgoing else 0)
-        if not ready:
-            yield gate.server.fileno(), waiting.Wait(server)
-            gate.flush()
-    return waiting.Ready(ready)
+        gate.flush()

@@ -1,6 +1,7 @@
 """Limits what an SSH server may make its tunnel process beyond the bytes of the database."""
 
 import time
+from collections.abc import Callable
 
 import asyncssh
 
@@ -11,13 +12,19 @@ OVERHEAD_BYTES = 4 * 1024 * 1024
 OVERHEAD_BYTES_S = 64 * 1024
 PACKET_FACTOR = 8
 """Bytes on the wire that are granted for each byte delivered: packets have padding and a MAC."""
+PIECE_BYTES = 4 * 1024
+"""Parsed at once. The smallest packets of so many bytes take about 5 ms."""
+REST_BELOW = 0.75
+"""Part of the budget. A tunnel that has less left rests as long as it works."""
 
 
 class SshBudget:
     """Counts received bytes, and ends the connection when they exceed what is granted."""
 
-    def __init__(self) -> None:
+    def __init__(self, rest: Callable[[float], None]) -> None:
+        """`rest` blocks the thread of the tunnel for some seconds."""
         self.is_exceeded = False
+        self._rest = rest
         self._most = self._left = float(BEFORE_LOGIN_BYTES)
         self._rate = 0.0
         self._at = time.monotonic()
@@ -27,10 +34,15 @@ class SshBudget:
         receive = connection.data_received
 
         def count(data: bytes, datatype: asyncssh.DataType = None) -> None:
-            if self._spend(len(data)):
-                receive(data, datatype)
-            else:
-                connection.abort()
+            for start in range(0, len(data), PIECE_BYTES):
+                piece = data[start : start + PIECE_BYTES]
+                if not self._spend(len(piece)):
+                    connection.abort()
+                    return
+                began = time.thread_time()
+                receive(piece, datatype)
+                if self._left < REST_BELOW * self._most:
+                    self._rest(time.thread_time() - began)
 
         connection.data_received = count  # type: ignore[method-assign]
 

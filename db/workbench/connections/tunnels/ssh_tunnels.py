@@ -47,7 +47,7 @@ class Tunnel:
         self._thread = thread
         self._destination = destination
         self._bastion = bastion
-        self._budget = SshBudget()
+        self._budget = SshBudget(thread.rest)
         self._connection: asyncssh.SSHClientConnection | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._admissions: dict[int, asyncio.Future[None]] = {}

@@ -1,6 +1,7 @@
 """A thread with an event loop of its own, in which one SSH connection lives.
 
-A hostile SSH server can keep the loop of its tunnel busy, and no other loop.
+A hostile SSH server can keep the loop of its tunnel busy, and no other loop. All tunnels together
+take at most one of the turns at the interpreter (`tunnel_turns`).
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from db.errors import Overloaded
+from db.workbench.connections.tunnels.tunnel_turns import TurnSelector
 
 T = TypeVar("T")
 MAX_THREADS = 200
@@ -23,6 +25,7 @@ class TunnelThread:
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._ended: Future[None] = Future()
         self._stopped = asyncio.Event()
+        self._selector = TurnSelector()
 
     @classmethod
     async def start(cls) -> "TunnelThread":
@@ -54,6 +57,10 @@ class TunnelThread:
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
+    def rest(self, seconds: float) -> None:
+        """Blocks this thread, for work of its loop that took too long."""
+        self._selector.rest(seconds)
+
     def stop(self) -> None:
         """Returns at once; the thread ends with its current step."""
         if self.is_running:
@@ -65,11 +72,15 @@ class TunnelThread:
     def _serve(self) -> None:
         try:
             # `data_received` is replaced (SshBudget.watch), which uvloop would not notice.
-            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            with asyncio.Runner(loop_factory=self._make_loop) as runner:
                 runner.run(self._until_stopped())
         finally:
+            self._selector.end_turn()
             _living.discard(self)
             self._ended.set_result(None)
+
+    def _make_loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.SelectorEventLoop(self._selector)
 
     async def _until_stopped(self) -> None:
         self._started.set_result(asyncio.get_running_loop())

@@ -67,13 +67,13 @@ async def results(
 async def next_result(
     connection: Connection, throttle: ReadThrottle | None = None
 ) -> PGresult | None:
-    """Skips the event loop if the result is already buffered. None after the last one."""
+    """Skips the wait for the server if the result is already buffered. None after the last one."""
+    if throttle is not None:
+        await throttle.yield_to_others()
     pgconn = connection.pgconn
     if not pgconn.is_busy():
         return pgconn.get_result()
     result: PGresult | None = await connection.wait(generators.fetch(pgconn))
-    if throttle is not None:
-        await throttle.yield_to_others()
     return result
 
 

@@ -77,13 +77,12 @@ class ResultReader:
         self.sent_at = asyncio.get_running_loop().time()
         await protocol.send(connection, statement, parameters)
         ending = Ending(state=RunState.SUCCEEDED)
-        with self._throttle.reading():
-            while (result := await self._next_result(connection)) is not None:
-                if result.status in protocol.COPY_STATUSES:
-                    connection.finish()
-                    return Ending(state=RunState.FAILED, error=copy_not_supported())
-                await self._handle_result(connection, result, ending, statement)
-                result.clear()
+        while (result := await self._next_result(connection)) is not None:
+            if result.status in protocol.COPY_STATUSES:
+                connection.finish()
+                return Ending(state=RunState.FAILED, error=copy_not_supported())
+            await self._handle_result(connection, result, ending, statement)
+            result.clear()
         if ending.state == RunState.SUCCEEDED and self._truncated is not None:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)

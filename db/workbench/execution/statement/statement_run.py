@@ -43,7 +43,7 @@ from db.workbench.results.value_conversion import encode_parameter
 
 TIMEOUT_GRACE_S = 0.3
 """Added to the statement timeout, so that the database's own `statement_timeout` fires first."""
-CANCEL_PHASE_S = 0.9
+CANCEL_PHASE_S = 0.8
 """How long cancel requests are repeated before the backend is terminated."""
 CANCEL_RETRY_S = 0.25
 TERMINATE_S = 0.5
@@ -219,20 +219,24 @@ class StatementRun:
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + CANCEL_PHASE_S
-        while not work.done() and loop.time() < until:
-            await self._send_cancel(self._connection)
-            await asyncio.wait({work}, timeout=CANCEL_RETRY_S)
+        while not work.done() and (left_s := until - loop.time()) > 0:
+            # A server that does not answer cancel requests must not extend the phase.
+            await self._send_cancel(self._connection, within_s=min(CANCEL_S, left_s))
+            left_s = max(0.0, until - loop.time())
+            await asyncio.wait({work}, timeout=min(CANCEL_RETRY_S, left_s))
         if work.done():
             return
         self._terminated = True
         await self._terminate_backend()
+        if self._connection.awaits_slot:
+            return  # it does not read, so that it would not notice the end
         with abort_after(self._connection, 0):
             await asyncio.wait({work}, timeout=SETTLE_S)
 
-    async def _send_cancel(self, connection: Connection) -> None:
+    async def _send_cancel(self, connection: Connection, within_s: float = CANCEL_S) -> None:
         self._cancel_sent = True
         try:
-            await connection.cancel_safe(timeout=CANCEL_S)
+            await connection.cancel_safe(timeout=within_s)
         except psycopg.Error:
             self._cancel_may_arrive_late = True
 

@@ -37,7 +37,11 @@ const OWN_TOKEN_REFUSED =
 async function post(endpoint, operation, headers) {
   const answer = await fetch(endpoint, {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json', Accept: 'application/json', ...headers },
+    headers: {
+      'Content-Type': 'application/json',
+      Accept: 'application/graphql-response+json, application/json;q=0.9',
+      ...headers,
+    },
     body: JSON.stringify(operation),
   });
   return answer.json();

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound, TimedOut
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import SortOrder, Window
+from db.kit.paging import Page, SortOrder, Window
 from db.postgres import gatherer
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, ReadSession, Session, open_database
@@ -26,6 +26,7 @@ from tests.fixtures.people import add_person
 
 LOCK = compile_change(text("UPDATE tasks SET title = title WHERE id = :id"))
 NEWEST_FIRST = SortOrder("created_at", descending=True)
+BY_ID = SortOrder("id", descending=False)
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,11 @@ def gathered(sent: Sequence[str]) -> list[str]:
 async def get(database: Database, owner: OwnerId, task: UUID) -> TaskRow | None:
     async with database.read() as session:
         return await Tasks(session, owner).get(task)
+
+
+async def get_many(database: Database, owner: OwnerId, ids: Sequence[UUID]) -> Sequence[TaskRow]:
+    async with database.read() as session:
+        return await Tasks(session, owner).get_many(ids)
 
 
 def change(
@@ -100,7 +106,10 @@ async def test_no_user_gets_row_of_another(committed: Database, sent: Statements
     rows = await asyncio.gather(*(get(committed, *pair) for pair in pairs))
     for (owner, task), row in zip(pairs, rows, strict=True):
         assert (row.title if row else None) == (str(owner) if tasks[owner] == task else None)
-    pairs = [(owner, task) for owner in owners for task in (*tasks.values(), new_id())][:600]
+    everything = list(tasks.values())
+    found = await asyncio.gather(*(get_many(committed, owner, everything) for owner in owners))
+    assert [[row.title for row in rows] for rows in found] == [[str(owner)] for owner in owners]
+    pairs = [(owner, task) for owner in owners for task in (*tasks.values(), new_id())][:300]
     ends = await asyncio.gather(
         *(toggle(committed, o, t) for o, t in pairs),
         return_exceptions=True,
@@ -234,8 +243,9 @@ class _Operation:
 
     def __init__(self, chance: random.Random, owners: Sequence[OwnerId], known: list[UUID]) -> None:
         self.owner = chance.choice(owners)
-        self.kind = chance.choice(["create", "get", "page", "stats", "count", "owner"])
+        self.kind = chance.choice(["create", "get", "many", "page", "stats", "count", "owner"])
         self.task = chance.choice(known) if known else new_id()
+        self.tasks = chance.sample(known, chance.randrange(min(len(known), 9) + 1))
         self.version = chance.choice([None, None, 1, 2])
         self.title = chance.choice(["a", "b", " ", "c" * 200, "ö"])
         self.size = chance.choice([1, 2, 5])
@@ -247,7 +257,7 @@ class _Operation:
 
     async def run(self, database: Database) -> Any:
         try:
-            if self.kind in {"get", "page", "stats", "count", "owner"}:
+            if self.kind in {"get", "many", "page", "stats", "count", "owner"}:
                 async with database.read() as session:
                     return await self._read(session)
             return await database.write(self._write)
@@ -260,9 +270,11 @@ class _Operation:
         match self.kind:
             case "get":
                 return comparable(await tasks.get(self.task))
+            case "many":
+                return sorted(map(comparable, await tasks.get_many(self.tasks)))
             case "page":
-                page = await tasks.page(Window(self.size), TaskFilter(), NEWEST_FIRST)
-                return len(page.rows), page.has_next
+                page = await tasks.page(Window(self.size), TaskFilter(), BY_ID)
+                return [*map(comparable, page.rows)], page.has_next
             case "stats":
                 return await tasks.stats()
             case "count":
@@ -335,8 +347,26 @@ _PERSON = compile_change(text("INSERT INTO users (id, email, name) VALUES (:id, 
 
 
 def test_statements_that_are_never_gathered() -> None:
-    assert gather_statement(Tasks._by_ids()) is None  # an array for each caller
     assert gather_statement(Tasks._remove_completed()) is None  # several rows
     assert gather_statement(Tasks._now()) is None  # nothing differs
-    page = Tasks._page((), NEWEST_FIRST, Window(5).shape)
-    assert gather_statement(page) is None  # many rows
+    assert gather_statement(Buckets._lock()) is None  # a lock
+
+
+async def test_page_waits_for_connections_only(
+    committed: Database,
+    committed_owner: OwnerId,
+    sent: Statements,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def page() -> Page[TaskRow]:
+        async with committed.read() as session:
+            return await Tasks(session, committed_owner).page(Window(5), TaskFilter(), NEWEST_FIRST)
+
+    for title in "abcdef":
+        await create(committed, committed_owner, title)
+    for size, together in ((20, False), (2, True)):
+        monkeypatch.setattr(committed._gatherer, "_size", size)
+        sent.clear()
+        pages = await asyncio.gather(*(page() for _ in range(10)))
+        assert [[row.title for row in found.rows] for found in pages] == [list("fedcb")] * 10
+        assert bool(gathered(sent)) is together

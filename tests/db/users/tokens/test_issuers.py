@@ -100,7 +100,7 @@ async def test_external_token_of_removed_user_is_refused(
     user = await user_of(trusting, database, signed(RSA, "RS256"))
     assert user is not None
     await database.transaction(lambda session: Users(session).remove(user.id))
-    trusting.verifier.forget(user.id)
+    await trusting.access.announce(user.id)
     with pytest.raises(Unauthenticated):
         await trusting.verifier.verify(signed(RSA, "RS256", claims(jti="another")))
 

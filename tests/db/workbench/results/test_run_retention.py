@@ -128,7 +128,7 @@ async def test_orphaned_objects_of_removed_user_are_deleted(
     live = await other_desk.start(SLOW)
     while not (await other_desk.now(live)).row_count:
         await other_desk.changed(live)
-    await database.write(lambda session: Users(session).remove(UUID(bytes=desk.owner.bytes)))
+    await database.transaction(lambda session: Users(session).remove(UUID(bytes=desk.owner.bytes)))
     assert list(files.glob(f"*/{mine.id.hex}/*"))
     assert (
         await delete_orphaned_objects(database, result_store) == 0

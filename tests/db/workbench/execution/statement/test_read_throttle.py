@@ -1,49 +1,60 @@
-"""Concurrent runs of one owner share the read rate of one run; a single run is not delayed."""
+"""Runs that process rows leave the event loop to others; those of one owner share a turn."""
 
 import asyncio
+import time
 
-from db.workbench.execution.statement.read_throttle import ReadThrottle
+from db.workbench.execution.statement.read_throttle import GROWN_S, ReadThrottle
+
+CHUNK_S = 0.0001
 
 
-async def test_read_throttle_does_not_delay_single_reader() -> None:
-    throttle = ReadThrottle()
-    with throttle.reading():
-        burst = throttle.yield_to_others()
-        try:
-            burst.send(None)
-        except StopIteration:
-            return
-    raise AssertionError("it has waited")
+def process_chunk() -> None:
+    until = time.monotonic() + CHUNK_S
+    while time.monotonic() < until:
+        pass
+
+
+async def test_read_throttle_lets_others_run_while_one_run_reads() -> None:
+    throttle, chunks = ReadThrottle(), 500
+
+    async def read() -> None:
+        for _ in range(chunks):  # all of them have arrived
+            await throttle.yield_to_others()
+            process_chunk()
+
+    reading, iterations = asyncio.create_task(read()), 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        iterations += 1
+    assert iterations >= chunks * CHUNK_S / GROWN_S / 2
 
 
 async def test_read_throttle_lets_one_reader_in_per_iteration() -> None:
     throttle = ReadThrottle()
-    rounds: list[int] = []
+    seen: list[tuple[int, int]] = []
     now = 0
 
-    async def read() -> None:
-        with throttle.reading():
-            await asyncio.sleep(0)  # all have begun
-            for _ in range(5):
-                await throttle.yield_to_others()
-                rounds.append(now)
+    async def read(reader: int) -> None:
+        for _ in range(50):
+            await throttle.yield_to_others()
+            seen.append((now, reader))
+            process_chunk()
 
-    reading = asyncio.gather(*(read() for _ in range(4)))
+    reading = asyncio.gather(*map(read, range(4)))
     while not reading.done():
         now += 1
         await asyncio.sleep(0)
     await reading
-    while_several = rounds[:-5]
-    assert len(rounds) == 20
-    assert len(set(while_several)) == len(while_several)
+    assert len(seen) == 200
+    iterations = {iteration for iteration, _ in seen}
+    assert len(set(seen)) == len(iterations)
 
 
 async def test_read_throttle_survives_cancelled_reader() -> None:
     throttle = ReadThrottle()
-    with throttle.reading(), throttle.reading():
-        bursts = [asyncio.ensure_future(throttle.yield_to_others()) for _ in range(5)]
-        await asyncio.sleep(0)
-        for burst in bursts[:3]:
-            burst.cancel()
-        async with asyncio.timeout(10):
-            await asyncio.gather(*bursts[3:])
+    bursts = [asyncio.ensure_future(throttle.yield_to_others()) for _ in range(5)]
+    await asyncio.sleep(0)
+    for burst in bursts[:3]:
+        burst.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*bursts[3:])

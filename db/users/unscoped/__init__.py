@@ -1,0 +1,1 @@
+"""Rows of all users: to authenticate, for the operator, and for sweeps."""

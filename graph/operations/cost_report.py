@@ -1,0 +1,27 @@
+"""`extensions.cost` of an answer: what the operation requests, and what is left of the limits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from db.users.cost_allowance import Standing
+from graph.operations.plans import Prepared
+
+EXTENSION = "cost"
+"""Of a request that asks for the report by `"extensions": {"cost": true}`, and of its answer."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def report_cost(
+    prepared: Prepared, variables: Mapping[str, Any], standing: Standing | None
+) -> bytes:
+    """The extensions of an answer, as JSON. `standing` is None without a limit in a minute."""
+    cost = {
+        "requested": prepared.cost.run(variables),
+        "allowed": prepared.max_cost,
+        "remaining": None if standing is None else standing.remaining,
+        "resetsAt": None if standing is None else standing.resets_at,
+    }
+    return _encode({EXTENSION: cost})

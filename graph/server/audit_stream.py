@@ -1,0 +1,64 @@
+"""Writes the events of the audit log as lines of JSON to HOWDAH_AUDIT_LOG."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from db.audit import AuditEventRow, begin_stream, write_next
+from db.postgres.engine import Database
+from db.waiting import Backoff
+from graph.audit.lines import to_json
+
+log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
+STDOUT = "stdout"
+
+
+@contextlib.asynccontextmanager
+async def streaming_audit_log(database: Database, destination: str | None) -> AsyncIterator[None]:
+    """Streams while the block runs. Each event is written by one process of the installation."""
+    if destination is None:
+        yield
+        return
+    await begin_stream(database)
+    task = asyncio.create_task(_stream(database, destination), name="audit: stream")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _stream(database: Database, destination: str) -> None:
+    async def write(events: Sequence[AuditEventRow]) -> None:
+        lines = b"".join(to_json(event) + b"\n" for event in events)
+        await asyncio.to_thread(_append, destination, lines)
+
+    pauses = BACKOFF.pauses()
+    while True:
+        try:
+            if await write_next(database, write):
+                continue
+            pauses, pause_s = BACKOFF.pauses(), POLL_S
+        except Exception:  # any error: the database or the disk may be available again
+            log.exception("cannot write the audit stream to %s, will retry", destination)
+            pause_s = next(pauses)
+        await asyncio.sleep(pause_s)
+
+
+def _append(destination: str, lines: bytes) -> None:
+    """Opens the file each time, so that it can be rotated; several processes append whole lines."""
+    if destination == STDOUT:
+        sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(destination).expanduser()
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(lines)

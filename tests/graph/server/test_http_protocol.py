@@ -1,0 +1,105 @@
+"""What the HTTP protocol writes to its connection for the messages of a response."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from graph.server.http_protocol import ConnectionsByAddress, Protocol
+
+JSON = (b"content-type", b"application/json")
+LENGTH_2 = (b"content-length", b"2")
+
+
+class Connection(asyncio.Transport):
+    """Keeps each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.changed = asyncio.Event()
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+        self.changed.set()
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.changed.set()
+
+
+def start(*headers: tuple[bytes, bytes], status: int = 200) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def body(data: bytes, *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+async def writes_of(*messages: Message, method: str = "POST") -> list[bytes]:
+    """The writes of a response with these messages."""
+    ended = asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        try:
+            for message in messages:
+                await send(message)
+        finally:
+            ended.set()
+
+    config = uvicorn.Config(app, log_config=None)
+    config.load()
+    connection = Connection()
+    protocol = Protocol(
+        config=config,
+        server_state=ServerState(),
+        app_state={},
+        connections=ConnectionsByAddress(None),
+    )
+    protocol.connection_made(connection)
+    protocol.data_received(f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await ended.wait()
+    await asyncio.gather(*protocol.tasks, return_exceptions=True)
+    protocol.connection_lost(None)
+    return connection.writes
+
+
+async def test_response_of_known_length_is_one_write() -> None:
+    (written,) = await writes_of(start(JSON, LENGTH_2), body(b"{}"))
+    assert written == (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    )
+
+
+async def test_head_of_stream_is_written_before_its_body() -> None:
+    head, first, last = await writes_of(start(JSON), body(b"a", more=True), body(b""))
+    assert head.endswith(b"transfer-encoding: chunked\r\n\r\n")
+    assert (first, last) == (b"1\r\na\r\n", b"0\r\n\r\n")
+
+
+async def test_body_in_pieces_follows_its_head() -> None:
+    head, *pieces = await writes_of(
+        start((b"content-length", b"4")), body(b"ab", more=True), body(b"cd")
+    )
+    assert head == b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
+    assert pieces == [b"ab", b"cd"]
+
+
+async def test_response_to_head_has_no_body() -> None:
+    (head,) = await writes_of(start(LENGTH_2), body(b"{}"), method="HEAD")
+    assert head.endswith(b"content-length: 2\r\n\r\n")
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\0b"])
+async def test_header_with_control_characters_is_not_written(value: bytes) -> None:
+    assert await writes_of(start((b"x-name", value), LENGTH_2), body(b"{}")) == []
+
+
+async def test_body_longer_than_its_length_is_not_written() -> None:
+    written = await writes_of(start(LENGTH_2), body(b"abc"))
+    assert written == [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"]
