@@ -1,6 +1,7 @@
 """Copies the objects that the rows name between the object store and the archive.
 
-Results of runs are not copied: they expire, and the statement can be run again.
+Results of runs in the object store are not copied: they expire, and the statement can be run again.
+Small results are in the rows of their runs, which are copied.
 """
 
 import hashlib

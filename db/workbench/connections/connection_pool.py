@@ -13,7 +13,7 @@ from db.fifo_pool import FifoPool
 from db.runs import Backend
 from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.connector import Connector
-from db.workbench.connections.libpq import Connection, Facts, abort_after
+from db.workbench.connections.libpq import Connection, Facts, abort_after, command
 
 log = logging.getLogger(__name__)
 
@@ -273,8 +273,9 @@ async def _reset(connection: Connection) -> None:
                     return
                 case TransactionStatus.INTRANS | TransactionStatus.INERROR:
                     await connection.rollback()
-            await connection.set_autocommit(True)
-            await connection.execute("DISCARD ALL")
+            if not connection.autocommit:
+                await connection.set_autocommit(True)
+            await command(connection, "DISCARD ALL")
     except BaseException as error:
         connection.finish()
         if not isinstance(error, psycopg.Error):

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import psycopg
+from psycopg import errors, generators
+from psycopg.pq import ExecStatus
 
 from db.connections import SslMode
 from db.workbench.connections.bounds.bounded_connection import BoundedConnection, announcing
@@ -23,6 +25,7 @@ from db.workbench.connections.targets.destinations import Destination
 
 Connection: TypeAlias = BoundedConnection
 
+_DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}
 _NO_FILE = f"{os.devnull}/none"
 # A password is sent in clear text only over TLS with a verified server certificate.
 _SAFE = "scram-sha-256,md5,none"
@@ -108,6 +111,21 @@ async def facts_of(connection: Connection) -> Facts:
         row = None  # not every server that speaks PostgreSQL has this view
     known = row[0] if tls and row else None
     return Facts(version.decode(errors="replace"), known or tls, datetime.now(UTC))
+
+
+async def command(connection: Connection, sql: str) -> None:
+    """Executes SQL of our own without parameters, and ignores its rows.
+
+    Does without a cursor, which takes several times as long as a short statement, and waits once.
+
+    Raises:
+        psycopg.Error: As `Connection.execute` does.
+    """
+    pgconn = connection.pgconn
+    pgconn.send_query(sql.encode())
+    for result in await connection.wait(generators.execute(pgconn)):
+        if result.status not in _DONE:
+            raise errors.error_from_result(result)
 
 
 @contextlib.contextmanager

@@ -45,7 +45,8 @@ async def send(connection: Connection, statement: str, parameters: Parameters) -
     pgconn = connection.pgconn
     pgconn.send_query_params(statement.encode(), parameters)
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
-    await connection.wait(generators.send(pgconn))
+    if pgconn.flush():  # a short statement fits into the buffer of the socket
+        await connection.wait(generators.send(pgconn))
 
 
 async def results(

@@ -18,7 +18,7 @@ from db.runs import (
 )
 from db.workbench.connections.bounds.read_budget import RowTooLarge, TooManySettings
 from db.workbench.connections.connection_pool import ReservedConnection
-from db.workbench.connections.libpq import Connection, abort_after
+from db.workbench.connections.libpq import Connection, abort_after, command
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.lender import TERMINATE, Lender
 from db.workbench.execution.statement.read_only_notice import read_only_notice
@@ -51,7 +51,7 @@ SETTLE_S = 0.5
 CANCEL_S = 0.5
 
 _BEGIN = "BEGIN READ ONLY"
-_SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, false)"
+_SET_TIMEOUT = "SELECT set_config('statement_timeout', '{}', false)"
 _SETUP = """
     SELECT set_config('statement_timeout', %s, false),
            (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid())"""
@@ -188,7 +188,9 @@ class StatementRun:
         if ending.state == RunState.SUCCEEDED:
             await self._reader.describe_columns(connection)
             if run.read_only and not self._cancel_sent:
-                await connection.execute("ROLLBACK")  # read-only transactions still allow lo_create
+                await command(
+                    connection, "ROLLBACK"
+                )  # read-only transactions still allow lo_create
         return ending
 
     async def _prepare(self, connection: Connection, left_ms: float) -> Backend:
@@ -198,14 +200,14 @@ class StatementRun:
         this query also fixes a read-only transaction as read-only.
         """
         if self._run.read_only:
-            await connection.execute(_BEGIN)
-        timeout_ms = (str(max(1, round(left_ms))),)
+            await command(connection, _BEGIN)
+        timeout_ms = max(1, round(left_ms))
         if connection.backend is None:
-            row = await (await connection.execute(_SETUP, timeout_ms)).fetchone()
+            row = await (await connection.execute(_SETUP, (str(timeout_ms),))).fetchone()
             started_at = str(row[1]) if row else ""
             connection.backend = Backend(connection.pgconn.backend_pid, started_at)
         else:
-            await connection.execute(_SET_TIMEOUT, timeout_ms)
+            await command(connection, _SET_TIMEOUT.format(timeout_ms))
         self._backend = connection.backend
         return self._backend
 

@@ -12,8 +12,9 @@ from db.errors import RateLimited
 from db.events import Subscription, open_events
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
+from db.postgres.connect import Dropped
 from db.postgres.engine import Database
-from db.runs import RunState
+from db.runs import Runs, RunState
 from db.security.vault import Vault
 from db.workbench import Reach, Targets, Workbench
 from db.workbench.execution import scheduler
@@ -182,3 +183,24 @@ async def test_scheduler_survives_unexpected_error(monkeypatch: pytest.MonkeyPat
     async with asyncio.timeout(10):
         await begun.wait()
     await hers.close()
+
+
+async def test_run_with_unconfirmed_acceptance_is_executed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection to Howdah's database drops when the commit has happened."""
+    transaction = Database.transaction
+
+    async def commit_and_drop(self: Database, work: Any, **options: Any) -> None:
+        await transaction(self, work, **options)
+        monkeypatch.undo()
+        raise Dropped("The connection dropped.", hint="Try again.")
+
+    monkeypatch.setattr(Database, "transaction", commit_and_drop)
+    with pytest.raises(Dropped):
+        await desk.start("SELECT 1")
+    async with desk.server.database.read() as session:
+        (accepted,) = await Runs(session, desk.owner).active()
+    assert (await desk.end_of(accepted)).state == RunState.SUCCEEDED
+    await desk.runner._executor.close(grace_s=10)  # waits until the connection is reset
+    assert not any(desk.runner._scheduler._slots._held.values())
