@@ -52,7 +52,7 @@ NARROW = "generate_series(1, 1000000)"
 WIDE = f"{NARROW}, repeat('x', 100), now()"
 STORED = "SELECT number, repeat('x', 100) FROM generate_series(1, 10000) AS number"
 ROWS = '{{ queryRun(id: "{}") {{ rows(first: 1000) {{ rows }} }} }}'
-FULL = Size(connections=64, others=8, tasks_of_flooder=10_000, rounds=4, seconds=1.6)
+FULL = Size(connections=64, others=8, tasks_of_flooder=10_000, rounds=4, seconds=1.4)
 QUICK = Size(connections=16, others=4, tasks_of_flooder=500, rounds=1, seconds=0.5)
 
 

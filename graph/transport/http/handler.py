@@ -114,6 +114,7 @@ class _Exchange:
         except Refused as refused:
             if invalid_token is not None:
                 raise invalid_token from None
+            await self._gateway.turns.wait(network_of(address_of(self._scope)))
             await self._reply(refuse(*refused.errors, request_id=self._request_id))
             return
         await self._run(prepared, request, context)

@@ -109,15 +109,22 @@ class Predicate(NamedTuple):
         return f"{self.path.name}: {self.function}: {ast.unparse(self.node)}"
 
 
-def names_owner(node: ast.AST) -> bool:
+def is_owner_bind(node: ast.expr) -> bool:
     match node:
-        case ast.Attribute(attr="owner_id"):
-            return True
         case ast.Call(func=ast.Name(id="bindparam"), args=[ast.Constant(value="owner_id"), *_]):
             return True
         case ast.Name(id="OWNER"):
             return True
     return False
+
+
+def compares_owner(left: ast.expr, right: ast.expr) -> bool:
+    """With the bind, or with another column of an owner; not with a filter such as `user_id`."""
+    if is_owner_bind(left) or is_owner_bind(right):
+        return True
+    names = {side.attr for side in (left, right) if isinstance(side, ast.Attribute)}
+    is_join = isinstance(left, ast.Attribute) and isinstance(right, ast.Attribute)
+    return is_join and "owner_id" in names and names <= {"id", "owner_id"}
 
 
 def predicates_of(path: Path) -> Iterator[Predicate]:
@@ -130,9 +137,7 @@ def predicates_of(path: Path) -> Iterator[Predicate]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             inner = f"{function}.{node.name}".lstrip(".")
         match node:
-            case ast.Compare(ops=[ast.Eq()]) if names_owner(node.left) or names_owner(
-                node.comparators[0]
-            ):
+            case ast.Compare(ops=[ast.Eq()]) if compares_owner(node.left, node.comparators[0]):
                 yield Predicate(path, node, function)
             case ast.Call(func=ast.Attribute(attr="is_owned")):
                 yield Predicate(path, node, function)

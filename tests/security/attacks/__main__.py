@@ -15,7 +15,7 @@ from bench.verdict import judge
 from tests.security.attacks import servers
 from tests.security.attacks.figures import MB, Figure, Size
 
-FULL = Size(cell_bytes=1_000_000_000, ssh_servers=16, postgres_servers=4)
+FULL = Size(cell_bytes=1_000_000_000, ssh_servers=16, postgres_servers=3)
 QUICK = Size(cell_bytes=50 * MB, ssh_servers=2, postgres_servers=1)
 ATTACKS: list[Callable[[Desk, Size], Awaitable[list[Figure]]]] = [
     servers.read_huge_cells,
