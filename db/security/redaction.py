@@ -33,9 +33,18 @@ _SECRETS = (
     (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END|\Z)"), HIDDEN),
 )
 
+# Without one of these, no pattern matches.
+_HINTS = (
+    *("://", "passw", "passphrase", "secret", "token", "authorization", "credential"),
+    *("api_key", "apikey", "bearer", "eyj", "private key"),
+)
+
 
 def redacted(text: str) -> str:
     """Replace everything that looks like a secret, in linear time."""
+    folded = text.casefold()  # as (?i) compares; most texts need 1 us for this, 90 us for patterns
+    if not any(hint in folded for hint in _HINTS):
+        return text
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
