@@ -124,18 +124,22 @@ async def open_identity(
             verifier=verifier,
             throttle=throttle,
             password_resets=password_resets,
-            rules=Rules(
-                sign_up_open=settings.sign_up_open,
-                access_token_seconds=settings.access_token_seconds,
-                session_life=timedelta(days=settings.refresh_token_days),
-                max_session_life=timedelta(days=settings.session_max_days),
-            ),
+            rules=_rules(settings),
         )
     finally:
         await password_resets.close()
         following.cancel()
         await asyncio.wait({following})
         passwords.close()
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        sign_up_open=settings.sign_up_open,
+        access_token_seconds=settings.access_token_seconds,
+        session_life=timedelta(days=settings.refresh_token_days),
+        max_session_life=timedelta(days=settings.session_max_days),
+    )
 
 
 def _external_issuer(settings: Settings, tls: ssl.SSLContext | None) -> Issuer | None:
