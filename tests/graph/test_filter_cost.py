@@ -49,6 +49,13 @@ SAMPLES: dict[str, list[str]] = {
     "Bucket.files(recursive)": ["true", "false"],
     "Bucket.folders(under)": ['"folder"', "null"],
     "Query.users(search)": ['"needle"'],
+    "Query.auditEvents(filter.kinds)": ["[FILE_DOWNLOADED]", "[SIGN_IN]", "[BSP_DELETED]"],
+    "Query.auditEvents(filter.outcome)": ["SUCCEEDED", "FAILED"],
+    "Query.auditEvents(filter.userId)": ["$ADA", "$BOB"],
+    "Query.auditEvents(filter.actorId)": ["$ADA", "$BOB"],
+    "Query.auditEvents(filter.requestId)": ['"r100"', '"none"'],
+    "Query.auditEvents(filter.createdAfter)": ['"2026-01-05T00:00:00Z"'],
+    "Query.auditEvents(filter.createdBefore)": ['"2026-01-05T00:00:00Z"'],
 }
 """GraphQL literals for each field of a filter; `$NAME` is an ID that `fill` has made."""
 
@@ -60,6 +67,13 @@ ACCEPTED: dict[str, tuple[int, str]] = {
         300,
         "one descent of the index for each folder, however many files it contains",
     ),
+    **{
+        f"Query.auditEvents(filter.{name})": (
+            2_000,
+            "`Context.search`: one at a time; an index for each would cost every act",
+        )
+        for name in ("kinds", "outcome", "actorId", "requestId")
+    },
     "Query.queryRuns(search)": (
         1_000,
         "`Context.search`: one at a time; retention limits the runs",
@@ -223,7 +237,12 @@ async def fill(database: Database, one: Client, other: Client) -> dict[str, str]
         bucket, connection = [
             await lease.driver.fetchval(first, users[0]) for first in (BUCKET, CONNECTION)
         ]
-    return {"BUCKET": id_of("bucket", bucket), "CONNECTION": id_of("conn", connection)}
+    return {
+        "BUCKET": id_of("bucket", bucket),
+        "CONNECTION": id_of("conn", connection),
+        "ADA": id_of("user", users[0]),
+        "BOB": id_of("user", users[1]),
+    }
 
 
 BUCKET = "SELECT bucket_id FROM files WHERE owner_id = $1 LIMIT 1"
@@ -264,5 +283,13 @@ FILL = (
            CASE WHEN n % 2 = 0 THEN 'folder/' || n % 200 || '/' ELSE '' END || n, 1, 'text/csv', 0
     FROM (SELECT min(id::text)::uuid AS id FROM buckets WHERE owner_id = $1) AS first,
          generate_series(1, 10000) AS n
+    """,
+    """
+    INSERT INTO audit_events (id, owner_id, created_at, kind, outcome, actor_id, request_id,
+                              address, subject_name, details)
+    SELECT gen_random_uuid(), $1, timestamptz '2026-01-01Z' + n * interval '1 minute',
+           CASE WHEN n % 100 = 0 THEN 'SIGN_IN' ELSE 'FILE_DOWNLOADED' END,
+           CASE WHEN n % 100 = 0 THEN 'FAILED' ELSE 'SUCCEEDED' END, $1, 'r' || n, '', '', '{}'
+    FROM generate_series(1, 10000) AS n
     """,
 )
