@@ -163,6 +163,7 @@ async def commits(desk: Desk, size: Size, report: Report) -> None:
     assert settings.database_url is not None
     connection = await asyncpg.connect(settings.database_url)
     counts = []
+    await asyncio.sleep(STATISTICS_S)  # until the commits before are counted
     try:
         for runs in (0, size.runs):
             before = await connection.fetchval(COMMITS)

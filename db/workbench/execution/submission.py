@@ -99,8 +99,13 @@ class Submissions:
         """A caller that is cancelled leaves the run either accepted, and executed, or not."""
         task = asyncio.create_task(self._submit(owner, request, key), name="runs: submission")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._end)
         return await asyncio.shield(task)
+
+    def _end(self, task: "asyncio.Task[SubmittedRun]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # if the caller was cancelled, nobody else takes it
 
     async def close(self) -> None:
         """Waits for the submissions that have begun. Runs that are not recovered are orphans."""
