@@ -26,16 +26,15 @@ from graph.server import probes
 from graph.server.audit_stream import streaming_audit_log
 from graph.server.metrics import Metrics
 from graph.transport import (
-    file_routes,
     graphiql,
     http,
     password_reset,
-    result_routes,
     schema_route,
     sign_in,
     websocket,
 )
-from graph.transport.byte_responses import json_errors
+from graph.transport.files import file_routes, result_routes
+from graph.transport.files.byte_responses import json_errors
 from graph.transport.gateway import Authenticate, Gateway, Shutdown
 from graph.transport.https_policy import HttpsPolicy
 from graph.transport.origins import CrossOrigin, Origins

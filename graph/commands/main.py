@@ -63,11 +63,11 @@ def serve(host: str | None, port: int | None, workers: int, data_dir: Path | Non
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     gc.disable()  # the objects of the start stay; graph.server.uvicorn_server enables it again
     if workers == 1:
-        from graph.commands.serve import serve_until_stopped
+        from graph.commands.serving.serve import serve_until_stopped
 
         serve_until_stopped(settings)
     else:
-        from graph.commands.workers import serve_with_workers
+        from graph.commands.serving.workers import serve_with_workers
 
         serve_with_workers(settings, workers)
 
@@ -88,7 +88,7 @@ def demo(*, port: int | None, reset: bool, data_dir: Path | None) -> None:
     The local admin has a saved connection to the database of a shop, tasks, and a bucket with
     files. Changes are kept for the next start.
     """
-    from graph.commands.demo import serve_demo
+    from graph.commands.serving.demo import serve_demo
 
     gc.disable()  # as in `howdah serve`
     serve_demo(data_dir, port=port, reset=reset)

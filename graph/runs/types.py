@@ -21,7 +21,7 @@ from graph.kit.scalars import Json, Row, SafeInt
 from graph.kit.scopes import WORKBENCH
 from graph.kit.signed_links import sign_link
 from graph.runs.row_budget import RowBudget
-from graph.transport.result_routes import result_path
+from graph.transport.files.result_routes import result_path
 
 DOWNLOAD_TTL = timedelta(hours=1)
 

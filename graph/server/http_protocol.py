@@ -17,7 +17,7 @@ HEAD_BYTES = 65_536
 HEAD_TIMEOUT_S = 15.0
 """For the headers, from the connection or the first byte of a request to the last."""
 BODY_TIMEOUT_S = 60.0
-"""For the body, except of uploads, which have a minimum rate (graph.transport.uploads)."""
+"""For the body, except of uploads, which have a minimum rate (graph.transport.files.uploads)."""
 UNREAD_BODY_TIMEOUT_S = 5.0
 """For the rest of a body whose request was answered without it."""
 UNREAD_RESPONSE_TIMEOUT_S = 60.0

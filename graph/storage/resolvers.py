@@ -1,4 +1,4 @@
-"""Queries and mutations of storage. Bytes go over HTTP (`graph.transport.file_routes`)."""
+"""Queries and mutations of storage. Bytes go over HTTP (`graph.transport.files.file_routes`)."""
 
 from typing import Annotated, Any, Protocol
 

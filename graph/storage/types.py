@@ -34,7 +34,7 @@ from graph.storage.loaders import (
     FilesQuery,
     FoldersOfBucket,
 )
-from graph.transport.file_routes import file_path
+from graph.transport.files.file_routes import file_path
 
 DOWNLOAD_LINK_LIFETIME = timedelta(hours=1)
 

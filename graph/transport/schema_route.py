@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.errors import Forbidden
-from graph.transport.byte_responses import json_errors
 from graph.transport.compression import Compressor, accepts_gzip
+from graph.transport.files.byte_responses import json_errors
 
 PATH = "/graphql/schema.graphql"
 """GraphQL Code Generator and graphql-tools read SDL from a URL with this suffix by themselves."""

@@ -21,7 +21,7 @@ from db.errors import BadInput, Forbidden, NotFound, TooLarge, Unauthenticated
 from db.settings import Settings
 from db.users import Device, SignInLinks
 from graph.context import address_of
-from graph.transport.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors
+from graph.transport.files.byte_responses import UNTRUSTED_CONTENT_HEADERS, json_errors
 from graph.transport.gateway import Gateway
 from graph.transport.proxies import forwarding_header, is_local
 from graph.transport.user_commands import user_command

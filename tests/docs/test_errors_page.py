@@ -8,7 +8,7 @@ from pathlib import Path
 import db.errors
 from db.errors import HowdahError
 from graph.operations.request import PersistedQueryNotFound
-from graph.transport import byte_responses
+from graph.transport.files import byte_responses
 from graph.transport.http import statuses
 from tests.fixtures.pages import ROOT
 
@@ -73,7 +73,7 @@ def test_errors_page_lists_every_status_of_files() -> None:
     found = rows(section("Statuses of files and results"))
     listed = {int(status) for row in found for status in re.findall(r"\d+", row[0])}
     raised = set(byte_responses._STATUS.values()) | {200, 206, 500}
-    modules = [*TRANSPORT.glob("*_routes.py"), TRANSPORT / "uploads.py", TRANSPORT / "tus.py"]
+    modules = list((TRANSPORT / "files").glob("*.py"))
     assert listed == statuses_of(modules) | raised
     codes = {code for row in found for code in re.findall(r"`(\w+)`", row[1])}
     assert codes == byte_responses._STATUS.keys() | {HowdahError.code}

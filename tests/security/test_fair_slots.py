@@ -16,7 +16,7 @@ from db.runs import RunState
 from db.settings import Settings
 from db.user_networks import remember_network
 from db.workbench.execution.scheduler import RunScheduler
-from graph.transport import uploads
+from graph.transport.files import uploads
 from tests.fixtures.runs import Desk
 
 

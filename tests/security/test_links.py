@@ -6,7 +6,7 @@ import pytest
 from db.services import Services
 from db.users import Role
 from tests.fixtures.clients import Client
-from tests.graph.transport.test_file_routes import DATA, make, shown, stored
+from tests.graph.transport.files.test_file_routes import DATA, make, shown, stored
 
 SIGN_IN = """mutation($input: SignInInput!) { signIn(input: $input) {
   session { accessToken refreshToken } } }"""

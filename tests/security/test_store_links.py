@@ -8,9 +8,9 @@ import pytest
 
 from db.services import Services
 from db.settings import Settings
-from graph.transport.file_routes import STORE_LINK_LIFETIME
+from graph.transport.files.file_routes import STORE_LINK_LIFETIME
 from tests.fixtures.clients import Client
-from tests.graph.transport.test_file_routes import DATA, stored
+from tests.graph.transport.files.test_file_routes import DATA, stored
 from tests.security.test_links import mia, sign_in, sign_out
 
 __all__ = ["mia"]

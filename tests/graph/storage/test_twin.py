@@ -31,7 +31,7 @@ from graph.app import build_app
 from graph.auth import authenticate
 from graph.kit.signed_links import Links
 from graph.schema import schema
-from graph.transport.file_routes import file_path
+from graph.transport.files.file_routes import file_path
 from tests.fixtures.toy import calling
 
 DATA = b"Hay: 150 kg a day"

@@ -20,7 +20,7 @@ from tests.fixtures.factories import create_access_token, make_connection_to, ma
 from tests.fixtures.replicas import AddUser, OpenReplica
 from tests.fixtures.targets import Target
 from tests.graph.test_scopes import token_of
-from tests.graph.transport.test_file_routes import DATA, make, stored
+from tests.graph.transport.files.test_file_routes import DATA, make, stored
 
 TOKENS = """{ accessTokens(first: 10) { totalCount nodes {
   id name scopes createdAt expiresAt lastUsedAt } } }"""

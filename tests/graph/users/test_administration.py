@@ -20,7 +20,7 @@ from tests.fixtures.clients import Client
 from tests.fixtures.factories import create_access_token, make_task
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up
 from tests.fixtures.replicas import AddUser, OpenReplica
-from tests.graph.transport.test_file_routes import stored
+from tests.graph.transport.files.test_file_routes import stored
 
 UPDATE = """mutation($input: UpdateUserInput!) { updateUser(input: $input) {
   user { id role suspendedAt } } }"""

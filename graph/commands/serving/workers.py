@@ -21,7 +21,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from db.services import Services, SharedPostgres, open_services
 from db.settings import Settings
 from db.waiting import Backoff, wait_up_to
-from graph.commands.serve import open_server, refuse_root, serve_requests
+from graph.commands.serving.serve import open_server, refuse_root, serve_requests
 from graph.server.logs import logging_to
 from graph.server.metrics import share_metrics
 from graph.server.signals import Stop, run

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.fixtures.served import Served, served
-from tests.graph.commands.test_serve import workers_of
+from tests.graph.commands.serving.test_serve import workers_of
 
 COUNTED = re.compile(
     r'^howdah_operation_seconds_count\{kind="query",outcome="UNAUTHENTICATED"\} (\S+)$',

@@ -261,6 +261,6 @@ async def workers_of(parent: psutil.Process) -> list[psutil.Process]:
 
 def _works(child: psutil.Process) -> bool:
     try:
-        return "graph.commands.workers" in child.cmdline()
+        return "graph.commands.serving.workers" in child.cmdline()
     except psutil.Error:  # it has ended
         return False

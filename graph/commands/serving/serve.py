@@ -10,7 +10,7 @@ from db.services import Services, open_services
 from db.settings import Settings
 from graph.app import build_app, read_listed_documents
 from graph.auth import authenticate
-from graph.commands.banner import accept_sign_in_links, print_banner
+from graph.commands.serving.banner import accept_sign_in_links, print_banner
 from graph.schema import schema
 from graph.server.listening import address_of, listen
 from graph.server.logs import logging_to

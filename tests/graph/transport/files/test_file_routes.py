@@ -15,8 +15,8 @@ from db.objects.store import ObjectStore
 from db.services import Services
 from graph.kit.ids import parse_id
 from graph.kit.signed_links import Links
-from graph.transport.file_routes import file_path
-from graph.transport.uploads import UPLOADS_OF_ONE_USER, Uploads
+from graph.transport.files.file_routes import file_path
+from graph.transport.files.uploads import UPLOADS_OF_ONE_USER, Uploads
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket
 from tests.fixtures.toy import serving

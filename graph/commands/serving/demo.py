@@ -11,7 +11,7 @@ from db.services import Services
 from db.settings import Settings, load_settings
 from db.users import LOCAL_ADMIN
 from graph.auth import owner_of_email
-from graph.commands.serve import open_server, serve_requests
+from graph.commands.serving.serve import open_server, serve_requests
 from graph.server.logs import logging_to
 from graph.server.signals import Stop, run
 

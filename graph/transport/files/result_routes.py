@@ -12,14 +12,14 @@ from db.users.throttle import network_of
 from db.workbench.results.formats import CONTENT_TYPES
 from db.workbench.results.result_files import result_not_found
 from graph.context import address_of
-from graph.transport.byte_responses import (
+from graph.transport.files.byte_responses import (
     UNTRUSTED_CONTENT_HEADERS,
     json_errors,
     recorded_download,
     stream_response,
 )
+from graph.transport.files.uploads import verify_link
 from graph.transport.gateway import Gateway
-from graph.transport.uploads import verify_link
 
 _VERBATIM = ".verbatim"
 

@@ -30,9 +30,9 @@ from db.storage import (
     too_many_bytes,
     wrong_offset,
 )
-from graph.transport.byte_responses import error_response, json_errors
+from graph.transport.files.byte_responses import error_response, json_errors
+from graph.transport.files.uploads import body_chunks, find_upload, verified_file
 from graph.transport.gateway import Gateway, stopping_error
-from graph.transport.uploads import body_chunks, find_upload, verified_file
 
 TUS_VERSION_HEADER = "tus-resumable"
 VERSION = "1.0.0"

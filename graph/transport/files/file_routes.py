@@ -25,15 +25,15 @@ from db.storage import (
 )
 from db.users.throttle import network_of
 from graph.context import address_of
-from graph.transport.byte_responses import (
+from graph.transport.files.byte_responses import (
     UNTRUSTED_CONTENT_HEADERS,
     json_errors,
     recorded_download,
     stream_response,
 )
+from graph.transport.files.tus import TUS_VERSION_HEADER, TusUploads
+from graph.transport.files.uploads import Uploads, etag, verified_file
 from graph.transport.gateway import Gateway
-from graph.transport.tus import TUS_VERSION_HEADER, TusUploads
-from graph.transport.uploads import Uploads, etag, verified_file
 
 STORE_LINK_LIFETIME = timedelta(seconds=60)
 

@@ -15,14 +15,14 @@ from starlette.applications import Starlette
 
 from db.services import Services
 from db.storage import sweep
-from graph.transport.uploads import UPLOADS_OF_ONE_USER
+from graph.transport.files.uploads import UPLOADS_OF_ONE_USER
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket
 from tests.fixtures.replicas import AddUser, OpenReplica
 from tests.fixtures.toy import serving
 from tests.graph.storage.test_changes import REPLACE
 from tests.graph.storage.test_storage import put_file
-from tests.graph.transport.test_file_routes import Made, error_of, keys, make, shown
+from tests.graph.transport.files.test_file_routes import Made, error_of, keys, make, shown
 
 DATA = os.urandom(300_000)
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -259,7 +259,7 @@ async def test_tus_head_completes_an_upload_whose_last_response_was_lost(
         async def killed(*_: Any, **__: Any) -> None:
             raise RuntimeError("the process was killed")
 
-        patched.setattr("graph.transport.tus.complete_upload", killed)
+        patched.setattr("graph.transport.files.tus.complete_upload", killed)
         assert (await patch(ada.http, made.upload_url, 0, b"0123456789")).status_code == 500
     assert (await shown(ada, made))["status"] == "PENDING"
     assert await offset_of(ada.http, made.upload_url) == 10
@@ -349,7 +349,7 @@ async def test_tus_bytes_of_an_upload_that_a_put_completed_are_swept(
 async def test_tus_upload_in_too_many_parts_is_refused(
     ada: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("graph.transport.tus.MAX_PARTS", 2)
+    monkeypatch.setattr("graph.transport.files.tus.MAX_PARTS", 2)
     made = await make(ada, 10)
     for offset in range(2):
         assert (await patch(ada.http, made.upload_url, offset, b"x")).status_code == 204

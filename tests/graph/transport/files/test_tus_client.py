@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 
 from tests.fixtures.clients import Client
 from tests.fixtures.toy import serving
+from tests.graph.transport.files.test_file_routes import make, shown
 from tests.graph.transport.test_clients import CLIENTS
-from tests.graph.transport.test_file_routes import make, shown
 
 SIZE = 3_000_000
 

@@ -1,0 +1,1 @@
+"""`howdah serve` and `howdah demo`: one process or several, and what they print."""

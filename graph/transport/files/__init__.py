@@ -1,0 +1,1 @@
+"""Bytes of files and results over HTTP: uploads, downloads and their links."""
