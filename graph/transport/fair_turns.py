@@ -5,8 +5,9 @@ import time
 from collections.abc import AsyncIterator, Hashable
 from weakref import WeakValueDictionary
 
-PAUSE_S = 0.001
-"""After each turn while others of the same holder wait: the loop is busy for half of the time."""
+PAUSE_S = 0.002
+"""After each turn while others of the same holder wait: the loop is busy for half of the time, also
+with pieces of a download, which take a millisecond."""
 
 
 class FairTurns:
