@@ -5,8 +5,10 @@ import time
 from collections.abc import AsyncIterator, Hashable
 from weakref import WeakValueDictionary
 
-PAUSE_S = 0.001
+PAUSE_S = 0.002
 """After each turn while others of the same holder wait: the loop is busy for half of the time."""
+PIECE_PAUSE_S = 0.005
+"""After each piece of a download, for which the loop, threads and the kernel copy a megabyte."""
 
 
 class FairTurns:
@@ -19,7 +21,7 @@ class FairTurns:
     def __init__(self) -> None:
         self._queues: WeakValueDictionary[Hashable, _Queue] = WeakValueDictionary()
 
-    async def wait(self, holder: Hashable) -> None:
+    async def wait(self, holder: Hashable, pause_s: float = PAUSE_S) -> None:
         """Returns in order of arrival among the calls of the same holder."""
         queue = self._queues.get(holder)
         if queue is None:
@@ -30,14 +32,14 @@ class FairTurns:
                 began = time.monotonic()
                 await asyncio.sleep(0)
                 if queue.length > 1:  # leaves the loop to others for as long as it was busy
-                    await asyncio.sleep(max(PAUSE_S, time.monotonic() - began))
+                    await asyncio.sleep(max(pause_s, time.monotonic() - began))
         finally:
             queue.length -= 1
 
     async def each(self, holder: Hashable, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The pieces, each in a turn of its own."""
         async for piece in pieces:
-            await self.wait(holder)
+            await self.wait(holder, PIECE_PAUSE_S)
             yield piece
 
 

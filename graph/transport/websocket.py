@@ -144,7 +144,9 @@ class _Socket:
             raise _Closed(4403, _reason(error)) from None
         except HowdahError as error:
             raise _Closed(1013, error.message) from None  # try again later
-        if self._viewer is not None:
+        if self._viewer is None:
+            await self._wait_for_turn()
+        else:
             self._count_for(self._viewer)
         await self._send({"type": "connection_ack"})
 

@@ -87,6 +87,10 @@ class Spool:
             self._writing.cancel()
             done, _ = await asyncio.wait({self._writing}, timeout=ABANDON_S)
             await asyncio.gather(*done, return_exceptions=True)
+            if done:
+                self._writing = None  # its traceback refers to the page that it was storing
+        # The run and its spool refer to each other: megabytes would wait for a garbage collection.
+        self._page = self._page.next_page()
 
     def _flush_now(self) -> "asyncio.Task[None]":
         """Wakes the task that stores pages, which the first page starts."""
