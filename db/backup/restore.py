@@ -51,6 +51,7 @@ async def restore(
             )
         archive.check()
         async with open_connection(direct_url, "howdah restore") as connection:
+            await _require_known(connection)
             await _require_empty(connection, await tables_of(connection))
             await _migrate_to(revision, connection, direct_url)
             async with connection.transaction():
@@ -65,15 +66,19 @@ async def restore(
     return archive.manifest
 
 
-async def _migrate_to(revision: str, connection: asyncpg.Connection, direct_url: str) -> None:
-    """Upgrade or downgrade. The tables are empty."""
-    order = migrations.revisions()
+async def _require_known(connection: asyncpg.Connection) -> None:
     present = await revision_of(connection)
     if migrations.is_newer(present):
         raise Conflict(
             f"The database was migrated to {present} by a newer Howdah.",
             hint="Restore with the newer Howdah, or into a new database.",
         )
+
+
+async def _migrate_to(revision: str, connection: asyncpg.Connection, direct_url: str) -> None:
+    """Upgrade or downgrade. The tables are empty."""
+    order = migrations.revisions()
+    present = await revision_of(connection)
     if present in order and order.index(present) > order.index(revision):
         await migrations.downgrade(direct_url, revision)
     else:

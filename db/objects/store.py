@@ -9,7 +9,7 @@ import functools
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -86,7 +86,7 @@ class ObjectStore:
                 await asyncio.wait([sending])
                 raise
 
-    async def read(self, key: str, *, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, *, start: int, end: int) -> AsyncGenerator[bytes]:
         """Yields the bytes from `start` to `end` (exclusive) in pieces."""
         import obstore
 

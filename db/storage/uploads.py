@@ -6,7 +6,7 @@ upload leaves the file unchanged, concurrent uploads do not conflict, and no obj
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from urllib.parse import quote
 from uuid import UUID
 
@@ -160,7 +160,7 @@ async def add_bytes(
 
 def read_bytes(
     objects: ObjectStore, file: FileRow, *, start: int, end: int
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """The bytes of a stored file from `start` up to, not including, `end`."""
     assert file.object_id is not None  # noqa: S101 - a stored file has an object
     return objects.read(object_key(file.id, file.object_id), start=start, end=end)

@@ -1,8 +1,9 @@
 """Turns of the event loop for requests that are no operations, such as downloads and handshakes."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncGenerator, Hashable
 from weakref import WeakValueDictionary
 
 PAUSE_S = 0.002
@@ -36,11 +37,12 @@ class FairTurns:
         finally:
             queue.length -= 1
 
-    async def each(self, holder: Hashable, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def each(self, holder: Hashable, pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
         """The pieces, each in a turn of its own."""
-        async for piece in pieces:
-            await self.wait(holder, PIECE_PAUSE_S)
-            yield piece
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                await self.wait(holder, PIECE_PAUSE_S)
+                yield piece
 
 
 class _Queue(asyncio.Lock):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -372,7 +372,7 @@ async def test_pings_of_one_holder_wait_for_each_other() -> None:
 async def test_pieces_of_downloads_have_turns() -> None:
     turns, order = FairTurns(), list[str]()
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes]:
         for _ in range(10):
             yield b"x"
 

@@ -239,7 +239,7 @@ class ResultStore:
     async def _read(self, key: str, *, start: int, end: int) -> bytes:
         pieces = self._objects.read(key, start=start, end=end)
         try:
-            async with contextlib.aclosing(pieces):  # type: ignore[type-var]  # an async generator by its body
+            async with contextlib.aclosing(pieces):
                 return b"".join([piece async for piece in pieces])
         except NotFound as error:
             raise NotFound(

@@ -1,13 +1,15 @@
 """Streamed bytes and JSON errors for the plain HTTP routes."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Send
 
 from db.errors import HowdahError
 from db.kit.audit import Actor, AuditKind, AuditOutcome, acting, current_actor, record_alone
@@ -42,7 +44,7 @@ _recordings: set[asyncio.Task[None]] = set()  # the event loop holds tasks weakl
 
 
 async def recorded_download(
-    chunks: AsyncIterator[bytes],
+    chunks: AsyncGenerator[bytes],
     database: Database,
     kind: AuditKind,
     *,
@@ -50,7 +52,7 @@ async def recorded_download(
     subject_id: UUID,
     subject_name: str | None = None,
     **details: object,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Records a download when it ends, with the number of bytes that the client was sent.
 
     It concerns the holder of the link, and the owner `of` the bytes only if there is no holder:
@@ -59,9 +61,10 @@ async def recorded_download(
     actor = current_actor.get()  # the loop may close this generator in another context
     sent, outcome = 0, AuditOutcome.FAILED
     try:
-        async for chunk in chunks:
-            yield chunk
-            sent += len(chunk)
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+                sent += len(chunk)
         outcome = AuditOutcome.SUCCEEDED
     finally:
         # A client that disconnects cancels this task, so another one records it.
@@ -90,12 +93,24 @@ async def _record(database: Database, kind: AuditKind, actor: Actor, **event: An
         log.warning("the audit log does not have a download (%s): %s", kind, error.message)
 
 
+class _Stream(StreamingResponse):
+    """Closes the chunks when the client disconnects, not when they are collected as garbage."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes], **options: Any) -> None:
+        super().__init__(chunks, **options)
+        self._closing = contextlib.aclosing(chunks)
+
+    async def stream_response(self, send: Send) -> None:
+        async with self._closing:
+            await super().stream_response(send)
+
+
 async def stream_response(
-    chunks: AsyncIterator[bytes], *, headers: Mapping[str, str], status_code: int = 200
+    chunks: AsyncGenerator[bytes], *, headers: Mapping[str, str], status_code: int = 200
 ) -> Response:
     """Await the first chunk before sending the status, so that its error becomes a response."""
     first = await anext(chunks, b"")
-    return StreamingResponse(_chunks(first, chunks), status_code=status_code, headers=headers)
+    return _Stream(_chunks(first, chunks), status_code=status_code, headers=headers)
 
 
 def json_errors(handler: Handler) -> Handler:
@@ -124,7 +139,8 @@ def error_response(error: Exception, request_id: str, *, status: int | None = No
     )
 
 
-async def _chunks(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
+async def _chunks(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with contextlib.aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -141,7 +141,7 @@ class DeletingMeanwhile(ObjectStore):
         self._files = files
         self._doomed = doomed
 
-    async def read(self, key: str, *, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, *, start: int, end: int) -> AsyncGenerator[bytes]:
         if key == key_of(self._doomed):
             owner, store = self._files.owner, self._files.objects
             await delete_file(self._files.storage, store, owner, self._doomed.id)
