@@ -47,6 +47,9 @@ class Client(asyncio.Protocol):
     async def ended(self) -> None:
         await self._ended
 
+    def close(self) -> None:
+        self._transport.abort()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own, of no such class
         self._ask()
@@ -186,8 +189,11 @@ async def converse(url: str, requests: Iterator[bytes], answered: Answered) -> N
     _, client = await loop.create_connection(
         lambda: Client(requests, answered), place.hostname or "", place.port or 80
     )
-    async with asyncio.timeout(PATIENCE_S):
-        await client.ended()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await client.ended()
+    finally:
+        client.close()
 
 
 def _refuse_error(answer: bytearray) -> None:

@@ -43,7 +43,10 @@ PAUSE_FACTOR = 2.0
 
 
 class Presence:
-    """Which users were active in the last one to two windows of ACTIVE_S."""
+    """Which users were active in the last one to two windows of ACTIVE_S.
+
+    Probes and urgent operations do not count: they have slots of their own and are small.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -52,16 +55,22 @@ class Presence:
         self._now: set[Hashable] = set()
 
     def see(self, user: Hashable) -> None:
-        now = self._clock()
-        if now >= self._ends_at:
-            self._before = self._now if now < self._ends_at + ACTIVE_S else set()
-            self._now, self._ends_at = set(), now + ACTIVE_S
+        self._move_window()
         self._now.add(user)
 
     @property
     def is_alone(self) -> bool:
         """Whether at most one user was active."""
-        return len(self._now) == 1 and self._before <= self._now
+        self._move_window()
+        if len(self._now) > 1 or len(self._before) > 1:
+            return False
+        return len(self._now | self._before) <= 1
+
+    def _move_window(self) -> None:
+        now = self._clock()
+        if now >= self._ends_at:
+            self._before = self._now if now < self._ends_at + ACTIVE_S else set()
+            self._now, self._ends_at = set(), now + ACTIVE_S
 
 
 class Slot:
@@ -118,7 +127,8 @@ class Admission:
             RateLimited: the queue of the sender is full.
         """
         sender = _user_of(context)
-        self._presence.see(sender)
+        if context.viewer is not None:
+            self._presence.see(sender)
         await self._documents.acquire(sender)
         began = time.perf_counter()
         try:
@@ -138,12 +148,12 @@ class Admission:
             RateLimited: the queue of the user is full.
         """
         user, slots, weight = _user_of(context), self._operations, 1
-        self._presence.see(user)
         if context.viewer is None:
             slots = self._anonymous  # the network may be that of a proxy with many clients
         elif urgent:
             slots = self._urgent
         else:
+            self._presence.see(user)
             self._database = context.services.database
             heaviest = max(SMALL, self._work_of_one_user() - SMALL)  # a small one fits beside it
             weight = min(SMALL + cost // UNIT_FIELDS, heaviest)

@@ -144,10 +144,18 @@ async def test_user_is_alone_again_when_the_others_have_left(
     shared = len(flood.running)
     assert shared < 10
     clock.now += 2 * ACTIVE_S
-    (await admission.slot(context(), urgent=True)).end()
     flood.end_one()
     await settled()
     assert len(flood.running) >= 63
+    await flood.end()
+
+
+async def test_probes_and_urgent_operations_leave_a_user_alone(admission: Admission) -> None:
+    (await admission.slot(context(None))).end()
+    (await admission.slot(context(YOU), urgent=True)).end()
+    flood = Flood(admission, context(), 64)
+    await settled()
+    assert len(flood.running) == 64
     await flood.end()
 
 
