@@ -125,6 +125,7 @@ def ours(url: str, folder: Path, *, without: str = "") -> Iterator[Peer]:
         "HOWDAH_CONNECTIONS_PER_ADDRESS": "2000",
         "HOWDAH_MAX_PAGE_SIZE": "10000",
         "HOWDAH_LOG_LEVEL": "warning",
+        "HOWDAH_TASKS_PER_USER": "100000000",
     }
     tokens = asyncio.run(signed_in(environment))
     program = [sys.executable, "-m", "bench.ablated", without] if without else [PROGRAM]
