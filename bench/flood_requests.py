@@ -135,14 +135,19 @@ def _trickle_on(address: str, connections: int, start: bytes, pieces: Counter) -
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection(place.hostname, place.port)
                 writer.write(start)
-                while not writer.is_closing():
-                    await asyncio.sleep(TRICKLE_S)
+                while await _still_open(writer):
                     writer.write(b"x")
                     await writer.drain()
                     pieces.value += 1
             await asyncio.sleep(RETRY_S)
 
     _run_on(TRICKLES * connections, trickle)
+
+
+async def _still_open(writer: asyncio.StreamWriter) -> bool:
+    """Waits until the next byte; uvloop raises another error if it is written to a closed one."""
+    await asyncio.sleep(TRICKLE_S)
+    return not writer.is_closing()
 
 
 def open_sockets_on(address: str, connections: int, answers: Counter) -> None:
