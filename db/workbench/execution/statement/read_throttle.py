@@ -25,9 +25,14 @@ class ReadThrottle:
         self._time_s = LEAST_S
         self._ends_at = 0.0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the time to process rows in this iteration is used up."""
+        return time.monotonic() >= self._ends_at
+
     async def yield_to_others(self) -> None:
         """Call before arrived rows are processed. Returns at once while there is time left."""
-        if time.monotonic() < self._ends_at:
+        if not self.is_over:
             return
         async with self._lock:
             began = time.monotonic()

@@ -107,7 +107,7 @@ class ResultReader:
             while result is not None and self._is_narrow(result):
                 rows += self._rows.load(result, 0, result.ntuples)
                 result.clear()
-                if len(rows) >= self._rows_per_chunk or is_busy():
+                if len(rows) >= self._rows_per_chunk or is_busy() or self._throttle.is_over:
                     break
                 result = get_result()
             else:
@@ -161,6 +161,7 @@ class ResultReader:
             return
         start, count = 0, result.ntuples
         while start < count and not self._is_full:
+            await self._throttle.yield_to_others()
             end = min(start + self._rows_per_chunk, count)
             self._is_full = not await self._store(self._rows.load(result, start, end))
             start = end
