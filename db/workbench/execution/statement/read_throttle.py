@@ -4,11 +4,11 @@ import asyncio
 import time
 
 LEAST_S = 0.0003
-GROWN_S = 0.002
+GROWN_S = 0.0006
 GROWTH = 1.3
 PAUSE_S = 0.001
 """While something else needs the loop: without it, eight runs of wide rows take all of it."""
-IDLE_S = 0.0001
+IDLE_S = 0.00003
 """An iteration of the event loop takes less if there is nothing else to do."""
 
 
