@@ -314,14 +314,17 @@ async def test_subscription_releases_slot_after_start() -> None:
 
 async def test_heavy_operation_delays_heavy_ones_of_its_user_only() -> None:
     operations = Operations(plans(), limits=RequestLimits())
-    ann, bob = (
+    ann, bob, eve = (
         Viewer(id=id_, role=Role.USER, expires_at=datetime.max.replace(tzinfo=UTC))
-        for id_ in (ANN, UUID(int=2))
+        for id_ in (ANN, UUID(int=2), UUID(int=3))
     )
     pages = " ".join(f"a{n}: boxes(first: $n) {{ name }}" for n in range(11))
     heavy = await operations.prepare(GraphQLRequest(f"query($n: Int = 0) {{ {pages} }}"), context())
     waits = "{ wait b: boxes(first: 1000) { name } }"
-    async with busy(operations, 1, "192.0.2.1", ann, waits):
+    async with (
+        busy(operations, 1, "192.0.2.2", eve, "{ wait }"),  # nobody is alone
+        busy(operations, 1, "192.0.2.1", ann, waits),
+    ):
         assert await begun(operations.run(heavy, {"n": 1}, context(viewer=ann)))
         assert not await begun(operations.run(heavy, {"n": 1_000}, context(viewer=ann)))
         assert await begun(operations.run(heavy, {"n": 1_000}, context(viewer=bob)))
