@@ -1,5 +1,6 @@
 """The columns of a result: their types, and the tables that they come from."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,6 +19,7 @@ TABLES = (
     'CREATE TABLE "Odd one"."T" (a int)',
     "CREATE VIEW seen AS SELECT id, name FROM people",
 )
+_WAITS = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {}"
 ROOM = [("id", "public.people", False), ("nick", "public.people", True)]
 
 
@@ -101,13 +103,27 @@ async def test_columns_ignore_search_path_of_statement(tables: Desk) -> None:
 
 
 async def test_columns_survive_locked_catalogue(tables: Desk) -> None:
-    """Another session locks the catalogue; the run reports what libpq knows."""
+    """Another session locks the catalogue; the run reports what libpq knows.
+
+    The lock is taken after the statement was planned: planning may read the catalogue too.
+    """
     async with tables.target._as_superuser() as other:
+        await other.execute("SELECT pg_advisory_lock(1)")
+        run = await tables.start("SELECT id, pg_advisory_xact_lock_shared(1) FROM people LIMIT 1")
+        await _until_waiting(tables, await tables.until_backend(run))
         await other.execute("BEGIN; LOCK pg_attribute IN ACCESS EXCLUSIVE MODE")
-        run = await tables.run("SELECT id FROM people LIMIT 1")
+        await other.execute("SELECT pg_advisory_unlock(1)")
+        run = await tables.end_of(run)
         await other.execute("ROLLBACK")
-    assert (run.state, run.error, sources_of(run)) == (
+    assert (run.state, run.error, sources_of(run)[0]) == (
         RunState.SUCCEEDED,
         None,
-        [("id", None, None)],
+        ("id", None, None),
     )
+
+
+async def _until_waiting(desk: Desk, pid: int) -> None:
+    waits = _WAITS.format(pid)
+    async with asyncio.timeout(10):
+        while not await desk.target.administer(waits):  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
