@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from db.audit import sweep as sweep_audit
+from db.database_sessions import delete_closed_sessions
 from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.kit import idempotency
@@ -50,6 +51,9 @@ from db.workbench.result_cleanup import (
 )
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.sessions.lifecycle import open_sessions
+from db.workbench.sessions.open_request import SessionLimits
+from db.workbench.sessions.service import DatabaseSessionsService
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,7 @@ class Services:
     vault: Vault
     workbench: Workbench
     runner: Runner
+    database_sessions: DatabaseSessionsService
     results: ResultStore
     result_files: ResultFiles
     live_status: LiveStatus
@@ -129,6 +134,16 @@ async def open_services(
                 database, events, results, workbench, own.direct_url, limits=limits, grace_s=grace_s
             )
         )
+        database_sessions = await enter(
+            open_sessions(
+                database,
+                events,
+                workbench,
+                runner,
+                limits=_session_limits(settings),
+                grace_s=grace_s,
+            )
+        )
         services = Services(
             settings=settings,
             database=database,
@@ -140,6 +155,7 @@ async def open_services(
             vault=vault,
             workbench=workbench,
             runner=runner,
+            database_sessions=database_sessions,
             results=results,
             result_files=ResultFiles(results),
             live_status=LiveStatus(database, events),
@@ -170,6 +186,9 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "attempts": lambda: write(lambda session: Attempts(session).sweep()),
         "files": sweep_files,
         "runs": lambda: delete_expired_runs(database, services.runner, limits),
+        "database sessions": lambda: write(
+            lambda session: delete_closed_sessions(session, keep=limits.retention)
+        ),
         "partial results": lambda: delete_partial_results(database, services.results),
         "results": lambda: delete_orphaned_objects(database, services.objects),
     }
@@ -306,6 +325,16 @@ def _run_limits(settings: Settings) -> RunLimits:
         max_kept_bytes=settings.run_bytes_per_user,
         max_kept_runs=settings.runs_per_user,
         max_kept_text=settings.run_text_bytes_per_user,
+    )
+
+
+def _session_limits(settings: Settings) -> SessionLimits:
+    return SessionLimits(
+        max_open=settings.database_sessions_per_user,
+        idle_ms=settings.database_session_idle_seconds * 1000,
+        max_idle_ms=settings.database_session_max_idle_seconds * 1000,
+        transaction_ms=settings.database_session_transaction_seconds * 1000,
+        max_transaction_ms=settings.database_session_max_transaction_seconds * 1000,
     )
 
 

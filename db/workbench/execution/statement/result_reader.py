@@ -12,7 +12,7 @@ from psycopg.pq.abc import PGresult
 from db.runs import Column, Ending, Failure, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution.statement import protocol
-from db.workbench.execution.statement.column_sources import describe
+from db.workbench.execution.statement.column_sources import Frame, describe
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.run_failures import (
     CONNECTION_LOST,
@@ -88,11 +88,11 @@ class ResultReader:
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
         return ending
 
-    async def describe_columns(self, connection: Connection) -> None:
+    async def describe_columns(self, connection: Connection, frame: Frame) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""
         if self.columns is not None:
             with contextlib.suppress(psycopg.Error):
-                self.columns = await describe(connection, self.columns, self._origins)
+                self.columns = await describe(connection, self.columns, self._origins, frame)
 
     async def _next_result(self, connection: Connection) -> PGresult | None:
         """The next result that is not only rows, which are spooled.
