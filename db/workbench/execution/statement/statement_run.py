@@ -17,8 +17,8 @@ from db.runs import (
     RunState,
 )
 from db.workbench.connections.bounds.read_budget import RowTooLarge, TooManySettings
-from db.workbench.connections.connection_pool import ReservedConnection
 from db.workbench.connections.libpq import Connection, abort_after, command
+from db.workbench.connections.pools.connection_pool import ReservedConnection
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.lender import TERMINATE, Lender
 from db.workbench.execution.statement.read_only_notice import read_only_notice
