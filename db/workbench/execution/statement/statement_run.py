@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunRow, RunState
-from db.workbench.connections.connection_pool import ReservedConnection
 from db.workbench.connections.libpq import Connection, command
+from db.workbench.connections.pools.connection_pool import ReservedConnection
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.lender import Lender
 from db.workbench.execution.statement.read_only_notice import read_only_notice
