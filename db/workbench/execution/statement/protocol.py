@@ -38,6 +38,8 @@ COPY_STATUSES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 ROW_STATUSES = {ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK}
 DONE_STATUSES = {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY}
 CANCELLED_SQLSTATE = "57014"
+FATAL = ("FATAL", "PANIC")
+"""The severities of errors that end the connection."""
 
 
 async def send(connection: Connection, statement: str, parameters: Parameters) -> None:
@@ -153,6 +155,16 @@ def notice_of(diagnostic: Diagnostic) -> ServerNotice:
         sqlstate=diagnostic.sqlstate,
         detail=(diagnostic.message_detail or "")[:MAX_MESSAGE_CHARS] or None,
         hint=(diagnostic.message_hint or "")[:MAX_MESSAGE_CHARS] or None,
+    )
+
+
+def failure_of_notice(notice: ServerNotice) -> Failure:
+    return Failure(
+        message=notice.message,
+        sqlstate=notice.sqlstate,
+        severity=notice.severity,
+        detail=notice.detail,
+        hint=notice.hint,
     )
 
 

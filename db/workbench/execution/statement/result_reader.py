@@ -17,7 +17,9 @@ from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.run_failures import (
     CONNECTION_LOST,
     EMPTY_STATEMENT,
+    ENDS_CONNECTION,
     copy_not_supported,
+    ended_by_server,
     multiple_statements,
 )
 from db.workbench.execution.statement.sql_text import second_statement
@@ -47,6 +49,8 @@ class ResultReader:
         self.columns: list[Column] | None = None
         self.notices: list[ServerNotice] = []
         self.sent_at: float | None = None
+        self.fatal: Failure | None = None
+        """The error with which the server has ended the connection."""
         self._origins: list[protocol.Origin] = []
         self._rows = RowLoader()
         self._spool = spool
@@ -67,8 +71,12 @@ class ResultReader:
         """1 until the width of the rows is known."""
 
     def add_notice(self, diagnostic: Diagnostic) -> None:
+        """An error that arrives before the statement is sent is passed as a notice, too."""
+        notice = protocol.notice_of(diagnostic)
+        if notice.severity in protocol.FATAL or notice.sqlstate in ENDS_CONNECTION:
+            self.fatal = ended_by_server(protocol.failure_of_notice(notice))
         if len(self.notices) < MAX_NOTICES:
-            self.notices.append(protocol.notice_of(diagnostic))
+            self.notices.append(notice)
 
     async def read(
         self, connection: Connection, statement: str, parameters: protocol.Parameters
@@ -201,7 +209,10 @@ class ResultReader:
         encoding = connection.pgconn.parameter_status(b"server_encoding")
         failure = protocol.failure_of(result, statement, counts_bytes=encoding == b"SQL_ASCII")
         if failure.sqlstate is None:
-            return CONNECTION_LOST
+            return self.fatal or CONNECTION_LOST
+        if failure.severity in protocol.FATAL:
+            self.fatal = ended_by_server(failure)
+            return self.fatal
         second = second_statement(statement)
         if failure.sqlstate == "42601" and failure.position is None and second is not None:
             return multiple_statements(statement, second)

@@ -184,7 +184,7 @@ class StatementRun:
     def _final_ending(self, work: "asyncio.Task[Ending]", *, usable: bool) -> Ending:
         """Combines the result of `work` with the reason for which the run was stopped, if any."""
         run, reader = self._run, self._reader
-        ending = ending_of(work, was_sent=reader.sent_at is not None)
+        ending = ending_of(work, was_sent=reader.sent_at is not None, fatal=reader.fatal)
         ending.columns, ending.notices = reader.columns, reader.notices
         stopped = apply_stop(ending, self._stop_state, timeout_ms=run.timeout_ms)
         if not stopped and ending.state == RunState.FAILED and self._was_timed_out(ending):
