@@ -5,6 +5,7 @@ tag.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from psycopg import generators, pq
@@ -49,6 +50,20 @@ async def send(connection: Connection, statement: str, parameters: Parameters) -
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
     if pgconn.flush():  # a short statement fits into the buffer of the socket
         await connection.wait(generators.send(pgconn))
+
+
+async def prepare(connection: Connection, statement: str) -> AsyncIterator[PGresult]:
+    """Parses the statement without executing it; the last result has its parameters' types."""
+    pgconn = connection.pgconn
+    send_parse = partial(pgconn.send_prepare, b"", statement.encode())
+    send_describe = partial(pgconn.send_describe_prepared, b"")
+    for send_message in (send_parse, send_describe):
+        send_message()
+        await connection.wait(generators.send(pgconn))
+        async for result in results(connection):
+            yield result
+            if result.status != ExecStatus.COMMAND_OK:
+                return
 
 
 async def results(

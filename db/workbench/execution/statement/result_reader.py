@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import psycopg
 from psycopg.errors import Diagnostic
@@ -13,6 +14,12 @@ from db.runs import Column, Ending, Failure, RunState, ServerNotice, Truncated, 
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import describe
+from db.workbench.execution.statement.parameters import (
+    ArrayType,
+    are_ambiguous,
+    encode_parameters,
+    find_array_types,
+)
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.run_failures import (
     CONNECTION_LOST,
@@ -79,12 +86,17 @@ class ResultReader:
             self.notices.append(notice)
 
     async def read(
-        self, connection: Connection, statement: str, parameters: protocol.Parameters
+        self, connection: Connection, statement: str, parameters: Sequence[Any]
     ) -> Ending:
         """Sends the statement and reads all results. A COPY closes the connection."""
         self.sent_at = asyncio.get_running_loop().time()
-        await protocol.send(connection, statement, parameters)
         ending = Ending(state=RunState.SUCCEEDED)
+        types: list[ArrayType | None] = []
+        if are_ambiguous(parameters):
+            types = await self._infer_types(connection, statement, ending)
+            if ending.state == RunState.FAILED:
+                return ending
+        await protocol.send(connection, statement, encode_parameters(parameters, types))
         while (result := await self._next_result(connection)) is not None:
             if result.status in protocol.COPY_STATUSES:
                 connection.finish()
@@ -95,6 +107,18 @@ class ResultReader:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
         return ending
+
+    async def _infer_types(
+        self, connection: Connection, statement: str, ending: Ending
+    ) -> list[ArrayType | None]:
+        """The array types of the parameters. Fails the ending if the statement is wrong."""
+        oids: list[int] = []
+        async for result in protocol.prepare(connection, statement):
+            if result.status == ExecStatus.COMMAND_OK:
+                oids = [result.param_type(index) for index in range(result.nparams)]
+            else:
+                await self._handle_result(connection, result, ending, statement)
+        return await find_array_types(connection, oids)
 
     async def describe_columns(self, connection: Connection) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""

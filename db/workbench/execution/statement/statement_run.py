@@ -22,7 +22,6 @@ from db.workbench.execution.statement.run_failures import (
 from db.workbench.execution.statement.sql_text import controls_transaction, is_empty
 from db.workbench.execution.statement.statement_stop import StatementStop
 from db.workbench.results.result_store import Spool
-from db.workbench.results.value_conversion import encode_parameter
 
 TIMEOUT_GRACE_S = 0.3
 """Added to the statement timeout, so that the database's own `statement_timeout` fires first."""
@@ -153,8 +152,7 @@ class StatementRun:
         backend = await self._prepare(connection, left_ms)
         if self._reserved is None:
             await started(backend)
-        parameters = [encode_parameter(value) for value in run.parsed_parameters]
-        ending = await self._reader.read(connection, run.statement, parameters)
+        ending = await self._reader.read(connection, run.statement, run.parsed_parameters)
         if ending.state == RunState.SUCCEEDED:
             await self._reader.describe_columns(connection)
             if run.read_only and not self._statement.cancel_sent:
