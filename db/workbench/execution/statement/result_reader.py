@@ -30,6 +30,7 @@ from db.workbench.execution.statement.run_failures import (
     multiple_statements,
 )
 from db.workbench.execution.statement.sql_text import second_statement
+from db.workbench.execution.statement.statement_effects import expected_command
 from db.workbench.results.result_store import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
 
@@ -106,6 +107,7 @@ class ResultReader:
         if ending.state == RunState.SUCCEEDED and self._truncated is not None:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
+            ending.command = ending.command or expected_command(statement)
         return ending
 
     async def _infer_types(
