@@ -15,6 +15,7 @@ from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Failure, ServerNotice
 from db.workbench.connections.libpq import Connection
+from db.workbench.copy.copy_failures import source_position
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.run_failures import HINTS
 from db.workbench.execution.statement.sql_text import line_and_column
@@ -150,6 +151,8 @@ def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failu
     sqlstate = _field(result, DiagnosticField.SQLSTATE)
     position = _position(result, statement, counts_bytes=counts_bytes)
     line, column = line_and_column(statement, position) if position else (None, None)
+    context = _field(result, DiagnosticField.CONTEXT)
+    source_line, source_column = source_position(context)
     return Failure(
         message=_field(result, DiagnosticField.MESSAGE_PRIMARY) or "The server gave no reason.",
         sqlstate=sqlstate,
@@ -157,6 +160,9 @@ def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failu
         detail=_field(result, DiagnosticField.MESSAGE_DETAIL),
         hint=_field(result, DiagnosticField.MESSAGE_HINT) or HINTS.get(sqlstate or ""),
         constraint=_field(result, DiagnosticField.CONSTRAINT_NAME),
+        context=context,
+        source_line=source_line,
+        source_column=source_column,
         position=position,
         line=line,
         column=column,

@@ -12,6 +12,9 @@ from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Ending, Failure, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.connections.libpq import Connection
+from db.workbench.copy.copy_failures import UNEXPECTED_COPY
+from db.workbench.copy.copy_in import CopySource, send_data
+from db.workbench.copy.copy_out import CopyOutput
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import describe
 from db.workbench.execution.statement.parameters import (
@@ -25,19 +28,19 @@ from db.workbench.execution.statement.run_failures import (
     CONNECTION_LOST,
     EMPTY_STATEMENT,
     ENDS_CONNECTION,
-    copy_not_supported,
     ended_by_server,
     multiple_statements,
 )
-from db.workbench.execution.statement.sql_text import second_statement
+from db.workbench.execution.statement.sql_text import copy_encoding, second_statement
 from db.workbench.execution.statement.statement_effects import expected_command
+from db.workbench.results.copied_bytes import COMMAND as COPY
 from db.workbench.results.result_store import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
 
 MAX_NOTICES = 100
 CHUNK_BYTES = 1024 * 1024
 """Target size of an encoded chunk: wide rows are encoded one by one."""
-_WRITING_COMMANDS = {"INSERT", "UPDATE", "DELETE", "MERGE"}
+_COUNTING_COMMANDS = {"INSERT", "UPDATE", "DELETE", "MERGE", COPY}
 
 StopEarly = Callable[[Connection], Awaitable[bool]]
 
@@ -52,8 +55,13 @@ class ResultReader:
         max_cell: int,
         stop_early: StopEarly,
         throttle: ReadThrottle,
+        stopped: asyncio.Event,
+        copy_in: CopySource | None = None,
     ) -> None:
-        """`stop_early` is called once, at a limit; it returns whether it sent a cancel request."""
+        """`stop_early` is called once, at a limit; it returns whether it sent a cancel request.
+
+        `copy_in` is the data of COPY ... FROM STDIN; no more of it is sent once `stopped` is set.
+        """
         self.columns: list[Column] | None = None
         self.notices: list[ServerNotice] = []
         self.sent_at: float | None = None
@@ -72,6 +80,9 @@ class ResultReader:
         self._longest_cell = max_cell
         self._stop_early = stop_early
         self._throttle = throttle
+        self._stopped = stopped
+        self._copy_in = copy_in
+        self._copy_failure: Failure | None = None
         self._stopping = False
         self._truncated: TruncationReason | None = None
         self._is_full = False
@@ -89,7 +100,7 @@ class ResultReader:
     async def read(
         self, connection: Connection, statement: str, parameters: Sequence[Any]
     ) -> Ending:
-        """Sends the statement and reads all results. A COPY closes the connection."""
+        """Sends the statement, reads all results, and sends or reads the data of a COPY."""
         self.sent_at = asyncio.get_running_loop().time()
         ending = Ending(state=RunState.SUCCEEDED)
         types: list[ArrayType | None] = []
@@ -99,9 +110,18 @@ class ResultReader:
                 return ending
         await protocol.send(connection, statement, encode_parameters(parameters, types))
         while (result := await self._next_result(connection)) is not None:
+            if result.status == ExecStatus.COPY_OUT and self.columns is None:
+                await self._read_copy(connection, result, ending, statement)
+                continue
+            if result.status == ExecStatus.COPY_IN and ending.command is None:
+                ending.command = COPY
+                self._copy_failure = await send_data(
+                    connection, self._copy_in, self._throttle, self._stopped
+                )
+                continue
             if result.status in protocol.COPY_STATUSES:
                 connection.finish()
-                return Ending(state=RunState.FAILED, error=copy_not_supported())
+                return Ending(state=RunState.FAILED, error=UNEXPECTED_COPY)
             await self._handle_result(connection, result, ending, statement)
             result.clear()
         if ending.state == RunState.SUCCEEDED and self._truncated is not None:
@@ -121,6 +141,16 @@ class ResultReader:
             else:
                 await self._handle_result(connection, result, ending, statement)
         return await find_array_types(connection, oids)
+
+    async def _read_copy(
+        self, connection: Connection, result: PGresult, ending: Ending, statement: str
+    ) -> None:
+        """Spools the data until a limit, and reads the rest: the statement may change data."""
+        output = CopyOutput(connection, result, copy_encoding(statement))
+        self.columns, ending.command = output.columns, COPY
+        async for messages in output.messages(self._throttle, lambda: self._rows_per_chunk):
+            if not self._is_full:
+                await self._spool_rows(connection, output.rows(messages))
 
     async def describe_columns(self, connection: Connection) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""
@@ -175,7 +205,10 @@ class ResultReader:
             self._handle_command(result, ending)
         else:
             failure = self._failure(connection, result, statement)
-            if not (self._stopping and failure.sqlstate == protocol.CANCELLED_SQLSTATE):
+            is_cancel = failure.sqlstate == protocol.CANCELLED_SQLSTATE
+            if is_cancel and self._copy_failure is not None:
+                failure = self._copy_failure  # the server repeats what it was told
+            if not (self._stopping and is_cancel):
                 ending.state, ending.error = RunState.FAILED, failure
 
     def _handle_command(self, result: PGresult, ending: Ending) -> None:
@@ -184,7 +217,7 @@ class ResultReader:
             return
         command = protocol.command_of(result)
         ending.command = command
-        if self.columns is None or command in _WRITING_COMMANDS:
+        if self.columns is None or command in _COUNTING_COMMANDS:
             ending.rows_affected = result.command_tuples
 
     async def _handle_rows(self, connection: Connection, result: PGresult) -> None:

@@ -68,15 +68,6 @@ _UNKNOWN_OUTCOME = (
 _ENDED_IDLE = "Run it again: the server ended the connection before the statement began."
 
 
-def copy_not_supported() -> Failure:
-    return Failure(
-        message="COPY FROM STDIN and COPY TO STDOUT are not supported.",
-        sqlstate="0A000",
-        severity="ERROR",
-        hint="Use INSERT to load rows; to export rows, run a SELECT and download its result.",
-    )
-
-
 def multiple_statements(statement: str, second: int) -> Failure:
     """`second` is the index in `statement` at which the second statement begins."""
     line, column = line_and_column(statement, second + 1)
