@@ -32,6 +32,7 @@ from db.workbench.execution.statement.run_failures import (
     multiple_statements,
 )
 from db.workbench.execution.statement.sql_text import copy_encoding, second_statement
+from db.workbench.execution.statement.statement_effects import expected_command
 from db.workbench.results.copied_bytes import COMMAND as COPY
 from db.workbench.results.result_store import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
@@ -126,6 +127,7 @@ class ResultReader:
         if ending.state == RunState.SUCCEEDED and self._truncated is not None:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
+            ending.command = ending.command or expected_command(statement)
         return ending
 
     async def _read_copy(

@@ -104,6 +104,21 @@ async def test_limits_stop_endless_result(desk: Desk) -> None:
     assert (run.state, run.row_count, run.error) == (RunState.SUCCEEDED, 10, None)
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_command_is_told_when_a_limit_stops_the_statement(
+    desk: Desk, *, read_only: bool
+) -> None:
+    """The statement is cancelled before the server sends its tag."""
+    for statement, command in (
+        ("WITH a AS (SELECT 1) SELECT generate_series(1, 1e12::int8) FROM a", "SELECT"),
+        ("VALUES (1), (2), (3)", "SELECT"),
+        ("EXPLAIN SELECT 1 WHERE random() < 1", "EXPLAIN"),
+    ):
+        run = await desk.run(statement, max_rows=1, read_only=read_only)
+        assert run.parsed_truncated == Truncated(reason="MAX_ROWS", limit=1), run
+        assert (run.state, run.command, run.rows_affected) == (RunState.SUCCEEDED, command, None)
+
+
 async def test_limits_do_not_roll_back_writes(desk: Desk) -> None:
     await desk.run("DROP TABLE IF EXISTS written")
     await desk.run("CREATE TABLE written (a int)")
