@@ -50,6 +50,10 @@ class BatchLoader(ABC, Generic[K, V]):
             self._pending_keys.append(key)
         return future
 
+    def prime(self, key: K, value: V | None) -> None:
+        """Sets the value of a key that is known already, so that it is not loaded."""
+        self._found[key] = value
+
     async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
         return await asyncio.gather(*map(self.load, keys))
 
