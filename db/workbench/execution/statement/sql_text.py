@@ -22,6 +22,8 @@ _TRANSACTION_WORDS = frozenset(
     ("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE")
 )
 
+_CLIENT_WORDS = frozenset(("STDIN", "STDOUT"))
+
 
 def second_statement(text: str) -> int | None:
     """The index at which a second statement begins, or None."""
@@ -67,9 +69,40 @@ def controls_transaction(text: str) -> bool:
     return bool(words) and words[0] in _TRANSACTION_WORDS and words[1:] != ["PREPARED"]
 
 
+def copies_from_client(text: str) -> bool:
+    """Whether the statement is COPY ... FROM STDIN, which waits for data of the client."""
+    before, depth = "", 0
+    for kind, _, token in _tokens(text):
+        word = token.upper()
+        if kind == "end":
+            continue
+        if not before and word != "COPY":
+            return False
+        depth += (word == "(") - (word == ")")
+        # PostgreSQL takes either word for either direction
+        if not depth and before == "FROM" and kind == "word" and word in _CLIENT_WORDS:
+            return True
+        before = word
+    return False
+
+
+def copy_encoding(text: str) -> str | None:
+    """The encoding that a COPY statement names for its data, or None."""
+    tokens = [token for _, _, token in _tokens(text)]
+    for word, name in itertools.pairwise(tokens):
+        if word.upper() == "ENCODING" and name.startswith("'"):
+            return name.strip("'")
+    return None
+
+
 def is_empty(text: str) -> bool:
     """Whether the text has only whitespace, comments and semicolons."""
     return all(kind == "end" for kind, _, _ in _tokens(text))
+
+
+def upper_words(text: str) -> Iterator[str]:
+    """The tokens in upper case, without comments and the semicolons that end statements."""
+    return (token.upper() for kind, _, token in _tokens(text) if kind != "end")
 
 
 def line_and_column(text: str, position: int) -> tuple[int, int]:

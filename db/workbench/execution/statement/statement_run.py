@@ -5,8 +5,10 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunRow, RunState
-from db.workbench.connections.connection_pool import ReservedConnection
 from db.workbench.connections.libpq import Connection, command
+from db.workbench.connections.pools.connection_pool import ReservedConnection
+from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
+from db.workbench.copy.copy_in import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.lender import Lender
 from db.workbench.execution.statement.read_only_notice import read_only_notice
@@ -19,10 +21,13 @@ from db.workbench.execution.statement.run_failures import (
     connection_deleted,
     timed_out,
 )
-from db.workbench.execution.statement.sql_text import controls_transaction, is_empty
+from db.workbench.execution.statement.sql_text import (
+    controls_transaction,
+    copies_from_client,
+    is_empty,
+)
 from db.workbench.execution.statement.statement_stop import StatementStop
 from db.workbench.results.result_store import Spool
-from db.workbench.results.value_conversion import encode_parameter
 
 TIMEOUT_GRACE_S = 0.3
 """Added to the statement timeout, so that the database's own `statement_timeout` fires first."""
@@ -46,12 +51,18 @@ class StatementRun:
         *,
         max_cell: int,
         reserved: ReservedConnection | None = None,
+        copy_in: CopySource | None = None,
     ) -> None:
-        """`reserved` is the connection to use if its backend was recorded with the run."""
+        """`reserved` is the connection to use if its backend was recorded with the run.
+
+        `copy_in` is the data if the statement is COPY ... FROM STDIN.
+        """
         self._run = run
         self._lender = lender
         self._reserved = reserved
         self._spool = spool
+        self._has_data = copy_in is not None
+        self._stopped = asyncio.Event()
         self._statement = StatementStop(run, lender)
         self._reader = ResultReader(
             spool,
@@ -60,8 +71,9 @@ class StatementRun:
             max_cell=max_cell,
             stop_early=self._statement.stop_early,
             throttle=throttle,
+            stopped=self._stopped,
+            copy_in=copy_in,
         )
-        self._stopped = asyncio.Event()
         self._timeout_s = run.timeout_ms / 1000
         self._stop_state = ""
 
@@ -99,7 +111,8 @@ class StatementRun:
     async def _execute(
         self, lent: contextlib.AsyncExitStack, started: Callable[[Backend], Awaitable[None]]
     ) -> Ending:
-        if (refusal := _reject(self._run.statement)) is not None:
+        refusal = _reject(self._run.statement, has_data=self._has_data)
+        if refusal is not None:
             return Ending(state=RunState.FAILED, error=refusal)
         work = asyncio.create_task(self._run_statement(lent, started), name="runs: statement")
         stopped = asyncio.create_task(self._stopped.wait())
@@ -153,8 +166,7 @@ class StatementRun:
         backend = await self._prepare(connection, left_ms)
         if self._reserved is None:
             await started(backend)
-        parameters = [encode_parameter(value) for value in run.parsed_parameters]
-        ending = await self._reader.read(connection, run.statement, parameters)
+        ending = await self._reader.read(connection, run.statement, run.parsed_parameters)
         if ending.state == RunState.SUCCEEDED:
             await self._reader.describe_columns(connection)
             if run.read_only and not self._statement.cancel_sent:
@@ -184,7 +196,7 @@ class StatementRun:
     def _final_ending(self, work: "asyncio.Task[Ending]", *, usable: bool) -> Ending:
         """Combines the result of `work` with the reason for which the run was stopped, if any."""
         run, reader = self._run, self._reader
-        ending = ending_of(work, was_sent=reader.sent_at is not None)
+        ending = ending_of(work, was_sent=reader.sent_at is not None, fatal=reader.fatal)
         ending.columns, ending.notices = reader.columns, reader.notices
         stopped = apply_stop(ending, self._stop_state, timeout_ms=run.timeout_ms)
         if not stopped and ending.state == RunState.FAILED and self._was_timed_out(ending):
@@ -205,8 +217,10 @@ class StatementRun:
         return asyncio.get_running_loop().time() - sent_at >= self._timeout_s
 
 
-def _reject(statement: str) -> Failure | None:
+def _reject(statement: str, *, has_data: bool) -> Failure | None:
     """Errors that are known before anything is sent."""
     if is_empty(statement):
         return EMPTY_STATEMENT
+    if not has_data and copies_from_client(statement):
+        return COPY_WITHOUT_DATA
     return TRANSACTION_CONTROL if controls_transaction(statement) else None

@@ -11,9 +11,9 @@ from psycopg.pq import TransactionStatus
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
 from db.runs import Backend
-from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.libpq import Connection, Facts, abort_after, command
+from db.workbench.connections.pools.circuit_breaker import Breaker
 
 log = logging.getLogger(__name__)
 
