@@ -44,6 +44,7 @@ from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.runner_lifecycle import open_runner
+from db.workbench.live.live_samples import LiveSamples
 from db.workbench.result_cleanup import (
     delete_expired_runs,
     delete_orphaned_objects,
@@ -76,6 +77,7 @@ class Services:
     results: ResultStore
     result_files: ResultFiles
     live_status: LiveStatus
+    live_samples: LiveSamples
     quotas: Quotas
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
@@ -128,21 +130,8 @@ async def open_services(
         workbench = await enter(_open_workbench(settings, own, vault))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results = ResultStore(database, objects)
-        limits, grace_s = _run_limits(settings), settings.stop_seconds / 3
-        runner = await enter(
-            open_runner(
-                database, events, results, workbench, own.direct_url, limits=limits, grace_s=grace_s
-            )
-        )
-        database_sessions = await enter(
-            open_sessions(
-                database,
-                events,
-                workbench,
-                runner,
-                limits=_session_limits(settings),
-                grace_s=grace_s,
-            )
+        runner, database_sessions = await enter(
+            _open_runs(settings, own, events, results, workbench)
         )
         services = Services(
             settings=settings,
@@ -159,12 +148,34 @@ async def open_services(
             results=results,
             result_files=ResultFiles(results),
             live_status=LiveStatus(database, events),
+            live_samples=await enter(LiveSamples.opened(database, events, workbench)),
             quotas=Quotas(settings),
             embedded=own.embedded,
             shared=shared,
         )
         await enter(sweep_in_background(sweeps_of(services)))
         yield services
+
+
+@contextlib.asynccontextmanager
+async def _open_runs(
+    settings: Settings,
+    own: OwnDatabase,
+    events: EventBus,
+    results: ResultStore,
+    workbench: Workbench,
+) -> AsyncIterator[tuple[Runner, DatabaseSessionsService]]:
+    """Opens what executes statements: runs by themselves, and runs in sessions."""
+    database, limits, grace_s = own.database, _run_limits(settings), settings.stop_seconds / 3
+    async with (
+        open_runner(
+            database, events, results, workbench, own.direct_url, limits=limits, grace_s=grace_s
+        ) as runner,
+        open_sessions(
+            database, events, workbench, runner, limits=_session_limits(settings), grace_s=grace_s
+        ) as database_sessions,
+    ):
+        yield runner, database_sessions
 
 
 def sweeps_of(services: Services) -> dict[str, Sweep]:

@@ -34,12 +34,7 @@ def upgrade() -> None:
         ["id", "owner_id"],
         ondelete="SET NULL (session_id)",
     )
-    op.create_index(
-        "ix_query_runs_session",
-        "query_runs",
-        ["session_id", "id"],
-        postgresql_where=sa.text("session_id IS NOT NULL"),
-    )
+    op.create_index("ix_query_runs_session", "query_runs", ["session_id", "id"])
 
 
 def downgrade() -> None:

@@ -26,7 +26,7 @@ from db.workbench.execution.scheduler import RunScheduler
 from db.workbench.execution.session_signals import SessionSignals
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
-    from db.workbench.connections.connection_pool import ReservedConnection
+    from db.workbench.connections.pools.connection_pool import ReservedConnection
     from db.workbench.execution.statement.lender import Lender
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ import psycopg
 
 from db.runs import Backend, Failure, RunRow, ServerNotice
 from db.workbench.connections.libpq import Connection, command
+from db.workbench.copy.copy_in import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import IDLE, IN_TRANSACTION, Frame
 from db.workbench.execution.statement.connection_use import ConnectionUse
-from db.workbench.execution.statement.run_failures import EMPTY_STATEMENT
-from db.workbench.execution.statement.sql_text import controls_transaction, is_empty
+from db.workbench.execution.statement.sql_text import controls_transaction
 from db.workbench.sessions.transaction_text import (
     changes_settings_only,
     prepares_transaction,
@@ -41,6 +41,7 @@ class SessionUse(ConnectionUse):
     such a transaction can still change sequences and, before PostgreSQL 16, large objects.
     """
 
+    keeps_state = True
     records_backend = False
 
     def __init__(
@@ -51,12 +52,14 @@ class SessionUse(ConnectionUse):
         *,
         autocommit: bool,
         take_notices: Callable[[], list[ServerNotice]],
+        copy_in: CopySource | None = None,
     ) -> None:
         """`take_notices` returns what the session was sent outside statements."""
         super().__init__(run)
         self._connection = connection
         self._backend = backend
         self._autocommit = autocommit
+        self.copy_in = copy_in
         self._take_notices = take_notices
         self._controls = controls_transaction(run.statement)
         self._is_wrapped = False
@@ -70,11 +73,9 @@ class SessionUse(ConnectionUse):
         return (rollback_instead(text) if self.run.read_only else None) or text
 
     def reject(self) -> Failure | None:
-        if is_empty(self.run.statement):
-            return EMPTY_STATEMENT
         if self.run.read_only and prepares_transaction(self.run.statement):
             return PREPARED_TRANSACTION
-        return None
+        return super().reject()
 
     def lend(self) -> AbstractAsyncContextManager[Connection]:
         return contextlib.nullcontext(self._connection)

@@ -13,8 +13,10 @@ from contextlib import AbstractAsyncContextManager
 import psycopg
 
 from db.runs import Backend, Failure, RunRow, ServerNotice
-from db.workbench.connections.connection_pool import ReservedConnection
 from db.workbench.connections.libpq import Connection, command
+from db.workbench.connections.pools.connection_pool import ReservedConnection
+from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
+from db.workbench.copy.copy_in import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import ALONE, Frame
 from db.workbench.execution.statement.lender import Lender
@@ -24,7 +26,11 @@ from db.workbench.execution.statement.run_failures import (
     TRANSACTION_CONTROL,
     connection_deleted,
 )
-from db.workbench.execution.statement.sql_text import controls_transaction, is_empty
+from db.workbench.execution.statement.sql_text import (
+    controls_transaction,
+    copies_from_client,
+    is_empty,
+)
 
 _BEGIN = "BEGIN READ ONLY"
 _SET_TIMEOUT = "SELECT set_config('statement_timeout', '{}', false)"
@@ -44,9 +50,13 @@ class ConnectionUse(ABC):
         """The text to send."""
         return self.run.statement
 
-    @abstractmethod
     def reject(self) -> Failure | None:
         """The error of a statement that is not sent."""
+        if is_empty(self.run.statement):
+            return EMPTY_STATEMENT
+        if self.copy_in is None and copies_from_client(self.run.statement):
+            return COPY_WITHOUT_DATA
+        return None
 
     def held(self) -> AbstractAsyncContextManager[object]:
         """Entered before the run begins, and left after its end is recorded."""
@@ -60,6 +70,10 @@ class ConnectionUse(ABC):
     async def prepare(self, connection: Connection, *, until: float) -> Backend:
         """Called before the statement. `until` is the loop's time at which the run times out."""
 
+    copy_in: CopySource | None = None
+    """The data, if the statement is COPY ... FROM STDIN."""
+    keeps_state = False
+    """Whether what the statement sets lasts beyond the run."""
     records_backend = True
     """Whether the backend has to be recorded with the run before its statement is sent."""
 
@@ -112,9 +126,8 @@ class PooledUse(ConnectionUse):
         self._reserved = reserved
 
     def reject(self) -> Failure | None:
-        if is_empty(self.run.statement):
-            return EMPTY_STATEMENT
-        return TRANSACTION_CONTROL if controls_transaction(self.run.statement) else None
+        is_refused = controls_transaction(self.run.statement)
+        return super().reject() or (TRANSACTION_CONTROL if is_refused else None)
 
     def held(self) -> AbstractAsyncContextManager[object]:
         return contextlib.nullcontext() if self._reserved is None else self._reserved

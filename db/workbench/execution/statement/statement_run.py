@@ -14,7 +14,6 @@ from db.workbench.execution.statement.run_ending import apply_stop, check_stored
 from db.workbench.execution.statement.run_failures import timed_out
 from db.workbench.execution.statement.statement_stop import StatementStop
 from db.workbench.results.result_store import Spool
-from db.workbench.results.value_conversion import encode_parameter
 
 TIMEOUT_GRACE_S = 0.3
 """Added to the statement timeout, so that the database's own `statement_timeout` fires first."""
@@ -35,6 +34,7 @@ class StatementRun:
         self._run = run = use.run
         self._use = use
         self._spool = spool
+        self._stopped = asyncio.Event()
         self._statement = StatementStop(use, lender)
         self._reader = ResultReader(
             spool,
@@ -43,8 +43,9 @@ class StatementRun:
             max_cell=max_cell,
             stop_early=self._statement.stop_early,
             throttle=throttle,
+            stopped=self._stopped,
+            copy_in=use.copy_in,
         )
-        self._stopped = asyncio.Event()
         self._timeout_s = run.timeout_ms / 1000
         self._stop_state = ""
         self._stop_error: Failure | None = None
@@ -130,9 +131,10 @@ class StatementRun:
         self._timeout_s = until - asyncio.get_running_loop().time()
         if use.records_backend:
             await started(backend)
-        parameters = [encode_parameter(value) for value in run.parsed_parameters]
-        ending = await self._reader.read(connection, use.statement, parameters)
+        ending = await self._reader.read(connection, use.statement, run.parsed_parameters)
         if ending.state == RunState.SUCCEEDED:
+            if not use.keeps_state:
+                self._reader.add_notice_of_lost_state(run.statement, ending.command)
             await self._reader.describe_columns(connection, use.frame(connection))
             if not self._statement.cancel_sent:
                 await use.complete(connection)
@@ -141,7 +143,7 @@ class StatementRun:
     def _final_ending(self, work: "asyncio.Task[Ending]", *, usable: bool) -> Ending:
         """Combines the result of `work` with the reason for which the run was stopped, if any."""
         run, reader = self._run, self._reader
-        ending = ending_of(work, was_sent=reader.sent_at is not None)
+        ending = ending_of(work, was_sent=reader.sent_at is not None, fatal=reader.fatal)
         ending.columns = reader.columns
         ending.notices = [*reader.notices, *self._use.late_notices()]
         stopped = apply_stop(
