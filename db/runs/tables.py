@@ -80,7 +80,7 @@ class QueryRun(HasId, HasOwner, Base):
         Index("ix_query_runs_connection", "connection_id", "owner_id"),
         Index("ix_query_runs_active", "owner_id", "id", postgresql_where=text(_IS_ACTIVE)),
         Index("ix_query_runs_expires", "expires_at"),
-        Index("ix_query_runs_session", "session_id", "id"),
+        Index("ix_query_runs_session", "session_id", "created_at", "id"),
     )
 
 
