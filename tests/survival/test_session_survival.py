@@ -1,5 +1,8 @@
 """Sessions of a replica that freezes or is killed end at the other one, and on the target."""
 
+import base64
+import os
+import secrets
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,8 @@ from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import until
 
 KEYS = {
-    "HOWDAH_SECRET_KEY": "0123456789abcdef" * 4,
-    "HOWDAH_CREDENTIAL_KEY": "fedcba9876543210" * 4,
+    "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
+    "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
 }
 RUN = "query($id: ID!) { queryRun(id: $id) { state error { message } } }"
 
