@@ -86,14 +86,19 @@ class SessionUse(ConnectionUse):
 
     async def prepare(self, connection: Connection, *, until: float) -> Backend:  # noqa: ARG002
         """Sets no `statement_timeout`: that of the user counts, and ours is a timer."""
-        if protocol.is_idle(connection) and not self._controls:
-            if self.run.read_only:
-                self._is_wrapped = self._autocommit
-                await command(connection, _BEGIN_READ_ONLY)
-            elif not self._autocommit and not runs_without_begin(self.run.statement):
-                await command(connection, "BEGIN")
+        if protocol.is_idle(connection) and self._begins():
+            self._is_wrapped = self._autocommit
+            await command(connection, _BEGIN_READ_ONLY if self.run.read_only else "BEGIN")
         self._was_open = not self._is_wrapped and not protocol.is_idle(connection)
         return self._backend
+
+    def _begins(self) -> bool:
+        """Whether a transaction has to begin before the statement, which is outside one."""
+        if self._autocommit:
+            return self.run.read_only and not self._controls
+        is_sent_alone = runs_without_begin(self.run.statement)
+        # What PostgreSQL refuses in a transaction, it has to refuse in a read-only session.
+        return not is_sent_alone or (self.run.read_only and not self._controls)
 
     def may_cancel_early(self, connection: Connection) -> bool | None:  # noqa: ARG002
         """A cancel fails the transaction of the user: the rows beyond the limit are discarded."""
