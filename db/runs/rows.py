@@ -95,6 +95,8 @@ class NewRun(NamedTuple):
     max_bytes: int
     origin: str | None = None
     """What the audit log says of the run when it ends (db.workbench.execution.run_origin)."""
+    session_id: UUID | None = None
+    """The database session that the run is for; None for one with a connection of its own."""
 
 
 class RunRow(NamedTuple):
@@ -123,6 +125,7 @@ class RunRow(NamedTuple):
     cancel_outcome: str | None
     connection_usable: bool | None
     expires_at: datetime | None
+    session_id: UUID | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -224,6 +227,7 @@ class RunFilter(NamedTuple):
     connection_id: UUID | None = None
     states: tuple[str, ...] | None = None
     search: str | None = None
+    session_id: UUID | None = None
 
 
 class OrphanRow(NamedTuple):

@@ -7,9 +7,20 @@ import msgspec
 import strawberry
 
 from db.connections import ConnectionRow
+from db.database_sessions import DatabaseSessionRow
 from db.errors import BadInput
+from db.kit.paging import Window
 from db.runs import Column as ColumnRow
-from db.runs import Failure, RunRow, Runs, RunState, ServerNotice, Truncated, TruncationReason
+from db.runs import (
+    Failure,
+    RunFilter,
+    RunRow,
+    Runs,
+    RunState,
+    ServerNotice,
+    Truncated,
+    TruncationReason,
+)
 from db.workbench.live.values import Progress, Waiting
 from db.workbench.results.copied_bytes import is_copied
 from db.workbench.results.formats import ResultFormat, require_format
@@ -19,11 +30,13 @@ from graph.context import Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
+from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import Json, Row, SafeInt
 from graph.kit.scopes import WORKBENCH
 from graph.kit.signed_links import sign_link
 from graph.runs.live_samples import LiveSampleById, RunProgress, RunWaiting
 from graph.runs.row_budget import RowBudget
+from graph.runs.session_fields import SessionById, SessionFields
 from graph.transport.files.result_routes import result_path
 
 DOWNLOAD_TTL = timedelta(hours=1)
@@ -202,6 +215,16 @@ class QueryRun(Node):
             return None
         return await ConnectionById.of(info.context).load(root.connection_id)
 
+    @field(
+        "Session the statement runs in. Null if it has a connection of its own, or the session was "
+        "deleted.",
+        type="DatabaseSession | None",
+    )
+    async def session(root: strawberry.Parent[RunRow], info: Info) -> DatabaseSessionRow | None:
+        if root.session_id is None:
+            return None
+        return await SessionById.of(info.context).load(root.session_id)
+
     @field("Values of `$1`, `$2`, ... as they were sent.", type=list[Json | None])
     def parameters(root: strawberry.Parent[RunRow]) -> list[Any]:
         return root.parsed_parameters
@@ -313,6 +336,23 @@ class QueryRun(Node):
         require_format(format)
         path = result_path(root.id, format, spreadsheet_safe=spreadsheet_safe)
         return sign_link(info.context, "GET", path, expires_in=DOWNLOAD_TTL)
+
+
+@strawberry.type(
+    description="A connection to one of the viewer's databases that is held from `openSession` "
+    "until it is closed, with its transaction, settings, temporary tables and locks. It executes "
+    "one statement at a time, in the order in which they were sent."
+)
+@node("session", row=DatabaseSessionRow, loader=SessionById, scopes=WORKBENCH.read)
+class DatabaseSession(SessionFields):
+    @field("Query runs of the session, newest first.", type=Connection[QueryRun])
+    @paged
+    async def runs(
+        root: strawberry.Parent[DatabaseSessionRow], info: Info, window: Window
+    ) -> Listing:
+        context, filters = info.context, RunFilter(session_id=root.id)
+        page = await context.read(Runs, lambda runs: runs.page(window, filters))
+        return Listing(page, lambda: context.read(Runs, lambda runs: runs.count(filters)))
 
 
 def _require_between(field_name: str, value: int, low: int, high: int) -> None:

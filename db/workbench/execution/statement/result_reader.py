@@ -16,7 +16,7 @@ from db.workbench.copy.copy_failures import UNEXPECTED_COPY
 from db.workbench.copy.copy_in import CopySource, send_data
 from db.workbench.copy.copy_out import CopyOutput
 from db.workbench.execution.statement import protocol
-from db.workbench.execution.statement.column_sources import describe
+from db.workbench.execution.statement.column_sources import Frame, describe
 from db.workbench.execution.statement.parameters import (
     ArrayType,
     are_ambiguous,
@@ -163,11 +163,11 @@ class ResultReader:
                 await self._handle_result(connection, result, ending, statement)
         return await find_array_types(connection, oids)
 
-    async def describe_columns(self, connection: Connection) -> None:
+    async def describe_columns(self, connection: Connection, frame: Frame) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""
         if self.columns is not None:
             with contextlib.suppress(psycopg.Error):
-                self.columns = await describe(connection, self.columns, self._origins)
+                self.columns = await describe(connection, self.columns, self._origins, frame)
 
     async def _next_result(self, connection: Connection) -> PGresult | None:
         """The next result that is not only rows, which are spooled.
