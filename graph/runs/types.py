@@ -228,8 +228,8 @@ class QueryRun(Node):
 
     @field(
         "Messages that PostgreSQL sent during the run, at most the first 100. A `readOnly` run "
-        "starts with a `WARNING` without `sqlstate` if its connection has `readOnlyRisks`. Empty "
-        "until the run has ended.",
+        "starts with a `WARNING` without `sqlstate` if its connection has `readOnlyRisks`. While "
+        "the run is `RUNNING`, they are added at most every 0.3 seconds.",
         type=list[Notice],
     )
     def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunRow, RunState
+from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunRow, RunState, ServerNotice
 from db.workbench.connections.libpq import Connection, command
 from db.workbench.connections.pools.connection_pool import ReservedConnection
 from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
@@ -80,6 +80,10 @@ class StatementRun:
     @property
     def columns(self) -> list[Column] | None:
         return self._reader.columns
+
+    def follow_notices(self, changed: Callable[[Sequence[ServerNotice]], None]) -> None:
+        """Calls `changed` with all notices so far when the server has sent one."""
+        self._reader.notices_changed = changed
 
     def stop(self, state: str) -> None:
         """Ends the run as CANCELLED, TIMED_OUT or INTERRUPTED. Only the first call counts."""
