@@ -14,8 +14,8 @@ from db.workbench.connections.libpq import Connection
 from db.workbench.execution.statement import protocol
 
 TIMEOUT_S = 1.0
-MOST_INDEXES = 1_000
-"""Unique indexes of the tables of a result; with more, their columns have no sources."""
+MAX_INDEXES = 1_000
+"""Unique indexes that are searched for the keys of a result."""
 
 # Limited by `statement_timeout`: a cancel request might arrive late and hit the next statement.
 # Rows: types, whose number is 0; columns; and unique indexes, whose number is null. A table with
@@ -40,7 +40,7 @@ SELECT indrelid, NULL, indkey::text, indisprimary, NULL, indnkeyatts::text, NULL
 FROM pg_catalog.pg_index
 WHERE indrelid = ANY ('{{{tables}}}'::oid[]) AND indrelid >= 16384
     AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL
-LIMIT {most_indexes})
+LIMIT {max_indexes})
 """
 
 
@@ -56,13 +56,13 @@ async def describe(
         await connection.execute("ROLLBACK")
     query = _SOURCES.format(
         timeout_ms=round(TIMEOUT_S * 1000),
-        most_indexes=MOST_INDEXES,
+        max_indexes=MAX_INDEXES,
         types=_join(types),
         tables=_join(origin.table_oid for origin in table_columns),
         numbers=_join(origin.number for origin in table_columns),
     )
     rows = await protocol.query_catalogue(
-        connection, query, max_rows=len(types) + len(table_columns) + MOST_INDEXES
+        connection, query, max_rows=len(types) + len(table_columns) + MAX_INDEXES
     )
     names = {int(oid): text for oid, number, text, *_ in rows if number == 0}
     sources = {
