@@ -268,9 +268,11 @@ class QueryRun(Node):
     )
 
     @field(
-        "Messages that PostgreSQL sent during the run, at most the first 100. A `readOnly` run "
-        "starts with a `WARNING` without `sqlstate` if its connection has `readOnlyRisks`. While "
-        "the run is `RUNNING`, they are added at most every 0.3 seconds.",
+        "Messages that PostgreSQL sent during the run, at most the first 100, and those of Howdah, "
+        "which are a `WARNING` without `sqlstate`: the first one of a `readOnly` run if its "
+        "connection has `readOnlyRisks`, and the last one of a run whose statement changed only "
+        "its database session, such as `SET`. While the run is "
+        "`RUNNING`, they are added at most every 0.3 seconds.",
         type=list[Notice],
     )
     def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:
