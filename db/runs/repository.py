@@ -76,6 +76,10 @@ class Runs(Repository[RunRow, S]):
         if not await self.run(self._add_page_totals(), id=run_id, **values):
             raise _finished_error()
 
+    async def record_notices(self: "Runs[Session]", run_id: UUID, notices: str) -> bool:
+        """Replaces the notices of a running run; returns False if the run has ended."""
+        return bool(await self.run(self._record_notices(), id=run_id, notices=notices))
+
     async def finish(
         self: "Runs[Session]", run_id: UUID, ending: Ending, *, keep: timedelta
     ) -> RunRow | None:
@@ -174,6 +178,12 @@ class Runs(Repository[RunRow, S]):
             "result_bytes": run.result_bytes + bindparam("size"),
             "revision": run.revision + 1,
         }
+        return cls._running().values(more).returning(run.revision)
+
+    @change_statement
+    def _record_notices(cls) -> ClauseElement:
+        run = cls.table().c
+        more: dict[str, Any] = {"notices": bindparam("notices"), "revision": run.revision + 1}
         return cls._running().values(more).returning(run.revision)
 
     @change_statement

@@ -67,6 +67,7 @@ class ResultReader:
         """
         self.columns: list[Column] | None = None
         self.notices: list[ServerNotice] = []
+        self.notices_changed: Callable[[Sequence[ServerNotice]], None] | None = None
         self.sent_at: float | None = None
         self.fatal: Failure | None = None
         """The error with which the server has ended the connection."""
@@ -99,6 +100,8 @@ class ResultReader:
             self.fatal = ended_by_server(protocol.failure_of_notice(notice))
         if len(self.notices) < MAX_NOTICES:
             self.notices.append(notice)
+            if self.notices_changed is not None:
+                self.notices_changed(self.notices)
 
     def add_notice_of_lost_state(self, statement: str, command: str | None) -> None:
         """Of a statement that has succeeded, if what it made ends with the run."""
