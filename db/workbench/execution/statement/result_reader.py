@@ -141,6 +141,16 @@ class ResultReader:
             ending.command = ending.command or expected_command(statement)
         return ending
 
+    async def _read_copy(
+        self, connection: Connection, result: PGresult, ending: Ending, statement: str
+    ) -> None:
+        """Spools the data until a limit, and reads the rest: the statement may change data."""
+        output = CopyOutput(connection, result, copy_encoding(statement))
+        self.columns, ending.command = output.columns, COPY
+        async for messages in output.messages(self._throttle, lambda: self._rows_per_chunk):
+            if not self._is_full:
+                await self._spool_rows(connection, output.rows(messages))
+
     async def _infer_types(
         self, connection: Connection, statement: str, ending: Ending
     ) -> list[ArrayType | None]:
@@ -152,16 +162,6 @@ class ResultReader:
             else:
                 await self._handle_result(connection, result, ending, statement)
         return await find_array_types(connection, oids)
-
-    async def _read_copy(
-        self, connection: Connection, result: PGresult, ending: Ending, statement: str
-    ) -> None:
-        """Spools the data until a limit, and reads the rest: the statement may change data."""
-        output = CopyOutput(connection, result, copy_encoding(statement))
-        self.columns, ending.command = output.columns, COPY
-        async for messages in output.messages(self._throttle, lambda: self._rows_per_chunk):
-            if not self._is_full:
-                await self._spool_rows(connection, output.rows(messages))
 
     async def describe_columns(self, connection: Connection) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""
