@@ -41,15 +41,12 @@ def controls_transaction(text: str) -> bool:
 def copies_from_client(text: str) -> bool:
     """Whether the statement is COPY ... FROM STDIN, which waits for data of the client."""
     before, depth = "", 0
-    for kind, _, token in _tokens(text):
-        word = token.upper()
-        if kind == "end":
-            continue
+    for word in upper_words(text):
         if not before and word != "COPY":
             return False
         depth += (word == "(") - (word == ")")
         # PostgreSQL takes either word for either direction
-        if not depth and before == "FROM" and kind == "word" and word in _CLIENT_WORDS:
+        if not depth and before == "FROM" and word in _CLIENT_WORDS:
             return True
         before = word
     return False
@@ -57,10 +54,9 @@ def copies_from_client(text: str) -> bool:
 
 def copy_encoding(text: str) -> str | None:
     """The encoding that a COPY statement names for its data, or None."""
-    tokens = [token for _, _, token in _tokens(text)]
-    for word, name in itertools.pairwise(tokens):
-        if word.upper() == "ENCODING" and name.startswith("'"):
-            return name.strip("'")
+    for word, name in itertools.pairwise(_parts(text)):
+        if word.text.upper() == "ENCODING" and name.text.startswith("'"):
+            return name.text.strip("'")
     return None
 
 
@@ -70,8 +66,15 @@ def is_empty(text: str) -> bool:
 
 
 def upper_words(text: str) -> Iterator[str]:
-    """The tokens in upper case, without comments and the semicolons that end statements."""
-    return (token.upper() for kind, _, token in _tokens(text) if kind != "end")
+    """The tokens in upper case, without comments and the semicolons that end statements.
+
+    Each parenthesis is one of them, also beside others.
+    """
+    for token in _parts(text):
+        if token.kind in {"open", "close"}:
+            yield from token.text
+        elif token.kind != "end":
+            yield token.text.upper()
 
 
 def line_and_column(text: str, position: int) -> tuple[int, int]:
