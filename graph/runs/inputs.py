@@ -24,7 +24,8 @@ class ExecuteQueryInput:
 
     connection_id: strawberry.ID = attribute("ID of the `DatabaseConnection` to use.")
     statement: str = attribute(
-        "A single SQL statement of up to 500,000 characters. Write `$1`, `$2`, ... for parameters."
+        "A single SQL statement of up to 500,000 characters, as far as the request holds them: its "
+        "body has at most 1 MB. Write `$1`, `$2`, ... for parameters."
     )
     parameters: list[Json | None] | None = optional(
         "Values of `$1`, `$2`, ..., at most 1,000. PostgreSQL infers their types from the "
