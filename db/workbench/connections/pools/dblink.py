@@ -45,7 +45,7 @@ async def close_dblink_connections(connection: Connection) -> None:
     known = _known.get(connection)
     if known is None or known[0] <= now:
         row = await (await connection.execute(_SCHEMA)).fetchone()
-        known = now + KNOWN_FOR_S, row and row[0]
+        known = now + KNOWN_FOR_S, str(row[0]) if row else None
         _known[connection] = known
     schema = known[1]
     if schema is not None:
