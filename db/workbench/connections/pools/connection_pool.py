@@ -14,6 +14,7 @@ from db.runs import Backend
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.libpq import Connection, Facts, abort_after, command
 from db.workbench.connections.pools.circuit_breaker import Breaker
+from db.workbench.connections.pools.dblink import close_dblink_connections
 
 log = logging.getLogger(__name__)
 
@@ -311,6 +312,7 @@ async def _reset(connection: Connection) -> None:
             if not connection.autocommit:
                 await connection.set_autocommit(True)
             await command(connection, "DISCARD ALL")
+            await close_dblink_connections(connection)
     except BaseException as error:
         connection.finish()
         if not isinstance(error, psycopg.Error):
