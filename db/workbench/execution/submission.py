@@ -172,7 +172,7 @@ class Submissions:
             new = request.to_new_run(connection, limits)
         texts = len(new.statement.encode()) + len(new.parameters.encode())
         await self._text_quota.check(queue, more=texts)
-        is_current = reserved is not None and reserved.version == connection.version
+        is_current = reserved is not None and reserved.generation == connection.generation
         backend = reserved.backend if reserved is not None and is_current else None
         run = await queue.accept(
             draft.id,
