@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from db.backup.tables import open_connection, tables_of
 from db.connections import OPEN_FOR, TYPED_SECRETS, OpenConnections, rotate, sweep
 from db.connections.binding import BOUND_TO
 from db.errors import BadInput, HowdahError, Unavailable
@@ -296,6 +297,13 @@ async def test_tunnel_with_typed_password_opens_at_every_open_workbench(
         await first.connect(owner, saved, {"password": CANARY, "ssh_password": SSH_PASSWORD})
         assert await answers(second, owner, saved)
         assert len(await seals(committed)) == len(TYPED_SECRETS)
+
+
+async def test_backup_leaves_typed_secrets_out(committed_url: str) -> None:
+    async with open_connection(committed_url, "test") as connection:
+        names = {table.name for table in await tables_of(connection)}
+    assert "database_connections" in names
+    assert "open_connections" not in names
 
 
 async def test_keys_rotation_seals_typed_secrets_again(
