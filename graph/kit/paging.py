@@ -12,6 +12,7 @@ import strawberry
 from db.errors import BadInput
 from db.kit.paging import Page, Window
 from graph.context import Context
+from graph.kit.columns import columns_of_rows
 from graph.kit.fields import argument, attribute, field, graphql_enum
 
 Node = TypeVar("Node")
@@ -63,7 +64,7 @@ def paged(resolver: Resolve) -> Resolve:
     ) -> Listing:
         largest = info.context.services.settings.max_page_size
         size = _checked_size(first, last, largest)
-        window = Window(size, backward=first is None, after=after, before=before)
+        window = Window(size, first is None, after, before, columns_of_rows(info))
         return await resolver(*source, info=info, window=window, **named)
 
     declared = signature(resolver)

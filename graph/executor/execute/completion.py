@@ -173,10 +173,12 @@ def list_of(
         if run.fields > run.max_fields:
             raise ResultTooLarge(run.max_fields, "fields")
         items: list[Any] = []
+        cls = row  # rows of one list are mostly of one class, which may be a subclass
         for index, value in enumerate(values):
             item_path = (path, index, None)
             try:
-                if value.__class__ is row:
+                if value.__class__ is cls or (row is not None and isinstance(value, row)):
+                    cls = value.__class__
                     item = build(value, item_path, run)
                     if item.__class__ is CoroutineType:
                         item = run.hold(guard(item, item_path, run))
@@ -235,7 +237,7 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) ->
     def complete_checked(value: Any, path: Path, run: Run) -> Any:
         if value is None or value is Undefined:
             return null()
-        if value.__class__ is accepted:
+        if accepted is not None and isinstance(value, accepted):
             return build(value, path, run)
         return check(value, path, run)
 
