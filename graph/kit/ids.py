@@ -151,7 +151,7 @@ async def find_nodes(context: Context, ids: list[str], *, argument: str) -> list
         loader = kind.loader.of(context)
         rows = await loader.load_each([key for _, key in positions])
         for (index, _), row in zip(positions, rows, strict=True):
-            if isinstance(row, BaseException) and not isinstance(row, HowdahError):
+            if isinstance(row, Exception) and not isinstance(row, HowdahError):
                 raise row
             found[index] = row
     return found

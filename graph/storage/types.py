@@ -20,7 +20,7 @@ from db.users import AccessTokenScope
 from graph.context import Context, Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
-from graph.kit.paging import Connection, Listing, paged
+from graph.kit.paging import Connection, paged_by
 from graph.kit.scalars import BigInt
 from graph.kit.scopes import STORAGE
 from graph.kit.signed_links import sign_link
@@ -207,16 +207,14 @@ class Bucket(Node):
         type=Connection[File],
         reads=["id"],
     )
-    @paged
-    async def files(
+    @paged_by(FilesOfBucket)
+    def files(
         root: strawberry.Parent[BucketRow],
-        info: Info,
         window: Window,
         under: Under = None,
         recursive: Recursive = True,  # noqa: FBT002 - an argument of the field, passed by name
-    ) -> Listing:
-        query = FilesQuery(root.id, window, under, recursive)
-        return await FilesOfBucket.listing(info.context, query)
+    ) -> FilesQuery:
+        return FilesQuery(root.id, window, under, recursive)
 
     @field(
         "Lists the folders on one level of the bucket, in the order of the locations of their "
@@ -224,14 +222,11 @@ class Bucket(Node):
         type=Connection[Folder],
         reads=["id"],
     )
-    @paged
-    async def folders(
-        root: strawberry.Parent[BucketRow],
-        info: Info,
-        window: Window,
-        under: UnderOneLevel = None,
-    ) -> Listing:
-        return await FoldersOfBucket.listing(info.context, FilesQuery(root.id, window, under))
+    @paged_by(FoldersOfBucket)
+    def folders(
+        root: strawberry.Parent[BucketRow], window: Window, under: UnderOneLevel = None
+    ) -> FilesQuery:
+        return FilesQuery(root.id, window, under)
 
 
 @strawberry.type(description="A backup storage provider (BSP), which stores copies of files.")
@@ -259,9 +254,9 @@ class Bsp(Node):
         type=Connection[File],
         reads=["id"],
     )
-    @paged
-    async def files(root: strawberry.Parent[BspRow], info: Info, window: Window) -> Listing:
-        return await FilesOfBsp.listing(info.context, FilesQuery(root.id, window))
+    @paged_by(FilesOfBsp)
+    def files(root: strawberry.Parent[BspRow], window: Window) -> FilesQuery:
+        return FilesQuery(root.id, window)
 
 
 def parse_key(key: str) -> bytes:
