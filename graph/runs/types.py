@@ -12,6 +12,7 @@ from db.errors import BadInput
 from db.kit.paging import Window
 from db.runs import Column as ColumnRow
 from db.runs import (
+    EditableSource,
     Failure,
     RunFilter,
     RunRow,
@@ -80,7 +81,21 @@ class ResultColumn:
     type_oid: int = attribute("OID of the column's PostgreSQL type.", type=SafeInt)
     table: str | None = attribute(
         "Table that the column comes from, as `schema.table`. Null for computed columns and until "
-        "the run has succeeded."
+        "the run has succeeded. Names are quoted where SQL needs it."
+    )
+    schema_name: str | None = attribute(
+        "Name of the schema of `table`, without quotes. Null if `table` is null."
+    )
+    table_name: str | None = attribute(
+        "Name of `table` itself, without quotes. Null if `table` is null."
+    )
+    column_name: str | None = attribute(
+        "Name of the column in `table`; `name` differs from it if the statement renames the "
+        "column. Null if `table` is null."
+    )
+    is_key: bool = attribute(
+        "True if the column belongs to the key of its table: its primary key, or else a unique "
+        "index whose columns are `NOT NULL`. False until the run has succeeded."
     )
     nullable: bool | None = attribute(
         "False if the column of `table` has a `NOT NULL` constraint; an outer join can still "
@@ -93,6 +108,17 @@ class ResultColumn:
     )
     def type(root: strawberry.Parent[ColumnRow]) -> str:
         return root.type
+
+
+@strawberry.type(
+    description="The table whose rows a result shows. Each row of the result has its key."
+)
+class EditableTable:
+    schema_name: str = attribute("Name of the schema, without quotes.")
+    table_name: str = attribute("Name of the table, without quotes.")
+    key_columns: list[str] = attribute(
+        "Names in the table of the columns that identify a row. The result has all of them."
+    )
 
 
 @strawberry.type(
@@ -249,11 +275,19 @@ class QueryRun(Node):
     def columns(root: strawberry.Parent[RunRow]) -> list[ColumnRow] | None:
         return root.parsed_columns
 
+    editable: EditableSource | None = attribute(
+        "Table whose rows can be changed by the key that the result has. Null if the columns come "
+        "from several tables, from a view or from a table without a key, if a column of the key is "
+        "missing, if a column of the table occurs twice, and until the run has succeeded.",
+        type=EditableTable | None,
+    )
+
     @field(
         "Messages that PostgreSQL sent during the run, at most the first 100, and those of Howdah, "
         "which are a `WARNING` without `sqlstate`: the first one of a `readOnly` run if its "
         "connection has `readOnlyRisks`, and the last one of a run whose statement changed only "
-        "its database session, such as `SET`. Empty until the run has ended.",
+        "its database session, such as `SET`. While the run is "
+        "`RUNNING`, they are added at most every 0.3 seconds.",
         type=list[Notice],
     )
     def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:

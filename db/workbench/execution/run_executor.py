@@ -12,6 +12,7 @@ from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import Backend, Ending, Failure, RunRow, RunState
 from db.waiting import wait_up_to
+from db.workbench.execution.live_notices import LiveNotices
 from db.workbench.execution.run_recorder import CommitWith, RunRecorder
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.statement.read_throttle import ReadThrottle
@@ -123,12 +124,14 @@ class RunExecutor:
         run, execution, spool, limits, commit_with, on_end = plan
         end = self._ends[run.owner_id, run.id]
         announcement = self._announce(run)
+        notices = self._follow_notices(run, execution)
 
         async def started(backend: Backend) -> None:
             await self._recorder.record_backend(run, backend)
 
         async def ended(ending: Ending) -> None:
             announcement.cancel()
+            notices.close()
             written = await self._recorder.finish(
                 run, ending, keep=limits.retention, commit_with=commit_with
             )
@@ -146,6 +149,7 @@ class RunExecutor:
             await self._recorder.finish(run, failed, keep=limits.retention, commit_with=commit_with)
         finally:
             announcement.cancel()
+            notices.close()
             del self.running[run.id], self._ends[run.owner_id, run.id]
             if not end.done():
                 end.set_result(None)
@@ -163,6 +167,14 @@ class RunExecutor:
 
         loop = asyncio.get_running_loop()
         return loop.call_later(ANNOUNCE_AFTER_S if is_new else 0, publish)
+
+    def _follow_notices(self, run: RunRow, execution: "StatementRun") -> LiveNotices:
+        notices = LiveNotices(
+            lambda found: self._recorder.record_notices(run, found),
+            lambda writing: self._in_background(writing, name="runs: notices"),
+        )
+        execution.follow_notices(notices.changed)
+        return notices
 
     def _make_execution(
         self, use: "ConnectionUse", spool: Spool, limits: RunLimits

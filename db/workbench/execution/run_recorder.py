@@ -11,7 +11,17 @@ from db.errors import Conflict, HowdahError
 from db.events import EventBus
 from db.kit.group_commit import GroupCommit
 from db.postgres.engine import Database, Session
-from db.runs import Backend, Column, Ending, PageRow, ResultPages, RunRow, Runs, RunState
+from db.runs import (
+    Backend,
+    Column,
+    Ending,
+    PageRow,
+    ResultPages,
+    RunRow,
+    Runs,
+    RunState,
+    ServerNotice,
+)
 from db.waiting import Backoff, retry
 from db.workbench.execution.live_status import publish_change, topic_of_run
 
@@ -63,6 +73,17 @@ class RunRecorder:
 
         await _write_with_retry(run, lambda: self._database.transaction(work))
         await self._events.publish(topic_of_run(run.id))
+
+    async def record_notices(self, run: RunRow, notices: Sequence[ServerNotice]) -> int:
+        """Returns the size of the text. Tries once: the end of the run has all notices."""
+        encoded = msgspec.json.encode(notices).decode()
+
+        def work(session: Session) -> Awaitable[bool]:
+            return Runs(session, run.owner_id).record_notices(run.id, encoded)
+
+        if await self._database.write(work):
+            await self._events.publish(topic_of_run(run.id))
+        return len(encoded)
 
     async def finish(
         self,

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunState
+from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunState, ServerNotice
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import Lender
@@ -53,6 +53,10 @@ class StatementRun:
     @property
     def columns(self) -> list[Column] | None:
         return self._reader.columns
+
+    def follow_notices(self, changed: Callable[[Sequence[ServerNotice]], None]) -> None:
+        """Calls `changed` with all notices so far when the server has sent one."""
+        self._reader.notices_changed = changed
 
     def stop(self, state: str, error: Failure | None = None) -> None:
         """Ends the run as CANCELLED, TIMED_OUT or INTERRUPTED. Only the first call counts.
