@@ -12,6 +12,7 @@ from graph.kit import nodes
 from graph.kit.scalars import scalar_map
 from graph.kit.scopes import resolve_scopes
 from graph.runs import resolvers as runs
+from graph.runs import session_resolvers as database_sessions
 from graph.scripts import resolvers as scripts
 from graph.storage import resolvers as storage
 from graph.system import resolvers as system
@@ -29,6 +30,7 @@ DOMAINS = (
     storage,
     connections,
     runs,
+    database_sessions,
     scripts,
     audit,
 )

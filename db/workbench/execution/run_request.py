@@ -41,13 +41,15 @@ class RunLimits(NamedTuple):
 class RunRequest(NamedTuple):
     """A statement and its options. None uses the default of the connection or of the server."""
 
-    connection_id: UUID
+    connection_id: UUID | None
+    """None for a run in a session, which has its connection."""
     statement: str
     parameters: Sequence[Any] | None = None
     timeout_ms: int | None = None
     max_rows: int | None = None
     max_bytes: int | None = None
     read_only: bool | None = None
+    session_id: UUID | None = None
 
     def validate(self, limits: RunLimits) -> "RunRequest":
         """Returns the request.
@@ -97,6 +99,7 @@ class RunRequest(NamedTuple):
             max_rows=self.max_rows or limits.max_rows,
             max_bytes=self.max_bytes or limits.max_bytes,
             origin=run_origin(connection, self.statement),
+            session_id=self.session_id,
         )
 
 

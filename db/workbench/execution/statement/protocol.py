@@ -219,6 +219,11 @@ def is_idle(connection: Connection) -> bool:
     return connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
 
 
+def is_in_transaction(connection: Connection) -> bool:
+    """Whether the connection is in a transaction block that has not failed."""
+    return connection.pgconn.transaction_status == pq.TransactionStatus.INTRANS
+
+
 def has_failed(connection: Connection) -> bool:
     """Whether the connection is in an aborted transaction."""
     return connection.pgconn.transaction_status == pq.TransactionStatus.INERROR

@@ -23,7 +23,7 @@ from db.workbench.execution.statement.client_encoding import (
     rows_not_readable,
     stores_any_bytes,
 )
-from db.workbench.execution.statement.column_sources import describe
+from db.workbench.execution.statement.column_sources import Frame, describe
 from db.workbench.execution.statement.parameters import (
     ArrayType,
     are_ambiguous,
@@ -74,6 +74,7 @@ class ResultReader:
         """
         self.columns: list[Column] | None = None
         self.notices: list[ServerNotice] = []
+        self.notices_changed: Callable[[Sequence[ServerNotice]], None] | None = None
         self.sent_at: float | None = None
         self.fatal: Failure | None = None
         """The error with which the server has ended the connection."""
@@ -108,6 +109,8 @@ class ResultReader:
             self.fatal = ended_by_server(protocol.failure_of_notice(notice))
         if len(self.notices) < MAX_NOTICES:
             self.notices.append(notice)
+            if self.notices_changed is not None:
+                self.notices_changed(self.notices)
 
     def add_notice_of_lost_state(self, statement: str, command: str | None) -> None:
         """Of a statement that has succeeded, if what it made ends with the run."""
@@ -188,11 +191,11 @@ class ResultReader:
                 await self._handle_result(connection, result, ending, statement)
         return await find_array_types(connection, oids)
 
-    async def describe_columns(self, connection: Connection) -> None:
+    async def describe_columns(self, connection: Connection, frame: Frame) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""
         if self.columns is not None:
             with contextlib.suppress(psycopg.Error):
-                self.columns = await describe(connection, self.columns, self._origins)
+                self.columns = await describe(connection, self.columns, self._origins, frame)
 
     async def _next_result(self, connection: Connection) -> PGresult | None:
         """The next result that is not only rows, which are spooled.

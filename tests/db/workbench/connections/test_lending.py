@@ -162,7 +162,7 @@ async def test_cancelled_borrower_returns_its_connection(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert workbench.active(owner)[0].busy == 0
+    assert (await workbench.active(owner))[0].busy == 0
     async with workbench.lend(owner, saved) as connection:
         assert await one(connection, "SELECT 1") == 1
 
@@ -208,7 +208,7 @@ async def test_idle_connections_are_closed_and_reopened_on_demand(
             await asyncio.sleep(0.2)
             assert await target.guests() == 1
         await until_no_guests(target)
-        assert workbench.active(owner)[0].pool_size == 0
+        assert (await workbench.active(owner))[0].pool_size == 0
         async with workbench.lend(owner, saved) as connection:
             assert await one(connection, "SELECT 1") == 1
 
