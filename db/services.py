@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
 from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
@@ -126,7 +127,14 @@ async def open_services(
         limits, grace_s = _run_limits(settings), settings.stop_seconds / 3
         runner = await enter(
             open_runner(
-                database, events, results, workbench, own.direct_url, limits=limits, grace_s=grace_s
+                database,
+                events,
+                results,
+                workbench,
+                own.direct_url,
+                open_source=ImportSources(database, objects).open,
+                limits=limits,
+                grace_s=grace_s,
             )
         )
         services = Services(

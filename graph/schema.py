@@ -11,6 +11,7 @@ from graph.connections import resolvers as connections
 from graph.kit import nodes
 from graph.kit.scalars import scalar_map
 from graph.kit.scopes import resolve_scopes
+from graph.runs import imports
 from graph.runs import resolvers as runs
 from graph.storage import resolvers as storage
 from graph.system import resolvers as system
@@ -28,6 +29,7 @@ DOMAINS = (
     storage,
     connections,
     runs,
+    imports,
     audit,
 )
 

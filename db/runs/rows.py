@@ -95,6 +95,9 @@ class NewRun(NamedTuple):
     max_bytes: int
     origin: str | None = None
     """What the audit log says of the run when it ends (db.workbench.execution.run_origin)."""
+    source: str | None = None
+    """The file of an import, as JSON."""
+    source_bytes: int | None = None
 
 
 class RunRow(NamedTuple):
@@ -123,6 +126,9 @@ class RunRow(NamedTuple):
     cancel_outcome: str | None
     connection_usable: bool | None
     expires_at: datetime | None
+    source: str | None = None
+    source_bytes: int | None = None
+    """Number of bytes that an import copies, if it is known before."""
 
     @property
     def is_finished(self) -> bool:

@@ -101,7 +101,7 @@ class Mutation:
         self, info: Info, input: Annotated[ExecuteQueryInput, argument("Statement to execute.")]
     ) -> ExecuteQueryPayload:
         fields = provided_fields(input)
-        wait_ms = _checked_wait_ms(fields.pop("wait_ms", None))
+        wait_ms = checked_wait_ms(fields.pop("wait_ms", None))
         key = fields.pop("idempotency_key", None)
         fields["connection_id"] = _parse_connection_id(input.connection_id)
         if info.context.signed_in.must_read_only:
@@ -192,7 +192,7 @@ def _parse_connection_id(text: str) -> UUID:
     return parse_id("conn", text, argument="connectionId")
 
 
-def _checked_wait_ms(wait_ms: int | None) -> int:
+def checked_wait_ms(wait_ms: int | None) -> int:
     if wait_ms is not None and not 0 <= wait_ms <= MAX_WAIT_MS:
         raise BadInput(
             f"`waitMs` is not between 0 and {MAX_WAIT_MS}.",

@@ -38,6 +38,7 @@ REFUSED: dict[str, set[str]] = {
     "deleteQueryRun": {"CONFLICT"},  # unless the run has ended
     "exportQueryRun": {"BAD_USER_INPUT", "CONFLICT"},  # a conflict until the run has failed
     "fileByKey": {"BAD_USER_INPUT"},
+    "importRows": {"CONFLICT"},  # until the bytes of the file are there
     "refreshSession": {"UNAUTHENTICATED"},
     "replaceFile": {"CONFLICT"},  # until the bytes of the file are there
     "requestPasswordReset": {"FORBIDDEN"},  # without a mail server

@@ -38,6 +38,7 @@ SPECIAL = {
     "disconnect": {"WORKBENCH_READ_ONLY"},
     "executeQuery": {"WORKBENCH_READ_ONLY"},
     "exportQueryRun": {"WORKBENCH_READ", "STORAGE_WRITE"},
+    "importRows": {"WORKBENCH_WRITE", "STORAGE_READ"},
 }
 READS = {
     "bucket": "STORAGE_READ",

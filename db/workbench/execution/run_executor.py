@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -20,10 +20,13 @@ from db.workbench.results.result_store import ResultStore, Spool
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.connections.connection_pool import ReservedConnection
+    from db.workbench.copy.interfaces import CopySource
     from db.workbench.execution.statement.lender import Lender
     from db.workbench.execution.statement.statement_run import StatementRun
 
 log = logging.getLogger(__name__)
+
+OpenSource: TypeAlias = "Callable[[RunRow], CopySource]"
 
 INTERRUPT_WITHIN_S = 4.0
 REMOVE_WITHIN_S = 5.0
@@ -41,13 +44,18 @@ class RunExecutor:
         results: ResultStore,
         lender: "Lender",
         on_finished: Callable[[OwnerId], None],
+        open_source: "OpenSource",
     ) -> None:
-        """`on_finished` is called after each run with its owner."""
+        """`on_finished` is called after each run with its owner.
+
+        `open_source` opens the data of a run that imports rows.
+        """
         self.running: dict[UUID, StatementRun] = {}
         self._recorder = recorder
         self._results = results
         self._lender = lender
         self._on_finished = on_finished
+        self._open_source = open_source
         self._ends: dict[tuple[OwnerId, UUID], asyncio.Future[RunRow | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._throttles: WeakValueDictionary[OwnerId, ReadThrottle] = WeakValueDictionary()
@@ -141,7 +149,13 @@ class RunExecutor:
 
         throttle = self._throttles.setdefault(run.owner_id, ReadThrottle())
         return StatementRun(
-            run, self._lender, spool, throttle, max_cell=limits.max_cell, reserved=reserved
+            run,
+            self._lender,
+            spool,
+            throttle,
+            max_cell=limits.max_cell,
+            reserved=reserved,
+            copy_in=None if run.source is None else self._open_source(run),
         )
 
     async def _delete_partial_result(self, run: RunRow) -> None:

@@ -9,8 +9,9 @@ from uuid import UUID
 import msgspec
 
 from db.connections import ConnectionRow
-from db.errors import BadInput, TooLarge
+from db.errors import BadInput, Forbidden, TooLarge
 from db.runs import NewRun
+from db.workbench.copy.import_request import Import, ImportRequest, encode_source
 from db.workbench.execution.run_origin import run_origin
 
 MAX_STATEMENT_CHARS = 500_000
@@ -48,6 +49,15 @@ class RunRequest(NamedTuple):
     max_rows: int | None = None
     max_bytes: int | None = None
     read_only: bool | None = None
+    imported: Import | None = None
+    """The data if the statement is COPY ... FROM STDIN of `importRows`."""
+
+    @property
+    def call(self) -> object:
+        """What must be the same if an idempotency key is used again."""
+        if self.imported is not None:
+            return import_call(self.connection_id, self.timeout_ms, self.imported.request)
+        return ("executeQuery", self[:7])
 
     def validate(self, limits: RunLimits) -> "RunRequest":
         """Returns the request.
@@ -85,7 +95,13 @@ class RunRequest(NamedTuple):
         return msgspec.json.encode(list(self.parameters or ())).decode()
 
     def to_new_run(self, connection: ConnectionRow, limits: RunLimits) -> NewRun:
-        """Fills in the defaults of the connection, then those of the server."""
+        """Fills in the defaults of the connection, then those of the server.
+
+        Raises:
+            Forbidden: The run would import rows over a read-only connection.
+        """
+        if self.imported is not None and connection.read_only:
+            raise import_forbidden("This connection is read-only.", field="connectionId")
         default_ms = connection.statement_timeout_ms or limits.timeout_ms
         timeout_ms = self.timeout_ms or default_ms
         return NewRun(
@@ -96,8 +112,22 @@ class RunRequest(NamedTuple):
             timeout_ms=min(timeout_ms, limits.max_timeout_ms),  # defaults may exceed the limit
             max_rows=self.max_rows or limits.max_rows,
             max_bytes=self.max_bytes or limits.max_bytes,
-            origin=run_origin(connection, self.statement),
+            origin=run_origin(connection, self.statement, imported=self.imported),
+            source=encode_source(self.imported) if self.imported else None,
+            source_bytes=self.imported and self.imported.copied_bytes,
         )
+
+
+def import_call(connection_id: UUID, timeout_ms: int | None, request: ImportRequest) -> object:
+    return ("importRows", connection_id, timeout_ms, request)
+
+
+def import_forbidden(reason: str, *, field: str | None = None) -> Forbidden:
+    return Forbidden(
+        f"{reason} Rows cannot be imported.",
+        hint="Use a connection and a token that may write.",
+        field=field,
+    )
 
 
 def _check_range(field: str, value: int | None, most: int) -> None:

@@ -25,6 +25,7 @@ AUDITED: dict[str, set[AuditKind]] = {
     "endSession": {AuditKind.SESSION_ENDED},
     "executeQuery": {AuditKind.QUERY_RUN},
     "exportQueryRun": {AuditKind.RESULT_EXPORTED},
+    "importRows": {AuditKind.QUERY_RUN},
     "moveFile": {AuditKind.FILE_MOVED},
     "refreshSession": {AuditKind.REFRESH_TOKEN_REUSED},
     "requestPasswordReset": {AuditKind.PASSWORD_RESET_CREATED},

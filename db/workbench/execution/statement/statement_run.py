@@ -8,7 +8,7 @@ from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunRow, Run
 from db.workbench.connections.connection_pool import ReservedConnection
 from db.workbench.connections.libpq import Connection, command
 from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
-from db.workbench.copy.copy_in import CopySource
+from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.lender import Lender
 from db.workbench.execution.statement.read_only_notice import read_only_notice

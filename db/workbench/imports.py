@@ -1,0 +1,71 @@
+"""Imports the rows of a file in a bucket into a table of a user's database."""
+
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from db.connections import Connections
+from db.kit.base import OwnerId
+from db.kit.idempotency import Idempotency
+from db.objects.store import ObjectStore
+from db.postgres.engine import Database
+from db.runs import Runs
+from db.workbench.copy.import_request import ImportRequest
+from db.workbench.copy.import_sources import ImportSources
+from db.workbench.execution.run_request import RunRequest, import_call, import_forbidden
+from db.workbench.execution.runner import Runner
+from db.workbench.execution.submission import RunId, SubmittedRun
+
+
+class ImportServices(Protocol):
+    """The services that an import uses."""
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def objects(self) -> ObjectStore: ...
+
+    @property
+    def runner(self) -> Runner: ...
+
+
+class ImportTarget(NamedTuple):
+    """Where and how long an import runs."""
+
+    connection_id: UUID
+    timeout_ms: int | None = None
+
+
+async def import_rows(
+    services: ImportServices,
+    owner: OwnerId,
+    target: ImportTarget,
+    request: ImportRequest,
+    *,
+    key: str | None = None,
+) -> SubmittedRun:
+    """Starts or queues a run that copies all rows of the file, or none.
+
+    A retry with the same key returns the same run, also if the file was deleted meanwhile.
+    """
+    request.validate()
+    async with services.database.read() as session:
+        connection = await Connections(session, owner).require(
+            target.connection_id, field="connectionId"
+        )
+    if connection.read_only:
+        raise import_forbidden("This connection is read-only.", field="connectionId")
+    if key is not None:
+        call = import_call(target.connection_id, target.timeout_ms, request)
+        async with services.database.read() as session:
+            found = await Idempotency(session, owner).find_answer(key, call, answer=RunId)
+            if found is not None:
+                run = await Runs(session, owner).require(found.id)
+                return SubmittedRun(run, replayed=True)
+    statement, planned = await ImportSources(services.database, services.objects).plan(
+        owner, request
+    )
+    run_request = RunRequest(
+        target.connection_id, statement, timeout_ms=target.timeout_ms, imported=planned
+    )
+    return await services.runner.submit(owner, run_request, key=key)
