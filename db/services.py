@@ -44,6 +44,7 @@ from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.runner_lifecycle import open_runner
+from db.workbench.live.live_samples import LiveSamples
 from db.workbench.result_cleanup import (
     delete_expired_runs,
     delete_orphaned_objects,
@@ -72,6 +73,7 @@ class Services:
     results: ResultStore
     result_files: ResultFiles
     live_status: LiveStatus
+    live_samples: LiveSamples
     quotas: Quotas
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
@@ -124,19 +126,7 @@ async def open_services(
         workbench = await enter(_open_workbench(settings, own, vault))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results = ResultStore(database, objects)
-        limits, grace_s = _run_limits(settings), settings.stop_seconds / 3
-        runner = await enter(
-            open_runner(
-                database,
-                events,
-                results,
-                workbench,
-                own.direct_url,
-                open_source=ImportSources(database, objects).open,
-                limits=limits,
-                grace_s=grace_s,
-            )
-        )
+        runner = await enter(_open_runner(settings, own, events, workbench, objects, results))
         services = Services(
             settings=settings,
             database=database,
@@ -151,6 +141,7 @@ async def open_services(
             results=results,
             result_files=ResultFiles(results),
             live_status=LiveStatus(database, events),
+            live_samples=await enter(LiveSamples.opened(database, events, workbench)),
             quotas=Quotas(settings),
             embedded=own.embedded,
             shared=shared,
@@ -263,6 +254,26 @@ def _open_workbench(
         _targets(settings, own),
         _limits(settings),
         _local_admin_only(settings, own.database),
+    )
+
+
+def _open_runner(
+    settings: Settings,
+    own: OwnDatabase,
+    events: EventBus,
+    workbench: Workbench,
+    objects: ObjectStore,
+    results: ResultStore,
+) -> contextlib.AbstractAsyncContextManager[Runner]:
+    return open_runner(
+        own.database,
+        events,
+        results,
+        workbench,
+        own.direct_url,
+        open_source=ImportSources(own.database, objects).open,
+        limits=_run_limits(settings),
+        grace_s=settings.stop_seconds / 3,
     )
 
 

@@ -163,6 +163,14 @@ class Backend(msgspec.Struct, frozen=True):
     started_at: str
 
 
+class RunBackend(NamedTuple):
+    """The backend that executes the statement of a running run."""
+
+    run_id: UUID
+    connection_id: UUID
+    backend: Backend
+
+
 class InlineRows(NamedTuple):
     """All rows of a small result, as JSON lines."""
 

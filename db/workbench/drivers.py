@@ -4,7 +4,7 @@ import asyncio
 import importlib
 
 _MODULES = (
-    "db.workbench.connections.connection_pool",
+    "db.workbench.connections.pools.connection_pool",
     "db.workbench.execution.statement.statement_run",
 )
 _loaded = False

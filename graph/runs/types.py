@@ -10,6 +10,7 @@ from db.connections import ConnectionRow
 from db.errors import BadInput
 from db.runs import Column as ColumnRow
 from db.runs import Failure, RunRow, Runs, RunState, ServerNotice, Truncated, TruncationReason
+from db.workbench.live.values import Progress, Waiting
 from db.workbench.results.copied_bytes import is_copied
 from db.workbench.results.formats import ResultFormat, require_format
 from graph.connections.loaders import ConnectionById
@@ -21,6 +22,7 @@ from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
 from graph.kit.scopes import WORKBENCH
 from graph.kit.signed_links import sign_link
+from graph.runs.live_samples import LiveSampleById, RunProgress, RunWaiting
 from graph.runs.row_budget import RowBudget
 from graph.transport.files.result_routes import result_path
 
@@ -232,6 +234,25 @@ class QueryRun(Node):
     )
     def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:
         return root.parsed_notices
+
+    @field(
+        "How far the statement is, if it is a `COPY`, `CREATE INDEX`, `REINDEX`, `VACUUM`, "
+        "`CLUSTER` or `ANALYZE`. Read from the user's database only if this field is selected. "
+        "Null if the run is not `RUNNING`, for every other statement, and if the database does not "
+        "answer. `COPY` has progress from PostgreSQL 14.",
+        type=RunProgress | None,
+    )
+    async def progress(root: strawberry.Parent[RunRow], info: Info) -> Progress | None:
+        return (await LiveSampleById.of_run(info.context, root)).progress
+
+    @field(
+        "What the statement waits for, such as a lock. Read from the user's database only if this "
+        "field is selected. Null if the run is not `RUNNING`, while its statement works, and if "
+        "the database does not answer.",
+        type=RunWaiting | None,
+    )
+    async def waiting(root: strawberry.Parent[RunRow], info: Info) -> Waiting | None:
+        return (await LiveSampleById.of_run(info.context, root)).waiting
 
     @field("Limit that truncated the result. Null if it is complete.", type=Truncation | None)
     def truncated(root: strawberry.Parent[RunRow]) -> Truncated | None:

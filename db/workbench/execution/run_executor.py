@@ -19,7 +19,7 @@ from db.workbench.execution.statement.run_failures import internal_error
 from db.workbench.results.result_store import ResultStore, Spool
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
-    from db.workbench.connections.connection_pool import ReservedConnection
+    from db.workbench.connections.pools.connection_pool import ReservedConnection
     from db.workbench.copy.interfaces import CopySource
     from db.workbench.execution.statement.lender import Lender
     from db.workbench.execution.statement.statement_run import StatementRun

@@ -24,7 +24,7 @@ from db.workbench.execution.run_request import RunLimits, RunRequest
 from db.workbench.execution.scheduler import RunScheduler
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
-    from db.workbench.connections.connection_pool import ReservedConnection
+    from db.workbench.connections.pools.connection_pool import ReservedConnection
     from db.workbench.execution.statement.lender import Lender
 
 log = logging.getLogger(__name__)

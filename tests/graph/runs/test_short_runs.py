@@ -36,7 +36,7 @@ async def commits_in(url: str) -> int:
 async def until_idle(services: Services) -> None:
     """A connection that is still being reset cannot be reserved for the next run."""
     async with asyncio.timeout(10):
-        while any(pool.in_use for pool in services.workbench._living):  # noqa: ASYNC110 - no event tells
+        while any(pool.in_use for pool in services.workbench._pools._living):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.001)
 
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from db.kit.base import OwnerId
 from db.runs import OrphanRow
-from db.workbench.connections.connection_pool import ReservedConnection
 from db.workbench.connections.libpq import Connection, abort_after
+from db.workbench.connections.pools.connection_pool import ReservedConnection
 
 END_S = 0.5
 

@@ -5,6 +5,7 @@ tag.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from psycopg import generators, pq
@@ -39,6 +40,8 @@ COPY_STATUSES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 ROW_STATUSES = {ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK}
 DONE_STATUSES = {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY}
 CANCELLED_SQLSTATE = "57014"
+FATAL = ("FATAL", "PANIC")
+"""The severities of errors that end the connection."""
 
 
 async def send(connection: Connection, statement: str, parameters: Parameters) -> None:
@@ -48,6 +51,20 @@ async def send(connection: Connection, statement: str, parameters: Parameters) -
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
     if pgconn.flush():  # a short statement fits into the buffer of the socket
         await connection.wait(generators.send(pgconn))
+
+
+async def prepare(connection: Connection, statement: str) -> AsyncIterator[PGresult]:
+    """Parses the statement without executing it; the last result has its parameters' types."""
+    pgconn = connection.pgconn
+    send_parse = partial(pgconn.send_prepare, b"", statement.encode())
+    send_describe = partial(pgconn.send_describe_prepared, b"")
+    for send_message in (send_parse, send_describe):
+        send_message()
+        await connection.wait(generators.send(pgconn))
+        async for result in results(connection):
+            yield result
+            if result.status != ExecStatus.COMMAND_OK:
+                return
 
 
 async def results(
@@ -159,6 +176,16 @@ def notice_of(diagnostic: Diagnostic) -> ServerNotice:
         sqlstate=diagnostic.sqlstate,
         detail=(diagnostic.message_detail or "")[:MAX_MESSAGE_CHARS] or None,
         hint=(diagnostic.message_hint or "")[:MAX_MESSAGE_CHARS] or None,
+    )
+
+
+def failure_of_notice(notice: ServerNotice) -> Failure:
+    return Failure(
+        message=notice.message,
+        sqlstate=notice.sqlstate,
+        severity=notice.severity,
+        detail=notice.detail,
+        hint=notice.hint,
     )
 
 

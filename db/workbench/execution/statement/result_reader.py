@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import psycopg
 from psycopg.errors import Diagnostic
@@ -17,13 +18,22 @@ from db.workbench.copy.copy_out import CopyOutput
 from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import describe
+from db.workbench.execution.statement.parameters import (
+    ArrayType,
+    are_ambiguous,
+    encode_parameters,
+    find_array_types,
+)
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.run_failures import (
     CONNECTION_LOST,
     EMPTY_STATEMENT,
+    ENDS_CONNECTION,
+    ended_by_server,
     multiple_statements,
 )
 from db.workbench.execution.statement.sql_text import copy_encoding, second_statement
+from db.workbench.execution.statement.statement_effects import expected_command
 from db.workbench.results.copied_bytes import COMMAND as COPY
 from db.workbench.results.result_store import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
@@ -56,6 +66,8 @@ class ResultReader:
         self.columns: list[Column] | None = None
         self.notices: list[ServerNotice] = []
         self.sent_at: float | None = None
+        self.fatal: Failure | None = None
+        """The error with which the server has ended the connection."""
         self._origins: list[protocol.Origin] = []
         self._rows = RowLoader()
         self._spool = spool
@@ -79,16 +91,25 @@ class ResultReader:
         """1 until the width of the rows is known."""
 
     def add_notice(self, diagnostic: Diagnostic) -> None:
+        """An error that arrives before the statement is sent is passed as a notice, too."""
+        notice = protocol.notice_of(diagnostic)
+        if notice.severity in protocol.FATAL or notice.sqlstate in ENDS_CONNECTION:
+            self.fatal = ended_by_server(protocol.failure_of_notice(notice))
         if len(self.notices) < MAX_NOTICES:
-            self.notices.append(protocol.notice_of(diagnostic))
+            self.notices.append(notice)
 
     async def read(
-        self, connection: Connection, statement: str, parameters: protocol.Parameters
+        self, connection: Connection, statement: str, parameters: Sequence[Any]
     ) -> Ending:
         """Sends the statement, reads all results, and sends or reads the data of a COPY."""
         self.sent_at = asyncio.get_running_loop().time()
-        await protocol.send(connection, statement, parameters)
         ending = Ending(state=RunState.SUCCEEDED)
+        types: list[ArrayType | None] = []
+        if are_ambiguous(parameters):
+            types = await self._infer_types(connection, statement, ending)
+            if ending.state == RunState.FAILED:
+                return ending
+        await protocol.send(connection, statement, encode_parameters(parameters, types))
         while (result := await self._next_result(connection)) is not None:
             if result.status == ExecStatus.COPY_OUT and self.columns is None:
                 await self._read_copy(connection, result, ending, statement)
@@ -107,6 +128,7 @@ class ResultReader:
         if ending.state == RunState.SUCCEEDED and self._truncated is not None:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
+            ending.command = ending.command or expected_command(statement)
         return ending
 
     async def _read_copy(
@@ -118,6 +140,18 @@ class ResultReader:
         async for messages in output.messages(self._throttle, lambda: self._rows_per_chunk):
             if not self._is_full:
                 await self._spool_rows(connection, output.rows(messages))
+
+    async def _infer_types(
+        self, connection: Connection, statement: str, ending: Ending
+    ) -> list[ArrayType | None]:
+        """The array types of the parameters. Fails the ending if the statement is wrong."""
+        oids: list[int] = []
+        async for result in protocol.prepare(connection, statement):
+            if result.status == ExecStatus.COMMAND_OK:
+                oids = [result.param_type(index) for index in range(result.nparams)]
+            else:
+                await self._handle_result(connection, result, ending, statement)
+        return await find_array_types(connection, oids)
 
     async def describe_columns(self, connection: Connection) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""
@@ -235,7 +269,10 @@ class ResultReader:
         encoding = connection.pgconn.parameter_status(b"server_encoding")
         failure = protocol.failure_of(result, statement, counts_bytes=encoding == b"SQL_ASCII")
         if failure.sqlstate is None:
-            return CONNECTION_LOST
+            return self.fatal or CONNECTION_LOST
+        if failure.severity in protocol.FATAL:
+            self.fatal = ended_by_server(failure)
+            return self.fatal
         second = second_statement(statement)
         if failure.sqlstate == "42601" and failure.position is None and second is not None:
             return multiple_statements(statement, second)

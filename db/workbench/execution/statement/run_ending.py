@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import psycopg
 
 from db.errors import HowdahError
@@ -10,6 +11,7 @@ from db.workbench.connections.bounds.read_budget import RowTooLarge, TooManySett
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.run_failures import (
     CONNECTION_LOST,
+    LOST_BEFORE_STATEMENT,
     NOT_STORED_IN_TIME,
     SERVER_STOPPED,
     TOO_MANY_SETTINGS,
@@ -20,8 +22,13 @@ from db.workbench.execution.statement.run_failures import (
 )
 
 
-def ending_of(work: "asyncio.Task[Ending]", *, was_sent: bool) -> Ending:
-    """The ending that the task returned or raised, without regard to a stop."""
+def ending_of(
+    work: "asyncio.Task[Ending]", *, was_sent: bool, fatal: Failure | None = None
+) -> Ending:
+    """The ending that the task returned or raised, without regard to a stop.
+
+    `fatal` is the error with which the server has ended the connection, if it sent one.
+    """
     if work.cancelled():
         return Ending(state=RunState.FAILED, error=CONNECTION_LOST)
     match work.exception():
@@ -34,7 +41,7 @@ def ending_of(work: "asyncio.Task[Ending]", *, was_sent: bool) -> Ending:
         case psycopg.errors.QueryCanceled():
             return Ending(state=RunState.FAILED, error=Failure(message="", sqlstate="57014"))
         case psycopg.Error() as error:
-            return _lost(error)
+            return _lost(error, fatal, was_sent=was_sent)
         case BaseException() as error:
             raise error
 
@@ -78,9 +85,24 @@ def _was_stopped(ending: Ending) -> bool:
     return error.code is None and error.sqlstate in {None, protocol.CANCELLED_SQLSTATE, "57P01"}
 
 
-def _lost(error: psycopg.Error) -> Ending:
+def _lost(error: psycopg.Error, fatal: Failure | None, *, was_sent: bool) -> Ending:
     if isinstance(error, RowTooLarge):
         failure = row_too_large(error.limit)
         return Ending(state=RunState.FAILED, error=failure, without_rows=True)
-    lost = TOO_MANY_SETTINGS if isinstance(error, TooManySettings) else CONNECTION_LOST
-    return Ending(state=RunState.FAILED, error=lost)
+    if isinstance(error, TooManySettings):
+        return Ending(state=RunState.FAILED, error=TOO_MANY_SETTINGS)
+    if not was_sent:
+        return Ending(state=RunState.FAILED, error=_lost_before_statement(error))
+    return Ending(state=RunState.FAILED, error=fatal or CONNECTION_LOST)
+
+
+def _lost_before_statement(error: psycopg.Error) -> Failure:
+    """Repeats the reason of the server, if it gave one."""
+    if error.sqlstate is None or error.diag.message_primary is None:
+        return LOST_BEFORE_STATEMENT
+    return msgspec.structs.replace(
+        LOST_BEFORE_STATEMENT,
+        message=error.diag.message_primary[: protocol.MAX_MESSAGE_CHARS],
+        sqlstate=error.sqlstate,
+        severity=error.diag.severity_nonlocalized or error.diag.severity,
+    )

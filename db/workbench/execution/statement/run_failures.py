@@ -1,5 +1,7 @@
 """Errors of runs that Howdah reports itself, and hints for errors that PostgreSQL reports."""
 
+import msgspec
+
 from db.errors import HowdahError, NotFound, TooLarge
 from db.runs import Failure
 from db.workbench.execution.statement.sql_text import line_and_column
@@ -7,6 +9,10 @@ from db.workbench.execution.statement.sql_text import line_and_column
 CONNECTION_LOST = Failure(
     message="The connection to the database was lost; the outcome is unknown.",
     hint="Check what the statement changed before you run it again: Howdah never retries a run.",
+)
+LOST_BEFORE_STATEMENT = Failure(
+    message="The connection to the database was lost before the statement was sent.",
+    hint="Run it again: nothing was executed.",
 )
 TOO_MANY_SETTINGS = Failure(
     message="The server reported more settings than PostgreSQL has, so the connection was closed.",
@@ -51,6 +57,16 @@ HINTS = {
 }
 """Hints by SQLSTATE, for errors that PostgreSQL sends without one."""
 
+ENDS_CONNECTION = frozenset(("25P03", "25P04", "57P01", "57P02", "57P03", "57P04", "57P05"))
+"""The reasons for which a server ends a connection. It sends some of them as a WARNING."""
+_IDLE_TIMEOUTS = frozenset(("25P03", "57P05"))
+"""The server checks these timeouts only while it waits for a statement."""
+_UNKNOWN_OUTCOME = (
+    "The server ended the connection, so the outcome is unknown: check what the statement changed "
+    "before you run it again."
+)
+_ENDED_IDLE = "Run it again: the server ended the connection before the statement began."
+
 
 def multiple_statements(statement: str, second: int) -> Failure:
     """`second` is the index in `statement` at which the second statement begins."""
@@ -64,6 +80,13 @@ def multiple_statements(statement: str, second: int) -> Failure:
         line=line,
         column=column,
     )
+
+
+def ended_by_server(failure: Failure) -> Failure:
+    """The error with which the server has ended the connection, and what that means for the run."""
+    hint = _ENDED_IDLE if failure.sqlstate in _IDLE_TIMEOUTS else _UNKNOWN_OUTCOME
+    told = f"{failure.hint} " if failure.hint and failure.sqlstate not in HINTS else ""
+    return msgspec.structs.replace(failure, hint=f"{told}{hint}")
 
 
 def row_too_large(limit: int) -> Failure:

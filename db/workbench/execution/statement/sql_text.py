@@ -100,6 +100,11 @@ def is_empty(text: str) -> bool:
     return all(kind == "end" for kind, _, _ in _tokens(text))
 
 
+def upper_words(text: str) -> Iterator[str]:
+    """The tokens in upper case, without comments and the semicolons that end statements."""
+    return (token.upper() for kind, _, token in _tokens(text) if kind != "end")
+
+
 def line_and_column(text: str, position: int) -> tuple[int, int]:
     """Line and column of the character at `position`; all three count from 1."""
     lines = _LINE_END.split(text[: position - 1])

@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunRow, RunState
-from db.workbench.connections.connection_pool import ReservedConnection
 from db.workbench.connections.libpq import Connection, command
+from db.workbench.connections.pools.connection_pool import ReservedConnection
 from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
 from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
@@ -28,7 +28,6 @@ from db.workbench.execution.statement.sql_text import (
 )
 from db.workbench.execution.statement.statement_stop import StatementStop
 from db.workbench.results.result_store import Spool
-from db.workbench.results.value_conversion import encode_parameter
 
 TIMEOUT_GRACE_S = 0.3
 """Added to the statement timeout, so that the database's own `statement_timeout` fires first."""
@@ -167,8 +166,7 @@ class StatementRun:
         backend = await self._prepare(connection, left_ms)
         if self._reserved is None:
             await started(backend)
-        parameters = [encode_parameter(value) for value in run.parsed_parameters]
-        ending = await self._reader.read(connection, run.statement, parameters)
+        ending = await self._reader.read(connection, run.statement, run.parsed_parameters)
         if ending.state == RunState.SUCCEEDED:
             await self._reader.describe_columns(connection)
             if run.read_only and not self._statement.cancel_sent:
@@ -198,7 +196,7 @@ class StatementRun:
     def _final_ending(self, work: "asyncio.Task[Ending]", *, usable: bool) -> Ending:
         """Combines the result of `work` with the reason for which the run was stopped, if any."""
         run, reader = self._run, self._reader
-        ending = ending_of(work, was_sent=reader.sent_at is not None)
+        ending = ending_of(work, was_sent=reader.sent_at is not None, fatal=reader.fatal)
         ending.columns, ending.notices = reader.columns, reader.notices
         stopped = apply_stop(ending, self._stop_state, timeout_ms=run.timeout_ms)
         if not stopped and ending.state == RunState.FAILED and self._was_timed_out(ending):

@@ -127,7 +127,7 @@ async def test_cancelled_borrower_returns_its_connection(
 async def test_pool_is_bounded(
     workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.workbench.connections.connection_pool.WAIT_S", 0.1)
+    monkeypatch.setattr("db.workbench.connections.pools.connection_pool.WAIT_S", 0.1)
     saved = await saver.save()
     async with asyncio.timeout(10):
         lends = [workbench.lend(owner, saved) for _ in range(4)]

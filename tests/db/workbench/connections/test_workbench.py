@@ -60,7 +60,7 @@ async def test_concurrent_connects_open_one_pool(
     async with asyncio.TaskGroup() as tasks:
         for _ in range(4):
             tasks.create_task(workbench.connect(owner, saved))
-    assert len(workbench._living) == 1
+    assert len(workbench._pools._living) == 1
     assert len(workbench.active(owner)) == 1
     assert await target.guests() == workbench.active(owner)[0].pool_size <= 4
 
@@ -78,7 +78,7 @@ async def test_password_not_saved_is_kept_while_connected(
         await workbench.connect(owner, saved)
     await workbench.connect(owner, saved, {"password": CANARY})
     await workbench.connect(owner, saved)
-    for generation in workbench._open.values():
+    for generation in workbench._pools._current.values():
         await generation.pool.close_idle()
     async with workbench.lend(owner, saved) as connection:
         assert await one(connection, "SELECT 1") == 1
@@ -118,10 +118,10 @@ async def test_changed_connection_gets_new_pool_while_statements_finish(
         async with workbench.lend(owner, saved) as new:
             assert await one(new, "SELECT current_user") == "trusted"
         assert await one(old, "SELECT current_user") == "ada"
-        assert len(workbench._living) == 2
+        assert len(workbench._pools._living) == 2
 
     async def only_the_new() -> bool:
-        return len(workbench._living) == 1 and await target.guests() == 1
+        return len(workbench._pools._living) == 1 and await target.guests() == 1
 
     await until(only_the_new)
 
@@ -301,6 +301,6 @@ async def test_password_given_to_connect_is_forgotten_for_other_destination(
     row = await workbench._require_row(owner, saved)
     workbench._pool(owner, row, {"password": CANARY, "ssh_password": CANARY})
     workbench.renew(owner, row._replace(version=2, name="Renamed"))
-    assert workbench._open[owner, saved].entered
+    assert workbench._pools._current[owner, saved].entered
     workbench.renew(owner, row._replace(version=3, **{column: ELSEWHERE[column]}))
-    assert not workbench._open[owner, saved].entered
+    assert not workbench._pools._current[owner, saved].entered

@@ -13,7 +13,7 @@ from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.connections import libpq
-from db.workbench.connections.connection_pool import ConnectionPool
+from db.workbench.connections.pools.connection_pool import ConnectionPool
 from tests.fixtures.targets import Target, silent, speaking
 from tests.fixtures.workbench import ConnectionSaver, one, until, until_guests, until_no_guests
 
@@ -121,7 +121,7 @@ async def test_connection_is_replaced_at_the_end_of_its_lifetime(
     saved = await saver.save()
     async with workbench.lend(owner, saved) as connection:
         young = connection.info.backend_pid
-    monkeypatch.setattr("db.workbench.connections.connection_pool.LIFETIME_S", 0)
+    monkeypatch.setattr("db.workbench.connections.pools.connection_pool.LIFETIME_S", 0)
     async with workbench.lend(owner, saved) as connection:
         assert connection.info.backend_pid == young
         async with workbench.lend(owner, saved) as other:

@@ -3,9 +3,9 @@ import asyncio
 import pytest
 
 from db.errors import BadInput, Overloaded
-from db.workbench.connections import circuit_breaker as module
-from db.workbench.connections.circuit_breaker import Breaker
 from db.workbench.connections.connection_errors import Unreachable
+from db.workbench.connections.pools import circuit_breaker as module
+from db.workbench.connections.pools.circuit_breaker import Breaker
 
 GONE = Unreachable("No PostgreSQL server responded at here:1.", hint="Start it.", field="host")
 REFUSED = BadInput("The server refused this user or password.", hint="Check both.")

@@ -1,0 +1,1 @@
+"""The pools of a process: which are open, and when each is closed."""

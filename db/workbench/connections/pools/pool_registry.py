@@ -1,0 +1,152 @@
+"""The open pools of a process: started on first use, closed when idle, outdated or dropped."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+from db.connections import ConnectionRow
+from db.errors import Overloaded
+from db.kit.base import OwnerId
+from db.workbench.connections.pools.circuit_breaker import Breaker
+from db.workbench.connections.values import Limits
+
+if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, not at the start
+    from db.workbench.connections.connector import Connector
+    from db.workbench.connections.libpq import Facts
+    from db.workbench.connections.pools.connection_pool import ConnectionPool
+
+SWEEP_S = 5.0
+EXPIRE_S = 12 * 3_600.0
+
+Key: TypeAlias = tuple[OwnerId, UUID]
+"""The owner and the ID of a saved connection."""
+Entered: TypeAlias = Mapping[str, str]
+"""Secrets passed to `connect`, by name. They are kept in memory as long as their pool."""
+
+
+class Generation(NamedTuple):
+    """The pool for one version of a connection; a change of the connection starts a new one."""
+
+    row: ConnectionRow
+    entered: Entered
+    pool: "ConnectionPool"
+
+
+class PoolRegistry:
+    """The current pool of each connection, and earlier ones until their statements have ended."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._current: dict[Key, Generation] = {}
+        self._living: set[ConnectionPool] = set()
+        """All pools that are not closed, including those of earlier generations."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, limits: Limits) -> AsyncIterator["PoolRegistry"]:
+        registry = cls(limits)
+        registry._in_background(registry._sweep())
+        try:
+            yield registry
+        finally:
+            await registry._close()
+
+    def find(self, key: Key) -> Generation | None:
+        return self._current.get(key)
+
+    def of_owner(self, owner: OwnerId) -> Iterator[tuple[UUID, "ConnectionPool"]]:
+        """The current pools of an owner, in the order in which they were opened."""
+        for (pool_owner, connection_id), generation in self._current.items():
+            if pool_owner == owner:
+                yield connection_id, generation.pool
+
+    def start(
+        self,
+        key: Key,
+        row: ConnectionRow,
+        entered: Entered,
+        make_connector: "Callable[[], Awaitable[Connector]]",
+        *,
+        facts: "Facts | None" = None,
+        breaker: Breaker | None = None,
+    ) -> "ConnectionPool":
+        """Starts the pool for this version of the connection. Retire an earlier one before."""
+        from db.workbench.connections.pools.connection_pool import ConnectionPool
+
+        pool = ConnectionPool(
+            make_connector,
+            size=self._limits.pool_size,
+            breaker=breaker or Breaker(),
+            make_room=self._make_room,
+            facts=facts,
+        )
+        self._living.add(pool)
+        self._current[key] = Generation(row, entered, pool)
+        return pool
+
+    def retire(self, key: Key) -> None:
+        """Closes the pool when its statements have ended."""
+        generation = self._current.pop(key, None)
+        if generation is not None:
+            self._in_background(self._close_when_unused(generation.pool))
+
+    async def drop(self, key: Key) -> None:
+        """Ends the running statements and closes the pool."""
+        generation = self._current.pop(key, None)
+        if generation is not None:
+            await self._close_pool(generation.pool)
+
+    async def _close_when_unused(self, pool: "ConnectionPool") -> None:
+        await pool.wait_unused()
+        await self._close_pool(pool)
+
+    async def _close_pool(self, pool: "ConnectionPool") -> None:
+        try:
+            await pool.close()
+        finally:
+            self._living.discard(pool)
+
+    def _make_room(self) -> None:
+        """Makes room for one more connection by evicting the least recently used idle pool.
+
+        Raises:
+            Overloaded: All connections are in use.
+        """
+        if sum(pool.open_count for pool in self._living) < self._limits.connections:
+            return
+        unused = [pool for pool in self._living if pool.open_count and not pool.in_use]
+        if unused:
+            min(unused, key=lambda pool: pool.used_at).drop_idle()
+            return
+        raise Overloaded(
+            "Howdah has reached its limit of open database connections.",
+            hint="Disconnect an unused connection, or try again in a moment.",
+            retry_after_s=5,
+        )
+
+    async def _sweep(self) -> None:
+        """Closes idle connections, and removes pools that were unused for `EXPIRE_S`."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(SWEEP_S, self._limits.idle_s / 4))
+            for key, generation in list(self._current.items()):
+                pool = generation.pool
+                self._in_background(pool.close_idle(self._limits.idle_s))
+                if not pool.in_use and loop.time() - pool.used_at >= EXPIRE_S:
+                    self.retire(key)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self) -> None:
+        """Closes all pools, then cancels the background tasks."""
+        self._current.clear()
+        await asyncio.gather(*map(self._close_pool, list(self._living)), return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
