@@ -72,6 +72,7 @@ class Services:
     runner: Runner
     results: ResultStore
     result_files: ResultFiles
+    import_sources: ImportSources
     live_status: LiveStatus
     live_samples: LiveSamples
     quotas: Quotas
@@ -126,7 +127,8 @@ async def open_services(
         workbench = await enter(_open_workbench(settings, own, vault))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results = ResultStore(database, objects)
-        runner = await enter(_open_runner(settings, own, events, workbench, objects, results))
+        sources = ImportSources(database, objects)
+        runner = await enter(_open_runner(settings, own, events, workbench, sources, results))
         services = Services(
             settings=settings,
             database=database,
@@ -140,6 +142,7 @@ async def open_services(
             runner=runner,
             results=results,
             result_files=ResultFiles(results),
+            import_sources=sources,
             live_status=LiveStatus(database, events),
             live_samples=await enter(LiveSamples.opened(database, events, workbench)),
             quotas=Quotas(settings),
@@ -262,7 +265,7 @@ def _open_runner(
     own: OwnDatabase,
     events: EventBus,
     workbench: Workbench,
-    objects: ObjectStore,
+    sources: ImportSources,
     results: ResultStore,
 ) -> contextlib.AbstractAsyncContextManager[Runner]:
     return open_runner(
@@ -271,7 +274,7 @@ def _open_runner(
         results,
         workbench,
         own.direct_url,
-        open_source=ImportSources(own.database, objects).open,
+        open_source=sources.open,
         limits=_run_limits(settings),
         grace_s=settings.stop_seconds / 3,
     )

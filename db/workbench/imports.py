@@ -6,7 +6,6 @@ from uuid import UUID
 from db.connections import Connections
 from db.kit.base import OwnerId
 from db.kit.idempotency import Idempotency
-from db.objects.store import ObjectStore
 from db.postgres.engine import Database
 from db.runs import Runs
 from db.workbench.copy.import_request import ImportRequest
@@ -23,7 +22,7 @@ class ImportServices(Protocol):
     def database(self) -> Database: ...
 
     @property
-    def objects(self) -> ObjectStore: ...
+    def import_sources(self) -> ImportSources: ...
 
     @property
     def runner(self) -> Runner: ...
@@ -62,9 +61,7 @@ async def import_rows(
             if found is not None:
                 run = await Runs(session, owner).require(found.id)
                 return SubmittedRun(run, replayed=True)
-    statement, planned = await ImportSources(services.database, services.objects).plan(
-        owner, request
-    )
+    statement, planned = await services.import_sources.plan(owner, request)
     run_request = RunRequest(
         target.connection_id, statement, timeout_ms=target.timeout_ms, imported=planned
     )

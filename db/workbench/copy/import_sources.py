@@ -23,6 +23,7 @@ from db.workbench.copy.import_request import (
 )
 from db.workbench.copy.interfaces import CopySource
 from db.workbench.copy.json_lines import MAX_LINE_BYTES, copied_lines, names_of
+from db.workbench.copy.parquet_rows import ParquetReaders, ReadRange
 
 _decode = msgspec.json.Decoder(ImportSource).decode
 
@@ -33,6 +34,7 @@ class ImportSources:
     def __init__(self, database: Database, objects: ObjectStore) -> None:
         self._database = database
         self._objects = objects
+        self._parquet = ParquetReaders()
 
     async def plan(self, owner: OwnerId, request: ImportRequest) -> tuple[str, Import]:
         """Returns the statement, and what its run copies.
@@ -54,14 +56,18 @@ class ImportSources:
         columns = list(request.columns or ())
         if request.format == ImportFormat.CSV:
             columns = await self._csv_columns(file, request)
+        elif request.format == ImportFormat.PARQUET:
+            source = await self._parquet_source(owner, file, source, columns)
         else:
             source = await self._json_source(file, source, columns)
-            columns = columns or source.columns
+        columns = columns or source.columns
         return copy_statement(request, columns), Import(request, source)
 
     def open(self, run: RunRow) -> CopySource:
         """The data of an import. Raises an error if the file is not the one that was planned."""
         source = _decode(run.source or "")
+        if source.format == ImportFormat.PARQUET:
+            return self._parquet_rows(run.owner_id, source)
         pieces = self._pieces(run.owner_id, source)
         if source.format == ImportFormat.CSV:
             return without_end_marks(pieces)
@@ -101,19 +107,47 @@ class ImportSources:
             return msgspec.structs.replace(source, width=names)
         return msgspec.structs.replace(source, columns=columns or names, is_strict=not columns)
 
+    async def _parquet_source(
+        self, owner: OwnerId, file: FileRow, source: ImportSource, columns: list[str]
+    ) -> ImportSource:
+        names = await self._parquet.names(owner, file.size, self._ranges(file))
+        check_columns(names, field="fileId")
+        for name in columns:
+            if name not in names:
+                raise BadInput(
+                    f'The file has no column "{name[:63]}".',
+                    hint=f"Pass columns of the file: {', '.join(names)[:500]}.",
+                    field="columns",
+                )
+        return msgspec.structs.replace(source, columns=columns or names)
+
+    async def _parquet_rows(self, owner: OwnerId, source: ImportSource) -> AsyncGenerator[bytes]:
+        file = await self._planned_file(owner, source)
+        rows = self._parquet.rows(owner, file.size, self._ranges(file), source.columns)
+        async with contextlib.aclosing(rows):
+            async for piece in rows:
+                yield piece
+
+    def _ranges(self, file: FileRow) -> ReadRange:
+        async def read(start: int, end: int) -> bytes:
+            found = await self._range(file, start, end)
+            if len(found) != end - start:
+                raise _incomplete(end - start - len(found))
+            return found
+
+        return read
+
     async def _head(self, file: FileRow, size: int) -> bytes:
-        pieces = read_bytes(self._objects, file, start=0, end=min(size, file.size))
+        return await self._range(file, 0, min(size, file.size))
+
+    async def _range(self, file: FileRow, start: int, end: int) -> bytes:
+        pieces = read_bytes(self._objects, file, start=start, end=end)
         async with contextlib.aclosing(pieces):
             return b"".join([piece async for piece in pieces])
 
     async def _pieces(self, owner: OwnerId, source: ImportSource) -> AsyncGenerator[bytes]:
         """The bytes of the file, if it still is the one that was planned."""
-        file = await self._file(owner, source.file_id)
-        if file.object_id != source.object_id:
-            raise Conflict(
-                "The file was replaced before the import began.",
-                hint="Import it again, to import its new content.",
-            )
+        file = await self._planned_file(owner, source)
         left = file.size
         pieces = read_bytes(self._objects, file, start=0, end=file.size)
         async with contextlib.aclosing(pieces):
@@ -121,10 +155,16 @@ class ImportSources:
                 left -= len(piece)
                 yield piece
         if left:
-            raise Unavailable(
-                f"The object store has {left} bytes less than the file.",
-                hint="Ask the operator to check the object store.",
+            raise _incomplete(left)
+
+    async def _planned_file(self, owner: OwnerId, source: ImportSource) -> FileRow:
+        file = await self._file(owner, source.file_id)
+        if file.object_id != source.object_id:
+            raise Conflict(
+                "The file was replaced before the import began.",
+                hint="Import it again, to import its new content.",
             )
+        return file
 
     async def _file(self, owner: OwnerId, file_id: UUID) -> FileRow:
         async with self._database.read() as session:
@@ -137,3 +177,10 @@ class ImportSources:
                 field="fileId",
             )
         return file
+
+
+def _incomplete(missing: int) -> Unavailable:
+    return Unavailable(
+        f"The object store has {missing} bytes less than the file.",
+        hint="Ask the operator to check the object store.",
+    )

@@ -3,8 +3,10 @@
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from db.kit.base import OwnerId, new_id
@@ -324,3 +326,36 @@ async def test_import_of_large_file_arrives_whole(shop: Shop) -> None:
     assert await shop.rows("SELECT count(*)::int, sum(length(name))::int FROM goods") == [
         [3_000, 3_000_000]
     ]
+
+
+async def test_import_of_parquet_takes_its_types(shop: Shop, tmp_path: Path) -> None:
+    path = tmp_path / "goods.parquet"
+    made = """SELECT i::int AS id, (i / 8)::decimal(20, 3) AS price,
+        'a' || i || E'\\t\\\\N' AS name, {'a': [i, NULL]} AS tags, i % 2 = 0 AS sold,
+        CASE i WHEN 1 THEN 'nan' WHEN 2 THEN '-inf' ELSE '0.1' END::double AS weight,
+        timestamptz '2026-01-02 03:04:05.678+00' AS made, '\\x00\\xFF\\x5C'::blob AS photo,
+        i AS unknown FROM range(20000) t(i)"""
+    duckdb.sql(made).write_parquet(str(path), row_group_size=5000)
+    content = path.read_bytes()
+    run = await shop.load(content, format="PARQUET")
+    assert run["error"]["sqlstate"] == "42703"
+    columns = ["sold", "id", "name", "price", "tags", "weight", "made", "photo"]
+    run = await shop.load(content, format="PARQUET", columns=columns)
+    assert (run["error"], run["rowsAffected"]) == (None, 20_000)
+    found = await shop.rows(
+        "SELECT sold, id, name, price, tags, weight, made, photo FROM goods ORDER BY id LIMIT 3"
+    )
+    time, photo = "2026-01-02 03:04:05.678+00", "\\x00ff5c"
+    assert found == [
+        [True, 0, "a0\t\\N", "0.000", '{"a": [0, null]}', 0.1, time, photo],
+        [False, 1, "a1\t\\N", "0.125", '{"a": [1, null]}', "NaN", time, photo],
+        [True, 2, "a2\t\\N", "0.250", '{"a": [2, null]}', "-Infinity", time, photo],
+    ]
+    again = await shop.load(content, format="PARQUET", columns=["name", "id"])
+    assert (again["error"]["sourceLine"], again["error"]["sqlstate"]) == (1, "23505")
+    assert await shop.refused(content, format="PARQUET", columns=["ids"]) == (
+        "BAD_USER_INPUT",
+        "columns",
+    )
+    for broken in (content[:-9], b"PAR1" + content[4:-8] + b"\xff\xff\xff\x7fPAR1", b"id\n1\n"):
+        assert await shop.refused(broken, format="PARQUET") == ("BAD_USER_INPUT", "fileId")
