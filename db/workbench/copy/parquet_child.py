@@ -24,7 +24,8 @@ SIZE = struct.Struct(">I")
 BLOCK_BYTES = 512 * 1024
 CACHED_BLOCKS = 64
 PIECE_BYTES = 256 * 1024
-BATCH_CELLS = 8_192
+BATCH_ROWS = 128
+"""Values of the rows of a batch are in memory together."""
 
 
 class Parent:
@@ -124,10 +125,9 @@ def _answer(parent: Parent, asked: Mapping[str, Any]) -> None:
         parent.send(NAMES, json.dumps(names).encode())
         return
     file.seek(0)
-    rows = max(1, min(1_024, BATCH_CELLS // max(1, len(names))))
     pending: list[bytes] = []
     size = 0
-    for batch in read_parquet(file, batch_size=rows):
+    for batch in read_parquet(file, batch_size=BATCH_ROWS):
         for line in _lines([batch.column(name).to_pylist() for name in asked["columns"]]):
             pending.append(line)
             size += len(line)

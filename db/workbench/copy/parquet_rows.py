@@ -19,13 +19,13 @@ from db.workbench.results.parquet import require_arro3
 ReadRange: TypeAlias = Callable[[int, int], Awaitable[bytes]]
 """Reads the bytes of a file from a start to an end. Raises a HowdahError if it cannot."""
 
-MEMORY_BYTES = 1024 * 1024 * 1024
+MEMORY_BYTES = 512 * 1024 * 1024
 """Address space of a process that reads a file, of which the program itself takes a third."""
-MAX_READERS = 4
+MAX_READERS = 2
 MAX_READERS_PER_USER = 1
 NAMES_S = 10.0
 MAX_WAIT_S = 10.0
-_MAX_FRAME_BYTES = 64 * 1024 * 1024
+MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 
 class ParquetReaders:
@@ -76,7 +76,7 @@ class ParquetReaders:
                     yield content
                 elif kind == child.END:
                     return
-        raise unreadable("its reader ended early")
+        raise _ended_early()
 
 
 def unreadable(reason: str) -> BadInput:
@@ -85,6 +85,11 @@ def unreadable(reason: str) -> BadInput:
         hint="Check the format of the file, or convert it to CSV or JSON lines.",
         field="fileId",
     )
+
+
+def _ended_early() -> BadInput:
+    most = f"{MEMORY_BYTES // 1024**2} MiB"
+    return unreadable(f"its reader ended early, as it does if it needs more than {most} of memory")
 
 
 async def _frames(
@@ -116,7 +121,7 @@ async def _frames(
             else:
                 yield kind, frame
     except (ConnectionError, asyncio.IncompleteReadError) as error:
-        raise unreadable("its reader ended early") from error
+        raise _ended_early() from error
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -129,9 +134,9 @@ async def _read_frames(stream: asyncio.StreamReader) -> AsyncIterator[tuple[byte
         if len(header) < child.HEADER.size:
             header += await stream.readexactly(child.HEADER.size - len(header))
         kind, size = child.HEADER.unpack(header)
-        if size > _MAX_FRAME_BYTES:
+        if size > MAX_FRAME_BYTES:
             raise Unavailable(
-                f"A row of the file has more than {_MAX_FRAME_BYTES} bytes.",
+                f"A row of the file has more than {MAX_FRAME_BYTES} bytes.",
                 hint="Import the file without its largest column.",
             )
         yield kind, await stream.readexactly(size)

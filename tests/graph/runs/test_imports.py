@@ -30,6 +30,7 @@ EXPORT = (
 CREATE = """mutation($input: CreateFileInput!) {
   createFile(input: $input) { file { id } uploadUrl } }"""
 SAVE = "mutation($input: SaveConnectionInput!) { saveConnection(input: $input) { __typename } }"
+PROGRESS = "query($id: ID!) { queryRun(id: $id) { progress { command unit total percent } } }"
 CANCEL = "mutation($id: ID!) { cancelQuery(input: {id: $id}) { outcome connectionUsable } }"
 
 TABLE = """CREATE TABLE goods (id int PRIMARY KEY, name text, price numeric, parts int[],
@@ -289,6 +290,14 @@ def paused(services: Services) -> Paused:
 async def test_import_that_is_cancelled_loads_nothing(shop: Shop, paused: Paused) -> None:
     run = await shop.load(BIG, waitMs=0)
     await paused.reached.wait()
+    async with asyncio.timeout(10):
+        while (
+            progress := (await shop.client.ask(PROGRESS, id=run["id"]))["queryRun"]["progress"]
+        ) is None:
+            pass
+    assert (progress["command"], progress["unit"]) == ("COPY FROM", "BYTES")
+    assert progress["total"] == len(BIG)
+    assert 0 < progress["percent"] < 50
     answer = await shop.client.ask(CANCEL, id=run["id"])
     assert answer["cancelQuery"] == {"outcome": "CANCELLED", "connectionUsable": True}
     assert await shop.rows("SELECT count(*)::int FROM goods") == [[0]]
