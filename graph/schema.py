@@ -13,6 +13,7 @@ from graph.kit.scalars import scalar_map
 from graph.kit.scopes import resolve_scopes
 from graph.runs import imports
 from graph.runs import resolvers as runs
+from graph.scripts import resolvers as scripts
 from graph.storage import resolvers as storage
 from graph.system import resolvers as system
 from graph.tasks import resolvers as tasks
@@ -30,6 +31,7 @@ DOMAINS = (
     connections,
     runs,
     imports,
+    scripts,
     audit,
 )
 

@@ -227,9 +227,10 @@ class QueryRun(Node):
         return root.parsed_columns
 
     @field(
-        "Messages that PostgreSQL sent during the run, at most the first 100. A `readOnly` run "
-        "starts with a `WARNING` without `sqlstate` if its connection has `readOnlyRisks`. Empty "
-        "until the run has ended.",
+        "Messages that PostgreSQL sent during the run, at most the first 100, and those of Howdah, "
+        "which are a `WARNING` without `sqlstate`: the first one of a `readOnly` run if its "
+        "connection has `readOnlyRisks`, and the last one of a run whose statement changed only "
+        "its database session, such as `SET`. Empty until the run has ended.",
         type=list[Notice],
     )
     def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:

@@ -33,7 +33,10 @@ from db.workbench.execution.statement.run_failures import (
     multiple_statements,
 )
 from db.workbench.execution.statement.sql_text import copy_encoding, second_statement
-from db.workbench.execution.statement.statement_effects import expected_command
+from db.workbench.execution.statement.statement_effects import (
+    expected_command,
+    notice_of_lost_state,
+)
 from db.workbench.results.copied_bytes import COMMAND as COPY
 from db.workbench.results.result_store import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
@@ -96,6 +99,14 @@ class ResultReader:
         if notice.severity in protocol.FATAL or notice.sqlstate in ENDS_CONNECTION:
             self.fatal = ended_by_server(protocol.failure_of_notice(notice))
         if len(self.notices) < MAX_NOTICES:
+            self.notices.append(notice)
+
+    def add_notice_of_lost_state(self, statement: str, command: str | None) -> None:
+        """Of a statement that has succeeded, if what it made ends with the run."""
+        notice = notice_of_lost_state(
+            statement, command, has_columns=self.columns is not None, notices=self.notices
+        )
+        if notice is not None:
             self.notices.append(notice)
 
     async def read(

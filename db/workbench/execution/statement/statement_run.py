@@ -52,16 +52,19 @@ class StatementRun:
         max_cell: int,
         reserved: ReservedConnection | None = None,
         copy_in: CopySource | None = None,
+        keeps_state: bool = False,
     ) -> None:
         """`reserved` is the connection to use if its backend was recorded with the run.
 
-        `copy_in` is the data if the statement is COPY ... FROM STDIN.
+        `copy_in` is the data if the statement is COPY ... FROM STDIN. `keeps_state` is true if the
+        session of the database goes on after the run.
         """
         self._run = run
         self._lender = lender
         self._reserved = reserved
         self._spool = spool
         self._has_data = copy_in is not None
+        self._keeps_state = keeps_state
         self._stopped = asyncio.Event()
         self._statement = StatementStop(run, lender)
         self._reader = ResultReader(
@@ -168,6 +171,8 @@ class StatementRun:
             await started(backend)
         ending = await self._reader.read(connection, run.statement, run.parsed_parameters)
         if ending.state == RunState.SUCCEEDED:
+            if not self._keeps_state:
+                self._reader.add_notice_of_lost_state(run.statement, ending.command)
             await self._reader.describe_columns(connection)
             if run.read_only and not self._statement.cancel_sent:
                 await command(
