@@ -16,7 +16,7 @@ from db.workbench.copy.import_sources import ImportSources
 from graph.kit.ids import parse_id
 from tests.fixtures.audit import events_of
 from tests.fixtures.clients import Client
-from tests.fixtures.factories import make_bucket, make_connection_to
+from tests.fixtures.factories import create_access_token, make_bucket, make_connection_to
 from tests.fixtures.targets import Target
 
 RUN = """run { id state rowsAffected command statement
@@ -31,6 +31,7 @@ CREATE = """mutation($input: CreateFileInput!) {
   createFile(input: $input) { file { id } uploadUrl } }"""
 SAVE = "mutation($input: SaveConnectionInput!) { saveConnection(input: $input) { __typename } }"
 PROGRESS = "query($id: ID!) { queryRun(id: $id) { progress { command unit total percent } } }"
+RAW = "query($id: ID!) { queryRun(id: $id) { columns { name type } downloadUrl(format: RAW) } }"
 CANCEL = "mutation($id: ID!) { cancelQuery(input: {id: $id}) { outcome connectionUsable } }"
 
 TABLE = """CREATE TABLE goods (id int PRIMARY KEY, name text, price numeric, parts int[],
@@ -368,3 +369,43 @@ async def test_import_of_parquet_takes_its_types(shop: Shop, tmp_path: Path) -> 
     )
     for broken in (content[:-9], b"PAR1" + content[4:-8] + b"\xff\xff\xff\x7fPAR1", b"id\n1\n"):
         assert await shop.refused(broken, format="PARQUET") == ("BAD_USER_INPUT", "fileId")
+
+
+async def test_copied_bytes_are_downloaded_exported_and_imported_again(shop: Shop) -> None:
+    await shop.run(VALUES)
+    everything = "SELECT *, goods::text FROM goods ORDER BY id"
+    before = await shop.rows(everything)
+    run = await shop.run("COPY goods TO STDOUT WITH (FORMAT csv, HEADER)")
+    assert (run["command"], run["rowsAffected"]) == ("COPY", 4)
+    found = (await shop.client.ask(RAW, id=run["id"]))["queryRun"]
+    raw = await shop.client.http.get(found["downloadUrl"])
+    assert raw.text.startswith('id,name,price,parts,tags,sold,weight,made,photo,"Odd ""name"\n1,')
+    assert found["columns"] == [{"name": "copy", "type": "text"}]
+    values = {"id": run["id"], "bucketId": shop.bucket, "location": "goods", "format": "RAW"}
+    file = (await shop.client.ask(EXPORT, input=values))["exportQueryRun"]["file"]["id"]
+    await shop.run("DELETE FROM goods")
+    loaded = (await shop.client.ask(IMPORT, input=shop.asked(file)))["importRows"]["run"]
+    assert (loaded["error"], loaded["rowsAffected"]) == (None, 4)
+    assert await shop.rows(everything) == before
+    rows = await shop.run("SELECT 1")
+    assert (await shop.client.ask(RAW, id=rows["id"]))["queryRun"]["downloadUrl"] is None
+    answer = await shop.client.send(EXPORT, input=values | {"id": rows["id"], "location": "b"})
+    assert (answer.code, answer.errors[0]["extensions"]["field"]) == ("BAD_USER_INPUT", "format")
+
+
+async def test_import_fails_at_once_without_object_store(shop: Shop, services: Services) -> None:
+    file = await shop.file(b"id\n1\n")
+    folder = services.settings.data_dir / "objects" / "files"
+    shutil.rmtree(folder)
+    folder.write_text("a file where a folder is to be")
+    answer = await shop.client.send(IMPORT, input=shop.asked(file))
+    assert answer.code in {"UNAVAILABLE", "NOT_FOUND"}
+
+
+async def test_import_is_refused_to_tokens_that_only_read(shop: Shop) -> None:
+    file = await shop.file(b"id\n1\n")
+    for scopes in (("WORKBENCH_READ_ONLY", "STORAGE_READ"), ("WORKBENCH_WRITE",)):
+        made = await create_access_token(shop.client, *scopes)
+        reader = Client(shop.client._app, shop.client.http, shop.client.user, made["token"])
+        assert (await reader.send(IMPORT, input=shop.asked(file))).code == "FORBIDDEN"
+    assert await shop.rows("SELECT count(*)::int FROM goods") == [[0]]
