@@ -393,6 +393,16 @@ async def test_copied_bytes_are_downloaded_exported_and_imported_again(shop: Sho
     assert (answer.code, answer.errors[0]["extensions"]["field"]) == ("BAD_USER_INPUT", "format")
 
 
+async def test_import_of_exported_end_mark_gives_the_same_rows(shop: Shop) -> None:
+    """A line of one value, which PostgreSQL took as the end of the data."""
+    run = await shop.run(r"VALUES ('a'), ('\.'), ('b')")
+    values = {"id": run["id"], "bucketId": shop.bucket, "location": "marks", "format": "CSV"}
+    file = (await shop.client.ask(EXPORT, input=values))["exportQueryRun"]["file"]["id"]
+    await shop.run("ALTER TABLE goods DROP COLUMN id")
+    asked = shop.asked(file, columns=["name"])
+    assert (await shop.client.ask(IMPORT, input=asked))["importRows"]["run"]["rowsAffected"] == 3
+
+
 async def test_import_fails_at_once_without_object_store(shop: Shop, services: Services) -> None:
     file = await shop.file(b"id\n1\n")
     folder = services.settings.data_dir / "objects" / "files"
