@@ -8,8 +8,8 @@ from db.runs import RunRow
 from db.user_networks import remember_network
 from db.users.throttle import network_of
 from db.workbench.copy.import_request import ImportFormat, ImportRequest
-from db.workbench.execution.run_request import import_forbidden
-from db.workbench.imports import ImportTarget, import_rows
+from db.workbench.execution.run_request import ImportTarget, import_forbidden
+from db.workbench.imports import import_rows
 from graph.auth import SignedIn
 from graph.context import Info
 from graph.kit.fields import (
@@ -22,7 +22,7 @@ from graph.kit.fields import (
 )
 from graph.kit.ids import parse_id
 from graph.kit.scopes import STORAGE, WORKBENCH
-from graph.runs.resolvers import checked_wait_ms
+from graph.runs.resolvers import checked_wait_ms, parse_destination
 from graph.runs.types import QueryRun
 
 SCOPES = WORKBENCH
@@ -38,13 +38,19 @@ graphql_enum(
 
 @strawberry.input(description="File to import, and the table to load its rows into.")
 class ImportRowsInput:
-    connection_id: strawberry.ID = attribute("ID of the `DatabaseConnection` to use.")
     schema_name: str = attribute("Schema of the table, such as `public`.")
     table_name: str = attribute("Name of the table or of a view that can be inserted into.")
     file_id: strawberry.ID = attribute(
         "ID of a stored file of one of the viewer's buckets or of a public one."
     )
     format: ImportFormat = attribute("Format of the file.")
+    connection_id: strawberry.ID | None = optional(
+        "ID of the `DatabaseConnection` to use. Pass either `connectionId` or `sessionId`."
+    )
+    session_id: strawberry.ID | None = optional(
+        "ID of the `DatabaseSession` to load the rows in, after the statements that were sent to "
+        "it before. In a transaction, the rows are loaded when it commits."
+    )
     columns: list[str] | None = optional(
         "Columns to load. For CSV and JSON arrays: a column for each value of a line, in their "
         "order. For JSON objects and Parquet: the names to read; others in the file are ignored. "
@@ -93,7 +99,7 @@ class Mutation:
     @mutation(
         "Starts a run that loads all rows of a file into a table, or none of them. If a row cannot "
         "be loaded, `run.error` has the reason with its `sourceLine`. Fails with `FORBIDDEN` if "
-        "the connection is read-only.",
+        "the connection or the session is read-only.",
         who=SignedIn,
         scopes=WORKBENCH.write | STORAGE.read,
     )
@@ -104,8 +110,8 @@ class Mutation:
         wait_ms = checked_wait_ms(fields.pop("wait_ms", None))
         key = fields.pop("idempotency_key", None)
         target = ImportTarget(
-            parse_id("conn", fields.pop("connection_id"), argument="connectionId"),
-            fields.pop("timeout_ms", None),
+            **parse_destination(fields.pop("connection_id", None), fields.pop("session_id", None)),
+            timeout_ms=fields.pop("timeout_ms", None),
         )
         fields["file_id"] = parse_id("file", input.file_id, argument="fileId")
         if info.context.signed_in.must_read_only:

@@ -15,6 +15,7 @@ from db.objects.store import ObjectStore
 from db.runs import Ending, RunRow, RunState
 from db.workbench.catalogue import CatalogueReader
 from db.workbench.execution.statement import read_only_notice
+from db.workbench.execution.statement.connection_use import PooledUse
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.statement_run import StatementRun
 from db.workbench.results.result_store import Spool
@@ -54,7 +55,11 @@ async def test_read_only_runs_make_no_lasting_change(
             run = sample._replace(id=new_id(), statement=queue.pop())
             spool = Spool(result_store, run.id.hex, _ignore)
             await StatementRun(
-                run, desk.server.workbench, spool, ReadThrottle(), max_cell=1_000
+                PooledUse(run, desk.server.workbench),
+                desk.server.workbench,
+                spool,
+                ReadThrottle(),
+                max_cell=1_000,
             ).run(_ignore, ended)
 
     async with asyncio.TaskGroup() as tasks:

@@ -39,16 +39,30 @@ class RunLimits(NamedTuple):
         return timedelta(days=self.retention_days)
 
 
+class ImportTarget(NamedTuple):
+    """Where an import runs, and for how long: on a connection, or in a session."""
+
+    connection_id: UUID | None
+    session_id: UUID | None = None
+    timeout_ms: int | None = None
+
+    def call(self, request: ImportRequest) -> object:
+        """What must be the same if an idempotency key is used again."""
+        return ("importRows", self, request)
+
+
 class RunRequest(NamedTuple):
     """A statement and its options. None uses the default of the connection or of the server."""
 
-    connection_id: UUID
+    connection_id: UUID | None
+    """None for a run in a session, which has its connection."""
     statement: str
     parameters: Sequence[Any] | None = None
     timeout_ms: int | None = None
     max_rows: int | None = None
     max_bytes: int | None = None
     read_only: bool | None = None
+    session_id: UUID | None = None
     imported: Import | None = None
     """The data if the statement is COPY ... FROM STDIN of `importRows`."""
 
@@ -56,8 +70,9 @@ class RunRequest(NamedTuple):
     def call(self) -> object:
         """What must be the same if an idempotency key is used again."""
         if self.imported is not None:
-            return import_call(self.connection_id, self.timeout_ms, self.imported.request)
-        return ("executeQuery", self[:7])
+            target = ImportTarget(self.connection_id, self.session_id, self.timeout_ms)
+            return target.call(self.imported.request)
+        return ("executeQuery", self[:-1])
 
     def validate(self, limits: RunLimits) -> "RunRequest":
         """Returns the request.
@@ -70,7 +85,7 @@ class RunRequest(NamedTuple):
         if len(self.statement) > MAX_STATEMENT_CHARS:
             raise TooLarge(
                 f"`statement` has more than {MAX_STATEMENT_CHARS} characters.",
-                hint="Pass the data as parameters, or split it into several runs.",
+                hint="Pass the data as parameters, or split it into several runs or scripts.",
                 field="statement",
             )
         if not self.statement.strip():
@@ -100,8 +115,8 @@ class RunRequest(NamedTuple):
         Raises:
             Forbidden: The run would import rows over a read-only connection.
         """
-        if self.imported is not None and connection.read_only:
-            raise import_forbidden("This connection is read-only.", field="connectionId")
+        if self.imported is not None and (connection.read_only or self.read_only):
+            raise import_forbidden("This connection or session is read-only.")
         default_ms = connection.statement_timeout_ms or limits.timeout_ms
         timeout_ms = self.timeout_ms or default_ms
         return NewRun(
@@ -115,11 +130,8 @@ class RunRequest(NamedTuple):
             origin=run_origin(connection, self.statement, imported=self.imported),
             source=encode_source(self.imported) if self.imported else None,
             source_bytes=self.imported and self.imported.copied_bytes,
+            session_id=self.session_id,
         )
-
-
-def import_call(connection_id: UUID, timeout_ms: int | None, request: ImportRequest) -> object:
-    return ("importRows", connection_id, timeout_ms, request)
 
 
 def import_forbidden(reason: str, *, field: str | None = None) -> Forbidden:

@@ -29,6 +29,7 @@ from db.workbench.execution.runner import Runner
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.sessions.service import DatabaseSessionsService
 from graph.app import build_app
 from graph.auth import authenticate
 from graph.kit.signed_links import Links
@@ -74,6 +75,7 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         vault=cast("Vault", unused),
         workbench=cast("Workbench", unused),
         runner=cast("Runner", unused),
+        database_sessions=cast("DatabaseSessionsService", unused),
         results=cast("ResultStore", unused),
         result_files=cast("ResultFiles", unused),
         import_sources=cast("ImportSources", unused),

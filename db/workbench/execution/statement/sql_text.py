@@ -32,10 +32,15 @@ def controls_transaction(text: str) -> bool:
 
     PostgreSQL ignores empty statements, so `;;COMMIT` is a single statement too.
     """
-    words = [token.text.upper() for token in _first(text, 2) if token.kind == "word"]
+    words = first_words(text, 2)
     if words[:1] == ["PREPARE"]:
         return words[1:] == ["TRANSACTION"]
     return bool(words) and words[0] in _TRANSACTION_WORDS and words[1:] != ["PREPARED"]
+
+
+def first_words(text: str, count: int) -> list[str]:
+    """The keywords and names among the first `count` tokens, in upper case."""
+    return [token.text.upper() for token in _first(text, count) if token.kind == "word"]
 
 
 def copies_from_client(text: str) -> bool:
@@ -54,9 +59,9 @@ def copies_from_client(text: str) -> bool:
 
 def copy_encoding(text: str) -> str | None:
     """The encoding that a COPY statement names for its data, or None."""
-    for word, name in itertools.pairwise(upper_words(text)):
-        if word == "ENCODING" and name.startswith("'"):
-            return name.strip("'")
+    for word, name in itertools.pairwise(_parts(text)):
+        if word.text.upper() == "ENCODING" and name.text.startswith("'"):
+            return name.text.strip("'")
     return None
 
 
@@ -68,7 +73,7 @@ def is_empty(text: str) -> bool:
 def upper_words(text: str) -> Iterator[str]:
     """The tokens in upper case, without comments and the semicolons that end statements.
 
-    Adjacent parentheses are a token each.
+    Each parenthesis is one of them, also beside others.
     """
     for token in _parts(text):
         if token.kind in {"open", "close"}:
