@@ -17,6 +17,7 @@ from graph.kit.ids import parse_id
 from tests.fixtures.audit import events_of
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import create_access_token, make_bucket, make_connection_to
+from tests.fixtures.session_desk import open_session
 from tests.fixtures.targets import Target
 
 RUN = """run { id state rowsAffected command statement
@@ -419,3 +420,30 @@ async def test_import_is_refused_to_tokens_that_only_read(shop: Shop) -> None:
         reader = Client(shop.client._app, shop.client.http, shop.client.user, made["token"])
         assert (await reader.send(IMPORT, input=shop.asked(file))).code == "FORBIDDEN"
     assert await shop.rows("SELECT count(*)::int FROM goods") == [[0]]
+
+
+async def test_import_in_session_is_part_of_its_transaction(shop: Shop) -> None:
+    session = await open_session(shop.client, shop.connection, autocommit=False)
+    await session.do("CREATE TEMP TABLE passing (id int, name text)")
+    target = {"connectionId": None, "sessionId": session.id}
+    run = await shop.load(
+        "id,name\n1,a\n2,b\n", tableName="passing", schemaName="pg_temp", **target
+    )
+    assert (run["error"], run["rowsAffected"]) == (None, 2)
+    assert (await shop.load("id\n1\n", **target))["rowsAffected"] == 1
+    assert await shop.rows("SELECT count(*)::int FROM goods") == [[0]]
+    await session.do("ROLLBACK")
+    assert await shop.rows("SELECT count(*)::int FROM goods") == [[0]]
+    failed = await shop.load("id\nx\n", **target)
+    assert failed["error"]["sourceLine"] == 2
+    await session.do("ROLLBACK")
+    assert (await shop.load("id\n3\n", **target))["error"] is None
+    await session.do("COMMIT")
+    assert await shop.rows("SELECT id FROM goods") == [[3]]
+    reading = (await open_session(shop.client, shop.connection, readOnly=True)).id
+    assert await shop.refused("id\n1\n", **target | {"sessionId": reading}) == (
+        "FORBIDDEN",
+        "sessionId",
+    )
+    for ids in ({"connectionId": None}, {"sessionId": session.id}):
+        assert await shop.refused("id\n1\n", **ids) == ("BAD_USER_INPUT", "connectionId")
