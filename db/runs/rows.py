@@ -132,6 +132,9 @@ class NewRun(NamedTuple):
     """What the audit log says of the run when it ends (db.workbench.execution.run_origin)."""
     session_id: UUID | None = None
     """The database session that the run is for; None for one with a connection of its own."""
+    source: str | None = None
+    """The file of an import, as JSON."""
+    source_bytes: int | None = None
 
 
 class RunRow(NamedTuple):
@@ -161,6 +164,9 @@ class RunRow(NamedTuple):
     connection_usable: bool | None
     expires_at: datetime | None
     session_id: UUID | None = None
+    source: str | None = None
+    source_bytes: int | None = None
+    """Number of bytes that an import copies, if it is known before."""
 
     @property
     def is_finished(self) -> bool:

@@ -59,6 +59,8 @@ class QueryRun(HasId, HasOwner, Base):
     backend_pid: Mapped[int | None]
     backend_started_at: Mapped[str | None] = mapped_column(Text)
     origin: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str | None] = mapped_column(Text)
+    source_bytes: Mapped[int | None] = mapped_column(BigInteger)
     inline_rows: Mapped[bytes | None]
     """All rows of a small result, as JSON lines. Null if there are none, or in pages."""
     session_id: Mapped[UUID | None]

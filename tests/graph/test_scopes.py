@@ -43,6 +43,7 @@ SPECIAL = {
     "openSession": {"WORKBENCH_READ_ONLY"},
     "rollbackTransaction": {"WORKBENCH_READ_ONLY"},
     "exportQueryRun": {"WORKBENCH_READ", "STORAGE_WRITE"},
+    "importRows": {"WORKBENCH_WRITE", "STORAGE_READ"},
 }
 READS = {
     "bucket": "STORAGE_READ",

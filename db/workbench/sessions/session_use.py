@@ -8,7 +8,7 @@ import psycopg
 
 from db.runs import Backend, Failure, RunRow, ServerNotice
 from db.workbench.connections.libpq import Connection, command
-from db.workbench.copy.copy_in import CopySource
+from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import IDLE, IN_TRANSACTION, Frame
 from db.workbench.execution.statement.connection_use import ConnectionUse

@@ -27,6 +27,7 @@ AUDITED: dict[str, set[AuditKind]] = {
     "endSession": {AuditKind.SESSION_ENDED},
     "executeQuery": {AuditKind.QUERY_RUN},
     "exportQueryRun": {AuditKind.RESULT_EXPORTED},
+    "importRows": {AuditKind.QUERY_RUN},
     "moveFile": {AuditKind.FILE_MOVED},
     "openSession": {AuditKind.DATABASE_SESSION_OPENED},
     "refreshSession": {AuditKind.REFRESH_TOKEN_REUSED},
