@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from db.audit import sweep as sweep_audit
+from db.connections import sweep as sweep_connections
 from db.database_sessions import delete_closed_sessions
 from db.errors import BadInput
 from db.events import EventBus, open_events
@@ -132,7 +133,7 @@ async def open_services(
             open_identity(settings, database, keys.secret, events=events, mail=_open_mail(settings))
         )
         vault = open_vault(settings, keys, database)
-        workbench = await enter(_open_workbench(settings, own, vault))
+        workbench = await enter(_open_workbench(settings, own, vault, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results = ResultStore(database, objects)
         runner, database_sessions, scripts = await enter(
@@ -208,6 +209,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "access tokens": lambda: write(lambda session: UnscopedAccessTokens(session).sweep()),
         "password resets": lambda: write(lambda session: UnscopedPasswordResets(session).sweep()),
         "attempts": lambda: write(lambda session: Attempts(session).sweep()),
+        "open connections": lambda: write(sweep_connections),
         "files": sweep_files,
         "runs": lambda: delete_expired_runs(database, services.runner, limits),
         "database sessions": lambda: write(
@@ -291,7 +293,7 @@ def open_vault(settings: Settings, keys: Keys, database: Database) -> Vault:
 
 
 def _open_workbench(
-    settings: Settings, own: OwnDatabase, vault: Vault
+    settings: Settings, own: OwnDatabase, vault: Vault, events: EventBus
 ) -> contextlib.AbstractAsyncContextManager[Workbench]:
     return Workbench.opened(
         own.database,
@@ -299,6 +301,7 @@ def _open_workbench(
         _targets(settings, own),
         _limits(settings),
         _local_admin_only(settings, own.database),
+        events,
     )
 
 

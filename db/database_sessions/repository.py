@@ -31,7 +31,7 @@ from db.database_sessions.rows import (
 )
 from db.database_sessions.tables import DatabaseSession
 from db.errors import Conflict, RateLimited
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
@@ -243,7 +243,7 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
         return cls.owned_delete().where(*opening).returning(held.id)
 
     @statement
-    def _page(cls, is_open: bool | None, shape: tuple[bool, bool, bool]) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
+    def _page(cls, is_open: bool | None, shape: PageShape) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         return cls.select_page(cls._listed(cls.owned(), is_open=is_open), NEWEST, shape)
 
     @statement

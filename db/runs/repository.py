@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.kit.text_rules import Required, contains_pattern
 from db.postgres.engine import Session
@@ -254,7 +254,7 @@ class Runs(Repository[RunRow, S]):
         )
 
     @statement
-    def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, filters: tuple[str, ...], shape: PageShape) -> ClauseElement:
         return cls.select_page(cls._filtered(cls.owned(), filters), NEWEST, shape)
 
     @statement

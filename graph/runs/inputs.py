@@ -23,7 +23,8 @@ class ExecuteQueryInput:
     __repr__ = redacted_repr  # a statement may contain a password
 
     statement: str = attribute(
-        "A single SQL statement of up to 500,000 characters. Write `$1`, `$2`, ... for parameters."
+        "A single SQL statement of up to 500,000 characters, as far as the request holds them: its "
+        "body has at most 1 MB. Write `$1`, `$2`, ... for parameters."
     )
     connection_id: strawberry.ID | None = optional(
         "ID of the `DatabaseConnection` to use. Pass either `connectionId` or `sessionId`."

@@ -62,7 +62,7 @@ class RunRequest(NamedTuple):
         if len(self.statement) > MAX_STATEMENT_CHARS:
             raise TooLarge(
                 f"`statement` has more than {MAX_STATEMENT_CHARS} characters.",
-                hint="Pass the data as parameters, or split it into several runs.",
+                hint="Pass the data as parameters, or split it into several runs or scripts.",
                 field="statement",
             )
         if not self.statement.strip():

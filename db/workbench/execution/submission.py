@@ -201,7 +201,7 @@ class Submissions:
         with acting(draft.actor):
             new = request.to_new_run(connection, limits)
         await self._text_quota.check(queue, more=_size_of(new))
-        is_current = reserved is not None and reserved.version == connection.version
+        is_current = reserved is not None and reserved.generation == connection.generation
         backend = reserved.backend if reserved is not None and is_current else None
         run = await queue.accept(
             draft.id,

@@ -16,6 +16,13 @@ from db.workbench.copy.copy_failures import UNEXPECTED_COPY
 from db.workbench.copy.copy_in import CopySource, send_data
 from db.workbench.copy.copy_out import CopyOutput
 from db.workbench.execution.statement import protocol
+from db.workbench.execution.statement.client_encoding import (
+    changed_encoding,
+    notice_of_restored,
+    restore_encoding,
+    rows_not_readable,
+    stores_any_bytes,
+)
 from db.workbench.execution.statement.column_sources import Frame, describe
 from db.workbench.execution.statement.parameters import (
     ArrayType,
@@ -90,6 +97,8 @@ class ResultReader:
         self._stopping = False
         self._truncated: TruncationReason | None = None
         self._is_full = False
+        self._is_ascii = True
+        self._restored_encoding = False
         self._rows_per_chunk = 1
         """1 until the width of the rows is known."""
 
@@ -105,6 +114,8 @@ class ResultReader:
 
     def add_notice_of_lost_state(self, statement: str, command: str | None) -> None:
         """Of a statement that has succeeded, if what it made ends with the run."""
+        if self._restored_encoding:
+            return
         notice = notice_of_lost_state(
             statement, command, has_columns=self.columns is not None, notices=self.notices
         )
@@ -142,7 +153,21 @@ class ResultReader:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
             ending.command = ending.command or expected_command(statement)
+        await self._check_encoding(connection, ending)
         return ending
+
+    async def _check_encoding(self, connection: Connection, ending: Ending) -> None:
+        """Sets the connection back to UTF8, and fails the run if its text was in another one."""
+        changed = changed_encoding(connection)
+        is_unreadable = self._rows.replaced_bytes and not stores_any_bytes(connection)
+        if changed is not None:
+            await restore_encoding(connection)
+            self._restored_encoding = True
+            self.notices.append(notice_of_restored(changed))
+            is_unreadable |= not self._is_ascii
+        if is_unreadable and ending.state == RunState.SUCCEEDED:
+            ending.state, ending.error = RunState.FAILED, rows_not_readable(changed)
+            ending.without_rows = True
 
     async def _read_copy(
         self, connection: Connection, result: PGresult, ending: Ending, statement: str
@@ -268,6 +293,7 @@ class ResultReader:
         self._rows_left -= chunk.rows
         self._bytes_left -= len(chunk.lines)
         if rows:
+            self._is_ascii = self._is_ascii and chunk.lines.isascii()
             self._rows_per_chunk = max(1, CHUNK_BYTES * chunk.rows // len(chunk.lines))
             await self._spool.add(chunk)
         return not full

@@ -46,15 +46,12 @@ def first_words(text: str, count: int) -> list[str]:
 def copies_from_client(text: str) -> bool:
     """Whether the statement is COPY ... FROM STDIN, which waits for data of the client."""
     before, depth = "", 0
-    for token in _parts(text):
-        word = token.text.upper()
-        if token.kind == "end":
-            continue
+    for word in upper_words(text):
         if not before and word != "COPY":
             return False
-        depth += word.count("(") - word.count(")") if token.kind in {"open", "close"} else 0
+        depth += (word == "(") - (word == ")")
         # PostgreSQL takes either word for either direction
-        if not depth and before == "FROM" and token.kind == "word" and word in _CLIENT_WORDS:
+        if not depth and before == "FROM" and word in _CLIENT_WORDS:
             return True
         before = word
     return False
@@ -62,9 +59,9 @@ def copies_from_client(text: str) -> bool:
 
 def copy_encoding(text: str) -> str | None:
     """The encoding that a COPY statement names for its data, or None."""
-    for word, name in itertools.pairwise(token.text for token in _parts(text)):
-        if word.upper() == "ENCODING" and name.startswith("'"):
-            return name.strip("'")
+    for word, name in itertools.pairwise(_parts(text)):
+        if word.text.upper() == "ENCODING" and name.text.startswith("'"):
+            return name.text.strip("'")
     return None
 
 
@@ -74,7 +71,10 @@ def is_empty(text: str) -> bool:
 
 
 def upper_words(text: str) -> Iterator[str]:
-    """The tokens in upper case, without comments and the semicolons that end statements."""
+    """The tokens in upper case, without comments and the semicolons that end statements.
+
+    Each parenthesis is one of them, also beside others.
+    """
     for token in _parts(text):
         if token.kind in {"open", "close"}:
             yield from token.text
