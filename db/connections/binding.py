@@ -17,6 +17,7 @@ from db.kit.base import OwnerId
 from db.security.vault import SecretLocation
 
 TABLE = "database_connections"
+OPEN_TABLE = "open_connections"
 
 TUNNEL = ("ssh_host", "ssh_port", "ssh_username", "ssh_host_key_fingerprint")
 # The database password is also bound to the tunnel: the SSH server chooses which database server
@@ -102,6 +103,16 @@ def secret_locations(
             TABLE, row, owner, f"sealed_{secret}", bound_to=_digest(values, columns)
         )
         for secret, columns in BOUND_TO.items()
+    }
+
+
+def typed_locations(
+    values: Mapping[str, Any], *, row: UUID, owner: OwnerId
+) -> dict[str, SecretLocation]:
+    """Where each secret that was typed for a connection with these columns is sealed."""
+    return {
+        name: location._replace(table=OPEN_TABLE, is_short_lived=True)
+        for name, location in secret_locations(values, row=row, owner=owner).items()
     }
 
 

@@ -62,6 +62,8 @@ class DatabaseConnection(HasId, HasOwner, HasTimes, HasVersion, Base):
     sealed_ssh_private_key: Mapped[bytes | None]
     sealed_ssh_passphrase: Mapped[bytes | None]
     last_connected_at: Mapped[TimestampText | None]
+    secrets_version: Mapped[int] = mapped_column(server_default="0")
+    disconnect_count: Mapped[int] = mapped_column(server_default="0")
     sort_name: Mapped[str] = mapped_column(Text, Computed("lower(name)", persisted=True))
 
     __table_args__ = (
@@ -94,6 +96,14 @@ class ConnectionRow(NamedTuple):
     updated_at: TimestampText
     last_connected_at: TimestampText | None
     version: int
+    secrets_version: int = 0
+    """Increases when secrets are typed, and when they are deleted with a suspension."""
+    disconnect_count: int = 0
+
+    @property
+    def generation(self) -> tuple[int, int, int]:
+        """What a pool depends on: it is outdated when this changes."""
+        return self.version, self.secrets_version, self.disconnect_count
 
 
 class SealedRow(NamedTuple):
@@ -195,6 +205,14 @@ class Connections(Repository[ConnectionRow, S]):
         """Leaves `version` and `updated_at` unchanged, because the user changed nothing."""
         await self.run(self._note_connected(), id=row_id)
 
+    async def record_typed(self: "Connections[Session]", row_id: UUID) -> ConnectionRow:
+        """Makes the pools of all replicas open the secrets again, at their next use."""
+        return await self.update_or_raise(row_id, self._note_typed(), id=row_id)
+
+    async def record_disconnected(self: "Connections[Session]", row_id: UUID) -> ConnectionRow:
+        """Makes all replicas close their pools."""
+        return await self.update_or_raise(row_id, self._note_disconnected(), id=row_id)
+
     async def page(self, window: Window) -> Page[ConnectionRow]:
         return await self.fetch_page(self._page(window.shape), window, BY_NAME)
 
@@ -212,6 +230,18 @@ class Connections(Repository[ConnectionRow, S]):
     def _note_connected(cls) -> ClauseElement:
         mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
         return mine.values(last_connected_at=func.now()).returning(cls.table().c.id)
+
+    @change_statement
+    def _note_typed(cls) -> ClauseElement:
+        count = cls.table().c.secrets_version + 1
+        mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
+        return mine.values(secrets_version=count).returning(*cls.columns())
+
+    @change_statement
+    def _note_disconnected(cls) -> ClauseElement:
+        count = cls.table().c.disconnect_count + 1
+        mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
+        return mine.values(disconnect_count=count).returning(*cls.columns())
 
     @statement
     def _page(cls, shape: PageShape) -> ClauseElement:

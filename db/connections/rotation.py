@@ -1,9 +1,9 @@
-"""Seals the stored secrets of all users with the current key, for `howdah keys rotate`."""
+"""Seals the secrets of all users with the current key, for `howdah keys rotate`."""
 
 from typing import NamedTuple
 from uuid import UUID
 
-from db.connections.unscoped import Sealed
+from db.connections.unscoped import OpenSeals, SavedSeals, Sealed
 from db.errors import Unavailable
 from db.postgres.engine import Database
 from db.security.vault import SecretLocation, Vault
@@ -17,33 +17,47 @@ class SecretRotation(NamedTuple):
 
 async def rotate(database: Database, vault: Vault) -> SecretRotation:
     """Seals every secret with the current key; repeating it continues after a failure."""
-    rotation, last = SecretRotation(0, []), UUID(int=0)
+    rotation = SecretRotation(0, [])
+    for table in (SavedSeals, OpenSeals):
+        rotation = await _rotate_table(database, vault, table, rotation)
+    return rotation
+
+
+async def _rotate_table(
+    database: Database, vault: Vault, table: type[Sealed], rotation: SecretRotation
+) -> SecretRotation:
+    last = UUID(int=0)
     while True:
         async with database.read() as session:
-            batch = await Sealed.batch(session, last)
+            batch = await table.batch(session, last)
         if not batch:
             return rotation
         for _, placed in batch:
             for place, sealed in placed.items():
-                if await vault.is_current(sealed, place.owner):
+                if await vault.is_current(sealed, place):
                     continue
                 try:
                     secret = await vault.open(sealed, place)
                 except Unavailable:
                     rotation.unreadable.append(place)
                     continue
-                replaced = await _replace(database, vault, sealed, place, secret)
+                replaced = await _replace(database, vault, table, sealed, place, secret)
                 rotation = rotation._replace(resealed=rotation.resealed + replaced)
         last = batch[-1][0]
 
 
 async def _replace(
-    database: Database, vault: Vault, old: bytes, place: SecretLocation, secret: str
+    database: Database,
+    vault: Vault,
+    table: type[Sealed],
+    old: bytes,
+    place: SecretLocation,
+    secret: str,
 ) -> bool:
-    """Returns false if the user saved another secret in the meantime."""
+    """Returns false if the user entered another secret in the meantime."""
     new = await vault.seal(secret, place)
     replaced = await database.write(
-        lambda session: Sealed.exchange(session, place.row, place.column, old=old, new=new)
+        lambda session: table.exchange(session, place.row, place.column, old=old, new=new)
     )
     await vault.forget(old if replaced else new, place)
     return replaced

@@ -1,6 +1,6 @@
 """Repositories: every statement is restricted to the rows of one owner in one table."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, cast
 from uuid import UUID
@@ -156,8 +156,8 @@ class Repository(OwnerLookup, Generic[R, S]):
             deletion = deletion.where(table.c.version == bindparam("expected_version"))
         return deletion.returning(table.c.id)
 
-    async def get(self, row_id: UUID) -> R | None:
-        return await self.one(self._by_id(), id=row_id)
+    def get(self, row_id: UUID) -> Awaitable[R | None]:
+        return self.one(self._by_id(), id=row_id)
 
     async def require(self, row_id: UUID, *, field: str | None = "id") -> R:
         """Returns a row of the owner; `field` is the input field that errors refer to.
@@ -305,10 +305,14 @@ class Repository(OwnerLookup, Generic[R, S]):
             field="expectedVersion",
         )
 
-    async def run(self, query: Statement[S], /, **values: Any) -> Sequence[Any]:
+    def run(self, query: Statement[S], /, **values: Any) -> Awaitable[Sequence[Any]]:
         """Runs a statement with the owner bound; raises Conflict for a violated constraint."""
+        rows = self.session.rows(query, owner_id=self.owner, **values)
+        return self._explain_conflicts(rows) if query.changes else rows
+
+    async def _explain_conflicts(self, rows: Awaitable[Sequence[Any]]) -> Sequence[Any]:
         try:
-            return await self.session.rows(query, owner_id=self.owner, **values)
+            return await rows
         except asyncpg.IntegrityConstraintViolationError as error:
             conflict = self.conflicts.get(error.constraint_name or "")
             if conflict is None:

@@ -37,6 +37,8 @@ class SecretLocation(NamedTuple):
     column: str
     bound_to: str
     """Digest of the destination that the secret may be sent to; see `db.connections.binding`."""
+    is_short_lived: bool = False
+    """True if its row expires: it is not stored in a keychain, in which nothing does."""
 
     def __str__(self) -> str:
         return f"{self.table}/{self.row.hex}/{self.owner.hex}/{self.column}/{self.bound_to}"
@@ -73,6 +75,9 @@ class Vault:
             return None
         return await self._keychain()
 
+    async def _keychain_for(self, location: SecretLocation) -> "Keychain | None":
+        return None if location.is_short_lived else await self.keychain_for(location.owner)
+
     async def _keychain(self) -> "Keychain | None":
         """The keychain of this machine, or None. Probed on the first call."""
         if self._find_keychain is None:
@@ -82,7 +87,7 @@ class Vault:
         return await asyncio.shield(self._finding)
 
     async def seal(self, secret: str, location: SecretLocation) -> bytes:
-        if keychain := await self.keychain_for(location.owner):
+        if keychain := await self._keychain_for(location):
             reference = secrets.token_bytes(16)
             await keychain.keep(f"{location}/{reference.hex()}", secret)
             return _IN_KEYCHAIN + reference
@@ -132,9 +137,9 @@ class Vault:
                 await self.forget(value, location)
             raise
 
-    async def is_current(self, sealed: bytes, owner: UUID) -> bool:
+    async def is_current(self, sealed: bytes, location: SecretLocation) -> bool:
         """Whether the secret is sealed with the current key or keychain (`howdah keys rotate`)."""
-        in_keychain = await self.keychain_for(owner) is not None
+        in_keychain = await self._keychain_for(location) is not None
         if in_keychain or sealed[:1] == _IN_KEYCHAIN:
             return (sealed[:1] == _IN_KEYCHAIN) is in_keychain
         return sealed[2 : 2 + sealed[1]].decode() == self._keys.current_id

@@ -137,8 +137,9 @@ class TestConnectionInput:
 
 
 @strawberry.input(
-    description="Connection to open, with passwords that are not stored. They are kept in memory "
-    "while the connection is open."
+    description="Connection to open, with passwords that are not saved with it. If the database "
+    "accepts them, they are kept in encrypted form until `disconnect`, for at most 12 hours, and "
+    "are used only for the destination they were entered for."
 )
 class ConnectInput:
     __repr__ = redacted_repr

@@ -6,7 +6,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from db.connections import ConnectionRow, Connections, PreferenceRow, Preferences
+from db.connections import (
+    ConnectionRow,
+    Connections,
+    OpenConnections,
+    PreferenceRow,
+    Preferences,
+)
 from db.errors import HowdahError, TooLarge
 from db.kit.paging import Page, Window
 from db.postgres.engine import ReadSession
@@ -24,6 +30,14 @@ K = TypeVar("K", bound=Hashable)
 
 class ConnectionById(ById[ConnectionRow]):
     repository = Connections
+
+
+class IsOpen(Loader[UUID, bool]):
+    """Whether a connection is open at any replica."""
+
+    async def batch(self, session: ReadSession, keys: list[UUID]) -> Mapping[UUID, bool]:
+        opened = await OpenConnections(session, self.context.owner).of_connections(keys)
+        return {row.connection_id: True for row in opened}
 
 
 class PreferenceByName(Loader[NameKey, PreferenceRow]):

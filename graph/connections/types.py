@@ -22,7 +22,7 @@ from graph.connections.catalogue import (
     find_table,
     list_schemas,
 )
-from graph.connections.loaders import ConnectionById, PreferenceByName, ReadOnlyRisks
+from graph.connections.loaders import ConnectionById, IsOpen, PreferenceByName, ReadOnlyRisks
 from graph.context import Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import ID_DESCRIPTION, NameKey, Node, named_id, node
@@ -127,9 +127,15 @@ class DatabaseConnection(Node):
     def ssh_tunnel(root: strawberry.Parent[ConnectionRow]) -> ConnectionRow | None:
         return root if root.ssh_host else None
 
-    @field("True if the connection is open at the server that answers this request.")
-    def is_connected(root: strawberry.Parent[ConnectionRow], info: Info) -> bool:
-        return info.context.services.workbench.is_connected(info.context.owner, root.id)
+    @field(
+        "True if the connection is open: `connect` or its first use has opened it, and neither "
+        "`disconnect` nor a change of its destination has closed it since. The same at every "
+        "replica of the server."
+    )
+    async def is_connected(root: strawberry.Parent[ConnectionRow], info: Info) -> bool:
+        if info.context.services.workbench.has_pool(info.context.owner, root):
+            return True
+        return await IsOpen.of(info.context).load(root.id) or False
 
     @field(
         "Rights with which the role could make lasting changes in a `readOnly` run, at most 50. "
@@ -184,9 +190,9 @@ class DatabaseConnection(Node):
 
 
 @strawberry.type(
-    description="A connection that is open at the server that answers this request, with the "
-    "current state of its pool. The pool closes its connections after 60 seconds without use "
-    "and opens them again when they are needed."
+    description="An open connection, with the state of its pool at the server that answers this "
+    "request. The pool closes its connections after 60 seconds without use and opens them again "
+    "when they are needed."
 )
 class ActiveConnection:
     server_version: str = attribute("Version that the PostgreSQL server reports.")
@@ -194,7 +200,10 @@ class ActiveConnection:
         "TLS protocol and cipher, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`. Null without TLS."
     )
     connected_at: datetime = attribute("Time the connection was opened.")
-    pool_size: int = attribute("Number of connections in the pool: the sum of `idle` and `busy`.")
+    pool_size: int = attribute(
+        "Number of connections in the pool: the sum of `idle` and `busy`. 0 if only other replicas "
+        "of the server have used the connection."
+    )
     idle: int = attribute("Number of connections in the pool that are not in use.")
     busy: int = attribute("Number of connections in the pool that are in use or being opened.")
 

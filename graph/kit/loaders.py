@@ -65,8 +65,11 @@ class BatchLoader(ABC, Generic[K, V]):
     async def find(self, keys: list[K]) -> Mapping[K, V | Exception]:
         """Finds the values of `keys`. A value may be an exception, raised to callers of its key."""
 
-    async def find_one(self, key: K) -> V | Exception | None:
+    def find_one(self, key: K) -> Awaitable[V | Exception | None]:
         """Like `find`, for a key alone."""
+        return self._find_one(key)
+
+    async def _find_one(self, key: K) -> V | Exception | None:
         return (await self.find([key])).get(key)
 
     async def _load_alone(self, key: K) -> V | None:
@@ -150,7 +153,6 @@ class ById(Loader[UUID, V]):
             return {} if row is None else {row.id: row}
         return {row.id: row for row in await rows.get_many(keys)}
 
-    async def find_one(self, key: UUID) -> V | None:
-        context = self.context
-        async with context.services.database.read(share=context.slot.reads) as session:
-            return await self.repository(session, context.owner).get(key)
+    def find_one(self, key: UUID) -> Awaitable[V | None]:
+        session = self.context.services.database.read(share=self.context.slot.reads)
+        return self.repository(session, self.context.owner).get(key)

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.docs.test_docs_runs import SAVE
-from tests.fixtures.served import served
+from tests.fixtures.served import Served, served
 from tests.fixtures.targets import CANARY, Target
 
 EXECUTE = """mutation($input: ExecuteQueryInput!) {
@@ -13,31 +13,43 @@ COUNT = """SELECT count(*) FROM pg_stat_activity
     WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(6%'"""
 
 
-async def test_killed_server_interrupts_run_and_ends_statement(
+CONNECT = "mutation($input: ConnectInput!) { connect(input: $input) { connection { id } } }"
+
+
+async def test_killed_server_interrupts_runs_and_ends_statements(
     target: Target, tmp_path: Path
 ) -> None:
+    """Also those of a connection whose password was typed: it is not lost with the process."""
     folder = tmp_path / "data"
     folder.mkdir()
     async with served(folder) as first:
-        connection = {
-            "name": "Target",
-            "host": "localhost",
-            "port": target.port,
-            "database": "postgres",
-            "username": "ada",
-            "password": CANARY,
-            "savePassword": True,
-        }
-        saved = (await first.ask(SAVE, input=connection))["saveConnection"]["connection"]["id"]
-        values = {"connectionId": saved, "statement": "SELECT pg_sleep(66)", "timeoutMs": 120_000}
-        run = (await first.ask(EXECUTE, input=values))["executeQuery"]["run"]
+        runs = [await start_run(first, target, typed=typed) for typed in (False, True)]
         async with asyncio.timeout(10):
-            while not await target.administer(COUNT):  # noqa: ASYNC110 - there is no event
+            while await target.administer(COUNT) != len(runs):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.05)
         await first.kill("both")
     async with served(folder) as second, asyncio.timeout(30):
         query = "query($id: ID!) { queryRun(id: $id) { state error { message } } }"
-        while (await second.ask(query, id=run["id"]))["queryRun"]["state"] != "INTERRUPTED":  # noqa: ASYNC110 - or here
-            await asyncio.sleep(0.2)
+        for run in runs:
+            while (await second.ask(query, id=run))["queryRun"]["state"] != "INTERRUPTED":  # noqa: ASYNC110 - or here
+                await asyncio.sleep(0.2)
         while await target.administer(COUNT):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
+
+
+async def start_run(server: Served, target: Target, *, typed: bool) -> str:
+    """Starts a statement; the password of its connection is stored, or typed to open it."""
+    connection = {
+        "name": "Target",
+        "host": "localhost",
+        "port": target.port,
+        "database": "postgres",
+        "username": "ada",
+        "password": CANARY,
+        "savePassword": not typed,
+    }
+    saved = (await server.ask(SAVE, input=connection))["saveConnection"]["connection"]["id"]
+    if typed:
+        await server.ask(CONNECT, input={"id": saved, "password": CANARY})
+    values = {"connectionId": saved, "statement": "SELECT pg_sleep(66)", "timeoutMs": 120_000}
+    return str((await server.ask(EXECUTE, input=values))["executeQuery"]["run"]["id"])

@@ -143,6 +143,10 @@ def host_key_unconfirmed(bastion: Bastion, fingerprint: str) -> HostKeyUnconfirm
     )
 
 
+def connection_closed() -> Unavailable:
+    return Unavailable("The connection was closed.", hint="Connect again, then repeat the request.")
+
+
 def destination_changed() -> Conflict:
     return Conflict(
         "The destination of the connection was changed while it was being opened.",

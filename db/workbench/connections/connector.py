@@ -5,6 +5,7 @@ import ssl
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 
 import psycopg
@@ -38,9 +39,16 @@ class Connector:
         destination: Destination,
         targets: Targets,
         make_slot: Callable[[], LargeRowSlot] = LargeRowSlot.alone,
+        *,
+        lifetime_s: float | None = None,
     ) -> None:
-        """`make_slot` returns the slot of one more connection, of the budget of its user."""
+        """`make_slot` returns the slot of one more connection, of the budget of its user.
+
+        The secrets of the destination expire after `lifetime_s`.
+        """
         self.destination = destination
+        now = asyncio.get_running_loop().time()
+        self.expires_at = inf if lifetime_s is None else now + lifetime_s
         self._make_slot = make_slot
         self.facts: libpq.Facts | None = None
         self._targets = targets

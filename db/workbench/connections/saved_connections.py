@@ -8,10 +8,12 @@ from uuid import UUID
 
 from db.connections import (
     SECRETS,
+    TYPED_SECRETS,
     ConnectionRow,
     Connections,
     ConnectionUpdate,
     Draft,
+    OpenConnections,
     SealedRow,
     parse_draft,
     require_fields,
@@ -24,6 +26,7 @@ from db.kit.idempotency import run_once
 from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database, Session
 from db.security.vault import SecretLocation, Vault
+from db.workbench.connections.targets.destinations import destination_of
 from db.workbench.connections.workbench import Workbench
 
 
@@ -99,6 +102,7 @@ class SavedConnections:
                 done = await Connections(session, owner).change(
                     seen, changes, sealed, agent=agent, expected_version=expected_version
                 )
+                await _close_if_outdated(session, owner, done, changes)
                 names = sorted((*changes.values, *changes.secrets))
                 await _record(session, AuditKind.CONNECTION_SAVED, owner, done.row, changed=names)
                 return done
@@ -120,7 +124,7 @@ class SavedConnections:
             return removed
 
         row, sealed = await self.database.transaction(work)
-        await self.workbench.drop(owner, connection_id)
+        await self.workbench.drop(connection_id)
         await self._forget(sealed, secret_locations(row._asdict(), row=row.id, owner=owner))
 
     @asynccontextmanager
@@ -163,6 +167,17 @@ class SavedConnections:
             name: None if secret is None else self.vault.fingerprint(secret)
             for name, secret in changes.secrets.items()
         }
+
+
+async def _close_if_outdated(
+    session: Session, owner: OwnerId, done: ConnectionUpdate, changes: Draft
+) -> None:
+    """Deletes the typed secrets of a former destination, and those that were saved now."""
+    opened = OpenConnections(session, owner)
+    if destination_of(done.before) != destination_of(done.row):
+        await opened.close(done.row.id)
+    elif saved := [name for name in TYPED_SECRETS if changes.secrets.get(name) is not None]:
+        await opened.forget_typed(done.row.id, saved)
 
 
 _DESTINATION = {

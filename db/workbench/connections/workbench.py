@@ -1,18 +1,27 @@
 """The open connections of all users to their own databases."""
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from db.connections import ConnectionRow, Connections, Draft, SecretRequired
-from db.errors import Forbidden, HowdahError, NotFound
+from db.connections import (
+    ConnectionRow,
+    Connections,
+    Draft,
+    OpenConnections,
+    SecretRequired,
+)
+from db.errors import HowdahError, NotFound
+from db.events import EventBus
 from db.kit.base import OwnerId
-from db.postgres.engine import Database
+from db.postgres.engine import Database, Session
 from db.security.vault import Vault
-from db.workbench.connections.credentials import Credentials, LendsAgentTo
+from db.workbench.connections.credentials import Credentials, LendsAgentTo, Typed
 from db.workbench.connections.pools.circuit_breaker import Breaker
-from db.workbench.connections.pools.pool_registry import Entered, PoolRegistry
+from db.workbench.connections.pools.disconnects import Disconnects
+from db.workbench.connections.pools.pool_registry import PoolRegistry
 from db.workbench.connections.targets.destinations import Destination, destination_of
 from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.connections.values import ActivePool, Limits, ProbeResult, Problem
@@ -23,6 +32,8 @@ if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, 
     from db.workbench.connections.connector import Connector
     from db.workbench.connections.libpq import Connection, Facts
     from db.workbench.connections.pools.connection_pool import ConnectionPool, ReservedConnection
+
+log = logging.getLogger(__name__)
 
 
 class Workbench:
@@ -39,12 +50,14 @@ class Workbench:
         targets: Targets,
         limits: Limits,
         pools: PoolRegistry,
+        disconnects: Disconnects,
     ) -> None:
         self._database = database
         self._credentials = credentials
         self._targets = targets
         self._limits = limits
         self._pools = pools
+        self._disconnects = disconnects
         self._read_budget: ReadBudget | None = None
         self.lends_agent_to = credentials.lends_agent_to
 
@@ -57,12 +70,15 @@ class Workbench:
         targets: Targets,
         limits: Limits = Limits(),  # noqa: B008 - immutable
         lends_agent_to: LendsAgentTo | None = None,
+        events: EventBus | None = None,
     ) -> AsyncIterator["Workbench"]:
         """`lends_agent_to` accepts the owners who may use the SSH agent; None accepts no owner."""
         credentials = Credentials(database, vault, lends_agent_to)
         try:
             async with PoolRegistry.opened(limits) as pools:
-                yield cls(database, credentials, targets, limits, pools)
+                disconnects = Disconnects(database, pools, events)
+                pools.run_in_background(disconnects.follow())
+                yield cls(database, credentials, targets, limits, pools, disconnects)
         finally:
             targets.close()
 
@@ -70,55 +86,81 @@ class Workbench:
         self,
         owner: OwnerId,
         connection_id: UUID,
-        entered: Entered | None = None,
+        typed: Typed | None = None,
         *,
         expected_version: int | None = None,
     ) -> ActivePool:
-        """Opens the pool and connects once. Secrets in `entered` replace the stored ones.
+        """Opens the pool and connects once. `typed` secrets replace the stored ones.
 
-        The pool connects to the destination of the row that is read here, so entered secrets
-        are sent to no destination other than that of `expected_version`.
+        They are tried first, and stored for all replicas only if the server accepts them. They are
+        sent to the destination of the row that is read here, which is that of `expected_version`.
 
         Raises:
             Conflict: The connection has another version than `expected_version`.
         """
         row = await self._require_row(owner, connection_id, expected_version)
-        pool = self._pool(owner, row, entered or {})
-        try:
-            await pool.release(await pool.acquire())
-        except HowdahError:
-            if pool.facts is None:
-                self._discard_entered(owner, row)
-            raise
+        if typed:
+            row = await self._store_typed(owner, row, typed)
+        pool = self._pool(owner, row)
+        await pool.release(await pool.acquire())
+        await self._record_open(owner, row, _facts_of(pool))
         await self._database.write(
             lambda session: Connections(session, owner).record_connected(connection_id)
         )
         return _to_active_pool(connection_id, pool)
 
     async def disconnect(self, owner: OwnerId, connection_id: UUID) -> None:
-        await self._require_row(owner, connection_id)
-        await self.drop(owner, connection_id)
+        """Ends the running statements, closes the pools and deletes the typed secrets.
 
-    async def drop(self, owner: OwnerId, connection_id: UUID) -> None:
-        """Ends the running statements, closes the pool and discards the entered secrets."""
-        await self._pools.drop((owner, connection_id))
+        On every replica: the others notice within two seconds if the event is lost.
+        """
+
+        async def close(session: Session) -> ConnectionRow:
+            row = await Connections(session, owner).record_disconnected(connection_id)
+            await OpenConnections(session, owner).close(connection_id)
+            return row
+
+        row = await self._database.transaction(close)
+        await self._disconnects.announce(connection_id, row.disconnect_count)
+
+    async def drop(self, connection_id: UUID) -> None:
+        """Call after the deletion of a connection: closes its pools on every replica."""
+        await self._disconnects.announce(connection_id, None)
 
     def renew(self, owner: OwnerId, row: ConnectionRow) -> None:
         """Call after a change of the row: an open pool is replaced by a new generation."""
         if self._pools.find((owner, row.id)) is not None:
-            self._pool(owner, row, None)
+            self._pool(owner, row)
 
-    def active(self, owner: OwnerId) -> list[ActivePool]:
-        """The open pools of this process, in the order in which they were opened."""
-        return [
-            _to_active_pool(connection_id, pool)
-            for connection_id, pool in self._pools.of_owner(owner)
-            if pool.facts is not None
+    async def active(self, owner: OwnerId) -> list[ActivePool]:
+        """The open connections, in the order in which they were opened, at any replica.
+
+        The figures are those of the pools of this process: zero if it has none.
+        """
+        here = {key: pool for key, pool in self._pools.of_owner(owner) if pool.facts is not None}
+        async with self._database.read() as session:
+            opened = await OpenConnections(session, owner).list_all()
+            unrecorded = here.keys() - {row.connection_id for row in opened}
+            rows = await Connections(session, owner).get_many(unrecorded) if unrecorded else []
+        found = [
+            _to_active_pool(row.connection_id, here[row.connection_id])
+            if row.connection_id in here
+            else ActivePool(*row, pool_size=0, idle=0, busy=0)
+            for row in opened
         ]
+        found += [
+            _to_active_pool(row.id, here[row.id]) for row in rows if self.has_pool(owner, row)
+        ]
+        return sorted(found, key=lambda active: active.connected_at)
 
-    def is_connected(self, owner: OwnerId, connection_id: UUID) -> bool:
-        generation = self._pools.find((owner, connection_id))
-        return generation is not None and generation.pool.facts is not None
+    def has_pool(self, owner: OwnerId, row: ConnectionRow) -> bool:
+        """Whether the connection is open in this process. `OpenConnections` has those of all."""
+        generation = self._pools.find((owner, row.id))
+        return (
+            generation is not None
+            and generation.pool.facts is not None
+            and generation.row.disconnect_count == row.disconnect_count
+        )
 
     @contextlib.asynccontextmanager
     async def lend(self, owner: OwnerId, connection_id: UUID) -> "AsyncIterator[Connection]":
@@ -128,7 +170,7 @@ class Workbench:
         limits the time of a statement with `libpq.abort_after`.
         """
         row = await self._require_row(owner, connection_id)
-        pool = self._pool(owner, row, None)
+        pool = self._pool(owner, row)
         connection = await pool.acquire()
         try:
             yield connection
@@ -138,19 +180,26 @@ class Workbench:
     def reserve(self, owner: OwnerId, connection_id: UUID) -> "ReservedConnection | None":
         """Takes an idle connection, if there is one, without reading the row of the connection.
 
-        The caller compares its `version` with that of the row before it uses the connection.
+        The caller compares its `generation` with that of the row before it uses the connection.
         """
         generation = self._pools.find((owner, connection_id))
         if generation is None:
             return None
-        return generation.pool.reserve(version=generation.row.version)
+        return generation.pool.reserve(generation=generation.row.generation)
+
+    @contextlib.asynccontextmanager
+    async def open_dedicated(self, owner: OwnerId, row_id: UUID) -> "AsyncIterator[Connection]":
+        """Opens a connection for one holder; it is not pooled."""
+        row = await self._require_row(owner, row_id)
+        async with self._pool(owner, row).dedicated() as connection:
+            yield connection
 
     @contextlib.asynccontextmanager
     async def side_connection(
         self, owner: OwnerId, connection_id: UUID, *, stays_open: bool = False
     ) -> "AsyncIterator[Connection]":
         """Opens a connection outside the pool for a short query, even if the pool is exhausted."""
-        pool = self._pool(owner, await self._require_row(owner, connection_id), None)
+        pool = self._pool(owner, await self._require_row(owner, connection_id))
         async with pool.monitor() if stays_open else pool.side_connection() as connection:
             yield connection
 
@@ -182,62 +231,95 @@ class Workbench:
             async with self._database.read() as session:
                 connections = Connections(session, owner)
                 return await connections.require_version(connection_id, expected_version)
-        except (NotFound, Forbidden):
-            self._pools.retire((owner, connection_id))
+        except NotFound:
+            self._pools.close_outdated({connection_id: None})
             raise
 
-    def _pool(
-        self, owner: OwnerId, row: ConnectionRow, entered: Entered | None
-    ) -> "ConnectionPool":
-        """Returns the pool of this version; an earlier one closes after its statements.
+    async def _store_typed(self, owner: OwnerId, row: ConnectionRow, typed: Typed) -> ConnectionRow:
+        """Tries the secrets, and stores them if they are accepted. Returns the row after that."""
+        destination, _ = await self._credentials.of_saved(owner, row, typed)
+        connector = self._connector_to(owner, destination)
+        try:
+            with self._pool(owner, row).breaker.attempt():
+                found = await connector.measure()
+        finally:
+            await connector.close()
+        return await self._credentials.store_typed(
+            owner, row, typed, server_version=found.server_version or "", tls=found.tls
+        )
+
+    def _pool(self, owner: OwnerId, row: ConnectionRow) -> "ConnectionPool":
+        """Returns the pool of this generation; an earlier one closes after its statements.
 
         Nothing is awaited between the lookup and the start, so concurrent callers share a pool.
         """
-        now = self._pools.find((owner, row.id))
+        key = (owner, row.id)
+        now = self._pools.find(key)
+        if now is not None and now.row.disconnect_count < row.disconnect_count:
+            self._pools.close_outdated({row.id: row.disconnect_count})
+            now = None
         if now is None:
-            return self._start(owner, row, entered or {})
-        same = now.row.version == row.version
-        if same and (not entered or entered == now.entered):
+            return self._start(owner, row)
+        if now.row.generation == row.generation:
             return now.pool
-        self._pools.retire((owner, row.id))
-        if not same and destination_of(now.row) != destination_of(row):
-            return self._start(owner, row, entered or {})
-        facts = None if entered else now.pool.facts
-        return self._start(owner, row, entered or now.entered, facts, now.pool.breaker)
+        self._pools.retire(key)
+        if destination_of(now.row) != destination_of(row):
+            return self._start(owner, row)
+        return self._start(owner, row, now.pool.facts, now.pool.breaker)
 
     def _start(
         self,
         owner: OwnerId,
         row: ConnectionRow,
-        entered: Entered,
         facts: "Facts | None" = None,
         breaker: Breaker | None = None,
     ) -> "ConnectionPool":
         async def make_connector() -> "Connector":
-            return self._connector_to(owner, await self._credentials.of_saved(owner, row, entered))
+            destination, left_s = await self._credentials.of_saved(owner, row)
+            return self._connector_to(owner, destination, left_s)
+
+        def on_connected(facts: "Facts") -> None:
+            self._pools.run_in_background(self._record_open_later(owner, row, facts))
 
         return self._pools.start(
-            (owner, row.id), row, entered, make_connector, facts=facts, breaker=breaker
+            (owner, row.id), row, make_connector, on_connected, facts=facts, breaker=breaker
         )
 
-    def _connector_to(self, owner: OwnerId, destination: Destination) -> "Connector":
+    async def _record_open(self, owner: OwnerId, row: ConnectionRow, facts: "Facts") -> None:
+        """Shows the connection as open at every replica."""
+        await self._database.write(
+            lambda session: OpenConnections(session, owner).record(
+                row.id,
+                server_version=facts.server_version,
+                tls=facts.tls,
+                disconnect_count=row.disconnect_count,
+            )
+        )
+
+    async def _record_open_later(self, owner: OwnerId, row: ConnectionRow, facts: "Facts") -> None:
+        try:
+            await self._record_open(owner, row, facts)
+        except HowdahError as error:
+            log.warning("other replicas do not see connection %s as open: %s", row.id, error)
+
+    def _connector_to(
+        self, owner: OwnerId, destination: Destination, lifetime_s: float | None = None
+    ) -> "Connector":
         from db.workbench.connections.bounds.read_budget import ReadBudget
         from db.workbench.connections.connector import Connector
 
         if self._read_budget is None:
             self._read_budget = ReadBudget(self._limits.row_bytes, self._limits.process_row_bytes)
         budget = self._read_budget
-        return Connector(destination, self._targets, lambda: budget.slot_for(owner))
+        return Connector(
+            destination, self._targets, lambda: budget.slot_for(owner), lifetime_s=lifetime_s
+        )
 
-    def _discard_entered(self, owner: OwnerId, row: ConnectionRow) -> None:
-        """After a failed attempt the next one starts from the stored secrets."""
-        now = self._pools.find((owner, row.id))
-        if now is not None and now.entered and now.pool.facts is None:
-            self._pools.retire((owner, row.id))
-            self._start(owner, row, {}, None, now.pool.breaker)
+
+def _facts_of(pool: "ConnectionPool") -> "Facts":
+    assert pool.facts is not None  # noqa: S101 - only of pools that have connected
+    return pool.facts
 
 
 def _to_active_pool(connection_id: UUID, pool: "ConnectionPool") -> ActivePool:
-    facts = pool.facts
-    assert facts is not None  # noqa: S101 - only pools that have connected are shown
-    return ActivePool(connection_id, *facts, *pool.figures)
+    return ActivePool(connection_id, *_facts_of(pool), *pool.figures)

@@ -54,7 +54,8 @@ def test_binding_covers_every_column_of_a_connection() -> None:
     """A new column must be listed: either a secret is bound to it, or it is known to be free."""
     table = DatabaseConnection.__table__
     ours = {"id", "owner_id", "sort_name", "version", "created_at", "updated_at"}
-    ours |= {"last_connected_at", *(f"sealed_{name}" for name in SECRETS)}
+    ours |= {"last_connected_at", "secrets_version", "disconnect_count"}
+    ours |= {*(f"sealed_{name}" for name in SECRETS)}
     assert {column.name for column in table.columns} == ours | FREE | set(DATABASE)
     assert set(BOUND_TO) == set(SECRETS)
 

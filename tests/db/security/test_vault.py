@@ -134,11 +134,11 @@ async def test_secret_does_not_open_when_modified() -> None:
 async def test_secret_of_older_key_opens_and_is_not_current() -> None:
     sealed = await Vault(OLD).seal(SECRET, PLACE)
     vault = Vault(BOTH)
-    assert await Vault(OLD).is_current(sealed, PLACE.owner)
-    assert not await vault.is_current(sealed, PLACE.owner)
+    assert await Vault(OLD).is_current(sealed, PLACE)
+    assert not await vault.is_current(sealed, PLACE)
     assert await vault.open(sealed, PLACE) == SECRET
     renewed = await vault.seal(SECRET, PLACE)
-    assert await vault.is_current(renewed, PLACE.owner)
+    assert await vault.is_current(renewed, PLACE)
     with pytest.raises(Unavailable, match="its key is not among"):
         await Vault(OLD).open(renewed, PLACE)
 
@@ -148,9 +148,9 @@ async def test_keychain_stores_the_secret(drawer: Drawer, keychain: Keychain) ->
     sealed = await vault.seal(SECRET, PLACE)
     assert list(drawer.values()) == [SECRET]
     assert await vault.open(sealed, PLACE) == SECRET
-    assert await vault.is_current(sealed, PLACE.owner)
-    assert not await Vault(OLD).is_current(sealed, PLACE.owner)
-    assert not await vault.is_current(await Vault(OLD).seal(SECRET, PLACE), PLACE.owner)
+    assert await vault.is_current(sealed, PLACE)
+    assert not await Vault(OLD).is_current(sealed, PLACE)
+    assert not await vault.is_current(await Vault(OLD).seal(SECRET, PLACE), PLACE)
     await vault.forget(sealed, PLACE)
     assert drawer == {}
     with pytest.raises(Unavailable, match="keychain"):

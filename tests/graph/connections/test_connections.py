@@ -93,7 +93,7 @@ async def test_delete_connection_closes_its_pool(
         "{ deleteConnection(input: $input) { deletedConnectionId } }",
         input={"id": saved["id"]},
     )
-    assert services.workbench._pools._living == set()
+    assert services.workbench._pools._living == {}
 
 
 async def test_save_connection_keeps_absent_and_clears_null_fields(

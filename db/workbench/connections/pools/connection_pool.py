@@ -4,21 +4,26 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from math import inf
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from db.errors import HowdahError, Overloaded, Unavailable
+from db.errors import HowdahError, Overloaded
 from db.fifo_pool import FifoPool
 from db.runs import Backend
+from db.workbench.connections.connection_errors import connection_closed
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.libpq import Connection, Facts, abort_after, command
 from db.workbench.connections.pools.circuit_breaker import Breaker
+from db.workbench.connections.pools.dblink import close_dblink_connections
 
 log = logging.getLogger(__name__)
 
 WAIT_S = 12.0
 LIFETIME_S = 3_600.0
+REPORT_S = 3_600.0
+"""A pool reports that it is connected once in this time."""
 RESET_S = 2.0
 CANCEL_S = 2.0
 
@@ -61,18 +66,30 @@ class ConnectionPool:
         size: int,
         breaker: Breaker,
         make_room: Callable[[], None],
+        on_connected: Callable[[Facts], None],
         facts: Facts | None = None,
     ) -> None:
-        """`make_room` raises Overloaded if the process may open no further connection."""
+        """`make_room` raises Overloaded if the process may open no further connection.
+
+        `on_connected` is called with the first connection, and at most every `REPORT_S` later.
+        """
         self.breaker = breaker
         self.facts = facts
         self.used_at = asyncio.get_running_loop().time()
         self._make_connector = make_connector
         self._make_room = make_room
+        self._on_connected = on_connected
+        self._report_at = 0.0
         self._pool = FifoPool(
-            self._connect, size=size, wait_s=WAIT_S, overloaded=_overloaded, closed=_closed
+            self._connect,
+            size=size,
+            wait_s=WAIT_S,
+            overloaded=_overloaded,
+            closed=connection_closed,
         )
         self._connector: Connector | None = None
+        self.expires_at = inf
+        """When the secrets of the latest connector expire, by the clock of the event loop."""
         self._making = asyncio.Lock()
         self._closed = False
         self._proving = asyncio.Lock()
@@ -82,6 +99,7 @@ class ConnectionPool:
         self._attempts = 0
         self._borrowers = 0
         self._lent: dict[Connection, PooledConnection] = {}
+        self._dedicated: set[Connection] = set()
         self._monitors: set[Connection] = set()
         self._unused = asyncio.Event()
 
@@ -94,7 +112,7 @@ class ConnectionPool:
     @property
     def open_count(self) -> int:
         """The number of connections that are open on the server, or may be at any moment."""
-        return self._pool.opened + self._attempts
+        return self._pool.opened + self._attempts + len(self._dedicated)
 
     @property
     def in_use(self) -> bool:
@@ -110,14 +128,14 @@ class ConnectionPool:
         self._lent[pooled.connection] = pooled
         return pooled.connection
 
-    def reserve(self, *, version: int) -> "ReservedConnection | None":
+    def reserve(self, *, generation: tuple[int, ...]) -> "ReservedConnection | None":
         """Like `acquire`, for a connection that is idle at this moment."""
         pooled = self._pool.take_idle()
         if pooled is None:
             return None
         self._borrowers += 1
         self._lent[pooled.connection] = pooled
-        return ReservedConnection(self, pooled.connection, version=version)
+        return ReservedConnection(self, pooled.connection, generation=generation)
 
     async def release(self, connection: Connection) -> None:
         """Resets the connection, or ends it. Returns it also if the borrower is cancelled here."""
@@ -156,6 +174,21 @@ class ConnectionPool:
         finally:
             self._leave()
 
+    @contextlib.asynccontextmanager
+    async def dedicated(self) -> AsyncIterator[Connection]:
+        """A connection that is held for long: it takes no place in the pool, and is not reused."""
+        self._borrowers += 1
+        try:
+            connection = await self._open()
+            self._dedicated.add(connection)
+            try:
+                yield connection
+            finally:
+                self._dedicated.discard(connection)
+                connection.finish()
+        finally:
+            self._leave()
+
     def drop_idle(self) -> None:
         self._pool.drop_idle()
 
@@ -175,7 +208,7 @@ class ConnectionPool:
         await self._pool.close()
         await asyncio.gather(*map(_cancel, self._lent))
         if not await self._is_unused_within(CANCEL_S):
-            for connection in self._lent:
+            for connection in (*self._lent, *self._dedicated):
                 connection.cut()
             if not await self._is_unused_within(CANCEL_S):
                 log.warning("%d connections were not returned", len(self._lent))
@@ -208,6 +241,9 @@ class ConnectionPool:
     async def _attempt(self, deadline: float) -> PooledConnection:
         if self._failure is not None and deadline < self._failure_until:  # it waited meanwhile
             raise self._failure.with_traceback(None)
+        return PooledConnection(await self._open())
+
+    async def _open(self) -> Connection:
         connector = await self._get_connector()
         try:
             with self.breaker.attempt():
@@ -224,15 +260,23 @@ class ConnectionPool:
             raise
         self._proven = True
         self._failure = None
-        self.facts = self.facts or connector.facts
-        return PooledConnection(connection)
+        self._take_facts(connector.facts)
+        return connection
+
+    def _take_facts(self, facts: Facts | None) -> None:
+        self.facts = self.facts or facts
+        now = asyncio.get_running_loop().time()
+        if facts is not None and now >= self._report_at:
+            self._report_at = now + REPORT_S
+            self._on_connected(facts)
 
     async def _get_connector(self) -> Connector:
         async with self._making:
             if self._closed:
-                raise _closed()
+                raise connection_closed()
             if self._connector is None:
                 self._connector = await self._make_connector()
+                self.expires_at = self._connector.expires_at
             return self._connector
 
     async def _close_connector(self) -> None:
@@ -253,9 +297,11 @@ class ReservedConnection:
     Enter it to use it, or return it with `release`.
     """
 
-    def __init__(self, pool: ConnectionPool, connection: Connection, *, version: int) -> None:
-        """`version` is that of the saved connection for which the pool was opened."""
-        self.version = version
+    def __init__(
+        self, pool: ConnectionPool, connection: Connection, *, generation: tuple[int, ...]
+    ) -> None:
+        """`generation` is that of the saved connection for which the pool was opened."""
+        self.generation = generation
         self.connection = connection
         self._pool = pool
 
@@ -292,6 +338,7 @@ async def _reset(connection: Connection) -> None:
             if not connection.autocommit:
                 await connection.set_autocommit(True)
             await command(connection, "DISCARD ALL")
+            await close_dblink_connections(connection)
     except BaseException as error:
         connection.finish()
         if not isinstance(error, psycopg.Error):
@@ -309,7 +356,3 @@ def _overloaded() -> Overloaded:
         hint="Wait until a statement ends, or cancel one.",
         retry_after_s=1,
     )
-
-
-def _closed() -> Unavailable:
-    return Unavailable("The connection was closed.", hint="Connect again, then repeat the request.")

@@ -22,15 +22,12 @@ EXPIRE_S = 12 * 3_600.0
 
 Key: TypeAlias = tuple[OwnerId, UUID]
 """The owner and the ID of a saved connection."""
-Entered: TypeAlias = Mapping[str, str]
-"""Secrets passed to `connect`, by name. They are kept in memory as long as their pool."""
 
 
 class Generation(NamedTuple):
     """The pool for one version of a connection; a change of the connection starts a new one."""
 
     row: ConnectionRow
-    entered: Entered
     pool: "ConnectionPool"
 
 
@@ -40,15 +37,15 @@ class PoolRegistry:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._current: dict[Key, Generation] = {}
-        self._living: set[ConnectionPool] = set()
-        """All pools that are not closed, including those of earlier generations."""
+        self._living: dict[ConnectionPool, tuple[Key, int]] = {}
+        """All pools that are not closed, also of earlier generations: key and `disconnect_count`"""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(cls, limits: Limits) -> AsyncIterator["PoolRegistry"]:
         registry = cls(limits)
-        registry._in_background(registry._sweep())
+        registry.run_in_background(registry._sweep())
         try:
             yield registry
         finally:
@@ -56,6 +53,14 @@ class PoolRegistry:
 
     def find(self, key: Key) -> Generation | None:
         return self._current.get(key)
+
+    def connection_ids(self) -> set[UUID]:
+        """The connections with pools that are connected, of any generation."""
+        return {
+            connection_id
+            for pool, ((_, connection_id), _) in self._living.items()
+            if pool.open_count or pool.in_use
+        }
 
     def of_owner(self, owner: OwnerId) -> Iterator[tuple[UUID, "ConnectionPool"]]:
         """The current pools of an owner, in the order in which they were opened."""
@@ -67,8 +72,8 @@ class PoolRegistry:
         self,
         key: Key,
         row: ConnectionRow,
-        entered: Entered,
         make_connector: "Callable[[], Awaitable[Connector]]",
+        on_connected: "Callable[[Facts], None]",
         *,
         facts: "Facts | None" = None,
         breaker: Breaker | None = None,
@@ -81,23 +86,38 @@ class PoolRegistry:
             size=self._limits.pool_size,
             breaker=breaker or Breaker(),
             make_room=self._make_room,
+            on_connected=on_connected,
             facts=facts,
         )
-        self._living.add(pool)
-        self._current[key] = Generation(row, entered, pool)
+        self._living[pool] = key, row.disconnect_count
+        self._current[key] = Generation(row, pool)
         return pool
 
     def retire(self, key: Key) -> None:
         """Closes the pool when its statements have ended."""
         generation = self._current.pop(key, None)
         if generation is not None:
-            self._in_background(self._close_when_unused(generation.pool))
+            self.run_in_background(self._close_when_unused(generation.pool))
 
-    async def drop(self, key: Key) -> None:
-        """Ends the running statements and closes the pool."""
-        generation = self._current.pop(key, None)
-        if generation is not None:
-            await self._close_pool(generation.pool)
+    def close_outdated(
+        self, disconnect_counts: Mapping[UUID, int | None]
+    ) -> list[asyncio.Task[None]]:
+        """Closes the pools of these connections with an earlier count, and ends their statements.
+
+        All pools of a connection without a count are outdated: it was deleted.
+        """
+
+        def is_outdated(connection_id: UUID, count: int) -> bool:
+            current = disconnect_counts.get(connection_id, count)
+            return current is None or count < current
+
+        outdated = [
+            (key, pool) for pool, (key, count) in self._living.items() if is_outdated(key[1], count)
+        ]
+        for key, pool in outdated:
+            if (now := self._current.get(key)) is not None and now.pool is pool:
+                del self._current[key]
+        return [self.run_in_background(self._close_pool(pool)) for _, pool in outdated]
 
     async def _close_when_unused(self, pool: "ConnectionPool") -> None:
         await pool.wait_unused()
@@ -107,7 +127,7 @@ class PoolRegistry:
         try:
             await pool.close()
         finally:
-            self._living.discard(pool)
+            self._living.pop(pool, None)
 
     def _make_room(self) -> None:
         """Makes room for one more connection by evicting the least recently used idle pool.
@@ -128,20 +148,23 @@ class PoolRegistry:
         )
 
     async def _sweep(self) -> None:
-        """Closes idle connections, and removes pools that were unused for `EXPIRE_S`."""
+        """Closes idle connections, and pools that were unused for `EXPIRE_S` or have expired."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(SWEEP_S, self._limits.idle_s / 4))
             for key, generation in list(self._current.items()):
-                pool = generation.pool
-                self._in_background(pool.close_idle(self._limits.idle_s))
-                if not pool.in_use and loop.time() - pool.used_at >= EXPIRE_S:
+                pool, now = generation.pool, loop.time()
+                self.run_in_background(pool.close_idle(self._limits.idle_s))
+                is_unused = not pool.in_use and now - pool.used_at >= EXPIRE_S
+                if is_unused or now >= pool.expires_at:
                     self.retire(key)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs `work` until it ends or the registry closes."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _close(self) -> None:
         """Closes all pools, then cancels the background tasks."""

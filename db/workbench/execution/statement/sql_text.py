@@ -32,24 +32,26 @@ def controls_transaction(text: str) -> bool:
 
     PostgreSQL ignores empty statements, so `;;COMMIT` is a single statement too.
     """
-    words = [token.text.upper() for token in _first(text, 2) if token.kind == "word"]
+    words = first_words(text, 2)
     if words[:1] == ["PREPARE"]:
         return words[1:] == ["TRANSACTION"]
     return bool(words) and words[0] in _TRANSACTION_WORDS and words[1:] != ["PREPARED"]
 
 
+def first_words(text: str, count: int) -> list[str]:
+    """The keywords and names among the first `count` tokens, in upper case."""
+    return [token.text.upper() for token in _first(text, count) if token.kind == "word"]
+
+
 def copies_from_client(text: str) -> bool:
     """Whether the statement is COPY ... FROM STDIN, which waits for data of the client."""
     before, depth = "", 0
-    for kind, _, token in _tokens(text):
-        word = token.upper()
-        if kind == "end":
-            continue
+    for word in upper_words(text):
         if not before and word != "COPY":
             return False
         depth += (word == "(") - (word == ")")
         # PostgreSQL takes either word for either direction
-        if not depth and before == "FROM" and kind == "word" and word in _CLIENT_WORDS:
+        if not depth and before == "FROM" and word in _CLIENT_WORDS:
             return True
         before = word
     return False
@@ -57,10 +59,9 @@ def copies_from_client(text: str) -> bool:
 
 def copy_encoding(text: str) -> str | None:
     """The encoding that a COPY statement names for its data, or None."""
-    tokens = [token for _, _, token in _tokens(text)]
-    for word, name in itertools.pairwise(tokens):
-        if word.upper() == "ENCODING" and name.startswith("'"):
-            return name.strip("'")
+    for word, name in itertools.pairwise(_parts(text)):
+        if word.text.upper() == "ENCODING" and name.text.startswith("'"):
+            return name.text.strip("'")
     return None
 
 
@@ -70,8 +71,15 @@ def is_empty(text: str) -> bool:
 
 
 def upper_words(text: str) -> Iterator[str]:
-    """The tokens in upper case, without comments and the semicolons that end statements."""
-    return (token.upper() for kind, _, token in _tokens(text) if kind != "end")
+    """The tokens in upper case, without comments and the semicolons that end statements.
+
+    Each parenthesis is one of them, also beside others.
+    """
+    for token in _parts(text):
+        if token.kind in {"open", "close"}:
+            yield from token.text
+        elif token.kind != "end":
+            yield token.text.upper()
 
 
 def line_and_column(text: str, position: int) -> tuple[int, int]:

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import text
 
 from db.connections import Connections, parse_draft
-from db.connections.binding import BOUND_TO
 from db.errors import BadInput, Conflict, Forbidden, HowdahError, NotFound, Unavailable
 from db.kit.base import OwnerId, new_id
 from db.postgres.engine import Database
@@ -22,23 +21,27 @@ from tests.fixtures.targets import CANARY, Target, silent, speaking
 from tests.fixtures.workbench import ConnectionSaver, one, until, until_no_guests
 
 
+async def is_open(workbench: Workbench, owner: OwnerId, connection_id: UUID) -> bool:
+    return connection_id in [active.connection_id for active in await workbench.active(owner)]
+
+
 async def test_saved_connection_opens_with_its_stored_password(
     workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
     saved = await saver.save()
-    assert not workbench.is_connected(owner, saved)
+    assert not await is_open(workbench, owner, saved)
     active = await workbench.connect(owner, saved)
     assert active.server_version.startswith("17.")
     assert active.tls is not None
     assert active.tls.startswith("TLSv1.3")
     assert (active.pool_size, active.idle, active.busy) == (1, 1, 0)
-    assert workbench.active(owner) == [active]
-    assert workbench.is_connected(owner, saved)
+    assert await workbench.active(owner) == [active]
+    assert await is_open(workbench, owner, saved)
     async with workbench.lend(owner, saved) as connection:
         assert await one(connection, "SELECT current_user") == "ada"
-        assert workbench.active(owner)[0].busy == 1
+        assert (await workbench.active(owner))[0].busy == 1
     await workbench.disconnect(owner, saved)
-    assert workbench.active(owner) == []
+    assert await workbench.active(owner) == []
     await until_no_guests(target)
 
 
@@ -61,30 +64,8 @@ async def test_concurrent_connects_open_one_pool(
         for _ in range(4):
             tasks.create_task(workbench.connect(owner, saved))
     assert len(workbench._pools._living) == 1
-    assert len(workbench.active(owner)) == 1
-    assert await target.guests() == workbench.active(owner)[0].pool_size <= 4
-
-
-async def test_password_not_saved_is_kept_while_connected(
-    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId
-) -> None:
-    saved = await saver.save(password=None)
-    with pytest.raises(BadInput, match="requires a password"):
-        await workbench.connect(owner, saved)
-    assert workbench.active(owner) == []
-    with pytest.raises(BadInput, match="refused"):
-        await workbench.connect(owner, saved, {"password": "wrong"})
-    with pytest.raises(BadInput, match="requires a password"):
-        await workbench.connect(owner, saved)
-    await workbench.connect(owner, saved, {"password": CANARY})
-    await workbench.connect(owner, saved)
-    for generation in workbench._pools._current.values():
-        await generation.pool.close_idle()
-    async with workbench.lend(owner, saved) as connection:
-        assert await one(connection, "SELECT 1") == 1
-    await workbench.disconnect(owner, saved)
-    with pytest.raises(BadInput, match="requires a password"):
-        await workbench.connect(owner, saved)
+    assert len(await workbench.active(owner)) == 1
+    assert await target.guests() == (await workbench.active(owner))[0].pool_size <= 4
 
 
 async def test_connection_of_other_owner_is_refused_and_missing_one_not_found(
@@ -104,8 +85,8 @@ async def test_connection_of_other_owner_is_refused_and_missing_one_not_found(
             await attempt(other_owner, saved)
         with pytest.raises(NotFound):
             await attempt(owner, new_id())
-    assert workbench.active(other_owner) == []
-    assert workbench.is_connected(owner, saved)
+    assert await workbench.active(other_owner) == []
+    assert await is_open(workbench, owner, saved)
 
 
 async def test_changed_connection_gets_new_pool_while_statements_finish(
@@ -126,21 +107,6 @@ async def test_changed_connection_gets_new_pool_while_statements_finish(
     await until(only_the_new)
 
 
-async def test_password_is_required_again_for_new_host_and_not_for_new_name(
-    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId
-) -> None:
-    saved = await saver.save(password=None)
-    await workbench.connect(owner, saved, {"password": CANARY})
-    workbench.renew(owner, await saver.change(saved, name="Renamed"))
-    assert workbench.is_connected(owner, saved)
-    async with workbench.lend(owner, saved) as connection:
-        assert await one(connection, "SELECT 1") == 1
-    workbench.renew(owner, await saver.change(saved, host="127.0.0.1"))
-    assert not workbench.is_connected(owner, saved)
-    with pytest.raises(BadInput, match="requires a password"):
-        await workbench.connect(owner, saved)
-
-
 async def test_deleted_connection_is_closed_at_next_use(
     workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, database: Database, target: Target
 ) -> None:
@@ -149,7 +115,7 @@ async def test_deleted_connection_is_closed_at_next_use(
     await database.write(lambda session: Connections(session, owner).remove(saved))
     with pytest.raises(NotFound):
         await workbench.lend(owner, saved).__aenter__()
-    assert workbench.active(owner) == []
+    assert await workbench.active(owner) == []
     await until_no_guests(target)
 
 
@@ -223,7 +189,7 @@ async def test_probe_does_not_open_the_connection(
         assert (trial.problem is None) is ok
         assert (trial.latency_ms is not None) is ok
         assert (trial.tls is not None) is ok
-    assert workbench.active(owner) == []
+    assert await workbench.active(owner) == []
 
 
 async def test_ssh_agent_of_server_is_not_lent(
@@ -237,17 +203,6 @@ async def test_ssh_agent_of_server_is_not_lent(
 _TAMPER = compile_change(
     text("UPDATE database_connections SET port = :port WHERE id = :id RETURNING id")
 )
-ELSEWHERE: dict[str, Any] = {
-    "host": "127.0.0.1",
-    "port": 1,
-    "username": "eve",
-    "ssl_mode": "DISABLE",
-    "ssl_root_certificate": "another",
-    "ssh_host": "bastion.example.com",
-    "ssh_port": 22,
-    "ssh_username": "eve",
-    "ssh_host_key_fingerprint": "SHA256:another",
-}
 
 
 async def test_pool_of_earlier_destination_does_not_get_newer_secret(
@@ -260,7 +215,7 @@ async def test_pool_of_earlier_destination_does_not_get_newer_secret(
     """The pool exists, but has no connection yet, when another replica saves the change."""
     saved = await saver.save(port=collector.port, password=None)
     row = await workbench._require_row(owner, saved)
-    pool = workbench._pool(owner, row, None)
+    pool = workbench._pool(owner, row)
     await saver.change(saved, port=target.port, password=CANARY)
     attempts = await asyncio.gather(*(pool.acquire() for _ in range(4)), return_exceptions=True)
     assert [type(error) for error in attempts] == [Conflict] * 4
@@ -291,16 +246,3 @@ async def test_secret_does_not_open_if_row_has_other_destination(
     await saver.change(saved, password="typed again")
     await workbench.probe(owner, await parse_draft({}), connection_id=saved)
     assert len(collector.passwords) == 2
-
-
-@pytest.mark.parametrize("column", BOUND_TO["password"])
-async def test_password_given_to_connect_is_forgotten_for_other_destination(
-    workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, column: str
-) -> None:
-    saved = await saver.save(password=None)
-    row = await workbench._require_row(owner, saved)
-    workbench._pool(owner, row, {"password": CANARY, "ssh_password": CANARY})
-    workbench.renew(owner, row._replace(version=2, name="Renamed"))
-    assert workbench._pools._current[owner, saved].entered
-    workbench.renew(owner, row._replace(version=3, **{column: ELSEWHERE[column]}))
-    assert not workbench._pools._current[owner, saved].entered

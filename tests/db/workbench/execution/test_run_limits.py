@@ -49,8 +49,23 @@ async def test_read_only_allows_reads(desk: Desk) -> None:
 
 
 async def test_session_state_is_not_shared_between_runs(desk: Desk) -> None:
-    await desk.run("SET work_mem = '77MB'")
-    await desk.run("SELECT pg_advisory_lock(1)")
+    for statement, made in (
+        ("SET work_mem = '77MB'", "setting"),
+        ("SELECT pg_advisory_lock(1)", "advisory lock"),
+        ("PREPARE p AS SELECT 1", "prepared statement"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "cursor"),
+        ("LISTEN news", "registration of LISTEN"),
+        ("CREATE TEMP TABLE t2 AS SELECT 1", "temporary object"),
+        ("SELECT 1 AS a INTO TEMPORARY t3", "temporary object"),
+    ):
+        run = await desk.run(statement)
+        last = run.parsed_notices[-1]
+        assert (run.state, last.severity, last.sqlstate) == (RunState.SUCCEEDED, "WARNING", None)
+        assert f"The {made} ended with this run" in last.message
+        assert "`openSession`" in (last.hint or "")
+    local = (await desk.run("SET LOCAL work_mem = '77MB'")).parsed_notices
+    assert [notice.sqlstate for notice in local] == ["25P01"]  # PostgreSQL's own warning
+    assert not (await desk.run("CREATE TABLE IF NOT EXISTS temp (temp int)")).parsed_notices
     await desk.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
     assert await desk.rows(await desk.run("SHOW work_mem")) != [["77MB"]]
     assert (await desk.run("CREATE TEMP TABLE t AS SELECT 1")).state == RunState.SUCCEEDED
@@ -159,8 +174,7 @@ async def test_lost_connection_reports_unknown_outcome(desk: Desk) -> None:
 
 async def test_error_that_ends_the_connection_keeps_its_reason(desk: Desk) -> None:
     """The transaction timeout, which PostgreSQL 17 and newer have, is not the one of the run."""
-    version = await desk.target.administer("SELECT current_setting('server_version_num')::int")
-    if version < 170_000:
+    if await desk.target.version() < 170_000:
         pytest.skip("PostgreSQL has no transaction_timeout here")
     await desk.run("SELECT 1")
     over = await desk.run("SELECT set_config('transaction_timeout', '50', false), pg_sleep(30)")

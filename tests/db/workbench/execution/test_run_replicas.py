@@ -53,7 +53,11 @@ def replica(committed: Database, committed_url: str, vault: Vault, tmp_path: Pat
             stack.push_async_callback(events.close)
             workbench = await stack.enter_async_context(
                 Workbench.opened(
-                    committed, vault, Targets(Reach(private=True)), Limits(pool_size=4)
+                    committed,
+                    vault,
+                    Targets(Reach(private=True)),
+                    Limits(pool_size=4),
+                    events=events,
                 )
             )
             live = await stack.enter_async_context(Liveness.opened(committed_url))
@@ -94,6 +98,25 @@ async def test_cancel_works_from_any_replica(
         assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
 
 
+@pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
+async def test_disconnect_ends_runs_of_every_replica(
+    replica: OpenReplica, sit: Callable[[RunServer], Desk], bus: dict[str, bool]
+) -> None:
+    """As it ends those of its own process: their error names the reason."""
+    async with replica() as one, replica(**bus) as other:
+        runs = [await sit(server).start("SELECT pg_sleep(60)") for server in (one, other)]
+        for server, run in zip((one, other), runs, strict=True):
+            await sit(server).until_backend(run)
+        async with asyncio.timeout(10):
+            await one.workbench.disconnect(runs[0].owner_id, sit(one).connection_id)
+            over = [await sit(one).end_of(run) for run in runs]
+        for run in over:
+            assert run.state == RunState.FAILED
+            assert run.parsed_error is not None
+            assert run.parsed_error.sqlstate == "57014"
+            assert "closed or deleted" in (run.parsed_error.hint or "")
+
+
 async def test_rows_are_readable_from_any_replica(
     replica: OpenReplica, sit: Callable[[RunServer], Desk]
 ) -> None:
@@ -120,6 +143,29 @@ async def test_orphan_cleanup_interrupts_run_and_terminates_backend(
         assert "outcome is unknown" in over.parsed_error.message
         assert (await sit(survivor).now(kept)).state == RunState.RUNNING
         await sit(survivor).until_gone(pid)
+
+
+async def test_orphan_cleanup_terminates_backend_of_typed_password(
+    replica: OpenReplica,
+    sit: Callable[[RunServer], Desk],
+    committed: Database,
+    committed_owner: OwnerId,
+    vault: Vault,
+    target: Target,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The process that rescues the run never received the password."""
+    saved = await ConnectionSaver(committed, vault, committed_owner, target).save(password=None)
+    async with replica() as survivor, replica() as dead:
+        await dead.workbench.connect(committed_owner, saved, {"password": CANARY})
+        desk = sit(dead)._replace(connection_id=saved)
+        lost = await desk.start("SELECT pg_sleep(62)")
+        pid = await desk.until_backend(lost)
+        await committed.write(lambda session: forget_process(session, lost.id))
+        await orphan_cleanup(survivor, grace=timedelta(0)).run()
+        assert (await sit(survivor).end_of(lost)).state == RunState.INTERRUPTED
+        await sit(survivor).until_gone(pid)
+        assert "was not terminated" not in caplog.text
 
 
 async def test_orphan_cleanup_terminates_backend_recorded_with_the_run(

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.fixtures.served import Served, served
+from tests.fixtures.targets import CANARY, Target
 from tests.graph.commands.serving.test_serve import workers_of
 
 COUNTED = re.compile(
@@ -20,6 +21,14 @@ COUNTED = re.compile(
 )
 SAVE = """mutation ($input: SaveConnectionInput!) {
   saveConnection(input: $input) { connection { id } }
+}"""
+
+CONNECT = "mutation ($input: ConnectInput!) { connect(input: $input) { connection { id } } }"
+DISCONNECT = (
+    "mutation ($input: DisconnectInput!) { disconnect(input: $input) { connection { id } } }"
+)
+EXECUTE = """mutation ($input: ExecuteQueryInput!) {
+  executeQuery(input: $input) { run { state error { message } connection { isConnected } } }
 }"""
 
 
@@ -83,6 +92,29 @@ async def test_workers_detect_single_user_mode(server: Served) -> None:
     draft = {"name": "one", "host": "localhost", "database": "x", "username": "ada"}
     answers = await each(server, SAVE, input=draft | {"sshTunnel": tunnel})
     assert len({answer["data"]["saveConnection"]["connection"]["id"] for answer in answers}) == 2
+
+
+async def test_workers_share_typed_password_until_disconnect(
+    server: Served, target: Target
+) -> None:
+    draft = {"name": "Target", "host": "localhost", "port": target.port}
+    draft |= {"database": "postgres", "username": "ada"}
+    saved = (await server.ask(SAVE, input=draft))["saveConnection"]["connection"]["id"]
+    await server.ask(CONNECT, input={"id": saved, "password": CANARY})
+    values = {"connectionId": saved, "statement": "SELECT 1", "waitMs": 20_000}
+
+    async def runs() -> list[Any]:
+        answers = await each(server, EXECUTE, input=values)
+        return [answer["data"]["executeQuery"]["run"] for answer in answers]
+
+    ended = await runs()
+    assert [run["state"] for run in ended] == ["SUCCEEDED", "SUCCEEDED"]
+    assert [run["connection"]["isConnected"] for run in ended] == [True, True]
+    await server.ask(DISCONNECT, input={"id": saved})
+    ended = await runs()
+    assert [run["state"] for run in ended] == ["FAILED", "FAILED"]
+    assert all("requires a password" in run["error"]["message"] for run in ended)
+    assert [run["connection"]["isConnected"] for run in ended] == [False, False]
 
 
 async def test_workers_metrics_are_summed_and_monotonic(server: Served) -> None:

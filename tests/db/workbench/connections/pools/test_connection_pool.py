@@ -24,7 +24,7 @@ MakePool: TypeAlias = Callable[..., Awaitable[ConnectionPool]]
 def make_pool(workbench: Workbench, saver: ConnectionSaver, owner: OwnerId) -> MakePool:
     async def make(**given: Any) -> ConnectionPool:
         row = await workbench._require_row(owner, await saver.save(**given))
-        return workbench._pool(owner, row, None)
+        return workbench._pool(owner, row)
 
     return make
 
@@ -91,7 +91,7 @@ async def test_limit_of_all_pools_admits_as_many_callers_as_it_allows(
     small: Workbench, saver: ConnectionSaver, owner: OwnerId, target: Target
 ) -> None:
     row = await small._require_row(owner, await saver.save())
-    pool = small._pool(owner, row, None)
+    pool = small._pool(owner, row)
     ends = await asyncio.gather(*(pool.acquire() for _ in range(4)), return_exceptions=True)
     lent = [end for end in ends if not isinstance(end, BaseException)]
     assert len(lent) == await target.guests() == 2
@@ -167,7 +167,7 @@ async def test_connection_of_cancelled_borrower_is_released(
     chance = random.Random(11)  # noqa: S311 - a schedule that can be repeated
     saved = await saver.save(ssl_mode="DISABLE")
     row = await workbench._require_row(owner, saved)
-    pool = workbench._pool(owner, row, None)
+    pool = workbench._pool(owner, row)
 
     async def borrow(number: int) -> None:
         connection = await pool.acquire()
