@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Integer, Select, Text, Uuid, bindparam, func, insert
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
@@ -67,7 +67,7 @@ class ScriptedRuns(Repository[RunRow, S]):
         return cls._of_script().where(cls.table().c.state == state_literal(RunState.RUNNING))
 
     @statement
-    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, shape: PageShape) -> ClauseElement:
         statements = cls._of_script().where(cls.table().c.script_index.is_not(None))
         return cls.select_page(statements, IN_ORDER, shape)
 
