@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
 from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
@@ -82,6 +83,7 @@ class Services:
     scripts: ScriptsService
     results: ResultStore
     result_files: ResultFiles
+    import_sources: ImportSources
     live_status: LiveStatus
     live_samples: LiveSamples
     quotas: Quotas
@@ -135,9 +137,9 @@ async def open_services(
         vault = open_vault(settings, keys, database)
         workbench = await enter(_open_workbench(settings, own, vault, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
-        results = ResultStore(database, objects)
+        results, sources = ResultStore(database, objects), ImportSources(database, objects)
         runner, database_sessions, scripts = await enter(
-            _open_runs(settings, own, events, results, workbench)
+            _open_runs(settings, own, events, results, workbench, sources)
         )
         services = Services(
             settings=settings,
@@ -154,6 +156,7 @@ async def open_services(
             scripts=scripts,
             results=results,
             result_files=ResultFiles(results),
+            import_sources=sources,
             live_status=LiveStatus(database, events),
             live_samples=await enter(LiveSamples.opened(database, events, workbench)),
             quotas=Quotas(settings),
@@ -171,12 +174,20 @@ async def _open_runs(
     events: EventBus,
     results: ResultStore,
     workbench: Workbench,
+    sources: ImportSources,
 ) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
     database, limits, grace_s = own.database, _run_limits(settings), settings.stop_seconds / 3
     async with (
         open_runner(
-            database, events, results, workbench, own.direct_url, limits=limits, grace_s=grace_s
+            database,
+            events,
+            results,
+            workbench,
+            own.direct_url,
+            open_source=sources.open,
+            limits=limits,
+            grace_s=grace_s,
         ) as runner,
         open_sessions(
             database,

@@ -138,6 +138,9 @@ class NewRun(NamedTuple):
     """What the audit log says of the run when it ends (db.workbench.execution.run_origin)."""
     session_id: UUID | None = None
     """The database session that the run is for; None for one with a connection of its own."""
+    source: str | None = None
+    """The file of an import, as JSON."""
+    source_bytes: int | None = None
     script_id: UUID | None = None
     script_index: int | None = None
     """Null for the COMMIT or ROLLBACK at the end of a script, which is not in its text."""
@@ -174,6 +177,9 @@ class RunRow(NamedTuple):
     connection_usable: bool | None
     expires_at: datetime | None
     session_id: UUID | None = None
+    source: str | None = None
+    source_bytes: int | None = None
+    """Number of bytes that an import copies, if it is known before."""
     script_id: UUID | None = None
     script_index: int | None = None
     statement_start: int | None = None

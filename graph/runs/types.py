@@ -182,11 +182,15 @@ class QueryRun(Node):
         "How far the statement is, if it is a `COPY`, `CREATE INDEX`, `REINDEX`, `VACUUM`, "
         "`CLUSTER` or `ANALYZE`. Read from the user's database only if this field is selected. "
         "Null if the run is not `RUNNING`, for every other statement, and if the database does not "
-        "answer. `COPY` has progress from PostgreSQL 14.",
+        "answer. `COPY` has progress from PostgreSQL 14, with a total if `importRows` loads a CSV "
+        "file.",
         type=RunProgress | None,
     )
     async def progress(root: strawberry.Parent[RunRow], info: Info) -> Progress | None:
-        return (await LiveSampleById.of_run(info.context, root)).progress
+        progress = (await LiveSampleById.of_run(info.context, root)).progress
+        if progress is None or root.source_bytes is None or progress.total is not None:
+            return progress
+        return progress._replace(total=root.source_bytes)  # PostgreSQL does not know it
 
     @field(
         "What the statement waits for, such as a lock. Read from the user's database only if this "

@@ -10,7 +10,7 @@ import psycopg
 from db.database_sessions import CloseReason, DatabaseSessionRow, SessionState, SessionStatus
 from db.runs import Backend, Failure, RunRow, RunState, ServerNotice
 from db.workbench.connections.libpq import Connection, abort_after, command
-from db.workbench.copy.copy_in import CopySource
+from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.sessions.closing import ended_by
 from db.workbench.sessions.session_use import SessionUse

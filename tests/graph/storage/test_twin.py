@@ -23,6 +23,7 @@ from db.storage import UPLOAD_WITHIN, FileRow, NewFile, StorageOperations
 from db.storage.memory import MemoryStorage
 from db.users import Identity
 from db.workbench import Workbench
+from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.runner import Runner
 from db.workbench.live.live_samples import LiveSamples
@@ -79,6 +80,7 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         scripts=cast("ScriptsService", unused),
         results=cast("ResultStore", unused),
         result_files=cast("ResultFiles", unused),
+        import_sources=cast("ImportSources", unused),
         live_status=cast("LiveStatus", unused),
         live_samples=cast("LiveSamples", unused),
         quotas=Quotas(settings),
