@@ -35,7 +35,7 @@ class CopyInput(NamedTuple):
 
 
 async def send_data(connection: Connection, data: CopyInput, throttle: Throttle) -> Failure | None:
-    """Sends all data, or tells the server to load nothing: the source failed, or the run is stopped.
+    """Sends all data, or tells the server to load nothing: the source failed, the run is stopped.
 
     The result of the statement can be read afterwards; it is an error if nothing was loaded.
 
