@@ -9,6 +9,7 @@ the middle of transactions; a replica is killed with SIGKILL and started again, 
 
 import argparse
 import asyncio
+import contextlib
 import secrets
 import sys
 import tempfile
@@ -56,10 +57,11 @@ def show(report: Report) -> bool:
     """Prints what happened, and each promise beside its figure. Returns whether all are kept."""
     figures, ledger = report.figures, report.ledger
     print(  # noqa: T201
-        f"{figures.requests} requests, {figures.statements} statements, {figures.sessions} sessions,"
-        f" {figures.cancels} cancels, {figures.dropped} dropped, {figures.unanswered} unanswered,"
-        f" {figures.kills} kills\n{ledger.count(Fate.PRESENT)} rows acknowledged,"
-        f" {ledger.count(Fate.EITHER)} of unknown outcome, {ledger.count(Fate.ABSENT)} not committed"
+        f"{figures.sessions} sessions, {figures.statements} statements, "
+        f"{figures.requests} requests, {figures.cancels} cancels, {figures.kills} kills, "
+        f"{figures.dropped} dropped connections, {figures.unanswered} requests without an answer\n"
+        f"rows: {ledger.count(Fate.PRESENT)} acknowledged, {ledger.count(Fate.EITHER)} of unknown "
+        f"outcome, {ledger.count(Fate.ABSENT)} not committed"
     )
     print(f"\n{'':48}{'promise':>12}{'measured':>12}")  # noqa: T201
     kept = True
@@ -77,14 +79,16 @@ def show(report: Report) -> bool:
 async def run(minutes: float, seed: int) -> bool:
     plan = Plan(minutes * 60, users=USERS, sessions=SESSIONS, kill_every_s=KILL_EVERY_S)
     print(f"seed {seed}")  # noqa: T201
-    with tempfile.TemporaryDirectory(prefix="howdah-soak-") as name:
-        folder = Path(name)
-        (folder / "target").mkdir()
-        async with (
-            await EmbeddedPostgres.open(folder / "own") as own,
-            running_target(folder / "target", max_connections=2 * SESSIONS + 50) as target,
-        ):
-            report = await soak(plan, database_url=own.url, target=target, folder=folder, seed=seed)
+    async with contextlib.AsyncExitStack() as stack:
+        folder, of_target = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="howdah-soak-")))
+            for _ in range(2)
+        )
+        own = await stack.enter_async_context(await EmbeddedPostgres.open(folder / "own"))
+        target = await stack.enter_async_context(
+            running_target(of_target, max_connections=2 * SESSIONS + 50)
+        )
+        report = await soak(plan, database_url=own.url, target=target, folder=folder, seed=seed)
     return show(report)
 
 
