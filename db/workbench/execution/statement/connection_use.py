@@ -23,8 +23,8 @@ from db.workbench.execution.statement.lender import Lender
 from db.workbench.execution.statement.read_only_notice import read_only_notice
 from db.workbench.execution.statement.run_failures import (
     EMPTY_STATEMENT,
-    TRANSACTION_CONTROL,
     connection_deleted,
+    transaction_control,
 )
 from db.workbench.execution.statement.sql_text import (
     controls_transaction,
@@ -126,8 +126,9 @@ class PooledUse(ConnectionUse):
         self._reserved = reserved
 
     def reject(self) -> Failure | None:
-        is_refused = controls_transaction(self.run.statement)
-        return super().reject() or (TRANSACTION_CONTROL if is_refused else None)
+        statement = self.run.statement
+        is_refused = controls_transaction(statement)
+        return super().reject() or (transaction_control(statement) if is_refused else None)
 
     def held(self) -> AbstractAsyncContextManager[object]:
         return contextlib.nullcontext() if self._reserved is None else self._reserved
