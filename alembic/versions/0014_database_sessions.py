@@ -23,7 +23,10 @@ def upgrade() -> None:
         "ix_database_sessions_connection", "database_sessions", ["connection_id", "owner_id"]
     )
     op.create_index(
-        "ix_database_sessions_open", "database_sessions", ["process"], postgresql_where=_IS_OPEN
+        "ix_database_sessions_open",
+        "database_sessions",
+        ["owner_id", "opened_at", "id"],
+        postgresql_where=_IS_OPEN,
     )
     op.add_column("query_runs", sa.Column("session_id", sa.Uuid()))
     op.create_foreign_key(
@@ -34,7 +37,7 @@ def upgrade() -> None:
         ["id", "owner_id"],
         ondelete="SET NULL (session_id)",
     )
-    op.create_index("ix_query_runs_session", "query_runs", ["session_id", "id"])
+    op.create_index("ix_query_runs_session", "query_runs", ["session_id", "created_at", "id"])
 
 
 def downgrade() -> None:

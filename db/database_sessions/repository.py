@@ -50,11 +50,17 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
         """Returns a session that takes statements, and keeps it open until the transaction ends.
 
         Raises:
-            Conflict: It is closed, or is being closed.
+            Conflict: It is closed, is being closed, or is not open yet.
         """
         found = await self.update_or_raise(session_id, self._lock_row(), field=field, id=session_id)
         if found.is_closed or found.close_requested_at is not None:
             raise closed_error(found, field=field)
+        if found.state == SessionState.OPENING:
+            raise Conflict(
+                "This session is not open yet.",
+                hint="Wait until `openSession` has responded.",
+                field=field,
+            )
         return found
 
     async def page(self, window: Window, *, is_open: bool | None) -> Page[DatabaseSessionRow]:

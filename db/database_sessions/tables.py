@@ -66,5 +66,11 @@ class DatabaseSession(HasId, HasOwner, Base):
         Index("ix_database_sessions_created", "owner_id", "opened_at", "id"),
         Index("ix_database_sessions_connection", "connection_id", "owner_id"),
         Index("ix_database_sessions_ended", "closed_at"),
-        Index("ix_database_sessions_open", "process", postgresql_where=text("closed_at IS NULL")),
+        Index(
+            "ix_database_sessions_open",
+            "owner_id",
+            "opened_at",
+            "id",
+            postgresql_where=text("closed_at IS NULL"),
+        ),
     )

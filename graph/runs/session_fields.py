@@ -12,12 +12,14 @@ from db.database_sessions import (
     IsolationLevel,
     SessionState,
 )
+from db.workbench.sessions.locks import HeldLock
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.ids import Node
 from graph.kit.loaders import ById
+from graph.runs.session_locks import LocksOfSession, SessionLock
 
 
 class SessionById(ById[DatabaseSessionRow]):
@@ -123,6 +125,19 @@ class SessionFields(Node):
         return SessionTransaction(
             started_at=root.transaction_started_at, statement_count=root.statement_count
         )
+
+    @field(
+        "Locks that the session holds or waits for, read from the database when this field is "
+        "selected; at most 1,000 for all sessions of a connection. Empty when the session is "
+        "`CLOSED`. Null if the database did not answer.",
+        type=list[SessionLock] | None,
+    )
+    async def locks(
+        root: strawberry.Parent[DatabaseSessionRow], info: Info
+    ) -> list[HeldLock] | None:
+        if root.is_closed or root.backend_pid is None or root.connection_id is None:
+            return []
+        return await LocksOfSession.of(info.context).load(root)
 
     @field(
         "Set up to 60 seconds before a time-out closes the session. Null otherwise.",

@@ -240,7 +240,7 @@ class DatabaseSessionsService:
     async def _read(self, owner: OwnerId, session_id: UUID) -> DatabaseSessionRow:
         """Raises NotFound or Forbidden if the owner has no such session."""
         async with self._database.read(reserved=True) as session:
-            return await DatabaseSessions(session, owner).require(session_id)
+            return await DatabaseSessions(session, owner).require(session_id, field="sessionId")
 
     def _end(self, task: "asyncio.Task[DatabaseSessionRow]") -> None:
         self._tasks.discard(task)

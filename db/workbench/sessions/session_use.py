@@ -8,7 +8,7 @@ import psycopg
 
 from db.runs import Backend, Failure, RunRow, ServerNotice
 from db.workbench.connections.libpq import Connection, command
-from db.workbench.copy.copy_in import CopySource
+from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import IDLE, IN_TRANSACTION, Frame
 from db.workbench.execution.statement.connection_use import ConnectionUse
@@ -53,14 +53,19 @@ class SessionUse(ConnectionUse):
         autocommit: bool,
         take_notices: Callable[[], list[ServerNotice]],
         copy_in: CopySource | None = None,
+        prelude: str | None = None,
     ) -> None:
-        """`take_notices` returns what the session was sent outside statements."""
+        """`take_notices` returns what the session was sent outside statements.
+
+        `prelude` is sent before the statement: it begins a transaction, or sets a savepoint.
+        """
         super().__init__(run)
         self._connection = connection
         self._backend = backend
         self._autocommit = autocommit
         self.copy_in = copy_in
         self._take_notices = take_notices
+        self._prelude = prelude
         self._controls = controls_transaction(run.statement)
         self._is_wrapped = False
         """Whether the transaction is for this statement alone."""
@@ -86,14 +91,22 @@ class SessionUse(ConnectionUse):
 
     async def prepare(self, connection: Connection, *, until: float) -> Backend:  # noqa: ARG002
         """Sets no `statement_timeout`: that of the user counts, and ours is a timer."""
-        if protocol.is_idle(connection) and not self._controls:
-            if self.run.read_only:
-                self._is_wrapped = self._autocommit
-                await command(connection, _BEGIN_READ_ONLY)
-            elif not self._autocommit and not runs_without_begin(self.run.statement):
-                await command(connection, "BEGIN")
+        if self._prelude is not None:
+            begin = _BEGIN_READ_ONLY if self.run.read_only else "BEGIN"
+            await command(connection, self._prelude.replace("BEGIN", begin))
+        elif protocol.is_idle(connection) and self._begins():
+            self._is_wrapped = self._autocommit
+            await command(connection, _BEGIN_READ_ONLY if self.run.read_only else "BEGIN")
         self._was_open = not self._is_wrapped and not protocol.is_idle(connection)
         return self._backend
+
+    def _begins(self) -> bool:
+        """Whether a transaction has to begin before the statement, which is outside one."""
+        if self._autocommit:
+            return self.run.read_only and not self._controls
+        is_sent_alone = runs_without_begin(self.run.statement)
+        # What PostgreSQL refuses in a transaction, it has to refuse in a read-only session.
+        return not is_sent_alone or (self.run.read_only and not self._controls)
 
     def may_cancel_early(self, connection: Connection) -> bool | None:  # noqa: ARG002
         """A cancel fails the transaction of the user: the rows beyond the limit are discarded."""

@@ -16,7 +16,7 @@ from db.runs import Backend, Failure, RunRow, ServerNotice
 from db.workbench.connections.libpq import Connection, command
 from db.workbench.connections.pools.connection_pool import ReservedConnection
 from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
-from db.workbench.copy.copy_in import CopySource
+from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import ALONE, Frame
 from db.workbench.execution.statement.lender import Lender

@@ -13,8 +13,9 @@ from psycopg.pq.abc import PGresult
 from db.runs import Column, Ending, Failure, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import UNEXPECTED_COPY
-from db.workbench.copy.copy_in import CopySource, send_data
+from db.workbench.copy.copy_in import send_data
 from db.workbench.copy.copy_out import CopyOutput
+from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.client_encoding import (
     changed_encoding,
