@@ -20,7 +20,10 @@ from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import ALONE, Frame
 from db.workbench.execution.statement.lender import Lender
-from db.workbench.execution.statement.read_only_notice import read_only_notice
+from db.workbench.execution.statement.read_only_notice import (
+    notice_of_lifted_mode,
+    read_only_notice,
+)
 from db.workbench.execution.statement.run_failures import (
     EMPTY_STATEMENT,
     connection_deleted,
@@ -124,6 +127,10 @@ class PooledUse(ConnectionUse):
         self.records_backend = reserved is None
         self._lender = lender
         self._reserved = reserved
+        self._late_notices: list[ServerNotice] = []
+
+    def late_notices(self) -> list[ServerNotice]:
+        return self._late_notices
 
     def reject(self) -> Failure | None:
         statement = self.run.statement
@@ -169,6 +176,8 @@ class PooledUse(ConnectionUse):
 
     async def complete(self, connection: Connection) -> None:
         if self.run.read_only:
+            if (notice := await notice_of_lifted_mode(connection)) is not None:
+                self._late_notices.append(notice)
             await command(connection, "ROLLBACK")  # read-only transactions still allow lo_create
 
     async def drain_cancels(self, connection: Connection) -> bool:
