@@ -44,6 +44,7 @@ from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.runner_lifecycle import open_runner
+from db.workbench.live.live_samples import LiveSamples
 from db.workbench.result_cleanup import (
     delete_expired_runs,
     delete_orphaned_objects,
@@ -72,6 +73,7 @@ class Services:
     results: ResultStore
     result_files: ResultFiles
     live_status: LiveStatus
+    live_samples: LiveSamples
     quotas: Quotas
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
@@ -144,6 +146,7 @@ async def open_services(
             results=results,
             result_files=ResultFiles(results),
             live_status=LiveStatus(database, events),
+            live_samples=await enter(LiveSamples.opened(database, events, workbench)),
             quotas=Quotas(settings),
             embedded=own.embedded,
             shared=shared,

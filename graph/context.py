@@ -1,5 +1,6 @@
 """The context of one operation: the viewer, the services and the loaders."""
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -115,6 +116,8 @@ class Context:
     """The ASGI scope of the HTTP request or WebSocket."""
     loaders: dict[type, Any] = field(default_factory=dict)
     slot: OperationSlot = UNLIMITED_SLOT
+    task: asyncio.Task[Any] | None = None
+    """The task that executes the operation; None if each field may have a task of its own."""
     refresh_cookie: RefreshCookie = NO_REFRESH_COOKIE
     reports_cost: bool = False
     """Whether the next answer says what the operation costs."""

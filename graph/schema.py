@@ -12,6 +12,7 @@ from graph.kit import nodes
 from graph.kit.scalars import scalar_map
 from graph.kit.scopes import resolve_scopes
 from graph.runs import resolvers as runs
+from graph.scripts import resolvers as scripts
 from graph.storage import resolvers as storage
 from graph.system import resolvers as system
 from graph.tasks import resolvers as tasks
@@ -28,6 +29,7 @@ DOMAINS = (
     storage,
     connections,
     runs,
+    scripts,
     audit,
 )
 

@@ -14,11 +14,19 @@ from db.events.backlog import Event
 from db.events.bus import EventBus, OpenLink
 from db.events.postgres import postgres_link
 from db.events.subscription import Subscription
-from db.events.watch import Watch, WatchClosed
+from db.events.watch import Watch, WatchClosed, wait_any_changed
 from db.postgres.connect import connect
 from db.postgres.urls import parse_url
 
-__all__ = ["Event", "EventBus", "Subscription", "Watch", "WatchClosed", "open_events"]
+__all__ = [
+    "Event",
+    "EventBus",
+    "Subscription",
+    "Watch",
+    "WatchClosed",
+    "open_events",
+    "wait_any_changed",
+]
 
 
 async def open_events(url: str, *, channel: str = "howdah") -> EventBus:

@@ -58,14 +58,35 @@ class Watch(Generic[T]):
 
     async def next_change(self) -> T:
         """Waits until the value differs from the last one that this watch received."""
+        await self.wait_changed()
+        return self._untaken.pop()
+
+    async def wait_changed(self) -> None:
+        """Waits until `next_change` returns at once. Can be cancelled without losing a change."""
         while not self._untaken:
             await self._reader.wait()
-        return self._untaken.pop()
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether `next_change` returns at once."""
+        return bool(self._untaken)
 
     def receive(self, value: T) -> None:
         if self._untaken:
             value = self._merge(self._untaken.pop(), value)
         self._untaken.append(value)
+
+
+async def wait_any_changed(*watches: Watch[Any]) -> None:
+    """Waits until one of them `has_changed`. Raises WatchClosed as soon as one is closed."""
+    waits = [asyncio.ensure_future(watch.wait_changed()) for watch in watches]
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in done:
+            wait.result()
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 class Watches:

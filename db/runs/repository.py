@@ -1,6 +1,6 @@
 """Repository of runs. Every state transition is one UPDATE conditional on the previous state."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
 from db.kit.paging import Page, SortOrder, Window
-from db.kit.repository import Repository, S
+from db.kit.repository import Repository, S, is_any_of
 from db.kit.text_rules import Required, contains_pattern
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
@@ -34,6 +34,7 @@ from db.runs.rows import (
     Backend,
     CancelOutcome,
     Ending,
+    RunBackend,
     RunFilter,
     RunRow,
     RunState,
@@ -126,6 +127,14 @@ class Runs(Repository[RunRow, S]):
 
     async def active(self) -> Sequence[RunRow]:
         return await self.all(self._active())
+
+    async def backends(self, run_ids: Iterable[UUID]) -> Sequence[RunBackend]:
+        """The backends of those runs that are running and have one."""
+        found = await self.run(self._backends(), ids=list(run_ids))
+        return [
+            RunBackend(run_id, connection_id, Backend(pid, started_at))
+            for run_id, connection_id, pid, started_at in found
+        ]
 
     async def page(self, window: Window, filters: RunFilter) -> Page[RunRow]:
         values = _values(filters)
@@ -222,6 +231,17 @@ class Runs(Repository[RunRow, S]):
     def _active(cls) -> ClauseElement:
         run = cls.table().c
         return cls.owned().where(run.state.in_(state_literals(ACTIVE))).order_by(run.id)
+
+    @statement
+    def _backends(cls) -> ClauseElement:
+        run = cls.table().c
+        found = cls.owned(run.id, run.connection_id, run.backend_pid, run.backend_started_at)
+        return found.where(
+            is_any_of(run.id),
+            run.state == state_literal(RunState.RUNNING),
+            run.connection_id.is_not(None),
+            run.backend_pid.is_not(None),
+        )
 
     @statement
     def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:

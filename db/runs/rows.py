@@ -69,6 +69,11 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     position: int | None = None
     line: int | None = None
     column: int | None = None
+    context: str | None = None
+    """Where it happened, in PostgreSQL's words: the functions that were called, the line copied."""
+    source_line: int | None = None
+    """Line or row of the data of a COPY, from 1."""
+    source_column: str | None = None
 
 
 class Truncated(msgspec.Struct, frozen=True):
@@ -150,6 +155,14 @@ class Backend(msgspec.Struct, frozen=True):
 
     pid: int
     started_at: str
+
+
+class RunBackend(NamedTuple):
+    """The backend that executes the statement of a running run."""
+
+    run_id: UUID
+    connection_id: UUID
+    backend: Backend
 
 
 class InlineRows(NamedTuple):

@@ -10,7 +10,8 @@ from db.objects.store import MIB
 from db.postgres.engine import Database
 from db.runs import RunRow, Runs
 from db.storage import FileRow, NewFile, StorageServices, add_bytes
-from db.workbench.results.formats import CONTENT_TYPES, require_format
+from db.workbench.results.copied_bytes import is_copied
+from db.workbench.results.formats import CONTENT_TYPES, ResultFormat, require_format
 from db.workbench.results.result_files import ResultFiles
 
 
@@ -61,6 +62,12 @@ async def export_result(
     if added is not None:
         return added
     run = await _require_finished(services.database, owner, request.run_id)
+    if request.format == ResultFormat.RAW and not is_copied(run):
+        raise BadInput(
+            "This run has rows, and not the bytes of a COPY.",
+            hint="Use another format, or run COPY ... TO STDOUT.",
+            field="format",
+        )
     stream = services.result_files.stream(
         run, request.format, spreadsheet_safe=request.spreadsheet_safe
     )

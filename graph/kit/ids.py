@@ -4,7 +4,6 @@ Most IDs are the prefix of their type and the UUID of a row: `task_<32 hex>`. Ob
 UUID are named by their container and their names: `table_<32 hex>_<names in base64>`.
 """
 
-import asyncio
 import base64
 import re
 from collections.abc import Callable
@@ -142,9 +141,7 @@ async def find_nodes(context: Context, ids: list[str], *, argument: str) -> list
         context.signed_in.require_scopes(kind.scopes)
     for kind, positions in wanted.items():
         loader = kind.loader.of(context)
-        rows = await asyncio.gather(
-            *(loader.load(key) for _, key in positions), return_exceptions=True
-        )
+        rows = await loader.load_each([key for _, key in positions])
         for (index, _), row in zip(positions, rows, strict=True):
             if isinstance(row, BaseException) and not isinstance(row, HowdahError):
                 raise row

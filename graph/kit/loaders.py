@@ -36,8 +36,39 @@ class BatchLoader(ABC, Generic[K, V]):
     def load(self, key: K) -> Awaitable[V | None]:
         """Loads the value of a key, or None. Each key is found once per operation.
 
-        Each call returns its own future, so that cancelling one does not affect the others.
+        Resolvers that run concurrently have tasks of their own. One in the task of the operation is
+        the only one, so that no other key can join its batch: it does not wait for one. To load
+        several keys, use `load_many`.
         """
+        if asyncio.current_task(self._loop) is self.context.task and key not in self._waiting:
+            return self._load_alone(key)
+        return self._join_batch(key)
+
+    async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
+        return await asyncio.gather(*map(self._join_batch, keys))
+
+    async def load_each(self, keys: Iterable[K]) -> Sequence[V | BaseException | None]:
+        """Like `load_many`, with the error of a key in the place of its value."""
+        return await asyncio.gather(*map(self._join_batch, keys), return_exceptions=True)
+
+    @abstractmethod
+    async def find(self, keys: list[K]) -> Mapping[K, V | Exception]:
+        """Finds the values of `keys`. A value may be an exception, raised to callers of its key."""
+
+    async def find_one(self, key: K) -> V | Exception | None:
+        """Like `find`, for a key alone."""
+        return (await self.find([key])).get(key)
+
+    async def _load_alone(self, key: K) -> V | None:
+        if key not in self._found:
+            self._found[key] = await self.find_one(key)
+        value = self._found[key]
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    def _join_batch(self, key: K) -> asyncio.Future[V | None]:
+        """Each call returns its own future: cancelling one does not affect the others."""
         future: asyncio.Future[V | None] = self._loop.create_future()
         if key in self._found:
             _settle(future, self._found[key])
@@ -50,12 +81,9 @@ class BatchLoader(ABC, Generic[K, V]):
             self._pending_keys.append(key)
         return future
 
-    async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
-        return await asyncio.gather(*map(self.load, keys))
-
-    @abstractmethod
-    async def find(self, keys: list[K]) -> Mapping[K, V | Exception]:
-        """Finds the values of `keys`. A value may be an exception, raised to callers of its key."""
+    def prime(self, key: K, value: V | None) -> None:
+        """Sets the value of a key that is known already, so that it is not loaded."""
+        self._found[key] = value
 
     def _start_batch(self) -> None:
         batch = self._loop.create_task(self._run_batch())
@@ -107,3 +135,8 @@ class ById(Loader[UUID, V]):
             row = await rows.get(keys[0])
             return {} if row is None else {row.id: row}
         return {row.id: row for row in await rows.get_many(keys)}
+
+    async def find_one(self, key: UUID) -> V | None:
+        context = self.context
+        async with context.services.database.read(share=context.slot.reads) as session:
+            return await self.repository(session, context.owner).get(key)

@@ -1,5 +1,6 @@
 """Runs prepared operations and encodes their results as JSON."""
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -110,6 +111,7 @@ class Operations:
     ) -> Answer:
         """Run a query or a mutation."""
         started_at = time.perf_counter()
+        context.task = asyncio.current_task()
         try:
             answer = await self._run(prepared, variables, context)
             if context.reports_cost:

@@ -28,7 +28,8 @@ class ExecuteQueryInput:
     )
     parameters: list[Json | None] | None = optional(
         "Values of `$1`, `$2`, ..., at most 1,000. PostgreSQL infers their types from the "
-        "statement; write `$1::int8` to set one."
+        "statement; write `$1::int8` to set one. A list is an SQL array where the statement "
+        "expects one, and JSON where it does not."
     )
     timeout_ms: int | None = optional(
         "Timeout of the run in milliseconds, starting when it leaves the queue. Omit it to use "

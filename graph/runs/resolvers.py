@@ -19,6 +19,7 @@ from graph.kit.fields import argument, mutation, provided_fields, query, subscri
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scopes import STORAGE, TO_RUN, WORKBENCH
+from graph.kit.selections import selects_any
 from graph.runs.inputs import (
     CancelQueryInput,
     CancelQueryPayload,
@@ -29,6 +30,7 @@ from graph.runs.inputs import (
     ExportQueryRunInput,
     ExportQueryRunPayload,
 )
+from graph.runs.live_samples import SAMPLED_FIELDS
 from graph.runs.live_status import follow_active, follow_run
 from graph.runs.types import QueryRun, RunById
 
@@ -169,12 +171,15 @@ class Mutation:
 class Subscription:
     @subscription(
         "Sends the current query run, then every change of its `state` immediately and its "
-        "progress at most every 0.3 seconds. Completes when the run has ended.",
+        "progress at most every 0.3 seconds. Completes when the run has ended. `progress` and "
+        "`waiting` are read from the user's database every 0.5 seconds if they are selected, and "
+        "sent when they have changed.",
         who=SignedIn,
         type=QueryRun,
     )
     async def query_status(self, info: Info, id: RunId) -> AsyncIterator[RunRow]:
-        async for run in follow_run(info.context, parse_id("run", id)):
+        sampled = selects_any(info, SAMPLED_FIELDS)
+        async for run in follow_run(info.context, parse_id("run", id), sampled=sampled):
             yield run
 
     @subscription(

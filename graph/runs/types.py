@@ -10,6 +10,8 @@ from db.connections import ConnectionRow
 from db.errors import BadInput
 from db.runs import Column as ColumnRow
 from db.runs import Failure, RunRow, Runs, RunState, ServerNotice, Truncated, TruncationReason
+from db.workbench.live.values import Progress, Waiting
+from db.workbench.results.copied_bytes import is_copied
 from db.workbench.results.formats import ResultFormat, require_format
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
@@ -20,6 +22,7 @@ from graph.kit.loaders import ById
 from graph.kit.scalars import Json, Row, SafeInt
 from graph.kit.scopes import WORKBENCH
 from graph.kit.signed_links import sign_link
+from graph.runs.live_samples import LiveSampleById, RunProgress, RunWaiting
 from graph.runs.row_budget import RowBudget
 from graph.transport.files.result_routes import result_path
 
@@ -54,6 +57,7 @@ graphql_enum(
     JSONL="JSON Lines: one JSON object per row, with the column names as keys.",
     PARQUET="Apache Parquet. `boolean`, `int2`, `int4`, `float4` and `float8` keep their types; "
     "every other type is a string. Requires the server extra `parquet`.",
+    RAW="The bytes of `COPY ... TO STDOUT` as PostgreSQL sent them: text, CSV or binary.",
 )(ResultFormat)
 
 
@@ -114,6 +118,17 @@ class RunError:
         "Column of `position` in its line, in Unicode characters, starting at 1. Null if "
         "`position` is null."
     )
+    context: str | None = attribute(
+        "Where the error occurred, in PostgreSQL's words, such as the functions that were called. "
+        "Null if PostgreSQL sent nothing."
+    )
+    source_line: int | None = attribute(
+        "Line or row of the copied data that has the error, starting at 1. Null for other errors.",
+        type=SafeInt | None,
+    )
+    source_column: str | None = attribute(
+        "Column of `sourceLine` that has the error. Null if it is not known."
+    )
 
 
 @strawberry.type(description="Limit that truncated the result of a `QueryRun`.")
@@ -163,8 +178,8 @@ class QueryRun(Node):
         "Number of rows that can be read. Grows while the run is `RUNNING`.", type=SafeInt
     )
     rows_affected: int | None = attribute(
-        "Number of rows the statement inserted, updated, deleted or merged. Null until the run "
-        "has ended and for statements that do not change rows.",
+        "Number of rows the statement inserted, updated, deleted, merged or copied. Null until "
+        "the run has ended and for other statements.",
         type=SafeInt | None,
     )
     command: str | None = attribute(
@@ -202,7 +217,9 @@ class QueryRun(Node):
         return max(0, round((end - root.started_at).total_seconds() * 1000))
 
     @field(
-        "Columns of the result, even if it has no rows. Null if the statement returns no result or "
+        "Columns of the result, even if it has no rows. The result of `COPY ... TO STDOUT` has one "
+        "column `copy`: `text` with a row for each line, or `bytea` if the data is binary or not "
+        "in UTF-8. Null if the statement returns no result or "
         "its columns are not known yet.",
         type=list[ResultColumn] | None,
     )
@@ -210,13 +227,33 @@ class QueryRun(Node):
         return root.parsed_columns
 
     @field(
-        "Messages that PostgreSQL sent during the run, at most the first 100. A `readOnly` run "
-        "starts with a `WARNING` without `sqlstate` if its connection has `readOnlyRisks`. Empty "
-        "until the run has ended.",
+        "Messages that PostgreSQL sent during the run, at most the first 100, and those of Howdah, "
+        "which are a `WARNING` without `sqlstate`: the first one of a `readOnly` run if its "
+        "connection has `readOnlyRisks`, and the last one of a run whose statement changed only "
+        "its database session, such as `SET`. Empty until the run has ended.",
         type=list[Notice],
     )
     def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:
         return root.parsed_notices
+
+    @field(
+        "How far the statement is, if it is a `COPY`, `CREATE INDEX`, `REINDEX`, `VACUUM`, "
+        "`CLUSTER` or `ANALYZE`. Read from the user's database only if this field is selected. "
+        "Null if the run is not `RUNNING`, for every other statement, and if the database does not "
+        "answer. `COPY` has progress from PostgreSQL 14.",
+        type=RunProgress | None,
+    )
+    async def progress(root: strawberry.Parent[RunRow], info: Info) -> Progress | None:
+        return (await LiveSampleById.of_run(info.context, root)).progress
+
+    @field(
+        "What the statement waits for, such as a lock. Read from the user's database only if this "
+        "field is selected. Null if the run is not `RUNNING`, while its statement works, and if "
+        "the database does not answer.",
+        type=RunWaiting | None,
+    )
+    async def waiting(root: strawberry.Parent[RunRow], info: Info) -> Waiting | None:
+        return (await LiveSampleById.of_run(info.context, root)).waiting
 
     @field("Limit that truncated the result. Null if it is complete.", type=Truncation | None)
     def truncated(root: strawberry.Parent[RunRow]) -> Truncated | None:
@@ -254,7 +291,8 @@ class QueryRun(Node):
 
     @field(
         "Signed URL to download the whole result with `GET`, valid for one hour, until the viewer "
-        "signs out. Null until the run has ended, and if it has no columns."
+        "signs out. Null until the run has ended, if it has no columns, and for `RAW` if its "
+        "statement is not a `COPY ... TO STDOUT` that succeeded."
     )
     def download_url(
         root: strawberry.Parent[RunRow],
@@ -269,6 +307,8 @@ class QueryRun(Node):
         ] = True,
     ) -> str | None:
         if not root.is_finished or root.columns is None:
+            return None
+        if format == ResultFormat.RAW and not is_copied(root):
             return None
         require_format(format)
         path = result_path(root.id, format, spreadsheet_safe=spreadsheet_safe)

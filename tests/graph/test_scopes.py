@@ -26,6 +26,7 @@ AREAS = {
     "graph.storage": "STORAGE",
     "graph.connections": "WORKBENCH",
     "graph.runs": "WORKBENCH",
+    "graph.scripts": "WORKBENCH",
 }
 """The area of a domain. Fields of other domains admit sessions only, unless they are for admins."""
 

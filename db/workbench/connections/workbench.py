@@ -189,11 +189,11 @@ class Workbench:
 
     @contextlib.asynccontextmanager
     async def side_connection(
-        self, owner: OwnerId, connection_id: UUID
+        self, owner: OwnerId, connection_id: UUID, *, stays_open: bool = False
     ) -> "AsyncIterator[Connection]":
         """Opens a connection outside the pool for a short query, even if the pool is exhausted."""
-        row = await self._require_row(owner, connection_id)
-        async with self._pool(owner, row).side_connection() as connection:
+        pool = self._pool(owner, await self._require_row(owner, connection_id))
+        async with pool.monitor() if stays_open else pool.side_connection() as connection:
             yield connection
 
     async def probe(

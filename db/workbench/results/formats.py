@@ -1,4 +1,4 @@
-"""Encodes the rows of a result as CSV, JSON lines or Parquet."""
+"""Encodes the rows of a result as CSV, JSON lines or Parquet, or the bytes of a COPY."""
 
 import asyncio
 import re
@@ -11,6 +11,7 @@ import msgspec
 
 from db.runs import Column
 from db.workbench.results import parquet
+from db.workbench.results.copied_bytes import raw_writer
 
 
 class ResultFormat(StrEnum):
@@ -19,12 +20,14 @@ class ResultFormat(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    RAW = "raw"
 
 
 CONTENT_TYPES: Mapping[str, str] = {
     ResultFormat.CSV: "text/csv; charset=utf-8; header=present",
     ResultFormat.JSONL: "application/jsonl",
     ResultFormat.PARQUET: "application/vnd.apache.parquet",
+    ResultFormat.RAW: "application/octet-stream",
 }
 
 # A spreadsheet takes a cell that begins so as a formula, which can run programs or send data away.
@@ -61,6 +64,8 @@ def encode_rows(
         return _encode_lines(_csv_writer(cell), batches, head=_csv_line(names, cell))
     if format == ResultFormat.JSONL:
         return _encode_lines(_jsonl_writer(_unique_names(names)), batches)
+    if format == ResultFormat.RAW:
+        return _encode_lines(raw_writer(columns), batches)
     oids = [column.type_oid for column in columns]
     return parquet.encode_parquet(_unique_names(names), oids, batches, group_rows=group_rows)
 

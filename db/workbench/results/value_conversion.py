@@ -19,7 +19,7 @@ BOOL, INT2, INT4, FLOAT4, FLOAT8, ANY = 16, 21, 23, 700, 701, 0
 FLOATS = (FLOAT4, FLOAT8)
 
 _encode_lines = msgspec.json.Encoder().encode_lines
-_encode = msgspec.json.Encoder().encode
+encode_json = msgspec.json.Encoder().encode
 
 
 class _FiniteFloat(LoaderBase):
@@ -119,5 +119,5 @@ def encode_parameter(value: Any) -> bytes | None:
         case int() | float():
             text = str(value)
         case _:
-            text = _encode(value).decode()
+            text = encode_json(value).decode()
     return text.encode()

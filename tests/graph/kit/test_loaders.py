@@ -1,6 +1,7 @@
 """Loaders: batching, caching, errors and cancellation."""
 
 import asyncio
+import inspect
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -70,3 +71,20 @@ async def test_loader_error_of_batch_reaches_all_callers(
     monkeypatch.setattr(doubles, "find", broken)
     answers = await asyncio.gather(*map(doubles.load, (1, 2)), return_exceptions=True)
     assert [type(answer) for answer in answers] == [ZeroDivisionError] * 2
+
+
+async def test_loader_batches_only_loads_of_concurrent_resolvers(doubles: Doubles) -> None:
+    doubles.context.task = asyncio.current_task()
+    alone = doubles.load(1)
+    assert inspect.iscoroutine(alone)  # it waits for no other key
+    assert await alone == await doubles.load(1) == 2
+    with pytest.raises(BadInput):
+        await doubles.load(13)
+    assert doubles.batches == [[1], [13]]
+
+    async def resolve(key: int) -> int | None:
+        return await doubles.load(key)
+
+    assert await asyncio.gather(*map(resolve, (1, 2, 3))) == [2, 4, 6]
+    assert await doubles.load_many([4, 5]) == [8, 10]
+    assert doubles.batches == [[1], [13], [2, 3], [4, 5]]

@@ -25,6 +25,7 @@ from db.users import Identity
 from db.workbench import Workbench
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.runner import Runner
+from db.workbench.live.live_samples import LiveSamples
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
 from graph.app import build_app
@@ -75,6 +76,7 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         results=cast("ResultStore", unused),
         result_files=cast("ResultFiles", unused),
         live_status=cast("LiveStatus", unused),
+        live_samples=cast("LiveSamples", unused),
         quotas=Quotas(settings),
     )
 

@@ -98,6 +98,7 @@ class ConnectionPool:
         self._attempts = 0
         self._borrowers = 0
         self._lent: dict[Connection, PooledConnection] = {}
+        self._monitors: set[Connection] = set()
         self._unused = asyncio.Event()
 
     @property
@@ -149,6 +150,19 @@ class ConnectionPool:
         self._leave()
 
     @contextlib.asynccontextmanager
+    async def monitor(self) -> AsyncIterator[Connection]:
+        """A side connection that stays open: it does not keep the pool in use, and `close` cuts it.
+
+        A cut connection fails at its next statement.
+        """
+        async with await (await self._get_connector()).connect() as connection:
+            self._monitors.add(connection)
+            try:
+                yield connection
+            finally:
+                self._monitors.discard(connection)
+
+    @contextlib.asynccontextmanager
     async def side_connection(self) -> AsyncIterator[Connection]:
         """A connection outside the pool, available even when the pool is exhausted."""
         self._borrowers += 1
@@ -172,6 +186,8 @@ class ConnectionPool:
     async def close(self) -> None:
         """Cancels running statements, and closes the connections of those that continue."""
         self._closed = True
+        for monitor in self._monitors:
+            monitor.cut()
         await self._pool.close()
         await asyncio.gather(*map(_cancel, self._lent))
         if not await self._is_unused_within(CANCEL_S):

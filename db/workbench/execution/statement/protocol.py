@@ -5,6 +5,7 @@ tag.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from psycopg import generators, pq
@@ -14,6 +15,7 @@ from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Failure, ServerNotice
 from db.workbench.connections.libpq import Connection
+from db.workbench.copy.copy_failures import source_position
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.run_failures import HINTS
 from db.workbench.execution.statement.sql_text import line_and_column
@@ -38,6 +40,8 @@ COPY_STATUSES = {ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH}
 ROW_STATUSES = {ExecStatus.TUPLES_CHUNK, ExecStatus.TUPLES_OK}
 DONE_STATUSES = {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY}
 CANCELLED_SQLSTATE = "57014"
+FATAL = ("FATAL", "PANIC")
+"""The severities of errors that end the connection."""
 
 
 async def send(connection: Connection, statement: str, parameters: Parameters) -> None:
@@ -47,6 +51,20 @@ async def send(connection: Connection, statement: str, parameters: Parameters) -
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
     if pgconn.flush():  # a short statement fits into the buffer of the socket
         await connection.wait(generators.send(pgconn))
+
+
+async def prepare(connection: Connection, statement: str) -> AsyncIterator[PGresult]:
+    """Parses the statement without executing it; the last result has its parameters' types."""
+    pgconn = connection.pgconn
+    send_parse = partial(pgconn.send_prepare, b"", statement.encode())
+    send_describe = partial(pgconn.send_describe_prepared, b"")
+    for send_message in (send_parse, send_describe):
+        send_message()
+        await connection.wait(generators.send(pgconn))
+        async for result in results(connection):
+            yield result
+            if result.status != ExecStatus.COMMAND_OK:
+                return
 
 
 async def results(
@@ -133,6 +151,8 @@ def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failu
     sqlstate = _field(result, DiagnosticField.SQLSTATE)
     position = _position(result, statement, counts_bytes=counts_bytes)
     line, column = line_and_column(statement, position) if position else (None, None)
+    context = _field(result, DiagnosticField.CONTEXT)
+    source_line, source_column = source_position(context)
     return Failure(
         message=_field(result, DiagnosticField.MESSAGE_PRIMARY) or "The server gave no reason.",
         sqlstate=sqlstate,
@@ -140,6 +160,9 @@ def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failu
         detail=_field(result, DiagnosticField.MESSAGE_DETAIL),
         hint=_field(result, DiagnosticField.MESSAGE_HINT) or HINTS.get(sqlstate or ""),
         constraint=_field(result, DiagnosticField.CONSTRAINT_NAME),
+        context=context,
+        source_line=source_line,
+        source_column=source_column,
         position=position,
         line=line,
         column=column,
@@ -153,6 +176,16 @@ def notice_of(diagnostic: Diagnostic) -> ServerNotice:
         sqlstate=diagnostic.sqlstate,
         detail=(diagnostic.message_detail or "")[:MAX_MESSAGE_CHARS] or None,
         hint=(diagnostic.message_hint or "")[:MAX_MESSAGE_CHARS] or None,
+    )
+
+
+def failure_of_notice(notice: ServerNotice) -> Failure:
+    return Failure(
+        message=notice.message,
+        sqlstate=notice.sqlstate,
+        severity=notice.severity,
+        detail=notice.detail,
+        hint=notice.hint,
     )
 
 

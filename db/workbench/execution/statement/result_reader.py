@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import psycopg
 from psycopg.errors import Diagnostic
@@ -11,23 +12,38 @@ from psycopg.pq.abc import PGresult
 
 from db.runs import Column, Ending, Failure, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.connections.libpq import Connection
+from db.workbench.copy.copy_failures import UNEXPECTED_COPY
+from db.workbench.copy.copy_in import CopySource, send_data
+from db.workbench.copy.copy_out import CopyOutput
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import describe
+from db.workbench.execution.statement.parameters import (
+    ArrayType,
+    are_ambiguous,
+    encode_parameters,
+    find_array_types,
+)
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.run_failures import (
     CONNECTION_LOST,
     EMPTY_STATEMENT,
-    copy_not_supported,
+    ENDS_CONNECTION,
+    ended_by_server,
     multiple_statements,
 )
-from db.workbench.execution.statement.sql_text import second_statement
+from db.workbench.execution.statement.sql_text import copy_encoding, second_statement
+from db.workbench.execution.statement.statement_effects import (
+    expected_command,
+    notice_of_lost_state,
+)
+from db.workbench.results.copied_bytes import COMMAND as COPY
 from db.workbench.results.result_store import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
 
 MAX_NOTICES = 100
 CHUNK_BYTES = 1024 * 1024
 """Target size of an encoded chunk: wide rows are encoded one by one."""
-_WRITING_COMMANDS = {"INSERT", "UPDATE", "DELETE", "MERGE"}
+_COUNTING_COMMANDS = {"INSERT", "UPDATE", "DELETE", "MERGE", COPY}
 
 StopEarly = Callable[[Connection], Awaitable[bool]]
 
@@ -42,11 +58,18 @@ class ResultReader:
         max_cell: int,
         stop_early: StopEarly,
         throttle: ReadThrottle,
+        stopped: asyncio.Event,
+        copy_in: CopySource | None = None,
     ) -> None:
-        """`stop_early` is called once, at a limit; it returns whether it sent a cancel request."""
+        """`stop_early` is called once, at a limit; it returns whether it sent a cancel request.
+
+        `copy_in` is the data of COPY ... FROM STDIN; no more of it is sent once `stopped` is set.
+        """
         self.columns: list[Column] | None = None
         self.notices: list[ServerNotice] = []
         self.sent_at: float | None = None
+        self.fatal: Failure | None = None
+        """The error with which the server has ended the connection."""
         self._origins: list[protocol.Origin] = []
         self._rows = RowLoader()
         self._spool = spool
@@ -60,6 +83,9 @@ class ResultReader:
         self._longest_cell = max_cell
         self._stop_early = stop_early
         self._throttle = throttle
+        self._stopped = stopped
+        self._copy_in = copy_in
+        self._copy_failure: Failure | None = None
         self._stopping = False
         self._truncated: TruncationReason | None = None
         self._is_full = False
@@ -67,26 +93,75 @@ class ResultReader:
         """1 until the width of the rows is known."""
 
     def add_notice(self, diagnostic: Diagnostic) -> None:
+        """An error that arrives before the statement is sent is passed as a notice, too."""
+        notice = protocol.notice_of(diagnostic)
+        if notice.severity in protocol.FATAL or notice.sqlstate in ENDS_CONNECTION:
+            self.fatal = ended_by_server(protocol.failure_of_notice(notice))
         if len(self.notices) < MAX_NOTICES:
-            self.notices.append(protocol.notice_of(diagnostic))
+            self.notices.append(notice)
+
+    def add_notice_of_lost_state(self, statement: str, command: str | None) -> None:
+        """Of a statement that has succeeded, if what it made ends with the run."""
+        notice = notice_of_lost_state(
+            statement, command, has_columns=self.columns is not None, notices=self.notices
+        )
+        if notice is not None:
+            self.notices.append(notice)
 
     async def read(
-        self, connection: Connection, statement: str, parameters: protocol.Parameters
+        self, connection: Connection, statement: str, parameters: Sequence[Any]
     ) -> Ending:
-        """Sends the statement and reads all results. A COPY closes the connection."""
+        """Sends the statement, reads all results, and sends or reads the data of a COPY."""
         self.sent_at = asyncio.get_running_loop().time()
-        await protocol.send(connection, statement, parameters)
         ending = Ending(state=RunState.SUCCEEDED)
+        types: list[ArrayType | None] = []
+        if are_ambiguous(parameters):
+            types = await self._infer_types(connection, statement, ending)
+            if ending.state == RunState.FAILED:
+                return ending
+        await protocol.send(connection, statement, encode_parameters(parameters, types))
         while (result := await self._next_result(connection)) is not None:
+            if result.status == ExecStatus.COPY_OUT and self.columns is None:
+                await self._read_copy(connection, result, ending, statement)
+                continue
+            if result.status == ExecStatus.COPY_IN and ending.command is None:
+                ending.command = COPY
+                self._copy_failure = await send_data(
+                    connection, self._copy_in, self._throttle, self._stopped
+                )
+                continue
             if result.status in protocol.COPY_STATUSES:
                 connection.finish()
-                return Ending(state=RunState.FAILED, error=copy_not_supported())
+                return Ending(state=RunState.FAILED, error=UNEXPECTED_COPY)
             await self._handle_result(connection, result, ending, statement)
             result.clear()
         if ending.state == RunState.SUCCEEDED and self._truncated is not None:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
+            ending.command = ending.command or expected_command(statement)
         return ending
+
+    async def _read_copy(
+        self, connection: Connection, result: PGresult, ending: Ending, statement: str
+    ) -> None:
+        """Spools the data until a limit, and reads the rest: the statement may change data."""
+        output = CopyOutput(connection, result, copy_encoding(statement))
+        self.columns, ending.command = output.columns, COPY
+        async for messages in output.messages(self._throttle, lambda: self._rows_per_chunk):
+            if not self._is_full:
+                await self._spool_rows(connection, output.rows(messages))
+
+    async def _infer_types(
+        self, connection: Connection, statement: str, ending: Ending
+    ) -> list[ArrayType | None]:
+        """The array types of the parameters. Fails the ending if the statement is wrong."""
+        oids: list[int] = []
+        async for result in protocol.prepare(connection, statement):
+            if result.status == ExecStatus.COMMAND_OK:
+                oids = [result.param_type(index) for index in range(result.nparams)]
+            else:
+                await self._handle_result(connection, result, ending, statement)
+        return await find_array_types(connection, oids)
 
     async def describe_columns(self, connection: Connection) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""
@@ -141,7 +216,10 @@ class ResultReader:
             self._handle_command(result, ending)
         else:
             failure = self._failure(connection, result, statement)
-            if not (self._stopping and failure.sqlstate == protocol.CANCELLED_SQLSTATE):
+            is_cancel = failure.sqlstate == protocol.CANCELLED_SQLSTATE
+            if is_cancel and self._copy_failure is not None:
+                failure = self._copy_failure  # the server repeats what it was told
+            if not (self._stopping and is_cancel):
                 ending.state, ending.error = RunState.FAILED, failure
 
     def _handle_command(self, result: PGresult, ending: Ending) -> None:
@@ -150,7 +228,7 @@ class ResultReader:
             return
         command = protocol.command_of(result)
         ending.command = command
-        if self.columns is None or command in _WRITING_COMMANDS:
+        if self.columns is None or command in _COUNTING_COMMANDS:
             ending.rows_affected = result.command_tuples
 
     async def _handle_rows(self, connection: Connection, result: PGresult) -> None:
@@ -201,7 +279,10 @@ class ResultReader:
         encoding = connection.pgconn.parameter_status(b"server_encoding")
         failure = protocol.failure_of(result, statement, counts_bytes=encoding == b"SQL_ASCII")
         if failure.sqlstate is None:
-            return CONNECTION_LOST
+            return self.fatal or CONNECTION_LOST
+        if failure.severity in protocol.FATAL:
+            self.fatal = ended_by_server(failure)
+            return self.fatal
         second = second_statement(statement)
         if failure.sqlstate == "42601" and failure.position is None and second is not None:
             return multiple_statements(statement, second)

@@ -1,5 +1,7 @@
 """Errors of runs that Howdah reports itself, and hints for errors that PostgreSQL reports."""
 
+import msgspec
+
 from db.errors import HowdahError, NotFound, TooLarge
 from db.runs import Failure
 from db.workbench.execution.statement.sql_text import line_and_column
@@ -7,6 +9,10 @@ from db.workbench.execution.statement.sql_text import line_and_column
 CONNECTION_LOST = Failure(
     message="The connection to the database was lost; the outcome is unknown.",
     hint="Check what the statement changed before you run it again: Howdah never retries a run.",
+)
+LOST_BEFORE_STATEMENT = Failure(
+    message="The connection to the database was lost before the statement was sent.",
+    hint="Run it again: nothing was executed.",
 )
 TOO_MANY_SETTINGS = Failure(
     message="The server reported more settings than PostgreSQL has, so the connection was closed.",
@@ -30,35 +36,43 @@ TRANSACTION_CONTROL = Failure(
     message="A run cannot begin or end a transaction: every run is a separate transaction.",
     sqlstate="0A000",
     severity="ERROR",
-    hint="To make several changes atomically, write one statement: use WITH or a DO block.",
+    hint="Open a session with `openSession` and run it there, or run all statements together with "
+    "`executeScript`.",
 )
 
-_NO_SESSION_STATE = "Run the statement itself: runs share no session state."
+_NO_SESSION_STATE = (
+    "Use it in the session that made it, which `openSession` opens: other runs share no state."
+)
 HINTS = {
     "08P01": "Pass one value in `parameters` for each of $1, $2 ... in the statement.",
     "25001": "Send it as a single statement, not in a function, and without `readOnly`: "
     "PostgreSQL runs this command only outside a transaction.",
     "25006": "Use a run, connection and server that allow writes: one of them is read-only.",
-    "25P01": "Write one statement, such as a DO block: every run is a separate transaction.",
+    "25P01": "Begin a transaction first, in a session of `openSession` or in `executeScript`: any "
+    "other run is a transaction of its own.",
+    "25P02": "Roll back the transaction, with `rollbackTransaction` or to a savepoint.",
     "26000": _NO_SESSION_STATE,
-    "2D000": "Omit `readOnly`: a read-only run is one transaction, which the statement cannot end.",
+    "2D000": "Run it outside a transaction block, not in a function, and without `readOnly`: the "
+    "statement ends transactions itself.",
     "34000": _NO_SESSION_STATE,
     "57014": "Run it again: another session cancelled it, or its connection was closed or deleted.",
     "42703": 'Check the spelling of the column. Quote a name with capital letters: "unitPrice".',
     "42P01": "Check the spelling of the table, and write its schema if it is not in the search "
-    "path: shop.orders. Quote a name with capital letters.",
+    "path: shop.orders. Quote a name with capital letters. A temporary table exists only in the "
+    "session that created it.",
     "42501": "Ask the owner of the object or a superuser to grant the missing privilege.",
 }
 """Hints by SQLSTATE, for errors that PostgreSQL sends without one."""
 
-
-def copy_not_supported() -> Failure:
-    return Failure(
-        message="COPY FROM STDIN and COPY TO STDOUT are not supported.",
-        sqlstate="0A000",
-        severity="ERROR",
-        hint="Use INSERT to load rows; to export rows, run a SELECT and download its result.",
-    )
+ENDS_CONNECTION = frozenset(("25P03", "25P04", "57P01", "57P02", "57P03", "57P04", "57P05"))
+"""The reasons for which a server ends a connection. It sends some of them as a WARNING."""
+_IDLE_TIMEOUTS = frozenset(("25P03", "57P05"))
+"""The server checks these timeouts only while it waits for a statement."""
+_UNKNOWN_OUTCOME = (
+    "The server ended the connection, so the outcome is unknown: check what the statement changed "
+    "before you run it again."
+)
+_ENDED_IDLE = "Run it again: the server ended the connection before the statement began."
 
 
 def multiple_statements(statement: str, second: int) -> Failure:
@@ -68,11 +82,19 @@ def multiple_statements(statement: str, second: int) -> Failure:
         message="The text contains more than one statement.",
         sqlstate="42601",
         severity="ERROR",
-        hint=f"Run them one by one: the second begins at line {line}, column {column}.",
+        hint=f"Run them one by one, or together with `executeScript`: the second begins at line "
+        f"{line}, column {column}.",
         position=second + 1,
         line=line,
         column=column,
     )
+
+
+def ended_by_server(failure: Failure) -> Failure:
+    """The error with which the server has ended the connection, and what that means for the run."""
+    hint = _ENDED_IDLE if failure.sqlstate in _IDLE_TIMEOUTS else _UNKNOWN_OUTCOME
+    told = f"{failure.hint} " if failure.hint and failure.sqlstate not in HINTS else ""
+    return msgspec.structs.replace(failure, hint=f"{told}{hint}")
 
 
 def row_too_large(limit: int) -> Failure:

@@ -152,3 +152,23 @@ async def test_error_hint_tells_to_check_the_spelling_of_a_missing_name(
 ) -> None:
     error = await error_of(desk, statement)
     assert "Check the spelling" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters", "sqlstate", "position"),
+    [
+        ("SELECT nothing_here = ANY($1)", [[1]], "42703", 8),
+        ("SELECT 1 = ANY($1); SELECT 2", [[1]], "42601", 21),
+        ("SELECT 1 = ANY($1)", [["x"]], "22P02", None),
+        ("SELECT 1 = ANY($1)", [[1, [2]]], "22P02", None),
+        ("SELECT 1 = ANY($1)", [[1], 2], "08P01", None),
+        ("SELECT 1 = ANY($1) AND $2", [[1]], "08P01", None),
+        ("SELECT unnest($1)", [[1]], "42725", 8),
+    ],
+)
+async def test_error_of_statement_with_an_array_as_parameter(
+    desk: Desk, statement: str, parameters: list[object], sqlstate: str, position: int | None
+) -> None:
+    """The statement is parsed before its parameters are encoded."""
+    error = await error_of(desk, statement, parameters=parameters)
+    assert (error.sqlstate, error.position) == (sqlstate, position)

@@ -136,21 +136,6 @@ async def test_statement_kinds_fail_with_hint(
     await left_clean(kinds, run)
 
 
-@pytest.mark.parametrize("read_only", [False, True])
-@pytest.mark.parametrize(
-    "statement", ["COPY kinds FROM STDIN", "COPY kinds TO STDOUT", "COPY (SELECT 1) TO STDOUT"]
-)
-async def test_copy_with_client_is_refused(kinds: Desk, statement: str, *, read_only: bool) -> None:
-    run = await kinds.run(statement, read_only=read_only)
-    error = run.parsed_error
-    assert (run.state, run.row_count) == (RunState.FAILED, 0)
-    assert error is not None
-    assert error.message.startswith("COPY") or error.sqlstate == "25006"
-    assert error.hint
-    after = await kinds.run(TRACES)
-    assert (after.state, await kinds.rows(after)) == (RunState.SUCCEEDED, CLEAN)
-
-
 async def test_procedure_may_commit(kinds: Desk) -> None:
     run = await kinds.run("CALL commits()")
     assert (run.state, run.error) == (RunState.SUCCEEDED, None)

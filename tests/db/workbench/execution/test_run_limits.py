@@ -49,8 +49,23 @@ async def test_read_only_allows_reads(desk: Desk) -> None:
 
 
 async def test_session_state_is_not_shared_between_runs(desk: Desk) -> None:
-    await desk.run("SET work_mem = '77MB'")
-    await desk.run("SELECT pg_advisory_lock(1)")
+    for statement, made in (
+        ("SET work_mem = '77MB'", "setting"),
+        ("SELECT pg_advisory_lock(1)", "advisory lock"),
+        ("PREPARE p AS SELECT 1", "prepared statement"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "cursor"),
+        ("LISTEN news", "registration of LISTEN"),
+        ("CREATE TEMP TABLE t2 AS SELECT 1", "temporary object"),
+        ("SELECT 1 AS a INTO TEMPORARY t3", "temporary object"),
+    ):
+        run = await desk.run(statement)
+        last = run.parsed_notices[-1]
+        assert (run.state, last.severity, last.sqlstate) == (RunState.SUCCEEDED, "WARNING", None)
+        assert f"The {made} ended with this run" in last.message
+        assert "`openSession`" in (last.hint or "")
+    local = (await desk.run("SET LOCAL work_mem = '77MB'")).parsed_notices
+    assert [notice.sqlstate for notice in local] == ["25P01"]  # PostgreSQL's own warning
+    assert not (await desk.run("CREATE TABLE IF NOT EXISTS temp (temp int)")).parsed_notices
     await desk.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
     assert await desk.rows(await desk.run("SHOW work_mem")) != [["77MB"]]
     assert (await desk.run("CREATE TEMP TABLE t AS SELECT 1")).state == RunState.SUCCEEDED
@@ -104,6 +119,21 @@ async def test_limits_stop_endless_result(desk: Desk) -> None:
     assert (run.state, run.row_count, run.error) == (RunState.SUCCEEDED, 10, None)
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_command_is_told_when_a_limit_stops_the_statement(
+    desk: Desk, *, read_only: bool
+) -> None:
+    """The statement is cancelled before the server sends its tag."""
+    for statement, command in (
+        ("WITH a AS (SELECT 1) SELECT generate_series(1, 1e12::int8) FROM a", "SELECT"),
+        ("VALUES (1), (2), (3)", "SELECT"),
+        ("EXPLAIN SELECT 1 WHERE random() < 1", "EXPLAIN"),
+    ):
+        run = await desk.run(statement, max_rows=1, read_only=read_only)
+        assert run.parsed_truncated == Truncated(reason="MAX_ROWS", limit=1), run
+        assert (run.state, run.command, run.rows_affected) == (RunState.SUCCEEDED, command, None)
+
+
 async def test_limits_do_not_roll_back_writes(desk: Desk) -> None:
     await desk.run("DROP TABLE IF EXISTS written")
     await desk.run("CREATE TABLE written (a int)")
@@ -137,7 +167,31 @@ async def test_lost_connection_reports_unknown_outcome(desk: Desk) -> None:
     over = await desk.end_of(run)
     assert over.state == RunState.FAILED
     assert over.parsed_error is not None
-    assert "the outcome is unknown" in over.parsed_error.message
+    assert (over.parsed_error.sqlstate, over.parsed_error.severity) == ("57P01", "FATAL")
+    assert over.parsed_error.message.startswith("terminating connection due to administrator")
+    assert "the outcome is unknown" in (over.parsed_error.hint or "")
+
+
+async def test_error_that_ends_the_connection_keeps_its_reason(desk: Desk) -> None:
+    """The transaction timeout, which PostgreSQL 17 and newer have, is not the one of the run."""
+    version = await desk.target.administer("SELECT current_setting('server_version_num')::int")
+    if version < 170_000:
+        pytest.skip("PostgreSQL has no transaction_timeout here")
+    await desk.run("SELECT 1")
+    over = await desk.run("SELECT set_config('transaction_timeout', '50', false), pg_sleep(30)")
+    assert (over.state, over.connection_usable) == (RunState.FAILED, False)
+    assert over.parsed_error is not None
+    assert (over.parsed_error.sqlstate, over.parsed_error.severity) == ("25P04", "FATAL")
+    assert "outcome is unknown" in (over.parsed_error.hint or "")
+
+
+async def test_warning_with_the_code_of_a_shutdown_does_not_fail_the_run(desk: Desk) -> None:
+    """A server that is shut down at once sends its reason as a WARNING, then ends."""
+    warns = "DO $$ BEGIN RAISE WARNING 'going down' USING ERRCODE = '57P01'; {} END $$"
+    assert (await desk.run(warns.format(""))).state == RunState.SUCCEEDED
+    failed = await desk.run(warns.format("PERFORM 1 / 0;"))
+    assert failed.parsed_error is not None
+    assert failed.parsed_error.sqlstate == "22012"
 
 
 async def test_statement_is_never_retried(desk: Desk) -> None:

@@ -199,3 +199,52 @@ async def test_rows_are_readable_while_run_continues(desk: Desk) -> None:
     kept = await desk.end_of(run)
     assert kept.row_count >= 1_000
     assert len(await desk.rows(kept, first=5_000)) == kept.row_count
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("int[]", [1, -2, None], "{1,-2,NULL}"),
+        ("int[]", [], "{}"),
+        ("int[]", [[1, 2], [3, 4]], "{{1,2},{3,4}}"),
+        ("int8[]", ["9007199254740993"], "{9007199254740993}"),
+        ("float8[]", [1.5, "NaN", 1e300], "{1.5,NaN,1e+300}"),
+        ("bool[]", [True, False, None], "{t,f,NULL}"),
+        (
+            "text[]",
+            ["", "NULL", 'a "b"', "c\\d", "{,}", " é\n", {"a": 1}],
+            '{"","NULL","a \\"b\\"","c\\\\d","{,}"," é\n","{\\"a\\":1}"}',
+        ),
+        ("box[]", ["(1,2),(0,0)", "(3,4),(0,0)"], "{(1,2),(0,0);(3,4),(0,0)}"),
+        ("json[]", [{"a": [1]}, [1, 2], "x", None], '{"{\\"a\\":[1]}","[1,2]","\\"x\\"",NULL}'),
+        ("jsonb[]", [[1, [2]]], '{"[1, [2]]"}'),
+        ("mood[]", ["sad", None], "{sad,NULL}"),
+        ("moods", ["sad"], "{sad}"),
+        ("notes[]", [[1], {"a": 2}], '{[1],"{\\"a\\":2}"}'),
+        ("jsonb", [1, [None, "a"]], '[1, [null, "a"]]'),
+        ("json", [[]], "[[]]"),
+        ("text", ["a"], '["a"]'),
+        ("int2vector", "1 2", "1 2"),
+    ],
+)
+async def test_parameters_that_are_json_arrays(
+    desk: Desk, kind: str, value: object, text: str
+) -> None:
+    await desk.target.script(
+        """DROP TYPE IF EXISTS mood CASCADE; CREATE TYPE mood AS ENUM ('sad');
+        DROP DOMAIN IF EXISTS moods, notes; CREATE DOMAIN moods AS mood[];
+        CREATE DOMAIN notes AS json"""
+    )
+    run = await desk.run(f"SELECT ($1::{kind})::text, $2::int", parameters=[value, 7])
+    assert (run.state, run.error) == (RunState.SUCCEEDED, None)
+    assert await desk.rows(run) == [[text, 7]]
+
+
+async def test_parameter_that_is_a_json_array_is_searched_with_any(desk: Desk) -> None:
+    statement = "SELECT i FROM generate_series(1, 9) AS i WHERE i = ANY($1) AND i <> ALL ($2)"
+    for read_only in (False, True):
+        run = await desk.run(statement, parameters=[[2, 3, None], []], read_only=read_only)
+        assert await desk.rows(run) == [[2], [3]]
+    assert (await desk.run("SELECT 1 FROM nothing_here WHERE $1", parameters=[[1]])).state == (
+        RunState.FAILED
+    )

@@ -1,0 +1,135 @@
+"""Stops the statement of a run on its server, within two seconds."""
+
+import asyncio
+import contextlib
+
+import psycopg
+
+from db.errors import HowdahError
+from db.runs import Backend, Ending, RunRow
+from db.workbench.connections.libpq import Connection, abort_after
+from db.workbench.execution.statement import protocol
+from db.workbench.execution.statement.lender import TERMINATE, Lender
+
+CANCEL_PHASE_S = 0.8
+"""How long cancel requests are repeated before the backend is terminated."""
+CANCEL_RETRY_S = 0.25
+TERMINATE_S = 0.5
+SETTLE_S = 0.5
+CANCEL_S = 0.5
+
+_HAS_WRITTEN = """
+    SELECT backend_xid IS NOT NULL FROM pg_stat_activity
+    WHERE pid = %s AND backend_start::text = %s"""
+
+
+class StatementStop:
+    """Cancels or terminates one statement, and says whether its connection can be used again."""
+
+    def __init__(self, run: RunRow, lender: Lender) -> None:
+        self.connection: Connection | None = None
+        """Set once the run has a connection."""
+        self.backend: Backend | None = None
+        self.cancel_sent = False
+        self.terminated = False
+        self._run = run
+        self._lender = lender
+        self._cancel_may_arrive_late = False
+
+    async def stop(self, work: "asyncio.Task[Ending]") -> None:
+        """Sends cancel requests, then terminates the backend, then abandons the connection."""
+        if self.connection is None:
+            work.cancel()
+            await asyncio.wait({work}, timeout=CANCEL_PHASE_S)
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CANCEL_PHASE_S
+        while not work.done() and (left_s := until - loop.time()) > 0:
+            # A server that does not answer cancel requests must not extend the phase.
+            await self._send_cancel(self.connection, within_s=min(CANCEL_S, left_s))
+            left_s = max(0.0, until - loop.time())
+            await asyncio.wait({work}, timeout=min(CANCEL_RETRY_S, left_s))
+        if work.done():
+            return
+        self.terminated = True
+        await self._terminate_backend()
+        if self.connection.awaits_slot:
+            return  # it does not read, so that it would not notice the end
+        with abort_after(self.connection, 0):
+            await asyncio.wait({work}, timeout=SETTLE_S)
+
+    async def stop_early(self, connection: Connection) -> bool:
+        """Cancels a statement that has met a row or byte limit, unless that would roll back writes.
+
+        Returns:
+            Whether a cancel request was sent.
+        """
+        with contextlib.suppress(TimeoutError, HowdahError, psycopg.Error):
+            async with asyncio.timeout(CANCEL_S):
+                if self._run.read_only or await self._query_backend(_HAS_WRITTEN) is False:
+                    await self._send_cancel(connection)
+                    return True
+        return False
+
+    async def settle(self) -> bool:
+        """Makes sure that no late cancel request can hit the next statement of the connection.
+
+        Returns:
+            Whether the connection can be reused.
+        """
+        connection = self.connection
+        if connection is None:
+            return True
+        if protocol.is_busy(connection):  # reading was aborted, the statement still runs
+            await self._send_cancel(connection)
+            self._cancel_may_arrive_late = True
+        if self.terminated or self._cancel_may_arrive_late:
+            connection.finish()
+        if connection.closed:
+            return False
+        if not self.cancel_sent:
+            return True
+        with abort_after(connection, SETTLE_S):
+            return await _drain_cancels(connection)
+
+    async def _send_cancel(self, connection: Connection, within_s: float = CANCEL_S) -> None:
+        self.cancel_sent = True
+        try:
+            await connection.cancel_safe(timeout=within_s)
+        except psycopg.Error:
+            self._cancel_may_arrive_late = True
+
+    async def _terminate_backend(self) -> None:
+        """Uses a side connection, and matches the start time: the PID may have been reused."""
+        with contextlib.suppress(TimeoutError, HowdahError, psycopg.Error):
+            async with asyncio.timeout(TERMINATE_S):
+                await self._query_backend(TERMINATE)
+
+    async def _query_backend(self, query: str) -> object:
+        run, backend = self._run, self.backend
+        if run.connection_id is None or backend is None:
+            return None
+        async with self._lender.side_connection(run.owner_id, run.connection_id) as other:
+            found = await other.execute(query, (backend.pid, backend.started_at))
+            row = await found.fetchone()
+        return row[0] if row else None
+
+
+async def _drain_cancels(connection: Connection) -> bool:
+    """Waits until earlier cancel requests can hit nothing but these queries.
+
+    Returns:
+        Whether the connection answers.
+    """
+    for _ in range(2):
+        try:
+            if not protocol.is_idle(connection):
+                await connection.execute("ROLLBACK")
+            await connection.execute("SELECT 1")
+        except psycopg.errors.QueryCanceled:
+            continue
+        except psycopg.Error:
+            return False
+        return True
+    connection.finish()
+    return False

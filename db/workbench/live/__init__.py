@@ -1,0 +1,1 @@
+"""What running statements do now: their progress, and what they wait for."""

@@ -1,0 +1,1 @@
+"""Scripts: splitting a text into its statements, and executing them one after the other."""

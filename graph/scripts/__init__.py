@@ -1,0 +1,1 @@
+"""Scripts: several statements in one text, executed one after the other."""

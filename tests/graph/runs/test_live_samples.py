@@ -1,0 +1,146 @@
+"""`progress` and `waiting` of runs in the API: sampled only if they are selected."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from db.kit.base import OwnerId
+from db.services import Services
+from tests.fixtures.blockers import session_of
+from tests.fixtures.replicas import AddUser, Gate, OpenReplica, Person, Socket, connect_to
+from tests.fixtures.targets import Target
+
+WAITING = "waiting { eventType event since blockedBy { pid username applicationName state } }"
+PROGRESS = "progress { command phase unit done total percent }"
+RUN = f"query($id: ID!) {{ queryRun(id: $id) {{ state {WAITING} {PROGRESS} }} }}"
+SAMPLED = f"subscription($id: ID!) {{ queryStatus(id: $id) {{ state {WAITING} {PROGRESS} }} }}"
+NOT_SAMPLED = """subscription($id: ID!, $live: Boolean = false) { queryStatus(id: $id) {
+  state ...Live @include(if: $live) ... @skip(if: true) { progress { done } } } }
+  fragment Live on QueryRun { waiting { event } }"""
+
+
+async def next_status(socket: Socket) -> Any:
+    return (await socket.next())["queryStatus"]
+
+
+async def until_waiting(socket: Socket) -> Any:
+    while (status := await next_status(socket))["waiting"] is None:
+        assert status["state"] in {"QUEUED", "RUNNING"}
+    return status
+
+
+def has_side_connection(services: Services) -> bool:
+    return bool(services.live_samples._samplers)
+
+
+@pytest.mark.parametrize("where", ["same replica", "other replica"])
+async def test_query_status_says_for_whom_a_run_waits(
+    open_replica: OpenReplica, add_user: AddUser, target: Target, gate: Gate, where: str
+) -> None:
+    async with open_replica() as one, open_replica() as other:
+        user = await add_user("Ada")
+        ada = await one.person(user)
+        watching = one if where == "same replica" else other
+        run = await ada.execute(await connect_to(target, ada), f"SELECT {gate.wait}")
+        await gate.reached()
+        person = await watching.person(user)
+        async with person.socket() as socket, person.socket() as second:
+            await socket.subscribe(SAMPLED, id=run)
+            await second.subscribe(SAMPLED, id=run)
+            status, same = await until_waiting(socket), await until_waiting(second)
+            assert status == same
+            assert (status["waiting"]["eventType"], status["waiting"]["event"]) == (
+                "Lock",
+                "advisory",
+            )
+            (blocker,) = status["waiting"]["blockedBy"]
+            assert (blocker["username"], blocker["state"]) == ("postgres", None)
+            assert status["progress"] is None
+            assert (await person.ask(RUN, id=run))["queryRun"] == status
+            assert len(watching.services.live_samples._samplers) == 1
+            assert has_side_connection(one.services) is (watching is one)
+            await gate.open()
+            ends = [
+                [update["queryStatus"] async for update in each.rest()][-1]
+                for each in (socket, second)
+            ]
+        assert ends == [{"state": "SUCCEEDED", "waiting": None, "progress": None}] * 2
+
+
+async def test_query_status_sends_progress_when_it_changes(
+    open_replica: OpenReplica, add_user: AddUser, target: Target
+) -> None:
+    async with open_replica() as replica, session_of(target) as keeper:
+        await keeper.execute("DROP TABLE IF EXISTS built; CREATE TABLE built (id int)")
+        ada = await replica.person(await add_user("Ada"))
+        holding = keeper.transaction()
+        await holding.start()
+        await keeper.execute("INSERT INTO built VALUES (1)")
+        connection = await connect_to(target, ada)
+        run = await ada.execute(connection, "CREATE INDEX CONCURRENTLY ON built (id)")
+        async with ada.socket() as socket:
+            await socket.subscribe(SAMPLED, id=run)
+            status = await until_waiting(socket)
+            assert status["progress"] == {
+                "command": "CREATE INDEX CONCURRENTLY",
+                "phase": "waiting for writers before build",
+                "unit": "LOCK_HOLDERS",
+                "done": 0,
+                "total": 1,
+                "percent": 0.0,
+            }
+            async with (
+                session_of(target, application_name="reader") as reader,
+                reader.transaction(isolation="repeatable_read"),
+            ):
+                await reader.fetch("SELECT FROM built")
+                await holding.commit()
+                while status["progress"]["phase"] != "waiting for old snapshots":
+                    status = await next_status(socket)
+                blockers = status["waiting"]["blockedBy"]
+                assert [each["applicationName"] for each in blockers] == ["reader"]
+            assert [update["queryStatus"] async for update in socket.rest()][-1]["state"] == (
+                "SUCCEEDED"
+            )
+        await keeper.execute("DROP TABLE built")
+
+
+async def test_nothing_is_sampled_unless_it_is_selected(
+    open_replica: OpenReplica,
+    add_user: AddUser,
+    target: Target,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_replica() as replica:
+        ada: Person = await replica.person(await add_user("Ada"))
+        run = await ada.execute(await connect_to(target, ada), f"SELECT {gate.wait}")
+        await gate.reached()
+        asked: list[object] = []
+        samples = replica.services.live_samples
+        follow = samples.follow
+
+        def counted(owner: OwnerId, run_id: UUID) -> Any:
+            asked.append(run_id)
+            return follow(owner, run_id)
+
+        monkeypatch.setattr(samples, "follow", counted)
+        async with ada.socket() as socket:
+            await socket.subscribe(NOT_SAMPLED, id=run)
+            assert (await next_status(socket))["state"] == "RUNNING"
+            await ada.run(run)
+            assert not has_side_connection(replica.services)
+            await socket.subscribe(NOT_SAMPLED, name="2", id=run, live=True)
+            async with asyncio.timeout(10):
+                while True:
+                    message = await socket.hear()
+                    if (
+                        message["id"] == "2"
+                        and message["payload"]["data"]["queryStatus"]["waiting"]
+                    ):
+                        break
+            assert len(asked) == 1  # by the second subscription only
+            await gate.open()
+            await ada.cancel(run)
