@@ -10,6 +10,7 @@ from uuid import UUID
 
 from db.audit import sweep as sweep_audit
 from db.connections import sweep as sweep_connections
+from db.database_sessions import delete_closed_sessions
 from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.kit import idempotency
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
 from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
@@ -52,6 +54,9 @@ from db.workbench.result_cleanup import (
 )
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.sessions.lifecycle import open_sessions
+from db.workbench.sessions.open_request import SessionLimits
+from db.workbench.sessions.service import DatabaseSessionsService
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +75,10 @@ class Services:
     vault: Vault
     workbench: Workbench
     runner: Runner
+    database_sessions: DatabaseSessionsService
     results: ResultStore
     result_files: ResultFiles
+    import_sources: ImportSources
     live_status: LiveStatus
     live_samples: LiveSamples
     quotas: Quotas
@@ -125,12 +132,9 @@ async def open_services(
         vault = open_vault(settings, keys, database)
         workbench = await enter(_open_workbench(settings, own, vault, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
-        results = ResultStore(database, objects)
-        limits, grace_s = _run_limits(settings), settings.stop_seconds / 3
-        runner = await enter(
-            open_runner(
-                database, events, results, workbench, own.direct_url, limits=limits, grace_s=grace_s
-            )
+        results, sources = ResultStore(database, objects), ImportSources(database, objects)
+        runner, database_sessions = await enter(
+            _open_runs(settings, own, events, results, workbench, sources)
         )
         services = Services(
             settings=settings,
@@ -143,8 +147,10 @@ async def open_services(
             vault=vault,
             workbench=workbench,
             runner=runner,
+            database_sessions=database_sessions,
             results=results,
             result_files=ResultFiles(results),
+            import_sources=sources,
             live_status=LiveStatus(database, events),
             live_samples=await enter(LiveSamples.opened(database, events, workbench)),
             quotas=Quotas(settings),
@@ -153,6 +159,35 @@ async def open_services(
         )
         await enter(sweep_in_background(sweeps_of(services)))
         yield services
+
+
+@contextlib.asynccontextmanager
+async def _open_runs(
+    settings: Settings,
+    own: OwnDatabase,
+    events: EventBus,
+    results: ResultStore,
+    workbench: Workbench,
+    sources: ImportSources,
+) -> AsyncIterator[tuple[Runner, DatabaseSessionsService]]:
+    """Opens what executes statements: runs by themselves, and runs in sessions."""
+    database, limits, grace_s = own.database, _run_limits(settings), settings.stop_seconds / 3
+    async with (
+        open_runner(
+            database,
+            events,
+            results,
+            workbench,
+            own.direct_url,
+            open_source=sources.open,
+            limits=limits,
+            grace_s=grace_s,
+        ) as runner,
+        open_sessions(
+            database, events, workbench, runner, limits=_session_limits(settings), grace_s=grace_s
+        ) as database_sessions,
+    ):
+        yield runner, database_sessions
 
 
 def sweeps_of(services: Services) -> dict[str, Sweep]:
@@ -175,6 +210,9 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "open connections": lambda: write(sweep_connections),
         "files": sweep_files,
         "runs": lambda: delete_expired_runs(database, services.runner, limits),
+        "database sessions": lambda: write(
+            lambda session: delete_closed_sessions(session, keep=limits.retention)
+        ),
         "partial results": lambda: delete_partial_results(database, services.results),
         "results": lambda: delete_orphaned_objects(database, services.objects),
     }
@@ -312,6 +350,16 @@ def _run_limits(settings: Settings) -> RunLimits:
         max_kept_bytes=settings.run_bytes_per_user,
         max_kept_runs=settings.runs_per_user,
         max_kept_text=settings.run_text_bytes_per_user,
+    )
+
+
+def _session_limits(settings: Settings) -> SessionLimits:
+    return SessionLimits(
+        max_open=settings.database_sessions_per_user,
+        idle_ms=settings.database_session_idle_seconds * 1000,
+        max_idle_ms=settings.database_session_max_idle_seconds * 1000,
+        transaction_ms=settings.database_session_transaction_seconds * 1000,
+        max_transaction_ms=settings.database_session_max_transaction_seconds * 1000,
     )
 
 

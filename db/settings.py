@@ -106,6 +106,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_text_bytes_per_user: Positive = 1024**3
     run_max_timeout_ms: Positive = 86_400_000
 
+    database_sessions_per_user: Positive = 10
+    database_session_idle_seconds: Positive = 1_800
+    database_session_max_idle_seconds: Positive = 43_200
+    database_session_transaction_seconds: Positive = 900
+    database_session_max_transaction_seconds: Positive = 14_400
+
     audit_days: Days = 90
     audit_log: str | None = None
 

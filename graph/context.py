@@ -170,13 +170,12 @@ class Context:
         """The owner of all rows that this operation can access."""
         return self.signed_in.owner
 
-    async def read(
+    def read(
         self, of: ReaderFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
-    ) -> Answer:
+    ) -> Awaitable[Answer]:
         """Run `work` with a repository of the viewer, for reading."""
-        owner = self.owner
-        async with self.services.database.read(share=self.slot.reads) as session:
-            return await work(of(session, owner))
+        session = self.services.database.read(share=self.slot.reads)
+        return work(of(session, self.owner))
 
     async def search(
         self, of: ReaderFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
@@ -185,19 +184,19 @@ class Context:
         async with self.slot.large_reads:
             return await self.read(of, work)
 
-    async def write(
+    def write(
         self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
-    ) -> Answer:
+    ) -> Awaitable[Answer]:
         """Run a change of one statement in its own transaction."""
         owner = self.owner
-        return await self.services.database.write(lambda session: work(of(session, owner)))
+        return self.services.database.write(lambda session: work(of(session, owner)))
 
-    async def transact(
+    def transact(
         self, of: RepositoryFactory[Rows], work: Callable[[Rows], Awaitable[Answer]]
-    ) -> Answer:
+    ) -> Awaitable[Answer]:
         """Run a change of several statements in one transaction. `work` may be retried."""
         owner = self.owner
-        return await self.services.database.transaction(lambda session: work(of(session, owner)))
+        return self.services.database.transaction(lambda session: work(of(session, owner)))
 
     async def once(
         self,

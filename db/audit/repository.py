@@ -9,7 +9,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditEvent
 from db.kit.base import TimestampText
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.postgres.statements import statement
@@ -90,7 +90,7 @@ class AuditEvents(Repository[AuditEventRow, S]):
         return int(await self.value(self._count(tuple(values)), **values))
 
     @statement
-    def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, filters: tuple[str, ...], shape: PageShape) -> ClauseElement:
         return cls.page_of(filters, shape)
 
     @statement
@@ -98,7 +98,7 @@ class AuditEvents(Repository[AuditEventRow, S]):
         return cls.count_of(filters)
 
     @classmethod
-    def page_of(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> Select[Any]:
+    def page_of(cls, filters: tuple[str, ...], shape: PageShape) -> Select[Any]:
         return cls.select_page(cls._filtered(cls.owned(), filters), NEWEST, shape)
 
     @classmethod

@@ -18,6 +18,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.audit.repository import AuditEventRow, AuditEvents, AuditFilter
 from db.kit.audit import AuditEvent
+from db.kit.paging import PageShape
 from db.kit.repository import S, is_any_of
 from db.postgres.engine import ReadSession, Session
 from db.postgres.statements import (
@@ -55,7 +56,7 @@ class UnscopedAuditEvents(AuditEvents[S]):
         return cls.owned().where(is_any_of(cls.table().c.id))
 
     @unscoped_statement
-    def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, filters: tuple[str, ...], shape: PageShape) -> ClauseElement:
         return cls.page_of(filters, shape)
 
     @unscoped_statement

@@ -29,7 +29,7 @@ from db.kit.base import (
     TimestampText,
     mapped_column,
 )
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
@@ -244,7 +244,7 @@ class Connections(Repository[ConnectionRow, S]):
         return mine.values(disconnect_count=count).returning(*cls.columns())
 
     @statement
-    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, shape: PageShape) -> ClauseElement:
         return cls.select_page(cls.owned(), BY_NAME, shape)
 
     @statement

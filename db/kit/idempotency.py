@@ -96,6 +96,15 @@ class Idempotency(Repository[IdempotencyRow, S], ExpiredRows):
             raise _key_reused()
         return msgspec.json.decode(first.answer, type=answer)
 
+    async def forget(self: "Idempotency[Session]", key: str) -> None:
+        """Lets a request with `key` run again, because the first has failed after all."""
+        await self.run(self._forget(), the_key=key_rule.checked(key))
+
+    @change_statement
+    def _forget(cls) -> ClauseElement:
+        mine = cls.owned_delete().where(cls.table().c.key == bindparam("the_key"))
+        return mine.returning(cls.table().c.key)
+
     @change_statement
     def _claim(cls) -> ClauseElement:
         """Claims the key if it is new or has expired."""

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, tuple_
 
 from db.errors import BadInput
+from db.kit.partial_rows import Columns
 
 R = TypeVar("R", bound=NamedTuple)
 
@@ -23,6 +24,15 @@ class SortOrder(NamedTuple):
     descending: bool = True
 
 
+class PageShape(NamedTuple):
+    """The part of a window that determines the SQL; the rest are bound values."""
+
+    backward: bool = False
+    has_after: bool = False
+    has_before: bool = False
+    columns: Columns | None = None
+
+
 class Window(NamedTuple):
     """Selects up to `size` rows from one end of a list, between two optional cursors."""
 
@@ -30,11 +40,13 @@ class Window(NamedTuple):
     backward: bool = False
     after: str | None = None
     before: str | None = None
+    columns: Columns | None = None
+    """The columns that the caller reads, besides those of cursors; None for all."""
 
     @property
-    def shape(self) -> tuple[bool, bool, bool]:
-        """The part that determines the SQL; the other fields are bound values."""
-        return self.backward, self.after is not None, self.before is not None
+    def shape(self) -> PageShape:
+        has_after, has_before = self.after is not None, self.before is not None
+        return PageShape(self.backward, has_after, has_before, self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +110,13 @@ def _parse_timestamp(text: str) -> datetime:
 
 
 def select_page(
-    query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool], columns: Any
+    query: Select[Any], order: SortOrder, shape: PageShape, columns: Any
 ) -> Select[Any]:
     """The statement for one page; `window_values` returns its values."""
-    backward, has_after, has_before = shape
     key, row_id = columns[order.column], columns["id"]
-    falling = order.descending is not backward
-    for present, name, follows in ((has_after, "after", True), (has_before, "before", False)):
+    falling = order.descending is not shape.backward
+    cursors = ((shape.has_after, "after", True), (shape.has_before, "before", False))
+    for present, name, follows in cursors:
         if present:
             beyond = order.descending is not follows
             query = query.where(_beyond(key, row_id, name, greater=beyond))

@@ -1,6 +1,6 @@
 """Repositories: every statement is restricted to the rows of one owner in one table."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, cast
 from uuid import UUID
@@ -27,7 +27,16 @@ from typing_extensions import TypeVar
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound
 from db.kit.base import Base, OwnerId, new_id
-from db.kit.paging import Page, SortOrder, Window, make_page, select_page, window_values
+from db.kit.paging import (
+    Page,
+    PageShape,
+    SortOrder,
+    Window,
+    make_page,
+    select_page,
+    window_values,
+)
+from db.kit.partial_rows import Columns, partial_row
 from db.kit.unscoped import OwnerLookup
 from db.postgres.engine import ReadSession, Session
 from db.postgres.statements import Statement, change_statement, statement
@@ -35,6 +44,11 @@ from db.postgres.statements import Statement, change_statement, statement
 R = TypeVar("R", bound=NamedTuple)
 S = TypeVar("S", bound=ReadSession, default=Session)
 """The session of a repository: on a ReadSession, mypy refuses the methods that change rows."""
+
+
+def make_rows(row: type[R]) -> Callable[[Iterable[Any]], R]:
+    """Like `row._make`, but without its length check for each record."""
+    return cast("Callable[[Iterable[Any]], R]", partial(tuple.__new__, row))
 
 
 def is_any_of(column: Any, name: str = "ids") -> ColumnElement[bool]:
@@ -57,8 +71,7 @@ class Repository(OwnerLookup, Generic[R, S]):
     def __init__(self, session: S, owner: OwnerId) -> None:
         self.session = session
         self.owner = owner
-        # Like `NamedTuple._make`, but without its length check for each record.
-        self._make = cast("Callable[[Iterable[Any]], R]", partial(tuple.__new__, self.row))
+        self._make: Callable[[Iterable[Any]], R] = make_rows(cast("type[R]", self.row))
 
     # The base of every statement
 
@@ -143,8 +156,8 @@ class Repository(OwnerLookup, Generic[R, S]):
             deletion = deletion.where(table.c.version == bindparam("expected_version"))
         return deletion.returning(table.c.id)
 
-    async def get(self, row_id: UUID) -> R | None:
-        return await self.one(self._by_id(), id=row_id)
+    def get(self, row_id: UUID) -> Awaitable[R | None]:
+        return self.one(self._by_id(), id=row_id)
 
     async def require(self, row_id: UUID, *, field: str | None = "id") -> R:
         """Returns a row of the owner; `field` is the input field that errors refer to.
@@ -209,11 +222,13 @@ class Repository(OwnerLookup, Generic[R, S]):
     # For subclasses
 
     @classmethod
-    def select_page(
-        cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
-    ) -> Select[Any]:
+    def select_page(cls, query: Select[Any], order: SortOrder, shape: PageShape) -> Select[Any]:
         """The statement for one page; a sort key that the row lacks is added as last column."""
         columns = cls.table().c
+        read = cls.page_row(shape.columns, order)._fields
+        if len(read) < len(cls.row._fields):
+            named = zip(cls.row._fields, cls.columns(), strict=True)
+            query = query.with_only_columns(*(column for name, column in named if name in read))
         if not cls._row_has_sort_key(order):
             query = query.add_columns(columns[order.column])
         return select_page(query, order, shape, columns)
@@ -226,10 +241,19 @@ class Repository(OwnerLookup, Generic[R, S]):
         return self.to_page(await self.run(query, **values), window, order)
 
     def to_page(self, found: Sequence[Any], window: Window, order: SortOrder) -> Page[R]:
+        make = make_rows(self.page_row(window.columns, order))
         if self._row_has_sort_key(order):
-            return make_page(list(map(self._make, found)), window, order)
-        rows = [self._make(record[:-1]) for record in found]
+            return make_page(list(map(make, found)), window, order)
+        rows = [make(record[:-1]) for record in found]
         return make_page(rows, window, order, keys=[record[-1] for record in found])
+
+    @classmethod
+    def page_row(cls, columns: Columns | None, order: SortOrder) -> type[R]:
+        """The class of the rows of a page, which has the columns of cursors in any case."""
+        row = cast("type[R]", cls.row)
+        return (
+            row if columns is None else partial_row(row, frozenset((*columns, "id", order.column)))
+        )
 
     @classmethod
     def _row_has_sort_key(cls, order: SortOrder) -> bool:
@@ -281,10 +305,14 @@ class Repository(OwnerLookup, Generic[R, S]):
             field="expectedVersion",
         )
 
-    async def run(self, query: Statement[S], /, **values: Any) -> Sequence[Any]:
+    def run(self, query: Statement[S], /, **values: Any) -> Awaitable[Sequence[Any]]:
         """Runs a statement with the owner bound; raises Conflict for a violated constraint."""
+        rows = self.session.rows(query, owner_id=self.owner, **values)
+        return self._explain_conflicts(rows) if query.changes else rows
+
+    async def _explain_conflicts(self, rows: Awaitable[Sequence[Any]]) -> Sequence[Any]:
         try:
-            return await self.session.rows(query, owner_id=self.owner, **values)
+            return await rows
         except asyncpg.IntegrityConstraintViolationError as error:
             conflict = self.conflicts.get(error.constraint_name or "")
             if conflict is None:

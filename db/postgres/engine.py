@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import asyncpg
@@ -52,9 +52,10 @@ class ReadSession(Reads):
         self._lease = lease
         self._observe = observe
 
-    async def rows(self, statement: Statement[Self], /, **values: Any) -> Sequence[Any]:
+    def rows(self, statement: Statement[Self], /, **values: Any) -> Awaitable[Sequence[Any]]:
         """The rows as tuples, in the order of the statement's columns."""
-        return statement.decode(await self._fetch(statement, statement.arguments(values)))
+        rows = self._fetch(statement, statement.arguments(values))
+        return _decode(statement, rows) if statement.decoders else rows
 
     async def row(self, statement: Statement[Self], /, **values: Any) -> Any | None:
         found = await self.rows(statement, **values)
@@ -65,8 +66,8 @@ class ReadSession(Reads):
         found = await self.row(statement, **values)
         return None if found is None else found[0]
 
-    async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
-        return await _fetch_on(self._lease, statement.sql, arguments, self._observe)
+    def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
+        return _fetch_on(self._lease, statement.sql, arguments, self._observe)
 
 
 class Session(ReadSession, Changes):
@@ -90,12 +91,17 @@ class SingleReads(ReadSession):
     async def __aexit__(self, *_: object) -> None:
         """Each statement has released its connection."""
 
-    async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
+    def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
         if statement.changes:
             raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
         if self._share is None or self._gatherer.gathers(statement):
-            return await self._gatherer.fetch(statement, arguments)
-        async with self._share:
+            return self._gatherer.fetch(statement, arguments)
+        return self._fetch_in(self._share, statement, arguments)
+
+    async def _fetch_in(
+        self, share: Share, statement: Statement[Any], arguments: Sequence[Any]
+    ) -> Rows:
+        async with share:
             return await self._gatherer.fetch(statement, arguments)
 
 
@@ -108,12 +114,12 @@ class WriteSession(Session):
         self._gatherer = gatherer
         self._changed = False
 
-    async def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Sequence[Any]:
+    def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
         if statement.changes:
             if self._changed:
                 raise RuntimeError(f"a second change needs a transaction: {statement.sql}")
             self._changed = True
-        return await self._gatherer.fetch(statement, arguments)
+        return self._gatherer.fetch(statement, arguments)
 
 
 class Database:
@@ -154,34 +160,35 @@ class Database:
         """How distant the database is: the shortest recent time of a statement."""
         return self._gatherer.round_trip_s
 
-    def read(
-        self, *, reserved: bool = False, share: Share | None = None
-    ) -> contextlib.AbstractAsyncContextManager[ReadSession]:
+    def read(self, *, reserved: bool = False, share: Share | None = None) -> SingleReads:
         """Opens a session for one batch of reads. `reserved` works with an exhausted pool.
 
-        `share` is held during each statement that occupies a connection by itself.
+        It holds nothing between statements, so a single one may omit `async with`. `share` is held
+        during each statement that occupies a connection by itself.
         """
         return SingleReads(self._reserve_gatherer if reserved else self._gatherer, share)
 
-    async def transaction(
+    def transaction(
         self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Runs `work` in a transaction; retries serialization failures and deadlocks.
 
         `work` may run several times, so it has no side effects outside the database. A lost
         connection is not retried, because the commit may have happened. `reserved` is as in `read`.
         """
         source = self._reserve if reserved else self._source
-        return await _retry_conflicts(lambda: self._in_transaction(work, source))
+        return _retry_conflicts(lambda: self._in_transaction(work, source))
 
-    async def write(self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False) -> T:
+    def write(
+        self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False
+    ) -> Coroutine[Any, Any, T]:
         """Like `transaction`, for work with a single change: sends no BEGIN and COMMIT.
 
         Each statement is its own transaction; reads may precede or follow the change.
         `reserved` is as in `read`.
         """
         gatherer = self._reserve_gatherer if reserved else self._gatherer
-        return await _retry_conflicts(lambda: work(WriteSession(gatherer)))
+        return _retry_conflicts(lambda: work(WriteSession(gatherer)))
 
     async def ping(self) -> None:
         """Raises Unavailable if the database does not respond within PING_S."""
@@ -276,10 +283,19 @@ async def _begin(lease: Lease) -> AsyncIterator[None]:
         raise meaning from error
 
 
+async def _decode(statement: Statement[Any], rows: Awaitable[Rows]) -> Rows:
+    return statement.decode(await rows)
+
+
 async def _retry_conflicts(attempt: Callable[[], Awaitable[T]]) -> T:
     try:
+        return await attempt()  # most changes need no second one
+    except _RETRYABLE as error:
+        _log_conflict(error)
+    await BACKOFF.sleep(next(BACKOFF.pauses()))
+    try:
         return await retry(
-            attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS, report=_log_conflict
+            attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS - 1, report=_log_conflict
         )
     except _RETRYABLE as error:
         raise Overloaded(

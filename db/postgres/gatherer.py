@@ -31,17 +31,17 @@ BATCH_TAKES_S = 0.005
 SLOW_READ_S = 1.0
 """A gathered read that takes this much longer than the round trip is split up."""
 WINDOW_S = 10.0
+MAX_IDLE_QUEUES = 1_000
+"""Of statements without callers. Clients vary them by the columns that they select."""
 
 
 class _Call(asyncio.Future[Rows]):
     """A caller's statement that waits for its answer."""
 
-    def __init__(
-        self, arguments: Sequence[Any], expires: float, *, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        super().__init__(loop=loop)
-        self.arguments = arguments
-        self.expires = expires
+    __slots__ = ("arguments", "expires")
+
+    arguments: Sequence[Any]
+    expires: float
 
 
 class _StatementQueue:
@@ -69,6 +69,10 @@ class _StatementQueue:
 
     def learn(self, seconds: float, weight: int, now: float) -> None:
         self.call_s.add(max(seconds, 0.0) / weight, now)
+
+    @property
+    def is_busy(self) -> bool:
+        return self.in_flight > 0 or bool(self.waiting)
 
     @property
     def batch_size(self) -> int:
@@ -117,15 +121,23 @@ class Gatherer:
         form = queue.form
         return self._size if form is not None and form.is_page else self.concurrency
 
-    async def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Rows:
-        """The rows of the statement. Callers are independent: each has its own answer or error."""
+    def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
+        """The rows of the statement; await them at once.
+
+        Callers are independent: each has its own answer or error.
+        """
         queue = self._queue_of(statement)
         if queue.form is None:
-            return await self._send_alone(queue, arguments)
+            return self._send_alone(queue, arguments)
         row = queue.row(arguments)
-        busy = queue.batch_size > 1 and (queue.waiting or queue.in_flight >= self._most(queue))
-        if busy or row in self._locked or row in self._waiting_for:
-            return await self._wait(queue, arguments, row)
+        busy = queue.waiting or queue.in_flight >= self._most(queue)
+        if (busy and queue.batch_size > 1) or row in self._locked or row in self._waiting_for:
+            return self._wait(queue, arguments, row)
+        return self._send_first(queue, arguments, row)
+
+    async def _send_first(
+        self, queue: _StatementQueue, arguments: Sequence[Any], row: Hashable | None
+    ) -> Rows:
         self._begin(queue, (row,))
         try:
             return await self._send_alone(queue, arguments)
@@ -135,6 +147,8 @@ class Gatherer:
     def _queue_of(self, statement: Statement[Any]) -> _StatementQueue:
         queue = self._queues.get(statement.sql)
         if queue is None:
+            if len(self._queues) >= MAX_IDLE_QUEUES:
+                self._queues = {key: old for key, old in self._queues.items() if old.is_busy}
             queue = self._queues[statement.sql] = _StatementQueue(
                 statement, gather_statement(statement)
             )
@@ -147,18 +161,20 @@ class Gatherer:
         queue.learn(seconds - self._round_trip.value, queue.weight(arguments), now)
         return rows
 
-    async def _wait(
+    def _wait(
         self, queue: _StatementQueue, arguments: Sequence[Any], row: Hashable | None
-    ) -> Rows:
+    ) -> _Call:
         loop = asyncio.get_running_loop()
-        call = _Call(arguments, loop.time() + self._wait_ms / 1000, loop=loop)
+        call = _Call(loop=loop)
+        call.arguments = arguments
+        call.expires = loop.time() + self._wait_ms / 1000
         queue.waiting.append(call)
         if row is not None:
             self._waiting_for.setdefault(row, deque()).append(call)
         self._nonempty[queue] = None
         if self._timer is None:
             self._timer = loop.call_at(call.expires, self._expire)
-        return await call
+        return call
 
     def _begin(self, queue: _StatementQueue, rows: Iterable[Hashable | None]) -> None:
         queue.in_flight += 1

@@ -49,7 +49,7 @@ class Statement(NamedTuple, Generic[Needs_contra]):
 
     sql: str
     names: tuple[str, ...]
-    encoders: tuple[Process | None, ...]
+    encoders: tuple[tuple[int, Process], ...]
     defaults: dict[str, Any]
     decoders: tuple[tuple[int, Process], ...]
     changes: bool
@@ -59,15 +59,13 @@ class Statement(NamedTuple, Generic[Needs_contra]):
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         bound = self.defaults | values if self.defaults else values
         try:
-            return [
-                bound[name] if encode is None else encode(bound[name])
-                for name, encode in zip(self.names, self.encoders, strict=True)
-            ]
+            arguments = [bound[name] for name in self.names]
         except KeyError:
             missing = ", ".join(name for name in self.names if name not in bound)
-            if not missing:
-                raise
             raise TypeError(f"no value for {missing} of: {self.sql}") from None
+        for index, encode in self.encoders:
+            arguments[index] = encode(arguments[index])
+        return arguments
 
     def decode(self, records: Sequence[Any]) -> Sequence[Any]:
         if not self.decoders:
@@ -106,7 +104,11 @@ def _compile(clause: ClauseElement, *, changes: bool, unscoped: bool) -> Stateme
         raise TypeError(f"its SQL depends on its values; use any_() for a list: {compiled}")
     names = tuple(compiled.positiontup or ())
     types = {name: bind.type for bind, name in compiled.bind_names.items()}
-    encoders = tuple(encoder(types[name]) for name in names)
+    encoders = tuple(
+        (index, encode)
+        for index, name in enumerate(names)
+        if (encode := encoder(types[name])) is not None
+    )
     optional = {
         name: bind.value
         for bind, name in compiled.bind_names.items()

@@ -8,6 +8,7 @@ from db.runs.rows import (
     Backend,
     CancelOutcome,
     Column,
+    EditableSource,
     Ending,
     Failure,
     InlineRows,
@@ -24,7 +25,12 @@ from db.runs.rows import (
     TruncationReason,
 )
 from db.runs.run_queue import RunQueue
-from db.runs.unscoped.lookups import existing_run_ids, find_any_run
+from db.runs.session_queue import SessionQueue
+from db.runs.unscoped.lookups import (
+    existing_run_ids,
+    find_any_run,
+    sessions_with_queued_runs,
+)
 from db.runs.unscoped.orphans import (
     cancel_states,
     interrupt_orphans,
@@ -38,6 +44,7 @@ __all__ = [
     "Backend",
     "CancelOutcome",
     "Column",
+    "EditableSource",
     "Ending",
     "Failure",
     "InlineRows",
@@ -54,6 +61,7 @@ __all__ = [
     "RunUsage",
     "Runs",
     "ServerNotice",
+    "SessionQueue",
     "Truncated",
     "TruncationReason",
     "cancel_states",
@@ -65,4 +73,5 @@ __all__ = [
     "list_expired",
     "list_partial_results",
     "mark_missing_processes",
+    "sessions_with_queued_runs",
 ]

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.kit.text_rules import Required, contains_pattern
 from db.postgres.engine import Session
@@ -75,6 +75,10 @@ class Runs(Repository[RunRow, S]):
         values = {"columns": columns, "rows": rows, "size": size}
         if not await self.run(self._add_page_totals(), id=run_id, **values):
             raise _finished_error()
+
+    async def record_notices(self: "Runs[Session]", run_id: UUID, notices: str) -> bool:
+        """Replaces the notices of a running run; returns False if the run has ended."""
+        return bool(await self.run(self._record_notices(), id=run_id, notices=notices))
 
     async def finish(
         self: "Runs[Session]", run_id: UUID, ending: Ending, *, keep: timedelta
@@ -177,6 +181,12 @@ class Runs(Repository[RunRow, S]):
         return cls._running().values(more).returning(run.revision)
 
     @change_statement
+    def _record_notices(cls) -> ClauseElement:
+        run = cls.table().c
+        more: dict[str, Any] = {"notices": bindparam("notices"), "revision": run.revision + 1}
+        return cls._running().values(more).returning(run.revision)
+
+    @change_statement
     def _finish(cls) -> ClauseElement:
         run = cls.table().c
         without_rows = bindparam("without_rows", type_=Boolean())
@@ -244,7 +254,7 @@ class Runs(Repository[RunRow, S]):
         )
 
     @statement
-    def _page(cls, filters: tuple[str, ...], shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, filters: tuple[str, ...], shape: PageShape) -> ClauseElement:
         return cls.select_page(cls._filtered(cls.owned(), filters), NEWEST, shape)
 
     @statement
@@ -265,6 +275,7 @@ class Runs(Repository[RunRow, S]):
             "connection_id": run.connection_id == bindparam("connection_id", type_=Uuid()),
             "states": run.state == any_(bindparam("states", type_=ARRAY(Text))),
             "search": func.lower(run.statement).like(bindparam("search"), escape="\\"),
+            "session_id": run.session_id == bindparam("session_id", type_=Uuid()),
         }
         return query.where(*(conditions[name] for name in filters))
 

@@ -1,8 +1,9 @@
 """Immutable values of runs, their results and their errors."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import msgspec
@@ -36,13 +37,47 @@ ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A result column. `table` and `nullable` are null for a column that shows no table column."""
+    """A result column. Its source is null if it shows no table column."""
 
     name: str
     type: str
     type_oid: int
     table: str | None = None
+    """`table_name` with its schema, quoted where SQL needs it."""
     nullable: bool | None = None
+    schema_name: str | None = None
+    table_name: str | None = None
+    column_name: str | None = None
+    key_size: int = 0
+    """The number of columns of the table's key, if this is one of them."""
+
+    @property
+    def is_key(self) -> bool:
+        return self.key_size > 0
+
+
+class EditableSource(NamedTuple):
+    """The table whose rows a result shows, each with its key."""
+
+    schema_name: str
+    table_name: str
+    key_columns: list[str]
+
+    @classmethod
+    def of(cls, columns: Iterable[Column]) -> Self | None:
+        """None if the result does not tell which row of which table a row shows.
+
+        A column that occurs twice may come from a join of the table with itself.
+        """
+        shown = [column for column in columns if column.table_name is not None]
+        tables = {(column.schema_name or "", column.table_name or "") for column in shown}
+        names = {column.column_name for column in shown}
+        key = [column for column in shown if column.is_key]
+        if len(tables) != 1 or len(names) < len(shown):
+            return None
+        if not key or len(key) < key[0].key_size:
+            return None
+        return cls(*tables.pop(), [column.column_name or "" for column in key])
 
 
 class ServerNotice(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -95,6 +130,11 @@ class NewRun(NamedTuple):
     max_bytes: int
     origin: str | None = None
     """What the audit log says of the run when it ends (db.workbench.execution.run_origin)."""
+    session_id: UUID | None = None
+    """The database session that the run is for; None for one with a connection of its own."""
+    source: str | None = None
+    """The file of an import, as JSON."""
+    source_bytes: int | None = None
 
 
 class RunRow(NamedTuple):
@@ -123,6 +163,10 @@ class RunRow(NamedTuple):
     cancel_outcome: str | None
     connection_usable: bool | None
     expires_at: datetime | None
+    session_id: UUID | None = None
+    source: str | None = None
+    source_bytes: int | None = None
+    """Number of bytes that an import copies, if it is known before."""
 
     @property
     def is_finished(self) -> bool:
@@ -131,6 +175,10 @@ class RunRow(NamedTuple):
     @property
     def parsed_columns(self) -> list[Column] | None:
         return msgspec.json.decode(self.columns, type=list[Column]) if self.columns else None
+
+    @property
+    def editable(self) -> EditableSource | None:
+        return EditableSource.of(self.parsed_columns or ())
 
     @property
     def parsed_parameters(self) -> list[Any]:
@@ -224,6 +272,7 @@ class RunFilter(NamedTuple):
     connection_id: UUID | None = None
     states: tuple[str, ...] | None = None
     search: str | None = None
+    session_id: UUID | None = None
 
 
 class OrphanRow(NamedTuple):

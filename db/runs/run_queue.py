@@ -1,4 +1,7 @@
-"""Repository of the runs that start or wait: at most so many of one owner run at once."""
+"""Repository of the runs that start or wait: at most so many of one owner run at once.
+
+Runs in a database session are not among them: db.runs.session_queue.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -94,7 +97,11 @@ class RunQueue(Repository[RunRow, S]):
         table, other = cls.table(), cls.table().alias("other").c
         active = (
             select(func.count().label("runs"))
-            .where(other.owner_id == bindparam("owner_id"), other.state.in_(state_literals(ACTIVE)))
+            .where(
+                other.owner_id == bindparam("owner_id"),
+                other.state.in_(state_literals(ACTIVE)),
+                other.session_id.is_(None),
+            )
             .subquery("active")
         )
         starts = and_(
@@ -120,8 +127,8 @@ class RunQueue(Repository[RunRow, S]):
     @statement
     def _count_queued(cls) -> ClauseElement:
         run = cls.table().c
-        queued = run.state == state_literal(RunState.QUEUED)
-        return cls.owned(func.count()).where(queued, run.process == bindparam("process"))
+        queued = (run.state == state_literal(RunState.QUEUED), run.session_id.is_(None))
+        return cls.owned(func.count()).where(*queued, run.process == bindparam("process"))
 
     @change_statement
     def _claim_next(cls) -> ClauseElement:
@@ -133,6 +140,7 @@ class RunQueue(Repository[RunRow, S]):
                 mine.owner_id == bindparam("owner_id"),
                 mine.state == state_literal(RunState.QUEUED),
                 mine.process == bindparam("process"),
+                mine.session_id.is_(None),
             )
             .order_by(mine.id)
             .limit(1)
@@ -143,6 +151,7 @@ class RunQueue(Repository[RunRow, S]):
             select(func.count())
             .where(
                 other.owner_id == bindparam("owner_id"),
+                other.session_id.is_(None),
                 or_(other.state == state_literal(RunState.RUNNING), older),
             )
             .correlate(cls.table())

@@ -59,8 +59,11 @@ class QueryRun(HasId, HasOwner, Base):
     backend_pid: Mapped[int | None]
     backend_started_at: Mapped[str | None] = mapped_column(Text)
     origin: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str | None] = mapped_column(Text)
+    source_bytes: Mapped[int | None] = mapped_column(BigInteger)
     inline_rows: Mapped[bytes | None]
     """All rows of a small result, as JSON lines. Null if there are none, or in pages."""
+    session_id: Mapped[UUID | None]
 
     __table_args__ = (
         CheckConstraint(f"(finished_at IS NULL) = ({_IS_ACTIVE})", name="over"),
@@ -70,10 +73,16 @@ class QueryRun(HasId, HasOwner, Base):
             ["database_connections.id", "database_connections.owner_id"],
             ondelete="SET NULL (connection_id)",
         ),
+        ForeignKeyConstraint(
+            ["session_id", "owner_id"],
+            ["database_sessions.id", "database_sessions.owner_id"],
+            ondelete="SET NULL (session_id)",
+        ),
         Index("ix_query_runs_created", "owner_id", "created_at", "id"),
         Index("ix_query_runs_connection", "connection_id", "owner_id"),
         Index("ix_query_runs_active", "owner_id", "id", postgresql_where=text(_IS_ACTIVE)),
         Index("ix_query_runs_expires", "expires_at"),
+        Index("ix_query_runs_session", "session_id", "created_at", "id"),
     )
 
 

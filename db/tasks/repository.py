@@ -32,7 +32,7 @@ from db.kit.base import (
     TimestampText,
     mapped_column,
 )
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Optional, Required, contains_pattern
 from db.postgres.engine import Session
@@ -218,9 +218,7 @@ class Tasks(Repository[TaskRow, S]):
         return cls.owned_delete().where(task.completed).returning(task.id)
 
     @statement
-    def _page(
-        cls, filters: tuple[str, ...], order: SortOrder, shape: tuple[bool, bool, bool]
-    ) -> ClauseElement:
+    def _page(cls, filters: tuple[str, ...], order: SortOrder, shape: PageShape) -> ClauseElement:
         return cls.select_page(cls._filtered(cls.owned(), filters), order, shape)
 
     @statement

@@ -12,7 +12,7 @@ from sqlalchemy.sql import ClauseElement
 from db.errors import BadInput, TooLarge
 from db.kit.audit import AuditKind, record
 from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.kit.text_rules import Required
 from db.postgres.engine import Session
@@ -143,7 +143,7 @@ class AccessTokenList(Repository[AccessTokenRow, S]):
         return int(await self.value(self._count()))
 
     @statement
-    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, shape: PageShape) -> ClauseElement:
         return cls.select_page(cls.owned(), NEWEST, shape)
 
     @statement

@@ -23,7 +23,7 @@ from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditKind, record
 from db.kit.base import Base, HasId, HasOwner, Mapped, TimestampText, mapped_column
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
@@ -122,7 +122,7 @@ class SessionList(Repository[SessionRow, S]):
         return ended
 
     @statement
-    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, shape: PageShape) -> ClauseElement:
         return cls.select_page(cls.owned().where(*IS_LIVE), NEWEST, shape)
 
     @statement

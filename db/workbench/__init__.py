@@ -2,6 +2,7 @@
 
 connections     pools, SSH tunnels, the network policy, and the secrets of saved connections
 execution       query runs: scheduling, execution, cancellation and live status
+sessions        connections that users hold across requests, and the runs in them
 results         stored results: pages and file formats
 catalogue       schemas, tables and columns of a database
 exports         writes the result of a run to a file in a bucket

@@ -6,6 +6,7 @@ import importlib
 _MODULES = (
     "db.workbench.connections.pools.connection_pool",
     "db.workbench.execution.statement.statement_run",
+    "db.workbench.sessions.holder",
 )
 _loaded = False
 

@@ -40,6 +40,9 @@ graphql_enum(
     CONNECTION_DELETED="A connection was deleted.",
     CONNECTION_OPENED="`connect` opened a connection, or failed to.",
     CONNECTION_CLOSED="`disconnect` closed a connection.",
+    DATABASE_SESSION_OPENED="`openSession` opened a session on a connection, or failed to.",
+    DATABASE_SESSION_CLOSED="A session was closed: by its user, by a time limit, because its "
+    "connection was lost, or because the server stopped.",
     CONNECTION_TESTED="A connection was tested.",
     QUERY_RUN="A query run ended.",
     QUERY_RUN_DELETED="A query run was deleted by its owner.",

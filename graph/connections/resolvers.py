@@ -138,15 +138,16 @@ class Mutation:
         return SaveConnectionPayload(connection=row)
 
     @mutation(
-        "Closes and deletes a connection and its secrets. Ends its running statements. Its "
-        "query runs are kept.",
+        "Closes and deletes a connection and its secrets. Closes its sessions and ends its running "
+        "statements. Its query runs are kept.",
         who=SignedIn,
     )
     async def delete_connection(
         self, info: Info, input: Annotated[DeleteConnectionInput, argument("Connection to delete.")]
     ) -> DeleteConnectionPayload:
-        saved = _saved_connections(info.context)
-        await saved.remove(info.context.owner, parse_id("conn", input.id))
+        saved, row_id = _saved_connections(info.context), parse_id("conn", input.id)
+        await info.context.services.database_sessions.close_all_on(info.context.owner, row_id)
+        await saved.remove(info.context.owner, row_id)
         return DeleteConnectionPayload(deleted_connection_id=input.id)
 
     @mutation(
@@ -196,8 +197,8 @@ class Mutation:
         return ConnectPayload(connection=row, active_connection=active)
 
     @mutation(
-        "Closes a connection at all replicas of the server. Ends its running statements and "
-        "deletes the passwords passed to `connect`.",
+        "Closes a connection and its sessions at all replicas of the server. Ends the running "
+        "statements and deletes the passwords passed to `connect`.",
         who=SignedIn,
         scopes=TO_RUN,
         urgent=True,
@@ -209,6 +210,7 @@ class Mutation:
         workbench, owner = info.context.services.workbench, info.context.owner
         recording = _saved_connections(info.context).recording
         async with recording(AuditKind.CONNECTION_CLOSED, owner, row_id):
+            await info.context.services.database_sessions.close_all_on(owner, row_id)
             await workbench.disconnect(owner, row_id)
         return DisconnectPayload(connection=await _require_row(info.context, row_id))
 

@@ -1,8 +1,16 @@
 """Runs GraphQL operations: a validated document is compiled once and then executed many times."""
 
 from graph.executor.document import Operation
-from graph.executor.execute.run import ResultTooLarge
+from graph.executor.execute.run import Field, ResolveInfo, ResultTooLarge
 from graph.executor.inputs.variables import TooManyInvalidValues
 from graph.executor.plan import Plan, compile_plan
 
-__all__ = ["Operation", "Plan", "ResultTooLarge", "TooManyInvalidValues", "compile_plan"]
+__all__ = [
+    "Field",
+    "Operation",
+    "Plan",
+    "ResolveInfo",
+    "ResultTooLarge",
+    "TooManyInvalidValues",
+    "compile_plan",
+]

@@ -1,6 +1,6 @@
 """Selection and analysis of one operation of a document."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from graphql import (
@@ -8,6 +8,7 @@ from graphql import (
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLDeferDirective,
     GraphQLError,
     GraphQLIncludeDirective,
@@ -50,6 +51,22 @@ class Operation:
             if isinstance(argument.value, VariableNode)
         }
         return sorted(names)
+
+    def fields_below(self, nodes: Iterable[FieldNode]) -> Iterator[FieldNode]:
+        """The fields selected on the values of `nodes`, whatever their conditions and types."""
+        pending = [node.selection_set for node in nodes if node.selection_set]
+        spread = set[str]()
+        while pending:
+            for selection in pending.pop().selections:
+                if isinstance(selection, FieldNode):
+                    yield selection
+                elif isinstance(selection, InlineFragmentNode):
+                    pending.append(selection.selection_set)
+                elif isinstance(selection, FragmentSpreadNode):
+                    name = selection.name.value
+                    if name not in spread:
+                        spread.add(name)
+                        pending.append(self.fragments[name].selection_set)
 
     def is_compilable(self) -> bool:
         """Whether the compiled executor supports every directive and fragment of it."""

@@ -11,6 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _leave_strings: set[Callable[..., Any]] = set()
 _spell_integers: set[Callable[..., Any]] = set()
+_many_forms: dict[Callable[..., Any], Callable[..., Any]] = {}
 _rows_accepted: dict[Callable[..., Any], type] = {}
 
 
@@ -32,6 +33,24 @@ def spelling_integers(serialize: F) -> F:
 
 def spells_integers(serialize: Callable[..., Any]) -> bool:
     return serialize in _spell_integers
+
+
+def resolving_many(resolve_many: Callable[..., Any]) -> Callable[[F], F]:
+    """Mark a resolver that has a form for several parents, which the rows of a list share.
+
+    `resolve_many(parents, info=..., **arguments)` returns an awaitable of the values in the order
+    of the parents. A value may be an error. If it raises, each parent's own resolver is called.
+    """
+
+    def mark(resolve: F) -> F:
+        _many_forms[resolve] = resolve_many
+        return resolve
+
+    return mark
+
+
+def many_form_of(resolve: Callable[..., Any]) -> Callable[..., Any] | None:
+    return _many_forms.get(resolve)
 
 
 def accepting(row: type) -> Callable[[F], F]:

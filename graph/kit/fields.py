@@ -4,7 +4,7 @@ Mutations and subscriptions also require a permission. The decorators of Strawbe
 where they wrap a function; these add the type.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import EnumMeta
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ URGENT = "urgent"
 IGNORES_TOKEN = "ignores token"  # noqa: S105 - the name of a mark
 WHO = "who"
 SCOPES = "scopes"
+READS = "reads"
 
 E = TypeVar("E", bound=EnumMeta)
 
@@ -39,13 +40,18 @@ def field(
     who: type[BasePermission] | None = None,
     type: Any = None,
     scopes: FieldScopes = BY_DOMAIN,
+    reads: Sequence[str] | None = None,
 ) -> Declare:
-    """Declares a field with a resolver. `type` is its GraphQL type if the resolver returns rows."""
+    """Declares a field with a resolver. `type` is its GraphQL type if the resolver returns rows.
+
+    `reads` are the columns of the parent's row that the resolver reads; None for all. The rows of
+    pages have no other columns (graph.kit.columns).
+    """
     return strawberry.field(  # type: ignore[no-any-return]  # the untyped decorator itself
         description=description,
         permission_classes=[who] if who else [],
         graphql_type=type,
-        metadata={WHO: who, SCOPES: scopes},
+        metadata={WHO: who, SCOPES: scopes, READS: reads},
     )
 
 

@@ -64,7 +64,6 @@ class NodeType(NamedTuple):
 ID_DESCRIPTION = "Globally unique, opaque ID."
 
 _by_prefix: dict[str, NodeType] = {}
-_prefixes: dict[type, str] = {}  # by row
 
 
 def id_of(prefix: str, row_id: UUID) -> strawberry.ID:
@@ -79,8 +78,8 @@ def named_id(prefix: str, key: NameKey) -> strawberry.ID:
 @strawberry.interface(description="An object with a global ID. Fetch it with `node` or `nodes`.")
 class Node:
     @field(ID_DESCRIPTION)
-    def id(root: strawberry.Parent[RowWithId]) -> strawberry.ID:
-        return f"{_prefixes[root.__class__]}_{root.id.hex}"  # type: ignore[return-value]  # pages resolve thousands: calling `ID` for each is measurable
+    def id() -> strawberry.ID:
+        raise NotImplementedError("`node` declares it for each type")
 
 
 def node(
@@ -103,11 +102,20 @@ def node(
 
     def register(cls: T) -> T:
         _by_prefix[prefix] = kind
-        _prefixes[row] = prefix
+        if "id" not in vars(cls):
+            cls.id = _id_field(prefix)  # type: ignore[attr-defined]
         cls.is_type_of = staticmethod(is_type_of)  # type: ignore[attr-defined]  # Strawberry reads this attribute
         return cls
 
     return register
+
+
+def _id_field(prefix: str) -> Any:
+    @field(ID_DESCRIPTION, reads=("id",))
+    def id(root: strawberry.Parent[RowWithId]) -> strawberry.ID:
+        return f"{prefix}_{root.id.hex}"  # type: ignore[return-value]  # pages resolve thousands: calling `ID` for each is measurable
+
+    return id
 
 
 def parse_id(prefix: str, value: str, *, argument: str = "id") -> UUID:
@@ -143,7 +151,7 @@ async def find_nodes(context: Context, ids: list[str], *, argument: str) -> list
         loader = kind.loader.of(context)
         rows = await loader.load_each([key for _, key in positions])
         for (index, _), row in zip(positions, rows, strict=True):
-            if isinstance(row, BaseException) and not isinstance(row, HowdahError):
+            if isinstance(row, Exception) and not isinstance(row, HowdahError):
                 raise row
             found[index] = row
     return found

@@ -1,6 +1,7 @@
 """Loaders that batch by level of a query. Each batch of statements has its own read session."""
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -47,16 +48,28 @@ class BatchLoader(ABC, Generic[K, V]):
     async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
         return await asyncio.gather(*map(self._join_batch, keys))
 
-    async def load_each(self, keys: Iterable[K]) -> Sequence[V | BaseException | None]:
-        """Like `load_many`, with the error of a key in the place of its value."""
-        return await asyncio.gather(*map(self._join_batch, keys), return_exceptions=True)
+    async def load_each(self, keys: Sequence[K]) -> Sequence[V | Exception | None]:
+        """Like `load_many`, with the error of a key in the place of its value.
+
+        Waits once for each batch, which settles all its keys at once, and not for each key.
+        """
+        for key in keys:
+            self._request(key)
+        for key in keys:
+            if key not in self._found:
+                with contextlib.suppress(Exception):  # it is in _found
+                    await self._join_batch(key)
+        return [self._found[key] for key in keys]
 
     @abstractmethod
     async def find(self, keys: list[K]) -> Mapping[K, V | Exception]:
         """Finds the values of `keys`. A value may be an exception, raised to callers of its key."""
 
-    async def find_one(self, key: K) -> V | Exception | None:
+    def find_one(self, key: K) -> Awaitable[V | Exception | None]:
         """Like `find`, for a key alone."""
+        return self._find_one(key)
+
+    async def _find_one(self, key: K) -> V | Exception | None:
         return (await self.find([key])).get(key)
 
     async def _load_alone(self, key: K) -> V | None:
@@ -70,16 +83,20 @@ class BatchLoader(ABC, Generic[K, V]):
     def _join_batch(self, key: K) -> asyncio.Future[V | None]:
         """Each call returns its own future: cancelling one does not affect the others."""
         future: asyncio.Future[V | None] = self._loop.create_future()
+        self._request(key)
         if key in self._found:
             _settle(future, self._found[key])
-        elif (waiting := self._waiting.get(key)) is not None:
-            waiting.append(future)
         else:
-            self._waiting[key] = [future]
+            self._waiting[key].append(future)
+        return future
+
+    def _request(self, key: K) -> None:
+        """Adds a key to the next batch, unless it is found or under way."""
+        if key not in self._found and key not in self._waiting:
+            self._waiting[key] = []
             if not self._pending_keys:
                 self._loop.call_soon(self._start_batch)
             self._pending_keys.append(key)
-        return future
 
     def prime(self, key: K, value: V | None) -> None:
         """Sets the value of a key that is known already, so that it is not loaded."""
@@ -136,7 +153,6 @@ class ById(Loader[UUID, V]):
             return {} if row is None else {row.id: row}
         return {row.id: row for row in await rows.get_many(keys)}
 
-    async def find_one(self, key: UUID) -> V | None:
-        context = self.context
-        async with context.services.database.read(share=context.slot.reads) as session:
-            return await self.repository(session, context.owner).get(key)
+    def find_one(self, key: UUID) -> Awaitable[V | None]:
+        session = self.context.services.database.read(share=self.context.slot.reads)
+        return self.repository(session, self.context.owner).get(key)

@@ -1,18 +1,21 @@
 """Relay connections over keyset pages."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import strawberry
 
 from db.errors import BadInput
 from db.kit.paging import Page, Window
-from graph.context import Context
+from graph.context import Info
+from graph.executor.hints import resolving_many
+from graph.kit.columns import columns_of_rows
 from graph.kit.fields import argument, attribute, field, graphql_enum
+from graph.kit.loaders import BatchLoader
 
 Node = TypeVar("Node")
 
@@ -36,6 +39,9 @@ _ARGUMENTS = [
 ]
 
 
+_INFO = Parameter("info", Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """A page of a list, and a function that counts the whole list if `totalCount` is selected."""
@@ -52,26 +58,66 @@ def paged(resolver: Resolve) -> Resolve:
     """
 
     @functools.wraps(resolver)
-    async def resolve(
-        *source: Any,
-        info: strawberry.Info[Context],
-        first: int | None = None,
-        after: str | None = None,
-        last: int | None = None,
-        before: str | None = None,
-        **named: Any,
-    ) -> Listing:
-        largest = info.context.services.settings.max_page_size
-        size = _checked_size(first, last, largest)
-        window = Window(size, backward=first is None, after=after, before=before)
-        return await resolver(*source, info=info, window=window, **named)
+    async def resolve(*source: Any, info: Info, **named: Any) -> Listing:
+        return await resolver(*source, info=info, **_with_window(info, named))
 
-    declared = signature(resolver)
+    resolve.__signature__ = _with_arguments(signature(resolver))  # type: ignore[attr-defined]
+    return cast("Resolve", resolve)
+
+
+def paged_by(loader_type: type[BatchLoader[Any, Any]]) -> Callable[[Callable[..., Any]], Any]:
+    """Like `paged`, for a list of each row of a type: decorates a function that makes a key.
+
+    The loader returns the page of a key. If the key's `window` is None, it returns the number of
+    items. The rows of one list share one call of the loader.
+    """
+
+    def declare(key_of: Callable[..., Any]) -> Any:
+        async def resolve_many(
+            parents: Sequence[Any], *, info: Info, **named: Any
+        ) -> Sequence[Listing | Exception]:
+            arguments = _with_window(info, named)
+            keys = [key_of(parent, **arguments) for parent in parents]
+            loader = loader_type.of(info.context)
+            return [
+                page if isinstance(page, Exception) else _listing(loader, key, page)
+                for key, page in zip(keys, await loader.load_each(keys), strict=True)
+            ]
+
+        @resolving_many(resolve_many)
+        @functools.wraps(key_of)
+        async def resolve(root: Any, *, info: Info, **named: Any) -> Listing:
+            key, loader = key_of(root, **_with_window(info, named)), loader_type.of(info.context)
+            return _listing(loader, key, await loader.load(key))
+
+        resolve.__signature__ = _with_arguments(signature(key_of), _INFO)  # type: ignore[attr-defined]
+        return resolve
+
+    return declare
+
+
+def _listing(loader: BatchLoader[Any, Any], key: Any, page: Page[Any] | None) -> Listing:
+    assert page is not None  # noqa: S101 - every parent gets a page, which may be empty
+
+    async def count() -> int:
+        return await loader.load(key._replace(window=None)) or 0
+
+    return Listing(page, count)
+
+
+def _with_window(info: Info, named: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a paged field, with the window in place of its four arguments."""
+    first, after, last, before = (named.pop(each.name, None) for each in _ARGUMENTS)
+    size = _checked_size(first, last, info.context.services.settings.max_page_size)
+    named["window"] = Window(size, first is None, after, before, columns_of_rows(info))
+    return named
+
+
+def _with_arguments(declared: Signature, *more: Parameter) -> Signature:
     parameters: list[Parameter] = []
     for name, parameter in declared.parameters.items():
-        parameters += _ARGUMENTS if name == "window" else [parameter]
-    resolve.__signature__ = declared.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return cast("Resolve", resolve)
+        parameters += (*more, *_ARGUMENTS) if name == "window" else [parameter]
+    return declared.replace(parameters=parameters)
 
 
 def _checked_size(first: int | None, last: int | None, largest: int) -> int:

@@ -22,9 +22,16 @@ graphql_enum(
 class ExecuteQueryInput:
     __repr__ = redacted_repr  # a statement may contain a password
 
-    connection_id: strawberry.ID = attribute("ID of the `DatabaseConnection` to use.")
     statement: str = attribute(
-        "A single SQL statement of up to 500,000 characters. Write `$1`, `$2`, ... for parameters."
+        "A single SQL statement of up to 500,000 characters, as far as the request holds them: its "
+        "body has at most 1 MB. Write `$1`, `$2`, ... for parameters."
+    )
+    connection_id: strawberry.ID | None = optional(
+        "ID of the `DatabaseConnection` to use. Pass either `connectionId` or `sessionId`."
+    )
+    session_id: strawberry.ID | None = optional(
+        "ID of the `DatabaseSession` to execute the statement in, after those that were sent to it "
+        "before."
     )
     parameters: list[Json | None] | None = optional(
         "Values of `$1`, `$2`, ..., at most 1,000. PostgreSQL infers their types from the "
@@ -46,7 +53,8 @@ class ExecuteQueryInput:
     )
     read_only: bool | None = optional(
         "If true, the statement runs in a read-only transaction, which is rolled back. Defaults "
-        "to false, and is always true if the connection is read-only.",
+        "to false, and is always true if the connection is read-only. A session decides this for "
+        "all its statements.",
         default=False,
     )
     wait_ms: int | None = optional(

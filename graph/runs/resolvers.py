@@ -32,6 +32,7 @@ from graph.runs.inputs import (
 )
 from graph.runs.live_samples import SAMPLED_FIELDS
 from graph.runs.live_status import follow_active, follow_run
+from graph.runs.session_access import require_usable
 from graph.runs.types import QueryRun, RunById
 
 MAX_WAIT_MS = 30_000
@@ -93,9 +94,9 @@ class Query:
 @strawberry.type
 class Mutation:
     @mutation(
-        "Starts a statement on one of the viewer's connections. An error of the statement is "
-        "returned in `run.error`. Fails with `RATE_LIMITED` if too many of the viewer's runs are "
-        "queued or running.",
+        "Starts a statement on one of the viewer's connections, or in one of their sessions. An "
+        "error of the statement is returned in `run.error`. Fails with `RATE_LIMITED` if too many "
+        "of the viewer's runs are queued or running.",
         who=SignedIn,
         scopes=TO_RUN,
     )
@@ -103,9 +104,13 @@ class Mutation:
         self, info: Info, input: Annotated[ExecuteQueryInput, argument("Statement to execute.")]
     ) -> ExecuteQueryPayload:
         fields = provided_fields(input)
-        wait_ms = _checked_wait_ms(fields.pop("wait_ms", None))
+        wait_ms = checked_wait_ms(fields.pop("wait_ms", None))
         key = fields.pop("idempotency_key", None)
-        fields["connection_id"] = _parse_connection_id(input.connection_id)
+        fields |= parse_destination(
+            fields.pop("connection_id", None), fields.pop("session_id", None)
+        )
+        if fields["session_id"] is not None:
+            await require_usable(info.context, fields["session_id"])
         if info.context.signed_in.must_read_only:
             fields["read_only"] = True
         runner, owner = info.context.services.runner, info.context.owner
@@ -197,7 +202,25 @@ def _parse_connection_id(text: str) -> UUID:
     return parse_id("conn", text, argument="connectionId")
 
 
-def _checked_wait_ms(wait_ms: int | None) -> int:
+def parse_destination(connection_id: str | None, session_id: str | None) -> dict[str, UUID | None]:
+    if (connection_id is None) == (session_id is None):
+        raise BadInput(
+            "Neither `connectionId` nor `sessionId` is set."
+            if session_id is None
+            else "Both `connectionId` and `sessionId` are set.",
+            hint="Pass `connectionId` to use a connection for this statement alone, or `sessionId` "
+            "to execute it in a session.",
+            field="connectionId",
+        )
+    return {
+        "connection_id": None if connection_id is None else _parse_connection_id(connection_id),
+        "session_id": None
+        if session_id is None
+        else parse_id("session", session_id, argument="sessionId"),
+    }
+
+
+def checked_wait_ms(wait_ms: int | None) -> int:
     if wait_ms is not None and not 0 <= wait_ms <= MAX_WAIT_MS:
         raise BadInput(
             f"`waitMs` is not between 0 and {MAX_WAIT_MS}.",

@@ -7,9 +7,21 @@ import msgspec
 import strawberry
 
 from db.connections import ConnectionRow
+from db.database_sessions import DatabaseSessionRow
 from db.errors import BadInput
+from db.kit.paging import Window
 from db.runs import Column as ColumnRow
-from db.runs import Failure, RunRow, Runs, RunState, ServerNotice, Truncated, TruncationReason
+from db.runs import (
+    EditableSource,
+    Failure,
+    RunFilter,
+    RunRow,
+    Runs,
+    RunState,
+    ServerNotice,
+    Truncated,
+    TruncationReason,
+)
 from db.workbench.live.values import Progress, Waiting
 from db.workbench.results.copied_bytes import is_copied
 from db.workbench.results.formats import ResultFormat, require_format
@@ -19,11 +31,13 @@ from graph.context import Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
+from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scalars import Json, Row, SafeInt
 from graph.kit.scopes import WORKBENCH
 from graph.kit.signed_links import sign_link
 from graph.runs.live_samples import LiveSampleById, RunProgress, RunWaiting
 from graph.runs.row_budget import RowBudget
+from graph.runs.session_fields import SessionById, SessionFields
 from graph.transport.files.result_routes import result_path
 
 DOWNLOAD_TTL = timedelta(hours=1)
@@ -67,7 +81,21 @@ class ResultColumn:
     type_oid: int = attribute("OID of the column's PostgreSQL type.", type=SafeInt)
     table: str | None = attribute(
         "Table that the column comes from, as `schema.table`. Null for computed columns and until "
-        "the run has succeeded."
+        "the run has succeeded. Names are quoted where SQL needs it."
+    )
+    schema_name: str | None = attribute(
+        "Name of the schema of `table`, without quotes. Null if `table` is null."
+    )
+    table_name: str | None = attribute(
+        "Name of `table` itself, without quotes. Null if `table` is null."
+    )
+    column_name: str | None = attribute(
+        "Name of the column in `table`; `name` differs from it if the statement renames the "
+        "column. Null if `table` is null."
+    )
+    is_key: bool = attribute(
+        "True if the column belongs to the key of its table: its primary key, or else a unique "
+        "index whose columns are `NOT NULL`. False until the run has succeeded."
     )
     nullable: bool | None = attribute(
         "False if the column of `table` has a `NOT NULL` constraint; an outer join can still "
@@ -80,6 +108,17 @@ class ResultColumn:
     )
     def type(root: strawberry.Parent[ColumnRow]) -> str:
         return root.type
+
+
+@strawberry.type(
+    description="The table whose rows a result shows. Each row of the result has its key."
+)
+class EditableTable:
+    schema_name: str = attribute("Name of the schema, without quotes.")
+    table_name: str = attribute("Name of the table, without quotes.")
+    key_columns: list[str] = attribute(
+        "Names in the table of the columns that identify a row. The result has all of them."
+    )
 
 
 @strawberry.type(
@@ -202,6 +241,16 @@ class QueryRun(Node):
             return None
         return await ConnectionById.of(info.context).load(root.connection_id)
 
+    @field(
+        "Session the statement runs in. Null if it has a connection of its own, or the session was "
+        "deleted.",
+        type="DatabaseSession | None",
+    )
+    async def session(root: strawberry.Parent[RunRow], info: Info) -> DatabaseSessionRow | None:
+        if root.session_id is None:
+            return None
+        return await SessionById.of(info.context).load(root.session_id)
+
     @field("Values of `$1`, `$2`, ... as they were sent.", type=list[Json | None])
     def parameters(root: strawberry.Parent[RunRow]) -> list[Any]:
         return root.parsed_parameters
@@ -226,11 +275,19 @@ class QueryRun(Node):
     def columns(root: strawberry.Parent[RunRow]) -> list[ColumnRow] | None:
         return root.parsed_columns
 
+    editable: EditableSource | None = attribute(
+        "Table whose rows can be changed by the key that the result has. Null if the columns come "
+        "from several tables, from a view or from a table without a key, if a column of the key is "
+        "missing, if a column of the table occurs twice, and until the run has succeeded.",
+        type=EditableTable | None,
+    )
+
     @field(
         "Messages that PostgreSQL sent during the run, at most the first 100, and those of Howdah, "
         "which are a `WARNING` without `sqlstate`: the first one of a `readOnly` run if its "
         "connection has `readOnlyRisks`, and the last one of a run whose statement changed only "
-        "its database session, such as `SET`. Empty until the run has ended.",
+        "its database session, such as `SET`. While the run is "
+        "`RUNNING`, they are added at most every 0.3 seconds.",
         type=list[Notice],
     )
     def notices(root: strawberry.Parent[RunRow]) -> list[ServerNotice]:
@@ -240,11 +297,15 @@ class QueryRun(Node):
         "How far the statement is, if it is a `COPY`, `CREATE INDEX`, `REINDEX`, `VACUUM`, "
         "`CLUSTER` or `ANALYZE`. Read from the user's database only if this field is selected. "
         "Null if the run is not `RUNNING`, for every other statement, and if the database does not "
-        "answer. `COPY` has progress from PostgreSQL 14.",
+        "answer. `COPY` has progress from PostgreSQL 14, with a total if `importRows` loads a CSV "
+        "file.",
         type=RunProgress | None,
     )
     async def progress(root: strawberry.Parent[RunRow], info: Info) -> Progress | None:
-        return (await LiveSampleById.of_run(info.context, root)).progress
+        progress = (await LiveSampleById.of_run(info.context, root)).progress
+        if progress is None or root.source_bytes is None or progress.total is not None:
+            return progress
+        return progress._replace(total=root.source_bytes)  # PostgreSQL does not know it
 
     @field(
         "What the statement waits for, such as a lock. Read from the user's database only if this "
@@ -313,6 +374,23 @@ class QueryRun(Node):
         require_format(format)
         path = result_path(root.id, format, spreadsheet_safe=spreadsheet_safe)
         return sign_link(info.context, "GET", path, expires_in=DOWNLOAD_TTL)
+
+
+@strawberry.type(
+    description="A connection to one of the viewer's databases that is held from `openSession` "
+    "until it is closed, with its transaction, settings, temporary tables and locks. It executes "
+    "one statement at a time, in the order in which they were sent."
+)
+@node("session", row=DatabaseSessionRow, loader=SessionById, scopes=WORKBENCH.read)
+class DatabaseSession(SessionFields):
+    @field("Query runs of the session, newest first.", type=Connection[QueryRun])
+    @paged
+    async def runs(
+        root: strawberry.Parent[DatabaseSessionRow], info: Info, window: Window
+    ) -> Listing:
+        context, filters = info.context, RunFilter(session_id=root.id)
+        page = await context.read(Runs, lambda runs: runs.page(window, filters))
+        return Listing(page, lambda: context.read(Runs, lambda runs: runs.count(filters)))
 
 
 def _require_between(field_name: str, value: int, low: int, high: int) -> None:

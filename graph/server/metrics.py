@@ -122,6 +122,8 @@ class Metrics:
         gauge("howdah_events_up", "1 if the event bus works in every worker, else 0.", events.is_up)
         gauge("howdah_event_readers", "Subscriptions to the event bus.", events.readers)
         gauge("howdah_streams_open", "Open sockets and streams.", self._shutdown.streams)
+        sessions = self._services.database_sessions.open_count
+        gauge("howdah_database_sessions_open", "Open sessions on users' databases.", sessions)
         gauge("howdah_plans_kept", "Compiled operations in the cache.", plans.count)
         gauge("howdah_workers", "Processes that serve requests.", 1)
         count_to("howdah_plan_hits", "Operations whose plan was cached.", plans.hits)

@@ -1,7 +1,7 @@
 """Loaders of storage."""
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -9,10 +9,8 @@ from db.errors import HowdahError
 from db.kit.paging import Page, Window
 from db.postgres.engine import ReadSession
 from db.storage import BspRow, Bsps, BucketRow, Buckets, FileRow, Files, Folders, Replicas
-from graph.context import Context
 from graph.kit.loaded_rows import LoadedRows, parents_at_once
 from graph.kit.loaders import ById, Loader
-from graph.kit.paging import Listing
 
 
 class BspById(ById[BspRow]):
@@ -51,16 +49,17 @@ class FilesOfParents(Loader[FilesQuery, Any]):
     """Loads lists of many parents, with one statement for all keys that differ by parent only."""
 
     async def batch(self, session: ReadSession, keys: list[FilesQuery]) -> Mapping[FilesQuery, Any]:
-        grouped: dict[FilesQuery, list[UUID]] = {}
+        grouped: dict[tuple[Any, ...], list[FilesQuery]] = {}
         for key in keys:
-            grouped.setdefault(key._replace(parent=UUID(int=0)), []).append(key.parent)
+            grouped.setdefault(key[1:], []).append(key)
         found: dict[FilesQuery, Any] = {}
-        for query, parents in grouped.items():
+        for queries in grouped.values():
+            parents = [query.parent for query in queries]
             try:
-                answers = await self._find_in_parts(session, parents, query)
+                answers = await self._find_in_parts(session, parents, queries[0])
             except HowdahError as error:  # invalid arguments of one field must not fail another
                 answers = dict.fromkeys(parents, error)
-            found |= {query._replace(parent=one): answer for one, answer in answers.items()}
+            found |= {query: answers.get(query.parent) for query in queries}
         return found
 
     async def _find_in_parts(
@@ -80,13 +79,6 @@ class FilesOfParents(Loader[FilesQuery, Any]):
         self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
         """A page for each of `parents`, or the number of its items if there is no window."""
-
-    @classmethod
-    async def listing(cls, context: Context, query: FilesQuery) -> Listing:
-        loader = cls.of(context)
-        page: Page[Any] | None = await loader.load(query)
-        assert page is not None  # noqa: S101 - every parent gets a page, which may be empty
-        return Listing(page, _counter(loader, query._replace(window=None)))
 
 
 class FilesOfBucket(FilesOfParents):
@@ -122,10 +114,3 @@ class FilesOfBsp(FilesOfParents):
         if query.window is None:
             return await files.count_of_bsps(parents)
         return await files.of_bsps(parents, query.window)
-
-
-def _counter(loader: FilesOfParents, query: FilesQuery) -> Callable[[], Awaitable[int]]:
-    async def count() -> int:
-        return await loader.load(query) or 0
-
-    return count

@@ -20,7 +20,7 @@ from db.users import AccessTokenScope
 from graph.context import Context, Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import Node, node
-from graph.kit.paging import Connection, Listing, paged
+from graph.kit.paging import Connection, paged_by
 from graph.kit.scalars import BigInt
 from graph.kit.scopes import STORAGE
 from graph.kit.signed_links import sign_link
@@ -102,33 +102,42 @@ class File(Node):
 
     @field(
         "SHA-256 of owner, bucket, location, size and fingerprint, as 64 hexadecimal digits. "
-        "Null unless `status` is `STORED`."
+        "Null unless `status` is `STORED`.",
+        reads=["key"],
     )
     def key(root: strawberry.Parent[FileRow]) -> str | None:
         return root.key.hex() if root.key else None
 
-    @field("SHA-256 of the bytes, as 64 hexadecimal digits. Null until the upload is complete.")
+    @field(
+        "SHA-256 of the bytes, as 64 hexadecimal digits. Null until the upload is complete.",
+        reads=["fingerprint"],
+    )
     def fingerprint(root: strawberry.Parent[FileRow]) -> str | None:
         return root.fingerprint.hex() if root.fingerprint else None
 
-    @field("Upload state.", type=FileStatus)
+    @field("Upload state.", type=FileStatus, reads=["status"])
     def status(root: strawberry.Parent[FileRow]) -> str:
         return root.status
 
-    @field("Bucket that contains the file. Null once the file is deleted.", type="Bucket | None")
+    @field(
+        "Bucket that contains the file. Null once the file is deleted.",
+        type="Bucket | None",
+        reads=["bucket_id"],
+    )
     async def bucket(root: strawberry.Parent[FileRow], info: Info) -> BucketRow | None:
         if root.bucket_id is None:
             return None
         return await BucketById.of(info.context).load(root.bucket_id)
 
-    @field("Copies of the file stored by providers.", type=list[Replica])
+    @field("Copies of the file stored by providers.", type=list[Replica], reads=["id"])
     async def replicas(root: strawberry.Parent[FileRow], info: Info) -> list[FileReplica]:
         found = await BspsOfFile.of(info.context).load(root.id)
         return [FileReplica(bsp_id) for bsp_id in found or ()]
 
     @field(
         "Signed URL from which the bytes can be downloaded, with support for range requests. "
-        "Valid for one hour, until the viewer signs out. Null unless `status` is `STORED`."
+        "Valid for one hour, until the viewer signs out. Null unless `status` is `STORED`.",
+        reads=["id", "status", "object_id"],
     )
     def download_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
         if root.status != FileStatus.STORED or root.object_id is None:
@@ -141,7 +150,8 @@ class File(Node):
         "1.0, which resumes after an interruption. Valid for 24 hours, until the viewer signs out. "
         "Null unless the viewer is the owner and bytes are expected: `status` is `PENDING`, or a "
         "replacement was started by `replaceFile` and is not complete. Null also for an access "
-        "token without the scope `STORAGE_WRITE`."
+        "token without the scope `STORAGE_WRITE`.",
+        reads=["id", "owner_id", "status", "replacement_id", "replacement_size"],
     )
     def upload_url(root: strawberry.Parent[FileRow], info: Info) -> str | None:
         viewer = info.context.signed_in
@@ -192,31 +202,31 @@ class Bucket(Node):
         "Increases with every change. Pass it as `expectedVersion` to detect concurrent updates."
     )
 
-    @field("Lists the files in the bucket, sorted by `location`.", type=Connection[File])
-    @paged
-    async def files(
+    @field(
+        "Lists the files in the bucket, sorted by `location`.",
+        type=Connection[File],
+        reads=["id"],
+    )
+    @paged_by(FilesOfBucket)
+    def files(
         root: strawberry.Parent[BucketRow],
-        info: Info,
         window: Window,
         under: Under = None,
         recursive: Recursive = True,  # noqa: FBT002 - an argument of the field, passed by name
-    ) -> Listing:
-        query = FilesQuery(root.id, window, under, recursive)
-        return await FilesOfBucket.listing(info.context, query)
+    ) -> FilesQuery:
+        return FilesQuery(root.id, window, under, recursive)
 
     @field(
         "Lists the folders on one level of the bucket, in the order of the locations of their "
         "files. Together with `files(recursive: false)` it shows what a folder contains.",
         type=Connection[Folder],
+        reads=["id"],
     )
-    @paged
-    async def folders(
-        root: strawberry.Parent[BucketRow],
-        info: Info,
-        window: Window,
-        under: UnderOneLevel = None,
-    ) -> Listing:
-        return await FoldersOfBucket.listing(info.context, FilesQuery(root.id, window, under))
+    @paged_by(FoldersOfBucket)
+    def folders(
+        root: strawberry.Parent[BucketRow], window: Window, under: UnderOneLevel = None
+    ) -> FilesQuery:
+        return FilesQuery(root.id, window, under)
 
 
 @strawberry.type(description="A backup storage provider (BSP), which stores copies of files.")
@@ -240,11 +250,13 @@ class Bsp(Node):
     )
 
     @field(
-        "Lists the viewer's files that the provider stores, newest first.", type=Connection[File]
+        "Lists the viewer's files that the provider stores, newest first.",
+        type=Connection[File],
+        reads=["id"],
     )
-    @paged
-    async def files(root: strawberry.Parent[BspRow], info: Info, window: Window) -> Listing:
-        return await FilesOfBsp.listing(info.context, FilesQuery(root.id, window))
+    @paged_by(FilesOfBsp)
+    def files(root: strawberry.Parent[BspRow], window: Window) -> FilesQuery:
+        return FilesQuery(root.id, window)
 
 
 def parse_key(key: str) -> bytes:

@@ -32,16 +32,21 @@ INPUTS: dict[str, dict[str, Any]] = {
 REFUSED: dict[str, set[str]] = {
     "cancelQuery": {"CONFLICT"},  # unless the run still waits
     "changePassword": {"BAD_USER_INPUT"},
+    "commitTransaction": {"CONFLICT"},  # the session does not open
     "connect": {"UNAVAILABLE"},
     "createPasswordReset": {"BAD_USER_INPUT"},  # the samples have no password
     "deletePreference": {"NOT_FOUND"},
     "deleteQueryRun": {"CONFLICT"},  # unless the run has ended
+    "executeQuery": {"BAD_USER_INPUT"},  # without a connection or a session
     "exportQueryRun": {"BAD_USER_INPUT", "CONFLICT"},  # a conflict until the run has failed
     "fileByKey": {"BAD_USER_INPUT"},
+    "importRows": {"CONFLICT"},  # until the bytes of the file are there
+    "openSession": {"UNAVAILABLE"},
     "refreshSession": {"UNAUTHENTICATED"},
     "replaceFile": {"CONFLICT"},  # until the bytes of the file are there
     "requestPasswordReset": {"FORBIDDEN"},  # without a mail server
     "resetPassword": {"BAD_USER_INPUT"},
+    "rollbackTransaction": {"CONFLICT"},
     "setBspMultiaddresses": {"BAD_USER_INPUT"},
     "signIn": {"BAD_USER_INPUT"},
     "signOut": {"BAD_USER_INPUT"},

@@ -45,6 +45,7 @@ SAMPLES: dict[str, list[str]] = {
     "Query.queryRuns(connectionId)": ["$CONNECTION"],
     "Query.queryRuns(states)": ["[SUCCEEDED]", "[FAILED]", "[QUEUED, RUNNING]"],
     "Query.queryRuns(search)": ['"needle"'],
+    "Query.sessions(open)": ["true", "false"],
     "Bucket.files(under)": ['"folder"'],
     "Bucket.files(recursive)": ["true", "false"],
     "Bucket.folders(under)": ['"folder"', "null"],
@@ -270,6 +271,16 @@ FILL = (
            CASE WHEN n % 200 = 0 THEN 'SELECT needle ' ELSE 'SELECT ' END || n, '[]', true,
            1000, 1000, 1000, CASE WHEN n % 100 = 0 THEN 'FAILED' ELSE 'SUCCEEDED' END,
            timestamptz '2026-01-01Z' + n * interval '1 minute', now(), 1
+    FROM generate_series(1, 10000) AS n
+    """,
+    """
+    INSERT INTO database_sessions (id, owner_id, name, autocommit, read_only, idle_timeout_ms,
+                                   transaction_timeout_ms, process, state, opened_at, closed_at,
+                                   close_reason)
+    SELECT gen_random_uuid(), $1, 's' || n, true, false, 1000, 1000, 1,
+           CASE WHEN n % 1000 = 0 THEN 'IDLE' ELSE 'CLOSED' END,
+           timestamptz '2026-01-01Z' + n * interval '1 minute',
+           CASE WHEN n % 1000 > 0 THEN now() END, CASE WHEN n % 1000 > 0 THEN 'CLIENT' END
     FROM generate_series(1, 10000) AS n
     """,
     """

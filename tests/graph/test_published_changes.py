@@ -16,6 +16,7 @@ from tests.graph.test_ownership import Door, Path, knock, own, prefixes
 core: Any = schema._schema
 NOT_BY_MUTATIONS = {
     "DatabaseConnection": "subscribers follow the opening and closing, which the workbench does",
+    "DatabaseSession": "the process that holds the session publishes each change of state",
     "QueryRun": "the runner publishes each change of state",
 }
 """Types whose changes are published elsewhere, with the reason."""

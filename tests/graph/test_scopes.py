@@ -37,8 +37,13 @@ SPECIAL = {
     "cancelQuery": {"WORKBENCH_READ_ONLY"},
     "connect": {"WORKBENCH_READ_ONLY"},
     "disconnect": {"WORKBENCH_READ_ONLY"},
+    "closeSession": {"WORKBENCH_READ_ONLY"},
+    "commitTransaction": {"WORKBENCH_READ_ONLY"},
     "executeQuery": {"WORKBENCH_READ_ONLY"},
+    "openSession": {"WORKBENCH_READ_ONLY"},
+    "rollbackTransaction": {"WORKBENCH_READ_ONLY"},
     "exportQueryRun": {"WORKBENCH_READ", "STORAGE_WRITE"},
+    "importRows": {"WORKBENCH_WRITE", "STORAGE_READ"},
 }
 READS = {
     "bucket": "STORAGE_READ",
@@ -46,6 +51,7 @@ READS = {
     "file": "STORAGE_READ",
     "preference": "WORKBENCH_READ",
     "run": "WORKBENCH_READ",
+    "session": "WORKBENCH_READ",
     "task": "TASKS_READ",
 }
 """The scope that reads a node, by the prefix of its ID. Sessions alone read the others."""

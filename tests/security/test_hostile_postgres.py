@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
-from db.runs import RunState
+from db.runs import Backend, RunBackend, RunState
 from db.workbench.connections import connector
 from db.workbench.connections.bounds import socket_gate
 from db.workbench.connections.bounds.read_turns import TURN_S, ReadTurns
@@ -15,6 +16,9 @@ from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
+from db.workbench.live.live_samples import LiveSamples
+from db.workbench.live.target_sampler import WAIT_S
+from db.workbench.live.values import NOTHING
 from tests.fixtures.hostile_postgres import ENDLESS, hostile_postgres
 from tests.fixtures.runs import Desk
 from tests.fixtures.workbench import ConnectionSaver
@@ -101,6 +105,25 @@ async def test_hostile_server_fails_its_own_run(
         assert run.state == state, (name, run)
         assert run.parsed_error is not None
         assert words in run.parsed_error.message, name
+        assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
+
+
+async def test_hostile_server_gives_no_sample(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver
+) -> None:
+    """What is true of a run is true of the connection that asks how far it is."""
+    server = desk.server
+    async with LiveSamples.opened(server.database, server.events, server.workbench) as samples:
+        for name in ("notices", "claim", "rows", "columns", "silence"):
+            connection_id = await saver.save(
+                host="127.0.0.1", port=hostile_port, database=f"run-{name}", ssl_mode="DISABLE"
+            )
+            asked = RunBackend(uuid4(), connection_id, Backend(1, "2026-01-01 00:00:00+00"))
+            began = time.monotonic()
+            async with harmless():
+                found = await samples.sample(desk.owner, [asked])
+            assert found == {asked.run_id: NOTHING}, name
+            assert time.monotonic() - began < WAIT_S + LATE_S, name
         assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import text
 
 from db.kit.base import sql_list
+from db.kit.process_locks import IS_HELD
 from db.postgres.engine import ReadSession, Session
 from db.postgres.statements import compile_change, compile_statement
 from db.runs.rows import ACTIVE, Failure, OrphanRow, RunState
@@ -26,17 +27,12 @@ NEVER_STARTED = Failure(
     hint="Run it again: nothing was sent to the database.",
 )
 
-_IS_HELD = """EXISTS (
-    SELECT 1 FROM pg_locks
-    WHERE locktype = 'advisory' AND objsubid = 1 AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND classid::bigint = process >> 32 AND objid::bigint = process & 4294967295)"""
 _IS_ACTIVE = f"state IN {sql_list(ACTIVE)}"
 
 _MARK_MISSING = compile_change(
     text(f"""UPDATE query_runs
-        SET process_missed_at = CASE WHEN {_IS_HELD} THEN NULL ELSE clock_timestamp() END
-        WHERE {_IS_ACTIVE} AND {_IS_HELD} = (process_missed_at IS NOT NULL)""")  # noqa: S608 - constants of this module
+        SET process_missed_at = CASE WHEN {IS_HELD} THEN NULL ELSE clock_timestamp() END
+        WHERE {_IS_ACTIVE} AND {IS_HELD} = (process_missed_at IS NOT NULL)""")  # noqa: S608 - constants of this module
 )
 _INTERRUPT_ORPHANS = compile_change(
     text(f"""UPDATE query_runs
@@ -44,7 +40,7 @@ _INTERRUPT_ORPHANS = compile_change(
             finished_at = clock_timestamp(),
             expires_at = now() + :keep ::interval, revision = revision + 1
         WHERE {_IS_ACTIVE} AND process_missed_at < clock_timestamp() - :grace ::interval
-          AND NOT {_IS_HELD}
+          AND NOT {IS_HELD}
         RETURNING id, owner_id, connection_id, backend_pid, backend_started_at""")  # noqa: S608
 )
 _INTERRUPT_QUEUED = compile_change(

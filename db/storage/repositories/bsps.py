@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Uuid, bindparam, func, insert, select, tru
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditKind, record
-from db.kit.paging import Page, Window
+from db.kit.paging import Page, PageShape, Window
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
@@ -106,7 +106,7 @@ class Bsps(Repository[BspRow, S]):
         )
 
     @statement
-    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, shape: PageShape) -> ClauseElement:
         return cls.select_page(cls.owned(), NEWEST, shape)
 
     @statement

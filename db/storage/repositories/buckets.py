@@ -15,7 +15,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.audit import AuditKind, record
-from db.kit.paging import Page, Window
+from db.kit.paging import Page, PageShape, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
@@ -98,7 +98,7 @@ class Buckets(Repository[BucketRow, S]):
             raise await self.missing_row_error(bucket_id, field="bucketId")
 
     @statement
-    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, shape: PageShape) -> ClauseElement:
         return cls.select_page(cls.owned(), NEWEST, shape)
 
     @statement

@@ -19,8 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Page, SortOrder, Window, make_page, window_values
-from db.kit.repository import Repository, S, is_any_of
+from db.kit.paging import Page, PageShape, SortOrder, Window, make_page, window_values
+from db.kit.repository import Repository, S, is_any_of, make_rows
 from db.postgres.engine import Session
 from db.postgres.statements import Statement, change_statement, statement
 from db.storage import errors, rules
@@ -124,9 +124,10 @@ class Files(Repository[FileRow, S]):
     ) -> Mapping[UUID, Page[FileRow]]:
         kind = self.table().c[order.column].type.python_type
         values |= window_values(window, order, kind=kind)
+        make = make_rows(self.page_row(window.columns, order))
         found: list[list[FileRow]] = [[] for _ in ids]
         for record in await self.run(query, ids=list(ids), **values):
-            found[record[-1] - 1].append(self._make(record[:-1]))
+            found[record[-1] - 1].append(make(record[:-1]))
         pages = (make_page(rows, window, order) for rows in found)
         return dict(zip(ids, pages, strict=True))
 
@@ -141,7 +142,7 @@ class Files(Repository[FileRow, S]):
         return cls.owned(file.id).where(*at)
 
     @statement
-    def _page(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _page(cls, shape: PageShape) -> ClauseElement:
         return cls.select_page(cls._in_a_bucket(cls.owned()), NEWEST, shape)
 
     @statement
@@ -149,14 +150,14 @@ class Files(Repository[FileRow, S]):
         return cls._in_a_bucket(cls.owned(func.count()))
 
     @statement
-    def _of_buckets(cls, under: bool, shape: tuple[bool, bool, bool]) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
+    def _of_buckets(cls, under: bool, shape: PageShape) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         files = cls.readable().where(cls.table().c.bucket_id == PARENTS.c.id)
         if under:
             files = files.where(cls._is_within())
         return cls._page_per_parent(files, BY_LOCATION, shape)
 
     @statement
-    def _of_folders(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _of_folders(cls, shape: PageShape) -> ClauseElement:
         file = cls.table().c
         in_folder = (file.bucket_id == PARENTS.c.id, file.folder == bindparam("folder"))
         return cls._page_per_parent(cls.readable().where(*in_folder), BY_NAME, shape)
@@ -172,7 +173,7 @@ class Files(Repository[FileRow, S]):
         return counted.group_by(file.bucket_id)
 
     @statement
-    def _of_bsps(cls, shape: tuple[bool, bool, bool]) -> ClauseElement:
+    def _of_bsps(cls, shape: PageShape) -> ClauseElement:
         has_replica = exists().where(
             _REPLICA.bsp_id == PARENTS.c.id,
             _REPLICA.file_id == cls.table().c.id,
@@ -206,7 +207,7 @@ class Files(Repository[FileRow, S]):
 
     @classmethod
     def _page_per_parent(
-        cls, query: Select[Any], order: SortOrder, shape: tuple[bool, bool, bool]
+        cls, query: Select[Any], order: SortOrder, shape: PageShape
     ) -> ClauseElement:
         """One page for each parent in one statement; the last column is the parent's position."""
         page = cls.select_page(query, order, shape).lateral("page")

@@ -18,7 +18,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Page, SortOrder, Window, make_page, select_page, window_values
+from db.kit.paging import (
+    Page,
+    PageShape,
+    SortOrder,
+    Window,
+    make_page,
+    select_page,
+    window_values,
+)
 from db.kit.repository import S
 from db.kit.text_rules import Required, contains_pattern
 from db.postgres.engine import Session
@@ -45,7 +53,7 @@ class UserDirectory(Generic[S]):
         return int(await self._session.value(self._count(search is not None), **values))
 
     @unscoped_statement
-    def _page(cls, shape: tuple[bool, bool, bool], searches: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
+    def _page(cls, shape: PageShape, searches: bool) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position
         users = select(*_COLUMNS).where(_condition(searches=searches))
         return select_page(users, NEWEST, shape, _USERS)
 

@@ -188,6 +188,13 @@ class Workbench:
         return generation.pool.reserve(generation=generation.row.generation)
 
     @contextlib.asynccontextmanager
+    async def open_dedicated(self, owner: OwnerId, row_id: UUID) -> "AsyncIterator[Connection]":
+        """Opens a connection for one holder; it is not pooled."""
+        row = await self._require_row(owner, row_id)
+        async with self._pool(owner, row).dedicated() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
     async def side_connection(
         self, owner: OwnerId, connection_id: UUID, *, stays_open: bool = False
     ) -> "AsyncIterator[Connection]":

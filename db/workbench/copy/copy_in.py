@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import TypeAlias
 
 from psycopg.abc import PQGen
 from psycopg.pq.abc import PGconn
@@ -13,10 +12,7 @@ from db.errors import HowdahError
 from db.runs import Failure
 from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA, source_failed
-from db.workbench.copy.throttle import Throttle
-
-CopySource: TypeAlias = AsyncGenerator[bytes]
-"""The data in the format of the statement. If it raises a HowdahError, nothing is loaded."""
+from db.workbench.copy.interfaces import CopySource, Throttle
 
 PIECE_BYTES = 64 * 1024
 """libpq buffers so much at once, and the loop serves others between two pieces."""

@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 from db.errors import HowdahError
 from db.kit.base import OwnerId
-from db.runs import Backend, Ending, RunRow, RunState
+from db.runs import Backend, Ending, Failure, RunRow, RunState
 from db.waiting import wait_up_to
-from db.workbench.execution.run_recorder import RunRecorder
+from db.workbench.execution.live_notices import LiveNotices
+from db.workbench.execution.run_recorder import CommitWith, RunRecorder
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.run_failures import internal_error
@@ -20,10 +21,15 @@ from db.workbench.results.result_store import ResultStore, Spool
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.connections.pools.connection_pool import ReservedConnection
+    from db.workbench.copy.interfaces import CopySource
+    from db.workbench.execution.statement.connection_use import ConnectionUse
     from db.workbench.execution.statement.lender import Lender
     from db.workbench.execution.statement.statement_run import StatementRun
 
 log = logging.getLogger(__name__)
+
+OpenSource: TypeAlias = "Callable[[RunRow], CopySource]"
+T = TypeVar("T")
 
 INTERRUPT_WITHIN_S = 4.0
 REMOVE_WITHIN_S = 5.0
@@ -41,30 +47,59 @@ class RunExecutor:
         results: ResultStore,
         lender: "Lender",
         on_finished: Callable[[OwnerId], None],
+        open_source: "OpenSource",
     ) -> None:
-        """`on_finished` is called after each run with its owner."""
+        """`on_finished` is called after each run that `start` started, with its owner.
+
+        `open_source` opens the data of a run that imports rows.
+        """
         self.running: dict[UUID, StatementRun] = {}
         self._recorder = recorder
         self._results = results
         self._lender = lender
         self._on_finished = on_finished
+        self._open_source = open_source
         self._ends: dict[tuple[OwnerId, UUID], asyncio.Future[RunRow | None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._throttles: WeakValueDictionary[OwnerId, ReadThrottle] = WeakValueDictionary()
 
     def start(
         self, run: RunRow, limits: RunLimits, reserved: "ReservedConnection | None" = None
     ) -> None:
         """`reserved` is a connection whose backend was recorded with the run."""
+        from db.workbench.execution.statement.connection_use import PooledUse
+
+        self._start(PooledUse(run, self._lender, reserved), limits, on_end=self._on_finished)
+
+    async def execute(
+        self, use: "ConnectionUse", limits: RunLimits, commit_with: CommitWith
+    ) -> RunRow | None:
+        """Executes a started run to its end, on a connection that the caller holds.
+
+        Returns the run as it ended, or None if its end was recorded elsewhere. A caller that is
+        cancelled does not stop the run. `commit_with` writes in the transaction of the end.
+        """
+        return await asyncio.shield(self._start(use, limits, commit_with=commit_with))
+
+    def _start(
+        self,
+        use: "ConnectionUse",
+        limits: RunLimits,
+        *,
+        commit_with: CommitWith | None = None,
+        on_end: Callable[[OwnerId], None] | None = None,
+    ) -> "asyncio.Task[RunRow | None]":
+        run = use.run
         spool = self._results.spool(
             run.owner_id,
             run.id,
             lambda page: self._recorder.record_page(run, page, execution.columns),
         )
-        execution = self._make_execution(run, spool, limits, reserved)
+        execution = self._make_execution(use, spool, limits)
         self.running[run.id] = execution
         self._ends[run.owner_id, run.id] = asyncio.get_running_loop().create_future()
-        self._in_background(self._execute(run, execution, spool, limits), name="runs: run")
+        plan = _Plan(run, execution, spool, limits, commit_with, on_end)
+        return self._in_background(self._execute(plan), name="runs: run")
 
     async def wait_until_finished(
         self, owner: OwnerId, run_id: UUID, *, within_s: float
@@ -73,11 +108,11 @@ class RunExecutor:
         end = self._ends.get((owner, run_id))
         return None if end is None else await wait_up_to(within_s, asyncio.shield(end))
 
-    def stop(self, run_id: UUID, state: str) -> bool:
+    def stop(self, run_id: UUID, state: str, error: Failure | None = None) -> bool:
         """Stops a run with the given terminal state; returns False if it does not run here."""
         execution = self.running.get(run_id)
         if execution is not None:
-            execution.stop(state)
+            execution.stop(state, error)
         return execution is not None
 
     async def close(self, *, grace_s: float) -> None:
@@ -92,18 +127,21 @@ class RunExecutor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _execute(
-        self, run: RunRow, execution: "StatementRun", spool: Spool, limits: RunLimits
-    ) -> None:
+    async def _execute(self, plan: "_Plan") -> RunRow | None:
+        run, execution, spool, limits, commit_with, on_end = plan
         end = self._ends[run.owner_id, run.id]
         announcement = self._announce(run)
+        notices = self._follow_notices(run, execution)
 
         async def started(backend: Backend) -> None:
             await self._recorder.record_backend(run, backend)
 
         async def ended(ending: Ending) -> None:
             announcement.cancel()
-            written = await self._recorder.finish(run, ending, keep=limits.retention)
+            notices.close()
+            written = await self._recorder.finish(
+                run, ending, keep=limits.retention, commit_with=commit_with
+            )
             if written is not None and ending.rows is not None:
                 self._results.keep_recent(run.owner_id, run.id, ending.rows)
             end.set_result(written)
@@ -115,14 +153,17 @@ class RunExecutor:
         except Exception:  # any error: the run must reach a terminal state
             log.exception("run %s failed with an internal error", run.id)
             failed = Ending(state=RunState.FAILED, error=internal_error())
-            await self._recorder.finish(run, failed, keep=limits.retention)
+            await self._recorder.finish(run, failed, keep=limits.retention, commit_with=commit_with)
         finally:
             announcement.cancel()
+            notices.close()
             del self.running[run.id], self._ends[run.owner_id, run.id]
             if not end.done():
                 end.set_result(None)
             await spool.abandon()
-            self._on_finished(run.owner_id)
+            if on_end is not None:
+                on_end(run.owner_id)
+        return end.result()
 
     def _announce(self, run: RunRow) -> asyncio.TimerHandle:
         """Publishes the start: at once if the run was queued, and may therefore be followed."""
@@ -134,15 +175,23 @@ class RunExecutor:
         loop = asyncio.get_running_loop()
         return loop.call_later(ANNOUNCE_AFTER_S if is_new else 0, publish)
 
+    def _follow_notices(self, run: RunRow, execution: "StatementRun") -> LiveNotices:
+        notices = LiveNotices(
+            lambda found: self._recorder.record_notices(run, found),
+            lambda writing: self._in_background(writing, name="runs: notices"),
+        )
+        execution.follow_notices(notices.changed)
+        return notices
+
     def _make_execution(
-        self, run: RunRow, spool: Spool, limits: RunLimits, reserved: "ReservedConnection | None"
+        self, use: "ConnectionUse", spool: Spool, limits: RunLimits
     ) -> "StatementRun":
         from db.workbench.execution.statement.statement_run import StatementRun
 
-        throttle = self._throttles.setdefault(run.owner_id, ReadThrottle())
-        return StatementRun(
-            run, self._lender, spool, throttle, max_cell=limits.max_cell, reserved=reserved
-        )
+        if use.run.source is not None:
+            use.copy_in = self._open_source(use.run)
+        throttle = self._throttles.setdefault(use.run.owner_id, ReadThrottle())
+        return StatementRun(use, self._lender, spool, throttle, max_cell=limits.max_cell)
 
     async def _delete_partial_result(self, run: RunRow) -> None:
         """Tries once: `delete_partial_results` retries later."""
@@ -150,7 +199,19 @@ class RunExecutor:
             async with asyncio.timeout(REMOVE_WITHIN_S):
                 await self._results.remove(run.owner_id, run.id)
 
-    def _in_background(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, T], *, name: str) -> "asyncio.Task[T]":
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class _Plan(NamedTuple):
+    """A started run, and what its end needs."""
+
+    run: RunRow
+    execution: "StatementRun"
+    spool: Spool
+    limits: RunLimits
+    commit_with: CommitWith | None
+    on_end: Callable[[OwnerId], None] | None

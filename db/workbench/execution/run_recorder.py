@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -11,7 +11,17 @@ from db.errors import Conflict, HowdahError
 from db.events import EventBus
 from db.kit.group_commit import GroupCommit
 from db.postgres.engine import Database, Session
-from db.runs import Backend, Column, Ending, PageRow, ResultPages, RunRow, Runs, RunState
+from db.runs import (
+    Backend,
+    Column,
+    Ending,
+    PageRow,
+    ResultPages,
+    RunRow,
+    Runs,
+    RunState,
+    ServerNotice,
+)
 from db.waiting import Backoff, retry
 from db.workbench.execution.live_status import publish_change, topic_of_run
 
@@ -21,6 +31,8 @@ BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 URGENT = (RunState.CANCELLED, RunState.TIMED_OUT, RunState.INTERRUPTED)
 
 T = TypeVar("T")
+CommitWith: TypeAlias = Callable[[Session], Awaitable[object]]
+"""Writes in the transaction that records the end of a run, before it; may be repeated."""
 
 
 class _RunEnd(NamedTuple):
@@ -62,15 +74,37 @@ class RunRecorder:
         await _write_with_retry(run, lambda: self._database.transaction(work))
         await self._events.publish(topic_of_run(run.id))
 
-    async def finish(self, run: RunRow, ending: Ending, *, keep: timedelta) -> RunRow | None:
+    async def record_notices(self, run: RunRow, notices: Sequence[ServerNotice]) -> int:
+        """Returns the size of the text. Tries once: the end of the run has all notices."""
+        encoded = msgspec.json.encode(notices).decode()
+
+        def work(session: Session) -> Awaitable[bool]:
+            return Runs(session, run.owner_id).record_notices(run.id, encoded)
+
+        if await self._database.write(work):
+            await self._events.publish(topic_of_run(run.id))
+        return len(encoded)
+
+    async def finish(
+        self,
+        run: RunRow,
+        ending: Ending,
+        *,
+        keep: timedelta,
+        commit_with: CommitWith | None = None,
+    ) -> RunRow | None:
         """Returns the run as it ended, or None if another terminal state was written first."""
         end = _RunEnd(run, ending, keep)
 
+        async def write_both(session: Session) -> RunRow | None:
+            if commit_with is not None:
+                await commit_with(session)
+            return await _write_end(session, end)
+
         def write() -> Awaitable[RunRow | None]:
-            if ending.state in URGENT:  # promised within a time, also with an exhausted pool
-                return self._database.transaction(
-                    lambda session: _write_end(session, end), reserved=True
-                )
+            is_urgent = ending.state in URGENT  # promised also with an exhausted pool
+            if is_urgent or commit_with is not None:
+                return self._database.transaction(write_both, reserved=is_urgent)
             return self._ends.add(end)
 
         written = await _write_with_retry(run, write)

@@ -9,8 +9,9 @@ from uuid import UUID
 import msgspec
 
 from db.connections import ConnectionRow
-from db.errors import BadInput, TooLarge
+from db.errors import BadInput, Forbidden, TooLarge
 from db.runs import NewRun
+from db.workbench.copy.import_request import Import, ImportRequest, encode_source
 from db.workbench.execution.run_origin import run_origin
 
 MAX_STATEMENT_CHARS = 500_000
@@ -38,16 +39,40 @@ class RunLimits(NamedTuple):
         return timedelta(days=self.retention_days)
 
 
+class ImportTarget(NamedTuple):
+    """Where an import runs, and for how long: on a connection, or in a session."""
+
+    connection_id: UUID | None
+    session_id: UUID | None = None
+    timeout_ms: int | None = None
+
+    def call(self, request: ImportRequest) -> object:
+        """What must be the same if an idempotency key is used again."""
+        return ("importRows", self, request)
+
+
 class RunRequest(NamedTuple):
     """A statement and its options. None uses the default of the connection or of the server."""
 
-    connection_id: UUID
+    connection_id: UUID | None
+    """None for a run in a session, which has its connection."""
     statement: str
     parameters: Sequence[Any] | None = None
     timeout_ms: int | None = None
     max_rows: int | None = None
     max_bytes: int | None = None
     read_only: bool | None = None
+    session_id: UUID | None = None
+    imported: Import | None = None
+    """The data if the statement is COPY ... FROM STDIN of `importRows`."""
+
+    @property
+    def call(self) -> object:
+        """What must be the same if an idempotency key is used again."""
+        if self.imported is not None:
+            target = ImportTarget(self.connection_id, self.session_id, self.timeout_ms)
+            return target.call(self.imported.request)
+        return ("executeQuery", self[:-1])
 
     def validate(self, limits: RunLimits) -> "RunRequest":
         """Returns the request.
@@ -60,7 +85,7 @@ class RunRequest(NamedTuple):
         if len(self.statement) > MAX_STATEMENT_CHARS:
             raise TooLarge(
                 f"`statement` has more than {MAX_STATEMENT_CHARS} characters.",
-                hint="Pass the data as parameters, or split it into several runs.",
+                hint="Pass the data as parameters, or split it into several runs or scripts.",
                 field="statement",
             )
         if not self.statement.strip():
@@ -85,7 +110,13 @@ class RunRequest(NamedTuple):
         return msgspec.json.encode(list(self.parameters or ())).decode()
 
     def to_new_run(self, connection: ConnectionRow, limits: RunLimits) -> NewRun:
-        """Fills in the defaults of the connection, then those of the server."""
+        """Fills in the defaults of the connection, then those of the server.
+
+        Raises:
+            Forbidden: The run would import rows over a read-only connection.
+        """
+        if self.imported is not None and (connection.read_only or self.read_only):
+            raise import_forbidden("This connection or session is read-only.")
         default_ms = connection.statement_timeout_ms or limits.timeout_ms
         timeout_ms = self.timeout_ms or default_ms
         return NewRun(
@@ -96,8 +127,19 @@ class RunRequest(NamedTuple):
             timeout_ms=min(timeout_ms, limits.max_timeout_ms),  # defaults may exceed the limit
             max_rows=self.max_rows or limits.max_rows,
             max_bytes=self.max_bytes or limits.max_bytes,
-            origin=run_origin(connection, self.statement),
+            origin=run_origin(connection, self.statement, imported=self.imported),
+            source=encode_source(self.imported) if self.imported else None,
+            source_bytes=self.imported and self.imported.copied_bytes,
+            session_id=self.session_id,
         )
+
+
+def import_forbidden(reason: str, *, field: str | None = None) -> Forbidden:
+    return Forbidden(
+        f"{reason} Rows cannot be imported.",
+        hint="Use a connection and a token that may write.",
+        field=field,
+    )
 
 
 def _check_range(field: str, value: int | None, most: int) -> None:

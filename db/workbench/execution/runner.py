@@ -16,6 +16,7 @@ from db.runs import (
     ACTIVE,
     CancelOutcome,
     Ending,
+    Failure,
     RunQueue,
     RunRow,
     Runs,
@@ -25,14 +26,16 @@ from db.runs import (
 )
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change, topic_of_owner, topic_of_run
-from db.workbench.execution.run_executor import RunExecutor
-from db.workbench.execution.run_recorder import RunRecorder
+from db.workbench.execution.run_executor import OpenSource, RunExecutor
+from db.workbench.execution.run_recorder import CommitWith, RunRecorder
 from db.workbench.execution.run_request import RunLimits, RunRequest
 from db.workbench.execution.scheduler import RunScheduler
+from db.workbench.execution.session_signals import SessionSignals
 from db.workbench.execution.submission import Submissions, SubmittedRun
 from db.workbench.results.result_store import ResultStore
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
+    from db.workbench.execution.statement.connection_use import ConnectionUse
     from db.workbench.execution.statement.lender import Lender
 
 log = logging.getLogger(__name__)
@@ -66,9 +69,14 @@ class Runner:
         results: ResultStore,
         lender: "Lender",
         process: int,
+        open_source: OpenSource,
         limits: RunLimits = RunLimits(),  # noqa: B008 - immutable
     ) -> None:
-        """`process` is the number of this process's liveness lock."""
+        """`process` is the number of this process's liveness lock.
+
+        `open_source` opens the data of runs that import rows.
+        """
+        self.signals = SessionSignals(events)
         self._database = database
         self._events = events
         self._results = results
@@ -78,6 +86,7 @@ class Runner:
             results=results,
             lender=lender,
             on_finished=self._after_run,
+            open_source=open_source,
         )
         self._process = process
         self._scheduler = RunScheduler(
@@ -94,6 +103,7 @@ class Runner:
             lender,
             lambda: self._limits,
             process=process,
+            signals=self.signals,
         )
         self._closing = False
 
@@ -113,6 +123,23 @@ class Runner:
             )
         await load_drivers()
         return await self._submissions.submit(owner, request.validate(self._limits), key)
+
+    @property
+    def limits(self) -> RunLimits:
+        return self._limits
+
+    @property
+    def process(self) -> int:
+        return self._process
+
+    async def execute(self, use: "ConnectionUse", commit_with: CommitWith) -> RunRow:
+        """Executes a started run to its end, on a connection that the caller holds."""
+        ended = await self._executor.execute(use, self._limits, commit_with)
+        return ended or await self._read(use.run.owner_id, use.run.id)
+
+    def stop(self, run_id: UUID, state: str, error: Failure | None = None) -> bool:
+        """Stops a run of this process; returns False if it does not run here."""
+        return self._executor.stop(run_id, state, error)
 
     async def wait_until_finished(self, owner: OwnerId, run_id: UUID, *, within_s: float) -> RunRow:
         """Returns the run once it has ended, or as it is after `within_s`."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from db.connections import Connections
-from db.errors import HowdahError, TimedOut
+from db.database_sessions import DatabaseSessions
+from db.errors import BadInput, Conflict, HowdahError, TimedOut
 from db.events import EventBus
 from db.kit.audit import Actor, acting, current_actor
 from db.kit.base import OwnerId, new_id
@@ -16,12 +17,13 @@ from db.kit.idempotency import run_once
 from db.kit.row_quota import RowQuota
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, Session
-from db.runs import RunQueue, RunRow, Runs, RunState
+from db.runs import NewRun, RunQueue, RunRow, Runs, RunState, SessionQueue
 from db.waiting import Backoff, retry
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.run_executor import RunExecutor
 from db.workbench.execution.run_request import RunLimits, RunRequest
 from db.workbench.execution.scheduler import RunScheduler
+from db.workbench.execution.session_signals import SessionSignals
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.connections.pools.connection_pool import ReservedConnection
@@ -58,7 +60,7 @@ class _Accepted(NamedTuple):
     """The backend of the reserved connection was recorded with the run."""
 
 
-class _Id(NamedTuple):
+class RunId(NamedTuple):
     id: UUID
 
 
@@ -75,6 +77,7 @@ class Submissions:
         limits: Callable[[], RunLimits],
         *,
         process: int,
+        signals: SessionSignals,
     ) -> None:
         self._database = database
         self._events = events
@@ -83,6 +86,7 @@ class Submissions:
         self._lender = lender
         self._limits = limits
         self._process = process
+        self._signals = signals
         self._drafts = GroupCommit(database, self._write, order=lambda draft: draft.owner)
         self._tasks: set[asyncio.Task[SubmittedRun]] = set()
         self._recoveries: set[asyncio.Task[None]] = set()
@@ -115,8 +119,11 @@ class Submissions:
         await asyncio.gather(*self._recoveries, return_exceptions=True)
 
     async def _submit(self, owner: OwnerId, request: RunRequest, key: str | None) -> SubmittedRun:
+        if request.session_id is not None:
+            return await self._submit_to_session(owner, request, key)
+        connection_id = _require_connection(request)
         has_slot = self._scheduler.take_slot(owner)
-        reserved = self._lender.reserve(owner, request.connection_id) if has_slot else None
+        reserved = self._lender.reserve(owner, connection_id) if has_slot else None
         draft = _Draft(new_id(), owner, request, has_slot, reserved, current_actor.get())
         started = False
         try:
@@ -143,20 +150,39 @@ class Submissions:
             if has_slot and not started:
                 self._scheduler.free_slot(owner)
 
+    async def _submit_to_session(
+        self, owner: OwnerId, request: RunRequest, key: str | None
+    ) -> SubmittedRun:
+        """Queues the run for the process that holds the session, whatever happens then.
+
+        It takes no slot: a slot may be taken by a run that waits for a lock of this session.
+        """
+        draft = _Draft(
+            new_id(), owner, request, has_slot=False, reserved=None, actor=current_actor.get()
+        )
+        accepted = await self._accept(draft, key)
+        if isinstance(accepted, SubmittedRun):
+            return accepted
+        assert request.session_id is not None  # noqa: S101 - else it was not accepted
+        await self._signals.announce(request.session_id)
+        await publish_change(self._events, owner, accepted.run.id)
+        return SubmittedRun(accepted.run, replayed=False)
+
     async def _accept(self, draft: _Draft, key: str | None) -> _Accepted | SubmittedRun:
         """Returns an earlier run if the key was used before."""
-        if key is None:
+        if key is None and draft.request.session_id is None:
             return await self._drafts.add(draft)
+        if key is None:  # alone: it locks the row of the session
+            return await self._database.transaction(lambda session: self._write(session, draft))
         accepted: _Accepted | None = None
 
-        async def write(session: Session) -> _Id:
+        async def write(session: Session) -> RunId:
             nonlocal accepted
             accepted = await self._write(session, draft)
-            return _Id(draft.id)
+            return RunId(draft.id)
 
-        call = ("executeQuery", draft.request)
         found = await run_once(
-            self._database, draft.owner, write, key=key, request=call, answer=_Id
+            self._database, draft.owner, write, key=key, request=draft.request.call, answer=RunId
         )
         if accepted is not None and found.id == draft.id:
             return accepted
@@ -165,13 +191,15 @@ class Submissions:
 
     async def _write(self, session: Session, draft: _Draft) -> _Accepted:
         """Raises RateLimited or TooLarge if the owner has too many runs, or too much text."""
+        if draft.request.session_id is not None:
+            return await self._write_to_session(session, draft, draft.request.session_id)
         request, limits, reserved = draft.request, self._limits(), draft.reserved
         connections, queue = Connections(session, draft.owner), RunQueue(session, draft.owner)
-        connection = await connections.require(request.connection_id, field="connectionId")
+        connection_id = _require_connection(request)
+        connection = await connections.require(connection_id, field="connectionId")
         with acting(draft.actor):
             new = request.to_new_run(connection, limits)
-        texts = len(new.statement.encode()) + len(new.parameters.encode())
-        await self._text_quota.check(queue, more=texts)
+        await self._text_quota.check(queue, more=_size_of(new))
         is_current = reserved is not None and reserved.generation == connection.generation
         backend = reserved.backend if reserved is not None and is_current else None
         run = await queue.accept(
@@ -184,6 +212,27 @@ class Submissions:
             max_active=limits.max_active,
         )
         return _Accepted(run, has_backend=backend is not None and run.state == RunState.RUNNING)
+
+    async def _write_to_session(
+        self, session: Session, draft: _Draft, session_id: UUID
+    ) -> _Accepted:
+        """Raises Conflict if the session is closed, or may write and must not any more."""
+        request, limits, owner = draft.request, self._limits(), draft.owner
+        held = await DatabaseSessions(session, owner).lock_open(session_id, field="sessionId")
+        connection_id = held.connection_id or session_id  # deleted: no connection has this ID
+        connection = await Connections(session, owner).require(connection_id, field="sessionId")
+        if not held.read_only and (connection.read_only or request.read_only):
+            raise Conflict(
+                "This session is not read-only, but the statement has to be.",
+                hint="Open another session with `readOnly: true`.",
+                field="sessionId",
+            )
+        with acting(draft.actor):
+            new = request._replace(read_only=held.read_only).to_new_run(connection, limits)
+        queue = SessionQueue(session, owner)
+        await self._text_quota.check(queue, more=_size_of(new))
+        run = await queue.accept(draft.id, new, process=held.process, max_active=limits.max_active)
+        return _Accepted(run, has_backend=False)
 
     async def _recover(self, draft: _Draft) -> None:
         """Executes a run whose commit was not confirmed, if it was accepted."""
@@ -205,6 +254,20 @@ class Submissions:
             self._scheduler.free_slot(draft.owner)
         if run is not None:
             self._scheduler.wake(draft.owner)
+
+
+def _size_of(new: NewRun) -> int:
+    return len(new.statement.encode()) + len(new.parameters.encode())
+
+
+def _require_connection(request: RunRequest) -> UUID:
+    if request.connection_id is None:
+        raise BadInput(
+            "The run has neither a connection nor a session.",
+            hint="Pass `connectionId` or `sessionId`.",
+            field="connectionId",
+        )
+    return request.connection_id
 
 
 async def _text_bytes(session: Session, owner: OwnerId) -> int:

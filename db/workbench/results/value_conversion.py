@@ -64,6 +64,8 @@ class RowLoader:
     """Loads the rows of one statement, with psycopg's C loaders where possible."""
 
     def __init__(self) -> None:
+        self.replaced_bytes = False
+        """Whether a text was not in UTF-8."""
         self._fast = Transformer(_FAST_LOADERS)
         self._floats: list[int] | None = None
 
@@ -79,6 +81,7 @@ class RowLoader:
                 return rows
             return _load_with(result, start, end, _NON_FINITE_LOADERS)
         except UnicodeDecodeError:
+            self.replaced_bytes = True
             return _load_with(result, start, end, _LOSSY_LOADERS)
 
 

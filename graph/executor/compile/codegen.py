@@ -28,7 +28,7 @@ import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from types import CodeType, CoroutineType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from graphql import (
     GraphQLBoolean,
@@ -41,7 +41,7 @@ from graphql import (
 from graphql.type import get_nullable_type, is_non_null_type, is_scalar_type
 
 from graph.executor.compile.fields import FieldAccess
-from graph.executor.execute.completion import Build, Complete, Fail, await_pending
+from graph.executor.execute.completion import Complete, Fail, await_pending
 from graph.executor.hints import leaves_strings, spells_integers
 
 _numbers = itertools.count(1)
@@ -62,6 +62,12 @@ class Typename(NamedTuple):
     key: str
 
 
+class Later(NamedTuple):
+    """A field whose value is set after the object has been built."""
+
+    key: str
+
+
 class FieldCode(NamedTuple):
     """The parts of the generated function that belong to one field."""
 
@@ -72,8 +78,11 @@ class FieldCode(NamedTuple):
     fail: Fail
 
 
-def object_builder(type_name: str, parts: Sequence[FieldCode | Typename]) -> Build:
-    """Compile the function that builds an object with these fields, in this order."""
+def object_builder(type_name: str, parts: Sequence[FieldCode | Typename | Later]) -> Any:
+    """Compile the function that builds an object with these fields, in this order.
+
+    With a field that is set later, it returns the object and the keys that are pending.
+    """
     names: dict[str, Any] = {"Coroutine": CoroutineType, "await_pending": await_pending}
     lines = ["def build(source, path, run):", f"    run.fields += {len(parts)}", "    pending = ()"]
     entries = []
@@ -81,17 +90,21 @@ def object_builder(type_name: str, parts: Sequence[FieldCode | Typename]) -> Bui
         if isinstance(part, Typename):
             entries.append(f"{part.key!r}: {type_name!r}")
             continue
+        if isinstance(part, Later):
+            entries.append(f"{part.key!r}: None")
+            continue
         entries.append(f"{part.key!r}: v{number}")
         lines += _field_lines(number, part, type_name)
         names[f"read{number}"] = part.access.function
         names[f"complete{number}"] = part.complete
         names[f"fail{number}"] = part.fail
-    lines += [
-        f"    result = {{{', '.join(entries)}}}",
-        "    return run.hold(await_pending(result, pending)) if pending else result",
-    ]
+    if any(isinstance(part, Later) for part in parts):
+        answer = "result, pending"
+    else:
+        answer = "run.hold(await_pending(result, pending)) if pending else result"
+    lines += [f"    result = {{{', '.join(entries)}}}", f"    return {answer}"]
     exec(compile_function("\n".join(lines)), names)  # noqa: S102 - only quoted names come from outside
-    return cast("Build", names["build"])
+    return names["build"]
 
 
 def _field_lines(number: int, part: FieldCode, type_name: str) -> list[str]:

@@ -17,21 +17,21 @@ from graphql.type import (
     is_object_type,
 )
 
-from graph.executor.compile.codegen import FieldCode, Typename, object_builder
-from graph.executor.compile.strawberry_adapter import field_access
+from graph.executor.compile.codegen import FieldCode, Later, Typename, object_builder
+from graph.executor.compile.strawberry_adapter import field_access, many_resolver
 from graph.executor.document import Operation
+from graph.executor.execute.batched import BatchedField, BatchedRows, ResolveMany
 from graph.executor.execute.completion import (
     Build,
     Complete,
-    Rows,
     abstract,
     error_handler,
     leaf,
-    list_of,
     null_handler,
     object_,
     with_errors_handled,
 )
+from graph.executor.execute.lists import Rows, list_of
 from graph.executor.execute.run import Field
 from graph.executor.hints import accepted_by
 
@@ -86,21 +86,25 @@ class Compiler:
         key = (type_.name, tuple(id(detail.node) for detail in details))
         builder = self._builders.get(key)
         if builder is None:
-            fields = collect_subfields(
-                self._schema,
-                self._fragments,
-                self._conditions,
-                self._operation.definition,
-                type_,
-                details,
-                self._hide_suggestions,
-            ).grouped_field_set
+            fields = self._subfields(type_, details)
             builder = self._builders[key] = self._builder(type_, fields)
         return builder
 
+    def _subfields(self, type_: GraphQLObjectType, details: FieldDetailsList) -> GroupedFieldSet:
+        return collect_subfields(
+            self._schema,
+            self._fragments,
+            self._conditions,
+            self._operation.definition,
+            type_,
+            details,
+            self._hide_suggestions,
+        ).grouped_field_set
+
     def _builder(self, type_: GraphQLObjectType, fields: GroupedFieldSet) -> Build:
         parts = [self._part(type_, key, details) for key, details in fields.items()]
-        return object_builder(type_.name, [part for part in parts if part is not None])
+        build: Build = object_builder(type_.name, [part for part in parts if part is not None])
+        return build
 
     def _part(
         self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
@@ -148,4 +152,28 @@ class Compiler:
         type_ = get_nullable_type(item_type)
         if not is_object_type(type_) or (row := accepted_by(type_.is_type_of)) is None:
             return None
-        return Rows(row, self._object(type_, field.details))
+        return Rows(row, self._object(type_, field.details), self._batched(row, type_, field))
+
+    def _batched(self, row: type, type_: GraphQLObjectType, lists: Field) -> BatchedRows | None:
+        parts: list[FieldCode | Typename | Later | None] = []
+        batched: list[BatchedField] = []
+        fields = self._subfields(type_, lists.details)
+        resolvers = {key: self._many_resolver(type_, key, fields[key]) for key in fields}
+        if not any(resolvers.values()):
+            return None
+        for key, details in fields.items():
+            part, resolve = self._part(type_, key, details), resolvers[key]
+            if resolve is not None and isinstance(part, FieldCode):
+                later = BatchedField(key, type_.name, resolve, part.complete, part.fail)
+                batched.append(later)
+                parts.append(Later(key))
+            else:
+                parts.append(part)
+        build = object_builder(type_.name, [part for part in parts if part is not None])
+        return BatchedRows(row, build, batched)
+
+    def _many_resolver(
+        self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
+    ) -> ResolveMany | None:
+        field = self._field(parent, key, details)
+        return None if field is None else many_resolver(field)

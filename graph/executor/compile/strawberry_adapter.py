@@ -26,7 +26,9 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 
 from graph.executor.compile.fields import Arguments, FieldAccess, arguments_of, resolver_call
+from graph.executor.execute.batched import ResolveMany
 from graph.executor.execute.run import Field, Path, ResolveInfo, Run, abandon
+from graph.executor.hints import many_form_of
 from graph.executor.inputs.arguments import Read, argument_reader
 from graph.executor.inputs.coercers import Coerce, SlowPath, unchanged
 
@@ -49,6 +51,26 @@ def field_access(field: Field, *, hide_suggestions: bool) -> FieldAccess:
                 field, definition, schema, permissions, hide_suggestions=hide_suggestions
             )
     return resolver_call(field, hide_suggestions=hide_suggestions)
+
+
+def many_resolver(field: Field) -> ResolveMany | None:
+    """The form of the field's resolver for several parents, if the schema has marked one."""
+    definition = field.definition.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    schema = field.schema.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    if not (isinstance(definition, StrawberryField) and isinstance(schema, Schema)):
+        return None
+    if schema.exception_handlers or not _has_plain_resolver(definition):
+        return None
+    resolver = cast("StrawberryResolver[Any]", definition.base_resolver)
+    resolve_many = many_form_of(cast("Callable[..., Any]", resolver.wrapped_func))
+    if resolve_many is None or (short := _fast_arguments(field, definition, schema)) is None:
+        return None
+    call = _Caller(field, definition, resolver, schema)
+
+    def call_many(parents: Sequence[Any], path: Path, run: Run) -> Any:
+        return resolve_many(parents, info=call.info(path, run), **short(run.variables.coerced))
+
+    return call_many
 
 
 def _is_attribute(definition: StrawberryField) -> bool:

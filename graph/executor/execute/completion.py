@@ -4,9 +4,9 @@ A ``Complete`` takes a value, its path and the run. It returns the completed val
 of this module that returns it. An exception from it makes the position null.
 """
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from types import CoroutineType, GeneratorType
-from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 from graphql import (
     FieldNode,
@@ -17,9 +17,7 @@ from graphql import (
     GraphQLOutputType,
 )
 from graphql.execution import default_type_resolver
-from graphql.execution.async_iterables import aclosing
-from graphql.pyutils import Undefined, inspect, is_awaitable, is_iterable
-from graphql.pyutils.is_awaitable import is_async_iterable
+from graphql.pyutils import Undefined, inspect, is_awaitable
 from graphql.type import is_non_null_type, is_object_type
 
 from graph.executor.execute.run import (
@@ -143,72 +141,6 @@ def leaf(type_: GraphQLLeafType, null: Null) -> Complete:
     return complete_leaf
 
 
-class Rows(NamedTuple):
-    """Items of class ``row`` are passed to ``build`` without a type check."""
-
-    row: type
-    build: Build
-
-
-def list_of(
-    complete_item: Complete,
-    item_type: GraphQLOutputType,
-    field: Field,
-    null: Null,
-    rows: Rows | None,
-) -> Complete:
-    fail = error_handler(item_type, field.nodes)
-    complete_value = with_errors_handled(complete_item, fail)
-    guard = guarded(fail)
-    row, build = rows or (None, complete_item)
-    complete_async = async_list_of(complete_value, fail)
-
-    def complete_list(values: Any, path: Path, run: Run) -> Any:
-        if values is None or values is Undefined:
-            return null()
-        if is_async_iterable(values):
-            return run.hold(complete_async(values, path, run))
-        if not is_iterable(values):
-            raise GraphQLError(f"Expected Iterable, but did not find one for field '{field}'.")
-        if run.fields > run.max_fields:
-            raise ResultTooLarge(run.max_fields, "fields")
-        items: list[Any] = []
-        for index, value in enumerate(values):
-            item_path = (path, index, None)
-            try:
-                if value.__class__ is row:
-                    item = build(value, item_path, run)
-                    if item.__class__ is CoroutineType:
-                        item = run.hold(guard(item, item_path, run))
-                else:
-                    item = complete_value(value, item_path, run)
-            except Exception as error:  # noqa: BLE001 - as in settle
-                item = fail(error, item_path, run)
-            items.append(item)
-        pending = pending_indexes(items)
-        return run.hold(await_pending(items, pending)) if pending else items
-
-    return complete_list
-
-
-def async_list_of(
-    complete_value: Complete, fail: Fail
-) -> Callable[..., Coroutine[Any, Any, list[Any]]]:
-    async def complete_async(values: AsyncIterable[Any], path: Path, run: Run) -> list[Any]:
-        items: list[Any] = []
-        async with aclosing(values) as source:
-            async for value in source:
-                item_path = (path, len(items), None)
-                try:
-                    items.append(complete_value(value, item_path, run))
-                except Exception as error:  # noqa: BLE001 - as in settle
-                    items.append(fail(error, item_path, run))
-        await await_pending(items, pending_indexes(items))
-        return items
-
-    return complete_async
-
-
 def pending_indexes(items: list[Any]) -> list[int]:
     """Indexes of the items that are coroutines of this module."""
     return [index for index, item in enumerate(items) if item.__class__ is CoroutineType]
@@ -235,7 +167,7 @@ def object_(type_: GraphQLObjectType, build: Build, field: Field, null: Null) ->
     def complete_checked(value: Any, path: Path, run: Run) -> Any:
         if value is None or value is Undefined:
             return null()
-        if value.__class__ is accepted:
+        if accepted is not None and isinstance(value, accepted):
             return build(value, path, run)
         return check(value, path, run)
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar, cast
 
 from graphql import (
     FieldNode,
@@ -26,6 +26,7 @@ from graphql.type import GraphQLResolveInfoHelpers
 from graph.executor.document import Operation
 
 A = TypeVar("A", bound=Awaitable[Any])
+T = TypeVar("T")
 
 # Innermost step first: (path of the parent or None, response key or list index, type's name).
 # Plain tuples, because one is made for every object of a list whether it is needed or not.
@@ -163,6 +164,8 @@ class Field:
     nodes: list[FieldNode]
     schema: GraphQLSchema
     operation: Operation
+    kept: dict[Callable[["Field"], Any], Any] = field(default_factory=dict)
+    """What resolvers have computed from this field (`ResolveInfo.once_per_plan`)."""
 
     @property
     def name(self) -> str:
@@ -192,6 +195,13 @@ class ResolveInfo:
         if found:
             self._run.hold(value)
         return found
+
+    def once_per_plan(self, compute: Callable[[Field], T]) -> T:
+        """`compute` of this field. The result is kept with the plan, for all its runs."""
+        kept = self._field.kept
+        if compute not in kept:
+            kept[compute] = compute(self._field)
+        return cast("T", kept[compute])
 
     @property
     def field_name(self) -> str:

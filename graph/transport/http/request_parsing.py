@@ -119,7 +119,8 @@ def _too_large(max_bytes: int) -> HttpRefusal:
         413,
         TooLarge(
             f"The request body is larger than {max_bytes:,} bytes.",
-            hint="Send files to an upload URL instead of a GraphQL request.",
+            hint="Send files to an upload URL instead of a GraphQL request, and text as UTF-8 "
+            "instead of JSON escapes.",
         ),
     )
 

@@ -1,5 +1,7 @@
 """Columns and counts of a result in the API."""
 
+from typing import Any
+
 from sqlalchemy import text
 
 from db.postgres.statements import compile_change
@@ -11,6 +13,9 @@ from tests.fixtures.targets import CANARY, Target
 
 EXECUTE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) {
   run { state error { message } columns { name type typeOid table nullable } } } }"""
+EDITABLE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) { run {
+  columns { schemaName tableName columnName isKey }
+  editable { schemaName tableName keyColumns } } } }"""
 
 
 async def test_columns_report_their_source(ada: Client, target: Target) -> None:
@@ -34,6 +39,33 @@ async def test_columns_report_their_source(ada: Client, target: Target) -> None:
         ("relacl", "aclitem[]", 1034, "pg_catalog.pg_class", True),
         ("one", "int4", 23, None, None),
     ]
+
+
+async def test_run_names_the_table_that_can_be_edited(ada: Client, target: Target) -> None:
+    connection = await make_connection(
+        ada,
+        host="localhost",
+        port=target.port,
+        username="ada",
+        password=CANARY,
+        savePassword=True,
+        database="postgres",
+    )
+
+    async def run(statement: str) -> Any:
+        values = {"connectionId": connection, "statement": statement, "waitMs": 20_000}
+        return (await ada.ask(EDITABLE, input=values))["executeQuery"]["run"]
+
+    await run("CREATE TABLE edited (id int PRIMARY KEY, name text)")
+    source = {"schemaName": "public", "tableName": "edited"}
+    assert await run("SELECT name AS shown, id FROM edited") == {
+        "columns": [
+            source | {"columnName": "name", "isKey": False},
+            source | {"columnName": "id", "isKey": True},
+        ],
+        "editable": source | {"keyColumns": ["id"]},
+    }
+    assert (await run("DROP TABLE edited"))["editable"] is None
 
 
 LARGE = 5_000_000_000

@@ -39,6 +39,25 @@ async def test_execute_query_returns_rows(ada: Client, connection: str) -> None:
     assert run["connection"] == {"name": "Orders"}
 
 
+@pytest.mark.parametrize(
+    ("letters", "as_ascii", "status"),
+    [(490_000, False, 200), (160_000, True, 200), (170_000, True, 413)],
+)
+async def test_documented_length_of_a_statement_fits_into_a_request(
+    ada: Client, connection: str, letters: int, status: int, *, as_ascii: bool
+) -> None:
+    statement = f"SELECT length('{'é' * letters}')"
+    values = {"connectionId": connection, "statement": statement, "waitMs": 20_000}
+    body = json.dumps({"query": EXECUTE, "variables": {"input": values}}, ensure_ascii=as_ascii)
+    headers = {"content-type": "application/json", **ada.headers}
+    response = await ada.http.post("/graphql", content=body.encode(), headers=headers)
+    assert response.status_code == status
+    if status == 413:
+        assert "as UTF-8" in response.json()["errors"][0]["extensions"]["hint"]
+    else:
+        assert response.json()["data"]["executeQuery"]["run"]["rows"]["rows"] == [[letters]]
+
+
 async def test_query_status_follows_run_to_its_end(ada: Client, connection: str) -> None:
     run = (await execute(ada, connection, "SELECT pg_sleep(0.5)", waitMs=0))["run"]
     assert run["state"] in {"QUEUED", "RUNNING"}

@@ -19,6 +19,7 @@ from psycopg import waiting
 from psycopg.abc import PQGen, PQGenConn
 from psycopg.errors import Diagnostic
 from psycopg.pq import TransactionStatus
+from psycopg.pq.misc import PGnotify
 from psycopg.waiting import READY_R, READY_W, WAIT_R, WAIT_W
 
 from db.runs import Backend
@@ -104,6 +105,8 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     """Set once the server has answered the first queries, whose results are small."""
     has_large_buffer = False
     """libpq keeps its buffer until the connection is closed."""
+    on_notification: Callable[[PGnotify], None] | None = None
+    """Called with each notification; without it they are discarded."""
     _noticed = 0
     _is_cut = False
     awaits_slot = False
@@ -172,6 +175,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         for _ in range(2):  # the server's last message, then the end
             if self.gate is None or self.gate.fill():
                 self.pgconn.consume_input()
+        self._discard_notifications()
 
     async def _drive(self, passage: _Passage[RV]) -> RV:
         gate = passage.gate
@@ -237,8 +241,9 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
 
     def _discard_notifications(self) -> None:
         """Else libpq collects them until the result. Part of a turn, because it takes as long."""
-        while self.pgconn.notifies():
-            pass
+        while (notification := self.pgconn.notifies()) is not None:
+            if self.on_notification is not None:
+                self.on_notification(notification)
 
     async def _end_statement(self, passage: _Passage[Any]) -> None:
         """Cancels the statement of a cancelled task, as psycopg does, or closes the connection."""

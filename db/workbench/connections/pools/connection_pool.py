@@ -16,6 +16,7 @@ from db.workbench.connections.connection_errors import connection_closed
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.libpq import Connection, Facts, abort_after, command
 from db.workbench.connections.pools.circuit_breaker import Breaker
+from db.workbench.connections.pools.dblink import close_dblink_connections
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class ConnectionPool:
         self._attempts = 0
         self._borrowers = 0
         self._lent: dict[Connection, PooledConnection] = {}
+        self._dedicated: set[Connection] = set()
         self._monitors: set[Connection] = set()
         self._unused = asyncio.Event()
 
@@ -110,7 +112,7 @@ class ConnectionPool:
     @property
     def open_count(self) -> int:
         """The number of connections that are open on the server, or may be at any moment."""
-        return self._pool.opened + self._attempts
+        return self._pool.opened + self._attempts + len(self._dedicated)
 
     @property
     def in_use(self) -> bool:
@@ -172,6 +174,21 @@ class ConnectionPool:
         finally:
             self._leave()
 
+    @contextlib.asynccontextmanager
+    async def dedicated(self) -> AsyncIterator[Connection]:
+        """A connection that is held for long: it takes no place in the pool, and is not reused."""
+        self._borrowers += 1
+        try:
+            connection = await self._open()
+            self._dedicated.add(connection)
+            try:
+                yield connection
+            finally:
+                self._dedicated.discard(connection)
+                connection.finish()
+        finally:
+            self._leave()
+
     def drop_idle(self) -> None:
         self._pool.drop_idle()
 
@@ -191,7 +208,7 @@ class ConnectionPool:
         await self._pool.close()
         await asyncio.gather(*map(_cancel, self._lent))
         if not await self._is_unused_within(CANCEL_S):
-            for connection in self._lent:
+            for connection in (*self._lent, *self._dedicated):
                 connection.cut()
             if not await self._is_unused_within(CANCEL_S):
                 log.warning("%d connections were not returned", len(self._lent))
@@ -224,6 +241,9 @@ class ConnectionPool:
     async def _attempt(self, deadline: float) -> PooledConnection:
         if self._failure is not None and deadline < self._failure_until:  # it waited meanwhile
             raise self._failure.with_traceback(None)
+        return PooledConnection(await self._open())
+
+    async def _open(self) -> Connection:
         connector = await self._get_connector()
         try:
             with self.breaker.attempt():
@@ -241,7 +261,7 @@ class ConnectionPool:
         self._proven = True
         self._failure = None
         self._take_facts(connector.facts)
-        return PooledConnection(connection)
+        return connection
 
     def _take_facts(self, facts: Facts | None) -> None:
         self.facts = self.facts or facts
@@ -318,6 +338,7 @@ async def _reset(connection: Connection) -> None:
             if not connection.autocommit:
                 await connection.set_autocommit(True)
             await command(connection, "DISCARD ALL")
+            await close_dblink_connections(connection)
     except BaseException as error:
         connection.finish()
         if not isinstance(error, psycopg.Error):

@@ -1,38 +1,82 @@
-"""Type names, source tables and nullability of result columns, read from the catalogue.
+"""Type names, source tables, keys and nullability of result columns, read from the catalogue.
 
 libpq gives only OIDs. The query runs once a run, after the last row: the connection is busy before
 that. Nothing is cached, because tables and types may change between runs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import msgspec
+import psycopg
 
 from db.runs import Column
-from db.workbench.connections.libpq import Connection
+from db.workbench.connections.libpq import Connection, command
 from db.workbench.execution.statement import protocol
 
 TIMEOUT_S = 1.0
+MAX_INDEXES = 1_000
+"""Unique indexes that are searched for the keys of a result."""
 
-# Limited by `statement_timeout`: a cancel request might arrive late and hit the next statement.
+_TIMEOUT_MS = round(TIMEOUT_S * 1000)
+
+
+class Frame(NamedTuple):
+    """SQL before and after the query, and after an error, which leaves the connection as it was.
+
+    The query is limited by `statement_timeout`: a cancel request might arrive late and hit the next
+    statement.
+    """
+
+    begin: str
+    end: str = ""
+    recover: str = ""
+
+
+ALONE = Frame(begin=f"SET statement_timeout = {_TIMEOUT_MS};")
+"""On a connection whose settings and transaction are reset after the run."""
+IDLE = Frame(
+    begin=f"BEGIN READ ONLY; SET LOCAL statement_timeout = {_TIMEOUT_MS};",
+    end="; ROLLBACK",
+    recover="ROLLBACK",
+)
+"""On a connection that keeps its settings, outside a transaction."""
+IN_TRANSACTION = Frame(
+    begin=f"SAVEPOINT howdah_columns; SET LOCAL statement_timeout = {_TIMEOUT_MS};",
+    end="; ROLLBACK TO howdah_columns; RELEASE howdah_columns",
+    recover="ROLLBACK TO howdah_columns; RELEASE howdah_columns",
+)
+"""On a connection that keeps its settings, inside a transaction of the user."""
+
+# Rows: types, whose number is 0; columns; and unique indexes, whose number is null. A table with
+# children may repeat a key, and those of PostgreSQL itself cannot be edited, so neither has keys.
 _SOURCES = """
-SET statement_timeout = {timeout_ms};
-SELECT oid::int8, 0, pg_catalog.format_type(oid, NULL), NULL::bool
+SELECT oid::int8, 0, pg_catalog.format_type(oid, NULL), NULL::bool, NULL::bool, NULL, NULL, NULL
 FROM pg_catalog.pg_type WHERE oid = ANY ('{{{types}}}'::oid[])
 UNION ALL
 SELECT a.attrelid, a.attnum, pg_catalog.format('%I.%I', n.nspname, c.relname),
        CASE WHEN c.relkind IN ('r', 'p', 'f')
-            THEN NOT (a.attnotnull OR t.typtype = 'd' AND t.typnotnull) END
+            THEN NOT (a.attnotnull OR t.typtype = 'd' AND t.typnotnull) END,
+       c.relkind = 'p' OR c.relkind = 'r' AND NOT c.relhassubclass,
+       n.nspname, c.relname, a.attname
 FROM unnest('{{{tables}}}'::oid[], '{{{numbers}}}'::int2[]) AS asked (attrelid, attnum)
 JOIN pg_catalog.pg_attribute AS a USING (attrelid, attnum)
 JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
-"""
+UNION ALL (
+SELECT indrelid, NULL, indkey::text, indisprimary, NULL, indnkeyatts::text, NULL, NULL
+FROM pg_catalog.pg_index
+WHERE indrelid = ANY ('{{{tables}}}'::oid[]) AND indrelid >= 16384
+    AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL
+LIMIT {max_indexes})"""
 
 
 async def describe(
-    connection: Connection, columns: Sequence[Column], origins: Sequence[protocol.Origin]
+    connection: Connection,
+    columns: Sequence[Column],
+    origins: Sequence[protocol.Origin],
+    frame: Frame = ALONE,
 ) -> list[Column]:
     """The columns with the type names that libpq does not know, their tables and nullability."""
     types = sorted({column.type_oid for column in columns if not column.type})
@@ -40,32 +84,108 @@ async def describe(
     if not types and not table_columns:
         return list(columns)
     if protocol.has_failed(connection):
+        if frame is not ALONE:
+            return list(columns)
         await connection.execute("ROLLBACK")
     query = _SOURCES.format(
-        timeout_ms=round(TIMEOUT_S * 1000),
+        max_indexes=MAX_INDEXES,
         types=_join(types),
         tables=_join(origin.table_oid for origin in table_columns),
         numbers=_join(origin.number for origin in table_columns),
     )
-    rows = await protocol.query_catalogue(
-        connection, query, max_rows=len(types) + len(table_columns)
-    )
-    names = {int(oid): text for oid, number, text, _ in rows if number == 0}
-    tables = {(int(oid), number): about for oid, number, *about in rows if number != 0}
+    max_rows = len(types) + len(table_columns) + MAX_INDEXES
+    rows = await _query(connection, query, frame, max_rows=max_rows)
+    names = {int(oid): text for oid, number, text, *_ in rows if number == 0}
+    sources = {
+        protocol.Origin(int(oid), number): _Source(*about)
+        for oid, number, *about in rows
+        if number is not None and number != 0
+    }
+    indexes = [_Index.of(row) for row in rows if row[1] is None]
+    keys = {oid: _find_key(oid, indexes, sources) for oid in {index.table for index in indexes}}
     return [
-        _with_source(column, names.get(column.type_oid, ""), *tables.get(origin, (None, None)))
+        _with_source(
+            msgspec.structs.replace(column, type=column.type or names.get(column.type_oid, "")),
+            sources.get(origin),
+            key=keys.get(origin.table_oid, ()),
+            number=origin.number,
+        )
         for column, origin in zip(columns, origins, strict=True)
     ]
 
 
+async def _query(
+    connection: Connection, query: str, frame: Frame, *, max_rows: int
+) -> list[tuple[Any, ...]]:
+    text = frame.begin + query + frame.end
+    try:
+        rows = await protocol.query_catalogue(connection, text, max_rows=max_rows)
+        if frame.recover and not connection.closed and protocol.has_failed(connection):
+            await command(connection, frame.recover)
+    except psycopg.Error:
+        if frame.recover:
+            connection.finish()  # the transaction of the user may hold what is not theirs
+        raise
+    return rows
+
+
+class _Source(NamedTuple):
+    """A row of the query about a column of a table."""
+
+    table: str
+    nullable: bool | None
+    may_have_key: bool
+    schema_name: str
+    table_name: str
+    column_name: str
+
+
+class _Index(NamedTuple):
+    """A unique index on columns of a table."""
+
+    table: int
+    numbers: tuple[int, ...]
+    is_primary: bool
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> Self:
+        table, _, numbers, is_primary, _, count, *_ = row
+        return cls(int(table), tuple(map(int, numbers.split()[: int(count)])), is_primary)
+
+
+def _find_key(
+    table: int, indexes: Iterable[_Index], sources: Mapping[protocol.Origin, _Source]
+) -> tuple[int, ...]:
+    """The columns that identify a row of the table. Empty if the result cannot tell.
+
+    A key that the result has completely comes first, then the primary key.
+    """
+
+    def is_complete(index: _Index) -> bool:
+        found = [sources.get(protocol.Origin(table, number)) for number in index.numbers]
+        return all(each is not None and each.nullable is False for each in found)
+
+    if not all(each.may_have_key for origin, each in sources.items() if origin.table_oid == table):
+        return ()
+    keys = [index for index in indexes if index.table == table]
+    keys = [index for index in keys if index.is_primary or is_complete(index)]
+    keys.sort(key=lambda index: (not is_complete(index), not index.is_primary, len(index.numbers)))
+    return keys[0].numbers if keys else ()
+
+
 def _with_source(
-    column: Column,
-    type_name: str,
-    table: str | None,
-    nullable: bool | None,  # noqa: FBT001 - from a row
+    column: Column, source: _Source | None, *, key: Collection[int], number: int
 ) -> Column:
+    if source is None:
+        return column
     return msgspec.structs.replace(
-        column, type=column.type or type_name, table=table, nullable=nullable
+        column,
+        table=source.table,
+        nullable=source.nullable,
+        schema_name=source.schema_name,
+        table_name=source.table_name,
+        column_name=source.column_name,
+        key_size=len(key) if number in key else 0,
     )
 
 

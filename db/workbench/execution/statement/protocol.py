@@ -17,7 +17,7 @@ from db.runs import Column, Failure, ServerNotice
 from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import source_position
 from db.workbench.execution.statement.read_throttle import ReadThrottle
-from db.workbench.execution.statement.run_failures import HINTS
+from db.workbench.execution.statement.run_failures import hint_of
 from db.workbench.execution.statement.sql_text import line_and_column
 from db.workbench.results.value_conversion import RowLoader
 
@@ -158,7 +158,7 @@ def failure_of(result: PGresult, statement: str, *, counts_bytes: bool) -> Failu
         sqlstate=sqlstate,
         severity=_severity(result),
         detail=_field(result, DiagnosticField.MESSAGE_DETAIL),
-        hint=_field(result, DiagnosticField.MESSAGE_HINT) or HINTS.get(sqlstate or ""),
+        hint=_field(result, DiagnosticField.MESSAGE_HINT) or hint_of(sqlstate, statement, position),
         constraint=_field(result, DiagnosticField.CONSTRAINT_NAME),
         context=context,
         source_line=source_line,
@@ -217,6 +217,11 @@ def _field(result: PGresult, field: DiagnosticField) -> str | None:
 
 def is_idle(connection: Connection) -> bool:
     return connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
+
+
+def is_in_transaction(connection: Connection) -> bool:
+    """Whether the connection is in a transaction block that has not failed."""
+    return connection.pgconn.transaction_status == pq.TransactionStatus.INTRANS
 
 
 def has_failed(connection: Connection) -> bool:

@@ -13,10 +13,18 @@ from psycopg.pq.abc import PGresult
 from db.runs import Column, Ending, Failure, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import UNEXPECTED_COPY
-from db.workbench.copy.copy_in import CopySource, send_data
+from db.workbench.copy.copy_in import send_data
 from db.workbench.copy.copy_out import CopyOutput
+from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
-from db.workbench.execution.statement.column_sources import describe
+from db.workbench.execution.statement.client_encoding import (
+    changed_encoding,
+    notice_of_restored,
+    restore_encoding,
+    rows_not_readable,
+    stores_any_bytes,
+)
+from db.workbench.execution.statement.column_sources import Frame, describe
 from db.workbench.execution.statement.parameters import (
     ArrayType,
     are_ambiguous,
@@ -67,6 +75,7 @@ class ResultReader:
         """
         self.columns: list[Column] | None = None
         self.notices: list[ServerNotice] = []
+        self.notices_changed: Callable[[Sequence[ServerNotice]], None] | None = None
         self.sent_at: float | None = None
         self.fatal: Failure | None = None
         """The error with which the server has ended the connection."""
@@ -89,6 +98,8 @@ class ResultReader:
         self._stopping = False
         self._truncated: TruncationReason | None = None
         self._is_full = False
+        self._is_ascii = True
+        self._restored_encoding = False
         self._rows_per_chunk = 1
         """1 until the width of the rows is known."""
 
@@ -99,9 +110,13 @@ class ResultReader:
             self.fatal = ended_by_server(protocol.failure_of_notice(notice))
         if len(self.notices) < MAX_NOTICES:
             self.notices.append(notice)
+            if self.notices_changed is not None:
+                self.notices_changed(self.notices)
 
     def add_notice_of_lost_state(self, statement: str, command: str | None) -> None:
         """Of a statement that has succeeded, if what it made ends with the run."""
+        if self._restored_encoding:
+            return
         notice = notice_of_lost_state(
             statement, command, has_columns=self.columns is not None, notices=self.notices
         )
@@ -139,7 +154,21 @@ class ResultReader:
             limit = self._limits[self._truncated]
             ending.truncated = Truncated(reason=self._truncated, limit=limit)
             ending.command = ending.command or expected_command(statement)
+        await self._check_encoding(connection, ending)
         return ending
+
+    async def _check_encoding(self, connection: Connection, ending: Ending) -> None:
+        """Sets the connection back to UTF8, and fails the run if its text was in another one."""
+        changed = changed_encoding(connection)
+        is_unreadable = self._rows.replaced_bytes and not stores_any_bytes(connection)
+        if changed is not None:
+            await restore_encoding(connection)
+            self._restored_encoding = True
+            self.notices.append(notice_of_restored(changed))
+            is_unreadable |= not self._is_ascii
+        if is_unreadable and ending.state == RunState.SUCCEEDED:
+            ending.state, ending.error = RunState.FAILED, rows_not_readable(changed)
+            ending.without_rows = True
 
     async def _read_copy(
         self, connection: Connection, result: PGresult, ending: Ending, statement: str
@@ -163,11 +192,11 @@ class ResultReader:
                 await self._handle_result(connection, result, ending, statement)
         return await find_array_types(connection, oids)
 
-    async def describe_columns(self, connection: Connection) -> None:
+    async def describe_columns(self, connection: Connection, frame: Frame) -> None:
         """Adds type names and source tables; leaves the columns as they are if the query fails."""
         if self.columns is not None:
             with contextlib.suppress(psycopg.Error):
-                self.columns = await describe(connection, self.columns, self._origins)
+                self.columns = await describe(connection, self.columns, self._origins, frame)
 
     async def _next_result(self, connection: Connection) -> PGresult | None:
         """The next result that is not only rows, which are spooled.
@@ -265,6 +294,7 @@ class ResultReader:
         self._rows_left -= chunk.rows
         self._bytes_left -= len(chunk.lines)
         if rows:
+            self._is_ascii = self._is_ascii and chunk.lines.isascii()
             self._rows_per_chunk = max(1, CHUNK_BYTES * chunk.rows // len(chunk.lines))
             await self._spool.add(chunk)
         return not full

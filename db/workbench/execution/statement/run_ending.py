@@ -46,7 +46,9 @@ def ending_of(
             raise error
 
 
-def apply_stop(ending: Ending, stop_state: str, *, timeout_ms: int) -> bool:
+def apply_stop(
+    ending: Ending, stop_state: str, *, timeout_ms: int, error: Failure | None = None
+) -> bool:
     """Sets the state for which the run was stopped, unless the statement ended by itself.
 
     Returns:
@@ -55,7 +57,9 @@ def apply_stop(ending: Ending, stop_state: str, *, timeout_ms: int) -> bool:
     if ending.state == RunState.SUCCEEDED or not stop_state or not _was_stopped(ending):
         return False
     ending.state = stop_state
-    ending.error = None
+    ending.error = error
+    if error is not None:
+        return True
     if stop_state == RunState.TIMED_OUT:
         ending.error = timed_out(timeout_ms)
     elif stop_state == RunState.INTERRUPTED:

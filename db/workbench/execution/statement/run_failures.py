@@ -1,10 +1,12 @@
 """Errors of runs that Howdah reports itself, and hints for errors that PostgreSQL reports."""
 
+import re
+
 import msgspec
 
 from db.errors import HowdahError, NotFound, TooLarge
 from db.runs import Failure
-from db.workbench.execution.statement.sql_text import line_and_column
+from db.workbench.execution.statement.sql_text import line_and_column, upper_words
 
 CONNECTION_LOST = Failure(
     message="The connection to the database was lost; the outcome is unknown.",
@@ -55,7 +57,8 @@ HINTS = {
     "2D000": "Run it outside a transaction block, not in a function, and without `readOnly`: the "
     "statement ends transactions itself.",
     "34000": _NO_SESSION_STATE,
-    "57014": "Run it again: another session cancelled it, or its connection was closed or deleted.",
+    "57014": "Run it again: another session or a `statement_timeout` of its own session cancelled "
+    "it, or its connection was closed or deleted.",
     "42703": 'Check the spelling of the column. Quote a name with capital letters: "unitPrice".',
     "42P01": "Check the spelling of the table, and write its schema if it is not in the search "
     "path: shop.orders. Quote a name with capital letters. A temporary table exists only in the "
@@ -63,6 +66,12 @@ HINTS = {
     "42501": "Ask the owner of the object or a superuser to grant the missing privilege.",
 }
 """Hints by SQLSTATE, for errors that PostgreSQL sends without one."""
+_SET_TRANSACTION = (
+    "Set it as the first statement of a transaction, in a session of `openSession`. A run with "
+    "`readOnly` stays read-only."
+)
+_PSQL_COMMAND = "Omit it: commands that begin with a backslash are those of psql, and not SQL."
+_SEQUENCE_STATE = re.compile(r"\b(?:currval|lastval)\b", re.IGNORECASE)
 
 ENDS_CONNECTION = frozenset(("25P03", "25P04", "57P01", "57P02", "57P03", "57P04", "57P05"))
 """The reasons for which a server ends a connection. It sends some of them as a WARNING."""
@@ -73,6 +82,17 @@ _UNKNOWN_OUTCOME = (
     "before you run it again."
 )
 _ENDED_IDLE = "Run it again: the server ended the connection before the statement began."
+
+
+def hint_of(sqlstate: str | None, statement: str, position: int | None) -> str | None:
+    """The hint for an error that PostgreSQL sends without one."""
+    if sqlstate == "42601" and position and statement.startswith("\\", position - 1):
+        return _PSQL_COMMAND
+    if sqlstate == "25001" and next(upper_words(statement), "") == "SET":
+        return _SET_TRANSACTION
+    if sqlstate == "55000" and _SEQUENCE_STATE.search(statement):
+        return _NO_SESSION_STATE
+    return HINTS.get(sqlstate or "")
 
 
 def multiple_statements(statement: str, second: int) -> Failure:

@@ -32,10 +32,15 @@ def controls_transaction(text: str) -> bool:
 
     PostgreSQL ignores empty statements, so `;;COMMIT` is a single statement too.
     """
-    words = [token.text.upper() for token in _first(text, 2) if token.kind == "word"]
+    words = first_words(text, 2)
     if words[:1] == ["PREPARE"]:
         return words[1:] == ["TRANSACTION"]
     return bool(words) and words[0] in _TRANSACTION_WORDS and words[1:] != ["PREPARED"]
+
+
+def first_words(text: str, count: int) -> list[str]:
+    """The keywords and names among the first `count` tokens, in upper case."""
+    return [token.text.upper() for token in _first(text, count) if token.kind == "word"]
 
 
 def copies_from_client(text: str) -> bool:

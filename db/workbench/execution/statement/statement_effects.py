@@ -26,7 +26,6 @@ _AFTER_INTO = frozenset(("INTO", "LOCAL", "GLOBAL"))
 """Words that TEMP follows. The name of a table or a column can be TEMP, too."""
 _ADVISORY_LOCK = re.compile(r"pg_(?:try_)?advisory_lock(?:_shared)?", re.IGNORECASE)
 _NOT_IN_TRANSACTION = "25P01"
-"""PostgreSQL's own warning for SET LOCAL and SET TRANSACTION."""
 
 
 def expected_command(statement: str) -> str | None:
@@ -50,7 +49,7 @@ def notice_of_lost_state(
     A run outside a database session has its connection to itself and leaves nothing behind.
     """
     if any(notice.sqlstate == _NOT_IN_TRANSACTION for notice in notices):
-        return None
+        return None  # PostgreSQL's own warning for SET LOCAL and SET TRANSACTION
     made = _made(statement, command or "", has_columns=has_columns)
     if made is None:
         return None

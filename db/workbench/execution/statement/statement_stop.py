@@ -6,9 +6,10 @@ import contextlib
 import psycopg
 
 from db.errors import HowdahError
-from db.runs import Backend, Ending, RunRow
+from db.runs import Backend, Ending
 from db.workbench.connections.libpq import Connection, abort_after
 from db.workbench.execution.statement import protocol
+from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import TERMINATE, Lender
 
 CANCEL_PHASE_S = 0.8
@@ -17,6 +18,7 @@ CANCEL_RETRY_S = 0.25
 TERMINATE_S = 0.5
 SETTLE_S = 0.5
 CANCEL_S = 0.5
+RESTORE_S = 2.0
 
 _HAS_WRITTEN = """
     SELECT backend_xid IS NOT NULL FROM pg_stat_activity
@@ -26,13 +28,14 @@ _HAS_WRITTEN = """
 class StatementStop:
     """Cancels or terminates one statement, and says whether its connection can be used again."""
 
-    def __init__(self, run: RunRow, lender: Lender) -> None:
+    def __init__(self, use: ConnectionUse, lender: Lender) -> None:
         self.connection: Connection | None = None
         """Set once the run has a connection."""
         self.backend: Backend | None = None
         self.cancel_sent = False
         self.terminated = False
-        self._run = run
+        self._use = use
+        self._run = use.run
         self._lender = lender
         self._cancel_may_arrive_late = False
 
@@ -66,7 +69,10 @@ class StatementStop:
         """
         with contextlib.suppress(TimeoutError, HowdahError, psycopg.Error):
             async with asyncio.timeout(CANCEL_S):
-                if self._run.read_only or await self._query_backend(_HAS_WRITTEN) is False:
+                may_cancel = self._use.may_cancel_early(connection)
+                if may_cancel is None:
+                    may_cancel = await self._query_backend(_HAS_WRITTEN) is False
+                if may_cancel:
                     await self._send_cancel(connection)
                     return True
         return False
@@ -90,7 +96,23 @@ class StatementStop:
         if not self.cancel_sent:
             return True
         with abort_after(connection, SETTLE_S):
-            return await _drain_cancels(connection)
+            return await self._use.drain_cancels(connection)
+
+    async def restore(self) -> bool:
+        """Lets the use leave the connection as the next statement needs it.
+
+        Returns:
+            Whether the connection can be reused.
+        """
+        connection = self.connection
+        if connection is None:
+            return True
+        try:
+            with abort_after(connection, RESTORE_S):
+                await self._use.restore(connection)
+        except psycopg.Error:
+            connection.finish()
+        return not connection.closed
 
     async def _send_cancel(self, connection: Connection, within_s: float = CANCEL_S) -> None:
         self.cancel_sent = True
@@ -113,23 +135,3 @@ class StatementStop:
             found = await other.execute(query, (backend.pid, backend.started_at))
             row = await found.fetchone()
         return row[0] if row else None
-
-
-async def _drain_cancels(connection: Connection) -> bool:
-    """Waits until earlier cancel requests can hit nothing but these queries.
-
-    Returns:
-        Whether the connection answers.
-    """
-    for _ in range(2):
-        try:
-            if not protocol.is_idle(connection):
-                await connection.execute("ROLLBACK")
-            await connection.execute("SELECT 1")
-        except psycopg.errors.QueryCanceled:
-            continue
-        except psycopg.Error:
-            return False
-        return True
-    connection.finish()
-    return False

@@ -346,6 +346,17 @@ async def add_copy(session: Session, *, owner: OwnerId) -> None:
 _PERSON = compile_change(text("INSERT INTO users (id, email, name) VALUES (:id, :email, 'x')"))
 
 
+async def test_statements_without_callers_are_forgotten(
+    committed: Database, committed_owner: OwnerId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gatherer, "MAX_IDLE_QUEUES", 3)
+    for name in TaskRow._fields:
+        async with committed.read() as session:
+            window = Window(5, columns=(name,))
+            await Tasks(session, committed_owner).page(window, TaskFilter(), NEWEST_FIRST)
+    assert len(committed._gatherer._queues) <= 3
+
+
 def test_statements_that_are_never_gathered() -> None:
     assert gather_statement(Tasks._remove_completed()) is None  # several rows
     assert gather_statement(Tasks._now()) is None  # nothing differs

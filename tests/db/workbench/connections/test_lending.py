@@ -13,7 +13,8 @@ from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
-from tests.fixtures.targets import Target
+from db.workbench.connections.pools import dblink
+from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import ConnectionSaver, one, until, until_no_guests
 
 SLEEPING = (
@@ -55,6 +56,48 @@ async def test_session_state_is_reset_after_release(
     async with workbench.lend(owner, saved) as connection:
         assert connection.info.backend_pid == backend
         assert not await one(connection, is_there)
+
+
+async def test_dblink_connections_are_closed_after_release(
+    workbench: Workbench,
+    saver: ConnectionSaver,
+    owner: OwnerId,
+    target: Target,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DISCARD ALL keeps them. The schema of the extension can have any name."""
+    monkeypatch.setattr(dblink, "KNOWN_FOR_S", 0.0)
+    saved = await saver.save()
+    opens = (
+        'SELECT "Its Schema".dblink_connect({} \'host=127.0.0.1 dbname=postgres user=ada '
+        f"port={target.port} password={CANARY} application_name=far')"
+    )
+    are_open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'far'"
+
+    async def all_are_closed() -> bool:
+        return bool(await target.administer(are_open) == 0)
+
+    await target.script('CREATE SCHEMA "Its Schema"; GRANT USAGE ON SCHEMA "Its Schema" TO ada')
+    try:
+        async with workbench.lend(owner, saved) as connection:
+            backend = connection.info.backend_pid
+        await target.script('CREATE EXTENSION dblink SCHEMA "Its Schema"')
+        for names in (["'a',", "'b''\"',", ""], ["'a',"], [""], []):
+            async with workbench.lend(owner, saved) as connection:
+                assert connection.info.backend_pid == backend
+                for name in names:
+                    await connection.execute(opens.format(name))
+                assert await one(connection, are_open) == len(names)
+            await until(all_are_closed)
+        functions = 'FUNCTION "Its Schema".dblink_disconnect()'
+        await target.script(f"REVOKE EXECUTE ON {functions} FROM PUBLIC")
+        async with workbench.lend(owner, saved) as connection:
+            await connection.execute(opens.format(""))
+        await until(all_are_closed)
+        async with workbench.lend(owner, saved) as connection:
+            assert connection.info.backend_pid != backend
+    finally:
+        await target.script('DROP SCHEMA "Its Schema" CASCADE')
 
 
 async def test_transaction_state_is_reset_after_release(

@@ -146,6 +146,37 @@ async def test_error_at_commit_fails_run(desk: Desk) -> None:
     assert error.sqlstate == "23505"
 
 
+@pytest.mark.parametrize(
+    ("statement", "options", "sqlstate", "words"),
+    [
+        ("START TRANSACTION READ ONLY", {}, "0A000", "`openSession`"),
+        ("/* a */ BEGIN; SELECT 1; COMMIT", {}, "0A000", "`executeScript`"),
+        (
+            "SELECT 1; COMMIT",
+            {},
+            "42601",
+            "`executeScript`: the second begins at line 1, column 11",
+        ),
+        ("COMMIT PREPARED 'x'", {"read_only": True}, "25001", "without `readOnly`"),
+        ("VACUUM", {"read_only": True}, "25001", "without `readOnly`"),
+        ("SET TRANSACTION READ WRITE", {"read_only": True}, "25001", "stays read-only"),
+        ("DO $$ BEGIN COMMIT; END $$", {"read_only": True}, "2D000", "without `readOnly`"),
+        ("DECLARE c CURSOR FOR SELECT 1", {}, "25P01", "in a session of `openSession`"),
+        ("FETCH ALL FROM c", {}, "34000", "which `openSession` opens"),
+        ("EXECUTE p", {}, "26000", "which `openSession` opens"),
+        ("SELECT lastval()", {}, "55000", "which `openSession` opens"),
+        ("\\d", {}, "42601", "those of psql"),
+        ("SELECT 1 \\gx", {}, "42601", "those of psql"),
+    ],
+)
+async def test_error_hint_tells_what_to_use_instead(
+    desk: Desk, statement: str, options: dict[str, bool], sqlstate: str, words: str
+) -> None:
+    error = await error_of(desk, statement, **options)
+    assert error.sqlstate == sqlstate
+    assert words in (error.hint or "")
+
+
 @pytest.mark.parametrize("statement", ["SELECT nothing_here", "SELECT 1 FROM nothing_here"])
 async def test_error_hint_tells_to_check_the_spelling_of_a_missing_name(
     desk: Desk, statement: str

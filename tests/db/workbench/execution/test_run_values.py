@@ -88,6 +88,8 @@ SAMPLES: dict[str, list[str]] = {
 }
 INTERNAL = {"pg_brin_bloom_summary", "pg_brin_minmax_multi_summary", "pg_dependencies"}
 INTERNAL |= {"pg_mcv_list", "pg_ndistinct", "pg_node_tree", "gtsvector"}
+MIXED_ENCODINGS = """SELECT set_config('client_encoding', e, false), 'é'
+  FROM (VALUES ('LATIN1'), ('UTF8')) AS v (e)"""
 NATIVE = {"bool", "int2", "int4", "float4", "float8"}
 
 
@@ -248,3 +250,32 @@ async def test_parameter_that_is_a_json_array_is_searched_with_any(desk: Desk) -
     assert (await desk.run("SELECT 1 FROM nothing_here WHERE $1", parameters=[[1]])).state == (
         RunState.FAILED
     )
+
+
+@pytest.mark.parametrize(
+    ("statement", "rows"),
+    [
+        ("SET client_encoding = 'LATIN1'", []),
+        ("SET NAMES 'SJIS'", []),
+        ("SELECT set_config('client_encoding', 'LATIN1', false) AS é", [["LATIN1"]]),
+        ("SELECT set_config('client_encoding', 'LATIN1', false), 'é'", None),
+        ("SELECT set_config('client_encoding', 'LATIN1', false), 'Ã©'", None),
+        (MIXED_ENCODINGS, None),
+    ],
+)
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_text_is_not_lossy_after_a_change_of_client_encoding(
+    desk: Desk, statement: str, rows: list[object] | None, *, read_only: bool
+) -> None:
+    run = await desk.run(statement, read_only=read_only)
+    if rows is None:
+        assert (run.state, run.row_count, run.parsed_error is None) == (RunState.FAILED, 0, False)
+        assert "`client_encoding`" in run.parsed_error.message  # type: ignore[union-attr]  # checked
+    else:
+        assert (run.state, run.error) == (RunState.SUCCEEDED, None)
+        assert await desk.rows(run) == rows
+        assert [notice.message.split(",")[0] for notice in run.parsed_notices] == [
+            f"`client_encoding` was set to {'SJIS' if 'SJIS' in statement else 'LATIN1'}"
+        ]
+        assert [column.name for column in run.parsed_columns or ()][:1] == ["é"] * len(rows)
+    assert await desk.rows(await desk.run("SELECT 'é', '한국어'")) == [["é", "한국어"]]

@@ -13,6 +13,7 @@ from db.errors import NotFound, Unavailable
 from db.objects.store import ObjectStore, open_objects
 from db.runs import Backend, Ending, PageRow, RunRow, RunState
 from db.workbench.execution.runner import closing
+from db.workbench.execution.statement.connection_use import PooledUse
 from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.statement_run import StatementRun
 from db.workbench.result_cleanup import delete_partial_results
@@ -205,7 +206,13 @@ async def test_run_not_sent_is_reported(desk: Desk, result_store: ObjectStore) -
         raise AssertionError
 
     spool = Spool(result_store, folder, flushed)
-    execution = StatementRun(run, desk.server.workbench, spool, ReadThrottle(), max_cell=MIB)
+    execution = StatementRun(
+        PooledUse(run, desk.server.workbench),
+        desk.server.workbench,
+        spool,
+        ReadThrottle(),
+        max_cell=MIB,
+    )
     await execution.run(away, ended)
     (ending,) = endings
     assert ending.state == RunState.FAILED

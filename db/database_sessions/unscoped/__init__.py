@@ -1,0 +1,1 @@
+"""Statements on the sessions of all owners: rescue, time-outs and retention."""

@@ -1,0 +1,80 @@
+"""Sessions of processes that died, and sessions that their process did not end in time."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from db.database_sessions.rows import CloseReason, HeldState, SessionBackend
+from db.kit.process_locks import IS_HELD
+from db.postgres.engine import ReadSession, Session
+from db.postgres.statements import compile_change, compile_statement
+
+OVERDUE_GRACE = timedelta(seconds=5)
+"""Time that the process of a session has to close it, before another replica does."""
+
+_CLOSED = """state = 'CLOSED', closed_at = clock_timestamp(), transaction_started_at = NULL,
+    statement_count = 0, warning = NULL, expires_at = NULL, revision = revision + 1"""
+_BACKEND = "id, owner_id, connection_id, name, backend_pid, backend_started_at, close_reason"
+
+_MARK_MISSING = compile_change(
+    text(f"""UPDATE database_sessions
+        SET process_missed_at = CASE WHEN {IS_HELD} THEN NULL ELSE clock_timestamp() END
+        WHERE closed_at IS NULL AND {IS_HELD} = (process_missed_at IS NOT NULL)""")  # noqa: S608 - constants of this module
+)
+_CLOSE_LOST = compile_change(
+    text(f"""UPDATE database_sessions SET close_reason = :reason, {_CLOSED}
+        WHERE closed_at IS NULL AND process_missed_at < clock_timestamp() - :grace ::interval
+          AND NOT {IS_HELD}
+        RETURNING {_BACKEND}""")  # noqa: S608
+)
+_CLOSE_OVERDUE = compile_change(
+    text(f"""UPDATE database_sessions
+        SET close_reason = CASE
+            WHEN close_requested_at IS NOT NULL THEN 'CLIENT'
+            WHEN transaction_started_at IS NOT NULL
+                AND transaction_started_at + transaction_timeout_ms * interval '1 ms' <= expires_at
+                THEN 'TRANSACTION_TIMEOUT'
+            ELSE 'IDLE_TIMEOUT' END, {_CLOSED}
+        WHERE closed_at IS NULL AND (
+            expires_at < clock_timestamp() - :grace ::interval
+            OR close_requested_at < clock_timestamp() - :grace ::interval)
+        RETURNING {_BACKEND}""")  # noqa: S608
+)
+_HELD = compile_statement(
+    text("""SELECT id, closed_at IS NOT NULL, close_requested_at IS NOT NULL
+            OR connection_id IS NULL
+            OR EXISTS (SELECT 1 FROM users WHERE users.id = held.owner_id
+                AND (suspended_at IS NOT NULL OR removed_at IS NOT NULL))
+        FROM database_sessions AS held WHERE id = ANY(:ids ::uuid[])""")
+)
+
+
+async def mark_missing_holders(session: Session) -> None:
+    """Records since when processes with sessions lack their lock; clears it if they have it."""
+    await session.rows(_MARK_MISSING)
+
+
+async def close_lost(session: Session, *, grace: timedelta) -> Sequence[SessionBackend]:
+    """Closes the sessions of processes that have lacked their lock for `grace`."""
+    found = await session.rows(_CLOSE_LOST, reason=CloseReason.LOST, grace=grace)
+    return [SessionBackend(*row) for row in found]
+
+
+async def close_overdue(
+    session: Session, *, grace: timedelta = OVERDUE_GRACE
+) -> Sequence[SessionBackend]:
+    """Closes the sessions that their process should have closed `grace` ago."""
+    found = await session.rows(_CLOSE_OVERDUE, grace=grace)
+    return [SessionBackend(*row) for row in found]
+
+
+async def held_states(session: ReadSession, ids: Sequence[UUID]) -> Sequence[HeldState]:
+    """The state of sessions that a process holds; those that were deleted are missing.
+
+    One whose connection was deleted, or whose user was suspended, is to be closed.
+    """
+    found: Sequence[Any] = await session.rows(_HELD, ids=list(ids))
+    return [HeldState(*row) for row in found]

@@ -1,0 +1,188 @@
+"""How a run gets its connection, prepares it for its statement, and gives it back.
+
+Most runs borrow a connection of the pool for one statement (PooledUse). Those of a database session
+use the connection that the session holds (db.workbench.sessions.session_use).
+"""
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+
+import psycopg
+
+from db.runs import Backend, Failure, RunRow, ServerNotice
+from db.workbench.connections.libpq import Connection, command
+from db.workbench.connections.pools.connection_pool import ReservedConnection
+from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
+from db.workbench.copy.interfaces import CopySource
+from db.workbench.execution.statement import protocol
+from db.workbench.execution.statement.column_sources import ALONE, Frame
+from db.workbench.execution.statement.lender import Lender
+from db.workbench.execution.statement.read_only_notice import read_only_notice
+from db.workbench.execution.statement.run_failures import (
+    EMPTY_STATEMENT,
+    TRANSACTION_CONTROL,
+    connection_deleted,
+)
+from db.workbench.execution.statement.sql_text import (
+    controls_transaction,
+    copies_from_client,
+    is_empty,
+)
+
+_BEGIN = "BEGIN READ ONLY"
+_SET_TIMEOUT = "SELECT set_config('statement_timeout', '{}', false)"
+_SETUP = """
+    SELECT set_config('statement_timeout', %s, false),
+           (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid())"""
+
+
+class ConnectionUse(ABC):
+    """The use of a connection by one run, in the order of the methods."""
+
+    def __init__(self, run: RunRow) -> None:
+        self.run = run
+
+    @property
+    def statement(self) -> str:
+        """The text to send."""
+        return self.run.statement
+
+    def reject(self) -> Failure | None:
+        """The error of a statement that is not sent."""
+        if is_empty(self.run.statement):
+            return EMPTY_STATEMENT
+        if self.copy_in is None and copies_from_client(self.run.statement):
+            return COPY_WITHOUT_DATA
+        return None
+
+    def held(self) -> AbstractAsyncContextManager[object]:
+        """Entered before the run begins, and left after its end is recorded."""
+        return contextlib.nullcontext()
+
+    @abstractmethod
+    def lend(self) -> AbstractAsyncContextManager[Connection]:
+        """Lends the connection until the run has ended."""
+
+    @abstractmethod
+    async def prepare(self, connection: Connection, *, until: float) -> Backend:
+        """Called before the statement. `until` is the loop's time at which the run times out."""
+
+    copy_in: CopySource | None = None
+    """The data, if the statement is COPY ... FROM STDIN."""
+    keeps_state = False
+    """Whether what the statement sets lasts beyond the run."""
+    records_backend = True
+    """Whether the backend has to be recorded with the run before its statement is sent."""
+
+    async def notices(self, connection: Connection) -> list[ServerNotice]:  # noqa: ARG002
+        """The notices with which the run begins, queried before `prepare`."""
+        return []
+
+    def late_notices(self) -> list[ServerNotice]:
+        """The notices with which the run ends."""
+        return []
+
+    def may_cancel_early(self, connection: Connection) -> bool | None:  # noqa: ARG002
+        """Whether a statement that has met a limit may be cancelled: it would undo its changes.
+
+        None if that depends on whether it has changed anything.
+        """
+        return True if self.run.read_only else None
+
+    def frame(self, connection: Connection) -> Frame:  # noqa: ARG002
+        """How to query the sources of the columns after the statement."""
+        return ALONE
+
+    @abstractmethod
+    async def complete(self, connection: Connection) -> None:
+        """Called after a statement that has succeeded, as a part of the run."""
+
+    @abstractmethod
+    async def drain_cancels(self, connection: Connection) -> bool:
+        """Waits until earlier cancel requests can hit nothing but queries of ours.
+
+        Returns:
+            Whether the connection answers.
+        """
+
+    @abstractmethod
+    async def restore(self, connection: Connection) -> None:
+        """Called when nothing is executing any more, whatever the outcome of the statement."""
+
+
+class PooledUse(ConnectionUse):
+    """Borrows a connection for one statement, which is a transaction of its own."""
+
+    def __init__(
+        self, run: RunRow, lender: Lender, reserved: ReservedConnection | None = None
+    ) -> None:
+        """`reserved` is the connection to use if its backend was recorded with the run."""
+        super().__init__(run)
+        self.records_backend = reserved is None
+        self._lender = lender
+        self._reserved = reserved
+
+    def reject(self) -> Failure | None:
+        is_refused = controls_transaction(self.run.statement)
+        return super().reject() or (TRANSACTION_CONTROL if is_refused else None)
+
+    def held(self) -> AbstractAsyncContextManager[object]:
+        return contextlib.nullcontext() if self._reserved is None else self._reserved
+
+    @contextlib.asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection]:
+        run = self.run
+        if run.connection_id is None:
+            raise connection_deleted()
+        if self._reserved is not None:
+            yield self._reserved.connection
+            return
+        async with self._lender.lend(run.owner_id, run.connection_id) as connection:
+            yield connection
+
+    async def notices(self, connection: Connection) -> list[ServerNotice]:
+        if self.run.read_only and (notice := await read_only_notice(connection)) is not None:
+            return [notice]
+        return []
+
+    async def prepare(self, connection: Connection, *, until: float) -> Backend:
+        """Sets the timeout and learns the backend.
+
+        PostgreSQL refuses SET TRANSACTION READ WRITE after the first query of a transaction, so
+        this query also fixes a read-only transaction as read-only.
+        """
+        if self.run.read_only:
+            await command(connection, _BEGIN)
+        left_ms = (until - asyncio.get_running_loop().time()) * 1000
+        timeout_ms = max(1, round(left_ms))
+        if connection.backend is None:
+            row = await (await connection.execute(_SETUP, (str(timeout_ms),))).fetchone()
+            started_at = str(row[1]) if row else ""
+            connection.backend = Backend(connection.pgconn.backend_pid, started_at)
+        else:
+            await command(connection, _SET_TIMEOUT.format(timeout_ms))
+        return connection.backend
+
+    async def complete(self, connection: Connection) -> None:
+        if self.run.read_only:
+            await command(connection, "ROLLBACK")  # read-only transactions still allow lo_create
+
+    async def drain_cancels(self, connection: Connection) -> bool:
+        for _ in range(2):
+            try:
+                if not protocol.is_idle(connection):
+                    await connection.execute("ROLLBACK")
+                await connection.execute("SELECT 1")
+            except psycopg.errors.QueryCanceled:
+                continue
+            except psycopg.Error:
+                return False
+            return True
+        connection.finish()
+        return False
+
+    async def restore(self, connection: Connection) -> None:
+        """Nothing: the pool resets the connection when it is returned."""

@@ -1,0 +1,36 @@
+"""Opens the sessions of a process together with their background tasks."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from db.events import EventBus
+from db.postgres.engine import Database
+from db.workbench.connections.workbench import Workbench
+from db.workbench.execution.runner import Runner
+from db.workbench.sessions.maintenance import SessionRescue, session_maintenance
+from db.workbench.sessions.open_request import SessionLimits
+from db.workbench.sessions.service import DatabaseSessionsService
+from db.workbench.sessions.work import WorkSource
+
+
+@contextlib.asynccontextmanager
+async def open_sessions(
+    database: Database,
+    events: EventBus,
+    workbench: Workbench,
+    runner: Runner,
+    *,
+    limits: SessionLimits,
+    grace_s: float,
+    sources: Sequence[WorkSource] = (),
+) -> AsyncIterator[DatabaseSessionsService]:
+    """When the block ends, runs get `grace_s` to finish; then their sessions are closed."""
+    service = DatabaseSessionsService(
+        database, events, workbench, runner, limits=limits, sources=sources
+    )
+    async with session_maintenance(service, events, SessionRescue(database, service)):
+        try:
+            yield service
+        finally:  # at the same time: all runs have the same grace
+            await asyncio.gather(service.stop(grace_s=grace_s), runner.close(grace_s=grace_s))

@@ -1,0 +1,248 @@
+"""Opens and closes database sessions, whichever process holds them."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from db.database_sessions import (
+    CloseReason,
+    DatabaseSessionRow,
+    DatabaseSessions,
+    SessionBackend,
+    SessionState,
+)
+from db.errors import HowdahError, Unavailable
+from db.events import EventBus, Watch
+from db.kit.base import OwnerId
+from db.postgres.engine import Database, Session
+from db.runs import RunRow
+from db.workbench.connections.workbench import Workbench
+from db.workbench.drivers import load_drivers
+from db.workbench.execution.run_request import RunRequest
+from db.workbench.execution.runner import Runner
+from db.workbench.execution.session_signals import CLOSE_TOPIC
+from db.workbench.sessions.closing import (
+    publish_session,
+    record_close,
+    record_closed,
+    topic_of_session,
+)
+from db.workbench.sessions.open_request import OpenRequest, SessionLimits
+from db.workbench.sessions.work import QueuedRuns, WorkSource
+
+if TYPE_CHECKING:  # psycopg is imported with the first session, not at the start
+    from db.workbench.sessions.holder import Holder
+
+log = logging.getLogger(__name__)
+
+CLOSE_WITHIN_S = 2.0
+OPEN_WITHIN_S = 15.0
+END_WITHIN_S = 30.0
+POLL_S = 0.5
+
+
+class DatabaseSessionsService:
+    """The sessions of all owners. Each is held by the process that opened it."""
+
+    def __init__(
+        self,
+        database: Database,
+        events: EventBus,
+        workbench: Workbench,
+        runner: Runner,
+        *,
+        limits: SessionLimits = SessionLimits(),  # noqa: B008 - immutable
+        sources: Sequence[WorkSource] = (),
+    ) -> None:
+        """`sources` have work for sessions besides the queued runs."""
+        self.limits = limits
+        self.holder: Holder | None = None
+        self._database = database
+        self._events = events
+        self._workbench = workbench
+        self._runner = runner
+        self._sources = (QueuedRuns(database), *sources)
+        self._tasks: set[asyncio.Task[DatabaseSessionRow]] = set()
+        self._is_stopping = False
+
+    @property
+    def open_count(self) -> int:
+        """The sessions that this process holds."""
+        return 0 if self.holder is None else len(self.holder.held)
+
+    async def open(
+        self, owner: OwnerId, request: OpenRequest, *, key: str | None = None
+    ) -> DatabaseSessionRow:
+        """Opens a session in this process. A caller that is cancelled leaves it open, or not begun.
+
+        Raises:
+            RateLimited: The owner has too many open sessions.
+        """
+        if self._is_stopping:
+            raise Unavailable(
+                "The server is stopping.", hint="Try again in a moment.", retry_after_s=1
+            )
+        await load_drivers()
+        task = asyncio.create_task(self._open(owner, request, key), name="sessions: opening")
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return await asyncio.shield(task)
+
+    async def close(self, owner: OwnerId, session_id: UUID) -> DatabaseSessionRow:
+        """Rolls the transaction back and closes the session, within a few seconds.
+
+        Closing a closed session changes nothing.
+        """
+        async with self._events.subscribe(topic_of_session(session_id)) as changes:
+            await self._request_close(owner, [await self._read(owner, session_id)])
+            loop = asyncio.get_running_loop()
+            until = loop.time() + CLOSE_WITHIN_S
+            row = await self._read(owner, session_id)
+            while not row.is_closed and (left_s := until - loop.time()) > 0:
+                await changes.next_within(min(left_s, POLL_S))
+                row = await self._read(owner, session_id)
+        if not row.is_closed:
+            await self._force_closed(row)
+            row = await self._read(owner, session_id)
+        return row
+
+    async def close_all_on(self, owner: OwnerId, connection_id: UUID) -> None:
+        """Closes the sessions on a connection that is about to be closed or deleted."""
+        async with self._database.read() as session:
+            rows = await DatabaseSessions(session, owner).open_on(connection_id)
+        await asyncio.gather(*(self.close(owner, row.id) for row in rows))
+
+    async def end_transaction(self, owner: OwnerId, session_id: UUID, command: str) -> RunRow:
+        """Executes COMMIT or ROLLBACK in its turn, and waits for its end."""
+        request = RunRequest(None, command, session_id=session_id)
+        run, _ = await self._runner.submit(owner, request)
+        return await self._runner.wait_until_finished(owner, run.id, within_s=END_WITHIN_S)
+
+    @contextlib.asynccontextmanager
+    async def follow(
+        self, owner: OwnerId, session_id: UUID
+    ) -> AsyncIterator[Watch[DatabaseSessionRow | None]]:
+        """Follows one session. The value is None if the owner has no such session."""
+
+        async def read(_event: object) -> DatabaseSessionRow | None:
+            async with self._database.read() as session:
+                return await DatabaseSessions(session, owner).get(session_id)
+
+        topic = topic_of_session(session_id)
+        async with self._events.watches.follow((owner, topic), topic, read) as watch:
+            yield watch
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Closes the sessions of this process when their runs have ended, or after `grace_s`."""
+        self._is_stopping = True
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.holder is not None:
+            await self.holder.stop(grace_s=grace_s)
+
+    async def wake(self, session_id: UUID | None) -> None:
+        """Call when work waits for a session of any process; None for all sessions."""
+        if session_id is None:
+            self._runner.signals.wake_all()
+        else:
+            self._runner.signals.wake(session_id)
+
+    async def check(self, session_id: UUID | None) -> None:
+        """Closes the session if it is held here and has to close; None checks all sessions."""
+        if self.holder is not None:
+            held = list(self.holder.held) if session_id is None else [session_id]
+            await self.holder.check(held)
+
+    async def end_closed(self, closed: SessionBackend) -> None:
+        """Ends what is left of a session that its process did not close: runs and backend."""
+        await load_drivers()
+        from db.workbench.sessions.rescue import end_session_backend
+
+        keep, reason = self._runner.limits.retention, CloseReason(closed.close_reason)
+        runs = await self._database.transaction(
+            lambda session: record_closed(session, closed.owner_id, closed.id, reason, keep=keep)
+        )
+        await publish_session(self._events, closed.id, runs)
+        await end_session_backend(self._workbench, closed)
+
+    async def _open(
+        self, owner: OwnerId, request: OpenRequest, key: str | None
+    ) -> DatabaseSessionRow:
+        from db.workbench.sessions.opening import forget_session, insert_session
+
+        new = await insert_session(
+            self._database,
+            owner,
+            request,
+            key,
+            process=self._runner.process,
+            limits=self.limits,
+        )
+        if not new.is_new:
+            return await self._wait_until_open(owner, new.row)
+        try:
+            row = await self._require_holder().open(new.row)
+        except HowdahError as error:
+            await forget_session(self._database, new.row, key, error)
+            raise
+        await publish_session(self._events, row.id)
+        return row
+
+    def _require_holder(self) -> "Holder":
+        from db.workbench.sessions.holder import Holder
+
+        if self.holder is None:
+            self.holder = Holder(
+                self._database, self._events, self._workbench, self._runner, self._sources
+            )
+        return self.holder
+
+    async def _wait_until_open(self, owner: OwnerId, row: DatabaseSessionRow) -> DatabaseSessionRow:
+        """The session of an earlier call, which may still be opening it."""
+        async with self.follow(owner, row.id) as watch, asyncio.timeout(OPEN_WITHIN_S):
+            now = await watch.current()
+            while now is not None and now.state == SessionState.OPENING:
+                now = await watch.next_change()
+        return await self._read(owner, row.id)
+
+    async def _request_close(self, owner: OwnerId, rows: Sequence[DatabaseSessionRow]) -> None:
+        async def request(session: Session) -> None:
+            for row in rows:
+                asked = await DatabaseSessions(session, owner).request_close(row.id)
+                if asked is not None:
+                    await record_close(session, asked, CloseReason.CLIENT)
+
+        await self._database.transaction(request, reserved=True)
+        for row in rows:
+            if self.holder is not None and row.id in self.holder.held:
+                self.holder.held[row.id].close(CloseReason.CLIENT)
+            elif not row.is_closed:
+                await self._events.publish(CLOSE_TOPIC, row.id.hex)
+
+    async def _force_closed(self, row: DatabaseSessionRow) -> None:
+        closed = SessionBackend(
+            id=row.id,
+            owner_id=row.owner_id,
+            connection_id=row.connection_id,
+            name=row.name,
+            backend_pid=row.backend_pid,
+            backend_started_at=row.backend_started_at,
+            close_reason=CloseReason.CLIENT,
+        )
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self.end_closed(closed)
+        except TimeoutError:
+            log.warning("the backend of session %s was not terminated in time", row.id)
+
+    async def _read(self, owner: OwnerId, session_id: UUID) -> DatabaseSessionRow:
+        """Raises NotFound or Forbidden if the owner has no such session."""
+        async with self._database.read(reserved=True) as session:
+            return await DatabaseSessions(session, owner).require(session_id, field="sessionId")
+
+    def _end(self, task: "asyncio.Task[DatabaseSessionRow]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # if the caller was cancelled, nobody else takes it

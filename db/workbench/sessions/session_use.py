@@ -1,0 +1,137 @@
+"""The use of a session's connection by one run: nothing of the session is reset."""
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import psycopg
+
+from db.runs import Backend, Failure, RunRow, ServerNotice
+from db.workbench.connections.libpq import Connection, command
+from db.workbench.copy.interfaces import CopySource
+from db.workbench.execution.statement import protocol
+from db.workbench.execution.statement.column_sources import IDLE, IN_TRANSACTION, Frame
+from db.workbench.execution.statement.connection_use import ConnectionUse
+from db.workbench.execution.statement.sql_text import controls_transaction
+from db.workbench.sessions.transaction_text import (
+    changes_settings_only,
+    prepares_transaction,
+    rollback_instead,
+    runs_without_begin,
+)
+
+_BEGIN_READ_ONLY = "BEGIN READ ONLY; SELECT 1"
+"""PostgreSQL refuses SET TRANSACTION READ WRITE after the first query of a transaction."""
+_FIX_READ_ONLY = "SET TRANSACTION READ ONLY; SELECT 1"
+
+_HARMLESS = (psycopg.errors.QueryCanceled, psycopg.errors.InFailedSqlTransaction)
+
+PREPARED_TRANSACTION = Failure(
+    message="A read-only session cannot prepare a transaction.",
+    sqlstate="0A000",
+    severity="ERROR",
+    hint="Use ROLLBACK to end the transaction, or a session without `readOnly`.",
+)
+
+
+class SessionUse(ConnectionUse):
+    """Begins a transaction where the session asks for it, and keeps a read-only session so.
+
+    In a read-only session every transaction is read-only and is rolled back at its end, because
+    such a transaction can still change sequences and, before PostgreSQL 16, large objects.
+    """
+
+    keeps_state = True
+    records_backend = False
+
+    def __init__(
+        self,
+        run: RunRow,
+        connection: Connection,
+        backend: Backend,
+        *,
+        autocommit: bool,
+        take_notices: Callable[[], list[ServerNotice]],
+        copy_in: CopySource | None = None,
+    ) -> None:
+        """`take_notices` returns what the session was sent outside statements."""
+        super().__init__(run)
+        self._connection = connection
+        self._backend = backend
+        self._autocommit = autocommit
+        self.copy_in = copy_in
+        self._take_notices = take_notices
+        self._controls = controls_transaction(run.statement)
+        self._is_wrapped = False
+        """Whether the transaction is for this statement alone."""
+        self._was_open = False
+        """Whether the statement is part of a transaction of the user."""
+
+    @property
+    def statement(self) -> str:
+        text = self.run.statement
+        return (rollback_instead(text) if self.run.read_only else None) or text
+
+    def reject(self) -> Failure | None:
+        if self.run.read_only and prepares_transaction(self.run.statement):
+            return PREPARED_TRANSACTION
+        return super().reject()
+
+    def lend(self) -> AbstractAsyncContextManager[Connection]:
+        return contextlib.nullcontext(self._connection)
+
+    def late_notices(self) -> list[ServerNotice]:
+        """As psql does, after the command."""
+        return self._take_notices()
+
+    async def prepare(self, connection: Connection, *, until: float) -> Backend:  # noqa: ARG002
+        """Sets no `statement_timeout`: that of the user counts, and ours is a timer."""
+        if protocol.is_idle(connection) and self._begins():
+            self._is_wrapped = self._autocommit
+            await command(connection, _BEGIN_READ_ONLY if self.run.read_only else "BEGIN")
+        self._was_open = not self._is_wrapped and not protocol.is_idle(connection)
+        return self._backend
+
+    def _begins(self) -> bool:
+        """Whether a transaction has to begin before the statement, which is outside one."""
+        if self._autocommit:
+            return self.run.read_only and not self._controls
+        is_sent_alone = runs_without_begin(self.run.statement)
+        # What PostgreSQL refuses in a transaction, it has to refuse in a read-only session.
+        return not is_sent_alone or (self.run.read_only and not self._controls)
+
+    def may_cancel_early(self, connection: Connection) -> bool | None:  # noqa: ARG002
+        """A cancel fails the transaction of the user: the rows beyond the limit are discarded."""
+        if self._is_wrapped:
+            return True
+        return False if self._was_open else None
+
+    def frame(self, connection: Connection) -> Frame:
+        return IDLE if protocol.is_idle(connection) else IN_TRANSACTION
+
+    async def complete(self, connection: Connection) -> None:
+        """Nothing: `restore` follows whatever the outcome."""
+
+    async def drain_cancels(self, connection: Connection) -> bool:
+        """A late cancel request may hit these queries only, and fails no transaction."""
+        is_open = protocol.is_in_transaction(connection)
+        try:
+            for _ in range(2):
+                if is_open:
+                    await command(connection, "SAVEPOINT howdah_cancels")
+                with contextlib.suppress(*_HARMLESS):
+                    await connection.execute("SELECT 1")
+                if is_open:
+                    sql = "ROLLBACK TO howdah_cancels; RELEASE howdah_cancels"
+                    await command(connection, sql)
+        except psycopg.Error:
+            return not connection.closed
+        return True
+
+    async def restore(self, connection: Connection) -> None:
+        connection.slot.release()
+        if self._is_wrapped and not protocol.is_idle(connection):
+            keeps = changes_settings_only(self.run.statement)
+            await command(connection, "COMMIT" if keeps else "ROLLBACK")
+        elif self.run.read_only and self._controls and protocol.is_in_transaction(connection):
+            await command(connection, _FIX_READ_ONLY)

@@ -1,0 +1,70 @@
+"""What the text of a statement says about transactions, by the rules of psql."""
+
+from db.workbench.execution.statement.sql_text import controls_transaction, first_words
+
+_ALONE = {
+    ("VACUUM",),
+    ("CREATE", "DATABASE"),
+    ("CREATE", "TABLESPACE"),
+    ("CREATE", "INDEX", "CONCURRENTLY"),
+    ("CREATE", "UNIQUE", "INDEX", "CONCURRENTLY"),
+    ("ALTER", "SYSTEM"),
+    ("DROP", "DATABASE"),
+    ("DROP", "SYSTEM"),
+    ("DROP", "TABLESPACE"),
+    ("DROP", "INDEX", "CONCURRENTLY"),
+    ("REINDEX", "DATABASE"),
+    ("REINDEX", "SYSTEM"),
+    ("REINDEX", "TABLESPACE"),
+    ("REINDEX", "TABLE", "CONCURRENTLY"),
+    ("REINDEX", "INDEX", "CONCURRENTLY"),
+    ("DISCARD", "ALL"),
+}
+"""Commands that PostgreSQL refuses in a transaction (psql's `command_no_begin`)."""
+_BEGINS = {"BEGIN", "START"}
+_COMMITS = {"COMMIT", "END"}
+_SETTINGS = {"SET", "RESET", "LISTEN", "UNLISTEN"}
+
+
+def runs_without_begin(text: str) -> bool:
+    """Whether psql with AUTOCOMMIT off sends the statement without a BEGIN before it."""
+    words = first_words(text, 4)
+    if words[:1] == ["CLUSTER"]:
+        return len(words) == 1
+    if words[:1] in (["SAVEPOINT"], ["RELEASE"]):
+        return False
+    is_alone = any(tuple(words[: len(command)]) == command for command in _ALONE)
+    return (
+        is_alone
+        or words[:2] in (["COMMIT", "PREPARED"], ["ROLLBACK", "PREPARED"])
+        or (controls_transaction(text))
+    )
+
+
+def begins_transaction(text: str) -> bool:
+    return first_words(text, 1)[:1] in ([word] for word in _BEGINS)
+
+
+def prepares_transaction(text: str) -> bool:
+    return first_words(text, 2) == ["PREPARE", "TRANSACTION"]
+
+
+def chains(text: str) -> bool:
+    """Whether the statement ends a transaction and begins another: COMMIT AND CHAIN."""
+    words = first_words(text, 4)
+    if words[:1] and words[0] in {*_COMMITS, "ROLLBACK", "ABORT"}:
+        return words[-2:] == ["AND", "CHAIN"]
+    return False
+
+
+def rollback_instead(text: str) -> str | None:
+    """The statement that ends the transaction of a COMMIT without its effects, or None."""
+    words = first_words(text, 2)
+    if not words or words[0] not in _COMMITS or words[1:] == ["PREPARED"]:
+        return None
+    return "ROLLBACK AND CHAIN" if chains(text) else "ROLLBACK"
+
+
+def changes_settings_only(text: str) -> bool:
+    """Whether the statement can change nothing but the settings and channels of its session."""
+    return first_words(text, 1)[:1] in ([word] for word in _SETTINGS)

@@ -1,0 +1,77 @@
+"""Sessions of a replica that freezes or is killed end at the other one, and on the target."""
+
+import base64
+import os
+import secrets
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.docs.test_docs_runs import SAVE
+from tests.fixtures.served import Served, served
+from tests.fixtures.session_desk import SessionDesk, open_session
+from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.workbench import until
+
+KEYS = {
+    "HOWDAH_SECRET_KEY": secrets.token_urlsafe(48),
+    "HOWDAH_CREDENTIAL_KEY": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
+}
+RUN = "query($id: ID!) { queryRun(id: $id) { state error { message } } }"
+
+
+async def connect(server: Served, target: Target) -> str:
+    connection = {
+        "name": "Target", "host": "localhost", "port": target.port, "database": "postgres",
+        "username": "ada", "password": CANARY, "savePassword": True,
+    }  # fmt: skip
+    return str((await server.ask(SAVE, input=connection))["saveConnection"]["connection"]["id"])
+
+
+async def holding(server: Served, connection: str, key: int, **options: Any) -> SessionDesk:
+    """A session with an open transaction that has inserted a row."""
+    desk = await open_session(server, connection, **options)
+    await desk.do("BEGIN")
+    await desk.do("INSERT INTO survivors VALUES ($1)", parameters=[key])
+    return desk
+
+
+async def is_gone(target: Target, desk: SessionDesk) -> bool:
+    pid = (await desk.now())["backendPid"]
+    return not await target.administer(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")  # noqa: S608
+
+
+async def test_sessions_of_frozen_and_killed_replica_are_closed(
+    committed_url: str, target: Target, tmp_path: Path
+) -> None:
+    ours = {"HOWDAH_ENV": "development", "HOWDAH_DATABASE_URL": committed_url} | KEYS
+    async with served(tmp_path / "one", **ours) as one, served(tmp_path / "two", **ours) as two:
+        connection = await connect(two, target)
+        setup = await open_session(two, connection)
+        await setup.do("DROP TABLE IF EXISTS survivors")
+        await setup.do("CREATE TABLE survivors (id int)")
+        overdue = await holding(one, connection, 1, transactionTimeoutMs=4_000)
+        closed = await holding(one, connection, 2)
+        killed = await holding(one, connection, 3)
+        one.signal(signal.SIGSTOP)
+        queued = await SessionDesk(two, overdue.id).execute("COMMIT", waitMs=0)
+        seen = SessionDesk(two, closed.id)
+        assert (await seen.close())["closeReason"] == "CLIENT"
+        await until(lambda: is_gone(target, seen))
+        overdue = SessionDesk(two, overdue.id)
+        assert await overdue.until_closed() == "TRANSACTION_TIMEOUT"
+        await until(lambda: is_gone(target, overdue))
+        assert (await two.ask(RUN, id=queued["id"]))["queryRun"]["state"] == "INTERRUPTED"
+        one.signal(signal.SIGCONT)
+        assert await killed.state() == "IN_TRANSACTION"  # the replica is awake again
+        assert await setup.rows("SELECT id FROM survivors") == []
+        run = await killed.execute("SELECT pg_sleep(60)", waitMs=0)
+        waiting = await SessionDesk(two, killed.id).execute("COMMIT", waitMs=0)
+        await one.kill("server")
+        killed = SessionDesk(two, killed.id)
+        assert await killed.until_closed() == "LOST"
+        await until(lambda: is_gone(target, killed))
+        ended = [(await two.ask(RUN, id=one["id"]))["queryRun"] for one in (run, waiting)]
+        assert [one["state"] for one in ended] == ["INTERRUPTED"] * 2
+        assert "before it began" in ended[1]["error"]["message"]
+        assert await setup.rows("SELECT id FROM survivors") == []
