@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Container
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -64,8 +64,31 @@ class Cycle(RequestResponseCycle):
     responses, and those with headers that are not safe.
     """
 
+    _encoded_of: ClassVar[list[tuple[bytes, bytes]]] = []
+    _encoded: ClassVar[bytes] = b""
+
     _start: Any = None
     """The head of a response with a known length, until its body."""
+
+    def respond(self, status: int, headers: bytes, body: bytes) -> bool:
+        """Writes a whole response at once, for a caller that has encoded its headers.
+
+        They end with an empty line and have the content length. Returns false, and writes nothing,
+        if the messages of ASGI have to be sent.
+        """
+        if not self.keep_alive or self.response_started or self.disconnected:
+            return False
+        if self.flow.write_paused:
+            return False
+        self._finish(b"".join((STATUS_LINE[status], self._default_head(), headers, body)))
+        return True
+
+    def _default_head(self) -> bytes:
+        """Encoded when uvicorn replaces the list, each second for the date."""
+        if self.default_headers is not Cycle._encoded_of:
+            Cycle._encoded_of = self.default_headers
+            Cycle._encoded = b"".join([b"%b: %b\r\n" % pair for pair in self.default_headers])
+        return Cycle._encoded
 
     async def send(self, message: Any) -> None:
         start, self._start = self._start, None
@@ -100,11 +123,14 @@ class Cycle(RequestResponseCycle):
         length = b"content-length: %d\r\n" % len(body)
         if not (is_safe and self.keep_alive and length in head):
             return False
+        self._finish(b"".join((STATUS_LINE[start["status"]], head, b"\r\n", body)))
+        return True
+
+    def _finish(self, response: bytes) -> None:
         self.response_started = self.response_complete = True
-        self.transport.write(b"".join((STATUS_LINE[start["status"]], head, b"\r\n", body)))
+        self.transport.write(response)
         self.message_event.set()
         self.on_response()
-        return True
 
 
 class Protocol(HttpToolsProtocol):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from graph.server.http_protocol import ConnectionsByAddress, Protocol
@@ -43,12 +43,21 @@ def body(data: bytes, *, more: bool = False) -> Message:
 
 async def writes_of(*messages: Message, method: str = "POST") -> list[bytes]:
     """The writes of a response with these messages."""
-    ended = asyncio.Event()
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    return await writes_by(app, method=method)
+
+
+async def writes_by(respond: ASGIApp, *, method: str = "POST", headers: str = "") -> list[bytes]:
+    """The writes of an application for one request."""
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            for message in messages:
-                await send(message)
+            await respond(scope, receive, send)
         finally:
             ended.set()
 
@@ -62,7 +71,7 @@ async def writes_of(*messages: Message, method: str = "POST") -> list[bytes]:
         connections=ConnectionsByAddress(None),
     )
     protocol.connection_made(connection)
-    protocol.data_received(f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    protocol.data_received(f"{method} / HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
     await ended.wait()
     await asyncio.gather(*protocol.tasks, return_exceptions=True)
     protocol.connection_lost(None)
@@ -103,3 +112,18 @@ async def test_header_with_control_characters_is_not_written(value: bytes) -> No
 async def test_body_longer_than_its_length_is_not_written() -> None:
     written = await writes_of(start(LENGTH_2), body(b"abc"))
     assert written == [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"]
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+async def test_encoded_response_is_one_write_unless_the_connection_closes(connection: str) -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        cycle: Any = send.__self__  # type: ignore[attr-defined]  # uvicorn's `send` is a method
+        if not cycle.respond(200, b"content-length: 2\r\n\r\n", b"{}"):
+            await send(start(LENGTH_2))
+            await send(body(b"[]"))
+
+    written = b"".join(await writes_by(app, headers=f"Connection: {connection}\r\n"))
+    if connection == "keep-alive":
+        assert written == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+    else:
+        assert written.endswith(b"\r\nconnection: close\r\n\r\n[]")
