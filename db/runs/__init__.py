@@ -27,6 +27,7 @@ from db.runs.rows import (
 from db.runs.run_queue import RunQueue
 from db.runs.scripted_runs import ScriptedRuns
 from db.runs.session_queue import SessionQueue
+from db.runs.session_runs import SessionRuns
 from db.runs.unscoped.lookups import (
     existing_run_ids,
     find_any_run,
@@ -64,6 +65,7 @@ __all__ = [
     "ScriptedRuns",
     "ServerNotice",
     "SessionQueue",
+    "SessionRuns",
     "Truncated",
     "TruncationReason",
     "cancel_states",

@@ -291,7 +291,6 @@ class RunFilter(NamedTuple):
     connection_id: UUID | None = None
     states: tuple[str, ...] | None = None
     search: str | None = None
-    session_id: UUID | None = None
 
 
 class OrphanRow(NamedTuple):

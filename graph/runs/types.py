@@ -1,7 +1,9 @@
 """GraphQL types of query runs and their results."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 import strawberry
 
@@ -9,16 +11,17 @@ from db.connections import ConnectionRow
 from db.database_sessions import DatabaseSessionRow
 from db.errors import BadInput
 from db.kit.paging import Window
+from db.postgres.engine import ReadSession
 from db.runs import Column as ColumnRow
 from db.runs import (
     EditableSource,
     Failure,
-    RunFilter,
     RunRow,
     Runs,
     RunState,
     ScriptedRuns,
     ServerNotice,
+    SessionRuns,
     Truncated,
 )
 from db.scripts import ScriptRunRow
@@ -33,7 +36,8 @@ from graph.context import Info
 from graph.kit.fields import argument, attribute, field
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
-from graph.kit.paging import Connection, Listing, paged
+from graph.kit.paging import Connection, paged_by
+from graph.kit.parent_lists import ListsOfParents, ParentQuery
 from graph.kit.scalars import Json, SafeInt
 from graph.kit.scopes import WORKBENCH
 from graph.kit.signed_links import sign_link
@@ -62,6 +66,26 @@ DOWNLOAD_TTL = timedelta(hours=1)
 
 class RunById(ById[RunRow]):
     repository = Runs
+
+
+class RunsOfScript(ListsOfParents[ParentQuery]):
+    async def find_of(
+        self, session: ReadSession, parents: Sequence[UUID], query: ParentQuery
+    ) -> Mapping[UUID, Any]:
+        runs = ScriptedRuns(session, self.context.owner)
+        if query.window is None:
+            return await runs.count_of_scripts(parents)
+        return await runs.of_scripts(parents, query.window)
+
+
+class RunsOfSession(ListsOfParents[ParentQuery]):
+    async def find_of(
+        self, session: ReadSession, parents: Sequence[UUID], query: ParentQuery
+    ) -> Mapping[UUID, Any]:
+        runs = SessionRuns(session, self.context.owner)
+        if query.window is None:
+            return await runs.count_of_sessions(parents)
+        return await runs.of_sessions(parents, query.window)
 
 
 @strawberry.type(
@@ -269,14 +293,10 @@ class QueryRun(Node):
 )
 @node("session", row=DatabaseSessionRow, loader=SessionById, scopes=WORKBENCH.read)
 class DatabaseSession(SessionFields):
-    @field("Query runs of the session, newest first.", type=Connection[QueryRun])
-    @paged
-    async def runs(
-        root: strawberry.Parent[DatabaseSessionRow], info: Info, window: Window
-    ) -> Listing:
-        context, filters = info.context, RunFilter(session_id=root.id)
-        page = await context.read(Runs, lambda runs: runs.page(window, filters))
-        return Listing(page, lambda: context.read(Runs, lambda runs: runs.count(filters)))
+    @field("Query runs of the session, newest first.", type=Connection[QueryRun], reads=["id"])
+    @paged_by(RunsOfSession)
+    def runs(root: strawberry.Parent[DatabaseSessionRow], window: Window) -> ParentQuery:
+        return ParentQuery(root.id, window)
 
 
 @strawberry.type(
@@ -300,12 +320,11 @@ class ScriptRun(ScriptFields):
     @field(
         "Query runs of the statements that have begun, in the order of the script.",
         type=Connection[QueryRun],
+        reads=["id"],
     )
-    @paged
-    async def runs(root: strawberry.Parent[ScriptRunRow], info: Info, window: Window) -> Listing:
-        context, script_id = info.context, root.id
-        page = await context.read(ScriptedRuns, lambda runs: runs.page(window, script_id))
-        return Listing(page, lambda: context.read(ScriptedRuns, lambda runs: runs.count(script_id)))
+    @paged_by(RunsOfScript)
+    def runs(root: strawberry.Parent[ScriptRunRow], window: Window) -> ParentQuery:
+        return ParentQuery(root.id, window)
 
 
 def _require_between(field_name: str, value: int, low: int, high: int) -> None:
