@@ -11,6 +11,7 @@ from graph.connections import resolvers as connections
 from graph.kit import nodes
 from graph.kit.scalars import scalar_map
 from graph.kit.scopes import resolve_scopes
+from graph.runs import imports
 from graph.runs import resolvers as runs
 from graph.runs import session_resolvers as database_sessions
 from graph.scripts import resolvers as scripts
@@ -30,6 +31,7 @@ DOMAINS = (
     storage,
     connections,
     runs,
+    imports,
     database_sessions,
     scripts,
     audit,

@@ -49,7 +49,7 @@ class Window(NamedTuple):
         return PageShape(self.backward, has_after, has_before, self.columns)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page(Generic[R]):
     """Rows in the requested order, and whether more exist on either side."""
 

@@ -25,6 +25,7 @@ from db.runs.rows import (
     TruncationReason,
 )
 from db.runs.run_queue import RunQueue
+from db.runs.scripted_runs import ScriptedRuns
 from db.runs.session_queue import SessionQueue
 from db.runs.session_runs import SessionRuns
 from db.runs.unscoped.lookups import (
@@ -61,6 +62,7 @@ __all__ = [
     "RunState",
     "RunUsage",
     "Runs",
+    "ScriptedRuns",
     "ServerNotice",
     "SessionQueue",
     "SessionRuns",

@@ -42,7 +42,7 @@ _ARGUMENTS = [
 _INFO = Parameter("info", Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Listing:
     """A page of a list, and a function that counts the whole list if `totalCount` is selected."""
 

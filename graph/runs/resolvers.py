@@ -104,9 +104,9 @@ class Mutation:
         self, info: Info, input: Annotated[ExecuteQueryInput, argument("Statement to execute.")]
     ) -> ExecuteQueryPayload:
         fields = provided_fields(input)
-        wait_ms = _checked_wait_ms(fields.pop("wait_ms", None))
+        wait_ms = checked_wait_ms(fields.pop("wait_ms", None))
         key = fields.pop("idempotency_key", None)
-        fields |= _parse_destination(
+        fields |= parse_destination(
             fields.pop("connection_id", None), fields.pop("session_id", None)
         )
         if fields["session_id"] is not None:
@@ -202,7 +202,7 @@ def _parse_connection_id(text: str) -> UUID:
     return parse_id("conn", text, argument="connectionId")
 
 
-def _parse_destination(connection_id: str | None, session_id: str | None) -> dict[str, UUID | None]:
+def parse_destination(connection_id: str | None, session_id: str | None) -> dict[str, UUID | None]:
     if (connection_id is None) == (session_id is None):
         raise BadInput(
             "Neither `connectionId` nor `sessionId` is set."
@@ -220,7 +220,7 @@ def _parse_destination(connection_id: str | None, session_id: str | None) -> dic
     }
 
 
-def _checked_wait_ms(wait_ms: int | None) -> int:
+def checked_wait_ms(wait_ms: int | None) -> int:
     if wait_ms is not None and not 0 <= wait_ms <= MAX_WAIT_MS:
         raise BadInput(
             f"`waitMs` is not between 0 and {MAX_WAIT_MS}.",

@@ -47,6 +47,7 @@ INTERNAL = {
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",
     "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",
     "db.workbench.execution.submission.MAX_TEXT_GRANT": "how many bytes are counted at once",
+    "db.workbench.scripts.service.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.workbench.results.parquet": "the parts of a file",
     "graph.commands": "lines that a worker writes to its parent",
     "graph.connections.loaders": "the order of reading, not what is read",

@@ -9,7 +9,7 @@ from psycopg.waiting import WAIT_R
 
 from db.runs import Column
 from db.workbench.connections.libpq import Connection
-from db.workbench.copy.throttle import Throttle
+from db.workbench.copy.interfaces import Throttle
 from db.workbench.results.copied_bytes import BYTES, TEXT, to_bytes_row, to_text_row
 
 _UTF8 = frozenset(("UTF8", "UTF-8", "UNICODE"))

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -21,12 +21,14 @@ from db.workbench.results.result_store import ResultStore, Spool
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.connections.pools.connection_pool import ReservedConnection
+    from db.workbench.copy.interfaces import CopySource
     from db.workbench.execution.statement.connection_use import ConnectionUse
     from db.workbench.execution.statement.lender import Lender
     from db.workbench.execution.statement.statement_run import StatementRun
 
 log = logging.getLogger(__name__)
 
+OpenSource: TypeAlias = "Callable[[RunRow], CopySource]"
 T = TypeVar("T")
 
 INTERRUPT_WITHIN_S = 4.0
@@ -45,13 +47,18 @@ class RunExecutor:
         results: ResultStore,
         lender: "Lender",
         on_finished: Callable[[OwnerId], None],
+        open_source: "OpenSource",
     ) -> None:
-        """`on_finished` is called after each run that `start` started, with its owner."""
+        """`on_finished` is called after each run that `start` started, with its owner.
+
+        `open_source` opens the data of a run that imports rows.
+        """
         self.running: dict[UUID, StatementRun] = {}
         self._recorder = recorder
         self._results = results
         self._lender = lender
         self._on_finished = on_finished
+        self._open_source = open_source
         self._ends: dict[tuple[OwnerId, UUID], asyncio.Future[RunRow | None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._throttles: WeakValueDictionary[OwnerId, ReadThrottle] = WeakValueDictionary()
@@ -181,6 +188,8 @@ class RunExecutor:
     ) -> "StatementRun":
         from db.workbench.execution.statement.statement_run import StatementRun
 
+        if use.run.source is not None:
+            use.copy_in = self._open_source(use.run)
         throttle = self._throttles.setdefault(use.run.owner_id, ReadThrottle())
         return StatementRun(use, self._lender, spool, throttle, max_cell=limits.max_cell)
 

@@ -5,6 +5,7 @@ import msgspec
 from db.connections import ConnectionRow
 from db.kit.audit import current_actor
 from db.security.redaction import redacted
+from db.workbench.copy.import_request import Import
 
 MAX_AUDITED_CHARS = 10_000
 
@@ -28,9 +29,10 @@ class _Origin(msgspec.Struct, rename="camel", omit_defaults=True):
     statement: str | None
     """None if it is the run's, which contains no secret and is short enough."""
     statement_length: int | None
+    imported_file_id: str | None = None
 
 
-def run_origin(connection: ConnectionRow, statement: str) -> str:
+def run_origin(connection: ConnectionRow, statement: str, *, imported: Import | None = None) -> str:
     """Returns JSON: who submits the run from where, and to which database as whom."""
     actor = current_actor.get()
     shown = redacted(statement[:MAX_AUDITED_CHARS])
@@ -48,5 +50,6 @@ def run_origin(connection: ConnectionRow, statement: str) -> str:
         username=connection.username,
         statement=None if shown == statement else shown,
         statement_length=None if is_whole else len(statement),
+        imported_file_id=imported and f"file_{imported.source.file_id.hex}",
     )
     return msgspec.json.encode(origin).decode()

@@ -9,8 +9,9 @@ from uuid import UUID
 import msgspec
 
 from db.connections import ConnectionRow
-from db.errors import BadInput, TooLarge
+from db.errors import BadInput, Forbidden, TooLarge
 from db.runs import NewRun
+from db.workbench.copy.import_request import Import, ImportRequest, encode_source
 from db.workbench.execution.run_origin import run_origin
 
 MAX_STATEMENT_CHARS = 500_000
@@ -38,6 +39,18 @@ class RunLimits(NamedTuple):
         return timedelta(days=self.retention_days)
 
 
+class ImportTarget(NamedTuple):
+    """Where an import runs, and for how long: on a connection, or in a session."""
+
+    connection_id: UUID | None
+    session_id: UUID | None = None
+    timeout_ms: int | None = None
+
+    def call(self, request: ImportRequest) -> object:
+        """What must be the same if an idempotency key is used again."""
+        return ("importRows", self, request)
+
+
 class RunRequest(NamedTuple):
     """A statement and its options. None uses the default of the connection or of the server."""
 
@@ -50,6 +63,16 @@ class RunRequest(NamedTuple):
     max_bytes: int | None = None
     read_only: bool | None = None
     session_id: UUID | None = None
+    imported: Import | None = None
+    """The data if the statement is COPY ... FROM STDIN of `importRows`."""
+
+    @property
+    def call(self) -> object:
+        """What must be the same if an idempotency key is used again."""
+        if self.imported is not None:
+            target = ImportTarget(self.connection_id, self.session_id, self.timeout_ms)
+            return target.call(self.imported.request)
+        return ("executeQuery", self[:-1])
 
     def validate(self, limits: RunLimits) -> "RunRequest":
         """Returns the request.
@@ -58,7 +81,7 @@ class RunRequest(NamedTuple):
             BadInput: An option is out of range, or a value cannot be sent to PostgreSQL.
             TooLarge: The statement is too long, or there are too many parameters.
         """
-        _check_text(self.statement, "statement")
+        check_text(self.statement, "statement")
         if len(self.statement) > MAX_STATEMENT_CHARS:
             raise TooLarge(
                 f"`statement` has more than {MAX_STATEMENT_CHARS} characters.",
@@ -75,9 +98,9 @@ class RunRequest(NamedTuple):
                 hint="Pass the values as one array, or as JSON.",
                 field="parameters",
             )
-        _check_range("timeoutMs", self.timeout_ms, limits.max_timeout_ms)
-        _check_range("maxRows", self.max_rows, limits.max_rows)
-        _check_range("maxBytes", self.max_bytes, limits.max_bytes)
+        check_range("timeoutMs", self.timeout_ms, limits.max_timeout_ms)
+        check_range("maxRows", self.max_rows, limits.max_rows)
+        check_range("maxBytes", self.max_bytes, limits.max_bytes)
         self.encode_parameters()
         return self
 
@@ -87,7 +110,13 @@ class RunRequest(NamedTuple):
         return msgspec.json.encode(list(self.parameters or ())).decode()
 
     def to_new_run(self, connection: ConnectionRow, limits: RunLimits) -> NewRun:
-        """Fills in the defaults of the connection, then those of the server."""
+        """Fills in the defaults of the connection, then those of the server.
+
+        Raises:
+            Forbidden: The run would import rows over a read-only connection.
+        """
+        if self.imported is not None and (connection.read_only or self.read_only):
+            raise import_forbidden("This connection or session is read-only.")
         default_ms = connection.statement_timeout_ms or limits.timeout_ms
         timeout_ms = self.timeout_ms or default_ms
         return NewRun(
@@ -98,12 +127,22 @@ class RunRequest(NamedTuple):
             timeout_ms=min(timeout_ms, limits.max_timeout_ms),  # defaults may exceed the limit
             max_rows=self.max_rows or limits.max_rows,
             max_bytes=self.max_bytes or limits.max_bytes,
-            origin=run_origin(connection, self.statement),
+            origin=run_origin(connection, self.statement, imported=self.imported),
+            source=encode_source(self.imported) if self.imported else None,
+            source_bytes=self.imported and self.imported.copied_bytes,
             session_id=self.session_id,
         )
 
 
-def _check_range(field: str, value: int | None, most: int) -> None:
+def import_forbidden(reason: str, *, field: str | None = None) -> Forbidden:
+    return Forbidden(
+        f"{reason} Rows cannot be imported.",
+        hint="Use a connection and a token that may write.",
+        field=field,
+    )
+
+
+def check_range(field: str, value: int | None, most: int) -> None:
     if value is not None and not 1 <= value <= most:
         raise BadInput(
             f"`{field}` must be from 1 to {most}.", hint="Omit it to use the default.", field=field
@@ -113,7 +152,7 @@ def _check_range(field: str, value: int | None, most: int) -> None:
 def _check_parameter(value: object) -> None:
     match value:
         case str():
-            _check_text(value, "parameters")
+            check_text(value, "parameters")
         case float() if not math.isfinite(value):
             raise BadInput(
                 "`parameters` contains a number that is too large for JSON.",
@@ -125,11 +164,11 @@ def _check_parameter(value: object) -> None:
                 _check_parameter(item)
         case dict():
             for name, item in value.items():
-                _check_text(name, "parameters")
+                check_text(name, "parameters")
                 _check_parameter(item)
 
 
-def _check_text(text: str, field: str) -> None:
+def check_text(text: str, field: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:

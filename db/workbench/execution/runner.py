@@ -26,7 +26,7 @@ from db.runs import (
 )
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change, topic_of_owner, topic_of_run
-from db.workbench.execution.run_executor import RunExecutor
+from db.workbench.execution.run_executor import OpenSource, RunExecutor
 from db.workbench.execution.run_recorder import CommitWith, RunRecorder
 from db.workbench.execution.run_request import RunLimits, RunRequest
 from db.workbench.execution.scheduler import RunScheduler
@@ -69,9 +69,13 @@ class Runner:
         results: ResultStore,
         lender: "Lender",
         process: int,
+        open_source: OpenSource,
         limits: RunLimits = RunLimits(),  # noqa: B008 - immutable
     ) -> None:
-        """`process` is the number of this process's liveness lock."""
+        """`process` is the number of this process's liveness lock.
+
+        `open_source` opens the data of runs that import rows.
+        """
         self.signals = SessionSignals(events)
         self._database = database
         self._events = events
@@ -82,6 +86,7 @@ class Runner:
             results=results,
             lender=lender,
             on_finished=self._after_run,
+            open_source=open_source,
         )
         self._process = process
         self._scheduler = RunScheduler(

@@ -60,7 +60,7 @@ class _Accepted(NamedTuple):
     """The backend of the reserved connection was recorded with the run."""
 
 
-class _Id(NamedTuple):
+class RunId(NamedTuple):
     id: UUID
 
 
@@ -176,14 +176,13 @@ class Submissions:
             return await self._database.transaction(lambda session: self._write(session, draft))
         accepted: _Accepted | None = None
 
-        async def write(session: Session) -> _Id:
+        async def write(session: Session) -> RunId:
             nonlocal accepted
             accepted = await self._write(session, draft)
-            return _Id(draft.id)
+            return RunId(draft.id)
 
-        call = ("executeQuery", draft.request)
         found = await run_once(
-            self._database, draft.owner, write, key=key, request=call, answer=_Id
+            self._database, draft.owner, write, key=key, request=draft.request.call, answer=RunId
         )
         if accepted is not None and found.id == draft.id:
             return accepted

@@ -34,6 +34,9 @@ CONTENT_TYPES: Mapping[str, str] = {
 _FORMULA_MARKS = frozenset("=+-@\t\r")
 _is_number = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?Infinity").fullmatch
 
+END_MARK = "\\."
+"""Ends the data of COPY before PostgreSQL 18, if it is a line of CSV."""
+
 _decode = msgspec.json.Decoder(list[Any]).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -110,7 +113,7 @@ def _csv_cell(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            quoted = not value or any(mark in value for mark in ',"\r\n')
+            quoted = not value or value == END_MARK or any(mark in value for mark in ',"\r\n')
             return '"' + value.replace('"', '""') + '"' if quoted else value
         case _:
             return str(value)

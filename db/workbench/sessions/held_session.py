@@ -10,7 +10,7 @@ import psycopg
 from db.database_sessions import CloseReason, DatabaseSessionRow, SessionState, SessionStatus
 from db.runs import Backend, Failure, RunRow, RunState, ServerNotice
 from db.workbench.connections.libpq import Connection, abort_after, command
-from db.workbench.copy.copy_in import CopySource
+from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.sessions.closing import ended_by
 from db.workbench.sessions.session_use import SessionUse
@@ -92,10 +92,18 @@ class HeldSession:
         early_s = max(LATEST_WARNING_S, min(WARN_S, timeout_ms / 1000 * WARN_SHARE))
         return expires_at - timedelta(seconds=early_s)
 
-    async def execute(self, run: RunRow, copy_in: CopySource | None = None) -> RunRow:
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether the server has a transaction open, failed or not."""
+        return not protocol.is_idle(self._connection)
+
+    async def execute(
+        self, run: RunRow, copy_in: CopySource | None = None, *, prelude: str | None = None
+    ) -> RunRow:
         """Executes a started run on the connection, and returns it as it ended.
 
-        `copy_in` is the data of a COPY ... FROM STDIN.
+        `copy_in` is the data of a COPY ... FROM STDIN. `prelude` is SQL of ours that is sent before
+        the statement, as a part of the run.
         Everything is recorded when this returns. If the connection is lost, so is the session.
         """
         use = SessionUse(
@@ -105,6 +113,7 @@ class HeldSession:
             autocommit=self.row.autocommit,
             take_notices=self._take_notices,
             copy_in=copy_in,
+            prelude=prelude,
         )
         self._running, self.is_warned = run, False
         try:

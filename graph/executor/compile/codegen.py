@@ -28,7 +28,7 @@ import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from types import CodeType, CoroutineType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from graphql import (
     GraphQLBoolean,
@@ -41,7 +41,8 @@ from graphql import (
 from graphql.type import get_nullable_type, is_non_null_type, is_scalar_type
 
 from graph.executor.compile.fields import FieldAccess
-from graph.executor.execute.completion import Complete, Fail, await_pending
+from graph.executor.execute.batched import BatchedField, BatchedRows, ResolveMany
+from graph.executor.execute.completion import Build, Complete, Fail, await_pending, guarded
 from graph.executor.hints import leaves_strings, spells_integers
 
 _numbers = itertools.count(1)
@@ -76,15 +77,83 @@ class FieldCode(NamedTuple):
     access: FieldAccess
     complete: Complete
     fail: Fail
+    resolve_many: ResolveMany | None = None
+    """For all rows of a list at once."""
 
 
-def object_builder(type_name: str, parts: Sequence[FieldCode | Typename | Later]) -> Any:
-    """Compile the function that builds an object with these fields, in this order.
+Part: TypeAlias = FieldCode | Typename | Later
 
-    With a field that is set later, it returns the object and the keys that are pending.
+
+def object_builder(type_name: str, parts: Sequence[Part]) -> Build:
+    """Compile the function that builds an object with these fields, in this order."""
+    body = _body(type_name, parts, "path")
+    end = "    return run.hold(await_pending(result, pending)) if pending else result"
+    build: Build = _function(["def build(source, path, run):", *body.lines, end], body.names)
+    return build
+
+
+def batched_rows(type_name: str, row: type, parts: Sequence[Part]) -> BatchedRows | None:
+    """How to build rows with fields that are resolved for all rows at once; None without any."""
+    kept: list[Part] = []
+    batched: list[BatchedField] = []
+    for part in parts:
+        if isinstance(part, FieldCode) and part.resolve_many is not None:
+            resolve = part.resolve_many
+            batched.append(BatchedField(part.key, type_name, resolve, part.complete, part.fail))
+            kept.append(Later(part.key))
+        else:
+            kept.append(part)
+    if not batched:
+        return None
+    body = _body(type_name, kept, "path")
+    lines = ["def build(source, path, run):", *body.lines, "    return result, pending"]
+    return BatchedRows(row, _function(lines, body.names), batched)
+
+
+def rows_builder(
+    type_name: str, parts: Sequence[Part], row: type, complete_item: Complete, fail: Fail
+) -> Complete:
+    """Compile the function that builds the objects of a list, without a call for each.
+
+    Items that are no instances of `row` are passed to `complete_item`.
     """
+    item_path = "(path, index, None)"
+    body = _body(type_name, parts, item_path)
+    names = {"row": row, "complete_item": complete_item, "fail": fail, "guard": guarded(fail)}
+    waiting = "run.hold(await_pending(result, pending))"
+    lines = [
+        "def build(values, path, run):",
+        "    items, waiting, kind = [], [], row",
+        "    for index, source in enumerate(values):",
+        "        try:",
+        "            if source.__class__ is kind or isinstance(source, row):",
+        "                kind = source.__class__",
+        *(f"            {line}" for line in body.lines),
+        "                if pending:",
+        f"                    result = run.hold(guard({waiting}, {item_path}, run))",
+        "            else:",
+        f"                result = complete_item(source, {item_path}, run)",
+        "        except Exception as error:",
+        f"            result = fail(error, {item_path}, run)",
+        "        if result.__class__ is Coroutine:",
+        "            waiting.append(index)",
+        "        items.append(result)",
+        "    return run.hold(await_pending(items, waiting)) if waiting else items",
+    ]
+    build: Complete = _function(lines, body.names | names)
+    return build
+
+
+class _Body(NamedTuple):
+    """Lines that build the object `result` from `source`, and the globals that they use."""
+
+    lines: list[str]
+    names: dict[str, Any]
+
+
+def _body(type_name: str, parts: Sequence[Part], path: str) -> _Body:
     names: dict[str, Any] = {"Coroutine": CoroutineType, "await_pending": await_pending}
-    lines = ["def build(source, path, run):", f"    run.fields += {len(parts)}", "    pending = ()"]
+    lines = [f"    run.fields += {len(parts)}", "    pending = ()"]
     entries = []
     for number, part in enumerate(parts):
         if isinstance(part, Typename):
@@ -94,21 +163,20 @@ def object_builder(type_name: str, parts: Sequence[FieldCode | Typename | Later]
             entries.append(f"{part.key!r}: None")
             continue
         entries.append(f"{part.key!r}: v{number}")
-        lines += _field_lines(number, part, type_name)
+        lines += _field_lines(number, part, f"({path}, {part.key!r}, {type_name!r})")
         names[f"read{number}"] = part.access.function
         names[f"complete{number}"] = part.complete
         names[f"fail{number}"] = part.fail
-    if any(isinstance(part, Later) for part in parts):
-        answer = "result, pending"
-    else:
-        answer = "run.hold(await_pending(result, pending)) if pending else result"
-    lines += [f"    result = {{{', '.join(entries)}}}", f"    return {answer}"]
+    return _Body([*lines, f"    result = {{{', '.join(entries)}}}"], names)
+
+
+def _function(lines: list[str], names: dict[str, Any]) -> Any:
     exec(compile_function("\n".join(lines)), names)  # noqa: S102 - only quoted names come from outside
     return names["build"]
 
 
-def _field_lines(number: int, part: FieldCode, type_name: str) -> list[str]:
-    value, path = f"v{number}", f"(path, {part.key!r}, {type_name!r})"
+def _field_lines(number: int, part: FieldCode, path: str) -> list[str]:
+    value = f"v{number}"
     read = part.access.expression.format(function=f"read{number}", path=path)
     conversion = _conversion_lines(value, part.type)
     return [

@@ -1,5 +1,7 @@
 """Compiles the selections of an operation to functions."""
 
+from typing import Any
+
 from graphql import GraphQLObjectType, GraphQLOutputType, GraphQLSchema
 from graphql.execution.collect_fields import (
     FieldDetailsList,
@@ -17,10 +19,16 @@ from graphql.type import (
     is_object_type,
 )
 
-from graph.executor.compile.codegen import FieldCode, Later, Typename, object_builder
+from graph.executor.compile.codegen import (
+    FieldCode,
+    Part,
+    Typename,
+    batched_rows,
+    object_builder,
+    rows_builder,
+)
 from graph.executor.compile.strawberry_adapter import field_access, many_resolver
 from graph.executor.document import Operation
-from graph.executor.execute.batched import BatchedField, BatchedRows, ResolveMany
 from graph.executor.execute.completion import (
     Build,
     Complete,
@@ -31,8 +39,8 @@ from graph.executor.execute.completion import (
     object_,
     with_errors_handled,
 )
-from graph.executor.execute.lists import Rows, list_of
-from graph.executor.execute.run import Field
+from graph.executor.execute.lists import Items, each_by, list_of
+from graph.executor.execute.run import Field, Path, Run
 from graph.executor.hints import accepted_by
 
 
@@ -59,13 +67,14 @@ class Compiler:
             name: FragmentDetails(node) for name, node in operation.fragments.items()
         }
         # By type and nodes, so that fragments spread in several places are compiled once.
+        self._parts_of: dict[tuple[str, tuple[int, ...]], list[Part]] = {}
         self._builders: dict[tuple[str, tuple[int, ...]], Build] = {}
 
     def steps(self, type_: GraphQLObjectType, *, serial: bool) -> list[Build]:
         """Functions that build the root fields; they run in sequence."""
         fields = self._root_fields(type_)
         groups = [{key: details} for key, details in fields.items()] if serial else [fields]
-        return [self._builder(type_, group) for group in groups]
+        return [object_builder(type_.name, self._parts(type_, group)) for group in groups]
 
     def first_field(self, type_: GraphQLObjectType) -> Field | None:
         """The root field of a subscription."""
@@ -83,32 +92,34 @@ class Compiler:
         ).grouped_field_set
 
     def _object(self, type_: GraphQLObjectType, details: FieldDetailsList) -> Build:
-        key = (type_.name, tuple(id(detail.node) for detail in details))
+        key = _key(type_, details)
         builder = self._builders.get(key)
         if builder is None:
-            fields = self._subfields(type_, details)
-            builder = self._builders[key] = self._builder(type_, fields)
+            parts = self._parts_below(type_, details)
+            builder = self._builders[key] = object_builder(type_.name, parts)
         return builder
 
-    def _subfields(self, type_: GraphQLObjectType, details: FieldDetailsList) -> GroupedFieldSet:
-        return collect_subfields(
-            self._schema,
-            self._fragments,
-            self._conditions,
-            self._operation.definition,
-            type_,
-            details,
-            self._hide_suggestions,
-        ).grouped_field_set
+    def _parts_below(self, type_: GraphQLObjectType, details: FieldDetailsList) -> list[Part]:
+        key = _key(type_, details)
+        parts = self._parts_of.get(key)
+        if parts is None:
+            fields = collect_subfields(
+                self._schema,
+                self._fragments,
+                self._conditions,
+                self._operation.definition,
+                type_,
+                details,
+                self._hide_suggestions,
+            ).grouped_field_set
+            parts = self._parts_of[key] = self._parts(type_, fields)
+        return parts
 
-    def _builder(self, type_: GraphQLObjectType, fields: GroupedFieldSet) -> Build:
+    def _parts(self, type_: GraphQLObjectType, fields: GroupedFieldSet) -> list[Part]:
         parts = [self._part(type_, key, details) for key, details in fields.items()]
-        build: Build = object_builder(type_.name, [part for part in parts if part is not None])
-        return build
+        return [part for part in parts if part is not None]
 
-    def _part(
-        self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
-    ) -> FieldCode | Typename | None:
+    def _part(self, parent: GraphQLObjectType, key: str, details: FieldDetailsList) -> Part | None:
         if details[0].node.name.value == "__typename":
             return Typename(key)
         field = self._field(parent, key, details)
@@ -118,7 +129,7 @@ class Compiler:
         fail = error_handler(type_, field.nodes)
         complete = with_errors_handled(self._complete(type_, field), fail)
         access = field_access(field, hide_suggestions=self._hide_suggestions)
-        return FieldCode(key, type_, access, complete, fail)
+        return FieldCode(key, type_, access, complete, fail, many_resolver(field))
 
     def _field(
         self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
@@ -133,9 +144,7 @@ class Compiler:
         null = null_handler(type_, field)
         nullable = get_nullable_type(type_)
         if is_list_type(nullable):
-            item_type = nullable.of_type
-            rows = self._rows(item_type, field)
-            return list_of(self._complete(item_type, field), item_type, field, null, rows)
+            return list_of(self._items(nullable.of_type, field), field, null)
         if is_leaf_type(nullable):
             return leaf(nullable, null)
 
@@ -147,33 +156,24 @@ class Compiler:
         assert is_object_type(nullable)  # noqa: S101 - no other output type is left
         return complete_as(nullable)
 
-    def _rows(self, item_type: GraphQLOutputType, field: Field) -> Rows | None:
-        """The class of items that need no type check, if the schema has marked one."""
+    def _items(self, item_type: GraphQLOutputType, field: Field) -> Items:
+        fail = error_handler(item_type, field.nodes)
         type_ = get_nullable_type(item_type)
-        if not is_object_type(type_) or (row := accepted_by(type_.is_type_of)) is None:
-            return None
-        return Rows(row, self._object(type_, field.details), self._batched(row, type_, field))
+        row = accepted_by(type_.is_type_of) if is_object_type(type_) else None
+        if row is None:
+            complete_value = with_errors_handled(self._complete(item_type, field), fail)
+            return Items(complete_value, each_by(complete_value, fail), fail, None)
+        assert is_object_type(type_)  # noqa: S101 - only these have `is_type_of`
 
-    def _batched(self, row: type, type_: GraphQLObjectType, lists: Field) -> BatchedRows | None:
-        parts: list[FieldCode | Typename | Later | None] = []
-        batched: list[BatchedField] = []
-        fields = self._subfields(type_, lists.details)
-        resolvers = {key: self._many_resolver(type_, key, fields[key]) for key in fields}
-        if not any(resolvers.values()):
-            return None
-        for key, details in fields.items():
-            part, resolve = self._part(type_, key, details), resolvers[key]
-            if resolve is not None and isinstance(part, FieldCode):
-                later = BatchedField(key, type_.name, resolve, part.complete, part.fail)
-                batched.append(later)
-                parts.append(Later(key))
-            else:
-                parts.append(part)
-        build = object_builder(type_.name, [part for part in parts if part is not None])
-        return BatchedRows(row, build, batched)
+        def build_other(source: Any, path: Path | None, run: Run) -> Any:
+            return self._object(type_, field.details)(source, path, run)
 
-    def _many_resolver(
-        self, parent: GraphQLObjectType, key: str, details: FieldDetailsList
-    ) -> ResolveMany | None:
-        field = self._field(parent, key, details)
-        return None if field is None else many_resolver(field)
+        null = null_handler(item_type, field)
+        complete_value = with_errors_handled(object_(type_, build_other, field, null), fail)
+        parts = self._parts_below(type_, field.details)
+        complete_all = rows_builder(type_.name, parts, row, complete_value, fail)
+        return Items(complete_value, complete_all, fail, batched_rows(type_.name, row, parts))
+
+
+def _key(type_: GraphQLObjectType, details: FieldDetailsList) -> tuple[str, tuple[int, ...]]:
+    return type_.name, tuple(id(detail.node) for detail in details)

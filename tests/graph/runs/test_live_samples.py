@@ -9,7 +9,10 @@ import pytest
 from db.kit.base import OwnerId
 from db.services import Services
 from tests.fixtures.blockers import session_of
+from tests.fixtures.clients import Client
+from tests.fixtures.factories import make_connection_to
 from tests.fixtures.replicas import AddUser, Gate, OpenReplica, Person, Socket, connect_to
+from tests.fixtures.session_desk import open_session
 from tests.fixtures.targets import Target
 
 WAITING = "waiting { eventType event since blockedBy { pid username applicationName state } }"
@@ -29,6 +32,13 @@ async def until_waiting(socket: Socket) -> Any:
     while (status := await next_status(socket))["waiting"] is None:
         assert status["state"] in {"QUEUED", "RUNNING"}
     return status
+
+
+def waits_for_reader(status: Any) -> bool:
+    """The parts of a sample are read one after the other, so the first one may be of two phases."""
+    blockers = (status["waiting"] or {"blockedBy": []})["blockedBy"]
+    names = [each["applicationName"] for each in blockers]
+    return (status["progress"]["phase"], names) == ("waiting for old snapshots", ["reader"])
 
 
 def has_side_connection(services: Services) -> bool:
@@ -69,6 +79,34 @@ async def test_query_status_says_for_whom_a_run_waits(
         assert ends == [{"state": "SUCCEEDED", "waiting": None, "progress": None}] * 2
 
 
+async def test_run_in_a_session_waits_for_another_session(ada: Client, target: Target) -> None:
+    connection = await make_connection_to(ada, target)
+    one, other = [await open_session(ada, connection) for _ in range(2)]
+    await one.do("DROP TABLE IF EXISTS shared")
+    await one.do("CREATE TABLE shared (id int PRIMARY KEY, name text)")
+    await one.do("INSERT INTO shared VALUES (1)")
+    await one.do("BEGIN")
+    await one.do("UPDATE shared SET name = 'one'")
+    await other.do("BEGIN")
+    run = await other.execute("UPDATE shared SET name = 'other' RETURNING *", waitMs=0)
+    async with ada.follow(SAMPLED, id=run["id"]) as received:
+        status = (await anext(received)).data["queryStatus"]
+        while status["waiting"] is None:
+            status = (await anext(received)).data["queryStatus"]
+        (blocker,) = status["waiting"]["blockedBy"]
+        assert blocker["pid"] == (await one.now())["backendPid"]
+        assert blocker["state"] == "idle in transaction"
+        await one.roll_back()
+        assert [each.data["queryStatus"]["state"] async for each in received][-1] == "SUCCEEDED"
+    editable = "query($id: ID!) { queryRun(id: $id) { editable { tableName keyColumns } } }"
+    assert (await ada.ask(editable, id=run["id"]))["queryRun"] == {
+        "editable": {"tableName": "shared", "keyColumns": ["id"]}
+    }
+    assert (await other.now())["state"] == "IN_TRANSACTION"
+    for session in (one, other):
+        await session.close()
+
+
 async def test_query_status_sends_progress_when_it_changes(
     open_replica: OpenReplica, add_user: AddUser, target: Target
 ) -> None:
@@ -97,10 +135,8 @@ async def test_query_status_sends_progress_when_it_changes(
             ):
                 await reader.fetch("SELECT FROM built")
                 await holding.commit()
-                while status["progress"]["phase"] != "waiting for old snapshots":
+                while not waits_for_reader(status):
                     status = await next_status(socket)
-                blockers = status["waiting"]["blockedBy"]
-                assert [each["applicationName"] for each in blockers] == ["reader"]
             assert [update["queryStatus"] async for update in socket.rest()][-1]["state"] == (
                 "SUCCEEDED"
             )

@@ -58,13 +58,15 @@ async def prepare(connection: Connection, statement: str) -> AsyncIterator[PGres
     pgconn = connection.pgconn
     send_parse = partial(pgconn.send_prepare, b"", statement.encode())
     send_describe = partial(pgconn.send_describe_prepared, b"")
+    has_failed = False
     for send_message in (send_parse, send_describe):
+        if has_failed:
+            return
         send_message()
         await connection.wait(generators.send(pgconn))
         async for result in results(connection):
+            has_failed |= result.status != ExecStatus.COMMAND_OK
             yield result
-            if result.status != ExecStatus.COMMAND_OK:
-                return
 
 
 async def results(

@@ -1,0 +1,91 @@
+"""CSV files: their header, and the marks in them that PostgreSQL would take as their end."""
+
+import csv
+import io
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+from db.errors import BadInput
+from db.workbench.copy.copy_failures import BadSourceLine
+
+BOM = b"\xef\xbb\xbf"
+_END_MARK = re.compile(rb"[\r\n]\\\.(?=[\r\n])")
+_HELD = 3
+"""A mark and what follows it: so much is held back until the next piece."""
+
+
+def header_of(head: bytes, delimiter: str) -> Sequence[str]:
+    """The names in the first line; `head` is the start of the file.
+
+    Raises:
+        BadInput: It is not the header of a CSV file in UTF-8.
+    """
+    record = head.removeprefix(BOM)[: _end_of_record(head.removeprefix(BOM))]
+    try:
+        names = next(
+            csv.reader(io.StringIO(record.decode(), newline=""), delimiter=delimiter, strict=True),
+            [],
+        )
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(
+            "The first line of the file is not the header of a CSV file in UTF-8.",
+            hint="Check the encoding and the quotes, and pass `header: false` if it has none.",
+            field="fileId",
+        ) from error
+    return names
+
+
+async def without_end_marks(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    r"""The pieces without the byte order mark.
+
+    Raises:
+        BadSourceLine: A line is `\.`: before version 18, PostgreSQL ignores everything after it.
+    """
+    lines, held, is_first = _Lines(), b"", True
+    async for piece in pieces:
+        window = held + (piece.removeprefix(BOM) if is_first else piece)
+        body, held, is_first = window[:-_HELD], window[-_HELD:], False
+        lines.check(body, window)
+        yield body
+    lines.check(held, held + b"\n")
+    yield held
+
+
+class _Lines:
+    """What is before the next piece: the number of its line, and whether a quote is open."""
+
+    def __init__(self) -> None:
+        self._number = 1
+        self._is_quoted = False
+        self._last = b"\n"
+
+    def check(self, body: bytes, window: bytes) -> None:
+        """Looks for marks that begin in `body`; `window` has what follows it, too."""
+        for found in _END_MARK.finditer(self._last + window):
+            before = body[: found.start()]
+            if found.start() >= len(body):
+                break
+            if not self._is_quoted ^ before.count(b'"') & 1:
+                raise _end_mark(self._number + before.count(b"\n"))
+        self._is_quoted ^= bool(body.count(b'"') & 1)
+        self._number += body.count(b"\n")
+        self._last = body[-1:] or self._last
+
+
+def _end_mark(line: int) -> BadSourceLine:
+    return BadSourceLine(
+        f"Line {line} of the file is `\\.`, which ends the data of a COPY.",
+        line=line,
+        hint='Quote it: "\\."',
+    )
+
+
+def _end_of_record(text: bytes) -> int:
+    """The index after the first record, whose quoted names may contain line breaks."""
+    is_quoted = False
+    for found in re.finditer(rb'["\r\n]', text):
+        if found.group() == b'"':
+            is_quoted = not is_quoted
+        elif not is_quoted:
+            return found.start()
+    return len(text)

@@ -1,0 +1,23 @@
+"""Sessions of several users while a replica is killed: the short form of `make soak-sessions`."""
+
+from pathlib import Path
+
+from tests.fixtures.targets import Target
+from tests.survival.soak.ledger import Fate, Findings
+from tests.survival.soak.soak import Plan, soak
+
+QUICK = Plan(seconds=10, users=5, sessions=20, kill_every_s=4)
+
+
+async def test_acknowledged_commits_survive_a_killed_replica_and_nothing_else_does(
+    committed_url: str, target: Target, tmp_path: Path
+) -> None:
+    report = await soak(QUICK, database_url=committed_url, target=target, folder=tmp_path, seed=7)
+    figures = report.figures
+    assert report.findings == Findings(missing=0, unexpected=0, repeated=0), figures
+    assert (report.backends, report.open_sessions, report.active_runs) == (0, 0, 0), figures
+    assert not figures.internal_errors
+    assert report.ledger.count(Fate.PRESENT) > 0
+    assert figures.kills > 0
+    assert figures.cancels > 0
+    assert max(figures.lost_s) < 30
