@@ -136,6 +136,11 @@ class Holder:
             for session_id in await source.sessions(self._runner.process):
                 self.wake(session_id)
 
+    def poll(self) -> None:
+        """Notices which connections their servers have closed, and takes notifications."""
+        for held in list(self.held.values()):
+            held.poll()
+
     async def enforce_limits(self) -> None:
         """Closes the sessions whose time is over, and warns of those whose time is soon."""
         now = datetime.now(UTC)
