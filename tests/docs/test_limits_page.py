@@ -36,6 +36,7 @@ INTERNAL = {
     "db.kit.audit.actor": "addresses are shorter",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.objects.store": "what object stores accept",
+    "db.workbench.copy.json_lines.MAX_DEPTH": "deeper values cannot be decoded",
     "db.setting_files": "the operator's own files",
     "db.setting_checks": "the length of a quotation in an error",
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
