@@ -228,8 +228,12 @@ class Holder:
                 await woken.wait()
 
     async def _next_work(self, held: HeldSession) -> Work | None:
-        found = [(await source.oldest(held), source) for source in self._sources]
-        waiting = [(since, source) for since, source in found if since is not None]
+        found = await asyncio.gather(*(source.oldest(held) for source in self._sources))
+        waiting = [
+            (since, source)
+            for since, source in zip(found, self._sources, strict=True)
+            if since is not None
+        ]
         if not waiting:
             return None
         _, source = min(waiting, key=lambda item: item[0])
