@@ -88,6 +88,18 @@ def send_alone() -> None:
     replace(Gatherer, fetch=fetch)
 
 
+def read_all_columns() -> None:
+    from graph.kit import paging
+
+    replace(paging, columns_of_rows=lambda _: None)
+
+
+def resolve_lists_of_each_row() -> None:
+    from graph.executor.compile import strawberry_adapter
+
+    replace(strawberry_adapter, many_form_of=lambda _: None)
+
+
 def collect_garbage_as_usual() -> None:
     from graph.server import uvicorn_server
 
@@ -100,6 +112,8 @@ PARTS: Mapping[str, Callable[[], None]] = {
     "short coercion": coerce_with_strawberry,
     "leased statements": send_through_sqlalchemy,
     "gathering": send_alone,
+    "selected columns": read_all_columns,
+    "lists of lists": resolve_lists_of_each_row,
     "frozen memory": collect_garbage_as_usual,
 }
 

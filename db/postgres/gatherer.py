@@ -31,7 +31,7 @@ BATCH_TAKES_S = 0.005
 SLOW_READ_S = 1.0
 """A gathered read that takes this much longer than the round trip is split up."""
 WINDOW_S = 10.0
-MAX_IDLE_QUEUES = 1_000
+KEPT_QUEUES = 1_000
 """Of statements without callers. Clients vary them by the columns that they select."""
 
 
@@ -147,7 +147,7 @@ class Gatherer:
     def _queue_of(self, statement: Statement[Any]) -> _StatementQueue:
         queue = self._queues.get(statement.sql)
         if queue is None:
-            if len(self._queues) >= MAX_IDLE_QUEUES:
+            if len(self._queues) >= KEPT_QUEUES:
                 self._queues = {key: old for key, old in self._queues.items() if old.is_busy}
             queue = self._queues[statement.sql] = _StatementQueue(
                 statement, gather_statement(statement)

@@ -1,6 +1,6 @@
 """Repository of the runs of scripts: each is started when its turn comes, never queued."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +8,8 @@ from sqlalchemy import Integer, Select, Text, Uuid, bindparam, func, insert
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, PageShape, SortOrder, Window
-from db.kit.repository import Repository, S
+from db.kit.parent_pages import PARENTS, PagesOfParents
+from db.kit.repository import S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.rows import Backend, NewRun, RunRow, RunState
@@ -17,7 +18,7 @@ from db.runs.tables import QueryRun, state_literal
 IN_ORDER = SortOrder("script_index", descending=False)
 
 
-class ScriptedRuns(Repository[RunRow, S]):
+class ScriptedRuns(PagesOfParents[RunRow, S]):
     model = QueryRun
     row = RunRow
     noun = "run"
@@ -40,14 +41,14 @@ class ScriptedRuns(Repository[RunRow, S]):
         """The run that a script executes now, if any."""
         return await self.all(self._running_of(), script_id=script_id)
 
-    async def page(self, window: Window, script_id: UUID) -> Page[RunRow]:
-        """The statements of a script, without the end of its transaction."""
-        return await self.fetch_page(
-            self._page(window.shape), window, IN_ORDER, script_id=script_id
-        )
+    async def of_scripts(
+        self, script_ids: Sequence[UUID], window: Window
+    ) -> Mapping[UUID, Page[RunRow]]:
+        """The statements of scripts, without the ends of their transactions."""
+        return await self.fetch_pages(self._of_scripts(window.shape), script_ids, window, IN_ORDER)
 
-    async def count(self, script_id: UUID) -> int:
-        return int(await self.value(self._count(), script_id=script_id))
+    async def count_of_scripts(self, script_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+        return dict(await self.run(self._count_of_scripts(), ids=list(script_ids)))
 
     @change_statement
     def _start(cls) -> ClauseElement:
@@ -64,19 +65,25 @@ class ScriptedRuns(Repository[RunRow, S]):
 
     @statement
     def _running_of(cls) -> ClauseElement:
-        return cls._of_script().where(cls.table().c.state == state_literal(RunState.RUNNING))
+        run = cls.table().c
+        return cls.owned().where(
+            run.script_id == bindparam("script_id", type_=Uuid()),
+            run.state == state_literal(RunState.RUNNING),
+        )
 
     @statement
-    def _page(cls, shape: PageShape) -> ClauseElement:
-        statements = cls._of_script().where(cls.table().c.script_index.is_not(None))
-        return cls.select_page(statements, IN_ORDER, shape)
+    def _of_scripts(cls, shape: PageShape) -> ClauseElement:
+        return cls.page_per_parent(cls._statements(), IN_ORDER, shape)
 
     @statement
-    def _count(cls) -> ClauseElement:
-        statements = cls._of_script(func.count())
-        return statements.where(cls.table().c.script_index.is_not(None))
+    def _count_of_scripts(cls) -> ClauseElement:
+        run = cls.table().c
+        counted = cls.owned(run.script_id, func.count()).where(
+            is_any_of(run.script_id), run.script_index.is_not(None)
+        )
+        return counted.group_by(run.script_id)
 
     @classmethod
-    def _of_script(cls, *columns: Any) -> Select[Any]:
-        script_id = bindparam("script_id", type_=Uuid())
-        return cls.owned(*columns).where(cls.table().c.script_id == script_id)
+    def _statements(cls) -> Select[Any]:
+        run = cls.table().c
+        return cls.owned().where(run.script_id == PARENTS.c.id, run.script_index.is_not(None))

@@ -1,5 +1,6 @@
 """Repository of scripts. Each transition is one UPDATE conditional on the state before."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
-from db.kit.repository import Repository, S
+from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.scripts.rows import (
@@ -117,9 +118,8 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
         """Deletes a script for which no session could be opened."""
         await self.run(self._discard(), id=script_id)
 
-    async def text(self, script_id: UUID) -> str | None:
-        found: str | None = await self.value(self._text(), id=script_id)
-        return found
+    async def texts(self, script_ids: Sequence[UUID]) -> Mapping[UUID, str]:
+        return dict(await self.run(self._texts(), ids=list(script_ids)))
 
     async def text_bytes(self) -> int:
         return int(await self.value(self._text_bytes()))
@@ -230,9 +230,9 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
         return cls.owned_delete().where(*queued).returning(script.id)
 
     @statement
-    def _text(cls) -> ClauseElement:
+    def _texts(cls) -> ClauseElement:
         script = cls.table().c
-        return cls.owned(script.script).where(script.id == bindparam("id"))
+        return cls.owned(script.id, script.script).where(is_any_of(script.id))
 
     @statement
     def _text_bytes(cls) -> ClauseElement:

@@ -1,18 +1,19 @@
 """Relay connections over keyset pages."""
 
 import functools
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from inspect import Parameter, Signature, signature
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar, cast
 
 import strawberry
 
 from db.errors import BadInput
 from db.kit.paging import Page, Window
 from graph.context import Info
-from graph.executor.hints import resolving_many
+from graph.executor.hints import accepting, resolving_many
 from graph.kit.columns import columns_of_rows
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.loaders import BatchLoader
@@ -158,10 +159,29 @@ class PageInfo:
         return root.cursor(-1) if root.rows else None
 
 
+class EdgeRow(NamedTuple):
+    """An item of a page. Its cursor is made only if it is selected."""
+
+    node: Any
+    page: Page[Any]
+    position: int
+
+
+def _cursor(root: strawberry.Parent[EdgeRow]) -> str:
+    return root.page.cursor(root.position)
+
+
+@accepting(EdgeRow)
+def _is_edge(value: object, _info: object) -> bool:
+    return isinstance(value, EdgeRow)
+
+
 @strawberry.type(description="An item of a list with its cursor.")
 class Edge(Generic[Node]):
-    cursor: str = strawberry.field(
-        description="Opaque position of the item. Pass it as `after` or `before`."
+    is_type_of = staticmethod(_is_edge)
+
+    cursor: str = cast(  # an annotation, so that it stays before `node` in the schema
+        "Any", field("Opaque position of the item. Pass it as `after` or `before`.")(_cursor)
     )
     node: Node = attribute("The item.")
 
@@ -171,7 +191,8 @@ class Connection(Generic[Node]):
     @field("Items of this page with their cursors.")
     def edges(root: strawberry.Parent[Listing]) -> list[Edge[Node]]:
         page = root.page
-        return [Edge(cursor=page.cursor(at), node=row) for at, row in enumerate(page.rows)]
+        edges = map(EdgeRow, page.rows, itertools.repeat(page), itertools.count())
+        return cast("list[Edge[Node]]", list(edges))
 
     @field("Items of this page without cursors.")
     def nodes(root: strawberry.Parent[Listing]) -> list[Node]:

@@ -1,11 +1,14 @@
 """The fields of scripts that do not lead to their runs, and the positions of statements."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 import strawberry
 
 from db.connections import ConnectionRow
+from db.postgres.engine import ReadSession
 from db.runs import Failure, RunRow, RunState
 from db.scripts import OnError, ScriptRunRow, ScriptRuns, ScriptTransaction
 from db.workbench.scripts.splitter import StatementRange as StatementRangeRow
@@ -15,12 +18,17 @@ from graph.connections.types import DatabaseConnection
 from graph.context import Info
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.ids import Node
-from graph.kit.loaders import ById
+from graph.kit.loaders import ById, Loader
 from graph.runs.result_types import RunError
 
 
 class ScriptById(ById[ScriptRunRow]):
     repository = ScriptRuns
+
+
+class TextOfScript(Loader[UUID, str]):
+    async def batch(self, session: ReadSession, keys: list[UUID]) -> Mapping[UUID, str]:
+        return await ScriptRuns(session, self.context.owner).texts(keys)
 
 
 graphql_enum(
@@ -116,7 +124,7 @@ class ScriptFields(Node):
 
     @field("Text of the script as it was sent. Null if it was deleted meanwhile.")
     async def script(root: strawberry.Parent[ScriptRunRow], info: Info) -> str | None:
-        return await info.context.read(ScriptRuns, lambda scripts: scripts.text(root.id))
+        return await TextOfScript.of(info.context).load(root.id)
 
     @field(
         "Reason why the script is `FAILED` or `INTERRUPTED`: the error of the statement at which "

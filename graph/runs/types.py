@@ -36,7 +36,7 @@ from graph.context import Info
 from graph.kit.fields import argument, attribute, field
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
-from graph.kit.paging import Connection, Listing, paged, paged_by
+from graph.kit.paging import Connection, paged_by
 from graph.kit.parent_lists import ListsOfParents, ParentQuery
 from graph.kit.scalars import Json, SafeInt
 from graph.kit.scopes import WORKBENCH
@@ -66,6 +66,16 @@ DOWNLOAD_TTL = timedelta(hours=1)
 
 class RunById(ById[RunRow]):
     repository = Runs
+
+
+class RunsOfScript(ListsOfParents[ParentQuery]):
+    async def find_of(
+        self, session: ReadSession, parents: Sequence[UUID], query: ParentQuery
+    ) -> Mapping[UUID, Any]:
+        runs = ScriptedRuns(session, self.context.owner)
+        if query.window is None:
+            return await runs.count_of_scripts(parents)
+        return await runs.of_scripts(parents, query.window)
 
 
 class RunsOfSession(ListsOfParents[ParentQuery]):
@@ -310,12 +320,11 @@ class ScriptRun(ScriptFields):
     @field(
         "Query runs of the statements that have begun, in the order of the script.",
         type=Connection[QueryRun],
+        reads=["id"],
     )
-    @paged
-    async def runs(root: strawberry.Parent[ScriptRunRow], info: Info, window: Window) -> Listing:
-        context, script_id = info.context, root.id
-        page = await context.read(ScriptedRuns, lambda runs: runs.page(window, script_id))
-        return Listing(page, lambda: context.read(ScriptedRuns, lambda runs: runs.count(script_id)))
+    @paged_by(RunsOfScript)
+    def runs(root: strawberry.Parent[ScriptRunRow], window: Window) -> ParentQuery:
+        return ParentQuery(root.id, window)
 
 
 def _require_between(field_name: str, value: int, low: int, high: int) -> None:

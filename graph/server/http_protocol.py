@@ -83,6 +83,17 @@ class Cycle(RequestResponseCycle):
         self._finish(b"".join((STATUS_LINE[status], self._default_head(), headers, body)))
         return True
 
+    async def receive(self) -> Any:
+        """Does not wait for a body that is complete."""
+        if self.more_body or self.response_complete or self.waiting_for_100_continue:
+            return await super().receive()
+        if self.disconnected or not self.message_event.is_set():
+            return await super().receive()
+        self.message_event.clear()
+        self.flow.resume_reading()
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
+
     def _default_head(self) -> bytes:
         """Encoded when uvicorn replaces the list, each second for the date."""
         if self.default_headers is not Cycle._encoded_of:

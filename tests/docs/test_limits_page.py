@@ -17,6 +17,7 @@ import pytest
 from msgspec import inspect
 
 from db.connections.rules import Exact
+from db.database_sessions import CloseReason
 from db.errors import HowdahError
 from db.kit.text_rules import Optional, Required
 from db.settings import PREFIX, Settings
@@ -57,6 +58,7 @@ INTERNAL = {
     "graph.kit.loaded_rows.MAX_ROWS_AT_ONCE": "lists are read by several statements",
     "graph.kit.scalars": "a range of numbers",
     "graph.operations.plans": "errors in documents are summed up",
+    "graph.runs.session_locks": "the order of reading, not what is read",
     "graph.storage.resolvers": "the order of removing bytes",
     "graph.tasks.changes.MAX_IDS_PER_EVENT": "events are divided",
     "graph.tasks.changes.MAX_REMEMBERED": "the size of a cache",
@@ -182,7 +184,7 @@ def test_errors_of_limits_page_are_codes() -> None:
     codes = {kind.code for kind in subclasses(HowdahError)}
     named = {name for row in ROWS for name in re.findall(r"`([A-Z_]+)`", row.error)}
     others = {"QUEUED", "TIMED_OUT", "INTERRUPTED", "MAX_ROWS", "MAX_BYTES", "MAX_CELL"}
-    assert named <= codes | others
+    assert named <= codes | others | set(CloseReason)
 
 
 def subclasses(kind: type[HowdahError]) -> Iterator[type[HowdahError]]:
@@ -243,7 +245,7 @@ def is_limit(source: str, name: str) -> bool:
 
 SET_BY_OPERATOR = re.compile(
     r"RunLimits\.(max_running|max_active|(max_)?timeout_ms|max_rows|max_bytes|retention_days|max_kept_\w+)$"
-    r"|values\.Limits\.|RequestLimits\.kept_plan"
+    r"|values\.Limits\.|SessionLimits\.|RequestLimits\.kept_plan"
 ).search
 """Defaults that the settings replace (db/services.py), and the cache of plans."""
 

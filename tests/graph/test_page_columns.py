@@ -8,11 +8,12 @@ import pytest
 from graphql import get_named_type, is_leaf_type, is_required_argument
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
+from db.kit.paging import Page
 from graph.kit.fields import READS
 from graph.schema import schema
 from tests.fixtures.clients import Client
 from tests.fixtures.database import Statements
-from tests.fixtures.factories import FACTORIES
+from tests.fixtures.factories import FACTORIES, make_task
 from tests.graph.test_statement_count import ELSEWHERE, NODES
 
 core: Any = schema._schema
@@ -97,3 +98,16 @@ async def test_page_selects_the_columns_of_its_fields_and_cursors(
     (sql,) = (text for text in statements if "LIMIT" in text and "FROM files" in text)
     found = set(re.findall(r"files\.(\w+)", sql.partition("FROM files")[0]))
     assert found == columns | {"id", "created_at"}
+
+
+async def test_cursor_of_item_is_made_only_if_it_is_selected(
+    ada: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [await make_task(ada) for _ in range(3)]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it is not selected")
+
+    monkeypatch.setattr(Page, "cursor", refuse)
+    found = await ada.ask("{ tasks(first: 3) { edges { node { id } } } }")
+    assert [edge["node"]["id"] for edge in found["tasks"]["edges"]] == made[::-1]

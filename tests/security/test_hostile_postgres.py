@@ -90,6 +90,11 @@ async def test_hostile_server_fails_its_own_run(
         "claim": (RunState.FAILED, "bytes"),
         "columns": (RunState.FAILED, "was lost"),
         "silence": (RunState.TIMED_OUT, "ms"),
+        "copy": (RunState.TIMED_OUT, "ms"),
+        "copy of nothing": (RunState.FAILED, "bytes"),
+        "copy claim": (RunState.FAILED, "bytes"),
+        "copy in": (RunState.FAILED, "began a copy"),
+        "copy both": (RunState.FAILED, "began a copy"),
     }
     for name, (state, words) in expected.items():
         hostile = desk._replace(
@@ -102,7 +107,7 @@ async def test_hostile_server_fails_its_own_run(
         async with harmless():
             run = await hostile.run("SELECT hostile", timeout_ms=round(timeout_s * 1000))
         assert time.monotonic() - began < timeout_s + LATE_S, name
-        assert run.state == state, (name, run)
+        assert run.state == state, (name, run.error, run.state)
         assert run.parsed_error is not None
         assert words in run.parsed_error.message, name
         assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED

@@ -6,7 +6,7 @@ from tests.fixtures.targets import Target
 from tests.survival.soak.ledger import Fate, Findings
 from tests.survival.soak.soak import Plan, soak
 
-QUICK = Plan(seconds=10, users=5, sessions=20, kill_every_s=4)
+QUICK = Plan(seconds=12, users=5, sessions=20, kill_every_s=3, kills=1)
 
 
 async def test_acknowledged_commits_survive_a_killed_replica_and_nothing_else_does(

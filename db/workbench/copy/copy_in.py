@@ -19,7 +19,7 @@ PIECE_BYTES = 64 * 1024
 """libpq buffers so much at once, and the loop serves others between two pieces."""
 CLOSE_S = 0.3
 FIRST_CHECK_S = 2.0
-LONGEST_CHECK_S = 30.0
+LATER_CHECKS_S = 30.0
 """libpq hides an error of the server until all data is sent, which may take minutes. So the server
 is asked, after twice the time each time."""
 
@@ -85,7 +85,7 @@ async def _wait_for_end(data: CopyInput) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await data.stopped.wait()
-        wait_s = min(2 * wait_s, LONGEST_CHECK_S)
+        wait_s = min(2 * wait_s, LATER_CHECKS_S)
         if not data.stopped.is_set() and await data.has_failed():
             return
 

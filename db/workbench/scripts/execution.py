@@ -16,7 +16,6 @@ from db.postgres.engine import Database, Session
 from db.runs import Failure, NewRun, RunRow, RunState, ScriptedRuns
 from db.scripts import QueuedScript, ScriptRuns, ScriptState
 from db.waiting import Backoff, retry
-from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.run_request import RunLimits, RunRequest
 from db.workbench.scripts.course import ROLLBACK, Course, Step
 from db.workbench.scripts.script_failures import INTERNAL, SESSION_ENDED, encode
@@ -78,7 +77,7 @@ class ScriptExecution:
             self._first = await self._database.transaction(start)
         except _CancelledError:
             return False
-        await self._publish(self._first)
+        await publish_script(self._events, self._row.id)
         return True
 
     async def run(self, held: "HeldSession") -> None:
@@ -111,7 +110,7 @@ class ScriptExecution:
         while (step := self._course.next_step()) is not None:
             run = await self._start(held, step)
             if run is not None:
-                await self._publish(run)
+                await publish_script(self._events, self._row.id)
                 return step, run
             self._course.is_cancelled = True
         return None, None
@@ -198,10 +197,6 @@ class ScriptExecution:
                 return ScriptState.CANCELLED, None
             return ScriptState.INTERRUPTED, SESSION_ENDED
         return course.state, course.failure
-
-    async def _publish(self, run: RunRow) -> None:
-        await publish_script(self._events, self._row.id)
-        await publish_change(self._events, run.owner_id, run.id)
 
     async def _with_retry(self, work: Callable[[], Awaitable[T]]) -> T:
         return await retry(

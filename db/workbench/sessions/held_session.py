@@ -20,7 +20,8 @@ MAX_NOTIFICATIONS = 100
 ROLLBACK_S = 1.0
 WARN_S = 60.0
 WARN_SHARE = 0.2
-"""The warning comes this share of the time-out before its end, and at most `WARN_S` before."""
+LATEST_WARNING_S = 1.0
+"""The warning comes this share of the time-out before its end, from one second to `WARN_S`."""
 
 
 class SessionHost(Protocol):
@@ -88,7 +89,8 @@ class HeldSession:
             return None
         is_idle = self.expiry_reason is CloseReason.IDLE_TIMEOUT
         timeout_ms = self.row.idle_timeout_ms if is_idle else self.row.transaction_timeout_ms
-        return expires_at - timedelta(seconds=min(WARN_S, timeout_ms / 1000 * WARN_SHARE))
+        early_s = max(LATEST_WARNING_S, min(WARN_S, timeout_ms / 1000 * WARN_SHARE))
+        return expires_at - timedelta(seconds=early_s)
 
     @property
     def is_in_transaction(self) -> bool:

@@ -132,7 +132,13 @@ class _Exchange:
             await self._gateway.turns.wait(network_of(address_of(self._scope)))
             await self._reply(refuse(*refused.errors, request_id=self._request_id))
             return
-        await self._run(prepared, request, context)
+        media_type = self._accept.answer
+        if media_type is None or method != "POST" or prepared.kind is OperationType.SUBSCRIPTION:
+            await self._run(prepared, request, context)
+            return
+        answer = await self._gateway.operations.run(prepared, request.variables, context)
+        if not self._write_whole(answer, media_type):
+            await self._reply(answer, compressible=prepared.kind is OperationType.QUERY)
 
     async def refuse(
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
@@ -211,6 +217,7 @@ class _Exchange:
         return None if header is None else header.decode("latin-1")
 
     async def _run(self, prepared: Prepared, request: GraphQLRequest, context: Context) -> None:
+        """Runs a subscription, and what was not sent by POST."""
         operations = self._gateway.operations
         match prepared.kind:
             case OperationType.SUBSCRIPTION if self._scope["method"] == "HEAD":
@@ -222,9 +229,9 @@ class _Exchange:
                 raise _method_not_allowed("A mutation requires POST.", b"POST")
             case _ if self._accept.answer is None:
                 raise _not_acceptable()
-            case kind:
+            case _:
                 answer = await operations.run(prepared, request.variables, context)
-                await self._reply(answer, compressible=kind is OperationType.QUERY)
+                await self._reply(answer, compressible=True)
 
     async def _reply(self, answer: Answer, *, compressible: bool = False) -> None:
         """`compressible` is false for mutations: some return tokens, whose length would show."""
@@ -235,15 +242,13 @@ class _Exchange:
             raise _not_acceptable()
         else:
             status = status_of(answer, media_type)
-            if status == 200 and self._write_whole(answer, media_type):
-                return
             headers: tuple[Header, ...] = ()
             if compressible and len(answer.payload) > MIN_BYTES:
                 answer, headers = await self._compress(answer)
             await self._send_answer(answer, media_type_of(status, media_type), status, headers)
 
     def _write_whole(self, answer: Answer, media_type: str) -> bool:
-        """Writes an ordinary response at once. Returns false if `_send_answer` has to send it.
+        """Writes the data of a POST at once. Returns false if `_reply` has to send it.
 
         The server of this process has `respond` (graph.server.http_protocol). Behind something that
         replaces `send`, and with other headers, the response takes the way of ASGI.
@@ -252,9 +257,10 @@ class _Exchange:
         payload = answer.payload
         if (
             respond is None
+            or answer.errors
             or len(payload) > MIN_BYTES  # it may have to be compressed
+            or media_type not in _HEADS
             or self._cookie.response_headers
-            or self._scope["method"] != "POST"
         ):
             return False
         head = _HEADS[media_type] % (self._request_id.encode(), len(payload))

@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.fixtures.audit import events_of
 from tests.fixtures.clients import Client
-from tests.fixtures.factories import make_connection_to
+from tests.fixtures.factories import create_access_token, make_connection_to
 from tests.fixtures.script_desk import EXECUTE, READ, STATUS, ScriptDesk
 from tests.fixtures.session_desk import open_session
 from tests.fixtures.targets import Target
@@ -153,6 +154,8 @@ async def test_read_only_script_changes_nothing(desk: ScriptDesk) -> None:
         text = "SELECT 1; INSERT INTO noted VALUES (1)"
         script = await desk.run(text, readOnly=True, transaction=transaction)
         assert (script["state"], script["error"]["sqlstate"]) == ("FAILED", "25006")
+        reading = await desk.run("SELECT 1; SELECT 2", readOnly=True, transaction=transaction)
+        assert reading["state"] == "SUCCEEDED"
     assert await desk.rows("TABLE noted") == []
 
 
@@ -233,3 +236,37 @@ async def test_data_of_a_failed_copy_is_not_executed(desk: ScriptDesk) -> None:
     script = await desk.run(text, onError="CONTINUE")
     assert (script["state"], script["succeededCount"], script["failedCount"]) == ("SUCCEEDED", 1, 1)
     assert await desk.rows("TABLE noted") == [[2]]
+
+
+async def test_statements_of_script_are_acts_of_its_sender(admin: Client, target: Target) -> None:
+    desk = ScriptDesk(admin, await make_connection_to(admin, target))
+    started = await desk.start("SELECT 'first'; SELECT 'second'", transaction="SINGLE")
+    await desk.end_of(started)
+    runs = {run["id"] for run in await desk.runs(started)}
+    events = await events_of(admin, kinds=["QUERY_RUN"])
+    mine = [event for event in events if event["subjectId"] in runs]
+    assert {event["details"]["statement"] for event in mine} == {
+        "SELECT 'first'",
+        "SELECT 'second'",
+    }
+    assert admin.user is not None
+    assert {event["actorId"] for event in events} == {f"user_{admin.user.id.hex}"}
+    assert len({event["requestId"] for event in events}) == 1  # of the request that sent it
+    assert "COMMIT" in {event["details"]["statement"] for event in events}
+    session = (await admin.ask(READ, id=started["id"]))["scriptRun"]["session"]
+    async with admin.follow(SESSION, id=session["id"]) as received:
+        assert [one.data["sessionChanged"]["state"] async for one in received][-1] == "CLOSED"
+    kinds = ["DATABASE_SESSION_OPENED", "DATABASE_SESSION_CLOSED"]
+    assert [event["kind"] for event in await events_of(admin, kinds=kinds)] == kinds
+
+
+async def test_read_only_token_executes_read_only_scripts(
+    ada: Client, connection: str, desk: ScriptDesk
+) -> None:
+    token = (await create_access_token(ada, "WORKBENCH_READ", "WORKBENCH_READ_ONLY"))["token"]
+    reader = ScriptDesk(ada.with_token(token), connection)
+    script = await reader.run("SELECT 1; INSERT INTO noted VALUES (1)")
+    assert (script["state"], script["error"]["sqlstate"]) == ("FAILED", "25006")
+    session = await open_session(ada, connection)
+    values = {"sessionId": session.id, "script": "SELECT 1"}
+    assert (await reader.client.send(EXECUTE, input=values)).code == "FORBIDDEN"

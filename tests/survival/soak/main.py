@@ -77,7 +77,8 @@ def show(report: Report) -> bool:
 
 
 async def run(minutes: float, seed: int) -> bool:
-    plan = Plan(minutes * 60, users=USERS, sessions=SESSIONS, kill_every_s=KILL_EVERY_S)
+    kills = int(minutes * 60 / KILL_EVERY_S)
+    plan = Plan(minutes * 60, USERS, SESSIONS, KILL_EVERY_S, kills)
     print(f"seed {seed}")  # noqa: T201
     async with contextlib.AsyncExitStack() as stack:
         folder, of_target = (

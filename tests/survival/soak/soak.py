@@ -37,6 +37,7 @@ class Plan(NamedTuple):
     users: int
     sessions: int
     kill_every_s: float
+    kills: int
 
 
 class Report(NamedTuple):
@@ -136,7 +137,7 @@ async def _kill(
 ) -> None:
     """Kills a replica again and again, and starts it. The last ones stay up for the rescue."""
     async with asyncio.TaskGroup() as measuring:
-        while True:
+        for _ in range(plan.kills):
             await asyncio.sleep(plan.kill_every_s)
             if is_over():
                 return

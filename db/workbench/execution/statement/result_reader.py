@@ -221,6 +221,7 @@ class ResultReader:
             and result.ntuples <= self._rows_per_chunk
             and self.columns is not None
             and not self._is_full
+            and not result.command_status  # the last chunk, if it is not full, has the tag
         )
 
     async def _spool_rows(self, connection: Connection, rows: list[tuple[object, ...]]) -> None:

@@ -349,7 +349,7 @@ _PERSON = compile_change(text("INSERT INTO users (id, email, name) VALUES (:id, 
 async def test_statements_without_callers_are_forgotten(
     committed: Database, committed_owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gatherer, "MAX_IDLE_QUEUES", 3)
+    monkeypatch.setattr(gatherer, "KEPT_QUEUES", 3)
     for name in TaskRow._fields:
         async with committed.read() as session:
             window = Window(5, columns=(name,))

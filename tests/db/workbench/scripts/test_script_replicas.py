@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from db.errors import HowdahError, RateLimited
+from db.errors import HowdahError, RateLimited, TooLarge
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change
@@ -196,6 +196,13 @@ async def test_script_that_gets_no_session_leaves_nothing(seat: Callable[..., An
         submitted = await one.scripts.submit(one.owner, request, key="again")
         assert not submitted.replayed
         assert (await one.end_of(submitted.script)).state == ScriptState.SUCCEEDED
+
+
+async def test_texts_of_scripts_count_with_those_of_runs(seat: Callable[..., Any]) -> None:
+    async with seat(max_kept_text=1_000) as one:
+        await one.end_of(await one.start(f"SELECT '{'x' * 200}'"))
+        with pytest.raises(TooLarge):  # the script and its run are stored
+            await one.start(f"SELECT '{'x' * 300}'")
 
 
 async def test_lost_connection_interrupts_a_script_that_would_go_on(
