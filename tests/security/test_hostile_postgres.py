@@ -113,6 +113,21 @@ async def test_hostile_server_fails_its_own_run(
         assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 
+async def test_rows_for_queries_of_ours_are_bounded(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver
+) -> None:
+    """They are few and small, so that a server which sends gigabytes is disconnected."""
+    hostile = desk._replace(
+        connection_id=await saver.save(
+            host="127.0.0.1", port=hostile_port, database="run-catalogue", ssl_mode="DISABLE"
+        )
+    )
+    async with highest_resident() as peak:
+        run = await hostile.run("SELECT hostile", timeout_ms=20_000)
+    assert run.state == RunState.SUCCEEDED, run
+    assert max(peak) < ADDED_MB
+
+
 async def test_hostile_server_gives_no_sample(
     hostile_port: int, desk: Desk, saver: ConnectionSaver
 ) -> None:
