@@ -167,6 +167,12 @@ bench-walk: setup ## list the modules that one HTTP request passes
 attack: setup ## attack a server with floods, large rows and hostile servers; promise beside figure
 	$(BIN)/python -m tests.security.attacks $(ARGS)
 
+MINUTES ?= 5
+
+.PHONY: soak-sessions
+soak-sessions: setup ## 100 sessions while replicas are killed; promise beside figure (MINUTES=5)
+	$(BIN)/python -m tests.survival.soak.main --minutes $(MINUTES) $(ARGS)
+
 # --- keep -------------------------------------------------------------------
 
 # The locks agree on every version, because the smaller ones are constrained by the largest.

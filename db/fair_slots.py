@@ -91,7 +91,8 @@ class FairSlots:
         left = self._held.pop(user) - weight
         if left:
             self._held[user] = left
-        self._grant(user)
+        if self._waiting:
+            self._grant(user)
 
     def fail(self, user: Hashable, error: Exception) -> None:
         """Raise the error in all that wait for a slot of this user."""
@@ -107,8 +108,7 @@ class FairSlots:
 
     def _may_use_reserve(self, user: Hashable) -> bool:
         """Whether a user who holds none gets a slot also if only reserved ones are free."""
-        network = network_of_user(user)
-        if network is None or self._in_use < self._shared:
+        if self._in_use < self._shared or (network := network_of_user(user)) is None:
             return True
         together = sum(
             held for other, held in self._held.items() if network_of_user(other) == network

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from db.connections import Connections
+from db.database_sessions import DatabaseSessions
 from db.kit.base import OwnerId
 from db.kit.row_quota import RowQuota
 from db.postgres.engine import ReadSession
@@ -27,6 +28,7 @@ class UsageRow(NamedTuple):
     files: UsageAmount
     file_bytes: UsageAmount
     tasks: UsageAmount
+    open_sessions: UsageAmount
     query_runs: UsageAmount
     query_run_text_bytes: UsageAmount
     query_run_result_bytes: UsageAmount
@@ -76,6 +78,10 @@ class Usage:
             files=UsageAmount(stored.files or 0, limits.quota_files),
             file_bytes=UsageAmount(stored.bytes or 0, limits.quota_bytes),
             tasks=UsageAmount(await _count_tasks(session, owner), limits.tasks_per_user),
+            open_sessions=UsageAmount(
+                await DatabaseSessions(session, owner).count_open(),
+                limits.database_sessions_per_user,
+            ),
             query_runs=UsageAmount(runs.runs, limits.runs_per_user),
             query_run_text_bytes=UsageAmount(runs.text_bytes, limits.run_text_bytes_per_user),
             query_run_result_bytes=UsageAmount(runs.result_bytes, limits.run_bytes_per_user),

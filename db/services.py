@@ -51,9 +51,13 @@ from db.workbench.result_cleanup import (
     delete_expired_runs,
     delete_orphaned_objects,
     delete_partial_results,
+    delete_scripts,
 )
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.scripts.lifecycle import open_scripts
+from db.workbench.scripts.script_source import QueuedScripts
+from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.lifecycle import open_sessions
 from db.workbench.sessions.open_request import SessionLimits
 from db.workbench.sessions.service import DatabaseSessionsService
@@ -76,6 +80,7 @@ class Services:
     workbench: Workbench
     runner: Runner
     database_sessions: DatabaseSessionsService
+    scripts: ScriptsService
     results: ResultStore
     result_files: ResultFiles
     import_sources: ImportSources
@@ -133,7 +138,7 @@ async def open_services(
         workbench = await enter(_open_workbench(settings, own, vault, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results, sources = ResultStore(database, objects), ImportSources(database, objects)
-        runner, database_sessions = await enter(
+        runner, database_sessions, scripts = await enter(
             _open_runs(settings, own, events, results, workbench, sources)
         )
         services = Services(
@@ -148,6 +153,7 @@ async def open_services(
             workbench=workbench,
             runner=runner,
             database_sessions=database_sessions,
+            scripts=scripts,
             results=results,
             result_files=ResultFiles(results),
             import_sources=sources,
@@ -169,8 +175,8 @@ async def _open_runs(
     results: ResultStore,
     workbench: Workbench,
     sources: ImportSources,
-) -> AsyncIterator[tuple[Runner, DatabaseSessionsService]]:
-    """Opens what executes statements: runs by themselves, and runs in sessions."""
+) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
+    """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
     database, limits, grace_s = own.database, _run_limits(settings), settings.stop_seconds / 3
     async with (
         open_runner(
@@ -184,10 +190,17 @@ async def _open_runs(
             grace_s=grace_s,
         ) as runner,
         open_sessions(
-            database, events, workbench, runner, limits=_session_limits(settings), grace_s=grace_s
+            database,
+            events,
+            workbench,
+            runner,
+            limits=_session_limits(settings),
+            grace_s=grace_s,
+            sources=[QueuedScripts(database, events, limits)],
         ) as database_sessions,
+        open_scripts(database, events, runner, database_sessions) as scripts,
     ):
-        yield runner, database_sessions
+        yield runner, database_sessions, scripts
 
 
 def sweeps_of(services: Services) -> dict[str, Sweep]:
@@ -213,6 +226,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         "database sessions": lambda: write(
             lambda session: delete_closed_sessions(session, keep=limits.retention)
         ),
+        "scripts": lambda: delete_scripts(database, limits),
         "partial results": lambda: delete_partial_results(database, services.results),
         "results": lambda: delete_orphaned_objects(database, services.objects),
     }

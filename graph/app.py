@@ -77,11 +77,18 @@ class Application(Starlette):
         self._graphql = graphql
         self._proxy_warning = proxy_warning
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         if self._proxy_warning is not None:
             self._proxy_warning.check(scope)
         if self._https_policy is not None:
             send = self._https_policy.sender(scope, send)
+        if _is_operation(scope):
+            headers = dict(scope["headers"])
+            if b"origin" not in headers:  # no page of another origin: CrossOrigin has nothing to do
+                return http.serve(scope, receive, send, headers)
+        return self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan" and not _is_operation(scope):
             gateway: Gateway = scope["state"]["gateway"]
             await gateway.turns.wait(network_of(address_of(scope)))

@@ -16,4 +16,5 @@ pytest_plugins = [
     "tests.fixtures.toy",
     "tests.fixtures.clients",
     "tests.fixtures.replicas",
+    "tests.fixtures.imports",
 ]

@@ -70,6 +70,10 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
     async def count(self, *, is_open: bool | None) -> int:
         return int(await self.value(self._count(is_open)))
 
+    async def count_open(self) -> int:
+        """Of all open sessions, also those of scripts."""
+        return int(await self.value(self._count_open()))
+
     async def add_new(
         self: "DatabaseSessions[Session]",
         session_id: UUID,
@@ -247,6 +251,10 @@ class DatabaseSessions(Repository[DatabaseSessionRow, S]):
         held = cls.table().c
         opening = (held.id == bindparam("id"), held.state == SessionState.OPENING)
         return cls.owned_delete().where(*opening).returning(held.id)
+
+    @statement
+    def _count_open(cls) -> ClauseElement:
+        return cls.owned(func.count()).where(cls.table().c.closed_at.is_(None))
 
     @statement
     def _page(cls, is_open: bool | None, shape: PageShape) -> ClauseElement:  # noqa: FBT001 - a shape, passed by position

@@ -25,7 +25,9 @@ from db.runs.rows import (
     TruncationReason,
 )
 from db.runs.run_queue import RunQueue
+from db.runs.scripted_runs import ScriptedRuns
 from db.runs.session_queue import SessionQueue
+from db.runs.session_runs import SessionRuns
 from db.runs.unscoped.lookups import (
     existing_run_ids,
     find_any_run,
@@ -60,8 +62,10 @@ __all__ = [
     "RunState",
     "RunUsage",
     "Runs",
+    "ScriptedRuns",
     "ServerNotice",
     "SessionQueue",
+    "SessionRuns",
     "Truncated",
     "TruncationReason",
     "cancel_states",

@@ -275,7 +275,6 @@ class Runs(Repository[RunRow, S]):
             "connection_id": run.connection_id == bindparam("connection_id", type_=Uuid()),
             "states": run.state == any_(bindparam("states", type_=ARRAY(Text))),
             "search": func.lower(run.statement).like(bindparam("search"), escape="\\"),
-            "session_id": run.session_id == bindparam("session_id", type_=Uuid()),
         }
         return query.where(*(conditions[name] for name in filters))
 

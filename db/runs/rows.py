@@ -91,7 +91,10 @@ class ServerNotice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Why a run did not succeed. `position` counts the characters of the statement from 1."""
+    """Why a run did not succeed. `position` counts the characters of the statement from 1.
+
+    The positions in the text of a script are added when the run of a script is read.
+    """
 
     message: str
     code: str | None = None
@@ -109,6 +112,9 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     source_line: int | None = None
     """Line or row of the data of a COPY, from 1."""
     source_column: str | None = None
+    script_position: int | None = None
+    script_line: int | None = None
+    script_column: int | None = None
 
 
 class Truncated(msgspec.Struct, frozen=True):
@@ -135,6 +141,13 @@ class NewRun(NamedTuple):
     source: str | None = None
     """The file of an import, as JSON."""
     source_bytes: int | None = None
+    script_id: UUID | None = None
+    script_index: int | None = None
+    """Null for the COMMIT or ROLLBACK at the end of a script, which is not in its text."""
+    statement_start: int | None = None
+    statement_end: int | None = None
+    statement_line: int | None = None
+    statement_column: int | None = None
 
 
 class RunRow(NamedTuple):
@@ -167,6 +180,12 @@ class RunRow(NamedTuple):
     source: str | None = None
     source_bytes: int | None = None
     """Number of bytes that an import copies, if it is known before."""
+    script_id: UUID | None = None
+    script_index: int | None = None
+    statement_start: int | None = None
+    statement_end: int | None = None
+    statement_line: int | None = None
+    statement_column: int | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -272,7 +291,6 @@ class RunFilter(NamedTuple):
     connection_id: UUID | None = None
     states: tuple[str, ...] | None = None
     search: str | None = None
-    session_id: UUID | None = None
 
 
 class OrphanRow(NamedTuple):

@@ -42,7 +42,7 @@ class SessionQueue(Repository[RunRow, S]):
         return accepted
 
     async def oldest(self, session_id: UUID) -> datetime | None:
-        """Since when the queued run that is next waits. None without one."""
+        """Since when the run that is next waits. None without one."""
         found: datetime | None = await self.value(self._oldest(), session_id=session_id)
         return found
 
@@ -91,14 +91,19 @@ class SessionQueue(Repository[RunRow, S]):
         return insertion.returning(*cls.columns())
 
     @classmethod
-    def _queued(cls, name: str) -> Any:
+    def _next(cls, name: str) -> Any:
+        """Also a run that was started, but whose worker lost the connection before it knew.
+
+        The worker asks only while it executes nothing. Those of scripts are theirs.
+        """
         mine = cls.table().alias("mine").c
         return (
             select(mine[name])
             .where(
                 mine.owner_id == bindparam("owner_id"),
                 mine.session_id == bindparam("session_id"),
-                mine.state == state_literal(RunState.QUEUED),
+                mine.state.in_(state_literals(ACTIVE)),
+                mine.script_id.is_(None),
             )
             .order_by(mine.created_at, mine.id)
             .limit(1)
@@ -106,14 +111,14 @@ class SessionQueue(Repository[RunRow, S]):
 
     @statement
     def _oldest(cls) -> ClauseElement:
-        return cls._queued("created_at")  # type: ignore[no-any-return]  # a Select
+        return cls._next("created_at")  # type: ignore[no-any-return]  # a Select
 
     @change_statement
     def _claim_next(cls) -> ClauseElement:
         run = cls.table().c
         claim = cls.owned_update().where(
-            run.id == cls._queued("id").scalar_subquery(),
-            run.state == state_literal(RunState.QUEUED),
+            run.id == cls._next("id").scalar_subquery(),
+            run.state.in_(state_literals(ACTIVE)),
         )
         started: dict[str, Any] = {
             "state": RunState.RUNNING,

@@ -64,6 +64,12 @@ class QueryRun(HasId, HasOwner, Base):
     inline_rows: Mapped[bytes | None]
     """All rows of a small result, as JSON lines. Null if there are none, or in pages."""
     session_id: Mapped[UUID | None]
+    script_id: Mapped[UUID | None]
+    script_index: Mapped[int | None]
+    statement_start: Mapped[int | None]
+    statement_end: Mapped[int | None]
+    statement_line: Mapped[int | None]
+    statement_column: Mapped[int | None]
 
     __table_args__ = (
         CheckConstraint(f"(finished_at IS NULL) = ({_IS_ACTIVE})", name="over"),
@@ -78,11 +84,17 @@ class QueryRun(HasId, HasOwner, Base):
             ["database_sessions.id", "database_sessions.owner_id"],
             ondelete="SET NULL (session_id)",
         ),
+        ForeignKeyConstraint(
+            ["script_id", "owner_id"],
+            ["script_runs.id", "script_runs.owner_id"],
+            ondelete="SET NULL (script_id)",
+        ),
         Index("ix_query_runs_created", "owner_id", "created_at", "id"),
         Index("ix_query_runs_connection", "connection_id", "owner_id"),
         Index("ix_query_runs_active", "owner_id", "id", postgresql_where=text(_IS_ACTIVE)),
         Index("ix_query_runs_expires", "expires_at"),
         Index("ix_query_runs_session", "session_id", "created_at", "id"),
+        Index("ix_query_runs_script", "script_id", "script_index"),
     )
 
 

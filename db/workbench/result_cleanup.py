@@ -13,6 +13,7 @@ from db.runs import (
     list_expired,
     list_partial_results,
 )
+from db.scripts import delete_expired_scripts, expire_scripts_over_quota
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.results.result_store import RESULTS, ResultStore
@@ -36,6 +37,16 @@ async def delete_expired_runs(database: Database, runner: Runner, limits: RunLim
         with contextlib.suppress(NotFound):  # deleted by another replica
             await runner.delete(owner, run_id)
     return len(batch)
+
+
+async def delete_scripts(database: Database, limits: RunLimits) -> int:
+    """Deletes a batch of expired scripts; returns their number. Their runs expire themselves."""
+    await database.write(
+        lambda session: expire_scripts_over_quota(
+            session, max_text=limits.max_kept_text, max_scripts=limits.max_kept_runs
+        )
+    )
+    return await database.write(delete_expired_scripts)
 
 
 async def delete_partial_results(database: Database, results: ResultStore) -> int:

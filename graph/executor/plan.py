@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import CoroutineType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -56,14 +56,14 @@ class CompiledProgram:
             hide_suggestions=core.hide_suggestions,
         )
 
-    async def execute(
+    def execute(
         self,
         *,
         context: object,
         variables: Mapping[str, Any] | None,
         root: object = None,
         max_fields: float = math.inf,
-    ) -> ExecutionResult:
+    ) -> Awaitable[ExecutionResult]:
         """Run a query or a mutation. Field errors are in the result, never raised.
 
         Raises:
@@ -73,13 +73,13 @@ class CompiledProgram:
         """
         values = self._variables.coerce(variables)
         if isinstance(values, list):
-            return ExecutionResult(None, errors=values)
+            return _awaitable(ExecutionResult(None, errors=values))
         try:
             steps = self._variant(values).steps
         except (GraphQLError, RecursionError):  # graphql-core reports it with its location
-            return await self._core.execute(context=context, variables=variables, root=root)
+            return self._core.execute(context=context, variables=variables, root=root)
         run = Run(context=context, root=root, variables=values, max_fields=max_fields)
-        return await run_steps(steps, run, self._core.before_step)
+        return run_steps(steps, run, self._core.before_step)
 
     async def subscribe(
         self, *, context: object, variables: Mapping[str, Any] | None, root: object = None
@@ -106,7 +106,9 @@ class CompiledProgram:
         return _results(events, steps, context, values)
 
     def _variant(self, values: VariableValues) -> Variant:
-        choice = tuple(values.coerced.get(name) for name in self._conditions)
+        choice: tuple[Any, ...] = ()
+        if self._conditions:
+            choice = tuple(values.coerced.get(name) for name in self._conditions)
         variant = self._variants.get(choice)
         if variant is None:
             variant = self._variants[choice] = self._compile(values)
@@ -157,6 +159,10 @@ def compile_plan(
     if root_type is None or not operation.is_compilable():
         return core
     return CompiledProgram(core, root_type)
+
+
+async def _awaitable(result: ExecutionResult) -> ExecutionResult:
+    return result
 
 
 async def run_steps(

@@ -155,9 +155,12 @@ class Admission:
         else:
             self._presence.see(user)
             self._database = context.services.database
-            heaviest = max(SMALL, self._work_of_one_user() - SMALL)  # a small one fits beside it
-            weight = min(SMALL + cost // UNIT_FIELDS, heaviest)
-        await slots.acquire(user, weight)
+            weight = SMALL
+            if cost >= UNIT_FIELDS:  # a small one fits beside it
+                heaviest = max(SMALL, self._work_of_one_user() - SMALL)
+                weight = min(SMALL + cost // UNIT_FIELDS, heaviest)
+        if not slots.take(user, weight):
+            await slots.acquire(user, weight)
         context.slot = slot = Slot(self, slots, user, weight)
         return slot
 

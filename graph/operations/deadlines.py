@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from graph.context import OperationSlot
 
@@ -14,17 +14,13 @@ SLOT_S = 1.0
 """An operation that takes longer releases its slot, so that it delays no other of its user."""
 
 
-class _Running(NamedTuple):
-    began: float
-    slot: OperationSlot
-
-
 class Deadlines:
     """Applies one timeout to any number of operations, which expire in the order of their start."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._running: dict[asyncio.Task[Any], _Running] = {}
+        self._running: dict[asyncio.Task[Any], tuple[float, OperationSlot]] = {}
+        """When each began, and its slot."""
         self._expired: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_scheduled = False
@@ -39,7 +35,7 @@ class Deadlines:
             self._loop = asyncio.get_running_loop()
         task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._running[task] = _Running(self._loop.time(), slot)
+        self._running[task] = (self._loop.time(), slot)
         if not self._is_scheduled:
             self._check()
         try:
@@ -62,10 +58,10 @@ class Deadlines:
     def _check(self) -> None:
         assert self._loop is not None  # noqa: S101 - set by within
         now = self._loop.time()
-        for task, running in self._running.items():
-            age_s = now - running.began
+        for task, (began, slot) in self._running.items():
+            age_s = now - began
             if age_s >= SLOT_S:
-                running.slot.end()
+                slot.end()
             if age_s < min(SLOT_S, self._timeout_s):
                 break
             if age_s >= self._timeout_s and task not in self._expired:

@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from graphql import ExecutionResult, GraphQLSyntaxError, OperationType
@@ -15,7 +15,7 @@ from db.users import CostAllowance
 from graph.context import Context
 from graph.errors import present_all
 from graph.executor import ResultTooLarge, TooManyInvalidValues
-from graph.operations.admission import Admission, Slot
+from graph.operations.admission import Admission
 from graph.operations.cost_report import EXTENSION as COST
 from graph.operations.cost_report import report_cost
 from graph.operations.deadlines import Deadlines
@@ -24,9 +24,9 @@ from graph.operations.limits import RequestLimits, refuse_cost, result_error
 from graph.operations.plans import Plans, Prepared, Refused
 from graph.operations.request import GraphQLRequest
 
-T = TypeVar("T")
-
 TIMEOUT_S = 60.0
+
+_REFUSALS = (HowdahError, TimeoutError, TooManyInvalidValues, RecursionError)
 
 Observe: TypeAlias = Callable[[str, str, float], None]
 """Receives the kind, outcome (`OK` or the first error code) and seconds of each operation."""
@@ -110,15 +110,30 @@ class Operations:
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
     ) -> Answer:
         """Run a query or a mutation."""
-        started_at = time.perf_counter()
+        began = time.perf_counter()
         context.task = asyncio.current_task()
+        slot = None
         try:
-            answer = await self._run(prepared, variables, context)
-            if context.reports_cost:
-                answer = self._with_cost(answer, prepared, variables, context)
+            cost = await self._charge(prepared, variables, context)
+            slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
+            max_fields = self.limits.fields if prepared.kind is OperationType.QUERY else math.inf
+            work = prepared.plan.execute(
+                context=context, variables=variables, max_fields=max_fields
+            )
+            answer = _answer(await self._deadlines.within(work, slot), context.request_id)
+        except ResultTooLarge as error:
+            too_large = result_error(error, prepared.operation, variables or {})
+            errors = [located_error(too_large, path=error.path)]
+            answer = _answer(ExecutionResult(None, errors), context.request_id)
+        except _REFUSALS as error:
+            answer = refuse(self._explain(error), request_id=context.request_id)
         finally:
+            if slot is not None:
+                slot.end()
             context.loaders.clear()  # breaks the reference cycle between context and loaders
-        self._observe(prepared.kind.value, answer.code, time.perf_counter() - started_at)
+        if context.reports_cost:
+            answer = self._with_cost(answer, prepared, variables, context)
+        self._observe(prepared.kind.value, answer.code, time.perf_counter() - began)
         return answer
 
     async def follow(
@@ -127,18 +142,16 @@ class Operations:
         """Open a subscription: its answers, or a single answer with the errors."""
         request_id = context.request_id
         try:
-            cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
-            if self._allowance is not None and not prepared.urgent:
-                await self._charge(self._allowance, cost, context)
+            cost = await self._charge(prepared, variables, context)
             slot = await self._admission.slot(context, cost=cost)
             try:
-                source = await self._in_time(
+                source = await self._deadlines.within(
                     prepared.plan.subscribe(context=context, variables=variables), slot
                 )
             finally:
                 slot.end()
-        except HowdahError as error:
-            refusal = refuse(error, request_id=request_id)
+        except _REFUSALS as error:
+            refusal = refuse(self._explain(error), request_id=request_id)
             yield self._with_cost(refusal, prepared, variables, context)
             return
         if isinstance(source, ExecutionResult):
@@ -159,41 +172,20 @@ class Operations:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
 
-    async def _run(
+    async def _charge(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
-    ) -> Answer:
-        try:
-            cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
-            if self._allowance is not None and not prepared.urgent:
-                await self._charge(self._allowance, cost, context)
-            slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
-            is_query = prepared.kind is OperationType.QUERY
-            max_fields = self.limits.fields if is_query else math.inf
-            try:
-                result = await self._in_time(
-                    prepared.plan.execute(
-                        context=context, variables=variables, max_fields=max_fields
-                    ),
-                    slot,
-                )
-            except ResultTooLarge as error:
-                too_large = result_error(error, prepared.operation, variables or {})
-                result = ExecutionResult(None, [located_error(too_large, path=error.path)])
-            finally:
-                slot.end()
-        except HowdahError as error:
-            return refuse(error, request_id=context.request_id)
-        return _answer(result, context.request_id)
-
-    async def _charge(self, allowance: CostAllowance, cost: int, context: Context) -> None:
+    ) -> int:
         """Count the cost of an operation, except of anonymous clients, who have other limits.
 
         Raises:
-            TooLarge: it exceeds what a user may request in a minute.
+            TooLarge: it exceeds what one operation may cost, or a user may request in a minute.
             RateLimited: it exceeds what is left of it.
         """
-        if context.viewer is not None:
-            await allowance.spend(context.viewer.id, cost)
+        cost = refuse_cost(prepared.cost, variables or {}, prepared.max_cost)
+        viewer = context.viewer
+        if self._allowance is not None and viewer is not None and not prepared.urgent:
+            await self._allowance.spend(viewer.id, cost)
+        return cost
 
     def _with_cost(
         self,
@@ -212,25 +204,24 @@ class Operations:
         report = report_cost(prepared, variables or {}, standing)
         return answer._replace(payload=answer.payload[:-1] + b',"extensions":' + report + b"}")
 
-    async def _in_time(self, work: Awaitable[T], slot: Slot) -> T:
-        """Apply the timeout, and translate errors that concern the whole operation."""
-        try:
-            return await self._deadlines.within(work, slot)
-        except TimeoutError:
-            raise TimedOut(
+    def _explain(self, error: Exception) -> Exception:
+        """Translate errors that concern the whole operation."""
+        if isinstance(error, TimeoutError):
+            return TimedOut(
                 f"The operation took longer than {self._timeout_s:g} seconds and was stopped.",
                 hint="Request less data in one operation, or retry later.",
-            ) from None
-        except TooManyInvalidValues as error:
-            raise BadInput(
+            )
+        if isinstance(error, TooManyInvalidValues):
+            return BadInput(
                 "The variables do not match the types that the operation declares, and have too "
                 "many values to report which ones.",
                 hint=f"Send fewer than {error.limit:,} values to see the errors.",
-            ) from None
-        except RecursionError:
-            raise BadInput(
+            )
+        if isinstance(error, RecursionError):
+            return BadInput(
                 "The variables are nested too deeply.", hint="Reduce the nesting of the values."
-            ) from None
+            )
+        return error
 
 
 def _answer(result: ExecutionResult, request_id: str) -> Answer:

@@ -1,6 +1,6 @@
 """The mutation that imports the rows of a file into a table."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
@@ -109,10 +109,7 @@ class Mutation:
         fields = provided_fields(input)
         wait_ms = checked_wait_ms(fields.pop("wait_ms", None))
         key = fields.pop("idempotency_key", None)
-        target = ImportTarget(
-            **parse_destination(fields.pop("connection_id", None), fields.pop("session_id", None)),
-            timeout_ms=fields.pop("timeout_ms", None),
-        )
+        target = _parse_target(fields)
         fields["file_id"] = parse_id("file", input.file_id, argument="fileId")
         if info.context.signed_in.must_read_only:
             raise import_forbidden("This access token may only read.")
@@ -123,3 +120,13 @@ class Mutation:
         if wait_ms:
             run = await services.runner.wait_until_finished(owner, run.id, within_s=wait_ms / 1000)
         return ImportRowsPayload(run=run, replayed=replayed)
+
+
+def _parse_target(fields: dict[str, Any]) -> ImportTarget:
+    """Takes the fields of the target. Without any, the submission fails after other checks."""
+    ids = fields.pop("connection_id", None), fields.pop("session_id", None)
+    target = ImportTarget(None, timeout_ms=fields.pop("timeout_ms", None))
+    if ids == (None, None):
+        return target
+    found = parse_destination(*ids)
+    return target._replace(connection_id=found["connection_id"], session_id=found["session_id"])

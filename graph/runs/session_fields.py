@@ -40,7 +40,7 @@ graphql_enum(
 graphql_enum(
     "Reason why a `DatabaseSession` was closed, or is about to be.",
     CLIENT="`closeSession`, `disconnect` or `deleteConnection` closed it, or the user was "
-    "suspended.",
+    "suspended, or the script for which it was opened has ended.",
     IDLE_TIMEOUT="No statement ran for `idleTimeoutMs`.",
     TRANSACTION_TIMEOUT="A transaction was open for `transactionTimeoutMs`.",
     LOST="The connection to the database was lost, a statement ignored its cancel request, or the "

@@ -1,42 +1,63 @@
 """GraphQL types of query runs and their results."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
+from uuid import UUID
 
-import msgspec
 import strawberry
 
 from db.connections import ConnectionRow
 from db.database_sessions import DatabaseSessionRow
 from db.errors import BadInput
 from db.kit.paging import Window
+from db.postgres.engine import ReadSession
 from db.runs import Column as ColumnRow
 from db.runs import (
     EditableSource,
     Failure,
-    RunFilter,
     RunRow,
     Runs,
     RunState,
+    ScriptedRuns,
     ServerNotice,
+    SessionRuns,
     Truncated,
-    TruncationReason,
 )
+from db.scripts import ScriptRunRow
 from db.workbench.live.values import Progress, Waiting
 from db.workbench.results.copied_bytes import is_copied
 from db.workbench.results.formats import ResultFormat, require_format
+from db.workbench.scripts.course import failure_in_script
+from db.workbench.scripts.splitter import StatementRange as StatementRangeRow
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
-from graph.kit.fields import argument, attribute, field, graphql_enum
+from graph.kit.fields import argument, attribute, field
 from graph.kit.ids import Node, node
 from graph.kit.loaders import ById
-from graph.kit.paging import Connection, Listing, paged
-from graph.kit.scalars import Json, Row, SafeInt
+from graph.kit.paging import Connection, paged_by
+from graph.kit.parent_lists import ListsOfParents, ParentQuery
+from graph.kit.scalars import Json, SafeInt
 from graph.kit.scopes import WORKBENCH
 from graph.kit.signed_links import sign_link
 from graph.runs.live_samples import LiveSampleById, RunProgress, RunWaiting
+from graph.runs.result_types import (
+    EditableTable,
+    Notice,
+    ResultColumn,
+    RowPage,
+    RowPageRow,
+    RunError,
+    Truncation,
+)
 from graph.runs.row_budget import RowBudget
+from graph.runs.script_fields import (
+    ScriptById,
+    ScriptFields,
+    StatementRange,
+    range_of,
+)
 from graph.runs.session_fields import SessionById, SessionFields
 from graph.transport.files.result_routes import result_path
 
@@ -47,157 +68,24 @@ class RunById(ById[RunRow]):
     repository = Runs
 
 
-graphql_enum(
-    "State of a `QueryRun`. Every state except `QUEUED` and `RUNNING` is final.",
-    QUEUED="The run waits for a free slot.",
-    RUNNING="The run connects, executes its statement or receives rows.",
-    SUCCEEDED="The statement succeeded and all kept rows can be read.",
-    FAILED="The run failed. `error` has the reason.",
-    CANCELLED="The viewer cancelled the run with `cancelQuery`.",
-    TIMED_OUT="The run exceeded `timeoutMs`.",
-    INTERRUPTED="The Howdah server that executed the run stopped.",
-)(RunState)
-
-graphql_enum(
-    "Limit that truncated a result.",
-    MAX_ROWS="The statement returned more than `maxRows` rows; the rest was discarded.",
-    MAX_BYTES="The rows exceeded `maxBytes`; the rest was discarded.",
-    MAX_CELL="At least one value exceeded the server's limit and was shortened. All rows are kept.",
-)(TruncationReason)
-
-graphql_enum(
-    "File format of a downloaded or exported result.",
-    CSV='CSV as in RFC 4180, with a header line. NULL is an empty field, an empty string is `""`.',
-    JSONL="JSON Lines: one JSON object per row, with the column names as keys.",
-    PARQUET="Apache Parquet. `boolean`, `int2`, `int4`, `float4` and `float8` keep their types; "
-    "every other type is a string. Requires the server extra `parquet`.",
-    RAW="The bytes of `COPY ... TO STDOUT` as PostgreSQL sent them: text, CSV or binary.",
-)(ResultFormat)
+class RunsOfScript(ListsOfParents[ParentQuery]):
+    async def find_of(
+        self, session: ReadSession, parents: Sequence[UUID], query: ParentQuery
+    ) -> Mapping[UUID, Any]:
+        runs = ScriptedRuns(session, self.context.owner)
+        if query.window is None:
+            return await runs.count_of_scripts(parents)
+        return await runs.of_scripts(parents, query.window)
 
 
-@strawberry.type(description="A column of a query result.")
-class ResultColumn:
-    name: str = attribute("Name of the column. Several columns may have the same name.")
-    type_oid: int = attribute("OID of the column's PostgreSQL type.", type=SafeInt)
-    table: str | None = attribute(
-        "Table that the column comes from, as `schema.table`. Null for computed columns and until "
-        "the run has succeeded. Names are quoted where SQL needs it."
-    )
-    schema_name: str | None = attribute(
-        "Name of the schema of `table`, without quotes. Null if `table` is null."
-    )
-    table_name: str | None = attribute(
-        "Name of `table` itself, without quotes. Null if `table` is null."
-    )
-    column_name: str | None = attribute(
-        "Name of the column in `table`; `name` differs from it if the statement renames the "
-        "column. Null if `table` is null."
-    )
-    is_key: bool = attribute(
-        "True if the column belongs to the key of its table: its primary key, or else a unique "
-        "index whose columns are `NOT NULL`. False until the run has succeeded."
-    )
-    nullable: bool | None = attribute(
-        "False if the column of `table` has a `NOT NULL` constraint; an outer join can still "
-        "return NULL. Null if it is not known."
-    )
-
-    @field(
-        "Name of the column's type, such as `int4` or `text[]`. Types that are not built into "
-        "PostgreSQL are an empty string until the run has succeeded."
-    )
-    def type(root: strawberry.Parent[ColumnRow]) -> str:
-        return root.type
-
-
-@strawberry.type(
-    description="The table whose rows a result shows. Each row of the result has its key."
-)
-class EditableTable:
-    schema_name: str = attribute("Name of the schema, without quotes.")
-    table_name: str = attribute("Name of the table, without quotes.")
-    key_columns: list[str] = attribute(
-        "Names in the table of the columns that identify a row. The result has all of them."
-    )
-
-
-@strawberry.type(
-    description="A message that the PostgreSQL server sent while it executed the statement."
-)
-class Notice:
-    severity: str = attribute("Severity: `DEBUG`, `LOG`, `INFO`, `NOTICE` or `WARNING`.")
-    message: str = attribute("Text of the message.")
-    sqlstate: str | None = attribute("SQLSTATE code of the message. Null if the server sent none.")
-    detail: str | None = attribute("Further detail from the server. Null if there is none.")
-    hint: str | None = attribute("Suggestion from the server. Null if there is none.")
-
-
-@strawberry.type(description="Reason why a `QueryRun` did not succeed.")
-class RunError:
-    message: str = attribute("What happened.")
-    code: str | None = attribute(
-        "`TOO_LARGE` if a row was larger than the operator's limit `HOWDAH_RUN_MAX_ROW_BYTES`, so "
-        "that the run was ended before the row had arrived. Null for every other reason."
-    )
-    sqlstate: str | None = attribute(
-        "SQLSTATE code. Null if the error does not come from PostgreSQL."
-    )
-    severity: str | None = attribute(
-        "`ERROR`, `FATAL` or `PANIC`. Null if the error does not come from PostgreSQL."
-    )
-    detail: str | None = attribute("Further detail from PostgreSQL. Null if there is none.")
-    hint: str | None = attribute("What to do about it. Null if there is no suggestion.")
-    constraint: str | None = attribute("Name of the violated constraint. Null if there is none.")
-    position: int | None = attribute(
-        "Position of the error in `statement`, in Unicode characters, starting at 1. Null if the "
-        "error has no position, for example inside a function."
-    )
-    line: int | None = attribute("Line of `position`, starting at 1. Null if `position` is null.")
-    column: int | None = attribute(
-        "Column of `position` in its line, in Unicode characters, starting at 1. Null if "
-        "`position` is null."
-    )
-    context: str | None = attribute(
-        "Where the error occurred, in PostgreSQL's words, such as the functions that were called. "
-        "Null if PostgreSQL sent nothing."
-    )
-    source_line: int | None = attribute(
-        "Line or row of the copied data that has the error, starting at 1. Null for other errors.",
-        type=SafeInt | None,
-    )
-    source_column: str | None = attribute(
-        "Column of `sourceLine` that has the error. Null if it is not known."
-    )
-
-
-@strawberry.type(description="Limit that truncated the result of a `QueryRun`.")
-class Truncation:
-    limit: int = attribute(
-        "Value of the limit: rows for `MAX_ROWS`, bytes for `MAX_BYTES`, characters of one value "
-        "for `MAX_CELL`.",
-        type=SafeInt,
-    )
-    reason: TruncationReason = attribute("Limit that was reached.")
-
-
-class RowPageRow(NamedTuple):
-    """`lines` holds one JSON list for each row."""
-
-    offset: int
-    lines: list[bytes]
-    has_more: bool
-
-
-@strawberry.type(description="A page of rows of a query result.")
-class RowPage:
-    offset: int = attribute("Zero-based index of the first row of this page in the result.")
-    has_more: bool = attribute(
-        "True if more rows follow. During a run: more of the rows received so far."
-    )
-
-    @field("Rows of the page, each a list of values in the order of `columns`.", type=list[Row])
-    def rows(root: strawberry.Parent[RowPageRow]) -> list[msgspec.Raw]:
-        return [msgspec.Raw(line) for line in root.lines]
+class RunsOfSession(ListsOfParents[ParentQuery]):
+    async def find_of(
+        self, session: ReadSession, parents: Sequence[UUID], query: ParentQuery
+    ) -> Mapping[UUID, Any]:
+        runs = SessionRuns(session, self.context.owner)
+        if query.window is None:
+            return await runs.count_of_sessions(parents)
+        return await runs.of_sessions(parents, query.window)
 
 
 @strawberry.type(
@@ -223,7 +111,7 @@ class QueryRun(Node):
     )
     command: str | None = attribute(
         "Command that PostgreSQL reports, such as `SELECT`, `INSERT` or `CREATE TABLE`. Null "
-        "until the run has succeeded."
+        "until the run has succeeded, and for an `EXECUTE` that a limit has stopped."
     )
     expires_at: datetime | None = attribute(
         "Time the run and its result are deleted. Quotas may delete them earlier. Null until the "
@@ -250,6 +138,27 @@ class QueryRun(Node):
         if root.session_id is None:
             return None
         return await SessionById.of(info.context).load(root.session_id)
+
+    @field(
+        "Script that the statement is part of. Null if there is none, or if it was deleted.",
+        type="ScriptRun | None",
+    )
+    async def script_run(root: strawberry.Parent[RunRow], info: Info) -> ScriptRunRow | None:
+        if root.script_id is None:
+            return None
+        return await ScriptById.of(info.context).load(root.script_id)
+
+    script_index: int | None = attribute(
+        "Index of the statement in its script. Null without a script, and for the `COMMIT` or "
+        "`ROLLBACK` that ends a script with `transaction: SINGLE`."
+    )
+
+    @field(
+        "Position of the statement in the text of its script. Null if `scriptIndex` is null.",
+        type=StatementRange | None,
+    )
+    def statement_range(root: strawberry.Parent[RunRow]) -> StatementRangeRow | None:
+        return range_of(root)
 
     @field("Values of `$1`, `$2`, ... as they were sent.", type=list[Json | None])
     def parameters(root: strawberry.Parent[RunRow]) -> list[Any]:
@@ -325,7 +234,8 @@ class QueryRun(Node):
         type=RunError | None,
     )
     def error(root: strawberry.Parent[RunRow]) -> Failure | None:
-        return root.parsed_error
+        failure = root.parsed_error
+        return None if failure is None else failure_in_script(failure, range_of(root))
 
     @field(
         "A page of the rows, also readable while the run is `RUNNING`. A page holds at most 8 MiB "
@@ -383,14 +293,38 @@ class QueryRun(Node):
 )
 @node("session", row=DatabaseSessionRow, loader=SessionById, scopes=WORKBENCH.read)
 class DatabaseSession(SessionFields):
-    @field("Query runs of the session, newest first.", type=Connection[QueryRun])
-    @paged
-    async def runs(
-        root: strawberry.Parent[DatabaseSessionRow], info: Info, window: Window
-    ) -> Listing:
-        context, filters = info.context, RunFilter(session_id=root.id)
-        page = await context.read(Runs, lambda runs: runs.page(window, filters))
-        return Listing(page, lambda: context.read(Runs, lambda runs: runs.count(filters)))
+    @field("Query runs of the session, newest first.", type=Connection[QueryRun], reads=["id"])
+    @paged_by(RunsOfSession)
+    def runs(root: strawberry.Parent[DatabaseSessionRow], window: Window) -> ParentQuery:
+        return ParentQuery(root.id, window)
+
+
+@strawberry.type(
+    description="One execution of a script, started with `executeScript` and kept until "
+    "`expiresAt`. Each of its statements is a `QueryRun` with its own result."
+)
+@node("script", row=ScriptRunRow, loader=ScriptById, scopes=WORKBENCH.read)
+class ScriptRun(ScriptFields):
+    @field(
+        "Session that executes the script. Null until a session was opened for it, and if the "
+        "session was deleted.",
+        type=DatabaseSession | None,
+    )
+    async def session(
+        root: strawberry.Parent[ScriptRunRow], info: Info
+    ) -> DatabaseSessionRow | None:
+        if root.session_id is None:
+            return None
+        return await SessionById.of(info.context).load(root.session_id)
+
+    @field(
+        "Query runs of the statements that have begun, in the order of the script.",
+        type=Connection[QueryRun],
+        reads=["id"],
+    )
+    @paged_by(RunsOfScript)
+    def runs(root: strawberry.Parent[ScriptRunRow], window: Window) -> ParentQuery:
+        return ParentQuery(root.id, window)
 
 
 def _require_between(field_name: str, value: int, low: int, high: int) -> None:

@@ -1,26 +1,53 @@
-"""Queries on scripts."""
+"""Queries, mutations and subscriptions on scripts."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Annotated
+from uuid import UUID
 
 import strawberry
 
+from db.errors import BadInput
+from db.scripts import ScriptRunRow
+from db.user_networks import remember_network
+from db.users.throttle import network_of
+from db.workbench.scripts.script_request import ScriptRequest
 from db.workbench.scripts.splitter import StatementRange as StatementRangeRow
 from db.workbench.scripts.splitter import split_script
 from graph.auth import SignedIn
 from graph.context import Info
-from graph.kit.fields import argument, query
-from graph.kit.scopes import WORKBENCH
-from graph.scripts.types import StatementRange
+from graph.kit.fields import argument, mutation, provided_fields, query, subscription
+from graph.kit.ids import parse_id
+from graph.kit.scopes import TO_RUN, WORKBENCH
+from graph.runs.script_fields import ScriptById, StatementRange
+from graph.runs.session_access import require_usable
+from graph.runs.types import ScriptRun
+from graph.scripts.inputs import (
+    CancelScriptInput,
+    CancelScriptPayload,
+    ExecuteScriptInput,
+    ExecuteScriptPayload,
+)
+from graph.scripts.live_status import follow_script
 
 SCOPES = WORKBENCH
 
 SPLIT_IN_THREAD_CHARS = 20_000
 """A longer script is split in a thread: half a million characters take up to 1 s."""
 
+ScriptId = Annotated[strawberry.ID, argument("ID of the script.")]
+
 
 @strawberry.type
 class Query:
+    @query(
+        "Fetches one of the viewer's scripts by ID. Returns null if the viewer has no such script.",
+        who=SignedIn,
+        type=ScriptRun | None,
+    )
+    async def script_run(self, info: Info, id: ScriptId) -> ScriptRunRow | None:
+        return await ScriptById.of(info.context).load(parse_id("script", id))
+
     @query(
         "Splits a script into its statements as `psql` does, without executing anything. Empty "
         "statements are left out. Fails with `BAD_USER_INPUT` if the script has a backslash "
@@ -37,3 +64,80 @@ class Query:
         if len(script) <= SPLIT_IN_THREAD_CHARS:
             return split_script(script)
         return await asyncio.to_thread(split_script, script)
+
+
+@strawberry.type
+class Mutation:
+    @mutation(
+        "Executes the statements of a script one after the other, each as a `QueryRun`. Nothing is "
+        "executed if the script cannot be split or has a backslash command of `psql`. Returns when "
+        "the script is queued; follow it with `scriptStatus`. Fails with `RATE_LIMITED` if too "
+        "many of the viewer's scripts are active, or too many sessions are open.",
+        who=SignedIn,
+        scopes=TO_RUN,
+    )
+    async def execute_script(
+        self, info: Info, input: Annotated[ExecuteScriptInput, argument("Script to execute.")]
+    ) -> ExecuteScriptPayload:
+        context = info.context
+        fields = provided_fields(input)
+        key = fields.pop("idempotency_key", None)
+        fields |= _parse_destination(
+            fields.pop("connection_id", None), fields.pop("session_id", None)
+        )
+        if fields["session_id"] is not None:
+            await require_usable(context, fields["session_id"])
+        if context.signed_in.must_read_only:
+            fields["read_only"] = True
+        given = {name: value for name, value in fields.items() if value is not None}
+        context.release_slot()
+        remember_network(context.owner, network_of(context.client_address))
+        submitted = await context.services.scripts.submit(
+            context.owner, ScriptRequest(**given), key=key
+        )
+        return ExecuteScriptPayload(script_run=submitted.script, replayed=submitted.replayed)
+
+    @mutation(
+        "Cancels a script. Responds within two seconds, when its statement was cancelled and no "
+        "further one can begin. Returns a script that has ended unchanged.",
+        who=SignedIn,
+        scopes=TO_RUN,
+        urgent=True,
+    )
+    async def cancel_script(
+        self, info: Info, input: Annotated[CancelScriptInput, argument("Script to cancel.")]
+    ) -> CancelScriptPayload:
+        context = info.context
+        script = await context.services.scripts.cancel(context.owner, parse_id("script", input.id))
+        return CancelScriptPayload(script_run=script)
+
+
+@strawberry.type
+class Subscription:
+    @subscription(
+        "Sends the current script, then every change of its `state` immediately and its progress "
+        "at most every 0.3 seconds. Completes when the script has ended.",
+        who=SignedIn,
+        type=ScriptRun,
+    )
+    async def script_status(self, info: Info, id: ScriptId) -> AsyncIterator[ScriptRunRow]:
+        async for script in follow_script(info.context, parse_id("script", id)):
+            yield script
+
+
+def _parse_destination(connection_id: str | None, session_id: str | None) -> dict[str, UUID | None]:
+    if (connection_id is None) == (session_id is None):
+        raise BadInput(
+            "Neither `connectionId` nor `sessionId` is set."
+            if session_id is None
+            else "Both `connectionId` and `sessionId` are set.",
+            hint="Pass `connectionId` to open a session for the script, or `sessionId` to execute "
+            "it in a session.",
+            field="connectionId",
+        )
+    if connection_id is not None:
+        parsed = parse_id("conn", connection_id, argument="connectionId")
+        return {"connection_id": parsed, "session_id": None}
+    assert session_id is not None  # noqa: S101 - else neither is set
+    parsed = parse_id("session", session_id, argument="sessionId")
+    return {"connection_id": None, "session_id": parsed}

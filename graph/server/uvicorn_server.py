@@ -62,6 +62,7 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         proxies or app,
         host=settings.host,
         port=settings.port,
+        interface="asgi3",
         lifespan="on",
         http=functools.partial(Protocol, connections=connections),  # type: ignore[arg-type]  # a class
         ws=_websocket_protocol,  # type: ignore[arg-type]  # a class

@@ -1,16 +1,14 @@
 """Loaders of storage."""
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from db.errors import HowdahError
-from db.kit.paging import Page, Window
+from db.kit.paging import Window
 from db.postgres.engine import ReadSession
 from db.storage import BspRow, Bsps, BucketRow, Buckets, FileRow, Files, Folders, Replicas
-from graph.kit.loaded_rows import LoadedRows, parents_at_once
 from graph.kit.loaders import ById, Loader
+from graph.kit.parent_lists import ListsOfParents
 
 
 class BspById(ById[BspRow]):
@@ -45,43 +43,7 @@ class FilesQuery(NamedTuple):
     recursive: bool = True
 
 
-class FilesOfParents(Loader[FilesQuery, Any]):
-    """Loads lists of many parents, with one statement for all keys that differ by parent only."""
-
-    async def batch(self, session: ReadSession, keys: list[FilesQuery]) -> Mapping[FilesQuery, Any]:
-        grouped: dict[tuple[Any, ...], list[FilesQuery]] = {}
-        for key in keys:
-            grouped.setdefault(key[1:], []).append(key)
-        found: dict[FilesQuery, Any] = {}
-        for queries in grouped.values():
-            parents = [query.parent for query in queries]
-            try:
-                answers = await self._find_in_parts(session, parents, queries[0])
-            except HowdahError as error:  # invalid arguments of one field must not fail another
-                answers = dict.fromkeys(parents, error)
-            found |= {query: answers.get(query.parent) for query in queries}
-        return found
-
-    async def _find_in_parts(
-        self, session: ReadSession, parents: list[UUID], query: FilesQuery
-    ) -> Mapping[UUID, Any]:
-        if query.window is None:
-            return await self.find_of(session, parents, query)
-        rows, pages = LoadedRows.of(self.context), dict[UUID, Page[Any]]()
-        for some in parents_at_once(parents, query.window.size):
-            found = await self.find_of(session, some, query)
-            rows.add(sum(len(page.rows) for page in found.values()))
-            pages |= found
-        return pages
-
-    @abstractmethod
-    async def find_of(
-        self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
-    ) -> Mapping[UUID, Any]:
-        """A page for each of `parents`, or the number of its items if there is no window."""
-
-
-class FilesOfBucket(FilesOfParents):
+class FilesOfBucket(ListsOfParents[FilesQuery]):
     async def find_of(
         self, session: ReadSession, parents: Sequence[UUID], query: FilesQuery
     ) -> Mapping[UUID, Any]:
@@ -92,7 +54,7 @@ class FilesOfBucket(FilesOfParents):
         return await files.of_buckets(parents, query.window, **level)
 
 
-class FoldersOfBucket(FilesOfParents):
+class FoldersOfBucket(ListsOfParents[FilesQuery]):
     """Folders of buckets, one level deep."""
 
     async def find_of(
@@ -104,7 +66,7 @@ class FoldersOfBucket(FilesOfParents):
         return await folders.of_buckets_at(parents, query.window, under=query.under)
 
 
-class FilesOfBsp(FilesOfParents):
+class FilesOfBsp(ListsOfParents[FilesQuery]):
     """Files of the viewer that providers store."""
 
     async def find_of(

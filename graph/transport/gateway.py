@@ -90,14 +90,16 @@ class Gateway:
     user_sockets: SocketLimit = field(default_factory=lambda: SocketLimit(None))
     compressor: Compressor = field(default_factory=Compressor)
 
-    async def viewer(self, authorization: str | None) -> Viewer | None:
-        return await self.authenticate(self.services, authorization)
+    def viewer(self, authorization: str | None) -> Awaitable[Viewer | None]:
+        return self.authenticate(self.services, authorization)
 
     def context(self, viewer: Viewer | None, request_id: str, scope: Scope) -> Context:
         """The context of an operation, which is run in the present task."""
-        actor = Actor(request_id=request_id, address=address_of(scope))
-        if viewer is not None:
-            actor = Actor(viewer.id, viewer.session_id, viewer.token_id, *actor[3:])
+        address = address_of(scope)
+        if viewer is None:
+            actor = Actor(request_id=request_id, address=address)
+        else:
+            actor = Actor(viewer.id, viewer.session_id, viewer.token_id, request_id, address)
         current_actor.set(actor)
         return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
 

@@ -44,8 +44,9 @@ class RequestIds:
 
 def begin_request(headers: Mapping[bytes, bytes]) -> str:
     """Adopt or make the id of a request, and set it for the log."""
-    given = headers.get(b"x-request-id", b"")
-    request_id = str(given, "ascii") if _VALID_ID.fullmatch(given) else new_request_id()
+    given = headers.get(b"x-request-id")
+    adopts = given is not None and _VALID_ID.fullmatch(given)
+    request_id = str(given, "ascii") if given and adopts else new_request_id()
     current_request_id.set(request_id)
     return request_id
 

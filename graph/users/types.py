@@ -53,6 +53,10 @@ class Usage:
         "Size of all files in bytes. A pending replacement counts with the larger of its sizes."
     )
     tasks: UsageAmount = _amount("Tasks.")
+    open_sessions: UsageAmount = _amount(
+        "Open database sessions, including those of scripts. Above `limit`, `openSession` fails "
+        "with `RATE_LIMITED`."
+    )
     query_runs: UsageAmount = _amount(
         "Query runs. Above `limit`, the oldest are removed within 10 minutes."
     )

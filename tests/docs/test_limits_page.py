@@ -17,6 +17,7 @@ import pytest
 from msgspec import inspect
 
 from db.connections.rules import Exact
+from db.database_sessions import CloseReason
 from db.errors import HowdahError
 from db.kit.text_rules import Optional, Required
 from db.settings import PREFIX, Settings
@@ -35,6 +36,7 @@ INTERNAL = {
     "db.kit.audit.actor": "addresses are shorter",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
     "db.objects.store": "what object stores accept",
+    "db.workbench.copy.json_lines.MAX_DEPTH": "deeper values cannot be decoded",
     "db.setting_files": "the operator's own files",
     "db.setting_checks": "the length of a quotation in an error",
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
@@ -46,6 +48,7 @@ INTERNAL = {
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",
     "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",
     "db.workbench.execution.submission.MAX_TEXT_GRANT": "how many bytes are counted at once",
+    "db.workbench.scripts.service.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.workbench.results.parquet": "the parts of a file",
     "graph.commands": "lines that a worker writes to its parent",
     "graph.connections.loaders": "the order of reading, not what is read",
@@ -55,6 +58,7 @@ INTERNAL = {
     "graph.kit.loaded_rows.MAX_ROWS_AT_ONCE": "lists are read by several statements",
     "graph.kit.scalars": "a range of numbers",
     "graph.operations.plans": "errors in documents are summed up",
+    "graph.runs.session_locks": "the order of reading, not what is read",
     "graph.storage.resolvers": "the order of removing bytes",
     "graph.tasks.changes.MAX_IDS_PER_EVENT": "events are divided",
     "graph.tasks.changes.MAX_REMEMBERED": "the size of a cache",
@@ -180,7 +184,7 @@ def test_errors_of_limits_page_are_codes() -> None:
     codes = {kind.code for kind in subclasses(HowdahError)}
     named = {name for row in ROWS for name in re.findall(r"`([A-Z_]+)`", row.error)}
     others = {"QUEUED", "TIMED_OUT", "INTERRUPTED", "MAX_ROWS", "MAX_BYTES", "MAX_CELL"}
-    assert named <= codes | others
+    assert named <= codes | others | set(CloseReason)
 
 
 def subclasses(kind: type[HowdahError]) -> Iterator[type[HowdahError]]:
@@ -241,7 +245,7 @@ def is_limit(source: str, name: str) -> bool:
 
 SET_BY_OPERATOR = re.compile(
     r"RunLimits\.(max_running|max_active|(max_)?timeout_ms|max_rows|max_bytes|retention_days|max_kept_\w+)$"
-    r"|values\.Limits\.|RequestLimits\.kept_plan"
+    r"|values\.Limits\.|SessionLimits\.|RequestLimits\.kept_plan"
 ).search
 """Defaults that the settings replace (db/services.py), and the cache of plans."""
 

@@ -35,11 +35,13 @@ SESSIONS_ONLY = {"createPasswordReset"}
 """Fields for admins that would otherwise be in the area ADMIN."""
 SPECIAL = {
     "cancelQuery": {"WORKBENCH_READ_ONLY"},
+    "cancelScript": {"WORKBENCH_READ_ONLY"},
     "connect": {"WORKBENCH_READ_ONLY"},
     "disconnect": {"WORKBENCH_READ_ONLY"},
     "closeSession": {"WORKBENCH_READ_ONLY"},
     "commitTransaction": {"WORKBENCH_READ_ONLY"},
     "executeQuery": {"WORKBENCH_READ_ONLY"},
+    "executeScript": {"WORKBENCH_READ_ONLY"},
     "openSession": {"WORKBENCH_READ_ONLY"},
     "rollbackTransaction": {"WORKBENCH_READ_ONLY"},
     "exportQueryRun": {"WORKBENCH_READ", "STORAGE_WRITE"},
@@ -51,6 +53,7 @@ READS = {
     "file": "STORAGE_READ",
     "preference": "WORKBENCH_READ",
     "run": "WORKBENCH_READ",
+    "script": "WORKBENCH_READ",
     "session": "WORKBENCH_READ",
     "task": "TASKS_READ",
 }

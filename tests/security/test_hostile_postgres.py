@@ -90,6 +90,11 @@ async def test_hostile_server_fails_its_own_run(
         "claim": (RunState.FAILED, "bytes"),
         "columns": (RunState.FAILED, "was lost"),
         "silence": (RunState.TIMED_OUT, "ms"),
+        "copy": (RunState.TIMED_OUT, "ms"),
+        "copy of nothing": (RunState.FAILED, "bytes"),
+        "copy claim": (RunState.FAILED, "bytes"),
+        "copy in": (RunState.FAILED, "began a copy"),
+        "copy both": (RunState.FAILED, "began a copy"),
     }
     for name, (state, words) in expected.items():
         hostile = desk._replace(
@@ -102,10 +107,25 @@ async def test_hostile_server_fails_its_own_run(
         async with harmless():
             run = await hostile.run("SELECT hostile", timeout_ms=round(timeout_s * 1000))
         assert time.monotonic() - began < timeout_s + LATE_S, name
-        assert run.state == state, (name, run)
+        assert run.state == state, (name, run.error, run.state)
         assert run.parsed_error is not None
         assert words in run.parsed_error.message, name
         assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
+
+
+async def test_rows_for_queries_of_ours_are_bounded(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver
+) -> None:
+    """They are few and small, so that a server which sends gigabytes is disconnected."""
+    hostile = desk._replace(
+        connection_id=await saver.save(
+            host="127.0.0.1", port=hostile_port, database="run-catalogue", ssl_mode="DISABLE"
+        )
+    )
+    async with highest_resident() as peak:
+        run = await hostile.run("SELECT hostile", timeout_ms=20_000)
+    assert run.state == RunState.SUCCEEDED, run
+    assert max(peak) < ADDED_MB
 
 
 async def test_hostile_server_gives_no_sample(

@@ -162,6 +162,7 @@ async def test_reset_of_the_mode_lets_at_most_sequences_pass(
     run = await desk.run(f"DO $$ BEGIN {reset}; {changes}; END $$", read_only=True)
     if await vault_of_gold.version() < 160_000:
         assert run.state == RunState.SUCCEEDED, run.error
+        assert "became writable" in run.parsed_notices[-1].message
         assert await vault_of_gold.administer("SELECT last_value FROM vault.numbers") == 77
         await vault_of_gold.administer("SELECT setval('vault.numbers', 1, false)")
     else:

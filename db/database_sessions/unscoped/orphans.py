@@ -15,6 +15,9 @@ from db.postgres.statements import compile_change, compile_statement
 OVERDUE_GRACE = timedelta(seconds=5)
 """Time that the process of a session has to close it, before another replica does."""
 
+OPENING_GRACE = timedelta(minutes=1)
+"""Connecting takes at most 10 seconds."""
+
 _CLOSED = """state = 'CLOSED', closed_at = clock_timestamp(), transaction_started_at = NULL,
     statement_count = 0, warning = NULL, expires_at = NULL, revision = revision + 1"""
 _BACKEND = "id, owner_id, connection_id, name, backend_pid, backend_started_at, close_reason"
@@ -37,9 +40,11 @@ _CLOSE_OVERDUE = compile_change(
             WHEN transaction_started_at IS NOT NULL
                 AND transaction_started_at + transaction_timeout_ms * interval '1 ms' <= expires_at
                 THEN 'TRANSACTION_TIMEOUT'
+            WHEN state = 'OPENING' THEN 'LOST'
             ELSE 'IDLE_TIMEOUT' END, {_CLOSED}
         WHERE closed_at IS NULL AND (
             expires_at < clock_timestamp() - :grace ::interval
+            OR state = 'OPENING' AND opened_at < clock_timestamp() - :opening ::interval
             OR close_requested_at < clock_timestamp() - :grace ::interval)
         RETURNING {_BACKEND}""")  # noqa: S608
 )
@@ -67,7 +72,7 @@ async def close_overdue(
     session: Session, *, grace: timedelta = OVERDUE_GRACE
 ) -> Sequence[SessionBackend]:
     """Closes the sessions that their process should have closed `grace` ago."""
-    found = await session.rows(_CLOSE_OVERDUE, grace=grace)
+    found = await session.rows(_CLOSE_OVERDUE, grace=grace, opening=OPENING_GRACE)
     return [SessionBackend(*row) for row in found]
 
 

@@ -5,24 +5,21 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Select,
-    Uuid,
     bindparam,
-    column,
     exists,
     func,
     or_,
     select,
-    true,
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.paging import Page, PageShape, SortOrder, Window, make_page, window_values
-from db.kit.repository import Repository, S, is_any_of, make_rows
+from db.kit.paging import Page, PageShape, Window
+from db.kit.parent_pages import PARENTS, PagesOfParents
+from db.kit.repository import S, is_any_of
 from db.postgres.engine import Session
-from db.postgres.statements import Statement, change_statement, statement
+from db.postgres.statements import change_statement, statement
 from db.storage import errors, rules
 from db.storage.repositories.unscoped import is_in_public_bucket
 from db.storage.rows import (
@@ -37,14 +34,9 @@ from db.storage.rows import (
 from db.storage.tables import File, Replica
 
 _REPLICA = Replica.__table__.c
-PARENTS = (
-    func.unnest(bindparam("ids", type_=ARRAY(Uuid)))
-    .table_valued(column("id", Uuid), with_ordinality="position")
-    .render_derived(name="parents")
-)
 
 
-class Files(Repository[FileRow, S]):
+class Files(PagesOfParents[FileRow, S]):
     """The files of one owner. Reads by ID, key or bucket also find files in public buckets.
 
     A file in state DELETING is in no bucket: only reads by ID find it.
@@ -86,9 +78,11 @@ class Files(Repository[FileRow, S]):
     ) -> Mapping[UUID, Page[FileRow]]:
         if not recursive:
             query, folder = self._of_folders(window.shape), rules.folder_prefix(under)
-            return await self._pages(query, bucket_ids, window, BY_NAME, folder=folder)
+            return await self.fetch_pages(query, bucket_ids, window, BY_NAME, folder=folder)
         query = self._of_buckets(under is not None, window.shape)
-        return await self._pages(query, bucket_ids, window, BY_LOCATION, **_location_bounds(under))
+        return await self.fetch_pages(
+            query, bucket_ids, window, BY_LOCATION, **_location_bounds(under)
+        )
 
     async def count_of_buckets(
         self, bucket_ids: Sequence[UUID], *, under: str | None, recursive: bool = True
@@ -102,7 +96,7 @@ class Files(Repository[FileRow, S]):
     async def of_bsps(
         self, bsp_ids: Sequence[UUID], window: Window
     ) -> Mapping[UUID, Page[FileRow]]:
-        return await self._pages(self._of_bsps(window.shape), bsp_ids, window, NEWEST)
+        return await self.fetch_pages(self._of_bsps(window.shape), bsp_ids, window, NEWEST)
 
     async def count_of_bsps(self, bsp_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         return dict(await self.run(self._count_of_bsps(), ids=list(bsp_ids)))
@@ -113,23 +107,6 @@ class Files(Repository[FileRow, S]):
         """Puts one file of the bucket, or all of them, into state DELETING."""
         only = {} if file_id is None else {"id": file_id}
         return await self.all(self._detach(bool(only)), of_bucket=bucket_id, **only)
-
-    async def _pages(
-        self,
-        query: Statement[S],
-        ids: Sequence[UUID],
-        window: Window,
-        order: SortOrder,
-        **values: Any,
-    ) -> Mapping[UUID, Page[FileRow]]:
-        kind = self.table().c[order.column].type.python_type
-        values |= window_values(window, order, kind=kind)
-        make = make_rows(self.page_row(window.columns, order))
-        found: list[list[FileRow]] = [[] for _ in ids]
-        for record in await self.run(query, ids=list(ids), **values):
-            found[record[-1] - 1].append(make(record[:-1]))
-        pages = (make_page(rows, window, order) for rows in found)
-        return dict(zip(ids, pages, strict=True))
 
     @statement
     def _by_key(cls) -> ClauseElement:
@@ -154,13 +131,13 @@ class Files(Repository[FileRow, S]):
         files = cls.readable().where(cls.table().c.bucket_id == PARENTS.c.id)
         if under:
             files = files.where(cls._is_within())
-        return cls._page_per_parent(files, BY_LOCATION, shape)
+        return cls.page_per_parent(files, BY_LOCATION, shape)
 
     @statement
     def _of_folders(cls, shape: PageShape) -> ClauseElement:
         file = cls.table().c
         in_folder = (file.bucket_id == PARENTS.c.id, file.folder == bindparam("folder"))
-        return cls._page_per_parent(cls.readable().where(*in_folder), BY_NAME, shape)
+        return cls.page_per_parent(cls.readable().where(*in_folder), BY_NAME, shape)
 
     @statement
     def _count_of_buckets(cls, under: bool, recursive: bool) -> ClauseElement:  # noqa: FBT001 - as above
@@ -179,7 +156,7 @@ class Files(Repository[FileRow, S]):
             _REPLICA.file_id == cls.table().c.id,
             _REPLICA.owner_id == cls.table().c.owner_id,
         )
-        return cls._page_per_parent(cls.owned().where(has_replica), NEWEST, shape)
+        return cls.page_per_parent(cls.owned().where(has_replica), NEWEST, shape)
 
     @statement
     def _count_of_bsps(cls) -> ClauseElement:
@@ -204,19 +181,6 @@ class Files(Repository[FileRow, S]):
     def _is_within(cls) -> ColumnElement[bool]:
         location = cls.table().c.location
         return (location >= bindparam("from_location")) & (location < bindparam("to_location"))
-
-    @classmethod
-    def _page_per_parent(
-        cls, query: Select[Any], order: SortOrder, shape: PageShape
-    ) -> ClauseElement:
-        """One page for each parent in one statement; the last column is the parent's position."""
-        page = cls.select_page(query, order, shape).lateral("page")
-        position = PARENTS.c.position
-        each = select(*page.c, position).select_from(PARENTS.join(page, true()))
-        descending = order.descending is not shape[0]
-        columns = (page.c[order.column], page.c.id)
-        sorting = [column.desc() if descending else column.asc() for column in columns]
-        return each.order_by(position, *sorting)
 
 
 def _location_bounds(under: str | None) -> dict[str, str]:

@@ -8,10 +8,11 @@ from sqlalchemy import Text, bindparam, func, literal, select, true
 from sqlalchemy.sql import ClauseElement
 
 from db.kit.paging import Page, Window, make_page, window_values
+from db.kit.parent_pages import PARENTS
 from db.kit.repository import S
 from db.postgres.statements import statement
 from db.storage import rules
-from db.storage.repositories.files import PARENTS, Files
+from db.storage.repositories.files import Files
 from db.storage.rows import BY_PATH, FolderRow
 
 

@@ -47,6 +47,10 @@ class Verifier:
         self.access = access
         self._verifications = access.verifications
 
+    def known(self, token: str) -> VerifiedToken | None:
+        """The cached verification of a token."""
+        return self._verifications.get(token) if token.isascii() else None
+
     async def verify(self, token: str) -> VerifiedToken:
         """Verifies a token; every invalid token of a kind gives the same error."""
         try:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import NamedTuple
 
 from psycopg.abc import PQGen
 from psycopg.pq.abc import PGconn
@@ -17,31 +18,37 @@ from db.workbench.copy.interfaces import CopySource, Throttle
 PIECE_BYTES = 64 * 1024
 """libpq buffers so much at once, and the loop serves others between two pieces."""
 CLOSE_S = 0.3
+FIRST_CHECK_S = 2.0
+LATER_CHECKS_S = 30.0
+"""libpq hides an error of the server until all data is sent, which may take minutes. So the server
+is asked, after twice the time each time."""
 
 
-async def send_data(
-    connection: Connection,
-    source: CopySource | None,
-    throttle: Throttle,
-    stopped: asyncio.Event,
-) -> Failure | None:
-    """Sends all data, or tells the server to load nothing if the source fails or `stopped` is set.
+class CopyInput(NamedTuple):
+    """The data of a statement, and what ends it early."""
+
+    source: CopySource | None
+    stopped: asyncio.Event
+    """Set when the run is stopped."""
+    has_failed: Callable[[], Awaitable[bool]]
+    """Returns whether the statement has failed on the server."""
+
+
+async def send_data(connection: Connection, data: CopyInput, throttle: Throttle) -> Failure | None:
+    """Sends all data, or tells the server to load nothing: the source failed, the run is stopped.
 
     The result of the statement can be read afterwards; it is an error if nothing was loaded.
 
     Returns:
         Why the data ended early, if it is not that the run was stopped.
     """
+    source = data.source
     if source is None:
         await connection.wait(_end(connection.pgconn, b"no data"))
         return COPY_WITHOUT_DATA
     failure, reason = None, None
     try:
-        async with contextlib.aclosing(_until_stopped(source, stopped)) as pieces:
-            async for piece in pieces:
-                await throttle.yield_to_others()
-                await connection.wait(_put(connection.pgconn, piece))
-        if stopped.is_set():
+        if not await _send_pieces(connection, source, throttle, data):
             reason = b"the run was stopped"
     except HowdahError as error:
         failure, reason = source_failed(error), b"its data cannot be read"
@@ -53,9 +60,38 @@ async def send_data(
     return failure
 
 
-async def _until_stopped(source: CopySource, stopped: asyncio.Event) -> AsyncGenerator[memoryview]:
-    """Small pieces of the data, until it ends or the run is stopped while it is awaited."""
-    stopping = asyncio.ensure_future(stopped.wait())
+async def _send_pieces(
+    connection: Connection,
+    source: CopySource,
+    throttle: Throttle,
+    data: CopyInput,
+) -> bool:
+    """Returns False if the run was stopped, or has failed, before all data was sent."""
+    stopping = asyncio.create_task(_wait_for_end(data), name="runs: copied data")
+    try:
+        async with contextlib.aclosing(_pieces(source, stopping)) as pieces:
+            async for piece in pieces:
+                await throttle.yield_to_others()
+                await connection.wait(_put(connection.pgconn, piece))
+        return not stopping.done()
+    finally:
+        stopping.cancel()
+
+
+async def _wait_for_end(data: CopyInput) -> None:
+    """Returns when the run is stopped, or its statement has failed."""
+    wait_s = FIRST_CHECK_S
+    while not data.stopped.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await data.stopped.wait()
+        wait_s = min(2 * wait_s, LATER_CHECKS_S)
+        if not data.stopped.is_set() and await data.has_failed():
+            return
+
+
+async def _pieces(source: CopySource, stopping: "asyncio.Task[None]") -> AsyncGenerator[memoryview]:
+    """Small pieces of the data, until it ends or `stopping` is done while it is awaited."""
     try:
         while True:
             step = asyncio.ensure_future(anext(source, None))
@@ -69,11 +105,10 @@ async def _until_stopped(source: CopySource, stopped: asyncio.Event) -> AsyncGen
             if piece is None:
                 return
             for start in range(0, len(piece), PIECE_BYTES):
-                if stopped.is_set():
+                if stopping.done():
                     return
                 yield memoryview(piece)[start : start + PIECE_BYTES]
     finally:
-        stopping.cancel()
         with contextlib.suppress(RuntimeError):  # it still runs: it does not heed its cancellation
             await source.aclose()
 

@@ -142,7 +142,7 @@ def _literal(text: str) -> str:
 
 
 def _check_name(field: str | None, name: str) -> None:
-    if not name or "\0" in name or not name.isprintable():
+    if not name or "\0" in name:
         raise BadInput(
             f"{name[:63]!r} is not the name of a table or column.",
             hint="Pass the name as it is in the catalogue, without quotes.",

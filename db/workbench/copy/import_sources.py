@@ -1,5 +1,6 @@
 """Plans imports from the start of their file, and opens the file when the run copies it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from uuid import UUID
@@ -96,7 +97,7 @@ class ImportSources:
         head = await self._head(file, MIB)
         if b"\n" not in head and file.size > MIB:
             head = await self._head(file, MAX_LINE_BYTES)
-        names = names_of(head.partition(b"\n")[0])
+        names = await asyncio.to_thread(names_of, head.partition(b"\n")[0])
         if isinstance(names, int):
             if columns and len(columns) != names:
                 raise BadInput(

@@ -1,6 +1,7 @@
 """JSON lines as rows of the text format of COPY."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
@@ -12,11 +13,20 @@ from db.workbench.copy.csv_lines import BOM
 from db.workbench.copy.import_request import ImportSource, check_columns
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
+MAX_VALUES = 10_000
+"""Values of a line: each takes 100 bytes of memory, and a table has at most 1,600 columns."""
+MAX_DEPTH = 2_000
+"""The decoder refuses values that are nested half as deep."""
 NULL = b"\\N"
 
+_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
+_STRING = rb'"(?:[^"\\]++|\\[\s\S])*+"?'
+_FLAT = rb'[\[{](?:[^\[{\]}"]++|' + _STRING + rb")*+[\]}]"
+_MARK = re.compile(rb"|".join((_STRING, _FLAT, rb"[\[{\]},]")))
+"""A string, also one without an end, a value without nested ones, or what divides values."""
 _ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 
 
@@ -27,11 +37,17 @@ def names_of(line: bytes) -> list[str] | int:
         BadInput: The line is neither.
     """
     text = line.removeprefix(BOM).strip()
+    if has_too_many_values(text):
+        raise BadInput(
+            f"The first line of the file has more than {MAX_VALUES} values.",
+            hint="Pass a file with one JSON object a line, or choose another format.",
+            field="fileId",
+        )
     try:
         if text.startswith(b"["):
             return len(_decode_array(text))
         names = list(_decode_object(text))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _ERRORS as error:
         raise BadInput(
             f"The first line of the file is not a JSON object or array: {error}.",
             hint="Pass a file with one JSON object a line, or choose another format.",
@@ -39,6 +55,26 @@ def names_of(line: bytes) -> list[str] | int:
         ) from error
     check_columns(names, field="fileId")
     return names
+
+
+def has_too_many_values(line: bytes) -> bool:
+    """Whether the object or array of a line has more than `MAX_VALUES`, without decoding it."""
+    if line.count(b",") < MAX_VALUES:
+        return False
+    depth, values = 0, 1
+    for found in _MARK.finditer(line.lstrip(), 1):  # after the bracket of the line itself
+        mark = found[0]
+        if mark == b",":
+            values += depth == 0
+            if values > MAX_VALUES:
+                return True
+        elif mark in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return False  # it cannot be decoded
+        elif mark in b"]}":
+            depth -= 1
+    return False
 
 
 def escape(text: bytes) -> bytes:
@@ -99,10 +135,12 @@ class JsonLines:
         return BadSourceLine(f"Line {line} of the file {what}.", line=line, column=column)
 
     def _row(self, line: bytes) -> bytes:
+        if has_too_many_values(line):
+            raise self.error(f"has more than {MAX_VALUES} values")
         try:
             values = self._by_name(line) if self._names else self._by_position(line)
             return b"\t".join(map(_cell, values)) + b"\n"
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _ERRORS as error:
             kind = "object" if self._names else "array"
             raise self.error(f"is not a JSON {kind}: {error}") from error
 

@@ -8,6 +8,7 @@ standard input; frames go to the standard output. Imports only the standard libr
 import io
 import json
 import math
+import os
 import resource
 import struct
 import sys
@@ -103,6 +104,7 @@ class RangeFile(io.RawIOBase):
 def main() -> None:
     parent = Parent(sys.stdout.buffer, sys.stdin.buffer)
     asked = json.loads(parent.receive())
+    os.nice(5)  # the server that waits for the rows has other users
     resource.setrlimit(resource.RLIMIT_AS, (asked["memory"], asked["memory"]))
     sys.path[:] = asked["path"]
     try:

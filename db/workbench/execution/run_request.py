@@ -81,7 +81,7 @@ class RunRequest(NamedTuple):
             BadInput: An option is out of range, or a value cannot be sent to PostgreSQL.
             TooLarge: The statement is too long, or there are too many parameters.
         """
-        _check_text(self.statement, "statement")
+        check_text(self.statement, "statement")
         if len(self.statement) > MAX_STATEMENT_CHARS:
             raise TooLarge(
                 f"`statement` has more than {MAX_STATEMENT_CHARS} characters.",
@@ -98,9 +98,9 @@ class RunRequest(NamedTuple):
                 hint="Pass the values as one array, or as JSON.",
                 field="parameters",
             )
-        _check_range("timeoutMs", self.timeout_ms, limits.max_timeout_ms)
-        _check_range("maxRows", self.max_rows, limits.max_rows)
-        _check_range("maxBytes", self.max_bytes, limits.max_bytes)
+        check_range("timeoutMs", self.timeout_ms, limits.max_timeout_ms)
+        check_range("maxRows", self.max_rows, limits.max_rows)
+        check_range("maxBytes", self.max_bytes, limits.max_bytes)
         self.encode_parameters()
         return self
 
@@ -142,7 +142,7 @@ def import_forbidden(reason: str, *, field: str | None = None) -> Forbidden:
     )
 
 
-def _check_range(field: str, value: int | None, most: int) -> None:
+def check_range(field: str, value: int | None, most: int) -> None:
     if value is not None and not 1 <= value <= most:
         raise BadInput(
             f"`{field}` must be from 1 to {most}.", hint="Omit it to use the default.", field=field
@@ -152,7 +152,7 @@ def _check_range(field: str, value: int | None, most: int) -> None:
 def _check_parameter(value: object) -> None:
     match value:
         case str():
-            _check_text(value, "parameters")
+            check_text(value, "parameters")
         case float() if not math.isfinite(value):
             raise BadInput(
                 "`parameters` contains a number that is too large for JSON.",
@@ -164,11 +164,11 @@ def _check_parameter(value: object) -> None:
                 _check_parameter(item)
         case dict():
             for name, item in value.items():
-                _check_text(name, "parameters")
+                check_text(name, "parameters")
                 _check_parameter(item)
 
 
-def _check_text(text: str, field: str) -> None:
+def check_text(text: str, field: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:

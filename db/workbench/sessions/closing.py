@@ -48,7 +48,8 @@ async def record_closed(
 ) -> Sequence[RunRow]:
     """Closes the row, unless it is closed, and ends the runs; returns those that it ended."""
     closed = await DatabaseSessions(session, owner).close(session_id, reason)
-    if closed is not None and reason is not CloseReason.CLIENT:  # else the request is recorded
+    is_recorded = reason is CloseReason.CLIENT and closed is not None and not closed.for_script
+    if closed is not None and not is_recorded:  # by the request; a script ends its own session
         await record_close(session, closed, reason)
     return await SessionQueue(session, owner).interrupt(
         session_id, queued=NEVER_STARTED, running=ended_by(reason), keep=keep

@@ -20,7 +20,8 @@ MAX_NOTIFICATIONS = 100
 ROLLBACK_S = 1.0
 WARN_S = 60.0
 WARN_SHARE = 0.2
-"""The warning comes this share of the time-out before its end, and at most `WARN_S` before."""
+LATEST_WARNING_S = 1.0
+"""The warning comes this share of the time-out before its end, from one second to `WARN_S`."""
 
 
 class SessionHost(Protocol):
@@ -88,12 +89,21 @@ class HeldSession:
             return None
         is_idle = self.expiry_reason is CloseReason.IDLE_TIMEOUT
         timeout_ms = self.row.idle_timeout_ms if is_idle else self.row.transaction_timeout_ms
-        return expires_at - timedelta(seconds=min(WARN_S, timeout_ms / 1000 * WARN_SHARE))
+        early_s = max(LATEST_WARNING_S, min(WARN_S, timeout_ms / 1000 * WARN_SHARE))
+        return expires_at - timedelta(seconds=early_s)
 
-    async def execute(self, run: RunRow, copy_in: CopySource | None = None) -> RunRow:
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether the server has a transaction open, failed or not."""
+        return not protocol.is_idle(self._connection)
+
+    async def execute(
+        self, run: RunRow, copy_in: CopySource | None = None, *, prelude: str | None = None
+    ) -> RunRow:
         """Executes a started run on the connection, and returns it as it ended.
 
-        `copy_in` is the data of a COPY ... FROM STDIN.
+        `copy_in` is the data of a COPY ... FROM STDIN. `prelude` is SQL of ours that is sent before
+        the statement, as a part of the run.
         Everything is recorded when this returns. If the connection is lost, so is the session.
         """
         use = SessionUse(
@@ -103,6 +113,7 @@ class HeldSession:
             autocommit=self.row.autocommit,
             take_notices=self._take_notices,
             copy_in=copy_in,
+            prelude=prelude,
         )
         self._running, self.is_warned = run, False
         try:

@@ -136,6 +136,11 @@ class Holder:
             for session_id in await source.sessions(self._runner.process):
                 self.wake(session_id)
 
+    def poll(self) -> None:
+        """Notices which connections their servers have closed, and takes notifications."""
+        for held in list(self.held.values()):
+            held.poll()
+
     async def enforce_limits(self) -> None:
         """Closes the sessions whose time is over, and warns of those whose time is soon."""
         now = datetime.now(UTC)
@@ -223,8 +228,12 @@ class Holder:
                 await woken.wait()
 
     async def _next_work(self, held: HeldSession) -> Work | None:
-        found = [(await source.oldest(held), source) for source in self._sources]
-        waiting = [(since, source) for since, source in found if since is not None]
+        found = await asyncio.gather(*(source.oldest(held) for source in self._sources))
+        waiting = [
+            (since, source)
+            for since, source in zip(found, self._sources, strict=True)
+            if since is not None
+        ]
         if not waiting:
             return None
         _, source = min(waiting, key=lambda item: item[0])

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 CHECK_TICKS = 4
-"""Ticks between two reads of the sessions that this process holds: events may be lost."""
+"""Ticks between two checks of the connections and rows of the sessions that are held here."""
 RESCUE_INTERVAL_S = 4.0
 
 
@@ -110,6 +110,7 @@ async def _tick(service: DatabaseSessionsService) -> None:
         try:
             await service.holder.enforce_limits()
             if ticks % CHECK_TICKS == 0:
+                service.holder.poll()
                 await service.check(None)
                 await service.holder.wake_waiting()
         except Exception:  # any error: the next round may succeed

@@ -8,7 +8,7 @@ import psycopg
 
 from db.connections import Connections
 from db.database_sessions import DatabaseSessionRow, DatabaseSessions, IsolationLevel
-from db.errors import HowdahError, Unavailable
+from db.errors import Unavailable
 from db.kit.audit import AuditKind, AuditOutcome, record
 from db.kit.base import OwnerId, new_id
 from db.kit.idempotency import Idempotency, run_once
@@ -65,15 +65,18 @@ async def insert_session(
 
 
 async def forget_session(
-    database: Database, row: DatabaseSessionRow, key: str | None, error: HowdahError
+    database: Database, row: DatabaseSessionRow, key: str | None, error: str
 ) -> None:
-    """Deletes a session that could not be opened: the call may be repeated with its key."""
+    """Deletes a session that could not be opened: the call may be repeated with its key.
+
+    `error` is the code of the failure.
+    """
 
     async def forget(session: Session) -> None:
         await DatabaseSessions(session, row.owner_id).delete_opening(row.id)
         if key is not None:
             await Idempotency(session, row.owner_id).forget(key)
-        await record_opened(session, row, outcome=AuditOutcome.FAILED, error=error.code)
+        await record_opened(session, row, outcome=AuditOutcome.FAILED, error=error)
 
     await database.transaction(forget)
 

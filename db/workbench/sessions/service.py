@@ -184,8 +184,9 @@ class DatabaseSessionsService:
             return await self._wait_until_open(owner, new.row)
         try:
             row = await self._require_holder().open(new.row)
-        except HowdahError as error:
-            await forget_session(self._database, new.row, key, error)
+        except Exception as error:
+            code = error.code if isinstance(error, HowdahError) else HowdahError.code
+            await forget_session(self._database, new.row, key, code)
             raise
         await publish_session(self._events, row.id)
         return row

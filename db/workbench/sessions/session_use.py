@@ -53,14 +53,19 @@ class SessionUse(ConnectionUse):
         autocommit: bool,
         take_notices: Callable[[], list[ServerNotice]],
         copy_in: CopySource | None = None,
+        prelude: str | None = None,
     ) -> None:
-        """`take_notices` returns what the session was sent outside statements."""
+        """`take_notices` returns what the session was sent outside statements.
+
+        `prelude` is sent before the statement: it begins a transaction, or sets a savepoint.
+        """
         super().__init__(run)
         self._connection = connection
         self._backend = backend
         self._autocommit = autocommit
         self.copy_in = copy_in
         self._take_notices = take_notices
+        self._prelude = prelude
         self._controls = controls_transaction(run.statement)
         self._is_wrapped = False
         """Whether the transaction is for this statement alone."""
@@ -86,7 +91,10 @@ class SessionUse(ConnectionUse):
 
     async def prepare(self, connection: Connection, *, until: float) -> Backend:  # noqa: ARG002
         """Sets no `statement_timeout`: that of the user counts, and ours is a timer."""
-        if protocol.is_idle(connection) and self._begins():
+        if self._prelude is not None:
+            begin = _BEGIN_READ_ONLY if self.run.read_only else "BEGIN"
+            await command(connection, self._prelude.replace("BEGIN", begin))
+        elif protocol.is_idle(connection) and self._begins():
             self._is_wrapped = self._autocommit
             await command(connection, _BEGIN_READ_ONLY if self.run.read_only else "BEGIN")
         self._was_open = not self._is_wrapped and not protocol.is_idle(connection)

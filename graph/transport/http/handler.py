@@ -39,6 +39,14 @@ _EVERY_RESPONSE: tuple[Header, ...] = (
     (b"vary", b"accept, accept-encoding"),
     (b"x-content-type-options", b"nosniff"),
 )
+_HEADS = {
+    media_type: b"".join(
+        b"%b: %b\r\n" % pair for pair in ((b"content-type", content_type), *_EVERY_RESPONSE)
+    )
+    + b"x-request-id: %b\r\ncontent-length: %d\r\n\r\n"
+    for media_type, content_type in _CONTENT_TYPES.items()
+}
+"""The headers of an answer without others, for its request ID and length."""
 _UNBUFFERED: tuple[Header, ...] = ((b"x-accel-buffering", b"no"),)  # by nginx
 _ALLOWED = b"DELETE, GET, HEAD, OPTIONS, POST, PUT, QUERY"
 _READING = b"GET, POST, QUERY"
@@ -46,9 +54,14 @@ _ACCEPT_QUERY: Header = (b"accept-query", b"application/json")
 """The media type of a body of QUERY (RFC 10008)."""
 
 
-async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-    """Responds to one HTTP request. Every error becomes a GraphQL response."""
-    exchange = _Exchange(scope, receive, send)
+async def serve(
+    scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes] | None = None
+) -> None:
+    """Responds to one HTTP request. Every error becomes a GraphQL response.
+
+    `headers` are those of the scope, if the caller has made a dict of them already.
+    """
+    exchange = _Exchange(scope, receive, send, headers or dict(scope["headers"]))
     try:
         await exchange.serve()
     except ClientDisconnected:
@@ -76,13 +89,15 @@ class _Exchange:
         "started",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._gateway: Gateway = scope["state"]["gateway"]
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._request_id = begin_request(self._headers)
+        self._headers = headers
+        self._request_id = begin_request(headers)
         self._accept = accept(self._headers.get(b"accept"))
         self._cookie = RefreshCookie(scope, self._headers, self._gateway.origins)
         self.started = False
@@ -117,7 +132,13 @@ class _Exchange:
             await self._gateway.turns.wait(network_of(address_of(self._scope)))
             await self._reply(refuse(*refused.errors, request_id=self._request_id))
             return
-        await self._run(prepared, request, context)
+        media_type = self._accept.answer
+        if media_type is None or method != "POST" or prepared.kind is OperationType.SUBSCRIPTION:
+            await self._run(prepared, request, context)
+            return
+        answer = await self._gateway.operations.run(prepared, request.variables, context)
+        if not self._write_whole(answer, media_type):
+            await self._reply(answer, compressible=prepared.kind is OperationType.QUERY)
 
     async def refuse(
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
@@ -196,6 +217,7 @@ class _Exchange:
         return None if header is None else header.decode("latin-1")
 
     async def _run(self, prepared: Prepared, request: GraphQLRequest, context: Context) -> None:
+        """Runs a subscription, and what was not sent by POST."""
         operations = self._gateway.operations
         match prepared.kind:
             case OperationType.SUBSCRIPTION if self._scope["method"] == "HEAD":
@@ -207,9 +229,9 @@ class _Exchange:
                 raise _method_not_allowed("A mutation requires POST.", b"POST")
             case _ if self._accept.answer is None:
                 raise _not_acceptable()
-            case kind:
+            case _:
                 answer = await operations.run(prepared, request.variables, context)
-                await self._reply(answer, compressible=kind is OperationType.QUERY)
+                await self._reply(answer, compressible=True)
 
     async def _reply(self, answer: Answer, *, compressible: bool = False) -> None:
         """`compressible` is false for mutations: some return tokens, whose length would show."""
@@ -224,6 +246,26 @@ class _Exchange:
             if compressible and len(answer.payload) > MIN_BYTES:
                 answer, headers = await self._compress(answer)
             await self._send_answer(answer, media_type_of(status, media_type), status, headers)
+
+    def _write_whole(self, answer: Answer, media_type: str) -> bool:
+        """Writes the data of a POST at once. Returns false if `_reply` has to send it.
+
+        The server of this process has `respond` (graph.server.http_protocol). Behind something that
+        replaces `send`, and with other headers, the response takes the way of ASGI.
+        """
+        respond = getattr(getattr(self._send, "__self__", None), "respond", None)
+        payload = answer.payload
+        if (
+            respond is None
+            or answer.errors
+            or len(payload) > MIN_BYTES  # it may have to be compressed
+            or media_type not in _HEADS
+            or self._cookie.response_headers
+        ):
+            return False
+        head = _HEADS[media_type] % (self._request_id.encode(), len(payload))
+        self.started = bool(respond(200, head, payload))
+        return self.started
 
     async def _compress(self, answer: Answer) -> tuple[Answer, tuple[Header, ...]]:
         if not accepts_gzip(self._headers.get(b"accept-encoding")):
@@ -253,8 +295,8 @@ class _Exchange:
     async def _send_answer(
         self, answer: Answer, media_type: str, status: int, headers: Iterable[Header] = ()
     ) -> None:
-        if answer.retry_after_s is not None:
-            headers = (*headers, (b"retry-after", b"%d" % math.ceil(answer.retry_after_s)))
+        if (retry_after_s := answer.retry_after_s) is not None:
+            headers = (*headers, (b"retry-after", b"%d" % math.ceil(retry_after_s)))
         length = (b"content-length", b"%d" % len(answer.payload))
         await self._start(status, _CONTENT_TYPES[media_type], (length, *headers))
         await self._send({"type": "http.response.body", "body": answer.payload})

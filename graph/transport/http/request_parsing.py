@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from db.errors import BadInput, HowdahError, TooLarge
 from graph.operations import GraphQLRequest
@@ -35,7 +35,11 @@ async def from_body(
     headers: dict[bytes, bytes], receive: Receive, *, max_bytes: int
 ) -> GraphQLRequest:
     _check_content_type(headers)
-    body = await _read_body(headers, receive, max_bytes)
+    _check_declared_length(headers, max_bytes)
+    message = await receive()
+    body = message.get("body", b"")
+    if message["type"] == "http.disconnect" or message.get("more_body") or len(body) > max_bytes:
+        body = await _read_rest(message, receive, max_bytes)
     try:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -94,24 +98,27 @@ def _is_json(content_type: str) -> bool:
     )
 
 
-async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
-    """Reads the body and counts its bytes: a declared length is trusted only if it is too large."""
+def _check_declared_length(headers: dict[bytes, bytes], max_bytes: int) -> None:
+    """A declared length is trusted only if it is too large: the bytes are counted in any case."""
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and (len(declared) > 18 or int(declared) > max_bytes):
         raise _too_large(max_bytes)
+
+
+async def _read_rest(message: Message, receive: Receive, max_bytes: int) -> bytes:
+    """The body from its first message on."""
     chunks: list[bytes] = []
     size = 0
-    more = True
-    while more:
-        message = await receive()
+    while True:
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > max_bytes:
             raise _too_large(max_bytes)
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
 
 
 def _too_large(max_bytes: int) -> HttpRefusal:

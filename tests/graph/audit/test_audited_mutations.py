@@ -26,6 +26,7 @@ AUDITED: dict[str, set[AuditKind]] = {
     "disconnect": {AuditKind.CONNECTION_CLOSED},
     "endSession": {AuditKind.SESSION_ENDED},
     "executeQuery": {AuditKind.QUERY_RUN},
+    "executeScript": {AuditKind.QUERY_RUN},
     "exportQueryRun": {AuditKind.RESULT_EXPORTED},
     "importRows": {AuditKind.QUERY_RUN},
     "moveFile": {AuditKind.FILE_MOVED},
@@ -54,6 +55,7 @@ AUDITED: dict[str, set[AuditKind]] = {
 _TASKS = "a list that only its owner sees"
 NOT_AUDITED: dict[str, str] = {
     "cancelQuery": "the event of the run tells that it was cancelled",
+    "cancelScript": "the events of its runs tell what was executed, and that one was cancelled",
     "createBucket": "it contains nothing; its files and changes are recorded",
     "createFile": "it contains nothing until the upload, which is recorded",
     "createTask": _TASKS,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from graph.server.http_protocol import ConnectionsByAddress, Protocol
@@ -21,6 +21,7 @@ class Connection(asyncio.Transport):
         super().__init__()
         self.writes: list[bytes] = []
         self.changed = asyncio.Event()
+        self.closed = asyncio.Event()
 
     def write(self, data: Any) -> None:
         self.writes.append(bytes(data))
@@ -30,6 +31,7 @@ class Connection(asyncio.Transport):
         return False
 
     def close(self) -> None:
+        self.closed.set()
         self.changed.set()
 
 
@@ -43,18 +45,17 @@ def body(data: bytes, *, more: bool = False) -> Message:
 
 async def writes_of(*messages: Message, method: str = "POST") -> list[bytes]:
     """The writes of a response with these messages."""
-    ended = asyncio.Event()
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-        try:
-            for message in messages:
-                await send(message)
-        finally:
-            ended.set()
+        for message in messages:
+            await send(message)
 
+    return await writes_by(app, method=method)
+
+
+def connected(app: ASGIApp, connection: Connection) -> Protocol:
     config = uvicorn.Config(app, log_config=None)
     config.load()
-    connection = Connection()
     protocol = Protocol(
         config=config,
         server_state=ServerState(),
@@ -62,7 +63,22 @@ async def writes_of(*messages: Message, method: str = "POST") -> list[bytes]:
         connections=ConnectionsByAddress(None),
     )
     protocol.connection_made(connection)
-    protocol.data_received(f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return protocol
+
+
+async def writes_by(respond: ASGIApp, *, method: str = "POST", headers: str = "") -> list[bytes]:
+    """The writes of an application for one request."""
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await respond(scope, receive, send)
+        finally:
+            ended.set()
+
+    connection = Connection()
+    protocol = connected(app, connection)
+    protocol.data_received(f"{method} / HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
     await ended.wait()
     await asyncio.gather(*protocol.tasks, return_exceptions=True)
     protocol.connection_lost(None)
@@ -103,3 +119,46 @@ async def test_header_with_control_characters_is_not_written(value: bytes) -> No
 async def test_body_longer_than_its_length_is_not_written() -> None:
     written = await writes_of(start(LENGTH_2), body(b"abc"))
     assert written == [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"]
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+async def test_encoded_response_is_one_write_unless_the_connection_closes(connection: str) -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        cycle: Any = send.__self__  # type: ignore[attr-defined]  # uvicorn's `send` is a method
+        if not cycle.respond(200, b"content-length: 2\r\n\r\n", b"{}"):
+            await send(start(LENGTH_2))
+            await send(body(b"[]"))
+
+    written = b"".join(await writes_by(app, headers=f"Connection: {connection}\r\n"))
+    if connection == "keep-alive":
+        assert written == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+    else:
+        assert written.endswith(b"\r\nconnection: close\r\n\r\n[]")
+
+
+async def test_connection_closes_when_idle_and_not_during_a_later_request() -> None:
+    go_on = asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await go_on.wait()
+        await send(start(LENGTH_2))
+        await send(body(b"{}"))
+
+    connection = Connection()
+    protocol = connected(app, connection)
+    go_on.set()
+    protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asyncio.gather(*protocol.tasks)
+    first_timer = protocol.timeout_keep_alive_task
+    assert first_timer is not None
+    first_timer.cancel()
+    go_on.clear()
+    protocol.timeout_keep_alive = 0
+    protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    protocol.timeout_keep_alive_handler()  # as the timer of the first response does
+    assert not connection.closed.is_set()
+    go_on.set()
+    async with asyncio.timeout(10):
+        await connection.closed.wait()
+    assert b"".join(connection.writes).count(b"200 OK") == 2
+    protocol.connection_lost(None)

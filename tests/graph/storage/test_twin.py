@@ -29,6 +29,7 @@ from db.workbench.execution.runner import Runner
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.service import DatabaseSessionsService
 from graph.app import build_app
 from graph.auth import authenticate
@@ -76,6 +77,7 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         workbench=cast("Workbench", unused),
         runner=cast("Runner", unused),
         database_sessions=cast("DatabaseSessionsService", unused),
+        scripts=cast("ScriptsService", unused),
         results=cast("ResultStore", unused),
         result_files=cast("ResultFiles", unused),
         import_sources=cast("ImportSources", unused),

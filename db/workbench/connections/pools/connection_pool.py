@@ -115,6 +115,10 @@ class ConnectionPool:
         return self._pool.opened + self._attempts + len(self._dedicated)
 
     @property
+    def idle_count(self) -> int:
+        return self._pool.idle
+
+    @property
     def in_use(self) -> bool:
         return self._borrowers > 0
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from db.connections import disconnect_counts
+from db.errors import HowdahError
 from db.events import EventBus
 from db.postgres.engine import Database
 from db.workbench.connections.pools.pool_registry import PoolRegistry
@@ -56,6 +57,9 @@ class Disconnects:
         try:
             async with self._database.read(reserved=True) as session:
                 counts = await disconnect_counts(session, connection_ids)
+        except HowdahError as error:
+            log.warning("cannot check for closed connections, will retry: %s", error.message)
+            return
         except Exception:  # any error: the next round may succeed
             log.exception("cannot check for closed connections, will retry")
             return

@@ -130,16 +130,18 @@ class PoolRegistry:
             self._living.pop(pool, None)
 
     def _make_room(self) -> None:
-        """Makes room for one more connection by evicting the least recently used idle pool.
+        """Makes room for one more connection by evicting those that the least used pool has idle.
+
+        Pools without a borrower come first; one whose connection a session holds has others idle.
 
         Raises:
             Overloaded: All connections are in use.
         """
         if sum(pool.open_count for pool in self._living) < self._limits.connections:
             return
-        unused = [pool for pool in self._living if pool.open_count and not pool.in_use]
-        if unused:
-            min(unused, key=lambda pool: pool.used_at).drop_idle()
+        with_idle = [pool for pool in self._living if pool.idle_count]
+        if with_idle:
+            min(with_idle, key=lambda pool: (pool.in_use, pool.used_at)).drop_idle()
             return
         raise Overloaded(
             "Howdah has reached its limit of open database connections.",

@@ -20,11 +20,14 @@ from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.column_sources import ALONE, Frame
 from db.workbench.execution.statement.lender import Lender
-from db.workbench.execution.statement.read_only_notice import read_only_notice
+from db.workbench.execution.statement.read_only_notice import (
+    notice_of_lifted_mode,
+    read_only_notice,
+)
 from db.workbench.execution.statement.run_failures import (
     EMPTY_STATEMENT,
-    TRANSACTION_CONTROL,
     connection_deleted,
+    transaction_control,
 )
 from db.workbench.execution.statement.sql_text import (
     controls_transaction,
@@ -124,10 +127,15 @@ class PooledUse(ConnectionUse):
         self.records_backend = reserved is None
         self._lender = lender
         self._reserved = reserved
+        self._late_notices: list[ServerNotice] = []
+
+    def late_notices(self) -> list[ServerNotice]:
+        return self._late_notices
 
     def reject(self) -> Failure | None:
-        is_refused = controls_transaction(self.run.statement)
-        return super().reject() or (TRANSACTION_CONTROL if is_refused else None)
+        statement = self.run.statement
+        is_refused = controls_transaction(statement)
+        return super().reject() or (transaction_control(statement) if is_refused else None)
 
     def held(self) -> AbstractAsyncContextManager[object]:
         return contextlib.nullcontext() if self._reserved is None else self._reserved
@@ -168,6 +176,8 @@ class PooledUse(ConnectionUse):
 
     async def complete(self, connection: Connection) -> None:
         if self.run.read_only:
+            if (notice := await notice_of_lifted_mode(connection)) is not None:
+                self._late_notices.append(notice)
             await command(connection, "ROLLBACK")  # read-only transactions still allow lo_create
 
     async def drain_cancels(self, connection: Connection) -> bool:

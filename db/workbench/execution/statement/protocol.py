@@ -23,6 +23,8 @@ from db.workbench.results.value_conversion import RowLoader
 
 CHUNK_ROWS = 10
 """Rows libpq buffers at once: together they may have `ReadBudget.row_bytes`. Fewer cost time."""
+MAX_CATALOGUE_CHARS = 8_000_000
+"""Of all rows of our own queries together; those of PostgreSQL are a fraction of it."""
 MAX_MESSAGE_CHARS = 10_000
 """Longer messages, details and hints are truncated."""
 
@@ -58,13 +60,15 @@ async def prepare(connection: Connection, statement: str) -> AsyncIterator[PGres
     pgconn = connection.pgconn
     send_parse = partial(pgconn.send_prepare, b"", statement.encode())
     send_describe = partial(pgconn.send_describe_prepared, b"")
+    has_failed = False
     for send_message in (send_parse, send_describe):
+        if has_failed:
+            return
         send_message()
         await connection.wait(generators.send(pgconn))
         async for result in results(connection):
+            has_failed |= result.status != ExecStatus.COMMAND_OK
             yield result
-            if result.status != ExecStatus.COMMAND_OK:
-                return
 
 
 async def results(
@@ -98,20 +102,24 @@ async def next_result(
 async def query_catalogue(
     connection: Connection, queries: str, *, max_rows: int
 ) -> list[tuple[Any, ...]]:
-    """Rows of our own queries; empty if they fail. Closes the connection beyond `max_rows`.
+    """Rows of our own queries; empty if they fail.
 
-    The server belongs to the user and may not be a real PostgreSQL.
+    The server belongs to the user and may not be a real PostgreSQL: the connection is closed beyond
+    `max_rows`, or `MAX_CATALOGUE_CHARS`.
     """
     pgconn = connection.pgconn
     pgconn.send_query(queries.encode())
     pgconn.set_chunked_rows_mode(CHUNK_ROWS)
     await connection.wait(generators.send(pgconn))
     found: list[tuple[Any, ...]] = []
-    rows = RowLoader()
+    rows, chars = RowLoader(), 0
     async for result in results(connection):
         if result.status in ROW_STATUSES:
-            found += rows.load(result, 0, result.ntuples)
-        if result.status in COPY_STATUSES or len(found) > max_rows:
+            more = rows.load(result, 0, result.ntuples)
+            chars += sum(len(cell) for row in more for cell in row if isinstance(cell, str | bytes))
+            found += more
+        is_excessive = len(found) > max_rows or chars > MAX_CATALOGUE_CHARS
+        if result.status in COPY_STATUSES or is_excessive:
             connection.finish()
             return []
     return found

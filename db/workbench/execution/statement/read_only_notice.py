@@ -1,7 +1,9 @@
-"""The notice of a read-only run whose role could change data outside the transaction."""
+"""The notices of a read-only run about changes that the transaction does not prevent."""
 
 import asyncio
 from weakref import WeakKeyDictionary
+
+import psycopg
 
 from db.runs import ServerNotice
 from db.workbench.catalogue.read_only_risks import MAX_RISKS, READ_ONLY_RISKS, parse_risks
@@ -11,6 +13,8 @@ from db.workbench.execution.statement import protocol
 KNOWN_FOR_S = 60.0
 """A role that gets more rights is noticed after at most this time."""
 MAX_REASONS = 5
+_RESET_REFUSED_FROM = 160_000
+"""The version from which PostgreSQL refuses to reset `transaction_read_only`."""
 
 _known: WeakKeyDictionary[Connection, tuple[float, ServerNotice | None]] = WeakKeyDictionary()
 
@@ -23,6 +27,28 @@ async def read_only_notice(connection: Connection) -> ServerNotice | None:
         known = now + KNOWN_FOR_S, await _find_notice(connection)
         _known[connection] = known
     return known[1]
+
+
+async def notice_of_lifted_mode(connection: Connection) -> ServerNotice | None:
+    """Of a statement that has made its read-only transaction writable, before the rollback."""
+    if connection.pgconn.server_version >= _RESET_REFUSED_FROM or not _is_open(connection):
+        return None
+    try:
+        row = await (await connection.execute("SHOW transaction_read_only")).fetchone()
+    except psycopg.Error:
+        return None
+    if row is None or row[0] != "off":
+        return None
+    return ServerNotice(
+        severity="WARNING",
+        message="The statement reset `transaction_read_only`, so its transaction became writable. "
+        "Its changes were rolled back, except those of sequences.",
+        hint="Check the sequences that it may have changed, and revoke the rights on them.",
+    )
+
+
+def _is_open(connection: Connection) -> bool:
+    return not protocol.is_idle(connection) and not protocol.has_failed(connection)
 
 
 async def _find_notice(connection: Connection) -> ServerNotice | None:

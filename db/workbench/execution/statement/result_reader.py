@@ -13,9 +13,8 @@ from psycopg.pq.abc import PGresult
 from db.runs import Column, Ending, Failure, RunState, ServerNotice, Truncated, TruncationReason
 from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import UNEXPECTED_COPY
-from db.workbench.copy.copy_in import send_data
+from db.workbench.copy.copy_in import CopyInput, send_data
 from db.workbench.copy.copy_out import CopyOutput
-from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.client_encoding import (
     changed_encoding,
@@ -66,12 +65,11 @@ class ResultReader:
         max_cell: int,
         stop_early: StopEarly,
         throttle: ReadThrottle,
-        stopped: asyncio.Event,
-        copy_in: CopySource | None = None,
+        copy_in: CopyInput,
     ) -> None:
         """`stop_early` is called once, at a limit; it returns whether it sent a cancel request.
 
-        `copy_in` is the data of COPY ... FROM STDIN; no more of it is sent once `stopped` is set.
+        `copy_in` is the data if the statement is COPY ... FROM STDIN.
         """
         self.columns: list[Column] | None = None
         self.notices: list[ServerNotice] = []
@@ -92,7 +90,6 @@ class ResultReader:
         self._longest_cell = max_cell
         self._stop_early = stop_early
         self._throttle = throttle
-        self._stopped = stopped
         self._copy_in = copy_in
         self._copy_failure: Failure | None = None
         self._stopping = False
@@ -141,9 +138,7 @@ class ResultReader:
                 continue
             if result.status == ExecStatus.COPY_IN and ending.command is None:
                 ending.command = COPY
-                self._copy_failure = await send_data(
-                    connection, self._copy_in, self._throttle, self._stopped
-                )
+                self._copy_failure = await send_data(connection, self._copy_in, self._throttle)
                 continue
             if result.status in protocol.COPY_STATUSES:
                 connection.finish()
@@ -226,6 +221,7 @@ class ResultReader:
             and result.ntuples <= self._rows_per_chunk
             and self.columns is not None
             and not self._is_full
+            and not result.command_status  # the last chunk, if it is not full, has the tag
         )
 
     async def _spool_rows(self, connection: Connection, rows: list[tuple[object, ...]]) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from db.errors import HowdahError, NotFound, TooLarge
 from db.runs import Failure
-from db.workbench.execution.statement.sql_text import line_and_column, upper_words
+from db.workbench.execution.statement.sql_text import first_token, line_and_column, upper_words
 
 CONNECTION_LOST = Failure(
     message="The connection to the database was lost; the outcome is unknown.",
@@ -33,13 +33,6 @@ EMPTY_STATEMENT = Failure(
     sqlstate="42601",
     severity="ERROR",
     hint="Add a statement: the text holds only comments, whitespace or semicolons.",
-)
-TRANSACTION_CONTROL = Failure(
-    message="A run cannot begin or end a transaction: every run is a separate transaction.",
-    sqlstate="0A000",
-    severity="ERROR",
-    hint="Open a session with `openSession` and run it there, or run all statements together with "
-    "`executeScript`.",
 )
 
 _NO_SESSION_STATE = (
@@ -93,6 +86,22 @@ def hint_of(sqlstate: str | None, statement: str, position: int | None) -> str |
     if sqlstate == "55000" and _SEQUENCE_STATE.search(statement):
         return _NO_SESSION_STATE
     return HINTS.get(sqlstate or "")
+
+
+def transaction_control(statement: str) -> Failure:
+    """The error of BEGIN, COMMIT and the like outside a database session."""
+    position = first_token(statement) + 1
+    line, column = line_and_column(statement, position)
+    return Failure(
+        message="A run cannot begin or end a transaction: every run is a separate transaction.",
+        sqlstate="0A000",
+        severity="ERROR",
+        hint="Open a session with `openSession` and run it there, or run all statements together "
+        "with `executeScript`.",
+        position=position,
+        line=line,
+        column=column,
+    )
 
 
 def multiple_statements(statement: str, second: int) -> Failure:

@@ -82,6 +82,11 @@ def upper_words(text: str) -> Iterator[str]:
             yield token.text.upper()
 
 
+def first_token(text: str) -> int:
+    """The index at which the statement begins, or 0 if there is none."""
+    return next((token.start for token in _first(text, 1)), 0)
+
+
 def line_and_column(text: str, position: int) -> tuple[int, int]:
     """Line and column of the character at `position`; all three count from 1."""
     lines = _LINE_END.split(text[: position - 1])

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunState, ServerNotice
+from db.workbench.copy.copy_in import CopyInput
 from db.workbench.execution.statement import protocol
 from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import Lender
@@ -43,8 +44,7 @@ class StatementRun:
             max_cell=max_cell,
             stop_early=self._statement.stop_early,
             throttle=throttle,
-            stopped=self._stopped,
-            copy_in=use.copy_in,
+            copy_in=CopyInput(use.copy_in, self._stopped, self._statement.has_failed),
         )
         self._timeout_s = run.timeout_ms / 1000
         self._stop_state = ""

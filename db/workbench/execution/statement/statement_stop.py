@@ -18,10 +18,15 @@ CANCEL_RETRY_S = 0.25
 TERMINATE_S = 0.5
 SETTLE_S = 0.5
 CANCEL_S = 0.5
+CHECK_S = 5.0
 RESTORE_S = 2.0
 
 _HAS_WRITTEN = """
     SELECT backend_xid IS NOT NULL FROM pg_stat_activity
+    WHERE pid = %s AND backend_start::text = %s"""
+
+_HAS_FAILED = """
+    SELECT xact_start IS NULL FROM pg_stat_activity
     WHERE pid = %s AND backend_start::text = %s"""
 
 
@@ -75,6 +80,13 @@ class StatementStop:
                 if may_cancel:
                     await self._send_cancel(connection)
                     return True
+        return False
+
+    async def has_failed(self) -> bool:
+        """Whether the transaction of the statement has ended on the server. False if unknown."""
+        with contextlib.suppress(TimeoutError, HowdahError, psycopg.Error):
+            async with asyncio.timeout(CHECK_S):
+                return await self._query_backend(_HAS_FAILED) is True
         return False
 
     async def settle(self) -> bool:

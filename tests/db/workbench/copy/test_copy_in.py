@@ -8,8 +8,10 @@ import pytest
 from db.errors import Unavailable
 from db.kit.base import new_id
 from db.runs import RunRow, RunState
+from db.workbench.copy import copy_in
 from db.workbench.copy.import_request import Import, ImportRequest, ImportSource
 from db.workbench.copy.interfaces import CopySource
+from db.workbench.execution.statement.statement_stop import StatementStop
 from tests.fixtures.runs import Desk
 
 IMPORT = Import(
@@ -91,6 +93,50 @@ async def test_copy_in_error_of_server_comes_before_that_of_source(goods: Desk) 
     assert error is not None
     assert (error.sqlstate, error.source_line) == ("23514", 2)
     assert await counted(goods) == 0
+
+
+async def test_copy_in_error_of_server_ends_endless_source(
+    goods: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_in, "FIRST_CHECK_S", 0.05)
+    sent = 0
+
+    async def endless() -> AsyncGenerator[bytes]:
+        nonlocal sent
+        yield b"1,a\n-1,b\n"
+        while True:
+            yield b"1,a\n" * 10_000
+            sent += 1
+
+    run = await goods.end_of(await load(goods, endless()))
+    error = run.parsed_error
+    assert error is not None
+    assert (error.sqlstate, error.source_line) == ("23514", 2)
+    assert sent
+    assert run.connection_usable is not False
+
+
+async def test_copy_in_of_slow_source_is_not_taken_for_failed(
+    goods: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_in, "FIRST_CHECK_S", 0.01)
+    checked = asyncio.Event()
+    check = StatementStop.has_failed
+
+    async def has_failed(stop: StatementStop) -> bool:
+        found = await check(stop)
+        checked.set()
+        return found
+
+    monkeypatch.setattr(StatementStop, "has_failed", has_failed)
+
+    async def slow() -> AsyncGenerator[bytes]:
+        yield b"1,a\n"
+        await checked.wait()
+        yield b"2,b\n"
+
+    run = await goods.end_of(await load(goods, slow()))
+    assert (run.error, run.rows_affected) == (None, 2)
 
 
 async def test_copy_in_with_fault_of_source_is_internal_error(goods: Desk) -> None:

@@ -131,6 +131,11 @@ async def test_error_hint_locates_second_statement(desk: Desk) -> None:
     assert "line 2, column 3" in (error.hint or "")
 
 
+async def test_error_locates_refused_transaction_control(desk: Desk) -> None:
+    error = await error_of(desk, f"-- {ELEPHANT}\n; /* ; */  START TRANSACTION")
+    assert (error.sqlstate, error.position, error.line, error.column) == ("0A000", 17, 2, 12)
+
+
 async def test_error_names_constraint(desk: Desk) -> None:
     await desk.run("DROP TABLE IF EXISTS ruled")
     await desk.run("CREATE TABLE ruled (a int CONSTRAINT positive CHECK (a > 0))")
@@ -201,5 +206,7 @@ async def test_error_of_statement_with_an_array_as_parameter(
     desk: Desk, statement: str, parameters: list[object], sqlstate: str, position: int | None
 ) -> None:
     """The statement is parsed before its parameters are encoded."""
-    error = await error_of(desk, statement, parameters=parameters)
-    assert (error.sqlstate, error.position) == (sqlstate, position)
+    run = await desk.run(statement, parameters=parameters)
+    assert run.parsed_error is not None
+    assert (run.parsed_error.sqlstate, run.parsed_error.position) == (sqlstate, position)
+    assert run.connection_usable

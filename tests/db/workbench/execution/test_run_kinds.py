@@ -34,6 +34,19 @@ async def kinds(desk: Desk) -> Desk:
     return desk
 
 
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 25, 1_003])
+async def test_command_and_affected_rows_are_told_for_every_number_of_rows(
+    kinds: Desk, count: int
+) -> None:
+    """libpq passes on ten rows at once, and the command tag with the last of them."""
+    read = await kinds.run("SELECT generate_series(1, $1::int)", parameters=[count])
+    assert (read.command, read.row_count, read.rows_affected) == ("SELECT", count, None)
+    written = await kinds.run(
+        "INSERT INTO kinds SELECT generate_series(11, 10 + $1::int) RETURNING a", parameters=[count]
+    )
+    assert (written.command, written.row_count, written.rows_affected) == ("INSERT", count, count)
+
+
 async def left_clean(desk: Desk, run: RunRow) -> None:
     """The next run uses the same connection, without state of the previous one."""
     assert run.connection_usable in {True, None}, run

@@ -1,0 +1,53 @@
+"""Pages of the children of many parents, read by one statement."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Select, Uuid, bindparam, column, func, select, true
+from sqlalchemy.sql import ClauseElement
+
+from db.kit.paging import Page, PageShape, SortOrder, Window, make_page, window_values
+from db.kit.repository import R, Repository, S, make_rows
+from db.postgres.statements import Statement
+
+PARENTS = (
+    func.unnest(bindparam("ids", type_=ARRAY(Uuid)))
+    .table_valued(column("id", Uuid), with_ordinality="position")
+    .render_derived(name="parents")
+)
+
+
+class PagesOfParents(Repository[R, S]):
+    """A repository whose rows are also listed by parent."""
+
+    async def fetch_pages(
+        self,
+        query: Statement[S],
+        ids: Sequence[UUID],
+        window: Window,
+        order: SortOrder,
+        **values: Any,
+    ) -> Mapping[UUID, Page[R]]:
+        """A page for each parent. `query` is a `page_per_parent`."""
+        kind = self.table().c[order.column].type.python_type
+        values |= window_values(window, order, kind=kind)
+        make = make_rows(self.page_row(window.columns, order))
+        found: list[list[R]] = [[] for _ in ids]
+        for record in await self.run(query, ids=list(ids), **values):
+            found[record[-1] - 1].append(make(record[:-1]))
+        pages = (make_page(rows, window, order) for rows in found)
+        return dict(zip(ids, pages, strict=True))
+
+    @classmethod
+    def page_per_parent(
+        cls, query: Select[Any], order: SortOrder, shape: PageShape
+    ) -> ClauseElement:
+        """One page for each of PARENTS; the last column is the parent's position."""
+        page = cls.select_page(query, order, shape).lateral("page")
+        position = PARENTS.c.position
+        each = select(*page.c, position).select_from(PARENTS.join(page, true()))
+        descending = order.descending is not shape[0]
+        columns = (page.c[order.column], page.c.id)
+        sorting = [column.desc() if descending else column.asc() for column in columns]
+        return each.order_by(position, *sorting)

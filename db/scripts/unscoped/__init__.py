@@ -1,0 +1,1 @@
+"""Statements on the scripts of all owners: recovery and retention."""

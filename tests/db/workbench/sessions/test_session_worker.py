@@ -1,0 +1,102 @@
+"""The worker of a session, and the rules of transaction texts."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from db.postgres.statements import compile_change
+from db.runs import RunState
+from db.workbench.execution.run_request import RunRequest
+from db.workbench.sessions.open_request import OpenRequest
+from db.workbench.sessions.service import DatabaseSessionsService
+from db.workbench.sessions.transaction_text import chains, rollback_instead, runs_without_begin
+from tests.fixtures.runs import Desk
+
+_CLAIM = compile_change(
+    text("UPDATE query_runs SET state = 'RUNNING', started_at = now() WHERE id = :id")
+)
+
+
+async def test_run_whose_claim_was_not_confirmed_is_executed(
+    desk: Desk, database_sessions: DatabaseSessionsService
+) -> None:
+    """The worker lost the connection to our database when it committed the claim."""
+    row = await database_sessions.open(desk.owner, OpenRequest(desk.connection_id))
+
+    sleep = RunRequest(None, "SELECT pg_sleep(0.5)", session_id=row.id)
+    await desk.runner.submit(desk.owner, sleep)
+    request = RunRequest(None, "SELECT 2", session_id=row.id)
+    run = (await desk.runner.submit(desk.owner, request)).run
+    await desk.server.database.write(lambda session: session.rows(_CLAIM, id=run.id))
+    ended = await desk.end_of(run)
+    assert ended.state == RunState.SUCCEEDED
+
+
+async def test_caller_that_goes_away_leaves_session_open(
+    desk: Desk, database_sessions: DatabaseSessionsService
+) -> None:
+    opening = asyncio.create_task(
+        database_sessions.open(desk.owner, OpenRequest(desk.connection_id), key="one")
+    )
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+    row = await database_sessions.open(desk.owner, OpenRequest(desk.connection_id), key="one")
+    assert row.backend_pid is not None
+    assert database_sessions.open_count == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_alone"),
+    [
+        ("begin", True),
+        (";; /* a */ COMMIT", True),
+        ("ROLLBACK TO a", True),
+        ("COMMIT PREPARED 'x'", True),
+        ("PREPARE TRANSACTION 'x'", True),
+        ("PREPARE a AS SELECT 1", False),
+        ("SAVEPOINT a", False),
+        ("RELEASE a", False),
+        ("VACUUM (FULL) t", True),
+        ("CLUSTER", True),
+        ("CLUSTER t", False),
+        ("create unique index concurrently i on t (a)", True),
+        ("CREATE INDEX i ON t (a)", False),
+        ("CREATE DATABASE d", True),
+        ("ALTER SYSTEM SET a = 1", True),
+        ("ALTER TABLE t ADD a int", False),
+        ("DROP INDEX CONCURRENTLY i", True),
+        ("DROP TABLE t", False),
+        ("REINDEX TABLE CONCURRENTLY t", True),
+        ("REINDEX DATABASE d", True),
+        ("DISCARD ALL", True),
+        ("DISCARD PLANS", False),
+        ("SELECT 1", False),
+        ("(SELECT 1)", False),
+    ],
+)
+def test_statement_without_begin_is_as_in_psql(statement: str, *, is_alone: bool) -> None:
+    assert runs_without_begin(statement) is is_alone
+
+
+@pytest.mark.parametrize(
+    ("statement", "instead"),
+    [
+        ("COMMIT", "ROLLBACK"),
+        ("end work", "ROLLBACK"),
+        ("COMMIT AND CHAIN", "ROLLBACK AND CHAIN"),
+        ("COMMIT WORK AND CHAIN", "ROLLBACK AND CHAIN"),
+        ("COMMIT AND NO CHAIN", "ROLLBACK"),
+        ("COMMIT PREPARED 'x'", None),
+        ("ROLLBACK", None),
+        ("SELECT 1", None),
+    ],
+)
+def test_commit_of_read_only_session_is_a_rollback(statement: str, instead: str | None) -> None:
+    assert rollback_instead(statement) == instead
+
+
+def test_rollback_to_savepoint_chains_nothing() -> None:
+    assert not chains("ROLLBACK TO SAVEPOINT chain")
+    assert chains("ABORT TRANSACTION AND CHAIN")
