@@ -16,11 +16,14 @@ from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
+from db.workbench.execution.statement.protocol import MAX_MESSAGE_CHARS
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.live.target_sampler import WAIT_S
 from db.workbench.live.values import NOTHING
+from db.workbench.sessions.held_session import MAX_NOTIFICATIONS
+from db.workbench.sessions.open_request import OpenRequest
 from tests.fixtures.hostile_postgres import ENDLESS, hostile_postgres
-from tests.fixtures.runs import Desk
+from tests.fixtures.runs import Desk, serve_sessions
 from tests.fixtures.workbench import ConnectionSaver
 from tests.security.test_hostile_ssh import longest_pause
 from tests.security.test_large_rows import highest_resident
@@ -33,6 +36,8 @@ BOUNDED_S = 5.0
 LATE_S = 2.0
 TIMEOUT_S = 1.0
 LONG_TIMEOUT_S = 20.0
+POLLS = 300
+"""The polls of ten minutes."""
 
 
 @pytest.fixture
@@ -126,6 +131,28 @@ async def test_rows_for_queries_of_ours_are_bounded(
         run = await hostile.run("SELECT hostile", timeout_ms=20_000)
     assert run.state == RunState.SUCCEEDED, run
     assert max(peak) < ADDED_MB
+
+
+async def test_server_of_an_idle_session_is_bounded(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver
+) -> None:
+    """Nothing was asked, so that what arrives waits until somebody looks."""
+    closes = {"parameters": True, "claim": True, "rows": True, "large notifications": False}
+    async with serve_sessions(desk.server) as service:
+        for name, is_closed in closes.items():
+            connection_id = await saver.save(
+                host="127.0.0.1", port=hostile_port, database=f"session-{name}", ssl_mode="DISABLE"
+            )
+            row = await service.open(desk.owner, OpenRequest(connection_id))
+            assert service.holder is not None
+            held = service.holder.held[row.id]
+            async with harmless():
+                for _ in range(POLLS):
+                    held.poll()
+                    await asyncio.sleep(0.001)  # the server sends more meanwhile
+            assert held.is_lost == is_closed, name
+            assert len(repr(held._notices)) < 20 * MAX_NOTIFICATIONS * MAX_MESSAGE_CHARS
+            await service.close(desk.owner, row.id)
 
 
 async def test_hostile_server_gives_no_sample(

@@ -213,10 +213,15 @@ class HeldSession:
             self._notices.append(notice)
 
     def _note(self, notification: psycopg.Notify) -> None:
-        """Keeps a notification for the next run that ends, as psql prints it."""
-        payload = f' with payload "{notification.payload}"' if notification.payload else ""
+        """Keeps a notification for the next run that ends, as psql prints it.
+
+        PostgreSQL limits a payload to 8,000 bytes, but not every server is a real PostgreSQL.
+        """
+        channel = notification.channel[: protocol.MAX_MESSAGE_CHARS]
+        payload = notification.payload[: protocol.MAX_MESSAGE_CHARS]
+        payload = f' with payload "{payload}"' if payload else ""
         message = (
-            f'Asynchronous notification "{notification.channel}"{payload} received from server '
-            f"process with PID {notification.pid}."
+            f'Asynchronous notification "{channel}"{payload} received from server process with '
+            f"PID {notification.pid}."
         )
         self.note(ServerNotice(severity="NOTICE", message=message))

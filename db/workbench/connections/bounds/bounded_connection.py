@@ -41,6 +41,8 @@ INTERVAL_S = 0.1
 CANCEL_S = 5.0
 LOOKUP_S = 8e-6
 """Longest search for a setting of the server; PostgreSQL reports some 20, which takes 0.2 µs."""
+HEADER_BYTES = 11
+"""Of a notification, besides its channel and its payload."""
 LARGE_BUFFER_BYTES = 4 * 1024 * 1024
 
 
@@ -108,6 +110,10 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     on_notification: Callable[[PGnotify], None] | None = None
     """Called with each notification; without it they are discarded."""
     _noticed = 0
+    _notified = 0
+    """Bytes of notifications, which leave libpq's buffer at once, since the last wait."""
+    _idle_from = 0
+    """What had arrived when the last wait ended."""
     _is_cut = False
     awaits_slot = False
     _slot_since = 0.0
@@ -170,12 +176,24 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
         """Reads what an idle connection has received, so that its end is noticed.
 
         Raises:
-            psycopg.Error: The server has closed the connection.
+            psycopg.Error: The server has closed the connection, or sends too much.
         """
         for _ in range(2):  # the server's last message, then the end
+            if self.closed:
+                raise psycopg.OperationalError("the connection is closed")
             if self.gate is None or self.gate.fill():
+                began = time.monotonic()
                 self.pgconn.consume_input()
-        self._discard_notifications()
+                self._discard_notifications()
+                if self.gate is not None:
+                    self.gate.adapt_piece(time.monotonic() - began)
+        self._require_few_settings()
+        if self.gate is None:
+            return
+        taken = self._noticed + self._notified
+        if self.gate.passed - self._idle_from - taken > FREE_BYTES:
+            self.finish()
+            raise RowTooLarge(FREE_BYTES)
 
     async def _drive(self, passage: _Passage[RV]) -> RV:
         gate = passage.gate
@@ -195,6 +213,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
                     await asyncio.sleep(0)
         finally:
             self.arrived = gate.passed - began
+            self._idle_from, self._noticed, self._notified = gate.passed, 0, 0
 
     def cut(self) -> None:
         """Ends the wait for the server, which may have sent megabytes that nobody has read."""
@@ -242,6 +261,7 @@ class BoundedConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     def _discard_notifications(self) -> None:
         """Else libpq collects them until the result. Part of a turn, because it takes as long."""
         while (notification := self.pgconn.notifies()) is not None:
+            self._notified += len(notification.relname) + len(notification.extra) + HEADER_BYTES
             if self.on_notification is not None:
                 self.on_notification(notification)
 
