@@ -34,16 +34,20 @@ class BatchLoader(ABC, Generic[K, V]):
             found = context.loaders[cls] = cls(context)
         return found
 
-    def load(self, key: K) -> Awaitable[V | None]:
+    async def load(self, key: K) -> V | None:
         """Loads the value of a key, or None. Each key is found once per operation.
 
-        Resolvers that run concurrently have tasks of their own. One in the task of the operation is
-        the only one, so that no other key can join its batch: it does not wait for one. To load
-        several keys, use `load_many`.
+        What runs concurrently has tasks of its own. A call in the task of the operation is the only
+        one, so that no other key can join its batch: it does not wait for one.
         """
-        if asyncio.current_task(self._loop) is self.context.task and key not in self._waiting:
-            return self._load_alone(key)
-        return self._join_batch(key)
+        if asyncio.current_task(self._loop) is not self.context.task or key in self._waiting:
+            return await self._join_batch(key)
+        if key not in self._found:
+            self._found[key] = await self.find_one(key)
+        value = self._found[key]
+        if isinstance(value, Exception):
+            raise value
+        return value
 
     async def load_many(self, keys: Iterable[K]) -> Sequence[V | None]:
         return await asyncio.gather(*map(self._join_batch, keys))
@@ -71,14 +75,6 @@ class BatchLoader(ABC, Generic[K, V]):
 
     async def _find_one(self, key: K) -> V | Exception | None:
         return (await self.find([key])).get(key)
-
-    async def _load_alone(self, key: K) -> V | None:
-        if key not in self._found:
-            self._found[key] = await self.find_one(key)
-        value = self._found[key]
-        if isinstance(value, Exception):
-            raise value
-        return value
 
     def _join_batch(self, key: K) -> asyncio.Future[V | None]:
         """Each call returns its own future: cancelling one does not affect the others."""

@@ -111,7 +111,7 @@ class QueryRun(Node):
     )
     command: str | None = attribute(
         "Command that PostgreSQL reports, such as `SELECT`, `INSERT` or `CREATE TABLE`. Null "
-        "until the run has succeeded."
+        "until the run has succeeded, and for an `EXECUTE` that a limit has stopped."
     )
     expires_at: datetime | None = attribute(
         "Time the run and its result are deleted. Quotas may delete them earlier. Null until the "

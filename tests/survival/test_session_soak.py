@@ -1,9 +1,10 @@
 """Sessions of several users while a replica is killed: the short form of `make soak-sessions`."""
 
 from pathlib import Path
+from uuid import uuid4
 
 from tests.fixtures.targets import Target
-from tests.survival.soak.ledger import Fate, Findings
+from tests.survival.soak.ledger import Fate, Findings, Ledger
 from tests.survival.soak.soak import Plan, soak
 
 QUICK = Plan(seconds=12, users=5, sessions=20, kill_every_s=3, kills=1)
@@ -21,3 +22,14 @@ async def test_acknowledged_commits_survive_a_killed_replica_and_nothing_else_do
     assert figures.kills > 0
     assert figures.cancels > 0
     assert max(figures.lost_s) < 30
+
+
+def test_ledger_finds_each_kind_of_wrong_row() -> None:
+    ledger = Ledger()
+    committed, rolled_back, unknown = (ledger.new_row() for _ in range(3))
+    ledger.settle([committed], Fate.PRESENT)
+    ledger.settle([unknown], Fate.EITHER)
+    for kept in ({committed: 1}, {committed: 1, unknown: 1}):
+        assert ledger.compare(kept) == Findings(missing=0, unexpected=0, repeated=0)
+    wrong = {rolled_back: 1, unknown: 2, uuid4(): 1}
+    assert ledger.compare(wrong) == Findings(missing=1, unexpected=2, repeated=1)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 BACKOFF = Backoff(first_s=0.05, longest_s=2.0)
 
 T = TypeVar("T")
+Claim: TypeAlias = Callable[[ScriptRuns[Session]], Awaitable[object]]
+"""Changes the row of the script before a statement; returns None if nothing may be executed."""
 
 
 class ScriptExecution:
@@ -69,18 +71,13 @@ class ScriptExecution:
         step = self._course.next_step()
         assert step is not None  # noqa: S101 - a script has a statement
 
-        async def start(session: Session) -> RunRow:
-            await begin_statement(session, held)
-            if await ScriptRuns(session, self._row.owner_id).start(self._row.id) is None:
-                raise _CancelledError
-            return await self._insert_run(session, held, step)
+        async def claim(scripts: ScriptRuns[Session]) -> object:
+            return await scripts.start(self._row.id)
 
-        try:
-            self._first = await self._database.transaction(start)
-        except _CancelledError:
-            return False
-        await publish_script(self._events, self._row.id)
-        return True
+        self._first = await self._start(held, step, claim)
+        if self._first is not None:
+            await publish_script(self._events, self._row.id)
+        return self._first is not None
 
     async def run(self, held: "HeldSession") -> None:
         """Executes the statements to the end of the script, and records how it ended."""
@@ -113,35 +110,50 @@ class ScriptExecution:
 
     async def _start_next(self, held: "HeldSession") -> tuple[Step | None, RunRow | None]:
         while (step := self._course.next_step()) is not None:
-            run = await self._start(held, step)
+            run = await self._start(held, step, self._claim_of(step))
             if run is not None:
                 await publish_script(self._events, self._row.id)
                 return step, run
             self._course.is_cancelled = True
         return None, None
 
-    async def _start(self, held: "HeldSession", step: Step) -> RunRow | None:
-        """Returns None if the script was cancelled. Its ROLLBACK is executed all the same."""
+    def _claim_of(self, step: Step) -> Claim:
+        """The ROLLBACK of a script that was cancelled is executed all the same."""
+
+        async def claim(scripts: ScriptRuns[Session]) -> object:
+            if step.at is None and step.statement == ROLLBACK:
+                return step
+            return await scripts.advance(self._row.id, self._course.progress_at(step))
+
+        return claim
+
+    async def _start(self, held: "HeldSession", step: Step, claim: Claim) -> RunRow | None:
+        """Inserts the run of a step, which is sent then. Returns None if the claim fails.
+
+        If the connection is lost during a commit, the run is searched for before it is tried again:
+        two runs of a statement must not be running.
+        """
+        owner, run_id, tries = self._row.owner_id, new_id(), 0
 
         async def start(session: Session) -> RunRow:
+            nonlocal tries
+            tries += 1
+            runs = ScriptedRuns(session, owner)
+            if tries > 1 and (found := await runs.get(run_id)) is not None:
+                if found.state != RunState.RUNNING:
+                    raise SessionEnded
+                return found
             await begin_statement(session, held)
-            scripts = ScriptRuns(session, self._row.owner_id)
-            is_rollback = step.at is None and step.statement == ROLLBACK
-            progress = self._course.progress_at(step)
-            if not is_rollback and await scripts.advance(self._row.id, progress) is None:
+            if await claim(ScriptRuns(session, owner)) is None:
                 raise _CancelledError
-            return await self._insert_run(session, held, step)
+            with acting(self._actor):
+                new = self._new_run(held, step)
+            return await runs.start(run_id, new, process=held.row.process, backend=held.backend)
 
         try:
             return await self._with_retry(lambda: self._database.transaction(start))
         except _CancelledError:
             return None
-
-    async def _insert_run(self, session: Session, held: "HeldSession", step: Step) -> RunRow:
-        with acting(self._actor):
-            new = self._new_run(held, step)
-        runs = ScriptedRuns(session, self._row.owner_id)
-        return await runs.start(new_id(), new, process=held.row.process, backend=held.backend)
 
     def _new_run(self, held: "HeldSession", step: Step) -> NewRun:
         row, at = self._row, step.at

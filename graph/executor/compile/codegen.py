@@ -117,7 +117,7 @@ def rows_builder(
 
     Items that are no instances of `row` are passed to `complete_item`.
     """
-    item_path = "(path, index, None)"
+    item_path = "at"
     body = _body(type_name, parts, item_path)
     names = {"row": row, "complete_item": complete_item, "fail": fail, "guard": guarded(fail)}
     waiting = "run.hold(await_pending(result, pending))"
@@ -125,6 +125,7 @@ def rows_builder(
         "def build(values, path, run):",
         "    items, waiting, kind = [], [], row",
         "    for index, source in enumerate(values):",
+        "        at = (path, index, None)",
         "        try:",
         "            if source.__class__ is kind or isinstance(source, row):",
         "                kind = source.__class__",

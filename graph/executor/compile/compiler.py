@@ -171,8 +171,11 @@ class Compiler:
         null = null_handler(item_type, field)
         complete_value = with_errors_handled(object_(type_, build_other, field, null), fail)
         parts = self._parts_below(type_, field.details)
+        batched = batched_rows(type_.name, row, parts)
+        if batched is not None:  # single rows are too few for a function of their own
+            return Items(complete_value, each_by(complete_value, fail), fail, batched)
         complete_all = rows_builder(type_.name, parts, row, complete_value, fail)
-        return Items(complete_value, complete_all, fail, batched_rows(type_.name, row, parts))
+        return Items(complete_value, complete_all, fail, None)
 
 
 def _key(type_: GraphQLObjectType, details: FieldDetailsList) -> tuple[str, tuple[int, ...]]:

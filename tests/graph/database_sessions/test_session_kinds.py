@@ -77,18 +77,18 @@ LIFTED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("autocommit", [True, False])
-@pytest.mark.parametrize("statements", LIFTED, ids=range(len(LIFTED)))
 async def test_read_only_session_stays_read_only(
-    ada: Client, connection: str, writer: SessionDesk, statements: list[str], *, autocommit: bool
+    ada: Client, connection: str, writer: SessionDesk
 ) -> None:
-    desk = await open_session(ada, connection, readOnly=True, autocommit=autocommit)
-    for statement in statements:
-        run = await desk.execute(statement)
-    assert run["state"] == "FAILED"
-    await desk.commit()
-    assert await writer.rows("SELECT count(*)::int FROM kinds") == [[0]]
-    await desk.close()
+    for autocommit in (True, False):
+        for statements in LIFTED:
+            desk = await open_session(ada, connection, readOnly=True, autocommit=autocommit)
+            for statement in statements:
+                run = await desk.execute(statement)
+            assert run["state"] == "FAILED", statements
+            await desk.commit()
+            assert await writer.rows("SELECT count(*)::int FROM kinds") == [[0]], statements
+            await desk.close()
 
 
 async def test_read_only_session_rolls_back_what_read_only_transactions_change(

@@ -1,7 +1,6 @@
 """Loaders: batching, caching, errors and cancellation."""
 
 import asyncio
-import inspect
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -73,18 +72,21 @@ async def test_loader_error_of_batch_reaches_all_callers(
     assert [type(answer) for answer in answers] == [ZeroDivisionError] * 2
 
 
+async def test_loader_does_not_wait_for_keys_in_the_task_of_the_operation(
+    doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doubles, "_join_batch", None)
+    doubles.context.task = asyncio.current_task()
+    assert await doubles.load(1) == 2
+
+
 async def test_loader_batches_only_loads_of_concurrent_resolvers(doubles: Doubles) -> None:
     doubles.context.task = asyncio.current_task()
-    alone = doubles.load(1)
-    assert inspect.iscoroutine(alone)  # it waits for no other key
-    assert await alone == await doubles.load(1) == 2
+    assert await doubles.load(1) == await doubles.load(1) == 2
     with pytest.raises(BadInput):
         await doubles.load(13)
     assert doubles.batches == [[1], [13]]
 
-    async def resolve(key: int) -> int | None:
-        return await doubles.load(key)
-
-    assert await asyncio.gather(*map(resolve, (1, 2, 3))) == [2, 4, 6]
+    assert await asyncio.gather(*map(doubles.load, (1, 2, 3))) == [2, 4, 6]
     assert await doubles.load_many([4, 5]) == [8, 10]
     assert doubles.batches == [[1], [13], [2, 3], [4, 5]]

@@ -3,13 +3,17 @@
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from db.errors import Conflict, NotFound
 from db.kit.base import OwnerId, new_id
 from db.objects.store import ObjectStore
+from db.runs import RunRow
 from db.services import Services
+from db.workbench.copy.import_request import ImportRequest, encode_source
 from db.workbench.copy.import_sources import ImportSources
 from graph.kit.ids import parse_id
 from tests.fixtures.audit import events_of
@@ -17,6 +21,8 @@ from tests.fixtures.clients import Client
 from tests.fixtures.factories import create_access_token
 from tests.fixtures.imports import BIG, CANCEL, CREATE, IMPORT, PROGRESS, SAVE, Shop
 
+DELETE = "mutation($id: ID!) { deleteFile(input: {id: $id}) { deletedFileId } }"
+REPLACE = "mutation($input: ReplaceFileInput!) { replaceFile(input: $input) { uploadUrl } }"
 BAD_LINES: list[tuple[bytes | str, str, int, str | None, str]] = [
     ("id,name\n1,a\nx,b\n", "CSV", 3, "id", "invalid input syntax"),
     ("id,name\n1,a\n1,b\n", "CSV", 3, None, "duplicate key"),
@@ -98,9 +104,7 @@ async def test_import_retry_returns_first_run(shop: Shop) -> None:
     file = await shop.file(b"id\n1\n")
     asked = shop.asked(file, idempotencyKey="once")
     first = (await shop.client.ask(IMPORT, input=asked))["importRows"]
-    await shop.client.ask(
-        "mutation($id: ID!) { deleteFile(input: {id: $id}) { deletedFileId } }", id=file
-    )
+    await shop.client.ask(DELETE, id=file)
     again = (await shop.client.ask(IMPORT, input=asked))["importRows"]
     assert (first["replayed"], again["replayed"]) == (False, True)
     assert again["run"] == first["run"]
@@ -197,3 +201,20 @@ async def test_import_is_refused_to_tokens_that_only_read(shop: Shop) -> None:
         reader = Client(shop.client._app, shop.client.http, shop.client.user, made["token"])
         assert (await reader.send(IMPORT, input=shop.asked(file))).code == "FORBIDDEN"
     assert await shop.rows("SELECT count(*)::int FROM goods") == [[0]]
+
+
+async def test_import_of_file_that_has_changed_is_refused(shop: Shop, services: Services) -> None:
+    file = await shop.file(b"id\n1\n")
+    assert shop.client.user is not None
+    owner = OwnerId(shop.client.user.id)
+    request = ImportRequest("public", "goods", parse_id("file", file), "csv")
+    _, planned = await services.import_sources.plan(owner, request)
+    run = cast("RunRow", SimpleNamespace(owner_id=owner, source=encode_source(planned)))
+    made = await shop.client.ask(REPLACE, input={"id": file, "size": "5"})
+    upload = made["replaceFile"]["uploadUrl"]
+    assert (await shop.client.http.put(upload, content=b"id\n2\n")).is_success
+    with pytest.raises(Conflict, match="was replaced"):
+        await anext(services.import_sources.open(run))
+    await shop.client.ask(DELETE, id=file)
+    with pytest.raises(NotFound):
+        await anext(services.import_sources.open(run))

@@ -19,6 +19,7 @@ ACTIVE = {"QUEUED", "RUNNING"}
 TRANSIENT = {"UNAVAILABLE", "OVERLOADED", "TIMEOUT", "RATE_LIMITED"}
 """Codes after which a request is repeated. A change may have been made."""
 PAUSE_S = 0.2
+LONGEST_PAUSE_S = 2.0
 ANSWER_S = 90.0
 """A run ends or is found interrupted within this time."""
 DROP_SHARE = 0.03
@@ -112,11 +113,12 @@ class Client:
         return await self.end_of(await self.start(session, statement, waitMs=5_000, **more))
 
     async def end_of(self, run: Any) -> Any:
-        until = time.monotonic() + ANSWER_S
+        until, pause_s = time.monotonic() + ANSWER_S, PAUSE_S / 2
         while run["state"] in ACTIVE:
             if time.monotonic() > until:
                 raise AssertionError(f"the run has not ended: {run}")
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             run = (await self.ask_until_answered(READ, id=run["id"]))["queryRun"]
         return run
 

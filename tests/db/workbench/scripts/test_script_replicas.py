@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from db.errors import HowdahError, RateLimited, TooLarge
 from db.kit.base import OwnerId
+from db.postgres.connect import Dropped
 from db.postgres.engine import Database
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState, ScriptedRuns
@@ -196,6 +197,31 @@ async def test_script_that_gets_no_session_leaves_nothing(seat: Callable[..., An
         submitted = await one.scripts.submit(one.owner, request, key="again")
         assert not submitted.replayed
         assert (await one.end_of(submitted.script)).state == ScriptState.SUCCEEDED
+
+
+async def test_statement_whose_start_was_not_confirmed_is_executed_once(
+    seat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection to our database is lost with each commit that starts a statement."""
+    async with seat() as one:
+        transaction = one.server.database.transaction
+        lost: list[RunRow] = []
+
+        async def losing(work: Any, **options: Any) -> Any:
+            found = await transaction(work, **options)
+            if isinstance(found, RunRow) and found.state == RunState.RUNNING and len(lost) < 3:
+                lost.append(found)
+                if len(lost) != 2:  # the second try of the first statement
+                    raise Dropped("The connection was lost.", hint="Try again.")
+            return found
+
+        monkeypatch.setattr(one.server.database, "transaction", losing)
+        script = await one.end_of(
+            await one.start("CREATE TEMPORARY TABLE once (id int); INSERT INTO once VALUES (1)")
+        )
+        assert (script.state, script.succeeded_count, len(lost)) == (ScriptState.SUCCEEDED, 2, 3)
+        async with one.server.database.read() as session:
+            assert await ScriptedRuns(session, one.owner).running(script.id) == []
 
 
 async def test_texts_of_scripts_count_with_those_of_runs(seat: Callable[..., Any]) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from db.workbench.execution.statement.sql_text import (
     controls_transaction,
+    copies_from_client,
+    copy_encoding,
     is_empty,
     line_and_column,
     second_statement,
@@ -73,3 +75,22 @@ def test_second_statement_is_linear_in_text_length() -> None:
     assert second_statement("/*" * 200_000) is None
     assert second_statement("$a" * 200_000) is None
     assert second_statement("'" * 400_001) is None
+
+
+def test_copy_from_client_is_recognized() -> None:
+    for text in (
+        "COPY t FROM STDIN",
+        ";; copy t (a, b) from /* so */ stdin with csv",
+        'COPY "from" FROM STDOUT (FORMAT csv)',
+    ):
+        assert copies_from_client(text), text
+    for text in (
+        "COPY t TO STDOUT",
+        "COPY (SELECT * FROM stdin) TO STDOUT",
+        "COPY stdin FROM '/tmp/a'",
+        "SELECT * FROM stdin",
+        "COPY t FROM PROGRAM 'stdin'",
+    ):
+        assert not copies_from_client(text), text
+    assert copy_encoding("COPY t TO STDOUT WITH (ENCODING 'LATIN1')") == "LATIN1"
+    assert copy_encoding("COPY encoding TO STDOUT") is None
