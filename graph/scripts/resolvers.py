@@ -1,6 +1,5 @@
 """Queries, mutations and subscriptions on scripts."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
@@ -32,8 +31,8 @@ from graph.scripts.live_status import follow_script
 
 SCOPES = WORKBENCH
 
-SPLIT_IN_THREAD_CHARS = 20_000
-"""A longer script is split in a thread: half a million characters take up to 1 s."""
+SPLIT_IN_THREAD_CHARS = 1_000
+"""A longer script is split in a thread: a document may ask for 50, and the longest takes 1 s."""
 
 ScriptId = Annotated[strawberry.ID, argument("ID of the script.")]
 
@@ -60,10 +59,10 @@ class Query:
         info: Info,
         script: Annotated[str, argument("SQL statements, up to 500,000 characters.")],
     ) -> list[StatementRangeRow]:
-        _ = info.context.owner
+        owner = info.context.owner
         if len(script) <= SPLIT_IN_THREAD_CHARS:
             return split_script(script)
-        return await asyncio.to_thread(split_script, script)
+        return await info.context.services.scripts.split(owner, script)
 
 
 @strawberry.type

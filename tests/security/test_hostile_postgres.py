@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from db.errors import Unavailable
 from db.runs import Backend, RunBackend, RunState
 from db.workbench.connections import connector
 from db.workbench.connections.bounds import socket_gate
@@ -20,6 +21,7 @@ from db.workbench.execution.statement.protocol import MAX_MESSAGE_CHARS
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.live.target_sampler import WAIT_S
 from db.workbench.live.values import NOTHING
+from db.workbench.sessions import holder
 from db.workbench.sessions.held_session import MAX_NOTIFICATIONS
 from db.workbench.sessions.open_request import OpenRequest
 from tests.fixtures.hostile_postgres import ENDLESS, hostile_postgres
@@ -153,6 +155,25 @@ async def test_server_of_an_idle_session_is_bounded(
             assert held.is_lost == is_closed, name
             assert len(repr(held._notices)) < 20 * MAX_NOTIFICATIONS * MAX_MESSAGE_CHARS
             await service.close(desk.owner, row.id)
+
+
+async def test_server_that_lets_no_session_open_does_not_delay_the_stop(
+    hostile_port: int, desk: Desk, saver: ConnectionSaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holder, "STOPPED_S", 0.2)
+    connection_id = await saver.save(
+        host="127.0.0.1", port=hostile_port, database="idle-silence", ssl_mode="DISABLE"
+    )
+    async with serve_sessions(desk.server) as service:
+        opening = asyncio.create_task(service.open(desk.owner, OpenRequest(connection_id)))
+        async with asyncio.timeout(5):
+            while service.holder is None or not service.holder._tasks:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.01)
+        began = time.monotonic()
+        await service.stop(grace_s=0.2)
+        assert time.monotonic() - began < LATE_S
+        with pytest.raises(Unavailable):
+            await opening
 
 
 async def test_hostile_server_gives_no_sample(

@@ -17,6 +17,7 @@ from db.runs import Failure, NewRun, RunRow, RunState, ScriptedRuns
 from db.scripts import QueuedScript, ScriptRuns, ScriptState
 from db.waiting import Backoff, retry
 from db.workbench.execution.run_request import RunLimits, RunRequest
+from db.workbench.scripts import script_failures
 from db.workbench.scripts.course import ROLLBACK, Course, Step
 from db.workbench.scripts.script_failures import INTERNAL, SESSION_ENDED, encode
 from db.workbench.scripts.script_topics import publish_script
@@ -59,6 +60,7 @@ class ScriptExecution:
         )
         self._first: RunRow | None = None
         self._last: RunRow | None = None
+        self._message_chars = 0
 
     async def begin(self, held: "HeldSession") -> bool:
         """Starts the script with its first statement. Returns False if it was cancelled.
@@ -97,6 +99,9 @@ class ScriptExecution:
             ended = await held.execute(run, data, prelude=step.prelude)
             self._last = ended
             self._course.record(step, ended)
+            self._message_chars += len(ended.notices) + len(ended.error or "")
+            if self._message_chars > script_failures.MAX_MESSAGE_CHARS:
+                self._course.failure = self._course.failure or script_failures.TOO_MANY_MESSAGES
             if ended.state == RunState.CANCELLED and await self._is_cancelled():
                 self._course.is_cancelled = True
             if held.closing is not None:

@@ -17,6 +17,13 @@ OPEN_TRANSACTION = Failure(
     hint="End the transaction with `commitTransaction` or `rollbackTransaction`, or pass "
     "`transaction: EACH`. Nothing was executed.",
 )
+MAX_MESSAGE_CHARS = 16_000_000
+"""Of the notices and errors of all statements of a script: 5,000 could send 15 GB."""
+TOO_MANY_MESSAGES = Failure(
+    message=f"The notices and errors of the script have more than {MAX_MESSAGE_CHARS} characters.",
+    hint="Raise fewer or shorter notices, or set `client_min_messages` to `warning`. No further "
+    "statement was executed.",
+)
 INTERNAL = Failure(
     message="An internal error occurred; the outcome of the statement that ran is unknown.",
     hint="Give the ID of this script to the operator: the server log has the details.",

@@ -21,7 +21,8 @@ from db.workbench.execution.runner import Runner
 from db.workbench.scripts.script_failures import NEVER_STARTED, SESSION_ENDED, encode
 from db.workbench.scripts.script_request import ScriptRequest
 from db.workbench.scripts.script_topics import publish_script, topic_of_script
-from db.workbench.scripts.splitter import StatementRange
+from db.workbench.scripts.split_turns import SplitTurns
+from db.workbench.scripts.splitter import StatementRange, split_script
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
 
@@ -59,6 +60,7 @@ class ScriptsService:
         self._events = events
         self._runner = runner
         self._sessions = sessions
+        self._turns = SplitTurns()
         self._tasks: set[asyncio.Task[SubmittedScript]] = set()
         self._text_quota = RowQuota(
             "bytes of statements, parameters, notices and scripts",
@@ -81,13 +83,24 @@ class ScriptsService:
             RateLimited: The owner has too many queued and running scripts, or open sessions.
             TooLarge: The script, or the texts of the owner's runs together, are too large.
         """
-        statements = await asyncio.to_thread(request.validate, self._runner.limits)
+        limits = self._runner.limits
+        statements = await self._turns.run(owner, lambda: request.validate(limits))
         task = asyncio.create_task(
             self._submit(owner, request, statements, key), name="scripts: submission"
         )
         self._tasks.add(task)
         task.add_done_callback(self._end)
         return await asyncio.shield(task)
+
+    async def split(self, owner: OwnerId, script: str) -> list[StatementRange]:
+        """Splits a script without executing it.
+
+        Raises:
+            BadInput: It has commands of psql.
+            RateLimited: Too many scripts of the owner wait to be split.
+            TooLarge: It is too long, or has too many statements.
+        """
+        return await self._turns.run(owner, lambda: split_script(script))
 
     async def cancel(self, owner: OwnerId, script_id: UUID) -> ScriptRunRow:
         """Ends a script within two seconds: its statement is cancelled, and no other begins.

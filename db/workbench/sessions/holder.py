@@ -16,7 +16,7 @@ from db.database_sessions import (
     closed_error,
     held_states,
 )
-from db.errors import HowdahError
+from db.errors import HowdahError, Unavailable
 from db.events import EventBus
 from db.kit.audit import acting, current_actor
 from db.postgres.engine import Database, Session
@@ -75,6 +75,10 @@ class Holder:
                     log.exception("session %s failed with an internal error", row.id)
                 else:
                     opened.set_exception(error)
+            except BaseException:
+                if not opened.done():
+                    opened.set_exception(stopping_error())
+                raise
 
         # A context of its own: what the session does later is not the act of this request.
         task = asyncio.create_task(hold(), name="sessions: session", context=contextvars.Context())
@@ -264,3 +268,7 @@ class Holder:
             report=lambda error: log.warning("cannot close session %s: %s", row.id, error),
         )
         await publish_session(self._events, row.id, ended)
+
+
+def stopping_error() -> Unavailable:
+    return Unavailable("The server is stopping.", hint="Try again in a moment.", retry_after_s=1)

@@ -136,11 +136,18 @@ class DatabaseSessionsService:
             yield watch
 
     async def stop(self, *, grace_s: float) -> None:
-        """Closes the sessions of this process when their runs have ended, or after `grace_s`."""
+        """Closes the sessions of this process when their runs have ended, or after `grace_s`.
+
+        Those that a server does not let open have the same time.
+        """
         self._is_stopping = True
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + grace_s
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
         if self.holder is not None:
-            await self.holder.stop(grace_s=grace_s)
+            await self.holder.stop(grace_s=max(0.0, until - loop.time()))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def wake(self, session_id: UUID | None) -> None:
         """Call when work waits for a session of any process; None for all sessions."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from db.workbench.scripts import script_failures
 from tests.fixtures.audit import events_of
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import create_access_token, make_connection_to
@@ -50,6 +51,22 @@ async def test_script_executes_each_statement_as_a_run(desk: ScriptDesk) -> None
         "column": 3,
         "kind": "INSERT",
     }
+
+
+async def test_script_whose_notices_are_too_large_stops(
+    desk: ScriptDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their size counts to the quota of texts only when they are stored."""
+    monkeypatch.setattr(script_failures, "MAX_MESSAGE_CHARS", 20_000)
+    raising = "DO $$ BEGIN RAISE NOTICE '%', repeat('x', 9000); END $$;\n"
+    for transaction in ("EACH", "SINGLE"):
+        text = "INSERT INTO noted VALUES (1);\n" + raising * 10
+        script = await desk.run(text, transaction=transaction, onError="CONTINUE")
+        assert (script["state"], script["succeededCount"]) == ("FAILED", 4)
+        assert "more than" in script["error"]["message"]
+        await desk.run("DELETE FROM noted")
+    script = await desk.run(raising * 2)
+    assert script["state"] == "SUCCEEDED"
 
 
 async def test_script_stops_at_error_and_tells_position_in_the_script(desk: ScriptDesk) -> None:

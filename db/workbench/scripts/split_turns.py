@@ -1,0 +1,49 @@
+"""Turns of users at splitting scripts, so that a flood of long ones leaves the CPU to others."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from db.fair_slots import FairSlots
+from db.kit.base import OwnerId
+
+T = TypeVar("T")
+
+MAX_SPLITS = 2
+MAX_SPLITS_PER_USER = 1
+MAX_WAITING_SPLITS = 50
+"""Of one user."""
+
+
+class SplitTurns:
+    """Splits scripts in threads, of which a user has one. It takes up to 1 s for the longest."""
+
+    def __init__(self) -> None:
+        self._slots = FairSlots(
+            "scripts to split",
+            total=MAX_SPLITS,
+            of_one_user=lambda: MAX_SPLITS_PER_USER,
+            max_waiting=MAX_WAITING_SPLITS,
+        )
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def run(self, owner: OwnerId, split: Callable[[], T]) -> T:
+        """Runs `split` in a thread. A caller that is cancelled does not free its slot early.
+
+        Raises:
+            RateLimited: Too many scripts of the user wait.
+        """
+
+        async def in_turn() -> T:
+            async with self._slots.of(owner):
+                return await asyncio.to_thread(split)
+
+        task = asyncio.create_task(in_turn(), name="scripts: splitting")
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+        return await asyncio.shield(task)
+
+    def _end(self, task: "asyncio.Task[object]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # if the caller was cancelled, nobody else takes it
