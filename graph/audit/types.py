@@ -74,6 +74,7 @@ _SUBJECTS = {
     "SESSION": "signin",
     "ACCESS": "token",
     "CONNECTION": "conn",
+    "DATABASE": "session",
     "QUERY": "run",
     "RESULT": "run",
     "FILE": "file",
@@ -100,19 +101,26 @@ class AuditEvent(Node):
     kind: AuditKind = attribute("The act.")
     outcome: AuditOutcome = attribute("Whether it was done.")
     created_at: datetime = attribute("Time the event was recorded.")
-    request_id: str | None = attribute(
+
+    @field(
         "ID of the request, as in its `X-Request-ID` header and in the log. Null if the act was "
         "not a request."
     )
+    def request_id(root: strawberry.Parent[AuditEventRow]) -> str | None:
+        return root.request_id or None
+
     actor_email: str | None = attribute(
         "E-mail address of the actor at that time. Null if `actorId` is null, or the actor has "
         "no address."
     )
-    subject_name: str | None = attribute(
+
+    @field(
         "Name of the subject at that time, such as the name of a connection or the e-mail address "
         "of a user. For a failed sign-in to an account that does not exist, `unknown:` and a keyed "
         "digest of the address. Null if the act has no subject."
     )
+    def subject_name(root: strawberry.Parent[AuditEventRow]) -> str | None:
+        return root.subject_name or None
 
     @field(
         "ID of the user who acted. Null for an act of the operator on the command line, and if "

@@ -16,7 +16,8 @@ from tests.fixtures.targets import Target
 from tests.fixtures.workbench import until
 
 EVENTS = """{ auditEvents(first: 20, filter: {kinds: [DATABASE_SESSION_OPENED,
-  DATABASE_SESSION_CLOSED]}) { nodes { kind outcome subjectName actorId details } } }"""
+  DATABASE_SESSION_CLOSED]}) { nodes {
+  kind outcome subjectId subjectName actorId requestId details } } }"""
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ async def test_opening_and_closing_are_in_the_audit_log(ada: Client, connection:
     assert ada.user is not None
     user = f"user_{ada.user.id.hex}"
     assert (opened["subjectName"], opened["actorId"]) == ("books", user)
+    assert (opened["subjectId"], closed["subjectId"]) == (desk.id, desk.id)
     assert opened["details"]["readOnly"] is True
     assert (closed["kind"], closed["details"]["reason"]) == ("DATABASE_SESSION_CLOSED", "CLIENT")
     assert closed["actorId"] == user
@@ -57,6 +59,7 @@ async def test_loss_is_in_the_audit_log_without_actor(
     assert await desk.until_closed() == "LOST"
     _, closed = await events(ada)
     assert (closed["details"]["reason"], closed["actorId"]) == ("LOST", None)
+    assert closed["requestId"] is None
 
 
 async def test_usage_counts_open_sessions(ada: Client, connection: str) -> None:
