@@ -61,8 +61,8 @@ async def loaders() -> None:
     for keys in (1, 50, 1_000):
 
         async def ours(keys: int = keys) -> None:
-            loader = Ours(cast("Context", SimpleNamespace()))
-            await asyncio.gather(*map(loader.load, range(keys)))
+            loader = Ours(cast("Context", SimpleNamespace(task=None)))
+            await loader.load_many(range(keys))
 
         async def library(keys: int = keys) -> None:
             loader = DataLoader(load_fn=theirs)
