@@ -189,9 +189,17 @@ class Workbench:
 
     @contextlib.asynccontextmanager
     async def open_dedicated(self, owner: OwnerId, row_id: UUID) -> "AsyncIterator[Connection]":
-        """Opens a connection for one holder; it is not pooled."""
+        """Opens a connection for one holder; it is not pooled.
+
+        Raises:
+            Overloaded: Sessions hold three quarters of the connections of the process, or the
+                others hold all that are not kept for users without one.
+        """
         row = await self._require_row(owner, row_id)
-        async with self._pool(owner, row).dedicated() as connection:
+        async with (
+            self._pools.dedicated.of(owner),
+            self._pool(owner, row).dedicated() as connection,
+        ):
             yield connection
 
     @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from db.connections import ConnectionRow
 from db.errors import Overloaded
+from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.workbench.connections.pools.circuit_breaker import Breaker
 from db.workbench.connections.values import Limits
@@ -19,6 +20,9 @@ if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, 
 
 SWEEP_S = 5.0
 EXPIRE_S = 12 * 3_600.0
+SESSION_SHARE = 3
+"""Sessions may hold so many quarters of the connections."""
+DEDICATED_WAIT_S = 1.0
 
 Key: TypeAlias = tuple[OwnerId, UUID]
 """The owner and the ID of a saved connection."""
@@ -36,6 +40,12 @@ class PoolRegistry:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.dedicated = FairSlots(
+            "database sessions",
+            total=max(1, limits.connections * SESSION_SHARE // 4),
+            wait_s=DEDICATED_WAIT_S,
+        )
+        """The connections that are held for long, so that sessions leave some to runs."""
         self._current: dict[Key, Generation] = {}
         self._living: dict[ConnectionPool, tuple[Key, int]] = {}
         """All pools that are not closed, also of earlier generations: key and `disconnect_count`"""

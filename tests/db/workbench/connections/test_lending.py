@@ -1,6 +1,7 @@
 """Lent connections are clean, limited in number, and closed when idle."""
 
 import asyncio
+import contextlib
 import gc
 from pathlib import Path
 
@@ -195,6 +196,25 @@ async def test_limit_of_all_pools_closes_idle_connections_for_new_ones(
                 with pytest.raises(Overloaded):
                     await workbench.connect(owner, second)
     await until_no_guests(target)
+
+
+async def test_sessions_leave_connections_to_runs(
+    database: Database, vault: Vault, saver: ConnectionSaver, owner: OwnerId
+) -> None:
+    """A session is held for hours, and a run waits for none of them."""
+    targets = Targets(Reach(private=True))
+    limits = Limits(connections=4)
+    async with Workbench.opened(database, vault, targets, limits) as workbench:
+        saved = await saver.save()
+        async with contextlib.AsyncExitStack() as sessions:
+            for _ in range(3):
+                await sessions.enter_async_context(workbench.open_dedicated(owner, saved))
+            with pytest.raises(Overloaded):
+                await sessions.enter_async_context(workbench.open_dedicated(owner, saved))
+            async with workbench.lend(owner, saved) as connection:
+                assert await one(connection, "SELECT 1") == 1
+        async with workbench.open_dedicated(owner, saved) as connection:
+            assert await one(connection, "SELECT 1") == 1
 
 
 async def test_idle_connections_are_closed_and_reopened_on_demand(
