@@ -64,10 +64,14 @@ class Viewer(NamedTuple):
                 "An access token for programs may not use this operation.",
                 hint="Sign in, and use the access token of the session.",
             )
-        missing = ", ".join(sorted(required - self.scopes))
+        missing = sorted(required - self.scopes)
+        if len(missing) == 1:
+            what, which = "scope", "this scope"
+        else:
+            what, which = "scopes", "these scopes"
         raise Forbidden(
-            f"This access token lacks the scope {missing}.",
-            hint="Create a token with this scope by `createAccessToken`.",
+            f"This access token lacks the {what} {' and '.join(missing)}.",
+            hint=f"Create a token with {which} by `createAccessToken`.",
         )
 
 

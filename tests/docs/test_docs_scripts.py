@@ -17,7 +17,8 @@ TEXT = (Path(__file__).parents[2] / "docs" / "scripts.md").read_text(encoding="u
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
 async def test_scripts_page_script_prints_its_output(target: Target, tmp_path: Path) -> None:
-    script, output = (block.text for block in blocks_of(TEXT))
+    texts = {block.title: block.text for block in blocks_of(TEXT)}
+    script, output = texts["script.mjs"], texts["Output"]
     (tmp_path / "data").mkdir()
     async with served(tmp_path / "data") as server:
         connection = {

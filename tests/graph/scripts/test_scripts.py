@@ -84,6 +84,12 @@ async def test_script_stops_at_error_and_tells_position_in_the_script(desk: Scri
     assert await desk.rows("TABLE noted") == [[1]]
 
 
+async def test_parameter_in_script_is_refused_with_its_remedy(desk: ScriptDesk) -> None:
+    error = (await desk.run("SELECT $1"))["error"]
+    assert error["sqlstate"] == "08P01"
+    assert "A script has no parameters" in error["hint"]
+
+
 async def test_script_continues_after_error(desk: ScriptDesk) -> None:
     text = "INSERT INTO noted VALUES (1); SELECT nope; INSERT INTO noted VALUES (2)"
     script = await desk.run(text, onError="CONTINUE")

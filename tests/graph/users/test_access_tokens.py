@@ -172,6 +172,12 @@ async def test_read_only_scope_runs_each_statement_read_only(ada: Client, target
     assert (await only_reads.send(RUN, input=select)).code == "FORBIDDEN"
 
 
+async def test_refusal_names_every_missing_scope(ada: Client) -> None:
+    both = "{ tasks(first: 1) { totalCount } buckets(first: 1) { totalCount } }"
+    refused = await (await token_of(ada, "WORKBENCH_READ")).send(both)
+    assert refused.message == "This access token lacks the scopes STORAGE_READ and TASKS_READ."
+
+
 async def test_revoked_token_ends_on_every_replica_within_a_second(
     open_replica: OpenReplica, add_user: AddUser
 ) -> None:
