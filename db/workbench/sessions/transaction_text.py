@@ -1,6 +1,12 @@
 """What the text of a statement says about transactions, by the rules of psql."""
 
-from db.workbench.execution.statement.sql_text import controls_transaction, first_words
+import itertools
+
+from db.workbench.execution.statement.sql_text import (
+    controls_transaction,
+    first_words,
+    upper_words,
+)
 
 _ALONE = {
     ("VACUUM",),
@@ -23,6 +29,11 @@ _ALONE = {
 """Commands that PostgreSQL refuses in a transaction (psql's `command_no_begin`)."""
 _BEGINS = {"BEGIN", "START"}
 _COMMITS = {"COMMIT", "END"}
+_AFTER_COMMIT = {
+    (*noise, *chain)
+    for noise in ((), ("WORK",), ("TRANSACTION",))
+    for chain in ((), ("AND", "CHAIN"), ("AND", "NO", "CHAIN"))
+}
 _SETTINGS = {"SET", "RESET", "LISTEN", "UNLISTEN"}
 
 
@@ -58,9 +69,12 @@ def chains(text: str) -> bool:
 
 
 def rollback_instead(text: str) -> str | None:
-    """The statement that ends the transaction of a COMMIT without its effects, or None."""
-    words = first_words(text, 2)
-    if not words or words[0] not in _COMMITS or words[1:] == ["PREPARED"]:
+    """The statement that ends the transaction of a COMMIT without its effects, or None.
+
+    None also for a text that is more than a COMMIT: PostgreSQL refuses it.
+    """
+    words = tuple(itertools.islice(upper_words(text), 6))
+    if not words or words[0] not in _COMMITS or words[1:] not in _AFTER_COMMIT:
         return None
     return "ROLLBACK AND CHAIN" if chains(text) else "ROLLBACK"
 
