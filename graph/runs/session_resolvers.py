@@ -147,7 +147,8 @@ class Mutation:
 @strawberry.type
 class Subscription:
     @subscription(
-        "Sends the database session now and after each change. Completes when it is closed.",
+        "Sends the database session now and after each change, but not when only its `locks` "
+        "change. Completes when it is closed.",
         who=SignedIn,
         type=DatabaseSession,
     )

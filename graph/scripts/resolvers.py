@@ -115,7 +115,9 @@ class Mutation:
 class Subscription:
     @subscription(
         "Sends the current script, then every change of its `state` immediately and its progress "
-        "at most every 0.3 seconds. Completes when the script has ended.",
+        "at most every 0.3 seconds: a statement that begins or ends. For the rows and notices of a "
+        "running statement, follow its run with `queryStatus`. Completes when the script has "
+        "ended.",
         who=SignedIn,
         type=ScriptRun,
     )

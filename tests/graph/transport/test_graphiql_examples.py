@@ -149,7 +149,23 @@ async def test_workbench_tab_works_in_order(ada: Client, shop: dict[str, Any]) -
         assert (await tab.run("CancelRun"))["cancelQuery"]["outcome"] == "CANCELLED"
         last = [status async for status in statuses][-1]
     assert last.data["queryStatus"]["state"] == "CANCELLED"
-    assert {*tab.ran, "WatchRun"} == tab.operations.keys()
+    await run_script(tab)
+    assert {*tab.ran, "WatchRun", "WatchScript"} == tab.operations.keys()
+
+
+async def run_script(tab: Tab) -> None:
+    """Opens a session, follows a script in it, and ends its transaction and the session."""
+    await tab.run("OpenSession")
+    script = (await tab.run("RunScript"))["executeScript"]["scriptRun"]
+    watch = tab.operations["WatchScript"]
+    async with tab.client.follow(watch, scriptId=script["scriptId"]) as statuses:
+        last = [status async for status in statuses][-1].data["scriptStatus"]
+    assert (last["state"], last["error"]) == ("SUCCEEDED", None)
+    assert last["runs"]["nodes"][-1]["rows"]["rows"] == [["hay"]]
+    ended = (await tab.run("RollBack"))["rollbackTransaction"]
+    assert ended["session"]["state"] == "IDLE"
+    closed = (await tab.run("CloseSession"))["closeSession"]
+    assert closed["session"]["closeReason"] == "CLIENT"
 
 
 async def test_storage_tab_works_in_order(ada: Client) -> None:
