@@ -84,7 +84,7 @@ async def newest_events(
 ) -> Sequence[AuditEventRow]:
     """For the operator, who is no user."""
     values = filters.values
-    page = UnscopedAuditEvents._page(tuple(values), (False, False, False))  # noqa: SLF001 - of this module
+    page = UnscopedAuditEvents._page(tuple(values), PageShape())  # noqa: SLF001 - of this module
     return [AuditEventRow(*row) for row in await session.rows(page, limit=limit, **values)]
 
 

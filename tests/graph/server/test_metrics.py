@@ -72,8 +72,9 @@ folder, number, events_up, *seconds = sys.argv[1:]
 share_metrics(folder, int(number))
 database = SimpleNamespace(in_use=1, waiting=0)
 events = SimpleNamespace(is_up=events_up == "up", readers=0)
+sessions = SimpleNamespace(open_count=0)
 metrics = Metrics(
-    SimpleNamespace(database=database, events=events),
+    SimpleNamespace(database=database, events=events, database_sessions=sessions),
     SimpleNamespace(hits=3, misses=1, count=1),
     SimpleNamespace(streams=2),
 )
