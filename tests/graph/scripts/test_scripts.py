@@ -123,8 +123,8 @@ async def test_single_transaction_skips_failed_statements(desk: ScriptDesk) -> N
 
 
 async def test_single_transaction_fails_with_its_commit(desk: ScriptDesk) -> None:
-    text = """CREATE TABLE late (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
-        INSERT INTO late VALUES (1), (1)"""
+    text = """CREATE TABLE deferred (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO deferred VALUES (1), (1)"""
     script = await desk.run(text, transaction="SINGLE")
     assert (script["state"], script["succeededCount"]) == ("FAILED", 2)
     assert (script["error"]["sqlstate"], script["error"]["scriptPosition"]) == ("23505", None)
