@@ -12,7 +12,7 @@ from db.postgres.engine import ReadSession
 from db.runs import Failure, RunRow, RunState
 from db.scripts import OnError, ScriptRunRow, ScriptRuns, ScriptTransaction
 from db.workbench.scripts.splitter import StatementRange as StatementRangeRow
-from db.workbench.scripts.statement_kind import statement_kind
+from db.workbench.sql.statement_kind import statement_kind
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info

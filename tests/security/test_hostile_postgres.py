@@ -17,7 +17,7 @@ from db.workbench.connections.connection_errors import Unreachable
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
-from db.workbench.execution.statement.protocol import MAX_MESSAGE_CHARS
+from db.workbench.execution.reading.protocol import MAX_MESSAGE_CHARS
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.live.target_sampler import WAIT_S
 from db.workbench.live.values import NOTHING

@@ -13,7 +13,7 @@ from db.runs import RunState
 from db.workbench.connections.bounds.read_budget import FREE_BYTES, MIB, ReadBudget, RowTooLarge
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.network_policy import Targets
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target
 

@@ -14,9 +14,9 @@ from db.kit.base import new_id
 from db.objects.store import ObjectStore
 from db.runs import Ending, RunRow, RunState
 from db.workbench.catalogue import CatalogueReader
+from db.workbench.execution.reading.read_throttle import ReadThrottle
 from db.workbench.execution.statement import read_only_notice
 from db.workbench.execution.statement.connection_use import PooledUse
-from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.statement_run import StatementRun
 from db.workbench.results.result_store import Spool
 from tests.fixtures.clients import Client

@@ -15,7 +15,7 @@ from db.errors import HowdahError
 from db.runs import Backend
 from db.waiting import wait_up_to
 from db.workbench.connections.libpq import Connection, abort_after
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
 from db.workbench.live import sample_sql
 from db.workbench.live.sample_sql import Sampled, parse_sampled
 from db.workbench.live.values import NOTHING, LiveSample, Waiting

@@ -15,8 +15,8 @@ from db.workbench.execution.run_request import (
     check_range,
     check_text,
 )
-from db.workbench.execution.statement.sql_text import controls_transaction
 from db.workbench.scripts.splitter import StatementRange, split_script
+from db.workbench.sql.sql_text import controls_transaction
 
 
 class ScriptRequest(NamedTuple):

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass, replace
 
 from db.errors import BadInput, TooLarge
-from db.workbench.execution.statement.sql_tokens import StatementState, Token, tokens
-from db.workbench.scripts.statement_kind import statement_kind
+from db.workbench.sql.sql_tokens import StatementState, Token, tokens
+from db.workbench.sql.statement_kind import statement_kind
 
 MAX_SCRIPT_CHARS = 500_000
 MAX_STATEMENTS = 5_000

@@ -11,10 +11,10 @@ from db.database_sessions import CloseReason, DatabaseSessionRow, SessionState, 
 from db.runs import Backend, Failure, RunRow, RunState, ServerNotice
 from db.workbench.connections.libpq import Connection, abort_after, command
 from db.workbench.copy.interfaces import CopySource
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
 from db.workbench.sessions.closing import ended_by
 from db.workbench.sessions.session_use import SessionUse
-from db.workbench.sessions.transaction_text import begins_transaction, chains
+from db.workbench.sql.transaction_text import begins_transaction, chains
 
 MAX_NOTIFICATIONS = 100
 ROLLBACK_S = 1.0

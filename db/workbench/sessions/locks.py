@@ -104,7 +104,7 @@ async def _query(connection: "Connection", pids: Sequence[int]) -> list[HeldLock
     import psycopg
 
     from db.workbench.connections.libpq import abort_after
-    from db.workbench.execution.statement.protocol import query_catalogue
+    from db.workbench.execution.reading.protocol import query_catalogue
 
     query = _LOCKS.format(pids=",".join(map(str, pids)), chars=MAX_STATEMENT_CHARS, most=MAX_LOCKS)
     try:

@@ -9,11 +9,11 @@ import psycopg
 from db.runs import Backend, Failure, RunRow, ServerNotice
 from db.workbench.connections.libpq import Connection, command
 from db.workbench.copy.interfaces import CopySource
-from db.workbench.execution.statement import protocol
-from db.workbench.execution.statement.column_sources import IDLE, IN_TRANSACTION, Frame
+from db.workbench.execution.reading import protocol
+from db.workbench.execution.reading.column_sources import IDLE, IN_TRANSACTION, Frame
 from db.workbench.execution.statement.connection_use import ConnectionUse
-from db.workbench.execution.statement.sql_text import controls_transaction
-from db.workbench.sessions.transaction_text import (
+from db.workbench.sql.sql_text import controls_transaction
+from db.workbench.sql.transaction_text import (
     changes_settings_only,
     prepares_transaction,
     rollback_instead,

@@ -1,1 +1,1 @@
-"""Executes one statement and reads its result within limits."""
+"""Executes one statement: its connection, its stop, and how it ended."""

@@ -17,19 +17,19 @@ from db.workbench.connections.libpq import Connection, command
 from db.workbench.connections.pools.connection_pool import ReservedConnection
 from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA
 from db.workbench.copy.interfaces import CopySource
-from db.workbench.execution.statement import protocol
-from db.workbench.execution.statement.column_sources import ALONE, Frame
+from db.workbench.execution.reading import protocol
+from db.workbench.execution.reading.column_sources import ALONE, Frame
+from db.workbench.execution.run_failures import (
+    EMPTY_STATEMENT,
+    connection_deleted,
+    transaction_control,
+)
 from db.workbench.execution.statement.lender import Lender
 from db.workbench.execution.statement.read_only_notice import (
     notice_of_lifted_mode,
     read_only_notice,
 )
-from db.workbench.execution.statement.run_failures import (
-    EMPTY_STATEMENT,
-    connection_deleted,
-    transaction_control,
-)
-from db.workbench.execution.statement.sql_text import (
+from db.workbench.sql.sql_text import (
     controls_transaction,
     copies_from_client,
     is_empty,

@@ -8,7 +8,7 @@ import psycopg
 from db.runs import ServerNotice
 from db.workbench.catalogue.read_only_risks import MAX_RISKS, READ_ONLY_RISKS, parse_risks
 from db.workbench.connections.libpq import Connection
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
 
 KNOWN_FOR_S = 60.0
 """A role that gets more rights is noticed after at most this time."""

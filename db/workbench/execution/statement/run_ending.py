@@ -8,8 +8,8 @@ import psycopg
 from db.errors import HowdahError
 from db.runs import CancelOutcome, Ending, Failure, RunState
 from db.workbench.connections.bounds.read_budget import RowTooLarge, TooManySettings
-from db.workbench.execution.statement import protocol
-from db.workbench.execution.statement.run_failures import (
+from db.workbench.execution.reading import protocol
+from db.workbench.execution.run_failures import (
     CONNECTION_LOST,
     LOST_BEFORE_STATEMENT,
     NOT_STORED_IN_TIME,

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from db.runs import Backend, CancelOutcome, Column, Ending, Failure, RunState, ServerNotice
 from db.workbench.copy.copy_in import CopyInput
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
+from db.workbench.execution.reading.read_throttle import ReadThrottle
+from db.workbench.execution.reading.result_reader import ResultReader
+from db.workbench.execution.run_failures import timed_out
 from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import Lender
-from db.workbench.execution.statement.read_throttle import ReadThrottle
-from db.workbench.execution.statement.result_reader import ResultReader
 from db.workbench.execution.statement.run_ending import apply_stop, check_stored, ending_of
-from db.workbench.execution.statement.run_failures import timed_out
 from db.workbench.execution.statement.statement_stop import StatementStop
 from db.workbench.results.result_store import Spool
 

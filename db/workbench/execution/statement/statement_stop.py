@@ -8,7 +8,7 @@ import psycopg
 from db.errors import HowdahError
 from db.runs import Backend, Ending
 from db.workbench.connections.libpq import Connection, abort_after
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
 from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import TERMINATE, Lender
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from db.runs import Column, EditableSource, RunRow, RunState
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
 from tests.fixtures.runs import Desk
 
 TABLES = (

@@ -12,9 +12,9 @@ import pytest
 from db.errors import NotFound, Unavailable
 from db.objects.store import ObjectStore, open_objects
 from db.runs import Backend, Ending, PageRow, RunRow, RunState
+from db.workbench.execution.reading.read_throttle import ReadThrottle
 from db.workbench.execution.runner import closing
 from db.workbench.execution.statement.connection_use import PooledUse
-from db.workbench.execution.statement.read_throttle import ReadThrottle
 from db.workbench.execution.statement.statement_run import StatementRun
 from db.workbench.result_cleanup import delete_partial_results
 from db.workbench.results.result_store import Spool, result_prefix

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from db.workbench.execution.statement.sql_text import is_empty
 from db.workbench.scripts import splitter
 from db.workbench.scripts.splitter import PsqlCommand, StatementRange, split_script
+from db.workbench.sql.sql_text import is_empty
 from tests.fixtures.psql import normalized, sent_by_psql
 
 SOURCE = os.environ.get("TEST_POSTGRES_SOURCE")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from db.errors import BadInput, TooLarge
-from db.workbench.execution.statement.sql_text import is_empty
 from db.workbench.scripts.splitter import (
     MAX_SCRIPT_CHARS,
     MAX_STATEMENTS,
     PsqlCommand,
     split_script,
 )
+from db.workbench.sql.sql_text import is_empty
 from tests.fixtures.psql import Sent, normalized, sent_by_psql
 
 TRICKY = (Path(__file__).parent / "tricky.sql").read_text()

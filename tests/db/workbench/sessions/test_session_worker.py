@@ -10,7 +10,7 @@ from db.runs import RunState
 from db.workbench.execution.run_request import RunRequest
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
-from db.workbench.sessions.transaction_text import chains, rollback_instead, runs_without_begin
+from db.workbench.sql.transaction_text import chains, rollback_instead, runs_without_begin
 from tests.fixtures.runs import Desk
 
 _CLAIM = compile_change(

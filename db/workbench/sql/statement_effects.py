@@ -4,7 +4,7 @@ import itertools
 import re
 
 from db.runs import ServerNotice
-from db.workbench.execution.statement.sql_text import upper_words
+from db.workbench.sql.sql_text import upper_words
 
 _QUERIES = frozenset(("SELECT", "VALUES", "TABLE"))
 _CHANGES = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.workbench.execution.statement.statement_effects import (
+from db.workbench.sql.statement_effects import (
     expected_command,
     notice_of_lost_state,
 )

@@ -16,10 +16,10 @@ from psycopg.pq.abc import PGresult
 from db.runs import Column, Failure, ServerNotice
 from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import source_position
-from db.workbench.execution.statement.read_throttle import ReadThrottle
-from db.workbench.execution.statement.run_failures import hint_of
-from db.workbench.execution.statement.sql_text import line_and_column
+from db.workbench.execution.reading.read_throttle import ReadThrottle
+from db.workbench.execution.run_failures import hint_of
 from db.workbench.results.value_conversion import RowLoader
+from db.workbench.sql.sql_text import line_and_column
 
 CHUNK_ROWS = 10
 """Rows libpq buffers at once: together they may have `ReadBudget.row_bytes`. Fewer cost time."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db.workbench.execution.statement.sql_text import (
+from db.workbench.sql.sql_text import (
     controls_transaction,
     copies_from_client,
     copy_encoding,

@@ -15,37 +15,37 @@ from db.workbench.connections.libpq import Connection
 from db.workbench.copy.copy_failures import UNEXPECTED_COPY
 from db.workbench.copy.copy_in import CopyInput, send_data
 from db.workbench.copy.copy_out import CopyOutput
-from db.workbench.execution.statement import protocol
-from db.workbench.execution.statement.client_encoding import (
+from db.workbench.execution.reading import protocol
+from db.workbench.execution.reading.client_encoding import (
     changed_encoding,
     notice_of_restored,
     restore_encoding,
     rows_not_readable,
     stores_any_bytes,
 )
-from db.workbench.execution.statement.column_sources import Frame, describe
-from db.workbench.execution.statement.parameters import (
+from db.workbench.execution.reading.column_sources import Frame, describe
+from db.workbench.execution.reading.parameters import (
     ArrayType,
     are_ambiguous,
     encode_parameters,
     find_array_types,
 )
-from db.workbench.execution.statement.read_throttle import ReadThrottle
-from db.workbench.execution.statement.run_failures import (
+from db.workbench.execution.reading.read_throttle import ReadThrottle
+from db.workbench.execution.run_failures import (
     CONNECTION_LOST,
     EMPTY_STATEMENT,
     ENDS_CONNECTION,
     ended_by_server,
     multiple_statements,
 )
-from db.workbench.execution.statement.sql_text import copy_encoding, second_statement
-from db.workbench.execution.statement.statement_effects import (
-    expected_command,
-    notice_of_lost_state,
-)
 from db.workbench.results.copied_bytes import COMMAND as COPY
 from db.workbench.results.result_store import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
+from db.workbench.sql.sql_text import copy_encoding, second_statement
+from db.workbench.sql.statement_effects import (
+    expected_command,
+    notice_of_lost_state,
+)
 
 MAX_NOTICES = 100
 CHUNK_BYTES = 1024 * 1024

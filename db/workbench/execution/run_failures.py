@@ -6,7 +6,7 @@ import msgspec
 
 from db.errors import HowdahError, NotFound, TooLarge
 from db.runs import Failure
-from db.workbench.execution.statement.sql_text import first_token, line_and_column, upper_words
+from db.workbench.sql.sql_text import first_token, line_and_column, upper_words
 
 CONNECTION_LOST = Failure(
     message="The connection to the database was lost; the outcome is unknown.",

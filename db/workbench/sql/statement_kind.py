@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from db.workbench.execution.statement.sql_tokens import Token, tokens
+from db.workbench.sql.sql_tokens import Token, tokens
 
 _ON_OBJECTS = frozenset(("CREATE", "ALTER", "DROP"))
 _SCOPE_WORDS = ("GLOBAL", "LOCAL", "TEMP", "TEMPORARY", "UNLOGGED")

@@ -2,7 +2,7 @@
 
 import itertools
 
-from db.workbench.execution.statement.sql_text import (
+from db.workbench.sql.sql_text import (
     controls_transaction,
     first_words,
     upper_words,

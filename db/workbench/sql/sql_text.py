@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from db.workbench.execution.statement.sql_tokens import StatementState, Token, tokens
+from db.workbench.sql.sql_tokens import StatementState, Token, tokens
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _TRANSACTION_WORDS = frozenset(

@@ -12,7 +12,7 @@ import psycopg
 
 from db.runs import Column
 from db.workbench.connections.libpq import Connection, command
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
 
 TIMEOUT_S = 1.0
 MAX_INDEXES = 1_000

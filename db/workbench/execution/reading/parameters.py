@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from db.workbench.connections.libpq import Connection
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
 from db.workbench.results.value_conversion import encode_json, encode_parameter
 
 JSON_TYPES = (114, 3802)

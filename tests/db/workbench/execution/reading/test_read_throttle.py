@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from db.workbench.execution.statement.read_throttle import GROWN_S, ReadThrottle
+from db.workbench.execution.reading.read_throttle import GROWN_S, ReadThrottle
 
 CHUNK_S = 0.0001
 

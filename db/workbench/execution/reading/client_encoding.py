@@ -6,7 +6,7 @@ the rows, so their encoding is not known when they arrive.
 
 from db.runs import Failure, ServerNotice
 from db.workbench.connections.libpq import Connection, command
-from db.workbench.execution.statement import protocol
+from db.workbench.execution.reading import protocol
 
 _UTF8 = frozenset(("UTF8", "UTF-8", "UNICODE"))
 

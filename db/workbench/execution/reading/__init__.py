@@ -1,0 +1,1 @@
+"""Reads what the server answers to a statement: rows, columns, notices and errors."""

@@ -1,0 +1,1 @@
+"""What the text of SQL says, without a server: tokens, statements, transaction control."""
