@@ -13,7 +13,6 @@ from db.runs import Failure, RunRow, RunState
 from db.scripts import OnError, ScriptProgress, ScriptState, ScriptTransaction
 from db.workbench.scripts.splitter import StatementRange
 
-BEGIN = "BEGIN"
 COMMIT = "COMMIT"
 ROLLBACK = "ROLLBACK"
 _SAVE = "SAVEPOINT howdah_script"
@@ -22,7 +21,7 @@ _UNDO = "ROLLBACK TO howdah_script"
 
 
 class Step(NamedTuple):
-    """A statement to execute, and what is sent before it."""
+    """A statement to execute, and what is sent before it: BEGIN, then the prelude."""
 
     statement: str
     prelude: str | None = None
@@ -30,6 +29,8 @@ class Step(NamedTuple):
     """None for the end of the transaction of the script."""
     data: str | None = None
     """The inline data of a COPY."""
+    begins: bool = False
+    """Whether the transaction of the script begins with it."""
 
 
 class Course:
@@ -102,15 +103,19 @@ class Course:
     def _statement(self) -> Step:
         at = self._ranges[self._next]
         data = None if at.data_start is None else self._script[at.data_start : at.data_end]
-        return Step(self._script[at.start : at.end], self._prelude(), at, data)
+        return Step(
+            self._script[at.start : at.end],
+            self._prelude(),
+            at,
+            data,
+            begins=self._is_single and self._next == 0,
+        )
 
     def _prelude(self) -> str | None:
-        if not self._is_single:
+        if not self._is_single or not self._continues:
             return None
         if self._next == 0:
-            return f"{BEGIN}; {_SAVE}" if self._continues else BEGIN
-        if not self._continues:
-            return None
+            return _SAVE
         return _UNDO if self._last_failed else _SAVE_AGAIN
 
 

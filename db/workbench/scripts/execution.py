@@ -96,7 +96,7 @@ class ScriptExecution:
         step, run = self._course.next_step(), self._first
         while step is not None and run is not None:
             data = None if step.data is None else _pieces(step.data)
-            ended = await held.execute(run, data, prelude=step.prelude)
+            ended = await held.execute(run, data, begins=step.begins, prelude=step.prelude)
             self._last = ended
             self._course.record(step, ended)
             self._message_chars += len(ended.notices) + len(ended.error or "")

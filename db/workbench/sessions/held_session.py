@@ -98,12 +98,17 @@ class HeldSession:
         return not protocol.is_idle(self._connection)
 
     async def execute(
-        self, run: RunRow, copy_in: CopySource | None = None, *, prelude: str | None = None
+        self,
+        run: RunRow,
+        copy_in: CopySource | None = None,
+        *,
+        begins: bool = False,
+        prelude: str | None = None,
     ) -> RunRow:
         """Executes a started run on the connection, and returns it as it ended.
 
-        `copy_in` is the data of a COPY ... FROM STDIN. `prelude` is SQL of ours that is sent before
-        the statement, as a part of the run.
+        `copy_in` is the data of a COPY ... FROM STDIN. As a part of the run, a transaction is begun
+        if `begins`, then `prelude`, SQL of ours, is sent, and then the statement.
         Everything is recorded when this returns. If the connection is lost, so is the session.
         """
         use = SessionUse(
@@ -113,6 +118,7 @@ class HeldSession:
             autocommit=self.row.autocommit,
             take_notices=self._take_notices,
             copy_in=copy_in,
+            begins=begins,
             prelude=prelude,
         )
         self._running, self.is_warned = run, False

@@ -20,6 +20,7 @@ from db.workbench.sql.transaction_text import (
     runs_without_begin,
 )
 
+_BEGIN = "BEGIN"
 _BEGIN_READ_ONLY = "BEGIN READ ONLY; SELECT 1"
 """PostgreSQL refuses SET TRANSACTION READ WRITE after the first query of a transaction."""
 _FIX_READ_ONLY = "SET TRANSACTION READ ONLY; SELECT 1"
@@ -53,11 +54,13 @@ class SessionUse(ConnectionUse):
         autocommit: bool,
         take_notices: Callable[[], list[ServerNotice]],
         copy_in: CopySource | None = None,
+        begins: bool = False,
         prelude: str | None = None,
     ) -> None:
         """`take_notices` returns what the session was sent outside statements.
 
-        `prelude` is sent before the statement: it begins a transaction, or sets a savepoint.
+        `begins` begins a transaction that lasts beyond the statement. `prelude` is sent between
+        that BEGIN, if any, and the statement.
         """
         super().__init__(run)
         self._connection = connection
@@ -65,6 +68,7 @@ class SessionUse(ConnectionUse):
         self._autocommit = autocommit
         self.copy_in = copy_in
         self._take_notices = take_notices
+        self._begins = begins
         self._prelude = prelude
         self._controls = controls_transaction(run.statement)
         self._is_wrapped = False
@@ -91,16 +95,16 @@ class SessionUse(ConnectionUse):
 
     async def prepare(self, connection: Connection, *, until: float) -> Backend:  # noqa: ARG002
         """Sets no `statement_timeout`: that of the user counts, and ours is a timer."""
-        if self._prelude is not None:
-            begin = _BEGIN_READ_ONLY if self.run.read_only else "BEGIN"
-            await command(connection, self._prelude.replace("BEGIN", begin))
-        elif protocol.is_idle(connection) and self._begins():
-            self._is_wrapped = self._autocommit
-            await command(connection, _BEGIN_READ_ONLY if self.run.read_only else "BEGIN")
+        begins, prelude = self._begins, self._prelude
+        if not begins and prelude is None and protocol.is_idle(connection) and self._needs_begin():
+            begins, self._is_wrapped = True, self._autocommit
+        begin = _BEGIN_READ_ONLY if self.run.read_only else _BEGIN
+        if sent := [*([begin] if begins else []), *([prelude] if prelude else [])]:
+            await command(connection, "; ".join(sent))
         self._was_open = not self._is_wrapped and not protocol.is_idle(connection)
         return self._backend
 
-    def _begins(self) -> bool:
+    def _needs_begin(self) -> bool:
         """Whether a transaction has to begin before the statement, which is outside one."""
         if self._autocommit:
             return self.run.read_only and not self._controls

@@ -41,7 +41,8 @@ def drive(course: Course) -> list[tuple[str | None, str]]:
     """What is sent: preludes and statements."""
     sent = []
     while (step := course.next_step()) is not None:
-        sent.append((step.prelude, step.statement))
+        before = [*(["BEGIN"] if step.begins else []), *([step.prelude] if step.prelude else [])]
+        sent.append(("; ".join(before) or None, step.statement))
         course.record(step, ended(step.statement))
     return sent
 
