@@ -1,9 +1,9 @@
-"""Waiting: retries with exponential backoff and full jitter, and timeouts that are no errors."""
+"""Waiting: retries with backoff, timeouts that are no errors, and work that outlives its caller."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
 Errors: TypeAlias = tuple[type[Exception], ...]
@@ -98,3 +98,31 @@ async def wait_up_to(seconds: float | None, work: Awaitable[T]) -> T | None:
         if not limit.expired():
             raise
         return None
+
+
+class ShieldedTasks:
+    """Runs work to its end, also if the caller that waits for it is cancelled."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Returns the result of `work`. Its error is dropped if the caller was cancelled."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    async def wait(self, seconds: float) -> None:
+        """Waits until all work has ended, but no longer than `seconds`."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    async def close(self) -> None:
+        """Waits until all work has ended. If this is cancelled, so is the work."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # else asyncio logs it when the caller was cancelled

@@ -1,13 +1,14 @@
-"""Retries with backoff, and waits with a timeout. No test sleeps."""
+"""Retries with backoff, waits with a timeout, and shielded work. No test sleeps."""
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
 import pytest
 
-from db.waiting import Backoff, retry, wait_up_to
+from db.waiting import Backoff, ShieldedTasks, retry, wait_up_to
 
 
 class Pauses(list[float]):
@@ -107,3 +108,34 @@ async def test_wait_up_to_returns_the_result_or_none() -> None:
 async def test_wait_up_to_raises_the_timeout_error_of_the_work() -> None:
     with pytest.raises(TimeoutError):
         await wait_up_to(10, Attempts([TimeoutError()])())
+
+
+async def test_shielded_tasks_return_the_result_and_raise_the_error_of_the_work() -> None:
+    tasks = ShieldedTasks()
+    assert await tasks.run(asyncio.sleep(0, "done"), name="work") == "done"
+    with pytest.raises(OSError, match="refused"):
+        await tasks.run(Attempts([OSError("refused")])(), name="work")
+
+
+async def test_shielded_tasks_end_their_work_when_the_caller_is_cancelled() -> None:
+    tasks, may_end, has_ended = ShieldedTasks(), asyncio.Event(), asyncio.Event()
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    async def work() -> None:
+        await may_end.wait()
+        has_ended.set()
+        raise OSError("refused")
+
+    caller = asyncio.create_task(tasks.run(work(), name="work"))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await tasks.wait(0)
+    assert caller.cancelled()
+    assert not has_ended.is_set()
+    may_end.set()
+    await tasks.wait(10)
+    del caller  # its traceback holds the task of the work
+    gc.collect()  # asyncio reports an error that was not retrieved when its task is freed
+    await tasks.close()
+    assert (has_ended.is_set(), reported) == (True, [])

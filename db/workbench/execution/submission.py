@@ -18,7 +18,7 @@ from db.kit.row_quota import RowQuota
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, Session
 from db.runs import NewRun, RunQueue, RunRow, Runs, RunState, SessionQueue
-from db.waiting import Backoff, retry
+from db.waiting import Backoff, ShieldedTasks, retry
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.run_executor import RunExecutor
 from db.workbench.execution.run_request import RunLimits, RunRequest
@@ -88,7 +88,7 @@ class Submissions:
         self._process = process
         self._signals = signals
         self._drafts = GroupCommit(database, self._write, order=lambda draft: draft.owner)
-        self._tasks: set[asyncio.Task[SubmittedRun]] = set()
+        self._submitting = ShieldedTasks()
         self._recoveries: set[asyncio.Task[None]] = set()
         self._text_quota = RowQuota(
             "bytes of statements, parameters and notices in your runs",
@@ -101,19 +101,12 @@ class Submissions:
 
     async def submit(self, owner: OwnerId, request: RunRequest, key: str | None) -> SubmittedRun:
         """A caller that is cancelled leaves the run either accepted, and executed, or not."""
-        task = asyncio.create_task(self._submit(owner, request, key), name="runs: submission")
-        self._tasks.add(task)
-        task.add_done_callback(self._end)
-        return await asyncio.shield(task)
-
-    def _end(self, task: "asyncio.Task[SubmittedRun]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # if the caller was cancelled, nobody else takes it
+        work = self._submit(owner, request, key)
+        return await self._submitting.run(work, name="runs: submission")
 
     async def close(self) -> None:
         """Waits for the submissions that have begun. Runs that are not recovered are orphans."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._submitting.close()
         for task in self._recoveries:
             task.cancel()
         await asyncio.gather(*self._recoveries, return_exceptions=True)

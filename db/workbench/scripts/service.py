@@ -17,6 +17,7 @@ from db.kit.row_quota import RowQuota
 from db.postgres.engine import Database, Session
 from db.runs import Runs, ScriptedRuns
 from db.scripts import ScriptRunRow, ScriptRuns, ScriptState, interrupt_orphaned_scripts
+from db.waiting import ShieldedTasks
 from db.workbench.execution.runner import Runner
 from db.workbench.scripts.script_failures import NEVER_STARTED, SESSION_ENDED, encode
 from db.workbench.scripts.script_request import ScriptRequest
@@ -61,7 +62,7 @@ class ScriptsService:
         self._runner = runner
         self._sessions = sessions
         self._turns = SplitTurns()
-        self._tasks: set[asyncio.Task[SubmittedScript]] = set()
+        self._submitting = ShieldedTasks()
         self._text_quota = RowQuota(
             "bytes of statements, parameters, notices and scripts",
             setting="HOWDAH_RUN_TEXT_BYTES_PER_USER",
@@ -85,12 +86,8 @@ class ScriptsService:
         """
         limits = self._runner.limits
         statements = await self._turns.run(owner, lambda: request.validate(limits))
-        task = asyncio.create_task(
-            self._submit(owner, request, statements, key), name="scripts: submission"
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._end)
-        return await asyncio.shield(task)
+        work = self._submit(owner, request, statements, key)
+        return await self._submitting.run(work, name="scripts: submission")
 
     async def split(self, owner: OwnerId, script: str) -> list[StatementRange]:
         """Splits a script without executing it.
@@ -162,7 +159,7 @@ class ScriptsService:
 
     async def close(self) -> None:
         """Waits for the submissions that have begun."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._submitting.close()
 
     async def _submit(
         self,
@@ -272,11 +269,6 @@ class ScriptsService:
         """Raises NotFound or Forbidden if the owner has no such script."""
         async with self._database.read(reserved=True) as session:
             return await ScriptRuns(session, owner).require(script_id)
-
-    def _end(self, task: "asyncio.Task[SubmittedScript]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # if the caller was cancelled, nobody else takes it
 
 
 def _may_write_error() -> Conflict:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
+from db.waiting import ShieldedTasks
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ class SplitTurns:
             of_one_user=lambda: MAX_SPLITS_PER_USER,
             max_waiting=MAX_WAITING_SPLITS,
         )
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._splitting = ShieldedTasks()
 
     async def run(self, owner: OwnerId, split: Callable[[], T]) -> T:
         """Runs `split` in a thread. A caller that is cancelled does not free its slot early.
@@ -38,12 +39,4 @@ class SplitTurns:
             async with self._slots.of(owner):
                 return await asyncio.to_thread(split)
 
-        task = asyncio.create_task(in_turn(), name="scripts: splitting")
-        self._tasks.add(task)
-        task.add_done_callback(self._end)
-        return await asyncio.shield(task)
-
-    def _end(self, task: "asyncio.Task[object]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # if the caller was cancelled, nobody else takes it
+        return await self._splitting.run(in_turn(), name="scripts: splitting")

@@ -19,6 +19,7 @@ from db.events import EventBus, Watch
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
 from db.runs import RunRow
+from db.waiting import ShieldedTasks
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.run_request import RunRequest
@@ -65,7 +66,7 @@ class DatabaseSessionsService:
         self._workbench = workbench
         self._runner = runner
         self._sources = (QueuedRuns(database), *sources)
-        self._tasks: set[asyncio.Task[DatabaseSessionRow]] = set()
+        self._opening = ShieldedTasks()
         self._is_stopping = False
 
     @property
@@ -86,10 +87,8 @@ class DatabaseSessionsService:
                 "The server is stopping.", hint="Try again in a moment.", retry_after_s=1
             )
         await load_drivers()
-        task = asyncio.create_task(self._open(owner, request, key), name="sessions: opening")
-        self._tasks.add(task)
-        task.add_done_callback(self._end)
-        return await asyncio.shield(task)
+        work = self._open(owner, request, key)
+        return await self._opening.run(work, name="sessions: opening")
 
     async def close(self, owner: OwnerId, session_id: UUID) -> DatabaseSessionRow:
         """Rolls the transaction back and closes the session, within a few seconds.
@@ -143,11 +142,10 @@ class DatabaseSessionsService:
         self._is_stopping = True
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_s
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+        await self._opening.wait(grace_s)
         if self.holder is not None:
             await self.holder.stop(grace_s=max(0.0, until - loop.time()))
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._opening.close()
 
     async def wake(self, session_id: UUID | None) -> None:
         """Call when work waits for a session of any process; None for all sessions."""
@@ -249,8 +247,3 @@ class DatabaseSessionsService:
         """Raises NotFound or Forbidden if the owner has no such session."""
         async with self._database.read(reserved=True) as session:
             return await DatabaseSessions(session, owner).require(session_id, field="sessionId")
-
-    def _end(self, task: "asyncio.Task[DatabaseSessionRow]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # if the caller was cancelled, nobody else takes it
