@@ -1,14 +1,19 @@
 """The subscriptions of this process, by topic."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Self, TypeVar
 
 from db.events.backlog import EVERY_TOPIC, Backlog, Event
 from db.waiting import wait_up_to
 
+T = TypeVar("T")
+
 UNREAD_LIMIT = 64
+READ_AGAIN_S = 0.5
+"""`read_until` reads this often without an event, because a bus may lose one."""
 
 
 class Subscription:
@@ -35,6 +40,20 @@ class Subscription:
     async def next_within(self, seconds: float | None) -> Event | None:
         """Returns the next event, or None after `seconds` and once the subscription has ended."""
         return await wait_up_to(seconds, anext(self, None))
+
+    async def read_until(
+        self, is_last: Callable[[T], bool], read: Callable[[], Awaitable[T]], *, deadline: float
+    ) -> T:
+        """Reads now and after each event until a value `is_last`; returns the newest value.
+
+        It waits for events until `deadline`, a time of the event loop, and then reads once more.
+        """
+        loop = asyncio.get_running_loop()
+        value = await read()
+        while not is_last(value) and (left_s := deadline - loop.time()) > 0:
+            await self.next_within(min(left_s, READ_AGAIN_S))
+            value = await read()
+        return value
 
     def deliver(self, event: Event) -> None:
         self._unread.add(event)

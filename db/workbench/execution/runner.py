@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 
 CANCEL_TOPIC = "runs:cancel"
 CANCEL_WITHIN_S = 1.9
-POLL_S = 0.5
 
 
 class CancelResult(NamedTuple):
@@ -276,16 +275,15 @@ class Runner:
         *,
         reserved: bool = False,
     ) -> RunRow:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + within_s
+        deadline = asyncio.get_running_loop().time() + within_s
         ended = await self._executor.wait_until_finished(owner, run_id, within_s=within_s)
         if ended is not None:
             return ended
-        run = await self._read(owner, run_id, reserved=reserved)
-        while not run.is_finished and (left_s := until - loop.time()) > 0:
-            await changes.next_within(min(left_s, POLL_S))
-            run = await self._read(owner, run_id, reserved=reserved)
-        return run
+        return await changes.read_until(
+            lambda run: run.is_finished,
+            lambda: self._read(owner, run_id, reserved=reserved),
+            deadline=deadline,
+        )
 
     async def _read(self, owner: OwnerId, run_id: UUID, *, reserved: bool = False) -> RunRow:
         """Raises NotFound or Forbidden if the owner has no such run."""

@@ -30,7 +30,6 @@ from db.workbench.sessions.service import DatabaseSessionsService
 log = logging.getLogger(__name__)
 
 CANCEL_WITHIN_S = 1.9
-POLL_S = 0.5
 OWN_SESSION_IDLE_MS = 60_000
 """A session that was opened for a script idles only if its script was cancelled before."""
 MAX_TEXT_GRANT = 16 * 1024 * 1024
@@ -104,8 +103,7 @@ class ScriptsService:
 
         Returns the script as it is if it has ended before.
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + CANCEL_WITHIN_S
+        deadline = asyncio.get_running_loop().time() + CANCEL_WITHIN_S
         keep = self._runner.limits.retention
         async with self._events.subscribe(topic_of_script(script_id)) as changes:
             requested = await self._database.write(
@@ -116,10 +114,11 @@ class ScriptsService:
                 return await self._read(owner, script_id)
             await publish_script(self._events, script_id)
             await self._cancel_statement(owner, requested)
-            row = await self._read(owner, script_id)
-            while not row.is_finished and (left_s := until - loop.time()) > 0:
-                await changes.next_within(min(left_s, POLL_S))
-                row = await self._read(owner, script_id)
+            row = await changes.read_until(
+                lambda row: row.is_finished,
+                lambda: self._read(owner, script_id),
+                deadline=deadline,
+            )
         if not row.is_finished:  # its process stops when it wants to begin the next statement
             await self._database.write(
                 lambda session: ScriptRuns(session, owner).force_cancelled(script_id, keep=keep),

@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 CLOSE_WITHIN_S = 2.0
 OPEN_WITHIN_S = 15.0
 END_WITHIN_S = 30.0
-POLL_S = 0.5
 
 
 class DatabaseSessionsService:
@@ -97,12 +96,11 @@ class DatabaseSessionsService:
         """
         async with self._events.subscribe(topic_of_session(session_id)) as changes:
             await self._request_close(owner, [await self._read(owner, session_id)])
-            loop = asyncio.get_running_loop()
-            until = loop.time() + CLOSE_WITHIN_S
-            row = await self._read(owner, session_id)
-            while not row.is_closed and (left_s := until - loop.time()) > 0:
-                await changes.next_within(min(left_s, POLL_S))
-                row = await self._read(owner, session_id)
+            row = await changes.read_until(
+                lambda row: row.is_closed,
+                lambda: self._read(owner, session_id),
+                deadline=asyncio.get_running_loop().time() + CLOSE_WITHIN_S,
+            )
         if not row.is_closed:
             await self._force_closed(row)
             row = await self._read(owner, session_id)

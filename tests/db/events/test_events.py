@@ -343,3 +343,17 @@ async def test_backlog_of_all_topics_wakes_every_subscriber(open_bus: OpenBus) -
             await one.publish(f"task:{number}")
         assert await receive(first, 1) == [Event("run:1", missed=True)]
         assert await receive(second, 1) == [Event("run:2", missed=True)]
+
+
+async def test_read_until_reads_after_each_event_until_the_deadline(open_bus: OpenBus) -> None:
+    bus, loop = await open_bus(), asyncio.get_running_loop()
+    reads: list[int] = []
+
+    async def read() -> int:
+        reads.append(len(reads))
+        await bus.publish("run:1")
+        return reads[-1]
+
+    async with bus.subscribe("run:1") as subscription:
+        assert await subscription.read_until((2).__eq__, read, deadline=loop.time() + 10) == 2
+        assert await subscription.read_until((2).__eq__, read, deadline=loop.time()) == 3
