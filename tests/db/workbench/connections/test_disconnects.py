@@ -20,64 +20,49 @@ from tests.fixtures.workbench import (
     answers,
     one,
     until,
-    until_no_guests,
 )
-
-
-@pytest.fixture
-async def saver(
-    committed: Database, vault: Vault, committed_owner: OwnerId, target: Target
-) -> ConnectionSaver:
-    await target.administer(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE application_name = 'howdah'"
-    )
-    await until_no_guests(target)
-    return ConnectionSaver(committed, vault, committed_owner, target)
-
-
-@pytest.fixture
-def owner(committed_owner: OwnerId) -> OwnerId:
-    return committed_owner
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
 @pytest.mark.parametrize("close", ["disconnect", "delete"])
 async def test_close_ends_statements_on_every_open_workbench(
     open_workbench: OpenWorkbench,
-    saver: ConnectionSaver,
-    owner: OwnerId,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
     vault: Vault,
     committed: Database,
     target: Target,
     close: str,
     bus: dict[str, bool],
 ) -> None:
-    saved, other = await saver.save(), await saver.save()
+    saved, other = await committed_saver.save(), await committed_saver.save()
     async with open_workbench() as here, open_workbench(**bus) as there:
-        async with there.lend(owner, saved) as outdated:
+        async with there.lend(committed_owner, saved) as outdated:
             # A pool of an earlier generation, which waits for its statement, is closed as well.
-            there.renew(owner, await saver.change(saved, name="Renamed"))
-            async with there.lend(owner, saved) as current, there.lend(owner, other) as bystander:
+            there.renew(committed_owner, await committed_saver.change(saved, name="Renamed"))
+            async with (
+                there.lend(committed_owner, saved) as current,
+                there.lend(committed_owner, other) as bystander,
+            ):
                 running = [
                     asyncio.create_task(one(connection, "SELECT true FROM pg_sleep(60)"))
                     for connection in (outdated, current)
                 ]
                 await until(lambda: sleeping(target, 2))
                 if close == "disconnect":
-                    await here.disconnect(owner, saved)
+                    await here.disconnect(committed_owner, saved)
                 else:
-                    await SavedConnections(committed, vault, here).remove(owner, saved)
+                    await SavedConnections(committed, vault, here).remove(committed_owner, saved)
                 async with asyncio.timeout(5):
                     outcomes = await asyncio.gather(*running, return_exceptions=True)
                 assert [isinstance(end, psycopg.Error) for end in outcomes] == [True, True]
                 assert await one(bystander, "SELECT true")
-        await until(lambda: is_closed(there, owner, saved))
+        await until(lambda: is_closed(there, committed_owner, saved))
         if close == "disconnect":
-            assert await answers(there, owner, saved)  # its password is stored
+            assert await answers(there, committed_owner, saved)  # its password is stored
         else:
             with pytest.raises(NotFound):
-                await answers(there, owner, saved)
+                await answers(there, committed_owner, saved)
 
 
 async def sleeping(target: Target, count: int) -> bool:
@@ -91,30 +76,30 @@ async def is_closed(workbench: Workbench, owner: OwnerId, connection_id: UUID) -
 
 async def test_removed_user_loses_running_statements(
     open_workbench: OpenWorkbench,
-    saver: ConnectionSaver,
-    owner: OwnerId,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
     committed: Database,
     target: Target,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as workbench:
-        await workbench.connect(owner, saved, {"password": CANARY})
-        async with workbench.lend(owner, saved) as connection:
+        await workbench.connect(committed_owner, saved, {"password": CANARY})
+        async with workbench.lend(committed_owner, saved) as connection:
             task = asyncio.create_task(one(connection, "SELECT true FROM pg_sleep(60)"))
             await until(lambda: sleeping(target, 1))
-            await committed.transaction(lambda session: Users(session).remove(owner))
+            await committed.transaction(lambda session: Users(session).remove(committed_owner))
             async with asyncio.timeout(10):
                 with pytest.raises(psycopg.Error):
                     await task
 
 
 async def test_lost_event_of_disconnect_does_not_lend_outdated_connection(
-    open_workbench: OpenWorkbench, saver: ConnectionSaver, owner: OwnerId
+    open_workbench: OpenWorkbench, committed_saver: ConnectionSaver, committed_owner: OwnerId
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as here, open_workbench(deaf=True) as there:
-        await here.connect(owner, saved, {"password": CANARY})
-        assert await answers(there, owner, saved)
-        await here.disconnect(owner, saved)
+        await here.connect(committed_owner, saved, {"password": CANARY})
+        assert await answers(there, committed_owner, saved)
+        await here.disconnect(committed_owner, saved)
         with pytest.raises(BadInput, match="requires a password"):
-            await answers(there, owner, saved)  # at once: the row says so
+            await answers(there, committed_owner, saved)  # at once: the row says so

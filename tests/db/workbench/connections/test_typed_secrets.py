@@ -41,23 +41,6 @@ _SEALS = compile_statement(
 _AGE = compile_change(text("UPDATE open_connections SET expires_at = expires_at - :by ::interval"))
 
 
-@pytest.fixture
-async def saver(
-    committed: Database, vault: Vault, committed_owner: OwnerId, target: Target
-) -> ConnectionSaver:
-    await target.administer(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE application_name = 'howdah'"
-    )
-    await until_no_guests(target)
-    return ConnectionSaver(committed, vault, committed_owner, target)
-
-
-@pytest.fixture
-def owner(committed_owner: OwnerId) -> OwnerId:
-    return committed_owner
-
-
 async def refuses(workbench: Workbench, owner: OwnerId, connection_id: UUID) -> None:
     with pytest.raises(BadInput, match=NO_PASSWORD):
         await answers(workbench, owner, connection_id)
@@ -71,117 +54,131 @@ async def seals(database: Database) -> list[Any]:
 
 
 async def test_typed_password_serves_every_replica_until_disconnect(
-    open_workbench: OpenWorkbench, saver: ConnectionSaver, owner: OwnerId, committed: Database
+    open_workbench: OpenWorkbench,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
+    committed: Database,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as first, open_workbench() as second:
-        await refuses(second, owner, saved)  # its pool has to take up the password later
-        opened = await first.connect(owner, saved, {"password": CANARY})
-        assert await answers(second, owner, saved)
-        (seen,) = await second.active(owner)
+        await refuses(second, committed_owner, saved)  # its pool has to take up the password later
+        opened = await first.connect(committed_owner, saved, {"password": CANARY})
+        assert await answers(second, committed_owner, saved)
+        (seen,) = await second.active(committed_owner)
         assert (seen.server_version, seen.tls) == (opened.server_version, opened.tls)
         (seal,) = await seals(committed)
         assert CANARY.encode() not in seal
-        await second.disconnect(owner, saved)
+        await second.disconnect(committed_owner, saved)
         for workbench in (first, second):
-            await refuses(workbench, owner, saved)
-            assert await workbench.active(owner) == []
+            await refuses(workbench, committed_owner, saved)
+            assert await workbench.active(committed_owner) == []
         assert await seals(committed) == []
     async with open_workbench() as third:
-        await refuses(third, owner, saved)
+        await refuses(third, committed_owner, saved)
 
 
 async def test_typed_password_outlives_the_process_that_received_it(
-    open_workbench: OpenWorkbench, saver: ConnectionSaver, owner: OwnerId
+    open_workbench: OpenWorkbench, committed_saver: ConnectionSaver, committed_owner: OwnerId
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as first:
-        await first.connect(owner, saved, {"password": CANARY})
+        await first.connect(committed_owner, saved, {"password": CANARY})
     async with open_workbench() as second:
-        assert await active_ids(second, owner) == [saved]
-        assert (await second.active(owner))[0].pool_size == 0
-        assert await answers(second, owner, saved)
+        assert await active_ids(second, committed_owner) == [saved]
+        assert (await second.active(committed_owner))[0].pool_size == 0
+        assert await answers(second, committed_owner, saved)
 
 
 async def test_wrong_typed_password_leaves_everything_as_it_was(
-    open_workbench: OpenWorkbench, saver: ConnectionSaver, owner: OwnerId, committed: Database
+    open_workbench: OpenWorkbench,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
+    committed: Database,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as first, open_workbench() as second:
         with pytest.raises(BadInput, match="refused"):
-            await first.connect(owner, saved, {"password": "wrong"})
+            await first.connect(committed_owner, saved, {"password": "wrong"})
         assert await seals(committed) == []
-        await refuses(second, owner, saved)
-        await first.connect(owner, saved, {"password": CANARY})
+        await refuses(second, committed_owner, saved)
+        await first.connect(committed_owner, saved, {"password": CANARY})
         before = await seals(committed)
         with pytest.raises(BadInput, match="refused"):
-            await second.connect(owner, saved, {"password": "wrong"})
+            await second.connect(committed_owner, saved, {"password": "wrong"})
         assert await seals(committed) == before
-        assert await answers(first, owner, saved)
-        assert await answers(second, owner, saved)
+        assert await answers(first, committed_owner, saved)
+        assert await answers(second, committed_owner, saved)
 
 
 async def test_same_password_typed_again_keeps_pools_and_renews_expiry(
-    open_workbench: OpenWorkbench, saver: ConnectionSaver, owner: OwnerId, committed: Database
+    open_workbench: OpenWorkbench,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
+    committed: Database,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as first, open_workbench() as second:
-        await first.connect(owner, saved, {"password": CANARY})
-        async with first.lend(owner, saved) as held:
+        await first.connect(committed_owner, saved, {"password": CANARY})
+        async with first.lend(committed_owner, saved) as held:
             backend = held.info.backend_pid
         await committed.write(lambda session: session.rows(_AGE, by=timedelta(hours=11)))
-        await second.connect(owner, saved, {"password": CANARY})
-        async with first.lend(owner, saved) as held:
+        await second.connect(committed_owner, saved, {"password": CANARY})
+        async with first.lend(committed_owner, saved) as held:
             assert held.info.backend_pid == backend
         async with committed.read() as session:
-            kept = await OpenConnections(session, owner).typed_seals(saved)
+            kept = await OpenConnections(session, committed_owner).typed_seals(saved)
         assert kept is not None
         assert kept.left_s > OPEN_FOR.total_seconds() - 60
 
 
 async def test_suspension_deletes_typed_password_and_resumption_does_not_return_it(
-    open_workbench: OpenWorkbench, saver: ConnectionSaver, owner: OwnerId, committed: Database
+    open_workbench: OpenWorkbench,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
+    committed: Database,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
 
     async def suspend(*, suspended: bool) -> None:
         await committed.transaction(
-            lambda session: UserChanges(session).change(owner, role=None, suspended=suspended)
+            lambda session: UserChanges(session).change(
+                committed_owner, role=None, suspended=suspended
+            )
         )
 
     async with open_workbench() as workbench:
-        await workbench.connect(owner, saved, {"password": CANARY})
-        async with workbench.lend(owner, saved) as connection:
+        await workbench.connect(committed_owner, saved, {"password": CANARY})
+        async with workbench.lend(committed_owner, saved) as connection:
             await suspend(suspended=True)
             assert await seals(committed) == []
             assert await one(connection, "SELECT true")  # runs that are executing continue
         await suspend(suspended=False)
-        await refuses(workbench, owner, saved)
+        await refuses(workbench, committed_owner, saved)
 
 
 async def test_typed_password_expires_at_every_replica_and_is_swept(
     open_workbench: OpenWorkbench,
-    saver: ConnectionSaver,
-    owner: OwnerId,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
     committed: Database,
     target: Target,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench(idle_s=0.2) as first, open_workbench(idle_s=0.2) as second:
-        await first.connect(owner, saved, {"password": CANARY})
+        await first.connect(committed_owner, saved, {"password": CANARY})
         soon = OPEN_FOR - timedelta(seconds=1)
         await committed.write(lambda session: session.rows(_AGE, by=soon))
-        async with second.lend(owner, saved) as held:
+        async with second.lend(committed_owner, saved) as held:
             assert await one(held, "SELECT true")
 
             async def refused() -> bool:
                 with contextlib.suppress(BadInput):
-                    return not await answers(second, owner, saved)
+                    return not await answers(second, committed_owner, saved)
                 return True
 
             await until(refused)
             assert await one(held, "SELECT true")  # a statement that runs may end
-        assert await active_ids(second, owner) == []
+        assert await active_ids(second, committed_owner) == []
         assert len(await seals(committed)) == 1
         assert await committed.write(sweep) == 1
         assert await seals(committed) == []
@@ -203,85 +200,91 @@ ELSEWHERE: dict[str, Any] = {
 
 async def test_typed_password_does_not_open_for_another_destination(
     open_workbench: OpenWorkbench,
-    saver: ConnectionSaver,
-    owner: OwnerId,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
     committed: Database,
 ) -> None:
     """Even if the row was changed by other means than `saveConnection`."""
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as workbench:
-        await workbench.connect(owner, saved, {"password": CANARY})
-        row = await workbench._require_row(owner, saved)
+        await workbench.connect(committed_owner, saved, {"password": CANARY})
+        row = await workbench._require_row(committed_owner, saved)
         async with committed.read() as session:
-            kept = await OpenConnections(session, owner).typed_seals(saved)
+            kept = await OpenConnections(session, committed_owner).typed_seals(saved)
         opens = workbench._credentials._open_typed
-        assert await opens(owner, row, kept) == {"password": CANARY}
+        assert await opens(committed_owner, row, kept) == {"password": CANARY}
         for column in BOUND_TO["password"]:
-            assert await opens(owner, row._replace(**{column: ELSEWHERE[column]}), kept) == {}
+            assert (
+                await opens(committed_owner, row._replace(**{column: ELSEWHERE[column]}), kept)
+                == {}
+            )
 
 
 async def test_typed_password_is_deleted_with_the_destination_it_was_typed_for(
     open_workbench: OpenWorkbench,
-    saver: ConnectionSaver,
-    owner: OwnerId,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
     vault: Vault,
     committed: Database,
     collector: Collector,
     target: Target,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as first, open_workbench() as second:
         change = SavedConnections(committed, vault, first).change
-        await second.connect(owner, saved, {"password": CANARY})
-        await change(owner, saved, {"name": "Renamed"})
-        assert await answers(first, owner, saved)
-        assert await active_ids(second, owner) == [saved]
-        await change(owner, saved, {"port": collector.port})
+        await second.connect(committed_owner, saved, {"password": CANARY})
+        await change(committed_owner, saved, {"name": "Renamed"})
+        assert await answers(first, committed_owner, saved)
+        assert await active_ids(second, committed_owner) == [saved]
+        await change(committed_owner, saved, {"port": collector.port})
         assert await seals(committed) == []
         for workbench in (first, second):
             with pytest.raises(HowdahError):
-                await answers(workbench, owner, saved)
-            assert await active_ids(workbench, owner) == []
+                await answers(workbench, committed_owner, saved)
+            assert await active_ids(workbench, committed_owner) == []
         assert collector.passwords == []
-        await change(owner, saved, {"port": target.port})
-        await refuses(second, owner, saved)
+        await change(committed_owner, saved, {"port": target.port})
+        await refuses(second, committed_owner, saved)
 
 
 async def test_saved_password_replaces_typed_one(
     open_workbench: OpenWorkbench,
-    saver: ConnectionSaver,
-    owner: OwnerId,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
     vault: Vault,
     committed: Database,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as workbench:
-        await workbench.connect(owner, saved, {"password": CANARY})
+        await workbench.connect(committed_owner, saved, {"password": CANARY})
         saved_connections = SavedConnections(committed, vault, workbench)
-        await saved_connections.change(owner, saved, {"password": "wrong"})
+        await saved_connections.change(committed_owner, saved, {"password": "wrong"})
         assert await seals(committed) == []
         with pytest.raises(BadInput, match="refused"):
-            await answers(workbench, owner, saved)
+            await answers(workbench, committed_owner, saved)
 
 
 async def test_close_during_connect_discards_the_typed_password(
-    open_workbench: OpenWorkbench, saver: ConnectionSaver, owner: OwnerId, committed: Database
+    open_workbench: OpenWorkbench,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
+    committed: Database,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     async with open_workbench() as first, open_workbench() as second:
-        row = await first._require_row(owner, saved)
-        await second.disconnect(owner, saved)
+        row = await first._require_row(committed_owner, saved)
+        await second.disconnect(committed_owner, saved)
         with pytest.raises(Unavailable, match="closed"):
             await first._credentials.store_typed(
-                owner, row, {"password": CANARY}, server_version="17", tls=None
+                committed_owner, row, {"password": CANARY}, server_version="17", tls=None
             )
         assert await seals(committed) == []
 
 
 async def test_tunnel_with_typed_password_opens_at_every_open_workbench(
     open_workbench: OpenWorkbench,
-    saver: ConnectionSaver,
-    owner: OwnerId,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
     ssh_server: SshServer,
     committed: Database,
 ) -> None:
@@ -292,10 +295,12 @@ async def test_tunnel_with_typed_password_opens_at_every_open_workbench(
         "auth_method": "PASSWORD",
         "host_key_fingerprint": ssh_server.fingerprint,
     }
-    saved = await saver.save(password=None, ssh_tunnel=tunnel)
+    saved = await committed_saver.save(password=None, ssh_tunnel=tunnel)
     async with open_workbench() as first, open_workbench() as second:
-        await first.connect(owner, saved, {"password": CANARY, "ssh_password": SSH_PASSWORD})
-        assert await answers(second, owner, saved)
+        await first.connect(
+            committed_owner, saved, {"password": CANARY, "ssh_password": SSH_PASSWORD}
+        )
+        assert await answers(second, committed_owner, saved)
         assert len(await seals(committed)) == len(TYPED_SECRETS)
 
 
@@ -307,12 +312,15 @@ async def test_backup_leaves_typed_secrets_out(committed_url: str) -> None:
 
 
 async def test_keys_rotation_seals_typed_secrets_again(
-    open_workbench: OpenWorkbench, saver: ConnectionSaver, owner: OwnerId, committed: Database
+    open_workbench: OpenWorkbench,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
+    committed: Database,
 ) -> None:
-    saved = await saver.save(password=None)
+    saved = await committed_saver.save(password=None)
     newer = CredentialKeys("k2", {**KEYS.keys, "k2": bytes(range(1, 33))})
     async with open_workbench() as workbench:
-        await workbench.connect(owner, saved, {"password": CANARY})
+        await workbench.connect(committed_owner, saved, {"password": CANARY})
         before = await seals(committed)
         rotation = await rotate(committed, Vault(newer))
         assert (rotation.resealed, rotation.unreadable) == (1, [])
@@ -320,4 +328,4 @@ async def test_keys_rotation_seals_typed_secrets_again(
     only_new = Vault(CredentialKeys("k2", {"k2": newer.current}))
     targets = Targets(Reach(private=True))
     async with Workbench.opened(committed, only_new, targets) as workbench:
-        assert await answers(workbench, owner, saved)
+        assert await answers(workbench, committed_owner, saved)
