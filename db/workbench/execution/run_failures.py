@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from db.errors import HowdahError, NotFound, TooLarge
+from db.errors import HowdahError, NotFound, TooLarge, Unavailable
 from db.runs import Failure
 from db.workbench.sql.sql_text import first_token, line_and_column, upper_words
 
@@ -169,3 +169,8 @@ def not_stored(error: HowdahError) -> Failure:
         message="The rows of this result could not be stored.",
         hint=f"{error.message} {error.hint}",
     )
+
+
+def stopping_error() -> Unavailable:
+    """The error of work that is submitted while the process shuts down."""
+    return Unavailable("The server is stopping.", hint="Try again in a moment.", retry_after_s=1)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from db.errors import Conflict, HowdahError, Unavailable
+from db.errors import Conflict, HowdahError
 from db.events import EventBus, Subscription
 from db.kit.audit import AuditKind, current_actor, record
 from db.kit.base import OwnerId
@@ -27,6 +27,7 @@ from db.runs import (
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change, topic_of_owner, topic_of_run
 from db.workbench.execution.run_executor import OpenSource, RunExecutor
+from db.workbench.execution.run_failures import stopping_error
 from db.workbench.execution.run_recorder import CommitWith, RunRecorder
 from db.workbench.execution.run_request import RunLimits, RunRequest
 from db.workbench.execution.scheduler import RunScheduler
@@ -117,9 +118,7 @@ class Runner:
             TooLarge: The texts of the owner's runs are too large together.
         """
         if self._closing:
-            raise Unavailable(
-                "The server is stopping.", hint="Try again in a moment.", retry_after_s=1
-            )
+            raise stopping_error()
         await load_drivers()
         return await self._submissions.submit(owner, request.validate(self._limits), key)
 

@@ -16,7 +16,7 @@ from db.database_sessions import (
     closed_error,
     held_states,
 )
-from db.errors import HowdahError, Unavailable
+from db.errors import HowdahError
 from db.events import EventBus
 from db.kit.audit import acting, current_actor
 from db.postgres.engine import Database, Session
@@ -24,6 +24,7 @@ from db.runs import Failure, RunRow
 from db.waiting import Backoff, retry, wait_up_to
 from db.workbench.connections.libpq import Connection
 from db.workbench.connections.workbench import Workbench
+from db.workbench.execution.run_failures import stopping_error
 from db.workbench.execution.runner import Runner
 from db.workbench.sessions import opening
 from db.workbench.sessions.closing import publish_session, record_close, record_closed
@@ -268,7 +269,3 @@ class Holder:
             report=lambda error: log.warning("cannot close session %s: %s", row.id, error),
         )
         await publish_session(self._events, row.id, ended)
-
-
-def stopping_error() -> Unavailable:
-    return Unavailable("The server is stopping.", hint="Try again in a moment.", retry_after_s=1)

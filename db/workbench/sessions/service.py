@@ -14,7 +14,7 @@ from db.database_sessions import (
     SessionBackend,
     SessionState,
 )
-from db.errors import HowdahError, Unavailable
+from db.errors import HowdahError
 from db.events import EventBus, Watch
 from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
@@ -22,6 +22,7 @@ from db.runs import RunRow
 from db.waiting import ShieldedTasks
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
+from db.workbench.execution.run_failures import stopping_error
 from db.workbench.execution.run_request import RunRequest
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.session_signals import CLOSE_TOPIC
@@ -82,9 +83,7 @@ class DatabaseSessionsService:
             RateLimited: The owner has too many open sessions.
         """
         if self._is_stopping:
-            raise Unavailable(
-                "The server is stopping.", hint="Try again in a moment.", retry_after_s=1
-            )
+            raise stopping_error()
         await load_drivers()
         work = self._open(owner, request, key)
         return await self._opening.run(work, name="sessions: opening")
