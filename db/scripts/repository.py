@@ -76,7 +76,7 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
         return QueuedScript(ScriptRunRow(*fields), script, actor)
 
     async def oldest(self, session_id: UUID) -> datetime | None:
-        """Since when the script that has waited longest for a session waits. None without one."""
+        """When the script that has waited longest for a session was queued. None if none waits."""
         found: datetime | None = await self.value(self._oldest(), session_id=session_id)
         return found
 
