@@ -207,3 +207,12 @@ class HasVersion:
 def sql_list(values: Iterable[str]) -> str:
     """`('A', 'B')`, for a CHECK constraint or the predicate of an index."""
     return "(" + ", ".join(f"'{value}'" for value in values) + ")"
+
+
+def text_literal(value: str) -> Any:
+    """A literal instead of a parameter: PostgreSQL matches partial indexes by literals."""
+    return literal_column(f"'{value}'", Text())
+
+
+def text_literals(values: Iterable[str]) -> list[Any]:
+    return [text_literal(value) for value in values]

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import Conflict
+from db.kit.base import text_literal, text_literals
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.repository import Repository, S, is_any_of
 from db.kit.text_rules import Required, contains_pattern
@@ -40,7 +41,7 @@ from db.runs.rows import (
     RunState,
     RunUsage,
 )
-from db.runs.tables import QueryRun, state_literal, state_literals
+from db.runs.tables import QueryRun
 
 NEWEST = SortOrder("created_at", descending=True)
 TEXTS = ("statement", "parameters", "notices")
@@ -214,17 +215,17 @@ class Runs(Repository[RunRow, S]):
     @change_statement
     def _request_cancel(cls) -> ClauseElement:
         run = cls.table().c
-        queued = run.state == state_literal(RunState.QUEUED)
+        queued = run.state == text_literal(RunState.QUEUED)
         change = cls.owned_update().where(
-            run.id == bindparam("id"), run.state.in_(state_literals(ACTIVE))
+            run.id == bindparam("id"), run.state.in_(text_literals(ACTIVE))
         )
         values = {
             "cancel_requested_at": func.coalesce(run.cancel_requested_at, func.now()),
-            "state": case((queued, state_literal(RunState.CANCELLED)), else_=run.state),
+            "state": case((queued, text_literal(RunState.CANCELLED)), else_=run.state),
             "finished_at": case((queued, func.now())),
             "expires_at": case((queued, func.now() + bindparam("keep", type_=Interval()))),
             "cancel_outcome": case(
-                (queued, state_literal(CancelOutcome.CANCELLED)), else_=run.cancel_outcome
+                (queued, text_literal(CancelOutcome.CANCELLED)), else_=run.cancel_outcome
             ),
             "connection_usable": case((queued, True), else_=run.connection_usable),
             "revision": run.revision + 1,
@@ -234,13 +235,13 @@ class Runs(Repository[RunRow, S]):
     @change_statement
     def _delete_finished(cls) -> ClauseElement:
         run = cls.table().c
-        over = (run.id == bindparam("id"), run.state.not_in(state_literals(ACTIVE)))
+        over = (run.id == bindparam("id"), run.state.not_in(text_literals(ACTIVE)))
         return cls.owned_delete().where(*over).returning(run.id)
 
     @statement
     def _active(cls) -> ClauseElement:
         run = cls.table().c
-        return cls.owned().where(run.state.in_(state_literals(ACTIVE))).order_by(run.id)
+        return cls.owned().where(run.state.in_(text_literals(ACTIVE))).order_by(run.id)
 
     @statement
     def _backends(cls) -> ClauseElement:
@@ -248,7 +249,7 @@ class Runs(Repository[RunRow, S]):
         found = cls.owned(run.id, run.connection_id, run.backend_pid, run.backend_started_at)
         return found.where(
             is_any_of(run.id),
-            run.state == state_literal(RunState.RUNNING),
+            run.state == text_literal(RunState.RUNNING),
             run.connection_id.is_not(None),
             run.backend_pid.is_not(None),
         )
@@ -265,7 +266,7 @@ class Runs(Repository[RunRow, S]):
     def _running(cls) -> Update:
         run = cls.table().c
         return cls.owned_update().where(
-            run.id == bindparam("id"), run.state == state_literal(RunState.RUNNING)
+            run.id == bindparam("id"), run.state == text_literal(RunState.RUNNING)
         )
 
     @classmethod

@@ -22,11 +22,12 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
+from db.kit.base import text_literal, text_literals
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.rows import ACTIVE, Backend, NewRun, RunRow, RunState
-from db.runs.tables import QueryRun, state_literal, state_literals
+from db.runs.tables import QueryRun
 
 
 class RunQueue(Repository[RunRow, S]):
@@ -99,7 +100,7 @@ class RunQueue(Repository[RunRow, S]):
             select(func.count().label("runs"))
             .where(
                 other.owner_id == bindparam("owner_id"),
-                other.state.in_(state_literals(ACTIVE)),
+                other.state.in_(text_literals(ACTIVE)),
                 other.session_id.is_(None),
             )
             .subquery("active")
@@ -112,7 +113,7 @@ class RunQueue(Repository[RunRow, S]):
         values: dict[str, Any] = {name: bindparam(name, type_=table.c[name].type) for name in names}
         values |= {
             "state": case(
-                (starts, state_literal(RunState.RUNNING)), else_=state_literal(RunState.QUEUED)
+                (starts, text_literal(RunState.RUNNING)), else_=text_literal(RunState.QUEUED)
             ),
             "started_at": case((starts, func.now())),
             "backend_pid": case((starts, bindparam("pid", type_=Integer()))),
@@ -127,7 +128,7 @@ class RunQueue(Repository[RunRow, S]):
     @statement
     def _count_queued(cls) -> ClauseElement:
         run = cls.table().c
-        queued = (run.state == state_literal(RunState.QUEUED), run.session_id.is_(None))
+        queued = (run.state == text_literal(RunState.QUEUED), run.session_id.is_(None))
         return cls.owned(func.count()).where(*queued, run.process == bindparam("process"))
 
     @change_statement
@@ -138,7 +139,7 @@ class RunQueue(Repository[RunRow, S]):
             select(mine.id)
             .where(
                 mine.owner_id == bindparam("owner_id"),
-                mine.state == state_literal(RunState.QUEUED),
+                mine.state == text_literal(RunState.QUEUED),
                 mine.process == bindparam("process"),
                 mine.session_id.is_(None),
             )
@@ -146,20 +147,20 @@ class RunQueue(Repository[RunRow, S]):
             .limit(1)
             .scalar_subquery()
         )
-        older = and_(other.state == state_literal(RunState.QUEUED), other.id < run.id)
+        older = and_(other.state == text_literal(RunState.QUEUED), other.id < run.id)
         ahead = (
             select(func.count())
             .where(
                 other.owner_id == bindparam("owner_id"),
                 other.session_id.is_(None),
-                or_(other.state == state_literal(RunState.RUNNING), older),
+                or_(other.state == text_literal(RunState.RUNNING), older),
             )
             .correlate(cls.table())
             .scalar_subquery()
         )
         claim = cls.owned_update().where(
             run.id == oldest,
-            run.state == state_literal(RunState.QUEUED),
+            run.state == text_literal(RunState.QUEUED),
             ahead < bindparam("max_running"),
         )
         started = {

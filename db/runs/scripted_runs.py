@@ -7,13 +7,14 @@ from uuid import UUID
 from sqlalchemy import Integer, Select, Text, Uuid, bindparam, func, insert
 from sqlalchemy.sql import ClauseElement
 
+from db.kit.base import text_literal
 from db.kit.paging import Page, PageShape, SortOrder, Window
 from db.kit.parent_pages import PARENTS, PagesOfParents
 from db.kit.repository import S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.rows import Backend, NewRun, RunRow, RunState
-from db.runs.tables import QueryRun, state_literal
+from db.runs.tables import QueryRun
 
 IN_ORDER = SortOrder("script_index", descending=False)
 
@@ -56,7 +57,7 @@ class ScriptedRuns(PagesOfParents[RunRow, S]):
         names = ("id", "owner_id", *NewRun._fields, "process")
         values: dict[str, Any] = {name: bindparam(name, type_=table.c[name].type) for name in names}
         values |= {
-            "state": state_literal(RunState.RUNNING),
+            "state": text_literal(RunState.RUNNING),
             "started_at": func.clock_timestamp(),
             "backend_pid": bindparam("pid", type_=Integer()),
             "backend_started_at": bindparam("started", type_=Text()),
@@ -68,7 +69,7 @@ class ScriptedRuns(PagesOfParents[RunRow, S]):
         run = cls.table().c
         return cls.owned().where(
             run.script_id == bindparam("script_id", type_=Uuid()),
-            run.state == state_literal(RunState.RUNNING),
+            run.state == text_literal(RunState.RUNNING),
         )
 
     @statement

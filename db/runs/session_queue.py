@@ -10,11 +10,12 @@ from sqlalchemy import Integer, Interval, Text, bindparam, case, func, insert, s
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
+from db.kit.base import text_literal, text_literals
 from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.rows import ACTIVE, Backend, Failure, NewRun, RunRow, RunState
-from db.runs.tables import QueryRun, state_literal, state_literals
+from db.runs.tables import QueryRun
 
 
 class SessionQueue(Repository[RunRow, S]):
@@ -77,7 +78,7 @@ class SessionQueue(Repository[RunRow, S]):
             select(func.count().label("runs"))
             .where(
                 other.owner_id == bindparam("owner_id"),
-                other.state.in_(state_literals(ACTIVE)),
+                other.state.in_(text_literals(ACTIVE)),
                 other.session_id.is_not(None),
             )
             .subquery("active")
@@ -102,7 +103,7 @@ class SessionQueue(Repository[RunRow, S]):
             .where(
                 mine.owner_id == bindparam("owner_id"),
                 mine.session_id == bindparam("session_id"),
-                mine.state.in_(state_literals(ACTIVE)),
+                mine.state.in_(text_literals(ACTIVE)),
                 mine.script_id.is_(None),
             )
             .order_by(mine.created_at, mine.id)
@@ -118,7 +119,7 @@ class SessionQueue(Repository[RunRow, S]):
         run = cls.table().c
         claim = cls.owned_update().where(
             run.id == cls._next("id").scalar_subquery(),
-            run.state.in_(state_literals(ACTIVE)),
+            run.state.in_(text_literals(ACTIVE)),
         )
         started: dict[str, Any] = {
             "state": RunState.RUNNING,
@@ -133,11 +134,11 @@ class SessionQueue(Repository[RunRow, S]):
     def _interrupt(cls) -> ClauseElement:
         run = cls.table().c
         active = cls.owned_update().where(
-            run.session_id == bindparam("session_id"), run.state.in_(state_literals(ACTIVE))
+            run.session_id == bindparam("session_id"), run.state.in_(text_literals(ACTIVE))
         )
         error = case(
             (
-                run.state == state_literal(RunState.QUEUED),
+                run.state == text_literal(RunState.QUEUED),
                 bindparam("queued", type_=Text()),
             ),
             else_=bindparam("running", type_=Text()),

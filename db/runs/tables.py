@@ -1,8 +1,6 @@
 """Tables of query runs and of their result pages."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -14,7 +12,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
-    literal_column,
     text,
 )
 
@@ -115,12 +112,3 @@ class QueryRunPage(HasOwner, Base):
             ["run_id", "owner_id"], ["query_runs.id", "query_runs.owner_id"], ondelete="CASCADE"
         ),
     )
-
-
-def state_literal(state: str) -> Any:
-    """A literal instead of a parameter: PostgreSQL matches partial indexes by literals."""
-    return literal_column(f"'{state}'", Text())
-
-
-def state_literals(states: Sequence[str]) -> list[Any]:
-    return [state_literal(state) for state in states]

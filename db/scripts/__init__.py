@@ -1,4 +1,4 @@
-"""Scripts: states, progress, retention, and the recovery of those whose session has ended."""
+"""Scripts: states, progress, retention, and the recovery of scripts whose session has ended."""
 
 from db.scripts.repository import ScriptRuns
 from db.scripts.rows import (

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ClauseElement
 
 from db.errors import RateLimited
+from db.kit.base import text_literals
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
@@ -32,7 +33,7 @@ from db.scripts.rows import (
     ScriptRunRow,
     ScriptState,
 )
-from db.scripts.tables import ScriptRun, state_literals
+from db.scripts.tables import ScriptRun
 
 
 class ScriptRuns(Repository[ScriptRunRow, S]):
@@ -75,7 +76,7 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
         return QueuedScript(ScriptRunRow(*fields), script, actor)
 
     async def oldest(self, session_id: UUID) -> datetime | None:
-        """Since when the script that has waited longest for a session waits. None without one."""
+        """When the script that has waited longest for a session was queued. None if none waits."""
         found: datetime | None = await self.value(self._oldest(), session_id=session_id)
         return found
 
@@ -134,9 +135,7 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
         table, other = cls.table(), cls.table().alias("other").c
         active = (
             select(func.count().label("scripts"))
-            .where(
-                other.owner_id == bindparam("owner_id"), other.state.in_(state_literals(*ACTIVE))
-            )
+            .where(other.owner_id == bindparam("owner_id"), other.state.in_(text_literals(ACTIVE)))
             .subquery("active")
         )
         names = ("id", "owner_id", *NewScript._fields)
@@ -243,7 +242,7 @@ class ScriptRuns(Repository[ScriptRunRow, S]):
     def _active(cls) -> Update:
         script = cls.table().c
         return cls.owned_update().where(
-            script.id == bindparam("id"), script.state.in_(state_literals(*ACTIVE))
+            script.id == bindparam("id"), script.state.in_(text_literals(ACTIVE))
         )
 
     @classmethod

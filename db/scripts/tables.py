@@ -1,8 +1,6 @@
 """Table of scripts."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -14,7 +12,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
-    literal_column,
     text,
 )
 
@@ -76,8 +73,3 @@ class ScriptRun(HasId, HasOwner, Base):
         Index("ix_script_runs_active", "owner_id", "id", postgresql_where=text(_IS_ACTIVE)),
         Index("ix_script_runs_expires", "expires_at"),
     )
-
-
-def state_literals(*states: ScriptState) -> Sequence[Any]:
-    """Literals instead of parameters: PostgreSQL matches partial indexes by literals."""
-    return [literal_column(f"'{state}'", Text()) for state in states]

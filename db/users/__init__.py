@@ -31,8 +31,8 @@ from db.users.identity import (
     is_local_admin,
 )
 from db.users.password_resets import PasswordResets, ResetToken
-from db.users.sessions import Device, SessionList, SessionRow, Sessions
 from db.users.sign_in_links import SignInLinks
+from db.users.sign_in_sessions import Device, SessionList, SessionRow, Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.access_changes import AccessChanges
 from db.users.tokens.device_marks import LIFE_S as DEVICE_MARK_LIFE_S
@@ -43,7 +43,7 @@ from db.users.tokens.token_verifier import Issuer, Verifier
 from db.users.tokens.verification_cache import VerificationCache
 from db.users.unscoped.accounts import Users
 from db.users.unscoped.directory import UserDirectory
-from db.users.unscoped.sessions import (
+from db.users.unscoped.presented_tokens import (
     UnscopedAccessTokens,
     UnscopedPasswordResets,
     UnscopedSessions,

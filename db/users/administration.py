@@ -8,7 +8,7 @@ from db.kit.audit import AuditKind
 from db.postgres.engine import Database, Session
 from db.users.accounts import Role, UserRow
 from db.users.acts import record_act_on
-from db.users.sessions import Sessions
+from db.users.sign_in_sessions import Sessions
 from db.users.tokens.access_changes import AccessChanges
 from db.users.unscoped.directory import LockedUser, UserChanges
 

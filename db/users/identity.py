@@ -14,7 +14,7 @@ from db.users.accounts import Role, UserRow, canonical_email, name_rule
 from db.users.acts import record_failed_sign_in, record_failure
 from db.users.administration import Administration
 from db.users.password_resets import PasswordResets
-from db.users.sessions import UNKNOWN_DEVICE, Device, Sessions
+from db.users.sign_in_sessions import UNKNOWN_DEVICE, Device, Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.own_tokens import AccessTokens, RefreshTokens
 from db.users.tokens.session_tokens import (
@@ -26,7 +26,7 @@ from db.users.tokens.session_tokens import (
 from db.users.tokens.token_verifier import Verifier
 from db.users.tokens.unverified_claims import InvalidToken
 from db.users.unscoped.accounts import Users
-from db.users.unscoped.sessions import UnscopedSessions
+from db.users.unscoped.presented_tokens import UnscopedSessions
 
 log = logging.getLogger(__name__)
 

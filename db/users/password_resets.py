@@ -16,11 +16,11 @@ from db.postgres.engine import Database, Session
 from db.security.passwords import Passwords, checked_new_password
 from db.users.accounts import UserRow, canonical_email
 from db.users.acts import record_failure
-from db.users.sessions import Sessions
+from db.users.sign_in_sessions import Sessions
 from db.users.throttle import Throttle
 from db.users.tokens.access_changes import AccessChanges
 from db.users.unscoped.accounts import Users
-from db.users.unscoped.sessions import UnscopedPasswordResets
+from db.users.unscoped.presented_tokens import UnscopedPasswordResets
 
 log = logging.getLogger(__name__)
 

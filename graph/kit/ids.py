@@ -6,6 +6,7 @@ UUID are named by their container and their names: `table_<32 hex>_<names in bas
 
 import base64
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -78,8 +79,8 @@ def named_id(prefix: str, key: NameKey) -> strawberry.ID:
 @strawberry.interface(description="An object with a global ID. Fetch it with `node` or `nodes`.")
 class Node:
     @field(ID_DESCRIPTION)
-    def id() -> strawberry.ID:
-        raise NotImplementedError("`node` declares it for each type")
+    @abstractmethod  # `node` declares it for each type
+    def id() -> strawberry.ID: ...
 
 
 def node(

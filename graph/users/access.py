@@ -11,7 +11,7 @@ from graph.context import Info
 from graph.kit.fields import argument, mutation, query
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
-from graph.users.sessions import EndSessionInput, EndSessionPayload, UserSession
+from graph.users.own_sessions import EndSessionInput, EndSessionPayload, UserSession
 from graph.users.tokens import (
     AccessToken,
     CreateAccessTokenInput,

@@ -42,7 +42,7 @@ INTERNAL = {
     "db.storage.chunked_uploads.MAX_CHUNKS": "the parts of a file; larger files have larger parts",
     "db.storage.rules.MAX_BIGINT": "a range of numbers",
     "db.system.integrity": "findings of a check; the others are alike",
-    "db.users.sessions._MAX_DEVICE_LENGTH": "the rest of the header is not stored",
+    "db.users.sign_in_sessions._MAX_DEVICE_LENGTH": "the rest of the header is not stored",
     "db.users.cost_allowance.MAX_USERS": "the size of a cache",
     "db.users.tokens.verification_cache": "the size of a cache",
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",

@@ -10,14 +10,14 @@ from db.kit.base import parse_uuid
 from db.postgres.engine import Database, Session
 from db.users.access_tokens import granted_scopes
 from db.users.accounts import ExternalUser
-from db.users.sessions import Sessions
+from db.users.sign_in_sessions import Sessions
 from db.users.tokens.access_changes import AccessChanges
 from db.users.tokens.own_tokens import OURS, AccessTokens
 from db.users.tokens.personal_tokens import is_complete, is_personal, token_hash
 from db.users.tokens.unverified_claims import InvalidToken, peek_claims
 from db.users.tokens.verification_cache import VerifiedToken
 from db.users.unscoped.accounts import Users
-from db.users.unscoped.sessions import UnscopedAccessTokens
+from db.users.unscoped.presented_tokens import UnscopedAccessTokens
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ OPEN_TRANSACTION = Failure(
     "`transaction: EACH`. Nothing was executed.",
 )
 MAX_MESSAGE_CHARS = 16_000_000
-"""Of the notices and errors of all statements of a script: 5,000 could send 15 GB."""
+"""Characters of the notices and errors of a script: its 5,000 statements could send 15 GB."""
 TOO_MANY_MESSAGES = Failure(
     message=f"The notices and errors of the script have more than {MAX_MESSAGE_CHARS} characters.",
     hint="Raise fewer or shorter notices, or set `client_min_messages` to `warning`. No further "

@@ -1,4 +1,4 @@
-"""Turns of users at splitting scripts, so that a flood of long ones leaves the CPU to others."""
+"""Limits how many scripts are split at once, in total and for each user."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ MAX_WAITING_SPLITS = 50
 
 
 class SplitTurns:
-    """Splits scripts in threads, of which a user has one. It takes up to 1 s for the longest."""
+    """Splits scripts in threads, one at a time for each user. The longest takes up to 1 s."""
 
     def __init__(self) -> None:
         self._slots = FairSlots(

@@ -38,9 +38,15 @@ def controls_transaction(text: str) -> bool:
     return bool(words) and words[0] in _TRANSACTION_WORDS and words[1:] != ["PREPARED"]
 
 
+def first_word(text: str) -> str:
+    """The keyword or name with which the statement begins, in upper case, or an empty string."""
+    return "".join(first_words(text, 1))
+
+
 def first_words(text: str, count: int) -> list[str]:
     """The keywords and names among the first `count` tokens, in upper case."""
-    return [token.text.upper() for token in _first(text, count) if token.kind == "word"]
+    first = itertools.islice(statement_tokens(text), count)
+    return [token.text.upper() for token in first if token.kind == "word"]
 
 
 def copies_from_client(text: str) -> bool:
@@ -84,7 +90,7 @@ def upper_words(text: str) -> Iterator[str]:
 
 def first_token(text: str) -> int:
     """The index at which the statement begins, or 0 if there is none."""
-    return next((token.start for token in _first(text, 1)), 0)
+    return next((token.start for token in statement_tokens(text)), 0)
 
 
 def line_and_column(text: str, position: int) -> tuple[int, int]:
@@ -93,10 +99,9 @@ def line_and_column(text: str, position: int) -> tuple[int, int]:
     return len(lines), len(lines[-1]) + 1
 
 
-def _first(text: str, count: int) -> list[Token]:
-    """The first tokens, without the semicolons of empty statements before them."""
-    found = itertools.dropwhile(lambda token: token.kind == "end", _parts(text))
-    return list(itertools.islice(found, count))
+def statement_tokens(text: str) -> Iterator[Token]:
+    """All tokens except comments and the semicolons of empty statements before the first one."""
+    return itertools.dropwhile(lambda token: token.kind == "end", _parts(text))
 
 
 def _parts(text: str) -> Iterator[Token]:

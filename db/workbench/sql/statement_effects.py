@@ -5,13 +5,12 @@ import re
 
 from db.runs import ServerNotice
 from db.workbench.sql.sql_text import upper_words
+from db.workbench.sql.statement_kind import statement_kind
 
 _QUERIES = frozenset(("SELECT", "VALUES", "TABLE"))
-_CHANGES = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE"))
-_OTHERS_WITH_ROWS = frozenset(("CALL", "EXPLAIN", "FETCH", "SHOW"))
-_BEFORE_NAME = frozenset(("WITH", "RECURSIVE", ","))
-"""The name of a common table expression follows; it can be a word such as UPDATE."""
-
+_OTHERS_WITH_ROWS = frozenset(
+    ("INSERT", "UPDATE", "DELETE", "MERGE", "CALL", "EXPLAIN", "FETCH", "SHOW")
+)
 _STATE_COMMANDS = {
     "SET": "setting",
     "PREPARE": "prepared statement",
@@ -33,12 +32,10 @@ def expected_command(statement: str) -> str | None:
 
     None for EXECUTE, whose tag is that of the prepared statement.
     """
-    words = (word for word in upper_words(statement) if word != "(")
-    first = next(words, "")
-    verb = _main_verb(statement) if first == "WITH" else first
-    if verb in _QUERIES:
+    kind = statement_kind(statement)
+    if kind in _QUERIES:
         return "SELECT"
-    return verb if verb in _CHANGES or verb in _OTHERS_WITH_ROWS else None
+    return kind if kind in _OTHERS_WITH_ROWS else None
 
 
 def notice_of_lost_state(
@@ -89,17 +86,3 @@ def _is_temporary(statement: str) -> bool:
             return False
         before = word
     return False
-
-
-def _main_verb(statement: str) -> str:
-    """The verb of the statement to which WITH belongs."""
-    depth, before = 0, ""
-    for word in upper_words(statement):
-        if word == "(":
-            depth += 1
-        elif word == ")":
-            depth -= 1
-        elif not depth and before not in _BEFORE_NAME and word in _QUERIES | _CHANGES:
-            return word
-        before = word
-    return ""

@@ -1,8 +1,6 @@
 """Names the command of a statement, such as `SELECT` or `CREATE TABLE`, from its first words."""
 
-from collections.abc import Iterator
-
-from db.workbench.sql.sql_tokens import Token, tokens
+from db.workbench.sql.sql_text import statement_tokens
 
 _ON_OBJECTS = frozenset(("CREATE", "ALTER", "DROP"))
 _SCOPE_WORDS = ("GLOBAL", "LOCAL", "TEMP", "TEMPORARY", "UNLOGGED")
@@ -60,7 +58,7 @@ def statement_kind(statement: str) -> str:
 
 def _leading_words(statement: str) -> list[str]:
     found: list[str] = []
-    for token in _code(statement):
+    for token in statement_tokens(statement):
         if token.kind == "word" and len(found) < _LEADING_WORDS:
             found.append(token.text.upper())
         elif found or token.kind != "open":
@@ -82,7 +80,7 @@ def _main_verb(statement: str) -> str | None:
     """The command after the common table expressions. Their names may be verbs too."""
     depth = 0
     before = ""
-    for token in _code(statement):
+    for token in statement_tokens(statement):
         if token.kind == "open":
             depth += len(token.text)
         elif token.kind == "close":
@@ -93,7 +91,3 @@ def _main_verb(statement: str) -> str | None:
                 return word
         before = token.text.upper()
     return None
-
-
-def _code(statement: str) -> Iterator[Token]:
-    return (token for token in tokens(statement) if token.kind not in {"comment", "unclosed"})

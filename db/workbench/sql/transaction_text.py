@@ -4,6 +4,7 @@ import itertools
 
 from db.workbench.sql.sql_text import (
     controls_transaction,
+    first_word,
     first_words,
     upper_words,
 )
@@ -48,12 +49,12 @@ def runs_without_begin(text: str) -> bool:
     return (
         is_alone
         or words[:2] in (["COMMIT", "PREPARED"], ["ROLLBACK", "PREPARED"])
-        or (controls_transaction(text))
+        or controls_transaction(text)
     )
 
 
 def begins_transaction(text: str) -> bool:
-    return first_words(text, 1)[:1] in ([word] for word in _BEGINS)
+    return first_word(text) in _BEGINS
 
 
 def prepares_transaction(text: str) -> bool:
@@ -62,10 +63,8 @@ def prepares_transaction(text: str) -> bool:
 
 def chains(text: str) -> bool:
     """Whether the statement ends a transaction and begins another: COMMIT AND CHAIN."""
-    words = first_words(text, 4)
-    if words[:1] and words[0] in {*_COMMITS, "ROLLBACK", "ABORT"}:
-        return words[-2:] == ["AND", "CHAIN"]
-    return False
+    ends = first_word(text) in {*_COMMITS, "ROLLBACK", "ABORT"}
+    return ends and first_words(text, 4)[-2:] == ["AND", "CHAIN"]
 
 
 def rollback_instead(text: str) -> str | None:
@@ -81,4 +80,4 @@ def rollback_instead(text: str) -> str | None:
 
 def changes_settings_only(text: str) -> bool:
     """Whether the statement can change nothing but the settings and channels of its session."""
-    return first_words(text, 1)[:1] in ([word] for word in _SETTINGS)
+    return first_word(text) in _SETTINGS

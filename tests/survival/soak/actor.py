@@ -23,7 +23,7 @@ WATCH = """subscription($id: ID!) { queryStatus(id: $id) {
 INSERT = "INSERT INTO ledger VALUES ($1)"
 HOT_ROWS = 5
 STATEMENTS = 20
-"""At most so many steps in a session."""
+"""Maximum number of steps in a session."""
 
 IsOver = Callable[[], bool]
 Holders = dict[str, tuple[Replica, int]]
@@ -31,7 +31,7 @@ Holders = dict[str, tuple[Replica, int]]
 
 
 class SessionEnded(Exception):
-    """The session is of no more use: it was lost, or its state is not known."""
+    """The session cannot be used any more: it was lost, or its state is not known."""
 
 
 class Actor:

@@ -9,7 +9,7 @@ from db.errors import Unauthenticated
 from db.postgres.engine import Database, Session, open_database
 from db.postgres.statements import compile_change, compile_statement
 from db.users import Identity, SignInResult
-from db.users.unscoped.sessions import REUSE_GRACE
+from db.users.unscoped.presented_tokens import REUSE_GRACE
 from tests.fixtures.identity import identity_on, sign_up
 
 _LOCK = compile_statement(text("SELECT id FROM sessions FOR UPDATE"))

@@ -1,4 +1,4 @@
-"""The script of docs/sessions.md prints what the page says."""
+"""The scripts of docs/scripts.md and docs/sessions.md print what the pages say."""
 
 import asyncio
 import shutil
@@ -12,13 +12,19 @@ from tests.fixtures.pages import blocks_of
 from tests.fixtures.served import served
 from tests.fixtures.targets import CANARY, Target
 
-TEXT = (Path(__file__).parents[2] / "docs" / "sessions.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
-async def test_sessions_page_script_prints_its_output(target: Target, tmp_path: Path) -> None:
-    texts = {block.title: block.text for block in blocks_of(TEXT)}
-    script, output = texts["session.mjs"], texts["Output"]
+@pytest.mark.parametrize(
+    ("page", "title"), [("scripts.md", "script.mjs"), ("sessions.md", "session.mjs")]
+)
+async def test_workbench_page_script_prints_its_output(
+    page: str, title: str, target: Target, tmp_path: Path
+) -> None:
+    blocks = blocks_of((DOCS / page).read_text(encoding="utf-8"))
+    texts = {block.title: block.text for block in blocks}
+    script, output = texts[title], texts["Output"]
     (tmp_path / "data").mkdir()
     async with served(tmp_path / "data") as server:
         connection = {

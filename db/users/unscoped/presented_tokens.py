@@ -32,7 +32,7 @@ from db.postgres.statements import unscoped_change, unscoped_statement
 from db.users.access_tokens import AccessToken
 from db.users.accounts import User, UserRow
 from db.users.acts import record_act_on, record_own_act
-from db.users.sessions import IS_LIVE, MAY_SIGN_IN, Device, PasswordReset, UserSession
+from db.users.sign_in_sessions import IS_LIVE, MAY_SIGN_IN, Device, PasswordReset, UserSession
 
 REUSE_GRACE = timedelta(seconds=30)
 """Age of a rotation up to which the replaced token is exchanged for the same successor again."""

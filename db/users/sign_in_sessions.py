@@ -1,4 +1,4 @@
-"""User sessions: opened by sign-in, extended by refresh tokens, ended by sign-out."""
+"""Sign-in sessions: opened by sign-in, extended by refresh tokens, ended by sign-out."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
