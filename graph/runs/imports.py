@@ -125,8 +125,7 @@ class Mutation:
 def _parse_target(fields: dict[str, Any]) -> ImportTarget:
     """Takes the fields of the target. Without any, the submission fails after other checks."""
     ids = fields.pop("connection_id", None), fields.pop("session_id", None)
-    target = ImportTarget(None, timeout_ms=fields.pop("timeout_ms", None))
+    timeout_ms = fields.pop("timeout_ms", None)
     if ids == (None, None):
-        return target
-    found = parse_destination(*ids)
-    return target._replace(connection_id=found["connection_id"], session_id=found["session_id"])
+        return ImportTarget(None, timeout_ms=timeout_ms)
+    return ImportTarget(**parse_destination(*ids), timeout_ms=timeout_ms)

@@ -22,8 +22,11 @@ UNEXPECTED_COPY = Failure(
     "connection: this is not an ordinary PostgreSQL server.",
 )
 
-# The words are in the language of the server: COPY t, line 3, column a: "x"
-_AT_LINE = re.compile(r"^COPY .*?, \D+ (?P<line>\d+)(?:, \S+ (?P<column>[^:\n]+))?", re.MULTILINE)
+# The words are in the language of the server: COPY t, line 3, column a: "x". If their length had no
+# limit, the search would take quadratic time; the context may repeat any statement of a user.
+_AT_LINE = re.compile(
+    r"^COPY .*?, [^\d\n]{1,40} (?P<line>\d+)(?:, \S+ (?P<column>[^:\n]+))?", re.MULTILINE
+)
 
 
 def source_position(context: str | None) -> tuple[int | None, str | None]:

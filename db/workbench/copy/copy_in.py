@@ -16,16 +16,16 @@ from db.workbench.copy.copy_failures import COPY_WITHOUT_DATA, source_failed
 from db.workbench.copy.interfaces import CopySource, Throttle
 
 PIECE_BYTES = 64 * 1024
-"""libpq buffers so much at once, and the loop serves others between two pieces."""
+"""Maximum that libpq is given at once; the event loop serves others between two pieces."""
 CLOSE_S = 0.3
 FIRST_CHECK_S = 2.0
 LATER_CHECKS_S = 30.0
-"""libpq hides an error of the server until all data is sent, which may take minutes. So the server
-is asked, after twice the time each time."""
+"""libpq hides an error of the server until all data is sent, which may take minutes. So a side
+connection asks the server, with intervals that double from FIRST_CHECK_S up to LATER_CHECKS_S."""
 
 
 class CopyInput(NamedTuple):
-    """The data of a statement, and what ends it early."""
+    """The data of a statement, and the two reasons to end it early."""
 
     source: CopySource | None
     stopped: asyncio.Event

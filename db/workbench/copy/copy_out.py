@@ -12,16 +12,13 @@ from db.workbench.connections.libpq import Connection
 from db.workbench.copy.interfaces import Throttle
 from db.workbench.results.copied_bytes import BYTES, TEXT, to_bytes_row, to_text_row
 
-_UTF8 = frozenset(("UTF8", "UTF-8", "UNICODE"))
-
 
 class CopyOutput:
     """Messages of the server, each a line of text or CSV, or a tuple of the binary format."""
 
-    def __init__(self, connection: Connection, result: PGresult, encoding: str | None) -> None:
-        """`encoding` is the one that the statement names, if any."""
+    def __init__(self, connection: Connection, result: PGresult, *, is_utf8: bool) -> None:
         self._connection = connection
-        is_text = result.binary_tuples == 0 and _is_utf8(connection, encoding)
+        is_text = is_utf8 and result.binary_tuples == 0
         self.column = TEXT if is_text else BYTES
         self._to_row = to_text_row if is_text else to_bytes_row
 
@@ -35,7 +32,7 @@ class CopyOutput:
     async def messages(
         self, throttle: Throttle, most: Callable[[], int]
     ) -> AsyncIterator[list[bytes]]:
-        """Yields at most so many messages together, and only those that libpq has buffered."""
+        """Yields the messages that libpq has buffered, at most `most()` together."""
         pgconn = self._connection.pgconn
         found: list[bytes] = []
         while True:
@@ -65,10 +62,3 @@ def _next_message(pgconn: PGconn) -> PQGen[tuple[int, Any]]:
         while not (yield WAIT_R):
             pass
         pgconn.consume_input()
-
-
-def _is_utf8(connection: Connection, named: str | None) -> bool:
-    """Whether the text is in UTF-8; a database in SQL_ASCII sends whatever bytes it has."""
-    settings = map(connection.pgconn.parameter_status, (b"client_encoding", b"server_encoding"))
-    client, server = ((value or b"").decode(errors="replace") for value in settings)
-    return (named or client).upper() in _UTF8 and server != "SQL_ASCII"

@@ -11,7 +11,7 @@ from db.workbench.copy.copy_failures import BadSourceLine
 BOM = b"\xef\xbb\xbf"
 _END_MARK = re.compile(rb"[\r\n]\\\.(?=[\r\n])")
 _HELD = 3
-"""A mark and what follows it: so much is held back until the next piece."""
+"""Bytes held back until the next piece, in which a mark may end."""
 
 
 def header_of(head: bytes, delimiter: str) -> Sequence[str]:
@@ -52,7 +52,7 @@ async def without_end_marks(pieces: AsyncIterator[bytes]) -> AsyncGenerator[byte
 
 
 class _Lines:
-    """What is before the next piece: the number of its line, and whether a quote is open."""
+    """The position at the start of the next piece: its line, and whether a quote is open."""
 
     def __init__(self) -> None:
         self._number = 1
@@ -60,7 +60,7 @@ class _Lines:
         self._last = b"\n"
 
     def check(self, body: bytes, window: bytes) -> None:
-        """Looks for marks that begin in `body`; `window` has what follows it, too."""
+        """Looks for marks that begin in `body`; `window` also has the bytes after it."""
         for found in _END_MARK.finditer(self._last + window):
             before = body[: found.start()]
             if found.start() >= len(body):

@@ -10,7 +10,7 @@ import msgspec
 from db.errors import BadInput
 
 MAX_COLUMNS = 1_600
-"""A table of PostgreSQL has at most so many columns."""
+"""The maximum of PostgreSQL for a table."""
 MAX_NULL_CHARS = 100
 _NOT_DELIMITERS = frozenset('"\r\n\\.')
 
@@ -47,7 +47,7 @@ class ImportRequest(NamedTuple):
             len(self.delimiter.encode()) != 1 or self.delimiter in _NOT_DELIMITERS
         ):
             raise BadInput(
-                "`delimiter` is not a character that can divide the values of a line.",
+                "`delimiter` is not a character that can separate the values of a line.",
                 hint="Pass one ASCII character, such as a semicolon or a tab.",
                 field="delimiter",
             )
@@ -66,7 +66,7 @@ class ImportRequest(NamedTuple):
 
 
 class ImportSource(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an import reads, as it is kept with its run until it starts."""
+    """The file that an import reads; stored with its run until the run starts."""
 
     file_id: UUID
     object_id: UUID
@@ -88,7 +88,7 @@ class Import(NamedTuple):
 
     @property
     def copied_bytes(self) -> int | None:
-        """Number of bytes that PostgreSQL will be sent, if it is known."""
+        """Size of the data to send to PostgreSQL. None if it is not known before it is sent."""
         return self.source.size if self.source.format == ImportFormat.CSV else None
 
 
@@ -155,6 +155,6 @@ def _only_for_csv(name: str) -> BadInput:
     field = first + "".join(map(str.title, rest))
     return BadInput(
         f"`{field}` is an option of the format CSV.",
-        hint="Omit it: JSON lines and Parquet know their names and nulls.",
+        hint="Omit it: JSON lines and Parquet have names and nulls of their own.",
         field=field,
     )

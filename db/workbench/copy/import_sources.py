@@ -38,12 +38,13 @@ class ImportSources:
         self._parquet = ParquetReaders()
 
     async def plan(self, owner: OwnerId, request: ImportRequest) -> tuple[str, Import]:
-        """Returns the statement, and what its run copies.
+        """Returns the COPY statement, and the import to submit with it.
 
         Raises:
             BadInput: The file is empty, or does not begin as a file of its format.
             NotFound: There is no such file.
-        Forbidden: The user may not read it.
+            Forbidden: The user may not read it.
+            Conflict: The file has no content yet.
         """
         file = await self._file(owner, request.file_id)
         if not file.size:
@@ -182,6 +183,6 @@ class ImportSources:
 
 def _incomplete(missing: int) -> Unavailable:
     return Unavailable(
-        f"The object store has {missing} bytes less than the file.",
+        f"The object store has {missing} bytes fewer than the file has.",
         hint="Ask the operator to check the object store.",
     )

@@ -1,4 +1,4 @@
-"""What the copying of data takes from its callers."""
+"""Interfaces that callers of COPY implement: the data, and the throttle."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol, TypeAlias

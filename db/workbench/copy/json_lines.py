@@ -150,7 +150,7 @@ class JsonLines:
         if self._is_strict and len(found) > len(self._names) - values.count(None):
             unknown = next(name for name in found if name not in self._names)
             raise self.error(
-                f'has the name "{unknown[:63]}", which the first line has not', unknown
+                f'has the name "{unknown[:63]}", which the first line does not have', unknown
             )
         return values
 

@@ -30,7 +30,7 @@ BATCH_ROWS = 128
 
 
 class Parent:
-    """The other ends of the pipes."""
+    """The process that started this one, at the other end of the pipes."""
 
     def __init__(self, questions: BinaryIO, answers: BinaryIO) -> None:
         self._questions = questions
@@ -52,12 +52,12 @@ class Parent:
     def _read(self, size: int) -> bytes:
         found = self._answers.read(size)
         if len(found) != size:
-            sys.exit(1)  # the parent knows why
+            sys.exit(1)  # the parent has stopped, or reports the error itself
         return found
 
 
 class RangeFile(io.RawIOBase):
-    """A file whose blocks the parent reads. Pages of many columns are read by turns."""
+    """A file whose blocks the parent reads. Pages of several columns are read alternately."""
 
     def __init__(self, parent: Parent, size: int) -> None:
         self._parent = parent

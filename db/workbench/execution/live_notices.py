@@ -11,13 +11,13 @@ from db.runs import ServerNotice
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.3
-"""The first write is that long after the first notice: runs that end sooner have none."""
+"""Time from the first notice to the first write. A run that ends sooner has no such write."""
 BYTES_PER_S = 200_000
 """All notices are written again each time, so writes of many long ones are further apart."""
 
 
 class LiveNotices:
-    """Costs a run without notices nothing, and a short one a timer."""
+    """Starts a timer with the first notice. A run without notices has none."""
 
     def __init__(
         self,

@@ -123,8 +123,8 @@ def multiple_statements(statement: str, second: int) -> Failure:
 def ended_by_server(failure: Failure) -> Failure:
     """The error with which the server has ended the connection, and what that means for the run."""
     hint = _ENDED_IDLE if failure.sqlstate in _IDLE_TIMEOUTS else _UNKNOWN_OUTCOME
-    told = f"{failure.hint} " if failure.hint and failure.sqlstate not in HINTS else ""
-    return msgspec.structs.replace(failure, hint=f"{told}{hint}")
+    reported = f"{failure.hint} " if failure.hint and failure.sqlstate not in HINTS else ""
+    return msgspec.structs.replace(failure, hint=f"{reported}{hint}")
 
 
 def row_too_large(limit: int) -> Failure:

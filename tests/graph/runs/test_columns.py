@@ -8,8 +8,8 @@ from db.postgres.statements import compile_change
 from db.services import Services
 from graph.kit.ids import parse_id
 from tests.fixtures.clients import Client
-from tests.fixtures.factories import make_connection, make_run
-from tests.fixtures.targets import CANARY, Target
+from tests.fixtures.factories import make_connection_to, make_run
+from tests.fixtures.targets import Target
 
 EXECUTE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) {
   run { state error { message } columns { name type typeOid table nullable } } } }"""
@@ -19,15 +19,7 @@ EDITABLE = """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input)
 
 
 async def test_columns_report_their_source(ada: Client, target: Target) -> None:
-    connection = await make_connection(
-        ada,
-        host="localhost",
-        port=target.port,
-        username="ada",
-        password=CANARY,
-        savePassword=True,
-        database="postgres",
-    )
+    connection = await make_connection_to(ada, target)
     statement = "SELECT oid, relname AS name, relacl, 1 AS one FROM pg_class LIMIT 1"
     values = {"connectionId": connection, "statement": statement, "waitMs": 20_000}
     run = (await ada.ask(EXECUTE, input=values))["executeQuery"]["run"]
@@ -42,15 +34,7 @@ async def test_columns_report_their_source(ada: Client, target: Target) -> None:
 
 
 async def test_run_names_the_table_that_can_be_edited(ada: Client, target: Target) -> None:
-    connection = await make_connection(
-        ada,
-        host="localhost",
-        port=target.port,
-        username="ada",
-        password=CANARY,
-        savePassword=True,
-        database="postgres",
-    )
+    connection = await make_connection_to(ada, target)
 
     async def run(statement: str) -> Any:
         values = {"connectionId": connection, "statement": statement, "waitMs": 20_000}

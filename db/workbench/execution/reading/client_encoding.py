@@ -13,10 +13,14 @@ _UTF8 = frozenset(("UTF8", "UTF-8", "UNICODE"))
 
 def changed_encoding(connection: Connection) -> str | None:
     """The encoding to which the statement has set the connection, if it is not UTF8."""
-    encoding = (connection.pgconn.parameter_status(b"client_encoding") or b"").decode(
-        "ascii", "replace"
-    )
+    encoding = _client_encoding(connection)
     return None if not encoding or encoding.upper() in _UTF8 else encoding
+
+
+def sends_utf8(connection: Connection, named: str | None) -> bool:
+    """Whether the data of a COPY is in UTF-8. `named` is the encoding that the statement names."""
+    encoding = named or _client_encoding(connection)
+    return encoding.upper() in _UTF8 and not stores_any_bytes(connection)
 
 
 def stores_any_bytes(connection: Connection) -> bool:
@@ -47,3 +51,9 @@ def rows_not_readable(encoding: str | None) -> Failure:
         hint="Omit the change: Howdah always uses UTF8. To get the bytes of another encoding, "
         "select convert_to(text, 'LATIN1').",
     )
+
+
+def _client_encoding(connection: Connection) -> str:
+    """Empty if the server does not report it."""
+    status = connection.pgconn.parameter_status(b"client_encoding") or b""
+    return status.decode("ascii", "replace")

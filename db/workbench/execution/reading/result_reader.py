@@ -21,6 +21,7 @@ from db.workbench.execution.reading.client_encoding import (
     notice_of_restored,
     restore_encoding,
     rows_not_readable,
+    sends_utf8,
     stores_any_bytes,
 )
 from db.workbench.execution.reading.column_sources import Frame, describe
@@ -169,7 +170,8 @@ class ResultReader:
         self, connection: Connection, result: PGresult, ending: Ending, statement: str
     ) -> None:
         """Spools the data until a limit, and reads the rest: the statement may change data."""
-        output = CopyOutput(connection, result, copy_encoding(statement))
+        is_utf8 = sends_utf8(connection, copy_encoding(statement))
+        output = CopyOutput(connection, result, is_utf8=is_utf8)
         self.columns, ending.command = output.columns, COPY
         async for messages in output.messages(self._throttle, lambda: self._rows_per_chunk):
             if not self._is_full:
@@ -243,7 +245,7 @@ class ResultReader:
             failure = self._failure(connection, result, statement)
             is_cancel = failure.sqlstate == protocol.CANCELLED_SQLSTATE
             if is_cancel and self._copy_failure is not None:
-                failure = self._copy_failure  # the server repeats what it was told
+                failure = self._copy_failure  # the server only repeats the reason it was sent
             if not (self._stopping and is_cancel):
                 ending.state, ending.error = RunState.FAILED, failure
 
@@ -302,16 +304,16 @@ class ResultReader:
         return short
 
     def _failure(self, connection: Connection, result: PGresult, statement: str) -> Failure:
-        encoding = connection.pgconn.parameter_status(b"server_encoding")
-        failure = protocol.failure_of(result, statement, counts_bytes=encoding == b"SQL_ASCII")
+        counts_bytes = stores_any_bytes(connection)
+        failure = protocol.failure_of(result, statement, counts_bytes=counts_bytes)
         if failure.sqlstate is None:
             return self.fatal or CONNECTION_LOST
         if failure.severity in protocol.FATAL:
             self.fatal = ended_by_server(failure)
             return self.fatal
-        second = second_statement(statement)
-        if failure.sqlstate == "42601" and failure.position is None and second is not None:
-            return multiple_statements(statement, second)
+        if failure.sqlstate == "42601" and failure.position is None:
+            second = second_statement(statement)
+            return failure if second is None else multiple_statements(statement, second)
         return failure
 
 

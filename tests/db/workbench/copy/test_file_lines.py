@@ -84,3 +84,8 @@ def test_position_is_found_in_the_words_of_the_server() -> None:
     assert source_position(german) == (7, "Preis")
     assert source_position('COPY t, line 2: "1,a"') == (2, None)
     assert source_position("SQL statement") == source_position(None) == (None, None)
+
+
+def test_position_is_searched_in_linear_time() -> None:
+    """The context may repeat the statement of a user, which blocked the event loop."""
+    assert source_position("COPY " + ", " * 200_000) == (None, None)
