@@ -20,25 +20,13 @@ from tests.fixtures.workbench import (
     answers,
     one,
     until,
-    until_no_guests,
 )
 
 
 @pytest.fixture
-async def saver(
-    committed: Database, vault: Vault, committed_owner: OwnerId, target: Target
-) -> ConnectionSaver:
-    await target.administer(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE application_name = 'howdah'"
-    )
-    await until_no_guests(target)
-    return ConnectionSaver(committed, vault, committed_owner, target)
-
-
-@pytest.fixture
-def owner(committed_owner: OwnerId) -> OwnerId:
-    return committed_owner
+def database(committed: Database) -> Database:
+    """For `owner` and `saver`: several servers read what they write."""
+    return committed
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
