@@ -207,11 +207,11 @@ class Connections(Repository[ConnectionRow, S]):
 
     async def record_typed(self: "Connections[Session]", row_id: UUID) -> ConnectionRow:
         """Makes the pools of all replicas open the secrets again, at their next use."""
-        return await self.update_or_raise(row_id, self._note_typed(), id=row_id)
+        return await self.update_or_raise(row_id, self._increase("secrets_version"), id=row_id)
 
     async def record_disconnected(self: "Connections[Session]", row_id: UUID) -> ConnectionRow:
         """Makes all replicas close their pools."""
-        return await self.update_or_raise(row_id, self._note_disconnected(), id=row_id)
+        return await self.update_or_raise(row_id, self._increase("disconnect_count"), id=row_id)
 
     async def page(self, window: Window) -> Page[ConnectionRow]:
         return await self.fetch_page(self._page(window.shape), window, BY_NAME)
@@ -232,16 +232,10 @@ class Connections(Repository[ConnectionRow, S]):
         return mine.values(last_connected_at=func.now()).returning(cls.table().c.id)
 
     @change_statement
-    def _note_typed(cls) -> ClauseElement:
-        count = cls.table().c.secrets_version + 1
-        mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
-        return mine.values(secrets_version=count).returning(*cls.columns())
-
-    @change_statement
-    def _note_disconnected(cls) -> ClauseElement:
-        count = cls.table().c.disconnect_count + 1
-        mine = cls.owned_update().where(cls.table().c.id == bindparam("id"))
-        return mine.values(disconnect_count=count).returning(*cls.columns())
+    def _increase(cls, counter: str) -> ClauseElement:
+        table = cls.table()
+        mine = cls.owned_update().where(table.c.id == bindparam("id"))
+        return mine.values({counter: table.c[counter] + 1}).returning(*cls.columns())
 
     @statement
     def _page(cls, shape: PageShape) -> ClauseElement:

@@ -289,13 +289,8 @@ async def _decode(statement: Statement[Any], rows: Awaitable[Rows]) -> Rows:
 
 async def _retry_conflicts(attempt: Callable[[], Awaitable[T]]) -> T:
     try:
-        return await attempt()  # most changes need no second one
-    except _RETRYABLE as error:
-        _log_conflict(error)
-    await BACKOFF.sleep(next(BACKOFF.pauses()))
-    try:
         return await retry(
-            attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS - 1, report=_log_conflict
+            attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS, report=_log_conflict
         )
     except _RETRYABLE as error:
         raise Overloaded(

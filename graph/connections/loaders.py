@@ -3,6 +3,7 @@
 import asyncio
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -14,12 +15,12 @@ from db.connections import (
     Preferences,
 )
 from db.errors import HowdahError, TooLarge
-from db.kit.paging import Page, Window
+from db.kit.paging import Window
 from db.postgres.engine import ReadSession
 from db.workbench.catalogue import MAX_COLUMNS, CatalogueReader, SchemaRow, TableRow
 from graph.executor import ResultTooLarge
 from graph.kit.ids import NameKey
-from graph.kit.loaded_rows import LoadedRows, parents_at_once
+from graph.kit.loaded_rows import find_pages
 from graph.kit.loaders import BatchLoader, ById, Loader
 
 MAX_CONCURRENT_STATEMENTS = 4
@@ -144,11 +145,8 @@ class TablePages(CatalogueLoader[TablesKey]):
         if window is None:
             counts = await reader.count_tables(connection_id, schema_ids)
             return {key: counts[key.schema_id] for key in keys}
-        rows, pages = LoadedRows.of(self.context), dict[UUID, Page[TableRow]]()
-        for some in parents_at_once(schema_ids, window.size):
-            found = await reader.tables(connection_id, some, window)
-            rows.add(sum(len(page.rows) for page in found.values()))
-            pages |= found
+        find = partial(reader.tables, connection_id, window=window)
+        pages = await find_pages(self.context, schema_ids, window.size, find)
         return {key: pages[key.schema_id] for key in keys}
 
 

@@ -1,6 +1,6 @@
 """Runs GraphQL operations: a validated document is compiled once and then executed many times."""
 
-from graph.executor.document import Operation
+from graph.executor.document import Operation, fields_below
 from graph.executor.execute.run import Field, ResolveInfo, ResultTooLarge
 from graph.executor.inputs.variables import TooManyInvalidValues
 from graph.executor.plan import Plan, compile_plan
@@ -13,4 +13,5 @@ __all__ = [
     "ResultTooLarge",
     "TooManyInvalidValues",
     "compile_plan",
+    "fields_below",
 ]

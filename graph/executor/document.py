@@ -1,6 +1,6 @@
 """Selection and analysis of one operation of a document."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from graphql import (
@@ -18,6 +18,7 @@ from graphql import (
     ListValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
     ValueNode,
     VariableNode,
@@ -52,21 +53,11 @@ class Operation:
         }
         return sorted(names)
 
-    def fields_below(self, nodes: Iterable[FieldNode]) -> Iterator[FieldNode]:
+    def fields_below(
+        self, nodes: Iterable[FieldNode | OperationDefinitionNode]
+    ) -> Iterator[FieldNode]:
         """The fields selected on the values of `nodes`, whatever their conditions and types."""
-        pending = [node.selection_set for node in nodes if node.selection_set]
-        spread = set[str]()
-        while pending:
-            for selection in pending.pop().selections:
-                if isinstance(selection, FieldNode):
-                    yield selection
-                elif isinstance(selection, InlineFragmentNode):
-                    pending.append(selection.selection_set)
-                elif isinstance(selection, FragmentSpreadNode):
-                    name = selection.name.value
-                    if name not in spread:
-                        spread.add(name)
-                        pending.append(self.fragments[name].selection_set)
+        return fields_below(nodes, self.fragments)
 
     def is_compilable(self) -> bool:
         """Whether the compiled executor supports every directive and fragment of it."""
@@ -109,6 +100,28 @@ def select_operation(document: DocumentNode, name: str | None) -> Operation:
         if isinstance(node, FragmentDefinitionNode)
     }
     return Operation(document, operations[0], name, fragments)
+
+
+def fields_below(
+    nodes: Iterable[FieldNode | OperationDefinitionNode],
+    fragments: Mapping[str, FragmentDefinitionNode],
+    is_included: Callable[[SelectionNode], bool] = lambda _: True,
+) -> Iterator[FieldNode]:
+    """The fields selected on the values of `nodes`. Each fragment is expanded once."""
+    pending = [node.selection_set for node in nodes if node.selection_set]
+    spread = set[str]()
+    while pending:
+        for selection in pending.pop().selections:
+            if not is_included(selection):
+                continue
+            match selection:
+                case FieldNode():
+                    yield selection
+                case InlineFragmentNode(selection_set=inner):
+                    pending.append(inner)
+                case FragmentSpreadNode(name=name) if name.value not in spread:
+                    spread.add(name.value)
+                    pending.append(fragments[name.value].selection_set)
 
 
 def has_variable(node: ValueNode) -> bool:

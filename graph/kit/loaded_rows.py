@@ -1,8 +1,10 @@
 """Limits the rows that lists within lists load: each parent may have a full page of them."""
 
-from collections.abc import Iterator, Sequence
-from typing import Self, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, Self, TypeVar
+from uuid import UUID
 
+from db.kit.paging import Page
 from graph.context import Context
 from graph.executor import ResultTooLarge
 
@@ -11,7 +13,7 @@ MAX_ROWS = 250_000
 MAX_ROWS_AT_ONCE = 50_000
 """Of one statement, which returns before its rows are counted."""
 
-P = TypeVar("P")
+R = TypeVar("R", bound=NamedTuple)
 
 
 class LoadedRows:
@@ -36,8 +38,21 @@ class LoadedRows:
             raise ResultTooLarge(MAX_ROWS, "rows")
 
 
-def parents_at_once(parents: Sequence[P], page_size: int) -> Iterator[Sequence[P]]:
-    """Divides the parents, so that one statement reads a page for each of a part of them."""
+async def find_pages(
+    context: Context,
+    parents: Sequence[UUID],
+    page_size: int,
+    find: Callable[[Sequence[UUID]], Awaitable[Mapping[UUID, Page[R]]]],
+) -> Mapping[UUID, Page[R]]:
+    """A page for each parent. `find` reads those of a part of the parents with one statement.
+
+    Raises:
+        ResultTooLarge: the operation has loaded too many rows.
+    """
+    loaded, pages = LoadedRows.of(context), dict[UUID, Page[R]]()
     count = max(MAX_ROWS_AT_ONCE // page_size, 1)
     for start in range(0, len(parents), count):
-        yield parents[start : start + count]
+        found = await find(parents[start : start + count])
+        loaded.add(sum(len(page.rows) for page in found.values()))
+        pages |= found
+    return pages

@@ -2,13 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from db.errors import HowdahError
-from db.kit.paging import Page, Window
+from db.kit.paging import Window
 from db.postgres.engine import ReadSession
-from graph.kit.loaded_rows import LoadedRows, parents_at_once
+from graph.kit.loaded_rows import find_pages
 from graph.kit.loaders import Loader
 
 
@@ -34,23 +35,19 @@ class ListsOfParents(Loader[Q, Any]):
         for queries in grouped.values():
             parents = [query.parent for query in queries]
             try:
-                answers = await self._find_in_parts(session, parents, queries[0])
+                answers = await self._find_all(session, parents, queries[0])
             except HowdahError as error:  # invalid arguments of one field must not fail another
                 answers = dict.fromkeys(parents, error)
             found |= {query: answers.get(query.parent) for query in queries}
         return found
 
-    async def _find_in_parts(
+    async def _find_all(
         self, session: ReadSession, parents: list[UUID], query: Q
     ) -> Mapping[UUID, Any]:
         if query.window is None:
             return await self.find_of(session, parents, query)
-        rows, pages = LoadedRows.of(self.context), dict[UUID, Page[Any]]()
-        for some in parents_at_once(parents, query.window.size):
-            found = await self.find_of(session, some, query)
-            rows.add(sum(len(page.rows) for page in found.values()))
-            pages |= found
-        return pages
+        find = partial(self.find_of, session, query=query)
+        return await find_pages(self.context, parents, query.window.size, find)
 
     @abstractmethod
     async def find_of(

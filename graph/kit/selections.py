@@ -6,15 +6,13 @@ from typing import Any
 from graphql import (
     BooleanValueNode,
     DirectiveNode,
-    FieldNode,
-    FragmentSpreadNode,
-    InlineFragmentNode,
     SelectionNode,
     ValueNode,
     VariableNode,
 )
 
 from graph.context import Info
+from graph.executor import fields_below
 
 
 def selects_any(info: Info, names: Collection[str]) -> bool:
@@ -25,23 +23,10 @@ def selects_any(info: Info, names: Collection[str]) -> bool:
     """
     # `info.selected_fields` expands every fragment as often as it is spread
     raw, variables = info._raw_info, info.variable_values  # noqa: SLF001
-    pending = [node.selection_set for node in raw.field_nodes]
-    spread = set[str]()
-    while pending:
-        selection_set = pending.pop()
-        for selection in selection_set.selections if selection_set else ():
-            if not _is_included(selection, variables):
-                continue
-            match selection:
-                case FieldNode(name=name):
-                    if name.value in names:
-                        return True
-                case InlineFragmentNode(selection_set=inner):
-                    pending.append(inner)
-                case FragmentSpreadNode(name=name) if name.value not in spread:
-                    spread.add(name.value)
-                    pending.append(raw.fragments[name.value].selection_set)
-    return False
+    selected = fields_below(
+        raw.field_nodes, raw.fragments, lambda selection: _is_included(selection, variables)
+    )
+    return any(field.name.value in names for field in selected)
 
 
 def _is_included(selection: SelectionNode, variables: Mapping[str, Any]) -> bool:

@@ -80,7 +80,10 @@ class Cycle(RequestResponseCycle):
             return False
         if self.flow.write_paused:
             return False
-        self._finish(b"".join((STATUS_LINE[status], self._default_head(), headers, body)))
+        self.response_started = self.response_complete = True
+        self.transport.write(b"".join((STATUS_LINE[status], self._default_head(), headers, body)))
+        self.message_event.set()
+        self.on_response()
         return True
 
     async def receive(self) -> Any:
@@ -125,23 +128,14 @@ class Cycle(RequestResponseCycle):
 
     def _write_whole(self, start: Any, message: Any) -> bool:
         """Returns false, and writes nothing, if uvicorn has to send the messages."""
-        body = message.get("body", b"")
-        if message.get("more_body") or self.disconnected or self.flow.write_paused:
+        if message.get("more_body"):
             return False
-        headers = [*self.default_headers, *start["headers"]]
+        body, headers = message.get("body", b""), list(start["headers"])
         head = b"".join([b"%b: %b\r\n" % pair for pair in headers])
         is_safe = head.count(b"\r") == head.count(b"\n") == len(headers) and b"\0" not in head
-        length = b"content-length: %d\r\n" % len(body)
-        if not (is_safe and self.keep_alive and length in head):
+        if not is_safe or b"content-length: %d\r\n" % len(body) not in head:
             return False
-        self._finish(b"".join((STATUS_LINE[start["status"]], head, b"\r\n", body)))
-        return True
-
-    def _finish(self, response: bytes) -> None:
-        self.response_started = self.response_complete = True
-        self.transport.write(response)
-        self.message_event.set()
-        self.on_response()
+        return self.respond(start["status"], head + b"\r\n", body)
 
 
 class Protocol(HttpToolsProtocol):

@@ -45,8 +45,10 @@ class RequestIds:
 def begin_request(headers: Mapping[bytes, bytes]) -> str:
     """Adopt or make the id of a request, and set it for the log."""
     given = headers.get(b"x-request-id")
-    adopts = given is not None and _VALID_ID.fullmatch(given)
-    request_id = str(given, "ascii") if given and adopts else new_request_id()
+    if given is None or not _VALID_ID.fullmatch(given):
+        request_id = new_request_id()
+    else:
+        request_id = str(given, "ascii")
     current_request_id.set(request_id)
     return request_id
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from graphql import FieldNode, FragmentSpreadNode, InlineFragmentNode, SelectionSetNode
+from graphql import FieldNode, OperationDefinitionNode
 
 from db.errors import TooLarge
 from graph.executor import Operation, ResultTooLarge
@@ -36,27 +36,15 @@ def result_error(
 
 
 def _paged_on(path: Sequence[str | int], operation: Operation) -> Iterator[PagedField]:
-    selected = [operation.definition.selection_set]
+    selected: Sequence[FieldNode | OperationDefinitionNode] = [operation.definition]
     for key in path:
         if isinstance(key, int):
             continue
-        nodes = [node for each in selected for node in _fields(each, key, operation)]
+        nodes = [
+            field
+            for field in operation.fields_below(selected)
+            if (field.alias or field.name).value == key
+        ]
         if nodes:
             yield from paged_fields(nodes[0])  # the arguments of fields with one key are equal
-        selected = [node.selection_set for node in nodes if node.selection_set]
-
-
-def _fields(selection_set: SelectionSetNode, key: str, operation: Operation) -> Iterator[FieldNode]:
-    """The fields with this response key, also in fragments, each of which is visited once."""
-    pending, spread = [selection_set], set[str]()
-    while pending:
-        for selection in pending.pop().selections:
-            match selection:
-                case FieldNode(alias=alias, name=name):
-                    if (alias or name).value == key:
-                        yield selection
-                case InlineFragmentNode(selection_set=inner):
-                    pending.append(inner)
-                case FragmentSpreadNode(name=name) if name.value not in spread:
-                    spread.add(name.value)
-                    pending.append(operation.fragments[name.value].selection_set)
+        selected = nodes

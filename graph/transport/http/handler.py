@@ -132,13 +132,7 @@ class _Exchange:
             await self._gateway.turns.wait(network_of(address_of(self._scope)))
             await self._reply(refuse(*refused.errors, request_id=self._request_id))
             return
-        media_type = self._accept.answer
-        if media_type is None or method != "POST" or prepared.kind is OperationType.SUBSCRIPTION:
-            await self._run(prepared, request, context)
-            return
-        answer = await self._gateway.operations.run(prepared, request.variables, context)
-        if not self._write_whole(answer, media_type):
-            await self._reply(answer, compressible=prepared.kind is OperationType.QUERY)
+        await self._run(prepared, request, context)
 
     async def refuse(
         self, error: Exception, *, status: int | None = None, headers: Iterable[Header] = ()
@@ -217,7 +211,6 @@ class _Exchange:
         return None if header is None else header.decode("latin-1")
 
     async def _run(self, prepared: Prepared, request: GraphQLRequest, context: Context) -> None:
-        """Runs a subscription, and what was not sent by POST."""
         operations = self._gateway.operations
         match prepared.kind:
             case OperationType.SUBSCRIPTION if self._scope["method"] == "HEAD":
@@ -229,9 +222,10 @@ class _Exchange:
                 raise _method_not_allowed("A mutation requires POST.", b"POST")
             case _ if self._accept.answer is None:
                 raise _not_acceptable()
-            case _:
+            case kind:
                 answer = await operations.run(prepared, request.variables, context)
-                await self._reply(answer, compressible=True)
+                if not self._write_whole(answer):
+                    await self._reply(answer, compressible=kind is OperationType.QUERY)
 
     async def _reply(self, answer: Answer, *, compressible: bool = False) -> None:
         """`compressible` is false for mutations: some return tokens, whose length would show."""
@@ -247,18 +241,20 @@ class _Exchange:
                 answer, headers = await self._compress(answer)
             await self._send_answer(answer, media_type_of(status, media_type), status, headers)
 
-    def _write_whole(self, answer: Answer, media_type: str) -> bool:
-        """Writes the data of a POST at once. Returns false if `_reply` has to send it.
+    def _write_whole(self, answer: Answer) -> bool:
+        """Writes a response to POST with data only. Returns false if `_reply` has to send it.
 
         The server of this process has `respond` (graph.server.http_protocol). Behind something that
         replaces `send`, and with other headers, the response takes the way of ASGI.
         """
         respond = getattr(getattr(self._send, "__self__", None), "respond", None)
-        payload = answer.payload
+        payload, media_type = answer.payload, self._accept.answer
         if (
             respond is None
+            or self._scope["method"] != "POST"
             or answer.errors
             or len(payload) > MIN_BYTES  # it may have to be compressed
+            or media_type is None
             or media_type not in _HEADS
             or self._cookie.response_headers
         ):

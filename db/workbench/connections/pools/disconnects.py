@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
 from uuid import UUID
 
 from db.connections import disconnect_counts
@@ -51,7 +51,7 @@ class Disconnects:
                 mine = self._pools.connection_ids()
                 await self._check(mine if announced is None else mine & {announced})
 
-    async def _check(self, connection_ids: Iterable[UUID]) -> None:
+    async def _check(self, connection_ids: Collection[UUID]) -> None:
         if not connection_ids:
             return
         try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # psycopg and asyncssh are imported at the first connection, 
 SWEEP_S = 5.0
 EXPIRE_S = 12 * 3_600.0
 SESSION_SHARE = 3
-"""Sessions may hold so many quarters of the connections."""
+"""Quarters of the connections of a process that sessions may hold at most."""
 DEDICATED_WAIT_S = 1.0
 
 Key: TypeAlias = tuple[OwnerId, UUID]
@@ -48,7 +48,7 @@ class PoolRegistry:
         """The connections that are held for long, so that sessions leave some to runs."""
         self._current: dict[Key, Generation] = {}
         self._living: dict[ConnectionPool, tuple[Key, int]] = {}
-        """All pools that are not closed, also of earlier generations: key and `disconnect_count`"""
+        """All pools that are not closed, of any generation, with key and `disconnect_count`."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
