@@ -22,7 +22,7 @@ from graph.kit.loaders import ById
 from graph.runs.session_locks import LocksOfSession, SessionLock
 
 
-class SessionById(ById[DatabaseSessionRow]):
+class DatabaseSessionById(ById[DatabaseSessionRow]):
     repository = DatabaseSessions
 
 

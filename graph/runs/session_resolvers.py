@@ -22,7 +22,7 @@ from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scopes import TO_RUN, WORKBENCH
 from graph.runs.session_access import require_usable
-from graph.runs.session_fields import SessionById
+from graph.runs.session_fields import DatabaseSessionById
 from graph.runs.session_inputs import (
     CloseSessionInput,
     CloseSessionPayload,
@@ -49,7 +49,7 @@ class Query:
         type=DatabaseSession | None,
     )
     async def session(self, info: Info, id: SessionId) -> DatabaseSessionRow | None:
-        return await SessionById.of(info.context).load(parse_id("session", id))
+        return await DatabaseSessionById.of(info.context).load(parse_id("session", id))
 
     @query(
         "The viewer's database sessions, newest first. Closed sessions are kept as long as query "

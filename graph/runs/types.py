@@ -58,7 +58,7 @@ from graph.runs.script_fields import (
     StatementRange,
     range_of,
 )
-from graph.runs.session_fields import SessionById, SessionFields
+from graph.runs.session_fields import DatabaseSessionById, SessionFields
 from graph.transport.files.result_routes import result_path
 
 DOWNLOAD_TTL = timedelta(hours=1)
@@ -137,7 +137,7 @@ class QueryRun(Node):
     async def session(root: strawberry.Parent[RunRow], info: Info) -> DatabaseSessionRow | None:
         if root.session_id is None:
             return None
-        return await SessionById.of(info.context).load(root.session_id)
+        return await DatabaseSessionById.of(info.context).load(root.session_id)
 
     @field(
         "Script that the statement is part of. Null if there is none, or if it was deleted.",
@@ -291,7 +291,7 @@ class QueryRun(Node):
     "until it is closed, with its transaction, settings, temporary tables and locks. It executes "
     "one statement at a time, in the order in which they were sent."
 )
-@node("session", row=DatabaseSessionRow, loader=SessionById, scopes=WORKBENCH.read)
+@node("session", row=DatabaseSessionRow, loader=DatabaseSessionById, scopes=WORKBENCH.read)
 class DatabaseSession(SessionFields):
     @field("Query runs of the session, newest first.", type=Connection[QueryRun], reads=["id"])
     @paged_by(RunsOfSession)
@@ -315,7 +315,7 @@ class ScriptRun(ScriptFields):
     ) -> DatabaseSessionRow | None:
         if root.session_id is None:
             return None
-        return await SessionById.of(info.context).load(root.session_id)
+        return await DatabaseSessionById.of(info.context).load(root.session_id)
 
     @field(
         "Query runs of the statements that have begun, in the order of the script.",
