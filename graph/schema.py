@@ -13,7 +13,7 @@ from graph.kit.scalars import scalar_map
 from graph.kit.scopes import resolve_scopes
 from graph.runs import imports
 from graph.runs import resolvers as runs
-from graph.runs import session_resolvers as database_sessions
+from graph.runs.sessions import session_resolvers as database_sessions
 from graph.scripts import resolvers as scripts
 from graph.storage import resolvers as storage
 from graph.system import resolvers as system

@@ -23,7 +23,7 @@ from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scopes import TO_RUN, WORKBENCH
 from graph.runs.session_access import require_usable
 from graph.runs.session_fields import DatabaseSessionById
-from graph.runs.session_inputs import (
+from graph.runs.sessions.session_inputs import (
     CloseSessionInput,
     CloseSessionPayload,
     CommitTransactionInput,

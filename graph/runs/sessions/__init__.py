@@ -1,0 +1,1 @@
+"""Queries and mutations of database sessions, which hold a connection across requests."""
