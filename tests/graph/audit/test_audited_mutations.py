@@ -63,6 +63,7 @@ NOT_AUDITED: dict[str, str] = {
     "deletePreference": "a setting of the user interface",
     "deleteTask": _TASKS,
     "importTasks": _TASKS,
+    "refreshCatalogue": "it changes no data",
     "replaceFile": "the file stays as it is until the upload, which is recorded",
     "setPreference": "a setting of the user interface",
     "toggleTask": _TASKS,
