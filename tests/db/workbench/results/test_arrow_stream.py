@@ -52,7 +52,7 @@ async def test_arrow_keeps_types_and_values() -> None:
     ]
     found = await read(kinds, rows[:1], [], rows[1:])
     types = ["Boolean", "Int16", "Int32", "Float64", "Float64", "LargeUtf8"]
-    for column, name in zip(found.schema, types, strict=True):
+    for column, name in zip(found.columns, types, strict=True):
         assert name in str(column.type)
     first, second, third, fourth = rows_of(found)
     assert first == tuple(rows[0])
