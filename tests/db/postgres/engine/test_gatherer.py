@@ -23,6 +23,7 @@ from db.postgres.statements import compile_change
 from db.storage.repositories.buckets import Buckets
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.database import Statements
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.people import add_person
 
 LOCK = compile_change(text("UPDATE tasks SET title = title WHERE id = :id"))
@@ -189,7 +190,7 @@ async def test_locked_row_delays_its_own_caller_only(
     await observer.execute("UPDATE tasks SET title = 'held' WHERE id = $1", ids[7])
     calls = [asyncio.ensure_future(toggle(committed, committed_owner, task)) for task in ids]
     free = [call for number, call in enumerate(calls) if number != 7]
-    await asyncio.wait_for(asyncio.gather(*free), 10)
+    await asyncio.wait_for(asyncio.gather(*free), PATIENCE_S)
     assert not calls[7].done()
     await observer.execute("COMMIT")
     row = await calls[7]
@@ -206,7 +207,7 @@ async def test_lost_connection_applies_no_change_twice(
     await blocker.execute("BEGIN")
     await blocker.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
     calls = [asyncio.create_task(create(committed, committed_owner, str(n))) for n in range(20)]
-    async with asyncio.timeout(20):
+    async with patience():
         while not all(call.done() for call in calls):  # the first two, then the batch of the others
             await observer.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
