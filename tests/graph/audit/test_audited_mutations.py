@@ -27,6 +27,7 @@ AUDITED: dict[str, set[AuditKind]] = {
     "endSession": {AuditKind.SESSION_ENDED},
     "executeQuery": {AuditKind.QUERY_RUN},
     "executeScript": {AuditKind.QUERY_RUN},
+    "explainQuery": {AuditKind.QUERY_RUN},
     "exportQueryRun": {AuditKind.RESULT_EXPORTED},
     "importRows": {AuditKind.QUERY_RUN},
     "moveFile": {AuditKind.FILE_MOVED},
