@@ -55,6 +55,7 @@ from db.workbench.result_cleanup import (
 )
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.results.scans.scanned_results import ResultScans
 from db.workbench.scripts.lifecycle import open_scripts
 from db.workbench.scripts.script_source import QueuedScripts
 from db.workbench.scripts.service import ScriptsService
@@ -83,6 +84,7 @@ class Services:
     scripts: ScriptsService
     results: ResultStore
     result_files: ResultFiles
+    result_scans: ResultScans
     import_sources: ImportSources
     live_status: LiveStatus
     live_samples: LiveSamples
@@ -156,6 +158,7 @@ async def open_services(
             scripts=scripts,
             results=results,
             result_files=ResultFiles(results),
+            result_scans=ResultScans(results, objects),
             import_sources=sources,
             live_status=LiveStatus(database, events),
             live_samples=await enter(LiveSamples.opened(database, events, workbench)),
