@@ -1,5 +1,6 @@
 """Finds the rows that satisfy conditions, and their order, in bounded memory."""
 
+import contextlib
 import heapq
 import struct
 from array import array
@@ -96,11 +97,17 @@ class RowOrder:
             numbers: Iterable[int] = range(len(self._places) // 4)
         elif self._parts:
             self._spill()
-            numbers = map(_number_of, heapq.merge(*map(_entries_of, self._parts)))
+            yield from self._merged()
+            return
         else:
             self._entries.sort()
             numbers = map(_number_of, self._entries)
         yield from self._pieces(numbers)
+
+    def _merged(self) -> Iterator[bytes]:
+        with contextlib.ExitStack() as opened:
+            parts = [_entries_of(opened.enter_context(part)) for part in self._parts]
+            yield from self._pieces(map(_number_of, heapq.merge(*parts)))
 
     def _pieces(self, numbers: Iterable[int]) -> Iterator[bytes]:
         places, piece = self._places, bytearray()
@@ -113,7 +120,7 @@ class RowOrder:
 
     def _spill(self) -> None:
         self._entries.sort()
-        part = TemporaryFile()  # noqa: SIM115 - closed with this process
+        part = TemporaryFile()  # noqa: SIM115 - closed when it is merged
         for entry in self._entries:
             part.write(_SIZE.pack(len(entry)) + entry)
         part.seek(0)
