@@ -363,6 +363,7 @@ def _run_limits(settings: Settings) -> RunLimits:
         max_timeout_ms=settings.run_max_timeout_ms,
         max_rows=settings.run_max_rows,
         max_bytes=settings.run_max_bytes,
+        max_cell=settings.run_max_row_bytes,
         retention_days=settings.run_days,
         max_kept_bytes=settings.run_bytes_per_user,
         max_kept_runs=settings.runs_per_user,
