@@ -57,6 +57,7 @@ from db.workbench.result_cleanup import (
 )
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.results.scans.scanned_results import ResultScans
 from db.workbench.scripts.lifecycle import open_scripts
 from db.workbench.scripts.script_source import QueuedScripts
 from db.workbench.scripts.service import ScriptsService
@@ -86,6 +87,7 @@ class Services:
     scripts: ScriptsService
     results: ResultStore
     result_files: ResultFiles
+    result_scans: ResultScans
     import_sources: ImportSources
     live_status: LiveStatus
     live_samples: LiveSamples
@@ -159,6 +161,7 @@ async def open_services(
             scripts=scripts,
             results=results,
             result_files=ResultFiles(results),
+            result_scans=ResultScans(results, objects),
             import_sources=sources,
             live_status=LiveStatus(database, events),
             live_samples=await enter(LiveSamples.opened(database, events, workbench)),
@@ -375,6 +378,7 @@ def _run_limits(settings: Settings) -> RunLimits:
         max_timeout_ms=settings.run_max_timeout_ms,
         max_rows=settings.run_max_rows,
         max_bytes=settings.run_max_bytes,
+        max_cell=settings.run_max_row_bytes,
         retention_days=settings.run_days,
         max_kept_bytes=settings.run_bytes_per_user,
         max_kept_runs=settings.runs_per_user,

@@ -27,7 +27,7 @@ class RunLimits(NamedTuple):
     max_timeout_ms: int = 24 * 3_600_000
     max_rows: int = 1_000_000
     max_bytes: int = 256 * 1024 * 1024
-    max_cell: int = 16 * 1024 * 1024
+    max_cell: int = 32 * 1024 * 1024
     process_slots: int = 64
     retention_days: int = 30
     max_kept_bytes: int = 5 * 1024**3
