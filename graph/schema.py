@@ -14,6 +14,7 @@ from graph.kit.scopes import resolve_scopes
 from graph.runs import imports
 from graph.runs import resolvers as runs
 from graph.runs.sessions import session_resolvers as database_sessions
+from graph.saved_queries import resolvers as saved_queries
 from graph.scripts import resolvers as scripts
 from graph.storage import resolvers as storage
 from graph.system import resolvers as system
@@ -34,6 +35,7 @@ DOMAINS = (
     imports,
     database_sessions,
     scripts,
+    saved_queries,
     audit,
 )
 

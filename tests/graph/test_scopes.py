@@ -26,6 +26,7 @@ AREAS = {
     "graph.storage": "STORAGE",
     "graph.connections": "WORKBENCH",
     "graph.runs": "WORKBENCH",
+    "graph.saved_queries": "WORKBENCH",
     "graph.scripts": "WORKBENCH",
 }
 """The area of a domain. Fields of other domains admit sessions only, unless they are for admins."""
@@ -52,6 +53,7 @@ READS = {
     "conn": "WORKBENCH_READ",
     "file": "STORAGE_READ",
     "preference": "WORKBENCH_READ",
+    "query": "WORKBENCH_READ",
     "run": "WORKBENCH_READ",
     "script": "WORKBENCH_READ",
     "session": "WORKBENCH_READ",
