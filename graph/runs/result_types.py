@@ -35,6 +35,8 @@ graphql_enum(
     JSONL="JSON Lines: one JSON object per row, with the column names as keys.",
     PARQUET="Apache Parquet. `boolean`, `int2`, `int4`, `float4` and `float8` keep their types; "
     "every other type is a string. Requires the server extra `parquet`.",
+    ARROW="Apache Arrow IPC stream, with types as in `PARQUET` and without compression. Requires "
+    "the server extra `parquet`.",
     RAW="The bytes of `COPY ... TO STDOUT` as PostgreSQL sent them: text, CSV or binary.",
 )(ResultFormat)
 

@@ -39,6 +39,7 @@ SPECIAL = {
     "cancelScript": {"WORKBENCH_READ_ONLY"},
     "connect": {"WORKBENCH_READ_ONLY"},
     "disconnect": {"WORKBENCH_READ_ONLY"},
+    "refreshCatalogue": {"WORKBENCH_READ_ONLY"},
     "closeSession": {"WORKBENCH_READ_ONLY"},
     "commitTransaction": {"WORKBENCH_READ_ONLY"},
     "executeQuery": {"WORKBENCH_READ_ONLY"},

@@ -66,6 +66,7 @@ NOT_AUDITED: dict[str, str] = {
     "deleteTask": _TASKS,
     "importSavedQueries": _SAVED,
     "importTasks": _TASKS,
+    "refreshCatalogue": "it changes no data",
     "replaceFile": "the file stays as it is until the upload, which is recorded",
     "saveQuery": _SAVED,
     "setPreference": "a setting of the user interface",
