@@ -78,7 +78,8 @@ def expected(door: Door) -> set[str] | None:
     field = declared(door)
     if field.metadata[WHO] is AdminOnly and door.field not in SESSIONS_ONLY:
         return {f"ADMIN_{suffix}"}
-    domain = field.base_resolver.wrapped_func.__module__.rpartition(".")[0]
+    module = field.base_resolver.wrapped_func.__module__
+    domain = ".".join(module.split(".")[:2])
     area = AREAS.get(domain)
     return {f"{area}_{suffix}"} if area and field.metadata[WHO] is not AdminOnly else None
 

@@ -1,6 +1,7 @@
 """`executeQuery` executes a saved query with values by position, by name and from defaults."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -125,7 +126,7 @@ async def test_run_of_saved_query_that_is_deleted_meanwhile_is_refused(
     ada: Client, run_server: RunServer, connection: str
 ) -> None:
     assert ada.user is not None
-    owner, connection_id = OwnerId(ada.user.id), connection.partition("_")[2]
+    owner, connection_id = OwnerId(ada.user.id), UUID(connection.partition("_")[2])
     new = NewRun(connection_id, "SELECT 1", "[]", True, 1, 1, 1, saved_query_id=new_id())
     with pytest.raises(Conflict, match="deleted meanwhile"):
         await run_server.database.transaction(
