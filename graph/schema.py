@@ -15,6 +15,7 @@ from graph.runs import imports
 from graph.runs import resolvers as runs
 from graph.runs.plans import plan_resolvers as plans
 from graph.runs.sessions import session_resolvers as database_sessions
+from graph.saved_queries import resolvers as saved_queries
 from graph.scripts import resolvers as scripts
 from graph.storage import resolvers as storage
 from graph.system import resolvers as system
@@ -36,6 +37,7 @@ DOMAINS = (
     plans,
     database_sessions,
     scripts,
+    saved_queries,
     audit,
 )
 

@@ -35,6 +35,7 @@ INTERNAL = {
     "db.audit.repository.request_id_rule": "no request ID is longer",
     "db.kit.audit.actor": "addresses are shorter",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
+    "db.quotas.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.objects.store": "what object stores accept",
     "db.workbench.copy.json_lines.MAX_DEPTH": "deeper values cannot be decoded",
     "db.setting_files": "the operator's own files",

@@ -123,7 +123,7 @@ class Runner:
         if self._closing:
             raise stopping_error()
         await load_drivers()
-        return await self._submissions.submit(owner, request.validate(self._limits), key)
+        return await self._submissions.submit(owner, request, key)
 
     @property
     def limits(self) -> RunLimits:
