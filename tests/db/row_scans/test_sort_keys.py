@@ -150,7 +150,7 @@ def test_values_in_other_zones_and_styles_are_ordered() -> None:
 
 
 def test_several_columns_are_sorted_in_turn_and_ties_keep_their_order() -> None:
-    rows = [["b", 1], ["a", 2], ["ab", 1], ["a", 3], ["a", 2], [None, 5]]
+    rows: list[list[Any]] = [["b", 1], ["a", 2], ["ab", 1], ["a", 3], ["a", 2], [None, 5]]
     request = OrderRequest([25, 23], [SortColumn(0, False, False), SortColumn(1, True, False)])
     assert positions(request, rows) == [3, 1, 4, 2, 0, 5]
 
@@ -165,7 +165,7 @@ def test_keys_larger_than_memory_are_merged_from_files(monkeypatch: pytest.Monke
 
 
 def test_text_conditions() -> None:
-    rows = [["Abc"], ["xabcx"], [None], ["ABC"], ["50%"]]
+    rows: list[list[Any]] = [["Abc"], ["xabcx"], [None], ["ABC"], ["50%"]]
 
     def found(comparison: str, value: str, **more: bool) -> list[int]:
         return positions(OrderRequest([25], [], [Condition(0, comparison, value, **more)]), rows)
