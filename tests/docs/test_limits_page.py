@@ -53,7 +53,7 @@ INTERNAL = {
     "db.workbench.scripts.service.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.workbench.results.parquet": "the parts of a file",
     "graph.commands": "lines that a worker writes to its parent",
-    "graph.connections.loaders": "the order of reading, not what is read",
+    "graph.connections.catalogue.loaders": "the order of reading, not what is read",
     "graph.errors": "errors are shortened",
     "graph.executor.inputs.variables": "errors in variables are summed up",
     "graph.kit.ids": "no ID that Howdah makes is longer",
