@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
 from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench.catalogue.run_changes import RunChanges
+from db.workbench.catalogue.snapshot_cache import CacheLimits, CatalogueCache
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_request import RunLimits
@@ -79,6 +81,7 @@ class Services:
     objects: ObjectStore
     vault: Vault
     workbench: Workbench
+    catalogues: CatalogueCache
     runner: Runner
     database_sessions: DatabaseSessionsService
     scripts: ScriptsService
@@ -133,15 +136,14 @@ async def open_services(
         await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
-        identity = await enter(
-            open_identity(settings, database, keys.secret, events=events, mail=_open_mail(settings))
-        )
+        identity = await enter(_open_identity(settings, database, keys, events))
         vault = open_vault(settings, keys, database)
         workbench = await enter(_open_workbench(settings, own, vault, events))
+        catalogues = await enter(_open_catalogues(settings, database, workbench, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results, sources = ResultStore(database, objects), ImportSources(database, objects)
         runner, database_sessions, scripts = await enter(
-            _open_runs(settings, own, events, results, workbench, sources)
+            _open_runs(settings, own, events, results, workbench, catalogues, sources)
         )
         services = Services(
             settings=settings,
@@ -153,6 +155,7 @@ async def open_services(
             objects=objects,
             vault=vault,
             workbench=workbench,
+            catalogues=catalogues,
             runner=runner,
             database_sessions=database_sessions,
             scripts=scripts,
@@ -177,6 +180,7 @@ async def _open_runs(
     events: EventBus,
     results: ResultStore,
     workbench: Workbench,
+    catalogues: CatalogueCache,
     sources: ImportSources,
 ) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
@@ -191,6 +195,7 @@ async def _open_runs(
             open_source=sources.open,
             limits=limits,
             grace_s=grace_s,
+            after_run=RunChanges(catalogues.mark_changed).after_run,
         ) as runner,
         open_sessions(
             database,
@@ -292,10 +297,13 @@ def _urls(
     return url, settings.direct_database_url
 
 
-def _open_mail(settings: Settings) -> Mail | None:
-    if settings.smtp_url is None:
-        return None
-    return Mail(MailServer.parse(settings.smtp_url), settings.mail_from or "")
+def _open_identity(
+    settings: Settings, database: Database, keys: Keys, events: EventBus
+) -> contextlib.AbstractAsyncContextManager[Identity]:
+    mail = None
+    if settings.smtp_url is not None:
+        mail = Mail(MailServer.parse(settings.smtp_url), settings.mail_from or "")
+    return open_identity(settings, database, keys.secret, events=events, mail=mail)
 
 
 def open_vault(settings: Settings, keys: Keys, database: Database) -> Vault:
@@ -317,6 +325,13 @@ def _open_workbench(
         _local_admin_only(settings, own.database),
         events,
     )
+
+
+def _open_catalogues(
+    settings: Settings, database: Database, workbench: Workbench, events: EventBus
+) -> contextlib.AbstractAsyncContextManager[CatalogueCache]:
+    limits = CacheLimits(settings.catalogue_seconds, settings.catalogue_bytes)
+    return CatalogueCache.opened(database, workbench, events, limits)
 
 
 def _local_admin_only(

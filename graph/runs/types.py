@@ -23,6 +23,7 @@ from db.runs import (
     SessionRuns,
     Truncated,
 )
+from db.saved_queries import SavedQueryRow
 from db.scripts import ScriptRunRow
 from db.workbench.live.values import Progress, Waiting
 from db.workbench.scripts.course import failure_in_script
@@ -53,6 +54,7 @@ from graph.runs.script_fields import (
     range_of,
 )
 from graph.runs.session_fields import DatabaseSessionById, SessionFields
+from graph.saved_queries.types import SavedQuery, SavedQueryById
 
 
 class RunById(ById[RunRow]):
@@ -138,6 +140,16 @@ class QueryRun(ResultFields):
         if root.script_id is None:
             return None
         return await ScriptById.of(info.context).load(root.script_id)
+
+    @field(
+        "Saved query that was executed. Null if there is none, or if it was deleted. `statement` "
+        "is the text that was executed, also after a change of the saved query.",
+        type=SavedQuery | None,
+    )
+    async def saved_query(root: strawberry.Parent[RunRow], info: Info) -> SavedQueryRow | None:
+        if root.saved_query_id is None:
+            return None
+        return await SavedQueryById.of(info.context).load(root.saved_query_id)
 
     script_index: int | None = attribute(
         "Index of the statement in its script. Null without a script, and for the `COMMIT` or "

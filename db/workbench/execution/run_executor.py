@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
 log = logging.getLogger(__name__)
 
 OpenSource: TypeAlias = "Callable[[RunRow], CopySource]"
+AfterRun: TypeAlias = Callable[[RunRow, Ending], Awaitable[None]]
 T = TypeVar("T")
 
 INTERRUPT_WITHIN_S = 4.0
@@ -48,8 +49,11 @@ class RunExecutor:
         lender: "Lender",
         on_finished: Callable[[OwnerId], None],
         open_source: "OpenSource",
+        after_run: AfterRun | None = None,
     ) -> None:
         """`on_finished` is called after each run that `start` started, with its owner.
+
+        `after_run` is awaited after each statement, before its end is recorded.
 
         `open_source` opens the data of a run that imports rows.
         """
@@ -59,6 +63,7 @@ class RunExecutor:
         self._lender = lender
         self._on_finished = on_finished
         self._open_source = open_source
+        self._after_run = after_run
         self._ends: dict[tuple[OwnerId, UUID], asyncio.Future[RunRow | None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._throttles: WeakValueDictionary[OwnerId, ReadThrottle] = WeakValueDictionary()
@@ -139,6 +144,8 @@ class RunExecutor:
         async def ended(ending: Ending) -> None:
             announcement.cancel()
             notices.close()
+            if self._after_run is not None:
+                await self._after_run(run, ending)
             written = await self._recorder.finish(
                 run, ending, keep=limits.retention, commit_with=commit_with
             )

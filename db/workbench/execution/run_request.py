@@ -11,6 +11,7 @@ import msgspec
 from db.connections import ConnectionRow
 from db.errors import BadInput, Forbidden, TooLarge
 from db.runs import NewRun
+from db.saved_queries import SavedCall
 from db.workbench.copy.import_request import Import, ImportRequest, encode_source
 from db.workbench.execution.run_origin import run_origin
 
@@ -65,6 +66,8 @@ class RunRequest(NamedTuple):
     session_id: UUID | None = None
     imported: Import | None = None
     """The data if the statement is COPY ... FROM STDIN of `importRows`."""
+    saved: SavedCall | None = None
+    """The saved query that gives the statement, as the request calls it."""
 
     @property
     def call(self) -> object:
@@ -72,7 +75,10 @@ class RunRequest(NamedTuple):
         if self.imported is not None:
             target = ImportTarget(self.connection_id, self.session_id, self.timeout_ms)
             return target.call(self.imported.request)
-        return ("executeQuery", self[:-1])
+        if self.saved is not None:  # as it was sent: the saved query may change before a retry
+            sent = self._replace(connection_id=None, statement="", parameters=None, saved=None)
+            return ("executeQuery", self.saved, sent[:_IN_CALL])
+        return ("executeQuery", self[:_IN_CALL])
 
     def validate(self, limits: RunLimits) -> "RunRequest":
         """Returns the request.
@@ -131,7 +137,12 @@ class RunRequest(NamedTuple):
             source=encode_source(self.imported) if self.imported else None,
             source_bytes=self.imported and self.imported.copied_bytes,
             session_id=self.session_id,
+            saved_query_id=self.saved and self.saved.id,
         )
+
+
+_IN_CALL = RunRequest._fields.index("imported")
+"""An idempotency key stands for the fields before. Stored ones know no others."""
 
 
 def import_forbidden(reason: str, *, field: str | None = None) -> Forbidden:

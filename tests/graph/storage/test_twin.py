@@ -23,6 +23,7 @@ from db.storage import UPLOAD_WITHIN, FileRow, NewFile, StorageOperations
 from db.storage.memory import MemoryStorage
 from db.users import Identity
 from db.workbench import Workbench
+from db.workbench.catalogue.snapshot_cache import CatalogueCache
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.runner import Runner
@@ -76,6 +77,7 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         objects=open_objects(None, data_dir=folder),
         vault=cast("Vault", unused),
         workbench=cast("Workbench", unused),
+        catalogues=cast("CatalogueCache", unused),
         runner=cast("Runner", unused),
         database_sessions=cast("DatabaseSessionsService", unused),
         scripts=cast("ScriptsService", unused),

@@ -24,6 +24,7 @@ from graph.kit.ids import parse_id
 from tests.db.workbench.execution.test_run_values import SAMPLES
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection_to
+from tests.fixtures.patience import patience
 from tests.fixtures.targets import Target
 from tests.fixtures.toy import serving
 
@@ -197,7 +198,7 @@ async def test_download_aborted_by_client_ends_its_work(
         assert services.result_files.active_count == 1
         writer.close()
         await writer.wait_closed()
-        async with asyncio.timeout(10):
+        async with patience():
             while services.result_files.active_count:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.01)
 
