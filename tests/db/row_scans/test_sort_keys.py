@@ -3,6 +3,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -83,7 +84,7 @@ async def query(desk: Desk, statement: str) -> tuple[RunRow, list[list[Any]]]:
     return run, await rows_of(desk, run)
 
 
-def positions(request: OrderRequest, rows: list[list[Any]]) -> list[int]:
+def positions(request: OrderRequest, rows: Sequence[Sequence[Any]]) -> list[int]:
     order = RowOrder(request)
     lines = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows]
     half = len(lines) // 2
@@ -139,13 +140,13 @@ async def test_sorted_and_filtered_rows_are_those_of_postgresql(desk: Desk) -> N
 
 def test_values_in_other_zones_and_styles_are_ordered() -> None:
     """The offsets of one result differ; styles that are not ISO are ordered by their text."""
-    clocks = [
+    clocks: list[list[Any]] = [
         [0, "2026-10-25 02:30:00+02"],
         [1, "2026-10-25 02:00:00+01"],
         [2, "1890-01-01 00:53:28+00:53:28"],
     ]
     assert positions(OrderRequest([23, 1184], [SortColumn(1, False, True)]), clocks) == [2, 0, 1]
-    styles = [[0, "31/12/2024"], [1, "01/01/2025"], [2, "2024-06-01"]]
+    styles: list[list[Any]] = [[0, "31/12/2024"], [1, "01/01/2025"], [2, "2024-06-01"]]
     assert positions(OrderRequest([23, 1082], [SortColumn(1, False, False)]), styles) == [2, 1, 0]
 
 

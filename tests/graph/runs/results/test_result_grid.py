@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -115,12 +115,12 @@ async def test_run_that_has_not_ended_and_one_of_another_user(
         assert (error["code"], "queryStatus" in error["hint"]) == ("CONFLICT", True)
     await ada.ask(CANCEL, id=run)
     run = await a_run(ada, connection, PEOPLE)
-    for document, values in (
+    for document, asked in (
         (ROWS, {"orderBy": [{"column": "age"}]}),
         (STATS, {"name": "age"}),
         (CELL, {"row": 0, "column": 0}),
     ):
-        assert await bob.ask(document, id=run, **values) == {"queryRun": None}
+        assert await bob.ask(document, id=run, **cast("Any", asked)) == {"queryRun": None}
     await ada.ask(DELETE, id=run)
     assert await ada.ask(ROWS, id=run, orderBy=[{"column": "age"}]) == {"queryRun": None}
 
