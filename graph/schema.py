@@ -13,6 +13,7 @@ from graph.kit.scalars import scalar_map
 from graph.kit.scopes import resolve_scopes
 from graph.runs import imports
 from graph.runs import resolvers as runs
+from graph.runs.changes import change_resolvers as row_changes
 from graph.runs.sessions import session_resolvers as database_sessions
 from graph.scripts import resolvers as scripts
 from graph.storage import resolvers as storage
@@ -32,6 +33,7 @@ DOMAINS = (
     connections,
     runs,
     imports,
+    row_changes,
     database_sessions,
     scripts,
     audit,

@@ -101,7 +101,10 @@ class RunError:
     message: str = attribute("What happened.")
     code: str | None = attribute(
         "`TOO_LARGE` if a row was larger than the operator's limit `HOWDAH_RUN_MAX_ROW_BYTES`, so "
-        "that the run was ended before the row had arrived. Null for every other reason."
+        "that the run was ended before the row had arrived. For `changeRows`, also `CONFLICT` if a "
+        "row was changed meanwhile or a change had no effect, `BAD_USER_INPUT` if the table does "
+        "not allow a change, and `UNAVAILABLE` if the connection was lost during the commit. Null "
+        "for every other reason."
     )
     sqlstate: str | None = attribute(
         "SQLSTATE code. Null if the error does not come from PostgreSQL."

@@ -73,6 +73,7 @@ class SessionUse(ConnectionUse):
         self._controls = controls_transaction(run.statement)
         self._is_wrapped = False
         """Whether the transaction is for this statement alone."""
+        self._has_begun = False
         self._was_open = False
         """Whether the statement is part of a transaction of the user."""
 
@@ -99,6 +100,7 @@ class SessionUse(ConnectionUse):
         if not begins and prelude is None and protocol.is_idle(connection) and self._needs_begin():
             begins, self._is_wrapped = True, self._autocommit
         begin = _BEGIN_READ_ONLY if self.run.read_only else _BEGIN
+        self._has_begun = begins
         if sent := [*([begin] if begins else []), *([prelude] if prelude else [])]:
             await command(connection, "; ".join(sent))
         self._was_open = not self._is_wrapped and not protocol.is_idle(connection)
@@ -142,6 +144,11 @@ class SessionUse(ConnectionUse):
 
     async def restore(self, connection: Connection) -> None:
         connection.slot.release()
+        if self.batch is not None:
+            await self.batch.undo(connection)
+            if self._has_begun and not self.batch.has_changed:
+                await command(connection, "ROLLBACK")
+                return
         if self._is_wrapped and not protocol.is_idle(connection):
             keeps = changes_settings_only(self.run.statement)
             await command(connection, "COMMIT" if keeps else "ROLLBACK")
