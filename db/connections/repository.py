@@ -1,7 +1,7 @@
 """Saved connections: the table, its rows, and the repository of one owner."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -232,7 +232,7 @@ class Connections(Repository[ConnectionRow, S]):
         return mine.values(last_connected_at=func.now()).returning(cls.table().c.id)
 
     @change_statement
-    def _increase(cls, counter: str) -> ClauseElement:
+    def _increase(cls, counter: Literal["secrets_version", "disconnect_count"]) -> ClauseElement:
         table = cls.table()
         mine = cls.owned_update().where(table.c.id == bindparam("id"))
         return mine.values({counter: table.c[counter] + 1}).returning(*cls.columns())

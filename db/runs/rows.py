@@ -148,6 +148,7 @@ class NewRun(NamedTuple):
     statement_end: int | None = None
     statement_line: int | None = None
     statement_column: int | None = None
+    saved_query_id: UUID | None = None
 
 
 class RunRow(NamedTuple):
@@ -186,6 +187,7 @@ class RunRow(NamedTuple):
     statement_end: int | None = None
     statement_line: int | None = None
     statement_column: int | None = None
+    saved_query_id: UUID | None = None
 
     @property
     def is_finished(self) -> bool:

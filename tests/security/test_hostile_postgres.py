@@ -25,6 +25,7 @@ from db.workbench.sessions import holder
 from db.workbench.sessions.held_session import MAX_NOTIFICATIONS
 from db.workbench.sessions.open_request import OpenRequest
 from tests.fixtures.hostile_postgres import ENDLESS, hostile_postgres
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, serve_sessions
 from tests.fixtures.workbench import ConnectionSaver
 from tests.security.test_hostile_ssh import longest_pause
@@ -80,7 +81,7 @@ async def test_start_byte_by_byte_ends_in_time(
 ) -> None:
     monkeypatch.setattr(connector, "CONNECT_S", 1.0)
     slow = Connector(destination(hostile_port, "start-trickle"), targets)
-    async with asyncio.timeout(3):
+    async with patience():
         with pytest.raises(Unreachable):
             await slow.connect()
     await slow.close()
@@ -166,7 +167,7 @@ async def test_server_that_lets_no_session_open_does_not_delay_the_stop(
     )
     async with serve_sessions(desk.server) as service:
         opening = asyncio.create_task(service.open(desk.owner, OpenRequest(connection_id)))
-        async with asyncio.timeout(5):
+        async with patience():
             while service.holder is None or not service.holder._tasks:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
         began = time.monotonic()

@@ -18,6 +18,7 @@ from db.workbench.connections.tunnels.ssh_budget import PIECE_BYTES, SshBudget
 from db.workbench.connections.tunnels.ssh_tunnels import LOOPBACK
 from db.workbench.connections.tunnels.tunnel_thread import TunnelThread
 from tests.fixtures.bastion import SshServer, running_ssh
+from tests.fixtures.patience import patience
 from tests.fixtures.ssh_flood import flooding_ssh
 from tests.fixtures.targets import Target
 
@@ -192,7 +193,7 @@ async def test_cancel_request_passes_the_tunnel(
     async with connecting(target, targets, ssh_server) as connector:
         connection = await connector.connect()
         sleeping = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
-        async with asyncio.timeout(10):
+        async with patience():
             while not sleeping.done():
                 await connection.cancel_safe(timeout=2)
                 await asyncio.wait({sleeping}, timeout=0.1)

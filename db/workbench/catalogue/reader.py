@@ -1,19 +1,17 @@
 """`CatalogueReader`, which lists the schemas, tables and columns of a user's database."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
-from db.errors import TimedOut, TooLarge
+from db.errors import TooLarge
 from db.kit.base import OwnerId
 from db.kit.paging import Page, SortOrder, Window, decode_cursor, make_page
 from db.workbench.catalogue import catalogue_sql
+from db.workbench.catalogue.fetching import read_catalogue
 from db.workbench.catalogue.read_only_risks import READ_ONLY_RISKS, ReadOnlyRisk, parse_risks
 from db.workbench.catalogue.rows import ColumnRow, SchemaRow, TableRow
 from db.workbench.connections.workbench import Workbench
-
-if TYPE_CHECKING:  # psycopg is imported with the first connection
-    from db.workbench.connections.libpq import Connection
 
 TIMEOUT_S = 5.0
 MAX_COLUMNS = 50_000
@@ -123,27 +121,10 @@ class CatalogueReader:
 
     async def _fetch(self, connection_id: UUID, sql: str, values: list[Any]) -> Sequence[Any]:
         async with self._workbench.lend(self._owner, connection_id) as connection:
-            return await _fetch_all(connection, sql, values)
-
-
-async def _fetch_all(connection: "Connection", sql: str, values: list[Any]) -> Sequence[Any]:
-    from psycopg import AsyncRawCursor, OperationalError  # a driver, imported at first use
-    from psycopg.errors import QueryCanceled
-
-    from db.workbench.connections.libpq import abort_after
-
-    try:
-        # The server's timeout comes first; the second one is for a server that does not answer.
-        with abort_after(connection, TIMEOUT_S + 1):
-            async with connection.transaction(), AsyncRawCursor(connection) as cursor:
-                await cursor.execute(f"SET LOCAL statement_timeout = {TIMEOUT_S * 1000:.0f}")
-                await cursor.execute(sql, values)
-                return await cursor.fetchall()
-    except (QueryCanceled, OperationalError):
-        raise TimedOut(
-            f"The database did not return its catalogue within {TIMEOUT_S:.0f} seconds.",
-            hint="Request fewer schemas, tables or columns at once, or try again later.",
-        ) from None
+            found: Sequence[Any] = await read_catalogue(
+                connection, lambda fetch: fetch(sql, values), TIMEOUT_S
+            )
+            return found
 
 
 def _bound(cursor: str | None, field: str) -> tuple[str | None, int | None]:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 OpenSource: TypeAlias = "Callable[[RunRow], CopySource]"
 OpenBatch: TypeAlias = "Callable[[RunRow], Batch | None]"
+AfterRun: TypeAlias = Callable[[RunRow, Ending], Awaitable[None]]
 T = TypeVar("T")
 
 INTERRUPT_WITHIN_S = 4.0
@@ -59,14 +60,19 @@ class RunExecutor:
         lender: "Lender",
         on_finished: Callable[[OwnerId], None],
         openers: "RunOpeners",
+        after_run: AfterRun | None = None,
     ) -> None:
-        """`on_finished` is called after each run that `start` started, with its owner."""
+        """`on_finished` is called after each run that `start` started, with its owner.
+
+        `after_run` is awaited after each statement, before its end is recorded.
+        """
         self.running: dict[UUID, StatementRun] = {}
         self._recorder = recorder
         self._results = results
         self._lender = lender
         self._on_finished = on_finished
         self._open_source, self._open_batch = openers
+        self._after_run = after_run
         self._ends: dict[tuple[OwnerId, UUID], asyncio.Future[RunRow | None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._throttles: WeakValueDictionary[OwnerId, ReadThrottle] = WeakValueDictionary()
@@ -147,6 +153,8 @@ class RunExecutor:
         async def ended(ending: Ending) -> None:
             announcement.cancel()
             notices.close()
+            if self._after_run is not None:
+                await self._after_run(run, ending)
             written = await self._recorder.finish(
                 run, ending, keep=limits.retention, commit_with=commit_with
             )

@@ -11,6 +11,7 @@ import msgspec
 from db.connections import ConnectionRow
 from db.errors import BadInput, Forbidden, TooLarge
 from db.runs import NewRun
+from db.saved_queries import SavedCall
 from db.workbench.copy.import_request import Import, ImportRequest, encode_source
 from db.workbench.execution.run_origin import run_origin
 
@@ -27,7 +28,7 @@ class RunLimits(NamedTuple):
     max_timeout_ms: int = 24 * 3_600_000
     max_rows: int = 1_000_000
     max_bytes: int = 256 * 1024 * 1024
-    max_cell: int = 16 * 1024 * 1024
+    max_cell: int = 32 * 1024 * 1024
     process_slots: int = 64
     retention_days: int = 30
     max_kept_bytes: int = 5 * 1024**3
@@ -67,6 +68,8 @@ class RunRequest(NamedTuple):
     """The data if the statement is COPY ... FROM STDIN of `importRows`."""
     changes: str | None = None
     """The table of `changeRows` as JSON (db.workbench.changes); the parameters are the changes."""
+    saved: SavedCall | None = None
+    """The saved query that gives the statement, as the request calls it."""
 
     @property
     def call(self) -> object:
@@ -75,8 +78,11 @@ class RunRequest(NamedTuple):
             target = ImportTarget(self.connection_id, self.session_id, self.timeout_ms)
             return target.call(self.imported.request)
         if self.changes is not None:
-            return ("changeRows", self[:-2], self.changes)
-        return ("executeQuery", self[:-2])
+            return ("changeRows", self[:_IN_CALL], self.changes)
+        if self.saved is not None:  # as it was sent: the saved query may change before a retry
+            sent = self._replace(connection_id=None, statement="", parameters=None, saved=None)
+            return ("executeQuery", self.saved, sent[:_IN_CALL])
+        return ("executeQuery", self[:_IN_CALL])
 
     def validate(self, limits: RunLimits) -> "RunRequest":
         """Returns the request.
@@ -137,7 +143,12 @@ class RunRequest(NamedTuple):
             source=encode_source(self.imported) if self.imported else self.changes,
             source_bytes=self.imported and self.imported.copied_bytes,
             session_id=self.session_id,
+            saved_query_id=self.saved and self.saved.id,
         )
+
+
+_IN_CALL = RunRequest._fields.index("imported")
+"""An idempotency key stands for the fields before. Stored ones know no others."""
 
 
 def import_forbidden(reason: str, *, field: str | None = None) -> Forbidden:

@@ -6,7 +6,7 @@ from typing import Self
 from db.runs import RunRow
 from db.workbench.changes.change_result import ChangeAnswer, parse_answer
 from graph.context import Context
-from graph.runs.row_budget import RowBudget
+from graph.runs.results.row_budget import RowBudget
 
 
 class ChangeAnswers:

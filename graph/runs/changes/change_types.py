@@ -12,7 +12,7 @@ from graph.context import Info
 from graph.kit.fields import attribute, field
 from graph.kit.scalars import Json
 from graph.runs.changes.change_answers import ChangeAnswers
-from graph.runs.result_types import RunError
+from graph.runs.results.result_types import RunError
 from graph.runs.types import QueryRun
 
 

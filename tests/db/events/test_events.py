@@ -14,6 +14,7 @@ from db.events.backlog import EVERY_TOPIC, Backlog
 from db.events.bus import FRAME_LIMIT, UNSENT_LIMIT, encode
 from db.events.subscription import UNREAD_LIMIT
 from tests.fixtures.brokers import PASSWORD, Broker, free_port, frozen, running
+from tests.fixtures.patience import patience
 
 KINDS = ["postgres", "redis", "nats"]
 OpenBus = Callable[[], Coroutine[None, None, EventBus]]
@@ -48,19 +49,19 @@ async def following(stack: AsyncExitStack, bus: EventBus, topic: str) -> Subscri
 
 
 async def receive(subscription: Subscription, count: int) -> list[Event]:
-    async with asyncio.timeout(10):
+    async with patience():
         return [await anext(subscription) for _ in range(count)]
 
 
 async def until_missed(subscription: Subscription) -> None:
-    async with asyncio.timeout(10):
+    async with patience():
         async for event in subscription:
             if event.missed:
                 return
 
 
 async def until_up(bus: EventBus) -> None:
-    async with asyncio.timeout(20):
+    async with patience():
         await bus._up.wait()
 
 
@@ -184,7 +185,7 @@ async def test_bus_reconnects_after_server_restart(broker: Broker, open_bus: Ope
         await one.ping()
         there._unread.take(UNREAD_LIMIT)
         await one.publish("run:1", "after the gap")
-        async with asyncio.timeout(10):
+        async with patience():
             while (await anext(there)).payload != "after the gap":
                 pass
 
@@ -215,7 +216,7 @@ async def test_events_published_during_outage_arrive(broker: Broker, open_bus: O
                 await bus.publish("run:1", str(number))
             await bus.publish("run:2", "rare")
             assert len(bus._unsent) <= UNSENT_LIMIT
-        async with asyncio.timeout(20):
+        async with patience():
             while (await anext(theirs)).payload != "rare":
                 pass
         await until_missed(mine)
@@ -225,7 +226,7 @@ async def test_close_does_not_wait_for_silent_server(broker: Broker, open_bus: O
     bus = await open_bus()
     with frozen(broker):
         await bus.publish("run:1", "never sent")
-        async with asyncio.timeout(5):
+        async with patience():
             await bus.close()
 
 
@@ -250,7 +251,7 @@ async def test_postgres_bus_uses_one_connection(broker: Broker, open_bus: OpenBu
             await following(stack, bus, f"run:{number}")
         assert await event_sessions(broker.url) == 1
     await bus.close()
-    async with asyncio.timeout(5):
+    async with patience():
         while await event_sessions(broker.url):  # noqa: ASYNC110 - the server's view, by asking
             await asyncio.sleep(0.01)
 

@@ -7,6 +7,7 @@ import pytest
 
 from graph.transport import gateway
 from graph.transport.http import streams
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.toy import Door, ToyServer, serving, toy_app
 
 SSE = "text/event-stream"
@@ -21,7 +22,7 @@ async def followed(
     """The content type of the response, then its body in pieces."""
     url = f"http://{server.address}/graphql"
     async with (
-        httpx.AsyncClient(headers={"accept": accept} | headers) as client,
+        httpx.AsyncClient(headers={"accept": accept} | headers, timeout=PATIENCE_S) as client,
         client.stream("POST", url, json={"query": query}) as response,
     ):
         yield response.headers["content-type"]

@@ -23,6 +23,7 @@ from tests.fixtures.notes import (
     others,
     read,
 )
+from tests.fixtures.patience import patience
 
 
 @pytest.mark.parametrize("way", ["read", "transaction", "write"])
@@ -128,7 +129,7 @@ async def test_close_leaves_no_connection(committed_url: str, observer: asyncpg.
     database = await open_database(committed_url, pool_size=8)
     await asyncio.gather(*(read(database, n) for n in range(20)), database.ping())
     await database.close()
-    async with asyncio.timeout(5):
+    async with patience():
         while await others(observer):  # noqa: ASYNC110 - of another process: no event
             await asyncio.sleep(0.01)
     with pytest.raises(Unavailable, match="stopping"):

@@ -30,6 +30,7 @@ from db.workbench.sessions.maintenance import SessionRescue
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_scripts, serve_sessions
 
 __all__ = ["replica", "sit"]  # fixtures
@@ -65,7 +66,7 @@ class Seat(NamedTuple):
     async def until(
         self, script: ScriptRunRow, reached: Callable[[ScriptRunRow], object]
     ) -> ScriptRunRow:
-        async with asyncio.timeout(20), self.scripts.follow(self.owner, script.id) as watch:
+        async with patience(), self.scripts.follow(self.owner, script.id) as watch:
             row = await watch.current()
             while row is not None and not reached(row):
                 row = await watch.next_change()

@@ -114,7 +114,7 @@ async def every(grid: Grid) -> Grid:
         for at in range(most)
     ]
     for row in ["-1", *rows]:
-        await grid.run(f"INSERT INTO every VALUES ({row})")
+        await grid.run(f"INSERT INTO every VALUES ({row})")  # noqa: S608 - constants
     return grid
 
 
