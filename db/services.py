@@ -43,6 +43,7 @@ from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.catalogue.run_changes import RunChanges
 from db.workbench.catalogue.snapshot_cache import CacheLimits, CatalogueCache
+from db.workbench.completion.service import CompletionService
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_request import RunLimits
@@ -81,6 +82,7 @@ class Services:
     vault: Vault
     workbench: Workbench
     catalogues: CatalogueCache
+    completion: CompletionService
     runner: Runner
     database_sessions: DatabaseSessionsService
     scripts: ScriptsService
@@ -154,6 +156,7 @@ async def open_services(
             vault=vault,
             workbench=workbench,
             catalogues=catalogues,
+            completion=CompletionService(catalogues),
             runner=runner,
             database_sessions=database_sessions,
             scripts=scripts,

@@ -22,6 +22,7 @@ from graph.connections.catalogue import (
     find_table,
     list_schemas,
 )
+from graph.connections.completion import CompletionFields
 from graph.connections.loaders import ConnectionById, IsOpen, PreferenceByName, ReadOnlyRisks
 from graph.context import Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
@@ -95,7 +96,7 @@ class SshTunnel:
     "`saveConnection`. Its secrets are never returned."
 )
 @node("conn", row=ConnectionRow, loader=ConnectionById, scopes=WORKBENCH.read)
-class DatabaseConnection(Node):
+class DatabaseConnection(CompletionFields, Node):
     name: str = attribute("Display name.")
     host: str = attribute("Host name or IP address of the PostgreSQL server.")
     port: int = attribute("TCP port of the PostgreSQL server.")
