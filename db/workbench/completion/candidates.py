@@ -8,7 +8,7 @@ from typing import TypeVar
 from db.workbench.catalogue.snapshot import SnapshotFunction, SnapshotRelation, SnapshotType
 from db.workbench.completion.catalogue_index import CatalogueIndex, SchemaObjects
 from db.workbench.completion.expectations.expected import Offer
-from db.workbench.completion.names import MatchKind, fold, match_kind
+from db.workbench.completion.names import MatchKind
 
 
 class CompletionKind(StrEnum):
@@ -103,11 +103,8 @@ class CatalogueCandidates:
     def _listed(
         self, objects: SchemaObjects[Named], describe: Describe[Named], schema: str, group: int
     ) -> Iterator[Candidate]:
-        for name, found in objects.by_schema.get(schema, {}).items():
-            match = match_kind(fold(name), self._typed)
-            if match is not None:
-                for one in found:
-                    yield self._candidate(one, describe, match, (group,), "")
+        for match, one in objects.of_schema(schema).find(self._typed, self._limit):
+            yield self._candidate(one, describe, match, (group,), "")
 
     def _candidate(
         self,

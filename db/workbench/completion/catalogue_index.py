@@ -1,5 +1,6 @@
 """`CatalogueIndex`: one snapshot of a catalogue, arranged for completion and search."""
 
+import itertools
 import weakref
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -137,6 +138,7 @@ class SchemaObjects(NameTable[Named]):
         found = list(objects)
         super().__init__([(one.name, one) for one in found])
         self._search_path = search_path
+        self._schema_names: dict[str, NameTable[Named]] = {}
         self.by_schema: dict[str, dict[str, list[Named]]] = {}
         for one in found:
             self.by_schema.setdefault(one.schema, {}).setdefault(one.name, []).append(one)
@@ -165,6 +167,15 @@ class SchemaObjects(NameTable[Named]):
         if self._have_overloads:
             return one.schema in self._search_path
         return self._visible.get(one.name) == one.schema
+
+    def of_schema(self, schema: str) -> NameTable[Named]:
+        """The objects of one schema, arranged when they are first needed."""
+        if (found := self._schema_names.get(schema)) is None:
+            objects = itertools.chain.from_iterable(self.by_schema.get(schema, {}).values())
+            found = NameTable([(one.name, one) for one in objects])
+            if schema in self.by_schema:
+                self._schema_names[schema] = found
+        return found
 
     def lookup(self, path: tuple[str, ...]) -> list[Named]:
         """The objects that a name with or without its schema means; several for overloads."""

@@ -73,26 +73,22 @@ class NameTable(Generic[T]):
             is_exact = len(self._names[index]) == len(typed)
             yield MatchKind.EXACT if is_exact else MatchKind.PREFIX, self._values[index]
         if typed:
-            yield from self._find_inside(typed, limit)
+            words = list(self._find_inside("_" + typed, limit, frozenset()))
+            yield from ((MatchKind.WORD, self._values[index]) for index in words)
+            inside = self._find_inside(typed, limit, frozenset(words))
+            yield from ((MatchKind.INSIDE, self._values[index]) for index in inside)
 
-    def _find_inside(self, typed: str, limit: int) -> Iterator[tuple[MatchKind, T]]:
-        """A name that begins with `typed` was found by its prefix."""
-        words: list[int] = []
-        inside: list[int] = []
-        text, position = self._text, 0
-        while len(words) < limit and (position := text.find(typed, position + 1)) >= 0:
-            if text[position - 1] == "\n":
-                continue
-            index = bisect.bisect_right(self._starts, position) - 1
-            end = self._starts[index] + len(self._names[index])
-            if not self._names[index].startswith(typed):
-                kind = match_kind(self._names[index], typed)
-                (words if kind is MatchKind.WORD else inside).append(index)
-            position = end - 1
-        for index in words:
-            yield MatchKind.WORD, self._values[index]
-        for index in inside[:limit]:
-            yield MatchKind.INSIDE, self._values[index]
+    def _find_inside(self, part: str, limit: int, seen: frozenset[int]) -> Iterator[int]:
+        """The indices of names with the part behind their beginning."""
+        text, position, found = self._text, 0, 0
+        while found < limit and (position := text.find(part, position + 1)) >= 0:
+            if text[position - 1] != "\n":
+                index = bisect.bisect_right(self._starts, position) - 1
+                name = self._names[index]
+                if not name.startswith(part.removeprefix("_")) and index not in seen:
+                    found += 1
+                    yield index
+                position = self._starts[index] + len(name) - 1
 
 
 def fold(name: str) -> str:

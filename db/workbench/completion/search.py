@@ -13,7 +13,7 @@ from db.workbench.completion.names import MatchKind, NameTable, fold
 
 MAX_SEARCH_CHARS = 200
 MAX_SEARCH_RESULTS = 200
-MAX_MATCHES = 2_000
+MAX_MATCHES = 500
 """Of each kind of object and of match; those beyond are not ranked."""
 
 
