@@ -107,6 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     runs_per_user: Positive = 10_000
     run_text_bytes_per_user: Positive = 1024**3
     run_max_timeout_ms: Positive = 86_400_000
+    saved_queries_per_user: Amount = 10_000
+    saved_query_bytes_per_user: Amount = 256 * 1024 * 1024
 
     database_sessions_per_user: Positive = 10
     database_session_idle_seconds: Positive = 1_800

@@ -27,6 +27,7 @@ from graph.connections.catalogue.schemas import (
     TableName,
 )
 from graph.connections.catalogue.tables import DatabaseTable, TableByKey
+from graph.connections.completion import CompletionFields
 from graph.connections.loaders import ConnectionById, IsOpen, PreferenceByName
 from graph.connections.read_only_risks import ReadOnlyRisk
 from graph.context import Info
@@ -103,7 +104,7 @@ class SshTunnel:
     "`saveConnection`. Its secrets are never returned."
 )
 @node("conn", row=ConnectionRow, loader=ConnectionById, scopes=WORKBENCH.read)
-class DatabaseConnection(Node):
+class DatabaseConnection(CompletionFields, Node):
     name: str = attribute("Display name.")
     host: str = attribute("Host name or IP address of the PostgreSQL server.")
     port: int = attribute("TCP port of the PostgreSQL server.")
