@@ -2,9 +2,14 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import ExtensionRow, extensions
 from graph.connections.catalogue.loaders import ByKey, Pages
-from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node
+from graph.connections.catalogue.nodes import (
+    OF_DATABASE,
+    catalogue_node,
+    definition_field,
+)
 from graph.kit.fields import attribute
 from graph.kit.ids import Node
 
@@ -27,3 +32,4 @@ class DatabaseExtension(Node):
     schema_name: str = attribute("Name of the schema that contains its objects.")
     owner: str = attribute("Role that owns the extension.")
     comment: str | None = attribute("Comment of the extension. Null if there is none.")
+    definition = definition_field(DefinedKind.EXTENSION)

@@ -2,6 +2,7 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     DatabasePrivilege,
     FunctionKind,
@@ -10,7 +11,13 @@ from db.workbench.catalogue.objects import (
     functions,
 )
 from graph.connections.catalogue.loaders import ByKey, ObjectKey, Pages
-from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node, key_of, loaded_by
+from graph.connections.catalogue.nodes import (
+    OF_DATABASE,
+    catalogue_node,
+    definition_field,
+    key_of,
+    loaded_by,
+)
 from graph.connections.catalogue.privileges import PRIVILEGES, FunctionPrivileges
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.ids import Node
@@ -64,6 +71,7 @@ class DatabaseFunction(Node):
     comment: str | None = attribute(
         "Comment set with `COMMENT ON FUNCTION`. Null if there is none."
     )
+    definition = definition_field(DefinedKind.ROUTINE)
 
     @field(PRIVILEGES, type=list[DatabasePrivilege] | None)
     @loaded_by(FunctionPrivileges)

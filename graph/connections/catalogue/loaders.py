@@ -10,6 +10,7 @@ from uuid import UUID
 from db.errors import HowdahError, TooLarge
 from db.kit.paging import Page, Window
 from db.workbench.catalogue import MAX_COLUMNS, CatalogueReader
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import ObjectKind
 from graph.connections.loaders import ConnectionById
 from graph.executor import ResultTooLarge
@@ -140,6 +141,19 @@ class Facts(CatalogueLoader[ObjectKey]):
     async def read(self, reader: CatalogueReader, keys: list[ObjectKey]) -> Mapping[ObjectKey, Any]:
         found = await reader.facts(keys[0].connection_id, self.sql, [key.id for key in keys])
         return {key: self.to_value(*found[key.id]) for key in keys if key.id in found}
+
+
+class Definitions(CatalogueLoader[ObjectKey]):
+    kind: ClassVar[DefinedKind]
+
+    @staticmethod
+    def group_of(key: ObjectKey) -> Hashable:
+        return key.connection_id
+
+    async def read(self, reader: CatalogueReader, keys: list[ObjectKey]) -> Mapping[ObjectKey, Any]:
+        ids = [key.id for key in keys]
+        found = await reader.definitions(keys[0].connection_id, self.kind, ids)
+        return {key: found[key.id] for key in keys if key.id in found}
 
 
 class ByKey(CatalogueLoader[NameKey]):

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import CatalogueRow
-from graph.connections.catalogue.loaders import ByKey, ObjectKey
+from graph.connections.catalogue.loaders import ByKey, Definitions, ObjectKey
 from graph.context import Info
 from graph.executor.hints import resolving_many
 from graph.kit.fields import field
@@ -79,6 +80,23 @@ def loaded_by(
         return resolve
 
     return declare
+
+
+def definition_field(kind: DefinedKind) -> Any:
+    """The field `definition` of the objects of one kind."""
+    loader = type(f"{kind.title()}Definitions", (Definitions,), {"kind": kind})
+
+    @field(
+        "SQL statements that recreate the object if those that it depends on exist, as "
+        "`pg_dump --schema-only` writes them, without owners and privileges. Null if the object "
+        "exists only as a part of another one, or if the database failed to answer.",
+        type=str | None,
+    )
+    @loaded_by(loader)
+    def definition(root: strawberry.Parent[CatalogueRow]) -> ObjectKey:
+        return key_of(root)
+
+    return definition
 
 
 def key_of(row: CatalogueRow) -> ObjectKey:

@@ -2,6 +2,7 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     PolicyCommand,
     PolicyRow,
@@ -13,7 +14,12 @@ from db.workbench.catalogue.objects import (
 )
 from graph.connections.catalogue.functions import DatabaseFunction, FunctionByKey
 from graph.connections.catalogue.loaders import ByKey, Lists
-from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node, loaded_by
+from graph.connections.catalogue.nodes import (
+    OF_DATABASE,
+    catalogue_node,
+    definition_field,
+    loaded_by,
+)
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.ids import NameKey, Node
 
@@ -82,6 +88,7 @@ class TableTrigger(Node):
     function_schema: str = attribute("Name of the schema that contains the function.")
     function_name: str = attribute("Name of the function that the trigger calls.")
     comment: str | None = attribute("Comment set with `COMMENT ON TRIGGER`. Null if there is none.")
+    definition = definition_field(DefinedKind.TRIGGER)
 
     @field(
         "Function that the trigger calls. Null if the database failed to answer.",
@@ -112,3 +119,4 @@ class TablePolicy(Node):
         "SQL condition that new rows have to meet. Null if there is none."
     )
     comment: str | None = attribute("Comment set with `COMMENT ON POLICY`. Null if there is none.")
+    definition = definition_field(DefinedKind.POLICY)

@@ -5,6 +5,7 @@ from typing import Annotated
 import strawberry
 
 from db.kit.paging import Window
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     DatabasePrivilege,
     FunctionRow,
@@ -24,6 +25,7 @@ from graph.connections.catalogue.indexes import IndexByKey, TableIndex
 from graph.connections.catalogue.loaders import ByKey, ObjectKey, PageKey, Pages
 from graph.connections.catalogue.nodes import (
     catalogue_node,
+    definition_field,
     find_named,
     key_of,
     loaded_by,
@@ -65,6 +67,7 @@ class DatabaseSchema(Node):
     name: str = attribute("Name of the schema.")
     owner: str = attribute("Role that owns the schema.")
     comment: str | None = attribute("Comment set with `COMMENT ON SCHEMA`. Null if there is none.")
+    definition = definition_field(DefinedKind.SCHEMA)
 
     @field(
         "Tables, views, materialized views and foreign tables of the schema, ordered by name. "

@@ -2,9 +2,16 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import DatabasePrivilege, SequenceRow, sequences
 from graph.connections.catalogue.loaders import ByKey, ObjectKey, Pages
-from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node, key_of, loaded_by
+from graph.connections.catalogue.nodes import (
+    OF_DATABASE,
+    catalogue_node,
+    definition_field,
+    key_of,
+    loaded_by,
+)
 from graph.connections.catalogue.privileges import PRIVILEGES, SequencePrivileges
 from graph.connections.catalogue.tables import DatabaseTable, TableByKey
 from graph.kit.fields import attribute, field
@@ -43,6 +50,7 @@ class DatabaseSequence(Node):
     comment: str | None = attribute(
         "Comment set with `COMMENT ON SEQUENCE`. Null if there is none."
     )
+    definition = definition_field(DefinedKind.SEQUENCE)
 
     @field(
         "Table whose column owns the sequence, as that of an identity or `serial` column does. "

@@ -5,6 +5,7 @@ from typing import Annotated
 import strawberry
 
 from db.kit.paging import Window
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     ColumnRow,
     ConstraintKind,
@@ -25,6 +26,7 @@ from graph.connections.catalogue.loaders import ByKey, Facts, Lists, ObjectKey, 
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
+    definition_field,
     find_named,
     key_of,
     loaded_by,
@@ -139,6 +141,7 @@ class TableConstraint(Node):
     comment: str | None = attribute(
         "Comment set with `COMMENT ON CONSTRAINT`. Null if there is none."
     )
+    definition = definition_field(DefinedKind.CONSTRAINT)
 
     @field(
         "Table that has the constraint. Null if the database failed to answer.",
@@ -169,6 +172,7 @@ class DatabaseTable(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     name: str = attribute("Name of the table, without its schema.")
     comment: str | None = attribute("Comment set with `COMMENT ON`. Null if there is none.")
+    definition = definition_field(DefinedKind.RELATION)
     row_estimate: int | None = attribute(
         "Number of rows as estimated by PostgreSQL's last `VACUUM` or `ANALYZE`. Null for views "
         "and if the table was never analyzed.",
