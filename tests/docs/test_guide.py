@@ -41,6 +41,7 @@ OWN_TESTS = {
     ("clients.md", "ts"): "test_client_recipes.py",
     ("connections.md", "graphql"): "test_docs_operations.py",
     ("new-domain.md", "python"): "test_new_domain.py",
+    ("plans.md", "js"): "test_docs_workbench.py",
     ("runs.md", "js"): "test_docs_runs.py",
     ("scripts.md", "js"): "test_docs_workbench.py",
     ("sessions.md", "js"): "test_docs_workbench.py",
