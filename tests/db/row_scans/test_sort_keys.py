@@ -166,7 +166,7 @@ def test_keys_larger_than_memory_are_merged_from_files(monkeypatch: pytest.Monke
 
 
 def test_text_conditions() -> None:
-    rows = [["Abc"], ["xabcx"], [None], ["ABC"], ["50%"]]
+    rows: list[list[Any]] = [["Abc"], ["xabcx"], [None], ["ABC"], ["50%"]]
 
     def found(comparison: str, value: str, **more: bool) -> list[int]:
         return positions(OrderRequest([25], [], [Condition(0, comparison, value, **more)]), rows)
