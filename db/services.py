@@ -43,8 +43,11 @@ from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.catalogue.run_changes import RunChanges
 from db.workbench.catalogue.snapshot_cache import CacheLimits, CatalogueCache
+from db.workbench.changes.row_changes import open_changes
+from db.workbench.completion.service import CompletionService
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
+from db.workbench.execution.run_executor import RunOpeners
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.runner_lifecycle import open_runner
@@ -82,6 +85,7 @@ class Services:
     vault: Vault
     workbench: Workbench
     catalogues: CatalogueCache
+    completion: CompletionService
     runner: Runner
     database_sessions: DatabaseSessionsService
     scripts: ScriptsService
@@ -156,6 +160,7 @@ async def open_services(
             vault=vault,
             workbench=workbench,
             catalogues=catalogues,
+            completion=CompletionService(catalogues),
             runner=runner,
             database_sessions=database_sessions,
             scripts=scripts,
@@ -192,7 +197,7 @@ async def _open_runs(
             results,
             workbench,
             own.direct_url,
-            open_source=sources.open,
+            openers=RunOpeners(sources.open, open_changes),
             limits=limits,
             grace_s=grace_s,
             after_run=RunChanges(catalogues.mark_changed).after_run,

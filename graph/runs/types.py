@@ -88,7 +88,10 @@ class RunsOfSession(ListsOfParents[ParentQuery]):
 @node("run", row=RunRow, loader=RunById, scopes=WORKBENCH.read)
 class QueryRun(ResultFields):
     revision: int = attribute("Incremented by every change of the run.")
-    statement: str = attribute("SQL statement as it was sent.")
+    statement: str = attribute(
+        "SQL statement as it was sent. For `changeRows`, a comment with the table and the numbers "
+        "of changes."
+    )
     read_only: bool = attribute("True if the statement runs in a read-only transaction.")
     timeout_ms: int = attribute("Timeout in milliseconds, counted from `startedAt`.")
     created_at: datetime = attribute("Time the run was accepted.")
@@ -163,7 +166,10 @@ class QueryRun(ResultFields):
     def statement_range(root: strawberry.Parent[RunRow]) -> StatementRangeRow | None:
         return range_of(root)
 
-    @field("Values of `$1`, `$2`, ... as they were sent.", type=list[Json | None])
+    @field(
+        "Values of `$1`, `$2`, ... as they were sent. For `changeRows`, the changes.",
+        type=list[Json | None],
+    )
     def parameters(root: strawberry.Parent[RunRow]) -> list[Any]:
         return root.parsed_parameters
 

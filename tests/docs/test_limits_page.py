@@ -56,7 +56,7 @@ INTERNAL = {
     "db.workbench.results.result_store.READS_AT_ONCE": "the order of reading, not what is read",
     "db.workbench.results.scans.scan_requests.MAX_NAMES": "names in an error",
     "graph.commands": "lines that a worker writes to its parent",
-    "graph.connections.loaders": "the order of reading, not what is read",
+    "graph.connections.catalogue.loaders": "the order of reading, not what is read",
     "graph.errors": "errors are shortened",
     "graph.executor.inputs.variables": "errors in variables are summed up",
     "graph.kit.ids": "no ID that Howdah makes is longer",

@@ -88,8 +88,8 @@ class RunError:
     message: str = attribute("What happened.")
     code: str | None = attribute(
         "`TOO_LARGE` if a row was larger than the operator's limit `HOWDAH_RUN_MAX_ROW_BYTES`, so "
-        "that the run was ended before the row had arrived. `explainQuery` describes its codes. "
-        "Null for every other reason."
+        "that the run was ended before the row had arrived. `explainQuery` and `changeRows` "
+        "describe their codes. Null for every other reason."
     )
     sqlstate: str | None = attribute(
         "SQLSTATE code. Null if the error does not come from PostgreSQL."

@@ -11,6 +11,7 @@ core: Any = schema._schema
 
 AUDITED: dict[str, set[AuditKind]] = {
     "changePassword": {AuditKind.PASSWORD_CHANGED},
+    "changeRows": {AuditKind.QUERY_RUN},
     "checkDatabase": {AuditKind.DATABASE_CHECKED},
     "closeSession": {AuditKind.DATABASE_SESSION_CLOSED},
     "commitTransaction": {AuditKind.QUERY_RUN},

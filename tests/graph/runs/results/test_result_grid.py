@@ -108,7 +108,9 @@ async def test_run_that_has_not_ended_and_one_of_another_user(
     ada: Client, bob: Client, connection: str
 ) -> None:
     run = await a_run(ada, connection, "SELECT pg_sleep(60)", wait_ms=0)
-    for document, values in ((ROWS, {"orderBy": [{"column": "a"}]}), (STATS, {"name": "a"})):
+    early: tuple[tuple[str, dict[str, Any]], ...]
+    early = (ROWS, {"orderBy": [{"column": "a"}]}), (STATS, {"name": "a"})
+    for document, values in early:
         error = error_of(await ada.send(document, id=run, **values))
         assert (error["code"], "queryStatus" in error["hint"]) == ("CONFLICT", True)
     await ada.ask(CANCEL, id=run)
