@@ -16,7 +16,7 @@ from db.workbench.changes.outcomes import Outcomes
 from db.workbench.changes.query_results import MAX_RETURNED_BYTES, QueryFailed, Querying
 from db.workbench.changes.statements import ChangePlanner, ChangeRefused, PlannedChange
 from db.workbench.changes.table import (
-    MAX_NAMES,
+    SEARCHED_NAMES,
     names_query,
     parse_table,
     table_query,
@@ -103,7 +103,7 @@ class ChangeBatch:
         found = await protocol.query_catalogue(connection, table_query(schema, name), max_rows=1)
         if not found and protocol.is_in_transaction(connection):
             names = await protocol.query_catalogue(
-                connection, names_query(schema), max_rows=MAX_NAMES
+                connection, names_query(schema), max_rows=SEARCHED_NAMES
             )
             raise _PlanFailed(unknown_table(schema, name, names))
         if not found:

@@ -13,7 +13,7 @@ CHANGEABLE = {"r": "table", "p": "partitioned table", "v": "view", "f": "foreign
 """Kinds of relations (pg_class.relkind) whose rows PostgreSQL can change."""
 WITHOUT_KEYS = "vf"
 """PostgreSQL knows no keys of views and foreign tables: `key` names any columns of them."""
-MAX_NAMES = 5_000
+SEARCHED_NAMES = 5_000
 """Names of tables that are searched for one like an unknown name."""
 _OTHER_KINDS = {"m": "materialized view", "S": "sequence", "i": "index", "c": "composite type"}
 
@@ -119,7 +119,7 @@ def table_query(schema: str, table: str) -> str:
 
 def names_query(schema: str) -> str:
     """Selects the schema and the name of tables to suggest."""
-    return _NAMES.format(schema=quote_literal(schema), most=MAX_NAMES)
+    return _NAMES.format(schema=quote_literal(schema), most=SEARCHED_NAMES)
 
 
 def parse_table(text: str) -> Table:
