@@ -3,6 +3,7 @@
 All statements are sent together, so that a hundred changes take the round trips of one.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -53,6 +54,8 @@ class ChangeBatch:
             return await self._execute(connection, context)
         except QueryFailed as error:
             failure = error.failure
+            with contextlib.suppress(psycopg.Error):  # `undo` is called again
+                await self.undo(connection)
         except (RowTooLarge, psycopg.errors.QueryCanceled):
             raise
         except psycopg.Error:

@@ -37,7 +37,7 @@ SELECT pg_catalog.json_build_object('kind', c.relkind, 'columns', (
   SELECT pg_catalog.json_agg(k.parts ORDER BY k.is_primary DESC, k.size)
   FROM (
     SELECT i.indisprimary AS is_primary, i.indnkeyatts AS size,
-           pg_catalog.bool_and(a.attnotnull) AS is_complete,
+           pg_catalog.bool_and(a.attnotnull OR t.typtype = 'd' AND t.typnotnull) AS is_complete,
            pg_catalog.json_object_agg(a.attname,
              CASE WHEN n.nspname <> 'pg_catalog'
                THEN pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) ELSE '=' END
@@ -46,6 +46,7 @@ SELECT pg_catalog.json_build_object('kind', c.relkind, 'columns', (
     CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) AS at (number)
     JOIN pg_catalog.pg_attribute AS a
       ON a.attrelid = i.indrelid AND a.attnum = i.indkey[at.number]
+    JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
     JOIN pg_catalog.pg_opclass AS oc ON oc.oid = i.indclass[at.number]
     LEFT JOIN pg_catalog.pg_amop AS op ON op.amopfamily = oc.opcfamily AND op.amopstrategy = 3
       AND op.amoplefttype = oc.opcintype AND op.amoprighttype = oc.opcintype
