@@ -44,6 +44,7 @@ from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.catalogue.run_changes import RunChanges
 from db.workbench.catalogue.snapshot_cache import CacheLimits, CatalogueCache
 from db.workbench.changes.row_changes import open_changes
+from db.workbench.completion.service import CompletionService
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_executor import RunOpeners
@@ -84,6 +85,7 @@ class Services:
     vault: Vault
     workbench: Workbench
     catalogues: CatalogueCache
+    completion: CompletionService
     runner: Runner
     database_sessions: DatabaseSessionsService
     scripts: ScriptsService
@@ -158,6 +160,7 @@ async def open_services(
             vault=vault,
             workbench=workbench,
             catalogues=catalogues,
+            completion=CompletionService(catalogues),
             runner=runner,
             database_sessions=database_sessions,
             scripts=scripts,

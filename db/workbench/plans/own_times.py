@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from db.workbench.plans.numbers import number
+
 _PARALLEL = ("Gather", "Gather Merge")
 _CTE = "CTE "
 _INIT_PLAN = re.compile(r"InitPlan (\d+)(?: \(returns ([^)]*)\))?")
@@ -36,7 +38,7 @@ def own_times(nodes: Sequence[TimedNode]) -> list[float | None]:
     if not any(_number(node, "Actual Total Time") for node in nodes):
         executed = any("Actual Total Time" in node.properties for node in nodes)
         return [0.0 if executed else None for _ in nodes]
-    return [max(0.0, ms) for ms in _Times(nodes).own]
+    return [*_Times(nodes).own]
 
 
 class _Times:
@@ -51,9 +53,12 @@ class _Times:
         """Each is used once: no two InitPlans of a plan have the same name."""
         self._included = self._included_times()
         self.own = self._own_times()
+        total = self._included[0]
         for index, is_attached in enumerate(self._attached):
-            if is_attached:
-                self._charge_readers(index)
+            left = self._charge_readers(index) if is_attached else 0.0
+            total += left if self._changes_data(index) else 0.0
+        counted = sum(self.own)
+        self.own = [max(0.0, ms * total / counted) if counted else 0.0 for ms in self.own]
 
     def _included_times(self) -> list[float]:
         """The time of each node with those below it, as an average over the parallel processes."""
@@ -95,26 +100,38 @@ class _Times:
             if node.parent is not None and not self._attached[index]:
                 yield index, node.parent
 
-    def _charge_readers(self, index: int) -> None:
-        """Subtracts the time of a CTE or InitPlan from its readers, first from the slowest one."""
+    def _charge_readers(self, index: int) -> float:
+        """Subtracts the time of a CTE or InitPlan from its readers, and returns what is left.
+
+        The first one to read it has waited for all of it. That is the slowest, unless one in
+        another InitPlan is as slow: the time of that one is contained in that of its own reader.
+        The node to which it is attached ends its parallel workers.
+        """
         left = whole = self._included[index]
-        for reader in sorted(self._readers(index), key=lambda each: -self.own[each]):
+        home = self._attached_root(self._nodes[index].parent)
+
+        def order(reader: int) -> tuple[bool, float]:
+            is_inner = self._attached_root(reader) != home and self.own[reader] >= whole
+            return not is_inner, -self.own[reader]
+
+        readers = sorted(self._readers(index), key=order)
+        if not self._changes_data(index):
+            readers.append(self._nodes[index].parent or 0)
+        for reader in readers:
             paid = min(left, max(0.0, self.own[reader]))
             self.own[reader] -= paid
             left -= paid
-        # A change in a CTE goes on after its readers have ended, or has none.
-        changes_data = self._nodes[index].properties.get("Node Type") == "ModifyTable"
-        if whole and left and left < whole and not changes_data:
-            self._scale(index, 1 - left / whole)
+        return left
 
-    def _scale(self, root: int, factor: float) -> None:
-        """Fits a CTE or InitPlan into its readers, which were measured shorter than it."""
-        skipped_to = root
-        for index in range(root, self._ends[root]):
-            if index > root and self._attached[index]:
-                skipped_to = max(skipped_to, self._ends[index])
-            if index >= skipped_to:
-                self.own[index] *= factor
+    def _changes_data(self, index: int) -> bool:
+        """Whether a CTE is executed to its end after the root has ended."""
+        return self._nodes[index].properties.get("Node Type") == "ModifyTable"
+
+    def _attached_root(self, index: int | None) -> int | None:
+        """The root of the CTE or InitPlan that a node is part of."""
+        while index is not None and not self._attached[index]:
+            index = self._nodes[index].parent
+        return index
 
     def _readers(self, index: int) -> list[int]:
         """The nodes whose time contains that of a CTE or InitPlan."""
@@ -129,7 +146,7 @@ class _Times:
     def _find_scans(self) -> dict[int, list[int]]:
         """The scans of each CTE: a name means the definition at the nearest node above."""
         definitions = {
-            (node.parent, node.properties.get("Subplan Name")): index
+            (node.parent, str(node.properties.get("Subplan Name"))): index
             for index, node in enumerate(self._nodes)
             if self._attached[index]
         }
@@ -189,5 +206,4 @@ def _subtree_ends(nodes: Sequence[TimedNode]) -> list[int]:
 
 
 def _number(node: TimedNode, key: str) -> float:
-    value = node.properties.get(key)
-    return float(value) if isinstance(value, int | float) else 0.0
+    return number(node.properties, key) or 0.0

@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from db.workbench.plans.numbers import number
 from db.workbench.plans.own_times import own_times
+from db.workbench.plans.text_form import plan_text
 
 MAX_NODES = 5_000
 MAX_DEPTH = 200
@@ -93,6 +95,14 @@ class Plan(NamedTuple):
     document: list[Any]
     """What PostgreSQL answered."""
 
+    @property
+    def text(self) -> str | None:
+        """None if the server, which may not be PostgreSQL, answered with properties of its own."""
+        try:
+            return plan_text(plans_of(self.document))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
 
 class RawNode(NamedTuple):
     parent: int | None
@@ -145,11 +155,6 @@ def plans_of(document: list[Any]) -> list[dict[str, Any]]:
     return [
         each for each in document if isinstance(each, dict) and isinstance(each.get("Plan"), dict)
     ]
-
-
-def number(properties: dict[str, Any], key: str) -> float | None:
-    value = properties.get(key)
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _flatten(root: dict[str, Any], limit: int) -> Iterator[RawNode]:

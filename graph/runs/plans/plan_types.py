@@ -111,6 +111,13 @@ class QueryPlan:
         type=list[PlanNode],
     )
 
+    @field(
+        "The plan as text, as psql shows it with the options `VERBOSE`, `BUFFERS`, `SETTINGS` and "
+        "`SUMMARY`. Null if the server answered with a plan that is not of PostgreSQL."
+    )
+    def text(root: strawberry.Parent[Plan]) -> str | None:
+        return root.text
+
     @field("The plan in PostgreSQL's `FORMAT JSON`, for tools that draw it.", type=Json)
     def json(root: strawberry.Parent[Plan]) -> list[Any]:
         return root.document

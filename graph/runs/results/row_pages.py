@@ -23,7 +23,6 @@ from graph.kit.scalars import Row, SafeInt
 from graph.runs.results.row_budget import RowBudget
 
 MAX_CELL_BYTES = 1024 * 1024
-MAX_OFFSET = 2**31 - 1
 
 graphql_enum(
     "RowComparison of a value of a result with the `value` of a condition.",
@@ -144,7 +143,7 @@ async def read_page(context: Context, run: RunRow, page: PageRequest) -> RowPage
     """A page of the rows of a run, in their order or sorted and filtered."""
     first, offset, max_cell = page.first, page.offset, page.max_cell_bytes
     require_between("first", first, 1, context.services.settings.max_page_size)
-    require_between("offset", offset, 0, MAX_OFFSET)
+    require_between("offset", offset, 0, 2**31 - 1)
     if max_cell is not None:
         require_between("maxCellBytes", max_cell, 1, MAX_CELL_BYTES)
     if page.order_by or page.filter:

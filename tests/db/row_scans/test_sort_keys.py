@@ -3,6 +3,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -83,7 +84,7 @@ async def query(desk: Desk, statement: str) -> tuple[RunRow, list[list[Any]]]:
     return run, await rows_of(desk, run)
 
 
-def positions(request: OrderRequest, rows: list[list[Any]]) -> list[int]:
+def positions(request: OrderRequest, rows: Sequence[Sequence[Any]]) -> list[int]:
     order = RowOrder(request)
     lines = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows]
     half = len(lines) // 2
@@ -139,18 +140,18 @@ async def test_sorted_and_filtered_rows_are_those_of_postgresql(desk: Desk) -> N
 
 def test_values_in_other_zones_and_styles_are_ordered() -> None:
     """The offsets of one result differ; styles that are not ISO are ordered by their text."""
-    clocks = [
+    clocks: list[list[Any]] = [
         [0, "2026-10-25 02:30:00+02"],
         [1, "2026-10-25 02:00:00+01"],
         [2, "1890-01-01 00:53:28+00:53:28"],
     ]
     assert positions(OrderRequest([23, 1184], [SortColumn(1, False, True)]), clocks) == [2, 0, 1]
-    styles = [[0, "31/12/2024"], [1, "01/01/2025"], [2, "2024-06-01"]]
+    styles: list[list[Any]] = [[0, "31/12/2024"], [1, "01/01/2025"], [2, "2024-06-01"]]
     assert positions(OrderRequest([23, 1082], [SortColumn(1, False, False)]), styles) == [2, 1, 0]
 
 
 def test_several_columns_are_sorted_in_turn_and_ties_keep_their_order() -> None:
-    rows = [["b", 1], ["a", 2], ["ab", 1], ["a", 3], ["a", 2], [None, 5]]
+    rows: list[list[Any]] = [["b", 1], ["a", 2], ["ab", 1], ["a", 3], ["a", 2], [None, 5]]
     request = OrderRequest([25, 23], [SortColumn(0, False, False), SortColumn(1, True, False)])
     assert positions(request, rows) == [3, 1, 4, 2, 0, 5]
 
@@ -165,7 +166,7 @@ def test_keys_larger_than_memory_are_merged_from_files(monkeypatch: pytest.Monke
 
 
 def test_text_conditions() -> None:
-    rows = [["Abc"], ["xabcx"], [None], ["ABC"], ["50%"]]
+    rows: list[list[Any]] = [["Abc"], ["xabcx"], [None], ["ABC"], ["50%"]]
 
     def found(comparison: str, value: str, **more: bool) -> list[int]:
         return positions(OrderRequest([25], [], [Condition(0, comparison, value, **more)]), rows)

@@ -24,6 +24,7 @@ from db.storage.memory import MemoryStorage
 from db.users import Identity
 from db.workbench import Workbench
 from db.workbench.catalogue.snapshot_cache import CatalogueCache
+from db.workbench.completion.service import CompletionService
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.runner import Runner
@@ -78,6 +79,7 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         vault=cast("Vault", unused),
         workbench=cast("Workbench", unused),
         catalogues=cast("CatalogueCache", unused),
+        completion=cast("CompletionService", unused),
         runner=cast("Runner", unused),
         database_sessions=cast("DatabaseSessionsService", unused),
         scripts=cast("ScriptsService", unused),

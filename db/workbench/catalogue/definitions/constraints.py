@@ -20,6 +20,7 @@ _ADD = f"""concat('ALTER TABLE ',
   CASE WHEN con.contype IN ('p', 'u', 'x', 'f') AND c.relkind <> 'p' THEN 'ONLY ' END,
   con.conrelid::regclass, ' ADD CONSTRAINT ', quote_ident(con.conname), ' ', {CLAUSE})"""
 
+# A constraint trigger (`t`) is defined as a trigger.
 CONSTRAINT = (
     f"""SELECT con.oid::bigint AS id, '' AS rank, {_ADD} AS text
     FROM pg_constraint AS con JOIN pg_class AS c ON c.oid = con.conrelid
@@ -27,9 +28,6 @@ CONSTRAINT = (
     """SELECT con.oid::bigint, '', format('ALTER DOMAIN %s ADD CONSTRAINT %I %s',
       con.contypid::regtype, con.conname, pg_get_constraintdef(con.oid))
     FROM pg_constraint AS con WHERE con.oid = ANY($1::bigint[]::oid[]) AND con.contypid <> 0""",
-    """SELECT con.oid::bigint, '', pg_get_triggerdef(t.oid)
-    FROM pg_constraint AS con JOIN pg_trigger AS t ON t.tgconstraint = con.oid
-    WHERE con.oid = ANY($1::bigint[]::oid[]) AND con.contype = 't'""",
 )
 
 _DESCRIBED = """format('CONSTRAINT %I ON %s', conname, CASE WHEN conrelid <> 0

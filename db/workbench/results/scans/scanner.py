@@ -25,6 +25,7 @@ SMALL_BYTES = 256 * 1024
 MEMORY_BYTES = 512 * 1024 * 1024
 MAX_SCANS = 4
 MAX_SCANS_PER_USER = 2
+MAX_WAITING_SCANS = 20
 MAX_WAIT_S = 15.0
 SCAN_S = 30.0
 
@@ -43,6 +44,7 @@ class Scanner:
             "sorts, filters and statistics of results",
             total=MAX_SCANS,
             of_one_user=lambda: MAX_SCANS_PER_USER,
+            max_waiting=MAX_WAITING_SCANS,
             wait_s=MAX_WAIT_S,
         )
 

@@ -57,7 +57,7 @@ async def test_pages_of_a_user_alone_do_not_wait_for_turns(
     committed: Database, committed_owner: OwnerId, sent: Statements
 ) -> None:
     """They are sent together, which matters with a distant database; beside others they wait."""
-    slots = FairSlots("reads", of_one_user=lambda: 1)
+    slots = FairSlots("reads", of_one_user=lambda: 2)
     await create(committed, committed_owner, "a")
 
     async def page() -> Page[TaskRow]:

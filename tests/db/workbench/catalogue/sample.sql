@@ -1,4 +1,4 @@
--- Every kind of object that has a definition, for PostgreSQL 14 and later. See samples_of_18.sql for more.
+-- Every kind of object that has a definition, as PostgreSQL 14 has it.
 CREATE SCHEMA "Odd ""schema"" ü";
 COMMENT ON SCHEMA "Odd ""schema"" ü" IS 'It''s odd: \ "quoted" $$ and ü';
 CREATE SCHEMA "select";

@@ -17,7 +17,8 @@ from tests.fixtures.session_desk import open_session
 from tests.fixtures.targets import CANARY, Target
 
 EXPLAIN = """mutation($input: ExplainQueryInput!) { explainQuery(input: $input) {
-  plan { planningMs executionMs json nodes { id parentId nodeType relation schemaName index alias
+  plan { planningMs executionMs text json
+    nodes { id parentId nodeType relation schemaName index alias
     startupCost totalCost planRows actualRows loops selfMs selfShare filter details
     buffers { sharedHit sharedRead tempRead } } }
   error { message code sqlstate hint position line column }
@@ -88,6 +89,7 @@ async def test_explain_shows_nodes_without_executing(desk: PlanDesk) -> None:
     assert {scan[key] for key in measured} == {None}
     assert plan["planningMs"] > 0
     assert plan["executionMs"] is None
+    assert plan["text"].splitlines()[0].startswith("Delete on public.planned p  (cost=0.00..")
     assert plan["json"][0]["Plan"]["Plans"][0]["Relation Name"] == "planned"
     found = await desk.plan("SELECT * FROM planned WHERE id = $1", parameters=[5])
     assert [node["index"] for node in found["nodes"]] == ["planned_pkey"]

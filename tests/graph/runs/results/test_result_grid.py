@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -108,17 +108,19 @@ async def test_run_that_has_not_ended_and_one_of_another_user(
     ada: Client, bob: Client, connection: str
 ) -> None:
     run = await a_run(ada, connection, "SELECT pg_sleep(60)", wait_ms=0)
-    for document, values in ((ROWS, {"orderBy": [{"column": "a"}]}), (STATS, {"name": "a"})):
+    early: tuple[tuple[str, dict[str, Any]], ...]
+    early = (ROWS, {"orderBy": [{"column": "a"}]}), (STATS, {"name": "a"})
+    for document, values in early:
         error = error_of(await ada.send(document, id=run, **values))
         assert (error["code"], "queryStatus" in error["hint"]) == ("CONFLICT", True)
     await ada.ask(CANCEL, id=run)
     run = await a_run(ada, connection, PEOPLE)
-    for document, values in (
+    for document, asked in (
         (ROWS, {"orderBy": [{"column": "age"}]}),
         (STATS, {"name": "age"}),
         (CELL, {"row": 0, "column": 0}),
     ):
-        assert await bob.ask(document, id=run, **values) == {"queryRun": None}
+        assert await bob.ask(document, id=run, **cast("Any", asked)) == {"queryRun": None}
     await ada.ask(DELETE, id=run)
     assert await ada.ask(ROWS, id=run, orderBy=[{"column": "age"}]) == {"queryRun": None}
 
