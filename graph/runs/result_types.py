@@ -8,6 +8,7 @@ import strawberry
 from db.runs import Column as ColumnRow
 from db.runs import RunState, TruncationReason
 from db.workbench.results.formats import ResultFormat
+from graph.errors import ErrorCode
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.scalars import Row, SafeInt
 
@@ -103,7 +104,8 @@ class RunError:
     message: str = attribute("What happened.")
     code: str | None = attribute(
         "`TOO_LARGE` if a row was larger than the operator's limit `HOWDAH_RUN_MAX_ROW_BYTES`, so "
-        "that the run was ended before the row had arrived. Null for every other reason."
+        "that the run was ended before the row had arrived. Null for every other reason.",
+        type=ErrorCode | None,
     )
     sqlstate: str | None = attribute(
         "SQLSTATE code. Null if the error does not come from PostgreSQL."
