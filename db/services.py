@@ -43,8 +43,11 @@ from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.catalogue.run_changes import RunChanges
 from db.workbench.catalogue.snapshot_cache import CacheLimits, CatalogueCache
+from db.workbench.changes.row_changes import open_changes
+from db.workbench.completion.service import CompletionService
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
+from db.workbench.execution.run_executor import RunOpeners
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.runner_lifecycle import open_runner
@@ -57,6 +60,7 @@ from db.workbench.result_cleanup import (
 )
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.results.scans.scanned_results import ResultScans
 from db.workbench.scripts.lifecycle import open_scripts
 from db.workbench.scripts.script_source import QueuedScripts
 from db.workbench.scripts.service import ScriptsService
@@ -81,11 +85,13 @@ class Services:
     vault: Vault
     workbench: Workbench
     catalogues: CatalogueCache
+    completion: CompletionService
     runner: Runner
     database_sessions: DatabaseSessionsService
     scripts: ScriptsService
     results: ResultStore
     result_files: ResultFiles
+    result_scans: ResultScans
     import_sources: ImportSources
     live_status: LiveStatus
     live_samples: LiveSamples
@@ -154,11 +160,13 @@ async def open_services(
             vault=vault,
             workbench=workbench,
             catalogues=catalogues,
+            completion=CompletionService(catalogues),
             runner=runner,
             database_sessions=database_sessions,
             scripts=scripts,
             results=results,
             result_files=ResultFiles(results),
+            result_scans=ResultScans(results, objects),
             import_sources=sources,
             live_status=LiveStatus(database, events),
             live_samples=await enter(LiveSamples.opened(database, events, workbench)),
@@ -189,7 +197,7 @@ async def _open_runs(
             results,
             workbench,
             own.direct_url,
-            open_source=sources.open,
+            openers=RunOpeners(sources.open, open_changes),
             limits=limits,
             grace_s=grace_s,
             after_run=RunChanges(catalogues.mark_changed).after_run,
@@ -375,6 +383,7 @@ def _run_limits(settings: Settings) -> RunLimits:
         max_timeout_ms=settings.run_max_timeout_ms,
         max_rows=settings.run_max_rows,
         max_bytes=settings.run_max_bytes,
+        max_cell=settings.run_max_row_bytes,
         retention_days=settings.run_days,
         max_kept_bytes=settings.run_bytes_per_user,
         max_kept_runs=settings.runs_per_user,

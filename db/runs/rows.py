@@ -253,6 +253,8 @@ class Ending(msgspec.Struct, kw_only=True):
     error: Failure | None = None
     rows: InlineRows | None = None
     """The rows of a small result; larger ones were stored in pages."""
+    keeps_rows: bool = False
+    """The rows are kept although the run has failed: they say why."""
     without_rows: bool = False
     """The rows could not be stored, so none is readable."""
     cancel_outcome: str | None = None

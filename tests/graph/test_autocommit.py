@@ -34,6 +34,7 @@ INPUTS: dict[str, dict[str, Any]] = {
 REFUSED: dict[str, set[str]] = {
     "cancelQuery": {"CONFLICT"},  # unless the run still waits
     "changePassword": {"BAD_USER_INPUT"},
+    "changeRows": {"BAD_USER_INPUT"},
     "commitTransaction": {"CONFLICT"},  # the session does not open
     "connect": {"UNAVAILABLE"},
     "createPasswordReset": {"BAD_USER_INPUT"},  # the samples have no password

@@ -46,6 +46,7 @@ SPECIAL = {
     "executeScript": {"WORKBENCH_READ_ONLY"},
     "openSession": {"WORKBENCH_READ_ONLY"},
     "rollbackTransaction": {"WORKBENCH_READ_ONLY"},
+    "explainQuery": {"WORKBENCH_READ_ONLY"},
     "exportQueryRun": {"WORKBENCH_READ", "STORAGE_WRITE"},
     "importRows": {"WORKBENCH_WRITE", "STORAGE_READ"},
 }

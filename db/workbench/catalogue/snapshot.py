@@ -73,7 +73,7 @@ class SnapshotType(_Part, frozen=True, array_like=True, gc=False):
     comment: str | None
 
 
-class CatalogueSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+class CatalogueSnapshot(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """The catalogue of one database as its role sees it, system schemas included.
 
     All objects are in the order of their schema and name, by bytes. TOAST and temporary schemas,

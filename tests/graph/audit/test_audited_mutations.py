@@ -11,6 +11,7 @@ core: Any = schema._schema
 
 AUDITED: dict[str, set[AuditKind]] = {
     "changePassword": {AuditKind.PASSWORD_CHANGED},
+    "changeRows": {AuditKind.QUERY_RUN},
     "checkDatabase": {AuditKind.DATABASE_CHECKED},
     "closeSession": {AuditKind.DATABASE_SESSION_CLOSED},
     "commitTransaction": {AuditKind.QUERY_RUN},
@@ -27,6 +28,7 @@ AUDITED: dict[str, set[AuditKind]] = {
     "endSession": {AuditKind.SESSION_ENDED},
     "executeQuery": {AuditKind.QUERY_RUN},
     "executeScript": {AuditKind.QUERY_RUN},
+    "explainQuery": {AuditKind.QUERY_RUN},
     "exportQueryRun": {AuditKind.RESULT_EXPORTED},
     "importRows": {AuditKind.QUERY_RUN},
     "moveFile": {AuditKind.FILE_MOVED},
