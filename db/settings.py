@@ -86,6 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     target_pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     target_connections: Positive = 200
     target_idle_seconds: Positive = 60
+    catalogue_seconds: Amount = 300
+    catalogue_bytes: Positive = 128 * 1024 * 1024
     connections_per_user: Amount = 1_000
     cost_per_minute: Annotated[int, msgspec.Meta(ge=1_000, le=10**9)] | None = None
     max_page_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
@@ -105,6 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     runs_per_user: Positive = 10_000
     run_text_bytes_per_user: Positive = 1024**3
     run_max_timeout_ms: Positive = 86_400_000
+    saved_queries_per_user: Amount = 10_000
+    saved_query_bytes_per_user: Amount = 256 * 1024 * 1024
 
     database_sessions_per_user: Positive = 10
     database_session_idle_seconds: Positive = 1_800

@@ -18,4 +18,5 @@ pytest_plugins = [
     "tests.fixtures.clients",
     "tests.fixtures.replicas",
     "tests.fixtures.imports",
+    "tests.fixtures.changes",
 ]

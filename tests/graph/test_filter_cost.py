@@ -46,6 +46,9 @@ SAMPLES: dict[str, list[str]] = {
     "Query.queryRuns(states)": ["[SUCCEEDED]", "[FAILED]", "[QUEUED, RUNNING]"],
     "Query.queryRuns(search)": ['"needle"'],
     "Query.sessions(open)": ["true", "false"],
+    "Query.savedQueries(folder)": ['"folder"', '""'],
+    "Query.savedQueries(search)": ['"needle"'],
+    "Query.savedQueryFolders(under)": ['"folder"', "null"],
     "Bucket.files(under)": ['"folder"'],
     "Bucket.files(recursive)": ["true", "false"],
     "Bucket.folders(under)": ['"folder"', "null"],
@@ -75,6 +78,10 @@ ACCEPTED: dict[str, tuple[int, str]] = {
         )
         for name in ("kinds", "outcome", "actorId", "requestId")
     },
+    "Query.savedQueryFolders(under)": (
+        1_000,
+        "`Context.search`: one at a time; it reads the index of all folders, and a quota limits it",
+    ),
     "Query.queryRuns(search)": (
         1_000,
         "`Context.search`: one at a time; retention limits the runs",
@@ -271,6 +278,15 @@ FILL = (
            CASE WHEN n % 200 = 0 THEN 'SELECT needle ' ELSE 'SELECT ' END || n, '[]', true,
            1000, 1000, 1000, CASE WHEN n % 100 = 0 THEN 'FAILED' ELSE 'SUCCEEDED' END,
            timestamptz '2026-01-01Z' + n * interval '1 minute', now(), 1
+    FROM generate_series(1, 10000) AS n
+    """,
+    """
+    INSERT INTO saved_queries (id, owner_id, name, folder, text, parameters, created_at, updated_at)
+    SELECT gen_random_uuid(), $1, 'q' || n,
+           CASE WHEN n % 2 = 0 THEN 'folder/' || n % 200 WHEN n % 100 = 1 THEN 'folder' ELSE '' END,
+           CASE WHEN n % 200 = 0 THEN 'SELECT needle' ELSE 'SELECT straw' END, '[]',
+           timestamptz '2026-01-01Z' + n * interval '1 minute',
+           timestamptz '2026-02-01Z' + (n * 7919 % 10000) * interval '1 minute'
     FROM generate_series(1, 10000) AS n
     """,
     """

@@ -243,13 +243,13 @@ async def test_full_pages_of_a_small_database_are_allowed(ada: Client, saved: st
     ("limit", "message"),
     [
         ("db.workbench.catalogue.reader.MAX_COLUMNS", "more than 50,000 columns"),
-        ("graph.kit.loaded_rows.MAX_ROWS", "more than 2 rows"),
+        ("graph.kit.loaded_rows.MAX_ROWS", "more than 4 rows"),
     ],
 )
 async def test_full_pages_of_a_large_database_are_refused_once(
     ada: Client, saved: str, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
 ) -> None:
-    monkeypatch.setattr(limit, 2)
+    monkeypatch.setattr(limit, 4)  # the schemas are 3 rows
     answer = await ada.send(FULL, id=saved, first=400)
     (error,) = answer.errors
     assert message in error["message"]

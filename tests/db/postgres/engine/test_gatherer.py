@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound, TimedOut
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import SortOrder, Window
 from db.postgres import gatherer
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, ReadSession, Session, open_database
@@ -362,23 +362,3 @@ def test_statements_that_are_never_gathered() -> None:
     assert gather_statement(Tasks._remove_completed()) is None  # several rows
     assert gather_statement(Tasks._now()) is None  # nothing differs
     assert gather_statement(Buckets._lock()) is None  # a lock
-
-
-async def test_page_waits_for_connections_only(
-    committed: Database,
-    committed_owner: OwnerId,
-    sent: Statements,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def page() -> Page[TaskRow]:
-        async with committed.read() as session:
-            return await Tasks(session, committed_owner).page(Window(5), TaskFilter(), NEWEST_FIRST)
-
-    for title in "abcdef":
-        await create(committed, committed_owner, title)
-    for size, together in ((20, False), (2, True)):
-        monkeypatch.setattr(committed._gatherer, "_size", size)
-        sent.clear()
-        pages = await asyncio.gather(*(page() for _ in range(10)))
-        assert [[row.title for row in found.rows] for found in pages] == [list("fedcb")] * 10
-        assert bool(gathered(sent)) is together

@@ -16,9 +16,10 @@ import pytest
 
 from db.errors import Unavailable
 from db.runs import Column
-from db.workbench.results import parquet
+from db.workbench.results import record_batches
 from db.workbench.results.formats import ResultFormat, encode_rows, require_format
-from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, PIECE_BYTES, group_rows
+from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, group_rows
+from db.workbench.results.record_batches import PIECE_BYTES
 from db.workbench.results.value_conversion import BOOL, FLOAT4, FLOAT8, INT2, INT4
 from tests.fixtures.patience import PATIENCE_S, patience
 
@@ -207,7 +208,7 @@ async def test_parquet_raises_error_of_writer(monkeypatch: pytest.MonkeyPatch) -
     def fail(_: object) -> None:
         raise LookupError("a bug of ours")
 
-    monkeypatch.setattr(parquet, "_types", fail)
+    monkeypatch.setattr(record_batches, "_types", fail)
     pieces = encode_rows(
         ResultFormat.PARQUET, columns(("i", INT4)), Batches([[1]]).lines(), group_rows=1
     )
