@@ -80,7 +80,7 @@ async def test_any_text_is_a_value_and_nothing_else(grid: Grid) -> None:
         made = await where.apply(*(insert(**row) for row in rows))
         assert made["rows"] == rows
         key = [{"id": row["id"]} for row in rows]
-        moved = [row | {"name": row["name"][::-1]} for row in rows]
+        moved = [row | {"name": text[::-1]} for row, text in zip(rows, texts, strict=True)]
         changes = [
             update(each, before, name=after["name"])
             for each, before, after in zip(key, rows, moved, strict=True)
