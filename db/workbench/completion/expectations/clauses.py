@@ -49,7 +49,7 @@ def expect_in_joined(query: Query, position: int) -> Expected:
     query.clauses[0].word = "FROM"
     found = expect_in_query(query, position)
     if position == 0:
-        return replace(found, keywords=(*grammar.QUERIES, *found.keywords))
+        return replace(found, first_keywords=grammar.QUERIES)
     joins = {*grammar.JOINS, *grammar.OPERATORS, "ON", "USING", "AS", "JOIN"}
     return replace(found, keywords=tuple(word for word in found.keywords if word in joins))
 
@@ -199,7 +199,10 @@ def _in_into(at: At) -> Expected:
     if at.query.verb == "MERGE":
         return _words("USING", "AS")
     if at.query.verb == "INSERT":
-        return Expected(keywords=grammar.AFTER_INSERT_TABLE)
+        is_whole = at.last == "VALUES"  # DEFAULT VALUES
+        return (
+            _words("ON CONFLICT", "RETURNING") if is_whole else _words(*grammar.AFTER_INSERT_TABLE)
+        )
     return Expected(keywords=at.as_if_in("SELECT").following)
 
 

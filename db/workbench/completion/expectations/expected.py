@@ -50,6 +50,8 @@ class Expected:
     """Columns that are named already."""
     compared: tuple[str, ...] = ()
     """The column that a value is compared with or assigned to."""
+    first_keywords: tuple[str, ...] = ()
+    """Keywords that come before the names, such as SELECT at the start of a subquery."""
 
 
 NOTHING = Expected()
