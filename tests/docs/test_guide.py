@@ -43,6 +43,7 @@ OWN_TESTS = {
     ("new-domain.md", "python"): "test_new_domain.py",
     ("runs.md", "js"): "test_docs_runs.py",
     ("scripts.md", "js"): "test_docs_workbench.py",
+    ("completion.md", "js"): "test_docs_workbench.py",
     ("sessions.md", "js"): "test_docs_workbench.py",
     ("storage.md", "bash"): "test_docs_storage.py",
     ("storage.md", "js"): "test_docs_storage.py",

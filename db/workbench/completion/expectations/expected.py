@@ -1,7 +1,7 @@
 """What can stand at a cursor, as kinds of names and keywords."""
 
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from db.workbench.completion.statement.queries import Source
 
@@ -39,8 +39,7 @@ ROWS = (Offer.COMMON_TABLES, Offer.RELATIONS, Offer.SCHEMAS, Offer.ROW_FUNCTIONS
 TABLES = (Offer.RELATIONS, Offer.SCHEMAS)
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """`offers` and `keywords` are in the order in which they are useful here."""
 
     offers: tuple[Offer, ...] = ()
