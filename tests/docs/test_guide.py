@@ -44,6 +44,7 @@ OWN_TESTS = {
     ("plans.md", "js"): "test_docs_workbench.py",
     ("runs.md", "js"): "test_docs_runs.py",
     ("scripts.md", "js"): "test_docs_workbench.py",
+    ("completion.md", "js"): "test_docs_workbench.py",
     ("sessions.md", "js"): "test_docs_workbench.py",
     ("editing.md", "js"): "test_docs_workbench.py",
     ("storage.md", "bash"): "test_docs_storage.py",
