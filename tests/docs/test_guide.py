@@ -38,6 +38,7 @@ GUIDE = (
 IN_BROWSER = frozenset({"authentication.md", "uploads.md"})
 """Their `.js` files run in Chromium: tests/browser/test_pages.py."""
 OWN_TESTS = {
+    ("catalogue.md", "graphql"): "test_docs_catalogue.py",
     ("clients.md", "ts"): "test_client_recipes.py",
     ("connections.md", "graphql"): "test_docs_operations.py",
     ("new-domain.md", "python"): "test_new_domain.py",
