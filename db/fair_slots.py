@@ -66,6 +66,10 @@ class FairSlots:
     def users_waiting(self) -> int:
         return len(self._waiting)
 
+    def is_sole(self, user: Hashable) -> bool:
+        """Whether no other user holds a slot or waits for one."""
+        return self._held.keys() <= {user} and self._waiting.keys() <= {user}
+
     def of(self, user: Hashable) -> "Share":
         return Share(self, user)
 
@@ -188,6 +192,11 @@ class Share:
     def __init__(self, slots: FairSlots, user: Hashable) -> None:
         self._slots = slots
         self._user = user
+
+    @property
+    def is_of_sole_user(self) -> bool:
+        """Whether no other user holds a slot or waits for one."""
+        return self._slots.is_sole(self._user)
 
     async def __aenter__(self) -> None:
         await self._slots.acquire(self._user)

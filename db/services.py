@@ -41,8 +41,13 @@ if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
 from db.security.vault import Keychain, Vault
 from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench.catalogue.run_changes import RunChanges
+from db.workbench.catalogue.snapshot_cache import CacheLimits, CatalogueCache
+from db.workbench.changes.row_changes import open_changes
+from db.workbench.completion.service import CompletionService
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
+from db.workbench.execution.run_executor import RunOpeners
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.runner_lifecycle import open_runner
@@ -55,6 +60,7 @@ from db.workbench.result_cleanup import (
 )
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.results.scans.scanned_results import ResultScans
 from db.workbench.scripts.lifecycle import open_scripts
 from db.workbench.scripts.script_source import QueuedScripts
 from db.workbench.scripts.service import ScriptsService
@@ -78,11 +84,14 @@ class Services:
     objects: ObjectStore
     vault: Vault
     workbench: Workbench
+    catalogues: CatalogueCache
+    completion: CompletionService
     runner: Runner
     database_sessions: DatabaseSessionsService
     scripts: ScriptsService
     results: ResultStore
     result_files: ResultFiles
+    result_scans: ResultScans
     import_sources: ImportSources
     live_status: LiveStatus
     live_samples: LiveSamples
@@ -131,15 +140,14 @@ async def open_services(
         await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
-        identity = await enter(
-            open_identity(settings, database, keys.secret, events=events, mail=_open_mail(settings))
-        )
+        identity = await enter(_open_identity(settings, database, keys, events))
         vault = open_vault(settings, keys, database)
         workbench = await enter(_open_workbench(settings, own, vault, events))
+        catalogues = await enter(_open_catalogues(settings, database, workbench, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results, sources = ResultStore(database, objects), ImportSources(database, objects)
         runner, database_sessions, scripts = await enter(
-            _open_runs(settings, own, events, results, workbench, sources)
+            _open_runs(settings, own, events, results, workbench, catalogues, sources)
         )
         services = Services(
             settings=settings,
@@ -151,11 +159,14 @@ async def open_services(
             objects=objects,
             vault=vault,
             workbench=workbench,
+            catalogues=catalogues,
+            completion=CompletionService(catalogues),
             runner=runner,
             database_sessions=database_sessions,
             scripts=scripts,
             results=results,
             result_files=ResultFiles(results),
+            result_scans=ResultScans(results, objects),
             import_sources=sources,
             live_status=LiveStatus(database, events),
             live_samples=await enter(LiveSamples.opened(database, events, workbench)),
@@ -174,6 +185,7 @@ async def _open_runs(
     events: EventBus,
     results: ResultStore,
     workbench: Workbench,
+    catalogues: CatalogueCache,
     sources: ImportSources,
 ) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
@@ -185,9 +197,10 @@ async def _open_runs(
             results,
             workbench,
             own.direct_url,
-            open_source=sources.open,
+            openers=RunOpeners(sources.open, open_changes),
             limits=limits,
             grace_s=grace_s,
+            after_run=RunChanges(catalogues.mark_changed).after_run,
         ) as runner,
         open_sessions(
             database,
@@ -289,10 +302,13 @@ def _urls(
     return url, settings.direct_database_url
 
 
-def _open_mail(settings: Settings) -> Mail | None:
-    if settings.smtp_url is None:
-        return None
-    return Mail(MailServer.parse(settings.smtp_url), settings.mail_from or "")
+def _open_identity(
+    settings: Settings, database: Database, keys: Keys, events: EventBus
+) -> contextlib.AbstractAsyncContextManager[Identity]:
+    mail = None
+    if settings.smtp_url is not None:
+        mail = Mail(MailServer.parse(settings.smtp_url), settings.mail_from or "")
+    return open_identity(settings, database, keys.secret, events=events, mail=mail)
 
 
 def open_vault(settings: Settings, keys: Keys, database: Database) -> Vault:
@@ -314,6 +330,13 @@ def _open_workbench(
         _local_admin_only(settings, own.database),
         events,
     )
+
+
+def _open_catalogues(
+    settings: Settings, database: Database, workbench: Workbench, events: EventBus
+) -> contextlib.AbstractAsyncContextManager[CatalogueCache]:
+    limits = CacheLimits(settings.catalogue_seconds, settings.catalogue_bytes)
+    return CatalogueCache.opened(database, workbench, events, limits)
 
 
 def _local_admin_only(
@@ -360,6 +383,7 @@ def _run_limits(settings: Settings) -> RunLimits:
         max_timeout_ms=settings.run_max_timeout_ms,
         max_rows=settings.run_max_rows,
         max_bytes=settings.run_max_bytes,
+        max_cell=settings.run_max_row_bytes,
         retention_days=settings.run_days,
         max_kept_bytes=settings.run_bytes_per_user,
         max_kept_runs=settings.runs_per_user,

@@ -11,6 +11,7 @@ import strawberry
 from starlette.types import Scope
 
 from db.errors import BadInput, Unauthenticated
+from db.fair_slots import Share
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
 from db.postgres.engine import ReadSession, Session
@@ -33,7 +34,7 @@ class OperationSlot(Protocol):
     """Permits this operation to run (graph.operations.admission)."""
 
     @property
-    def reads(self) -> AbstractAsyncContextManager[None]:
+    def reads(self) -> Share | None:
         """Hold this during a statement that occupies a connection."""
 
     @property
@@ -46,7 +47,8 @@ class OperationSlot(Protocol):
 class UnlimitedSlot:
     """The slot of work that is not an operation of a user: never limited."""
 
-    reads = large_reads = contextlib.nullcontext()
+    reads = None
+    large_reads = contextlib.nullcontext()
 
     def end(self) -> None:
         """Do nothing: no operation waits for it."""

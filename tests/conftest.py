@@ -1,6 +1,7 @@
 """Fixtures of every test; each group has a module in `fixtures/`."""
 
 pytest_plugins = [
+    "tests.fixtures.patience",
     "tests.fixtures.cluster",
     "tests.fixtures.database",
     "tests.fixtures.identity",
@@ -17,4 +18,5 @@ pytest_plugins = [
     "tests.fixtures.clients",
     "tests.fixtures.replicas",
     "tests.fixtures.imports",
+    "tests.fixtures.changes",
 ]

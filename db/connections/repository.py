@@ -1,7 +1,7 @@
 """Saved connections: the table, its rows, and the repository of one owner."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -13,6 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     func,
+    or_,
 )
 from sqlalchemy.sql import ClauseElement
 
@@ -99,6 +100,7 @@ class ConnectionRow(NamedTuple):
     secrets_version: int = 0
     """Increases when secrets are typed, and when they are deleted with a suspension."""
     disconnect_count: int = 0
+    has_stored_ssh_secret: bool = False
 
     @property
     def generation(self) -> tuple[int, int, int]:
@@ -138,9 +140,15 @@ class Connections(Repository[ConnectionRow, S]):
     @classmethod
     def columns(cls) -> list[Any]:
         table = cls.table()
-        has_password = table.c.sealed_password.is_not(None).label("has_stored_password")
+        stored = {
+            "has_stored_password": table.c.sealed_password.is_not(None),
+            "has_stored_ssh_secret": or_(
+                table.c.sealed_ssh_password.is_not(None),
+                table.c.sealed_ssh_private_key.is_not(None),
+            ),
+        }
         return [
-            has_password if name == "has_stored_password" else table.c[name]
+            stored[name].label(name) if name in stored else table.c[name]
             for name in cls.row._fields
         ]
 
@@ -232,7 +240,7 @@ class Connections(Repository[ConnectionRow, S]):
         return mine.values(last_connected_at=func.now()).returning(cls.table().c.id)
 
     @change_statement
-    def _increase(cls, counter: str) -> ClauseElement:
+    def _increase(cls, counter: Literal["secrets_version", "disconnect_count"]) -> ClauseElement:
         table = cls.table()
         mine = cls.owned_update().where(table.c.id == bindparam("id"))
         return mine.values({counter: table.c[counter] + 1}).returning(*cls.columns())

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
+from db.fair_slots import Share
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
 from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
@@ -37,8 +38,6 @@ _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
 
 
-Share: TypeAlias = contextlib.AbstractAsyncContextManager[None]
-"""Limits the connections that one user occupies; enters any number of times."""
 Observer: TypeAlias = Callable[[str], None]
 """Called with the SQL before each statement: for the statement counter of tests, and for traces."""
 
@@ -94,9 +93,14 @@ class SingleReads(ReadSession):
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
         if statement.changes:
             raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
-        if self._share is None or self._gatherer.gathers(statement):
-            return self._gatherer.fetch(statement, arguments)
-        return self._fetch_in(self._share, statement, arguments)
+        share, gatherer = self._share, self._gatherer
+        if (
+            share is None
+            or gatherer.gathers(statement)
+            or (share.is_of_sole_user and gatherer.is_full(statement))  # it waits there: no turns
+        ):
+            return gatherer.fetch(statement, arguments)
+        return self._fetch_in(share, statement, arguments)
 
     async def _fetch_in(
         self, share: Share, statement: Statement[Any], arguments: Sequence[Any]

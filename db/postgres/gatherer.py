@@ -31,6 +31,8 @@ BATCH_TAKES_S = 0.005
 SLOW_READ_S = 1.0
 """A gathered read that takes this much longer than the round trip is split up."""
 WINDOW_S = 10.0
+SPARE_CONNECTIONS = 1
+"""Connections that pages leave to others."""
 KEPT_QUEUES = 1_000
 """Of statements without callers. Clients vary them by the columns that they select."""
 
@@ -116,10 +118,17 @@ class Gatherer:
         form = self._queue_of(statement).form
         return form is not None and not form.is_page
 
+    def is_full(self, statement: Statement[Any]) -> bool:
+        """Whether a call of the statement would wait, to be sent with others."""
+        queue = self._queue_of(statement)
+        return queue.form is not None and queue.in_flight >= self._most(queue)
+
     def _most(self, queue: _StatementQueue) -> int:
         """A page waits only for connections: its rows cost more than its statement."""
         form = queue.form
-        return self._size if form is not None and form.is_page else self.concurrency
+        if form is not None and form.is_page:
+            return max(1, self._size - SPARE_CONNECTIONS)
+        return self.concurrency
 
     def fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
         """The rows of the statement; await them at once.

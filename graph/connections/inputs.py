@@ -163,6 +163,11 @@ class DisconnectInput:
     id: strawberry.ID = attribute("ID of the connection to close.")
 
 
+@strawberry.input(description="Connection whose catalogue is read again.")
+class RefreshCatalogueInput:
+    connection_id: strawberry.ID = attribute("ID of the connection.")
+
+
 @strawberry.input(description="Connection to delete.")
 class DeleteConnectionInput:
     id: strawberry.ID = attribute("ID of the connection to delete.")
@@ -183,6 +188,13 @@ class SetPreferenceInput:
 @strawberry.input(description="Preference to delete.")
 class DeletePreferenceInput:
     key: str = attribute("Key of the preference to delete.")
+
+
+@strawberry.type(description="Result of `refreshCatalogue`.")
+class RefreshCataloguePayload:
+    connection: ConnectionRow = attribute(
+        "The connection. What is selected of its catalogue is read anew.", type=DatabaseConnection
+    )
 
 
 @strawberry.type(description="Result of `saveConnection`.")

@@ -28,6 +28,8 @@ from graph.connections.inputs import (
     DeletePreferencePayload,
     DisconnectInput,
     DisconnectPayload,
+    RefreshCatalogueInput,
+    RefreshCataloguePayload,
     SaveConnectionInput,
     SaveConnectionPayload,
     SetPreferenceInput,
@@ -213,6 +215,25 @@ class Mutation:
             await info.context.services.database_sessions.close_all_on(owner, row_id)
             await workbench.disconnect(owner, row_id)
         return DisconnectPayload(connection=await _require_row(info.context, row_id))
+
+    @mutation(
+        "Makes all replicas of the server read the catalogue of a database again when it is used "
+        "next. Necessary only after changes by other programs: completion and search read it again "
+        "after statements that change it, and after 5 minutes unless the operator changed that.",
+        who=SignedIn,
+        scopes=TO_RUN,
+    )
+    async def refresh_catalogue(
+        self,
+        info: Info,
+        input: Annotated[RefreshCatalogueInput, argument("Connection of the catalogue.")],
+    ) -> RefreshCataloguePayload:
+        row_id = parse_id("conn", input.connection_id, argument="connectionId")
+        row = await info.context.read(
+            Connections, lambda connections: connections.require(row_id, field="connectionId")
+        )
+        await info.context.services.catalogues.mark_changed(row_id)
+        return RefreshCataloguePayload(connection=row)
 
     @mutation("Creates or replaces a preference of the viewer.", who=SignedIn)
     async def set_preference(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Hashable
 
 from db.fair_slots import FairSlots, Share
 from db.postgres.engine import Database
+from db.postgres.gatherer import SPARE_CONNECTIONS
 from db.users.throttle import network_of
 from graph.context import Context
 
@@ -36,8 +37,6 @@ SHARED_TRIPS = 0.7
 """While other users are active, work that waits for a distant database, in round trips."""
 SHARED_READS = 4
 """The connections that reads of one user occupy while other users are active."""
-SPARE_CONNECTIONS = 1
-"""The connections that reads of a user alone leave to the next user."""
 PAUSE_FACTOR = 2.0
 """The pause before the next document of the same sender, as a multiple of the preparation time."""
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from db.errors import Overloaded, RateLimited
 from db.fair_slots import FairSlots
+from tests.fixtures.patience import PATIENCE_S
 
 Step = tuple[str, int, int]
 
@@ -112,7 +113,7 @@ def test_weights_are_limited_for_each_user_by_itself(steps: list[Step], of_one_u
 async def test_single_user_gets_every_slot_that_is_not_reserved() -> None:
     slots = FairSlots("jobs", total=8)
     for _ in range(6):
-        await asyncio.wait_for(slots.acquire("alone"), 1)
+        await asyncio.wait_for(slots.acquire("alone"), PATIENCE_S)
     waits = asyncio.create_task(slots.acquire("alone"))
     newcomers = [asyncio.create_task(slots.acquire(f"newcomer {n}")) for n in range(3)]
     await settled()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.patience import patience
 from tests.fixtures.served import Served, served
 from tests.graph.storage.test_storage import CREATE_FILE
 from tests.graph.transport.test_clients import CLIENTS
@@ -72,7 +73,7 @@ async def test_storage_page_resumable_upload_stores_the_file(server: Served) -> 
         stdout=PIPE,
         stderr=PIPE,
     )
-    async with asyncio.timeout(30):
+    async with patience():
         said, errors = await process.communicate()
     assert (process.returncode, errors, said.split()[-1:]) == (0, b"", [b"1"])
     read = "query ($id: ID!) { file(id: $id) { status fingerprint } }"

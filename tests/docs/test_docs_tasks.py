@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.pages import CLIENTS, ROOT, blocks_of, has_npm_clients
+from tests.fixtures.patience import patience
 from tests.fixtures.served import served
 
 TEXT = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
@@ -29,7 +30,7 @@ async def test_tasks_page_subscription_receives_changes(tmp_path: Path) -> None:
         )
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(30):
+            async with patience():
                 assert await process.stdout.readline() == b"0 open: \n"
                 await server.ask('mutation { createTask(input: {title: "Feed"}) { task { id } } }')
                 assert await process.stdout.readline() == b"1 open: Feed\n"

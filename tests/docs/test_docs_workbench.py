@@ -1,4 +1,4 @@
-"""The scripts of docs/scripts.md, sessions.md and plans.md print what the pages say."""
+"""The scripts of the pages on the workbench print what the pages say."""
 
 import asyncio
 import shutil
@@ -18,7 +18,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
 @pytest.mark.parametrize(
     ("page", "title"),
-    [("scripts.md", "script.mjs"), ("sessions.md", "session.mjs"), ("plans.md", "plan.mjs")],
+    [
+        ("scripts.md", "script.mjs"),
+        ("sessions.md", "session.mjs"),
+        ("plans.md", "plan.mjs"),
+        ("editing.md", "edit.mjs"),
+    ],
 )
 async def test_workbench_page_script_prints_its_output(
     page: str, title: str, target: Target, tmp_path: Path

@@ -45,6 +45,7 @@ OWN_TESTS = {
     ("runs.md", "js"): "test_docs_runs.py",
     ("scripts.md", "js"): "test_docs_workbench.py",
     ("sessions.md", "js"): "test_docs_workbench.py",
+    ("editing.md", "js"): "test_docs_workbench.py",
     ("storage.md", "bash"): "test_docs_storage.py",
     ("storage.md", "js"): "test_docs_storage.py",
     ("tasks.md", "js"): "test_docs_tasks.py",

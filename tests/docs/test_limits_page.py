@@ -35,6 +35,7 @@ INTERNAL = {
     "db.audit.repository.request_id_rule": "no request ID is longer",
     "db.kit.audit.actor": "addresses are shorter",
     "db.kit.row_quota": "how many rows are counted at once, and the size of a cache",
+    "db.quotas.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.objects.store": "what object stores accept",
     "db.workbench.copy.json_lines.MAX_DEPTH": "deeper values cannot be decoded",
     "db.setting_files": "the operator's own files",
@@ -46,12 +47,16 @@ INTERNAL = {
     "db.users.cost_allowance.MAX_USERS": "the size of a cache",
     "db.users.tokens.verification_cache": "the size of a cache",
     "db.workbench.catalogue.reader._MAX_BIGINT": "a range of numbers",
+    "db.workbench.catalogue.run_changes": "the size of a cache",
     "db.workbench.connections.targets.network_policy": "addresses of a host that are tried",
     "db.workbench.execution.submission.MAX_TEXT_GRANT": "how many bytes are counted at once",
     "db.workbench.scripts.service.MAX_TEXT_GRANT": "how many bytes are counted at once",
+    "db.row_scans.sort_keys.MAX_EXPONENT": "no numeric is larger",
     "db.workbench.results.parquet": "the parts of a file",
+    "db.workbench.results.result_store.READS_AT_ONCE": "the order of reading, not what is read",
+    "db.workbench.results.scans.scan_requests.MAX_NAMES": "names in an error",
     "graph.commands": "lines that a worker writes to its parent",
-    "graph.connections.loaders": "the order of reading, not what is read",
+    "graph.connections.catalogue.loaders": "the order of reading, not what is read",
     "graph.errors": "errors are shortened",
     "graph.executor.inputs.variables": "errors in variables are summed up",
     "graph.kit.ids": "no ID that Howdah makes is longer",
@@ -245,7 +250,7 @@ def is_limit(source: str, name: str) -> bool:
 
 SET_BY_OPERATOR = re.compile(
     r"RunLimits\.(max_running|max_active|(max_)?timeout_ms|max_rows|max_bytes|retention_days|max_kept_\w+)$"
-    r"|values\.Limits\.|SessionLimits\.|RequestLimits\.kept_plan"
+    r"|values\.Limits\.|CacheLimits\.|SessionLimits\.|RequestLimits\.kept_plan"
 ).search
 """Defaults that the settings replace (db/services.py), and the cache of plans."""
 

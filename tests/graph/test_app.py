@@ -11,6 +11,7 @@ from db.settings import Settings
 from graph.app import build_app
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import TEMPLATE
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.toy import Door, calling, only, schema, serving, toy_app
 
 
@@ -51,7 +52,7 @@ async def test_stopping_server_refuses_new_operations(door: Door) -> None:
 
 
 async def test_stopping_server_finishes_running_operations(door: Door) -> None:
-    async with serving(toy_app(door)) as server, httpx.AsyncClient() as client:
+    async with serving(toy_app(door)) as server, httpx.AsyncClient(timeout=PATIENCE_S) as client:
         door.answers.clear()
         url = f"http://{server.address}/graphql"
         answer = asyncio.create_task(client.post(url, json={"query": "{ hello }"}))

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import gzip
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -26,6 +26,7 @@ from graph.transport.fair_turns import FairTurns
 from graph.transport.gateway import Shutdown
 from graph.transport.socket_limit import SocketLimit
 from tests.fixtures.clients import SUBPROTOCOL
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.toy import ToyServer, serving
 from tests.security.test_local_sign_in import calling
 
@@ -71,7 +72,7 @@ async def small_server(**chosen: object) -> AsyncIterator[int]:
     server = Server(create_config(app, Settings(port=0, **chosen)), app.state.shutdown)  # type: ignore[arg-type]  # settings of a test
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve())
-        async with asyncio.timeout(10):
+        async with patience():
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event
                 await asyncio.sleep(0.01)
         try:
@@ -83,7 +84,7 @@ async def small_server(**chosen: object) -> AsyncIterator[int]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits in time that a test can wait for."""
-    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 1.0)
     monkeypatch.setattr(http_protocol, "BODY_TIMEOUT_S", 0.3)
     monkeypatch.setattr(http_protocol, "UNREAD_BODY_TIMEOUT_S", 0.3)
     monkeypatch.setattr(http_protocol, "UNREAD_RESPONSE_TIMEOUT_S", 0.3)
@@ -103,7 +104,7 @@ async def answer_to(port: int, *pieces: bytes, trickle: bytes = b"") -> bytes:
 
     sending = asyncio.create_task(send())
     try:
-        async with asyncio.timeout(10):
+        async with patience():
             with contextlib.suppress(ConnectionError):
                 return await reader.read()
             return b""
@@ -140,23 +141,40 @@ async def test_response_that_is_not_read_is_ended() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a socket
         writer.write(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with patience():
             await ended.wait()
         await close(writer)
 
 
-@pytest.mark.usefixtures("hasty")
-async def test_patient_requests_are_served() -> None:
-    """A request in pieces within the time, a slow handler, and many requests of one connection."""
-    async with small_server() as port, httpx.AsyncClient() as http:
+async def test_limits_of_a_request_end_with_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No limit runs while the server works, and that of the headers not during the body."""
+    limits: list[float | None] = []
+    wait = http_protocol.Protocol._wait
+
+    def noted(protocol: http_protocol.Protocol, seconds: float | None) -> None:
+        if limits[-1:] != [seconds]:
+            limits.append(seconds)
+        wait(protocol, seconds)
+
+    async with small_server() as port, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         for _ in range(3):
             found = await http.post(f"http://127.0.0.1:{port}/echo", content=bytes(200_000))
             assert found.text == "200000"
+        monkeypatch.setattr(http_protocol.Protocol, "_wait", noted)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for piece in (b"POST /echo HTTP/1.1\r\nHost: a\r\n", b"Content-Length: 2\r\n\r\na", b"b"):
-            await asyncio.sleep(0.1)
+        head, body = http_protocol.HEAD_TIMEOUT_S, http_protocol.BODY_TIMEOUT_S
+        expected = [head, None, head, body, None]
+        for piece, count in (
+            (b"", 1),
+            (b"POST /echo HTTP/1.1\r\nHost: a\r\n", 3),
+            (b"Content-Length: 2\r\n\r\na", 4),
+            (b"b", 5),
+        ):
             writer.write(piece)
-        async with asyncio.timeout(10):
+            async with patience():
+                while limits != expected[:count]:  # noqa: ASYNC110 - there is no event
+                    await asyncio.sleep(0)
+        async with patience():
             assert (await reader.readuntil(b"\r\n\r\n2")).startswith(b"HTTP/1.1 200 ")
         await close(writer)
 
@@ -168,7 +186,7 @@ async def test_connections_of_an_address_are_limited() -> None:
         other = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
         assert await served(other)
         await close(opened.pop()[1])
-        async with asyncio.timeout(10):
+        async with patience():
             while not await served(await asyncio.open_connection("127.0.0.1", port)):
                 pass
         for _, writer in opened:
@@ -214,12 +232,14 @@ SIGNED_IN = '{"type": "connection_init", "payload": {"Authorization": "Bearer x"
 async def test_socket_that_never_signs_in_is_closed(
     toy_server: ToyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket, "ANONYMOUS_LIFE_S", 0.2)
+    monkeypatch.setattr(websocket, "ANONYMOUS_LIFE_S", 1.0)
     address = f"ws://{toy_server.address}/graphql"
-    async with websockets.connect(address, subprotocols=[SUBPROTOCOL]) as socket:
+    async with websockets.connect(
+        address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S
+    ) as socket:
         await socket.send(INIT)
         assert "connection_ack" in str(await socket.recv())
-        async with asyncio.timeout(10):
+        async with patience():
             await socket.wait_closed()
         assert socket.close_code == 4403
         assert "has not signed in" in str(socket.close_reason)
@@ -233,7 +253,9 @@ async def test_sockets_of_an_address_and_of_a_user_are_limited(
         async with contextlib.AsyncExitStack() as stack:
 
             async def connect(payload: str) -> None:
-                opened = websockets.connect(address, subprotocols=[SUBPROTOCOL])
+                opened = websockets.connect(
+                    address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S
+                )
                 socket = await stack.enter_async_context(opened)
                 await socket.send(payload)
                 assert "connection_ack" in str(await socket.recv())
@@ -258,18 +280,22 @@ async def test_sockets_of_an_address_and_of_a_user_are_limited(
 
 async def until_accepted(address: str) -> None:
     """Places are left when sockets end."""
-    async with asyncio.timeout(10):
+    async with patience():
         while True:
             with contextlib.suppress(websockets.InvalidStatus):
-                async with websockets.connect(address, subprotocols=[SUBPROTOCOL]):
+                async with websockets.connect(
+                    address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S
+                ):
                     return
 
 
 async def until_signed_in(address: str, payload: str) -> None:
-    async with asyncio.timeout(10):
+    async with patience():
         while True:
             with contextlib.suppress(websockets.ConnectionClosed):
-                async with websockets.connect(address, subprotocols=[SUBPROTOCOL]) as socket:
+                async with websockets.connect(
+                    address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S
+                ) as socket:
                     await socket.send(payload)
                     await socket.recv()
                     return
@@ -318,22 +344,23 @@ async def test_assets_are_compressed_once(tmp_path: Path, monkeypatch: pytest.Mo
 async def test_metrics_take_a_tenth_of_the_time_at_most(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[float] = []
+    now, made_at = 0.0, list[float]()
     make = Metrics._make_page
 
     def slowly(metrics: Metrics) -> bytes:
-        made.append(time.monotonic())
-        text = make(metrics)
-        while time.monotonic() < made[-1] + 0.02:
-            pass
-        return text
+        nonlocal now
+        made_at.append(now)
+        now += 2
+        return make(metrics)
 
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("graph.server.metrics.time", clock)
     monkeypatch.setattr(Metrics, "_make_page", slowly)
     async with calling(services) as http:
-        until = time.monotonic() + 1
-        while time.monotonic() < until:
+        while now < 100:
             assert (await http.get("/metrics")).status_code == 200
-    assert 2 <= len(made) <= 6
+            now += 3
+    assert made_at == [0, 20, 40, 60, 80]
 
 
 @pytest.mark.parametrize(
@@ -391,6 +418,6 @@ async def test_call_that_is_cancelled_leaves_its_turn_to_the_next() -> None:
     await asyncio.sleep(0)
     for call in calls[:10]:
         call.cancel()
-    async with asyncio.timeout(5):
+    async with patience():
         await asyncio.gather(*calls[10:])
     await turns.wait("flood")

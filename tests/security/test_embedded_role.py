@@ -1,6 +1,5 @@
 """The role with which the application uses the embedded PostgreSQL is no superuser."""
 
-import asyncio
 from pathlib import Path
 
 import asyncpg
@@ -11,6 +10,7 @@ from db.postgres.embedded.cluster import APPLICATION, NAME
 from db.postgres.engine import open_database
 from db.system.integrity import check
 from tests.fixtures.cluster import open_fast
+from tests.fixtures.patience import patience
 
 ATTACKS = (
     "COPY (SELECT 1) TO PROGRAM 'true'",
@@ -49,7 +49,7 @@ async def test_cluster_of_an_earlier_version_is_taken_over(tmp_path: Path) -> No
         await migrations.upgrade(server.url)
         database = await open_database(server.url, pool_size=2)
         try:
-            async with asyncio.timeout(60):
+            async with patience():
                 found = await check(database)
         finally:
             await database.close()

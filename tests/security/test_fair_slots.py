@@ -17,6 +17,7 @@ from db.settings import Settings
 from db.user_networks import remember_network
 from db.workbench.execution.scheduler import RunScheduler
 from graph.transport.files import uploads
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.runs import Desk
 
 
@@ -51,7 +52,7 @@ class Backlog:
         self.scheduler.wake(owner)
 
     async def until(self, met: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with patience():
             while not met():
                 self.changed.clear()
                 await self.changed.wait()
@@ -112,15 +113,15 @@ async def test_uploads_keep_a_share_for_users_without_one() -> None:
     slots = uploads.Uploads().slots
     few = [OwnerId(new_id()) for _ in range(3)]
     for user in few * 4:
-        await asyncio.wait_for(slots.acquire(user), 1)
+        await asyncio.wait_for(slots.acquire(user), PATIENCE_S)
     others = [OwnerId(new_id()) for _ in range(4)]
     for user in others:
-        await asyncio.wait_for(slots.acquire(user), 1)
+        await asyncio.wait_for(slots.acquire(user), PATIENCE_S)
     waiting = [asyncio.create_task(slots.acquire(user)) for user in (*few, new_id())]
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
     slots.release(few[0])
-    await asyncio.wait_for(waiting[-1], 1)  # of the user who holds none
+    await asyncio.wait_for(waiting[-1], PATIENCE_S)  # of the user who holds none
     for task in waiting:
         task.cancel()
 

@@ -21,6 +21,7 @@ from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica,
 from tests.fixtures.brokers import running
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_task
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer
 from tests.graph.tasks.test_tasks import followed
 
@@ -40,7 +41,7 @@ async def test_forged_cancel_stops_neither_a_run_nor_the_watch_for_cancels(
         async with one.events.subscribe(CANCEL_TOPIC) as seen:
             for payload in forged:
                 await other.events.publish(CANCEL_TOPIC, payload)
-            async with asyncio.timeout(10):
+            async with patience():
                 while (await anext(seen)).payload != forged[-1]:
                     pass
         assert (await sit(one).now(run)).state == RunState.RUNNING
@@ -63,7 +64,7 @@ async def test_forged_change_of_tasks_shows_the_own_rows_as_they_are(
         assert ada.user is not None
         await services.events.publish(f"tasks:{ada.user.id.hex}", payload)
 
-    async with asyncio.timeout(20), ada.follow(CHANGES) as changes:
+    async with patience(), ada.follow(CHANGES) as changes:
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
         await forge(ChangeKind.DELETED, hers)
@@ -111,10 +112,10 @@ async def test_forged_bytes_do_not_interrupt_the_bus(kind: str, tmp_path: Path) 
                 for forged in FORGED:
                     await publish("events", forged)
                 await publish("events", b'["mine","forged"]')
-                async with asyncio.timeout(10):
+                async with patience():
                     assert (await anext(mine)).payload == "forged"
                 await bus.publish("mine", "real")
-                async with asyncio.timeout(10):
+                async with patience():
                     event = await anext(mine)
                 assert (event.payload, event.missed) == ("real", False)
         finally:

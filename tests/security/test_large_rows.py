@@ -14,6 +14,7 @@ from db.workbench.connections.bounds.read_budget import FREE_BYTES, MIB, ReadBud
 from db.workbench.connections.connector import Connector
 from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.execution.reading import protocol
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target
 
@@ -117,7 +118,7 @@ async def test_cancelled_wait_for_a_slot_closes_the_connection(
     first, second = await connector.connect(), await connector.connect()
     await first.execute(f"SELECT repeat('x', {2 * MIB})")
     waiting = asyncio.create_task(second.execute(f"SELECT repeat('x', {2 * MIB})"))
-    async with asyncio.timeout(10):
+    async with patience():
         while not second.awaits_slot:
             await (await connector.connect()).close()
     waiting.cancel()

@@ -21,6 +21,7 @@ from db.workbench.execution.statement.statement_run import StatementRun
 from db.workbench.results.result_store import Spool
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection_to
+from tests.fixtures.patience import patience
 from tests.fixtures.read_only import SETUP, STATE, WRITES, statements
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import Target
@@ -177,7 +178,7 @@ async def test_notification_of_read_only_run_is_not_sent(vault_of_gold: Target, 
         await listener.add_listener("gold", lambda *found: heard.append(str(found[3])))
         await desk.run("SELECT pg_notify('gold', 'from a reader')", read_only=True)
         await desk.run("SELECT pg_notify('gold', 'from a writer')")
-        async with asyncio.timeout(10):
+        async with patience():
             while not heard:
                 await listener.fetchval("SELECT 1")
     assert heard == ["from a writer"]

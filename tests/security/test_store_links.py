@@ -10,6 +10,7 @@ from db.services import Services
 from db.settings import Settings
 from graph.transport.files.file_routes import STORE_LINK_LIFETIME
 from tests.fixtures.clients import Client
+from tests.fixtures.patience import PATIENCE_S
 from tests.graph.transport.files.test_file_routes import DATA, stored
 from tests.security.test_links import mia, sign_in, sign_out
 
@@ -36,7 +37,7 @@ async def test_link_to_a_store_ends_with_sign_out(mia: Client) -> None:
     assert redirect.status_code == 307
     lifetime_s = int(parse_qs(urlsplit(location).query)["X-Amz-Expires"][0])
     assert lifetime_s == STORE_LINK_LIFETIME.total_seconds() <= 60
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         assert (await http.get(location)).content == DATA
     await sign_out(mia, refresh_token)
     assert (await mia.http.get(download)).status_code == 403

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.fixtures.patience import patience
 from tests.fixtures.served import Served, served
 
 SAVE = """mutation($input: SaveConnectionInput!) {
@@ -61,7 +62,7 @@ async def test_acts_and_events_survive_a_kill_together(tmp_path: Path) -> None:
         assert {event["actorEmail"] for event in events} == {"admin@howdah.local"}
         created = await command("audit", "--user", "admin@howdah.local", "--since", "1h", *folder)
         assert "USER_CREATED" in created
-        async with asyncio.timeout(20):
+        async with patience():
             while not stream.exists() or len(streamed(stream)) < len(saved):  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.05)
         assert streamed(stream) == saved

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from tests.fixtures.identity import PASSWORD
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.served import Served, served
 
 SIGN_UP = "mutation ($input: SignUpInput!) { signUp(input: $input) { session { refreshToken } } }"
@@ -19,7 +20,7 @@ ROUNDS = 10
 
 async def refresh(server: Served, token: str) -> Any:
     """By a client of its own, as another tab or another run of the application."""
-    async with httpx.AsyncClient(timeout=30) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         body = {"query": REFRESH, "variables": {"input": {"refreshToken": token}}}
         return (await http.post(server.address, json=body)).json()
 
@@ -27,7 +28,9 @@ async def refresh(server: Served, token: str) -> Any:
 async def refresh_in_tab(server: Served, cookie: str) -> str:
     """With the cookie of a browser; returns the cookie that replaces it."""
     origin = server.address.removesuffix("/graphql")
-    async with httpx.AsyncClient(timeout=30, headers={"origin": origin, "cookie": cookie}) as http:
+    async with httpx.AsyncClient(
+        timeout=PATIENCE_S, headers={"origin": origin, "cookie": cookie}
+    ) as http:
         body = {"query": REFRESH, "variables": {"input": {}}}
         response = await http.post(server.address, json=body)
     assert "errors" not in response.json(), response.text

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.docs.test_docs_runs import SAVE
+from tests.fixtures.patience import patience
 from tests.fixtures.served import Served, served
 from tests.fixtures.targets import CANARY, Target
 
@@ -24,11 +25,11 @@ async def test_killed_server_interrupts_runs_and_ends_statements(
     folder.mkdir()
     async with served(folder) as first:
         runs = [await start_run(first, target, typed=typed) for typed in (False, True)]
-        async with asyncio.timeout(60):
+        async with patience():
             while await target.administer(COUNT) != len(runs):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.05)
         await first.kill("both")
-    async with served(folder) as second, asyncio.timeout(60):
+    async with served(folder) as second, patience():
         query = "query($id: ID!) { queryRun(id: $id) { state error { message } } }"
         for run in runs:
             while (await second.ask(query, id=run))["queryRun"]["state"] != "INTERRUPTED":  # noqa: ASYNC110 - or here

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from tests.fixtures.patience import patience
 from tests.fixtures.script_desk import EXECUTE, READ, RUNS
 from tests.fixtures.served import Served, served
 from tests.fixtures.session_desk import open_session
@@ -51,7 +52,7 @@ async def test_script_of_killed_replica_is_interrupted(
 
 
 async def until_ended(server: Served, script: Any) -> Any:
-    async with asyncio.timeout(40):
+    async with patience():
         while (found := await now(server, script))["finishedAt"] is None:  # noqa: ASYNC110 - a process
             await asyncio.sleep(0.1)
     return found

@@ -14,7 +14,7 @@ from db.errors import BadInput, Unavailable
 from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.workbench.copy import parquet_child as child
-from db.workbench.results.parquet import require_arro3
+from db.workbench.results.record_batches import require_arro3
 
 ReadRange: TypeAlias = Callable[[int, int], Awaitable[bytes]]
 """Reads the bytes of a file from a start to an end. Raises a HowdahError if it cannot."""
@@ -50,7 +50,7 @@ class ParquetReaders:
         Raises:
             BadInput: It is not a Parquet file.
         """
-        require_arro3()
+        require_arro3("Parquet")
         with contextlib.suppress(TimeoutError):
             async with (
                 self._for_names.of(owner),
@@ -66,7 +66,7 @@ class ParquetReaders:
         self, owner: OwnerId, size: int, read: ReadRange, columns: list[str]
     ) -> AsyncGenerator[bytes]:
         """Yields the rows of the columns, whose names are those of the file."""
-        require_arro3()
+        require_arro3("Parquet")
         async with (
             self._for_rows.of(owner),
             contextlib.aclosing(_frames(size, read, columns=columns)) as frames,

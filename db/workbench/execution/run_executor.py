@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -22,6 +22,7 @@ from db.workbench.results.result_store import ResultStore, Spool
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.connections.pools.connection_pool import ReservedConnection
     from db.workbench.copy.interfaces import CopySource
+    from db.workbench.execution.statement.batch import Batch
     from db.workbench.execution.statement.connection_use import ConnectionUse
     from db.workbench.execution.statement.lender import Lender
     from db.workbench.execution.statement.statement_run import StatementRun
@@ -29,12 +30,23 @@ if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
 log = logging.getLogger(__name__)
 
 OpenSource: TypeAlias = "Callable[[RunRow], CopySource]"
+OpenBatch: TypeAlias = "Callable[[RunRow], Batch | None]"
+AfterRun: TypeAlias = Callable[[RunRow, Ending], Awaitable[None]]
 T = TypeVar("T")
 
 INTERRUPT_WITHIN_S = 4.0
 REMOVE_WITHIN_S = 5.0
 ANNOUNCE_AFTER_S = 0.05
 """The start of a new run, which nobody follows yet, is published if it has not ended by then."""
+
+
+class RunOpeners(NamedTuple):
+    """Open what runs of other rooms execute: imports and changes of rows."""
+
+    source: OpenSource
+    """Opens the data of a run that imports rows."""
+    batch: OpenBatch
+    """Returns what is executed instead of the statement, if anything is."""
 
 
 class RunExecutor:
@@ -47,18 +59,20 @@ class RunExecutor:
         results: ResultStore,
         lender: "Lender",
         on_finished: Callable[[OwnerId], None],
-        open_source: "OpenSource",
+        openers: "RunOpeners",
+        after_run: AfterRun | None = None,
     ) -> None:
         """`on_finished` is called after each run that `start` started, with its owner.
 
-        `open_source` opens the data of a run that imports rows.
+        `after_run` is awaited after each statement, before its end is recorded.
         """
         self.running: dict[UUID, StatementRun] = {}
         self._recorder = recorder
         self._results = results
         self._lender = lender
         self._on_finished = on_finished
-        self._open_source = open_source
+        self._open_source, self._open_batch = openers
+        self._after_run = after_run
         self._ends: dict[tuple[OwnerId, UUID], asyncio.Future[RunRow | None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._throttles: WeakValueDictionary[OwnerId, ReadThrottle] = WeakValueDictionary()
@@ -139,6 +153,8 @@ class RunExecutor:
         async def ended(ending: Ending) -> None:
             announcement.cancel()
             notices.close()
+            if self._after_run is not None:
+                await self._after_run(run, ending)
             written = await self._recorder.finish(
                 run, ending, keep=limits.retention, commit_with=commit_with
             )
@@ -189,7 +205,8 @@ class RunExecutor:
         from db.workbench.execution.statement.statement_run import StatementRun
 
         if use.run.source is not None:
-            use.copy_in = self._open_source(use.run)
+            use.batch = self._open_batch(use.run)
+            use.copy_in = None if use.batch else self._open_source(use.run)
         throttle = self._throttles.setdefault(use.run.owner_id, ReadThrottle())
         return StatementRun(use, self._lender, spool, throttle, max_cell=limits.max_cell)
 

@@ -1,4 +1,4 @@
-"""Encodes the rows of a result as CSV, JSON lines or Parquet, or the bytes of a COPY."""
+"""Encodes the rows of a result as CSV, JSON lines, Parquet or Arrow, or the bytes of a COPY."""
 
 import asyncio
 import re
@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 
 from db.runs import Column
-from db.workbench.results import parquet
+from db.workbench.results.arrow_stream import encode_arrow
 from db.workbench.results.copied_bytes import raw_writer
+from db.workbench.results.parquet import encode_parquet
+from db.workbench.results.record_batches import require_arro3
 
 
 class ResultFormat(StrEnum):
@@ -20,6 +22,7 @@ class ResultFormat(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    ARROW = "arrows"
     RAW = "raw"
 
 
@@ -27,6 +30,7 @@ CONTENT_TYPES: Mapping[str, str] = {
     ResultFormat.CSV: "text/csv; charset=utf-8; header=present",
     ResultFormat.JSONL: "application/jsonl",
     ResultFormat.PARQUET: "application/vnd.apache.parquet",
+    ResultFormat.ARROW: "application/vnd.apache.arrow.stream",
     ResultFormat.RAW: "application/octet-stream",
 }
 
@@ -44,8 +48,8 @@ _encode = msgspec.json.Encoder().encode
 
 def require_format(format: str) -> None:
     """Raises Unavailable if this server cannot write the format."""
-    if format == ResultFormat.PARQUET:
-        parquet.require_arro3()
+    if format in (ResultFormat.PARQUET, ResultFormat.ARROW):
+        require_arro3("Parquet" if format == ResultFormat.PARQUET else "Arrow")
 
 
 def encode_rows(
@@ -66,11 +70,13 @@ def encode_rows(
         cell = _safe_csv_cell if spreadsheet_safe else _csv_cell
         return _encode_lines(_csv_writer(cell), batches, head=_csv_line(names, cell))
     if format == ResultFormat.JSONL:
-        return _encode_lines(_jsonl_writer(_unique_names(names)), batches)
+        return _encode_lines(_jsonl_writer(unique_names(names)), batches)
     if format == ResultFormat.RAW:
         return _encode_lines(raw_writer(columns), batches)
     oids = [column.type_oid for column in columns]
-    return parquet.encode_parquet(_unique_names(names), oids, batches, group_rows=group_rows)
+    if format == ResultFormat.ARROW:
+        return encode_arrow(unique_names(names), oids, batches)
+    return encode_parquet(unique_names(names), oids, batches, group_rows=group_rows)
 
 
 async def _encode_lines(
@@ -130,7 +136,7 @@ def _jsonl_writer(names: Sequence[str]) -> Callable[[Iterable[bytes]], bytes]:
     return lambda lines: b"".join(map(line, lines))
 
 
-def _unique_names(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """Appends numbers to repeated column names."""
     seen: Counter[str] = Counter()
     taken = set(names)

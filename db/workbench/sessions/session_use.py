@@ -77,6 +77,7 @@ class SessionUse(ConnectionUse):
         self._controls = controls_transaction(run.statement)
         self._is_wrapped = False
         """Whether the transaction is for this statement alone."""
+        self._has_begun = False
         self._was_open = False
         """Whether the statement is part of a transaction of the user."""
         self._is_rolled_back = is_rolled_back(run.statement)
@@ -105,6 +106,7 @@ class SessionUse(ConnectionUse):
         if not begins and prelude is None and protocol.is_idle(connection) and self._needs_begin():
             begins, self._is_wrapped = True, self._autocommit or self._is_rolled_back
         begin = _BEGIN_READ_ONLY if self.run.read_only else _BEGIN
+        self._has_begun = begins
         sent = [*([begin] if begins else []), *([prelude] if prelude else [])]
         if self._is_rolled_back and not self._is_wrapped:
             self._has_savepoint = prelude is not None or not protocol.has_failed(connection)
@@ -154,6 +156,11 @@ class SessionUse(ConnectionUse):
 
     async def restore(self, connection: Connection) -> None:
         connection.slot.release()
+        if self.batch is not None:
+            await self.batch.undo(connection)
+            if self._has_begun and not self.batch.has_changed:
+                await command(connection, "ROLLBACK")
+                return
         if self._is_wrapped and not protocol.is_idle(connection):
             keeps = changes_settings_only(self.run.statement)
             await command(connection, "COMMIT" if keeps else "ROLLBACK")

@@ -81,3 +81,8 @@ def rollback_instead(text: str) -> str | None:
 def changes_settings_only(text: str) -> bool:
     """Whether the statement can change nothing but the settings and channels of its session."""
     return first_word(text) in _SETTINGS
+
+
+def is_commit(command: str | None) -> bool:
+    """Whether a statement with this command tag has committed a transaction."""
+    return command == "COMMIT"

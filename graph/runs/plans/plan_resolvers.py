@@ -23,7 +23,7 @@ from graph.kit.scalars import Json
 from graph.kit.scopes import TO_RUN, WORKBENCH
 from graph.runs.plans.plan_types import QueryPlan
 from graph.runs.resolvers import parse_destination
-from graph.runs.result_types import RunError
+from graph.runs.results.result_types import RunError
 from graph.runs.session_access import require_usable
 from graph.runs.types import QueryRun
 

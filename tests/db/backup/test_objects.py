@@ -31,6 +31,7 @@ from db.storage import (
     read_bytes,
     store_bytes,
 )
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.repository_storage import RepositoryStorage
 from tests.fixtures.signed_backups import backup, restore, rewritten
 
@@ -127,7 +128,7 @@ async def test_restore_keeps_the_headers_of_objects(
     s3 = open_objects(f"s3://{s3_bucket}/restored", data_dir=tmp_path)
     await restore(target_url, tmp_path / "b.howdah", objects=s3)
     link = f"{os.environ['AWS_ENDPOINT_URL']}/{s3_bucket}/restored/{key_of(file)}"
-    async with httpx.AsyncClient() as anyone:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as anyone:
         answer = await anyone.get(link)
     assert (answer.content, answer.headers["content-type"]) == (b"Dumbo", "video/x-elephant")
     assert "filename*=UTF-8''%C3%A9" in answer.headers["content-disposition"]

@@ -14,6 +14,7 @@ from db.events.backlog import EVERY_TOPIC, Backlog
 from db.events.bus import FRAME_LIMIT, UNSENT_LIMIT, encode
 from db.events.subscription import UNREAD_LIMIT
 from tests.fixtures.brokers import PASSWORD, Broker, free_port, frozen, running
+from tests.fixtures.patience import patience
 
 KINDS = ["postgres", "redis", "nats"]
 OpenBus = Callable[[], Coroutine[None, None, EventBus]]
@@ -48,19 +49,19 @@ async def following(stack: AsyncExitStack, bus: EventBus, topic: str) -> Subscri
 
 
 async def receive(subscription: Subscription, count: int) -> list[Event]:
-    async with asyncio.timeout(10):
+    async with patience():
         return [await anext(subscription) for _ in range(count)]
 
 
 async def until_missed(subscription: Subscription) -> None:
-    async with asyncio.timeout(10):
+    async with patience():
         async for event in subscription:
             if event.missed:
                 return
 
 
 async def until_up(bus: EventBus) -> None:
-    async with asyncio.timeout(20):
+    async with patience():
         await bus._up.wait()
 
 
@@ -184,11 +185,12 @@ async def test_bus_reconnects_after_server_restart(broker: Broker, open_bus: Ope
         await one.ping()
         there._unread.take(UNREAD_LIMIT)
         await one.publish("run:1", "after the gap")
-        async with asyncio.timeout(10):
+        async with patience():
             while (await anext(there)).payload != "after the gap":
                 pass
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_silent_server_is_detected_and_subscribers_poll(
     broker: Broker, open_bus: OpenBus, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -206,6 +208,7 @@ async def test_silent_server_is_detected_and_subscribers_poll(
     assert PASSWORD not in caplog.text + str(refusal.value) + refusal.value.hint
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_events_published_during_outage_arrive(broker: Broker, open_bus: OpenBus) -> None:
     bus = await open_bus()
     async with bus.subscribe("run:1") as mine, bus.subscribe("run:2") as theirs:
@@ -215,7 +218,7 @@ async def test_events_published_during_outage_arrive(broker: Broker, open_bus: O
                 await bus.publish("run:1", str(number))
             await bus.publish("run:2", "rare")
             assert len(bus._unsent) <= UNSENT_LIMIT
-        async with asyncio.timeout(20):
+        async with patience():
             while (await anext(theirs)).payload != "rare":
                 pass
         await until_missed(mine)
@@ -225,7 +228,7 @@ async def test_close_does_not_wait_for_silent_server(broker: Broker, open_bus: O
     bus = await open_bus()
     with frozen(broker):
         await bus.publish("run:1", "never sent")
-        async with asyncio.timeout(5):
+        async with patience():
             await bus.close()
 
 
@@ -250,7 +253,7 @@ async def test_postgres_bus_uses_one_connection(broker: Broker, open_bus: OpenBu
             await following(stack, bus, f"run:{number}")
         assert await event_sessions(broker.url) == 1
     await bus.close()
-    async with asyncio.timeout(5):
+    async with patience():
         while await event_sessions(broker.url):  # noqa: ASYNC110 - the server's view, by asking
             await asyncio.sleep(0.01)
 
@@ -269,6 +272,7 @@ async def event_sessions(url: str) -> int:
 @pytest.mark.parametrize(
     "url", [f"{scheme}://howdah:{PASSWORD}@127.0.0.1" for scheme in ("postgres", "redis", "nats")]
 )
+@pytest.mark.usefixtures("real_limits")
 async def test_missing_server_only_delays_start(url: str, caplog: pytest.LogCaptureFixture) -> None:
     bus = await open_events(f"{url}:{free_port()}/howdah")
     try:
@@ -281,6 +285,7 @@ async def test_missing_server_only_delays_start(url: str, caplog: pytest.LogCapt
     assert PASSWORD not in caplog.text
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_wrong_password_is_logged(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     scheme, _, rest = broker.url.partition("://")
     wrong = f"{scheme}://howdah:wrong-{PASSWORD}@{rest.partition('@')[2]}"

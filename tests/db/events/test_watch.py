@@ -11,6 +11,7 @@ import pytest
 from db.errors import Unavailable
 from db.events import Event, EventBus, Watch, WatchClosed, open_events
 from db.postgres.embedded import EmbeddedPostgres
+from tests.fixtures.patience import patience
 
 
 class Counter:
@@ -38,7 +39,7 @@ class Counter:
 
 @pytest.fixture(autouse=True)
 async def _limited() -> AsyncIterator[None]:
-    async with asyncio.timeout(20):
+    async with patience():
         yield
 
 

@@ -10,6 +10,7 @@ from db.errors import Conflict
 from db.kit.group_commit import GroupCommit
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change, compile_statement
+from tests.fixtures.patience import patience
 
 _TABLE = compile_change(text("CREATE TABLE noted (number int CHECK (number <> 13))"))
 _LOCK = compile_statement(text("SELECT pg_advisory_xact_lock(:number ::int)"))
@@ -85,7 +86,7 @@ async def test_group_commit_waits_for_no_lock_of_a_neighbour(
     await held.wait()
     tasks = {number: asyncio.create_task(noted.add(number)) for number in numbers}
     waiting = tasks.pop(0)
-    async with asyncio.timeout(10):
+    async with patience():
         await asyncio.gather(*tasks.values())
     assert not waiting.done()
     release.set()

@@ -3,6 +3,7 @@
 import asyncio
 
 from db.kit.sweeps import sweep_in_background
+from tests.fixtures.patience import patience
 
 
 async def test_sweep_failure_does_not_stop_other_sweeps() -> None:
@@ -20,7 +21,7 @@ async def test_sweep_failure_does_not_stop_other_sweeps() -> None:
         return 0
 
     async with (
-        asyncio.timeout(10),
+        patience(),
         sweep_in_background({"broken": broken, "whole": whole}, every_s=0.001),
     ):
         await twice.wait()

@@ -15,6 +15,7 @@ import pytest
 from db.errors import BadInput, NotFound, Unavailable
 from db.objects.store import MIB, ObjectStore, open_objects
 from tests.fixtures.brokers import free_port
+from tests.fixtures.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -121,7 +122,7 @@ async def test_link_serves_the_object_with_its_headers(s3_bucket: str) -> None:
     link = await objects.link("files/a", expires_in=timedelta(minutes=5))
     assert link is not None
     assert "X-Amz-Expires=300" in link
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         answer = await client.get(link, headers={"Range": "bytes=1-2"})
     assert (answer.status_code, answer.content) == (206, b"el")
     assert answer.headers["content-type"] == "text/plain"

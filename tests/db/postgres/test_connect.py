@@ -19,6 +19,7 @@ from tests.fixtures import impostors
 from tests.fixtures.brokers import free_port
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named
+from tests.fixtures.patience import patience
 
 SECRET = "hush-hush/9"
 LEFT = "SELECT 1 FROM pg_stat_activity WHERE usename = 'eve'"
@@ -52,7 +53,7 @@ async def eve(
         f"CREATE ROLE eve LOGIN PASSWORD '{SECRET}' {getattr(request, 'param', '')}"
     )
     yield re.sub("//[^@]*@", f"//{LOGIN}@", cluster.url)
-    async with asyncio.timeout(5):  # no attempt leaves a session behind
+    async with patience():  # no attempt leaves a session behind
         while await administrator.fetchval(LEFT):  # noqa: ASYNC110 - of another process: no event
             await asyncio.sleep(0.01)
     await administrator.execute("DROP ROLE eve")

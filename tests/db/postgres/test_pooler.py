@@ -19,6 +19,7 @@ import pytest
 from db.postgres.engine import open_database
 from tests.fixtures.brokers import free_port
 from tests.fixtures.notes import CREATE, others, read, terminate_all
+from tests.fixtures.patience import patience
 from tests.fixtures.pooler_client import CHANGES
 
 # Debian keeps it where ordinary users do not look.
@@ -53,7 +54,7 @@ def has_prepared_statements() -> bool:
 
 
 async def listens(port: int) -> None:
-    async with asyncio.timeout(10):
+    async with patience():
         while True:
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

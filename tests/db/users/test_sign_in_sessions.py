@@ -11,6 +11,7 @@ from db.postgres.statements import compile_change, compile_statement
 from db.users import Identity, SignInResult
 from db.users.unscoped.presented_tokens import REUSE_GRACE
 from tests.fixtures.identity import identity_on, sign_up
+from tests.fixtures.patience import patience
 
 _LOCK = compile_statement(text("SELECT id FROM sessions FOR UPDATE"))
 _WAITING = compile_statement(
@@ -42,7 +43,7 @@ async def replica(url: str) -> AsyncIterator[Identity]:
 
 async def until_waiting(database: Database, count: int) -> None:
     """Polls, because PostgreSQL sends no event when a session begins to wait."""
-    async with asyncio.timeout(20), database.read() as session:
+    async with patience(), database.read() as session:
         while await session.value(_WAITING) < count:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0)
 

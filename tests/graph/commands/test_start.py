@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.fixtures.patience import PATIENCE_S
 from tests.graph.commands.test_cli import ROOT
 
 DEFERRED = {
@@ -61,7 +62,7 @@ async def imported(folder: Path, url: str, *, more: str = "") -> set[str]:
     try:
         assert process.stdout is not None
         address = (await process.stdout.readline()).decode().split()[-1]
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
             answer = await http.post(address, json={"query": "{ health { status } }"})
             assert answer.json() == {"data": {"health": {"status": "OK"}}}
     finally:

@@ -1,12 +1,12 @@
 """Kinds of sessions: read-only, without autocommit, with an isolation level; and their locks."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import create_access_token, make_connection, make_connection_to
+from tests.fixtures.patience import patience
 from tests.fixtures.session_desk import EXECUTE, OPEN, SessionDesk, open_session
 from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import until
@@ -203,6 +203,6 @@ async def test_locks_show_what_session_holds_and_who_waits(
     await writer.close()
     closed = (await ada.ask(query, id=writer.id))["session"]["locks"]
     assert closed == []
-    async with asyncio.timeout(10):
+    async with patience():
         assert await other.rows("SELECT 1") == [[1]]
     assert run["state"] in {"QUEUED", "RUNNING"}

@@ -11,6 +11,7 @@ import strawberry
 from graphql import parse
 
 from graph.executor import compile_plan
+from tests.fixtures.patience import patience
 
 # A loop for each test, without the tasks that other tests left in the loop of the session.
 pytestmark = pytest.mark.asyncio(loop_scope="function")
@@ -122,7 +123,7 @@ async def test_error_does_not_cancel_foreign_future(stage: Stage) -> None:
 async def test_cancellation_cancels_resolvers(stage: Stage) -> None:
     query = "{ thing { waits thing { waits } } things { waits } }"
     task = asyncio.ensure_future(run(query, stage))
-    async with asyncio.timeout(5):
+    async with patience():
         await stage.started.wait()
     for _ in range(5):  # every level begins
         await asyncio.sleep(0)

@@ -22,6 +22,7 @@ from graph.operations.admission import (
 )
 from graph.operations.root_fields import is_urgent
 from graph.schema import schema
+from tests.fixtures.patience import PATIENCE_S, patience
 
 CANCEL = "cancelQuery(input: {id: $id}) { latencyMs }"
 ME = Viewer(new_id(), Role.USER, cast("Any", None))
@@ -122,7 +123,7 @@ async def test_newcomer_starts_at_once_and_flood_falls_to_its_share(
     flood = Flood(admission, context(), 200, cost)
     await settled()
     alone = len(flood.running)
-    (await asyncio.wait_for(admission.slot(context(YOU)), 1)).end()
+    (await asyncio.wait_for(admission.slot(context(YOU)), PATIENCE_S)).end()
     for _ in range(alone - 1):  # nothing more starts until what runs has fallen to the share
         flood.end_one()
         await settled()
@@ -262,7 +263,7 @@ async def test_documents_of_one_sender_are_prepared_one_at_a_time(admission: Adm
     mine, stranger = context(), context(None)
     yours = context(YOU)
     flood = [prepare(f"mine {number}", mine) for number in range(20)]
-    async with asyncio.timeout(10):
+    async with patience():
         await asyncio.gather(*flood, prepare("yours", yours), prepare("stranger", stranger))
     assert set(prepared[:3]) == {"mine 0", "yours", "stranger"}
     assert prepared[3:] == [f"mine {number}" for number in range(1, 20)]

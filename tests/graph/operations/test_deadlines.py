@@ -7,6 +7,7 @@ import pytest
 from graph.context import UNLIMITED_SLOT, UnlimitedSlot
 from graph.operations import deadlines as limits
 from graph.operations.deadlines import Deadlines
+from tests.fixtures.patience import PATIENCE_S, patience
 
 
 async def test_deadline_does_not_affect_work_that_ends_in_time() -> None:
@@ -61,5 +62,5 @@ async def test_slot_of_long_operation_ends_before_operation(
         def end(self) -> None:
             ended.set()
 
-    async with asyncio.timeout(10):
-        await Deadlines(0.6).within(ended.wait(), EndingSlot())
+    async with patience():
+        await Deadlines(PATIENCE_S).within(ended.wait(), EndingSlot())

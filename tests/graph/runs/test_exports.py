@@ -84,6 +84,7 @@ def wanted(run: str, bucket: str, format: str = "parquet") -> ExportRequest:
         ("CSV", "text/csv; charset=utf-8; header=present"),
         ("JSONL", "application/jsonl"),
         ("PARQUET", "application/vnd.apache.parquet"),
+        ("ARROW", "application/vnd.apache.arrow.stream"),
     ],
 )
 async def test_export_equals_download(

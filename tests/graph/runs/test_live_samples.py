@@ -1,6 +1,5 @@
 """`progress` and `waiting` of runs in the API: sampled only if they are selected."""
 
-import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from db.services import Services
 from tests.fixtures.blockers import session_of
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection_to
+from tests.fixtures.patience import patience
 from tests.fixtures.replicas import AddUser, Gate, OpenReplica, Person, Socket, connect_to
 from tests.fixtures.session_desk import open_session
 from tests.fixtures.targets import Target
@@ -169,7 +169,7 @@ async def test_nothing_is_sampled_unless_it_is_selected(
             await ada.run(run)
             assert not has_side_connection(replica.services)
             await socket.subscribe(NOT_SAMPLED, name="2", id=run, live=True)
-            async with asyncio.timeout(10):
+            async with patience():
                 while True:
                     message = await socket.hear()
                     if (

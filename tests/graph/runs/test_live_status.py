@@ -13,6 +13,7 @@ from db.runs import Runs
 from db.workbench.execution.live_status import topic_of_run
 from graph.kit.ids import parse_id
 from graph.runs import live_status
+from tests.fixtures.patience import patience
 from tests.fixtures.replicas import (
     AddUser,
     Gate,
@@ -113,7 +114,7 @@ async def test_query_status_releases_its_reader(scene: Scene) -> None:
         assert len(reader.followers) == 2
         dropping.drop()
         await staying.say(type="complete", id="1")
-        async with asyncio.timeout(10):
+        async with patience():
             while readers:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
         assert events.readers == before
@@ -144,7 +145,7 @@ async def test_query_status_reaches_a_thousand_followers(scene: Scene) -> None:
                 await socket.subscribe(STATUS, name=name, id=scene.run)
         ends = [asyncio.create_task(_ends(socket, followers)) for socket in sockets]
         readers = scene.one.services.events.watches._readers
-        async with asyncio.timeout(30):
+        async with patience():
             while sum(len(reader.followers) for reader in readers.values()) < 1_000:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert len(readers) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from db.services import Services
 from db.workbench.execution import run_executor
+from tests.fixtures.patience import patience
 from tests.fixtures.replicas import AddUser, OpenReplica, Person, connect_to
 from tests.fixtures.targets import Target
 
@@ -35,7 +36,7 @@ async def commits_in(url: str) -> int:
 
 async def until_idle(services: Services) -> None:
     """A connection that is still being reset cannot be reserved for the next run."""
-    async with asyncio.timeout(10):
+    async with patience():
         while any(pool.in_use for pool in services.workbench._pools._living):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.001)
 

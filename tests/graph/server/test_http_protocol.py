@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from graph.server.http_protocol import ConnectionsByAddress, Protocol
+from tests.fixtures.patience import patience
 
 JSON = (b"content-type", b"application/json")
 LENGTH_2 = (b"content-length", b"2")
@@ -158,7 +159,7 @@ async def test_connection_closes_when_idle_and_not_during_a_later_request() -> N
     protocol.timeout_keep_alive_handler()  # as the timer of the first response does
     assert not connection.closed.is_set()
     go_on.set()
-    async with asyncio.timeout(10):
+    async with patience():
         await connection.closed.wait()
     assert b"".join(connection.writes).count(b"200 OK") == 2
     protocol.connection_lost(None)

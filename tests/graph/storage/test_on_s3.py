@@ -15,6 +15,7 @@ from db.settings import Settings
 from db.storage import sweep
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket
+from tests.fixtures.patience import PATIENCE_S
 from tests.graph.storage.test_storage import CREATE_FILE
 
 DATA = os.urandom(6_000_000)
@@ -37,7 +38,7 @@ async def download(client: Client, url: str, **headers: str) -> httpx.Response:
     """Follows the redirect to S3, as a browser does."""
     redirect = await client.http.get(url, headers=headers)
     assert (redirect.status_code, redirect.headers["cache-control"]) == (307, "no-store")
-    async with httpx.AsyncClient() as anyone:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as anyone:
         return await anyone.get(redirect.headers["location"], headers=headers)
 
 

@@ -23,9 +23,8 @@ class CountingSlot:
         self.count = 0
 
     @property
-    def reads(self) -> contextlib.AbstractAsyncContextManager[None]:
+    def reads(self) -> None:
         self.count += 1
-        return contextlib.nullcontext()
 
     def end(self) -> None:
         """Do nothing: no operation waits for it."""

@@ -23,12 +23,15 @@ from db.storage import UPLOAD_WITHIN, FileRow, NewFile, StorageOperations
 from db.storage.memory import MemoryStorage
 from db.users import Identity
 from db.workbench import Workbench
+from db.workbench.catalogue.snapshot_cache import CatalogueCache
+from db.workbench.completion.service import CompletionService
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.runner import Runner
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.results.scans.scanned_results import ResultScans
 from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.service import DatabaseSessionsService
 from graph.app import build_app
@@ -75,11 +78,14 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         objects=open_objects(None, data_dir=folder),
         vault=cast("Vault", unused),
         workbench=cast("Workbench", unused),
+        catalogues=cast("CatalogueCache", unused),
+        completion=cast("CompletionService", unused),
         runner=cast("Runner", unused),
         database_sessions=cast("DatabaseSessionsService", unused),
         scripts=cast("ScriptsService", unused),
         results=cast("ResultStore", unused),
         result_files=cast("ResultFiles", unused),
+        result_scans=cast("ResultScans", unused),
         import_sources=cast("ImportSources", unused),
         live_status=cast("LiveStatus", unused),
         live_samples=cast("LiveSamples", unused),

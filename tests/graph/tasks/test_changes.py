@@ -23,6 +23,7 @@ from graph.tasks import changes as task_changes
 from graph.tasks.changes import Change, ChangeKind, follow
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_task
+from tests.fixtures.patience import patience
 from tests.fixtures.toy import calling
 from tests.graph.tasks.test_tasks import followed
 
@@ -91,7 +92,7 @@ async def test_task_changed_reaches_owner_on_other_replica_after_commit(
     replicas: list[Replica],
 ) -> None:
     here, there = replicas
-    async with asyncio.timeout(30), here.ada.follow(CHANGES) as changes:
+    async with patience(), here.ada.follow(CHANGES) as changes:
         pending = asyncio.ensure_future(next_change(changes))
         await followed(here.services, here.ada)
         await make_task(there.bob, title="Bob's")
@@ -115,7 +116,7 @@ async def test_task_changed_catches_up_after_lost_bus_connection(
     replicas: list[Replica],
 ) -> None:
     here, there = replicas
-    async with asyncio.timeout(30), here.ada.follow(CHANGES) as changes:
+    async with patience(), here.ada.follow(CHANGES) as changes:
         pending = asyncio.ensure_future(next_change(changes))
         await followed(here.services, here.ada)
         first = await make_task(there.ada)
@@ -136,7 +137,7 @@ async def context_of_ada(replica: Replica) -> Context:
 async def test_task_changed_shares_one_reader_per_replica(replicas: list[Replica]) -> None:
     here, there = replicas
     context = await context_of_ada(here)
-    async with asyncio.timeout(30), contextlib.AsyncExitStack() as stack:
+    async with patience(), contextlib.AsyncExitStack() as stack:
         streams = [follow(context) for _ in range(3)]
         for stream in streams:
             stack.push_async_callback(stream.aclose)  # type: ignore[attr-defined]  # a generator
@@ -153,7 +154,7 @@ async def test_task_changed_merges_changes_for_slow_subscriber(
 ) -> None:
     here, there = replicas
     context = await context_of_ada(here)
-    async with asyncio.timeout(30):
+    async with patience():
         slow, eager = follow(context), follow(context)
         pending = [asyncio.ensure_future(anext(stream)) for stream in (slow, eager)]
         await followed(here.services, here.ada)
@@ -178,7 +179,7 @@ async def test_task_changed_fails_when_subscriber_is_too_slow(
     monkeypatch.setattr(task_changes, "MAX_UNSENT", 2)
     here, there = replicas
     context = await context_of_ada(here)
-    async with asyncio.timeout(30):
+    async with patience():
         slow, eager = follow(context), follow(context)
         pending = [asyncio.ensure_future(anext(stream)) for stream in (slow, eager)]
         await followed(here.services, here.ada)
@@ -205,7 +206,7 @@ async def follow_missed_insert(replica: Replica) -> tuple[AsyncIterator[Change],
 
 
 async def test_task_changed_catches_up_with_more_than_one_batch(replicas: list[Replica]) -> None:
-    async with asyncio.timeout(30):
+    async with patience():
         stream, first = await follow_missed_insert(replicas[0])
         seen = {first.task_id}
         while len(seen) < 2_500:
@@ -217,6 +218,6 @@ async def test_task_changed_fails_when_too_many_changes_were_missed(
     replicas: list[Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_changes, "MAX_UNSENT", 1_500)
-    async with asyncio.timeout(30):
+    async with patience():
         with pytest.raises(Overloaded, match="more changes"):
             await follow_missed_insert(replicas[0])

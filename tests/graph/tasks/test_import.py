@@ -8,6 +8,7 @@ from db.services import Services
 from graph.tasks.changes import Change, ChangeKind, _merge
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_task
+from tests.fixtures.patience import patience
 from tests.graph.tasks.test_tasks import followed
 
 IMPORT = """
@@ -75,7 +76,7 @@ async def test_import_tasks_requires_session(anonymous: Client) -> None:
 async def test_task_changed_reports_import_as_one_change(ada: Client, services: Services) -> None:
     many = [{"title": f"{number}"} for number in range(400)]
     document = "subscription { taskChanged { kind taskId task { title } count } }"
-    async with asyncio.timeout(30), ada.follow(document) as changes:
+    async with patience(), ada.follow(document) as changes:
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
         await imported(ada, many, dryRun=True)

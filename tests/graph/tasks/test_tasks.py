@@ -7,6 +7,7 @@ from db.services import Services
 from tests.fixtures.clients import Client
 from tests.fixtures.database import Statements
 from tests.fixtures.factories import make_task
+from tests.fixtures.patience import patience
 
 PAGE = """
 query Page($first: Int, $after: String, $last: Int, $before: String,
@@ -214,7 +215,7 @@ async def followed(services: Services, client: Client) -> None:
 async def test_task_changed_reaches_owner_only(
     ada: Client, bob: Client, services: Services
 ) -> None:
-    async with asyncio.timeout(20), ada.follow(CHANGES) as changes:
+    async with patience(), ada.follow(CHANGES) as changes:
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
         await make_task(bob, title="not Ada's")
@@ -239,7 +240,7 @@ async def test_task_changed_reaches_owner_only(
 async def test_task_changed_catches_up_once_after_missed_events(
     ada: Client, services: Services
 ) -> None:
-    async with asyncio.timeout(20), ada.follow(CHANGES) as changes:
+    async with patience(), ada.follow(CHANGES) as changes:
         coming = asyncio.ensure_future(anext(changes))
         await followed(services, ada)
         first = await make_task(ada, title="told")

@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
 from graph.transport.http import reserved_streams
-from tests.fixtures.toy import ANN, Door, ToyServer, serving, toy_app
+from tests.fixtures.patience import PATIENCE_S, patience
+from tests.fixtures.toy import ANN, Clock, Door, ToyServer, serving, toy_app
 
 TOKEN = "x-graphql-event-stream-token"
 ANN_SPEAKS = {"authorization": "Bearer ann"}
@@ -33,7 +34,7 @@ class EventSource:
     async def next(self) -> Event | None:
         """The next event; None at the end of the stream."""
         name = ""
-        async with asyncio.timeout(10):
+        async with patience():
             async for line in self._lines:
                 field, _, value = line.partition(": ")
                 if field == "event":
@@ -76,7 +77,7 @@ class Browser:
 
 @contextlib.asynccontextmanager
 async def browsing(server: ToyServer) -> AsyncIterator[Browser]:
-    async with httpx.AsyncClient(base_url=f"http://{server.address}") as http:
+    async with httpx.AsyncClient(base_url=f"http://{server.address}", timeout=PATIENCE_S) as http:
         yield Browser(http)
 
 
@@ -190,19 +191,21 @@ async def test_reserved_stream_that_is_not_opened_is_dropped(
     monkeypatch.setattr(reserved_streams, "OPENED_WITHIN_S", 0.01)
     monkeypatch.setattr(reserved_streams, "MAX_STREAMS_PER_USER", 1)
     dropped = (await browser.reserve()).text
-    async with asyncio.timeout(10):
+    async with patience():
         while (await browser.reserve()).status_code != 201:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
     response = await browser.http.get(f"/graphql?token={dropped}", headers=SSE)
     assert response.status_code == 404
 
 
-async def test_stream_tells_operations_that_the_token_expired(browser: Browser, door: Door) -> None:
-    door.expires_at = datetime.now(UTC) + timedelta(seconds=1)
+async def test_stream_tells_operations_that_the_token_expired(
+    browser: Browser, clock: Clock
+) -> None:
     token = (await browser.reserve()).text
     async with browser.open(token) as stream:
         await browser.post(token, FOREVER)
         assert await stream.next() is not None
+        clock.ahead = timedelta(hours=1)
         ended = await stream.next()
         assert ended is not None
         (error,) = ended.data["payload"]["errors"]

@@ -15,6 +15,7 @@ from db.settings import load_settings
 from graph.operations.listed_documents import sha256_id
 from graph.transport.http.accept import GRAPHQL_JSON
 from tests.fixtures.clients import SUBPROTOCOL
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.toy import Door, ToyServer, calling, serving, toy_app
 
 HELLO = "query Hello($n: String) { hello(name: $n) }"
@@ -110,7 +111,9 @@ async def test_listed_document_with_another_text_is_refused(trusting: httpx.Asyn
 
 async def test_trusted_documents_govern_sockets(server: ToyServer) -> None:
     url = f"ws://{server.address}/graphql"
-    async with websockets.connect(url, subprotocols=[SUBPROTOCOL]) as socket:
+    async with websockets.connect(
+        url, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S
+    ) as socket:
 
         async def ask(**payload: Any) -> list[dict[str, Any]]:
             await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
@@ -131,7 +134,7 @@ async def test_trusted_documents_govern_sockets(server: ToyServer) -> None:
 
 
 async def test_trusted_documents_govern_event_streams(server: ToyServer) -> None:
-    async with httpx.AsyncClient(base_url=f"http://{server.address}") as client:
+    async with httpx.AsyncClient(base_url=f"http://{server.address}", timeout=PATIENCE_S) as client:
         stream = {"accept": "text/event-stream"}
         counted = await client.post("/graphql", json={"documentId": "count"}, headers=stream)
         assert counted.text.count("event: next") == 2

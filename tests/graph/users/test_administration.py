@@ -19,6 +19,7 @@ from graph.users.devices import describe_device
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import create_access_token, make_task
 from tests.fixtures.identity import PASSWORD, identity_on, sign_up
+from tests.fixtures.patience import patience
 from tests.fixtures.replicas import AddUser, OpenReplica
 from tests.graph.transport.files.test_file_routes import stored
 
@@ -195,7 +196,7 @@ async def test_session_ends_after_its_longest_life_however_often_refreshed(
             await identity.verifier.verify(renewed.session.access_token)
 
 
-async def test_suspension_ends_sockets_on_every_replica_within_a_second(
+async def test_suspension_ends_sockets_on_every_replica(
     open_replica: OpenReplica, add_user: AddUser
 ) -> None:
     async with open_replica() as here, open_replica() as there:
@@ -205,7 +206,7 @@ async def test_suspension_ends_sockets_on_every_replica_within_a_second(
             await socket.subscribe("subscription { taskChanged { kind } }")
             assert (await ada.client.send("{ viewer { id } }")).code == "OK"
             await here.services.identity.administration.update(user.id, suspended=True)
-            async with asyncio.timeout(1):
+            async with patience():
                 with pytest.raises(websockets.ConnectionClosed):
                     await socket.hear()
                 while (await ada.client.send("{ __typename }")).code != "UNAUTHENTICATED":

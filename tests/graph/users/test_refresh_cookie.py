@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from db.settings import Settings
 from tests.fixtures.clients import Client
 from tests.fixtures.identity import PASSWORD
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.toy import serving
 
 LISTED = "https://app.example.com"
@@ -66,7 +67,7 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def page(app: Starlette) -> AsyncIterator[Page]:
     """A page of the server's own origin, signed up with the cookie."""
-    async with serving(app) as server, httpx.AsyncClient() as http:
+    async with serving(app) as server, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         http.headers["origin"] = f"http://{server.address}"
         opened = Page(http, f"http://{server.address}/graphql")
         payload = await opened.ask(SIGN_UP, **NEW, cookie=True)

@@ -24,6 +24,7 @@ from db.workbench.execution.run_failures import (
     connection_deleted,
     transaction_control,
 )
+from db.workbench.execution.statement.batch import Batch
 from db.workbench.execution.statement.lender import Lender
 from db.workbench.execution.statement.read_only_notice import (
     notice_of_lifted_mode,
@@ -57,6 +58,8 @@ class ConnectionUse(ABC):
 
     def reject(self) -> Failure | None:
         """The error of a statement that is not sent."""
+        if self.batch is not None:
+            return None
         if is_empty(self.run.statement):
             return EMPTY_STATEMENT
         if self.copy_in is None and copies_from_client(self.run.statement):
@@ -77,6 +80,8 @@ class ConnectionUse(ABC):
 
     copy_in: CopySource | None = None
     """The data, if the statement is COPY ... FROM STDIN."""
+    batch: Batch | None = None
+    """What is executed instead of the statement of the run."""
     keeps_state = False
     """Whether what the statement sets lasts beyond the run."""
     records_backend = True

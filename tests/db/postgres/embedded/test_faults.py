@@ -17,6 +17,7 @@ import pytest
 from db.errors import Unavailable
 from db.postgres.embedded import EmbeddedPostgres, processes
 from tests.fixtures.cluster import open_fast, query
+from tests.fixtures.patience import patience
 
 ROOT = Path(__file__).parents[4]
 
@@ -62,7 +63,7 @@ class Howdah:
 
 
 async def query_when_back(server: EmbeddedPostgres, statement: str) -> object:
-    async with asyncio.timeout(5):
+    async with patience():
         while True:
             try:
                 return await query(server, statement)
@@ -94,7 +95,7 @@ async def test_folder_opens_after_howdah_was_killed(data_dir: Path, thread: str)
     howdah = await Howdah.start(data_dir, thread)
     await howdah.kill()
     if thread == "main":
-        async with asyncio.timeout(10):
+        async with patience():
             while processes.find(processes.marker(data_dir)):  # noqa: ASYNC110 - no child of ours
                 await asyncio.sleep(0.01)
     async with await open_fast(data_dir) as opened:

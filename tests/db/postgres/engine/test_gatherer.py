@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound, TimedOut
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import SortOrder, Window
 from db.postgres import gatherer
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, ReadSession, Session, open_database
@@ -22,6 +22,7 @@ from db.postgres.statements import compile_change
 from db.storage.repositories.buckets import Buckets
 from db.tasks import TaskFilter, TaskRow, Tasks
 from tests.fixtures.database import Statements
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.people import add_person
 
 LOCK = compile_change(text("UPDATE tasks SET title = title WHERE id = :id"))
@@ -188,7 +189,7 @@ async def test_locked_row_delays_its_own_caller_only(
     await observer.execute("UPDATE tasks SET title = 'held' WHERE id = $1", ids[7])
     calls = [asyncio.ensure_future(toggle(committed, committed_owner, task)) for task in ids]
     free = [call for number, call in enumerate(calls) if number != 7]
-    await asyncio.wait_for(asyncio.gather(*free), 10)
+    await asyncio.wait_for(asyncio.gather(*free), PATIENCE_S)
     assert not calls[7].done()
     await observer.execute("COMMIT")
     row = await calls[7]
@@ -205,7 +206,7 @@ async def test_lost_connection_applies_no_change_twice(
     await blocker.execute("BEGIN")
     await blocker.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
     calls = [asyncio.create_task(create(committed, committed_owner, str(n))) for n in range(20)]
-    async with asyncio.timeout(20):
+    async with patience():
         while not all(call.done() for call in calls):  # the first two, then the batch of the others
             await observer.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
@@ -222,7 +223,7 @@ async def test_change_that_timed_out_is_not_sent_again(
     committed_url: str, committed_owner: OwnerId, observer: asyncpg.Connection
 ) -> None:
     """A timeout does not tell whether PostgreSQL had finished."""
-    database = await open_database(committed_url, pool_size=2, statement_timeout_ms=300)
+    database = await open_database(committed_url, pool_size=2, statement_timeout_ms=1_000)
     task = await create(database, committed_owner)  # connects, and prepares the statement
     sent = Statements()
     database.observe = sent.append
@@ -361,23 +362,3 @@ def test_statements_that_are_never_gathered() -> None:
     assert gather_statement(Tasks._remove_completed()) is None  # several rows
     assert gather_statement(Tasks._now()) is None  # nothing differs
     assert gather_statement(Buckets._lock()) is None  # a lock
-
-
-async def test_page_waits_for_connections_only(
-    committed: Database,
-    committed_owner: OwnerId,
-    sent: Statements,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def page() -> Page[TaskRow]:
-        async with committed.read() as session:
-            return await Tasks(session, committed_owner).page(Window(5), TaskFilter(), NEWEST_FIRST)
-
-    for title in "abcdef":
-        await create(committed, committed_owner, title)
-    for size, together in ((20, False), (2, True)):
-        monkeypatch.setattr(committed._gatherer, "_size", size)
-        sent.clear()
-        pages = await asyncio.gather(*(page() for _ in range(10)))
-        assert [[row.title for row in found.rows] for found in pages] == [list("fedcb")] * 10
-        assert bool(gathered(sent)) is together

@@ -12,6 +12,7 @@ from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.users.unscoped.accounts import Users
 from db.workbench import SavedConnections, Workbench
+from tests.fixtures.patience import patience
 from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import (
     ConnectionSaver,
@@ -53,7 +54,7 @@ async def test_close_ends_statements_on_every_open_workbench(
                     await here.disconnect(committed_owner, saved)
                 else:
                     await SavedConnections(committed, vault, here).remove(committed_owner, saved)
-                async with asyncio.timeout(5):
+                async with patience():
                     outcomes = await asyncio.gather(*running, return_exceptions=True)
                 assert [isinstance(end, psycopg.Error) for end in outcomes] == [True, True]
                 assert await one(bystander, "SELECT true")
@@ -88,7 +89,7 @@ async def test_removed_user_loses_running_statements(
             task = asyncio.create_task(one(connection, "SELECT true FROM pg_sleep(60)"))
             await until(lambda: sleeping(target, 1))
             await committed.transaction(lambda session: Users(session).remove(committed_owner))
-            async with asyncio.timeout(10):
+            async with patience():
                 with pytest.raises(psycopg.Error):
                     await task
 

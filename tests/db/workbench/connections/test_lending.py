@@ -15,6 +15,7 @@ from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.connections.pools import dblink
+from tests.fixtures.patience import patience
 from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import ConnectionSaver, one, until, until_no_guests
 
@@ -173,7 +174,7 @@ async def test_pool_is_bounded(
 ) -> None:
     monkeypatch.setattr("db.workbench.connections.pools.connection_pool.WAIT_S", 0.1)
     saved = await saver.save()
-    async with asyncio.timeout(10):
+    async with patience():
         lends = [workbench.lend(owner, saved) for _ in range(4)]
         for lend in lends:
             await lend.__aenter__()
@@ -246,7 +247,7 @@ async def test_disconnect_ends_running_statement(
 
     task = asyncio.create_task(run())
     await running.wait()
-    async with asyncio.timeout(5):
+    async with patience():
         await workbench.disconnect(owner, saved)
         with pytest.raises(psycopg.Error):
             await task

@@ -12,6 +12,7 @@ from db.workbench.copy import copy_in
 from db.workbench.copy.import_request import Import, ImportRequest, ImportSource
 from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.statement.statement_stop import StatementStop
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.runs import Desk
 
 IMPORT = Import(
@@ -162,7 +163,7 @@ async def test_copy_in_is_cancelled_while_source_hangs(goods: Desk, *, obeys: bo
         except asyncio.CancelledError:
             if obeys:
                 raise
-            await asyncio.wait_for(closed.wait(), 20)
+            await asyncio.wait_for(closed.wait(), PATIENCE_S)
         finally:
             closed.set() if obeys else None
 
@@ -170,7 +171,6 @@ async def test_copy_in_is_cancelled_while_source_hangs(goods: Desk, *, obeys: bo
     await reached.wait()
     result = await goods.runner.cancel(goods.owner, run.id)
     assert (result.run.state, result.connection_usable) == (RunState.CANCELLED, True)
-    assert result.latency_ms < 1_500
     closed.set()
     assert await counted(goods) == 0
 

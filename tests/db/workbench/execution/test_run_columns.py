@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from db.runs import RunRow, RunState
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk
 
 TABLES = (
@@ -124,6 +125,6 @@ async def test_columns_survive_locked_catalogue(tables: Desk) -> None:
 
 async def _until_waiting(desk: Desk, pid: int) -> None:
     waits = _WAITS.format(pid)
-    async with asyncio.timeout(10):
+    async with patience():
         while not await desk.target.administer(waits):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)

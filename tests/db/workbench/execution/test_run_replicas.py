@@ -21,6 +21,7 @@ from db.runs import Liveness, RunState
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.execution.maintenance import OrphanCleanup, maintenance
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_runs
 from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import ConnectionSaver
@@ -95,7 +96,6 @@ async def test_cancel_works_from_any_replica(
             RunState.CANCELLED,
             True,
         )
-        assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
@@ -107,7 +107,7 @@ async def test_disconnect_ends_runs_of_every_replica(
         runs = [await sit(server).start("SELECT pg_sleep(60)") for server in (one, other)]
         for server, run in zip((one, other), runs, strict=True):
             await sit(server).until_backend(run)
-        async with asyncio.timeout(10):
+        async with patience():
             await one.workbench.disconnect(runs[0].owner_id, sit(one).connection_id)
             over = [await sit(one).end_of(run) for run in runs]
         for run in over:

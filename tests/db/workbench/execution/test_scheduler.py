@@ -18,6 +18,7 @@ from db.runs import Runs, RunState
 from db.security.vault import Vault
 from db.workbench import Reach, Targets, Workbench
 from db.workbench.execution import scheduler
+from tests.fixtures.patience import patience
 from tests.fixtures.people import add_person
 from tests.fixtures.replicas import Gate
 from tests.fixtures.runs import Desk, RunServer, serve_runs
@@ -180,7 +181,7 @@ async def test_scheduler_survives_unexpected_error(monkeypatch: pytest.MonkeyPat
 
     hers = scheduler.RunScheduler(begin, has_queued, no_changes, slots=1)
     hers.wake(ada)
-    async with asyncio.timeout(10):
+    async with patience():
         await begun.wait()
     await hers.close()
 

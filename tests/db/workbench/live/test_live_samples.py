@@ -15,6 +15,7 @@ from db.workbench.live import target_sampler
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.live.values import NOTHING, LiveSample, ProgressUnit
 from tests.fixtures.blockers import session_of
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk
 from tests.fixtures.targets import CANARY, Target
 from tests.fixtures.workbench import ConnectionSaver
@@ -43,7 +44,7 @@ async def sampled(
     samples: LiveSamples, desk: Desk, run: RunRow, reached: Callable[[LiveSample], Any]
 ) -> LiveSample:
     """The first sample that is as wanted."""
-    async with asyncio.timeout(30), samples.follow(desk.owner, run.id) as watch:
+    async with patience(), samples.follow(desk.owner, run.id) as watch:
         sample = await watch.current()
         while not reached(sample):
             sample = await watch.next_change()
@@ -142,7 +143,7 @@ async def test_copy_reports_its_bytes(
         await sent.wait()
         asked = RunBackend(uuid4(), desk.connection_id, backend)
         sample = NOTHING
-        async with asyncio.timeout(10):
+        async with patience():
             while sample.progress is None or not sample.progress.done:
                 sample = (await samples.sample(desk.owner, [asked]))[asked.run_id]
         assert sample.progress[:3] == ("COPY FROM", "copying rows", ProgressUnit.BYTES)
@@ -187,7 +188,7 @@ async def test_watchers_of_a_target_share_one_side_connection(
     assert await target.guests() == before + 1
     monkeypatch.setattr(target_sampler, "LINGER_S", 0.01)
     await samples.sample(desk.owner, found)  # the connection closes soon after this one
-    async with asyncio.timeout(10):
+    async with patience():
         while await target.guests() > before:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
     assert not samples._samplers
@@ -203,7 +204,7 @@ async def test_side_connection_does_not_outlive_the_pool(
     await sampled(samples, desk, run, lambda now: now.waiting)
     await desk.server.workbench.disconnect(desk.owner, desk.connection_id)
     assert (await desk.end_of(run)).is_finished
-    async with asyncio.timeout(10):
+    async with patience():
         while await target.guests():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 
@@ -217,7 +218,7 @@ async def test_refused_side_connection_leaves_the_run_alone(
     desk = desk._replace(connection_id=await saver.save(username=role))
     run = await desk.start("SELECT pg_sleep(600)")
     await desk.until_backend(run)
-    async with asyncio.timeout(10), samples.follow(desk.owner, run.id) as watch:
+    async with patience(), samples.follow(desk.owner, run.id) as watch:
         assert await watch.current() == NOTHING
     (sampler,) = samples._samplers.values()
     assert sampler._has_failed  # it is not asked again for some time
@@ -245,7 +246,7 @@ async def test_other_owner_gets_no_backend(desk: Desk, samples: LiveSamples) -> 
     stranger = OwnerId(new_id())
     async with desk.server.database.read() as session:
         assert await Runs(session, stranger).backends([run.id]) == []
-    async with asyncio.timeout(10), samples.follow(stranger, run.id) as watch:
+    async with patience(), samples.follow(stranger, run.id) as watch:
         assert await watch.current() == NOTHING
     assert not samples._samplers
     await cancel(desk, run)

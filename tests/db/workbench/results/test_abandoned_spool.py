@@ -11,6 +11,7 @@ import pytest
 from db.objects.store import open_objects
 from db.runs import PageRow
 from db.workbench.results.result_store import PAGE_BYTES, Chunk, Spool
+from tests.fixtures.patience import patience
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ async def test_abandoned_spool_keeps_no_rows(tmp_path: Path) -> None:
     lines = [bytes(PAGE_BYTES), bytes(1_000)]
     before = [sys.getrefcount(one) for one in lines]
     await spool.add(Chunk(lines[0], 1))
-    async with asyncio.timeout(10):
+    async with patience():
         await storing.wait()
     await spool.add(Chunk(lines[1], 1))
     await spool.abandon()

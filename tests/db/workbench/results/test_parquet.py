@@ -16,10 +16,12 @@ import pytest
 
 from db.errors import Unavailable
 from db.runs import Column
-from db.workbench.results import parquet
+from db.workbench.results import record_batches
 from db.workbench.results.formats import ResultFormat, encode_rows, require_format
-from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, PIECE_BYTES, group_rows
+from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, group_rows
+from db.workbench.results.record_batches import PIECE_BYTES
 from db.workbench.results.value_conversion import BOOL, FLOAT4, FLOAT8, INT2, INT4
+from tests.fixtures.patience import PATIENCE_S, patience
 
 ROOT = Path(__file__).parents[4]
 NUMERIC, TEXT = 1700, 25
@@ -58,7 +60,7 @@ def the_writer_ends() -> bool:
     """The encoding thread is idle or has ended."""
     threads = [one for one in threading.enumerate() if one.name.startswith("parquet")]
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE_S)
     return not any(thread.is_alive() for thread in threads)
 
 
@@ -206,11 +208,11 @@ async def test_parquet_raises_error_of_writer(monkeypatch: pytest.MonkeyPatch) -
     def fail(_: object) -> None:
         raise LookupError("a bug of ours")
 
-    monkeypatch.setattr(parquet, "_types", fail)
+    monkeypatch.setattr(record_batches, "_types", fail)
     pieces = encode_rows(
         ResultFormat.PARQUET, columns(("i", INT4)), Batches([[1]]).lines(), group_rows=1
     )
-    async with asyncio.timeout(10):
+    async with patience():
         with pytest.raises(LookupError):
             await anext(pieces)
     assert the_writer_ends()
@@ -219,7 +221,7 @@ async def test_parquet_raises_error_of_writer(monkeypatch: pytest.MonkeyPatch) -
 async def test_parquet_raises_for_mismatched_rows() -> None:
     batches = Batches(*([["no number"]] for _ in range(100)))
     pieces = encode_rows(ResultFormat.PARQUET, columns(("i", INT4)), batches.lines(), group_rows=1)
-    async with asyncio.timeout(10):
+    async with patience():
         with pytest.raises(Exception, match="Data interface"):
             [piece async for piece in pieces]
     assert the_writer_ends()

@@ -19,6 +19,7 @@ from db.workbench.execution.statement.statement_run import StatementRun
 from db.workbench.result_cleanup import delete_partial_results
 from db.workbench.results.result_store import Spool, result_prefix
 from tests.fixtures.objects import Cable
+from tests.fixtures.patience import patience
 from tests.fixtures.replicas import Gate
 from tests.fixtures.runs import Desk
 
@@ -69,7 +70,7 @@ async def failed(desk: Desk, run: RunRow) -> None:
     assert over.parsed_error is not None
     assert "stored" in over.parsed_error.message
     assert over.parsed_error.hint
-    async with asyncio.timeout(10):
+    async with patience():
         while run.id in desk.runner._executor.running:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
 
@@ -126,7 +127,7 @@ async def test_store_removed_folder_is_handled(
 
 
 async def test_store_hang_is_limited_by_timeout(desk: Desk, opened: Gate, cable: Cable) -> None:
-    run = await with_a_page(desk, opened, "SELECT 3, ''", timeout_ms=1_500)
+    run = await with_a_page(desk, opened, "SELECT 3, ''", timeout_ms=5_000)
     cable.deaden()
     await opened.open()
     over = await desk.end_of(run)

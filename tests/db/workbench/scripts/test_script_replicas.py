@@ -1,6 +1,5 @@
 """Several processes on one database: scripts are sent, cancelled and rescued from any of them."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -30,6 +29,7 @@ from db.workbench.sessions.maintenance import SessionRescue
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_scripts, serve_sessions
 
 __all__ = ["replica", "sit"]  # fixtures
@@ -65,7 +65,7 @@ class Seat(NamedTuple):
     async def until(
         self, script: ScriptRunRow, reached: Callable[[ScriptRunRow], object]
     ) -> ScriptRunRow:
-        async with asyncio.timeout(20), self.scripts.follow(self.owner, script.id) as watch:
+        async with patience(), self.scripts.follow(self.owner, script.id) as watch:
             row = await watch.current()
             while row is not None and not reached(row):
                 row = await watch.next_change()
@@ -110,10 +110,7 @@ async def test_script_is_sent_and_cancelled_from_any_replica(
             transaction=ScriptTransaction.SINGLE,
         )
         await holder.running(script)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         cancelled = await other.scripts.cancel(other.owner, script.id)
-        assert loop.time() - began < 2.5
         assert (cancelled.state, cancelled.succeeded_count) == (ScriptState.CANCELLED, 0)
         waiting = await other.start("SELECT 3", session_id=session_id)
         assert (await other.end_of(waiting)).state == ScriptState.SUCCEEDED

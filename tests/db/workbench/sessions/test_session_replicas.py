@@ -21,6 +21,7 @@ from db.workbench.sessions.maintenance import SessionRescue
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
 from tests.db.workbench.execution.test_run_replicas import OpenReplica, replica, sit
+from tests.fixtures.patience import patience
 from tests.fixtures.runs import Desk, RunServer, serve_sessions
 
 __all__ = ["replica", "sit"]  # fixtures
@@ -61,7 +62,7 @@ class Seat(NamedTuple):
         return await self.service._read(self.owner, session_id)
 
     async def until_closed(self, session_id: UUID) -> str | None:
-        async with asyncio.timeout(20), self.service.follow(self.owner, session_id) as watch:
+        async with patience(), self.service.follow(self.owner, session_id) as watch:
             row = await watch.current()
             while row is not None and not row.is_closed:
                 row = await watch.next_change()
@@ -71,7 +72,7 @@ class Seat(NamedTuple):
     async def until_gone(self, row: DatabaseSessionRow) -> None:
         """The target has no backend of the session any more."""
         alive = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {row.backend_pid}"  # noqa: S608
-        async with asyncio.timeout(10):
+        async with patience():
             while await self.desk.target.administer(alive):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.02)
 
@@ -90,6 +91,7 @@ def seat(replica: OpenReplica, sit: Callable[[RunServer], Desk]) -> Callable[...
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
+@pytest.mark.usefixtures("real_limits")
 async def test_session_is_used_and_closed_from_any_replica(
     seat: Callable[..., Any], bus: dict[str, bool]
 ) -> None:
@@ -188,6 +190,6 @@ async def miss(session: Session, session_id: UUID) -> None:
 
 
 async def until_not_held(seat: Seat, session_id: UUID) -> None:
-    async with asyncio.timeout(10):
+    async with patience():
         while session_id in seat.service.holder.held:  # type: ignore[union-attr]  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from db.postgres.embedded import processes
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.served import Served, served
 from tests.graph.commands.test_cli import howdah
 
@@ -143,7 +144,7 @@ async def test_killed_demo_leaves_no_process_and_its_connection_follows_the_port
     async with served(folder, command="demo") as server:
         left = [psutil.Process(pid) for pid in clusters(folder)]
         await server.kill("server")
-        _, alive = await asyncio.to_thread(psutil.wait_procs, left, timeout=30)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, left, timeout=PATIENCE_S)
         assert alive == []
 
     port = json.loads((folder / "demo.json").read_text())["shop_port"]

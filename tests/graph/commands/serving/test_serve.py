@@ -19,6 +19,7 @@ import pytest
 import websockets
 
 from tests.fixtures.graphiql import needs_graphiql
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.served import exchange, printed_link, served
 from tests.graph.commands.test_cli import ROOT, howdah
 
@@ -97,7 +98,8 @@ async def test_sign_in_link_command_prints_a_link_of_the_running_server(tmp_path
         links = [(await howdah(*command)).output.strip() for _ in range(2)]
         for link in links:
             assert link.startswith(f"{server.address}#sign-in=")
-            async with httpx.AsyncClient() as http:  # a connection of its own: to either worker
+            # a connection of its own: to either worker
+            async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
                 answers = [await exchange(http, link) for _ in range(2)]
             assert [answer.status_code for answer in answers] == [200, 403]
     code, output, errors = await howdah(*command)
@@ -111,7 +113,10 @@ async def test_sign_in_link_signs_in_one_of_many_workers_callers(tmp_path: Path)
     ) as process:
         link = await printed_link(process)
         async with contextlib.AsyncExitStack() as stack:
-            callers = [await stack.enter_async_context(httpx.AsyncClient()) for _ in range(8)]
+            callers = [
+                await stack.enter_async_context(httpx.AsyncClient(timeout=PATIENCE_S))
+                for _ in range(8)
+            ]
             answers = await asyncio.gather(*(exchange(http, link) for http in callers))
         assert sorted(answer.status_code for answer in answers) == [200] + 7 * [403]
         process.terminate()
@@ -124,7 +129,9 @@ async def test_forwarded_address_is_not_trusted_in_development(tmp_path: Path) -
     ) as process:
         link = await printed_link(process)
         address = link.partition("#")[0]
-        async with httpx.AsyncClient(headers={"X-Forwarded-For": "127.0.0.1"}) as http:
+        async with httpx.AsyncClient(
+            headers={"X-Forwarded-For": "127.0.0.1"}, timeout=PATIENCE_S
+        ) as http:
             answers = [await exchange(http, link) for _ in range(3)]
             await http.post(address, json={"query": "{ health { status } }"})
         assert [answer.status_code for answer in answers] == 3 * [403]
@@ -179,7 +186,7 @@ async def test_production_prints_no_sign_in_link(committed_url: str, tmp_path: P
         **KEYS,
     ) as process:
         address = await address_from(process)
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
             answer = await http.post(address, json={"query": "{ health { status } }"})
         assert answer.json() == {"data": {"health": {"status": "OK"}}}
         process.terminate()
@@ -197,7 +204,9 @@ async def test_signal_closes_sockets_with_1001_and_exits_with_zero(
         address = await address_from(process)
         url = address.replace("http", "ws", 1)
         async with websockets.connect(
-            url, subprotocols=[websockets.Subprotocol("graphql-transport-ws")]
+            url,
+            subprotocols=[websockets.Subprotocol("graphql-transport-ws")],
+            open_timeout=PATIENCE_S,
         ) as client:
             await client.send('{"type": "connection_init"}')
             await client.recv()
@@ -213,7 +222,7 @@ async def test_signal_closes_sockets_with_1001_and_exits_with_zero(
 async def test_signal_during_start_exits_with_zero(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "postgres"
     async with started("--port", "0", "--data-dir", str(tmp_path / "data")) as process:
-        async with asyncio.timeout(30):
+        async with patience():
             while not (folder / "server.json").exists():  # noqa: ASYNC110 - another process makes it
                 await asyncio.sleep(0.01)
         process.terminate()
@@ -235,7 +244,7 @@ async def test_workers_share_the_port_are_replaced_and_end_with_their_parent(
         assert other in both
         assert await server.ask("{ health { status } }") == {"health": {"status": "OK"}}
         await server.kill("server")
-        _, left = await asyncio.to_thread(psutil.wait_procs, both, timeout=30)
+        _, left = await asyncio.to_thread(psutil.wait_procs, both, timeout=PATIENCE_S)
         assert left == []
 
 
@@ -253,7 +262,7 @@ async def test_workers_exit_with_zero_after_sigterm(tmp_path: Path) -> None:
 
 async def workers_of(parent: psutil.Process) -> list[psutil.Process]:
     """Two of them, as soon as there are."""
-    async with asyncio.timeout(30):
+    async with patience():
         while len(found := [child for child in parent.children() if _works(child)]) < 2:  # noqa: ASYNC110 - other processes tell no event
             await asyncio.sleep(0.01)
     return found

@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.served import Served, served
 from tests.fixtures.targets import CANARY, Target
 from tests.graph.commands.serving.test_serve import workers_of
@@ -58,7 +59,7 @@ async def each(server: Served, query: str, **variables: Any) -> list[Any]:
     """The answer of each of the two workers, on separate connections."""
     answers = []
     for worker in await workers_of(psutil.Process(server._process.pid)):
-        async with httpx.AsyncClient(headers=server.http.headers, timeout=30) as http:
+        async with httpx.AsyncClient(headers=server.http.headers, timeout=PATIENCE_S) as http:
             with halted(worker):
                 body = {"query": query, "variables": variables}
                 answers.append((await http.post(server.address, json=body)).json())
@@ -67,7 +68,7 @@ async def each(server: Served, query: str, **variables: Any) -> list[Any]:
 
 async def counted(server: Served) -> int:
     """The answer of one of the workers, on a separate connection."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         page = await http.get(server.address.replace("/graphql", "/metrics"))
     found = COUNTED.search(page.text)
     return int(float(found[1])) if found else 0
@@ -122,7 +123,7 @@ async def test_workers_metrics_are_summed_and_monotonic(server: Served) -> None:
     authorization = server.http.headers.pop("Authorization")
     for _ in range(3):
         assert len(await each(server, refused)) == 2
-    async with asyncio.timeout(30):
+    async with patience():
         while (found := await counted(server)) < 6:
             pass  # the other's numbers come within a second
     assert found == 6

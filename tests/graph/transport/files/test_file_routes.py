@@ -19,6 +19,7 @@ from graph.transport.files.file_routes import file_path
 from graph.transport.files.uploads import UPLOADS_OF_ONE_USER, Uploads
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.toy import serving
 
 DATA = os.urandom(2_500_000)
@@ -167,7 +168,7 @@ async def test_fifth_upload_of_user_waits_for_its_turn() -> None:
     await slots.acquire(other)
     assert not fifth.done()
     slots.release(flood)
-    await asyncio.wait_for(fifth, 1)
+    await asyncio.wait_for(fifth, PATIENCE_S)
 
 
 async def test_upload_aborted_by_client_leaves_file_pending(

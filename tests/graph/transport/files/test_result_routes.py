@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,18 +11,20 @@ from uuid import UUID
 import duckdb
 import httpx
 import pytest
+from arro3.io import read_ipc_stream
 from starlette.applications import Starlette
 
 from db.errors import NotFound
 from db.kit.base import OwnerId
 from db.services import Services
 from db.workbench.results import parquet
-from db.workbench.results.parquet import PIECE_BYTES
+from db.workbench.results.record_batches import PIECE_BYTES
 from db.workbench.results.result_files import MAX_STREAMS_PER_USER
 from graph.kit.ids import parse_id
 from tests.db.workbench.execution.test_run_values import SAMPLES
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection_to
+from tests.fixtures.patience import patience
 from tests.fixtures.targets import Target
 from tests.fixtures.toy import serving
 
@@ -29,7 +32,7 @@ EXECUTE = """mutation($input: ExecuteQueryInput!) {
   executeQuery(input: $input) { run { id state } } }"""
 LINK = """query($id: ID!, $format: ResultFormat!) {
   queryRun(id: $id) { downloadUrl(format: $format) } }"""
-FORMATS = ("CSV", "JSONL", "PARQUET")
+FORMATS = ("CSV", "JSONL", "PARQUET", "ARROW")
 NOISE = """SELECT string_agg(md5((1000 * i + j)::text), '')
     FROM generate_series(1, 400) i, generate_series(1, 1000) j GROUP BY i"""
 """About 13 MB that can hardly be compressed to less than half."""
@@ -106,7 +109,7 @@ async def test_download_as_parquet(ada: Client, connection: str, tmp_path: Path)
     assert rows[98][4] == "é" * 99
 
 
-async def test_download_as_parquet_equals_rows_for_every_type(
+async def test_download_as_parquet_and_arrow_equals_rows_for_every_type(
     ada: Client, connection: str, tmp_path: Path
 ) -> None:
     samples = {kind: texts[0] for kind, texts in SAMPLES.items() if texts}
@@ -120,6 +123,10 @@ async def test_download_as_parquet_equals_rows_for_every_type(
     found = duckdb.read_parquet(str(tmp_path / "a.parquet")).fetchall()
     assert [list(row) for row in found] == shown
     assert len(shown[0]) > 50
+    stream = (await ada.http.get(await link(ada, run, "ARROW"))).content
+    assert [
+        column[0].as_py() for column in read_ipc_stream(BytesIO(stream)).read_all().columns
+    ] == shown[0]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -191,7 +198,7 @@ async def test_download_aborted_by_client_ends_its_work(
         assert services.result_files.active_count == 1
         writer.close()
         await writer.wait_closed()
-        async with asyncio.timeout(10):
+        async with patience():
             while services.result_files.active_count:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.01)
 

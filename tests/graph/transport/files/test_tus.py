@@ -18,6 +18,7 @@ from db.storage import sweep
 from graph.transport.files.uploads import UPLOADS_OF_ONE_USER
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_bucket
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.replicas import AddUser, OpenReplica
 from tests.fixtures.toy import serving
 from tests.graph.storage.test_changes import REPLACE
@@ -186,12 +187,12 @@ async def test_tus_interrupted_patch_keeps_what_was_received(ada: Client, app: S
             sent = start + 50_000
         raise ConnectionResetError
 
-    async with serving(app) as server, httpx.AsyncClient() as http:
+    async with serving(app) as server, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         url = f"http://{server.address}{httpx.URL(made.upload_url).raw_path.decode()}"
         with contextlib.suppress(httpx.HTTPError, ConnectionResetError):
             await patch(http, url, 0, breaking())
         offset = 0
-        async with asyncio.timeout(10):
+        async with patience():
             while not offset:
                 offset = await offset_of(http, url)
         assert 0 < offset <= sent
@@ -386,7 +387,7 @@ async def test_tus_server_that_stops_keeps_what_it_received(ada: Client, app: St
         app.state.shutdown.begin()
         yield b"56789"
 
-    async with asyncio.timeout(10):
+    async with patience():
         refused = await patch(ada.http, made.upload_url, 0, stopping())
     assert refused.status_code == 503
     app.state.shutdown._begun.clear()

@@ -8,6 +8,7 @@ import pytest
 from starlette.applications import Starlette
 
 from tests.fixtures.clients import Client
+from tests.fixtures.patience import patience
 from tests.fixtures.toy import serving
 from tests.graph.transport.files.test_file_routes import make, shown
 from tests.graph.transport.test_clients import CLIENTS
@@ -30,7 +31,7 @@ async def test_tus_js_client_resumes_after_abort_and_killed_connection(
             "node", "tus.mjs", *urls, cwd=CLIENTS, stdout=PIPE, stderr=STDOUT
         )
         try:
-            async with asyncio.timeout(60):
+            async with patience():
                 said, _ = await process.communicate()
         finally:
             if process.returncode is None:

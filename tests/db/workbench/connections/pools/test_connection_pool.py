@@ -14,6 +14,7 @@ from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
 from db.workbench.connections import libpq
 from db.workbench.connections.pools.connection_pool import ConnectionPool
+from tests.fixtures.patience import patience
 from tests.fixtures.targets import Target, silent, speaking
 from tests.fixtures.workbench import ConnectionSaver, one, until, until_guests, until_no_guests
 
@@ -79,7 +80,7 @@ async def test_pool_opens_connections_side_by_side_once_one_was_opened(
     pool = await make_pool()
     first = await pool.acquire()
     attempts.meet = asyncio.Barrier(3)
-    async with asyncio.timeout(10):
+    async with patience():
         others = await asyncio.gather(*(pool.acquire() for _ in range(3)))
     assert pool.figures == (4, 0, 4)
     for connection in (first, *others):
@@ -149,7 +150,7 @@ async def test_cancelled_attempt_leaves_its_place_to_the_next_caller(
         waits.put_nowait(None)
         await silent(reader, writer)
 
-    async with speaking(talk) as port, asyncio.timeout(4):
+    async with speaking(talk) as port, patience():
         pool = await make_pool(port=port, ssl_mode="DISABLE")
         callers = [asyncio.create_task(pool.acquire()) for _ in range(6)]
         for caller in callers:

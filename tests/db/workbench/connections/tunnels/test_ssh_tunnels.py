@@ -21,6 +21,7 @@ from db.workbench.connections.targets.network_policy import Reach, Targets
 from db.workbench.connections.tunnels import ssh_tunnels
 from db.workbench.connections.tunnels.ssh_tunnels import LOOPBACK
 from tests.fixtures.bastion import PASSPHRASE, PASSWORD, SshServer, running_ssh
+from tests.fixtures.patience import patience
 from tests.fixtures.targets import CANARY, Target, free_port, silent, speaking
 
 
@@ -225,7 +226,7 @@ async def test_broken_tunnel_is_reopened(target: Target, targets: Targets, tmp_p
         async with laid(target, bastion, targets) as connector:
             await works(connector)
             await first.kill()
-            async with running_ssh(tmp_path, port=bastion.port), asyncio.timeout(5):
+            async with running_ssh(tmp_path, port=bastion.port), patience():
                 await works(connector)
 
 
@@ -240,7 +241,7 @@ async def test_silent_tunnel_ends_statement(
     ):
         connection = await connector.connect()
         server.process.send_signal(signal.SIGSTOP)
-        async with asyncio.timeout(10):
+        async with patience():
             with pytest.raises(psycopg.OperationalError):
                 await connection.execute("SELECT pg_sleep(60)")
         server.process.send_signal(signal.SIGCONT)

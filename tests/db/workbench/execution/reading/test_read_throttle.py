@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from db.workbench.execution.reading.read_throttle import GROWN_S, ReadThrottle
+from tests.fixtures.patience import patience
 
 CHUNK_S = 0.0001
 
@@ -56,5 +57,5 @@ async def test_read_throttle_survives_cancelled_reader() -> None:
     await asyncio.sleep(0)
     for burst in bursts[:3]:
         burst.cancel()
-    async with asyncio.timeout(10):
+    async with patience():
         await asyncio.gather(*bursts[3:])

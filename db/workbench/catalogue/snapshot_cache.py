@@ -1,0 +1,199 @@
+"""`CatalogueCache`, which keeps the snapshots of the databases that are in use (decision 0048)."""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import NamedTuple, cast
+from uuid import UUID, uuid4
+
+from db.connections import ConnectionRow, Connections
+from db.errors import NotFound
+from db.events import EventBus, Subscription
+from db.kit.base import OwnerId
+from db.postgres.engine import Database
+from db.workbench.catalogue.fetching import read_catalogue
+from db.workbench.catalogue.snapshot import CatalogueSnapshot, ReadSnapshot, read_snapshot
+from db.workbench.connections.pools.disconnects import TOPIC as CLOSED
+from db.workbench.connections.workbench import Workbench
+
+CHANGED = "connections:catalogue"
+"""The topic of catalogues that have changed, with the IDs of the connection and the sender."""
+TIMEOUT_S = 15.0
+MAX_SNAPSHOTS = 256
+LOADS_AT_ONCE = 2
+"""A load may hold `MAX_SNAPSHOT_BYTES` besides the snapshots that are kept."""
+EXPIRY_CHECK_S = 30.0
+
+
+class CacheLimits(NamedTuple):
+    """Limits of one process, set by the operator."""
+
+    max_age_s: float = 300.0
+    max_bytes: int = 128 * 1024 * 1024
+
+
+class _Version(NamedTuple):
+    """Whose snapshot it is: another owner or other credentials may see other objects."""
+
+    owner: OwnerId
+    generation: tuple[int, int, int]
+
+
+class _Kept(NamedTuple):
+    version: _Version
+    read: ReadSnapshot
+    expires_at: float
+
+
+class _Load(NamedTuple):
+    version: _Version
+    task: "asyncio.Task[ReadSnapshot]"
+
+
+class CatalogueCache:
+    """Keeps one snapshot for each saved connection; the least recently used is dropped first.
+
+    A snapshot is read again when it is too old, when one of our own runs on its connection has
+    changed the catalogue, when a client asks for it, and when the saved connection has changed.
+    Every use reads the row of the connection with the owner as a condition.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        workbench: Workbench,
+        events: EventBus,
+        limits: CacheLimits = CacheLimits(),  # noqa: B008 - immutable
+    ) -> None:
+        self._database = database
+        self._workbench = workbench
+        self._events = events
+        self._limits = limits
+        self._kept: OrderedDict[UUID, _Kept] = OrderedDict()
+        self._loads: dict[UUID, _Load] = {}
+        self._tasks: set[asyncio.Task[ReadSnapshot]] = set()
+        self._slots = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._process = uuid4().hex
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(
+        cls,
+        database: Database,
+        workbench: Workbench,
+        events: EventBus,
+        limits: CacheLimits = CacheLimits(),  # noqa: B008 - immutable
+    ) -> AsyncIterator["CatalogueCache"]:
+        """Drops what other processes announce as changed, until the block ends."""
+        cache = cls(database, workbench, events, limits)
+        async with events.subscribe(CHANGED) as changed, events.subscribe(CLOSED) as closed:
+            following = [asyncio.create_task(cache._follow(each)) for each in (changed, closed)]
+            try:
+                yield cache
+            finally:
+                await _cancel(*following, *cache._tasks)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all snapshots, approximately."""
+        return sum(kept.read.size for kept in self._kept.values())
+
+    async def snapshot(self, owner: OwnerId, connection_id: UUID) -> CatalogueSnapshot:
+        """Returns the snapshot that is kept, or reads it. Concurrent callers share one read.
+
+        Raises:
+            NotFound: The owner has no such connection.
+            TimedOut: The database did not return its catalogue in time.
+        """
+        version = _Version(owner, (await self._require_row(owner, connection_id)).generation)
+        kept = self._kept.get(connection_id)
+        if kept is not None and kept.version == version and _now() < kept.expires_at:
+            self._kept.move_to_end(connection_id)
+            return kept.read.snapshot
+        load = self._loads.get(connection_id)
+        if load is None or load.version != version:
+            load = self._start_load(connection_id, version)
+        return (await asyncio.shield(load.task)).snapshot  # other callers may wait for it, too
+
+    async def mark_changed(self, connection_id: UUID) -> None:
+        """The next use at any replica reads the catalogue again."""
+        self._drop(connection_id)
+        await self._events.publish(CHANGED, f"{connection_id.hex} {self._process}")
+
+    def _start_load(self, connection_id: UUID, version: _Version) -> _Load:
+        task = asyncio.create_task(self._load(connection_id, version), name="catalogue: snapshot")
+        load = self._loads[connection_id] = _Load(version, task)
+        self._tasks.add(task)
+
+        def ended(task: "asyncio.Task[ReadSnapshot]") -> None:
+            self._tasks.discard(task)
+            is_newest = self._loads.get(connection_id) is load
+            if is_newest:
+                del self._loads[connection_id]
+            if task.cancelled() or task.exception() is not None:
+                return  # its callers have the error
+            if is_newest:  # else the catalogue has changed since the load began
+                self._keep(connection_id, version, task.result())
+
+        task.add_done_callback(ended)
+        return load
+
+    async def _load(self, connection_id: UUID, version: _Version) -> ReadSnapshot:
+        async with (
+            self._slots,
+            self._workbench.lend(version.owner, connection_id) as connection,
+        ):
+            return cast("ReadSnapshot", await read_catalogue(connection, read_snapshot, TIMEOUT_S))
+
+    def _keep(self, connection_id: UUID, version: _Version, read: ReadSnapshot) -> None:
+        self._kept[connection_id] = _Kept(version, read, _now() + self._limits.max_age_s)
+        self._kept.move_to_end(connection_id)
+        while self._kept and (
+            len(self._kept) > MAX_SNAPSHOTS or self.size > self._limits.max_bytes
+        ):
+            self._kept.popitem(last=False)
+
+    def _drop(self, connection_id: UUID) -> None:
+        """Callers that wait for a load in progress get its result, which is not kept."""
+        self._kept.pop(connection_id, None)
+        self._loads.pop(connection_id, None)
+
+    def _drop_expired(self) -> None:
+        now = _now()
+        for connection_id in [one for one, kept in self._kept.items() if kept.expires_at <= now]:
+            del self._kept[connection_id]
+
+    async def _require_row(self, owner: OwnerId, connection_id: UUID) -> ConnectionRow:
+        try:
+            async with self._database.read() as session:
+                return await Connections(session, owner).require(connection_id)
+        except NotFound:
+            kept = self._kept.get(connection_id)
+            if kept is not None and kept.version.owner == owner:
+                self._drop(connection_id)
+            raise
+
+    async def _follow(self, announcements: Subscription) -> None:
+        while not announcements.has_ended:
+            event = await announcements.next_within(EXPIRY_CHECK_S)
+            if event is None:
+                self._drop_expired()
+            elif event.missed:
+                for connection_id in [*self._kept, *self._loads]:
+                    self._drop(connection_id)
+            else:
+                changed, _, process = event.payload.partition(" ")
+                if process != self._process:  # what this process has announced is dropped already
+                    with contextlib.suppress(ValueError):  # of another version of the server
+                        self._drop(UUID(hex=changed))
+
+
+async def _cancel(*tasks: "asyncio.Task[object]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,159 @@
+"""`Candidate`, and how the objects of a catalogue become candidates."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from db.workbench.catalogue.snapshot import SnapshotFunction, SnapshotRelation, SnapshotType
+from db.workbench.completion.catalogue_index import CatalogueIndex, SchemaObjects
+from db.workbench.completion.expectations.expected import Offer
+from db.workbench.completion.names import MatchKind
+
+
+class CompletionKind(StrEnum):
+    COLUMN = "COLUMN"
+    ALIAS = "ALIAS"
+    COMMON_TABLE = "COMMON_TABLE"
+    TABLE = "TABLE"
+    VIEW = "VIEW"
+    SEQUENCE = "SEQUENCE"
+    FUNCTION = "FUNCTION"
+    PROCEDURE = "PROCEDURE"
+    TYPE = "TYPE"
+    ENUM_LABEL = "ENUM_LABEL"
+    SCHEMA = "SCHEMA"
+    SETTING = "SETTING"
+    KEYWORD = "KEYWORD"
+
+
+@dataclass(slots=True)
+class Candidate:
+    kind: CompletionKind
+    label: str
+    insert: str
+    match: MatchKind
+    rank: tuple[int, ...]
+    """Decides between candidates with the same `match`; the smaller is the better."""
+    detail: str | None = None
+
+
+Named = TypeVar("Named", bound=SnapshotRelation | SnapshotFunction | SnapshotType)
+Describe = Callable[[Named], tuple[CompletionKind, str, str]]
+"""The kind of an object, what its name is followed by in a label, and its detail."""
+
+_RELATION_KINDS = {"v": CompletionKind.VIEW, "m": CompletionKind.VIEW, "S": CompletionKind.SEQUENCE}
+_RELATION_DETAILS = {
+    "r": "table",
+    "p": "partitioned table",
+    "v": "view",
+    "m": "materialized view",
+    "f": "foreign table",
+    "S": "sequence",
+}
+_TYPE_DETAILS = {"e": "enum", "d": "domain", "c": "composite type", "r": "range type"}
+_PROCEDURE = "p"
+IN_PATH, ELSEWHERE, SYSTEM = range(3)
+
+
+class CatalogueCandidates:
+    """Finds objects of the catalogue. `typed` is folded, `limit` is of each kind of match."""
+
+    def __init__(self, index: CatalogueIndex, typed: str, limit: int) -> None:
+        self._index = index
+        self._typed = typed
+        self._limit = limit
+
+    def of(self, offer: Offer, group: int) -> Iterator[Candidate]:
+        """The objects without a schema: those in the search path first."""
+        match offer:
+            case Offer.TYPES:
+                yield from self._found(self._index.types, _describe_type, group)
+            case Offer.SCHEMAS:
+                yield from self._schemas(group)
+            case _ if offer in _ROUTINES:
+                objects = getattr(self._index, _ROUTINES[offer])
+                yield from self._found(objects, _describe_function, group)
+            case _ if offer in _RELATIONS:
+                objects = getattr(self._index, _RELATIONS[offer])
+                yield from self._found(objects, _describe_relation, group)
+
+    def in_schema(self, offer: Offer, schema: str, group: int) -> Iterator[Candidate]:
+        """The objects after `schema.`."""
+        if offer is Offer.TYPES:
+            yield from self._listed(self._index.types, _describe_type, schema, group)
+        elif offer in _ROUTINES:
+            functions = getattr(self._index, _ROUTINES[offer])
+            yield from self._listed(functions, _describe_function, schema, group)
+        elif offer in _RELATIONS:
+            relations = getattr(self._index, _RELATIONS[offer])
+            yield from self._listed(relations, _describe_relation, schema, group)
+
+    def _found(
+        self, objects: SchemaObjects[Named], describe: Describe[Named], group: int
+    ) -> Iterator[Candidate]:
+        tables = [(IN_PATH, objects.path_names), (ELSEWHERE, objects.other_names)]
+        if self._typed or describe is _describe_relation:
+            tables.append((SYSTEM, objects.system_names))
+        for place, names in tables:
+            for match, one in names.find(self._typed, self._limit):
+                qualifier = "" if objects.is_visible(one) else one.schema
+                yield self._candidate(one, describe, match, (group, place), qualifier)
+
+    def _listed(
+        self, objects: SchemaObjects[Named], describe: Describe[Named], schema: str, group: int
+    ) -> Iterator[Candidate]:
+        for match, one in objects.of_schema(schema).find(self._typed, self._limit):
+            yield self._candidate(one, describe, match, (group,), "")
+
+    def _candidate(
+        self,
+        one: Named,
+        describe: Describe[Named],
+        match: MatchKind,
+        rank: tuple[int, ...],
+        qualifier: str,
+    ) -> Candidate:
+        kind, suffix, detail = describe(one)
+        insert, label = self._index.quote(one.name), one.name
+        if qualifier:
+            insert, label = f"{self._index.quote(qualifier)}.{insert}", f"{qualifier}.{label}"
+        if kind in {CompletionKind.FUNCTION, CompletionKind.PROCEDURE}:
+            insert += "()" if suffix == "()" else "("
+        return Candidate(kind, label + suffix, insert, match, rank, detail or None)
+
+    def _schemas(self, group: int) -> Iterator[Candidate]:
+        for match, name in self._index.schemas.find(self._typed, self._limit):
+            place = SYSTEM if name.startswith("pg_") or name == "information_schema" else IN_PATH
+            insert = self._index.quote(name)
+            yield Candidate(CompletionKind.SCHEMA, name, insert, match, (group, place), "schema")
+
+
+_RELATIONS = {
+    Offer.RELATIONS: "relations",
+    Offer.VIEWS: "views",
+    Offer.MATERIALIZED_VIEWS: "materialized_views",
+    Offer.SEQUENCES: "sequences",
+}
+_ROUTINES = {
+    Offer.FUNCTIONS: "functions",
+    Offer.ROW_FUNCTIONS: "row_functions",
+    Offer.TRIGGER_FUNCTIONS: "trigger_functions",
+    Offer.PROCEDURES: "procedures",
+    Offer.ROUTINES: "routines",
+}
+
+
+def _describe_relation(one: SnapshotRelation) -> tuple[CompletionKind, str, str]:
+    detail = _RELATION_DETAILS.get(one.kind, "")
+    return _RELATION_KINDS.get(one.kind, CompletionKind.TABLE), "", detail
+
+
+def _describe_function(one: SnapshotFunction) -> tuple[CompletionKind, str, str]:
+    is_procedure = one.kind == _PROCEDURE
+    kind = CompletionKind.PROCEDURE if is_procedure else CompletionKind.FUNCTION
+    return kind, f"({one.arguments})", one.result
+
+
+def _describe_type(one: SnapshotType) -> tuple[CompletionKind, str, str]:
+    return CompletionKind.TYPE, "", _TYPE_DETAILS.get(one.kind, "type")

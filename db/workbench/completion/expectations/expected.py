@@ -1,0 +1,55 @@
+"""What can stand at a cursor, as kinds of names and keywords."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from db.workbench.completion.statement.queries import Source
+
+
+class Offer(Enum):
+    """A kind of names."""
+
+    COLUMNS = auto()
+    """Of the sources in scope."""
+    TARGET_COLUMNS = auto()
+    """Of `Expected.target`, unqualified."""
+    COMMON_COLUMNS = auto()
+    """That a join with USING can name."""
+    OUTPUT_COLUMNS = auto()
+    """That the select list names."""
+    ALIASES = auto()
+    RELATIONS = auto()
+    COMMON_TABLES = auto()
+    SEQUENCES = auto()
+    VIEWS = auto()
+    MATERIALIZED_VIEWS = auto()
+    FUNCTIONS = auto()
+    """That give a value."""
+    ROW_FUNCTIONS = auto()
+    PROCEDURES = auto()
+    ROUTINES = auto()
+    TRIGGER_FUNCTIONS = auto()
+    TYPES = auto()
+    SCHEMAS = auto()
+    SETTINGS = auto()
+
+
+VALUES = (Offer.COLUMNS, Offer.ALIASES, Offer.FUNCTIONS, Offer.SCHEMAS)
+ROWS = (Offer.COMMON_TABLES, Offer.RELATIONS, Offer.SCHEMAS, Offer.ROW_FUNCTIONS)
+TABLES = (Offer.RELATIONS, Offer.SCHEMAS)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """`offers` and `keywords` are in the order in which they are useful here."""
+
+    offers: tuple[Offer, ...] = ()
+    keywords: tuple[str, ...] = ()
+    target: Source | None = None
+    taken: frozenset[str] = frozenset()
+    """Columns that are named already."""
+    compared: tuple[str, ...] = ()
+    """The column that a value is compared with or assigned to."""
+
+
+NOTHING = Expected()

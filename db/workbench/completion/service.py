@@ -1,0 +1,97 @@
+"""`CompletionService`: completion and search on the snapshots of the catalogues in use."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import TypeVar
+from uuid import UUID
+
+from db.errors import BadInput
+from db.fair_slots import FairSlots
+from db.kit.base import OwnerId
+from db.waiting import ShieldedTasks
+from db.workbench.catalogue.snapshot_cache import CatalogueCache
+from db.workbench.completion.catalogue_index import CatalogueIndex, index_of
+from db.workbench.completion.completions import MAX_COMPLETIONS, Completion, complete
+from db.workbench.completion.search import (
+    MAX_SEARCH_RESULTS,
+    SearchKind,
+    SearchResult,
+    search_catalogue,
+)
+
+T = TypeVar("T")
+
+MAX_COMPLETED_AT_ONCE = 2
+MAX_COMPLETED_PER_USER = 1
+MAX_WAITING_COMPLETIONS = 50
+"""Of one user."""
+SHORT_CHARS = 2_000
+"""A shorter text is completed at once, in a few milliseconds; a longer one in a thread."""
+
+
+class CompletionService:
+    def __init__(self, catalogues: CatalogueCache) -> None:
+        self._catalogues = catalogues
+        self._slots = FairSlots(
+            "texts to complete",
+            total=MAX_COMPLETED_AT_ONCE,
+            of_one_user=lambda: MAX_COMPLETED_PER_USER,
+            max_waiting=MAX_WAITING_COMPLETIONS,
+        )
+        self._working = ShieldedTasks()
+
+    async def complete(
+        self, owner: OwnerId, connection_id: UUID, text: str, cursor: int, first: int
+    ) -> list[Completion]:
+        """Lists what can be written at the cursor.
+
+        Raises:
+            BadInput: The cursor is outside of the text, or `first` is out of bounds.
+            NotFound: The owner has no such connection.
+            RateLimited: Too many texts of the owner wait.
+            TooLarge: The text is too long.
+        """
+        _check(first, MAX_COMPLETIONS)
+        index = await self._index(owner, connection_id)
+        if index.is_warm and len(text) <= SHORT_CHARS:
+            return complete(index, text, cursor, first)
+        return await self._in_thread(owner, lambda: complete(index, text, cursor, first))
+
+    async def search(
+        self,
+        owner: OwnerId,
+        connection_id: UUID,
+        text: str,
+        kinds: Collection[SearchKind],
+        first: int,
+    ) -> list[SearchResult]:
+        """Finds objects by a part of their name.
+
+        Raises:
+            BadInput: The text is empty or too long, or `first` is out of bounds.
+            NotFound: The owner has no such connection.
+        """
+        _check(first, MAX_SEARCH_RESULTS)
+        index = await self._index(owner, connection_id)
+        return await self._in_thread(owner, lambda: search_catalogue(index, text, kinds, first))
+
+    async def _index(self, owner: OwnerId, connection_id: UUID) -> CatalogueIndex:
+        return index_of(await self._catalogues.snapshot(owner, connection_id))
+
+    async def _in_thread(self, owner: OwnerId, work: Callable[[], T]) -> T:
+        """A caller that is cancelled does not free its slot early."""
+
+        async def in_turn() -> T:
+            async with self._slots.of(owner):
+                return await asyncio.to_thread(work)
+
+        return await self._working.run(in_turn(), name="completion")
+
+
+def _check(first: int, most: int) -> None:
+    if not 1 <= first <= most:
+        raise BadInput(
+            f"`first` is {first}, but must be between 1 and {most}.",
+            hint=f"Pass a value between 1 and {most}.",
+            field="first",
+        )

@@ -1,0 +1,1 @@
+"""The structure of a statement that is being written."""
