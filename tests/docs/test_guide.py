@@ -42,6 +42,7 @@ OWN_TESTS = {
     ("connections.md", "graphql"): "test_docs_operations.py",
     ("new-domain.md", "python"): "test_new_domain.py",
     ("runs.md", "js"): "test_docs_runs.py",
+    ("saved-queries.md", "js"): "test_docs_workbench.py",
     ("scripts.md", "js"): "test_docs_workbench.py",
     ("sessions.md", "js"): "test_docs_workbench.py",
     ("storage.md", "bash"): "test_docs_storage.py",
