@@ -44,6 +44,7 @@ OWN_TESTS = {
     ("new-domain.md", "python"): "test_new_domain.py",
     ("plans.md", "js"): "test_docs_workbench.py",
     ("runs.md", "js"): "test_docs_runs.py",
+    ("saved-queries.md", "js"): "test_docs_workbench.py",
     ("scripts.md", "js"): "test_docs_workbench.py",
     ("completion.md", "js"): "test_docs_workbench.py",
     ("sessions.md", "js"): "test_docs_workbench.py",
