@@ -154,7 +154,7 @@ def _parquet() -> Finding:
     try:
         require_format(ResultFormat.PARQUET)
     except Unavailable:
-        message = "arro3 is not installed: run `pip install 'howdah[parquet]'` for Parquet and Arrow."
+        message = "For Parquet and Arrow, install arro3: `pip install 'howdah[parquet]'`."
         return Finding(CheckState.OK, "parquet", message)
     return Finding(CheckState.OK, "parquet", "Results can be exported as Parquet and Arrow.")
 
