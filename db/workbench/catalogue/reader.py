@@ -7,6 +7,7 @@ from uuid import UUID
 from db.errors import TooLarge
 from db.kit.base import OwnerId
 from db.kit.paging import Page, SortOrder, Window, decode_cursor, make_page
+from db.workbench.catalogue.definitions import DefinedKind, definitions
 from db.workbench.catalogue.fetching import read_catalogue
 from db.workbench.catalogue.objects import CatalogueRow, ObjectKind
 from db.workbench.catalogue.read_only_risks import READ_ONLY_RISKS, ReadOnlyRisk, parse_risks
@@ -89,6 +90,20 @@ class CatalogueReader:
         """Returns what a statement selects beside the OID, for each object that exists."""
         found = await self._fetch(connection_id, sql, [_oids(ids)])
         return {UUID(int=oid): tuple(values) for oid, *values in found}
+
+    async def definitions(
+        self, connection_id: UUID, kind: DefinedKind, ids: Sequence[UUID]
+    ) -> Mapping[UUID, str]:
+        """Returns SQL that recreates each object.
+
+        Raises:
+            TooLarge: The definitions are too long together.
+        """
+        async with self._workbench.lend(self._owner, connection_id) as connection:
+            found: Mapping[int, str] = await read_catalogue(
+                connection, lambda fetch: definitions(fetch, kind, _oids(ids)), TIMEOUT_S
+            )
+            return {UUID(int=oid): text for oid, text in found.items()}
 
     async def read_only_risks(self, connection_id: UUID) -> list[ReadOnlyRisk]:
         """Returns the rights with which the role can make changes while it only reads."""

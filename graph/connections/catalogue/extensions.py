@@ -2,6 +2,7 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import ExtensionRow, extensions
 from graph.connections.catalogue.loaders import ByKey, Pages
 from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node
@@ -20,7 +21,9 @@ class ExtensionByKey(ByKey):
 @strawberry.type(
     description="An extension that is installed in a connected database. " + OF_DATABASE
 )
-@catalogue_node("extension", row=ExtensionRow, loader=ExtensionByKey, names=1)
+@catalogue_node(
+    "extension", row=ExtensionRow, loader=ExtensionByKey, names=1, defined=DefinedKind.EXTENSION
+)
 class DatabaseExtension(Node):
     name: str = attribute("Name of the extension.")
     version: str = attribute("Version that is installed.")

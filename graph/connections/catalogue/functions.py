@@ -2,6 +2,7 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     DatabasePrivilege,
     FunctionKind,
@@ -42,7 +43,9 @@ class FunctionByKey(ByKey):
     description="A function, procedure, aggregate or window function of a `DatabaseSchema`. "
     + OF_DATABASE
 )
-@catalogue_node("function", row=FunctionRow, loader=FunctionByKey, names=2)
+@catalogue_node(
+    "function", row=FunctionRow, loader=FunctionByKey, names=2, defined=DefinedKind.ROUTINE
+)
 class DatabaseFunction(Node):
     schema_name: str = attribute("Name of the schema that contains the function.")
     name: str = attribute("Name of the function. Functions with other arguments may share it.")

@@ -2,6 +2,7 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import IndexRow, indexes, tables
 from graph.connections.catalogue.loaders import ByKey, Facts, Lists, ObjectKey
 from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node, key_of, loaded_by
@@ -25,7 +26,7 @@ class Sizes(Facts):
 
 
 @strawberry.type(description="An index of a `DatabaseTable`. " + OF_DATABASE)
-@catalogue_node("index", row=IndexRow, loader=IndexByKey, names=2)
+@catalogue_node("index", row=IndexRow, loader=IndexByKey, names=2, defined=DefinedKind.INDEX)
 class TableIndex(Node):
     schema_name: str = attribute("Name of the schema that contains the index and its table.")
     table_name: str = attribute("Name of the table.")

@@ -2,6 +2,7 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     PolicyCommand,
     PolicyRow,
@@ -67,7 +68,9 @@ class PolicyByKey(ByKey):
     description="A trigger of a `DatabaseTable`. Triggers that PostgreSQL makes itself, such as "
     "those of foreign keys, are omitted. " + OF_DATABASE
 )
-@catalogue_node("trigger", row=TriggerRow, loader=TriggerByKey, names=3)
+@catalogue_node(
+    "trigger", row=TriggerRow, loader=TriggerByKey, names=3, defined=DefinedKind.TRIGGER
+)
 class TableTrigger(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     table_name: str = attribute("Name of the table.")
@@ -94,7 +97,7 @@ class TableTrigger(Node):
 
 
 @strawberry.type(description="A row-level security policy of a `DatabaseTable`. " + OF_DATABASE)
-@catalogue_node("policy", row=PolicyRow, loader=PolicyByKey, names=3)
+@catalogue_node("policy", row=PolicyRow, loader=PolicyByKey, names=3, defined=DefinedKind.POLICY)
 class TablePolicy(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     table_name: str = attribute("Name of the table.")

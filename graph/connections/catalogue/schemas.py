@@ -5,6 +5,7 @@ from typing import Annotated
 import strawberry
 
 from db.kit.paging import Window
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     DatabasePrivilege,
     FunctionRow,
@@ -60,7 +61,7 @@ class EverySchemaPages(Pages):
     "the name of the schema: a schema that is dropped and created again has the same ID, a "
     "renamed one has another."
 )
-@catalogue_node("schema", row=SchemaRow, loader=SchemaByKey, names=1)
+@catalogue_node("schema", row=SchemaRow, loader=SchemaByKey, names=1, defined=DefinedKind.SCHEMA)
 class DatabaseSchema(Node):
     name: str = attribute("Name of the schema.")
     owner: str = attribute("Role that owns the schema.")

@@ -2,6 +2,7 @@
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import DatabasePrivilege, SequenceRow, sequences
 from graph.connections.catalogue.loaders import ByKey, ObjectKey, Pages
 from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node, key_of, loaded_by
@@ -21,7 +22,9 @@ class SequenceByKey(ByKey):
 
 
 @strawberry.type(description="A sequence of a `DatabaseSchema`. " + OF_DATABASE)
-@catalogue_node("sequence", row=SequenceRow, loader=SequenceByKey, names=2)
+@catalogue_node(
+    "sequence", row=SequenceRow, loader=SequenceByKey, names=2, defined=DefinedKind.SEQUENCE
+)
 class DatabaseSequence(Node):
     schema_name: str = attribute("Name of the schema that contains the sequence.")
     name: str = attribute("Name of the sequence.")

@@ -5,6 +5,7 @@ from typing import Annotated
 import strawberry
 
 from db.kit.paging import Window
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     ColumnRow,
     ConstraintKind,
@@ -113,7 +114,9 @@ def _foreign_keys(found: list[ConstraintRow]) -> list[ConstraintRow]:
     description="A primary key, unique, check, exclusion or foreign key constraint of a "
     "`DatabaseTable`. " + OF_DATABASE
 )
-@catalogue_node("constraint", row=ConstraintRow, loader=ConstraintByKey, names=3)
+@catalogue_node(
+    "constraint", row=ConstraintRow, loader=ConstraintByKey, names=3, defined=DefinedKind.CONSTRAINT
+)
 class TableConstraint(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     table_name: str = attribute("Name of the table that has the constraint.")
@@ -164,7 +167,7 @@ class TableConstraint(Node):
     description="A table, view, materialized view or foreign table of a `DatabaseSchema`. "
     + OF_DATABASE
 )
-@catalogue_node("table", row=TableRow, loader=TableByKey, names=2)
+@catalogue_node("table", row=TableRow, loader=TableByKey, names=2, defined=DefinedKind.RELATION)
 class DatabaseTable(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     name: str = attribute("Name of the table, without its schema.")

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import strawberry
 
+from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import DatabasePrivilege, DatabaseTypeKind, TypeRow, types
 from graph.connections.catalogue.columns import ColumnLists, TableColumn
 from graph.connections.catalogue.loaders import ByKey, ObjectKey, Pages
@@ -36,7 +37,7 @@ class TypeByKey(ByKey):
     description="A data type of a `DatabaseSchema`. Array types and the row types of tables are "
     "omitted. " + OF_DATABASE
 )
-@catalogue_node("type", row=TypeRow, loader=TypeByKey, names=2)
+@catalogue_node("type", row=TypeRow, loader=TypeByKey, names=2, defined=DefinedKind.TYPE)
 class DatabaseType(Node):
     schema_name: str = attribute("Name of the schema that contains the type.")
     name: str = attribute("Name of the type.")
