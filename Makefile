@@ -72,7 +72,7 @@ check-types: setup
 
 .PHONY: check-architecture
 check-architecture: setup
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/graph/test_schema.py tests/db/test_tables.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_steadiness.py tests/graph/test_schema.py tests/db/test_tables.py
 
 .PHONY: check-schema
 check-schema: setup clients

@@ -52,11 +52,15 @@ COMMENTS_OF_DOMAIN = comment(
     FROM pg_constraint WHERE contypid = ANY($1::bigint[]::oid[])""",
 )
 
-# CREATE TABLE would regard them as valid.
-UNCHECKED = f"""SELECT con.conrelid::bigint AS id, con.conname AS rank, {_ADD} AS text
+# CREATE TABLE merges keys of the same columns, and regards all constraints as valid.
+IS_REPEATED = """EXISTS (SELECT FROM pg_constraint AS other
+  WHERE other.conrelid = con.conrelid AND other.contype IN ('p', 'u', 'x')
+    AND other.conkey = con.conkey AND (other.contype, other.oid) < (con.contype, con.oid))"""
+ADDED = f"""SELECT con.conrelid::bigint AS id, con.conname AS rank, {_ADD} AS text
   FROM pg_constraint AS con JOIN pg_class AS c ON c.oid = con.conrelid
-  WHERE con.conrelid = ANY($1::bigint[]::oid[]) AND con.contype IN ('c', 'n')
-    AND NOT con.convalidated AND (con.conislocal OR c.relispartition)"""  # noqa: S608 - constants
+  WHERE con.conrelid = ANY($1::bigint[]::oid[]) AND (
+    con.contype IN ('c', 'n') AND NOT con.convalidated AND (con.conislocal OR c.relispartition)
+    OR con.contype IN ('p', 'u', 'x') AND {IS_REPEATED})"""  # noqa: S608 - constants
 
 # A partition gets the foreign keys of its parent when it is attached.
 FOREIGN_KEYS = f"""SELECT con.conrelid::bigint AS id, con.conname AS rank, {_ADD} AS text

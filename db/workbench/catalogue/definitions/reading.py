@@ -1,9 +1,8 @@
 """Reads the definitions of many objects of one kind with one statement."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeAlias
 
 from db.workbench.catalogue.definitions import (
     constraints,
@@ -15,9 +14,7 @@ from db.workbench.catalogue.definitions import (
     tables,
     types,
 )
-
-Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
-"""Runs one statement on the database and returns its rows, all in the same transaction."""
+from db.workbench.catalogue.fetching import Fetch
 
 
 class DefinedKind(StrEnum):
@@ -55,7 +52,7 @@ _PARTS: Mapping[DefinedKind, Sequence[str]] = {
         sequences.OF_TABLE,
         tables.TABLE,
         relations.VIEW,
-        constraints.UNCHECKED,
+        constraints.ADDED,
         *indexes.OF_TABLE,
         tables.ATTACH,
         *relations.CHANGES,
@@ -63,6 +60,7 @@ _PARTS: Mapping[DefinedKind, Sequence[str]] = {
         constraints.FOREIGN_KEYS,
         *relations.COMMENTS,
         constraints.COMMENTS_OF_TABLE,
+        small_objects.STATES_OF_PARTITION,
     ),
     DefinedKind.ROUTINE: routines.ROUTINE,
     DefinedKind.RULE: small_objects.RULE,
@@ -86,6 +84,8 @@ SELECT pg_catalog.set_config(name, value, true) FROM (VALUES
 
 async def definitions(fetch: Fetch, kind: DefinedKind, oids: Sequence[int]) -> Mapping[int, str]:
     """Returns SQL that recreates each object, if the objects that it depends on exist.
+
+    `fetch` runs its statements in one transaction, whose settings are changed.
 
     Owners, privileges, security labels and rows are omitted. An object that does not exist, or is
     made only with another one, such as an array type, has no entry.

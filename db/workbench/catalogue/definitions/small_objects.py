@@ -38,6 +38,13 @@ TRIGGER = (
     ),
 )
 
+# A partition gets the triggers of its parent when it is attached, but has their state for itself.
+STATES_OF_PARTITION = f"""SELECT t.tgrelid::bigint AS id, t.tgname AS rank, concat('ALTER TABLE ',
+      t.tgrelid::regclass, ' ', {_state("t.tgenabled", "TRIGGER")}, ' ', quote_ident(t.tgname))
+    AS text
+  FROM pg_trigger AS t JOIN pg_trigger AS p ON p.oid = t.tgparentid
+  WHERE t.tgrelid = ANY($1::bigint[]::oid[]) AND t.tgenabled <> p.tgenabled"""  # noqa: S608 - constants
+
 RULE = (
     f"""SELECT r.oid::bigint AS id, '' AS rank, rtrim(pg_get_ruledef(r.oid), ';') AS text
     FROM pg_rewrite AS r WHERE {_these("r")}""",  # noqa: S608 - constants

@@ -1,6 +1,6 @@
 """Definitions of tables: ordinary, partitioned, partitions, inherited, typed and foreign ones."""
 
-from db.workbench.catalogue.definitions.constraints import CLAUSE
+from db.workbench.catalogue.definitions.constraints import CLAUSE, IS_REPEATED
 from db.workbench.catalogue.definitions.fragments import (
     PERSISTENCE,
     foreign_options,
@@ -18,16 +18,21 @@ _NOT_NULL = """CASE WHEN con.oid IS NULL THEN CASE WHEN a.attnotnull THEN ' NOT 
       THEN ' CONSTRAINT ' || quote_ident(con.conname) END,
     ' NOT NULL', CASE WHEN con.connoinherit THEN ' NO INHERIT' END) END"""
 
-# A child would get the default of its parent.
+_OF_PARENTS = """FROM pg_inherits AS h JOIN pg_attribute AS p
+      ON p.attrelid = h.inhparent AND p.attname = a.attname AND p.atthasdef
+    JOIN pg_attrdef AS pd ON pd.adrelid = p.attrelid AND pd.adnum = p.attnum
+    WHERE h.inhrelid = c.oid AND NOT c.relispartition"""
+
+# A child gets the default of its parent if it has none, and has to get its generation expression
+# from the parent before PostgreSQL 16.
 _VALUE = f"""CASE
-  WHEN a.attgenerated <> '' THEN concat(' GENERATED ALWAYS AS (',
-    pg_get_expr(d.adbin, d.adrelid), ')', CASE a.attgenerated WHEN 's' THEN ' STORED' END)
+  WHEN a.attgenerated <> '' THEN CASE WHEN NOT EXISTS (SELECT {_OF_PARENTS}
+      AND pg_get_expr(pd.adbin, pd.adrelid) = pg_get_expr(d.adbin, d.adrelid))
+    THEN concat(' GENERATED ALWAYS AS (', pg_get_expr(d.adbin, d.adrelid), ')',
+      CASE a.attgenerated WHEN 's' THEN ' STORED' END) END
   WHEN a.attidentity <> '' AND NOT c.relispartition THEN ' ' || {IDENTITY}
   WHEN d.oid IS NOT NULL THEN ' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid)
-  WHEN NOT c.relispartition AND EXISTS (
-    SELECT FROM pg_inherits AS h JOIN pg_attribute AS p ON p.attrelid = h.inhparent
-      AND p.attname = a.attname AND p.atthasdef
-    WHERE h.inhrelid = c.oid) THEN ' DEFAULT NULL' END"""
+  WHEN EXISTS (SELECT {_OF_PARENTS}) THEN ' DEFAULT NULL' END"""
 
 # A partition is made with all its columns and attached then, so that their order and the names of
 # its constraints and indexes stay. Another child gets the columns of its parents.
@@ -49,7 +54,7 @@ _COLUMNS = f"""SELECT 0 AS step, to_char(a.attnum, '0000') AS rank, concat(quote
 _CONSTRAINTS = f"""SELECT 1 + strpos('puxcn', con.contype::text), con.conname,
     concat('CONSTRAINT ', quote_ident(con.conname), ' ', {CLAUSE})
   FROM pg_constraint AS con WHERE con.conrelid = c.oid AND con.convalidated
-    AND (con.contype IN ('p', 'u', 'x')
+    AND (con.contype IN ('p', 'u', 'x') AND NOT {IS_REPEATED}
       OR con.contype = 'c' AND (con.conislocal OR c.relispartition)
       OR con.contype = 'n' AND con.conislocal AND NOT c.relispartition AND EXISTS (
         SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid
