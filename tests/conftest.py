@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.patience",
+    "tests.fixtures.targets",
     "tests.fixtures.cluster",
     "tests.fixtures.database",
     "tests.fixtures.identity",
@@ -9,7 +10,6 @@ pytest_plugins = [
     "tests.fixtures.objects",
     "tests.fixtures.people",
     "tests.fixtures.storage",
-    "tests.fixtures.targets",
     "tests.fixtures.bastion",
     "tests.fixtures.collectors",
     "tests.fixtures.workbench",

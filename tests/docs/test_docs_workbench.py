@@ -23,6 +23,8 @@ DOCS = Path(__file__).parents[2] / "docs"
         ("sessions.md", "session.mjs"),
         ("plans.md", "plan.mjs"),
         ("editing.md", "edit.mjs"),
+        ("completion.md", "completion.mjs"),
+        ("saved-queries.md", "saved.mjs"),
     ],
 )
 async def test_workbench_page_script_prints_its_output(

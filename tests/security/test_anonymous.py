@@ -5,7 +5,6 @@ import contextlib
 import gzip
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -19,7 +18,6 @@ from db.services import Services
 from db.settings import Settings
 from graph.server import http_protocol
 from graph.server.http_protocol import ConnectionsByAddress
-from graph.server.metrics import Metrics
 from graph.server.uvicorn_server import Server, create_config
 from graph.transport import graphiql, websocket
 from graph.transport.fair_turns import FairTurns
@@ -225,6 +223,10 @@ def test_limit_counts_networks_and_spares_trusted_proxies() -> None:
     assert sockets.enter("ada")
 
 
+def connecting(address: str) -> websockets.connect:
+    return websockets.connect(address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S)
+
+
 INIT = '{"type": "connection_init"}'
 SIGNED_IN = '{"type": "connection_init", "payload": {"Authorization": "Bearer x"}}'
 
@@ -234,9 +236,7 @@ async def test_socket_that_never_signs_in_is_closed(
 ) -> None:
     monkeypatch.setattr(websocket, "ANONYMOUS_LIFE_S", 1.0)
     address = f"ws://{toy_server.address}/graphql"
-    async with websockets.connect(
-        address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S
-    ) as socket:
+    async with connecting(address) as socket:
         await socket.send(INIT)
         assert "connection_ack" in str(await socket.recv())
         async with patience():
@@ -253,9 +253,7 @@ async def test_sockets_of_an_address_and_of_a_user_are_limited(
         async with contextlib.AsyncExitStack() as stack:
 
             async def connect(payload: str) -> None:
-                opened = websockets.connect(
-                    address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S
-                )
+                opened = connecting(address)
                 socket = await stack.enter_async_context(opened)
                 await socket.send(payload)
                 assert "connection_ack" in str(await socket.recv())
@@ -283,9 +281,7 @@ async def until_accepted(address: str) -> None:
     async with patience():
         while True:
             with contextlib.suppress(websockets.InvalidStatus):
-                async with websockets.connect(
-                    address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S
-                ):
+                async with connecting(address):
                     return
 
 
@@ -293,9 +289,7 @@ async def until_signed_in(address: str, payload: str) -> None:
     async with patience():
         while True:
             with contextlib.suppress(websockets.ConnectionClosed):
-                async with websockets.connect(
-                    address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE_S
-                ) as socket:
+                async with connecting(address) as socket:
                     await socket.send(payload)
                     await socket.recv()
                     return
@@ -339,28 +333,6 @@ async def test_assets_are_compressed_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert answers[0].headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
     assert answers[0].headers["content-type"] == "text/javascript; charset=utf-8"
     assert "content-encoding" not in plain.headers
-
-
-async def test_metrics_take_a_tenth_of_the_time_at_most(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, made_at = 0.0, list[float]()
-    make = Metrics._make_page
-
-    def slowly(metrics: Metrics) -> bytes:
-        nonlocal now
-        made_at.append(now)
-        now += 2
-        return make(metrics)
-
-    clock = SimpleNamespace(monotonic=lambda: now)
-    monkeypatch.setattr("graph.server.metrics.time", clock)
-    monkeypatch.setattr(Metrics, "_make_page", slowly)
-    async with calling(services) as http:
-        while now < 100:
-            assert (await http.get("/metrics")).status_code == 200
-            now += 3
-    assert made_at == [0, 20, 40, 60, 80]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -54,6 +55,26 @@ async def test_metrics_report_database_events_and_process(
     async with ada.follow("subscription { taskChanged { kind } }"):
         await followed(services, ada)
         assert (await measured(http))["howdah_event_readers"] == before + 1
+
+
+async def test_metrics_take_a_tenth_of_the_time_at_most(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, made_at = 0.0, list[float]()
+    make = metrics.Metrics._make_page
+
+    def slowly(page: metrics.Metrics) -> bytes:
+        nonlocal now
+        made_at.append(now)
+        now += 2
+        return make(page)
+
+    monkeypatch.setattr(metrics, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(metrics.Metrics, "_make_page", slowly)
+    while now < 100:
+        assert (await http.get("/metrics", headers=LOCAL)).status_code == 200
+        now += 3
+    assert made_at == [0, 20, 40, 60, 80]
 
 
 async def test_metrics_labels_contain_no_user_data(ada: Client, http: httpx.AsyncClient) -> None:

@@ -76,14 +76,13 @@ async def test_any_text_is_a_value_and_nothing_else(grid: Grid) -> None:
     await desk.do("SET standard_conforming_strings = off")
     await grid.run("ALTER TABLE goods DROP CONSTRAINT goods_name_key")
     for where in (grid, grid.in_session(desk)):
-        rows = [{"id": 10 + at, "name": text, "price": None} for at, text in enumerate(texts)]
+        named = list(enumerate(texts, 10))
+        rows = [{"id": at, "name": text, "price": None} for at, text in named]
         made = await where.apply(*(insert(**row) for row in rows))
         assert made["rows"] == rows
-        key = [{"id": row["id"]} for row in rows]
-        moved = [row | {"name": row["name"][::-1]} for row in rows]
+        moved = [row | {"name": text[::-1]} for row, text in zip(rows, texts, strict=True)]
         changes = [
-            update(each, before, name=after["name"])
-            for each, before, after in zip(key, rows, moved, strict=True)
+            update({"id": at}, {"name": text, "price": None}, name=text[::-1]) for at, text in named
         ]
         assert (await where.apply(*changes))["rows"] == moved
         await where.apply(*(delete({"id": row["id"]}, row) for row in moved))
