@@ -8,9 +8,12 @@ from db.kit.base import OwnerId
 from db.kit.row_quota import RowQuota
 from db.postgres.engine import ReadSession
 from db.runs import Runs
+from db.saved_queries import SavedQueries, SavedQueryFilter, SavedVersions
 from db.settings import Settings
 from db.storage import Buckets
 from db.tasks import TaskFilter, Tasks
+
+MAX_TEXT_GRANT = 1024 * 1024
 
 
 class UsageAmount(NamedTuple):
@@ -32,6 +35,8 @@ class UsageRow(NamedTuple):
     query_runs: UsageAmount
     query_run_text_bytes: UsageAmount
     query_run_result_bytes: UsageAmount
+    saved_queries: UsageAmount
+    saved_query_bytes: UsageAmount
 
 
 class Quotas:
@@ -55,6 +60,20 @@ class Quotas:
             setting="HOWDAH_TASKS_PER_USER",
             limit=settings.tasks_per_user,
             count=_count_tasks,
+        )
+        self.saved_queries = RowQuota(
+            "saved queries",
+            setting="HOWDAH_SAVED_QUERIES_PER_USER",
+            limit=settings.saved_queries_per_user,
+            count=_count_saved_queries,
+        )
+        self.saved_query_bytes = RowQuota(
+            "bytes of saved queries and their earlier versions",
+            setting="HOWDAH_SAVED_QUERY_BYTES_PER_USER",
+            limit=settings.saved_query_bytes_per_user,
+            count=_count_saved_bytes,
+            max_grant=MAX_TEXT_GRANT,
+            hint="Delete saved queries that you do not need",
         )
 
 
@@ -85,6 +104,12 @@ class Usage:
             query_runs=UsageAmount(runs.runs, limits.runs_per_user),
             query_run_text_bytes=UsageAmount(runs.text_bytes, limits.run_text_bytes_per_user),
             query_run_result_bytes=UsageAmount(runs.result_bytes, limits.run_bytes_per_user),
+            saved_queries=UsageAmount(
+                await _count_saved_queries(session, owner), limits.saved_queries_per_user
+            ),
+            saved_query_bytes=UsageAmount(
+                await _count_saved_bytes(session, owner), limits.saved_query_bytes_per_user
+            ),
         )
 
 
@@ -98,3 +123,12 @@ async def _count_buckets(session: Any, owner: OwnerId) -> int:
 
 async def _count_tasks(session: Any, owner: OwnerId) -> int:
     return await Tasks(session, owner).count(TaskFilter())
+
+
+async def _count_saved_queries(session: Any, owner: OwnerId) -> int:
+    return await SavedQueries(session, owner).count(SavedQueryFilter())
+
+
+async def _count_saved_bytes(session: Any, owner: OwnerId) -> int:
+    current = await SavedQueries(session, owner).text_size_under(None)
+    return current + await SavedVersions(session, owner).text_bytes()

@@ -13,7 +13,10 @@ from graph.kit.scalars import scalar_map
 from graph.kit.scopes import resolve_scopes
 from graph.runs import imports
 from graph.runs import resolvers as runs
+from graph.runs.changes import change_resolvers as row_changes
+from graph.runs.plans import plan_resolvers as plans
 from graph.runs.sessions import session_resolvers as database_sessions
+from graph.saved_queries import resolvers as saved_queries
 from graph.scripts import resolvers as scripts
 from graph.storage import resolvers as storage
 from graph.system import resolvers as system
@@ -32,8 +35,11 @@ DOMAINS = (
     connections,
     runs,
     imports,
+    row_changes,
+    plans,
     database_sessions,
     scripts,
+    saved_queries,
     audit,
 )
 

@@ -148,6 +148,7 @@ class NewRun(NamedTuple):
     statement_end: int | None = None
     statement_line: int | None = None
     statement_column: int | None = None
+    saved_query_id: UUID | None = None
 
 
 class RunRow(NamedTuple):
@@ -186,6 +187,7 @@ class RunRow(NamedTuple):
     statement_end: int | None = None
     statement_line: int | None = None
     statement_column: int | None = None
+    saved_query_id: UUID | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -251,6 +253,8 @@ class Ending(msgspec.Struct, kw_only=True):
     error: Failure | None = None
     rows: InlineRows | None = None
     """The rows of a small result; larger ones were stored in pages."""
+    keeps_rows: bool = False
+    """The rows are kept although the run has failed: they say why."""
     without_rows: bool = False
     """The rows could not be stored, so none is readable."""
     cancel_outcome: str | None = None

@@ -15,13 +15,14 @@ from db.kit.repository import Repository, S
 from db.postgres.engine import Session
 from db.postgres.statements import change_statement, statement
 from db.runs.rows import ACTIVE, Backend, Failure, NewRun, RunRow, RunState
-from db.runs.tables import QueryRun
+from db.runs.tables import SAVED_QUERY_GONE, QueryRun
 
 
 class SessionQueue(Repository[RunRow, S]):
     model = QueryRun
     row = RunRow
     noun = "run"
+    conflicts = SAVED_QUERY_GONE
 
     async def accept(
         self: "SessionQueue[Session]", run_id: UUID, new: NewRun, *, process: int, max_active: int

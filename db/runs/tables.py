@@ -1,5 +1,6 @@
 """Tables of query runs and of their result pages."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -17,6 +18,15 @@ from sqlalchemy import (
 
 from db.kit.base import Base, HasId, HasOwner, Mapped, mapped_column, sql_list
 from db.runs.rows import ACTIVE, RunState
+
+SAVED_QUERY_GONE: Mapping[str, tuple[str, str, str | None]] = {
+    "fk_query_runs_saved_query_id_owner_id_saved_queries": (
+        "This saved query was deleted meanwhile.",
+        "Read the list of saved queries again.",
+        "savedQueryId",
+    )
+}
+"""For `Repository.conflicts` of those that insert runs."""
 
 _IS_ACTIVE = f"state IN {sql_list(ACTIVE)}"
 
@@ -67,6 +77,7 @@ class QueryRun(HasId, HasOwner, Base):
     statement_end: Mapped[int | None]
     statement_line: Mapped[int | None]
     statement_column: Mapped[int | None]
+    saved_query_id: Mapped[UUID | None]
 
     __table_args__ = (
         CheckConstraint(f"(finished_at IS NULL) = ({_IS_ACTIVE})", name="over"),
@@ -86,12 +97,23 @@ class QueryRun(HasId, HasOwner, Base):
             ["script_runs.id", "script_runs.owner_id"],
             ondelete="SET NULL (script_id)",
         ),
+        ForeignKeyConstraint(
+            ["saved_query_id", "owner_id"],
+            ["saved_queries.id", "saved_queries.owner_id"],
+            ondelete="SET NULL (saved_query_id)",
+        ),
         Index("ix_query_runs_created", "owner_id", "created_at", "id"),
         Index("ix_query_runs_connection", "connection_id", "owner_id"),
         Index("ix_query_runs_active", "owner_id", "id", postgresql_where=text(_IS_ACTIVE)),
         Index("ix_query_runs_expires", "expires_at"),
         Index("ix_query_runs_session", "session_id", "created_at", "id"),
         Index("ix_query_runs_script", "script_id", "script_index"),
+        Index(
+            "ix_query_runs_saved_query",
+            "saved_query_id",
+            "owner_id",
+            postgresql_where=text("saved_query_id IS NOT NULL"),
+        ),
     )
 
 

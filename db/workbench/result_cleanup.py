@@ -17,6 +17,7 @@ from db.scripts import delete_expired_scripts, expire_scripts_over_quota
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.results.result_store import RESULTS, ResultStore
+from db.workbench.results.scans.scanned_results import FOLDER
 
 ORPHAN_AGE = timedelta(days=1)
 
@@ -61,7 +62,7 @@ async def delete_partial_results(database: Database, results: ResultStore) -> in
 async def delete_orphaned_objects(
     database: Database, objects: ObjectStore, *, after: timedelta = ORPHAN_AGE
 ) -> int:
-    """Deletes pages whose run does not exist: of deleted users, or written after the deletion.
+    """Deletes what belongs to no run: of deleted users, or written after the deletion.
 
     A run is inserted before its first page and deleted after its last one. `after` protects pages
     that a restore has written before their runs.
@@ -83,10 +84,15 @@ async def delete_orphaned_objects(
 
 
 def _run_of(key: str) -> UUID | None:
-    """The run of the page with this key; None if the key is not one of a page."""
+    """The run of the page or scan with this key; None if the key is not one of them."""
     match key.split("/"):
         case [_, owner, run_id, page] if page.isdigit():
-            with contextlib.suppress(ValueError):
-                UUID(hex=owner)
-                return UUID(hex=run_id)
+            pass
+        case [_, owner, run_id, folder, _] if folder == FOLDER:
+            pass
+        case _:
+            return None
+    with contextlib.suppress(ValueError):
+        UUID(hex=owner)
+        return UUID(hex=run_id)
     return None

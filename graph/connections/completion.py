@@ -9,7 +9,8 @@ from db.connections import ConnectionRow
 from db.workbench.completion.candidates import CompletionKind
 from db.workbench.completion.completions import Completion as CompletionRow
 from db.workbench.completion.search import SearchKind, SearchResult
-from graph.connections.loaders import SchemaByName, TableByName
+from graph.connections.catalogue.schemas import SchemaByKey
+from graph.connections.catalogue.tables import TableByKey
 from graph.context import Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import NameKey, Node
@@ -118,11 +119,11 @@ class SearchedObject:
         found = root.result
         if found.kind is SearchKind.SCHEMA:
             key = NameKey(root.connection_id, (found.schema_name,))
-            return await SchemaByName.of(info.context).load(key)
+            return await SchemaByKey.of(info.context).load(key)
         if found.kind in _OF_TABLES:
             name = found.parent or found.name
             key = NameKey(root.connection_id, (found.schema_name, name))
-            return await TableByName.of(info.context).load(key)
+            return await TableByKey.of(info.context).load(key)
         return None
 
 

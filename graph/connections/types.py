@@ -8,28 +8,37 @@ from uuid import UUID
 import strawberry
 
 from db.connections import ConnectionRow, PreferenceRow, SshAuthMethod, SslMode
-from db.kit.paging import Window
+from db.kit.paging import Page, Window
 from db.workbench import ActivePool, ProbeResult, Problem
+from db.workbench.catalogue import DATABASE
 from db.workbench.catalogue import ReadOnlyRisk as ReadOnlyRiskRow
-from db.workbench.catalogue import SchemaRow, TableRow
-from graph.connections.catalogue import (
-    DatabaseSchema,
-    DatabaseTable,
-    ReadOnlyRisk,
-    SchemaName,
-    TableName,
-    find_schema,
-    find_table,
-    list_schemas,
+from db.workbench.catalogue.objects import ExtensionRow, SchemaRow, TableRow
+from graph.connections.catalogue.extensions import (
+    DatabaseExtension,
+    ExtensionByKey,
+    ExtensionPages,
 )
+from graph.connections.catalogue.loaders import PageKey, ReadOnlyRisks
+from graph.connections.catalogue.schemas import (
+    DatabaseSchema,
+    EverySchemaPages,
+    SchemaByKey,
+    SchemaPages,
+    TableName,
+)
+from graph.connections.catalogue.tables import DatabaseTable, TableByKey
 from graph.connections.completion import CompletionFields
-from graph.connections.loaders import ConnectionById, IsOpen, PreferenceByName, ReadOnlyRisks
+from graph.connections.loaders import ConnectionById, IsOpen, PreferenceByName
+from graph.connections.read_only_risks import ReadOnlyRisk
 from graph.context import Info
+from graph.errors import ErrorCode
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import ID_DESCRIPTION, NameKey, Node, named_id, node
-from graph.kit.paging import Connection, Listing, paged
+from graph.kit.paging import Connection, Listing, paged, paged_by
 from graph.kit.scalars import Json
 from graph.kit.scopes import WORKBENCH
+
+SchemaName = Annotated[str, argument("Name of the schema, as the catalogue has it: unquoted.")]
 
 graphql_enum(
     "How TLS is used, with the meaning of libpq's `sslmode`. A password is sent in clear text only "
@@ -111,6 +120,9 @@ class DatabaseConnection(CompletionFields, Node):
         "Null uses the server default."
     )
     has_stored_password: bool = attribute("True if a password is stored, in encrypted form.")
+    has_stored_ssh_secret: bool = attribute(
+        "True if a password or a private key for `sshTunnel` is stored, in encrypted form."
+    )
     created_at: datetime = attribute("Time the connection was created.")
     updated_at: datetime = attribute("Time of the last change.")
     last_connected_at: datetime | None = attribute(
@@ -164,7 +176,15 @@ class DatabaseConnection(CompletionFields, Node):
             bool, argument("If true, includes the schemas of PostgreSQL: `pg_catalog` and others.")
         ] = False,
     ) -> Listing:
-        return await list_schemas(info, root.id, window, include_system=include_system)
+        loader = (EverySchemaPages if include_system else SchemaPages).of(info.context)
+        key = PageKey(root.id, DATABASE, window)
+        page: Page[SchemaRow] | None = await loader.load(key)
+        assert page is not None  # noqa: S101 - the loader returns a page, which may be empty
+
+        async def count() -> int:
+            return await loader.load(key._replace(window=None)) or 0
+
+        return Listing(page, count)
 
     @field(
         "Fetches a schema of the database by name; system schemas are found too. Opens the "
@@ -174,7 +194,8 @@ class DatabaseConnection(CompletionFields, Node):
     async def schema(
         root: strawberry.Parent[ConnectionRow], info: Info, name: SchemaName
     ) -> SchemaRow | None:
-        return await find_schema(info, root.id, name)
+        found: SchemaRow | None = await SchemaByKey.of(info.context).load(NameKey(root.id, (name,)))
+        return found
 
     @field(
         "Fetches a table, view, materialized view or foreign table of the database by name. Opens "
@@ -187,7 +208,33 @@ class DatabaseConnection(CompletionFields, Node):
         schema_name: SchemaName,
         table_name: TableName,
     ) -> TableRow | None:
-        return await find_table(info, root.id, schema_name, table_name)
+        key = NameKey(root.id, (schema_name, table_name))
+        found: TableRow | None = await TableByKey.of(info.context).load(key)
+        return found
+
+    @field(
+        "Extensions that are installed in the database, ordered by name. Opens the connection if "
+        "necessary. Null if the database failed to answer.",
+        type=Connection[DatabaseExtension] | None,
+    )
+    @paged_by(ExtensionPages)
+    def extensions(root: strawberry.Parent[ConnectionRow], window: Window) -> PageKey:
+        return PageKey(root.id, DATABASE, window)
+
+    @field(
+        "Fetches an extension of the database by name. Opens the connection if necessary. Null if "
+        "it is not installed or the database failed to answer.",
+        type=DatabaseExtension | None,
+    )
+    async def extension(
+        root: strawberry.Parent[ConnectionRow],
+        info: Info,
+        name: Annotated[str, argument("Name of the extension.")],
+    ) -> ExtensionRow | None:
+        found: ExtensionRow | None = await ExtensionByKey.of(info.context).load(
+            NameKey(root.id, (name,))
+        )
+        return found
 
 
 @strawberry.type(
@@ -215,7 +262,9 @@ class ActiveConnection:
 
 @strawberry.type(description="Reason why a connection test failed.")
 class ConnectionProblem:
-    code: str = attribute("Error code, from the same set as `extensions.code` of GraphQL errors.")
+    code: str = attribute(
+        "Kind of the problem, as in `extensions.code` of GraphQL errors.", type=ErrorCode
+    )
     message: str = attribute("What happened.")
     hint: str = attribute("What to do about it.")
     field: str | None = attribute(

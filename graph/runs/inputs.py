@@ -22,12 +22,19 @@ graphql_enum(
 class ExecuteQueryInput:
     __repr__ = redacted_repr  # a statement may contain a password
 
-    statement: str = attribute(
+    statement: str | None = optional(
         "A single SQL statement of up to 500,000 characters, as far as the request holds them: its "
-        "body has at most 1 MB. Write `$1`, `$2`, ... for parameters."
+        "body has at most 1 MB. Write `$1`, `$2`, ... for parameters. Required without "
+        "`savedQueryId`; with it, it is executed instead of the saved text, such as one that is "
+        "edited and not saved yet."
+    )
+    saved_query_id: strawberry.ID | None = optional(
+        "ID of the `SavedQuery` to execute, on its connection unless `connectionId` or `sessionId` "
+        "is set, with the defaults of its parameters for values that are not passed."
     )
     connection_id: strawberry.ID | None = optional(
-        "ID of the `DatabaseConnection` to use. Pass either `connectionId` or `sessionId`."
+        "ID of the `DatabaseConnection` to use. Pass either `connectionId` or `sessionId`, or "
+        "neither if `savedQueryId` has a connection."
     )
     session_id: strawberry.ID | None = optional(
         "ID of the `DatabaseSession` to execute the statement in, after those that were sent to it "
@@ -37,6 +44,10 @@ class ExecuteQueryInput:
         "Values of `$1`, `$2`, ..., at most 1,000. PostgreSQL infers their types from the "
         "statement; write `$1::int8` to set one. A list is an SQL array where the statement "
         "expects one, and JSON where it does not."
+    )
+    named_parameters: Json | None = optional(
+        "Values by the names of the parameters of the saved query, as a JSON object such as "
+        '`{"since": "2026-01-01"}`. Pass either this or `parameters`. Requires `savedQueryId`.'
     )
     timeout_ms: int | None = optional(
         "Timeout of the run in milliseconds, starting when it leaves the queue. Omit it to use "

@@ -32,6 +32,7 @@ from graph.runs.inputs import (
 )
 from graph.runs.live_samples import SAMPLED_FIELDS
 from graph.runs.live_status import follow_active, follow_run
+from graph.runs.saved_calls import parse_call
 from graph.runs.session_access import require_usable
 from graph.runs.types import QueryRun, RunById
 
@@ -106,9 +107,13 @@ class Mutation:
         fields = provided_fields(input)
         wait_ms = checked_wait_ms(fields.pop("wait_ms", None))
         key = fields.pop("idempotency_key", None)
+        saved_query_id = fields.pop("saved_query_id", None)
         fields |= parse_destination(
-            fields.pop("connection_id", None), fields.pop("session_id", None)
+            fields.pop("connection_id", None),
+            fields.pop("session_id", None),
+            required=saved_query_id is None,
         )
+        fields |= parse_call(saved_query_id, fields)
         if fields["session_id"] is not None:
             await require_usable(info.context, fields["session_id"])
         if info.context.signed_in.must_read_only:
@@ -202,11 +207,15 @@ def _parse_connection_id(text: str) -> UUID:
     return parse_id("conn", text, argument="connectionId")
 
 
-def parse_destination(connection_id: str | None, session_id: str | None) -> dict[str, UUID | None]:
-    if (connection_id is None) == (session_id is None):
+def parse_destination(
+    connection_id: str | None, session_id: str | None, *, required: bool = True
+) -> dict[str, UUID | None]:
+    is_missing = connection_id is None and session_id is None
+    is_double = connection_id is not None and session_id is not None
+    if is_double or (required and is_missing):
         raise BadInput(
             "Neither `connectionId` nor `sessionId` is set."
-            if session_id is None
+            if is_missing
             else "Both `connectionId` and `sessionId` are set.",
             hint="Pass `connectionId` to use a connection for this statement alone, or `sessionId` "
             "to execute it in a session.",

@@ -19,7 +19,7 @@ from graph.context import Info
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.ids import Node
 from graph.kit.loaders import ById, Loader
-from graph.runs.result_types import RunError
+from graph.runs.results.result_types import RunError
 
 
 class ScriptById(ById[ScriptRunRow]):

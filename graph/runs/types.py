@@ -1,15 +1,14 @@
 """GraphQL types of query runs and their results."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import strawberry
 
 from db.connections import ConnectionRow
 from db.database_sessions import DatabaseSessionRow
-from db.errors import BadInput
 from db.kit.paging import Window
 from db.postgres.engine import ReadSession
 from db.runs import Column as ColumnRow
@@ -24,34 +23,30 @@ from db.runs import (
     SessionRuns,
     Truncated,
 )
+from db.saved_queries import SavedQueryRow
 from db.scripts import ScriptRunRow
 from db.workbench.live.values import Progress, Waiting
-from db.workbench.results.copied_bytes import is_copied
-from db.workbench.results.formats import ResultFormat, require_format
 from db.workbench.scripts.course import failure_in_script
 from db.workbench.scripts.splitter import StatementRange as StatementRangeRow
 from graph.connections.loaders import ConnectionById
 from graph.connections.types import DatabaseConnection
 from graph.context import Info
-from graph.kit.fields import argument, attribute, field
-from graph.kit.ids import Node, node
+from graph.kit.fields import attribute, field
+from graph.kit.ids import node
 from graph.kit.loaders import ById
 from graph.kit.paging import Connection, paged_by
 from graph.kit.parent_lists import ListsOfParents, ParentQuery
 from graph.kit.scalars import Json, SafeInt
 from graph.kit.scopes import WORKBENCH
-from graph.kit.signed_links import sign_link
 from graph.runs.live_samples import LiveSampleById, RunProgress, RunWaiting
-from graph.runs.result_types import (
+from graph.runs.results.result_fields import ResultFields
+from graph.runs.results.result_types import (
     EditableTable,
     Notice,
     ResultColumn,
-    RowPage,
-    RowPageRow,
     RunError,
     Truncation,
 )
-from graph.runs.row_budget import RowBudget
 from graph.runs.script_fields import (
     ScriptById,
     ScriptFields,
@@ -59,9 +54,7 @@ from graph.runs.script_fields import (
     range_of,
 )
 from graph.runs.session_fields import DatabaseSessionById, SessionFields
-from graph.transport.files.result_routes import result_path
-
-DOWNLOAD_TTL = timedelta(hours=1)
+from graph.saved_queries.types import SavedQuery, SavedQueryById
 
 
 class RunById(ById[RunRow]):
@@ -93,9 +86,12 @@ class RunsOfSession(ListsOfParents[ParentQuery]):
     "`executeQuery` and kept until `expiresAt`."
 )
 @node("run", row=RunRow, loader=RunById, scopes=WORKBENCH.read)
-class QueryRun(Node):
+class QueryRun(ResultFields):
     revision: int = attribute("Incremented by every change of the run.")
-    statement: str = attribute("SQL statement as it was sent.")
+    statement: str = attribute(
+        "SQL statement as it was sent. For `changeRows`, a comment with the table and the numbers "
+        "of changes."
+    )
     read_only: bool = attribute("True if the statement runs in a read-only transaction.")
     timeout_ms: int = attribute("Timeout in milliseconds, counted from `startedAt`.")
     created_at: datetime = attribute("Time the run was accepted.")
@@ -148,6 +144,16 @@ class QueryRun(Node):
             return None
         return await ScriptById.of(info.context).load(root.script_id)
 
+    @field(
+        "Saved query that was executed. Null if there is none, or if it was deleted. `statement` "
+        "is the text that was executed, also after a change of the saved query.",
+        type=SavedQuery | None,
+    )
+    async def saved_query(root: strawberry.Parent[RunRow], info: Info) -> SavedQueryRow | None:
+        if root.saved_query_id is None:
+            return None
+        return await SavedQueryById.of(info.context).load(root.saved_query_id)
+
     script_index: int | None = attribute(
         "Index of the statement in its script. Null without a script, and for the `COMMIT` or "
         "`ROLLBACK` that ends a script with `transaction: SINGLE`."
@@ -160,7 +166,10 @@ class QueryRun(Node):
     def statement_range(root: strawberry.Parent[RunRow]) -> StatementRangeRow | None:
         return range_of(root)
 
-    @field("Values of `$1`, `$2`, ... as they were sent.", type=list[Json | None])
+    @field(
+        "Values of `$1`, `$2`, ... as they were sent. For `changeRows`, the changes.",
+        type=list[Json | None],
+    )
     def parameters(root: strawberry.Parent[RunRow]) -> list[Any]:
         return root.parsed_parameters
 
@@ -237,54 +246,6 @@ class QueryRun(Node):
         failure = root.parsed_error
         return None if failure is None else failure_in_script(failure, range_of(root))
 
-    @field(
-        "A page of the rows, also readable while the run is `RUNNING`. A page holds at most 8 MiB "
-        "and one operation at most 32 MiB, so a page of large rows may be shorter than `first`. "
-        "Null if the rows could not be read.",
-        type=RowPage | None,
-    )
-    async def rows(
-        root: strawberry.Parent[RunRow],
-        info: Info,
-        first: Annotated[int, argument("Number of rows to return, 1 to 1000.")],
-        offset: Annotated[
-            int, argument("Zero-based index of the first row to return. Defaults to 0.")
-        ] = 0,
-    ) -> RowPageRow:
-        context = info.context
-        _require_between("first", first, 1, context.services.settings.max_page_size)
-        _require_between("offset", offset, 0, 2**31 - 1)
-        end = min(offset + first, root.row_count)
-        lines = []
-        if offset < end:
-            lines = await RowBudget.of(context).read(root.id, offset=offset, first=end - offset)
-        return RowPageRow(offset, lines, has_more=offset + len(lines) < root.row_count)
-
-    @field(
-        "Signed URL to download the whole result with `GET`, valid for one hour, until the viewer "
-        "signs out. Null until the run has ended, if it has no columns, and for `RAW` if its "
-        "statement is not a `COPY ... TO STDOUT` that succeeded."
-    )
-    def download_url(
-        root: strawberry.Parent[RunRow],
-        info: Info,
-        format: Annotated[ResultFormat, argument("File format.")],
-        spreadsheet_safe: Annotated[  # noqa: FBT002 - an argument of GraphQL, passed by name
-            bool,
-            argument(
-                "If true, an apostrophe is put before each CSV value that a spreadsheet would run "
-                "as a formula. Ignored for other formats. Defaults to true."
-            ),
-        ] = True,
-    ) -> str | None:
-        if not root.is_finished or root.columns is None:
-            return None
-        if format == ResultFormat.RAW and not is_copied(root):
-            return None
-        require_format(format)
-        path = result_path(root.id, format, spreadsheet_safe=spreadsheet_safe)
-        return sign_link(info.context, "GET", path, expires_in=DOWNLOAD_TTL)
-
 
 @strawberry.type(
     description="A connection to one of the viewer's databases that is held from `openSession` "
@@ -325,12 +286,3 @@ class ScriptRun(ScriptFields):
     @paged_by(RunsOfScript)
     def runs(root: strawberry.Parent[ScriptRunRow], window: Window) -> ParentQuery:
         return ParentQuery(root.id, window)
-
-
-def _require_between(field_name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise BadInput(
-            f"`{field_name}` is not between {low} and {high}.",
-            hint=f"Pass a value between {low} and {high}, and page with `offset`.",
-            field=field_name,
-        )

@@ -68,6 +68,10 @@ class Usage:
         "Size of the results of all query runs in bytes. Above `limit`, the runs with the oldest "
         "results are removed within 10 minutes."
     )
+    saved_queries: UsageAmount = _amount("Saved queries.")
+    saved_query_bytes: UsageAmount = _amount(
+        "Size of the texts of all saved queries and their earlier versions in bytes."
+    )
 
 
 @strawberry.type(description="A user account.")

@@ -91,11 +91,17 @@ def foreign_keys(metadata: MetaData) -> Iterator[tuple[Table, ForeignKeyConstrai
 def indexed(table: Table, *, without: str = "") -> Iterator[list[str]]:
     for index in table.indexes:
         options = index.dialect_options["postgresql"]
-        if not options["using"] and options["where"] is None:
+        if not options["using"] and (options["where"] is None or has_every_child(index)):
             yield [column.name for column in index.columns if column.name != without]
     for constraint in table.constraints:
         if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint):
             yield [column.name for column in constraint.columns if column.name != without]
+
+
+def has_every_child(index: Index) -> bool:
+    """Whether a partial index leaves out only the rows without a parent, which no removal asks."""
+    where = index.dialect_options["postgresql"]["where"]
+    return str(where) == f"{index.columns[0].name} IS NOT NULL"
 
 
 def repositories(base: type[Any] = Repository) -> Iterator[type[Any]]:

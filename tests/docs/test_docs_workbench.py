@@ -1,4 +1,4 @@
-"""The scripts of the pages on scripts, sessions and completion print what the pages say."""
+"""The scripts of the pages on the workbench print what the pages say."""
 
 import asyncio
 import shutil
@@ -21,7 +21,10 @@ DOCS = Path(__file__).parents[2] / "docs"
     [
         ("scripts.md", "script.mjs"),
         ("sessions.md", "session.mjs"),
+        ("plans.md", "plan.mjs"),
+        ("editing.md", "edit.mjs"),
         ("completion.md", "completion.mjs"),
+        ("saved-queries.md", "saved.mjs"),
     ],
 )
 async def test_workbench_page_script_prints_its_output(

@@ -19,11 +19,13 @@ core: Any = schema._schema
 
 INPUTS: dict[str, dict[str, Any]] = {
     "createBsp": {"account": "one", "capacity": "1000", "multiaddresses": []},
+    "importSavedQueries": {"sql": "-- @query one\nSELECT 1"},
     "importTasks": {"json": '[{"title": "one"}]'},
     "refreshSession": {"refreshToken": "x"},
     "requestPasswordReset": {"email": "ada@example.com"},
     "resetPassword": {"token": "x", "newPassword": "correct horse battery"},
     "saveConnection": {"name": "n", "host": "127.0.0.1", "database": "d", "username": "u"},
+    "saveQuery": {"name": "n", "text": "SELECT 1"},
     "signOut": {"refreshToken": "x"},
     "signUp": {"email": "new@example.com", "password": "correct horse battery", "name": "New"},
 }
@@ -32,6 +34,7 @@ INPUTS: dict[str, dict[str, Any]] = {
 REFUSED: dict[str, set[str]] = {
     "cancelQuery": {"CONFLICT"},  # unless the run still waits
     "changePassword": {"BAD_USER_INPUT"},
+    "changeRows": {"BAD_USER_INPUT"},
     "commitTransaction": {"CONFLICT"},  # the session does not open
     "connect": {"UNAVAILABLE"},
     "createPasswordReset": {"BAD_USER_INPUT"},  # the samples have no password
@@ -39,6 +42,7 @@ REFUSED: dict[str, set[str]] = {
     "deleteQueryRun": {"CONFLICT"},  # unless the run has ended
     "executeQuery": {"BAD_USER_INPUT"},  # without a connection or a session
     "executeScript": {"BAD_USER_INPUT"},  # without a connection or a session
+    "explainQuery": {"BAD_USER_INPUT"},  # without a connection or a session
     "exportQueryRun": {"BAD_USER_INPUT", "CONFLICT"},  # a conflict until the run has failed
     "fileByKey": {"BAD_USER_INPUT"},
     "importRows": {"CONFLICT"},  # until the bytes of the file are there

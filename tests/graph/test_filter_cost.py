@@ -46,6 +46,9 @@ SAMPLES: dict[str, list[str]] = {
     "Query.queryRuns(states)": ["[SUCCEEDED]", "[FAILED]", "[QUEUED, RUNNING]"],
     "Query.queryRuns(search)": ['"needle"'],
     "Query.sessions(open)": ["true", "false"],
+    "Query.savedQueries(folder)": ['"folder"', '""'],
+    "Query.savedQueries(search)": ['"needle"'],
+    "Query.savedQueryFolders(under)": ['"folder"', "null"],
     "Bucket.files(under)": ['"folder"'],
     "Bucket.files(recursive)": ["true", "false"],
     "Bucket.folders(under)": ['"folder"', "null"],
@@ -75,6 +78,10 @@ ACCEPTED: dict[str, tuple[int, str]] = {
         )
         for name in ("kinds", "outcome", "actorId", "requestId")
     },
+    "Query.savedQueryFolders(under)": (
+        1_000,
+        "`Context.search`: one at a time; it reads the index of all folders, and a quota limits it",
+    ),
     "Query.queryRuns(search)": (
         1_000,
         "`Context.search`: one at a time; retention limits the runs",
@@ -274,6 +281,15 @@ FILL = (
     FROM generate_series(1, 10000) AS n
     """,
     """
+    INSERT INTO saved_queries (id, owner_id, name, folder, text, parameters, created_at, updated_at)
+    SELECT gen_random_uuid(), $1, 'q' || n,
+           CASE WHEN n % 2 = 0 THEN 'folder/' || n % 200 WHEN n % 100 = 1 THEN 'folder' ELSE '' END,
+           CASE WHEN n % 200 = 0 THEN 'SELECT needle' ELSE 'SELECT straw' END, '[]',
+           timestamptz '2026-01-01Z' + n * interval '1 minute',
+           timestamptz '2026-02-01Z' + (n * 7919 % 10000) * interval '1 minute'
+    FROM generate_series(1, 10000) AS n
+    """,
+    """
     INSERT INTO database_sessions (id, owner_id, name, autocommit, read_only, idle_timeout_ms,
                                    transaction_timeout_ms, process, state, opened_at, closed_at,
                                    close_reason)
@@ -285,7 +301,8 @@ FILL = (
     """,
     """
     INSERT INTO buckets (id, owner_id, name, private, created_at)
-    SELECT gen_random_uuid(), $1, 'b' || n, true, timestamptz '2026-01-01Z' + n * interval '1 h'
+    SELECT gen_random_uuid(), $1, 'b' || n, n % 10 > 0,
+           timestamptz '2026-01-01Z' + n * interval '1 h'
     FROM generate_series(1, 1000) AS n
     """,
     """

@@ -89,6 +89,9 @@ def doors() -> Iterator[Door]:
 
 DOORS = list(doors())
 
+ALSO_REQUIRED = {("ExecuteQueryInput", "statement")}
+"""Input fields without which an input is refused before its IDs are looked up."""
+
 
 def sample(name: str, kind: Any) -> Any:
     """A valid value of a type; by field name where the type is not sufficient."""
@@ -103,7 +106,7 @@ def sample(name: str, kind: Any) -> Any:
         return {
             child: sample(child, field.type)
             for child, field in kind.fields.items()
-            if is_required_input_field(field)
+            if is_required_input_field(field) or (kind.name, child) in ALSO_REQUIRED
         }
     return {"Int": 1, "Float": 1.0, "Boolean": True, "BigInt": "1", "JSON": {}}.get(kind.name, "x")
 

@@ -18,6 +18,7 @@ NOT_BY_MUTATIONS = {
     "DatabaseConnection": "subscribers follow the opening and closing, which the workbench does",
     "DatabaseSession": "the process that holds the session publishes each change of state",
     "QueryRun": "the runner publishes each change of state",
+    "SavedQuery": "a field of a run; no subscription follows its own changes",
     "ScriptRun": "the process that executes the script publishes each change",
 }
 """Types whose changes are published elsewhere, with the reason."""

@@ -26,6 +26,7 @@ AREAS = {
     "graph.storage": "STORAGE",
     "graph.connections": "WORKBENCH",
     "graph.runs": "WORKBENCH",
+    "graph.saved_queries": "WORKBENCH",
     "graph.scripts": "WORKBENCH",
 }
 """The area of a domain. Fields of other domains admit sessions only, unless they are for admins."""
@@ -45,6 +46,7 @@ SPECIAL = {
     "executeScript": {"WORKBENCH_READ_ONLY"},
     "openSession": {"WORKBENCH_READ_ONLY"},
     "rollbackTransaction": {"WORKBENCH_READ_ONLY"},
+    "explainQuery": {"WORKBENCH_READ_ONLY"},
     "exportQueryRun": {"WORKBENCH_READ", "STORAGE_WRITE"},
     "importRows": {"WORKBENCH_WRITE", "STORAGE_READ"},
 }
@@ -53,6 +55,7 @@ READS = {
     "conn": "WORKBENCH_READ",
     "file": "STORAGE_READ",
     "preference": "WORKBENCH_READ",
+    "query": "WORKBENCH_READ",
     "run": "WORKBENCH_READ",
     "script": "WORKBENCH_READ",
     "session": "WORKBENCH_READ",
@@ -76,7 +79,8 @@ def expected(door: Door) -> set[str] | None:
     field = declared(door)
     if field.metadata[WHO] is AdminOnly and door.field not in SESSIONS_ONLY:
         return {f"ADMIN_{suffix}"}
-    domain = field.base_resolver.wrapped_func.__module__.rpartition(".")[0]
+    module = field.base_resolver.wrapped_func.__module__
+    domain = ".".join(module.split(".")[:2])
     area = AREAS.get(domain)
     return {f"{area}_{suffix}"} if area and field.metadata[WHO] is not AdminOnly else None
 

@@ -24,7 +24,11 @@ LEFT_OUT = {
 }
 """Prefixes of IDs, with the reason."""
 
-ELSEWHERE = {"DatabaseConnection.readOnlyRisks", "DatabaseConnection.schemas"}
+ELSEWHERE = {
+    "DatabaseConnection.extensions",
+    "DatabaseConnection.readOnlyRisks",
+    "DatabaseConnection.schemas",
+}
 """Fields that read the user's own database."""
 
 FEW, MANY = 2, 5

@@ -21,6 +21,7 @@ from db.tasks import TaskFilter, Tasks
 from db.workbench import Workbench
 from tests.fixtures.clients import Client
 from tests.fixtures.database import Statements
+from tests.fixtures.factories import make_saved_query
 from tests.fixtures.runs import RunServer, serve_runs
 from tests.fixtures.targets import Target
 
@@ -29,13 +30,17 @@ MAX_TEXT = 500
 
 USAGE = """{ viewer { usage { connections { used limit } buckets { used limit }
   files { used limit } fileBytes { used limit } tasks { used limit } queryRuns { used limit }
-  queryRunTextBytes { used limit } queryRunResultBytes { used limit } } } }"""
+  queryRunTextBytes { used limit } queryRunResultBytes { used limit }
+  savedQueries { used limit } savedQueryBytes { used limit } } } }"""
 TASK = "mutation($input: CreateTaskInput!) { createTask(input: $input) { task { id } } }"
 BUCKET = "mutation($input: CreateBucketInput!) { createBucket(input: $input) { bucket { id } } }"
 CONNECTION = """mutation($input: SaveConnectionInput!) { saveConnection(input: $input) {
   connection { id } } }"""
 IMPORT = "mutation($input: ImportTasksInput!) { importTasks(input: $input) { created } }"
 RUN = "mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) { run { id } } }"
+SAVE = "mutation($input: SaveQueryInput!) { saveQuery(input: $input) { savedQuery { id } } }"
+IMPORT_SQL = """mutation($input: ImportSavedQueriesInput!) {
+  importSavedQueries(input: $input) { created } }"""
 DELETE = "mutation($input: DeleteTaskInput!) { deleteTask(input: $input) { deletedTaskId } }"
 
 
@@ -49,6 +54,8 @@ def settings(tmp_path: Path) -> Settings:
         buckets_per_user=LIMIT,
         connections_per_user=LIMIT,
         storage_files_per_user=7,
+        saved_queries_per_user=LIMIT,
+        saved_query_bytes_per_user=MAX_TEXT,
         run_text_bytes_per_user=MAX_TEXT,
     )
 
@@ -145,7 +152,21 @@ async def test_usage_shows_every_limit(ada: Client) -> None:
         "queryRuns": (0, 10_000),
         "queryRunTextBytes": (0, MAX_TEXT),
         "queryRunResultBytes": (0, 5 * 1024**3),
+        "savedQueries": (0, LIMIT),
+        "savedQueryBytes": (0, MAX_TEXT),
     }
+
+
+async def test_quotas_of_saved_queries_refuse_more(ada: Client) -> None:
+    made = [await make_saved_query(ada, text="é" * 50) for _ in range(LIMIT)]
+    assert (await ada.send(SAVE, input={"name": "n", "text": "x"})).code == "TOO_LARGE"
+    file = "-- @query one\nSELECT 1"
+    assert (await ada.send(IMPORT_SQL, input={"sql": file})).code == "TOO_LARGE"
+    await ada.ask(SAVE, input={"id": made[0], "text": "x" * 100})
+    assert (await usage(ada))["savedQueryBytes"] == (400, MAX_TEXT)  # with the version before
+    refused = await ada.send(SAVE, input={"id": made[1], "text": "x" * 101})
+    assert "HOWDAH_SAVED_QUERY_BYTES_PER_USER" in refused.errors[0]["extensions"]["hint"]
+    assert (await usage(ada))["savedQueries"] == (LIMIT, LIMIT)
 
 
 async def create(database: Database, owner: OwnerId, quotas: Quotas) -> bool:

@@ -1,22 +1,19 @@
-"""The catalogue of a user's database: its schemas, tables and columns.
+"""The catalogue of a user's database: schemas, tables, functions and all that belongs to them.
 
-reader          the objects of one level, with one statement
+objects         the kinds of objects: rows and SQL of each
+reader          lists and finds objects, with one statement for each level of a query
 snapshot        what completion and search need of a whole database
 snapshot_cache  keeps the snapshots of the databases that are in use
 run_changes     marks a catalogue as changed after the runs that change it
 """
 
 from db.workbench.catalogue.read_only_risks import ReadOnlyRisk, ReadOnlyRiskKind
-from db.workbench.catalogue.reader import MAX_COLUMNS, CatalogueReader
-from db.workbench.catalogue.rows import ColumnRow, SchemaRow, TableKind, TableRow
+from db.workbench.catalogue.reader import DATABASE, MAX_COLUMNS, CatalogueReader
 
 __all__ = [
+    "DATABASE",
     "MAX_COLUMNS",
     "CatalogueReader",
-    "ColumnRow",
     "ReadOnlyRisk",
     "ReadOnlyRiskKind",
-    "SchemaRow",
-    "TableKind",
-    "TableRow",
 ]

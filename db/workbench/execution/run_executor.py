@@ -22,6 +22,7 @@ from db.workbench.results.result_store import ResultStore, Spool
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.connections.pools.connection_pool import ReservedConnection
     from db.workbench.copy.interfaces import CopySource
+    from db.workbench.execution.statement.batch import Batch
     from db.workbench.execution.statement.connection_use import ConnectionUse
     from db.workbench.execution.statement.lender import Lender
     from db.workbench.execution.statement.statement_run import StatementRun
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
 log = logging.getLogger(__name__)
 
 OpenSource: TypeAlias = "Callable[[RunRow], CopySource]"
+OpenBatch: TypeAlias = "Callable[[RunRow], Batch | None]"
 AfterRun: TypeAlias = Callable[[RunRow, Ending], Awaitable[None]]
 T = TypeVar("T")
 
@@ -36,6 +38,15 @@ INTERRUPT_WITHIN_S = 4.0
 REMOVE_WITHIN_S = 5.0
 ANNOUNCE_AFTER_S = 0.05
 """The start of a new run, which nobody follows yet, is published if it has not ended by then."""
+
+
+class RunOpeners(NamedTuple):
+    """Open what runs of other rooms execute: imports and changes of rows."""
+
+    source: OpenSource
+    """Opens the data of a run that imports rows."""
+    batch: OpenBatch
+    """Returns what is executed instead of the statement, if anything is."""
 
 
 class RunExecutor:
@@ -48,21 +59,19 @@ class RunExecutor:
         results: ResultStore,
         lender: "Lender",
         on_finished: Callable[[OwnerId], None],
-        open_source: "OpenSource",
+        openers: "RunOpeners",
         after_run: AfterRun | None = None,
     ) -> None:
         """`on_finished` is called after each run that `start` started, with its owner.
 
         `after_run` is awaited after each statement, before its end is recorded.
-
-        `open_source` opens the data of a run that imports rows.
         """
         self.running: dict[UUID, StatementRun] = {}
         self._recorder = recorder
         self._results = results
         self._lender = lender
         self._on_finished = on_finished
-        self._open_source = open_source
+        self._open_source, self._open_batch = openers
         self._after_run = after_run
         self._ends: dict[tuple[OwnerId, UUID], asyncio.Future[RunRow | None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -196,7 +205,8 @@ class RunExecutor:
         from db.workbench.execution.statement.statement_run import StatementRun
 
         if use.run.source is not None:
-            use.copy_in = self._open_source(use.run)
+            use.batch = self._open_batch(use.run)
+            use.copy_in = None if use.batch else self._open_source(use.run)
         throttle = self._throttles.setdefault(use.run.owner_id, ReadThrottle())
         return StatementRun(use, self._lender, spool, throttle, max_cell=limits.max_cell)
 

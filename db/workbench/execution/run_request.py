@@ -11,6 +11,7 @@ import msgspec
 from db.connections import ConnectionRow
 from db.errors import BadInput, Forbidden, TooLarge
 from db.runs import NewRun
+from db.saved_queries import SavedCall
 from db.workbench.copy.import_request import Import, ImportRequest, encode_source
 from db.workbench.execution.run_origin import run_origin
 
@@ -27,7 +28,7 @@ class RunLimits(NamedTuple):
     max_timeout_ms: int = 24 * 3_600_000
     max_rows: int = 1_000_000
     max_bytes: int = 256 * 1024 * 1024
-    max_cell: int = 16 * 1024 * 1024
+    max_cell: int = 32 * 1024 * 1024
     process_slots: int = 64
     retention_days: int = 30
     max_kept_bytes: int = 5 * 1024**3
@@ -65,6 +66,10 @@ class RunRequest(NamedTuple):
     session_id: UUID | None = None
     imported: Import | None = None
     """The data if the statement is COPY ... FROM STDIN of `importRows`."""
+    changes: str | None = None
+    """The table of `changeRows` as JSON (db.workbench.changes); the parameters are the changes."""
+    saved: SavedCall | None = None
+    """The saved query that gives the statement, as the request calls it."""
 
     @property
     def call(self) -> object:
@@ -72,7 +77,12 @@ class RunRequest(NamedTuple):
         if self.imported is not None:
             target = ImportTarget(self.connection_id, self.session_id, self.timeout_ms)
             return target.call(self.imported.request)
-        return ("executeQuery", self[:-1])
+        if self.changes is not None:
+            return ("changeRows", self[:_IN_CALL], self.changes)
+        if self.saved is not None:  # as it was sent: the saved query may change before a retry
+            sent = self._replace(connection_id=None, statement="", parameters=None, saved=None)
+            return ("executeQuery", self.saved, sent[:_IN_CALL])
+        return ("executeQuery", self[:_IN_CALL])
 
     def validate(self, limits: RunLimits) -> "RunRequest":
         """Returns the request.
@@ -113,10 +123,12 @@ class RunRequest(NamedTuple):
         """Fills in the defaults of the connection, then those of the server.
 
         Raises:
-            Forbidden: The run would import rows over a read-only connection.
+            Forbidden: The run would import or change rows over a read-only connection.
         """
         if self.imported is not None and (connection.read_only or self.read_only):
             raise import_forbidden("This connection or session is read-only.")
+        if self.changes is not None and (connection.read_only or self.read_only):
+            raise changes_forbidden("This connection or session is read-only.")
         default_ms = connection.statement_timeout_ms or limits.timeout_ms
         timeout_ms = self.timeout_ms or default_ms
         return NewRun(
@@ -128,10 +140,15 @@ class RunRequest(NamedTuple):
             max_rows=self.max_rows or limits.max_rows,
             max_bytes=self.max_bytes or limits.max_bytes,
             origin=run_origin(connection, self.statement, imported=self.imported),
-            source=encode_source(self.imported) if self.imported else None,
+            source=encode_source(self.imported) if self.imported else self.changes,
             source_bytes=self.imported and self.imported.copied_bytes,
             session_id=self.session_id,
+            saved_query_id=self.saved and self.saved.id,
         )
+
+
+_IN_CALL = RunRequest._fields.index("imported")
+"""An idempotency key stands for the fields before. Stored ones know no others."""
 
 
 def import_forbidden(reason: str, *, field: str | None = None) -> Forbidden:
@@ -139,6 +156,12 @@ def import_forbidden(reason: str, *, field: str | None = None) -> Forbidden:
         f"{reason} Rows cannot be imported.",
         hint="Use a connection and a token that may write.",
         field=field,
+    )
+
+
+def changes_forbidden(reason: str) -> Forbidden:
+    return Forbidden(
+        f"{reason} Rows cannot be changed.", hint="Use a connection and a token that may write."
     )
 
 

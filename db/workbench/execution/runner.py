@@ -26,7 +26,7 @@ from db.runs import (
 )
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change, topic_of_owner, topic_of_run
-from db.workbench.execution.run_executor import AfterRun, OpenSource, RunExecutor
+from db.workbench.execution.run_executor import AfterRun, RunExecutor, RunOpeners
 from db.workbench.execution.run_failures import stopping_error
 from db.workbench.execution.run_recorder import CommitWith, RunRecorder
 from db.workbench.execution.run_request import RunLimits, RunRequest
@@ -69,14 +69,13 @@ class Runner:
         results: ResultStore,
         lender: "Lender",
         process: int,
-        open_source: OpenSource,
+        openers: RunOpeners,
         limits: RunLimits = RunLimits(),  # noqa: B008 - immutable
         after_run: AfterRun | None = None,
     ) -> None:
         """`process` is the number of this process's liveness lock.
 
-        `open_source` opens the data of runs that import rows. `after_run` is awaited after each
-        statement, before its end is recorded.
+        `after_run` is awaited after each statement, before its end is recorded.
         """
         self.signals = SessionSignals(events)
         self._database = database
@@ -88,7 +87,7 @@ class Runner:
             results=results,
             lender=lender,
             on_finished=self._after_run,
-            open_source=open_source,
+            openers=openers,
             after_run=after_run,
         )
         self._process = process
@@ -123,7 +122,7 @@ class Runner:
         if self._closing:
             raise stopping_error()
         await load_drivers()
-        return await self._submissions.submit(owner, request.validate(self._limits), key)
+        return await self._submissions.submit(owner, request, key)
 
     @property
     def limits(self) -> RunLimits:

@@ -8,7 +8,7 @@ from db.postgres.engine import Database
 from db.runs import Liveness
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.maintenance import OrphanCleanup, maintenance
-from db.workbench.execution.run_executor import AfterRun, OpenSource
+from db.workbench.execution.run_executor import AfterRun, RunOpeners
 from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner, closing
 from db.workbench.results.result_store import ResultStore
@@ -22,7 +22,7 @@ async def open_runner(  # noqa: PLR0913 - the services of a runner
     workbench: Workbench,
     direct_url: str,
     *,
-    open_source: OpenSource,
+    openers: RunOpeners,
     limits: RunLimits,
     grace_s: float,
     after_run: AfterRun | None = None,
@@ -36,7 +36,7 @@ async def open_runner(  # noqa: PLR0913 - the services of a runner
             results=results,
             lender=workbench,
             process=liveness.process,
-            open_source=open_source,
+            openers=openers,
             limits=limits,
             after_run=after_run,
         )

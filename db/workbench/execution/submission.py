@@ -13,7 +13,7 @@ from db.events import EventBus
 from db.kit.audit import Actor, acting, current_actor
 from db.kit.base import OwnerId, new_id
 from db.kit.group_commit import GroupCommit
-from db.kit.idempotency import run_once
+from db.kit.idempotency import Idempotency, run_once
 from db.kit.row_quota import RowQuota
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, Session
@@ -22,6 +22,7 @@ from db.waiting import Backoff, ShieldedTasks, retry
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.run_executor import RunExecutor
 from db.workbench.execution.run_request import RunLimits, RunRequest
+from db.workbench.execution.saved_statement import check_call, resolve_saved
 from db.workbench.execution.scheduler import RunScheduler
 from db.workbench.execution.session_signals import SessionSignals
 
@@ -101,7 +102,13 @@ class Submissions:
 
     async def submit(self, owner: OwnerId, request: RunRequest, key: str | None) -> SubmittedRun:
         """A caller that is cancelled leaves the run either accepted, and executed, or not."""
-        work = self._submit(owner, request, key)
+        if request.saved is not None:
+            check_call(request.saved)
+            if key is not None and (earlier := await self._find_earlier(owner, request, key)):
+                return earlier
+            async with self._database.read() as session:
+                request = await resolve_saved(session, owner, request)
+        work = self._submit(owner, request.validate(self._limits()), key)
         return await self._submitting.run(work, name="runs: submission")
 
     async def close(self) -> None:
@@ -110,6 +117,17 @@ class Submissions:
         for task in self._recoveries:
             task.cancel()
         await asyncio.gather(*self._recoveries, return_exceptions=True)
+
+    async def _find_earlier(
+        self, owner: OwnerId, request: RunRequest, key: str
+    ) -> SubmittedRun | None:
+        """The run of a request that is repeated, although its saved query may be deleted."""
+        async with self._database.read() as session:
+            keys = Idempotency(session, owner)
+            found = await keys.find_answer(key, request.call, answer=RunId)
+            if found is None:
+                return None
+            return SubmittedRun(await Runs(session, owner).require(found.id), replayed=True)
 
     async def _submit(self, owner: OwnerId, request: RunRequest, key: str | None) -> SubmittedRun:
         if request.session_id is not None:

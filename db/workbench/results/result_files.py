@@ -1,5 +1,6 @@
 """Streams results as files, for downloads and for exports to buckets."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -7,9 +8,11 @@ from db.errors import NotFound
 from db.fair_slots import FairSlots
 from db.runs import RunRow
 from db.workbench.results import parquet
+from db.workbench.results.cells import content_of_cell, read_cell
 from db.workbench.results.formats import encode_rows, require_format
 from db.workbench.results.result_store import ResultStore
 
+PIECE_BYTES = 256 * 1024
 MAX_STREAMS = 32
 MAX_STREAMS_PER_USER = 4
 MAX_WAIT_S = 10.0
@@ -56,6 +59,19 @@ class ResultFiles:
             ) as pieces:
                 async for piece in pieces:
                     yield piece
+
+    async def cell(self, run: RunRow, row: int, column: int) -> AsyncGenerator[bytes]:
+        """Yields the whole of a cell; raises NotFound if it is NULL or its row is missing."""
+        columns = run.parsed_columns or []
+        async with self._slots.of(run.owner_id):
+            text = None
+            if row < run.row_count and column < len(columns):
+                text = await read_cell(self._results, run.owner_id, run.id, row=row, column=column)
+            if text is None:
+                raise result_not_found()
+            content = await asyncio.to_thread(content_of_cell, columns[column], text)
+            for start in range(0, len(content), PIECE_BYTES):
+                yield content[start : start + PIECE_BYTES]
 
     async def _rows(self, run: RunRow) -> AsyncIterator[list[bytes]]:
         """Yields all rows; raises NotFound if the result is deleted during the download."""

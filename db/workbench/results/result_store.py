@@ -6,7 +6,14 @@ The rows of a small result are kept with their run, larger results as pages in t
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Sequence,
+)
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,6 +23,7 @@ from db.errors import NotFound
 from db.kit.base import OwnerId
 from db.objects.store import ObjectStore
 from db.postgres.engine import Database
+from db.row_scans.row_order import Place
 from db.runs import InlineRows, PageRow, ResultPages
 
 RESULTS = "runs"
@@ -28,6 +36,12 @@ ABANDON_S = 0.3
 FLUSH_S = 0.3
 """Seconds after which arrived rows and their columns become readable at the latest."""
 
+SPAN_BYTES = 4 * 1024 * 1024
+"""Rows are read in spans of about this size: a page has one more row at most."""
+GAP_BYTES = 64 * 1024
+"""Rows of a page that are closer to each other are read at once."""
+READS_AT_ONCE = 8
+
 Flushed = Callable[[PageRow], Awaitable[None]]
 
 
@@ -36,6 +50,16 @@ class Chunk(NamedTuple):
 
     lines: bytes
     rows: int
+
+
+class Span(NamedTuple):
+    """Consecutive rows of a page, as JSON lines."""
+
+    page: int
+    first_row: int
+    row_count: int
+    offset: int
+    lines: bytes
 
 
 def result_prefix(owner: OwnerId, run_id: UUID) -> str:
@@ -200,6 +224,43 @@ class ResultStore:
                 yield await self._lines(owner, run_id, page, start, end)
                 start = end
 
+    async def spans(
+        self, owner: OwnerId, run_id: UUID, start: int, end: int
+    ) -> AsyncGenerator[Span]:
+        """Yields the rows from `start` to before `end`, with others before and after them."""
+        for page in await self._pages(owner, run_id, start, end):
+            low, high = start - page.first_row, end - page.first_row
+            for (first_row, first_byte), (last_row, last_byte) in _span_bounds(page):
+                if last_row <= low or first_row >= high:
+                    continue
+                lines = page.lines
+                if lines is None:
+                    key = _page_key(owner, run_id, page.number)
+                    lines = await self._read(key, start=first_byte, end=last_byte)
+                row = page.first_row + first_row
+                yield Span(page.number, row, last_row - first_row, first_byte, lines)
+
+    async def lines_at(self, owner: OwnerId, run_id: UUID, places: Sequence[Place]) -> list[bytes]:
+        """The rows at places, in their order."""
+        if all(one.page == 0 and one.offset + one.size <= INLINE_BYTES for one in places):
+            for page in await self._pages(owner, run_id, 0, 1):
+                if (lines := page.lines) is not None:
+                    return [lines[one.offset : one.offset + one.size] for one in places]
+        turns = asyncio.Semaphore(READS_AT_ONCE)
+        found: dict[int, bytes] = {}
+
+        async def read(near: Sequence[Place]) -> None:
+            start, end = near[0].offset, near[-1].offset + near[-1].size
+            async with turns:
+                key = _page_key(owner, run_id, near[0].page)
+                block = await self._read(key, start=start, end=end)
+            for one in near:
+                at = one.offset - start
+                found[one.position] = block[at : at + one.size]
+
+        await asyncio.gather(*map(read, _neighbours(places)))
+        return [found[place.position] for place in places]
+
     async def max_average_row_bytes(self, owner: OwnerId, run_id: UUID) -> int:
         """The largest average row size of a page."""
         async with self._database.read() as session:
@@ -232,7 +293,7 @@ class ResultStore:
             elif rows >= high:
                 last_byte = size
                 break
-        key = f"{result_prefix(owner, run_id)}/{page.number:06}"
+        key = _page_key(owner, run_id, page.number)
         lines = (await self._read(key, start=first_byte, end=last_byte)).splitlines()
         return lines[max(low - first_row, 0) : high - first_row]
 
@@ -246,6 +307,35 @@ class ResultStore:
                 "The rows of this result are no longer in the store.",
                 hint="Run the statement again: a restored server may not have old results.",
             ) from error
+
+
+def _page_key(owner: OwnerId, run_id: UUID, number: int) -> str:
+    return f"{result_prefix(owner, run_id)}/{number:06}"
+
+
+def _span_bounds(page: PageRow) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Rows and bytes where each span begins and ends; its end is that of a chunk."""
+    start = (0, 0)
+    for end in page.ends or [(page.row_count, page.size)]:
+        if end[1] - start[1] >= SPAN_BYTES or end[0] == page.row_count:
+            yield start, end
+            start = end
+
+
+def _neighbours(places: Sequence[Place]) -> Iterator[list[Place]]:
+    """Groups of places that are read at once."""
+    near: list[Place] = []
+    for place in sorted(places, key=lambda one: (one.page, one.offset)):
+        if near:
+            first, last = near[0], near[-1]
+            end = place.offset + place.size
+            is_near = place.offset - last.offset - last.size <= GAP_BYTES
+            if place.page != last.page or not is_near or end - first.offset > SPAN_BYTES:
+                yield near
+                near = []
+        near.append(place)
+    if near:
+        yield near
 
 
 async def _single_piece(whole: bytes) -> AsyncIterator[bytes]:

@@ -12,6 +12,7 @@ from db.workbench.copy.interfaces import CopySource
 from db.workbench.execution.reading import protocol
 from db.workbench.execution.reading.column_sources import IDLE, IN_TRANSACTION, Frame
 from db.workbench.execution.statement.connection_use import ConnectionUse
+from db.workbench.sql.explain_text import is_rolled_back
 from db.workbench.sql.sql_text import controls_transaction
 from db.workbench.sql.transaction_text import (
     changes_settings_only,
@@ -24,6 +25,9 @@ _BEGIN = "BEGIN"
 _BEGIN_READ_ONLY = "BEGIN READ ONLY; SELECT 1"
 """PostgreSQL refuses SET TRANSACTION READ WRITE after the first query of a transaction."""
 _FIX_READ_ONLY = "SET TRANSACTION READ ONLY; SELECT 1"
+
+_SAVEPOINT = "SAVEPOINT howdah_plan"
+_ROLL_BACK_TO_SAVEPOINT = "ROLLBACK TO howdah_plan; RELEASE howdah_plan"
 
 _HARMLESS = (psycopg.errors.QueryCanceled, psycopg.errors.InFailedSqlTransaction)
 
@@ -73,8 +77,11 @@ class SessionUse(ConnectionUse):
         self._controls = controls_transaction(run.statement)
         self._is_wrapped = False
         """Whether the transaction is for this statement alone."""
+        self._has_begun = False
         self._was_open = False
         """Whether the statement is part of a transaction of the user."""
+        self._is_rolled_back = is_rolled_back(run.statement)
+        self._has_savepoint = False
 
     @property
     def statement(self) -> str:
@@ -97,15 +104,22 @@ class SessionUse(ConnectionUse):
         """Sets no `statement_timeout`: that of the user counts, and ours is a timer."""
         begins, prelude = self._begins, self._prelude
         if not begins and prelude is None and protocol.is_idle(connection) and self._needs_begin():
-            begins, self._is_wrapped = True, self._autocommit
+            begins, self._is_wrapped = True, self._autocommit or self._is_rolled_back
         begin = _BEGIN_READ_ONLY if self.run.read_only else _BEGIN
-        if sent := [*([begin] if begins else []), *([prelude] if prelude else [])]:
+        self._has_begun = begins
+        sent = [*([begin] if begins else []), *([prelude] if prelude else [])]
+        if self._is_rolled_back and not self._is_wrapped:
+            self._has_savepoint = prelude is not None or not protocol.has_failed(connection)
+            sent += [_SAVEPOINT] if self._has_savepoint else []
+        if sent:
             await command(connection, "; ".join(sent))
         self._was_open = not self._is_wrapped and not protocol.is_idle(connection)
         return self._backend
 
     def _needs_begin(self) -> bool:
         """Whether a transaction has to begin before the statement, which is outside one."""
+        if self._is_rolled_back:
+            return True
         if self._autocommit:
             return self.run.read_only and not self._controls
         is_sent_alone = runs_without_begin(self.run.statement)
@@ -142,8 +156,15 @@ class SessionUse(ConnectionUse):
 
     async def restore(self, connection: Connection) -> None:
         connection.slot.release()
+        if self.batch is not None:
+            await self.batch.undo(connection)
+            if self._has_begun and not self.batch.has_changed:
+                await command(connection, "ROLLBACK")
+                return
         if self._is_wrapped and not protocol.is_idle(connection):
             keeps = changes_settings_only(self.run.statement)
             await command(connection, "COMMIT" if keeps else "ROLLBACK")
+        elif self._has_savepoint and not protocol.is_idle(connection):
+            await command(connection, _ROLL_BACK_TO_SAVEPOINT)
         elif self.run.read_only and self._controls and protocol.is_in_transaction(connection):
             await command(connection, _FIX_READ_ONLY)

@@ -1,5 +1,6 @@
 """Downloads of run results over HTTP, with signed links."""
 
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
 from starlette.requests import Request
@@ -7,10 +8,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.kit.audit import AuditKind
-from db.runs import find_any_run
+from db.runs import RunRow, find_any_run
 from db.users.throttle import network_of
+from db.workbench.results.cells import is_bytes
 from db.workbench.results.formats import CONTENT_TYPES
-from db.workbench.results.result_files import result_not_found
+from db.workbench.results.result_files import ResultFiles, result_not_found
 from graph.context import address_of
 from graph.transport.files.byte_responses import (
     UNTRUSTED_CONTENT_HEADERS,
@@ -28,37 +30,85 @@ def result_path(run_id: UUID, format: str, *, spreadsheet_safe: bool = True) -> 
     return f"/results/{run_id.hex}{'' if spreadsheet_safe else _VERBATIM}.{format}"
 
 
+def cell_path(run_id: UUID, row: int, column: int) -> str:
+    return f"/results/{run_id.hex}/cells/{row}/{column}"
+
+
 def routes() -> list[Route]:
-    """The route of result downloads."""
-    return [Route("/results/{name}.{format}", json_errors(send), methods=["GET"])]
+    """The routes of downloads of results and of their cells."""
+    return [
+        Route(
+            "/results/{run}/cells/{row:int}/{column:int}", json_errors(send_cell), methods=["GET"]
+        ),
+        Route("/results/{name}.{format}", json_errors(send), methods=["GET"]),
+    ]
 
 
 async def send(request: Request) -> Response:
     """Stream all rows of a result."""
-    gateway: Gateway = request.state.gateway
-    services = gateway.services
-    await verify_link(request, services, "GET")
+    await _verify(request)
     name, format = request.path_params["name"], request.path_params["format"]
-    run_id = UUID(hex=name.removesuffix(_VERBATIM))
-    async with services.database.read() as session:
-        run = await find_any_run(session, run_id)
+    run = await _find_run(request, name.removesuffix(_VERBATIM))
+    stream = _files(request).stream(run, format, spreadsheet_safe=not name.endswith(_VERBATIM))
+    file = f"result-{run.id.hex[:8]}.{format}"
+    return await _respond(request, run, stream, CONTENT_TYPES[format], file, format=format)
+
+
+async def send_cell(request: Request) -> Response:
+    """Stream one value of a result."""
+    await _verify(request)
+    path = request.path_params
+    row, column = path["row"], path["column"]
+    run = await _find_run(request, path["run"])
+    shown = (run.parsed_columns or [])[column : column + 1]
+    as_bytes = bool(shown) and is_bytes(shown[0])
+    kind = "application/octet-stream" if as_bytes else "text/plain; charset=utf-8"
+    file = f"cell-{run.id.hex[:8]}-{row}-{column}.{'bin' if as_bytes else 'txt'}"
+    stream = _files(request).cell(run, row, column)
+    return await _respond(request, run, stream, kind, file, format="cell")
+
+
+def _files(request: Request) -> ResultFiles:
+    gateway: Gateway = request.state.gateway
+    return gateway.services.result_files
+
+
+async def _verify(request: Request) -> None:
+    gateway: Gateway = request.state.gateway
+    await verify_link(request, gateway.services, "GET")
+
+
+async def _find_run(request: Request, run_id: str) -> RunRow:
+    gateway: Gateway = request.state.gateway
+    async with gateway.services.database.read() as session:
+        run = await find_any_run(session, UUID(hex=run_id))
     if run is None or run.parsed_columns is None:
         raise result_not_found()
+    return run
+
+
+async def _respond(
+    request: Request,
+    run: RunRow,
+    stream: AsyncGenerator[bytes],
+    content_type: str,
+    file: str,
+    *,
+    format: str,
+) -> Response:
     headers = UNTRUSTED_CONTENT_HEADERS | {
-        "Content-Type": CONTENT_TYPES[format],
-        "Content-Disposition": f'attachment; filename="result-{run_id.hex[:8]}.{format}"',
+        "Content-Type": content_type,
+        "Content-Disposition": f'attachment; filename="{file}"',
     }
     if request.method == "HEAD":
         return Response(headers=headers)
-    stream = services.result_files.stream(
-        run, format, spreadsheet_safe=not name.endswith(_VERBATIM)
-    )
+    gateway: Gateway = request.state.gateway
     recorded = recorded_download(
         stream,
-        services.database,
+        gateway.services.database,
         AuditKind.RESULT_DOWNLOADED,
         of=run.owner_id,
-        subject_id=run_id,
+        subject_id=run.id,
         format=format,
     )
     paced = gateway.turns.each(network_of(address_of(request.scope)), recorded)

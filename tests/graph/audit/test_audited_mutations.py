@@ -11,6 +11,7 @@ core: Any = schema._schema
 
 AUDITED: dict[str, set[AuditKind]] = {
     "changePassword": {AuditKind.PASSWORD_CHANGED},
+    "changeRows": {AuditKind.QUERY_RUN},
     "checkDatabase": {AuditKind.DATABASE_CHECKED},
     "closeSession": {AuditKind.DATABASE_SESSION_CLOSED},
     "commitTransaction": {AuditKind.QUERY_RUN},
@@ -27,6 +28,7 @@ AUDITED: dict[str, set[AuditKind]] = {
     "endSession": {AuditKind.SESSION_ENDED},
     "executeQuery": {AuditKind.QUERY_RUN},
     "executeScript": {AuditKind.QUERY_RUN},
+    "explainQuery": {AuditKind.QUERY_RUN},
     "exportQueryRun": {AuditKind.RESULT_EXPORTED},
     "importRows": {AuditKind.QUERY_RUN},
     "moveFile": {AuditKind.FILE_MOVED},
@@ -53,6 +55,7 @@ AUDITED: dict[str, set[AuditKind]] = {
 """The kinds that each mutation records; test_audit_events.py sees them recorded."""
 
 _TASKS = "a list that only its owner sees"
+_SAVED = "a text that only its owner sees; each run of it is recorded"
 NOT_AUDITED: dict[str, str] = {
     "cancelQuery": "the event of the run tells that it was cancelled",
     "cancelScript": "the events of its runs tell what was executed, and that one was cancelled",
@@ -61,10 +64,13 @@ NOT_AUDITED: dict[str, str] = {
     "createTask": _TASKS,
     "deleteCompletedTasks": _TASKS,
     "deletePreference": "a setting of the user interface",
+    "deleteSavedQuery": _SAVED,
     "deleteTask": _TASKS,
+    "importSavedQueries": _SAVED,
     "importTasks": _TASKS,
     "refreshCatalogue": "it changes no data",
     "replaceFile": "the file stays as it is until the upload, which is recorded",
+    "saveQuery": _SAVED,
     "setPreference": "a setting of the user interface",
     "toggleTask": _TASKS,
     "updateTask": _TASKS,

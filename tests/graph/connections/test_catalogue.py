@@ -122,10 +122,11 @@ async def test_catalogue_runs_one_statement_per_level(
 async def test_catalogue_times_out_when_it_is_locked(
     ada: Client, saved: str, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.workbench.catalogue.reader.TIMEOUT_S", 0.2)
     async with target._as_superuser() as connection, connection.transaction():
         await connection.execute("LOCK TABLE pg_catalog.pg_description IN ACCESS EXCLUSIVE MODE")
-        answer = await ada.send(LOOK, id=saved, first=5)
+        with monkeypatch.context() as patch:
+            patch.setattr("db.workbench.catalogue.reader.TIMEOUT_S", 0.2)
+            answer = await ada.send(LOOK, id=saved, first=5)
         assert answer.code == "TIMEOUT"
     assert await look(ada, saved)
 
@@ -242,13 +243,13 @@ async def test_full_pages_of_a_small_database_are_allowed(ada: Client, saved: st
     ("limit", "message"),
     [
         ("db.workbench.catalogue.reader.MAX_COLUMNS", "more than 50,000 columns"),
-        ("graph.kit.loaded_rows.MAX_ROWS", "more than 2 rows"),
+        ("graph.kit.loaded_rows.MAX_ROWS", "more than 4 rows"),
     ],
 )
 async def test_full_pages_of_a_large_database_are_refused_once(
     ada: Client, saved: str, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
 ) -> None:
-    monkeypatch.setattr(limit, 2)
+    monkeypatch.setattr(limit, 4)  # the schemas are 3 rows
     answer = await ada.send(FULL, id=saved, first=400)
     (error,) = answer.errors
     assert message in error["message"]

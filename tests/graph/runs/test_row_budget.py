@@ -9,7 +9,7 @@ from db.users import Role
 from graph.auth import Viewer
 from graph.context import Context
 from graph.operations.admission import Admission, Presence
-from graph.runs.row_budget import RowBudget
+from graph.runs.results.row_budget import RowBudget
 
 
 async def test_rows_of_runs_are_read_one_page_at_a_time_while_others_are_active() -> None:

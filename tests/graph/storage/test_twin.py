@@ -31,6 +31,7 @@ from db.workbench.execution.runner import Runner
 from db.workbench.live.live_samples import LiveSamples
 from db.workbench.results.result_files import ResultFiles
 from db.workbench.results.result_store import ResultStore
+from db.workbench.results.scans.scanned_results import ResultScans
 from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.service import DatabaseSessionsService
 from graph.app import build_app
@@ -84,6 +85,7 @@ def services_on(storage: StorageOperations, folder: Path) -> Services:
         scripts=cast("ScriptsService", unused),
         results=cast("ResultStore", unused),
         result_files=cast("ResultFiles", unused),
+        result_scans=cast("ResultScans", unused),
         import_sources=cast("ImportSources", unused),
         live_status=cast("LiveStatus", unused),
         live_samples=cast("LiveSamples", unused),

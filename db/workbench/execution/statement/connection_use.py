@@ -24,18 +24,21 @@ from db.workbench.execution.run_failures import (
     connection_deleted,
     transaction_control,
 )
+from db.workbench.execution.statement.batch import Batch
 from db.workbench.execution.statement.lender import Lender
 from db.workbench.execution.statement.read_only_notice import (
     notice_of_lifted_mode,
     read_only_notice,
 )
+from db.workbench.sql.explain_text import is_rolled_back
 from db.workbench.sql.sql_text import (
     controls_transaction,
     copies_from_client,
     is_empty,
 )
 
-_BEGIN = "BEGIN READ ONLY"
+_BEGIN = "BEGIN"
+_BEGIN_READ_ONLY = "BEGIN READ ONLY"
 _SET_TIMEOUT = "SELECT set_config('statement_timeout', '{}', false)"
 _SETUP = """
     SELECT set_config('statement_timeout', %s, false),
@@ -55,6 +58,8 @@ class ConnectionUse(ABC):
 
     def reject(self) -> Failure | None:
         """The error of a statement that is not sent."""
+        if self.batch is not None:
+            return None
         if is_empty(self.run.statement):
             return EMPTY_STATEMENT
         if self.copy_in is None and copies_from_client(self.run.statement):
@@ -75,6 +80,8 @@ class ConnectionUse(ABC):
 
     copy_in: CopySource | None = None
     """The data, if the statement is COPY ... FROM STDIN."""
+    batch: Batch | None = None
+    """What is executed instead of the statement of the run."""
     keeps_state = False
     """Whether what the statement sets lasts beyond the run."""
     records_backend = True
@@ -117,7 +124,11 @@ class ConnectionUse(ABC):
 
 
 class PooledUse(ConnectionUse):
-    """Borrows a connection for one statement, which is a transaction of its own."""
+    """Borrows a connection for one statement, which is a transaction of its own.
+
+    A statement that is only explained is rolled back, also without `readOnly`. If it fails, the
+    pool rolls it back when the connection is returned.
+    """
 
     def __init__(
         self, run: RunRow, lender: Lender, reserved: ReservedConnection | None = None
@@ -163,6 +174,8 @@ class PooledUse(ConnectionUse):
         this query also fixes a read-only transaction as read-only.
         """
         if self.run.read_only:
+            await command(connection, _BEGIN_READ_ONLY)
+        elif is_rolled_back(self.run.statement):
             await command(connection, _BEGIN)
         left_ms = (until - asyncio.get_running_loop().time()) * 1000
         timeout_ms = max(1, round(left_ms))
@@ -179,6 +192,8 @@ class PooledUse(ConnectionUse):
             if (notice := await notice_of_lifted_mode(connection)) is not None:
                 self._late_notices.append(notice)
             await command(connection, "ROLLBACK")  # read-only transactions still allow lo_create
+        elif is_rolled_back(self.run.statement):
+            await command(connection, "ROLLBACK")
 
     async def drain_cancels(self, connection: Connection) -> bool:
         for _ in range(2):

@@ -10,6 +10,7 @@ from db.workbench.execution.reading import protocol
 from db.workbench.execution.reading.read_throttle import ReadThrottle
 from db.workbench.execution.reading.result_reader import ResultReader
 from db.workbench.execution.run_failures import timed_out
+from db.workbench.execution.statement.batch import BatchContext
 from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import Lender
 from db.workbench.execution.statement.run_ending import apply_stop, check_stored, ending_of
@@ -35,6 +36,7 @@ class StatementRun:
         self._run = run = use.run
         self._use = use
         self._spool = spool
+        self._throttle = throttle
         self._stopped = asyncio.Event()
         self._statement = StatementStop(use, lender)
         self._reader = ResultReader(
@@ -106,9 +108,10 @@ class StatementRun:
 
     async def _store_rows(self, ending: Ending) -> Ending:
         """Flushes the spool. A run succeeds only after its last page is stored."""
-        if ending.state == RunState.SUCCEEDED:
+        has_rows = ending.state == RunState.SUCCEEDED or ending.keeps_rows
+        if has_rows:
             ending.rows = self._spool.take_inline()
-        if ending.state == RunState.SUCCEEDED and ending.rows is None:
+        if has_rows and ending.rows is None:
             storing = asyncio.create_task(self._spool.close(), name="runs: last page")
             stopped = asyncio.create_task(self._stopped.wait())
             try:
@@ -135,6 +138,8 @@ class StatementRun:
         self._timeout_s = until - asyncio.get_running_loop().time()
         if use.records_backend:
             await started(backend)
+        if use.batch is not None:
+            return await use.batch.execute(connection, self._batch_context())
         ending = await self._reader.read(connection, use.statement, run.parsed_parameters)
         if ending.state == RunState.SUCCEEDED:
             if not use.keeps_state:
@@ -143,6 +148,13 @@ class StatementRun:
             if not self._statement.cancel_sent:
                 await use.complete(connection)
         return ending
+
+    def _batch_context(self) -> BatchContext:
+        def is_stopped() -> bool:
+            return bool(self._stop_state)
+
+        self._reader.sent_at = asyncio.get_running_loop().time()
+        return BatchContext(self._reader, self._spool, self._throttle, is_stopped)
 
     def _final_ending(self, work: "asyncio.Task[Ending]", *, usable: bool) -> Ending:
         """Combines the result of `work` with the reason for which the run was stopped, if any."""

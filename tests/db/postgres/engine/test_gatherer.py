@@ -12,9 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from db.errors import Conflict, Forbidden, HowdahError, NotFound, TimedOut
-from db.fair_slots import FairSlots
 from db.kit.base import OwnerId, new_id
-from db.kit.paging import Page, SortOrder, Window
+from db.kit.paging import SortOrder, Window
 from db.postgres import gatherer
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, ReadSession, Session, open_database
@@ -224,7 +223,7 @@ async def test_change_that_timed_out_is_not_sent_again(
     committed_url: str, committed_owner: OwnerId, observer: asyncpg.Connection
 ) -> None:
     """A timeout does not tell whether PostgreSQL had finished."""
-    database = await open_database(committed_url, pool_size=2, statement_timeout_ms=300)
+    database = await open_database(committed_url, pool_size=2, statement_timeout_ms=1_000)
     task = await create(database, committed_owner)  # connects, and prepares the statement
     sent = Statements()
     database.observe = sent.append
@@ -363,43 +362,3 @@ def test_statements_that_are_never_gathered() -> None:
     assert gather_statement(Tasks._remove_completed()) is None  # several rows
     assert gather_statement(Tasks._now()) is None  # nothing differs
     assert gather_statement(Buckets._lock()) is None  # a lock
-
-
-async def test_page_waits_for_connections_only(
-    committed: Database,
-    committed_owner: OwnerId,
-    sent: Statements,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def page() -> Page[TaskRow]:
-        async with committed.read() as session:
-            return await Tasks(session, committed_owner).page(Window(5), TaskFilter(), NEWEST_FIRST)
-
-    for title in "abcdef":
-        await create(committed, committed_owner, title)
-    for size, together in ((20, False), (3, True)):
-        monkeypatch.setattr(committed._gatherer, "_size", size)
-        sent.clear()
-        pages = await asyncio.gather(*(page() for _ in range(10)))
-        assert [[row.title for row in found.rows] for found in pages] == [list("fedcb")] * 10
-        assert bool(gathered(sent)) is together
-
-
-async def test_pages_of_a_user_alone_do_not_wait_for_turns(
-    committed: Database, committed_owner: OwnerId, sent: Statements
-) -> None:
-    """They are sent together, which matters with a distant database; beside others they wait."""
-    slots = FairSlots("reads", of_one_user=lambda: 1)
-    await create(committed, committed_owner, "a")
-
-    async def page() -> Page[TaskRow]:
-        async with committed.read(share=slots.of("one")) as session:
-            return await Tasks(session, committed_owner).page(Window(5), TaskFilter(), NEWEST_FIRST)
-
-    for others in ((), ("other",)):
-        for other in others:
-            await slots.acquire(other)
-        sent.clear()
-        pages = await asyncio.gather(*(page() for _ in range(10)))
-        assert [[row.title for row in found.rows] for found in pages] == [["a"]] * 10
-        assert len(sent) == (10 if others else 2)

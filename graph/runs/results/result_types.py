@@ -1,15 +1,12 @@
 """GraphQL types of the states, results and errors of query runs."""
 
-from typing import NamedTuple
-
-import msgspec
 import strawberry
 
 from db.runs import Column as ColumnRow
 from db.runs import RunState, TruncationReason
-from db.workbench.results.formats import ResultFormat
+from graph.errors import ErrorCode
 from graph.kit.fields import attribute, field, graphql_enum
-from graph.kit.scalars import Row, SafeInt
+from graph.kit.scalars import SafeInt
 
 graphql_enum(
     "State of a `QueryRun` or `ScriptRun`. Every state except `QUEUED` and `RUNNING` is final.",
@@ -28,17 +25,6 @@ graphql_enum(
     MAX_BYTES="The rows exceeded `maxBytes`; the rest was discarded.",
     MAX_CELL="At least one value exceeded the server's limit and was shortened. All rows are kept.",
 )(TruncationReason)
-
-graphql_enum(
-    "File format of a downloaded or exported result.",
-    CSV='CSV as in RFC 4180, with a header line. NULL is an empty field, an empty string is `""`.',
-    JSONL="JSON Lines: one JSON object per row, with the column names as keys.",
-    PARQUET="Apache Parquet. `boolean`, `int2`, `int4`, `float4` and `float8` keep their types; "
-    "every other type is a string. Requires the server extra `parquet`.",
-    ARROW="Apache Arrow IPC stream, with types as in `PARQUET` and without compression. Requires "
-    "the server extra `parquet`.",
-    RAW="The bytes of `COPY ... TO STDOUT` as PostgreSQL sent them: text, CSV or binary.",
-)(ResultFormat)
 
 
 @strawberry.type(description="A column of a query result.")
@@ -103,7 +89,9 @@ class RunError:
     message: str = attribute("What happened.")
     code: str | None = attribute(
         "`TOO_LARGE` if a row was larger than the operator's limit `HOWDAH_RUN_MAX_ROW_BYTES`, so "
-        "that the run was ended before the row had arrived. Null for every other reason."
+        "that the run was ended before the row had arrived. `explainQuery` and `changeRows` "
+        "describe their codes. Null for every other reason.",
+        type=ErrorCode | None,
     )
     sqlstate: str | None = attribute(
         "SQLSTATE code. Null if the error does not come from PostgreSQL."
@@ -154,23 +142,3 @@ class Truncation:
         type=SafeInt,
     )
     reason: TruncationReason = attribute("Limit that was reached.")
-
-
-class RowPageRow(NamedTuple):
-    """`lines` holds one JSON list for each row."""
-
-    offset: int
-    lines: list[bytes]
-    has_more: bool
-
-
-@strawberry.type(description="A page of rows of a query result.")
-class RowPage:
-    offset: int = attribute("Zero-based index of the first row of this page in the result.")
-    has_more: bool = attribute(
-        "True if more rows follow. During a run: more of the rows received so far."
-    )
-
-    @field("Rows of the page, each a list of values in the order of `columns`.", type=list[Row])
-    def rows(root: strawberry.Parent[RowPageRow]) -> list[msgspec.Raw]:
-        return [msgspec.Raw(line) for line in root.lines]

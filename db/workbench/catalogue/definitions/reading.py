@@ -1,0 +1,107 @@
+"""Reads the definitions of many objects of one kind with one statement."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from functools import cache
+
+from db.workbench.catalogue.definitions import (
+    constraints,
+    indexes,
+    relations,
+    routines,
+    sequences,
+    small_objects,
+    tables,
+    types,
+)
+from db.workbench.catalogue.fetching import Fetch
+
+
+class DefinedKind(StrEnum):
+    """Kinds of objects, each with OIDs of one system catalogue."""
+
+    COLLATION = "COLLATION"
+    CONSTRAINT = "CONSTRAINT"
+    EVENT_TRIGGER = "EVENT_TRIGGER"
+    EXTENSION = "EXTENSION"
+    INDEX = "INDEX"
+    POLICY = "POLICY"
+    RELATION = "RELATION"
+    """Tables, partitioned and foreign tables, views and materialized views."""
+    ROUTINE = "ROUTINE"
+    """Functions, procedures, aggregates and window functions."""
+    RULE = "RULE"
+    SCHEMA = "SCHEMA"
+    SEQUENCE = "SEQUENCE"
+    STATISTICS = "STATISTICS"
+    TRIGGER = "TRIGGER"
+    TYPE = "TYPE"
+    """Enums, domains, ranges, composite, base and shell types."""
+
+
+# Each part selects (id, rank, text) for the OIDs $1: its statements follow those of the part before
+# it, in the order of their rank.
+_PARTS: Mapping[DefinedKind, Sequence[str]] = {
+    DefinedKind.COLLATION: small_objects.COLLATION,
+    DefinedKind.CONSTRAINT: (*constraints.CONSTRAINT, *indexes.OF_CONSTRAINT, constraints.COMMENT),
+    DefinedKind.EVENT_TRIGGER: small_objects.EVENT_TRIGGER,
+    DefinedKind.EXTENSION: small_objects.EXTENSION,
+    DefinedKind.INDEX: (*indexes.INDEX, indexes.ATTACH),
+    DefinedKind.POLICY: small_objects.POLICY,
+    DefinedKind.RELATION: (
+        sequences.OF_TABLE,
+        tables.TABLE,
+        relations.VIEW,
+        constraints.ADDED,
+        *indexes.OF_TABLE,
+        tables.ATTACH,
+        *relations.CHANGES,
+        *sequences.CHANGES_OF_TABLE,
+        constraints.FOREIGN_KEYS,
+        *relations.COMMENTS,
+        constraints.COMMENTS_OF_TABLE,
+        small_objects.STATES_OF_PARTITION,
+    ),
+    DefinedKind.ROUTINE: routines.ROUTINE,
+    DefinedKind.RULE: small_objects.RULE,
+    DefinedKind.SCHEMA: small_objects.SCHEMA,
+    DefinedKind.SEQUENCE: sequences.SEQUENCE,
+    DefinedKind.STATISTICS: small_objects.STATISTICS,
+    DefinedKind.TRIGGER: small_objects.TRIGGER,
+    DefinedKind.TYPE: types.TYPE,
+}
+
+# pg_get_expr() and its like omit the schema of what the search path finds, and print constants in
+# the formats of the session. With this path, no object of a user hides one of PostgreSQL.
+_SETTINGS = """
+SELECT pg_catalog.set_config(name, value, true) FROM (VALUES
+  ('search_path'::pg_catalog.text, 'pg_catalog, pg_temp'::pg_catalog.text),
+  ('datestyle', 'ISO, MDY'), ('intervalstyle', 'postgres'), ('extra_float_digits', '3'),
+  ('bytea_output', 'hex'), ('quote_all_identifiers', 'off')
+) AS setting (name, value)
+"""
+
+
+async def definitions(fetch: Fetch, kind: DefinedKind, oids: Sequence[int]) -> Mapping[int, str]:
+    """Returns SQL that recreates each object, if the objects that it depends on exist.
+
+    `fetch` runs its statements in one transaction, whose settings are changed.
+
+    Owners, privileges, security labels and rows are omitted. An object that does not exist, or is
+    made only with another one, such as an array type, has no entry.
+    """
+    await fetch(_SETTINGS, [])
+    texts: dict[int, list[str]] = {}
+    for oid, text in await fetch(_statement(kind), [list(oids)]):
+        texts.setdefault(oid, []).append(f"{text};\n")
+    return {oid: "".join(found) for oid, found in texts.items()}
+
+
+@cache
+def _statement(kind: DefinedKind) -> str:
+    parts = " UNION ALL ".join(
+        f"""SELECT id, {step} AS step, rank::text AS rank, text
+        FROM ({part}) AS part (id, rank, text)"""  # noqa: S608 - constants
+        for step, part in enumerate(_PARTS[kind])
+    )
+    return f'SELECT id, text FROM ({parts}) AS parts ORDER BY id, step, rank COLLATE "C"'  # noqa: S608 - constants

@@ -1,0 +1,100 @@
+"""`ObjectKind`: how objects of one kind are listed and found, in SQL on the system catalogue.
+
+`items` selects (parent, name, id, other columns of the row), so that one statement reads the same
+page of many parents. Names sort by bytes (`COLLATE "C"`), because cursors must not depend on a
+collation that the server may change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+_KEYSET_PAGE = """
+SELECT * FROM (
+  SELECT item.*, row_number() OVER (
+    PARTITION BY parent ORDER BY name {direction}, id {direction}) AS number
+  FROM ({items}) AS item
+  WHERE ($2::text IS NULL OR (name, id) > ($2::text COLLATE "C", $3::bigint))
+    AND ($4::text IS NULL OR (name, id) < ($4::text COLLATE "C", $5::bigint))
+) AS page WHERE number <= $6::bigint ORDER BY parent, number
+"""
+
+
+class CatalogueRow(Protocol):
+    """A row of any kind. Its fields begin with these; `id` is the OID."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def connection_id(self) -> UUID: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The names that identify the object in its database, from the outermost on."""
+
+
+R = TypeVar("R", bound=CatalogueRow)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKind(Generic[R]):
+    """`items` ends with a condition, to which the others are added.
+
+    `of_parents` selects those of the parents $1; `named` those whose key is in $1, $2, ...
+    """
+
+    noun: str
+    row: type[R]
+    items: str
+    of_parents: str
+    named: str
+    order: str = "name"
+
+    @property
+    def items_of_parents(self) -> str:
+        return f"{self.items} AND {self.of_parents}"
+
+    @property
+    def lists(self) -> str:
+        """All items of the parents $1, and at most $2 rows."""
+        items = self.items_of_parents
+        return (
+            f"SELECT * FROM ({items}) AS item "  # noqa: S608 - only constants
+            f"ORDER BY parent, {self.order}, id LIMIT $2::bigint"
+        )
+
+    @property
+    def by_key(self) -> str:
+        return f"{self.items} AND {self.named}"
+
+    def page(self, *, backward: bool) -> str:
+        """One page for each parent.
+
+        Parameters: the parents, the name and ID of the `after` cursor, those of the `before`
+        cursor, and the number of rows for each parent.
+        """
+        direction = "DESC" if backward else "ASC"
+        return _KEYSET_PAGE.format(items=self.items_of_parents, direction=direction)
+
+    @property
+    def count(self) -> str:
+        """Selects (parent, count); a parent without items has no row."""
+        items = self.items_of_parents
+        return f"SELECT parent, count(*) FROM ({items}) AS item GROUP BY parent"  # noqa: S608 - only constants
+
+    def to_row(self, connection_id: UUID, selected: Sequence[Any]) -> R:
+        """Makes a row of a statement; pages have the number of the row as last column."""
+        _, name, oid, *others = selected
+        fields: tuple[str, ...] = self.row._fields  # type: ignore[attr-defined]  # a NamedTuple
+        return self.row(UUID(int=oid), connection_id, name, *others[: len(fields) - 3])  # type: ignore[call-arg]
+
+
+def in_keys(*columns: str) -> str:
+    """The condition that the columns are one of the keys $1, $2, ..."""
+    keys = ", ".join(f"${number}::text[]" for number in range(1, len(columns) + 1))
+    return f"({', '.join(columns)}) IN (SELECT * FROM unnest({keys}))"  # noqa: S608 - constants
+
+
+IS_SHOWN_SCHEMA = "n.nspname !~ '^pg_(toast|temp_)'"

@@ -1,0 +1,342 @@
+"""The GraphQL types of tables and their constraints, which refer to each other."""
+
+from typing import Annotated
+
+import strawberry
+
+from db.kit.paging import Window
+from db.workbench.catalogue.definitions import DefinedKind
+from db.workbench.catalogue.objects import (
+    ColumnRow,
+    ConstraintKind,
+    ConstraintRow,
+    DatabasePrivilege,
+    ForeignKeyAction,
+    PolicyRow,
+    TableDetails,
+    TableKind,
+    TableRow,
+    TriggerRow,
+    constraints,
+    tables,
+)
+from graph.connections.catalogue.columns import ColumnByKey, ColumnLists, TableColumn
+from graph.connections.catalogue.indexes import IndexLists, Sizes, TableIndex
+from graph.connections.catalogue.loaders import ByKey, Facts, Lists, ObjectKey, PageKey, Pages
+from graph.connections.catalogue.nodes import (
+    OF_DATABASE,
+    catalogue_node,
+    definition_field,
+    find_named,
+    key_of,
+    loaded_by,
+)
+from graph.connections.catalogue.privileges import PRIVILEGES, TablePrivileges
+from graph.connections.catalogue.rules import (
+    PolicyByKey,
+    PolicyLists,
+    TablePolicy,
+    TableTrigger,
+    TriggerByKey,
+    TriggerLists,
+)
+from graph.context import Info
+from graph.kit.fields import argument, attribute, field, graphql_enum
+from graph.kit.ids import NameKey, Node
+from graph.kit.paging import Connection, paged_by
+from graph.kit.scalars import BigInt
+
+Name = Annotated[str, argument("Name of the object, as the catalogue has it: unquoted.")]
+
+graphql_enum(
+    "Kind of a relation in the catalogue of a PostgreSQL database.",
+    TABLE="An ordinary table or a partition.",
+    PARTITIONED_TABLE="A partitioned table, which stores its rows in its partitions.",
+    VIEW="A view.",
+    MATERIALIZED_VIEW="A materialized view, which stores its rows as of the last refresh.",
+    FOREIGN_TABLE="A table accessed through a foreign-data wrapper.",
+)(TableKind)
+graphql_enum(
+    "Kind of a `TableConstraint`.",
+    CHECK="A condition that each row has to meet.",
+    EXCLUSION="No two rows may match by certain operators.",
+    FOREIGN_KEY="Values have to exist in another table.",
+    PRIMARY_KEY="The primary key.",
+    UNIQUE="Values have to be unique.",
+)(ConstraintKind)
+graphql_enum(
+    "What happens to a row when the row that its foreign key references is changed or deleted.",
+    NO_ACTION="The change fails, at the end of the transaction if the constraint is deferred.",
+    RESTRICT="The change fails at once.",
+    CASCADE="The row is changed or deleted as well.",
+    SET_NULL="Its columns are set to null.",
+    SET_DEFAULT="Its columns are set to their defaults.",
+)(ForeignKeyAction)
+
+
+class TableByKey(ByKey):
+    kind = tables.TABLES
+
+
+class TablePages(Pages):
+    kind = tables.TABLES
+
+
+class PartitionPages(Pages):
+    kind = tables.PARTITIONS
+
+
+class ConstraintLists(Lists):
+    kind = constraints.CONSTRAINTS
+
+
+class ReferencingLists(Lists):
+    kind = constraints.REFERENCING
+
+
+class ConstraintByKey(ByKey):
+    kind = constraints.CONSTRAINTS
+
+
+class DetailsOfTable(Facts):
+    sql = tables.DETAILS
+    to_value = TableDetails
+
+
+class QueryOfView(Facts):
+    sql = tables.QUERIES
+
+
+def _foreign_keys(found: list[ConstraintRow]) -> list[ConstraintRow]:
+    return [row for row in found if row.kind == ConstraintKind.FOREIGN_KEY]
+
+
+@strawberry.type(
+    description="A primary key, unique, check, exclusion or foreign key constraint of a "
+    "`DatabaseTable`. " + OF_DATABASE
+)
+@catalogue_node("constraint", row=ConstraintRow, loader=ConstraintByKey, names=3)
+class TableConstraint(Node):
+    schema_name: str = attribute("Name of the schema that contains the table.")
+    table_name: str = attribute("Name of the table that has the constraint.")
+    name: str = attribute("Name of the constraint.")
+    kind: ConstraintKind = attribute("Kind of the constraint.")
+    columns: list[str] = attribute("Columns of the table that the constraint is on, in its order.")
+    clause: str = attribute(
+        "The constraint as PostgreSQL formats it, such as `CHECK ((price > 0))`."
+    )
+    is_deferrable: bool = attribute("True if the check can wait for the end of the transaction.")
+    is_initially_deferred: bool = attribute("True if it waits unless a statement says otherwise.")
+    is_validated: bool = attribute("False if existing rows were not checked (`NOT VALID`).")
+    referenced_columns: list[str] | None = attribute(
+        "Columns of the referenced table, in the order of `columns`. Null if this is no foreign "
+        "key."
+    )
+    on_update: ForeignKeyAction | None = attribute(
+        "What an update of the referenced row does. Null if this is no foreign key."
+    )
+    on_delete: ForeignKeyAction | None = attribute(
+        "What the deletion of the referenced row does. Null if this is no foreign key."
+    )
+    comment: str | None = attribute(
+        "Comment set with `COMMENT ON CONSTRAINT`. Null if there is none."
+    )
+    definition = definition_field(DefinedKind.CONSTRAINT)
+
+    @field(
+        "Table that has the constraint. Null if the database failed to answer.",
+        type="DatabaseTable | None",
+    )
+    @loaded_by(TableByKey)
+    def table(root: strawberry.Parent[ConstraintRow]) -> NameKey:
+        return NameKey(root.connection_id, (root.schema_name, root.table_name))
+
+    @field(
+        "Table that a foreign key references. Null if this is no foreign key or the database "
+        "failed to answer.",
+        type="DatabaseTable | None",
+    )
+    @loaded_by(TableByKey)
+    def referenced_table(root: strawberry.Parent[ConstraintRow]) -> NameKey | None:
+        if root.referenced_schema is None or root.referenced_name is None:
+            return None
+        return NameKey(root.connection_id, (root.referenced_schema, root.referenced_name))
+
+
+@strawberry.type(
+    description="A table, view, materialized view or foreign table of a `DatabaseSchema`. "
+    + OF_DATABASE
+)
+@catalogue_node("table", row=TableRow, loader=TableByKey, names=2)
+class DatabaseTable(Node):
+    schema_name: str = attribute("Name of the schema that contains the table.")
+    name: str = attribute("Name of the table, without its schema.")
+    comment: str | None = attribute("Comment set with `COMMENT ON`. Null if there is none.")
+    definition = definition_field(DefinedKind.RELATION)
+    row_estimate: int | None = attribute(
+        "Number of rows as estimated by PostgreSQL's last `VACUUM` or `ANALYZE`. Null for views "
+        "and if the table was never analyzed.",
+        type=BigInt | None,
+    )
+    kind: TableKind = attribute("Kind of the relation.")
+
+    @field(
+        "Size of the table with its indexes and TOAST table in bytes; 0 for a partitioned table. "
+        "Null for views and foreign tables, or if the database failed to answer.",
+        type=BigInt | None,
+    )
+    @loaded_by(Sizes)
+    def size_bytes(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field("Role that owns the table. Null if the database failed to answer.", type=str | None)
+    @loaded_by(DetailsOfTable, lambda details: details.owner)
+    def owner(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "Text of the query of a view or materialized view. Null for tables, or if the database "
+        "failed to answer.",
+        type=str | None,
+    )
+    @loaded_by(QueryOfView)
+    def query(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "All columns of the table, ordered by `position`. Null if the database failed to answer.",
+        type=list[TableColumn] | None,
+    )
+    @loaded_by(ColumnLists)
+    def columns(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "All indexes of the table, ordered by name. Null if the database failed to answer.",
+        type=list[TableIndex] | None,
+    )
+    @loaded_by(IndexLists)
+    def indexes(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "All constraints of the table, ordered by name. `NOT NULL` is `nullable` of a column. Null "
+        "if the database failed to answer.",
+        type=list[TableConstraint] | None,
+    )
+    @loaded_by(ConstraintLists)
+    def constraints(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "Foreign keys of the table, ordered by name: those of `constraints`. Null if the database "
+        "failed to answer.",
+        type=list[TableConstraint] | None,
+    )
+    @loaded_by(ConstraintLists, _foreign_keys)
+    def foreign_keys(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "Foreign keys of tables that reference this one, without those that partitions inherit. "
+        "Null if the database failed to answer.",
+        type=list[TableConstraint] | None,
+    )
+    @loaded_by(ReferencingLists)
+    def referenced_by(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "All triggers of the table, ordered by name. Null if the database failed to answer.",
+        type=list[TableTrigger] | None,
+    )
+    @loaded_by(TriggerLists)
+    def triggers(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "True if row-level security is enabled: `policies` apply. Null if the database failed to "
+        "answer.",
+        type=bool | None,
+    )
+    @loaded_by(DetailsOfTable, lambda details: details.has_row_security)
+    def has_row_security(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "Row-level security policies of the table, ordered by name. Null if the database failed to "
+        "answer.",
+        type=list[TablePolicy] | None,
+    )
+    @loaded_by(PolicyLists)
+    def policies(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "Partitions of a partitioned table, ordered by name. Empty for other tables. Null if the "
+        "database failed to answer.",
+        type=Connection["DatabaseTable"] | None,
+    )
+    @paged_by(PartitionPages)
+    def partitions(root: strawberry.Parent[TableRow], window: Window) -> PageKey:
+        return PageKey(root.connection_id, root.id, window)
+
+    @field(
+        "Strategy and columns of a partitioned table, such as `RANGE (at)`. Null for other tables, "
+        "or if the database failed to answer.",
+        type=str | None,
+    )
+    @loaded_by(DetailsOfTable, lambda details: details.partition_key)
+    def partition_key(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "Values of a partition, such as `FOR VALUES IN ('eu')`. Null for other tables, or if the "
+        "database failed to answer.",
+        type=str | None,
+    )
+    @loaded_by(DetailsOfTable, lambda details: details.partition_bound)
+    def partition_bound(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field(
+        "Partitioned table that this table is a partition of. Null for other tables, or if the "
+        "database failed to answer.",
+        type="DatabaseTable | None",
+    )
+    async def partition_of(root: strawberry.Parent[TableRow], info: Info) -> TableRow | None:
+        details: TableDetails | None = await DetailsOfTable.of(info.context).load(key_of(root))
+        if details is None or details.parent_schema is None or details.parent_name is None:
+            return None
+        key = NameKey(root.connection_id, (details.parent_schema, details.parent_name))
+        found: TableRow | None = await TableByKey.of(info.context).load(key)
+        return found
+
+    @field(PRIVILEGES, type=list[DatabasePrivilege] | None)
+    @loaded_by(TablePrivileges)
+    def privileges(root: strawberry.Parent[TableRow]) -> ObjectKey:
+        return key_of(root)
+
+    @field("Fetches a column by name. Null if it does not exist.", type=TableColumn | None)
+    async def column(root: strawberry.Parent[TableRow], info: Info, name: Name) -> ColumnRow | None:
+        found: ColumnRow | None = await find_named(info, ColumnByKey, root, *root.key, name)
+        return found
+
+    @field("Fetches a constraint by name. Null if it does not exist.", type=TableConstraint | None)
+    async def constraint(
+        root: strawberry.Parent[TableRow], info: Info, name: Name
+    ) -> ConstraintRow | None:
+        found: ConstraintRow | None = await find_named(info, ConstraintByKey, root, *root.key, name)
+        return found
+
+    @field("Fetches a trigger by name. Null if it does not exist.", type=TableTrigger | None)
+    async def trigger(
+        root: strawberry.Parent[TableRow], info: Info, name: Name
+    ) -> TriggerRow | None:
+        found: TriggerRow | None = await find_named(info, TriggerByKey, root, *root.key, name)
+        return found
+
+    @field("Fetches a policy by name. Null if it does not exist.", type=TablePolicy | None)
+    async def policy(root: strawberry.Parent[TableRow], info: Info, name: Name) -> PolicyRow | None:
+        found: PolicyRow | None = await find_named(info, PolicyByKey, root, *root.key, name)
+        return found

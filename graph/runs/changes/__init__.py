@@ -1,0 +1,1 @@
+"""Row editing: `changeRows`."""

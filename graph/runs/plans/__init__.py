@@ -1,0 +1,1 @@
+"""Query plans: `explainQuery`, and the types of a plan."""

@@ -1,0 +1,1 @@
+"""GraphQL types of results: rows, cells, statistics of columns, and files."""

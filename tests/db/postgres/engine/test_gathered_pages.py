@@ -1,0 +1,73 @@
+"""Pages of concurrent callers are sent as one statement once all connections are in use."""
+
+import asyncio
+
+import pytest
+
+from db.fair_slots import FairSlots
+from db.kit.base import OwnerId
+from db.kit.paging import Page, SortOrder, Window
+from db.postgres import gatherer
+from db.postgres.engine import Database
+from db.tasks import TaskFilter, TaskRow, Tasks
+from tests.fixtures.database import Statements
+
+NEWEST_FIRST = SortOrder("created_at", descending=True)
+
+
+@pytest.fixture(autouse=True)
+def two_pages_at_once(committed: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it depends on the machine how many are sent together."""
+    monkeypatch.setattr(committed._gatherer, "_size", 3)
+    monkeypatch.setattr(gatherer, "BATCH_TAKES_S", 1)
+
+
+@pytest.fixture
+def sent(committed: Database) -> Statements:
+    statements = Statements()
+    committed.observe = statements.append
+    return statements
+
+
+async def create(database: Database, owner: OwnerId, title: str) -> None:
+    await database.write(lambda session: Tasks(session, owner).create(title=title))
+
+
+async def test_page_waits_for_connections_only(
+    committed: Database,
+    committed_owner: OwnerId,
+    sent: Statements,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def page() -> Page[TaskRow]:
+        async with committed.read() as session:
+            return await Tasks(session, committed_owner).page(Window(5), TaskFilter(), NEWEST_FIRST)
+
+    for title in "abcdef":
+        await create(committed, committed_owner, title)
+    for size, together in ((20, False), (3, True)):
+        monkeypatch.setattr(committed._gatherer, "_size", size)
+        sent.clear()
+        pages = await asyncio.gather(*(page() for _ in range(10)))
+        assert [[row.title for row in found.rows] for found in pages] == [list("fedcb")] * 10
+        assert any("unnest(" in sql for sql in sent) is together
+
+
+async def test_pages_of_a_user_alone_do_not_wait_for_turns(
+    committed: Database, committed_owner: OwnerId, sent: Statements
+) -> None:
+    """They are sent together, which matters with a distant database; beside others they wait."""
+    slots = FairSlots("reads", of_one_user=lambda: 2)
+    await create(committed, committed_owner, "a")
+
+    async def page() -> Page[TaskRow]:
+        async with committed.read(share=slots.of("one")) as session:
+            return await Tasks(session, committed_owner).page(Window(5), TaskFilter(), NEWEST_FIRST)
+
+    for others in ((), ("other",)):
+        for other in others:
+            await slots.acquire(other)
+        sent.clear()
+        pages = await asyncio.gather(*(page() for _ in range(10)))
+        assert [[row.title for row in found.rows] for found in pages] == [["a"]] * 10
+        assert len(sent) == (10 if others else 3)
