@@ -13,8 +13,9 @@ from db.events import Event, EventBus, Subscription, open_events
 from db.events.backlog import EVERY_TOPIC, Backlog
 from db.events.bus import FRAME_LIMIT, UNSENT_LIMIT, encode
 from db.events.subscription import UNREAD_LIMIT
-from tests.fixtures.brokers import PASSWORD, Broker, free_port, frozen, running
+from tests.fixtures.brokers import PASSWORD, Broker, frozen, running
 from tests.fixtures.patience import PATIENCE_S, patience
+from tests.fixtures.targets import free_port
 
 KINDS = ["postgres", "redis", "nats"]
 OpenBus = Callable[[], Coroutine[None, None, EventBus]]
