@@ -72,7 +72,7 @@ check-types: setup
 
 .PHONY: check-architecture
 check-architecture: setup
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/graph/test_schema.py tests/db/test_tables.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_steadiness.py tests/graph/test_schema.py tests/db/test_tables.py
 
 .PHONY: check-schema
 check-schema: setup clients
@@ -142,6 +142,10 @@ bench-runs: setup ## measure how soon cancels and changes reach subscribers
 .PHONY: bench-short-runs
 bench-short-runs: setup ## measure short runs, a million rows, the sidebar and a cell of 100 MB
 	$(BIN)/python -m bench.short_runs $(ARGS)
+
+.PHONY: bench-catalogue
+bench-catalogue: setup ## measure the sidebar and the whole catalogue of 5,000 tables
+	$(BIN)/python -m bench.catalogue $(ARGS)
 
 .PHONY: bench-load
 bench-load: setup ## measure a list page's operations with 100 users at once

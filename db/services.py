@@ -23,8 +23,9 @@ from db.postgres.own_cluster import OwnCluster
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
 from db.security.keys import Keys, load_keys
+from db.setting_limits import quota, run_limits, session_limits, target_limits
 from db.settings import Settings
-from db.storage import FileOperations, PostgresStorage, Quota
+from db.storage import FileOperations, PostgresStorage
 from db.storage import sweep as sweep_storage
 from db.system.integrity import Checks
 from db.users import (
@@ -40,7 +41,7 @@ from db.users import (
 if TYPE_CHECKING:
     from db.postgres.embedded import EmbeddedPostgres
 from db.security.vault import Keychain, Vault
-from db.workbench import Limits, Reach, Targets, Workbench
+from db.workbench import Reach, Targets, Workbench
 from db.workbench.catalogue.run_changes import RunChanges
 from db.workbench.catalogue.snapshot_cache import CacheLimits, CatalogueCache
 from db.workbench.changes.row_changes import open_changes
@@ -48,7 +49,6 @@ from db.workbench.completion.service import CompletionService
 from db.workbench.copy.import_sources import ImportSources
 from db.workbench.execution.live_status import LiveStatus
 from db.workbench.execution.run_executor import RunOpeners
-from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.runner_lifecycle import open_runner
 from db.workbench.live.live_samples import LiveSamples
@@ -65,7 +65,6 @@ from db.workbench.scripts.lifecycle import open_scripts
 from db.workbench.scripts.script_source import QueuedScripts
 from db.workbench.scripts.service import ScriptsService
 from db.workbench.sessions.lifecycle import open_sessions
-from db.workbench.sessions.open_request import SessionLimits
 from db.workbench.sessions.service import DatabaseSessionsService
 
 log = logging.getLogger(__name__)
@@ -142,8 +141,7 @@ async def open_services(
         stack.push_async_callback(events.close)
         identity = await enter(_open_identity(settings, database, keys, events))
         vault = open_vault(settings, keys, database)
-        workbench = await enter(_open_workbench(settings, own, vault, events))
-        catalogues = await enter(_open_catalogues(settings, database, workbench, events))
+        workbench, catalogues = await enter(_open_workbench(settings, own, vault, events))
         objects = open_objects(settings.objects_url, data_dir=settings.data_dir)
         results, sources = ResultStore(database, objects), ImportSources(database, objects)
         runner, database_sessions, scripts = await enter(
@@ -155,7 +153,7 @@ async def open_services(
             events=events,
             keys=keys,
             identity=identity,
-            storage=storage or PostgresStorage(database, quota=_quota(settings)),
+            storage=storage or PostgresStorage(database, quota=quota(settings)),
             objects=objects,
             vault=vault,
             workbench=workbench,
@@ -189,7 +187,7 @@ async def _open_runs(
     sources: ImportSources,
 ) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
-    database, limits, grace_s = own.database, _run_limits(settings), settings.stop_seconds / 3
+    database, limits, grace_s = own.database, run_limits(settings), settings.stop_seconds / 3
     async with (
         open_runner(
             database,
@@ -207,7 +205,7 @@ async def _open_runs(
             events,
             workbench,
             runner,
-            limits=_session_limits(settings),
+            limits=session_limits(settings),
             grace_s=grace_s,
             sources=[QueuedScripts(database, events, limits)],
         ) as database_sessions,
@@ -219,7 +217,7 @@ async def _open_runs(
 def sweeps_of(services: Services) -> dict[str, Sweep]:
     """The background sweeps by name."""
     database, write = services.database, services.database.write
-    limits = _run_limits(services.settings)
+    limits = run_limits(services.settings)
 
     async def sweep_files() -> int:
         return sum(await sweep_storage(services))
@@ -319,24 +317,24 @@ def open_vault(settings: Settings, keys: Keys, database: Database) -> Vault:
     )
 
 
-def _open_workbench(
+@contextlib.asynccontextmanager
+async def _open_workbench(
     settings: Settings, own: OwnDatabase, vault: Vault, events: EventBus
-) -> contextlib.AbstractAsyncContextManager[Workbench]:
-    return Workbench.opened(
-        own.database,
-        vault,
-        _targets(settings, own),
-        _limits(settings),
-        _local_admin_only(settings, own.database),
-        events,
-    )
-
-
-def _open_catalogues(
-    settings: Settings, database: Database, workbench: Workbench, events: EventBus
-) -> contextlib.AbstractAsyncContextManager[CatalogueCache]:
+) -> AsyncIterator[tuple[Workbench, CatalogueCache]]:
+    """Opens what connects to users' databases, and the copies of their catalogues."""
     limits = CacheLimits(settings.catalogue_seconds, settings.catalogue_bytes)
-    return CatalogueCache.opened(database, workbench, events, limits)
+    async with (
+        Workbench.opened(
+            own.database,
+            vault,
+            _targets(settings, own),
+            target_limits(settings),
+            _local_admin_only(settings, own.database),
+            events,
+        ) as workbench,
+        CatalogueCache.opened(own.database, workbench, events, limits) as catalogues,
+    ):
+        yield workbench, catalogues
 
 
 def _local_admin_only(
@@ -363,43 +361,3 @@ def _targets(settings: Settings, own: OwnDatabase) -> Targets:
         },
         own_cluster=OwnCluster(own.database),
     )
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        pool_size=settings.target_pool_size,
-        connections=settings.target_connections,
-        idle_s=settings.target_idle_seconds,
-        row_bytes=settings.run_max_row_bytes,
-        process_row_bytes=settings.run_max_row_bytes_total,
-    )
-
-
-def _run_limits(settings: Settings) -> RunLimits:
-    return RunLimits(
-        max_running=settings.runs_at_once,
-        max_active=settings.runs_waiting,
-        timeout_ms=settings.run_timeout_ms,
-        max_timeout_ms=settings.run_max_timeout_ms,
-        max_rows=settings.run_max_rows,
-        max_bytes=settings.run_max_bytes,
-        max_cell=settings.run_max_row_bytes,
-        retention_days=settings.run_days,
-        max_kept_bytes=settings.run_bytes_per_user,
-        max_kept_runs=settings.runs_per_user,
-        max_kept_text=settings.run_text_bytes_per_user,
-    )
-
-
-def _session_limits(settings: Settings) -> SessionLimits:
-    return SessionLimits(
-        max_open=settings.database_sessions_per_user,
-        idle_ms=settings.database_session_idle_seconds * 1000,
-        max_idle_ms=settings.database_session_max_idle_seconds * 1000,
-        transaction_ms=settings.database_session_transaction_seconds * 1000,
-        max_transaction_ms=settings.database_session_max_transaction_seconds * 1000,
-    )
-
-
-def _quota(settings: Settings) -> Quota:
-    return Quota(bytes=settings.quota_bytes, files=settings.quota_files)

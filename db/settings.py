@@ -26,6 +26,7 @@ Amount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 
 PREFIX = "HOWDAH_"
+COMMON_DATABASE_URLS = ("DATABASE_URL", "NEON_DATABASE_URL")
 SHARED_ALGORITHMS = ("HS256",)
 PUBLISHED_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
@@ -281,10 +282,10 @@ def _path(kind: type, value: Any) -> Any:
 def sources(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The source of each setting that is not a default."""
     environ = os.environ if environ is None else environ
-    values = _from_environment(environ)
-    found = dict.fromkeys(values, "environment")
-    if values.get("env") != "production" and (path := Path(".env")).is_file():
-        found = dict.fromkeys(_from_environment(_read_env_file(path)), ".env") | found
+    found = _sources(environ, "environment")
+    is_production = environ.get(f"{PREFIX}ENV", "").strip() == "production"
+    if not is_production and (path := Path(".env")).is_file():
+        found = _sources(_read_env_file(path), ".env") | found
     return found
 
 
@@ -303,9 +304,22 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
         name: value for name in names if (value := environ.get(PREFIX + name.upper(), "").strip())
     }
     values |= read_setting_files(environ, names, prefix=PREFIX)
-    if "database_url" not in values and (url := environ.get("DATABASE_URL", "").strip()):
-        values["database_url"] = url
+    if "database_url" not in values and (name := _common_variable(environ)) is not None:
+        values["database_url"] = environ[name].strip()
     return values
+
+
+def _common_variable(environ: Mapping[str, str]) -> str | None:
+    """The variable of a platform that names our database if HOWDAH_DATABASE_URL does not."""
+    return next((name for name in COMMON_DATABASE_URLS if environ.get(name, "").strip()), None)
+
+
+def _sources(environ: Mapping[str, str], place: str) -> dict[str, str]:
+    found = dict.fromkeys(_from_environment(environ), place)
+    own = {PREFIX + "DATABASE_URL", PREFIX + "DATABASE_URL" + SUFFIX}
+    if "database_url" in found and not any(environ.get(name, "").strip() for name in own):
+        found["database_url"] = f"{place}, {_common_variable(environ)}"
+    return found
 
 
 def _read_env_file(path: Path) -> dict[str, str]:

@@ -6,11 +6,51 @@ variables become `BAD_USER_INPUT`. All other errors are logged and masked as `IN
 
 import logging
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 from graphql import FieldNode, GraphQLError, GraphQLSyntaxError
 
 from db.errors import BadInput, HowdahError
+from graph.kit.fields import graphql_enum
+
+
+@graphql_enum(
+    "Kind of an error: `extensions.code` of the errors of a response, and `code` where an error is "
+    "data.",
+    UNAUTHENTICATED="The access token is missing, expired or wrong.",
+    FORBIDDEN="The viewer may not do this.",
+    NOT_FOUND="The object to change does not exist. Reading one returns null instead.",
+    BAD_USER_INPUT="The document, a variable or a value is invalid.",
+    CONFLICT="The object has changed since it was read, a name is taken, or an `idempotencyKey` "
+    "was used for another input.",
+    TOO_LARGE="A limit of the size of a request, a value or a list is exceeded, or a quota.",
+    RATE_LIMITED="The viewer or the address sends too many requests. `extensions.retryAfter` says "
+    "in how many seconds a retry makes sense.",
+    OVERLOADED="The server has no capacity at the moment, or is stopping. A retry makes sense.",
+    UNAVAILABLE="Something that the server needs does not respond, such as a user's database.",
+    TIMEOUT="A deadline passed. A change may have happened.",
+    INTERNAL="A fault of the server, whose details are only in its log. Report "
+    "`extensions.requestId`.",
+    PERSISTED_QUERY_NOT_FOUND="The server does not know the hash of a persisted document. Send the "
+    "text too.",
+)
+class ErrorCode(StrEnum):
+    """Every code of a `HowdahError`; a test compares them."""
+
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    FORBIDDEN = "FORBIDDEN"
+    NOT_FOUND = "NOT_FOUND"
+    BAD_USER_INPUT = "BAD_USER_INPUT"
+    CONFLICT = "CONFLICT"
+    TOO_LARGE = "TOO_LARGE"
+    RATE_LIMITED = "RATE_LIMITED"
+    OVERLOADED = "OVERLOADED"
+    UNAVAILABLE = "UNAVAILABLE"
+    TIMEOUT = "TIMEOUT"
+    INTERNAL = "INTERNAL"
+    PERSISTED_QUERY_NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"
+
 
 logger = logging.getLogger(__name__)
 

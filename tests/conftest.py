@@ -1,6 +1,8 @@
 """Fixtures of every test; each group has a module in `fixtures/`."""
 
 pytest_plugins = [
+    "tests.fixtures.patience",
+    "tests.fixtures.targets",
     "tests.fixtures.cluster",
     "tests.fixtures.database",
     "tests.fixtures.identity",
@@ -8,7 +10,6 @@ pytest_plugins = [
     "tests.fixtures.objects",
     "tests.fixtures.people",
     "tests.fixtures.storage",
-    "tests.fixtures.targets",
     "tests.fixtures.bastion",
     "tests.fixtures.collectors",
     "tests.fixtures.workbench",

@@ -1,4 +1,4 @@
-"""Saved queries, their earlier versions, and the saved query of a run."""
+"""Saved queries with their versions, the saved query of a run, and an index of public buckets."""
 
 import sqlalchemy as sa
 
@@ -36,6 +36,12 @@ def upgrade() -> None:
         "query_runs",
         ["saved_query_id", "owner_id"],
         postgresql_where=sa.text("saved_query_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_buckets_public",
+        "buckets",
+        ["created_at", "id"],
+        postgresql_where=sa.text("NOT private"),
     )
 
 
@@ -109,6 +115,7 @@ def create_versions() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_buckets_public", "buckets")
     op.drop_column("query_runs", "saved_query_id")
     op.drop_table("saved_query_versions")
     op.drop_table("saved_queries")

@@ -13,6 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     func,
+    or_,
 )
 from sqlalchemy.sql import ClauseElement
 
@@ -99,6 +100,7 @@ class ConnectionRow(NamedTuple):
     secrets_version: int = 0
     """Increases when secrets are typed, and when they are deleted with a suspension."""
     disconnect_count: int = 0
+    has_stored_ssh_secret: bool = False
 
     @property
     def generation(self) -> tuple[int, int, int]:
@@ -138,9 +140,15 @@ class Connections(Repository[ConnectionRow, S]):
     @classmethod
     def columns(cls) -> list[Any]:
         table = cls.table()
-        has_password = table.c.sealed_password.is_not(None).label("has_stored_password")
+        stored = {
+            "has_stored_password": table.c.sealed_password.is_not(None),
+            "has_stored_ssh_secret": or_(
+                table.c.sealed_ssh_password.is_not(None),
+                table.c.sealed_ssh_private_key.is_not(None),
+            ),
+        }
         return [
-            has_password if name == "has_stored_password" else table.c[name]
+            stored[name].label(name) if name in stored else table.c[name]
             for name in cls.row._fields
         ]
 

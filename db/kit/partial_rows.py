@@ -26,7 +26,8 @@ def partial_row(row: type[R], names: frozenset[str]) -> type[R]:
     columns = tuple(name for name in row._fields if name in names)
     if columns == row._fields:
         return row
-    held = vars(namedtuple(row.__name__, columns))  # noqa: PYI024 - the columns are not known before
+    # `whole` keeps the class, whose attributes are gone as soon as it is collected as garbage.
+    held = vars(whole := namedtuple(row.__name__, columns))  # noqa: F841, PYI024 - the columns are not known before
     attributes = {name: held.get(name, _NotRead(name)) for name in row._fields}
     body: dict[str, Any] = {**attributes, "_fields": columns, "__slots__": ()}
     return cast("type[R]", type(row.__name__, (row,), body))

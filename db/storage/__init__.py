@@ -19,6 +19,7 @@ from db.storage.repositories.buckets import Buckets
 from db.storage.repositories.files import Files
 from db.storage.repositories.folders import Folders
 from db.storage.repositories.replicas import Replicas
+from db.storage.repositories.unscoped import PublicBuckets
 from db.storage.rows import (
     UPLOAD_WITHIN,
     BspRow,
@@ -72,6 +73,7 @@ __all__ = [
     "NewBsp",
     "NewFile",
     "PostgresStorage",
+    "PublicBuckets",
     "Quota",
     "Replica",
     "Replicas",

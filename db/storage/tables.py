@@ -13,6 +13,7 @@ from sqlalchemy import (
     LargeBinary,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from db.kit.base import (
@@ -68,6 +69,7 @@ class Bucket(HasId, HasOwner, HasTimes, HasVersion, Base):
         UniqueConstraint("id", "owner_id"),
         CheckConstraint("file_count >= 0 AND total_size >= 0", name="counts"),
         Index(None, "owner_id", "created_at", "id"),
+        Index("ix_buckets_public", "created_at", "id", postgresql_where=text("NOT private")),
     )
 
 

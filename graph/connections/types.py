@@ -31,6 +31,7 @@ from graph.connections.completion import CompletionFields
 from graph.connections.loaders import ConnectionById, IsOpen, PreferenceByName
 from graph.connections.read_only_risks import ReadOnlyRisk
 from graph.context import Info
+from graph.errors import ErrorCode
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import ID_DESCRIPTION, NameKey, Node, named_id, node
 from graph.kit.paging import Connection, Listing, paged, paged_by
@@ -119,6 +120,9 @@ class DatabaseConnection(CompletionFields, Node):
         "Null uses the server default."
     )
     has_stored_password: bool = attribute("True if a password is stored, in encrypted form.")
+    has_stored_ssh_secret: bool = attribute(
+        "True if a password or a private key for `sshTunnel` is stored, in encrypted form."
+    )
     created_at: datetime = attribute("Time the connection was created.")
     updated_at: datetime = attribute("Time of the last change.")
     last_connected_at: datetime | None = attribute(
@@ -258,7 +262,9 @@ class ActiveConnection:
 
 @strawberry.type(description="Reason why a connection test failed.")
 class ConnectionProblem:
-    code: str = attribute("Error code, from the same set as `extensions.code` of GraphQL errors.")
+    code: str = attribute(
+        "Kind of the problem, as in `extensions.code` of GraphQL errors.", type=ErrorCode
+    )
     message: str = attribute("What happened.")
     hint: str = attribute("What to do about it.")
     field: str | None = attribute(

@@ -14,6 +14,7 @@ from db.storage import (
     Files,
     NewBsp,
     NewFile,
+    PublicBuckets,
     begin_replacement,
     delete_file,
     remove_bytes_if_possible,
@@ -90,6 +91,16 @@ class Query:
     @paged
     async def buckets(self, info: Info, window: Window) -> Listing:
         return await _list(info, Buckets, window)
+
+    @query(
+        "Lists the public buckets (`private: false`) of all users, also the viewer's, newest "
+        "first. It does not tell who owns them.",
+        who=SignedIn,
+        type=Connection[Bucket],
+    )
+    @paged
+    async def public_buckets(self, info: Info, window: Window) -> Listing:
+        return await _list(info, PublicBuckets, window)
 
     @query(
         "Fetches a file that the viewer owns or that is in a public bucket, by its ID. "

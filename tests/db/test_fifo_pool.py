@@ -7,8 +7,9 @@ import pytest
 
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
+from tests.fixtures.patience import PATIENCE_S
 
-SOON_S = 10.0
+SOON_S = PATIENCE_S
 
 
 class Wire:
@@ -97,7 +98,7 @@ async def test_pool_serves_waiters_in_the_order_of_their_requests() -> None:
 
 
 async def test_pool_fails_a_waiter_at_its_deadline() -> None:
-    pool = make_pool(Wires().connect, wait_s=0.02)
+    pool = make_pool(Wires().connect, wait_s=0.2)
     wire = await pool.acquire()
     with pytest.raises(Overloaded, match="full"):
         await pool.acquire()

@@ -25,6 +25,12 @@ def test_settings_with_database_url_or_public_host_are_production() -> None:
 def test_settings_precedence_is_override_then_prefixed_then_common_name() -> None:
     environ = {"DATABASE_URL": "postgres://common/x", "HOWDAH_DATABASE_URL": "postgres://ours/x"}
     assert load_settings(environ).database_url == "postgres://ours/x"
+    neon = {"NEON_DATABASE_URL": "postgres://neon/x"}
+    assert load_settings(neon).database_url == "postgres://neon/x"
+    assert load_settings(neon | {"DATABASE_URL": " "}).database_url == "postgres://neon/x"
+    assert load_settings(neon | environ).database_url == "postgres://ours/x"
+    del environ["HOWDAH_DATABASE_URL"]
+    assert load_settings(neon | environ).database_url == "postgres://common/x"
     assert load_settings(environ, port=1).port == 1
     assert load_settings({"HOWDAH_PORT": "9"}, port=None).port == 9
 

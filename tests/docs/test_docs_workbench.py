@@ -1,4 +1,4 @@
-"""The scripts of docs/scripts.md and docs/sessions.md print what the pages say."""
+"""The scripts of the pages on the workbench print what the pages say."""
 
 import asyncio
 import shutil
@@ -17,7 +17,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
 @pytest.mark.parametrize(
-    ("page", "title"), [("scripts.md", "script.mjs"), ("sessions.md", "session.mjs")]
+    ("page", "title"),
+    [
+        ("scripts.md", "script.mjs"),
+        ("sessions.md", "session.mjs"),
+        ("plans.md", "plan.mjs"),
+        ("editing.md", "edit.mjs"),
+        ("completion.md", "completion.mjs"),
+        ("saved-queries.md", "saved.mjs"),
+    ],
 )
 async def test_workbench_page_script_prints_its_output(
     page: str, title: str, target: Target, tmp_path: Path

@@ -38,12 +38,17 @@ GUIDE = (
 IN_BROWSER = frozenset({"authentication.md", "uploads.md"})
 """Their `.js` files run in Chromium: tests/browser/test_pages.py."""
 OWN_TESTS = {
+    ("catalogue.md", "graphql"): "test_docs_catalogue.py",
     ("clients.md", "ts"): "test_client_recipes.py",
     ("connections.md", "graphql"): "test_docs_operations.py",
     ("new-domain.md", "python"): "test_new_domain.py",
+    ("plans.md", "js"): "test_docs_workbench.py",
     ("runs.md", "js"): "test_docs_runs.py",
+    ("saved-queries.md", "js"): "test_docs_workbench.py",
     ("scripts.md", "js"): "test_docs_workbench.py",
+    ("completion.md", "js"): "test_docs_workbench.py",
     ("sessions.md", "js"): "test_docs_workbench.py",
+    ("editing.md", "js"): "test_docs_workbench.py",
     ("storage.md", "bash"): "test_docs_storage.py",
     ("storage.md", "js"): "test_docs_storage.py",
     ("tasks.md", "js"): "test_docs_tasks.py",

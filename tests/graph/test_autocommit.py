@@ -42,6 +42,7 @@ REFUSED: dict[str, set[str]] = {
     "deleteQueryRun": {"CONFLICT"},  # unless the run has ended
     "executeQuery": {"BAD_USER_INPUT"},  # without a connection or a session
     "executeScript": {"BAD_USER_INPUT"},  # without a connection or a session
+    "explainQuery": {"BAD_USER_INPUT"},  # without a connection or a session
     "exportQueryRun": {"BAD_USER_INPUT", "CONFLICT"},  # a conflict until the run has failed
     "fileByKey": {"BAD_USER_INPUT"},
     "importRows": {"CONFLICT"},  # until the bytes of the file are there

@@ -4,7 +4,8 @@ import pytest
 from graphql import GraphQLError, GraphQLSyntaxError, Source
 
 from db.errors import BadInput, HowdahError, Overloaded
-from graph.errors import present, present_all
+from graph.errors import ErrorCode, present, present_all
+from graph.schema import schema
 
 
 def test_deliberate_error_has_code_and_hint() -> None:
@@ -60,3 +61,23 @@ def test_client_error_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         present_all([BadInput("No.", hint="Yes."), GraphQLError("Bad.")], request_id="r1")
     assert not caplog.records
+
+
+def codes_of(kind: type[HowdahError]) -> set[str]:
+    """The codes of an error and of all kinds of it, in whatever module they are declared."""
+    return {kind.code}.union(*map(codes_of, kind.__subclasses__()))
+
+
+def test_enum_of_codes_has_each_code_that_an_error_can_have() -> None:
+    assert codes_of(HowdahError) == {code.value for code in ErrorCode}
+    assert schema.as_str().count("  code: ErrorCode") == 2  # ConnectionProblem and RunError
+
+
+def test_code_that_is_not_in_the_enum_is_caught() -> None:
+    class _Unknown(HowdahError):
+        code = "UNKNOWN"
+
+    try:
+        assert "UNKNOWN" in codes_of(HowdahError)
+    finally:
+        _Unknown.code = HowdahError.code  # classes live until they are collected

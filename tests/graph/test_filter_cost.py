@@ -301,7 +301,8 @@ FILL = (
     """,
     """
     INSERT INTO buckets (id, owner_id, name, private, created_at)
-    SELECT gen_random_uuid(), $1, 'b' || n, true, timestamptz '2026-01-01Z' + n * interval '1 h'
+    SELECT gen_random_uuid(), $1, 'b' || n, n % 10 > 0,
+           timestamptz '2026-01-01Z' + n * interval '1 h'
     FROM generate_series(1, 1000) AS n
     """,
     """

@@ -2,6 +2,8 @@
 
 import inspect
 import re
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from graph.kit.fields import READS
 from graph.schema import schema
 from tests.fixtures.clients import Client
 from tests.fixtures.database import Statements
-from tests.fixtures.factories import FACTORIES, make_task
+from tests.fixtures.factories import FACTORIES, make_bucket, make_saved_query, make_task
 from tests.graph.test_statement_count import ELSEWHERE, NODES
 
 core: Any = schema._schema
@@ -23,8 +25,11 @@ LISTS = {
     if "edges" in getattr(get_named_type(field.type), "fields", {})
 }
 FOR_ADMINS = {"users", "auditEvents", "bsps"}
-WITHOUT_ID = {"savedQueryFolders": "query"}
-"""Lists of what has no ID, with the type whose factory makes it."""
+MADE_BY: dict[str, Callable[[Client], Awaitable[str]]] = {
+    "publicBuckets": partial(make_bucket, private=False),
+    "savedQueryFolders": make_saved_query,
+}
+"""Lists with items that the factory of their type does not make."""
 CHANGING = {"queryRuns"}  # a run proceeds while it is read
 
 
@@ -55,8 +60,8 @@ async def test_field_alone_has_the_value_that_it_has_beside_all_others(
     client = admin if root in FOR_ADMINS else ada
     for prefix in FACTORIES.keys() & {prefix for prefix in NODES if NODES[prefix] is LISTS[root]}:
         await FACTORIES[prefix](client)
-    if root in WITHOUT_ID:
-        await FACTORIES[WITHOUT_ID[root]](client)
+    if root in MADE_BY:
+        await MADE_BY[root](client)
     fields = selections(LISTS[root])
     whole = await client.ask(
         f"{{ {root}(first: 3) {{ nodes {{ {' '.join(fields.values())} }} }} }}"

@@ -19,26 +19,24 @@ from db.workbench.connections.targets.destinations import Destination
 from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.execution.reading.protocol import MAX_MESSAGE_CHARS
 from db.workbench.live.live_samples import LiveSamples
-from db.workbench.live.target_sampler import WAIT_S
 from db.workbench.live.values import NOTHING
 from db.workbench.sessions import holder
 from db.workbench.sessions.held_session import MAX_NOTIFICATIONS
 from db.workbench.sessions.open_request import OpenRequest
 from tests.fixtures.hostile_postgres import ENDLESS, hostile_postgres
-from tests.fixtures.patience import patience
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.runs import Desk, serve_sessions
 from tests.fixtures.workbench import ConnectionSaver
 from tests.security.test_hostile_ssh import longest_pause
 from tests.security.test_large_rows import highest_resident
 
+pytestmark = pytest.mark.usefixtures("real_limits")
+
 ADDED_MB = 100
 """A row of 32 MiB, and the copies that are made of it."""
 LONGEST_PAUSE_S = 0.25
-BOUNDED_S = 5.0
-"""Without a bound an attempt to connect lasts 10 seconds."""
-LATE_S = 2.0
 TIMEOUT_S = 1.0
-LONG_TIMEOUT_S = 20.0
+LONG_TIMEOUT_S = 2 * PATIENCE_S
 POLLS = 300
 """The polls of ten minutes."""
 
@@ -64,15 +62,17 @@ async def harmless() -> AsyncIterator[None]:
     assert pauses[-1] < LONGEST_PAUSE_S
 
 
-async def test_start_without_end_is_bounded(hostile_port: int, targets: Targets) -> None:
+async def test_start_without_end_is_bounded(
+    hostile_port: int, targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what is received, and not by the limit in time."""
+    monkeypatch.setattr(connector, "CONNECT_S", 2 * PATIENCE_S)
     starts = [f"start-{name}" for name in ENDLESS if name != "columns"]
     for name in [*starts, "idle-rows", "idle-notifications", "idle-parameters"]:
         hostile = Connector(destination(hostile_port, name), targets)
-        began = time.monotonic()
-        async with harmless():
+        async with patience(), harmless():
             with pytest.raises(Unreachable):
                 await hostile.connect()
-        assert time.monotonic() - began < BOUNDED_S, name
         await hostile.close()
 
 
@@ -111,10 +111,8 @@ async def test_hostile_server_fails_its_own_run(
             )
         )
         timeout_s = TIMEOUT_S if state == RunState.TIMED_OUT else LONG_TIMEOUT_S
-        began = time.monotonic()
         async with harmless():
             run = await hostile.run("SELECT hostile", timeout_ms=round(timeout_s * 1000))
-        assert time.monotonic() - began < timeout_s + LATE_S, name
         assert run.state == state, (name, run.error, run.state)
         assert run.parsed_error is not None
         assert words in run.parsed_error.message, name
@@ -131,7 +129,7 @@ async def test_rows_for_queries_of_ours_are_bounded(
         )
     )
     async with highest_resident() as peak:
-        run = await hostile.run("SELECT hostile", timeout_ms=20_000)
+        run = await hostile.run("SELECT hostile", timeout_ms=120_000)
     assert run.state == RunState.SUCCEEDED, run
     assert max(peak) < ADDED_MB
 
@@ -170,9 +168,8 @@ async def test_server_that_lets_no_session_open_does_not_delay_the_stop(
         async with patience():
             while service.holder is None or not service.holder._tasks:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
-        began = time.monotonic()
-        await service.stop(grace_s=0.2)
-        assert time.monotonic() - began < LATE_S
+        async with patience():
+            await service.stop(grace_s=0.2)
         with pytest.raises(Unavailable):
             await opening
 
@@ -188,11 +185,9 @@ async def test_hostile_server_gives_no_sample(
                 host="127.0.0.1", port=hostile_port, database=f"run-{name}", ssl_mode="DISABLE"
             )
             asked = RunBackend(uuid4(), connection_id, Backend(1, "2026-01-01 00:00:00+00"))
-            began = time.monotonic()
             async with harmless():
                 found = await samples.sample(desk.owner, [asked])
             assert found == {asked.run_id: NOTHING}, name
-            assert time.monotonic() - began < WAIT_S + LATE_S, name
         assert (await desk.run("SELECT 1")).state == RunState.SUCCEEDED
 
 

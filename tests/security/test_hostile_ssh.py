@@ -38,15 +38,17 @@ async def connecting(
 
 @contextlib.asynccontextmanager
 async def longest_pause() -> AsyncIterator[list[float]]:
-    """The times between two steps of the event loop while the block runs, longest last."""
+    """The work between two steps of the event loop while the block runs, longest last.
+
+    In seconds of CPU of all threads: other processes and a paused machine do not count.
+    """
     pauses = [0.0]
-    loop = asyncio.get_running_loop()
 
     async def watch() -> None:
-        before = loop.time()
+        before = time.process_time()
         while True:
             await asyncio.sleep(0.001)
-            now = loop.time()
+            now = time.process_time()
             pauses.append(max(pauses[-1], now - before))
             before = now
 

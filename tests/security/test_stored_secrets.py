@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.db.connections.test_pem import OPENSSH, written
 from tests.fixtures.bastion import PASSWORD as SSH_PASSWORD
 from tests.fixtures.bastion import SshServer
 from tests.fixtures.clients import Client, Response
@@ -160,6 +161,23 @@ async def test_refused_change_sends_password_to_bound_server_only(
     answer = await use(scene, saved)
     assert answer.errors == []
     assert scene.collector.visits == 0
+
+
+async def test_connection_shows_whether_a_secret_of_its_tunnel_is_stored(scene: Scene) -> None:
+    async def is_stored(saved: str) -> tuple[bool, bool]:
+        found = await scene.ada.ask(
+            "query($id: ID!) { connection(id: $id) { hasStoredPassword hasStoredSshSecret } }",
+            id=saved,
+        )
+        return tuple(found["connection"].values())
+
+    assert await is_stored(await scene.save()) == (True, False)
+    saved = await scene.save(sshTunnel=scene.tunnel())
+    assert await is_stored(saved) == (True, True)
+    answer = await scene.change(saved, sshTunnel=None, password=CANARY)
+    assert (answer.code, await is_stored(saved)) == ("OK", (True, False))
+    with_key = scene.tunnel(authMethod="PRIVATE_KEY", privateKey=written(OPENSSH), password=...)
+    assert await is_stored(await scene.save(sshTunnel=with_key)) == (True, True)
 
 
 async def test_change_of_other_fields_keeps_password(scene: Scene) -> None:

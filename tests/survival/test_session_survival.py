@@ -6,6 +6,9 @@ import secrets
 import signal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
+
+import asyncpg
 
 from tests.docs.test_docs_runs import SAVE
 from tests.fixtures.served import Served, served
@@ -41,6 +44,19 @@ async def is_gone(target: Target, desk: SessionDesk) -> bool:
     return not await target.administer(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")  # noqa: S608
 
 
+async def pass_time(url: str, desk: SessionDesk) -> None:
+    """The transaction of the session should have been ended a minute ago."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "UPDATE database_sessions SET expires_at = now() - interval '1 minute',"
+            " transaction_started_at = now() - interval '1 day' WHERE id = $1",
+            UUID(hex=desk.id.partition("_")[2]),
+        )
+    finally:
+        await connection.close()
+
+
 async def test_sessions_of_frozen_and_killed_replica_are_closed(
     committed_url: str, target: Target, tmp_path: Path
 ) -> None:
@@ -50,7 +66,7 @@ async def test_sessions_of_frozen_and_killed_replica_are_closed(
         setup = await open_session(two, connection)
         await setup.do("DROP TABLE IF EXISTS survivors")
         await setup.do("CREATE TABLE survivors (id int)")
-        overdue = await holding(one, connection, 1, transactionTimeoutMs=4_000)
+        overdue = await holding(one, connection, 1)
         closed = await holding(one, connection, 2)
         killed = await holding(one, connection, 3)
         one.signal(signal.SIGSTOP)
@@ -59,6 +75,7 @@ async def test_sessions_of_frozen_and_killed_replica_are_closed(
         assert (await seen.close())["closeReason"] == "CLIENT"
         await until(lambda: is_gone(target, seen))
         overdue = SessionDesk(two, overdue.id)
+        await pass_time(committed_url, overdue)
         assert await overdue.until_closed() == "TRANSACTION_TIMEOUT"
         await until(lambda: is_gone(target, overdue))
         assert (await two.ask(RUN, id=queued["id"]))["queryRun"]["state"] == "INTERRUPTED"

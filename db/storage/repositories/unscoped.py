@@ -20,11 +20,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
-from db.kit.repository import S, is_any_of
+from db.kit.paging import Page, PageShape, Window
+from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
 from db.postgres.ownership import PublicRows
 from db.postgres.statements import Statement, unscoped_change, unscoped_statement
-from db.storage.rows import CANCELLED_REPLACEMENT, FileRow, FileStatus
+from db.storage.rows import (
+    CANCELLED_REPLACEMENT,
+    NEWEST,
+    BucketRow,
+    FileRow,
+    FileStatus,
+)
 from db.storage.tables import Bucket, File, FileChunk
 
 _BUCKET, _CHUNK, _FILE = Bucket.__table__.c, FileChunk.__table__.c, File.__table__.c
@@ -43,6 +50,28 @@ def is_expected_upload(upload_id: Any) -> ColumnElement[bool]:
     """Whether a file waits for the bytes of an upload: its first one, or a replacement."""
     first = and_(_FILE.status == FileStatus.PENDING, _FILE.id == upload_id)
     return or_(first, and_(_FILE.replacement_size.is_not(None), _FILE.replacement_id == upload_id))
+
+
+class PublicBuckets(Repository[BucketRow, S]):
+    """The public buckets of all owners, which every signed-in user may read."""
+
+    model = Bucket
+    row = BucketRow
+    noun = "bucket"
+
+    async def page(self, window: Window) -> Page[BucketRow]:
+        return await self.fetch_page(self._page(window.shape), window, NEWEST)
+
+    async def count(self) -> int:
+        return int(await self.value(self._count()))
+
+    @unscoped_statement
+    def _page(cls, shape: PageShape) -> ClauseElement:
+        return cls.select_page(select(*cls.columns()).where(not_(_BUCKET.private)), NEWEST, shape)
+
+    @unscoped_statement
+    def _count(cls) -> ClauseElement:
+        return select(func.count()).select_from(Bucket).where(not_(_BUCKET.private))
 
 
 class UnscopedChunks(Generic[S]):

@@ -3,6 +3,7 @@
 All statements are sent together, so that a hundred changes take the round trips of one.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -16,7 +17,7 @@ from db.workbench.changes.outcomes import Outcomes
 from db.workbench.changes.query_results import MAX_RETURNED_BYTES, QueryFailed, Querying
 from db.workbench.changes.statements import ChangePlanner, ChangeRefused, PlannedChange
 from db.workbench.changes.table import (
-    MAX_NAMES,
+    SEARCHED_NAMES,
     names_query,
     parse_table,
     table_query,
@@ -53,6 +54,8 @@ class ChangeBatch:
             return await self._execute(connection, context)
         except QueryFailed as error:
             failure = error.failure
+            with contextlib.suppress(psycopg.Error):  # `undo` is called again
+                await self.undo(connection)
         except (RowTooLarge, psycopg.errors.QueryCanceled):
             raise
         except psycopg.Error:
@@ -103,7 +106,7 @@ class ChangeBatch:
         found = await protocol.query_catalogue(connection, table_query(schema, name), max_rows=1)
         if not found and protocol.is_in_transaction(connection):
             names = await protocol.query_catalogue(
-                connection, names_query(schema), max_rows=MAX_NAMES
+                connection, names_query(schema), max_rows=SEARCHED_NAMES
             )
             raise _PlanFailed(unknown_table(schema, name, names))
         if not found:

@@ -9,7 +9,7 @@ from db.errors import BadInput, Conflict, Unavailable
 from db.runs import Failure
 from db.workbench.execution.run_failures import CONNECTION_LOST
 
-MAX_NEAR = 3
+NEAR_NAMES = 3
 
 LOST_BEFORE_COMMIT = Failure(
     message="The connection to the database was lost before the commit.",
@@ -57,7 +57,7 @@ def near(name: str, names: Iterable[str]) -> str:
     """A part of a hint: the names that are spelled nearly so. Empty without any."""
     known = list(names)
     folded = {each.casefold(): each for each in known}
-    close = difflib.get_close_matches(name.casefold(), folded, MAX_NEAR)
+    close = difflib.get_close_matches(name.casefold(), folded, NEAR_NAMES)
     if not close:
         return ""
     return f" Did you mean {' or '.join(folded[each] for each in close)}?"

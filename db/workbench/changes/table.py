@@ -13,7 +13,7 @@ CHANGEABLE = {"r": "table", "p": "partitioned table", "v": "view", "f": "foreign
 """Kinds of relations (pg_class.relkind) whose rows PostgreSQL can change."""
 WITHOUT_KEYS = "vf"
 """PostgreSQL knows no keys of views and foreign tables: `key` names any columns of them."""
-MAX_NAMES = 5_000
+SEARCHED_NAMES = 5_000
 """Names of tables that are searched for one like an unknown name."""
 _OTHER_KINDS = {"m": "materialized view", "S": "sequence", "i": "index", "c": "composite type"}
 
@@ -37,7 +37,7 @@ SELECT pg_catalog.json_build_object('kind', c.relkind, 'columns', (
   SELECT pg_catalog.json_agg(k.parts ORDER BY k.is_primary DESC, k.size)
   FROM (
     SELECT i.indisprimary AS is_primary, i.indnkeyatts AS size,
-           pg_catalog.bool_and(a.attnotnull) AS is_complete,
+           pg_catalog.bool_and(a.attnotnull OR t.typtype = 'd' AND t.typnotnull) AS is_complete,
            pg_catalog.json_object_agg(a.attname,
              CASE WHEN n.nspname <> 'pg_catalog'
                THEN pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) ELSE '=' END
@@ -46,6 +46,7 @@ SELECT pg_catalog.json_build_object('kind', c.relkind, 'columns', (
     CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) AS at (number)
     JOIN pg_catalog.pg_attribute AS a
       ON a.attrelid = i.indrelid AND a.attnum = i.indkey[at.number]
+    JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
     JOIN pg_catalog.pg_opclass AS oc ON oc.oid = i.indclass[at.number]
     LEFT JOIN pg_catalog.pg_amop AS op ON op.amopfamily = oc.opcfamily AND op.amopstrategy = 3
       AND op.amoplefttype = oc.opcintype AND op.amoprighttype = oc.opcintype
@@ -119,7 +120,7 @@ def table_query(schema: str, table: str) -> str:
 
 def names_query(schema: str) -> str:
     """Selects the schema and the name of tables to suggest."""
-    return _NAMES.format(schema=quote_literal(schema), most=MAX_NAMES)
+    return _NAMES.format(schema=quote_literal(schema), most=SEARCHED_NAMES)
 
 
 def parse_table(text: str) -> Table:

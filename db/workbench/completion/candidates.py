@@ -1,9 +1,8 @@
 """`Candidate`, and how the objects of a catalogue become candidates."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from db.workbench.catalogue.snapshot import SnapshotFunction, SnapshotRelation, SnapshotType
 from db.workbench.completion.catalogue_index import CatalogueIndex, SchemaObjects
@@ -27,8 +26,7 @@ class CompletionKind(StrEnum):
     KEYWORD = "KEYWORD"
 
 
-@dataclass(slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     kind: CompletionKind
     label: str
     insert: str

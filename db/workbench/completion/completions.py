@@ -7,6 +7,7 @@ from typing import NamedTuple
 from db.errors import BadInput, TooLarge
 from db.workbench.completion.candidates import Candidate, CatalogueCandidates, CompletionKind
 from db.workbench.completion.catalogue_index import CatalogueIndex
+from db.workbench.completion.expectations.commands import compiled_rules
 from db.workbench.completion.expectations.expected import Offer
 from db.workbench.completion.expectations.places import Place, place_of
 from db.workbench.completion.names import fold, quoted
@@ -41,6 +42,7 @@ def complete(index: CatalogueIndex, text: str, cursor: int, first: int) -> list[
     """
     _check(text, cursor)
     index.warm()
+    compiled_rules()
     statement = statement_at(text, cursor)
     nested = nest(statement) if statement is not None else None
     if statement is None or nested is None:
@@ -109,11 +111,13 @@ def _names(
         return
     if not typed.is_quoted:
         yield from written.labels()
+        yield from written.keywords(expected.first_keywords, 0, upper=typed.is_upper)
     for group, offer in enumerate(expected.offers):
         yield from written.of(offer, group + 1)
         yield from stored.of(offer, group + 1)
     if not typed.is_quoted:
-        yield from written.keywords(len(expected.offers) + 1, upper=typed.is_upper)
+        last = len(expected.offers) + 1
+        yield from written.keywords(expected.keywords, last, upper=typed.is_upper)
 
 
 _ROWS_ONLY = frozenset((Offer.ROW_FUNCTIONS, Offer.TYPES, Offer.COMMON_TABLES))

@@ -61,14 +61,14 @@ class ScopeCandidates:
             for place, label in enumerate(found.labels):
                 insert = "'" + label.replace("'", "''") + "'"
                 kind = CompletionKind.ENUM_LABEL
-                yield from self._match(kind, label, insert, (0, place), found.name)
+                yield from self._match(kind, label, insert, (-1, place), found.name)
 
-    def keywords(self, group: int, *, upper: bool) -> Iterator[Candidate]:
+    def keywords(self, phrases: tuple[str, ...], group: int, *, upper: bool) -> Iterator[Candidate]:
         """Those whose words the version of the server knows."""
-        known = self._index.keywords
-        for place, phrase in enumerate(self._expected.keywords):
-            words = [word for word in phrase.split() if word.isupper()]
-            if not known or known.issuperset(words) or _IS_NO_KEYWORD.issuperset(words):
+        known = self._index.keywords | grammar.NO_KEYWORDS
+        for place, phrase in enumerate(phrases):
+            words = {word for word in phrase.split() if word.isupper()}
+            if words <= known:
                 text = phrase if upper or not words else phrase.lower()
                 yield from self._match(CompletionKind.KEYWORD, text, text, (group, place))
 
@@ -160,6 +160,3 @@ class ScopeCandidates:
     def _types_named(self, text: str) -> list[SnapshotType]:
         path = tuple(part.strip('"') for part in text.split("."))
         return self._index.types.lookup(path) if text else []
-
-
-_IS_NO_KEYWORD = frozenset(("PUBLIC", "PROGRAM", "EPOCH", "DOW", "DOY", "WEEK", "QUARTER"))

@@ -21,9 +21,9 @@ from db.workbench.completion.search import (
 
 T = TypeVar("T")
 
-MAX_COMPLETED_AT_ONCE = 2
-MAX_COMPLETED_PER_USER = 1
-MAX_WAITING_COMPLETIONS = 50
+MAX_AT_ONCE = 2
+MAX_PER_USER = 1
+MAX_WAITING = 50
 """Of one user."""
 SHORT_CHARS = 2_000
 """A shorter text is completed at once, in a few milliseconds; a longer one in a thread."""
@@ -34,9 +34,9 @@ class CompletionService:
         self._catalogues = catalogues
         self._slots = FairSlots(
             "texts to complete",
-            total=MAX_COMPLETED_AT_ONCE,
-            of_one_user=lambda: MAX_COMPLETED_PER_USER,
-            max_waiting=MAX_WAITING_COMPLETIONS,
+            total=MAX_AT_ONCE,
+            of_one_user=lambda: MAX_PER_USER,
+            max_waiting=MAX_WAITING,
         )
         self._working = ShieldedTasks()
 

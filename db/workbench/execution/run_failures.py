@@ -53,6 +53,8 @@ HINTS = {
     "34000": _NO_SESSION_STATE,
     "57014": "Run it again: another session or a `statement_timeout` of its own session cancelled "
     "it, or its connection was closed or deleted.",
+    "40001": "Roll back the transaction, and begin again with the rows as they are now: another "
+    "transaction changed one that this one has read.",
     "42703": 'Check the spelling of the column. Quote a name with capital letters: "unitPrice".',
     "42P01": "Check the spelling of the table, and write its schema if it is not in the search "
     "path: shop.orders. Quote a name with capital letters. A temporary table exists only in the "

@@ -9,7 +9,7 @@ from db.workbench.plans.numbers import number
 from db.workbench.plans.own_times import own_times
 from db.workbench.plans.text_form import plan_text
 
-MAX_NODES = 5_000
+MAX_NODES = 2_000
 MAX_DEPTH = 200
 """Levels of nodes. Each is two levels of JSON, whose encoder takes about 1,000."""
 

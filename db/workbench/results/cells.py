@@ -16,7 +16,7 @@ BYTEA = 17
 MAX_READ_BYTES = 64 * 1024 * 1024
 """What is read for one page of cut rows. More makes the page shorter."""
 INLINE_BYTES = 64 * 1024
-"""Rows of this size are cut without a thread."""
+"""Rows of this size are split and cut without a thread."""
 
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
@@ -44,7 +44,12 @@ async def rows_between(
 ) -> AsyncGenerator[list[tuple[int, bytes]]]:
     """Yields rows with their positions, a span of a page at a time."""
     async for span in results.spans(owner, run_id, start, end):
-        numbered = enumerate(span.lines.splitlines(), start=span.first_row)
+        lines = (
+            span.lines.splitlines()
+            if len(span.lines) <= INLINE_BYTES
+            else await asyncio.to_thread(span.lines.splitlines)
+        )
+        numbered = enumerate(lines, start=span.first_row)
         yield [(number, line) for number, line in numbered if start <= number < end]
 
 

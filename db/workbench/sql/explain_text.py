@@ -2,6 +2,7 @@
 
 import re
 
+from db.workbench.sql.sql_text import controls_transaction
 from db.workbench.sql.statement_kind import statement_kind
 
 MARK = "/* explainQuery: rolled back */"
@@ -15,14 +16,13 @@ _EXPLAIN = re.compile(rf"EXPLAIN \([A-Z, ]+\) {re.escape(MARK)} ")
 _TABLES_FROM_QUERIES = ("CREATE TABLE", "CREATE MATERIALIZED VIEW")
 _UTILITIES = frozenset(
     (
-        *("ABORT", "ALTER", "ANALYZE", "BEGIN", "CALL", "CHECKPOINT", "CLOSE", "CLUSTER"),
-        *("COMMENT", "COMMIT", "COPY", "CREATE", "DEALLOCATE", "DISCARD", "DO", "DROP", "END"),
-        *("EXPLAIN", "FETCH", "GRANT", "IMPORT", "LISTEN", "LOAD", "LOCK", "MOVE", "NOTIFY"),
-        *("PREPARE", "REASSIGN", "REFRESH", "REINDEX", "RELEASE", "RESET", "REVOKE", "ROLLBACK"),
-        *("SAVEPOINT", "SECURITY", "SET", "SHOW", "START", "TRUNCATE", "UNLISTEN", "VACUUM"),
+        *("ALTER", "ANALYZE", "CALL", "CHECKPOINT", "CLOSE", "CLUSTER", "COMMENT", "COPY"),
+        *("CREATE", "DEALLOCATE", "DISCARD", "DO", "DROP", "EXPLAIN", "FETCH", "GRANT", "IMPORT"),
+        *("LISTEN", "LOAD", "LOCK", "MOVE", "NOTIFY", "PREPARE", "REASSIGN", "REFRESH", "REINDEX"),
+        *("RESET", "REVOKE", "SECURITY", "SET", "SHOW", "TRUNCATE", "UNLISTEN", "VACUUM"),
     )
 )
-"""The first words of statements that EXPLAIN does not accept."""
+"""The first words of statements that EXPLAIN does not accept, besides those on transactions."""
 
 
 def explain_statement(statement: str, *, analyze: bool) -> str:
@@ -44,4 +44,4 @@ def unexplainable_kind(statement: str) -> str | None:
     """The command of a statement that EXPLAIN does not accept, such as VACUUM or EXPLAIN."""
     kind = statement_kind(statement)
     is_utility = kind.partition(" ")[0] in _UTILITIES and kind not in _TABLES_FROM_QUERIES
-    return kind if is_utility else None
+    return kind if is_utility or controls_transaction(statement) else None

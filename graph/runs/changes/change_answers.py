@@ -3,6 +3,7 @@
 import asyncio
 from typing import Self
 
+from db.errors import NotFound
 from db.runs import RunRow
 from db.workbench.changes.change_result import ChangeAnswer, parse_answer
 from graph.context import Context
@@ -35,6 +36,9 @@ class ChangeAnswers:
         while run.is_finished and len(lines) < run.row_count:
             more = await budget.read(run.id, offset=len(lines), first=run.row_count - len(lines))
             if not more:
-                break
+                raise NotFound(
+                    "The result of these changes is not stored any more.",
+                    hint="Read the rows again: `run` says whether they were changed.",
+                )
             lines += more
         return parse_answer(lines)

@@ -64,7 +64,7 @@ class ExplainQueryPayload:
     plan: Plan | None = attribute("The plan. Null if `error` is set.", type=QueryPlan | None)
     error: Failure | None = attribute(
         "Reason why there is no plan, with its position in the `statement` of the input. `code` "
-        "is `TOO_LARGE` if the plan has more than 5,000 nodes, 200 levels or 4 MiB, and `TIMEOUT` "
+        "is `TOO_LARGE` if the plan has more than 2,000 nodes, 200 levels or 2 MiB, and `TIMEOUT` "
         "if it was not ready in 55 seconds. Null if there is a plan.",
         type=RunError | None,
     )

@@ -4,6 +4,7 @@ import strawberry
 
 from db.runs import Column as ColumnRow
 from db.runs import RunState, TruncationReason
+from graph.errors import ErrorCode
 from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.scalars import SafeInt
 
@@ -89,7 +90,8 @@ class RunError:
     code: str | None = attribute(
         "`TOO_LARGE` if a row was larger than the operator's limit `HOWDAH_RUN_MAX_ROW_BYTES`, so "
         "that the run was ended before the row had arrived. `explainQuery` and `changeRows` "
-        "describe their codes. Null for every other reason."
+        "describe their codes. Null for every other reason.",
+        type=ErrorCode | None,
     )
     sqlstate: str | None = attribute(
         "SQLSTATE code. Null if the error does not come from PostgreSQL."

@@ -190,6 +190,7 @@ async def test_bus_reconnects_after_server_restart(broker: Broker, open_bus: Ope
                 pass
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_silent_server_is_detected_and_subscribers_poll(
     broker: Broker, open_bus: OpenBus, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,6 +208,7 @@ async def test_silent_server_is_detected_and_subscribers_poll(
     assert PASSWORD not in caplog.text + str(refusal.value) + refusal.value.hint
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_events_published_during_outage_arrive(broker: Broker, open_bus: OpenBus) -> None:
     bus = await open_bus()
     async with bus.subscribe("run:1") as mine, bus.subscribe("run:2") as theirs:
@@ -270,6 +272,7 @@ async def event_sessions(url: str) -> int:
 @pytest.mark.parametrize(
     "url", [f"{scheme}://howdah:{PASSWORD}@127.0.0.1" for scheme in ("postgres", "redis", "nats")]
 )
+@pytest.mark.usefixtures("real_limits")
 async def test_missing_server_only_delays_start(url: str, caplog: pytest.LogCaptureFixture) -> None:
     bus = await open_events(f"{url}:{free_port()}/howdah")
     try:
@@ -282,6 +285,7 @@ async def test_missing_server_only_delays_start(url: str, caplog: pytest.LogCapt
     assert PASSWORD not in caplog.text
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_wrong_password_is_logged(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     scheme, _, rest = broker.url.partition("://")
     wrong = f"{scheme}://howdah:wrong-{PASSWORD}@{rest.partition('@')[2]}"

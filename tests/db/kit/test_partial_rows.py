@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 
 from db.kit.partial_rows import partial_row
@@ -21,3 +23,15 @@ def test_partial_row_refuses_to_read_other_columns() -> None:
 
 def test_partial_row_with_all_columns_is_the_row_itself() -> None:
     assert partial_row(FolderRow, frozenset(FolderRow._fields)) is FolderRow
+
+
+def test_partial_row_has_its_columns_although_garbage_is_collected_meanwhile() -> None:
+    make = partial_row.__wrapped__
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        kinds = [make(TaskRow, frozenset({"title", "version"})) for _ in range(20)]
+    finally:
+        gc.set_threshold(*thresholds)
+    rows = [tuple.__new__(kind, ("Milk", 3)) for kind in kinds]
+    assert {(row.title, row.version) for row in rows} == {("Milk", 3)}

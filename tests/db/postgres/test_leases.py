@@ -41,9 +41,9 @@ async def test_lease_in_doubt_is_not_lent_again(state: str) -> None:
 
 
 async def test_overload_is_reported_with_the_wait_and_the_time_of_a_retry() -> None:
-    pool = open_pool(connect, size=1, wait_ms=20)
+    pool = open_pool(connect, size=1, wait_ms=200)
     await pool.acquire()
-    with pytest.raises(Overloaded, match="within 20 ms") as refused:
+    with pytest.raises(Overloaded, match="within 200 ms") as refused:
         await pool.acquire()
     assert refused.value.retry_after_s == 1
 

@@ -138,6 +138,35 @@ async def test_sorted_and_filtered_rows_are_those_of_postgresql(desk: Desk) -> N
             assert positions(request, rows) == numbers, (kind, column)
 
 
+RANDOM = {
+    "numeric": "round(((random() - 0.5) * power(10, i % 12))::numeric, i % 9)",
+    "float8": "(random() - 0.5) * power(10, i % 40)",
+    "float4": "((random() - 0.5) * power(10, i % 30))::float4",
+    "int8": "((random() - 0.5) * power(10, i % 18))::int8",
+    "timestamp": "'1000-01-01'::timestamp + (random() - 0.5) * '6000 years'::interval",
+    "timestamptz": "'1000-01-01'::timestamptz + (random() - 0.5) * '6000 years'::interval",
+    "date": "'0100-01-01'::date + (random() * 100000 - 50000)::int",
+    "interval": "make_interval(months => (random() * 40)::int - 20, "
+    "days => (random() * 1200)::int - 600, secs => (random() - 0.5) * 1e6)",
+    "text": "chr(90 + i % 9) || chr(1 + (random() * 55000)::int) || left('ab', i % 3) || "
+    "chr(57400 + (random() * 70000)::int)",
+    "uuid": "md5(random()::text)::uuid",
+}
+
+
+async def test_random_values_are_sorted_as_by_postgresql(desk: Desk) -> None:
+    values = ", ".join(f"{expression} AS {kind}_v" for kind, expression in RANDOM.items())
+    orders = {kind: f"{kind}_v" for kind in RANDOM} | {"text": 'text_v COLLATE "C"'}
+    ranks = ", ".join(f"row_number() OVER (ORDER BY {one}, i)::int - 1" for one in orders.values())
+    source = f"(SELECT i, {values} FROM generate_series(1, 2000) i) t"
+    run, rows = await query(desk, f"SELECT t.*, {ranks} FROM {source} ORDER BY i")
+    oids = [column.type_oid for column in run.parsed_columns or ()]
+    for number, kind in enumerate(RANDOM, start=1):
+        found = positions(OrderRequest(oids, [SortColumn(number, False, False)]), rows)
+        expected = sorted(range(len(rows)), key=lambda at: rows[at][number + len(RANDOM)])
+        assert found == expected, kind
+
+
 def test_values_in_other_zones_and_styles_are_ordered() -> None:
     """The offsets of one result differ; styles that are not ISO are ordered by their text."""
     clocks: list[list[Any]] = [

@@ -60,6 +60,17 @@ async def test_doctor_lists_settings_with_source_and_without_secrets(tmp_path: P
     assert ended.code == 1
 
 
+async def test_doctor_tells_which_variable_names_the_database(tmp_path: Path) -> None:
+    ended = await doctor(
+        tmp_path / "data",
+        NEON_DATABASE_URL="postgresql://127.0.0.1:1/howdah",
+        HOWDAH_DATABASE_CONNECT_MS="200",
+    )
+    lines = [line.split() for line in ended.output.splitlines()]
+    shown = [line[2:] for line in lines if line[:1] == ["HOWDAH_DATABASE_URL"]]
+    assert shown == [["environment,", "NEON_DATABASE_URL"]]
+
+
 async def test_doctor_reports_missing_migrations(committed_url: str, tmp_path: Path) -> None:
     connection = await asyncpg.connect(committed_url)
     await connection.execute("UPDATE alembic_version SET version_num = '0001'")

@@ -122,10 +122,11 @@ async def test_catalogue_runs_one_statement_per_level(
 async def test_catalogue_times_out_when_it_is_locked(
     ada: Client, saved: str, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.workbench.catalogue.reader.TIMEOUT_S", 0.2)
     async with target._as_superuser() as connection, connection.transaction():
         await connection.execute("LOCK TABLE pg_catalog.pg_description IN ACCESS EXCLUSIVE MODE")
-        answer = await ada.send(LOOK, id=saved, first=5)
+        with monkeypatch.context() as patch:
+            patch.setattr("db.workbench.catalogue.reader.TIMEOUT_S", 0.2)
+            answer = await ada.send(LOOK, id=saved, first=5)
         assert answer.code == "TIMEOUT"
     assert await look(ada, saved)
 

@@ -187,7 +187,7 @@ async def test_probe_returns_error_as_data(
     if code is None:
         assert trial["serverVersion"].startswith("17.")
         assert trial["tls"].startswith("TLSv1.3")
-        assert 0 < trial["latencyMs"] < 10_000
+        assert trial["latencyMs"] > 0
     else:
         assert (trial["error"]["code"], trial["error"]["field"]) == (code, field)
         assert trial["error"]["hint"]

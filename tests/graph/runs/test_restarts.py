@@ -112,12 +112,13 @@ async def test_rows_arguments_are_validated(
 async def test_cancel_answers_while_own_pool_is_exhausted(
     open_replica: OpenReplica, add_user: AddUser, target: Target, gate: Gate
 ) -> None:
-    async with open_replica(database_pool_size=2, database_wait_ms=500) as replica:
+    async with open_replica(database_pool_size=2) as replica:
         ada = await replica.person(await add_user("Ada"))
         run = await ada.execute(await connect_to(target, ada), f"SELECT {gate.wait}")
         await gate.reached()
         database = replica.services.database
         async with connections_in_use(database, 2):
+            database._source._wait_s = 0.1  # type: ignore[attr-defined]  # of its pool
             assert (await ada.client.send("{ tasks(first: 1) { nodes { id } } }")).code == (
                 "OVERLOADED"
             )

@@ -5,12 +5,18 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from db.services import Services
+from graph.server import metrics
 from tests.fixtures.clients import Client
+from tests.fixtures.patience import patience
+from tests.graph.tasks.test_tasks import followed
 
 LOCAL = {"host": "localhost"}  # another name needs the token
 
@@ -37,18 +43,38 @@ async def test_metrics_count_operations_by_kind_and_outcome(
 
 
 async def test_metrics_report_database_events_and_process(
-    ada: Client, http: httpx.AsyncClient
+    ada: Client, http: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(metrics, "PAGE_PAUSE", 0)  # each page is a new one
     found = await measured(http)
     assert found["howdah_events_up"] == 1
     assert found["howdah_database_connections_in_use"] == 0
     assert found["howdah_database_waiting"] == 0
     assert found["process_resident_memory_bytes"] > 1_000_000
     before = found["howdah_event_readers"]
-    async with ada.follow("subscription { taskChanged { kind } }") as changes:
-        await ada.ask('mutation { createTask(input: {title: "Count me"}) { task { id } } }')
-        await anext(changes)
+    async with ada.follow("subscription { taskChanged { kind } }"):
+        await followed(services, ada)
         assert (await measured(http))["howdah_event_readers"] == before + 1
+
+
+async def test_metrics_take_a_tenth_of_the_time_at_most(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, made_at = 0.0, list[float]()
+    make = metrics.Metrics._make_page
+
+    def slowly(page: metrics.Metrics) -> bytes:
+        nonlocal now
+        made_at.append(now)
+        now += 2
+        return make(page)
+
+    monkeypatch.setattr(metrics, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(metrics.Metrics, "_make_page", slowly)
+    while now < 100:
+        assert (await http.get("/metrics", headers=LOCAL)).status_code == 200
+        now += 3
+    assert made_at == [0, 20, 40, 60, 80]
 
 
 async def test_metrics_labels_contain_no_user_data(ada: Client, http: httpx.AsyncClient) -> None:
@@ -146,7 +172,10 @@ async def test_metrics_never_decrease_when_a_worker_is_killed_while_it_writes(
     seen = [0.0]
     for _ in range(3):
         async with running(tmp_path, 1, "up"):
-            # There is no sample before the first observation.
+            async with patience():
+                # There is no sample before the first observation.
+                while reported(tmp_path).get(COUNT, 0.0) <= seen[-1]:
+                    pass
             seen += [reported(tmp_path).get(COUNT, 0.0) for _ in range(50)]
         found = reported(tmp_path)
         seen.append(found[COUNT])

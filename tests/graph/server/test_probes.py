@@ -53,6 +53,7 @@ async def relay(committed_url: str) -> AsyncIterator[tuple[Relay, str]]:
     server.close()
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_readyz_fails_while_database_is_silent(
     relay: tuple[Relay, str],
 ) -> None:

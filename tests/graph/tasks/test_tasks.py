@@ -208,8 +208,9 @@ async def followed(services: Services, client: Client) -> None:
     """Waits until a subscription to this client's tasks exists."""
     assert client.user is not None
     topic = f"tasks:{client.user.id.hex}"
-    while not services.events._subscriptions._by_topic.get(topic):  # noqa: ASYNC110 - the bus has no event for it
-        await asyncio.sleep(0)
+    async with patience():
+        while not services.events._subscriptions._by_topic.get(topic):  # noqa: ASYNC110 - the bus has no event for it
+            await asyncio.sleep(0)
 
 
 async def test_task_changed_reaches_owner_only(

@@ -10,8 +10,7 @@ import pytest
 from graph.transport.compression import MIN_BYTES, Compressor, accepts_gzip
 from graph.transport.http.accept import GRAPHQL_JSON
 from graph.transport.schema_route import PATH
-from tests.fixtures.patience import PATIENCE_S
-from tests.fixtures.toy import Door, ToyServer, calling, schema, toy_app
+from tests.fixtures.toy import Door, ToyServer, calling, client_of, schema, toy_app
 
 ECHO = "query($v: JSON!) { echo(value: $v) }"
 LARGE = ["text"] * 500
@@ -80,9 +79,7 @@ async def test_compression_of_large_answers_takes_turns() -> None:
 
 
 async def test_query_method_reads_and_refuses_mutations(toy_server: ToyServer) -> None:
-    async with httpx.AsyncClient(
-        base_url=f"http://{toy_server.address}", timeout=PATIENCE_S
-    ) as client:
+    async with client_of(toy_server) as client:
 
         async def send(method: str, text: str, **headers: str) -> httpx.Response:
             return await client.request(method, "/graphql", json={"query": text}, headers=headers)

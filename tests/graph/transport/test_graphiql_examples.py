@@ -11,9 +11,11 @@ import pytest
 from graphql import DocumentNode, FieldNode, OperationDefinitionNode, parse, print_ast, visit
 from graphql.language import Visitor
 
+from db.services import Services
 from graph.transport import graphiql
 from tests.fixtures.clients import Client
 from tests.fixtures.targets import CANARY, Target
+from tests.graph.tasks.test_tasks import followed
 
 EXAMPLES = Path(graphiql.__file__).parent / "source" / "examples"
 
@@ -79,13 +81,14 @@ def test_tabs_have_tests() -> None:
     assert tabs == {"1-tasks", "2-workbench", "3-storage", "4-account"}
 
 
-async def test_tasks_tab_works_in_order(ada: Client) -> None:
+async def test_tasks_tab_works_in_order(ada: Client, services: Services) -> None:
     tab = Tab(ada, "1-tasks")
     assert (await tab.run("Tasks"))["tasks"]["totalCount"] == 0
     created = (await tab.run("CreateTask"))["createTask"]["task"]
     assert (await tab.run("Tasks"))["tasks"]["nodes"][0]["taskId"] == created["taskId"]
     assert (await tab.run("ToggleTask"))["toggleTask"]["task"]["completed"]
     async with ada.follow(tab.operations["LiveTasks"]) as events:
+        await followed(services, ada)
         await ada.ask('mutation { createTask(input: {title: "Wash it"}) { task { id } } }')
         event = await anext(events)
     assert event.data["taskChanged"]["task"]["title"] == "Wash it"

@@ -6,8 +6,7 @@ import httpx
 import pytest
 
 from graph.transport.http.accept import GRAPHQL_JSON, JSON
-from tests.fixtures.patience import PATIENCE_S
-from tests.fixtures.toy import ANN, ToyServer
+from tests.fixtures.toy import ANN, ToyServer, client_of
 
 JSON_HEADERS = {"content-type": "application/json"}
 
@@ -225,9 +224,7 @@ async def test_head_equals_get_without_body(
     toy_server: ToyServer, path: str, parameters: dict[str, str], accept: str
 ) -> None:
     headers = {"accept": accept, "x-request-id": "the-same"}
-    async with httpx.AsyncClient(
-        base_url=f"http://{toy_server.address}", timeout=PATIENCE_S
-    ) as client:
+    async with client_of(toy_server) as client:
         head = await client.head(path, params=parameters, headers=headers)
         get = await client.get(path, params=parameters, headers=headers)  # on the same connection
     assert head.status_code == get.status_code
@@ -240,9 +237,7 @@ async def test_head_equals_get_without_body(
 
 
 async def test_head_of_subscription_is_refused(toy_server: ToyServer) -> None:
-    async with httpx.AsyncClient(
-        base_url=f"http://{toy_server.address}", timeout=PATIENCE_S
-    ) as client:
+    async with client_of(toy_server) as client:
         response = await client.head(
             "/graphql",
             params={"query": "subscription { forever }"},

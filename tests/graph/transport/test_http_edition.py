@@ -15,8 +15,7 @@ import pytest
 from graph.server import http_protocol
 from graph.server.http_protocol import HEAD_BYTES
 from graph.transport.http.accept import GRAPHQL_JSON, JSON
-from tests.fixtures.patience import PATIENCE_S
-from tests.fixtures.toy import ANN, ToyServer
+from tests.fixtures.toy import ANN, ToyServer, client_of
 
 Check: TypeAlias = Callable[[httpx.AsyncClient], Awaitable[None]]
 
@@ -390,16 +389,12 @@ async def test_edition_requirement_is_met_below_http(
     toy_server: ToyServer, requirement: Requirement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_protocol, "BODY_TIMEOUT_S", 0.2)
-    async with httpx.AsyncClient(
-        base_url=f"http://{toy_server.address}", timeout=PATIENCE_S
-    ) as client:
+    async with client_of(toy_server) as client:
         await requirement.check(client)
 
 
 async def test_edition_server_that_stops_responds_with_503(toy_server: ToyServer) -> None:
-    async with httpx.AsyncClient(
-        base_url=f"http://{toy_server.address}", timeout=PATIENCE_S
-    ) as client:
+    async with client_of(toy_server) as client:
         await query(client, "{ hello }")
         toy_server.stop.begin()
         refused(await query(client, "{ hello }"), 503)

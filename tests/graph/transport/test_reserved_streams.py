@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import httpx
@@ -12,7 +12,7 @@ import pytest
 
 from graph.transport.http import reserved_streams
 from tests.fixtures.patience import PATIENCE_S, patience
-from tests.fixtures.toy import ANN, Door, ToyServer, serving, toy_app
+from tests.fixtures.toy import ANN, Clock, Door, ToyServer, serving, toy_app
 
 TOKEN = "x-graphql-event-stream-token"
 ANN_SPEAKS = {"authorization": "Bearer ann"}
@@ -198,12 +198,14 @@ async def test_reserved_stream_that_is_not_opened_is_dropped(
     assert response.status_code == 404
 
 
-async def test_stream_tells_operations_that_the_token_expired(browser: Browser, door: Door) -> None:
-    door.expires_at = datetime.now(UTC) + timedelta(seconds=1)
+async def test_stream_tells_operations_that_the_token_expired(
+    browser: Browser, clock: Clock
+) -> None:
     token = (await browser.reserve()).text
     async with browser.open(token) as stream:
         await browser.post(token, FOREVER)
         assert await stream.next() is not None
+        clock.ahead = timedelta(hours=1)
         ended = await stream.next()
         assert ended is not None
         (error,) = ended.data["payload"]["errors"]

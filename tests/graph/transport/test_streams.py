@@ -1,6 +1,6 @@
 import json
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from graph.transport import gateway
 from graph.transport.http import streams
 from tests.fixtures.patience import PATIENCE_S
-from tests.fixtures.toy import Door, ToyServer, serving, toy_app
+from tests.fixtures.toy import Clock, Door, ToyServer, serving, toy_app
 
 SSE = "text/event-stream"
 APOLLO = 'multipart/mixed;boundary="graphql";subscriptionSpec=1.0,application/json'
@@ -83,10 +83,13 @@ async def test_stream_sends_heartbeats(
 
 @pytest.mark.parametrize("accept", [SSE, APOLLO])
 async def test_stream_ends_when_token_expires(
-    door: Door, toy_server: ToyServer, accept: str
+    clock: Clock, toy_server: ToyServer, accept: str
 ) -> None:
-    door.expires_at = datetime.now(UTC) + timedelta(seconds=0.5)
-    text = await body(toy_server, FOREVER, accept, authorization="Bearer ann")
+    received = []
+    async for part in followed(toy_server, FOREVER, accept, authorization="Bearer ann"):
+        received.append(part)
+        clock.ahead = timedelta(hours=1)
+    text = "".join(received[1:])
     assert text.count("UNAUTHENTICATED") == 1
     assert "The access token has expired." in text
     assert "refreshSession" in text

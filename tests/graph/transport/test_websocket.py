@@ -2,7 +2,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,8 @@ from websockets.typing import Origin, Subprotocol
 
 from graph.transport import gateway
 from graph.transport import websocket as sockets
-from tests.fixtures.toy import ANN, Door, ToyServer, serving, toy_app
+from tests.fixtures.patience import PATIENCE_S
+from tests.fixtures.toy import ANN, Clock, Door, ToyServer, serving, toy_app
 
 PROTOCOL = Subprotocol(sockets.PROTOCOL)
 ANN_SPEAKS = {"Authorization": "Bearer ann"}
@@ -47,7 +48,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def opened(server: ToyServer, **options: Any) -> AsyncIterator[Client]:
-    options = {"subprotocols": [PROTOCOL], "proxy": None} | options
+    options = {"subprotocols": [PROTOCOL], "proxy": None, "open_timeout": PATIENCE_S} | options
     async with connect(f"ws://{server.address}/graphql", **options) as connection:
         yield Client(connection)
 
@@ -295,12 +296,12 @@ async def closed_at_once(client: Client) -> tuple[int, str]:
     return await client.closed()
 
 
-async def test_socket_closes_when_token_expires(door: Door, toy_server: ToyServer) -> None:
-    door.expires_at = datetime.now(UTC) + timedelta(seconds=0.5)
+async def test_socket_closes_when_token_expires(clock: Clock, toy_server: ToyServer) -> None:
     async with opened(toy_server) as client:
         await client.greet(ANN_SPEAKS)
         await client.subscribe("subscription { forever }")
         assert (await client.hear())["type"] == "next"
+        clock.ahead = timedelta(hours=1)
         code, reason = await closed_at_once(client)
     assert code == 4403
     assert reason == (

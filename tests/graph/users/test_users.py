@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -13,6 +13,8 @@ from graph.kit.ids import id_of
 from graph.users.inputs import ChangePasswordInput, SignInInput
 from tests.fixtures.clients import Client, Response
 from tests.fixtures.identity import PASSWORD
+from tests.fixtures.toy import Clock
+from tests.graph.tasks.test_tasks import followed
 
 SIGN_UP = """mutation ($input: SignUpInput!) {
   signUp(input: $input) {
@@ -238,10 +240,12 @@ async def test_secrets_are_not_in_repr_of_inputs() -> None:
     assert PASSWORD not in repr(ChangePasswordInput(current_password=PASSWORD, new_password="x"))
 
 
-async def test_socket_says_that_its_token_expired(ada: Client, services: Services) -> None:
-    assert ada.user is not None
-    ada.token = await services.identity.issue(ada.user, seconds=1)
+async def test_socket_says_that_its_token_expired(
+    ada: Client, services: Services, clock: Clock
+) -> None:
     async with ada.follow("subscription { taskChanged { kind } }") as responses:
+        await followed(services, ada)
+        clock.ahead = timedelta(days=1)
         with pytest.raises(ConnectionClosed) as ended:
             await anext(responses)
     assert ended.value.rcvd is not None

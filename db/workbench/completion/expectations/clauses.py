@@ -1,7 +1,6 @@
 """What can stand at the cursor of a query, from the clause around it and the part before it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 from db.workbench.completion.expectations import grammar
@@ -49,9 +48,9 @@ def expect_in_joined(query: Query, position: int) -> Expected:
     query.clauses[0].word = "FROM"
     found = expect_in_query(query, position)
     if position == 0:
-        return replace(found, keywords=(*grammar.QUERIES, *found.keywords))
+        return found._replace(first_keywords=grammar.QUERIES)
     joins = {*grammar.JOINS, *grammar.OPERATORS, "ON", "USING", "AS", "JOIN"}
-    return replace(found, keywords=tuple(word for word in found.keywords if word in joins))
+    return found._replace(keywords=tuple(word for word in found.keywords if word in joins))
 
 
 def following_clauses(query: Query, clause: Clause) -> tuple[str, ...]:
@@ -103,7 +102,7 @@ def _in_select(at: At) -> Expected:
     if not at.before or (len(at.before) == 1 and at.last == "DISTINCT"):
         found = value_expected(at.before)
         firsts = ("ON",) if at.before else ("DISTINCT", "DISTINCT ON", "ALL")
-        return replace(found, keywords=(*firsts, *found.keywords))
+        return found._replace(keywords=(*firsts, *found.keywords))
     is_after_on = len(at.before) == 3 and at.before[1].word == "ON"
     if is_after_on:
         return value_expected([])
@@ -157,7 +156,7 @@ def _in_by(at: At) -> Expected:
         found = value_expected(content)
         firsts = () if is_sort else ("GROUPING SETS", "ROLLUP", "CUBE")
         offers = (Offer.COLUMNS, Offer.OUTPUT_COLUMNS, *found.offers[1:])
-        return replace(found, offers=offers, keywords=(*firsts, *found.keywords))
+        return found._replace(offers=offers, keywords=(*firsts, *found.keywords))
     sorts = grammar.SORTS if is_sort else ()
     return value_expected(content, (*sorts, *at.following, *grammar.OPERATORS))
 
@@ -174,8 +173,8 @@ def _in_set(at: At) -> Expected:
         return value_expected(item[assigned + 1 :], (*at.following, *grammar.OPERATORS))
     found = value_expected([])
     path = (item[assigned - 1].name,) if assigned else ()
-    return replace(
-        found, compared=path, target=at.query.target, keywords=("DEFAULT", *found.keywords)
+    return found._replace(
+        compared=path, target=at.query.target, keywords=("DEFAULT", *found.keywords)
     )
 
 
@@ -199,7 +198,10 @@ def _in_into(at: At) -> Expected:
     if at.query.verb == "MERGE":
         return _words("USING", "AS")
     if at.query.verb == "INSERT":
-        return Expected(keywords=grammar.AFTER_INSERT_TABLE)
+        is_whole = at.last == "VALUES"  # DEFAULT VALUES
+        return (
+            _words("ON CONFLICT", "RETURNING") if is_whole else _words(*grammar.AFTER_INSERT_TABLE)
+        )
     return Expected(keywords=at.as_if_in("SELECT").following)
 
 

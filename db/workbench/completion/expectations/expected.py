@@ -1,7 +1,7 @@
 """What can stand at a cursor, as kinds of names and keywords."""
 
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from db.workbench.completion.statement.queries import Source
 
@@ -39,8 +39,7 @@ ROWS = (Offer.COMMON_TABLES, Offer.RELATIONS, Offer.SCHEMAS, Offer.ROW_FUNCTIONS
 TABLES = (Offer.RELATIONS, Offer.SCHEMAS)
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """`offers` and `keywords` are in the order in which they are useful here."""
 
     offers: tuple[Offer, ...] = ()
@@ -50,6 +49,8 @@ class Expected:
     """Columns that are named already."""
     compared: tuple[str, ...] = ()
     """The column that a value is compared with or assigned to."""
+    first_keywords: tuple[str, ...] = ()
+    """Keywords that come before the names, such as SELECT at the start of a subquery."""
 
 
 NOTHING = Expected()

@@ -102,3 +102,8 @@ TYPES = (
 )  # fmt: skip
 EXTRACTED = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND", "EPOCH", "DOW", "DOY", "WEEK",
              "QUARTER", "ISODOW", "ISOYEAR")  # fmt: skip
+NO_KEYWORDS = _words(
+    """BUFFERS CONNECT COSTS DATE DOW DOY EPOCH FORCE_QUOTE GENERIC_PLAN ISODOW ISOYEAR MAINTAIN
+    MEMORY ON_ERROR PUBLIC QUARTER SAFE SERIALIZE SETTINGS SUMMARY TIMING USAGE VOID WAL WEEK"""
+)
+"""Words above that PostgreSQL does not list as keywords, whatever its version."""

@@ -26,6 +26,8 @@ def place_of(here: Group, position: int, scope: Scope) -> Place:
     while start >= 2 and here.parts[start - 1].text == "." and here.parts[start - 2].name:
         start -= 2
     path = name_before(here.parts, position - 1) if start < position else ()
+    if not path and start and here.parts[start - 1].text == ".":
+        return Place(path, NOTHING)  # a field of a composite value, such as `(order).total`
     level = scope.levels[0] if scope.levels else None
     if level is None:
         return Place(path, expect_in_command(here, start))
@@ -134,8 +136,13 @@ def _in_row(at: _In) -> Expected | None:
     columns = _insert_columns(at.query)
     compared = columns[place] if place < len(columns) else f"#{place}"
     offers = VALUES if at.query.verb == "MERGE" else (Offer.FUNCTIONS, Offer.SCHEMAS)
-    keywords = ("DEFAULT", *found.keywords)
-    return Expected(offers, keywords, at.query.target, compared=(compared,))
+    return Expected(
+        offers,
+        found.keywords,
+        at.query.target,
+        compared=(compared,),
+        first_keywords=("DEFAULT",),
+    )
 
 
 def _insert_columns(query: Query) -> list[str]:

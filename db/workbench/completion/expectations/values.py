@@ -29,7 +29,7 @@ def is_value_expected(before: list[Element]) -> bool:
     if last.kind != "mark":
         return last.word in grammar.BEFORE_OPERAND
     if last.text == "*":  # `SELECT *`, `count(*)` and `t.*`, but not a product
-        return len(before) > 1 and before[-2].text not in {",", "."} and before[-2].word == ""
+        return before[-2:-1] != [] and before[-2].text != "." and not is_value_expected(before[:-1])
     return True
 
 
@@ -44,8 +44,9 @@ def value_expected(before: list[Element], after_value: tuple[str, ...] = ()) -> 
         after_is = before[-2].word == "IS"
         return Expected(keywords=grammar.AFTER_IS_NOT if after_is else grammar.AFTER_NOT)
     if is_value_expected(before):
-        cases = ("WHEN",) if last.word == "CASE" else ()
-        return Expected(VALUES, (*cases, *grammar.OPERANDS), compared=compared_column(before))
+        firsts = ("WHEN",) if last.word == "CASE" else ()
+        compared = compared_column(before)
+        return Expected(VALUES, grammar.OPERANDS, compared=compared, first_keywords=firsts)
     if _is_case_open(before):
         return Expected(keywords=(*grammar.IN_CASE, *grammar.OPERATORS))
     return Expected(keywords=after_value or grammar.OPERATORS)
@@ -127,7 +128,7 @@ def _at_start_of_call(
     queries = grammar.QUERIES[:2]
     if is_query:
         offers = () if name == "EXISTS" else value.offers
-        return Expected(offers, (*queries, *value.keywords), compared=compared)
+        return Expected(offers, value.keywords, compared=compared, first_keywords=queries)
     firsts = ("DISTINCT",) if name else ()
     return Expected(value.offers, (*firsts, *value.keywords, *queries))
 

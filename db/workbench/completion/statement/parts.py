@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from db.workbench.sql.sql_tokens import Token, tokens
 
-MAX_NAME_CHARS = 63
-"""PostgreSQL cuts longer names (NAMEDATALEN)."""
 _SINGLE_MARKS = frozenset(".,[]()")
+_MARK_KINDS = frozenset(("open", "close", "other"))
 _ALWAYS_CONTINUED = frozenset(("word", "number", "unclosed"))
 _IGNORED = frozenset(("comment", "unclosed", "backslash"))
 
@@ -81,10 +80,7 @@ class _StatementReader:
                 break
             if self._cursor is not None or not _is_open(token, self._index):
                 self._add(token)
-            elif token.kind in {"word", "quoted"}:
-                quote = token.text.lstrip("eE")[0] if token.kind == "quoted" else ""
-                self._place_cursor(token.start, token.end, quote)
-            else:
+            elif not self._take_cursor(token):
                 return None
         if self._cursor is None and self._in_line_comment(previous_end):
             return None
@@ -100,6 +96,17 @@ class _StatementReader:
         if last == ["BEGIN", "ATOMIC"] and self._cursor is None:
             self._parts.clear()  # the statements of a routine's body follow
 
+    def _take_cursor(self, token: Token) -> bool:
+        """Takes the word, name or string with the cursor; False if nothing can be completed."""
+        quote = token.text.lstrip("eE")[0] if token.kind == "quoted" else ""
+        if (
+            token.kind not in {"word", "quoted"}
+            or quote not in token.text[: self._index - token.start]
+        ):
+            return False
+        self._place_cursor(token.start, token.end, quote)
+        return True
+
     def _place_cursor(self, start: int, end: int, quote: str) -> Cursor:
         typed = self._text[start : self._index]
         self._cursor = cursor = Cursor(len(self._parts), start, end, typed, quote)
@@ -114,24 +121,34 @@ class _StatementReader:
 
 
 def _resumed_tokens(text: str, cursor: int) -> Iterator[Token]:
-    """The tokens, with a quote that seems to lack its end closed at the cursor."""
+    """The tokens, with a quote that seems to lack its end closed at the cursor.
+
+    Adjacent marks are divided at the cursor.
+    """
     for token in tokens(text):
-        is_around = token.kind == "quoted" and token.start < cursor <= token.end
-        if is_around and _lacks_end(token, cursor):
+        if token.kind in _MARK_KINDS and token.start < cursor < token.end:
+            middle = cursor - token.start
+            yield token._replace(end=cursor, text=token.text[:middle])
+            token = token._replace(start=cursor, text=token.text[middle:])  # noqa: PLW2901
+        begins_at = token.start + (token.text[0] in "eE")
+        is_around = token.kind == "quoted" and begins_at < cursor <= token.end
+        if is_around and _lacks_end(token, text, cursor):
             yield token._replace(end=cursor, text=text[token.start : cursor])
             yield from tokens(text, cursor)
             return
         yield token
 
 
-def _lacks_end(token: Token, cursor: int) -> bool:
-    """Whether the quote at the cursor swallows text that follows it, as while it is being typed."""
-    body = token.text.lstrip("eE")
+def _lacks_end(token: Token, text: str, cursor: int) -> bool:
+    """Whether the quote at the cursor swallows text that follows it, as while it is being typed.
+
+    Then the quotes in the rest of the line are pairs.
+    """
     if not _is_closed(token):
         return True
-    after = token.text[cursor - token.start :]
-    is_new = cursor - token.start == 1 and after[:1].isspace()
-    return body[0] == '"' and (is_new or len(body) > MAX_NAME_CHARS + 2 or "\n" in after)
+    line_end = text.find("\n", cursor)
+    rest = text[cursor : len(text) if line_end < 0 else line_end]
+    return cursor < token.end and rest.count(token.text[-1]) % 2 == 0
 
 
 def _is_open(token: Token, cursor: int) -> bool:
@@ -155,7 +172,7 @@ def _is_closed(token: Token) -> bool:
 
 def _parts(token: Token) -> Iterator[Part]:
     kind, start, end, text = token
-    if kind in {"open", "close", "other"}:
+    if kind in _MARK_KINDS:
         yield from _marks(start, text)
     elif kind == "quoted":
         yield Part("name" if text.startswith('"') else "string", start, end, text)

@@ -1,6 +1,7 @@
 """The structure of a query: its clauses, the sources of its rows, and its WITH queries."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from db.workbench.completion.statement.groups import QUERY_WORDS, Element, Group
 
@@ -56,8 +57,7 @@ class Source:
         return self.alias or (self.path[-1] if self.path else "")
 
 
-@dataclass(slots=True)
-class CommonTable:
+class CommonTable(NamedTuple):
     name: str
     column_names: tuple[str, ...]
     query: Group | None

@@ -38,16 +38,14 @@ def order_request(
     """Raises BadInput for unknown columns, wrong values and too many of either."""
     _require_at_most("orderBy", len(sort), MAX_SORT_COLUMNS, "columns")
     _require_at_most("filter", len(conditions), MAX_CONDITIONS, "conditions")
+    by_column: dict[int, SortColumn] = {}  # a second time, a column decides nothing
+    for one in sort:
+        index = _require_column(columns, one.column, "orderBy")
+        nulls_first = one.descending if one.nulls_first is None else one.nulls_first
+        by_column.setdefault(index, SortColumn(index, one.descending, nulls_first))
     return OrderRequest(
         oids=[column.type_oid for column in columns],
-        sort=[
-            SortColumn(
-                _require_column(columns, one.column, "orderBy"),
-                one.descending,
-                one.descending if one.nulls_first is None else one.nulls_first,
-            )
-            for one in sort
-        ],
+        sort=list(by_column.values()),
         conditions=[_checked(columns, one) for one in conditions],
     )
 

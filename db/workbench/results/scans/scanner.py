@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 SMALL_BYTES = 256 * 1024
 """At most this much is scanned in a thread, in less time than a process takes to start."""
 MEMORY_BYTES = 512 * 1024 * 1024
+PIPE_BYTES = 128 * 1024
+"""The event loop copies what a pipe has not taken yet."""
 MAX_SCANS = 4
 MAX_SCANS_PER_USER = 2
 MAX_WAITING_SCANS = 20
@@ -102,8 +104,9 @@ class Scanner:
                 async for span in self._spans(run):
                     size = len(span.lines)
                     stdin.write(scan_process.ROWS.pack(span.page, span.offset, size))
-                    stdin.write(span.lines)
-                    await stdin.drain()
+                    for start in range(0, size, PIPE_BYTES):
+                        stdin.write(span.lines[start : start + PIPE_BYTES])
+                        await stdin.drain()
                 stdin.write(scan_process.ROWS.pack(0, 0, 0))
                 await stdin.drain()
             answer = await stdout.read()

@@ -1,5 +1,5 @@
 """Fixtures of the engine's tests."""
 
-from tests.fixtures.notes import narrow, notes, observer
+from tests.fixtures.notes import hasty, narrow, notes, observer
 
-__all__ = ["narrow", "notes", "observer"]
+__all__ = ["hasty", "narrow", "notes", "observer"]

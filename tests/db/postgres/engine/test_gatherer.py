@@ -223,7 +223,7 @@ async def test_change_that_timed_out_is_not_sent_again(
     committed_url: str, committed_owner: OwnerId, observer: asyncpg.Connection
 ) -> None:
     """A timeout does not tell whether PostgreSQL had finished."""
-    database = await open_database(committed_url, pool_size=2, statement_timeout_ms=300)
+    database = await open_database(committed_url, pool_size=2, statement_timeout_ms=1_000)
     task = await create(database, committed_owner)  # connects, and prepares the statement
     sent = Statements()
     database.observe = sent.append

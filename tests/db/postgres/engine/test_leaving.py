@@ -28,19 +28,19 @@ from tests.fixtures.patience import patience
 
 @pytest.mark.parametrize("way", ["read", "transaction", "write"])
 async def test_statement_timeout_ends_statement_on_server(
-    narrow: Database, observer: asyncpg.Connection, way: str
+    hasty: Database, observer: asyncpg.Connection, way: str
 ) -> None:
     async def slow(session: ReadSession) -> None:
         await session.value(SLOW)
 
     async def slow_read(work: Callable[[ReadSession], Awaitable[None]]) -> None:
-        async with narrow.read() as session:
+        async with hasty.read() as session:
             await work(session)
 
-    run = slow_read if way == "read" else getattr(narrow, way)
+    run = slow_read if way == "read" else getattr(hasty, way)
     with pytest.raises(TimedOut, match="exceeded its timeout"):
         await run(slow)
-    assert await read(narrow, 7) == 7
+    assert await read(hasty, 7) == 7
     assert not await observer.fetchval(
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' "
         "AND state = 'active' AND datname = current_database()"
@@ -115,6 +115,7 @@ async def test_health_check_works_while_pool_is_exhausted(committed_url: str) ->
     await database.close()
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_health_check_fails_fast_when_server_is_silent(tmp_path: Path) -> None:
     async with brokers.running("postgres", tmp_path / "pg") as server:
         database = await open_database(server.url)

@@ -1,5 +1,6 @@
 """Secrets that were typed to open a connection serve every replica, and end together."""
 
+import asyncio
 import contextlib
 from datetime import timedelta
 from typing import Any
@@ -166,10 +167,15 @@ async def test_typed_password_expires_at_every_replica_and_is_swept(
     saved = await committed_saver.save(password=None)
     async with open_workbench(idle_s=0.2) as first, open_workbench(idle_s=0.2) as second:
         await first.connect(committed_owner, saved, {"password": CANARY})
-        soon = OPEN_FOR - timedelta(seconds=1)
-        await committed.write(lambda session: session.rows(_AGE, by=soon))
+        left = timedelta(hours=1)
+        await committed.write(lambda session: session.rows(_AGE, by=OPEN_FOR - left))
         async with second.lend(committed_owner, saved) as held:
             assert await one(held, "SELECT true")
+            now = asyncio.get_running_loop().time()
+            (pool,) = second._pools._living
+            assert now < pool.expires_at < now + left.total_seconds()
+            pool.expires_at = now
+            await committed.write(lambda session: session.rows(_AGE, by=left))
 
             async def refused() -> bool:
                 with contextlib.suppress(BadInput):

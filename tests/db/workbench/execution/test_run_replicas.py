@@ -96,7 +96,6 @@ async def test_cancel_works_from_any_replica(
             RunState.CANCELLED,
             True,
         )
-        assert verdict.latency_ms < 10_000  # how soon: bench/runs.py
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])

@@ -59,17 +59,14 @@ async def database_of(cluster: Cluster) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture(scope="module")
-async def shop(
-    request: pytest.FixtureRequest, target: Target, cluster: Cluster
-) -> AsyncIterator[asyncpg.Connection]:
-    """On one of two servers, of different versions."""
-    is_target = request.param == "target"
-    opened = target._as_superuser() if is_target else database_of(cluster)
-    async with opened as connection:
-        for statement in SCHEMA.strip(" ;\n").split(";\n"):
-            await connection.execute(statement)
-        yield connection
-        await connection.execute("DROP SCHEMA shop CASCADE")
+async def shops(target: Target, cluster: Cluster) -> AsyncIterator[dict[str, asyncpg.Connection]]:
+    """The same tables on two servers, of different versions."""
+    async with target._as_superuser() as one, database_of(cluster) as other:
+        for connection in (one, other):
+            for statement in SCHEMA.strip(" ;\n").split(";\n"):
+                await connection.execute(statement)
+        yield {"target": one, "cluster": other}
+        await one.execute("DROP SCHEMA shop CASCADE")
 
 
 def properties_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -148,15 +145,17 @@ async def explain(shop: asyncpg.Connection, options: str, statement: str) -> str
 
 
 @pytest.mark.parametrize(
-    ("shop", "case"),
+    ("server", "case"),
     [
         pytest.param(server, case, id=f"{server}-{index}")
         for server, cases in {"target": [*CASES, *VARIANTS], "cluster": CASES}.items()
         for index, case in enumerate(cases)
     ],
-    indirect=["shop"],
 )
-async def test_plan_is_that_of_postgresql(shop: asyncpg.Connection, case: PlannedCase) -> None:
+async def test_plan_is_that_of_postgresql(
+    shops: dict[str, asyncpg.Connection], server: str, case: PlannedCase
+) -> None:
+    shop = shops[server]
     await shop.execute("RESET ALL; SET search_path = shop; SET jit = off")
     for setting in filter(None, case.settings.split(";")):
         await shop.execute(f"SET {setting}")

@@ -21,7 +21,7 @@ from db.workbench.results.formats import ResultFormat, encode_rows, require_form
 from db.workbench.results.parquet import GROUP_BYTES, MOST_CHUNKS, group_rows
 from db.workbench.results.record_batches import PIECE_BYTES
 from db.workbench.results.value_conversion import BOOL, FLOAT4, FLOAT8, INT2, INT4
-from tests.fixtures.patience import patience
+from tests.fixtures.patience import PATIENCE_S, patience
 
 ROOT = Path(__file__).parents[4]
 NUMERIC, TEXT = 1700, 25
@@ -60,7 +60,7 @@ def the_writer_ends() -> bool:
     """The encoding thread is idle or has ended."""
     threads = [one for one in threading.enumerate() if one.name.startswith("parquet")]
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE_S)
     return not any(thread.is_alive() for thread in threads)
 
 

@@ -1,6 +1,5 @@
 """Several processes on one database: scripts are sent, cancelled and rescued from any of them."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -111,10 +110,7 @@ async def test_script_is_sent_and_cancelled_from_any_replica(
             transaction=ScriptTransaction.SINGLE,
         )
         await holder.running(script)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         cancelled = await other.scripts.cancel(other.owner, script.id)
-        assert loop.time() - began < 2.5
         assert (cancelled.state, cancelled.succeeded_count) == (ScriptState.CANCELLED, 0)
         waiting = await other.start("SELECT 3", session_id=session_id)
         assert (await other.end_of(waiting)).state == ScriptState.SUCCEEDED

@@ -91,6 +91,7 @@ def seat(replica: OpenReplica, sit: Callable[[RunServer], Desk]) -> Callable[...
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
+@pytest.mark.usefixtures("real_limits")
 async def test_session_is_used_and_closed_from_any_replica(
     seat: Callable[..., Any], bus: dict[str, bool]
 ) -> None:

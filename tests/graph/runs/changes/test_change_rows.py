@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.audit import Doer, brief
 from tests.fixtures.changes import CHANGE, Grid, delete, insert, update
 from tests.fixtures.clients import Client
 
@@ -249,6 +250,31 @@ async def test_names_are_quoted(grid: Grid) -> None:
     await grid.apply(delete(key | {column: 2}, {}), table=table)
     assert await grid.rows(f"TABLE {quoted}") == []
     assert await grid.rows(EVERYTHING) == BEFORE
+
+
+async def test_key_that_result_names_is_accepted(grid: Grid) -> None:
+    """Also of a unique index whose column is of a domain that is NOT NULL."""
+    await grid.run("DROP TABLE IF EXISTS keys")
+    await grid.run("DROP DOMAIN IF EXISTS code")
+    await grid.run("CREATE DOMAIN code AS text NOT NULL")
+    await grid.run("CREATE TABLE keys (a code UNIQUE, b int, c int, UNIQUE (c) INCLUDE (b))")
+    await grid.run("INSERT INTO keys VALUES ('x', 1, 2)")
+    run = await grid.run("SELECT * FROM keys")
+    assert run["editable"]["keyColumns"] == ["a"]
+    await grid.apply(update({"a": "x"}, {"b": 1}, b=2), table="keys")
+    answer = await grid.change(update({"c": 2}, {"b": 2}, b=3), table="keys")
+    assert "(a)" in answer["error"]["hint"]
+
+
+async def test_audit_log_has_the_table_and_no_value(grid: Grid, admin: Client) -> None:
+    secret = update({"id": 1}, {"name": "one"}, name="4f1d-secret")
+    asked = grid.asked(secret, table="goods")
+    event = await Doer(grid.client).event(admin, CHANGE, input=asked)
+    assert brief(event) == ("QUERY_RUN", "SUCCEEDED")
+    assert event["details"]["statement"] == "-- changeRows public.goods: 1 UPDATE"
+    conflict = await Doer(grid.client).event(admin, CHANGE, input=asked)
+    assert brief(conflict) == ("QUERY_RUN", "FAILED")
+    assert "secret" not in str([event, conflict])
 
 
 async def test_read_only_connection_and_other_users_are_refused(grid: Grid, bob: Client) -> None:

@@ -110,6 +110,19 @@ async def test_temporary_table_and_settings_of_session_are_used(grid: Grid) -> N
     await desk.close()
 
 
+async def test_row_that_moved_on_after_the_snapshot_is_an_error_of_postgresql(grid: Grid) -> None:
+    """A transaction that sees an older row cannot tell the present values."""
+    desk = await open_session(grid.client, grid.connection, isolationLevel="REPEATABLE_READ")
+    await desk.do("BEGIN")
+    assert (await desk.rows(NAMES))[0] == [1, "one"]
+    await grid.apply(update({"id": 1}, {"name": "one"}, name="uno"))
+    answer = await grid.in_session(desk).change(RENAME)
+    assert (answer["error"]["sqlstate"], answer["errorIndex"]) == ("40001", 0)
+    assert answer["error"]["hint"].startswith("Roll back the transaction")
+    assert await desk.state() == "IN_TRANSACTION"
+    await desk.close()
+
+
 async def test_read_only_session_refuses_changes(grid: Grid) -> None:
     desk = await open_session(grid.client, grid.connection, readOnly=True)
     asked = grid.in_session(desk).asked(RENAME, table="goods")

@@ -87,6 +87,11 @@ async def test_views_are_changed_by_any_columns_that_match_one_row(grid: Grid) -
     answer = await grid.change(update({"price": "1"}, {"id": 77}, id=78), table="cheap")
     assert "more than one row" in answer["error"]["message"]
     await grid.apply(delete({"id": 4}, {}), table="cheap")
+    await grid.run("INSERT INTO goods SELECT i, 'n' || i, 0 FROM generate_series(10, 60) AS i")
+    for change in (update({"price": "0"}, {}, price="-1"), delete({"price": "0"}, {})):
+        answer = await grid.change(insert(id=8, price="1"), change, table="cheap")
+        assert (answer["errorIndex"], answer["applied"]) == (1, False)
+    await grid.run("DELETE FROM goods WHERE id > 3")
     await grid.run("CREATE VIEW totals AS SELECT sum(price) AS total FROM goods")
     answer = await grid.change(update({"total": "3"}, {}, total="4"), table="totals")
     assert (answer["error"]["sqlstate"], answer["errorIndex"]) == ("55000", 0)

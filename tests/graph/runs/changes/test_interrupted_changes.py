@@ -3,6 +3,8 @@
 import pytest
 
 from tests.fixtures.changes import Grid, insert, update
+from tests.fixtures.replicas import CANCEL
+from tests.fixtures.session_desk import open_session
 
 ENDS = """CREATE OR REPLACE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$"""
@@ -29,6 +31,37 @@ async def test_lost_connection_says_whether_the_outcome_is_known(grid: Grid, whe
         assert answer["error"]["code"] is None
         assert "nothing was changed" in answer["error"]["hint"]
     assert await grid.rows("SELECT name FROM goods WHERE id IN (1, 4)") == [{"name": "one"}]
+
+
+async def test_answer_that_was_not_awaited_is_read_with_the_same_key(grid: Grid) -> None:
+    holder = await open_session(grid.client, grid.connection)
+    await holder.do("BEGIN")
+    await holder.do("SELECT * FROM goods FOR UPDATE")
+    change = update({"id": 1}, {"name": "one"}, name="x")
+    first = await grid.change(change, idempotencyKey="a", waitMs=0)
+    assert (first["applied"], first["rows"], first["statements"]) == (False, [], [])
+    assert first["run"]["state"] in {"QUEUED", "RUNNING"}
+    await holder.roll_back()
+    again = await grid.change(change, idempotencyKey="a", waitMs=30_000)
+    assert (again["replayed"], again["applied"]) == (True, True)
+    assert again["rows"] == [{"id": 1, "name": "x", "price": "1.50"}]
+    assert again["run"]["id"] == first["run"]["id"]
+    await holder.close()
+
+
+async def test_cancelled_changes_are_undone(grid: Grid) -> None:
+    holder = await open_session(grid.client, grid.connection)
+    await holder.do("BEGIN")
+    await holder.do("SELECT * FROM goods FOR UPDATE")
+    change = update({"id": 1}, {"name": "one"}, name="x")
+    asked = await grid.change(insert(id=4), change, idempotencyKey="a", waitMs=0)
+    cancelled = (await grid.client.ask(CANCEL, id=asked["run"]["id"]))["cancelQuery"]
+    assert cancelled["run"]["state"] == "CANCELLED"
+    answer = await grid.change(insert(id=4), change, idempotencyKey="a")
+    assert (answer["applied"], answer["run"]["state"], answer["rows"]) == (False, "CANCELLED", [])
+    await holder.roll_back()
+    assert await grid.rows("SELECT name FROM goods WHERE id IN (1, 4)") == [{"name": "one"}]
+    await holder.close()
 
 
 @pytest.mark.parametrize("timing", ["", "DEFERRABLE INITIALLY DEFERRED"])

@@ -199,6 +199,7 @@ async def test_error_has_its_position_in_the_statement(desk: PlanDesk) -> None:
     error = await desk.error("  EXPLAIN ANALYZE SELECT 1")
     assert (error["position"], error["hint"][:12]) == (3, "Omit EXPLAIN")
     assert "executeQuery" in (await desk.error("VACUUM planned"))["hint"]
+    assert (await desk.error("ROLLBACK"))["message"] == "ROLLBACK cannot be explained."
     error = await desk.error("(ANALYZE) DELETE FROM planned", analyze=True)
     assert (error["position"], error["message"]) == (1, "ANALYZE cannot be explained.")
     assert (await desk.error("SELECT $1::int"))["sqlstate"] == "08P01"

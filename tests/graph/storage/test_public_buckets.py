@@ -1,0 +1,43 @@
+"""Public buckets are listed for every user, private ones for their owner only."""
+
+from typing import Any
+
+from tests.fixtures.clients import Client
+from tests.fixtures.factories import make_bucket, make_file
+
+PUBLIC = """query($after: String) { publicBuckets(first: 2, after: $after) {
+  totalCount nodes { name files(first: 5) { nodes { location } } }
+  pageInfo { hasNextPage endCursor } } }"""
+UPDATE = """mutation($input: UpdateBucketInput!) { updateBucket(input: $input) {
+  bucket { private version } } }"""
+
+
+async def listed(client: Client) -> list[Any]:
+    found: list[Any] = []
+    after = None
+    while True:
+        page = (await client.ask(PUBLIC, after=after))["publicBuckets"]
+        found += page["nodes"]
+        if not page["pageInfo"]["hasNextPage"]:
+            assert page["totalCount"] == len(found)
+            return found
+        after = page["pageInfo"]["endCursor"]
+
+
+async def test_public_buckets_of_all_users_are_listed(
+    ada: Client, bob: Client, anonymous: Client
+) -> None:
+    made = [await make_bucket(ada, name=f"open {n}", private=False) for n in range(3)]
+    await make_file(ada, bucketId=made[2], location="a.txt")
+    await make_bucket(bob, name="of bob", private=False)
+    await make_bucket(ada, name="hidden")
+    names = {"open 0", "open 1", "open 2", "of bob"}
+    for client in (ada, bob):
+        buckets = {bucket["name"]: bucket["files"]["nodes"] for bucket in await listed(client)}
+        assert buckets.keys() == names
+        assert buckets["open 2"] == [{"location": "a.txt"}]
+    assert (await anonymous.send(PUBLIC)).code == "UNAUTHENTICATED"
+
+    changed = await ada.ask(UPDATE, input={"id": made[0], "private": True, "expectedVersion": 1})
+    assert changed["updateBucket"]["bucket"] == {"private": True, "version": 2}
+    assert names - {bucket["name"] for bucket in await listed(bob)} == {"open 0"}
