@@ -94,7 +94,7 @@ class CatalogueReader:
     async def definitions(
         self, connection_id: UUID, kind: DefinedKind, ids: Sequence[UUID]
     ) -> Mapping[UUID, str]:
-        """Returns SQL that recreates each object.
+        """Returns SQL that recreates each object. Some exist only with another one.
 
         Raises:
             TooLarge: The definitions are too long together.
@@ -103,7 +103,7 @@ class CatalogueReader:
             found: Mapping[int, str] = await read_catalogue(
                 connection, lambda fetch: definitions(fetch, kind, _oids(ids)), TIMEOUT_S
             )
-            return {UUID(int=oid): text for oid, text in found.items()}
+        return {UUID(int=oid): text for oid, text in found.items()}
 
     async def read_only_risks(self, connection_id: UUID) -> list[ReadOnlyRisk]:
         """Returns the rights with which the role can make changes while it only reads."""

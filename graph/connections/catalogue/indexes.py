@@ -8,6 +8,7 @@ from graph.connections.catalogue.loaders import ByKey, Facts, Lists, ObjectKey
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
+    definition_field,
     key_of,
     loaded_by,
 )
@@ -31,7 +32,7 @@ class Sizes(Facts):
 
 
 @strawberry.type(description="An index of a `DatabaseTable`. " + OF_DATABASE)
-@catalogue_node("index", row=IndexRow, loader=IndexByKey, names=2, defined=DefinedKind.INDEX)
+@catalogue_node("index", row=IndexRow, loader=IndexByKey, names=2)
 class TableIndex(Node):
     schema_name: str = attribute("Name of the schema that contains the index and its table.")
     table_name: str = attribute("Name of the table.")
@@ -48,6 +49,7 @@ class TableIndex(Node):
         "False if queries do not use the index: it is being built, or its build has failed."
     )
     comment: str | None = attribute("Comment set with `COMMENT ON INDEX`. Null if there is none.")
+    definition = definition_field(DefinedKind.INDEX)
 
     @field(
         "Size of the index in bytes. Null if the database failed to answer, or for the index of a "

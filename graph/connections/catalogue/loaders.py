@@ -39,14 +39,6 @@ class ObjectKey(NamedTuple):
     id: UUID
 
 
-class DefinitionKey(NamedTuple):
-    """The definition of an object, whose OID is unique in the catalogue of its kind."""
-
-    connection_id: UUID
-    kind: DefinedKind
-    id: UUID
-
-
 class CatalogueLoader(BatchLoader[K, Any]):
     """Reads each group of keys with one statement. The error of a group fails its own keys only."""
 
@@ -151,19 +143,17 @@ class Facts(CatalogueLoader[ObjectKey]):
         return {key: self.to_value(*found[key.id]) for key in keys if key.id in found}
 
 
-class Definitions(CatalogueLoader[DefinitionKey]):
-    """SQL that recreates an object. None if it is made only with another one."""
+class Definitions(CatalogueLoader[ObjectKey]):
+    kind: ClassVar[DefinedKind]
 
     @staticmethod
-    def group_of(key: DefinitionKey) -> Hashable:
-        return key.connection_id, key.kind
+    def group_of(key: ObjectKey) -> Hashable:
+        return key.connection_id
 
-    async def read(
-        self, reader: CatalogueReader, keys: list[DefinitionKey]
-    ) -> Mapping[DefinitionKey, Any]:
-        connection_id, kind, _ = keys[0]
+    async def read(self, reader: CatalogueReader, keys: list[ObjectKey]) -> Mapping[ObjectKey, Any]:
+        ids = [key.id for key in keys]
         try:
-            found = await reader.definitions(connection_id, kind, [key.id for key in keys])
+            found = await reader.definitions(keys[0].connection_id, self.kind, ids)
         except TooLarge:  # one error, not one for each object
             raise ResultTooLarge(MAX_DEFINITION_BYTES, "bytes of definitions") from None
         return {key: found[key.id] for key in keys if key.id in found}

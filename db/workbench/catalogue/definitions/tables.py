@@ -18,10 +18,19 @@ _NOT_NULL = """CASE WHEN con.oid IS NULL THEN CASE WHEN a.attnotnull THEN ' NOT 
       THEN ' CONSTRAINT ' || quote_ident(con.conname) END,
     ' NOT NULL', CASE WHEN con.connoinherit THEN ' NO INHERIT' END) END"""
 
+# A child that has all columns for itself, as after ALTER TABLE ... INHERIT. They keep their order
+# only if it is made so again.
+_IS_ADOPTED = """NOT c.relispartition
+  AND EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhrelid = c.oid)
+  AND NOT EXISTS (SELECT FROM pg_attribute AS a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attislocal)
+  AND NOT EXISTS (SELECT FROM pg_constraint AS con WHERE con.conrelid = c.oid
+    AND con.contype IN ('c', 'n') AND NOT con.conislocal)"""
+
 _OF_PARENTS = """FROM pg_inherits AS h JOIN pg_attribute AS p
       ON p.attrelid = h.inhparent AND p.attname = a.attname AND p.atthasdef
     JOIN pg_attrdef AS pd ON pd.adrelid = p.attrelid AND pd.adnum = p.attnum
-    WHERE h.inhrelid = c.oid AND NOT c.relispartition"""
+    WHERE h.inhrelid = c.oid AND NOT c.relispartition AND NOT c.is_adopted"""
 
 # A child gets the default of its parent if it has none, and has to get its generation expression
 # from the parent before PostgreSQL 16.
@@ -66,7 +75,7 @@ TABLE = f"""SELECT c.oid::bigint AS id, '' AS rank, concat('CREATE ',
     CASE WHEN c.reloftype <> 0 THEN ' OF ' || c.reloftype::regtype END,
     CASE WHEN lines <> '' THEN E' (\\n    ' || lines || E'\\n)'
          WHEN c.reloftype = 0 THEN ' ()' END,
-    CASE WHEN NOT c.relispartition THEN E'\\nINHERITS (' || (
+    CASE WHEN NOT c.relispartition AND NOT c.is_adopted THEN E'\\nINHERITS (' || (
       SELECT string_agg(h.inhparent::regclass::text, ', ' ORDER BY h.inhseqno)
       FROM pg_inherits AS h WHERE h.inhrelid = c.oid) || ')' END,
     E'\\nPARTITION BY ' || pg_get_partkeydef(c.oid),
@@ -79,13 +88,14 @@ TABLE = f"""SELECT c.oid::bigint AS id, '' AS rank, concat('CREATE ',
     (SELECT concat(E'\\nSERVER ', quote_ident(srv.srvname), {foreign_options("f.ftoptions")})
      FROM pg_foreign_table AS f JOIN pg_foreign_server AS srv ON srv.oid = f.ftserver
      WHERE f.ftrelid = c.oid)) AS text
-  FROM pg_class AS c CROSS JOIN LATERAL (
+  FROM (SELECT c.*, {_IS_ADOPTED} AS is_adopted FROM pg_class AS c WHERE {_TABLES}) AS c
+  CROSS JOIN LATERAL (
     SELECT string_agg(line, E',\\n    ' ORDER BY step, rank COLLATE "C") AS lines
-    FROM ({_COLUMNS} UNION ALL {_CONSTRAINTS}) AS item) AS body
-  WHERE {_TABLES}"""  # noqa: S608 - constants
+    FROM ({_COLUMNS} UNION ALL {_CONSTRAINTS}) AS item) AS body"""  # noqa: S608 - constants
 
-ATTACH = """SELECT c.oid::bigint AS id, '' AS rank,
-    format('ALTER TABLE ONLY %s ATTACH PARTITION %s %s',
-      h.inhparent::regclass, c.oid::regclass, pg_get_expr(c.relpartbound, c.oid)) AS text
+ATTACH = f"""SELECT c.oid::bigint AS id, h.inhseqno AS rank, CASE WHEN c.relispartition
+    THEN format('ALTER TABLE ONLY %s ATTACH PARTITION %s %s',
+      h.inhparent::regclass, c.oid::regclass, pg_get_expr(c.relpartbound, c.oid))
+    ELSE format('ALTER TABLE %s INHERIT %s', c.oid::regclass, h.inhparent::regclass) END AS text
   FROM pg_class AS c JOIN pg_inherits AS h ON h.inhrelid = c.oid
-  WHERE c.oid = ANY($1::bigint[]::oid[]) AND c.relkind IN ('r', 'p', 'f') AND c.relispartition"""
+  WHERE {_TABLES} AND (c.relispartition OR {_IS_ADOPTED})"""  # noqa: S608 - constants

@@ -147,6 +147,8 @@ CREATE TABLE app.computed (a int, doubled int GENERATED ALWAYS AS (a * 2) STORED
 CREATE TABLE app.computed_child (b int) INHERITS (app.computed);
 CREATE TABLE app.computed_adopted (a int, doubled int GENERATED ALWAYS AS (a * 2) STORED);
 ALTER TABLE app.computed_adopted INHERIT app.computed;
+CREATE TABLE app.reordered (extra int, z int, doubled int GENERATED ALWAYS AS (a * 2) STORED, b text, a int);
+ALTER TABLE app.reordered INHERIT app.second_parent, INHERIT app.computed;
 CREATE TABLE app.same_keys (a int PRIMARY KEY);
 ALTER TABLE app.same_keys ADD CONSTRAINT again UNIQUE (a);
 ALTER TABLE app.same_keys ADD CONSTRAINT and_again UNIQUE (a);

@@ -1,4 +1,4 @@
-"""`definition` of the objects of a connected database, over GraphQL."""
+"""Definitions of many objects are read together, up to a limit."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -34,18 +34,6 @@ ALL = """query($id: ID!) { connection(id: $id) {
     types(first: 10) { nodes { name definition } }
     sequences(first: 10) { nodes { definition } } }
   extensions(first: 10) { nodes { name definition } } } }"""
-PARTS = """CREATE TABLE "Drawn".parts (
-    id integer NOT NULL,
-    size "Drawn".size DEFAULT 'small'::"Drawn".size,
-    CONSTRAINT parts_pkey PRIMARY KEY (id)
-);
-CREATE INDEX by_size ON "Drawn".parts USING btree (size) WHERE (id > 5);
-"""
-TRIGGER = (
-    'CREATE TRIGGER touched BEFORE INSERT ON "Drawn".parts FOR EACH ROW '
-    'EXECUTE FUNCTION "Drawn".touch();\n'
-)
-KEY = 'ALTER TABLE ONLY "Drawn".parts ADD CONSTRAINT parts_pkey PRIMARY KEY (id);\n'
 
 
 @pytest.fixture
@@ -53,37 +41,6 @@ async def saved(ada: Client, target: Target) -> AsyncIterator[str]:
     await target.script(SETUP)
     yield await make_connection_to(ada, target)
     await target.script('DROP SCHEMA "Drawn" CASCADE')
-
-
-async def test_objects_have_definitions(ada: Client, saved: str) -> None:
-    found = (await ada.ask(ALL, id=saved))["connection"]
-    schema = found["schema"]
-    assert schema["definition"] == (
-        "CREATE SCHEMA \"Drawn\";\nCOMMENT ON SCHEMA \"Drawn\" IS 'It''s drawn';\n"
-    )
-    parts, view = schema["tables"]["nodes"]
-    assert parts["definition"] == PARTS
-    assert [index["definition"] for index in parts["indexes"]] == [
-        'CREATE INDEX by_size ON "Drawn".parts USING btree (size) WHERE (id > 5);\n',
-        KEY,
-    ]
-    assert [constraint["definition"] for constraint in parts["constraints"]] == [KEY]
-    assert [trigger["definition"] for trigger in parts["triggers"]] == [TRIGGER]
-    assert [policy["definition"] for policy in parts["policies"]] == [
-        'CREATE POLICY everybody ON "Drawn".parts TO PUBLIC USING (true);\n'
-    ]
-    assert view["definition"].startswith('CREATE VIEW "Drawn".small AS\n SELECT id\n')
-    (function,) = schema["functions"]["nodes"]
-    assert function["definition"].startswith('CREATE OR REPLACE FUNCTION "Drawn".touch()\n')
-    types = {type["name"]: type["definition"] for type in schema["types"]["nodes"]}
-    assert types["size"] == "CREATE TYPE \"Drawn\".size AS ENUM ('small', 'it''s large');\n"
-    (sequence,) = schema["sequences"]["nodes"]
-    assert sequence["definition"] == 'CREATE SEQUENCE "Drawn".numbers INCREMENT BY 2;\n'
-    extensions = {each["name"]: each["definition"] for each in found["extensions"]["nodes"]}
-    assert (
-        "\nCREATE EXTENSION IF NOT EXISTS plpgsql WITH SCHEMA pg_catalog;"
-        in (extensions["plpgsql"])
-    )
 
 
 async def test_definitions_of_one_kind_are_read_together(
