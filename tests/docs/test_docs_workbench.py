@@ -1,5 +1,4 @@
 """The scripts of the pages on the workbench print what the pages say."""
-"""The scripts of three pages of the workbench print what the pages say."""
 
 import asyncio
 import shutil
@@ -26,8 +25,6 @@ DOCS = Path(__file__).parents[2] / "docs"
         ("editing.md", "edit.mjs"),
         ("completion.md", "completion.mjs"),
         ("saved-queries.md", "saved.mjs"),
-        ("scripts.md", "script.mjs"),
-        ("sessions.md", "session.mjs"),
     ],
 )
 async def test_workbench_page_script_prints_its_output(

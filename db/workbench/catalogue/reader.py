@@ -93,12 +93,16 @@ class CatalogueReader:
     async def definitions(
         self, connection_id: UUID, kind: DefinedKind, ids: Sequence[UUID]
     ) -> Mapping[UUID, str]:
-        """Returns SQL that recreates each object. Some exist only with another one."""
+        """Returns SQL that recreates each object.
+
+        Raises:
+            TooLarge: The definitions are too long together.
+        """
         async with self._workbench.lend(self._owner, connection_id) as connection:
             found: Mapping[int, str] = await read_catalogue(
                 connection, lambda fetch: definitions(fetch, kind, _oids(ids)), TIMEOUT_S
             )
-        return {UUID(int=oid): text for oid, text in found.items()}
+            return {UUID(int=oid): text for oid, text in found.items()}
 
     async def read_only_risks(self, connection_id: UUID) -> list[ReadOnlyRisk]:
         """Returns the rights with which the role can make changes while it only reads."""

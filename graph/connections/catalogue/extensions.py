@@ -8,7 +8,6 @@ from graph.connections.catalogue.loaders import ByKey, Pages
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
-    definition_field,
 )
 from graph.kit.fields import attribute
 from graph.kit.ids import Node
@@ -25,11 +24,12 @@ class ExtensionByKey(ByKey):
 @strawberry.type(
     description="An extension that is installed in a connected database. " + OF_DATABASE
 )
-@catalogue_node("extension", row=ExtensionRow, loader=ExtensionByKey, names=1)
+@catalogue_node(
+    "extension", row=ExtensionRow, loader=ExtensionByKey, names=1, defined=DefinedKind.EXTENSION
+)
 class DatabaseExtension(Node):
     name: str = attribute("Name of the extension.")
     version: str = attribute("Version that is installed.")
     schema_name: str = attribute("Name of the schema that contains its objects.")
     owner: str = attribute("Role that owns the extension.")
     comment: str | None = attribute("Comment of the extension. Null if there is none.")
-    definition = definition_field(DefinedKind.EXTENSION)

@@ -14,7 +14,6 @@ from graph.connections.catalogue.loaders import ByKey, ObjectKey, Pages
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
-    definition_field,
     key_of,
     loaded_by,
 )
@@ -49,7 +48,9 @@ class FunctionByKey(ByKey):
     description="A function, procedure, aggregate or window function of a `DatabaseSchema`. "
     + OF_DATABASE
 )
-@catalogue_node("function", row=FunctionRow, loader=FunctionByKey, names=2)
+@catalogue_node(
+    "function", row=FunctionRow, loader=FunctionByKey, names=2, defined=DefinedKind.ROUTINE
+)
 class DatabaseFunction(Node):
     schema_name: str = attribute("Name of the schema that contains the function.")
     name: str = attribute("Name of the function. Functions with other arguments may share it.")
@@ -71,7 +72,6 @@ class DatabaseFunction(Node):
     comment: str | None = attribute(
         "Comment set with `COMMENT ON FUNCTION`. Null if there is none."
     )
-    definition = definition_field(DefinedKind.ROUTINE)
 
     @field(PRIVILEGES, type=list[DatabasePrivilege] | None)
     @loaded_by(FunctionPrivileges)

@@ -8,7 +8,6 @@ from graph.connections.catalogue.loaders import ByKey, Facts, Lists, ObjectKey
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
-    definition_field,
     key_of,
     loaded_by,
 )
@@ -32,7 +31,7 @@ class Sizes(Facts):
 
 
 @strawberry.type(description="An index of a `DatabaseTable`. " + OF_DATABASE)
-@catalogue_node("index", row=IndexRow, loader=IndexByKey, names=2)
+@catalogue_node("index", row=IndexRow, loader=IndexByKey, names=2, defined=DefinedKind.INDEX)
 class TableIndex(Node):
     schema_name: str = attribute("Name of the schema that contains the index and its table.")
     table_name: str = attribute("Name of the table.")
@@ -49,7 +48,6 @@ class TableIndex(Node):
         "False if queries do not use the index: it is being built, or its build has failed."
     )
     comment: str | None = attribute("Comment set with `COMMENT ON INDEX`. Null if there is none.")
-    definition = definition_field(DefinedKind.INDEX)
 
     @field(
         "Size of the index in bytes. Null if the database failed to answer, or for the index of a "

@@ -10,7 +10,7 @@ from uuid import UUID
 from db.errors import HowdahError, TooLarge
 from db.kit.paging import Page, Window
 from db.workbench.catalogue import MAX_COLUMNS, CatalogueReader
-from db.workbench.catalogue.definitions import DefinedKind
+from db.workbench.catalogue.definitions import MAX_DEFINITION_BYTES, DefinedKind
 from db.workbench.catalogue.objects import ObjectKind
 from graph.connections.loaders import ConnectionById
 from graph.executor import ResultTooLarge
@@ -36,6 +36,14 @@ class ObjectKey(NamedTuple):
     """An object of a database by its OID."""
 
     connection_id: UUID
+    id: UUID
+
+
+class DefinitionKey(NamedTuple):
+    """The definition of an object, whose OID is unique in the catalogue of its kind."""
+
+    connection_id: UUID
+    kind: DefinedKind
     id: UUID
 
 
@@ -143,16 +151,21 @@ class Facts(CatalogueLoader[ObjectKey]):
         return {key: self.to_value(*found[key.id]) for key in keys if key.id in found}
 
 
-class Definitions(CatalogueLoader[ObjectKey]):
-    kind: ClassVar[DefinedKind]
+class Definitions(CatalogueLoader[DefinitionKey]):
+    """SQL that recreates an object. None if it is made only with another one."""
 
     @staticmethod
-    def group_of(key: ObjectKey) -> Hashable:
-        return key.connection_id
+    def group_of(key: DefinitionKey) -> Hashable:
+        return key.connection_id, key.kind
 
-    async def read(self, reader: CatalogueReader, keys: list[ObjectKey]) -> Mapping[ObjectKey, Any]:
-        ids = [key.id for key in keys]
-        found = await reader.definitions(keys[0].connection_id, self.kind, ids)
+    async def read(
+        self, reader: CatalogueReader, keys: list[DefinitionKey]
+    ) -> Mapping[DefinitionKey, Any]:
+        connection_id, kind, _ = keys[0]
+        try:
+            found = await reader.definitions(connection_id, kind, [key.id for key in keys])
+        except TooLarge:  # one error, not one for each object
+            raise ResultTooLarge(MAX_DEFINITION_BYTES, "bytes of definitions") from None
         return {key: found[key.id] for key in keys if key.id in found}
 
 

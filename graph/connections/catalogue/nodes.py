@@ -9,7 +9,7 @@ import strawberry
 
 from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import CatalogueRow
-from graph.connections.catalogue.loaders import ByKey, Definitions, ObjectKey
+from graph.connections.catalogue.loaders import ByKey, DefinitionKey, Definitions, ObjectKey
 from graph.context import Info
 from graph.executor.hints import resolving_many
 from graph.kit.fields import field
@@ -27,11 +27,23 @@ OF_DATABASE = (
 _INFO = Parameter("info", Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
 
 
-def catalogue_node(prefix: str, *, row: type, loader: type[ByKey], names: int) -> Callable[[T], T]:
-    """Registers a type for `node(id:)`, like `node`. Its IDs have the key of the row."""
+def catalogue_node(
+    prefix: str,
+    *,
+    row: type,
+    loader: type[ByKey],
+    names: int,
+    defined: DefinedKind | None = None,
+) -> Callable[[T], T]:
+    """Registers a type for `node(id:)`, like `node`. Its IDs have the key of the row.
+
+    `defined` adds the field `definition`.
+    """
 
     def register(cls: T) -> T:
         cls.id = _id_field(prefix)  # type: ignore[attr-defined]
+        if defined is not None:
+            cls.definition = _definition_field(defined)  # type: ignore[attr-defined]
         return node(prefix, row=row, loader=loader, scopes=WORKBENCH.read, names=names)(cls)
 
     return register
@@ -43,6 +55,30 @@ def _id_field(prefix: str) -> Any:
         return named_id(prefix, NameKey(root.connection_id, root.key))
 
     return id
+
+
+_CONTENTS = {
+    DefinedKind.RELATION: "A table has its columns, constraints, indexes and owned sequences; its "
+    "triggers, policies and partitions have definitions of their own. ",
+    DefinedKind.INDEX: "The index of a constraint is recreated by the constraint. ",
+    DefinedKind.EXTENSION: "The version is a comment. ",
+    DefinedKind.SCHEMA: "The objects in the schema have definitions of their own. ",
+    DefinedKind.SEQUENCE: "The sequence of an identity column is recreated by the column. ",
+}
+
+
+def _definition_field(kind: DefinedKind) -> Any:
+    @field(
+        "SQL that recreates the object and its comment, if the objects that it depends on exist. "
+        f"{_CONTENTS.get(kind, '')}Owners, privileges and rows are omitted. Null if PostgreSQL "
+        "creates the object only together with another one, or if the database failed to answer.",
+        type=str | None,
+    )
+    @loaded_by(Definitions)
+    def definition(root: strawberry.Parent[CatalogueRow]) -> DefinitionKey:
+        return DefinitionKey(root.connection_id, kind, root.id)
+
+    return definition
 
 
 def loaded_by(
@@ -80,23 +116,6 @@ def loaded_by(
         return resolve
 
     return declare
-
-
-def definition_field(kind: DefinedKind) -> Any:
-    """The field `definition` of the objects of one kind."""
-    loader = type(f"{kind.title()}Definitions", (Definitions,), {"kind": kind})
-
-    @field(
-        "SQL statements that recreate the object if those that it depends on exist, as "
-        "`pg_dump --schema-only` writes them, without owners and privileges. Null if the object "
-        "exists only as a part of another one, or if the database failed to answer.",
-        type=str | None,
-    )
-    @loaded_by(loader)
-    def definition(root: strawberry.Parent[CatalogueRow]) -> ObjectKey:
-        return key_of(root)
-
-    return definition
 
 
 def key_of(row: CatalogueRow) -> ObjectKey:

@@ -17,7 +17,6 @@ from graph.connections.catalogue.loaders import ByKey, Lists
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
-    definition_field,
     loaded_by,
 )
 from graph.kit.fields import attribute, field, graphql_enum
@@ -73,7 +72,9 @@ class PolicyByKey(ByKey):
     description="A trigger of a `DatabaseTable`. Triggers that PostgreSQL makes itself, such as "
     "those of foreign keys, are omitted. " + OF_DATABASE
 )
-@catalogue_node("trigger", row=TriggerRow, loader=TriggerByKey, names=3)
+@catalogue_node(
+    "trigger", row=TriggerRow, loader=TriggerByKey, names=3, defined=DefinedKind.TRIGGER
+)
 class TableTrigger(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     table_name: str = attribute("Name of the table.")
@@ -88,7 +89,6 @@ class TableTrigger(Node):
     function_schema: str = attribute("Name of the schema that contains the function.")
     function_name: str = attribute("Name of the function that the trigger calls.")
     comment: str | None = attribute("Comment set with `COMMENT ON TRIGGER`. Null if there is none.")
-    definition = definition_field(DefinedKind.TRIGGER)
 
     @field(
         "Function that the trigger calls. Null if the database failed to answer.",
@@ -101,7 +101,7 @@ class TableTrigger(Node):
 
 
 @strawberry.type(description="A row-level security policy of a `DatabaseTable`. " + OF_DATABASE)
-@catalogue_node("policy", row=PolicyRow, loader=PolicyByKey, names=3)
+@catalogue_node("policy", row=PolicyRow, loader=PolicyByKey, names=3, defined=DefinedKind.POLICY)
 class TablePolicy(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     table_name: str = attribute("Name of the table.")
@@ -119,4 +119,3 @@ class TablePolicy(Node):
         "SQL condition that new rows have to meet. Null if there is none."
     )
     comment: str | None = attribute("Comment set with `COMMENT ON POLICY`. Null if there is none.")
-    definition = definition_field(DefinedKind.POLICY)

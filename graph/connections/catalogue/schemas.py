@@ -25,7 +25,6 @@ from graph.connections.catalogue.indexes import IndexByKey, TableIndex
 from graph.connections.catalogue.loaders import ByKey, ObjectKey, PageKey, Pages
 from graph.connections.catalogue.nodes import (
     catalogue_node,
-    definition_field,
     find_named,
     key_of,
     loaded_by,
@@ -62,12 +61,11 @@ class EverySchemaPages(Pages):
     "the name of the schema: a schema that is dropped and created again has the same ID, a "
     "renamed one has another."
 )
-@catalogue_node("schema", row=SchemaRow, loader=SchemaByKey, names=1)
+@catalogue_node("schema", row=SchemaRow, loader=SchemaByKey, names=1, defined=DefinedKind.SCHEMA)
 class DatabaseSchema(Node):
     name: str = attribute("Name of the schema.")
     owner: str = attribute("Role that owns the schema.")
     comment: str | None = attribute("Comment set with `COMMENT ON SCHEMA`. Null if there is none.")
-    definition = definition_field(DefinedKind.SCHEMA)
 
     @field(
         "Tables, views, materialized views and foreign tables of the schema, ordered by name. "

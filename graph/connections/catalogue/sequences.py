@@ -8,7 +8,6 @@ from graph.connections.catalogue.loaders import ByKey, ObjectKey, Pages
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
-    definition_field,
     key_of,
     loaded_by,
 )
@@ -28,7 +27,9 @@ class SequenceByKey(ByKey):
 
 
 @strawberry.type(description="A sequence of a `DatabaseSchema`. " + OF_DATABASE)
-@catalogue_node("sequence", row=SequenceRow, loader=SequenceByKey, names=2)
+@catalogue_node(
+    "sequence", row=SequenceRow, loader=SequenceByKey, names=2, defined=DefinedKind.SEQUENCE
+)
 class DatabaseSequence(Node):
     schema_name: str = attribute("Name of the schema that contains the sequence.")
     name: str = attribute("Name of the sequence.")
@@ -50,7 +51,6 @@ class DatabaseSequence(Node):
     comment: str | None = attribute(
         "Comment set with `COMMENT ON SEQUENCE`. Null if there is none."
     )
-    definition = definition_field(DefinedKind.SEQUENCE)
 
     @field(
         "Table whose column owns the sequence, as that of an identity or `serial` column does. "

@@ -26,7 +26,6 @@ from graph.connections.catalogue.loaders import ByKey, Facts, Lists, ObjectKey, 
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
-    definition_field,
     find_named,
     key_of,
     loaded_by,
@@ -115,7 +114,9 @@ def _foreign_keys(found: list[ConstraintRow]) -> list[ConstraintRow]:
     description="A primary key, unique, check, exclusion or foreign key constraint of a "
     "`DatabaseTable`. " + OF_DATABASE
 )
-@catalogue_node("constraint", row=ConstraintRow, loader=ConstraintByKey, names=3)
+@catalogue_node(
+    "constraint", row=ConstraintRow, loader=ConstraintByKey, names=3, defined=DefinedKind.CONSTRAINT
+)
 class TableConstraint(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     table_name: str = attribute("Name of the table that has the constraint.")
@@ -141,7 +142,6 @@ class TableConstraint(Node):
     comment: str | None = attribute(
         "Comment set with `COMMENT ON CONSTRAINT`. Null if there is none."
     )
-    definition = definition_field(DefinedKind.CONSTRAINT)
 
     @field(
         "Table that has the constraint. Null if the database failed to answer.",
@@ -167,12 +167,11 @@ class TableConstraint(Node):
     description="A table, view, materialized view or foreign table of a `DatabaseSchema`. "
     + OF_DATABASE
 )
-@catalogue_node("table", row=TableRow, loader=TableByKey, names=2)
+@catalogue_node("table", row=TableRow, loader=TableByKey, names=2, defined=DefinedKind.RELATION)
 class DatabaseTable(Node):
     schema_name: str = attribute("Name of the schema that contains the table.")
     name: str = attribute("Name of the table, without its schema.")
     comment: str | None = attribute("Comment set with `COMMENT ON`. Null if there is none.")
-    definition = definition_field(DefinedKind.RELATION)
     row_estimate: int | None = attribute(
         "Number of rows as estimated by PostgreSQL's last `VACUUM` or `ANALYZE`. Null for views "
         "and if the table was never analyzed.",

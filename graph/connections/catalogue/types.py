@@ -11,7 +11,6 @@ from graph.connections.catalogue.loaders import ByKey, ObjectKey, Pages
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
-    definition_field,
     key_of,
     loaded_by,
 )
@@ -43,7 +42,7 @@ class TypeByKey(ByKey):
     description="A data type of a `DatabaseSchema`. Array types and the row types of tables are "
     "omitted. " + OF_DATABASE
 )
-@catalogue_node("type", row=TypeRow, loader=TypeByKey, names=2)
+@catalogue_node("type", row=TypeRow, loader=TypeByKey, names=2, defined=DefinedKind.TYPE)
 class DatabaseType(Node):
     schema_name: str = attribute("Name of the schema that contains the type.")
     name: str = attribute("Name of the type.")
@@ -58,7 +57,6 @@ class DatabaseType(Node):
     subtype: str | None = attribute("Type of the bounds of a range. Null for other types.")
     owner: str = attribute("Role that owns the type.")
     comment: str | None = attribute("Comment set with `COMMENT ON TYPE`. Null if there is none.")
-    definition = definition_field(DefinedKind.TYPE)
 
     @field(
         "Attributes of a composite type, ordered by `position`. Null for other types, or if the "

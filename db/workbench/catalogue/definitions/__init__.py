@@ -1,5 +1,13 @@
-"""`definitions`: SQL that recreates the objects of a user's database."""
+"""`definitions`: SQL that recreates the objects of a user's database.
 
-from db.workbench.catalogue.definitions.reading import DefinedKind, definitions
+reading  which parts make the definition of each kind, and how they are read
+others   the SQL of the parts
+"""
 
-__all__ = ["DefinedKind", "definitions"]
+from db.workbench.catalogue.definitions.reading import (
+    MAX_DEFINITION_BYTES,
+    DefinedKind,
+    definitions,
+)
+
+__all__ = ["MAX_DEFINITION_BYTES", "DefinedKind", "definitions"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 
+from db.errors import TooLarge
 from db.workbench.catalogue.definitions import (
     constraints,
     indexes,
@@ -15,6 +16,8 @@ from db.workbench.catalogue.definitions import (
     types,
 )
 from db.workbench.catalogue.fetching import Fetch
+
+MAX_DEFINITION_BYTES = 8 * 1024 * 1024
 
 
 class DefinedKind(StrEnum):
@@ -89,10 +92,18 @@ async def definitions(fetch: Fetch, kind: DefinedKind, oids: Sequence[int]) -> M
 
     Owners, privileges, security labels and rows are omitted. An object that does not exist, or is
     made only with another one, such as an array type, has no entry.
+
+    Raises:
+        TooLarge: They have more than `MAX_DEFINITION_BYTES` together.
     """
     await fetch(_SETTINGS, [])
     texts: dict[int, list[str]] = {}
-    for oid, text in await fetch(_statement(kind), [list(oids)]):
+    for oid, text, total in await fetch(_statement(kind), [list(oids), MAX_DEFINITION_BYTES]):
+        if total > MAX_DEFINITION_BYTES:
+            raise TooLarge(
+                f"The definitions have more than {MAX_DEFINITION_BYTES:,} bytes together.",
+                hint="Request the definitions of fewer objects at once.",
+            )
         texts.setdefault(oid, []).append(f"{text};\n")
     return {oid: "".join(found) for oid, found in texts.items()}
 
@@ -104,4 +115,8 @@ def _statement(kind: DefinedKind) -> str:
         FROM ({part}) AS part (id, rank, text)"""  # noqa: S608 - constants
         for step, part in enumerate(_PARTS[kind])
     )
-    return f'SELECT id, text FROM ({parts}) AS parts ORDER BY id, step, rank COLLATE "C"'  # noqa: S608 - constants
+    return f"""SELECT id, CASE WHEN total <= $2::bigint THEN text END, total FROM (
+      SELECT *, sum(octet_length(text)) OVER () AS total, row_number() OVER () AS number
+      FROM ({parts}) AS parts) AS counted
+    WHERE total <= $2::bigint OR number = 1
+    ORDER BY id, step, rank COLLATE "C\""""  # noqa: S608 - constants
