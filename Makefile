@@ -143,6 +143,10 @@ bench-runs: setup ## measure how soon cancels and changes reach subscribers
 bench-short-runs: setup ## measure short runs, a million rows, the sidebar and a cell of 100 MB
 	$(BIN)/python -m bench.short_runs $(ARGS)
 
+.PHONY: bench-completion
+bench-completion: setup ## measure completion and search in a catalogue of 5,000 tables
+	$(BIN)/python -m bench.completion $(ARGS)
+
 .PHONY: bench-catalogue
 bench-catalogue: setup ## measure the sidebar and the whole catalogue of 5,000 tables
 	$(BIN)/python -m bench.catalogue $(ARGS)

@@ -154,9 +154,9 @@ def _parquet() -> Finding:
     try:
         require_format(ResultFormat.PARQUET)
     except Unavailable:
-        message = "Parquet is not installed: run `pip install 'howdah[parquet]'` to export it."
+        message = "For Parquet and Arrow, install arro3: `pip install 'howdah[parquet]'`."
         return Finding(CheckState.OK, "parquet", message)
-    return Finding(CheckState.OK, "parquet", "Results can be exported as Parquet.")
+    return Finding(CheckState.OK, "parquet", "Results can be exported as Parquet and Arrow.")
 
 
 def _documents(settings: Settings) -> Iterator[Finding]:

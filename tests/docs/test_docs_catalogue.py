@@ -1,6 +1,7 @@
 """The operations of docs/catalogue.md work on a real database."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ async def saved(ada: Client, target: Target) -> AsyncIterator[str]:
 
 
 async def test_catalogue_page_operations_work(ada: Client, saved: str) -> None:
-    variables = {
+    variables: dict[str, dict[str, Any]] = {
         "Table": {"id": saved, "schemaName": "depot", "tableName": "orders"},
         "Schema": {"id": saved, "name": "depot"},
         "Named": {"id": saved, **NAMES},

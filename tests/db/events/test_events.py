@@ -13,8 +13,9 @@ from db.events import Event, EventBus, Subscription, open_events
 from db.events.backlog import EVERY_TOPIC, Backlog
 from db.events.bus import FRAME_LIMIT, UNSENT_LIMIT, encode
 from db.events.subscription import UNREAD_LIMIT
-from tests.fixtures.brokers import PASSWORD, Broker, free_port, frozen, running
-from tests.fixtures.patience import patience
+from tests.fixtures.brokers import PASSWORD, Broker, frozen, running
+from tests.fixtures.patience import PATIENCE_S, patience
+from tests.fixtures.targets import free_port
 
 KINDS = ["postgres", "redis", "nats"]
 OpenBus = Callable[[], Coroutine[None, None, EventBus]]
@@ -224,6 +225,7 @@ async def test_events_published_during_outage_arrive(broker: Broker, open_bus: O
         await until_missed(mine)
 
 
+@pytest.mark.usefixtures("real_limits")
 async def test_close_does_not_wait_for_silent_server(broker: Broker, open_bus: OpenBus) -> None:
     bus = await open_bus()
     with frozen(broker):
@@ -360,5 +362,7 @@ async def test_read_until_reads_after_each_event_until_the_deadline(open_bus: Op
         return reads[-1]
 
     async with bus.subscribe("run:1") as subscription:
-        assert await subscription.read_until((2).__eq__, read, deadline=loop.time() + 10) == 2
+        assert (
+            await subscription.read_until((2).__eq__, read, deadline=loop.time() + PATIENCE_S) == 2
+        )
         assert await subscription.read_until((2).__eq__, read, deadline=loop.time()) == 3

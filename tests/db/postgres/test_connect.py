@@ -16,10 +16,10 @@ from db.postgres.connect import connect, connect_with_retry
 from db.postgres.engine import open_database
 from db.postgres.urls import parse_url
 from tests.fixtures import impostors
-from tests.fixtures.brokers import free_port
 from tests.fixtures.cluster import Cluster
 from tests.fixtures.database import named
 from tests.fixtures.patience import patience
+from tests.fixtures.targets import free_port
 
 SECRET = "hush-hush/9"
 LEFT = "SELECT 1 FROM pg_stat_activity WHERE usename = 'eve'"

@@ -17,10 +17,10 @@ import asyncpg
 import pytest
 
 from db.postgres.engine import open_database
-from tests.fixtures.brokers import free_port
 from tests.fixtures.notes import CREATE, others, read, terminate_all
 from tests.fixtures.patience import patience
 from tests.fixtures.pooler_client import CHANGES
+from tests.fixtures.targets import free_port
 
 # Debian keeps it where ordinary users do not look.
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -186,9 +186,10 @@ async def test_table_has_its_indexes_triggers_and_policies(ada: Client, saved: s
 
 async def test_view_has_its_query_and_no_size(ada: Client, saved: str) -> None:
     found = await table(ada, saved, "large", "kind query sizeBytes privileges indexes { name }")
+    query = found.pop("query").replace("crates.", "")  # PostgreSQL 15 qualifies columns
+    assert " ".join(query.split()) == "SELECT id FROM depot.crates WHERE size > 10;"
     assert found == {
         "kind": "VIEW",
-        "query": " SELECT id\n   FROM depot.crates\n  WHERE size > 10;",
         "sizeBytes": None,
         "privileges": [],
         "indexes": [],

@@ -1,5 +1,6 @@
 """The catalogue that completion and search use: what makes it stale."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from db.kit.base import OwnerId
 from graph.kit.ids import parse_id
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection_to
+from tests.fixtures.replicas import AddUser, OpenReplica, connect_to
 from tests.fixtures.targets import Target
 
 EXECUTE = """mutation($input: ExecuteQueryInput!) {
@@ -86,3 +88,25 @@ async def test_refresh_reads_the_catalogue_again_after_changes_of_others(
         assert "stale_c" in await names(ada, saved)
     finally:
         await target.script("DROP TABLE stale_c")
+
+
+async def test_run_at_one_replica_makes_the_catalogue_of_another_stale(
+    open_replica: OpenReplica, add_user: AddUser, target: Target
+) -> None:
+    async with open_replica() as one, open_replica() as other:
+        user = await add_user("Ada")
+        here, owner = await one.person(user), OwnerId(user.id)
+        saved = await connect_to(target, here)
+
+        async def names_there() -> set[str]:
+            found = await other.services.catalogues.snapshot(owner, parse_id("conn", saved))
+            return {each.name for each in found.relations if each.schema == "public"}
+
+        assert "stale_d" not in await names_there()
+        await execute(here.client, "CREATE TABLE stale_d (id int)", connectionId=saved)
+        try:
+            async with asyncio.timeout(60):
+                while "stale_d" not in await names_there():  # noqa: ASYNC110 - a read is the event
+                    await asyncio.sleep(0.05)
+        finally:
+            await execute(here.client, "DROP TABLE stale_d", connectionId=saved)

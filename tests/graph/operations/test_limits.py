@@ -127,7 +127,7 @@ def test_refusal_is_explained_in_time_linear_in_the_document() -> None:
     text = "query($n: Int) " + doubling(300, "a(first: $n) { b }", "{0} x(first: 9) {{ {0} }}")
     began = time.process_time()
     refused_cost(text, n=1_000)
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 10
 
 
 def test_cost_multiplies_variables_per_spread() -> None:

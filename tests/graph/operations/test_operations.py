@@ -171,7 +171,7 @@ async def test_query_that_requests_the_most_is_stopped_soon() -> None:
     began = time.process_time()
     answer = await run(text)
     assert answer.code == TooLarge.code
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(

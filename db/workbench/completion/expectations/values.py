@@ -23,14 +23,14 @@ _AFTER = {
 
 def is_value_expected(before: list[Element]) -> bool:
     """Whether a value can come next, not an operator or another clause."""
-    if not before:
+    stars = 0
+    while stars < len(before) and before[-1 - stars].text == "*":
+        stars += 1
+    if stars:  # a star is a value in `SELECT *` and `t.*`, and an operator after a value
+        return is_value_expected(before[: len(before) - stars]) == (stars % 2 == 0)
+    if not before or before[-1].kind == "mark":
         return True
-    last = before[-1]
-    if last.kind != "mark":
-        return last.word in grammar.BEFORE_OPERAND
-    if last.text == "*":  # `SELECT *`, `count(*)` and `t.*`, but not a product
-        return before[-2:-1] != [] and before[-2].text != "." and not is_value_expected(before[:-1])
-    return True
+    return before[-1].word in grammar.BEFORE_OPERAND
 
 
 def value_expected(before: list[Element], after_value: tuple[str, ...] = ()) -> Expected:

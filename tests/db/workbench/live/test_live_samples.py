@@ -61,7 +61,9 @@ async def test_waiting_run_names_its_blocker(
     async with session_of(target) as keeper, keeper.transaction():
         await keeper.execute(f"LOCK TABLE {table}")
         run = await desk.start(f"SELECT count(*) FROM {table}")
-        waiting = (await sampled(samples, desk, run, lambda now: now.waiting)).waiting
+        # PostgreSQL shows the start of a wait a moment after the wait.
+        reached = lambda now: now.waiting and now.waiting.since  # noqa: E731
+        waiting = (await sampled(samples, desk, run, reached)).waiting
         assert waiting is not None
         assert (waiting.event_type, waiting.event) == ("Lock", "relation")
         began = await keeper.fetchval(

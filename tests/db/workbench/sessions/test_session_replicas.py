@@ -17,6 +17,7 @@ from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState
 from db.workbench.execution.run_request import RunRequest
+from db.workbench.sessions import service
 from db.workbench.sessions.maintenance import SessionRescue
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
@@ -91,10 +92,10 @@ def seat(replica: OpenReplica, sit: Callable[[RunServer], Desk]) -> Callable[...
 
 
 @pytest.mark.parametrize("bus", [{}, {"deaf": True}], ids=["event", "no event"])
-@pytest.mark.usefixtures("real_limits")
 async def test_session_is_used_and_closed_from_any_replica(
-    seat: Callable[..., Any], bus: dict[str, bool]
+    seat: Callable[..., Any], bus: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(service, "CLOSE_WITHIN_S", 0.5)  # a deaf replica waits for all of it
     async with seat() as one, seat(**bus) as other:
         row = await one.open()
         await other.run(row.id, "BEGIN")

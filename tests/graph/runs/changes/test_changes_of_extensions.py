@@ -2,7 +2,9 @@
 
 import random
 
-from tests.fixtures.changes import Grid, delete, insert, update
+import pytest
+
+from tests.fixtures.changes import EXECUTE, Grid, delete, insert, update
 from tests.fixtures.session_desk import open_session
 from tests.fixtures.targets import CANARY, Target
 
@@ -39,6 +41,27 @@ async def test_types_of_extensions_are_compared_by_their_operators_and_text(
         await grid.apply(delete({"id": "abc"}, {"tree": "top.a"}), table="boxes")
     finally:
         await target.script('DROP SCHEMA "Ext\'s" CASCADE; DROP TABLE IF EXISTS boxes')
+
+
+async def test_text_that_its_collation_finds_equal_is_a_conflict(grid: Grid) -> None:
+    values = {
+        "connectionId": grid.connection,
+        "statement": "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', "
+        "deterministic = false)",
+        "waitMs": 20_000,
+    }
+    made = (await grid.client.ask(EXECUTE, input=values))["executeQuery"]["run"]
+    if made["error"] is not None:
+        pytest.skip(made["error"]["message"])
+    await grid.run(
+        'CREATE TABLE words (id text COLLATE "blind" PRIMARY KEY, w text COLLATE "blind")'
+    )
+    await grid.apply(insert(id="Key", w="Word"), table="words")
+    answer = await grid.change(update({"id": "KEY"}, {"w": "word"}, w="x"), table="words")
+    assert answer["conflicts"] == [{"index": 0, "row": {"id": "Key", "w": "Word"}}]
+    await grid.apply(update({"id": "KEY"}, {"w": "Word"}, w="x"), table="words")
+    await grid.run("DROP TABLE words")
+    await grid.run("DROP COLLATION blind")
 
 
 async def test_foreign_tables_are_changed_by_any_columns_that_match_one_row(

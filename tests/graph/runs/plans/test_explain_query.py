@@ -50,6 +50,9 @@ class PlanDesk(NamedTuple):
         assert found["plan"] is None, found
         return found["error"]
 
+    async def state(self, run_id: str) -> str:
+        return str((await self.client.ask(STATE, id=run_id))["queryRun"]["state"])
+
     async def run(self, statement: str) -> Any:
         values = {"connectionId": self.connection, "statement": statement, "waitMs": 20_000}
         run = (await self.client.ask(EXECUTE, input=values))["executeQuery"]["run"]
@@ -222,7 +225,7 @@ async def test_explain_is_limited_by_its_timeout_and_by_the_wait(
     assert await desk.run("SELECT count(*)::int FROM planned") == [[700]]
 
 
-async def test_explain_can_be_cancelled_and_ends_with_its_request(
+async def test_explain_can_be_cancelled_and_ends_with_its_operation(
     desk: PlanDesk, gate: Gate
 ) -> None:
     session = await open_session(desk.client, desk.connection)
@@ -250,7 +253,7 @@ async def test_explain_can_be_cancelled_and_ends_with_its_request(
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
-    assert (await desk.client.ask(STATE, id=run["id"]))["queryRun"]["state"] == "CANCELLED"
+    assert await desk.state(run["id"]) == "CANCELLED"
 
 
 async def test_explain_is_for_the_owner_alone(desk: PlanDesk, bob: Client) -> None:

@@ -1,0 +1,69 @@
+"""Texts that are made to be slow: every step of completion takes time in proportion to the text."""
+
+import random
+import time
+
+import pytest
+
+from db.errors import BadInput, TooLarge
+from db.workbench.completion.catalogue_index import CatalogueIndex
+from db.workbench.completion.completions import MAX_TEXT_CHARS, complete
+from tests.fixtures.shop_catalogue import shop_snapshot
+
+INDEX = CatalogueIndex(shop_snapshot())
+PIECES = (
+    *("(", ")", "[", "]", "(SELECT ", "'", '"', "$$", "/*", "--", ";", ",", ".", "::", "= "),
+    *("a ", "a.", "SELECT ", "FROM ", "FROM (", "JOIN orders ON ", "WHERE ", "UNION ", "CASE "),
+    *("WITH a AS (SELECT * FROM a) ", "LATERAL ", "INSERT INTO orders (", "VALUES (", "SET a = "),
+    *("CREATE TABLE a (", "a int, ", "CREATE ", "TABLE ", "ALTER TABLE a ADD ", "GRANT a, ", "ON "),
+    *("MERGE INTO a USING b ON ", "WHEN ", "THEN ", "OVER (", "* ", "*, ", "\n", "é", "\U0001f418"),
+)
+
+
+def nested_withs(count: int) -> str:
+    """Each query doubles the columns of the one before. The cursor is at the end."""
+    query = "c{} AS (SELECT *, * FROM c{})"
+    queries = [query.format(at, at - 1) for at in range(1, count)]
+    last = f" SELECT c{count - 1}."
+    return ", ".join(["WITH c0 AS (SELECT * FROM orders)", *queries]) + last
+
+
+def seconds(text: str, cursor: int) -> float:
+    begun = time.process_time()
+    complete(INDEX, text, cursor, 50)
+    return time.process_time() - begun
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_time_of_completion_is_linear(piece: str) -> None:
+    """A text of 8 times the length may take 8 times as long; 64 times would be quadratic."""
+    before = "SELECT * FROM orders WHERE "
+    short, long = (before + piece * (size // len(piece)) for size in (4_000, 32_000))
+    reference = min(seconds(short, len(short)) for _ in range(3))
+    assert seconds(long, len(long)) < 24 * reference + 0.2
+
+
+def test_columns_of_nested_queries_are_bounded() -> None:
+    text = nested_withs(1_500)
+    after = f" FROM {text.rsplit(' ', 1)[1][:-1]}"
+    assert seconds(text + after, len(text)) < 5
+    few = nested_withs(9) + " FROM c8"
+    assert len(complete(INDEX, few, len(few) - len(" FROM c8"), 200)) == 6
+
+
+def test_completion_answers_for_any_text() -> None:
+    choices = random.Random(50)  # noqa: S311 - no secret
+    for _ in range(1_000):
+        text = "".join(choices.choices(PIECES, k=choices.randrange(1, 30)))
+        cursor = choices.randrange(len(text) + 1)
+        for each in complete(INDEX, text, cursor, 20):
+            assert 0 <= each.replace_start <= cursor <= each.replace_end <= len(text)
+
+
+def test_completion_refuses_long_text_and_foreign_cursor() -> None:
+    with pytest.raises(TooLarge) as too_large:
+        complete(INDEX, " " * (MAX_TEXT_CHARS + 1), 0, 1)
+    assert "statement at the cursor" in too_large.value.hint
+    for cursor in (-1, 2):
+        with pytest.raises(BadInput):
+            complete(INDEX, "a", cursor, 1)
