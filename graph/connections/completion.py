@@ -9,8 +9,13 @@ from db.connections import ConnectionRow
 from db.workbench.completion.candidates import CompletionKind
 from db.workbench.completion.completions import Completion as CompletionRow
 from db.workbench.completion.search import SearchKind, SearchResult
+from graph.connections.catalogue.columns import ColumnByKey
+from graph.connections.catalogue.functions import FunctionByKey
+from graph.connections.catalogue.loaders import ByKey
 from graph.connections.catalogue.schemas import SchemaByKey
+from graph.connections.catalogue.sequences import SequenceByKey
 from graph.connections.catalogue.tables import TableByKey
+from graph.connections.catalogue.types import TypeByKey
 from graph.context import Info
 from graph.kit.fields import argument, attribute, field, graphql_enum
 from graph.kit.ids import NameKey, Node
@@ -47,15 +52,19 @@ graphql_enum(
     SEQUENCE="A sequence.",
 )(SearchKind)
 
-_OF_TABLES = frozenset(
-    (
-        SearchKind.TABLE,
-        SearchKind.VIEW,
-        SearchKind.MATERIALIZED_VIEW,
-        SearchKind.FOREIGN_TABLE,
-        SearchKind.COLUMN,
-    )
-)
+_LOADERS: dict[SearchKind, type[ByKey]] = {
+    SearchKind.SCHEMA: SchemaByKey,
+    SearchKind.TABLE: TableByKey,
+    SearchKind.VIEW: TableByKey,
+    SearchKind.MATERIALIZED_VIEW: TableByKey,
+    SearchKind.FOREIGN_TABLE: TableByKey,
+    SearchKind.COLUMN: ColumnByKey,
+    SearchKind.FUNCTION: FunctionByKey,
+    SearchKind.PROCEDURE: FunctionByKey,
+    SearchKind.AGGREGATE: FunctionByKey,
+    SearchKind.TYPE: TypeByKey,
+    SearchKind.SEQUENCE: SequenceByKey,
+}
 
 
 class _Found(NamedTuple):
@@ -111,20 +120,13 @@ class SearchedObject:
         return root.result.comment
 
     @field(
-        "The schema or the table; of a column its table. Null for every other kind, if the object "
-        "was dropped since the catalogue was read, or if the database failed to answer.",
+        "The object itself. Null if it was dropped since the catalogue was read, or if the "
+        "database failed to answer.",
         type=Node | None,
     )
     async def node(root: strawberry.Parent[_Found], info: Info) -> Any:
-        found = root.result
-        if found.kind is SearchKind.SCHEMA:
-            key = NameKey(root.connection_id, (found.schema_name,))
-            return await SchemaByKey.of(info.context).load(key)
-        if found.kind in _OF_TABLES:
-            name = found.parent or found.name
-            key = NameKey(root.connection_id, (found.schema_name, name))
-            return await TableByKey.of(info.context).load(key)
-        return None
+        loader = _LOADERS[root.result.kind].of(info.context)
+        return await loader.load(NameKey(root.connection_id, root.result.key))
 
 
 @strawberry.type

@@ -81,8 +81,7 @@ class CatalogueReader:
             return {}
         columns = [list(names) for names in zip(*wanted, strict=True)]
         found = await self._fetch(connection_id, kind.by_key, columns)
-        rows = [kind.to_row(connection_id, selected) for selected in found]
-        return {row.key: row for row in rows}
+        return {row.key: row for _, row in kind.to_rows(connection_id, found)}
 
     async def facts(
         self, connection_id: UUID, sql: str, ids: Sequence[UUID]
@@ -125,10 +124,10 @@ def _oids(ids: Sequence[UUID]) -> list[int]:
 def _by_parent(
     connection_id: UUID, kind: ObjectKind[Any], parents: Sequence[UUID], found: Sequence[Any]
 ) -> dict[UUID, list[CatalogueRow]]:
-    rows: dict[UUID, list[CatalogueRow]] = {parent: [] for parent in parents}
-    for selected in found:
-        rows[UUID(int=selected[0])].append(kind.to_row(connection_id, selected))
-    return rows
+    rows: dict[int, list[CatalogueRow]] = {parent.int: [] for parent in parents}
+    for parent, row in kind.to_rows(connection_id, found):
+        rows[parent].append(row)
+    return {parent: rows[parent.int] for parent in parents}
 
 
 def _bound(cursor: str | None, field: str) -> tuple[str | None, int | None]:

@@ -60,6 +60,8 @@ class SnapshotFunction(_Part, frozen=True, array_like=True, gc=False):
     arguments: str
     result: str
     comment: str | None
+    input_types: str = ""
+    """The types of its input arguments: with the name its `FunctionRow.signature`."""
 
 
 class SnapshotType(_Part, frozen=True, array_like=True, gc=False):

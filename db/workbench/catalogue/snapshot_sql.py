@@ -57,12 +57,13 @@ SELECT json_build_array(oid::bigint, schema, name, kind, comment,
 FROM relation LEFT JOIN columns ON attrelid = oid {_BY_NAME}
 """  # noqa: S608 - constants
 FUNCTIONS = f"""
-SELECT json_build_array(oid, schema, name, kind, arguments, result, comment)::text FROM (
+SELECT json_build_array(oid, schema, name, kind, arguments, result, comment, types)::text FROM (
   SELECT p.oid::bigint AS oid, n.nspname::text AS schema, p.proname::text AS name,
          p.prokind::text AS kind,
          left(pg_get_function_arguments(p.oid), {MAX_SIGNATURE_CHARS}) AS arguments,
          left(coalesce(pg_get_function_result(p.oid), ''), {MAX_SIGNATURE_CHARS}) AS result,
-         left(d.description, {MAX_COMMENT_CHARS}) AS comment
+         left(d.description, {MAX_COMMENT_CHARS}) AS comment,
+         oidvectortypes(p.proargtypes) AS types
   FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
   LEFT JOIN pg_description AS d ON d.objoid = p.oid AND d.classoid = 'pg_proc'::regclass
   WHERE {_IS_SHOWN} ORDER BY {_IS_SYSTEM}, p.oid LIMIT {MAX_SNAPSHOT_OBJECTS}

@@ -57,8 +57,11 @@ IN_PATH, ELSEWHERE, SYSTEM = range(3)
 class CatalogueCandidates:
     """Finds objects of the catalogue. `typed` is folded, `limit` is of each kind of match."""
 
-    def __init__(self, index: CatalogueIndex, typed: str, limit: int) -> None:
+    def __init__(
+        self, index: CatalogueIndex, typed: str, limit: int, quote: Callable[[str], str]
+    ) -> None:
         self._index = index
+        self._quote = quote
         self._typed = typed
         self._limit = limit
 
@@ -113,9 +116,9 @@ class CatalogueCandidates:
         qualifier: str,
     ) -> Candidate:
         kind, suffix, detail = describe(one)
-        insert, label = self._index.quote(one.name), one.name
+        insert, label = self._quote(one.name), one.name
         if qualifier:
-            insert, label = f"{self._index.quote(qualifier)}.{insert}", f"{qualifier}.{label}"
+            insert, label = f"{self._quote(qualifier)}.{insert}", f"{qualifier}.{label}"
         if kind in {CompletionKind.FUNCTION, CompletionKind.PROCEDURE}:
             insert += "()" if suffix == "()" else "("
         return Candidate(kind, label + suffix, insert, match, rank, detail or None)
@@ -123,7 +126,7 @@ class CatalogueCandidates:
     def _schemas(self, group: int) -> Iterator[Candidate]:
         for match, name in self._index.schemas.find(self._typed, self._limit):
             place = SYSTEM if name.startswith("pg_") or name == "information_schema" else IN_PATH
-            insert = self._index.quote(name)
+            insert = self._quote(name)
             yield Candidate(CompletionKind.SCHEMA, name, insert, match, (group, place), "schema")
 
 

@@ -52,14 +52,14 @@ def complete(index: CatalogueIndex, text: str, cursor: int, first: int) -> list[
     place = place_of(here, position, scope)
     at = statement.cursor
     typed = _typed_name(at)
-    found: Iterator[Candidate]
+    quote = quoted if at.quote == '"' else index.quote
+    written = ScopeCandidates(index, scope, place.expected, typed, quote)
     if at.quote == "'":
-        found = _labels(index, scope, place, statement, typed)
+        found = _labels(written, statement)
     else:
-        upper = _is_upper(at.typed, statement.parts)
-        found = _names(
-            index, scope, place, _Typed(typed, is_upper=upper, is_quoted=bool(at.quote)), first
-        )
+        stored = CatalogueCandidates(index, typed, first, quote)
+        upper = None if at.quote else _is_upper(at.typed, statement.parts)
+        found = _names(written, stored, place, upper=upper)
     best = heapq.nsmallest(first, _distinct(found), key=_order)
     is_called = text[at.end : at.end + 1] == "("
     return [_completion(each, at, is_called=is_called) for each in best]
@@ -87,20 +87,11 @@ def _typed_name(at: Cursor) -> str:
     return fold(body.replace(at.quote * 2, at.quote) if at.quote else body)
 
 
-class _Typed(NamedTuple):
-    """The folded name that is typed, and how it is written."""
-
-    name: str
-    is_upper: bool
-    is_quoted: bool
-
-
 def _names(
-    index: CatalogueIndex, scope: Scope, place: Place, typed: _Typed, limit: int
+    written: ScopeCandidates, stored: CatalogueCandidates, place: Place, *, upper: bool | None
 ) -> Iterator[Candidate]:
+    """`upper` is the case of keywords. It is None in a quoted name, where there are none."""
     expected = place.expected
-    written = ScopeCandidates(index, scope, expected, typed.name)
-    stored = CatalogueCandidates(index, typed.name, limit)
     if place.path:
         takes_columns = not _ROWS_ONLY.intersection(expected.offers)
         columns = list(written.qualified(place.path)) if takes_columns else []
@@ -109,25 +100,21 @@ def _names(
             for group, offer in enumerate(expected.offers):
                 yield from stored.in_schema(offer, place.path[-1], group + 1)
         return
-    if not typed.is_quoted:
+    if upper is not None:
         yield from written.labels()
-        yield from written.keywords(expected.first_keywords, 0, upper=typed.is_upper)
+        yield from written.keywords(expected.first_keywords, 0, upper=upper)
     for group, offer in enumerate(expected.offers):
         yield from written.of(offer, group + 1)
         yield from stored.of(offer, group + 1)
-    if not typed.is_quoted:
-        last = len(expected.offers) + 1
-        yield from written.keywords(expected.keywords, last, upper=typed.is_upper)
+    if upper is not None:
+        yield from written.keywords(expected.keywords, len(expected.offers) + 1, upper=upper)
 
 
 _ROWS_ONLY = frozenset((Offer.ROW_FUNCTIONS, Offer.TYPES, Offer.COMMON_TABLES))
 
 
-def _labels(
-    index: CatalogueIndex, scope: Scope, place: Place, statement: Statement, typed: str
-) -> Iterator[Candidate]:
+def _labels(written: ScopeCandidates, statement: Statement) -> Iterator[Candidate]:
     """In a string only the labels of an enum: of a compared column, or of `'...'::type`."""
-    written = ScopeCandidates(index, scope, place.expected, typed)
     after = statement.parts[statement.cursor.part + 1 :][:8]
     if after and after[0].text == "::":
         path, _ = dotted_name(list(after), 1)
@@ -160,7 +147,4 @@ def _completion(each: Candidate, at: Cursor, *, is_called: bool) -> Completion:
     insert = each.insert
     if is_called and each.kind in _CALLABLE:
         insert = insert.rstrip("()")
-    if at.quote == '"' and not insert.startswith('"') and each.kind is not CompletionKind.KEYWORD:
-        name, _, rest = insert.partition("(")
-        insert = ".".join(map(quoted, name.split("."))) + (f"({rest}" if rest or _ else "")
     return Completion(each.kind, each.label, insert, each.detail, at.start, at.end)

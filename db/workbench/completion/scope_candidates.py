@@ -16,8 +16,16 @@ from db.workbench.completion.statement.scopes import Scope
 class ScopeCandidates:
     """`typed` is what the names are compared with, in lower case."""
 
-    def __init__(self, index: CatalogueIndex, scope: Scope, expected: Expected, typed: str) -> None:
+    def __init__(
+        self,
+        index: CatalogueIndex,
+        scope: Scope,
+        expected: Expected,
+        typed: str,
+        quote: Callable[[str], str],
+    ) -> None:
         self._index = index
+        self._quote = quote
         self._scope = scope
         self._expected = expected
         self._typed = typed
@@ -88,9 +96,9 @@ class ScopeCandidates:
     def _column(
         self, column: Column, rank: tuple[int, ...], owner: str, qualifier: str = ""
     ) -> Iterator[Candidate]:
-        insert, label = self._index.quote(column.name), column.name
+        insert, label = self._quote(column.name), column.name
         if qualifier:
-            insert, label = f"{self._index.quote(qualifier)}.{insert}", f"{qualifier}.{label}"
+            insert, label = f"{self._quote(qualifier)}.{insert}", f"{qualifier}.{label}"
         detail = ", ".join(filter(None, (column.type, owner))) or None
         yield from self._match(CompletionKind.COLUMN, label, insert, rank, detail, column.name)
 
@@ -133,12 +141,12 @@ class ScopeCandidates:
             if source.label:
                 detail = ".".join(source.path) if source.alias and source.path else None
                 rank = (group, distance, order)
-                insert = self._index.quote(source.label)
+                insert = self._quote(source.label)
                 yield from self._match(CompletionKind.ALIAS, source.label, insert, rank, detail)
 
     def _common_tables(self, group: int) -> Iterator[Candidate]:
         for order, (distance, table) in enumerate(self._scope.common_tables()):
-            rank, insert = (group, distance, order), self._index.quote(table.name)
+            rank, insert = (group, distance, order), self._quote(table.name)
             yield from self._match(CompletionKind.COMMON_TABLE, table.name, insert, rank, "WITH")
 
     def _settings(self, group: int) -> Iterator[Candidate]:

@@ -32,7 +32,10 @@ class SearchKind(StrEnum):
 
 
 class SearchResult(NamedTuple):
-    """`parent` is the relation of a column; `detail` a type, a signature or labels."""
+    """`parent` is the relation of a column; `detail` a type, a signature or labels.
+
+    `key` has the names that identify the object in its database, from the outermost on.
+    """
 
     kind: SearchKind
     schema_name: str
@@ -40,6 +43,7 @@ class SearchResult(NamedTuple):
     parent: str | None = None
     detail: str | None = None
     comment: str | None = None
+    key: tuple[str, ...] = ()
 
 
 _RELATION_KINDS = {
@@ -120,17 +124,20 @@ _Describe = Callable[[Any], SearchResult]
 
 
 def _schema(name: str) -> SearchResult:
-    return SearchResult(SearchKind.SCHEMA, name, name)
+    return SearchResult(SearchKind.SCHEMA, name, name, key=(name,))
 
 
 def _relation(one: SnapshotRelation) -> SearchResult:
-    return SearchResult(_RELATION_KINDS[one.kind], one.schema, one.name, comment=one.comment)
+    return SearchResult(
+        _RELATION_KINDS[one.kind], one.schema, one.name, None, None, one.comment, _key(one)
+    )
 
 
 def _column(one: ColumnOf) -> SearchResult:
     column, relation = one.column, one.relation
     return SearchResult(
-        SearchKind.COLUMN, relation.schema, column.name, relation.name, column.type, column.comment
+        *(SearchKind.COLUMN, relation.schema, column.name, relation.name),
+        *(column.type, column.comment, (*_key(relation), column.name)),
     )
 
 
@@ -138,9 +145,14 @@ def _function(one: SnapshotFunction) -> SearchResult:
     kind = _FUNCTION_KINDS.get(one.kind, SearchKind.FUNCTION)
     result = f" {one.result}" if one.result else ""
     detail = f"({one.arguments}){result}"
-    return SearchResult(kind, one.schema, one.name, None, detail, one.comment)
+    key = (one.schema, f"{one.name}({one.input_types})")
+    return SearchResult(kind, one.schema, one.name, None, detail, one.comment, key)
 
 
 def _type(one: SnapshotType) -> SearchResult:
     detail = ", ".join(one.labels) or None
-    return SearchResult(SearchKind.TYPE, one.schema, one.name, None, detail, one.comment)
+    return SearchResult(SearchKind.TYPE, one.schema, one.name, None, detail, one.comment, _key(one))
+
+
+def _key(one: SnapshotRelation | SnapshotType) -> tuple[str, ...]:
+    return one.schema, one.name

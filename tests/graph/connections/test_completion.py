@@ -17,7 +17,10 @@ CREATE TYPE shop.order_status AS ENUM ('pending', 'paid');
 CREATE TABLE shop.orders (id bigint PRIMARY KEY, status shop.order_status, "placedOn" date);
 COMMENT ON TABLE shop.orders IS 'Sold';
 CREATE VIEW shop.recent_orders AS SELECT * FROM shop.orders;
-CREATE FUNCTION shop.total_of(number bigint) RETURNS numeric LANGUAGE sql RETURN 1;
+CREATE TABLE shop.lines (order_number bigint);
+CREATE SEQUENCE shop.serials;
+CREATE FUNCTION shop.total_of(number bigint, digits int DEFAULT 2) RETURNS numeric
+  LANGUAGE sql RETURN 1;
 """
 COMPLETE = """query($id: ID!, $text: String!, $cursor: Int!, $first: Int) { connection(id: $id) {
   completions(text: $text, cursor: $cursor, first: $first) {
@@ -25,7 +28,8 @@ COMPLETE = """query($id: ID!, $text: String!, $cursor: Int!, $first: Int) { conn
 SEARCH = """query($id: ID!, $text: String!, $kinds: [SearchKind!]) { connection(id: $id) {
   search(text: $text, kinds: $kinds, first: 20) {
     kind schemaName name parentName detail comment
-    node { ... on DatabaseSchema { name } ... on DatabaseTable { name schemaName } } } } }"""
+    node { __typename id } } } }"""
+NODE = "query($id: ID!) { node(id: $id) { __typename } }"
 
 
 @pytest.fixture
@@ -57,7 +61,10 @@ async def test_completions_know_the_catalogue_of_the_server(ada: Client, saved: 
     assert [each["label"] for each in labels] == ["pending", "paid"]
     assert [each["insertText"] for each in labels] == ["'pending'", "'paid'"]
     (function,) = await complete(ada, saved, "SELECT shop.to|")
-    assert (function["label"], function["detail"]) == ("total_of(number bigint)", "numeric")
+    assert (function["label"], function["detail"]) == (
+        "total_of(number bigint, digits integer DEFAULT 2)",
+        "numeric",
+    )
     (keyword,) = (await complete(ada, saved, "MERG|"))[:1]
     assert keyword["label"] == "MERGE INTO"
 
@@ -90,29 +97,34 @@ async def test_completions_refuse(
     assert (error["extensions"]["code"], error["extensions"]["field"]) == (code, field)
 
 
+async def search(client: Client, saved: str, text: str, *kinds: str) -> Any:
+    found = await client.ask(SEARCH, id=saved, text=text, kinds=list(kinds) or None)
+    return found["connection"]["search"]
+
+
 async def test_search_finds_objects_of_all_kinds_with_their_nodes(ada: Client, saved: str) -> None:
-    found = (await ada.ask(SEARCH, id=saved, text="order"))["connection"]["search"]
-    shown = [(each["kind"], each["name"], each["node"]) for each in found]
-    assert shown[:3] == [
-        ("TABLE", "orders", {"name": "orders", "schemaName": "shop"}),
-        ("TYPE", "order_status", None),
-        ("VIEW", "recent_orders", {"name": "recent_orders", "schemaName": "shop"}),
+    found = await search(ada, saved, "order")
+    assert [(each["kind"], each["name"]) for each in found[:4]] == [
+        ("TABLE", "orders"),
+        ("COLUMN", "order_number"),
+        ("TYPE", "order_status"),
+        ("VIEW", "recent_orders"),
     ]
     assert found[0]["comment"] == "Sold"
-    assert found[1]["detail"] == "pending, paid"
-    column = (await ada.ask(SEARCH, id=saved, text="orders.placed", kinds=["COLUMN"]))[
-        "connection"
-    ]["search"][0]
-    assert (column["name"], column["parentName"], column["detail"]) == (
-        "placedOn",
-        "orders",
-        "date",
-    )
-    assert column["node"] == {"name": "orders", "schemaName": "shop"}
-    (schema,) = (await ada.ask(SEARCH, id=saved, text="shop", kinds=["SCHEMA"]))["connection"][
-        "search"
+    assert found[1]["parentName"] == "lines"
+    assert found[2]["detail"] == "pending, paid"
+    function, sequence, schema = [
+        (await search(ada, saved, text, kind))[0]
+        for text, kind in (("total_of", "FUNCTION"), ("serial", "SEQUENCE"), ("shop", "SCHEMA"))
     ]
-    assert schema["node"] == {"name": "shop"}
+    assert function["detail"] == "(number bigint, digits integer DEFAULT 2) numeric"
+    for each in (*found[:4], function, sequence, schema):
+        found_again = await ada.ask(NODE, id=each["node"]["id"])
+        assert found_again["node"]["__typename"] == each["node"]["__typename"]
+    assert [each["node"]["__typename"] for each in (*found[:4], function, sequence, schema)] == [
+        *("DatabaseTable", "TableColumn", "DatabaseType", "DatabaseTable"),
+        *("DatabaseFunction", "DatabaseSequence", "DatabaseSchema"),
+    ]
 
 
 async def test_search_and_completions_are_refused_to_other_users(

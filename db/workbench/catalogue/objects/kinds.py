@@ -5,7 +5,7 @@ page of many parents. Names sort by bytes (`COLLATE "C"`), because cursors must 
 collation that the server may change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -84,11 +84,18 @@ class ObjectKind(Generic[R]):
         items = self.items_of_parents
         return f"SELECT parent, count(*) FROM ({items}) AS item GROUP BY parent"  # noqa: S608 - only constants
 
-    def to_row(self, connection_id: UUID, selected: Sequence[Any]) -> R:
-        """Makes a row of a statement; pages have the number of the row as last column."""
-        _, name, oid, *others = selected
-        fields: tuple[str, ...] = self.row._fields  # type: ignore[attr-defined]  # a NamedTuple
-        return self.row(UUID(int=oid), connection_id, name, *others[: len(fields) - 3])  # type: ignore[call-arg]
+    def to_rows(
+        self, connection_id: UUID, found: Iterable[Sequence[Any]]
+    ) -> Iterator[tuple[int, R]]:
+        """The OID of the parent and the row, for each that a statement has selected.
+
+        Pages have the number of the row as last column. This loop takes half of the CPU time of a
+        sidebar: it makes nothing that a row does not need.
+        """
+        row: Any = self.row  # a NamedTuple
+        make, width = row._make, len(row._fields)
+        for parent, name, oid, *others in found:
+            yield parent, make((UUID(int=oid), connection_id, name, *others)[:width])
 
 
 def in_keys(*columns: str) -> str:

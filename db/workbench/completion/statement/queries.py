@@ -73,7 +73,7 @@ class Query:
     target: Source | None = None
     """The table that INSERT, UPDATE, DELETE or MERGE changes."""
     verb: str = ""
-    common_tables: list[CommonTable] = field(default_factory=list)
+    common_tables: dict[str, CommonTable] = field(default_factory=dict)
 
     def clause_at(self, index: int) -> int:
         """The index of the clause with a part; of the last that begins before it."""
@@ -114,7 +114,7 @@ def read_query(parts: list[Element], start: int = 0) -> Query:
     for number, clause in enumerate(query.clauses):
         content = query.content(clause)
         if clause.word == "WITH":
-            query.common_tables = _common_tables(content)
+            query.common_tables = {table.name: table for table in _common_tables(content)}
         elif query.target is None and _names_target(query.verb, clause.word):
             query.target = _target(content, number)
         elif clause.word in _ROW_SOURCES:

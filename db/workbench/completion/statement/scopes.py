@@ -1,5 +1,6 @@
 """What a cursor can refer to: the sources of its query and of those around it, with columns."""
 
+import itertools
 from dataclasses import dataclass, field
 
 from db.workbench.completion.catalogue_index import CatalogueIndex
@@ -18,6 +19,10 @@ from db.workbench.completion.statement.queries import (
 
 MAX_COLUMNS = 1_600
 """Of one source, as of one table in PostgreSQL."""
+MAX_SCOPE_COLUMNS = 5_000
+"""Of all sources that one completion looks at."""
+MAX_TYPED_SOURCES = 50
+"""Sources in which the type of a column without a qualifier is searched for."""
 MAX_NESTING = 24
 """Queries in queries whose columns are followed."""
 MAX_FOLLOWED_QUERIES = 500
@@ -43,7 +48,9 @@ class Scope:
     def __init__(self, index: CatalogueIndex, here: Group, position: int) -> None:
         self._index = index
         self._followed = 0
+        self._budget = MAX_SCOPE_COLUMNS
         self._columns: dict[int, list[Column]] = {}
+        self._types_by_name: dict[int, dict[str, str]] = {}
         self._queries: dict[int, Query] = {}
         self.levels = self._levels_around(here, position)
 
@@ -51,7 +58,7 @@ class Scope:
         """Those that can be used at the cursor, with the distance of their level."""
         found: dict[str, tuple[int, CommonTable]] = {}
         for distance, level in enumerate(self.levels):
-            for table in level.query.common_tables:
+            for table in level.query.common_tables.values():
                 found.setdefault(table.name, (distance, table))
         return list(found.values())
 
@@ -74,10 +81,17 @@ class Scope:
 
     def columns(self, source: Source, depth: int = 0) -> list[Column]:
         key = id(source)
+        if not self._budget:
+            return self._columns.get(key, [])
         if key not in self._columns:
             self._columns[key] = []  # of a recursive query while it is being read
-            self._columns[key] = self._read_columns(source, depth)[:MAX_COLUMNS]
+            self._columns[key] = self._within_budget(self._read_columns(source, depth))
         return self._columns[key]
+
+    def _within_budget(self, columns: list[Column]) -> list[Column]:
+        taken = columns[: min(MAX_COLUMNS, self._budget)]
+        self._budget -= len(taken)
+        return taken
 
     def column_type(self, path: tuple[str, ...]) -> str:
         """The type of a column that is named at the cursor; empty if it is not known."""
@@ -147,8 +161,8 @@ class Scope:
 
     def _relation_columns(self, path: tuple[str, ...], depth: int) -> list[Column]:
         if len(path) == 1:
-            for _, table in self.common_tables():
-                if table.name == path[0]:
+            for level in self.levels:
+                if (table := level.query.common_tables.get(path[0])) is not None:
                     return self._common_table_columns(table, depth)
         for relation in self._index.relations.lookup(path):
             return [Column(each.name, each.type, each.comment) for each in relation.columns]
@@ -159,7 +173,7 @@ class Scope:
         if key not in self._columns:
             self._columns[key] = [Column(name) for name in table.column_names]
             found = self.query_columns(table.query, depth + 1) if table.query is not None else []
-            self._columns[key] = _renamed(found, table.column_names)[:MAX_COLUMNS]
+            self._columns[key] = self._within_budget(_renamed(found, table.column_names))
         return self._columns[key]
 
     def _function_columns(self, source: Source) -> list[Column]:
@@ -187,23 +201,22 @@ class Scope:
 
     def _select_list(self, query: Query, position: int, depth: int = 0) -> list[Column]:
         branch = query.clauses[query.clause_at(position)].branch
-        for number, clause in enumerate(query.clauses):
-            if clause.word == "RETURNING" or (clause.word == "SELECT" and clause.branch == branch):
-                sources = _sources_at(query, number)
-                items = split_list(query.content(clause))
-                return [
-                    column
-                    for item in items[:MAX_COLUMNS]
-                    for column in self._item_columns(item, sources, depth)
-                ][:MAX_COLUMNS]
-            if clause.word == "VALUES" and query.verb == "":
-                first = next((each for each in query.content(clause) if each.kind == "group"), None)
-                count = len(split_list(first.parts)) if isinstance(first, Group) else 0
-                return [Column(f"column{each + 1}") for each in range(min(count, MAX_COLUMNS))]
-        first_part = query.parts[0] if query.parts else None
-        if isinstance(first_part, Group) and first_part.is_query:
-            return self.query_columns(first_part, depth + 1)
-        return []
+        listing = [
+            number
+            for number, clause in enumerate(query.clauses)
+            if clause.word == "RETURNING" or (clause.word == "SELECT" and clause.branch == branch)
+        ]
+        if listing:  # RETURNING is the last
+            sources = _sources_at(query, listing[-1])
+            items = split_list(query.content(query.clauses[listing[-1]]))
+            columns = (
+                column for item in items for column in self._item_columns(item, sources, depth)
+            )
+            return list(itertools.islice(columns, MAX_COLUMNS))
+        first = query.parts[0] if query.parts else None
+        if isinstance(first, Group) and first.is_query:
+            return self.query_columns(first, depth + 1)
+        return _values_columns(query)
 
     def _item_columns(self, item: list[Element], sources: list[Source], depth: int) -> list[Column]:
         while item and item[0].word in {"DISTINCT", "ALL", "ON"}:
@@ -238,12 +251,27 @@ class Scope:
         return column
 
     def _type_among(self, path: tuple[str, ...], sources: list[Source], depth: int) -> str:
-        for source in sources:
-            if len(path) == 1 or source.label == path[-2]:
-                for column in self.columns(source, depth):
-                    if column.name == path[-1]:
-                        return column.type
+        if len(path) > 1:
+            sources = [source for source in sources if source.label == path[-2]]
+        for source in sources[:MAX_TYPED_SOURCES]:
+            if (found := self._types(source, depth).get(path[-1])) is not None:
+                return found
         return ""
+
+    def _types(self, source: Source, depth: int) -> dict[str, str]:
+        key = id(source)
+        if key not in self._types_by_name:
+            columns = self.columns(source, depth)
+            self._types_by_name[key] = {column.name: column.type for column in columns}
+        return self._types_by_name[key]
+
+
+def _values_columns(query: Query) -> list[Column]:
+    """The columns of a query that is only VALUES."""
+    rows = [clause for clause in query.clauses if clause.word == "VALUES" and not query.verb]
+    first = next((part for row in rows for part in query.content(row)), None)
+    count = len(split_list(first.parts)) if isinstance(first, Group) else 0
+    return [Column(f"column{place + 1}") for place in range(min(count, MAX_COLUMNS))]
 
 
 def _sources_at(query: Query, number: int) -> list[Source]:

@@ -51,6 +51,15 @@ def test_columns_of_nested_queries_are_bounded() -> None:
     assert len(complete(INDEX, few, len(few) - len(" FROM c8"), 200)) == 6
 
 
+def test_many_queries_and_sources_take_linear_time() -> None:
+    queries = ", ".join(f"c{at} AS (SELECT a)" for at in range(2_000))
+    sources = ", ".join(["orders"] * 3_000)
+    items = ", ".join(["total"] * 2_000)
+    text = "WITH {}, x AS (SELECT {} FROM {}) SELECT x."
+    text = text.format(queries, items, sources)
+    assert seconds(text + " FROM x" + ", orders o" * 1_000, len(text)) < 5
+
+
 def test_completion_answers_for_any_text() -> None:
     choices = random.Random(50)  # noqa: S311 - no secret
     for _ in range(1_000):
