@@ -3,29 +3,42 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from db.errors import TimedOut, Unavailable
+from db.errors import TimedOut, TooLarge, Unavailable
 
 if TYPE_CHECKING:  # psycopg is imported with the first connection
+    from psycopg import AsyncRawCursor
+
     from db.workbench.connections.libpq import Connection
 
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs one statement on the database and returns its rows."""
 
+CHUNK_ROWS = 500
+"""Rows that libpq buffers at once in a catalogue of limited size."""
+
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {:.0f}"
 
 
 async def read_catalogue(
-    connection: "Connection", read: Callable[[Fetch], Awaitable[Any]], timeout_s: float
+    connection: "Connection",
+    read: Callable[[Fetch], Awaitable[Any]],
+    timeout_s: float,
+    *,
+    max_chars: int | None = None,
 ) -> Any:
     """Calls `read` within one read-only transaction, whose statements see the same catalogue.
 
+    The rows of one statement may have `ReadBudget.row_bytes`, or all together `max_chars`.
+
     Raises:
         TimedOut: The database did not answer within `timeout_s`.
+        TooLarge: It returned more than is allowed.
         Unavailable: It refused a statement.
     """
     from psycopg import AsyncRawCursor, Error, OperationalError  # a driver, imported at first use
     from psycopg.errors import QueryCanceled
 
+    from db.workbench.connections.bounds.read_budget import RowTooLarge
     from db.workbench.connections.libpq import abort_after, command
 
     try:
@@ -35,12 +48,16 @@ async def read_catalogue(
             async with AsyncRawCursor(connection) as cursor:
 
                 async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
+                    if max_chars is not None:
+                        return await _fetch_within(connection, cursor, sql, values, max_chars)
                     await cursor.execute(sql, values)
                     return await cursor.fetchall()
 
                 found = await read(fetch)
             await command(connection, "ROLLBACK")  # nothing was written
             return found
+    except RowTooLarge:
+        raise _too_large() from None
     except (QueryCanceled, OperationalError):
         raise TimedOut(
             f"The database did not return its catalogue within {timeout_s:.0f} seconds.",
@@ -52,3 +69,29 @@ async def read_catalogue(
             f"{error.diag.message_primary or type(error).__name__}.",
             hint="Grant the role of the connection the right to read the schema `pg_catalog`.",
         ) from None
+
+
+async def _fetch_within(
+    connection: "Connection",
+    cursor: "AsyncRawCursor",
+    sql: str,
+    values: Sequence[Any],
+    max_chars: int,
+) -> Sequence[Any]:
+    """Receives the rows in chunks. The server belongs to the user and may send any number."""
+    found: list[Any] = []
+    chars = 0
+    async for row in cursor.stream(sql, values, size=CHUNK_ROWS):
+        chars += sum(len(cell) for cell in row if isinstance(cell, str))
+        if chars > max_chars:
+            connection.finish()
+            raise _too_large()
+        found.append(row)
+    return found
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(
+        "The catalogue of the database is too large to be read at once.",
+        hint="Read fewer objects at once: browse it page by page.",
+    )

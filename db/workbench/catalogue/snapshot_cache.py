@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from typing import NamedTuple, cast
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from db.connections import ConnectionRow, Connections
@@ -20,9 +20,11 @@ from db.workbench.connections.workbench import Workbench
 CHANGED = "connections:catalogue"
 """The topic of catalogues that have changed, with the IDs of the connection and the sender."""
 TIMEOUT_S = 15.0
+MAX_SNAPSHOT_CHARS = 32 * 1024 * 1024
+"""Of the rows of each statement for one snapshot, as JSON. The largest is that of the columns."""
 MAX_SNAPSHOTS = 256
 LOADS_AT_ONCE = 2
-"""A load may hold `MAX_SNAPSHOT_BYTES` besides the snapshots that are kept."""
+"""A load may hold the rows of four statements besides the snapshots that are kept."""
 EXPIRY_CHECK_S = 30.0
 
 
@@ -144,7 +146,10 @@ class CatalogueCache:
             self._slots,
             self._workbench.lend(version.owner, connection_id) as connection,
         ):
-            return cast("ReadSnapshot", await read_catalogue(connection, read_snapshot, TIMEOUT_S))
+            found: ReadSnapshot = await read_catalogue(
+                connection, read_snapshot, TIMEOUT_S, max_chars=MAX_SNAPSHOT_CHARS
+            )
+            return found
 
     def _keep(self, connection_id: UUID, version: _Version, read: ReadSnapshot) -> None:
         self._kept[connection_id] = _Kept(version, read, _now() + self._limits.max_age_s)
