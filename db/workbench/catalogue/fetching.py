@@ -16,7 +16,11 @@ Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 CHUNK_ROWS = 500
 """Rows that libpq buffers at once in a catalogue of limited size."""
 
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {:.0f}"
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+    "SET LOCAL jit = off; "  # it takes longer than the statements
+    "SET LOCAL statement_timeout = {:.0f}"
+)
 
 
 async def read_catalogue(
