@@ -21,7 +21,12 @@ CREATE TRIGGER noted AFTER INSERT OR UPDATE OF id ON public.crates
   FOR EACH ROW EXECUTE FUNCTION public.note();
 GRANT SELECT ON public.crates, public.large TO PUBLIC;
 CREATE FUNCTION trap.sprung() RETURNS boolean LANGUAGE plpgsql
-  AS $$ BEGIN RAISE 'the function of a stranger ran as %', current_user; END $$;
+  AS $$ BEGIN
+    PERFORM pg_catalog.nextval('trap.calls');  -- which no rollback undoes
+    RAISE 'the function of a stranger ran as %', current_user;
+  END $$;
+CREATE SEQUENCE trap.calls;
+GRANT USAGE ON trap.calls TO PUBLIC;
 CREATE FUNCTION public.is_less(real, int) RETURNS boolean LANGUAGE sql AS 'SELECT trap.sprung()';
 CREATE OPERATOR public.< (LEFTARG = real, RIGHTARG = int, FUNCTION = public.is_less);
 CREATE FUNCTION public.both(smallint, int) RETURNS int LANGUAGE sql AS 'SELECT trap.sprung()::int';
@@ -36,6 +41,17 @@ CREATE FUNCTION public.array_remove(text[], text) RETURNS text[] LANGUAGE sql
 HIDDEN = """
 CREATE FUNCTION trap.equal(oid, oid) RETURNS boolean LANGUAGE sql AS 'SELECT trap.sprung()';
 CREATE OPERATOR trap.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = trap.equal);
+CREATE FUNCTION trap.equal(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT trap.sprung()';
+CREATE OPERATOR trap.= (LEFTARG = int, RIGHTARG = int, FUNCTION = trap.equal);
+CREATE FUNCTION trap.equal(name, name) RETURNS boolean LANGUAGE sql AS 'SELECT trap.sprung()';
+CREATE OPERATOR trap.= (LEFTARG = name, RIGHTARG = name, FUNCTION = trap.equal);
+CREATE FUNCTION trap.set_config(text, text, boolean) RETURNS text LANGUAGE sql
+  AS 'SELECT trap.sprung()::text';
+CREATE VIEW trap.pg_stat_ssl AS
+  SELECT * FROM pg_catalog.pg_stat_ssl WHERE trap.sprung();
+CREATE VIEW trap.pg_stat_activity AS
+  SELECT * FROM pg_catalog.pg_stat_activity WHERE trap.sprung();
+GRANT SELECT ON ALL TABLES IN SCHEMA trap TO PUBLIC;
 CREATE VIEW trap.pg_class AS SELECT * FROM pg_catalog.pg_class WHERE trap.sprung();
 CREATE VIEW trap.pg_namespace AS SELECT * FROM pg_catalog.pg_namespace WHERE trap.sprung();
 GRANT SELECT ON trap.pg_class, trap.pg_namespace TO PUBLIC;
@@ -72,14 +88,16 @@ async def trapped(request: pytest.FixtureRequest, target: Target) -> AsyncIterat
         host="127.0.0.1", port=target.port, user="postgres", password=POSTGRES, database="trapped"
     )
     await connection.execute(TRAPS + (HIDDEN if request.param == "before" else ""))
-    await connection.close()
     yield target
+    calls = await connection.fetchval("SELECT is_called FROM trap.calls")
+    await connection.close()
     await target.administer("DROP DATABASE trapped WITH (FORCE)")
+    assert calls is False
 
 
-async def test_browsing_runs_no_function_of_a_stranger(ada: Client, trapped: Target) -> None:
-    saved = await make_connection(
-        ada,
+async def connect(client: Client, trapped: Target) -> str:
+    return await make_connection(
+        client,
         host="localhost",
         port=trapped.port,
         database="trapped",
@@ -87,6 +105,10 @@ async def test_browsing_runs_no_function_of_a_stranger(ada: Client, trapped: Tar
         password=CANARY,
         savePassword=True,
     )
+
+
+async def test_browsing_runs_no_function_of_a_stranger(ada: Client, trapped: Target) -> None:
+    saved = await connect(ada, trapped)
     found = (await ada.ask(BROWSED, id=saved))["connection"]
     schema = found["schema"]
     assert {one["name"] for one in schema["tables"]["nodes"]} == {"crates", "large"}
@@ -94,3 +116,25 @@ async def test_browsing_runs_no_function_of_a_stranger(ada: Client, trapped: Tar
     assert "FROM crates" in schema["view"]["query"]
     assert schema["table"]["triggers"][0]["events"] == ["INSERT", "UPDATE"]
     assert found["completions"][0]["label"] == "crates"
+
+
+async def test_runs_cause_no_call_of_a_function_of_a_stranger(ada: Client, trapped: Target) -> None:
+    """What Howdah asks before and after the statement of a user."""
+    saved = await connect(ada, trapped)
+    for read_only in (False, True):
+        made = await ada.ask(
+            """mutation($input: ExecuteQueryInput!) { executeQuery(input: $input) { run {
+              state error { message } notices { message }
+              columns { name type table } editable { keyColumns } } } }""",
+            input={
+                "connectionId": saved,
+                "statement": "SELECT id, mood FROM public.crates",
+                "readOnly": read_only,
+                "waitMs": 30_000,
+            },
+        )
+        run = made["executeQuery"]["run"]
+        assert (run["state"], run["error"], run["notices"]) == ("SUCCEEDED", None, [])
+        assert [one["table"] for one in run["columns"]] == ["public.crates"] * 2
+        assert run["columns"][1]["type"].endswith("mood")
+        assert run["editable"]["keyColumns"] == ["id"]
