@@ -16,11 +16,24 @@ Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 CHUNK_ROWS = 500
 """Rows that libpq buffers at once in a catalogue of limited size."""
 
-_BEGIN = (
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-    "SET LOCAL jit = off; "  # it takes longer than the statements
-    "SET LOCAL statement_timeout = {:.0f}"
-)
+# A database may have functions and operators that fit the types of our statements better than those
+# of PostgreSQL, and its owner may set a search path in which other objects hide them. So statements
+# are parsed with the schema of PostgreSQL alone. What they print depends on the path, so that the
+# one of the role is set when they are executed, behind that schema.
+_ONLY_POSTGRES = "SET LOCAL search_path = pg_catalog, pg_temp"
+_BEGIN = f"""
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL jit = off; -- it takes longer than the statements
+SET LOCAL statement_timeout = {{:.0f}};
+SELECT pg_catalog.set_config('howdah.search_path', pg_catalog.concat('pg_catalog',
+  pg_catalog.regexp_replace(pg_catalog.current_setting('search_path'), '^ *(?=[^ ])', ', ')), true);
+{_ONLY_POSTGRES}
+"""
+# The condition depends on no row, so that PostgreSQL evaluates it before the first one, and OFFSET
+# keeps it outside of the statement.
+_IN_PATH = """SELECT * FROM ({}
+OFFSET 0) AS found WHERE (SELECT pg_catalog.set_config(
+  'search_path', pg_catalog.current_setting('howdah.search_path'), true)) IS NOT NULL"""
 
 
 async def read_catalogue(
@@ -28,11 +41,14 @@ async def read_catalogue(
     read: Callable[[Fetch], Awaitable[Any]],
     timeout_s: float,
     *,
+    in_path: bool = True,
     max_chars: int | None = None,
 ) -> Any:
     """Calls `read` within one read-only transaction, whose statements see the same catalogue.
 
-    The rows of one statement may have `ReadBudget.row_bytes`, or all together `max_chars`.
+    Statements find objects of PostgreSQL only. Names are printed as the search path of the role
+    requires; without `in_path` with their schema. The rows of one statement may have
+    `ReadBudget.row_bytes`, or all together `max_chars`.
 
     Raises:
         TimedOut: The database did not answer within `timeout_s`.
@@ -50,11 +66,17 @@ async def read_catalogue(
         with abort_after(connection, timeout_s + 1):
             await command(connection, _BEGIN.format(timeout_s * 1000))
             async with AsyncRawCursor(connection) as cursor:
+                is_first = True
 
                 async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
+                    nonlocal is_first
+                    if in_path and not is_first:
+                        await command(connection, _ONLY_POSTGRES)
+                    is_first = False
+                    wrapped = _IN_PATH.format(sql) if in_path else sql
                     if max_chars is not None:
-                        return await _fetch_within(connection, cursor, sql, values, max_chars)
-                    await cursor.execute(sql, values)
+                        return await _fetch_within(connection, cursor, wrapped, values, max_chars)
+                    await cursor.execute(wrapped, values)
                     return await cursor.fetchall()
 
                 found = await read(fetch)

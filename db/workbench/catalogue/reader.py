@@ -100,7 +100,10 @@ class CatalogueReader:
         """
         async with self._workbench.lend(self._owner, connection_id) as connection:
             found: Mapping[int, str] = await read_catalogue(
-                connection, lambda fetch: definitions(fetch, kind, _oids(ids)), TIMEOUT_S
+                connection,
+                lambda fetch: definitions(fetch, kind, _oids(ids)),
+                TIMEOUT_S,
+                in_path=False,
             )
         return {UUID(int=oid): text for oid, text in found.items()}
 
