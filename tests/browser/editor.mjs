@@ -84,7 +84,8 @@ async function sidebar(page) {
   await page.getByText('plants', { exact: true }).click();
   await page.getByRole('listitem').filter({ hasText: 'height numeric' }).waitFor();
   await page.getByLabel('Search', { exact: true }).fill('plan');
-  await page.getByRole('listitem').filter({ hasText: 'plants table' }).waitFor();
+  await page.getByRole('listitem').filter({ hasText: 'plants table' }).getByRole('button').click();
+  await field(page).filter({ hasText: '"garden"."plants"' }).waitFor();
   await page.getByLabel('Search', { exact: true }).fill('');
 }
 
@@ -154,7 +155,13 @@ async function edit(page, token) {
   await cell(page, 'Lily 2').waitFor();
 
   await change('3', 'three');
-  await page.getByRole('alert').filter({ hasText: 'three' }).waitFor();
+  await page.getByRole('alert').filter({ hasText: 'invalid input syntax for type integer: "three"' }).waitFor();
+  await page.getByRole('dialog').getByRole('textbox').fill('300');
+  await button(page.getByRole('dialog'), 'Save').click();
+  await cell(page, '300').waitFor();
+  await cell(page, 'Fern 3').dblclick(); // by the new key
+  await button(page, 'Set to NULL').click();
+  await page.getByRole('alert').filter({ hasText: 'null value in column "name"' }).waitFor();
   await button(page, 'Cancel').click();
 }
 
@@ -173,7 +180,7 @@ async function save(page) {
 async function transaction(page, token) {
   await button(page, 'Begin session').click();
   await session(page, 'IDLE');
-  await run(page, 'DELETE FROM garden.plants WHERE id = 3', 'SUCCEEDED DELETE');
+  await run(page, 'DELETE FROM garden.plants WHERE id = 300', 'SUCCEEDED DELETE');
   await session(page, 'IN_TRANSACTION');
   await button(page, 'Roll back').click();
   await session(page, 'IDLE');
@@ -183,7 +190,7 @@ async function transaction(page, token) {
   await session(page, 'IDLE');
   await button(page, 'Close session').click();
   await button(page, 'Begin session').waitFor();
-  assert.deepEqual(await elsewhere('SELECT id FROM garden.plants WHERE id IN (3, 4)', token), [[3]]);
+  assert.deepEqual(await elsewhere('SELECT id FROM garden.plants WHERE id IN (300, 4)', token), [[300]]);
   await run(page, 'SELECT * FROM garden.plants ORDER BY id', 'SUCCEEDED 119 rows');
   await cell(page, 'Lily 2').waitFor();
   await shoot(page, 'grid');

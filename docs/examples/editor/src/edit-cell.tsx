@@ -6,7 +6,7 @@ import type { RunFragment } from './gql/graphql';
 import { fields, Popup, Problem, type Target } from './parts';
 
 const Change = graphql(`mutation Change($input: ChangeRowsInput!) {
-  changeRows(input: $input) { applied rows conflicts { row } error { message hint } }
+  changeRows(input: $input) { applied rows conflicts { row } error { message detail hint } }
 }`);
 
 /** Values by the names of the columns in their table. */

@@ -68,7 +68,8 @@ export function Grid({ run, target }: { run: RunFragment; target: Target }) {
       <p className="row">
         <button disabled={offset === 0} onClick={() => setOffset(Math.max(0, offset - PAGE))}>Previous</button>
         <button disabled={offset + PAGE >= total} onClick={() => setOffset(offset + PAGE)}>Next</button>
-        <span>{total && `Rows ${offset + 1} to ${Math.min(offset + PAGE, total)} of`} {total}</span>
+        <span>{total ? `Rows ${offset + 1} to ${Math.min(offset + PAGE, total)} of ${total}` : 'No rows'}</span>
+        <small>Double-click a value to {run.editable ? 'edit' : 'see all of'} it.</small>
       </p>
       <Problem error={error} />
       <table>
@@ -105,11 +106,20 @@ export function Grid({ run, target }: { run: RunFragment; target: Target }) {
                   const { columnName } = columns[column]!;
                   const row = Object.fromEntries(columns.map((each, at) => [each.columnName, values[at]]));
                   return (
-                    <td key={column} className={value === null ? 'null' : ''} onDoubleClick={() => setOpened({ position, column })}>
+                    <td
+                      key={column}
+                      className={value === null ? 'null' : ''}
+                      onDoubleClick={() => setOpened({ position, column })}
+                    >
                       {String(value ?? 'NULL')}{isCut && '…'}
                       {isOpen && isCut && <WholeCell id={run.id} {...opened} close={() => setOpened(null)} />}
                       {isOpen && !isCut && run.editable && columnName && (
-                        <EditCell table={run.editable} column={columnName} row={row} target={target} close={(saved) => close(position, saved)} />
+                        <EditCell
+                          {...{ target, row }}
+                          table={run.editable}
+                          column={columnName}
+                          close={(saved) => close(position, saved)}
+                        />
                       )}
                     </td>
                   );

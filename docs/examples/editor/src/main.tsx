@@ -66,13 +66,15 @@ function Editor({ connectionId }: { connectionId: string }) {
   const { run } = running;
   return (
     <div className="editor">
-      <Sidebar connectionId={connectionId} insert={(name) => setText((before) => before + name)} />
+      <Sidebar connectionId={connectionId} append={(name) => setText((before) => before + name)} />
       <main>
         <SavedQueries connectionId={connectionId} text={text} open={setText} />
         <EditorField connectionId={connectionId} text={text} setText={setText} />
-        <RunBar {...running} start={() => running.start(text)} />
-        <Transaction connectionId={connectionId} setTarget={setTarget} />
-        <PlanPanel key={text} target={target} statement={text} />
+        <div className="tools">
+          <RunBar {...running} start={() => running.start(text)} />
+          <PlanPanel key={text} target={target} statement={text} />
+          <Transaction connectionId={connectionId} setTarget={setTarget} />
+        </div>
         {run?.columns && <Grid key={run.id} run={run} target={target} />}
       </main>
     </div>

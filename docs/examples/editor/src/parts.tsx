@@ -6,18 +6,19 @@ import type { CombinedError } from 'urql';
 /** Where statements are executed: on the connection, or in a session that holds a transaction. */
 export type Target = { connectionId: string } | { sessionId: string };
 
-type Explained = { message: string; hint?: string | null; line?: number | null; column?: number | null };
+type Explained = { message: string; detail?: string | null; hint?: string | null; line?: number | null; column?: number | null };
 export type Failure = CombinedError | Explained | null | undefined;
 
 /** What happened and what to do about it, in the words of the server. */
 export function Problem({ error }: { error: Failure }) {
   if (!error) return null;
-  const [first] = 'graphQLErrors' in error ? error.graphQLErrors : [];
-  const { message, hint, line, column }: Explained =
-    'graphQLErrors' in error ? { message: first?.message ?? error.message, hint: String(first?.extensions['hint'] ?? '') } : error;
+  const first = 'graphQLErrors' in error ? error.graphQLErrors[0] : undefined;
+  const hint = 'hint' in error ? error.hint : String(first?.extensions['hint'] ?? '');
+  const { message } = first ?? error;
   return (
     <p role="alert" className="problem">
-      {line && `Line ${line}, column ${column}: `}<strong>{message}</strong> {hint}
+      {'line' in error && error.line && `Line ${error.line}, column ${error.column}: `}<strong>{message}</strong>{' '}
+      {'detail' in error && error.detail} {hint}
     </p>
   );
 }

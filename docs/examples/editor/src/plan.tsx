@@ -7,7 +7,7 @@ import { Problem, type Target } from './parts';
 
 const Explain = graphql(`mutation Explain($input: ExplainQueryInput!) {
   explainQuery(input: $input) {
-    error { message hint line column }
+    error { message detail hint line column }
     plan { executionMs nodes { id parentId nodeType relation index planRows actualRows selfMs selfShare } }
   }
 }`);

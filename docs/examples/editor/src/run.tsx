@@ -9,7 +9,7 @@ graphql(`fragment Run on QueryRun {
   id state rowCount rowsAffected command elapsedMs
   columns { name type columnName }
   editable { schemaName tableName keyColumns }
-  error { message hint line column }
+  error { message detail hint line column }
   session { state }
 }`);
 const Execute = graphql(`mutation Execute($input: ExecuteQueryInput!) {

@@ -3,6 +3,7 @@
 import { type ReactNode, useDeferredValue, useState } from 'react';
 import { useQuery } from 'urql';
 import { graphql } from './gql';
+import type { SearchKind } from './gql/graphql';
 import { Problem } from './parts';
 
 const Schemas = graphql(`query Schemas($id: ID!) {
@@ -22,27 +23,37 @@ const Search = graphql(`query Search($id: ID!, $text: String!) {
   connection(id: $id) { search(text: $text, first: 30) { kind schemaName name parentName detail } }
 }`);
 
-type SidebarProps = { connectionId: string; insert: (name: string) => void };
+const quote = (name: string) => `"${name.replaceAll('"', '""')}"`;
+const pathOf = (kind: SearchKind, schemaName: string, name: string) =>
+  kind === 'SCHEMA' || kind === 'COLUMN' ? quote(name) : `${quote(schemaName)}.${quote(name)}`;
 
-export function Sidebar({ connectionId, insert }: SidebarProps) {
+type SidebarProps = { connectionId: string; append: (name: string) => void };
+
+export function Sidebar({ connectionId, append }: SidebarProps) {
   const [typed, setTyped] = useState('');
   const text = useDeferredValue(typed.trim());
   return (
     <aside>
-      <input type="search" aria-label="Search" placeholder="Search" value={typed} onChange={(event) => setTyped(event.target.value)} />
-      {text ? <Found id={connectionId} text={text} insert={insert} /> : <SchemaList id={connectionId} />}
+      <input
+        type="search"
+        aria-label="Search"
+        placeholder="Search"
+        value={typed}
+        onChange={(event) => setTyped(event.target.value)}
+      />
+      {text ? <Found id={connectionId} text={text} append={append} /> : <SchemaList id={connectionId} />}
     </aside>
   );
 }
 
-function Found({ id, text, insert }: { id: string; text: string; insert: (name: string) => void }) {
+function Found({ id, text, append }: { id: string; text: string; append: (name: string) => void }) {
   const [{ data, error }] = useQuery({ query: Search, variables: { id, text } });
   return (
     <ul>
       <Problem error={error} />
       {data?.connection?.search?.map(({ kind, schemaName, name, parentName, detail }) => (
         <li key={[kind, schemaName, parentName, name, detail].join()}>
-          <button className="link" onClick={() => insert(name)}>{name}</button>
+          <button className="link" onClick={() => append(pathOf(kind, schemaName, name))}>{name}</button>
           <small> {kind.toLowerCase()} {[parentName, detail].filter(Boolean).join(' ')}</small>
         </li>
       ))}

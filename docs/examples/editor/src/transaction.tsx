@@ -10,10 +10,10 @@ const Follow = graphql(`subscription Session($id: ID!) {
   sessionChanged(id: $id) { id state transaction { statementCount } }
 }`);
 const Commit = graphql(`mutation Commit($input: CommitTransactionInput!) {
-  commitTransaction(input: $input) { run { error { message hint } } }
+  commitTransaction(input: $input) { run { error { message detail hint } } }
 }`);
 const Rollback = graphql(`mutation Rollback($input: RollbackTransactionInput!) {
-  rollbackTransaction(input: $input) { run { error { message hint } } }
+  rollbackTransaction(input: $input) { run { error { message detail hint } } }
 }`);
 const Close = graphql(`mutation Close($input: CloseSessionInput!) { closeSession(input: $input) { session { id } } }`);
 
