@@ -76,6 +76,10 @@ async function connect(page) {
   await button(page, 'Sign in').click();
   const values = { Name: 'Garden', Port: options.port, User: 'ada', Password: options.password };
   for (const [label, value] of Object.entries(values)) await page.getByLabel(label, { exact: true }).fill(value);
+  await page.getByLabel('Password', { exact: true }).fill('a wrong password');
+  await button(page, 'Connect').click();
+  await page.getByRole('alert').filter({ hasText: 'refused this user or password' }).waitFor();
+  await page.getByLabel('Password', { exact: true }).fill(options.password);
   await button(page, 'Connect').click();
 }
 

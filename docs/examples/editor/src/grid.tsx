@@ -22,18 +22,10 @@ const Cell = graphql(`query Cell($id: ID!, $row: Int!, $column: Int!) {
 
 const PAGE = 50;
 
-/** Names as the server numbers them where several columns have the same: `a`, `a_2`. */
-const uniqueNames = (names: string[]) =>
-  names.map((name, index) => {
-    const before = names.slice(0, index).filter((other) => other === name).length;
-    return before ? `${name}_${before + 1}` : name;
-  });
-
 type Place = { position: number; column: number };
 
 export function Grid({ run, target }: { run: RunFragment; target: Target }) {
   const columns = run.columns ?? [];
-  const names = uniqueNames(columns.map(({ name }) => name));
   const hasEnded = run.state !== 'QUEUED' && run.state !== 'RUNNING'; // only then it can be sorted and filtered
   const [offset, setOffset] = useState(0);
   const [order, setOrder] = useState<RowOrder | null>(null);
@@ -75,17 +67,17 @@ export function Grid({ run, target }: { run: RunFragment; target: Target }) {
       <table>
         <thead>
           <tr>
-            {columns.map(({ type }, column) => (
-              <th key={column}>
-                <button className="link" disabled={!hasEnded} onClick={() => sort(names[column]!)}>
-                  {names[column]} <small>{type}</small>
-                  {order?.column === names[column] && (order?.direction === 'DESC' ? ' ↓' : ' ↑')}
+            {columns.map(({ uniqueName, name, type }) => (
+              <th key={uniqueName}>
+                <button className="link" disabled={!hasEnded} onClick={() => sort(uniqueName)}>
+                  {name} <small>{type}</small>
+                  {order?.column === uniqueName && (order.direction === 'DESC' ? ' ↓' : ' ↑')}
                 </button>
                 <input
-                  aria-label={`Filter ${names[column]}`}
+                  aria-label={`Filter ${uniqueName}`}
                   placeholder="Filter"
                   disabled={!hasEnded}
-                  onChange={(event) => find(names[column]!, event.target.value)}
+                  onChange={(event) => find(uniqueName, event.target.value)}
                 />
               </th>
             ))}

@@ -16,6 +16,9 @@ import './style.css';
 import { Transaction } from './transaction';
 
 const Connections = graphql(`query Connections { connections(first: 100) { nodes { id name } } }`);
+const TestConnection = graphql(`mutation TestConnection($input: TestConnectionInput!) {
+  testConnection(input: $input) { ok error { message hint } }
+}`);
 const SaveConnection = graphql(`mutation SaveConnection($input: SaveConnectionInput!) {
   saveConnection(input: $input) { connection { id } }
 }`);
@@ -37,11 +40,13 @@ function SignIn({ done }: { done: (client: Client) => void }) {
 }
 
 function ConnectionForm({ done }: { done: () => void }) {
-  const [{ error, fetching }, save] = useMutation(SaveConnection);
+  const [tested, test] = useMutation(TestConnection);
+  const [saved, save] = useMutation(SaveConnection);
   async function submit(form: HTMLFormElement) {
     const field = fields(form);
     const names = ['name', 'host', 'database', 'username', 'password'];
     const input = { ...Object.fromEntries(names.map((name) => [name, field(name)])), port: Number(field('port')) };
+    if (!(await test({ input })).data?.testConnection?.ok) return; // what does not work is not saved
     const { data } = await save({ input: { ...input, savePassword: true, idempotencyKey: crypto.randomUUID() } });
     if (data?.saveConnection) done();
   }
@@ -53,8 +58,8 @@ function ConnectionForm({ done }: { done: () => void }) {
       <label>Database <input name="database" required defaultValue="postgres" /></label>
       <label>User <input name="username" required autoComplete="off" /></label>
       <label>Password <input name="password" type="password" autoComplete="off" /></label>
-      <button className="primary" disabled={fetching}>Connect</button>
-      <Problem error={error} />
+      <button className="primary" disabled={tested.fetching || saved.fetching}>Connect</button>
+      <Problem error={tested.error ?? tested.data?.testConnection?.error ?? saved.error} />
     </form>
   );
 }

@@ -7,7 +7,7 @@ import { type Failure, Problem, type Target } from './parts';
 
 graphql(`fragment Run on QueryRun {
   id state rowCount rowsAffected command elapsedMs
-  columns { name type columnName }
+  columns { name uniqueName type columnName }
   editable { schemaName tableName keyColumns }
   error { message detail hint line column }
   session { state }
