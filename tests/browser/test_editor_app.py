@@ -11,7 +11,8 @@ from tests.fixtures.targets import CANARY, Target
 
 GARDEN = """
 CREATE SCHEMA garden AUTHORIZATION ada;
-CREATE TABLE garden.plants (id int PRIMARY KEY, name text NOT NULL, height numeric(6, 2), notes text);
+CREATE TABLE garden.plants
+  (id int PRIMARY KEY, name text NOT NULL, height numeric(6, 2), notes text);
 INSERT INTO garden.plants
   SELECT i, CASE WHEN i % 10 = 0 THEN 'Rose ' ELSE 'Fern ' END || i, i / 4.0, repeat('green ', i)
   FROM generate_series(1, 120) AS i;
