@@ -151,10 +151,9 @@ class CatalogueCache:
             self._slots.of(version.owner),
             self._workbench.lend(version.owner, connection_id) as connection,
         ):
-            found: ReadSnapshot = await read_catalogue(
+            return await read_catalogue(
                 connection, read_snapshot, TIMEOUT_S, max_chars=MAX_SNAPSHOT_CHARS
             )
-            return found
 
     def _keep(self, connection_id: UUID, version: _Version, read: ReadSnapshot) -> None:
         self._kept[connection_id] = _Kept(version, read, _now() + self._limits.max_age_s)
