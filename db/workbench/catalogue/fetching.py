@@ -1,7 +1,8 @@
 """Runs statements on the system catalogue of a user's database, with a time limit."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:  # psycopg is imported with the first connection
 
     from db.workbench.connections.libpq import Connection
 
+T = TypeVar("T")
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs one statement on the database and returns its rows."""
 
@@ -40,12 +42,12 @@ OFFSET 0) AS found WHERE (SELECT pg_catalog.set_config(
 
 async def read_catalogue(
     connection: "Connection",
-    read: Callable[[Fetch], Awaitable[Any]],
+    read: Callable[[Fetch], Awaitable[T]],
     timeout_s: float,
     *,
     in_path: bool = True,
     max_chars: int | None = None,
-) -> Any:
+) -> T:
     """Calls `read` within one read-only transaction, whose statements see the same catalogue.
 
     Statements find objects of PostgreSQL only. Names are printed as the search path of the role
@@ -57,33 +59,41 @@ async def read_catalogue(
         TooLarge: It returned more than is allowed.
         Unavailable: It refused a statement.
     """
-    from psycopg import AsyncRawCursor, Error, OperationalError  # a driver, imported at first use
+    from psycopg import AsyncRawCursor  # a driver, imported at first use
+
+    from db.workbench.connections.libpq import abort_after, command
+
+    # The server's timeout comes first; the second one is for a server that does not answer.
+    with _translate_errors(timeout_s), abort_after(connection, timeout_s + 1):
+        await command(connection, _BEGIN.format(timeout_s * 1000))
+        async with AsyncRawCursor(connection) as cursor:
+            is_first = True
+
+            async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
+                nonlocal is_first
+                if in_path and not is_first:
+                    await command(connection, _ONLY_POSTGRES)
+                is_first = False
+                wrapped = _IN_PATH.format(sql) if in_path else sql
+                if max_chars is not None:
+                    return await _fetch_within(connection, cursor, wrapped, values, max_chars)
+                await cursor.execute(wrapped, values)
+                return await cursor.fetchall()
+
+            found = await read(fetch)
+        await command(connection, "ROLLBACK")  # nothing was written
+        return found
+
+
+@contextlib.contextmanager
+def _translate_errors(timeout_s: float) -> Iterator[None]:
+    from psycopg import Error, OperationalError
     from psycopg.errors import QueryCanceled
 
     from db.workbench.connections.bounds.read_budget import RowTooLarge
-    from db.workbench.connections.libpq import abort_after, command
 
     try:
-        # The server's timeout comes first; the second one is for a server that does not answer.
-        with abort_after(connection, timeout_s + 1):
-            await command(connection, _BEGIN.format(timeout_s * 1000))
-            async with AsyncRawCursor(connection) as cursor:
-                is_first = True
-
-                async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
-                    nonlocal is_first
-                    if in_path and not is_first:
-                        await command(connection, _ONLY_POSTGRES)
-                    is_first = False
-                    wrapped = _IN_PATH.format(sql) if in_path else sql
-                    if max_chars is not None:
-                        return await _fetch_within(connection, cursor, wrapped, values, max_chars)
-                    await cursor.execute(wrapped, values)
-                    return await cursor.fetchall()
-
-                found = await read(fetch)
-            await command(connection, "ROLLBACK")  # nothing was written
-            return found
+        yield
     except RowTooLarge:
         raise _too_large() from None
     except (QueryCanceled, OperationalError):
