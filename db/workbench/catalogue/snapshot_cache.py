@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from db.connections import ConnectionRow, Connections
 from db.errors import NotFound
 from db.events import EventBus, Subscription
+from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.workbench.catalogue.fetching import read_catalogue
@@ -21,8 +22,12 @@ CHANGED = "connections:catalogue"
 """The topic of catalogues that have changed, with the IDs of the connection and the sender."""
 TIMEOUT_S = 15.0
 MAX_SNAPSHOTS = 256
-LOADS_AT_ONCE = 2
+LOADS_AT_ONCE = 4
 """A load may hold `MAX_SNAPSHOT_BYTES` besides the snapshots that are kept."""
+LOADS_OF_ONE_USER = 1
+"""A database that does not answer takes a load until its timeout."""
+MAX_WAITING_LOADS = 50
+"""Of one user."""
 EXPIRY_CHECK_S = 30.0
 
 
@@ -73,7 +78,12 @@ class CatalogueCache:
         self._kept: OrderedDict[UUID, _Kept] = OrderedDict()
         self._loads: dict[UUID, _Load] = {}
         self._tasks: set[asyncio.Task[ReadSnapshot]] = set()
-        self._slots = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._slots = FairSlots(
+            "catalogues to read",
+            total=LOADS_AT_ONCE,
+            of_one_user=lambda: LOADS_OF_ONE_USER,
+            max_waiting=MAX_WAITING_LOADS,
+        )
         self._process = uuid4().hex
 
     @classmethod
@@ -141,7 +151,7 @@ class CatalogueCache:
 
     async def _load(self, connection_id: UUID, version: _Version) -> ReadSnapshot:
         async with (
-            self._slots,
+            self._slots.of(version.owner),
             self._workbench.lend(version.owner, connection_id) as connection,
         ):
             return cast("ReadSnapshot", await read_catalogue(connection, read_snapshot, TIMEOUT_S))

@@ -256,3 +256,33 @@ async def test_change_at_one_replica_drops_the_snapshot_of_another(
     finally:
         await bus.close()
         await peer.close()
+
+
+async def test_silent_databases_delay_the_catalogues_of_their_user_only(
+    cache: CatalogueCache,
+    saver: ConnectionSaver,
+    owner: OwnerId,
+    other_owner: OwnerId,
+    target: Target,
+) -> None:
+    silent = await asyncio.start_server(_stay_silent, "127.0.0.1", 0)
+    async with silent:
+        port = silent.sockets[0].getsockname()[1]
+        saved = [await saver.save(host="127.0.0.1", port=port) for _ in range(6)]
+        waiting = {asyncio.create_task(cache.snapshot(owner, one)) for one in saved}
+        await until(lambda: _are_loading(cache, len(saved)))
+        others = ConnectionSaver(saver.database, saver.vault, other_owner, target)
+        others_load = asyncio.create_task(cache.snapshot(other_owner, await others.save()))
+        done, _ = await asyncio.wait({*waiting, others_load}, return_when=asyncio.FIRST_COMPLETED)
+        assert done == {others_load}
+        assert others_load.result().is_complete
+        await snapshot_cache._cancel(*waiting, *cache._tasks)
+
+
+async def _stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+async def _are_loading(cache: CatalogueCache, count: int) -> bool:
+    return len(cache._loads) == count
