@@ -102,10 +102,12 @@ async def answer_to(port: int, *pieces: bytes, trickle: bytes = b"") -> bytes:
 
     sending = asyncio.create_task(send())
     try:
+        received = b""
         async with patience():
-            with contextlib.suppress(ConnectionError):
-                return await reader.read()
-            return b""
+            with contextlib.suppress(ConnectionError):  # for what the client sent after the end
+                while piece := await reader.read(65_536):
+                    received += piece
+        return received
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)

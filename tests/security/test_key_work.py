@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -63,15 +63,26 @@ class _Refusing(ThreadPoolExecutor):
 
     def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
         call = getattr(work, "args", (work,))[0]  # to_thread passes functools.partial(context.run)
-        if "pem" in getattr(call, "__module__", ""):
+        if "pem" in (getattr(call, "__module__", "") or ""):
             raise AssertionError("a key is opened in the shared threads")
         return super().submit(work, *arguments, **options)
 
 
+@pytest.fixture
+async def refusing() -> AsyncIterator[None]:
+    """All tests share the event loop, so that its own threads are restored."""
+    loop = asyncio.get_running_loop()
+    before = loop._default_executor  # type: ignore[attr-defined]  # there is no getter
+    with _Refusing() as executor:
+        loop.set_default_executor(executor)
+        yield
+        loop._default_executor = before  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("refusing")
 async def test_keys_are_not_opened_in_the_shared_threads(
     ada: Client, target: Target, ssh_server: SshServer
 ) -> None:
-    asyncio.get_running_loop().set_default_executor(_Refusing())
     tunnel = {
         "host": "localhost",
         "port": ssh_server.port,

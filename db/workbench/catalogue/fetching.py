@@ -1,17 +1,24 @@
 """Runs statements on the system catalogue of a user's database, with a time limit."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from db.errors import TimedOut, Unavailable
+from db.errors import TimedOut, TooLarge, Unavailable
 
 if TYPE_CHECKING:  # psycopg is imported with the first connection
+    from psycopg import AsyncRawCursor
+
     from db.workbench.connections.libpq import Connection
 
+T = TypeVar("T")
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs one statement on the database and returns its rows."""
+
+CHUNK_ROWS = 500
+"""Rows that libpq buffers at once in a catalogue of limited size."""
 
 # A database may have functions and operators that fit the types of our statements better than those
 # of PostgreSQL, and its owner may set a search path in which other objects hide them. So statements
@@ -20,6 +27,7 @@ Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 _ONLY_POSTGRES = "SET LOCAL search_path = pg_catalog, pg_temp"
 _BEGIN = f"""
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL jit = off; -- it takes longer than the statements
 SET LOCAL statement_timeout = {{:.0f}};
 SELECT pg_catalog.set_config('howdah.search_path', pg_catalog.concat('pg_catalog',
   pg_catalog.regexp_replace(pg_catalog.current_setting('search_path'), '^ *(?=[^ ])', ', ')), true);
@@ -34,43 +42,60 @@ OFFSET 0) AS found WHERE (SELECT pg_catalog.set_config(
 
 async def read_catalogue(
     connection: "Connection",
-    read: Callable[[Fetch], Awaitable[Any]],
+    read: Callable[[Fetch], Awaitable[T]],
     timeout_s: float,
     *,
     in_path: bool = True,
-) -> Any:
+    max_chars: int | None = None,
+) -> T:
     """Calls `read` within one read-only transaction, whose statements see the same catalogue.
 
     Statements find objects of PostgreSQL only. Names are printed as the search path of the role
-    requires; without `in_path` with their schema.
+    requires; without `in_path` with their schema. The rows of one statement may have
+    `ReadBudget.row_bytes`, or all together `max_chars`.
 
     Raises:
         TimedOut: The database did not answer within `timeout_s`.
+        TooLarge: It returned more than is allowed.
         Unavailable: It refused a statement.
     """
-    from psycopg import AsyncRawCursor, Error, OperationalError  # a driver, imported at first use
-    from psycopg.errors import QueryCanceled
+    from psycopg import AsyncRawCursor  # a driver, imported at first use
 
     from db.workbench.connections.libpq import abort_after, command
 
+    # The server's timeout comes first; the second one is for a server that does not answer.
+    with _translate_errors(timeout_s), abort_after(connection, timeout_s + 1):
+        await command(connection, _BEGIN.format(timeout_s * 1000))
+        async with AsyncRawCursor(connection) as cursor:
+            is_first = True
+
+            async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
+                nonlocal is_first
+                if in_path and not is_first:
+                    await command(connection, _ONLY_POSTGRES)
+                is_first = False
+                wrapped = _IN_PATH.format(sql) if in_path else sql
+                if max_chars is not None:
+                    return await _fetch_within(connection, cursor, wrapped, values, max_chars)
+                await cursor.execute(wrapped, values)
+                return await cursor.fetchall()
+
+            found = await read(fetch)
+        await command(connection, "ROLLBACK")  # nothing was written
+        return found
+
+
+@contextlib.contextmanager
+def _translate_errors(timeout_s: float) -> Iterator[None]:
+    from psycopg import Error, OperationalError
+    from psycopg.errors import QueryCanceled
+
+    from db.workbench.connections.bounds.read_budget import RowTooLarge
+
     try:
-        # The server's timeout comes first; the second one is for a server that does not answer.
-        with abort_after(connection, timeout_s + 1):
-            await command(connection, _BEGIN.format(timeout_s * 1000))
-            async with AsyncRawCursor(connection) as cursor:
-                is_first = True
-
-                async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
-                    nonlocal is_first
-                    if in_path and not is_first:
-                        await command(connection, _ONLY_POSTGRES)
-                    is_first = False
-                    await cursor.execute(_IN_PATH.format(sql) if in_path else sql, values)
-                    return await cursor.fetchall()
-
-                found = await read(fetch)
-            await command(connection, "ROLLBACK")  # nothing was written
-            return found
+        yield
+    except RowTooLarge:
+        raise _too_large() from None
     except (QueryCanceled, OperationalError):
         raise TimedOut(
             f"The database did not return its catalogue within {timeout_s:.0f} seconds.",
@@ -87,3 +112,29 @@ async def read_catalogue(
             f"{error.diag.message_primary or type(error).__name__}.",
             hint="Grant the role of the connection the right to read the schema `pg_catalog`.",
         ) from None
+
+
+async def _fetch_within(
+    connection: "Connection",
+    cursor: "AsyncRawCursor",
+    sql: str,
+    values: Sequence[Any],
+    max_chars: int,
+) -> Sequence[Any]:
+    """Receives the rows in chunks. The server belongs to the user and may send any number."""
+    found: list[Any] = []
+    chars = 0
+    async for row in cursor.stream(sql, values, size=CHUNK_ROWS):
+        chars += sum(len(cell) for cell in row if isinstance(cell, str))
+        if chars > max_chars:
+            connection.finish()
+            raise _too_large()
+        found.append(row)
+    return found
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(
+        "The catalogue of the database is too large to be read at once.",
+        hint="Read fewer objects at once: browse it page by page.",
+    )

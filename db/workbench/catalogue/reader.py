@@ -99,7 +99,7 @@ class CatalogueReader:
             TooLarge: The definitions are too long together.
         """
         async with self._workbench.lend(self._owner, connection_id) as connection:
-            found: Mapping[int, str] = await read_catalogue(
+            found = await read_catalogue(
                 connection,
                 lambda fetch: definitions(fetch, kind, _oids(ids)),
                 TIMEOUT_S,
@@ -114,10 +114,7 @@ class CatalogueReader:
 
     async def _fetch(self, connection_id: UUID, sql: str, values: list[Any]) -> Sequence[Any]:
         async with self._workbench.lend(self._owner, connection_id) as connection:
-            found: Sequence[Any] = await read_catalogue(
-                connection, lambda fetch: fetch(sql, values), TIMEOUT_S
-            )
-            return found
+            return await read_catalogue(connection, lambda fetch: fetch(sql, values), TIMEOUT_S)
 
 
 def _oids(ids: Sequence[UUID]) -> list[int]:

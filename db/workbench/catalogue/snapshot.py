@@ -6,12 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from db.errors import TooLarge
 from db.workbench.catalogue import snapshot_sql
 from db.workbench.catalogue.fetching import Fetch
-
-MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
-"""Of the rows that are received for one snapshot, as JSON."""
 
 _BYTES_OF_OBJECT = 150
 """Of an object or a column in memory, besides its text: measured 130 to 170 with tracemalloc."""
@@ -119,11 +115,7 @@ class _Rows(NamedTuple):
 
 
 async def read_snapshot(fetch: Fetch) -> ReadSnapshot:
-    """Reads a snapshot with six statements, whatever the number of objects.
-
-    Raises:
-        TooLarge: The catalogue is larger than `MAX_SNAPSHOT_BYTES`.
-    """
+    """Reads a snapshot with six statements, whatever the number of objects."""
     ((version, search_path, attributes),) = await fetch(snapshot_sql.SETTINGS, ())
     keywords = await fetch(snapshot_sql.KEYWORDS, ())
     rows = _Rows(
@@ -132,12 +124,6 @@ async def read_snapshot(fetch: Fetch) -> ReadSnapshot:
         await fetch(snapshot_sql.FUNCTIONS, ()),
         await fetch(snapshot_sql.TYPES, ()),
     )
-    if rows.size > MAX_SNAPSHOT_BYTES:
-        raise TooLarge(
-            "The catalogue of the database is too large to be searched: its names and comments "
-            f"have more than {MAX_SNAPSHOT_BYTES // 2**20} MiB.",
-            hint="Browse it with `schemas` and `tables`, page by page.",
-        )
     # In a thread, so that a large catalogue does not hold up the requests of others.
     return await asyncio.to_thread(
         _make_snapshot, rows, version, tuple(search_path), tuple(map(tuple, keywords)), attributes

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from typing import NamedTuple, cast
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from db.connections import ConnectionRow, Connections
@@ -21,13 +21,13 @@ from db.workbench.connections.workbench import Workbench
 CHANGED = "connections:catalogue"
 """The topic of catalogues that have changed, with the IDs of the connection and the sender."""
 TIMEOUT_S = 15.0
+MAX_SNAPSHOT_CHARS = 32 * 1024 * 1024
+"""Of the rows of each statement for one snapshot, as JSON. The largest is that of the columns."""
 MAX_SNAPSHOTS = 256
-LOADS_AT_ONCE = 4
-"""A load may hold `MAX_SNAPSHOT_BYTES` besides the snapshots that are kept."""
-LOADS_OF_ONE_USER = 1
-"""A database that does not answer takes a load until its timeout."""
-MAX_WAITING_LOADS = 50
-"""Of one user."""
+LOADS_AT_ONCE = 2
+"""A load may hold the rows of four statements besides the snapshots that are kept."""
+LOADS_PER_USER = 1
+"""Databases of one user that do not answer do not hold up the loads of others."""
 EXPIRY_CHECK_S = 30.0
 
 
@@ -79,10 +79,7 @@ class CatalogueCache:
         self._loads: dict[UUID, _Load] = {}
         self._tasks: set[asyncio.Task[ReadSnapshot]] = set()
         self._slots = FairSlots(
-            "catalogues to read",
-            total=LOADS_AT_ONCE,
-            of_one_user=lambda: LOADS_OF_ONE_USER,
-            max_waiting=MAX_WAITING_LOADS,
+            "catalogues to read", total=LOADS_AT_ONCE, of_one_user=lambda: LOADS_PER_USER
         )
         self._process = uuid4().hex
 
@@ -154,7 +151,9 @@ class CatalogueCache:
             self._slots.of(version.owner),
             self._workbench.lend(version.owner, connection_id) as connection,
         ):
-            return cast("ReadSnapshot", await read_catalogue(connection, read_snapshot, TIMEOUT_S))
+            return await read_catalogue(
+                connection, read_snapshot, TIMEOUT_S, max_chars=MAX_SNAPSHOT_CHARS
+            )
 
     def _keep(self, connection_id: UUID, version: _Version, read: ReadSnapshot) -> None:
         self._kept[connection_id] = _Kept(version, read, _now() + self._limits.max_age_s)

@@ -111,6 +111,7 @@ async def definitions(fetch: Fetch, kind: DefinedKind, oids: Sequence[int]) -> M
 
 @cache
 def _statement(kind: DefinedKind) -> str:
+    # pg_get_functiondef() and its like return null for what was dropped after the snapshot.
     parts = " UNION ALL ".join(
         f"""SELECT id, {step} AS step, rank::text AS rank, text
         FROM ({part}) AS part (id, rank, text)"""  # noqa: S608 - constants
@@ -118,6 +119,6 @@ def _statement(kind: DefinedKind) -> str:
     )
     return f"""SELECT id, CASE WHEN total <= $2::bigint THEN text END, total FROM (
       SELECT *, sum(octet_length(text)) OVER () AS total, row_number() OVER () AS number
-      FROM ({parts}) AS parts) AS counted
+      FROM ({parts}) AS parts WHERE text IS NOT NULL) AS counted
     WHERE total <= $2::bigint OR number = 1
     ORDER BY id, step, rank COLLATE "C\""""  # noqa: S608 - constants

@@ -114,6 +114,22 @@ async def test_definitions_depend_on_no_setting_and_call_no_function_of_users(
     assert after == before
 
 
+async def test_objects_dropped_after_the_snapshot_have_no_definition(
+    sample: SampleDatabase,
+) -> None:
+    oids = await sample.oids(DefinedKind.ROUTINE)
+    other = await asyncpg.connect(sample.url)
+    try:
+        async with sample.connection.transaction(isolation="repeatable_read"):
+            await sample.connection.execute("SELECT 1 FROM pg_proc")
+            await other.execute("DROP FUNCTION app.atomic")
+            found = await definitions(sample.fetch, DefinedKind.ROUTINE, oids)
+    finally:
+        await other.close()
+    assert len(found) == len(oids) - 1
+    assert not any("None" in text for text in found.values())
+
+
 async def test_definitions_of_many_objects_take_two_statements(sample: SampleDatabase) -> None:
     statements = []
 

@@ -3,8 +3,9 @@
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
@@ -18,6 +19,7 @@ from tests.fixtures.database import named
 from tests.fixtures.planned_shop import CASES, SCHEMA, VARIANTS, PlannedCase
 from tests.fixtures.targets import Target
 
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[asyncpg.Connection]]
 FIELDS = {
     "node_type": "Node Type",
     "relation": "Relation Name",
@@ -42,31 +44,38 @@ BUFFERS = [
 ]
 STABLE = "VERBOSE, SETTINGS, TIMING OFF, SUMMARY OFF, BUFFERS OFF"
 """With these options two executions of a statement without workers have the same text."""
+IGNORED = ("Buffers", "WAL", "Worker", "Planning:")
 ALL = "ANALYZE, WAL, VERBOSE, SETTINGS, BUFFERS"
 
 
-@contextlib.asynccontextmanager
-async def database_of(cluster: Cluster) -> AsyncIterator[asyncpg.Connection]:
-    """A new database of the server, and a connection to it."""
+@pytest.fixture(scope="module")
+async def shops(target: Target, cluster: Cluster) -> AsyncIterator[dict[str, Connect]]:
+    """The same tables on two servers of different versions: how to connect to each of them."""
     name = f"planned_{new_id().hex}"
     admin = await asyncpg.connect(cluster.url)
     await admin.execute(f"CREATE DATABASE {name}")
-    connection = await asyncpg.connect(named(cluster.url, name))
-    yield connection
-    await connection.close()
+    connects: dict[str, Connect] = {
+        "target": target._as_superuser,
+        "cluster": lambda: connected(named(cluster.url, name)),
+    }
+    for connect in connects.values():
+        async with connect() as connection:
+            for statement in SCHEMA.strip(" ;\n").split(";\n"):
+                await connection.execute(statement)
+    yield connects
+    async with connects["target"]() as connection:
+        await connection.execute("DROP SCHEMA shop CASCADE")
     await admin.execute(f"DROP DATABASE {name}")
     await admin.close()
 
 
-@pytest.fixture(scope="module")
-async def shops(target: Target, cluster: Cluster) -> AsyncIterator[dict[str, asyncpg.Connection]]:
-    """The same tables on two servers, of different versions."""
-    async with target._as_superuser() as one, database_of(cluster) as other:
-        for connection in (one, other):
-            for statement in SCHEMA.strip(" ;\n").split(";\n"):
-                await connection.execute(statement)
-        yield {"target": one, "cluster": other}
-        await one.execute("DROP SCHEMA shop CASCADE")
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def properties_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -131,7 +140,7 @@ def repeatable(text: str) -> list[str]:
 def masked(text: str) -> list[str]:
     """Without numbers, and without what depends on which blocks were in memory or need WAL."""
     lines = [re.sub(r"\d+(\.\d+)?", "N", line) for line in repeatable(text)]
-    return [line for line in lines if not line.strip().startswith(("Buffers", "WAL", "Worker"))]
+    return [line for line in lines if not line.strip().startswith(IGNORED)]
 
 
 async def explain(shop: asyncpg.Connection, options: str, statement: str) -> str:
@@ -153,31 +162,29 @@ async def explain(shop: asyncpg.Connection, options: str, statement: str) -> str
     ],
 )
 async def test_plan_is_that_of_postgresql(
-    shops: dict[str, asyncpg.Connection], server: str, case: PlannedCase
+    shops: dict[str, Connect], server: str, case: PlannedCase
 ) -> None:
-    shop = shops[server]
-    await shop.execute("RESET ALL; SET search_path = shop; SET jit = off")
-    for setting in filter(None, case.settings.split(";")):
-        await shop.execute(f"SET {setting}")
-    statement, has_workers = case.statement, "parallel" in case.settings
+    async with shops[server]() as shop:
+        await shop.execute("SET search_path = shop; SET jit = off")
+        for setting in filter(None, case.settings.split(";")):
+            await shop.execute(f"SET {setting}")
+        if "parallel" not in case.settings:
+            await check_text_of_executed(shop, case.statement)
+        document = json.loads(await explain(shop, f"FORMAT JSON, {STABLE}", case.statement))
+        assert plan_text(document) == await explain(shop, STABLE, case.statement)
 
-    document = json.loads(await explain(shop, f"FORMAT JSON, {STABLE}", statement))
-    assert plan_text(document) == await explain(shop, STABLE, statement)
-    if not has_workers:
-        stable = f"ANALYZE, {STABLE}"
-        document = json.loads(await explain(shop, f"FORMAT JSON, {stable}", statement))
-        text = await explain(shop, stable, statement)
-        assert repeatable(plan_text(document)) == repeatable(text)
-    document = json.loads(await explain(shop, f"FORMAT JSON, {ALL}", statement))
-    text = await explain(shop, ALL, statement)
-    if not has_workers:
-        assert masked(plan_text(document)) == masked(text)
-
-    explained = explain_statement(statement, analyze=True)
-    transaction = shop.transaction()
-    await transaction.start()
-    answer = str(await shop.fetchval(explained))
-    await transaction.rollback()
+        transaction = shop.transaction()
+        await transaction.start()
+        answer = str(await shop.fetchval(explain_statement(case.statement, analyze=True)))
+        await transaction.rollback()
     plan = parse_plan(answer)
     check_plan(plan, json.loads(answer))
     check_times(plan, plan.document, case)
+    assert plan.text is not None
+
+
+async def check_text_of_executed(shop: asyncpg.Connection, statement: str) -> None:
+    for options, comparable in ((f"ANALYZE, {STABLE}", repeatable), (ALL, masked)):
+        document = json.loads(await explain(shop, f"FORMAT JSON, {options}", statement))
+        text = await explain(shop, options, statement)
+        assert comparable(plan_text(document)) == comparable(text)

@@ -48,7 +48,7 @@ async def test_text_that_its_collation_finds_equal_is_a_conflict(grid: Grid) -> 
         "connectionId": grid.connection,
         "statement": "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', "
         "deterministic = false)",
-        "waitMs": 20_000,
+        "waitMs": 30_000,
     }
     made = (await grid.client.ask(EXECUTE, input=values))["executeQuery"]["run"]
     if made["error"] is not None:
