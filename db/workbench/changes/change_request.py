@@ -11,7 +11,7 @@ import msgspec
 
 from db.errors import BadInput, TooLarge
 from db.runs import RunRow
-from db.workbench.execution.run_request import RunRequest, check_text
+from db.workbench.execution.request.run_request import RunRequest, check_text
 
 MAX_CHANGES = 1_000
 _KIND = "changes"

@@ -9,7 +9,7 @@ from db.connections import ConnectionRow
 from db.errors import BadInput
 from db.kit.audit import current_actor
 from db.scripts import NewScript, OnError, ScriptTransaction
-from db.workbench.execution.run_request import (
+from db.workbench.execution.request.run_request import (
     RunLimits,
     RunRequest,
     check_range,

@@ -104,6 +104,20 @@ async def test_wrong_columns_values_and_too_many_conditions_are_explained(
     assert found["rows"] == [[1, 2, "x"]]
 
 
+async def test_columns_tell_the_names_that_sort_and_filter_them(
+    ada: Client, connection: str
+) -> None:
+    run = await a_run(ada, connection, "SELECT 3 AS a, 4 AS a, 5 AS a_2, 6 AS a")
+    query = "query($id: ID!) { queryRun(id: $id) { columns { name uniqueName } } }"
+    columns = (await ada.ask(query, id=run))["queryRun"]["columns"]
+    assert [column["name"] for column in columns] == ["a", "a", "a_2", "a"]
+    names = [column["uniqueName"] for column in columns]
+    assert len(set(names)) == len(names)
+    for name, value in zip(names, "3456", strict=True):
+        condition = {"column": name, "comparison": "EQUALS", "value": value}
+        assert (await page(ada, run, filter=[condition]))["rows"] == [[3, 4, 5, 6]]
+
+
 async def test_run_that_has_not_ended_and_one_of_another_user(
     ada: Client, bob: Client, connection: str
 ) -> None:

@@ -4,7 +4,7 @@ from db.errors import BadInput
 from db.kit.base import OwnerId
 from db.postgres.engine import ReadSession
 from db.saved_queries import SavedCall, SavedQueries, bind_arguments, decode_parameters
-from db.workbench.execution.run_request import RunRequest, check_text
+from db.workbench.execution.request.run_request import RunRequest, check_text
 
 
 def check_call(call: SavedCall) -> None:
