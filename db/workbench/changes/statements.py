@@ -8,8 +8,8 @@ import msgspec
 from db.runs import Failure
 from db.workbench.changes.change_request import RowChange, RowChangeKind
 from db.workbench.changes.failures import near, refused
-from db.workbench.changes.quoting import quote_literal, quote_name
 from db.workbench.changes.table import CHANGEABLE, WITHOUT_KEYS, Table, TableColumn
+from db.workbench.sql.quoting import quote_literal, quote_name
 
 _BOOL, _INT2, _INT4, _INT8, _OID = 16, 21, 23, 20, 26
 _FLOATS = (700, 701)

@@ -7,8 +7,8 @@ import msgspec
 
 from db.runs import Failure
 from db.workbench.changes.failures import near, refused
-from db.workbench.changes.quoting import quote_literal
 from db.workbench.sql.pinned import pinned
+from db.workbench.sql.quoting import quote_literal
 
 CHANGEABLE = {"r": "table", "p": "partitioned table", "v": "view", "f": "foreign table"}
 """Kinds of relations (pg_class.relkind) whose rows PostgreSQL can change."""

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from db.errors import BadInput
+from db.workbench.sql.quoting import quote_literal, quote_name
 
 MAX_COLUMNS = 1_600
 """The maximum of PostgreSQL for a table."""
@@ -118,27 +119,17 @@ def check_columns(columns: Sequence[str], *, field: str | None = None) -> None:
 
 def copy_statement(request: ImportRequest, columns: Sequence[str]) -> str:
     """COPY ... FROM STDIN into the columns, or into all columns of the table."""
-    table = f"{_identifier(request.schema_name)}.{_identifier(request.table_name)}"
-    named = f" ({', '.join(map(_identifier, columns))})" if columns else ""
+    table = f"{quote_name(request.schema_name)}.{quote_name(request.table_name)}"
+    named = f" ({', '.join(map(quote_name, columns))})" if columns else ""
     options = ["FORMAT text"]
     if request.format == ImportFormat.CSV:
         options = [
             "FORMAT csv",
             f"HEADER {'true' if request.has_header else 'false'}",
-            f"DELIMITER {_literal(request.delimiter or ',')}",
-            f"NULL {_literal(request.null_text or '')}",
+            f"DELIMITER {quote_literal(request.delimiter or ',')}",
+            f"NULL {quote_literal(request.null_text or '')}",
         ]
     return f"COPY {table}{named} FROM STDIN WITH ({', '.join(options)}, ENCODING 'UTF8')"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    """A literal that means the same whatever `standard_conforming_strings` is."""
-    quoted = "'" + text.replace("'", "''").replace("\\", "\\\\") + "'"
-    return "E" + quoted if "\\" in text else quoted
 
 
 def _check_name(field: str | None, name: str) -> None:
