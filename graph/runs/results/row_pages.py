@@ -25,7 +25,7 @@ from graph.runs.results.row_budget import RowBudget
 MAX_CELL_BYTES = 1024 * 1024
 
 graphql_enum(
-    "RowComparison of a value of a result with the `value` of a condition.",
+    "Comparison of a value of a result with the `value` of a condition.",
     EQUALS="The values are equal.",
     NOT_EQUALS="The values differ. NULL does not satisfy it.",
     LESS="The value is before `value` in the order of its type.",
@@ -67,7 +67,7 @@ class RowOrder:
 @strawberry.input(description="A condition that rows of a result must satisfy.")
 class RowCondition:
     column: str = attribute("`uniqueName` of the column in `columns`.")
-    comparison: RowComparison = attribute("RowComparison of the column's value with `value`.")
+    comparison: RowComparison = attribute("How the column's value is compared with `value`.")
     value: str | None = optional(
         "Value to compare with, as rows show the values of this column. Up to 10,000 characters. "
         "Required, except for `IS_NULL` and `IS_NOT_NULL`."
