@@ -80,7 +80,7 @@ async def howdah_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     """A development server with its embedded PostgreSQL; each test module has its own."""
     data_dir = tmp_path_factory.mktemp("howdah") / "data"
     data_dir.mkdir()
-    async with served(data_dir) as server:
+    async with served(data_dir, HOWDAH_DATABASE_WAIT_MS="60000") as server:
         yield server
 
 

@@ -16,6 +16,7 @@ from db.workbench import SavedConnections, Workbench
 from db.workbench.catalogue import snapshot_cache, snapshot_sql
 from db.workbench.catalogue.snapshot import CatalogueSnapshot
 from db.workbench.catalogue.snapshot_cache import CacheLimits, CatalogueCache
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.targets import Target, silent, speaking
 from tests.fixtures.workbench import ConnectionSaver, OpenWorkbench, until
 
@@ -172,7 +173,9 @@ async def test_snapshot_does_not_wait_for_silent_databases_of_other_users(
     other_owner: OwnerId,
     vault: Vault,
     target: Target,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("db.workbench.connections.connector.CONNECT_S", 2 * PATIENCE_S)
     saved = await saver.save()
     other_saver = ConnectionSaver(saver.database, vault, other_owner, target)
     async with speaking(silent) as port:

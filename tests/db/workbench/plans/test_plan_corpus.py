@@ -173,14 +173,26 @@ async def test_plan_is_that_of_postgresql(
         document = json.loads(await explain(shop, f"FORMAT JSON, {STABLE}", case.statement))
         assert plan_text(document) == await explain(shop, STABLE, case.statement)
 
+        await check_executed(shop, case)
+
+
+async def check_executed(shop: asyncpg.Connection, case: PlannedCase) -> None:
+    """Again with workers whose times do not fit: a paused one goes on after the root has ended."""
+    for left in reversed(range(10 if "parallel" in case.settings else 1)):
         transaction = shop.transaction()
         await transaction.start()
         answer = str(await shop.fetchval(explain_statement(case.statement, analyze=True)))
         await transaction.rollback()
-    plan = parse_plan(answer)
-    check_plan(plan, json.loads(answer))
-    check_times(plan, plan.document, case)
-    assert plan.text is not None
+        plan = parse_plan(answer)
+        check_plan(plan, json.loads(answer))
+        assert plan.text is not None
+        try:
+            check_times(plan, plan.document, case)
+        except AssertionError:
+            if not left:
+                raise
+        else:
+            return
 
 
 async def check_text_of_executed(shop: asyncpg.Connection, statement: str) -> None:
