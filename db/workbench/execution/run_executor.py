@@ -17,7 +17,8 @@ from db.workbench.execution.reading.read_throttle import ReadThrottle
 from db.workbench.execution.request.run_request import RunLimits
 from db.workbench.execution.run_failures import internal_error
 from db.workbench.execution.run_recorder import CommitWith, RunRecorder
-from db.workbench.results.result_store import ResultStore, Spool
+from db.workbench.results.result_store import ResultStore
+from db.workbench.results.spool import Spool
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.connections.pools.connection_pool import ReservedConnection
