@@ -16,6 +16,8 @@ from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
 from db.postgres.engine import ReadSession, Session
 from db.services import Services
+from db.user_networks import remember_network
+from db.users.throttle import network_of
 from graph.auth import Viewer
 
 Rows = TypeVar("Rows")
@@ -162,6 +164,10 @@ class Context:
     def forget_loaded(self) -> None:
         """Clear the loaders: each root field of a mutation reads what the last one wrote."""
         self.loaders.clear()
+
+    def remember_network(self) -> None:
+        """Call before work that takes a slot: users of one network share slots (db.fair_slots)."""
+        remember_network(self.owner, network_of(self.client_address))
 
     def release_slot(self) -> None:
         """Call before a long wait, so that the next operation of the viewer can run."""

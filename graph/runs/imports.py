@@ -1,12 +1,10 @@
 """The mutation that imports the rows of a file into a table."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
 from db.runs import RunRow
-from db.user_networks import remember_network
-from db.users.throttle import network_of
 from db.workbench.copy.import_request import ImportFormat, ImportRequest
 from db.workbench.execution.request.run_request import ImportTarget, import_forbidden
 from db.workbench.imports import import_rows
@@ -22,7 +20,7 @@ from graph.kit.fields import (
 )
 from graph.kit.ids import parse_id
 from graph.kit.scopes import STORAGE, WORKBENCH
-from graph.runs.resolvers import checked_wait_ms, parse_destination
+from graph.runs.submission import parse_destination, take_wait_ms, wait_for_end
 from graph.runs.types import QueryRun
 
 SCOPES = WORKBENCH
@@ -106,26 +104,17 @@ class Mutation:
     async def import_rows(
         self, info: Info, input: Annotated[ImportRowsInput, argument("File to import.")]
     ) -> ImportRowsPayload:
-        fields = provided_fields(input)
-        wait_ms = checked_wait_ms(fields.pop("wait_ms", None))
+        context, fields = info.context, provided_fields(input)
+        wait_ms = take_wait_ms(fields)
         key = fields.pop("idempotency_key", None)
-        target = _parse_target(fields)
+        parse_destination(fields)
+        target = ImportTarget(**{name: fields.pop(name, None) for name in ImportTarget._fields})
         fields["file_id"] = parse_id("file", input.file_id, argument="fileId")
-        if info.context.signed_in.must_read_only:
+        if context.signed_in.must_read_only:
             raise import_forbidden("This access token may only read.")
-        services, owner = info.context.services, info.context.owner
-        remember_network(owner, network_of(info.context.client_address))
-        info.context.release_slot()
-        run, replayed = await import_rows(services, owner, target, ImportRequest(**fields), key=key)
-        if wait_ms:
-            run = await services.runner.wait_until_finished(owner, run.id, within_s=wait_ms / 1000)
-        return ImportRowsPayload(run=run, replayed=replayed)
-
-
-def _parse_target(fields: dict[str, Any]) -> ImportTarget:
-    """Takes the fields of the target. Without any, the submission fails after other checks."""
-    ids = fields.pop("connection_id", None), fields.pop("session_id", None)
-    timeout_ms = fields.pop("timeout_ms", None)
-    if ids == (None, None):
-        return ImportTarget(None, timeout_ms=timeout_ms)
-    return ImportTarget(**parse_destination(*ids), timeout_ms=timeout_ms)
+        context.remember_network()
+        context.release_slot()
+        run, replayed = await import_rows(
+            context.services, context.owner, target, ImportRequest(**fields), key=key
+        )
+        return ImportRowsPayload(run=await wait_for_end(context, run, wait_ms), replayed=replayed)

@@ -2,15 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
-from uuid import UUID
 
 import strawberry
 
-from db.errors import BadInput
 from db.kit.paging import Window
 from db.runs import RunFilter, RunRow, Runs, RunState
-from db.user_networks import remember_network
-from db.users.throttle import network_of
 from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
@@ -33,10 +29,14 @@ from graph.runs.inputs import (
 from graph.runs.live_samples import SAMPLED_FIELDS
 from graph.runs.live_status import follow_active, follow_run
 from graph.runs.saved_calls import parse_call
-from graph.runs.session_access import require_usable
+from graph.runs.submission import (
+    apply_token_limits,
+    parse_connection_id,
+    parse_destination,
+    take_wait_ms,
+    wait_for_end,
+)
 from graph.runs.types import QueryRun, RunById
-
-MAX_WAIT_MS = 30_000
 
 RunId = Annotated[strawberry.ID, argument("ID of the query run.")]
 
@@ -75,7 +75,7 @@ class Query:
     ) -> Listing:
         context = info.context
         filters = RunFilter(
-            connection_id=None if connection_id is None else _parse_connection_id(connection_id),
+            connection_id=parse_connection_id(connection_id),
             states=None if states is None else tuple(states),
             search=search,
         )
@@ -104,27 +104,18 @@ class Mutation:
     async def execute_query(
         self, info: Info, input: Annotated[ExecuteQueryInput, argument("Statement to execute.")]
     ) -> ExecuteQueryPayload:
-        fields = provided_fields(input)
-        wait_ms = checked_wait_ms(fields.pop("wait_ms", None))
+        context, fields = info.context, provided_fields(input)
+        wait_ms = take_wait_ms(fields)
         key = fields.pop("idempotency_key", None)
         saved_query_id = fields.pop("saved_query_id", None)
-        fields |= parse_destination(
-            fields.pop("connection_id", None),
-            fields.pop("session_id", None),
-            required=saved_query_id is None,
-        )
+        parse_destination(fields, required=saved_query_id is None)
         fields |= parse_call(saved_query_id, fields)
-        if fields["session_id"] is not None:
-            await require_usable(info.context, fields["session_id"])
-        if info.context.signed_in.must_read_only:
-            fields["read_only"] = True
-        runner, owner = info.context.services.runner, info.context.owner
-        remember_network(owner, network_of(info.context.client_address))
-        run, replayed = await runner.submit(owner, RunRequest(**fields), key=key)
-        if wait_ms:
-            info.context.release_slot()
-            run = await runner.wait_until_finished(owner, run.id, within_s=wait_ms / 1000)
-        return ExecuteQueryPayload(run=run, replayed=replayed)
+        await apply_token_limits(context, fields)
+        context.remember_network()
+        run, replayed = await context.services.runner.submit(
+            context.owner, RunRequest(**fields), key=key
+        )
+        return ExecuteQueryPayload(run=await wait_for_end(context, run, wait_ms), replayed=replayed)
 
     @mutation(
         "Cancels a query run. Responds within two seconds, when the run has ended.",
@@ -159,7 +150,7 @@ class Mutation:
         fields["bucket_id"] = parse_id("bucket", input.bucket_id, argument="bucketId")
         info.context.release_slot()
         services, owner = info.context.services, info.context.owner
-        remember_network(owner, network_of(info.context.client_address))
+        info.context.remember_network()
         file = await export_result(
             services, owner, ExportRequest(run_id, **fields), idempotency_key=key
         )
@@ -201,40 +192,3 @@ class Subscription:
     async def active_queries_changed(self, info: Info) -> AsyncIterator[Sequence[RunRow]]:
         async for runs in follow_active(info.context):
             yield runs
-
-
-def _parse_connection_id(text: str) -> UUID:
-    return parse_id("conn", text, argument="connectionId")
-
-
-def parse_destination(
-    connection_id: str | None, session_id: str | None, *, required: bool = True
-) -> dict[str, UUID | None]:
-    is_missing = connection_id is None and session_id is None
-    is_double = connection_id is not None and session_id is not None
-    if is_double or (required and is_missing):
-        raise BadInput(
-            "Neither `connectionId` nor `sessionId` is set."
-            if is_missing
-            else "Both `connectionId` and `sessionId` are set.",
-            hint="Pass `connectionId` to use a connection for this statement alone, or `sessionId` "
-            "to execute it in a session.",
-            field="connectionId",
-        )
-    return {
-        "connection_id": None if connection_id is None else _parse_connection_id(connection_id),
-        "session_id": None
-        if session_id is None
-        else parse_id("session", session_id, argument="sessionId"),
-    }
-
-
-def checked_wait_ms(wait_ms: int | None) -> int:
-    if wait_ms is not None and not 0 <= wait_ms <= MAX_WAIT_MS:
-        raise BadInput(
-            f"`waitMs` is not between 0 and {MAX_WAIT_MS}.",
-            hint=f"Pass a value between 0 and {MAX_WAIT_MS}; for longer runs, subscribe to "
-            "`queryStatus`.",
-            field="waitMs",
-        )
-    return wait_ms or 0

@@ -2,14 +2,10 @@
 
 from collections.abc import AsyncIterator
 from typing import Annotated
-from uuid import UUID
 
 import strawberry
 
-from db.errors import BadInput
 from db.scripts import ScriptRunRow
-from db.user_networks import remember_network
-from db.users.throttle import network_of
 from db.workbench.scripts.script_request import ScriptRequest
 from db.workbench.scripts.splitter import StatementRange as StatementRangeRow
 from db.workbench.scripts.splitter import split_script
@@ -19,7 +15,7 @@ from graph.kit.fields import argument, mutation, provided_fields, query, subscri
 from graph.kit.ids import parse_id
 from graph.kit.scopes import TO_RUN, WORKBENCH
 from graph.runs.script_fields import ScriptById, StatementRange
-from graph.runs.session_access import require_usable
+from graph.runs.submission import apply_token_limits, parse_destination
 from graph.runs.types import ScriptRun
 from graph.scripts.inputs import (
     CancelScriptInput,
@@ -81,16 +77,11 @@ class Mutation:
         context = info.context
         fields = provided_fields(input)
         key = fields.pop("idempotency_key", None)
-        fields |= _parse_destination(
-            fields.pop("connection_id", None), fields.pop("session_id", None)
-        )
-        if fields["session_id"] is not None:
-            await require_usable(context, fields["session_id"])
-        if context.signed_in.must_read_only:
-            fields["read_only"] = True
+        parse_destination(fields)
+        await apply_token_limits(context, fields)
         given = {name: value for name, value in fields.items() if value is not None}
         context.release_slot()
-        remember_network(context.owner, network_of(context.client_address))
+        context.remember_network()
         submitted = await context.services.scripts.submit(
             context.owner, ScriptRequest(**given), key=key
         )
@@ -124,21 +115,3 @@ class Subscription:
     async def script_status(self, info: Info, id: ScriptId) -> AsyncIterator[ScriptRunRow]:
         async for script in follow_script(info.context, parse_id("script", id)):
             yield script
-
-
-def _parse_destination(connection_id: str | None, session_id: str | None) -> dict[str, UUID | None]:
-    if (connection_id is None) == (session_id is None):
-        raise BadInput(
-            "Neither `connectionId` nor `sessionId` is set."
-            if session_id is None
-            else "Both `connectionId` and `sessionId` are set.",
-            hint="Pass `connectionId` to open a session for the script, or `sessionId` to execute "
-            "it in a session.",
-            field="connectionId",
-        )
-    if connection_id is not None:
-        parsed = parse_id("conn", connection_id, argument="connectionId")
-        return {"connection_id": parsed, "session_id": None}
-    assert session_id is not None  # noqa: S101 - else neither is set
-    parsed = parse_id("session", session_id, argument="sessionId")
-    return {"connection_id": None, "session_id": parsed}

@@ -7,6 +7,7 @@ import pytest
 
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection
+from tests.fixtures.hostile_postgres import hostile_postgres
 from tests.fixtures.targets import CANARY, POSTGRES, Target
 
 # Each fits the types of one of our statements better than what PostgreSQL has, or hides it.
@@ -138,3 +139,14 @@ async def test_runs_cause_no_call_of_a_function_of_a_stranger(ada: Client, trapp
         assert [one["table"] for one in run["columns"]] == ["public.crates"] * 2
         assert run["columns"][1]["type"].endswith("mood")
         assert run["editable"]["keyColumns"] == ["id"]
+
+
+async def test_catalogue_in_a_form_of_its_own_is_an_error_of_the_server(ada: Client) -> None:
+    async with hostile_postgres() as port:
+        saved = await make_connection(ada, port=port, database="run-rows", sslMode="DISABLE")
+        answer = await ada.send(
+            """query($id: ID!) { connection(id: $id) {
+              search(text: "a") { name } completions(text: "", cursor: 0) { label } } }""",
+            id=saved,
+        )
+    assert [one["extensions"]["code"] for one in answer.errors or []] == ["UNAVAILABLE"] * 2

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+import msgspec
+
 from db.errors import TimedOut, TooLarge, Unavailable
 
 if TYPE_CHECKING:  # psycopg is imported with the first connection
@@ -98,6 +100,11 @@ def _translate_errors(timeout_s: float) -> Iterator[None]:
         raise TimedOut(
             f"The database did not return its catalogue within {timeout_s:.0f} seconds.",
             hint="Request fewer schemas, tables or columns at once, or try again later.",
+        ) from None
+    except (LookupError, TypeError, ValueError, msgspec.MsgspecError):
+        raise Unavailable(
+            "The database did not return its catalogue in the form of PostgreSQL.",
+            hint="Check host and port of the connection: this is no ordinary PostgreSQL server.",
         ) from None
     except Error as error:
         raise Unavailable(

@@ -5,11 +5,7 @@ import strawberry
 from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import ExtensionRow, extensions
 from graph.connections.catalogue.loaders import ByKey, Pages
-from graph.connections.catalogue.nodes import (
-    OF_DATABASE,
-    catalogue_node,
-    definition_field,
-)
+from graph.connections.catalogue.nodes import OF_DATABASE, catalogue_node, definition_field
 from graph.kit.fields import attribute
 from graph.kit.ids import Node
 

@@ -10,16 +10,15 @@ from db.workbench.catalogue.objects import (
     FunctionVolatility,
     functions,
 )
-from graph.connections.catalogue.loaders import ByKey, ObjectKey, Pages
+from graph.connections.catalogue.loaders import ByKey, Pages
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
     definition_field,
-    key_of,
-    loaded_by,
+    loaded_field,
 )
 from graph.connections.catalogue.privileges import PRIVILEGES, FunctionPrivileges
-from graph.kit.fields import attribute, field, graphql_enum
+from graph.kit.fields import attribute, graphql_enum
 from graph.kit.ids import Node
 
 graphql_enum(
@@ -73,7 +72,8 @@ class DatabaseFunction(Node):
     )
     definition = definition_field(DefinedKind.ROUTINE)
 
-    @field(PRIVILEGES, type=list[DatabasePrivilege] | None)
-    @loaded_by(FunctionPrivileges)
-    def privileges(root: strawberry.Parent[FunctionRow]) -> ObjectKey:
-        return key_of(root)
+    privileges = loaded_field(
+        PRIVILEGES,
+        list[DatabasePrivilege] | None,
+        FunctionPrivileges,
+    )

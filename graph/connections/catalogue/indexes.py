@@ -4,15 +4,14 @@ import strawberry
 
 from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import IndexRow, indexes, tables
-from graph.connections.catalogue.loaders import ByKey, Facts, Lists, ObjectKey
+from graph.connections.catalogue.loaders import ByKey, Facts, Lists
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
     definition_field,
-    key_of,
-    loaded_by,
+    loaded_field,
 )
-from graph.kit.fields import attribute, field
+from graph.kit.fields import attribute
 from graph.kit.ids import Node
 from graph.kit.scalars import BigInt
 
@@ -51,11 +50,9 @@ class TableIndex(Node):
     comment: str | None = attribute("Comment set with `COMMENT ON INDEX`. Null if there is none.")
     definition = definition_field(DefinedKind.INDEX)
 
-    @field(
-        "Size of the index in bytes. Null if the database failed to answer, or for the index of a "
-        "partitioned table.",
-        type=BigInt | None,
+    size_bytes = loaded_field(
+        "Size of the index in bytes. Null if the database failed to answer, or for the index "
+        "of a partitioned table.",
+        BigInt | None,
+        Sizes,
     )
-    @loaded_by(Sizes)
-    def size_bytes(root: strawberry.Parent[IndexRow]) -> ObjectKey:
-        return key_of(root)

@@ -3,18 +3,20 @@
 import functools
 from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import strawberry
 
+from db.kit.paging import Window
 from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import CatalogueRow
-from graph.connections.catalogue.loaders import ByKey, Definitions, ObjectKey
+from graph.connections.catalogue.loaders import ByKey, Definitions, ObjectKey, PageKey, Pages
 from graph.context import Info
 from graph.executor.hints import resolving_many
-from graph.kit.fields import field
+from graph.kit.fields import argument, field
 from graph.kit.ids import ID_DESCRIPTION, NameKey, named_id, node
 from graph.kit.loaders import BatchLoader
+from graph.kit.paging import Connection, paged_by
 from graph.kit.scopes import WORKBENCH
 
 T = TypeVar("T", bound=type)
@@ -23,6 +25,11 @@ OF_DATABASE = (
     "Its ID stands for the connection and the names of the object: an object that is dropped and "
     "created again has the same ID, a renamed one has another."
 )
+
+NULL_IF_FAILED = "Null if the database failed to answer."
+NULL_IF_MISSING = "Null if it does not exist or the database failed to answer."
+
+Name = Annotated[str, argument("Name of the object, as the catalogue has it: unquoted.")]
 
 _INFO = Parameter("info", Parameter.POSITIONAL_OR_KEYWORD, annotation=Info)
 
@@ -94,26 +101,48 @@ _CONTENTS = {
 
 def definition_field(kind: DefinedKind) -> Any:
     """The field `definition` of the objects of one kind."""
-    loader = type(f"{kind.title()}Definitions", (Definitions,), {"kind": kind})
-
-    @field(
+    return loaded_field(
         "SQL statements that recreate the object with its comment if those that it depends on "
         f"exist, as `pg_dump --schema-only` writes them. {_CONTENTS.get(kind, '')}Owners, "
         "privileges and rows are omitted. Null if the object exists only as a part of another "
         "one, or if the database failed to answer.",
-        type=str | None,
+        str | None,
+        type(f"{kind.title()}Definitions", (Definitions,), {"kind": kind}),
     )
-    @loaded_by(loader)
-    def definition(root: strawberry.Parent[CatalogueRow]) -> ObjectKey:
-        return key_of(root)
-
-    return definition
 
 
-def key_of(row: CatalogueRow) -> ObjectKey:
-    return ObjectKey(row.connection_id, row.id)
+def loaded_field(
+    description: str,
+    graphql_type: Any,
+    loader: type[BatchLoader[ObjectKey, Any]],
+    pick: Callable[[Any], Any] | None = None,
+) -> Any:
+    """A field that has what the loader finds for the object, as `loaded_by`."""
+
+    @field(description, type=graphql_type)
+    @loaded_by(loader, pick)
+    def resolve(root: strawberry.Parent[CatalogueRow]) -> ObjectKey:
+        return ObjectKey(root.connection_id, root.id)
+
+    return resolve
 
 
-async def find_named(info: Info, loader: type[ByKey], row: CatalogueRow, *names: str) -> Any:
-    """The object with these names in the database of `row`."""
-    return await loader.of(info.context).load(NameKey(row.connection_id, names))
+def listed_field(description: str, graphql_type: Any, loader: type[Pages]) -> Any:
+    """A field with pages of the objects in an object."""
+
+    @field(f"{description} {NULL_IF_FAILED}", type=Connection[graphql_type] | None)
+    @paged_by(loader)
+    def resolve(root: strawberry.Parent[CatalogueRow], window: Window) -> PageKey:
+        return PageKey(root.connection_id, root.id, window)
+
+    return resolve
+
+
+def named_field(description: str, graphql_type: Any, loader: type[ByKey]) -> Any:
+    """A field that fetches an object in an object by its name."""
+
+    @field(f"{description} {NULL_IF_MISSING}", type=graphql_type | None)
+    async def resolve(root: strawberry.Parent[CatalogueRow], info: Info, name: Name) -> Any:
+        return await loader.of(info.context).load(NameKey(root.connection_id, (*root.key, name)))
+
+    return resolve

@@ -4,16 +4,11 @@ from typing import Annotated
 
 import strawberry
 
-from db.kit.paging import Window
 from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
     DatabasePrivilege,
     FunctionRow,
-    IndexRow,
     SchemaRow,
-    SequenceRow,
-    TableRow,
-    TypeRow,
     schemas,
 )
 from graph.connections.catalogue.functions import (
@@ -22,22 +17,21 @@ from graph.connections.catalogue.functions import (
     FunctionPages,
 )
 from graph.connections.catalogue.indexes import IndexByKey, TableIndex
-from graph.connections.catalogue.loaders import ByKey, ObjectKey, PageKey, Pages
+from graph.connections.catalogue.loaders import ByKey, Pages
 from graph.connections.catalogue.nodes import (
     catalogue_node,
     definition_field,
-    find_named,
-    key_of,
-    loaded_by,
+    listed_field,
+    loaded_field,
+    named_field,
 )
 from graph.connections.catalogue.privileges import PRIVILEGES, SchemaPrivileges
 from graph.connections.catalogue.sequences import DatabaseSequence, SequenceByKey, SequencePages
-from graph.connections.catalogue.tables import DatabaseTable, Name, TableByKey, TablePages
+from graph.connections.catalogue.tables import DatabaseTable, TableByKey, TablePages
 from graph.connections.catalogue.types import DatabaseType, TypeByKey, TypePages
 from graph.context import Info
 from graph.kit.fields import argument, attribute, field
-from graph.kit.ids import Node
-from graph.kit.paging import Connection, paged_by
+from graph.kit.ids import NameKey, Node
 
 TableName = Annotated[
     str, argument("Name of the table, without its schema, as the catalogue has it: unquoted.")
@@ -69,64 +63,42 @@ class DatabaseSchema(Node):
     comment: str | None = attribute("Comment set with `COMMENT ON SCHEMA`. Null if there is none.")
     definition = definition_field(DefinedKind.SCHEMA)
 
-    @field(
-        "Tables, views, materialized views and foreign tables of the schema, ordered by name. "
-        "Null if the database failed to answer.",
-        type=Connection[DatabaseTable] | None,
+    tables = listed_field(
+        "Tables, views, materialized views and foreign tables of the schema, ordered by name.",
+        DatabaseTable,
+        TablePages,
     )
-    @paged_by(TablePages)
-    def tables(root: strawberry.Parent[SchemaRow], window: Window) -> PageKey:
-        return PageKey(root.connection_id, root.id, window)
 
-    @field(
-        "Functions, procedures, aggregates and window functions of the schema, ordered by name. "
-        "Null if the database failed to answer.",
-        type=Connection[DatabaseFunction] | None,
+    functions = listed_field(
+        "Functions, procedures, aggregates and window functions of the schema, ordered by name.",
+        DatabaseFunction,
+        FunctionPages,
     )
-    @paged_by(FunctionPages)
-    def functions(root: strawberry.Parent[SchemaRow], window: Window) -> PageKey:
-        return PageKey(root.connection_id, root.id, window)
 
-    @field(
-        "Data types of the schema, ordered by name. Null if the database failed to answer.",
-        type=Connection[DatabaseType] | None,
+    types = listed_field(
+        "Data types of the schema, ordered by name.",
+        DatabaseType,
+        TypePages,
     )
-    @paged_by(TypePages)
-    def types(root: strawberry.Parent[SchemaRow], window: Window) -> PageKey:
-        return PageKey(root.connection_id, root.id, window)
 
-    @field(
-        "Sequences of the schema, ordered by name. Null if the database failed to answer.",
-        type=Connection[DatabaseSequence] | None,
+    sequences = listed_field(
+        "Sequences of the schema, ordered by name.",
+        DatabaseSequence,
+        SequencePages,
     )
-    @paged_by(SequencePages)
-    def sequences(root: strawberry.Parent[SchemaRow], window: Window) -> PageKey:
-        return PageKey(root.connection_id, root.id, window)
 
-    @field(PRIVILEGES, type=list[DatabasePrivilege] | None)
-    @loaded_by(SchemaPrivileges)
-    def privileges(root: strawberry.Parent[SchemaRow]) -> ObjectKey:
-        return key_of(root)
-
-    @field(
-        "Fetches a table, view, materialized view or foreign table of the schema by name. Null if "
-        "it does not exist or the database failed to answer.",
-        type=DatabaseTable | None,
+    privileges = loaded_field(
+        PRIVILEGES,
+        list[DatabasePrivilege] | None,
+        SchemaPrivileges,
     )
-    async def table(
-        root: strawberry.Parent[SchemaRow], info: Info, name: TableName
-    ) -> TableRow | None:
-        found: TableRow | None = await find_named(info, TableByKey, root, root.name, name)
-        return found
 
-    @field(
-        "Fetches an index of the schema by name. Null if it does not exist or the database failed "
-        "to answer.",
-        type=TableIndex | None,
+    table = named_field(
+        "Fetches a table, view, materialized view or foreign table of the schema by name.",
+        DatabaseTable,
+        TableByKey,
     )
-    async def index(root: strawberry.Parent[SchemaRow], info: Info, name: Name) -> IndexRow | None:
-        found: IndexRow | None = await find_named(info, IndexByKey, root, root.name, name)
-        return found
+    index = named_field("Fetches an index of the schema by name.", TableIndex, IndexByKey)
 
     @field(
         "Fetches a function, procedure, aggregate or window function of the schema. Null if it "
@@ -140,27 +112,12 @@ class DatabaseSchema(Node):
             str, argument("Its `signature`: name and types of the input arguments: `lower(text)`.")
         ],
     ) -> FunctionRow | None:
-        found: FunctionRow | None = await find_named(
-            info, FunctionByKey, root, root.name, signature
-        )
+        key = NameKey(root.connection_id, (root.name, signature))
+        found: FunctionRow | None = await FunctionByKey.of(info.context).load(key)
         return found
 
-    @field(
-        "Fetches a data type of the schema by name. Null if it does not exist or the database "
-        "failed to answer.",
-        type=DatabaseType | None,
-    )
-    async def type(root: strawberry.Parent[SchemaRow], info: Info, name: Name) -> TypeRow | None:
-        found: TypeRow | None = await find_named(info, TypeByKey, root, root.name, name)
-        return found
+    type = named_field("Fetches a data type of the schema by name.", DatabaseType, TypeByKey)
 
-    @field(
-        "Fetches a sequence of the schema by name. Null if it does not exist or the database "
-        "failed to answer.",
-        type=DatabaseSequence | None,
+    sequence = named_field(
+        "Fetches a sequence of the schema by name.", DatabaseSequence, SequenceByKey
     )
-    async def sequence(
-        root: strawberry.Parent[SchemaRow], info: Info, name: Name
-    ) -> SequenceRow | None:
-        found: SequenceRow | None = await find_named(info, SequenceByKey, root, root.name, name)
-        return found

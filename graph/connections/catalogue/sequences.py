@@ -4,13 +4,13 @@ import strawberry
 
 from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import DatabasePrivilege, SequenceRow, sequences
-from graph.connections.catalogue.loaders import ByKey, ObjectKey, Pages
+from graph.connections.catalogue.loaders import ByKey, Pages
 from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
     definition_field,
-    key_of,
     loaded_by,
+    loaded_field,
 )
 from graph.connections.catalogue.privileges import PRIVILEGES, SequencePrivileges
 from graph.connections.catalogue.tables import DatabaseTable, TableByKey
@@ -63,7 +63,8 @@ class DatabaseSequence(Node):
             return None
         return NameKey(root.connection_id, (root.table_schema, root.table_name))
 
-    @field(PRIVILEGES, type=list[DatabasePrivilege] | None)
-    @loaded_by(SequencePrivileges)
-    def privileges(root: strawberry.Parent[SequenceRow]) -> ObjectKey:
-        return key_of(root)
+    privileges = loaded_field(
+        PRIVILEGES,
+        list[DatabasePrivilege] | None,
+        SequencePrivileges,
+    )

@@ -1,22 +1,17 @@
 """The GraphQL types of tables and their constraints, which refer to each other."""
 
-from typing import Annotated
-
 import strawberry
 
 from db.kit.paging import Window
 from db.workbench.catalogue.definitions import DefinedKind
 from db.workbench.catalogue.objects import (
-    ColumnRow,
     ConstraintKind,
     ConstraintRow,
     DatabasePrivilege,
     ForeignKeyAction,
-    PolicyRow,
     TableDetails,
     TableKind,
     TableRow,
-    TriggerRow,
     constraints,
     tables,
 )
@@ -27,9 +22,9 @@ from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
     definition_field,
-    find_named,
-    key_of,
     loaded_by,
+    loaded_field,
+    named_field,
 )
 from graph.connections.catalogue.privileges import PRIVILEGES, TablePrivileges
 from graph.connections.catalogue.rules import (
@@ -41,12 +36,10 @@ from graph.connections.catalogue.rules import (
     TriggerLists,
 )
 from graph.context import Info
-from graph.kit.fields import argument, attribute, field, graphql_enum
+from graph.kit.fields import attribute, field, graphql_enum
 from graph.kit.ids import NameKey, Node
 from graph.kit.paging import Connection, paged_by
 from graph.kit.scalars import BigInt
-
-Name = Annotated[str, argument("Name of the object, as the catalogue has it: unquoted.")]
 
 graphql_enum(
     "Kind of a relation in the catalogue of a PostgreSQL database.",
@@ -180,97 +173,81 @@ class DatabaseTable(Node):
     )
     kind: TableKind = attribute("Kind of the relation.")
 
-    @field(
-        "Size of the table with its indexes and TOAST table in bytes; 0 for a partitioned table. "
-        "Null for views and foreign tables, or if the database failed to answer.",
-        type=BigInt | None,
+    size_bytes = loaded_field(
+        "Size of the table with its indexes and TOAST table in bytes; 0 for a partitioned "
+        "table. Null for views and foreign tables, or if the database failed to answer.",
+        BigInt | None,
+        Sizes,
     )
-    @loaded_by(Sizes)
-    def size_bytes(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
-    @field("Role that owns the table. Null if the database failed to answer.", type=str | None)
-    @loaded_by(DetailsOfTable, lambda details: details.owner)
-    def owner(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
+    owner = loaded_field(
+        "Role that owns the table. Null if the database failed to answer.",
+        str | None,
+        DetailsOfTable,
+        lambda details: details.owner,
+    )
 
-    @field(
+    query = loaded_field(
         "Text of the query of a view or materialized view. Null for tables, or if the database "
         "failed to answer.",
-        type=str | None,
+        str | None,
+        QueryOfView,
     )
-    @loaded_by(QueryOfView)
-    def query(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
-    @field(
+    columns = loaded_field(
         "All columns of the table, ordered by `position`. Null if the database failed to answer.",
-        type=list[TableColumn] | None,
+        list[TableColumn] | None,
+        ColumnLists,
     )
-    @loaded_by(ColumnLists)
-    def columns(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
-    @field(
+    indexes = loaded_field(
         "All indexes of the table, ordered by name. Null if the database failed to answer.",
-        type=list[TableIndex] | None,
+        list[TableIndex] | None,
+        IndexLists,
     )
-    @loaded_by(IndexLists)
-    def indexes(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
-    @field(
-        "All constraints of the table, ordered by name. `NOT NULL` is `nullable` of a column. Null "
-        "if the database failed to answer.",
-        type=list[TableConstraint] | None,
-    )
-    @loaded_by(ConstraintLists)
-    def constraints(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
-
-    @field(
-        "Foreign keys of the table, ordered by name: those of `constraints`. Null if the database "
-        "failed to answer.",
-        type=list[TableConstraint] | None,
-    )
-    @loaded_by(ConstraintLists, _foreign_keys)
-    def foreign_keys(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
-
-    @field(
-        "Foreign keys of tables that reference this one, without those that partitions inherit. "
+    constraints = loaded_field(
+        "All constraints of the table, ordered by name. `NOT NULL` is `nullable` of a column. "
         "Null if the database failed to answer.",
-        type=list[TableConstraint] | None,
+        list[TableConstraint] | None,
+        ConstraintLists,
     )
-    @loaded_by(ReferencingLists)
-    def referenced_by(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
-    @field(
+    foreign_keys = loaded_field(
+        "Foreign keys of the table, ordered by name: those of `constraints`. Null if the "
+        "database failed to answer.",
+        list[TableConstraint] | None,
+        ConstraintLists,
+        _foreign_keys,
+    )
+
+    referenced_by = loaded_field(
+        "Foreign keys of tables that reference this one, without those that partitions "
+        "inherit. Null if the database failed to answer.",
+        list[TableConstraint] | None,
+        ReferencingLists,
+    )
+
+    triggers = loaded_field(
         "All triggers of the table, ordered by name. Null if the database failed to answer.",
-        type=list[TableTrigger] | None,
+        list[TableTrigger] | None,
+        TriggerLists,
     )
-    @loaded_by(TriggerLists)
-    def triggers(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
-    @field(
-        "True if row-level security is enabled: `policies` apply. Null if the database failed to "
-        "answer.",
-        type=bool | None,
+    has_row_security = loaded_field(
+        "True if row-level security is enabled: `policies` apply. Null if the database failed "
+        "to answer.",
+        bool | None,
+        DetailsOfTable,
+        lambda details: details.has_row_security,
     )
-    @loaded_by(DetailsOfTable, lambda details: details.has_row_security)
-    def has_row_security(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
-    @field(
-        "Row-level security policies of the table, ordered by name. Null if the database failed to "
-        "answer.",
-        type=list[TablePolicy] | None,
+    policies = loaded_field(
+        "Row-level security policies of the table, ordered by name. Null if the database "
+        "failed to answer.",
+        list[TablePolicy] | None,
+        PolicyLists,
     )
-    @loaded_by(PolicyLists)
-    def policies(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
     @field(
         "Partitions of a partitioned table, ordered by name. Empty for other tables. Null if the "
@@ -281,23 +258,21 @@ class DatabaseTable(Node):
     def partitions(root: strawberry.Parent[TableRow], window: Window) -> PageKey:
         return PageKey(root.connection_id, root.id, window)
 
-    @field(
-        "Strategy and columns of a partitioned table, such as `RANGE (at)`. Null for other tables, "
-        "or if the database failed to answer.",
-        type=str | None,
+    partition_key = loaded_field(
+        "Strategy and columns of a partitioned table, such as `RANGE (at)`. Null for other "
+        "tables, or if the database failed to answer.",
+        str | None,
+        DetailsOfTable,
+        lambda details: details.partition_key,
     )
-    @loaded_by(DetailsOfTable, lambda details: details.partition_key)
-    def partition_key(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
-    @field(
-        "Values of a partition, such as `FOR VALUES IN ('eu')`. Null for other tables, or if the "
-        "database failed to answer.",
-        type=str | None,
+    partition_bound = loaded_field(
+        "Values of a partition, such as `FOR VALUES IN ('eu')`. Null for other tables, or if "
+        "the database failed to answer.",
+        str | None,
+        DetailsOfTable,
+        lambda details: details.partition_bound,
     )
-    @loaded_by(DetailsOfTable, lambda details: details.partition_bound)
-    def partition_bound(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
 
     @field(
         "Partitioned table that this table is a partition of. Null for other tables, or if the "
@@ -305,38 +280,25 @@ class DatabaseTable(Node):
         type="DatabaseTable | None",
     )
     async def partition_of(root: strawberry.Parent[TableRow], info: Info) -> TableRow | None:
-        details: TableDetails | None = await DetailsOfTable.of(info.context).load(key_of(root))
+        details: TableDetails | None = await DetailsOfTable.of(info.context).load(
+            ObjectKey(root.connection_id, root.id)
+        )
         if details is None or details.parent_schema is None or details.parent_name is None:
             return None
         key = NameKey(root.connection_id, (details.parent_schema, details.parent_name))
         found: TableRow | None = await TableByKey.of(info.context).load(key)
         return found
 
-    @field(PRIVILEGES, type=list[DatabasePrivilege] | None)
-    @loaded_by(TablePrivileges)
-    def privileges(root: strawberry.Parent[TableRow]) -> ObjectKey:
-        return key_of(root)
+    privileges = loaded_field(
+        PRIVILEGES,
+        list[DatabasePrivilege] | None,
+        TablePrivileges,
+    )
 
-    @field("Fetches a column by name. Null if it does not exist.", type=TableColumn | None)
-    async def column(root: strawberry.Parent[TableRow], info: Info, name: Name) -> ColumnRow | None:
-        found: ColumnRow | None = await find_named(info, ColumnByKey, root, *root.key, name)
-        return found
+    column = named_field("Fetches a column by name.", TableColumn, ColumnByKey)
 
-    @field("Fetches a constraint by name. Null if it does not exist.", type=TableConstraint | None)
-    async def constraint(
-        root: strawberry.Parent[TableRow], info: Info, name: Name
-    ) -> ConstraintRow | None:
-        found: ConstraintRow | None = await find_named(info, ConstraintByKey, root, *root.key, name)
-        return found
+    constraint = named_field("Fetches a constraint by name.", TableConstraint, ConstraintByKey)
 
-    @field("Fetches a trigger by name. Null if it does not exist.", type=TableTrigger | None)
-    async def trigger(
-        root: strawberry.Parent[TableRow], info: Info, name: Name
-    ) -> TriggerRow | None:
-        found: TriggerRow | None = await find_named(info, TriggerByKey, root, *root.key, name)
-        return found
+    trigger = named_field("Fetches a trigger by name.", TableTrigger, TriggerByKey)
 
-    @field("Fetches a policy by name. Null if it does not exist.", type=TablePolicy | None)
-    async def policy(root: strawberry.Parent[TableRow], info: Info, name: Name) -> PolicyRow | None:
-        found: PolicyRow | None = await find_named(info, PolicyByKey, root, *root.key, name)
-        return found
+    policy = named_field("Fetches a policy by name.", TablePolicy, PolicyByKey)

@@ -12,8 +12,8 @@ from graph.connections.catalogue.nodes import (
     OF_DATABASE,
     catalogue_node,
     definition_field,
-    key_of,
     loaded_by,
+    loaded_field,
 )
 from graph.connections.catalogue.privileges import PRIVILEGES, TypePrivileges
 from graph.kit.fields import attribute, field, graphql_enum
@@ -71,7 +71,8 @@ class DatabaseType(Node):
             return None
         return ObjectKey(root.connection_id, UUID(int=root.relation_oid))
 
-    @field(PRIVILEGES, type=list[DatabasePrivilege] | None)
-    @loaded_by(TypePrivileges)
-    def privileges(root: strawberry.Parent[TypeRow]) -> ObjectKey:
-        return key_of(root)
+    privileges = loaded_field(
+        PRIVILEGES,
+        list[DatabasePrivilege] | None,
+        TypePrivileges,
+    )

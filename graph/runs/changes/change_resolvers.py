@@ -4,8 +4,6 @@ from typing import Annotated
 
 import strawberry
 
-from db.user_networks import remember_network
-from db.users.throttle import network_of
 from db.workbench.changes.change_request import ChangeRequest, RawChange
 from db.workbench.execution.request.run_request import changes_forbidden
 from graph.auth import SignedIn
@@ -14,7 +12,7 @@ from graph.kit.fields import argument, mutation, provided_fields
 from graph.kit.scopes import WORKBENCH
 from graph.runs.changes.change_inputs import ChangeRowsInput
 from graph.runs.changes.change_types import ChangeRowsPayload, ChangeRowsResult
-from graph.runs.resolvers import MAX_WAIT_MS, checked_wait_ms, parse_destination
+from graph.runs.submission import MAX_WAIT_MS, parse_destination, take_wait_ms, wait_for_end
 
 SCOPES = WORKBENCH
 
@@ -32,21 +30,15 @@ class Mutation:
     async def change_rows(
         self, info: Info, input: Annotated[ChangeRowsInput, argument("Changes to make.")]
     ) -> ChangeRowsResult:
-        fields = provided_fields(input)
-        wait_ms = fields.pop("wait_ms", None)
-        wait_ms = MAX_WAIT_MS if wait_ms is None else checked_wait_ms(wait_ms)
+        context, fields = info.context, provided_fields(input)
+        wait_ms = take_wait_ms(fields, default=MAX_WAIT_MS)
         key = fields.pop("idempotency_key", None)
-        fields |= parse_destination(
-            fields.pop("connection_id", None), fields.pop("session_id", None)
-        )
+        parse_destination(fields)
         fields["dry_run"] = bool(fields.get("dry_run"))
         fields["changes"] = [RawChange(**provided_fields(change)) for change in input.changes]
-        if info.context.signed_in.must_read_only:
+        if context.signed_in.must_read_only:
             raise changes_forbidden("This access token may only read.")
-        runner, owner = info.context.services.runner, info.context.owner
         request = ChangeRequest(**fields).to_run_request()
-        remember_network(owner, network_of(info.context.client_address))
-        run, replayed = await runner.submit(owner, request, key=key)
-        info.context.release_slot()
-        run = await runner.wait_until_finished(owner, run.id, within_s=wait_ms / 1000)
-        return ChangeRowsResult(run, replayed)
+        context.remember_network()
+        run, replayed = await context.services.runner.submit(context.owner, request, key=key)
+        return ChangeRowsResult(await wait_for_end(context, run, wait_ms), replayed)

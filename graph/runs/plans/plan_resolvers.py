@@ -5,8 +5,6 @@ from typing import Annotated
 import strawberry
 
 from db.runs import Failure, RunRow
-from db.user_networks import remember_network
-from db.users.throttle import network_of
 from db.workbench.plans.explain import ExplainRequest, explain
 from db.workbench.plans.plan_nodes import Plan
 from graph.auth import SignedIn
@@ -22,9 +20,8 @@ from graph.kit.fields import (
 from graph.kit.scalars import Json
 from graph.kit.scopes import TO_RUN, WORKBENCH
 from graph.runs.plans.plan_types import QueryPlan
-from graph.runs.resolvers import parse_destination
 from graph.runs.results.result_types import RunError
-from graph.runs.session_access import require_usable
+from graph.runs.submission import apply_token_limits, parse_destination
 from graph.runs.types import QueryRun
 
 SCOPES = WORKBENCH
@@ -88,15 +85,10 @@ class Mutation:
         self, info: Info, input: Annotated[ExplainQueryInput, argument("Statement to explain.")]
     ) -> ExplainQueryPayload:
         context, fields = info.context, provided_fields(input)
-        fields |= parse_destination(
-            fields.pop("connection_id", None), fields.pop("session_id", None)
-        )
-        if fields["session_id"] is not None:
-            await require_usable(context, fields["session_id"])
-        if context.signed_in.must_read_only:
-            fields["read_only"] = True
+        parse_destination(fields)
+        await apply_token_limits(context, fields)
         fields["analyze"] = fields.pop("analyze", None) is True
-        remember_network(context.owner, network_of(context.client_address))
+        context.remember_network()
         context.release_slot()
         found = await explain(context.services, context.owner, ExplainRequest(**fields))
         return ExplainQueryPayload(plan=found.plan, error=found.error, run=found.run)

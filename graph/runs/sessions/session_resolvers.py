@@ -12,8 +12,6 @@ from db.errors import NotFound
 from db.events import WatchClosed
 from db.kit.paging import Window
 from db.runs import RunRow
-from db.user_networks import remember_network
-from db.users.throttle import network_of
 from db.workbench.sessions.open_request import OpenRequest
 from graph.auth import SignedIn
 from graph.context import Context, Info
@@ -21,7 +19,6 @@ from graph.kit.fields import argument, mutation, provided_fields, query, subscri
 from graph.kit.ids import parse_id
 from graph.kit.paging import Connection, Listing, paged
 from graph.kit.scopes import TO_RUN, WORKBENCH
-from graph.runs.session_access import require_usable
 from graph.runs.session_fields import DatabaseSessionById
 from graph.runs.sessions.session_inputs import (
     CloseSessionInput,
@@ -33,6 +30,7 @@ from graph.runs.sessions.session_inputs import (
     RollbackTransactionInput,
     RollbackTransactionPayload,
 )
+from graph.runs.submission import require_usable
 from graph.runs.types import DatabaseSession
 
 SessionId = Annotated[strawberry.ID, argument("ID of the session.")]
@@ -94,7 +92,7 @@ class Mutation:
             fields["read_only"] = True
         info.context.release_slot()
         service, owner = info.context.services.database_sessions, info.context.owner
-        remember_network(owner, network_of(info.context.client_address))
+        info.context.remember_network()
         row = await service.open(owner, OpenRequest(**fields), key=key)
         return OpenSessionPayload(session=row)
 

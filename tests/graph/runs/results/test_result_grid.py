@@ -34,7 +34,7 @@ async def connection(ada: Client, target: Target) -> str:
     return await make_connection_to(ada, target)
 
 
-async def a_run(client: Client, connection: str, statement: str, wait_ms: int = 20_000) -> str:
+async def a_run(client: Client, connection: str, statement: str, wait_ms: int = 30_000) -> str:
     asked = {"connectionId": connection, "statement": statement, "waitMs": wait_ms}
     return str((await client.ask(EXECUTE, input=asked))["executeQuery"]["run"]["id"])
 
@@ -175,7 +175,7 @@ async def test_large_cells_are_cut_in_pages_and_whole_one_at_a_time(
     size = 20_000_000
     statement = f"""SELECT i, repeat('é', CASE i WHEN 3 THEN {size // 2} ELSE 60 END),
         '\\x00ff'::bytea, NULL FROM generate_series(1, 3) i"""  # noqa: S608 - of this module
-    run = await a_run(ada, connection, statement, wait_ms=30_000)
+    run = await a_run(ada, connection, statement)
     for more in ({}, {"orderBy": [{"column": "i", "direction": "DESC"}]}):
         found = await page(ada, run, max=101, **more)
         assert [row[1] for row in found["rows"]] == ["é" * 50] * 3
