@@ -1,6 +1,7 @@
 """Large cells: cut in pages of rows, whole one at a time."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
@@ -133,9 +134,10 @@ async def read_cell(
     results: ResultStore, owner: OwnerId, run_id: UUID, *, row: int, column: int
 ) -> bytes | None:
     """The text of a cell in UTF-8, as the row shows it; None for NULL and for a missing row."""
-    async for batch in rows_between(results, owner, run_id, row, row + 1):
-        for _, line in batch:
-            return await asyncio.to_thread(_cell_of, line, column)
+    async with contextlib.aclosing(rows_between(results, owner, run_id, row, row + 1)) as batches:
+        async for batch in batches:
+            for _, line in batch:
+                return await asyncio.to_thread(_cell_of, line, column)
     return None
 
 
