@@ -171,6 +171,7 @@ def unexplained(row: Row) -> str:
     return left if re.search(r"\d", left) else ""
 
 
+@pytest.mark.usefixtures("real_limits")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_figures_of_limits_page_are_those_of_the_code(row: Row) -> None:
     assert not (left := unexplained(row)), f"correct the figures, or name their source: {left}"
