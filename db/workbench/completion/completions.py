@@ -9,7 +9,7 @@ from db.workbench.completion.candidates import Candidate, CatalogueCandidates, C
 from db.workbench.completion.catalogue_index import CatalogueIndex
 from db.workbench.completion.expectations.commands import compiled_rules
 from db.workbench.completion.expectations.expected import Offer
-from db.workbench.completion.expectations.places import Place, place_of
+from db.workbench.completion.expectations.places import CursorPlace, place_of
 from db.workbench.completion.names import fold
 from db.workbench.completion.scope_candidates import ScopeCandidates
 from db.workbench.completion.statement.groups import nest
@@ -89,7 +89,7 @@ def _typed_name(at: Cursor) -> str:
 
 
 def _names(
-    written: ScopeCandidates, stored: CatalogueCandidates, place: Place, *, upper: bool | None
+    written: ScopeCandidates, stored: CatalogueCandidates, place: CursorPlace, *, upper: bool | None
 ) -> Iterator[Candidate]:
     """`upper` is the case of keywords. It is None in a quoted name, where there are none."""
     expected = place.expected

@@ -9,13 +9,12 @@ import strawberry
 
 from db.errors import BadInput
 from db.row_scans.conditions import RowComparison
-from db.row_scans.row_order import Place
+from db.row_scans.row_order import RowPlace
 from db.runs import RunRow
 from db.workbench.results.cells import CutCell as CutCellRow
 from db.workbench.results.cells import RowSlice, rows_at, rows_between
 from db.workbench.results.scans.scan_requests import RowCondition as ConditionRow
-from db.workbench.results.scans.scan_requests import SortBy, order_request
-from db.workbench.results.scans.scanner import require_ended
+from db.workbench.results.scans.scan_requests import SortBy, order_request, require_ended
 from graph.context import Context
 from graph.kit.fields import attribute, field, graphql_enum, optional
 from graph.kit.paging import OrderDirection
@@ -40,7 +39,7 @@ graphql_enum(
 
 
 @graphql_enum(
-    "Place of NULLs in a sorted result.",
+    "RowPlace of NULLs in a sorted result.",
     FIRST="Before all values.",
     LAST="After all values.",
 )
@@ -60,7 +59,7 @@ class RowOrder:
         "Sort direction. Defaults to `ASC`.", default=OrderDirection.ASC
     )
     nulls: NullsOrder | None = optional(
-        "Place of NULLs. Defaults to that of PostgreSQL: `LAST` for `ASC`, `FIRST` for `DESC`."
+        "RowPlace of NULLs. Defaults to that of PostgreSQL: `LAST` for `ASC`, `FIRST` for `DESC`."
     )
 
 
@@ -171,7 +170,7 @@ async def _read_scanned(context: Context, run: RunRow, page: PageRequest) -> Row
         [_sort_by(one) for one in page.order_by],
         [_condition(one) for one in page.filter],
     )
-    places: list[Place] = []
+    places: list[RowPlace] = []
     total = 0
     if run.row_count:
         places, total = await services.result_scans.places(
