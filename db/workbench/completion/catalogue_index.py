@@ -13,7 +13,8 @@ from db.workbench.catalogue.snapshot import (
     SnapshotRelation,
     SnapshotType,
 )
-from db.workbench.completion.names import NameTable, needs_quotes, quoted
+from db.workbench.completion.names import NameTable
+from db.workbench.sql.quoting import quote_if_needed
 
 Named = TypeVar("Named", bound=SnapshotRelation | SnapshotFunction | SnapshotType)
 
@@ -58,7 +59,7 @@ class CatalogueIndex:
 
     def quote(self, name: str) -> str:
         """The name as it is written in a statement: quoted if it must be."""
-        return quoted(name) if needs_quotes(name, self._reserved) else name
+        return quote_if_needed(name, self._reserved)
 
     @cached_property
     def relations(self) -> "SchemaObjects[SnapshotRelation]":
