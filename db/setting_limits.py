@@ -3,7 +3,7 @@
 from db.settings import Settings
 from db.storage import Quota
 from db.workbench import Limits
-from db.workbench.execution.run_request import RunLimits
+from db.workbench.execution.request.run_request import RunLimits
 from db.workbench.sessions.open_request import SessionLimits
 
 

@@ -148,7 +148,10 @@ class ColumnStatistics:
             self._frequencies.add(key, value)
         if self._measures and isinstance(present[0], str):
             self._measure([len(value) for value in present])
-        self._sum.add(present)
+        try:
+            self._sum.add(present)
+        except (ArithmeticError, TypeError, ValueError):  # not what PostgreSQL sends
+            self._sum = _NoSum()
 
     def _measure(self, lengths: list[int]) -> None:
         shortest, longest = min(lengths), max(lengths)
@@ -249,4 +252,11 @@ def _sum_of(oid: int) -> _NoSum:
         return _FloatSum()
     if oid in INTEGERS:
         return _ExactSum(int)
-    return _ExactSum(Decimal) if oid == NUMERIC else _NoSum()
+    return _ExactSum(_plain_decimal) if oid == NUMERIC else _NoSum()
+
+
+def _plain_decimal(text: str) -> Decimal:
+    """PostgreSQL writes no exponent, with which a few characters take a million digits to add."""
+    if "e" in text or "E" in text:
+        raise ValueError(text)
+    return Decimal(text)

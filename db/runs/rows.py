@@ -135,7 +135,7 @@ class NewRun(NamedTuple):
     max_rows: int
     max_bytes: int
     origin: str | None = None
-    """What the audit log says of the run when it ends (db.workbench.execution.run_origin)."""
+    """What the audit log says of the run when it ends, made by `run_origin` of db.workbench."""
     session_id: UUID | None = None
     """The database session that the run is for; None for one with a connection of its own."""
     source: str | None = None

@@ -10,7 +10,7 @@ from db.errors import BadInput, TooLarge
 from db.kit.text_rules import Optional, Required, require_storable
 
 MAX_TEXT_LENGTH = 500_000
-"""Characters of a statement that `executeQuery` accepts (db.workbench.execution.run_request)."""
+"""Characters of a statement that `executeQuery` accepts: `run_request.MAX_STATEMENT_CHARS`."""
 MAX_PARAMETERS = 100
 MAX_PARAMETERS_LENGTH = 65_536
 MAX_PARAMETER_NAME_LENGTH = 63

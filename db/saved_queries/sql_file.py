@@ -160,7 +160,7 @@ def _text_of(lines: list[str]) -> str:
 def _parse_parameter(value: str) -> SavedParameter:
     try:
         return msgspec.json.decode(value, type=SavedParameter)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise BadInput(
             "A line `-- @parameter` is not followed by the JSON of a parameter.",
             hint='Write it as `-- @parameter {"name": "since", "type": "date", "default": null}`.',

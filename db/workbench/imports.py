@@ -10,7 +10,7 @@ from db.postgres.engine import Database
 from db.runs import Runs
 from db.workbench.copy.import_request import ImportRequest
 from db.workbench.copy.import_sources import ImportSources
-from db.workbench.execution.run_request import ImportTarget, RunRequest, import_forbidden
+from db.workbench.execution.request.run_request import ImportTarget, RunRequest, import_forbidden
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.submission import RunId, SubmittedRun
 

@@ -14,7 +14,7 @@ from db.runs import (
     list_partial_results,
 )
 from db.scripts import delete_expired_scripts, expire_scripts_over_quota
-from db.workbench.execution.run_request import RunLimits
+from db.workbench.execution.request.run_request import RunLimits
 from db.workbench.execution.runner import Runner
 from db.workbench.results.result_store import RESULTS, ResultStore
 from db.workbench.results.scans.scanned_results import FOLDER

@@ -6,7 +6,7 @@ import strawberry
 
 from db.runs import RunRow
 from db.workbench.copy.import_request import ImportFormat, ImportRequest
-from db.workbench.execution.run_request import ImportTarget, import_forbidden
+from db.workbench.execution.request.run_request import ImportTarget, import_forbidden
 from db.workbench.imports import import_rows
 from graph.auth import SignedIn
 from graph.context import Info

@@ -7,7 +7,7 @@ import strawberry
 
 from db.kit.paging import Window
 from db.runs import RunFilter, RunRow, Runs, RunState
-from db.workbench.execution.run_request import RunRequest
+from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.exports import ExportRequest, export_result
 from graph.auth import SignedIn
 from graph.context import Info

@@ -11,7 +11,6 @@ from db.connections import ConnectionRow
 from db.database_sessions import DatabaseSessionRow
 from db.kit.paging import Window
 from db.postgres.engine import ReadSession
-from db.runs import Column as ColumnRow
 from db.runs import (
     EditableSource,
     Failure,
@@ -26,6 +25,7 @@ from db.runs import (
 from db.saved_queries import SavedQueryRow
 from db.scripts import ScriptRunRow
 from db.workbench.live.values import Progress, Waiting
+from db.workbench.results.formats import NumberedColumn, number_columns
 from db.workbench.scripts.course import failure_in_script
 from db.workbench.scripts.splitter import StatementRange as StatementRangeRow
 from graph.connections.loaders import ConnectionById
@@ -190,8 +190,9 @@ class QueryRun(ResultFields):
         "its columns are not known yet.",
         type=list[ResultColumn] | None,
     )
-    def columns(root: strawberry.Parent[RunRow]) -> list[ColumnRow] | None:
-        return root.parsed_columns
+    def columns(root: strawberry.Parent[RunRow]) -> list[NumberedColumn] | None:
+        found = root.parsed_columns
+        return None if found is None else number_columns(found)
 
     editable: EditableSource | None = attribute(
         "Table whose rows can be changed by the key that the result has. Null if the columns come "

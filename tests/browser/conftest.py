@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import pytest
 
+from tests.fixtures.patience import PATIENCE_S
 from tests.fixtures.served import Served, served
 
 HERE = Path(__file__).parent
@@ -63,7 +64,7 @@ async def run_command(*command: str, folder: Path) -> str:
         *command, cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=STDOUT
     )
     try:
-        async with asyncio.timeout(240):
+        async with asyncio.timeout(10 * PATIENCE_S):  # a script waits many times
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:

@@ -19,7 +19,7 @@ if (!link?.includes('#sign-in=')) {
   process.exit(2);
 }
 const [url, code] = link.split('#sign-in=');
-const waitMs = 15_000;
+const waitMs = 60_000;
 
 /** Everything the page asked for or complained about. */
 function observe(page) {

@@ -7,6 +7,7 @@ from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 import pytest
+from graphql import GraphQLObjectType, build_schema
 
 from tests.fixtures.pages import ROOT, blocks_of
 
@@ -48,3 +49,17 @@ async def test_client_recipes_have_correct_types(tmp_path: Path) -> None:
     checked = {"compilerOptions": OPTIONS, "include": ["*.ts"]}
     (tmp_path / "tsconfig.json").write_text(json.dumps(checked), encoding="utf-8")
     await run(tmp_path, "npx", "--no-install", "tsc")
+
+
+def test_clients_page_names_each_type_whose_id_is_no_key() -> None:
+    """A normalized cache would take two objects with equal IDs for one."""
+    types = build_schema((ROOT / "schema.graphql").read_text(encoding="utf-8")).type_map.values()
+    local = {
+        one.name
+        for one in types
+        if isinstance(one, GraphQLObjectType)
+        and "id" in one.fields
+        and "Node" not in {interface.name for interface in one.interfaces}
+    }
+    page = (DOCS / "clients.md").read_text(encoding="utf-8")
+    assert {name for name in local if f"`{name}: () => null`" in page} == local == {"PlanNode"}

@@ -21,7 +21,9 @@ SAVE = """mutation($input: SaveConnectionInput!) {
     not (CLIENTS / "node_modules").is_dir(), reason="needs npm install --prefix tests/clients"
 )
 async def test_runs_page_operations_succeed_in_order(target: Target, tmp_path: Path) -> None:
-    script, output = (block.text for block in blocks_of(TEXT))
+    blocks = list(blocks_of(TEXT))
+    (script,) = [block.text for block in blocks if block.language == "js"]
+    output = next(block.text for block in blocks if block.title == "Output")
     (tmp_path / "data").mkdir()
     async with served(tmp_path / "data") as server:
         connection = {

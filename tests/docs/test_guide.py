@@ -41,6 +41,7 @@ OWN_TESTS = {
     ("catalogue.md", "graphql"): "test_docs_catalogue.py",
     ("clients.md", "ts"): "test_client_recipes.py",
     ("connections.md", "graphql"): "test_docs_operations.py",
+    ("editor.md", "tsx"): "test_docs_editor.py",
     ("new-domain.md", "python"): "test_new_domain.py",
     ("plans.md", "js"): "test_docs_workbench.py",
     ("runs.md", "js"): "test_docs_runs.py",

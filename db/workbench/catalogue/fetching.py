@@ -1,7 +1,10 @@
 """Runs statements on the system catalogue of a user's database, with a time limit."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import msgspec
 
 from db.errors import TimedOut, TooLarge, Unavailable
 
@@ -10,62 +13,98 @@ if TYPE_CHECKING:  # psycopg is imported with the first connection
 
     from db.workbench.connections.libpq import Connection
 
+T = TypeVar("T")
 Fetch: TypeAlias = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs one statement on the database and returns its rows."""
 
 CHUNK_ROWS = 500
 """Rows that libpq buffers at once in a catalogue of limited size."""
 
-_BEGIN = (
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-    "SET LOCAL jit = off; "  # it takes longer than the statements
-    "SET LOCAL statement_timeout = {:.0f}"
-)
+# A database may have functions and operators that fit the types of our statements better than those
+# of PostgreSQL, and its owner may set a search path in which other objects hide them. So statements
+# are parsed with the schema of PostgreSQL alone. What they print depends on the path, so that the
+# one of the role is set when they are executed, behind that schema.
+_ONLY_POSTGRES = "SET LOCAL search_path = pg_catalog, pg_temp"
+_BEGIN = f"""
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL jit = off; -- it takes longer than the statements
+SET LOCAL statement_timeout = {{:.0f}};
+SELECT pg_catalog.set_config('howdah.search_path', pg_catalog.concat('pg_catalog',
+  pg_catalog.regexp_replace(pg_catalog.current_setting('search_path'), '^ *(?=[^ ])', ', ')), true);
+{_ONLY_POSTGRES}
+"""
+# The condition depends on no row, so that PostgreSQL evaluates it before the first one, and OFFSET
+# keeps it outside of the statement.
+_IN_PATH = """SELECT * FROM ({}
+OFFSET 0) AS found WHERE (SELECT pg_catalog.set_config(
+  'search_path', pg_catalog.current_setting('howdah.search_path'), true)) IS NOT NULL"""
 
 
 async def read_catalogue(
     connection: "Connection",
-    read: Callable[[Fetch], Awaitable[Any]],
+    read: Callable[[Fetch], Awaitable[T]],
     timeout_s: float,
     *,
+    in_path: bool = True,
     max_chars: int | None = None,
-) -> Any:
+) -> T:
     """Calls `read` within one read-only transaction, whose statements see the same catalogue.
 
-    The rows of one statement may have `ReadBudget.row_bytes`, or all together `max_chars`.
+    Statements find objects of PostgreSQL only. Names are printed as the search path of the role
+    requires; without `in_path` with their schema. The rows of one statement may have
+    `ReadBudget.row_bytes`, or all together `max_chars`.
 
     Raises:
         TimedOut: The database did not answer within `timeout_s`.
         TooLarge: It returned more than is allowed.
         Unavailable: It refused a statement.
     """
-    from psycopg import AsyncRawCursor, Error, OperationalError  # a driver, imported at first use
+    from psycopg import AsyncRawCursor  # a driver, imported at first use
+
+    from db.workbench.connections.libpq import abort_after, command
+
+    # The server's timeout comes first; the second one is for a server that does not answer.
+    with _translate_errors(timeout_s), abort_after(connection, timeout_s + 1):
+        await command(connection, _BEGIN.format(timeout_s * 1000))
+        async with AsyncRawCursor(connection) as cursor:
+            is_first = True
+
+            async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
+                nonlocal is_first
+                if in_path and not is_first:
+                    await command(connection, _ONLY_POSTGRES)
+                is_first = False
+                wrapped = _IN_PATH.format(sql) if in_path else sql
+                if max_chars is not None:
+                    return await _fetch_within(connection, cursor, wrapped, values, max_chars)
+                await cursor.execute(wrapped, values)
+                return await cursor.fetchall()
+
+            found = await read(fetch)
+        await command(connection, "ROLLBACK")  # nothing was written
+        return found
+
+
+@contextlib.contextmanager
+def _translate_errors(timeout_s: float) -> Iterator[None]:
+    from psycopg import Error, OperationalError
     from psycopg.errors import QueryCanceled
 
     from db.workbench.connections.bounds.read_budget import RowTooLarge
-    from db.workbench.connections.libpq import abort_after, command
 
     try:
-        # The server's timeout comes first; the second one is for a server that does not answer.
-        with abort_after(connection, timeout_s + 1):
-            await command(connection, _BEGIN.format(timeout_s * 1000))
-            async with AsyncRawCursor(connection) as cursor:
-
-                async def fetch(sql: str, values: Sequence[Any]) -> Sequence[Any]:
-                    if max_chars is not None:
-                        return await _fetch_within(connection, cursor, sql, values, max_chars)
-                    await cursor.execute(sql, values)
-                    return await cursor.fetchall()
-
-                found = await read(fetch)
-            await command(connection, "ROLLBACK")  # nothing was written
-            return found
+        yield
     except RowTooLarge:
         raise _too_large() from None
     except (QueryCanceled, OperationalError):
         raise TimedOut(
             f"The database did not return its catalogue within {timeout_s:.0f} seconds.",
             hint="Request fewer schemas, tables or columns at once, or try again later.",
+        ) from None
+    except (LookupError, TypeError, ValueError, msgspec.MsgspecError):
+        raise Unavailable(
+            "The database did not return its catalogue in the form of PostgreSQL.",
+            hint="Check host and port of the connection: this is no ordinary PostgreSQL server.",
         ) from None
     except Error as error:
         raise Unavailable(

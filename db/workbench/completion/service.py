@@ -26,7 +26,9 @@ MAX_PER_USER = 1
 MAX_WAITING = 50
 """Of one user."""
 SHORT_CHARS = 2_000
-"""A shorter text is completed at once, in a few milliseconds; a longer one in a thread."""
+QUICK_OBJECTS = 8_000
+"""A shorter text on a smaller catalogue is completed at once, in a few milliseconds, all others in
+a thread. PostgreSQL itself has some 4,000 relations, functions and types."""
 
 
 class CompletionService:
@@ -53,7 +55,7 @@ class CompletionService:
         """
         _check(first, MAX_COMPLETIONS)
         index = await self._index(owner, connection_id)
-        if index.is_warm and len(text) <= SHORT_CHARS:
+        if index.is_warm and len(text) <= SHORT_CHARS and index.object_count <= QUICK_OBJECTS:
             return complete(index, text, cursor, first)
         return await self._in_thread(owner, lambda: complete(index, text, cursor, first))
 

@@ -22,6 +22,7 @@ from db.workbench.connections.bounds.bounded_connection import BoundedConnection
 from db.workbench.connections.bounds.read_budget import LargeRowSlot
 from db.workbench.connections.bounds.socket_gate import Announce
 from db.workbench.connections.targets.destinations import Destination
+from db.workbench.sql.pinned import pinned
 
 Connection: TypeAlias = BoundedConnection
 
@@ -102,7 +103,10 @@ async def facts_of(connection: Connection) -> Facts:
     tls = "TLS" if connection.pgconn.ssl_in_use else None
     try:
         found = await connection.execute(
-            "SELECT version || ' ' || cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+            pinned(
+                "SELECT pg_catalog.concat_ws(' ', version, cipher) FROM pg_catalog.pg_stat_ssl "
+                "WHERE pid = pg_catalog.pg_backend_pid()"
+            )
         )
         row = await found.fetchone()
     except psycopg.Error:

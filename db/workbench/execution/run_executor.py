@@ -14,9 +14,9 @@ from db.runs import Backend, Ending, Failure, RunRow, RunState
 from db.waiting import wait_up_to
 from db.workbench.execution.live_notices import LiveNotices
 from db.workbench.execution.reading.read_throttle import ReadThrottle
+from db.workbench.execution.request.run_request import RunLimits
 from db.workbench.execution.run_failures import internal_error
 from db.workbench.execution.run_recorder import CommitWith, RunRecorder
-from db.workbench.execution.run_request import RunLimits
 from db.workbench.results.result_store import ResultStore, Spool
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start

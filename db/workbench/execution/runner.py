@@ -26,10 +26,10 @@ from db.runs import (
 )
 from db.workbench.drivers import load_drivers
 from db.workbench.execution.live_status import publish_change, topic_of_owner, topic_of_run
+from db.workbench.execution.request.run_request import RunLimits, RunRequest
 from db.workbench.execution.run_executor import AfterRun, RunExecutor, RunOpeners
 from db.workbench.execution.run_failures import stopping_error
 from db.workbench.execution.run_recorder import CommitWith, RunRecorder
-from db.workbench.execution.run_request import RunLimits, RunRequest
 from db.workbench.execution.scheduler import RunScheduler
 from db.workbench.execution.session_signals import SessionSignals
 from db.workbench.execution.submission import Submissions, SubmittedRun

@@ -8,8 +8,8 @@ from db.postgres.engine import Database
 from db.runs import Liveness
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.maintenance import OrphanCleanup, maintenance
+from db.workbench.execution.request.run_request import RunLimits
 from db.workbench.execution.run_executor import AfterRun, RunOpeners
-from db.workbench.execution.run_request import RunLimits
 from db.workbench.execution.runner import Runner, closing
 from db.workbench.results.result_store import ResultStore
 

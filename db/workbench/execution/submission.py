@@ -20,9 +20,9 @@ from db.postgres.engine import Database, Session
 from db.runs import NewRun, RunQueue, RunRow, Runs, RunState, SessionQueue
 from db.waiting import Backoff, ShieldedTasks, retry
 from db.workbench.execution.live_status import publish_change
+from db.workbench.execution.request.run_request import RunLimits, RunRequest
+from db.workbench.execution.request.saved_statement import check_call, resolve_saved
 from db.workbench.execution.run_executor import RunExecutor
-from db.workbench.execution.run_request import RunLimits, RunRequest
-from db.workbench.execution.saved_statement import check_call, resolve_saved
 from db.workbench.execution.scheduler import RunScheduler
 from db.workbench.execution.session_signals import SessionSignals
 

@@ -11,8 +11,8 @@ import msgspec
 from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import Failure, RunRow, RunState
+from db.workbench.execution.request.run_request import RunRequest, check_range
 from db.workbench.execution.run_failures import EMPTY_STATEMENT, multiple_statements
-from db.workbench.execution.run_request import RunRequest, check_range
 from db.workbench.execution.runner import Runner
 from db.workbench.plans.plan_failures import (
     CANCELLED,

@@ -58,10 +58,12 @@ async def rows_at(
 ) -> AsyncGenerator[list[tuple[int, bytes]]]:
     """Yields rows with their positions in the order of `places`, a few MiB at a time."""
     batch: list[Place] = []
+    size = 0
     for place in places:
-        if batch and sum(one.size for one in batch) + place.size > SPAN_BYTES:
+        size += place.size
+        if batch and size > SPAN_BYTES:
             yield await _read(results, owner, run_id, batch)
-            batch = []
+            batch, size = [], place.size
         batch.append(place)
     if batch:
         yield await _read(results, owner, run_id, batch)

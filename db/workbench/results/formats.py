@@ -150,3 +150,17 @@ def unique_names(names: Sequence[str]) -> list[str]:
         taken.add(new)
         found.append(new)
     return found
+
+
+class NumberedColumn(Column, frozen=True):
+    """A column with the name that sorting, filters and files use for it."""
+
+    unique_name: str = ""
+
+
+def number_columns(columns: Sequence[Column]) -> list[NumberedColumn]:
+    names = unique_names([column.name for column in columns])
+    return [
+        NumberedColumn(**msgspec.structs.asdict(column), unique_name=name)
+        for column, name in zip(columns, names, strict=True)
+    ]

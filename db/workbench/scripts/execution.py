@@ -16,7 +16,7 @@ from db.postgres.engine import Database, Session
 from db.runs import Failure, NewRun, RunRow, RunState, ScriptedRuns
 from db.scripts import QueuedScript, ScriptRuns, ScriptState
 from db.waiting import Backoff, retry
-from db.workbench.execution.run_request import RunLimits, RunRequest
+from db.workbench.execution.request.run_request import RunLimits, RunRequest
 from db.workbench.scripts import script_failures
 from db.workbench.scripts.course import ROLLBACK, Course, Step
 from db.workbench.scripts.script_failures import INTERNAL, SESSION_ENDED, encode

@@ -10,7 +10,7 @@ from db.errors import BadInput
 from db.kit.audit import current_actor
 from db.kit.text_rules import require_storable
 from db.scripts import NewScript, OnError, ScriptTransaction
-from db.workbench.execution.run_request import (
+from db.workbench.execution.request.run_request import (
     RunLimits,
     RunRequest,
     check_range,

@@ -17,7 +17,7 @@ from db.scripts import (
     ScriptTransaction,
     sessions_with_queued_scripts,
 )
-from db.workbench.execution.run_request import RunLimits
+from db.workbench.execution.request.run_request import RunLimits
 from db.workbench.scripts.execution import ScriptExecution
 from db.workbench.scripts.script_failures import OPEN_TRANSACTION, encode
 from db.workbench.scripts.script_topics import publish_script

@@ -18,9 +18,13 @@ from db.workbench.connections.libpq import Connection, abort_after, command
 from db.workbench.execution.statement.read_only_notice import read_only_notice
 from db.workbench.sessions.held_session import HeldSession
 from db.workbench.sessions.open_request import OpenRequest, SessionLimits
+from db.workbench.sql.pinned import pinned
 
 SET_UP_S = 5.0
-_BACKEND = "SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+_BACKEND = pinned(
+    "SELECT backend_start::text FROM pg_catalog.pg_stat_activity "
+    "WHERE pid = pg_catalog.pg_backend_pid()"
+)
 
 
 class _Id(NamedTuple):

@@ -22,8 +22,8 @@ from db.runs import RunRow
 from db.waiting import ShieldedTasks
 from db.workbench.connections.workbench import Workbench
 from db.workbench.drivers import load_drivers
+from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.execution.run_failures import stopping_error
-from db.workbench.execution.run_request import RunRequest
 from db.workbench.execution.runner import Runner
 from db.workbench.execution.session_signals import CLOSE_TOPIC
 from db.workbench.sessions.closing import (

@@ -1,11 +1,10 @@
 """Names and values in generated SQL, which is also shown to the user."""
 
 import re
-from collections.abc import Container
 
 from db.errors import BadInput
 
-_UNQUOTED = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 def require_name(field: str | None, name: str) -> str:
@@ -19,14 +18,13 @@ def require_name(field: str | None, name: str) -> str:
     return name
 
 
-def quote_if_needed(name: str, reserved: Container[str]) -> str:
-    """As `quote_ident` of PostgreSQL. `reserved` are the keywords that are quoted."""
-    is_plain = _UNQUOTED.fullmatch(name) is not None and name not in reserved
-    return name if is_plain else quote_name(name)
-
-
 def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def quote_if_needed(name: str, reserved: frozenset[str]) -> str:
+    """Follows PostgreSQL's `quote_ident`. `reserved` has all keywords that are not unreserved."""
+    return name if _PLAIN.fullmatch(name) and name not in reserved else quote_name(name)
 
 
 def quote_literal(text: str) -> str:

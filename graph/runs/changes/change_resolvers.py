@@ -5,7 +5,7 @@ from typing import Annotated
 import strawberry
 
 from db.workbench.changes.change_request import ChangeRequest, RawChange
-from db.workbench.execution.run_request import changes_forbidden
+from db.workbench.execution.request.run_request import changes_forbidden
 from graph.auth import SignedIn
 from graph.context import Info
 from graph.kit.fields import argument, mutation, provided_fields

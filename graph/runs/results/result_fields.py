@@ -115,10 +115,7 @@ class ResultFields(Node):
         info: Info,
         name: Annotated[
             str,
-            argument(
-                "Name of the column in `columns`. Names that occur more than once are numbered: "
-                "`a`, `a_2`."
-            ),
+            argument("`uniqueName` of the column in `columns`."),
         ],
     ) -> Statistics:
         return await read_statistics(info.context, root, name)

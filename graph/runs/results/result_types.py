@@ -30,6 +30,10 @@ graphql_enum(
 @strawberry.type(description="A column of a query result.")
 class ResultColumn:
     name: str = attribute("Name of the column. Several columns may have the same name.")
+    unique_name: str = attribute(
+        "Name that no other column of the result has: `name`, numbered from its second occurrence, "
+        "as in `a`, `a_2`. `RowOrder`, `RowCondition`, `columnStats` and files use it."
+    )
     type_oid: int = attribute("OID of the column's PostgreSQL type.", type=SafeInt)
     table: str | None = attribute(
         "Table that the column comes from, as `schema.table`. Null for computed columns and until "

@@ -55,9 +55,7 @@ class NullsOrder(StrEnum):
     "text."
 )
 class RowOrder:
-    column: str = attribute(
-        "Name of the column in `columns`. Names that occur more than once are numbered: `a`, `a_2`."
-    )
+    column: str = attribute("`uniqueName` of the column in `columns`.")
     direction: OrderDirection = optional(
         "Sort direction. Defaults to `ASC`.", default=OrderDirection.ASC
     )
@@ -68,9 +66,7 @@ class RowOrder:
 
 @strawberry.input(description="A condition that rows of a result must satisfy.")
 class RowCondition:
-    column: str = attribute(
-        "Name of the column in `columns`. Names that occur more than once are numbered: `a`, `a_2`."
-    )
+    column: str = attribute("`uniqueName` of the column in `columns`.")
     comparison: RowComparison = attribute("How the column's value is compared with `value`.")
     value: str | None = optional(
         "Value to compare with, as rows show the values of this column. Up to 10,000 characters. "

@@ -143,3 +143,10 @@ SELECT 7
 def test_file_without_a_query_is_refused(file: str) -> None:
     with pytest.raises(BadInput, match="does not begin with"):
         list(parse_queries(file))
+
+
+def test_deeply_nested_parameter_is_rejected() -> None:
+    nested = f'{{"name": "a", "default": {"[" * 100_000}{"]" * 100_000}}}'
+    (found,) = parse_queries(f"-- @query deep\n-- @parameter {nested}\nSELECT 1")
+    assert isinstance(found, RejectedQuery)
+    assert "not followed by the JSON" in found.reason

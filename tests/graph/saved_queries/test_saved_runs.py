@@ -36,7 +36,7 @@ async def saved(ada: Client, connection: str) -> str:
 
 
 async def execute(client: Client, saved: str, **values: Any) -> Any:
-    values = {"savedQueryId": saved, "waitMs": 20_000} | values
+    values = {"savedQueryId": saved, "waitMs": 30_000} | values
     return (await client.ask(EXECUTE, input=values))["executeQuery"]
 
 

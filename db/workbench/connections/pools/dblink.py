@@ -7,21 +7,22 @@ import asyncio
 from weakref import WeakKeyDictionary
 
 from db.workbench.connections.libpq import Connection, command
+from db.workbench.sql.pinned import pinned
 
 KNOWN_FOR_S = 60.0
 """A new extension and a granted right are noticed after at most this time."""
 
 # A function with SECURITY DEFINER can open a connection without this right; that one stays open.
-_SCHEMA = """
+_SCHEMA = pinned("""
 SELECT pg_catalog.quote_ident(n.nspname)
 FROM pg_catalog.pg_extension AS e
 JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
 WHERE e.extname = 'dblink' AND EXISTS (
   SELECT FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
   WHERE d.refobjid = e.oid AND d.classid = 'pg_catalog.pg_proc'::regclass AND d.deptype = 'e'
-    AND p.proname IN ('dblink_connect', 'dblink_connect_u')
+    AND p.proname = ANY ('{dblink_connect,dblink_connect_u}')
     AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
-"""
+""")
 _CLOSE = """DO LANGUAGE plpgsql $howdah$
 DECLARE opened text;
 BEGIN

@@ -13,6 +13,7 @@ import psycopg
 from db.runs import Column
 from db.workbench.connections.libpq import Connection, command
 from db.workbench.execution.reading import protocol
+from db.workbench.sql.pinned import pinned
 
 TIMEOUT_S = 1.0
 MAX_INDEXES = 1_000
@@ -50,26 +51,27 @@ IN_TRANSACTION = Frame(
 
 # Rows: types, whose number is 0; columns; and unique indexes, whose number is null. A table with
 # children may repeat a key, and those of PostgreSQL itself cannot be edited, so neither has keys.
-_SOURCES = """
+_SOURCES = pinned("""
 SELECT oid::int8, 0, pg_catalog.format_type(oid, NULL), NULL::bool, NULL::bool, NULL, NULL, NULL
 FROM pg_catalog.pg_type WHERE oid = ANY ('{{{types}}}'::oid[])
 UNION ALL
 SELECT a.attrelid, a.attnum, pg_catalog.format('%I.%I', n.nspname, c.relname),
-       CASE WHEN c.relkind IN ('r', 'p', 'f')
+       CASE WHEN c.relkind = ANY ('{{r,p,f}}')
             THEN NOT (a.attnotnull OR t.typtype = 'd' AND t.typnotnull) END,
        c.relkind = 'p' OR c.relkind = 'r' AND NOT c.relhassubclass,
        n.nspname, c.relname, a.attname
-FROM unnest('{{{tables}}}'::oid[], '{{{numbers}}}'::int2[]) AS asked (attrelid, attnum)
-JOIN pg_catalog.pg_attribute AS a USING (attrelid, attnum)
+FROM ROWS FROM (pg_catalog.unnest('{{{tables}}}'::oid[]),
+  pg_catalog.unnest('{{{numbers}}}'::int2[])) AS asked (attrelid, attnum)
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = asked.attrelid AND a.attnum = asked.attnum
 JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 UNION ALL (
 SELECT indrelid, NULL, indkey::text, indisprimary, NULL, indnkeyatts::text, NULL, NULL
 FROM pg_catalog.pg_index
-WHERE indrelid = ANY ('{{{tables}}}'::oid[]) AND indrelid >= 16384
+WHERE indrelid = ANY ('{{{tables}}}'::oid[]) AND indrelid >= 16384::oid
     AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL
-LIMIT {max_indexes})"""
+LIMIT {max_indexes})""")
 
 
 async def describe(

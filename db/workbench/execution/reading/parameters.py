@@ -11,24 +11,26 @@ from typing import Any, NamedTuple
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution.reading import protocol
 from db.workbench.results.value_conversion import encode_json, encode_parameter
+from db.workbench.sql.pinned import pinned
 
 JSON_TYPES = (114, 3802)
 VECTORS = (22, 30)
 """`int2vector` and `oidvector` are arrays whose text has no braces."""
 
+_JSON = "'{{{{{},{}}}}}'::oid[]".format(*JSON_TYPES)
 # A domain has the array type on which it is based.
-_ARRAYS = f"""
+_ARRAYS = pinned(f"""
 WITH RECURSIVE based AS (
   SELECT oid AS asked, oid AS base FROM pg_catalog.pg_type WHERE oid = ANY ('{{{{{{}}}}}}'::oid[])
   UNION ALL
   SELECT b.asked, t.typbasetype FROM based AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.base
   WHERE t.typtype = 'd'
 )
-SELECT b.asked::int8, a.typdelim::text, e.oid IN {JSON_TYPES} OR e.typbasetype IN {JSON_TYPES}
+SELECT b.asked::int8, a.typdelim::text, e.oid = ANY ({_JSON}) OR e.typbasetype = ANY ({_JSON})
 FROM based AS b JOIN pg_catalog.pg_type AS a ON a.oid = b.base
 JOIN pg_catalog.pg_type AS e ON e.oid = a.typelem
-WHERE a.typcategory = 'A' AND a.typlen = -1
-"""  # noqa: S608 - constants
+WHERE a.typcategory = 'A' AND a.typlen = '-1'::int2
+""")  # noqa: S608 - constants
 
 
 class ArrayType(NamedTuple):

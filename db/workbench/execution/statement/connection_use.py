@@ -31,6 +31,7 @@ from db.workbench.execution.statement.read_only_notice import (
     read_only_notice,
 )
 from db.workbench.sql.explain_text import is_rolled_back
+from db.workbench.sql.pinned import pinned
 from db.workbench.sql.sql_text import (
     controls_transaction,
     copies_from_client,
@@ -39,10 +40,11 @@ from db.workbench.sql.sql_text import (
 
 _BEGIN = "BEGIN"
 _BEGIN_READ_ONLY = "BEGIN READ ONLY"
-_SET_TIMEOUT = "SELECT set_config('statement_timeout', '{}', false)"
-_SETUP = """
-    SELECT set_config('statement_timeout', %s, false),
-           (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid())"""
+_SET_TIMEOUT = "SELECT pg_catalog.set_config('statement_timeout', '{}', false)"
+_SETUP = pinned("""
+    SELECT pg_catalog.set_config('statement_timeout', %s, false),
+           (SELECT backend_start::text FROM pg_catalog.pg_stat_activity
+            WHERE pid = pg_catalog.pg_backend_pid())""")
 
 
 class ConnectionUse(ABC):

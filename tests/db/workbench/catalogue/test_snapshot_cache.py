@@ -16,7 +16,7 @@ from db.workbench import SavedConnections, Workbench
 from db.workbench.catalogue import snapshot_cache, snapshot_sql
 from db.workbench.catalogue.snapshot import CatalogueSnapshot
 from db.workbench.catalogue.snapshot_cache import CacheLimits, CatalogueCache
-from tests.fixtures.targets import Target
+from tests.fixtures.targets import Target, silent, speaking
 from tests.fixtures.workbench import ConnectionSaver, OpenWorkbench, until
 
 SETUP = """
@@ -118,8 +118,8 @@ async def test_snapshot_read_before_a_change_is_not_kept(
     assert await cache.snapshot(owner, saved) is not outdated
 
 
-async def _is_loading(cache: CatalogueCache) -> bool:
-    return bool(cache._loads)
+async def _is_loading(cache: CatalogueCache, count: int = 1) -> bool:
+    return len(cache._loads) == count
 
 
 async def test_snapshot_belongs_to_one_owner_and_version_of_the_connection(
@@ -163,6 +163,27 @@ async def test_cache_keeps_the_most_recently_used_within_its_bytes(
     await cache.snapshot(owner, three)
     assert await cache.snapshot(owner, one) is first
     assert await cache.snapshot(owner, two) is not second
+
+
+async def test_snapshot_does_not_wait_for_silent_databases_of_other_users(
+    cache: CatalogueCache,
+    saver: ConnectionSaver,
+    owner: OwnerId,
+    other_owner: OwnerId,
+    vault: Vault,
+    target: Target,
+) -> None:
+    saved = await saver.save()
+    other_saver = ConnectionSaver(saver.database, vault, other_owner, target)
+    async with speaking(silent) as port:
+        silents = [await other_saver.save(name=name, port=port) for name in ("One", "Two")]
+        waiting = [asyncio.create_task(cache.snapshot(other_owner, each)) for each in silents]
+        await until(lambda: _is_loading(cache, len(silents)))
+        await cache.snapshot(owner, saved)
+        assert not any(each.done() for each in waiting)
+        for each in (*waiting, *cache._tasks):
+            each.cancel()
+        await asyncio.gather(*waiting, *cache._tasks, return_exceptions=True)
 
 
 async def test_snapshot_of_a_large_database_is_cut(

@@ -127,7 +127,7 @@ async def test_store_removed_folder_is_handled(
 
 
 async def test_store_hang_is_limited_by_timeout(desk: Desk, opened: Gate, cable: Cable) -> None:
-    run = await with_a_page(desk, opened, "SELECT 3, ''", timeout_ms=5_000)
+    run = await with_a_page(desk, opened, "SELECT 3, ''", timeout_ms=15_000)  # also for the page
     cable.deaden()
     await opened.open()
     over = await desk.end_of(run)

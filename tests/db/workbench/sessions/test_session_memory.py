@@ -11,7 +11,7 @@ from db.objects.store import ObjectStore
 from db.postgres.engine import Database
 from db.security.vault import Vault
 from db.workbench import Limits, Reach, Targets, Workbench
-from db.workbench.execution.run_request import RunRequest
+from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.sessions.open_request import OpenRequest
 from tests.fixtures.runs import Desk, serve_runs, serve_sessions
 from tests.fixtures.targets import Target

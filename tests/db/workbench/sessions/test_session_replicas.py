@@ -16,7 +16,7 @@ from db.kit.base import OwnerId
 from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change
 from db.runs import RunRow, RunState
-from db.workbench.execution.run_request import RunRequest
+from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.sessions import service
 from db.workbench.sessions.maintenance import SessionRescue
 from db.workbench.sessions.open_request import OpenRequest

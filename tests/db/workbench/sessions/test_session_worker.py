@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from db.postgres.statements import compile_change
 from db.runs import RunState
-from db.workbench.execution.run_request import RunRequest
+from db.workbench.execution.request.run_request import RunRequest
 from db.workbench.sessions.open_request import OpenRequest
 from db.workbench.sessions.service import DatabaseSessionsService
 from db.workbench.sql.transaction_text import chains, rollback_instead, runs_without_begin

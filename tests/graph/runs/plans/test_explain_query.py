@@ -54,7 +54,7 @@ class PlanDesk(NamedTuple):
         return str((await self.client.ask(STATE, id=run_id))["queryRun"]["state"])
 
     async def run(self, statement: str) -> Any:
-        values = {"connectionId": self.connection, "statement": statement, "waitMs": 20_000}
+        values = {"connectionId": self.connection, "statement": statement, "waitMs": 30_000}
         run = (await self.client.ask(EXECUTE, input=values))["executeQuery"]["run"]
         assert run["state"] == "SUCCEEDED", run
         return run["rows"] and run["rows"]["rows"]

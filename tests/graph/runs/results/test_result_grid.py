@@ -34,7 +34,7 @@ async def connection(ada: Client, target: Target) -> str:
     return await make_connection_to(ada, target)
 
 
-async def a_run(client: Client, connection: str, statement: str, wait_ms: int = 20_000) -> str:
+async def a_run(client: Client, connection: str, statement: str, wait_ms: int = 30_000) -> str:
     asked = {"connectionId": connection, "statement": statement, "waitMs": wait_ms}
     return str((await client.ask(EXECUTE, input=asked))["executeQuery"]["run"]["id"])
 
@@ -104,6 +104,20 @@ async def test_wrong_columns_values_and_too_many_conditions_are_explained(
     assert found["rows"] == [[1, 2, "x"]]
 
 
+async def test_columns_tell_the_names_that_sort_and_filter_them(
+    ada: Client, connection: str
+) -> None:
+    run = await a_run(ada, connection, "SELECT 3 AS a, 4 AS a, 5 AS a_2, 6 AS a")
+    query = "query($id: ID!) { queryRun(id: $id) { columns { name uniqueName } } }"
+    columns = (await ada.ask(query, id=run))["queryRun"]["columns"]
+    assert [column["name"] for column in columns] == ["a", "a", "a_2", "a"]
+    names = [column["uniqueName"] for column in columns]
+    assert len(set(names)) == len(names)
+    for name, value in zip(names, "3456", strict=True):
+        condition = {"column": name, "comparison": "EQUALS", "value": value}
+        assert (await page(ada, run, filter=[condition]))["rows"] == [[3, 4, 5, 6]]
+
+
 async def test_run_that_has_not_ended_and_one_of_another_user(
     ada: Client, bob: Client, connection: str
 ) -> None:
@@ -161,7 +175,7 @@ async def test_large_cells_are_cut_in_pages_and_whole_one_at_a_time(
     size = 20_000_000
     statement = f"""SELECT i, repeat('é', CASE i WHEN 3 THEN {size // 2} ELSE 60 END),
         '\\x00ff'::bytea, NULL FROM generate_series(1, 3) i"""  # noqa: S608 - of this module
-    run = await a_run(ada, connection, statement, wait_ms=30_000)
+    run = await a_run(ada, connection, statement)
     for more in ({}, {"orderBy": [{"column": "i", "direction": "DESC"}]}):
         found = await page(ada, run, max=101, **more)
         assert [row[1] for row in found["rows"]] == ["é" * 50] * 3

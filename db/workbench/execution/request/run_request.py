@@ -14,7 +14,7 @@ from db.kit.text_rules import require_storable
 from db.runs import NewRun
 from db.saved_queries import SavedCall
 from db.workbench.copy.import_request import Import, ImportRequest, encode_source
-from db.workbench.execution.run_origin import run_origin
+from db.workbench.execution.request.run_origin import run_origin
 
 MAX_STATEMENT_CHARS = 500_000
 MAX_PARAMETERS = 1_000

@@ -5,7 +5,7 @@ from db.kit.base import OwnerId
 from db.kit.text_rules import require_storable
 from db.postgres.engine import ReadSession
 from db.saved_queries import SavedCall, SavedQueries, bind_arguments, decode_parameters
-from db.workbench.execution.run_request import RunRequest
+from db.workbench.execution.request.run_request import RunRequest
 
 
 def check_call(call: SavedCall) -> None:
