@@ -7,7 +7,7 @@ import msgspec
 
 from db.runs import Failure
 from db.workbench.changes.change_request import RowChange, RowChangeKind
-from db.workbench.changes.failures import near, refused
+from db.workbench.changes.failures import refused, suggest
 from db.workbench.changes.table import CHANGEABLE, WITHOUT_KEYS, Table, TableColumn
 from db.workbench.sql.quoting import quote_literal, quote_name
 
@@ -120,7 +120,7 @@ class ChangePlanner:
                 refused(
                     f'The table has no column "{name}".',
                     "Pass the name as it is in the catalogue, without quotes."
-                    + near(name, self._columns),
+                    + suggest(name, self._columns),
                 )
             )
         for name in change.values:

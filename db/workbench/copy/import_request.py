@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from db.errors import BadInput
-from db.workbench.sql.quoting import quote_literal, quote_name
+from db.workbench.sql.quoting import quote_literal, quote_name, require_name
 
 MAX_COLUMNS = 1_600
 """The maximum of PostgreSQL for a table."""
@@ -36,8 +36,8 @@ class ImportRequest(NamedTuple):
 
     def validate(self) -> "ImportRequest":
         """Returns the request, or raises BadInput."""
-        _check_name("schemaName", self.schema_name)
-        _check_name("tableName", self.table_name)
+        require_name("schemaName", self.schema_name)
+        require_name("tableName", self.table_name)
         if self.columns is not None:
             check_columns(self.columns, field="columns")
         if self.format != ImportFormat.CSV:
@@ -107,7 +107,7 @@ def check_columns(columns: Sequence[str], *, field: str | None = None) -> None:
         )
     seen = set[str]()
     for name in columns:
-        _check_name(field, name)
+        require_name(field, name)
         if name in seen:
             raise BadInput(
                 f'The column "{name[:63]}" is named twice.',
@@ -130,15 +130,6 @@ def copy_statement(request: ImportRequest, columns: Sequence[str]) -> str:
             f"NULL {quote_literal(request.null_text or '')}",
         ]
     return f"COPY {table}{named} FROM STDIN WITH ({', '.join(options)}, ENCODING 'UTF8')"
-
-
-def _check_name(field: str | None, name: str) -> None:
-    if not name or "\0" in name:
-        raise BadInput(
-            f"{name[:63]!r} is not the name of a table or column.",
-            hint="Pass the name as it is in the catalogue, without quotes.",
-            field=field,
-        )
 
 
 def _only_for_csv(name: str) -> BadInput:
