@@ -39,7 +39,7 @@ graphql_enum(
 
 
 @graphql_enum(
-    "RowPlace of NULLs in a sorted result.",
+    "Place of NULLs in a sorted result.",
     FIRST="Before all values.",
     LAST="After all values.",
 )
@@ -59,7 +59,7 @@ class RowOrder:
         "Sort direction. Defaults to `ASC`.", default=OrderDirection.ASC
     )
     nulls: NullsOrder | None = optional(
-        "RowPlace of NULLs. Defaults to that of PostgreSQL: `LAST` for `ASC`, `FIRST` for `DESC`."
+        "Place of NULLs. Defaults to that of PostgreSQL: `LAST` for `ASC`, `FIRST` for `DESC`."
     )
 
 
