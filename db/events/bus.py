@@ -13,7 +13,7 @@ from db.errors import Unavailable
 from db.events.backlog import Backlog, Event
 from db.events.subscription import Subscription, Subscriptions
 from db.events.watch import Watches
-from db.waiting import Backoff, wait_up_to
+from db.waiting import Backoff, cancel_all, wait_up_to
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +87,7 @@ class EventBus:
         self._unsent.wake()
         if self._up.is_set():
             await asyncio.wait(self._tasks[:1], timeout=CLOSE_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         self._up.clear()
         self._subscriptions.end()
 

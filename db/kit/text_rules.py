@@ -35,15 +35,8 @@ class Optional:
         return _short_enough(self.field, text, self.max_length)
 
 
-def contains_pattern(text: str) -> str:
-    """A LIKE pattern that matches text containing `text`, with its wildcards escaped."""
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
-
-
-def _storable(field: str, text: str, max_length: int) -> str:
-    # Checked before NFC, whose time is quadratic in a run of combining characters.
-    text = _short_enough(field, text.strip(), max_length, composing=4)
+def require_storable(field: str, text: str) -> str:
+    """Returns the text as it is, or raises BadInput if PostgreSQL does not accept it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -56,7 +49,19 @@ def _storable(field: str, text: str, max_length: int) -> str:
             hint="Remove U+0000 and unpaired surrogates.",
             field=field,
         )
-    return unicodedata.normalize("NFC", text)
+    return text
+
+
+def contains_pattern(text: str) -> str:
+    """A LIKE pattern that matches text containing `text`, with its wildcards escaped."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def _storable(field: str, text: str, max_length: int) -> str:
+    # Checked before NFC, whose time is quadratic in a run of combining characters.
+    text = _short_enough(field, text.strip(), max_length, composing=4)
+    return unicodedata.normalize("NFC", require_storable(field, text))
 
 
 def _short_enough(field: str, text: str, max_length: int, *, composing: int = 1) -> str:

@@ -222,14 +222,13 @@ class _FloatSum(_NoSum):
     """The sum of each batch is exact, and so is the sum of these but for its rounding."""
 
     def __init__(self) -> None:
-        self._sums: list[float] = []
+        self._total = 0.0
 
     def add(self, values: list[Any]) -> None:
-        self._sums = [_sum_floats([*self._sums, *map(float, values)])]
+        self._total = _sum_floats([self._total, *map(float, values)])
 
     def texts(self, count: int) -> tuple[str | None, str | None]:
-        total = self._sums[0]
-        return _float_text(total), _float_text(total / count)
+        return _float_text(self._total), _float_text(self._total / count)
 
 
 def _sum_floats(values: list[float]) -> float:

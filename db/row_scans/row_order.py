@@ -34,7 +34,7 @@ class SortColumn(msgspec.Struct, frozen=True):
     nulls_first: bool
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     position: int
     page: int
     offset: int
@@ -49,8 +49,8 @@ class OrderRequest(msgspec.Struct, frozen=True, tag="order"):
     conditions: list[Condition] = []
 
 
-def places_of(records: bytes) -> list[Place]:
-    return [Place(*fields) for fields in PLACE.iter_unpack(records)]
+def places_of(records: bytes) -> list[RowPlace]:
+    return [RowPlace(*fields) for fields in PLACE.iter_unpack(records)]
 
 
 class RowOrder:

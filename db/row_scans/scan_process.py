@@ -27,8 +27,8 @@ OUT_OF_MEMORY = 3
 NICENESS = 5
 
 
-def scan(request: ScanRequest) -> RowOrder | ColumnStatistics:
-    """What takes the rows of the result."""
+def start_scan(request: ScanRequest) -> RowOrder | ColumnStatistics:
+    """Returns what all rows are given to."""
     return RowOrder(request) if isinstance(request, OrderRequest) else ColumnStatistics(request)
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     memory = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     try:
-        scanned = scan(msgspec.json.decode(_read(source, _size(source)), type=ScanRequest))
+        scanned = start_scan(msgspec.json.decode(_read(source, _size(source)), type=ScanRequest))
         while (head := ROWS.unpack(_read(source, ROWS.size)))[2]:
             page, offset, size = head
             scanned.add(page, offset, _read(source, size))

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from db.errors import BadInput, TooLarge
-from db.kit.text_rules import Optional, Required
+from db.kit.text_rules import Optional, Required, require_storable
 
 MAX_TEXT_LENGTH = 500_000
 """Characters of a statement that `executeQuery` accepts: `run_request.MAX_STATEMENT_CHARS`."""
@@ -69,8 +69,7 @@ def checked_text(text: str | None) -> str:
             hint="Split it into several saved queries.",
             field="text",
         )
-    _require_storable("text", text)
-    return text
+    return require_storable("text", text)
 
 
 def checked_parameters(parameters: Sequence[SavedParameter] | None) -> str:
@@ -119,7 +118,7 @@ def _to_json(parameters: Sequence[SavedParameter]) -> str:
     try:
         text = msgspec.json.encode(parameters).decode()
         if msgspec.json.decode(text, type=list[SavedParameter]) == parameters:
-            return _require_storable("parameters", text)
+            return require_storable("parameters", text)
     except (UnicodeEncodeError, OverflowError, RecursionError, msgspec.DecodeError):
         pass
     raise BadInput(
@@ -127,22 +126,6 @@ def _to_json(parameters: Sequence[SavedParameter]) -> str:
         hint="Remove unpaired surrogates, reduce the nesting, and pass large numbers as strings.",
         field="parameters",
     )
-
-
-def _require_storable(field: str, text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        storable = False
-    else:
-        storable = "\0" not in text
-    if not storable:
-        raise BadInput(
-            f"`{field}` contains a character that cannot be stored.",
-            hint="Remove U+0000 and unpaired surrogates.",
-            field=field,
-        )
-    return text
 
 
 def _one_line(field: str, text: str) -> str:

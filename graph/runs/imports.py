@@ -107,7 +107,7 @@ class Mutation:
         context, fields = info.context, provided_fields(input)
         wait_ms = take_wait_ms(fields)
         key = fields.pop("idempotency_key", None)
-        parse_destination(fields, required=False)  # the submission requires it, after other checks
+        parse_destination(fields, required=False)  # the submission requires one
         target = ImportTarget(**{name: fields.pop(name, None) for name in ImportTarget._fields})
         fields["file_id"] = parse_id("file", input.file_id, argument="fileId")
         if context.signed_in.must_read_only:

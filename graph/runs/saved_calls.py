@@ -8,7 +8,11 @@ from graph.kit.ids import parse_id
 
 
 def parse_call(saved_query_id: str | None, fields: dict[str, Any]) -> dict[str, Any]:
-    """Takes the named parameters out of `fields`, and returns those to replace."""
+    """Returns the fields of the request for a run. Removes those of the input that it replaces.
+
+    Raises:
+        BadInput: There is no statement, or `namedParameters` does not fit.
+    """
     named = fields.pop("named_parameters", None)
     statement = fields.pop("statement", None)
     if saved_query_id is None:

@@ -1,20 +1,14 @@
 """Locks of database sessions, read from the users' databases when they are selected."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
-from uuid import UUID
 
 import strawberry
 
 from db.database_sessions import DatabaseSessionRow
-from db.errors import HowdahError
 from db.workbench.sessions.locks import HeldLock, LockReader, Waiter
+from graph.connections.loaders import GroupLoader
 from graph.kit.fields import attribute
-from graph.kit.loaders import BatchLoader
-
-MAX_CONCURRENT_READS = 4
-"""Of one operation, so that a database that does not answer delays few others."""
 
 
 @strawberry.type(description="A session of the database that waits for a lock.")
@@ -50,28 +44,15 @@ class SessionLock:
     )
 
 
-class LocksOfSession(BatchLoader[DatabaseSessionRow, list[HeldLock]]):
-    """Reads the locks of all sessions on one connection together; its error is theirs alone."""
+class LocksOfSession(GroupLoader[DatabaseSessionRow, list[HeldLock]]):
+    """The keys are sessions that have a connection."""
 
-    async def find(
+    async def read(
         self, keys: list[DatabaseSessionRow]
-    ) -> Mapping[DatabaseSessionRow, list[HeldLock] | Exception]:
-        by_connection: dict[UUID, list[DatabaseSessionRow]] = {}
-        for row in keys:
-            if row.connection_id is not None:
-                by_connection.setdefault(row.connection_id, []).append(row)
+    ) -> Mapping[DatabaseSessionRow, list[HeldLock]]:
+        connection_id = keys[0].connection_id
+        if connection_id is None:
+            return {}
         reader = LockReader(self.context.services.workbench, self.context.owner)
-        reads = asyncio.Semaphore(MAX_CONCURRENT_READS)
-        found: dict[DatabaseSessionRow, list[HeldLock] | Exception] = {}
-
-        async def read(connection_id: UUID, rows: list[DatabaseSessionRow]) -> None:
-            try:
-                async with reads:
-                    locks = await reader.read(connection_id, rows)
-            except HowdahError as error:
-                found.update(dict.fromkeys(rows, error))
-            else:
-                found.update({row: locks[row.id] for row in rows})
-
-        await asyncio.gather(*(read(*item) for item in by_connection.items()))
-        return found
+        locks = await reader.read(connection_id, keys)
+        return {row: locks[row.id] for row in keys}

@@ -18,7 +18,7 @@ from db.workbench.execution.reading.read_throttle import ReadThrottle
 from db.workbench.execution.statement import read_only_notice
 from db.workbench.execution.statement.connection_use import PooledUse
 from db.workbench.execution.statement.statement_run import StatementRun
-from db.workbench.results.result_store import Spool
+from db.workbench.results.spool import Spool
 from tests.fixtures.clients import Client
 from tests.fixtures.factories import make_connection_to
 from tests.fixtures.patience import patience

@@ -13,6 +13,7 @@ from db.events import EventBus, Subscription
 from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
 from db.postgres.engine import Database
+from db.waiting import cancel_all
 from db.workbench.catalogue.fetching import read_catalogue
 from db.workbench.catalogue.snapshot import CatalogueSnapshot, ReadSnapshot, read_snapshot
 from db.workbench.connections.pools.disconnects import TOPIC as CLOSED
@@ -99,7 +100,7 @@ class CatalogueCache:
             try:
                 yield cache
             finally:
-                await _cancel(*following, *cache._tasks)
+                await cancel_all([*following, *cache._tasks])
 
     @property
     def size(self) -> int:
@@ -196,12 +197,6 @@ class CatalogueCache:
                 if process != self._process:  # what this process has announced is dropped already
                     with contextlib.suppress(ValueError):  # of another version of the server
                         self._drop(UUID(hex=changed))
-
-
-async def _cancel(*tasks: "asyncio.Task[object]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _now() -> float:

@@ -5,6 +5,8 @@ PostgreSQL makes the arrays of columns and labels, and msgspec decodes them: a r
 where a limit applies. Comments and expressions are cut: an editor shows their beginning.
 """
 
+from db.workbench.catalogue.objects.kinds import IS_SHOWN_SCHEMA
+
 MAX_SNAPSHOT_OBJECTS = 50_000
 """Of each kind: relations with sequences, functions, types, schemas."""
 MAX_SNAPSHOT_COLUMNS = 250_000
@@ -14,7 +16,6 @@ MAX_SIGNATURE_CHARS = 2_000
 MAX_LABELS = 1_000
 
 _IS_SYSTEM = "(n.nspname ~ '^pg_' OR n.nspname = 'information_schema')"
-_IS_SHOWN = "n.nspname !~ '^pg_(toast|temp_)'"
 _BY_NAME = 'ORDER BY schema COLLATE "C", name COLLATE "C"'
 
 SETTINGS = """
@@ -27,7 +28,7 @@ SCHEMAS = f"""
 SELECT json_build_array(oid, name, comment)::text FROM (
   SELECT n.oid::bigint AS oid, n.nspname::text AS name,
          left(obj_description(n.oid, 'pg_namespace'), {MAX_COMMENT_CHARS}) AS comment
-  FROM pg_namespace AS n WHERE {_IS_SHOWN}
+  FROM pg_namespace AS n WHERE {IS_SHOWN_SCHEMA}
   ORDER BY {_IS_SYSTEM}, n.oid LIMIT {MAX_SNAPSHOT_OBJECTS}
 ) AS object ORDER BY name COLLATE "C"
 """  # noqa: S608 - constants
@@ -40,7 +41,7 @@ WITH relation AS (
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
   LEFT JOIN pg_description AS d
     ON d.objoid = c.oid AND d.classoid = 'pg_class'::regclass AND d.objsubid = 0
-  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {_IS_SHOWN}
+  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {IS_SHOWN_SCHEMA}
   ORDER BY {_IS_SYSTEM}, c.oid LIMIT {MAX_SNAPSHOT_OBJECTS}
 ), columns AS (
   SELECT a.attrelid, json_agg(json_build_array(
@@ -66,7 +67,7 @@ SELECT json_build_array(oid, schema, name, kind, arguments, result, comment, typ
          oidvectortypes(p.proargtypes) AS types
   FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
   LEFT JOIN pg_description AS d ON d.objoid = p.oid AND d.classoid = 'pg_proc'::regclass
-  WHERE {_IS_SHOWN} ORDER BY {_IS_SYSTEM}, p.oid LIMIT {MAX_SNAPSHOT_OBJECTS}
+  WHERE {IS_SHOWN_SCHEMA} ORDER BY {_IS_SYSTEM}, p.oid LIMIT {MAX_SNAPSHOT_OBJECTS}
 ) AS object {_BY_NAME}, arguments COLLATE "C"
 """  # noqa: S608 - constants
 TYPES = f"""
@@ -82,7 +83,7 @@ SELECT json_build_array(oid, schema, name, kind, coalesce(list, '[]'::json), com
     FROM pg_enum GROUP BY enumtypid
   ) AS labels ON labels.enumtypid = t.oid
   LEFT JOIN pg_description AS d ON d.objoid = t.oid AND d.classoid = 'pg_type'::regclass
-  WHERE {_IS_SHOWN} AND element.oid IS NULL AND (c.oid IS NULL OR c.relkind = 'c')
+  WHERE {IS_SHOWN_SCHEMA} AND element.oid IS NULL AND (c.oid IS NULL OR c.relkind = 'c')
   ORDER BY {_IS_SYSTEM}, t.oid LIMIT {MAX_SNAPSHOT_OBJECTS}
 ) AS object {_BY_NAME}
 """  # noqa: S608 - constants

@@ -14,7 +14,7 @@ from db.workbench.changes import failures
 from db.workbench.changes.change_request import ChangeSource, changes_of
 from db.workbench.changes.change_result import RESULT_COLUMNS, ChangeResult, Outcome
 from db.workbench.changes.outcomes import Outcomes
-from db.workbench.changes.query_results import MAX_RETURNED_BYTES, QueryFailed, Querying
+from db.workbench.changes.query_results import MAX_RETURNED_BYTES, QueryFailed, StatementSender
 from db.workbench.changes.statements import ChangePlanner, ChangeRefused, PlannedChange
 from db.workbench.changes.table import (
     SEARCHED_NAMES,
@@ -73,8 +73,8 @@ class ChangeBatch:
 
     async def _execute(self, connection: Connection, context: BatchContext) -> Ending:
         """Raises QueryFailed if PostgreSQL refuses what is not one of the changes."""
-        querying = Querying(connection, context)
-        await self._begin(connection, querying)
+        sender = StatementSender(connection, context)
+        await self._begin(connection, sender)
         try:
             planner, planned = await self._plan(connection)
         except _PlanFailed as error:
@@ -82,23 +82,23 @@ class ChangeBatch:
             results = [ChangeResult(error.index, Outcome.FAILED)] if error.index is not None else []
             return await _not_changed(context, error.failure, results)
         try:
-            made, failure = await querying.send([each.statement for each in planned]), None
+            made, failure = await sender.send([each.statement for each in planned]), None
         except QueryFailed as error:
             if connection.closed or error.failure.severity in protocol.FATAL:
                 raise
             made, failure = error.results, error.failure
         outcomes = Outcomes(planner, planned, made, failure)
-        if outcomes.is_whole:
-            return await self._complete(querying, context, outcomes)
-        await self._find_present(connection, querying, outcomes)
-        outcomes.forget_applied()
+        if outcomes.all_applied:
+            return await self._complete(sender, context, outcomes)
+        await self._find_present(connection, sender, outcomes)
+        outcomes.discard_applied()
         assert outcomes.failure is not None  # noqa: S101 - not all were applied
         return await _not_changed(context, outcomes.failure, outcomes.results)
 
-    async def _begin(self, connection: Connection, querying: Querying) -> None:
+    async def _begin(self, connection: Connection, sender: StatementSender) -> None:
         self._is_joined = not protocol.is_idle(connection)
         begin = "BEGIN" if self._run.session_id else "BEGIN ISOLATION LEVEL READ COMMITTED"
-        await querying.send([_SAVEPOINT if self._is_joined else begin])
+        await sender.send([_SAVEPOINT if self._is_joined else begin])
         self._is_begun = True
 
     async def _plan(self, connection: Connection) -> tuple[ChangePlanner, list[PlannedChange]]:
@@ -125,7 +125,7 @@ class ChangeBatch:
 
     async def _complete(
         self,
-        querying: Querying,
+        sender: StatementSender,
         context: BatchContext,
         outcomes: Outcomes,
     ) -> Ending:
@@ -134,24 +134,24 @@ class ChangeBatch:
             raise QueryFailed(failures.STOPPED, [])
         is_dry = self._source.dry_run
         if self._is_joined:
-            await querying.send([_ROLLBACK_TO, _RELEASE] if is_dry else [_RELEASE])
+            await sender.send([_ROLLBACK_TO, _RELEASE] if is_dry else [_RELEASE])
         elif is_dry:
-            await querying.send(["SET CONSTRAINTS ALL IMMEDIATE", "ROLLBACK"])
+            await sender.send(["SET CONSTRAINTS ALL IMMEDIATE", "ROLLBACK"])
         else:
             self._is_committing = True
-            await querying.send(["COMMIT"])
+            await sender.send(["COMMIT"])
         self._is_begun = False
         self.has_changed = not is_dry
         await _spool(context, outcomes.results)
         ending = Ending(state=RunState.SUCCEEDED)
         ending.command = "ROLLBACK" if is_dry else "RELEASE" if self._is_joined else "COMMIT"
         ending.rows_affected = None if is_dry else len(outcomes.results)
-        if querying.is_truncated:
+        if sender.is_truncated:
             ending.truncated = Truncated(TruncationReason.MAX_BYTES, MAX_RETURNED_BYTES)
         return ending
 
     async def _find_present(
-        self, connection: Connection, querying: Querying, outcomes: Outcomes
+        self, connection: Connection, sender: StatementSender, outcomes: Outcomes
     ) -> None:
         """Undoes the changes, then reads the rows that were not as expected."""
         if self._is_joined:
@@ -159,7 +159,7 @@ class ChangeBatch:
         else:
             await self.undo(connection)
         if probes := outcomes.probes:
-            outcomes.record_present(await querying.send(probes))
+            outcomes.record_present(await sender.send(probes))
         await self.undo(connection)
 
     def _lost(self, fatal: Failure | None) -> Failure:

@@ -10,8 +10,10 @@ from uuid import UUID
 import msgspec
 
 from db.errors import BadInput, TooLarge
+from db.kit.text_rules import require_storable
 from db.runs import RunRow
-from db.workbench.execution.request.run_request import RunRequest, check_text
+from db.workbench.execution.request.run_request import RunRequest
+from db.workbench.sql.quoting import require_name
 
 MAX_CHANGES = 1_000
 _KIND = "changes"
@@ -66,8 +68,8 @@ class ChangeRequest(NamedTuple):
             BadInput: A name or a change is wrong, whatever the table is.
             TooLarge: There are too many changes.
         """
-        check_name("schemaName", self.schema_name)
-        check_name("tableName", self.table_name)
+        for field, name in (("schemaName", self.schema_name), ("tableName", self.table_name)):
+            require_storable(field, require_name(field, name))
         if len(self.changes) > MAX_CHANGES:
             raise TooLarge(
                 f"`changes` has more than {MAX_CHANGES} changes.",
@@ -106,16 +108,6 @@ class ChangeSource(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def changes_of(run: RunRow) -> list[RowChange]:
     return msgspec.json.decode(run.parameters, type=list[RowChange])
-
-
-def check_name(field: str, name: str) -> None:
-    if not name or "\0" in name:
-        raise BadInput(
-            f"`{field}` is not the name of a schema or table.",
-            hint="Pass the name as it is in the catalogue, without quotes.",
-            field=field,
-        )
-    check_text(name, field)
 
 
 _SUMMARY = "-- changeRows "
@@ -185,12 +177,12 @@ def _to_values(
     if not isinstance(found, dict):
         raise refuse(f"`{name}` is not an object.", 'Pass values by column, as in {"id": 1}.')
     for column, value in found.items():
-        check_text(column, "changes")
+        require_storable("changes", column)
         if not column:
             raise refuse(f"`{name}` has an empty name.", "Pass the name of a column.")
         match value:
             case str():
-                check_text(value, "changes")
+                require_storable("changes", value)
             case float() if not math.isfinite(value):
                 raise refuse(
                     f"the number in `{name}.{column}` is too large for JSON.",

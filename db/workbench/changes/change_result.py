@@ -66,13 +66,14 @@ class ChangeAnswer(NamedTuple):
 def parse_answer(lines: Iterable[bytes]) -> ChangeAnswer:
     """Takes the rows of the result, each as a line of JSON."""
     found = [_result_of(line) for line in lines]
-    of = {outcome: [each for each in found if each.outcome == outcome] for outcome in Outcome}
-    is_whole = bool(found) and len(of[Outcome.APPLIED]) == len(found)
+    all_applied = all(each.outcome == Outcome.APPLIED for each in found)
     return ChangeAnswer(
-        rows=[each.row for each in found] if is_whole else [],
+        rows=[each.row for each in found] if all_applied else [],
         statements=[each.statement for each in found if each.statement is not None],
-        conflicts=[RowConflict(each.number, each.row) for each in of[Outcome.CONFLICT]],
-        failed_index=next((each.number for each in of[Outcome.FAILED]), None),
+        conflicts=[
+            RowConflict(each.number, each.row) for each in found if each.outcome == Outcome.CONFLICT
+        ],
+        failed_index=next((each.number for each in found if each.outcome == Outcome.FAILED), None),
     )
 
 

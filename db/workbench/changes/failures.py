@@ -39,7 +39,7 @@ AMBIGUOUS = Failure(
 )
 
 
-def moved_on(count: int, total: int) -> Failure:
+def rows_changed(count: int, total: int) -> Failure:
     return Failure(
         message=f"{count} of {total} changes name a row that was changed or deleted since it was "
         "read, so nothing was changed.",
@@ -53,7 +53,7 @@ def refused(message: str, hint: str) -> Failure:
     return Failure(message=message, code=BadInput.code, hint=hint)
 
 
-def near(name: str, names: Iterable[str]) -> str:
+def suggest(name: str, names: Iterable[str]) -> str:
     """A part of a hint: the names that are spelled nearly so. Empty without any."""
     known = list(names)
     folded = {each.casefold(): each for each in known}

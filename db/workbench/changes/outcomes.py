@@ -34,7 +34,7 @@ class Outcomes:
             self._set(len(made), Outcome.FAILED)
 
     @property
-    def is_whole(self) -> bool:
+    def all_applied(self) -> bool:
         return all(each.outcome == Outcome.APPLIED for each in self.results)
 
     @property
@@ -56,9 +56,9 @@ class Outcomes:
             elif result.row is not None:
                 self._set(index, Outcome.CONFLICT, self._planner.row(result.row[:-1]))
         if conflicts := self.conflicts:
-            self.failure = failures.moved_on(len(conflicts), len(self.results))
+            self.failure = failures.rows_changed(len(conflicts), len(self.results))
 
-    def forget_applied(self) -> None:
+    def discard_applied(self) -> None:
         """The changes were undone: what they would have made is no result."""
         for result in self.results:
             if result.outcome == Outcome.APPLIED:

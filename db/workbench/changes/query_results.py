@@ -38,7 +38,7 @@ class QueryFailed(Exception):
         self.results = results
 
 
-class Querying:
+class StatementSender:
     """Sends statements over one connection, and limits what their rows take in memory."""
 
     def __init__(self, connection: Connection, context: BatchContext) -> None:

@@ -7,9 +7,9 @@ import msgspec
 
 from db.runs import Failure
 from db.workbench.changes.change_request import RowChange, RowChangeKind
-from db.workbench.changes.failures import near, refused
-from db.workbench.changes.quoting import quote_literal, quote_name
+from db.workbench.changes.failures import refused, suggest
 from db.workbench.changes.table import CHANGEABLE, WITHOUT_KEYS, Table, TableColumn
+from db.workbench.sql.quoting import quote_literal, quote_name
 
 _BOOL, _INT2, _INT4, _INT8, _OID = 16, 21, 23, 20, 26
 _FLOATS = (700, 701)
@@ -120,7 +120,7 @@ class ChangePlanner:
                 refused(
                     f'The table has no column "{name}".',
                     "Pass the name as it is in the catalogue, without quotes."
-                    + near(name, self._columns),
+                    + suggest(name, self._columns),
                 )
             )
         for name in change.values:

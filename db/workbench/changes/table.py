@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from db.runs import Failure
-from db.workbench.changes.failures import near, refused
-from db.workbench.changes.quoting import quote_literal
+from db.workbench.changes.failures import refused, suggest
 from db.workbench.sql.pinned import pinned
+from db.workbench.sql.quoting import quote_literal
 
 CHANGEABLE = {"r": "table", "p": "partitioned table", "v": "view", "f": "foreign table"}
 """Kinds of relations (pg_class.relkind) whose rows PostgreSQL can change."""
@@ -137,5 +137,5 @@ def unknown_table(schema: str, table: str, names: Sequence[Sequence[Any]]) -> Fa
     if elsewhere:
         hint += f" There is {' and '.join(elsewhere[:3])}."
     else:
-        hint += near(table, here) if schema in schemas else near(schema, schemas)
+        hint += suggest(table, here) if schema in schemas else suggest(schema, schemas)
     return refused(f'There is no table "{table}" in the schema "{schema}".', hint)

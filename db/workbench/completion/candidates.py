@@ -1,11 +1,11 @@
 """`Candidate`, and how the objects of a catalogue become candidates."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from db.workbench.catalogue.snapshot import SnapshotFunction, SnapshotRelation, SnapshotType
-from db.workbench.completion.catalogue_index import CatalogueIndex, SchemaObjects
+from db.workbench.completion.catalogue_index import SYSTEM_SCHEMAS, CatalogueIndex, SchemaObjects
 from db.workbench.completion.expectations.expected import Offer
 from db.workbench.completion.names import MatchKind
 
@@ -67,45 +67,26 @@ class CatalogueCandidates:
 
     def of(self, offer: Offer, group: int) -> Iterator[Candidate]:
         """The objects without a schema: those in the search path first."""
-        match offer:
-            case Offer.TYPES:
-                yield from self._found(self._index.types, _describe_type, group)
-            case Offer.SCHEMAS:
-                yield from self._schemas(group)
-            case _ if offer in _ROUTINES:
-                objects = getattr(self._index, _ROUTINES[offer])
-                yield from self._found(objects, _describe_function, group)
-            case _ if offer in _RELATIONS:
-                objects = getattr(self._index, _RELATIONS[offer])
-                yield from self._found(objects, _describe_relation, group)
+        if offer is Offer.SCHEMAS:
+            yield from self._schemas(group)
+        elif offer in _STORED:
+            attribute, describe = _STORED[offer]
+            objects: SchemaObjects[Any] = getattr(self._index, attribute)
+            tables = [(IN_PATH, objects.path_names), (ELSEWHERE, objects.other_names)]
+            if self._typed or describe is _describe_relation:
+                tables.append((SYSTEM, objects.system_names))
+            for place, names in tables:
+                for match, one in names.find(self._typed, self._limit):
+                    qualifier = "" if objects.is_visible(one) else one.schema
+                    yield self._candidate(one, describe, match, (group, place), qualifier)
 
     def in_schema(self, offer: Offer, schema: str, group: int) -> Iterator[Candidate]:
         """The objects after `schema.`."""
-        if offer is Offer.TYPES:
-            yield from self._listed(self._index.types, _describe_type, schema, group)
-        elif offer in _ROUTINES:
-            functions = getattr(self._index, _ROUTINES[offer])
-            yield from self._listed(functions, _describe_function, schema, group)
-        elif offer in _RELATIONS:
-            relations = getattr(self._index, _RELATIONS[offer])
-            yield from self._listed(relations, _describe_relation, schema, group)
-
-    def _found(
-        self, objects: SchemaObjects[Named], describe: Describe[Named], group: int
-    ) -> Iterator[Candidate]:
-        tables = [(IN_PATH, objects.path_names), (ELSEWHERE, objects.other_names)]
-        if self._typed or describe is _describe_relation:
-            tables.append((SYSTEM, objects.system_names))
-        for place, names in tables:
+        if offer in _STORED:
+            attribute, describe = _STORED[offer]
+            names = getattr(self._index, attribute).of_schema(schema)
             for match, one in names.find(self._typed, self._limit):
-                qualifier = "" if objects.is_visible(one) else one.schema
-                yield self._candidate(one, describe, match, (group, place), qualifier)
-
-    def _listed(
-        self, objects: SchemaObjects[Named], describe: Describe[Named], schema: str, group: int
-    ) -> Iterator[Candidate]:
-        for match, one in objects.of_schema(schema).find(self._typed, self._limit):
-            yield self._candidate(one, describe, match, (group,), "")
+                yield self._candidate(one, describe, match, (group,), "")
 
     def _candidate(
         self,
@@ -125,24 +106,9 @@ class CatalogueCandidates:
 
     def _schemas(self, group: int) -> Iterator[Candidate]:
         for match, name in self._index.schemas.find(self._typed, self._limit):
-            place = SYSTEM if name.startswith("pg_") or name == "information_schema" else IN_PATH
+            place = SYSTEM if name in SYSTEM_SCHEMAS else IN_PATH
             insert = self._quote(name)
             yield Candidate(CompletionKind.SCHEMA, name, insert, match, (group, place), "schema")
-
-
-_RELATIONS = {
-    Offer.RELATIONS: "relations",
-    Offer.VIEWS: "views",
-    Offer.MATERIALIZED_VIEWS: "materialized_views",
-    Offer.SEQUENCES: "sequences",
-}
-_ROUTINES = {
-    Offer.FUNCTIONS: "functions",
-    Offer.ROW_FUNCTIONS: "row_functions",
-    Offer.TRIGGER_FUNCTIONS: "trigger_functions",
-    Offer.PROCEDURES: "procedures",
-    Offer.ROUTINES: "routines",
-}
 
 
 def _describe_relation(one: SnapshotRelation) -> tuple[CompletionKind, str, str]:
@@ -158,3 +124,18 @@ def _describe_function(one: SnapshotFunction) -> tuple[CompletionKind, str, str]
 
 def _describe_type(one: SnapshotType) -> tuple[CompletionKind, str, str]:
     return CompletionKind.TYPE, "", _TYPE_DETAILS.get(one.kind, "type")
+
+
+_STORED: Mapping[Offer, tuple[str, Describe[Any]]] = {
+    Offer.RELATIONS: ("relations", _describe_relation),
+    Offer.VIEWS: ("views", _describe_relation),
+    Offer.MATERIALIZED_VIEWS: ("materialized_views", _describe_relation),
+    Offer.SEQUENCES: ("sequences", _describe_relation),
+    Offer.FUNCTIONS: ("functions", _describe_function),
+    Offer.ROW_FUNCTIONS: ("row_functions", _describe_function),
+    Offer.TRIGGER_FUNCTIONS: ("trigger_functions", _describe_function),
+    Offer.PROCEDURES: ("procedures", _describe_function),
+    Offer.ROUTINES: ("routines", _describe_function),
+    Offer.TYPES: ("types", _describe_type),
+}
+"""The attribute of `CatalogueIndex` with the objects of each kind."""

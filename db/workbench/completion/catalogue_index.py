@@ -13,7 +13,8 @@ from db.workbench.catalogue.snapshot import (
     SnapshotRelation,
     SnapshotType,
 )
-from db.workbench.completion.names import NameTable, needs_quotes, quoted
+from db.workbench.completion.names import NameTable
+from db.workbench.sql.quoting import quote_if_needed
 
 Named = TypeVar("Named", bound=SnapshotRelation | SnapshotFunction | SnapshotType)
 
@@ -22,6 +23,7 @@ _INTERNAL_TYPES = frozenset(
     ("internal", "cstring", "pg_ddl_command", "fdw_handler", "table_am_handler", "tsm_handler")
 )
 _UNRESERVED = "U"
+_WARM = frozenset(("relations", "functions", "row_functions", "types", "schemas"))
 _TRIGGERS = frozenset(("trigger", "event_trigger"))
 
 
@@ -50,7 +52,7 @@ class CatalogueIndex:
     @property
     def is_warm(self) -> bool:
         """Whether the parts that completion needs are arranged: 5,000 tables take 50 ms."""
-        return {"relations", "functions", "row_functions", "types", "schemas"} <= vars(self).keys()
+        return vars(self).keys() >= _WARM
 
     @property
     def object_count(self) -> int:
@@ -59,11 +61,12 @@ class CatalogueIndex:
 
     def warm(self) -> None:
         """Arranges what most completions need."""
-        _ = self.relations, self.functions, self.row_functions, self.types, self.schemas
+        for part in _WARM:
+            getattr(self, part)
 
     def quote(self, name: str) -> str:
         """The name as it is written in a statement: quoted if it must be."""
-        return quoted(name) if needs_quotes(name, self._reserved) else name
+        return quote_if_needed(name, self._reserved)
 
     @cached_property
     def relations(self) -> "SchemaObjects[SnapshotRelation]":

@@ -9,13 +9,14 @@ from db.workbench.completion.candidates import Candidate, CatalogueCandidates, C
 from db.workbench.completion.catalogue_index import CatalogueIndex
 from db.workbench.completion.expectations.commands import compiled_rules
 from db.workbench.completion.expectations.expected import Offer
-from db.workbench.completion.expectations.places import Place, place_of
-from db.workbench.completion.names import fold, quoted
+from db.workbench.completion.expectations.places import CursorPlace, place_of
+from db.workbench.completion.names import fold
 from db.workbench.completion.scope_candidates import ScopeCandidates
 from db.workbench.completion.statement.groups import nest
 from db.workbench.completion.statement.parts import Cursor, Part, Statement, statement_at
 from db.workbench.completion.statement.queries import dotted_name
 from db.workbench.completion.statement.scopes import Scope
+from db.workbench.sql.quoting import quote_name
 
 MAX_TEXT_CHARS = 100_000
 MAX_COMPLETIONS = 200
@@ -52,7 +53,7 @@ def complete(index: CatalogueIndex, text: str, cursor: int, first: int) -> list[
     place = place_of(here, position, scope)
     at = statement.cursor
     typed = _typed_name(at)
-    quote = quoted if at.quote == '"' else index.quote
+    quote = quote_name if at.quote == '"' else index.quote
     written = ScopeCandidates(index, scope, place.expected, typed, quote)
     if at.quote == "'":
         found = _labels(written, statement)
@@ -88,7 +89,7 @@ def _typed_name(at: Cursor) -> str:
 
 
 def _names(
-    written: ScopeCandidates, stored: CatalogueCandidates, place: Place, *, upper: bool | None
+    written: ScopeCandidates, stored: CatalogueCandidates, place: CursorPlace, *, upper: bool | None
 ) -> Iterator[Candidate]:
     """`upper` is the case of keywords. It is None in a quoted name, where there are none."""
     expected = place.expected

@@ -1,14 +1,11 @@
-"""`NameTable`, which finds names by prefix and by part, and the rule for quoting names."""
+"""`NameTable`, which finds names by prefix and by part."""
 
 import bisect
-import re
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-
-_UNQUOTED = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
 
 
 class MatchKind(IntEnum):
@@ -32,15 +29,6 @@ def match_kind(folded: str, typed: str) -> MatchKind | None:
             return MatchKind.WORD
         found = folded.find(typed, found + 1)
     return MatchKind.INSIDE
-
-
-def needs_quotes(name: str, reserved: frozenset[str]) -> bool:
-    """The rule of PostgreSQL's `quote_ident`."""
-    return _UNQUOTED.fullmatch(name) is None or name in reserved
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 class NameTable(Generic[T]):

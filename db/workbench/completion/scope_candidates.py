@@ -11,6 +11,7 @@ from db.workbench.completion.names import fold, match_kind
 from db.workbench.completion.statement.columns import Column
 from db.workbench.completion.statement.queries import Source
 from db.workbench.completion.statement.scopes import Scope
+from db.workbench.sql.quoting import quote_literal
 
 
 class ScopeCandidates:
@@ -67,7 +68,7 @@ class ScopeCandidates:
     def labels_of(self, type_name: str) -> Iterator[Candidate]:
         for found in self._types_named(type_name):
             for place, label in enumerate(found.labels):
-                insert = "'" + label.replace("'", "''") + "'"
+                insert = quote_literal(label)
                 kind = CompletionKind.ENUM_LABEL
                 yield from self._match(kind, label, insert, (-1, place), found.name)
 

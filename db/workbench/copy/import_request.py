@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from db.errors import BadInput
+from db.workbench.sql.quoting import quote_literal, quote_name, require_name
 
 MAX_COLUMNS = 1_600
 """The maximum of PostgreSQL for a table."""
@@ -35,8 +36,8 @@ class ImportRequest(NamedTuple):
 
     def validate(self) -> "ImportRequest":
         """Returns the request, or raises BadInput."""
-        _check_name("schemaName", self.schema_name)
-        _check_name("tableName", self.table_name)
+        require_name("schemaName", self.schema_name)
+        require_name("tableName", self.table_name)
         if self.columns is not None:
             check_columns(self.columns, field="columns")
         if self.format != ImportFormat.CSV:
@@ -106,7 +107,7 @@ def check_columns(columns: Sequence[str], *, field: str | None = None) -> None:
         )
     seen = set[str]()
     for name in columns:
-        _check_name(field, name)
+        require_name(field, name)
         if name in seen:
             raise BadInput(
                 f'The column "{name[:63]}" is named twice.',
@@ -118,36 +119,17 @@ def check_columns(columns: Sequence[str], *, field: str | None = None) -> None:
 
 def copy_statement(request: ImportRequest, columns: Sequence[str]) -> str:
     """COPY ... FROM STDIN into the columns, or into all columns of the table."""
-    table = f"{_identifier(request.schema_name)}.{_identifier(request.table_name)}"
-    named = f" ({', '.join(map(_identifier, columns))})" if columns else ""
+    table = f"{quote_name(request.schema_name)}.{quote_name(request.table_name)}"
+    named = f" ({', '.join(map(quote_name, columns))})" if columns else ""
     options = ["FORMAT text"]
     if request.format == ImportFormat.CSV:
         options = [
             "FORMAT csv",
             f"HEADER {'true' if request.has_header else 'false'}",
-            f"DELIMITER {_literal(request.delimiter or ',')}",
-            f"NULL {_literal(request.null_text or '')}",
+            f"DELIMITER {quote_literal(request.delimiter or ',')}",
+            f"NULL {quote_literal(request.null_text or '')}",
         ]
     return f"COPY {table}{named} FROM STDIN WITH ({', '.join(options)}, ENCODING 'UTF8')"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    """A literal that means the same whatever `standard_conforming_strings` is."""
-    quoted = "'" + text.replace("'", "''").replace("\\", "\\\\") + "'"
-    return "E" + quoted if "\\" in text else quoted
-
-
-def _check_name(field: str | None, name: str) -> None:
-    if not name or "\0" in name:
-        raise BadInput(
-            f"{name[:63]!r} is not the name of a table or column.",
-            hint="Pass the name as it is in the catalogue, without quotes.",
-            field=field,
-        )
 
 
 def _only_for_csv(name: str) -> BadInput:

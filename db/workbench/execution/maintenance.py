@@ -13,6 +13,7 @@ from db.events import EventBus
 from db.postgres.engine import Database
 from db.runs import OrphanRow, interrupt_orphans, mark_missing_processes
 from db.runs.unscoped.orphans import ORPHAN_GRACE
+from db.waiting import cancel_all
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.runner import CANCEL_TOPIC, Runner
 
@@ -42,9 +43,7 @@ async def maintenance(
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
 
 
 class OrphanCleanup:

@@ -11,13 +11,14 @@ from weakref import WeakValueDictionary
 from db.errors import HowdahError
 from db.kit.base import OwnerId
 from db.runs import Backend, Ending, Failure, RunRow, RunState
-from db.waiting import wait_up_to
+from db.waiting import cancel_all, wait_up_to
 from db.workbench.execution.live_notices import LiveNotices
 from db.workbench.execution.reading.read_throttle import ReadThrottle
 from db.workbench.execution.request.run_request import RunLimits
 from db.workbench.execution.run_failures import internal_error
 from db.workbench.execution.run_recorder import CommitWith, RunRecorder
-from db.workbench.results.result_store import ResultStore, Spool
+from db.workbench.results.result_store import ResultStore
+from db.workbench.results.spool import Spool
 
 if TYPE_CHECKING:  # psycopg is imported with the first run, not at the start
     from db.workbench.connections.pools.connection_pool import ReservedConnection
@@ -137,9 +138,7 @@ class RunExecutor:
             execution.stop(RunState.INTERRUPTED)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=INTERRUPT_WITHIN_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
 
     async def _execute(self, plan: "_Plan") -> RunRow | None:
         run, execution, spool, limits, commit_with, on_end = plan

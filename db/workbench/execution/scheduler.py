@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from db.events import Subscription
 from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
-from db.waiting import wait_up_to
+from db.waiting import cancel_all, wait_up_to
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +69,7 @@ class RunScheduler:
             woken.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
 
     async def _serve(self, owner: OwnerId) -> None:
         """Starts the runs of an owner until none is queued."""

@@ -18,7 +18,7 @@ from db.kit.row_quota import RowQuota
 from db.postgres.connect import Dropped
 from db.postgres.engine import Database, Session
 from db.runs import NewRun, RunQueue, RunRow, Runs, RunState, SessionQueue
-from db.waiting import Backoff, ShieldedTasks, retry
+from db.waiting import Backoff, ShieldedTasks, cancel_all, retry
 from db.workbench.execution.live_status import publish_change
 from db.workbench.execution.request.run_request import RunLimits, RunRequest
 from db.workbench.execution.request.saved_statement import check_call, resolve_saved
@@ -114,9 +114,7 @@ class Submissions:
     async def close(self) -> None:
         """Waits for the submissions that have begun. Runs that are not recovered are orphans."""
         await self._submitting.close()
-        for task in self._recoveries:
-            task.cancel()
-        await asyncio.gather(*self._recoveries, return_exceptions=True)
+        await cancel_all(self._recoveries)
 
     async def _find_earlier(
         self, owner: OwnerId, request: RunRequest, key: str

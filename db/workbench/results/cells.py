@@ -1,26 +1,31 @@
 """Large cells: cut in pages of rows, whole one at a time."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
 
 from db.kit.base import OwnerId
-from db.row_scans.row_order import Place
+from db.row_scans.row_order import RowPlace
 from db.runs import Column
 from db.workbench.results.result_store import SPAN_BYTES, ResultStore
 
 BYTEA = 17
 MAX_READ_BYTES = 64 * 1024 * 1024
 """What is read for one page of cut rows. More makes the page shorter."""
-INLINE_BYTES = 64 * 1024
+NO_THREAD_BYTES = 64 * 1024
 """Rows of this size are split and cut without a thread."""
 
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
+
+
+CutLine: TypeAlias = tuple[bytes, list[tuple[int, int]]]
+"""A row whose long texts are cut, and the columns and sizes of those."""
 
 
 class CutCell(NamedTuple):
@@ -46,7 +51,7 @@ async def rows_between(
     async for span in results.spans(owner, run_id, start, end):
         lines = (
             span.lines.splitlines()
-            if len(span.lines) <= INLINE_BYTES
+            if len(span.lines) <= NO_THREAD_BYTES
             else await asyncio.to_thread(span.lines.splitlines)
         )
         numbered = enumerate(lines, start=span.first_row)
@@ -54,10 +59,10 @@ async def rows_between(
 
 
 async def rows_at(
-    results: ResultStore, owner: OwnerId, run_id: UUID, places: Sequence[Place]
+    results: ResultStore, owner: OwnerId, run_id: UUID, places: Sequence[RowPlace]
 ) -> AsyncGenerator[list[tuple[int, bytes]]]:
     """Yields rows with their positions in the order of `places`, a few MiB at a time."""
-    batch: list[Place] = []
+    batch: list[RowPlace] = []
     size = 0
     for place in places:
         size += place.size
@@ -70,7 +75,7 @@ async def rows_at(
 
 
 async def _read(
-    results: ResultStore, owner: OwnerId, run_id: UUID, places: Sequence[Place]
+    results: ResultStore, owner: OwnerId, run_id: UUID, places: Sequence[RowPlace]
 ) -> list[tuple[int, bytes]]:
     lines = await results.lines_at(owner, run_id, places)
     return [(place.position, line) for place, line in zip(places, lines, strict=True)]
@@ -84,10 +89,10 @@ async def collect_rows(
     async for batch in batches:
         lines = [line for _, line in batch]
         total = sum(map(len, lines))
-        cut: list[tuple[bytes, list[tuple[int, int]]]]
+        cut: list[CutLine]
         if max_cell is None:
             cut = [(line, []) for line in lines]
-        elif total <= INLINE_BYTES:
+        elif total <= NO_THREAD_BYTES:
             cut = [cut_line(line, max_cell) for line in lines]
         else:
             cut = await asyncio.to_thread(_cut_lines, lines, max_cell)
@@ -104,12 +109,12 @@ async def collect_rows(
     return found
 
 
-def _cut_lines(lines: Sequence[bytes], max_cell: int) -> list[tuple[bytes, list[tuple[int, int]]]]:
+def _cut_lines(lines: Sequence[bytes], max_cell: int) -> list[CutLine]:
     return [cut_line(line, max_cell) for line in lines]
 
 
-def cut_line(line: bytes, max_cell: int) -> tuple[bytes, list[tuple[int, int]]]:
-    """The row with each text cut to `max_cell` bytes of UTF-8; the columns and sizes of those."""
+def cut_line(line: bytes, max_cell: int) -> CutLine:
+    """Cuts each text to `max_cell` bytes of UTF-8."""
     if len(line) <= max_cell:
         return line, []
     cells: list[bytes] = []
@@ -129,9 +134,10 @@ async def read_cell(
     results: ResultStore, owner: OwnerId, run_id: UUID, *, row: int, column: int
 ) -> bytes | None:
     """The text of a cell in UTF-8, as the row shows it; None for NULL and for a missing row."""
-    async for batch in rows_between(results, owner, run_id, row, row + 1):
-        for _, line in batch:
-            return await asyncio.to_thread(_cell_of, line, column)
+    async with contextlib.aclosing(rows_between(results, owner, run_id, row, row + 1)) as batches:
+        async for batch in batches:
+            for _, line in batch:
+                return await asyncio.to_thread(_cell_of, line, column)
     return None
 
 

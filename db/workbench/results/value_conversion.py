@@ -13,7 +13,7 @@ from psycopg.types.bool import BoolLoader
 from psycopg.types.numeric import FloatLoader, IntLoader
 from psycopg.types.string import TextLoader
 
-from db.workbench.results.result_store import Chunk
+from db.workbench.results.spool import Chunk
 
 BOOL, INT2, INT4, FLOAT4, FLOAT8, ANY = 16, 21, 23, 700, 701, 0
 FLOATS = (FLOAT4, FLOAT8)

@@ -8,12 +8,12 @@ import msgspec
 from db.connections import ConnectionRow
 from db.errors import BadInput
 from db.kit.audit import current_actor
+from db.kit.text_rules import require_storable
 from db.scripts import NewScript, OnError, ScriptTransaction
 from db.workbench.execution.request.run_request import (
     RunLimits,
     RunRequest,
     check_range,
-    check_text,
 )
 from db.workbench.scripts.splitter import StatementRange, split_script
 from db.workbench.sql.sql_text import controls_transaction
@@ -38,7 +38,7 @@ class ScriptRequest(NamedTuple):
             BadInput: An option is out of range, or the script cannot be executed as a whole.
             TooLarge: The script is too long, or has too many statements.
         """
-        check_text(self.script, "script")
+        require_storable("script", self.script)
         check_range("timeoutMs", self.timeout_ms, limits.max_timeout_ms)
         check_range("maxRows", self.max_rows, limits.max_rows)
         found = split_script(self.script)

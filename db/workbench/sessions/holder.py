@@ -21,7 +21,7 @@ from db.events import EventBus
 from db.kit.audit import acting, current_actor
 from db.postgres.engine import Database, Session
 from db.runs import Failure, RunRow
-from db.waiting import Backoff, retry, wait_up_to
+from db.waiting import Backoff, cancel_all, retry, wait_up_to
 from db.workbench.connections.libpq import Connection
 from db.workbench.connections.workbench import Workbench
 from db.workbench.execution.run_failures import stopping_error
@@ -169,9 +169,7 @@ class Holder:
             held.close(CloseReason.SERVER_STOPPED)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOPPED_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
 
     @staticmethod
     def _connection_of(row: DatabaseSessionRow) -> UUID:

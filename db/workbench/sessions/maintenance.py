@@ -16,6 +16,7 @@ from db.database_sessions import (
 from db.events import Event, EventBus
 from db.postgres.engine import Database, Session
 from db.runs.unscoped.orphans import ORPHAN_GRACE
+from db.waiting import cancel_all
 from db.workbench.execution.session_signals import CLOSE_TOPIC, WORK_TOPIC
 from db.workbench.sessions.closing import record_rescue
 from db.workbench.sessions.service import DatabaseSessionsService
@@ -47,9 +48,7 @@ async def session_maintenance(
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
 
 
 class SessionRescue:

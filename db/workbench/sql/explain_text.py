@@ -6,8 +6,9 @@ from db.workbench.sql.sql_text import controls_transaction
 from db.workbench.sql.statement_kind import statement_kind
 
 MARK = "/* explainQuery: rolled back */"
-"""Stands between EXPLAIN and the statement of a plan. Whoever sends the text, from the history of
-runs too, has the statement rolled back, and the audit log and the server's own log say so."""
+"""Stands between EXPLAIN and the statement of a plan. A client that sends the text itself, such as
+from the history of runs, has the statement rolled back. The audit log and the server's own log have
+the mark, too."""
 
 _OPTIONS = "VERBOSE, BUFFERS, SETTINGS, SUMMARY, FORMAT JSON"
 """PostgreSQL has all of them from version 13. COSTS and TIMING are its defaults."""
@@ -30,7 +31,7 @@ def explain_statement(statement: str, *, analyze: bool) -> str:
 
 
 def explain_prefix(text: str) -> str:
-    """What stands before the explained statement. Empty if Howdah did not write the text."""
+    """The text before the explained statement. Empty if Howdah did not write the text."""
     found = _EXPLAIN.match(text)
     return found.group() if found else ""
 

@@ -21,7 +21,7 @@ from graph.runs.types import QueryRun
     "not see any more."
 )
 class RowConflict:
-    @field("Index of the change in `changes`, from 0.")
+    @field("Zero-based index of the change in `changes`.")
     def index(root: strawberry.Parent[RowConflictRow]) -> int:
         return root.number
 
@@ -68,7 +68,7 @@ class ChangeRowsPayload:
     async def rows(
         root: strawberry.Parent[ChangeRowsResult], info: Info
     ) -> Sequence[dict[str, Any] | None] | None:
-        return (await ChangeAnswers.of(info.context).load(root.run)).rows
+        return (await ChangeAnswers.of_run(info.context, root.run)).rows
 
     @field(
         "SQL of each change with its values, in the order of `changes`. psql executes it as it is. "
@@ -79,7 +79,7 @@ class ChangeRowsPayload:
     async def statements(
         root: strawberry.Parent[ChangeRowsResult], info: Info
     ) -> Sequence[str] | None:
-        return (await ChangeAnswers.of(info.context).load(root.run)).statements
+        return (await ChangeAnswers.of_run(info.context, root.run)).statements
 
     @field(
         "Changes that met another row than they expected. If there is one, nothing was changed. "
@@ -89,7 +89,7 @@ class ChangeRowsPayload:
     async def conflicts(
         root: strawberry.Parent[ChangeRowsResult], info: Info
     ) -> Sequence[RowConflictRow] | None:
-        return (await ChangeAnswers.of(info.context).load(root.run)).conflicts
+        return (await ChangeAnswers.of_run(info.context, root.run)).conflicts
 
     @field(
         "Why nothing was changed, as in `run.error`: `code` is `CONFLICT` if there are "
@@ -100,8 +100,9 @@ class ChangeRowsPayload:
         return root.run.parsed_error
 
     @field(
-        "Index of the change that `error` is about. Null if there is no error, if it is about no "
-        "single change, such as a deferred constraint at the commit, and if it could not be read."
+        "Zero-based index of the change that `error` is about. Null if there is no error, if it is "
+        "about no single change, such as a deferred constraint at the commit, and if it could not "
+        "be read."
     )
     async def error_index(root: strawberry.Parent[ChangeRowsResult], info: Info) -> int | None:
-        return (await ChangeAnswers.of(info.context).load(root.run)).failed_index
+        return (await ChangeAnswers.of_run(info.context, root.run)).failed_index

@@ -4,8 +4,7 @@ import strawberry
 
 from db.row_scans.column_statistics import Statistics
 from db.runs import RunRow
-from db.workbench.results.scans.scan_requests import statistics_request
-from db.workbench.results.scans.scanner import require_ended
+from db.workbench.results.scans.scan_requests import require_ended, statistics_request
 from graph.context import Context
 from graph.kit.fields import attribute
 from graph.kit.scalars import SafeInt

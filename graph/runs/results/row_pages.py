@@ -9,13 +9,12 @@ import strawberry
 
 from db.errors import BadInput
 from db.row_scans.conditions import RowComparison
-from db.row_scans.row_order import Place
+from db.row_scans.row_order import RowPlace
 from db.runs import RunRow
 from db.workbench.results.cells import CutCell as CutCellRow
 from db.workbench.results.cells import RowSlice, rows_at, rows_between
 from db.workbench.results.scans.scan_requests import RowCondition as ConditionRow
-from db.workbench.results.scans.scan_requests import SortBy, order_request
-from db.workbench.results.scans.scanner import require_ended
+from db.workbench.results.scans.scan_requests import SortBy, order_request, require_ended
 from graph.context import Context
 from graph.kit.fields import attribute, field, graphql_enum, optional
 from graph.kit.paging import OrderDirection
@@ -25,7 +24,7 @@ from graph.runs.results.row_budget import RowBudget
 MAX_CELL_BYTES = 1024 * 1024
 
 graphql_enum(
-    "RowComparison of a value of a result with the `value` of a condition.",
+    "Comparison of a value of a result with the `value` of a condition.",
     EQUALS="The values are equal.",
     NOT_EQUALS="The values differ. NULL does not satisfy it.",
     LESS="The value is before `value` in the order of its type.",
@@ -40,7 +39,7 @@ graphql_enum(
 
 
 @graphql_enum(
-    "Place of NULLs in a sorted result.",
+    "RowPlace of NULLs in a sorted result.",
     FIRST="Before all values.",
     LAST="After all values.",
 )
@@ -60,14 +59,14 @@ class RowOrder:
         "Sort direction. Defaults to `ASC`.", default=OrderDirection.ASC
     )
     nulls: NullsOrder | None = optional(
-        "Place of NULLs. Defaults to that of PostgreSQL: `LAST` for `ASC`, `FIRST` for `DESC`."
+        "RowPlace of NULLs. Defaults to that of PostgreSQL: `LAST` for `ASC`, `FIRST` for `DESC`."
     )
 
 
 @strawberry.input(description="A condition that rows of a result must satisfy.")
 class RowCondition:
     column: str = attribute("`uniqueName` of the column in `columns`.")
-    comparison: RowComparison = attribute("RowComparison of the column's value with `value`.")
+    comparison: RowComparison = attribute("How the column's value is compared with `value`.")
     value: str | None = optional(
         "Value to compare with, as rows show the values of this column. Up to 10,000 characters. "
         "Required, except for `IS_NULL` and `IS_NOT_NULL`."
@@ -171,7 +170,7 @@ async def _read_scanned(context: Context, run: RunRow, page: PageRequest) -> Row
         [_sort_by(one) for one in page.order_by],
         [_condition(one) for one in page.filter],
     )
-    places: list[Place] = []
+    places: list[RowPlace] = []
     total = 0
     if run.row_count:
         places, total = await services.result_scans.places(

@@ -14,6 +14,7 @@ from db.workbench.completion.expectations import grammar
 from db.workbench.completion.expectations.expected import NOTHING, TABLES, Expected, Offer
 from db.workbench.completion.expectations.values import is_value_expected
 from db.workbench.completion.statement.groups import Element, Group
+from db.workbench.completion.statement.parts import word_set
 from db.workbench.completion.statement.queries import Source, dotted_name, is_cursor, split_list
 
 MAX_WORDS = 24
@@ -22,11 +23,7 @@ MAX_LEVELS = 3
 """The statement and the parentheses around the cursor. The patterns take quadratic time."""
 
 
-def _words_of(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_KEYWORDS = _words_of(
+_KEYWORDS = word_set(
     """ADD AFTER ALL ALTER ALWAYS ANALYZE AS ATTACH BEFORE BEGIN BY CALL CASCADE CHECK CLUSTER
     COLUMN COMMENT COMMIT CONCURRENTLY CONSTRAINT COPY CREATE CURRENT CURSOR DATA DATABASE
     DATABASES DEFAULT DELETE DELIMITER DETACH DISABLE DISCARD DO DOMAIN DROP EACH ENABLE ENUM

@@ -1,9 +1,6 @@
 """Keywords that can follow at each place of a statement, the likely ones first."""
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
+from db.workbench.completion.statement.parts import word_set
 
 STATEMENTS = (
     "SELECT", "INSERT INTO", "UPDATE", "DELETE FROM", "WITH", "CREATE TABLE", "ALTER TABLE",
@@ -39,7 +36,7 @@ OPERANDS = (
     "JSON_TABLE", "JSON_QUERY", "JSON_VALUE", "JSON_EXISTS", "NORMALIZE", "XMLELEMENT",
 )  # fmt: skip
 IN_CASE = ("WHEN", "THEN", "ELSE", "END")
-BEFORE_OPERAND = _words(
+BEFORE_OPERAND = word_set(
     """AND OR NOT IN LIKE ILIKE BETWEEN TO CASE WHEN THEN ELSE DISTINCT ALL ANY SOME BY FROM
     SYMMETRIC ROW ESCAPE USING WHERE ON SELECT RETURNING DEFAULT FOR FILTER VARIADIC EXISTS
     OVERLAPS ZONE"""
@@ -102,7 +99,7 @@ TYPES = (
 )  # fmt: skip
 EXTRACTED = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND", "EPOCH", "DOW", "DOY", "WEEK",
              "QUARTER", "ISODOW", "ISOYEAR")  # fmt: skip
-NO_KEYWORDS = _words(
+NO_KEYWORDS = word_set(
     """BUFFERS CONNECT COSTS DATE DOW DOY EPOCH FORCE_QUOTE GENERIC_PLAN ISODOW ISOYEAR MAINTAIN
     MEMORY ON_ERROR PUBLIC QUARTER SAFE SERIALIZE SETTINGS SUMMARY TIMING USAGE VOID WAL WEEK"""
 )

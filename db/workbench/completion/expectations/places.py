@@ -13,27 +13,27 @@ from db.workbench.completion.statement.queries import Query, Source, read_query,
 from db.workbench.completion.statement.scopes import Level, Scope
 
 
-class Place(NamedTuple):
+class CursorPlace(NamedTuple):
     """`path` is the dotted name before the cursor, without the part that is typed."""
 
     path: tuple[str, ...]
     expected: Expected
 
 
-def place_of(here: Group, position: int, scope: Scope) -> Place:
+def place_of(here: Group, position: int, scope: Scope) -> CursorPlace:
     """What is expected at the cursor, which is at a position in a group."""
     start = position
     while start >= 2 and here.parts[start - 1].text == "." and here.parts[start - 2].name:
         start -= 2
     path = name_before(here.parts, position - 1) if start < position else ()
     if not path and start and here.parts[start - 1].text == ".":
-        return Place(path, NOTHING)  # a field of a composite value, such as `(order).total`
+        return CursorPlace(path, NOTHING)  # a field of a composite value, such as `(order).total`
     level = scope.levels[0] if scope.levels else None
     if level is None:
-        return Place(path, expect_in_command(here, start))
+        return CursorPlace(path, expect_in_command(here, start))
     if level.query.parts is here.parts:
-        return Place(path, expect_in_query(level.query, start))
-    return Place(path, _in_group(level, here, start))
+        return CursorPlace(path, expect_in_query(level.query, start))
+    return CursorPlace(path, _in_group(level, here, start))
 
 
 def _in_group(level: Level, here: Group, start: int) -> Expected:

@@ -15,6 +15,10 @@ _ALWAYS_CONTINUED = frozenset(("word", "number", "unclosed"))
 _IGNORED = frozenset(("comment", "unclosed", "backslash"))
 
 
+def word_set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 class Part(NamedTuple):
     """`kind` is word, name (quoted), string, number, mark (operators and punctuation) or cursor."""
 

@@ -4,26 +4,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from db.workbench.completion.statement.groups import QUERY_WORDS, Element, Group
+from db.workbench.completion.statement.parts import word_set
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_CLAUSES = _words(
+_CLAUSES = word_set(
     """SELECT FROM JOIN ON USING WHERE GROUP HAVING WINDOW ORDER LIMIT OFFSET FETCH FOR INTO VALUES
     SET RETURNING UPDATE DELETE INSERT MERGE WHEN UNION INTERSECT EXCEPT WITH TABLE"""
 )
-_SET_OPERATIONS = _words("UNION INTERSECT EXCEPT")
-_TARGET_CLAUSES = _words("INSERT UPDATE DELETE MERGE")
-_ROW_SOURCES = _words("FROM JOIN USING TABLE")
-_NOT_ALIASES = _words(
+_SET_OPERATIONS = word_set("UNION INTERSECT EXCEPT")
+_TARGET_CLAUSES = word_set("INSERT UPDATE DELETE MERGE")
+_ROW_SOURCES = word_set("FROM JOIN USING TABLE")
+_NOT_ALIASES = word_set(
     """AS ON USING JOIN LEFT RIGHT FULL INNER OUTER CROSS NATURAL WHERE GROUP ORDER HAVING WINDOW
     LIMIT OFFSET FETCH FOR SET VALUES RETURNING UNION INTERSECT EXCEPT TABLESAMPLE SELECT WHEN
     DEFAULT OVERRIDING WITH LATERAL ONLY ROWS DO"""
 )
-_BEFORE_QUERY = _words("AS DO ALSO INSTEAD MATERIALIZED EXPLAIN ANALYZE VERBOSE")
-_NO_QUERY_AFTER_WITH = _words("CHECK NO DATA GRANT")
+_BEFORE_QUERY = word_set("AS DO ALSO INSTEAD MATERIALIZED EXPLAIN ANALYZE VERBOSE")
+_NO_QUERY_AFTER_WITH = word_set("CHECK NO DATA GRANT")
 MAX_JOIN_DEPTH = 16
 
 
@@ -207,12 +203,12 @@ def _begins_clause(query: Query, word: str, index: int, start: int, case_depth: 
     return conditions.get(word, True)
 
 
-_ACTIONS = _words("INSERT UPDATE DELETE")
+_ACTIONS = word_set("INSERT UPDATE DELETE")
 _NOT_AFTER = {
-    "FROM": _words("DISTINCT"),  # IS DISTINCT FROM
-    "ON": _words("DISTINCT"),
-    "VALUES": _words("DEFAULT"),
-    "USING": _words("ORDER BY"),
+    "FROM": word_set("DISTINCT"),  # IS DISTINCT FROM
+    "ON": word_set("DISTINCT"),
+    "VALUES": word_set("DEFAULT"),
+    "USING": word_set("ORDER BY"),
 }
 
 

@@ -10,6 +10,7 @@ from db.connections import ConnectionRow
 from db.errors import Overloaded
 from db.fair_slots import FairSlots
 from db.kit.base import OwnerId
+from db.waiting import cancel_all
 from db.workbench.connections.pools.circuit_breaker import Breaker
 from db.workbench.connections.values import Limits
 
@@ -182,6 +183,4 @@ class PoolRegistry:
         """Closes all pools, then cancels the background tasks."""
         self._current.clear()
         await asyncio.gather(*map(self._close_pool, list(self._living)), return_exceptions=True)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)

@@ -40,7 +40,7 @@ from db.workbench.execution.run_failures import (
     multiple_statements,
 )
 from db.workbench.results.copied_bytes import COMMAND as COPY
-from db.workbench.results.result_store import Spool
+from db.workbench.results.spool import Spool
 from db.workbench.results.value_conversion import RowLoader, to_chunk, truncate_cells
 from db.workbench.sql.sql_text import copy_encoding, second_statement
 from db.workbench.sql.statement_effects import (

@@ -10,6 +10,7 @@ import msgspec
 
 from db.connections import ConnectionRow
 from db.errors import BadInput, Forbidden, TooLarge
+from db.kit.text_rules import require_storable
 from db.runs import NewRun
 from db.saved_queries import SavedCall
 from db.workbench.copy.import_request import Import, ImportRequest, encode_source
@@ -91,7 +92,7 @@ class RunRequest(NamedTuple):
             BadInput: An option is out of range, or a value cannot be sent to PostgreSQL.
             TooLarge: The statement is too long, or there are too many parameters.
         """
-        check_text(self.statement, "statement")
+        require_storable("statement", self.statement)
         if len(self.statement) > MAX_STATEMENT_CHARS:
             raise TooLarge(
                 f"`statement` has more than {MAX_STATEMENT_CHARS} characters.",
@@ -175,7 +176,7 @@ def check_range(field: str, value: int | None, most: int) -> None:
 def _check_parameter(value: object) -> None:
     match value:
         case str():
-            check_text(value, "parameters")
+            require_storable("parameters", value)
         case float() if not math.isfinite(value):
             raise BadInput(
                 "`parameters` contains a number that is too large for JSON.",
@@ -187,20 +188,5 @@ def _check_parameter(value: object) -> None:
                 _check_parameter(item)
         case dict():
             for name, item in value.items():
-                check_text(name, "parameters")
+                require_storable("parameters", name)
                 _check_parameter(item)
-
-
-def check_text(text: str, field: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        whole = False
-    else:
-        whole = "\0" not in text
-    if not whole:
-        raise BadInput(
-            f"`{field}` contains a character that PostgreSQL does not accept.",
-            hint="Remove U+0000 and unpaired surrogates.",
-            field=field,
-        )

@@ -2,15 +2,16 @@
 
 from db.errors import BadInput
 from db.kit.base import OwnerId
+from db.kit.text_rules import require_storable
 from db.postgres.engine import ReadSession
 from db.saved_queries import SavedCall, SavedQueries, bind_arguments, decode_parameters
-from db.workbench.execution.request.run_request import RunRequest, check_text
+from db.workbench.execution.request.run_request import RunRequest
 
 
 def check_call(call: SavedCall) -> None:
     """Raises BadInput if a text or a value of the request cannot be sent to PostgreSQL."""
     if call.statement is not None:
-        check_text(call.statement, "statement")
+        require_storable("statement", call.statement)
     RunRequest(None, "", [call.parameters, call.named_parameters]).encode_parameters()
 
 

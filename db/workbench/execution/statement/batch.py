@@ -7,7 +7,7 @@ from db.runs import Ending
 from db.workbench.connections.libpq import Connection
 from db.workbench.execution.reading.read_throttle import ReadThrottle
 from db.workbench.execution.reading.result_reader import ResultReader
-from db.workbench.results.result_store import Spool
+from db.workbench.results.spool import Spool
 
 
 class BatchContext(NamedTuple):

@@ -39,7 +39,10 @@ def ending_of(
                 return Ending(state=RunState.FAILED, error=not_sent(error))
             return Ending(state=RunState.FAILED, error=not_stored(error), without_rows=True)
         case psycopg.errors.QueryCanceled():
-            return Ending(state=RunState.FAILED, error=Failure(message="", sqlstate="57014"))
+            return Ending(
+                state=RunState.FAILED,
+                error=Failure(message="", sqlstate=protocol.CANCELLED_SQLSTATE),
+            )
         case psycopg.Error() as error:
             return _lost(error, fatal, was_sent=was_sent)
         case BaseException() as error:

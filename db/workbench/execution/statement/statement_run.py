@@ -15,7 +15,7 @@ from db.workbench.execution.statement.connection_use import ConnectionUse
 from db.workbench.execution.statement.lender import Lender
 from db.workbench.execution.statement.run_ending import apply_stop, check_stored, ending_of
 from db.workbench.execution.statement.statement_stop import StatementStop
-from db.workbench.results.result_store import Spool
+from db.workbench.results.spool import Spool
 
 TIMEOUT_GRACE_S = 0.3
 """Added to the statement timeout, so that the database's own `statement_timeout` fires first."""

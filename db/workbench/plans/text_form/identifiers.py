@@ -1,8 +1,7 @@
 """Quotes names as `quote_identifier` of PostgreSQL does."""
 
-import re
+from db.workbench.sql.quoting import quote_if_needed
 
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _WORDS = """
     all analyse analyze and any array as asc asymmetric authorization between bigint binary bit
     boolean both case cast char character check coalesce collate collation column concurrently
@@ -25,6 +24,4 @@ _KEYWORDS = frozenset(_WORDS.split())
 
 
 def quote_identifier(name: str) -> str:
-    if _PLAIN.fullmatch(name) and name not in _KEYWORDS:
-        return name
-    return '"' + name.replace('"', '""') + '"'
+    return quote_if_needed(name, _KEYWORDS)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from db.errors import BadInput
+from db.errors import BadInput, Conflict
 from db.row_scans.column_statistics import StatisticsRequest
 from db.row_scans.conditions import NULL_TESTS, Condition, compile_condition
 from db.row_scans.row_order import OrderRequest, SortColumn
-from db.runs import Column
+from db.runs import Column, RunRow
 from db.workbench.results.formats import unique_names
 
 MAX_CONDITIONS = 20
@@ -30,6 +30,16 @@ class RowCondition(NamedTuple):
     comparison: str
     value: str | None = None
     ignore_case: bool = False
+
+
+def require_ended(run: RunRow) -> None:
+    if not run.is_finished:
+        raise Conflict(
+            f"This run is {run.state}: its rows can be sorted, filtered and summarised when it "
+            "has ended.",
+            hint="Wait until it has ended, for example with `queryStatus`. Without `orderBy` and "
+            "`filter`, `rows` has the rows received so far.",
+        )
 
 
 def order_request(

@@ -7,7 +7,7 @@ replica returns the next page without another scan. They are deleted with the re
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from db.errors import NotFound, Unavailable
 from db.objects.store import ObjectStore
 from db.row_scans.column_statistics import Statistics, StatisticsRequest
-from db.row_scans.row_order import PLACE, OrderRequest, Place, places_of
+from db.row_scans.row_order import PLACE, OrderRequest, RowPlace, places_of
 from db.row_scans.scan_process import ScanRequest
 from db.runs import RunRow
 from db.workbench.results.result_store import ResultStore, result_prefix
@@ -31,7 +31,7 @@ FORMAT = b"1"
 class PlacesPage(NamedTuple):
     """`total` is the number of rows that satisfy the conditions."""
 
-    places: list[Place]
+    places: list[RowPlace]
     total: int
 
 
@@ -52,9 +52,9 @@ class ResultScans:
         start, end = (1 + offset) * PLACE.size, (1 + offset + first) * PLACE.size
         if _is_kept(run):
             with contextlib.suppress(NotFound):
-                total = _total(await self._read(key, 0, PLACE.size))
+                total = _total(await self._objects.read_bytes(key, start=0, end=PLACE.size))
                 end = min(end, (1 + total) * PLACE.size)
-                records = await self._read(key, start, end) if start < end else b""
+                records = await self._objects.read_bytes(key, start=start, end=end)
                 return PlacesPage(places_of(records), total)
         answer = await self._shared(key, lambda: self._find_order(key, run, request))
         return PlacesPage(places_of(answer[start:end]), _total(answer))
@@ -69,7 +69,7 @@ class ResultScans:
         answer = await self.scanner.scan(run, request)
         if _is_kept(run):
             with contextlib.suppress(Unavailable):  # it is found again for the next page
-                await self._objects.put(key, _single_piece(answer), size=len(answer))
+                await self._objects.put_bytes(key, answer)
                 await self._delete_oldest(run)
         return answer
 
@@ -86,11 +86,6 @@ class ResultScans:
         del self._running[key]
         if not task.cancelled():
             task.exception()  # the requests that wait for it may have been cancelled
-
-    async def _read(self, key: str, start: int, end: int) -> bytes:
-        pieces = self._objects.read(key, start=start, end=end)
-        async with contextlib.aclosing(pieces):
-            return b"".join([piece async for piece in pieces])
 
     async def _delete_oldest(self, run: RunRow) -> None:
         kept = [one async for batch in self._objects.list(_folder(run)) for one in batch]
@@ -113,7 +108,3 @@ def _folder(run: RunRow) -> str:
 def _key(run: RunRow, request: ScanRequest) -> str:
     asked = hashlib.sha256(FORMAT + msgspec.json.encode(request)).hexdigest()[:32]
     return f"{_folder(run)}/{asked}"
-
-
-async def _single_piece(whole: bytes) -> AsyncIterator[bytes]:
-    yield whole

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from db.errors import Conflict, TimedOut, TooLarge, Unavailable
+from db.errors import TimedOut, TooLarge, Unavailable
 from db.fair_slots import FairSlots
 from db.row_scans import scan_process
-from db.row_scans.scan_process import ScanRequest, answer_of, scan
+from db.row_scans.scan_process import ScanRequest, answer_of, start_scan
 from db.runs import RunRow
 from db.workbench.results.result_files import result_not_found
 from db.workbench.results.result_store import ResultStore, Span
@@ -86,7 +86,7 @@ class Scanner:
         spans = [span async for span in self._spans(run)]
 
         def work() -> bytes:
-            scanned = scan(request)
+            scanned = start_scan(request)
             for span in spans:
                 scanned.add(span.page, span.offset, span.lines)
             return b"".join(answer_of(scanned))
@@ -119,16 +119,6 @@ class Scanner:
                 process.kill()
             stdin.close()
             await process.wait()
-
-
-def require_ended(run: RunRow) -> None:
-    if not run.is_finished:
-        raise Conflict(
-            f"This run is {run.state}: its rows can be sorted, filtered and summarised when it "
-            "has ended.",
-            hint="Wait until it has ended, for example with `queryStatus`. Without `orderBy` and "
-            "`filter`, `rows` has the rows received so far.",
-        )
 
 
 async def _start() -> asyncio.subprocess.Process:

@@ -10,7 +10,7 @@ import pytest
 
 from db.objects.store import open_objects
 from db.runs import PageRow
-from db.workbench.results.result_store import PAGE_BYTES, Chunk, Spool
+from db.workbench.results.spool import PAGE_BYTES, Chunk, Spool
 from tests.fixtures.patience import patience
 
 

@@ -17,7 +17,8 @@ from db.workbench.execution.runner import closing
 from db.workbench.execution.statement.connection_use import PooledUse
 from db.workbench.execution.statement.statement_run import StatementRun
 from db.workbench.result_cleanup import delete_partial_results
-from db.workbench.results.result_store import Spool, result_prefix
+from db.workbench.results.result_store import result_prefix
+from db.workbench.results.spool import Spool
 from tests.fixtures.objects import Cable
 from tests.fixtures.patience import patience
 from tests.fixtures.replicas import Gate

@@ -68,7 +68,7 @@ async def test_foreign_tables_are_changed_by_any_columns_that_match_one_row(
     grid: Grid, target: Target
 ) -> None:
     await target.script(f"""
-        CREATE EXTENSION IF NOT EXISTS postgres_fdw;
+        CREATE EXTENSION postgres_fdw;
         CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw
           OPTIONS (host '127.0.0.1', port '{target.port}', dbname 'postgres');
         CREATE USER MAPPING FOR ada SERVER loop OPTIONS (user 'ada', password '{CANARY}');
@@ -88,7 +88,7 @@ async def test_foreign_tables_are_changed_by_any_columns_that_match_one_row(
         await grid.apply(delete({"id": 4}, {"price": "0.00"}), table="far")
         assert len(await grid.rows("SELECT id FROM goods")) == 3
     finally:
-        await target.script("DROP SERVER loop CASCADE")
+        await target.script("DROP EXTENSION postgres_fdw CASCADE")
 
 
 async def test_any_text_is_a_value_and_nothing_else(grid: Grid) -> None:
