@@ -22,9 +22,21 @@ export const exceptions = [
     covers: ({ type }) => type === 'FolderEdge',
   },
   {
-    reason: 'A query run is an execution of SQL, and `query` is no prefix of the root type here.',
+    reason: 'A folder of saved queries is a part of their paths, and a version belongs to its query. Neither is fetched alone.',
+    rules: ['relay-edge-types'],
+    types: ['SavedQueryFolderEdge', 'SavedQueryVersionEdge'],
+    covers: ({ type }) => ['SavedQueryFolderEdge', 'SavedQueryVersionEdge'].includes(type),
+  },
+  {
+    reason: 'A data type of a connected database, such as an enum or a domain.',
+    rules: ['naming-convention'],
+    types: ['DatabaseType'],
+    covers: ({ type, field }) => type === 'DatabaseType' && !field,
+  },
+  {
+    reason: 'A query run is an execution of SQL and a saved query its text: `query` does not name the root type here.',
     rules: ['naming-convention', 'no-typename-prefix'],
     types: ['Query'],
-    covers: ({ type, field }) => type === 'Query' && ['queryRun', 'queryRuns'].includes(field),
+    covers: ({ type, field }) => type === 'Query' && ['queryRun', 'queryRuns', 'savedQuery'].includes(field),
   },
 ];

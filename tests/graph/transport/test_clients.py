@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.patience import patience
 from tests.fixtures.toy import ToyServer
 
 CLIENTS = Path(__file__).parents[2] / "clients"
@@ -25,5 +26,10 @@ async def test_clients_and_audits_report_no_problem(toy_server: ToyServer, scrip
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await process.communicate()
+    try:
+        async with patience():
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 0, said.decode()

@@ -184,7 +184,11 @@ async def test_typed_password_expires_at_every_replica_and_is_swept(
 
             await until(refused)
             assert await one(held, "SELECT true")  # a statement that runs may end
-        assert await active_ids(second, committed_owner) == []
+
+        async def closed() -> bool:
+            return await active_ids(second, committed_owner) == []
+
+        await until(closed)
         assert len(await seals(committed)) == 1
         assert await committed.write(sweep) == 1
         assert await seals(committed) == []
