@@ -21,7 +21,7 @@ async def connection(ada: Client, target: Target) -> str:
 async def writer(ada: Client, connection: str) -> SessionDesk:
     """A session that writes, with an empty table `kinds`."""
     desk = await open_session(ada, connection)
-    await desk.do("DROP TABLE IF EXISTS kinds")
+    await desk.do("DROP TABLE IF EXISTS kinds CASCADE")
     await desk.do("CREATE TABLE kinds (id int PRIMARY KEY, value int)")
     await desk.do("DROP SEQUENCE IF EXISTS kinds_numbers")
     await desk.do("CREATE SEQUENCE kinds_numbers")

@@ -117,8 +117,8 @@ async def test_cancel_answers_while_own_pool_is_exhausted(
         run = await ada.execute(await connect_to(target, ada), f"SELECT {gate.wait}")
         await gate.reached()
         database = replica.services.database
+        database._source._wait_s = 2  # type: ignore[attr-defined]  # of all that wait: one timer
         async with connections_in_use(database, 2):
-            database._source._wait_s = 0.1  # type: ignore[attr-defined]  # of its pool
             assert (await ada.client.send("{ tasks(first: 1) { nodes { id } } }")).code == (
                 "OVERLOADED"
             )

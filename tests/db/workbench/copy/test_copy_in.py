@@ -26,7 +26,7 @@ NOISE = """CREATE OR REPLACE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql A
 @pytest.fixture
 async def goods(desk: Desk) -> Desk:
     for statement in (
-        "DROP TABLE IF EXISTS goods",
+        "DROP TABLE IF EXISTS goods CASCADE",
         "CREATE TABLE goods (id int CHECK (id >= 0), name text)",
     ):
         assert (await desk.run(statement)).error is None

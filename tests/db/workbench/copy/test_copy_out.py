@@ -10,7 +10,7 @@ from db.workbench.results.result_files import ResultFiles
 from tests.fixtures.runs import Desk
 
 SETUP = (
-    "DROP TABLE IF EXISTS goods",
+    "DROP TABLE IF EXISTS goods CASCADE",
     "CREATE TABLE goods (id int, name text)",
     "INSERT INTO goods VALUES (1, E'Käse\t'), (2, NULL), (3, E'two\nlines, \"quoted\"')",
 )

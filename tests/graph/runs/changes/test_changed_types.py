@@ -74,13 +74,17 @@ VALUES: dict[str, list[str]] = {
     "char(3)[]": ["'{a,bcd}'"],
     "float8[]": ["'{NaN,-0,0.1}'"],
     "json[]": ["ARRAY['{\"a\": 1}', 'null']::json[]"],
-    "mood": ["'so ''so''; \"\\'"],
-    "small": ["7"],
-    "ratio": ["'0.25'", "'-0'"],
-    "yes": ["true"],
-    "pair": ["ROW(1, 'a,\"b\\')::pair", "ROW(NULL, NULL)::pair", "ROW(NULL, '')::pair"],
-    "pair[]": ["ARRAY[ROW(1, 'x')::pair, NULL]"],
-    "some_pair": ["ROW(1, 'a')::pair"],
+    "edited_mood": ["'so ''so''; \"\\'"],
+    "edited_small": ["7"],
+    "edited_ratio": ["'0.25'", "'-0'"],
+    "edited_yes": ["true"],
+    "edited_pair": [
+        "ROW(1, 'a,\"b\\')::edited_pair",
+        "ROW(NULL, NULL)::edited_pair",
+        "ROW(NULL, '')::edited_pair",
+    ],
+    "edited_pair[]": ["ARRAY[ROW(1, 'x')::edited_pair, NULL]"],
+    "edited_some_pair": ["ROW(1, 'a')::edited_pair"],
 }
 """Types, and SQL of values."""
 EXEMPT = {"gtsvector", "pg_node_tree", "pg_ndistinct", "pg_dependencies", "pg_mcv_list"} | {
@@ -91,13 +95,16 @@ EXEMPT = {"gtsvector", "pg_node_tree", "pg_ndistinct", "pg_dependencies", "pg_mc
 """Types of the catalogue without an input, and the old name of pg_snapshot."""
 SETUP = [
     "DROP TABLE IF EXISTS every CASCADE",
-    "DROP TYPE IF EXISTS mood, small, ratio, yes, pair, some_pair CASCADE",
-    "CREATE TYPE mood AS ENUM ('so ''so''; \"\\', 'b')",
-    "CREATE DOMAIN small AS int CHECK (value < 100)",
-    "CREATE DOMAIN ratio AS float8",
-    "CREATE DOMAIN yes AS bool",
-    "CREATE TYPE pair AS (a int, b text)",
-    "CREATE DOMAIN some_pair AS pair",
+    (
+        "DROP TYPE IF EXISTS edited_mood, edited_small, edited_ratio, edited_yes, edited_pair, "
+        "edited_some_pair CASCADE"
+    ),
+    "CREATE TYPE edited_mood AS ENUM ('so ''so''; \"\\', 'b')",
+    "CREATE DOMAIN edited_small AS int CHECK (value < 100)",
+    "CREATE DOMAIN edited_ratio AS float8",
+    "CREATE DOMAIN edited_yes AS bool",
+    "CREATE TYPE edited_pair AS (a int, b text)",
+    "CREATE DOMAIN edited_some_pair AS edited_pair",
 ]
 
 
