@@ -24,6 +24,8 @@ TUNNEL = ("ssh_host", "ssh_port", "ssh_username", "ssh_host_key_fingerprint")
 # answers, and sees the traffic if TLS is off. The database name is excluded, because it only
 # selects a database of the same server and user.
 DATABASE = ("host", "port", "username", "ssl_mode", "ssl_root_certificate", *TUNNEL)
+DESTINATION = (*DATABASE, "database", "ssh_auth_method")
+"""The columns that identify a destination. Entered secrets are used for no other destination."""
 
 BOUND_TO: Mapping[str, tuple[str, ...]] = {
     "password": DATABASE,

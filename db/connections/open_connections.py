@@ -20,9 +20,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import ClauseElement
 
-from db.connections.binding import OPEN_TABLE
+from db.connections.binding import DESTINATION, OPEN_TABLE
 from db.connections.drafts import TYPED_SECRETS
-from db.connections.repository import Connections
+from db.connections.repository import ConnectionRow, Connections
 from db.kit.base import Base, HasOwner, Mapped, mapped_column
 from db.kit.repository import Repository, S, is_any_of
 from db.postgres.engine import Session
@@ -30,6 +30,9 @@ from db.postgres.statements import change_statement, statement
 
 OPEN_FOR = timedelta(hours=12)
 """How long typed secrets are kept, and a connection counts as open, at most."""
+
+
+_UNCHANGED = (*DESTINATION, "disconnect_count")
 
 
 class OpenConnection(HasOwner, Base):
@@ -102,23 +105,23 @@ class OpenConnections(Repository[OpenRow, S]):
 
     async def record(
         self: "OpenConnections[Session]",
-        connection_id: UUID,
+        connected: ConnectionRow,
         *,
         server_version: str,
         tls: str | None,
-        disconnect_count: int,
     ) -> None:
-        """Records that a pool has connected, unless `disconnect` was called in the meantime.
+        """Records that a pool has connected to the destination of this row.
 
+        Nothing is recorded if `disconnect` was called or the destination was changed since.
         Extends the time for which the connection counts as open, but not that of typed secrets.
         """
         await self.run(
             self._record(),
-            connection_id=connection_id,
+            connection_id=connected.id,
             server_version=server_version,
             tls=tls,
-            disconnect_count=disconnect_count,
             open_for=OPEN_FOR,
+            **{name: getattr(connected, name) for name in _UNCHANGED},
         )
 
     async def store_typed(
@@ -188,9 +191,14 @@ class OpenConnections(Repository[OpenRow, S]):
             "server_version": bindparam("server_version", type_=Text()),
             "tls": bindparam("tls", type_=Text()),
         }
-        unchanged = saved.c.disconnect_count == bindparam("disconnect_count")
-        opened = select(*values.values()).where(
-            Connections.is_owned(), saved.c.id == bindparam("connection_id"), unchanged
+        unchanged = (
+            saved.c[name].is_not_distinct_from(bindparam(name, type_=saved.c[name].type))
+            for name in _UNCHANGED
+        )
+        opened = (
+            select(*values.values())
+            .where(Connections.is_owned(), saved.c.id == bindparam("connection_id"), *unchanged)
+            .with_for_update(read=True)  # waits for a change in progress, then sees it
         )
         new = insert(table).from_select(list(values), opened, include_defaults=False)
         has_typed = or_(*(table.c[f"sealed_{name}"].is_not(None) for name in TYPED_SECRETS))

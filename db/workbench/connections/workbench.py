@@ -160,6 +160,7 @@ class Workbench:
             generation is not None
             and generation.pool.facts is not None
             and generation.row.disconnect_count == row.disconnect_count
+            and destination_of(generation.row) == destination_of(row)
         )
 
     @contextlib.asynccontextmanager
@@ -297,10 +298,7 @@ class Workbench:
         """Shows the connection as open at every replica."""
         await self._database.write(
             lambda session: OpenConnections(session, owner).record(
-                row.id,
-                server_version=facts.server_version,
-                tls=facts.tls,
-                disconnect_count=row.disconnect_count,
+                row, server_version=facts.server_version, tls=facts.tls
             )
         )
 

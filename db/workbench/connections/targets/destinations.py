@@ -5,10 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db.connections import ConnectionRow
-from db.connections.binding import DATABASE
-
-_DESTINATION = (*DATABASE, "database", "ssh_auth_method")
-"""The columns that identify a destination. Entered secrets are used for no other destination."""
+from db.connections.binding import DESTINATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +55,7 @@ class Destination:
 
 
 def destination_of(row: ConnectionRow) -> tuple[Any, ...]:
-    return tuple(getattr(row, name) for name in _DESTINATION)
+    return tuple(getattr(row, name) for name in DESTINATION)
 
 
 def _bastion(values: Mapping[str, Any], secrets: Mapping[str, str | None]) -> Bastion:

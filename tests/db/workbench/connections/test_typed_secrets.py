@@ -10,11 +10,19 @@ import pytest
 from sqlalchemy import text
 
 from db.backup.tables import open_connection, tables_of
-from db.connections import OPEN_FOR, TYPED_SECRETS, OpenConnections, rotate, sweep
+from db.connections import (
+    OPEN_FOR,
+    TYPED_SECRETS,
+    Connections,
+    OpenConnections,
+    parse_draft,
+    rotate,
+    sweep,
+)
 from db.connections.binding import BOUND_TO
 from db.errors import BadInput, HowdahError, Unavailable
 from db.kit.base import OwnerId
-from db.postgres.engine import Database
+from db.postgres.engine import Database, Session
 from db.postgres.statements import compile_change, compile_statement
 from db.security.keys import CredentialKeys
 from db.security.vault import Vault
@@ -38,6 +46,12 @@ from tests.fixtures.workbench import (
 NO_PASSWORD = "requires a password"
 _SEALS = compile_statement(
     text("SELECT sealed_password, sealed_ssh_password FROM open_connections"), unscoped=True
+)
+_IS_WAITING = compile_statement(
+    text(
+        "SELECT true FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock' LIMIT 1"
+    )
 )
 _AGE = compile_change(text("UPDATE open_connections SET expires_at = expires_at - :by ::interval"))
 
@@ -255,6 +269,39 @@ async def test_typed_password_is_deleted_with_the_destination_it_was_typed_for(
         assert collector.passwords == []
         await change(committed_owner, saved, {"port": target.port})
         await refuses(second, committed_owner, saved)
+
+
+async def test_late_record_does_not_reopen_a_changed_destination(
+    open_workbench: OpenWorkbench,
+    committed_saver: ConnectionSaver,
+    committed_owner: OwnerId,
+    committed: Database,
+) -> None:
+    """A pool records its first connection in the background, so a change may come before."""
+    saved = await committed_saver.save()
+    async with open_workbench() as workbench:
+        row = await workbench._require_row(committed_owner, saved)
+
+        async def record(session: Session) -> None:
+            opened = OpenConnections(session, committed_owner)
+            await opened.record(row, server_version="17", tls=None)
+
+        async def is_waiting() -> bool:
+            async with committed.read() as session:
+                return bool(await session.value(_IS_WAITING))
+
+        async def change(session: Session) -> asyncio.Task[None]:
+            draft = await parse_draft({"database": "other"})
+            await Connections(session, committed_owner).change(row, draft, {}, agent=False)
+            late = asyncio.create_task(committed.write(record))
+            await until(is_waiting)
+            return late
+
+        await (await committed.transaction(change))
+        assert await active_ids(workbench, committed_owner) == []
+        row = await workbench._require_row(committed_owner, saved)
+        await committed.write(record)
+        assert await active_ids(workbench, committed_owner) == [saved]
 
 
 async def test_saved_password_replaces_typed_one(
