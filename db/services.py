@@ -13,6 +13,7 @@ from db.connections import sweep as sweep_connections
 from db.database_sessions import delete_closed_sessions
 from db.errors import BadInput
 from db.events import EventBus, open_events
+from db.installation import recognize
 from db.kit import idempotency
 from db.kit.sweeps import Sweep, sweep_in_background
 from db.mail import Mail, MailServer
@@ -136,7 +137,7 @@ async def open_services(
         enter = stack.enter_async_context
         own = await enter(open_own_database(settings, shared))
         database = own.database
-        await migrate(own)
+        await _prepare(settings, own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
         identity = await enter(_open_identity(settings, database, keys, events))
@@ -269,6 +270,12 @@ async def migrate(own: OwnDatabase) -> bool:
     log.info("migrating the database to %s", migrations.head())
     await migrations.upgrade(own.direct_url)
     return True
+
+
+async def _prepare(settings: Settings, own: OwnDatabase) -> None:
+    """Migrates, and recognizes a copy before anything acts on its runs."""
+    await migrate(own)
+    await recognize(own.database, keep=run_limits(settings).retention)
 
 
 async def _open_embedded(
