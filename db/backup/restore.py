@@ -1,7 +1,10 @@
 """Restores a backup into an empty database: completely and verified, or not at all."""
 
 import logging
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -19,8 +22,10 @@ from db.backup.tables import (
     tables_of,
 )
 from db.errors import BadInput, Conflict
+from db.installation import end_copied_work
 from db.objects.store import ObjectStore
 from db.postgres import migrations
+from db.postgres.statements import Changes, Statement
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +36,13 @@ async def restore(
     *,
     objects: ObjectStore,
     keys: BackupKeys,
+    keep: timedelta,
     accept_unverified: bool = False,
 ) -> Manifest:
     """Load the rows into tables of the backup's revision, then migrate to the current one.
+
+    What was active in the backup is ended: the restored database is another installation, and its
+    runs and scripts expire after `keep`.
 
     Objects are written before the commit. If the store fails, the written ones have no rows: the
     next attempt writes them again, and a sweep removes them.
@@ -62,6 +71,7 @@ async def restore(
                 await copy_objects_in(
                     objects, archive.objects, list_sha256=archive.manifest.objects.sha256
                 )
+                await _begin_installation(connection, keep)  # after the checksums are verified
     await migrations.upgrade(direct_url)
     return archive.manifest
 
@@ -117,6 +127,26 @@ async def _load_table(
         raise damaged_error(path) from error
     if await copy_out(connection, table, lambda _: None) != expected:
         raise damaged_error(path)
+
+
+async def _begin_installation(connection: asyncpg.Connection, keep: timedelta) -> None:
+    """The next start records a new installation. Tables that the revision lacks are skipped."""
+
+    async def execute(
+        table: str, statement: Statement[Changes], values: dict[str, Any]
+    ) -> Sequence[Any]:
+        if not await _exists(connection, table):
+            return ()
+        found: Sequence[Any] = await connection.fetch(statement.sql, *statement.arguments(values))
+        return found
+
+    await end_copied_work(execute, keep=keep)
+    if await _exists(connection, "installation"):
+        await connection.execute("DELETE FROM installation")
+
+
+async def _exists(connection: asyncpg.Connection, table: str) -> bool:
+    return bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
 
 
 async def _require_empty(connection: asyncpg.Connection, tables: list[Table]) -> None:

@@ -3,7 +3,7 @@
 No target is touched: the statements belong to the original, which may still execute them.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -32,9 +32,7 @@ SCRIPT = Failure(
     hint="Check what the script changed before you execute it again.",
 )
 
-Execute: TypeAlias = Callable[
-    [str, Statement[Changes], Mapping[str, Any]], Awaitable[Sequence[Any]]
-]
+Execute: TypeAlias = Callable[[str, Statement[Changes], dict[str, Any]], Awaitable[Sequence[Any]]]
 """Executes a statement on the table that is named first, and returns a row for each change."""
 
 
@@ -51,7 +49,7 @@ async def end_copied_work(execute: Execute, *, keep: timedelta) -> dict[str, int
 
 def _statements(
     keep: timedelta,
-) -> Iterator[tuple[str, Statement[Changes], Mapping[str, Any]]]:
+) -> Iterator[tuple[str, Statement[Changes], dict[str, Any]]]:
     running, queued, script = (
         msgspec.json.encode(failure).decode() for failure in (RUNNING, QUEUED, SCRIPT)
     )

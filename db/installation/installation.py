@@ -6,7 +6,7 @@ snapshot that is served beside its original, which `howdah installation renew` i
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -110,7 +110,7 @@ async def _make(session: Session, known: Installation | None, here: Place, keep:
         return
 
     async def execute(
-        _: str, statement: Statement[Changes], values: Mapping[str, Any]
+        _: str, statement: Statement[Changes], values: dict[str, Any]
     ) -> Sequence[Any]:
         return await session.rows(statement, **values)
 
