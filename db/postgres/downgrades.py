@@ -10,7 +10,7 @@ from db.postgres import migrations
 from db.postgres.engine import ReadSession
 from db.postgres.statements import compile_statement
 
-MOST = 1_000_000
+COUNTED_ROWS = 1_000_000
 """Rows are counted up to this number."""
 
 _DROPPED_TABLE = re.compile(r"^DROP TABLE (\w+);", re.MULTILINE)
@@ -18,7 +18,7 @@ _DROPPED_COLUMN = re.compile(r"^ALTER TABLE (\w+) DROP COLUMN (\w+);", re.MULTIL
 
 
 class Loss(NamedTuple):
-    """A table or column that holds data. `rows` are those that have a value, up to MOST + 1."""
+    """A table or column that holds data. `rows` are those that have a value, up to COUNTED_ROWS + 1."""
 
     table: str
     column: str | None
@@ -26,7 +26,7 @@ class Loss(NamedTuple):
 
     def __str__(self) -> str:
         name = self.table if self.column is None else f"{self.table}.{self.column}"
-        count = f"more than {MOST:,}" if self.rows > MOST else f"{self.rows:,}"
+        count = f"more than {COUNTED_ROWS:,}" if self.rows > COUNTED_ROWS else f"{self.rows:,}"
         return f"  {name:40}{count:>22} {'rows' if self.column is None else 'values'}"
 
 
@@ -57,6 +57,6 @@ async def find_losses(session: ReadSession, present: str, revision: str) -> list
 
 
 async def _count(session: ReadSession, table: str, where: str = "") -> int:
-    some = f"SELECT FROM {table} {where} LIMIT {MOST + 1}"  # noqa: S608 - names of our migrations
-    counted = text(f"SELECT count(*) FROM ({some}) AS some_rows")  # noqa: S608
+    some = f"SELECT FROM {table} {where} LIMIT {COUNTED_ROWS + 1}"
+    counted = text(f"SELECT count(*) FROM ({some}) AS some_rows")  # noqa: S608 - names of our migrations
     return int(await session.value(compile_statement(counted)))
