@@ -18,7 +18,10 @@ _DROPPED_COLUMN = re.compile(r"^ALTER TABLE (\w+) DROP COLUMN (\w+);", re.MULTIL
 
 
 class Loss(NamedTuple):
-    """A table or column that holds data. `rows` are those that have a value, up to COUNTED_ROWS + 1."""
+    """A table or column that holds data, and its number of rows or values.
+
+    `rows` is COUNTED_ROWS + 1 if there are more.
+    """
 
     table: str
     column: str | None
