@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from db.backup.archive import Manifest, Reader, TableManifest, damaged_error, read_archive
+from db.backup.indexes import drop_indexes, make_indexes
 from db.backup.objects import copy_objects_in, count_named
 from db.backup.signature import BackupKeys
 from db.backup.tables import (
@@ -96,16 +97,21 @@ async def _migrate_to(revision: str, connection: asyncpg.Connection, direct_url:
 
 
 async def _load(connection: asyncpg.Connection, archive: Reader, path: Path) -> None:
+    manifests = {table.name: table for table in archive.manifest.tables}
     tables = await tables_of(connection)
-    if {table.name for table in tables} != {table.name for table in archive.manifest.tables}:
+    if {table.name for table in tables} != manifests.keys():
         raise damaged_error(path)
     for table in tables:
         # The triggers ran before the backup. The statement also locks out other writers.
         await connection.execute(f"ALTER TABLE {quoted(table.name)} DISABLE TRIGGER USER")
     await _require_empty(connection, tables)
-    manifests = {table.name: table for table in archive.manifest.tables}
+    dropped = await drop_indexes(connection, tables)
     for table in tables:
         await _load_table(connection, archive, table, manifests[table.name], path)
+    try:
+        await make_indexes(connection, dropped)
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise damaged_error(path) from error
     for table in tables:
         await connection.execute(f"ALTER TABLE {quoted(table.name)} ENABLE TRIGGER USER")
 

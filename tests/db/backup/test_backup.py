@@ -332,3 +332,36 @@ async def test_restore_ends_what_was_active(
         assert await rows(target_url, closed) == [("CLOSED", "SERVER_STOPPED")] * 2
     active = "SELECT 1 FROM query_runs WHERE state IN ('QUEUED', 'RUNNING')"
     assert len(await rows(filled_url, active)) == 4
+
+
+async def test_restore_makes_all_indexes_and_keys_again(
+    folder: ObjectStore, filled_url: str, target_url: str, tmp_path: Path
+) -> None:
+    """Also an index of the operator's own. A load into tables with indexes takes far longer."""
+    await backup(filled_url, tmp_path / "b.howdah", objects=folder)
+    await rows(target_url, "CREATE UNIQUE INDEX own ON tasks (lower(title), id) WHERE completed")
+    definitions = """SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+        UNION ALL SELECT conrelid::regclass || conname || pg_get_constraintdef(oid)
+            || convalidated FROM pg_constraint ORDER BY 1"""
+    before = await rows(target_url, definitions)
+    log = await watch_drops(target_url)
+    await restore(target_url, tmp_path / "b.howdah", objects=folder)
+    assert await rows(target_url, definitions) == before
+    assert {"own", "ix_tasks_search"} <= {name for (name,) in await rows(target_url, log)}
+
+
+async def watch_drops(url: str) -> str:
+    """Records the names of the indexes that are dropped; returns the query that reads them."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        """
+        CREATE SCHEMA watch;
+        CREATE TABLE watch.dropped (name text);
+        CREATE FUNCTION watch.note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO watch.dropped SELECT object_name FROM pg_event_trigger_dropped_objects()
+            WHERE object_type = 'index'; END $$;
+        CREATE EVENT TRIGGER noted ON sql_drop EXECUTE FUNCTION watch.note()
+        """
+    )
+    await connection.close()
+    return "SELECT name FROM watch.dropped"
