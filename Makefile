@@ -45,7 +45,7 @@ docs: setup ## build the documentation as a site with search in build/site; fail
 
 .PHONY: test
 test: setup clients ## set up, then test (make test ARGS="-k tasks -x")
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@bash .ci/test $(WORKERS) $(ARGS)
 
 # The npm packages of the tests with real clients and browsers, and of the example apps.
 NPM_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/clients/package.json tests/browser/package.json tests/schema/package.json docs/examples/package.json))
