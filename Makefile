@@ -175,6 +175,10 @@ bench-walk: setup ## list the modules that one HTTP request passes
 attack: setup ## attack a server with floods, large rows and hostile servers; promise beside figure
 	$(BIN)/python -m tests.security.attacks $(ARGS)
 
+.PHONY: drills
+drills: setup ## let replicas and databases fail; promise beside figure (ARGS="--quick --only history")
+	$(BIN)/python -m tests.drills $(ARGS)
+
 MINUTES ?= 5
 
 .PHONY: soak-sessions
