@@ -185,6 +185,12 @@ MINUTES ?= 5
 soak-sessions: setup ## 100 sessions while replicas are killed; promise beside figure (MINUTES=5)
 	$(BIN)/python -m tests.survival.soak.main --minutes $(MINUTES) $(ARGS)
 
+# --- ship -------------------------------------------------------------------
+
+.PHONY: dist
+dist: setup ## build the wheel, its bill of materials and checksums in dist, install it elsewhere and serve
+	@bash .ci/dist
+
 # --- keep -------------------------------------------------------------------
 
 # The locks agree on every version, because the smaller ones are constrained by the largest.
@@ -197,7 +203,8 @@ lock: ## renew requirements*.lock from pyproject.toml; needs uv (ARGS=--upgrade 
 	$(COMPILE) --all-extras --group build --group dev -o requirements-dev.lock pyproject.toml && \
 	$(COMPILE) --all-extras --group build -c requirements-dev.lock -o requirements.lock pyproject.toml && \
 	$(COMPILE) --group servers -c requirements-dev.lock -o requirements-servers.lock && \
-	$(COMPILE) --group docs -o requirements-docs.lock
+	$(COMPILE) --group docs -o requirements-docs.lock && \
+	$(COMPILE) --group ship -o requirements-ship.lock
 
 .PHONY: clean
 clean: ## remove .venv, caches and builds
