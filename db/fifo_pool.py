@@ -54,6 +54,8 @@ class FifoPool(Generic[R]):
         self._wait_s = wait_s
         self._overloaded = overloaded
         self._closed_error = closed
+        self._refuses = False
+        self._refusal = closed
         self._idle: list[R] = [] if first is None else [first]
         self._opened = len(self._idle)
         self._permits = 0  # granted and not yet used: an open resource may come of each
@@ -84,6 +86,8 @@ class FifoPool(Generic[R]):
         """Raises the `overloaded` error after `wait_s`, and the `closed` error after `close`."""
         if (resource := self.take_idle()) is not None:
             return resource
+        if self._refuses:
+            raise self._refusal()
         deadline = asyncio.get_running_loop().time() + self._wait_s
         if self._opened + self._permits < self._size:
             self._permits += 1
@@ -128,28 +132,45 @@ class FifoPool(Generic[R]):
             else:
                 self._idle.append(resource)
 
-    async def close(self) -> None:
-        """Fails waiters and attempts to open, and ends each resource as soon as it is idle."""
-        self._closed = True
+    def suspend(self, error: Callable[[], HowdahError]) -> None:
+        """Ends idle resources, and fails waiters and attempts to open; until `resume` new ones too.
+
+        A resource that is released in the meantime may be lent.
+        """
+        if not self._closed:
+            self._refuse(error)
+            self.drop_idle()
+
+    def resume(self) -> None:
+        """Ends what `suspend` began."""
+        self._refuses = self._closed
+
+    def _refuse(self, error: Callable[[], HowdahError]) -> None:
+        self._refuses, self._refusal = True, error
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_exception(self._closed_error())
-        if self._timer is not None:
-            self._timer.cancel()
+                waiter.set_exception(error())
         for attempt in self._attempts:
             if not attempt.expired():
                 attempt.reschedule(0)
+
+    async def close(self) -> None:
+        """Fails waiters and attempts to open, and ends each resource as soon as it is idle."""
+        self._closed = True
+        self._refuse(self._closed_error)
+        if self._timer is not None:
+            self._timer.cancel()
         idle, self._idle = self._idle, []
         self._opened -= len(idle)
         await asyncio.gather(*(resource.close() for resource in idle))
 
     async def _open(self, deadline: float) -> R:
         """Uses a permit."""
-        if self._closed:
+        if self._refuses:
             self._grant_next(None)
-            raise self._closed_error()
-        attempt = asyncio.timeout(None)  # `close` ends it
+            raise self._refusal()
+        attempt = asyncio.timeout(None)  # `_refuse` ends it
         try:
             async with attempt:
                 self._attempts.add(attempt)
@@ -160,15 +181,13 @@ class FifoPool(Generic[R]):
         except BaseException as error:
             self._grant_next(None)
             if attempt.expired() and isinstance(error, TimeoutError):
-                raise self._closed_error() from None
+                raise self._refusal() from None
             raise
         self._permits -= 1
         self._opened += 1
         return resource
 
     async def _wait(self, deadline: float) -> R | None:
-        if self._closed:
-            raise self._closed_error()
         loop = asyncio.get_running_loop()
         waiter = _Waiter(deadline, loop=loop)
         self._waiting.append(waiter)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
-from db.errors import Overloaded, Unavailable
+from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
 
 CLOSE_SECONDS = 5
@@ -31,6 +31,8 @@ class LeaseSource(Protocol):
     def waiting(self) -> int: ...
     async def acquire(self) -> Lease: ...
     def release(self, lease: Any, /, *, broken: bool = False) -> None: ...
+    def suspend(self, error: Callable[[], HowdahError]) -> None: ...
+    def resume(self) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -51,7 +53,8 @@ class PooledLease:
             yield
         except BaseException:
             with contextlib.suppress(Exception):  # the first error is reported
-                await self.driver.execute("ROLLBACK")
+                # After a cancellation it waits for the server, which may be unreachable.
+                await self.driver.execute("ROLLBACK", timeout=CLOSE_SECONDS)
                 self.settled = True
             raise
         status = await self.driver.execute("COMMIT")
