@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from db.errors import HowdahError
@@ -57,7 +57,7 @@ class FifoPool(Generic[R]):
         self._refuses = False
         self._refusal = closed
         self._idle: list[R] = [] if first is None else [first]
-        self._opened = len(self._idle)
+        self._opened = set(self._idle)
         self._permits = 0  # granted and not yet used: an open resource may come of each
         self._waiting: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -67,7 +67,7 @@ class FifoPool(Generic[R]):
     @property
     def opened(self) -> int:
         """The number of open resources, idle ones included."""
-        return self._opened
+        return len(self._opened)
 
     @property
     def idle(self) -> int:
@@ -76,7 +76,11 @@ class FifoPool(Generic[R]):
     @property
     def in_use(self) -> int:
         """The number of resources that are lent or being opened."""
-        return self._opened + self._permits - len(self._idle)
+        return len(self._opened) + self._permits - len(self._idle)
+
+    @property
+    def lent(self) -> Collection[R]:
+        return self._opened.difference(self._idle)
 
     @property
     def waiting(self) -> int:
@@ -89,7 +93,7 @@ class FifoPool(Generic[R]):
         if self._refuses:
             raise self._refusal()
         deadline = asyncio.get_running_loop().time() + self._wait_s
-        if self._opened + self._permits < self._size:
+        if len(self._opened) + self._permits < self._size:
             self._permits += 1
             return await self._open(deadline)
         return await self._wait(deadline) or await self._open(deadline)
@@ -100,7 +104,7 @@ class FifoPool(Generic[R]):
             resource = self._idle.pop()
             if resource.is_usable():
                 return resource
-            self._opened -= 1  # idle resources exist only without waiters
+            self._opened.remove(resource)  # idle resources exist only without waiters
             resource.terminate()
         return None
 
@@ -117,7 +121,7 @@ class FifoPool(Generic[R]):
             return
         if broken:
             self.drop_idle()  # the cause has probably broken them too
-        self._opened -= 1
+        self._opened.remove(resource)
         self._permits += 1
         resource.terminate()
         self._grant_next(None)
@@ -127,7 +131,7 @@ class FifoPool(Generic[R]):
         idle, self._idle = self._idle, []
         for resource in idle:
             if is_due is None or is_due(resource):
-                self._opened -= 1
+                self._opened.remove(resource)
                 resource.terminate()
             else:
                 self._idle.append(resource)
@@ -162,7 +166,7 @@ class FifoPool(Generic[R]):
         if self._timer is not None:
             self._timer.cancel()
         idle, self._idle = self._idle, []
-        self._opened -= len(idle)
+        self._opened.difference_update(idle)
         await asyncio.gather(*(resource.close() for resource in idle))
 
     async def _open(self, deadline: float) -> R:
@@ -184,7 +188,7 @@ class FifoPool(Generic[R]):
                 raise self._refusal() from None
             raise
         self._permits -= 1
-        self._opened += 1
+        self._opened.add(resource)
         return resource
 
     async def _wait(self, deadline: float) -> R | None:
@@ -228,7 +232,7 @@ class FifoPool(Generic[R]):
         if granted is None:
             self._permits -= 1
         elif self._closed:
-            self._opened -= 1
+            self._opened.remove(granted)
             granted.terminate()
         else:
             self._idle.append(granted)

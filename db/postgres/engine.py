@@ -145,9 +145,8 @@ class Database:
         self._reserve_gatherer = self._gather_for(reserve, RESERVED, RESERVED_WAIT_MS)
         self.observe: Observer | None = None
         self.pulse: Pulse | None = None
-        self.answers = 0
-        """The number of statements outside `transaction` that were answered."""
-        self._reading: set[Lease] = set()
+        self.answered_at = 0.0
+        """When a statement outside `transaction` was answered last, in `time.perf_counter`."""
 
     @property
     def in_use(self) -> int:
@@ -223,8 +222,9 @@ class Database:
         """
         for source in (self._source, self._reserve):
             source.suspend(silent_error)
-        for lease in self._reading:
-            lease.driver.terminate()
+            for lease in source.lent:
+                if lease.is_reading:
+                    lease.driver.terminate()
 
     def resume(self) -> None:
         for source in (self._source, self._reserve):
@@ -250,34 +250,30 @@ class Database:
         async def send(
             statement: Statement[Any], sql: str, arguments: Sequence[Any]
         ) -> tuple[Rows, float]:
-            if statement.changes:
-                return await self._send(source, sql, arguments)
             try:
-                return await self._send(source, sql, arguments, self._reading)
+                return await self._send(source, statement, sql, arguments)
             except Dropped as error:
+                if statement.changes:
+                    raise
                 if self.pulse is None or not self.pulse.is_silent:
                     log.warning(
                         "lost a connection to the database; retrying the read: %r", error.__cause__
                     )
-            return await self._send(source, sql, arguments, self._reading)
+            return await self._send(source, statement, sql, arguments)
 
         return Gatherer(send, size=size, wait_ms=wait_ms)
 
     async def _send(
         self,
         source: LeaseSource,
+        statement: Statement[Any],
         sql: str,
         arguments: Sequence[Any],
-        leases: set[Lease] | None = None,
     ) -> tuple[Rows, float]:
-        """Runs one statement in a transaction of its own; returns the rows and the time it took.
-
-        Its lease is in `leases` meanwhile.
-        """
+        """Runs one statement in a transaction of its own; returns the rows and the time it took."""
         lease = await source.acquire()
+        lease.is_reading = not statement.changes
         broken = False
-        if leases is not None:
-            leases.add(lease)
         began = time.perf_counter()
         try:
             if lease.autocommit:
@@ -285,14 +281,12 @@ class Database:
             else:
                 async with _begin(lease):
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
-            self.answers += 1
-            return rows, time.perf_counter() - began
+            self.answered_at = ended = time.perf_counter()
+            return rows, ended - began
         except Dropped:
             broken = True
             raise
         finally:
-            if leases is not None:
-                leases.discard(lease)
             source.release(lease, broken=broken)
 
 

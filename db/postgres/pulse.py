@@ -32,8 +32,8 @@ class Watched(Protocol):
     """What the pulse needs of `Database`."""
 
     @property
-    def answers(self) -> int:
-        """The number of statements that were answered."""
+    def answered_at(self) -> float:
+        """When a statement was answered last."""
 
     @property
     def is_busy(self) -> bool:
@@ -60,7 +60,7 @@ class Pulse:
         self._connection: asyncpg.Connection | None = None
         self._probe: asyncio.Task[None] | None = None
         self._was_answered = False
-        self._answers = 0
+        self._answered_at = 0.0
         self._silent_ticks = 0
         self._task = asyncio.create_task(self._watch(), name="database: pulse")
 
@@ -82,9 +82,9 @@ class Pulse:
 
     def _is_alive(self) -> bool:
         """Whether something was answered since the last tick, or nothing was asked."""
-        answers = self._database.answers
-        is_answered = self._was_answered or answers != self._answers
-        self._answers, self._was_answered = answers, False
+        answered_at = self._database.answered_at
+        is_answered = self._was_answered or answered_at != self._answered_at
+        self._answered_at, self._was_answered = answered_at, False
         return is_answered or not (self.is_silent or self._database.is_busy)
 
     def _resume(self) -> None:

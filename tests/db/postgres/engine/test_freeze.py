@@ -132,7 +132,7 @@ class Waiting:
     """A database whose callers wait, and are not answered."""
 
     is_busy = True
-    answers = 0
+    answered_at = 0.0
 
     def __init__(self) -> None:
         self.suspended, self.resumed = asyncio.Event(), asyncio.Event()
