@@ -254,6 +254,7 @@ async def open_own_database(
         url, direct_url = _urls(settings, shared or embedded)
         database = await open_database(
             url,
+            direct_url=direct_url,
             pool_size=settings.database_pool_size,
             wait_ms=settings.database_wait_ms,
             connect_ms=settings.database_connect_ms,

@@ -16,6 +16,7 @@ from db.fair_slots import Share
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
 from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
+from db.postgres.pulse import Pulse, silent_error
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
 from db.waiting import Backoff, retry
@@ -143,6 +144,9 @@ class Database:
         self._gatherer = self._gather_for(source, size, wait_ms)
         self._reserve_gatherer = self._gather_for(reserve, RESERVED, RESERVED_WAIT_MS)
         self.observe: Observer | None = None
+        self.pulse: Pulse | None = None
+        self.answered_at = 0.0
+        """When a statement outside `transaction` was answered last, in `time.perf_counter`."""
 
     @property
     def in_use(self) -> int:
@@ -153,6 +157,11 @@ class Database:
     def waiting(self) -> int:
         """The number of callers waiting for a connection, or for a statement like theirs."""
         return self._source.waiting + self._gatherer.waiting
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a caller waits for the database."""
+        return self.in_use > 0 or self._reserve.in_use > 0
 
     @property
     def concurrency(self) -> int:
@@ -206,7 +215,24 @@ class Database:
                 retry_after_s=1,
             ) from error
 
+    def suspend(self) -> None:
+        """Fails the reads that are under way, and all callers until `resume`. Repeatable.
+
+        A change that is under way waits for its answer, because it may have happened.
+        """
+        for source in (self._source, self._reserve):
+            source.suspend(silent_error)
+            for lease in source.lent:
+                if lease.is_reading:
+                    lease.driver.terminate()
+
+    def resume(self) -> None:
+        for source in (self._source, self._reserve):
+            source.resume()
+
     async def close(self) -> None:
+        if self.pulse is not None:
+            await self.pulse.close()
         await self._source.close()
         await self._reserve.close()
 
@@ -225,22 +251,28 @@ class Database:
             statement: Statement[Any], sql: str, arguments: Sequence[Any]
         ) -> tuple[Rows, float]:
             try:
-                return await self._send(source, sql, arguments)
+                return await self._send(source, statement, sql, arguments)
             except Dropped as error:
                 if statement.changes:
                     raise
-                log.warning(
-                    "lost a connection to the database; retrying the read: %r", error.__cause__
-                )
-            return await self._send(source, sql, arguments)
+                if self.pulse is None or not self.pulse.is_silent:
+                    log.warning(
+                        "lost a connection to the database; retrying the read: %r", error.__cause__
+                    )
+            return await self._send(source, statement, sql, arguments)
 
         return Gatherer(send, size=size, wait_ms=wait_ms)
 
     async def _send(
-        self, source: LeaseSource, sql: str, arguments: Sequence[Any]
+        self,
+        source: LeaseSource,
+        statement: Statement[Any],
+        sql: str,
+        arguments: Sequence[Any],
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
         lease = await source.acquire()
+        lease.is_reading = not statement.changes
         broken = False
         began = time.perf_counter()
         try:
@@ -249,7 +281,8 @@ class Database:
             else:
                 async with _begin(lease):
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
-            return rows, time.perf_counter() - began
+            self.answered_at = ended = time.perf_counter()
+            return rows, ended - began
         except Dropped:
             broken = True
             raise
@@ -323,16 +356,23 @@ def _log_conflict(error: Exception) -> None:
 async def open_database(
     url: str,
     *,
+    direct_url: str | None = None,
     pool_size: int = POOL_SIZE,
     wait_ms: int = WAIT_MS,
     connect_ms: int = 10_000,
     statement_timeout_ms: int = 60_000,
 ) -> Database:
-    """Opens the pool and one connection, so that a wrong URL fails at startup."""
-    target = parse_url(url)
+    """Opens the pool and one connection, so that a wrong URL fails at startup.
+
+    `direct_url` bypasses the pooler that `url` leads through.
+    """
+    target, direct = parse_url(url), parse_url(direct_url or url)
 
     def connect_once() -> Awaitable[asyncpg.Connection]:
         return connect(target, statement_timeout_ms=statement_timeout_ms)
+
+    def connect_directly() -> Awaitable[asyncpg.Connection]:
+        return connect(direct, application_name="howdah pulse")
 
     def connect_until(deadline: float) -> Awaitable[asyncpg.Connection]:
         return connect_with_retry(connect_once, target, deadline)
@@ -340,4 +380,8 @@ async def open_database(
     first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
     pool = open_pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
     reserve = open_pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
-    return Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
+    database = Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
+    database.pulse = Pulse(
+        database, connect_directly, None if direct.hosts == target.hosts else connect_once
+    )
+    return database
