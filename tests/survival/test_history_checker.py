@@ -127,7 +127,10 @@ def test_transaction_of_unknown_outcome_may_happen_late_or_never() -> None:
     unknown = Transaction(1, 0, NEVER, Outcome.UNKNOWN, (Append("x", 2),))
     before = [done(Append("x", 1), lasts=1), done(ReadList("x", (1,)), at=5, lasts=1)]
     assert find_anomalies([*before, unknown]) == []
-    assert find_anomalies([*before, unknown, done(ReadList("x", (1, 2)), at=7)]) == []
+    late = done(ReadList("x", (1, 2)), at=7)
+    assert find_anomalies([*before, unknown, late]) == []
+    of_same_client = [alone(0, unknown), *before, late]
+    assert find_anomalies(of_same_client) == []
     lost_again = [done(ReadList("x", (1, 2)), at=7, lasts=1), done(ReadList("x", (1,)), at=9)]
     assert kinds([*before, unknown, *lost_again]) == {"G-single in a session"}
 

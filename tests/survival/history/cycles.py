@@ -71,7 +71,8 @@ def _follow_processes(history: History, edges: Edges) -> None:
         process = history[number].process
         if process in last:
             edges[last[process]].append((number, "process"))
-        last[process] = number
+        if history[number].outcome is Outcome.DONE:  # else it may still happen, or never does
+            last[process] = number
 
 
 def _follow_time(history: History, edges: Edges) -> None:
