@@ -29,7 +29,7 @@ def assignments(unit: Path, name: str) -> list[str]:
 
 def environment(unit: Path, credentials: Path) -> dict[str, str]:
     """The variables that systemd gives to a service."""
-    found = {}
+    found: dict[str, str] = {}
     for file in assignments(unit, "EnvironmentFile"):
         lines = (DEPLOY / "systemd" / Path(file).name).read_text(encoding="utf-8").splitlines()
         found |= dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
