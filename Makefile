@@ -45,7 +45,7 @@ docs: setup ## build the documentation as a site with search in build/site; fail
 
 .PHONY: test
 test: setup clients ## set up, then test (make test ARGS="-k tasks -x")
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@bash .ci/test $(WORKERS) $(ARGS)
 
 # The npm packages of the tests with real clients and browsers, and of the example apps.
 NPM_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/clients/package.json tests/browser/package.json tests/schema/package.json docs/examples/package.json))
@@ -174,6 +174,10 @@ bench-walk: setup ## list the modules that one HTTP request passes
 .PHONY: attack
 attack: setup ## attack a server with floods, large rows and hostile servers; promise beside figure
 	$(BIN)/python -m tests.security.attacks $(ARGS)
+
+.PHONY: drills
+drills: setup ## let replicas and databases fail; promise beside figure (ARGS="--quick --only history")
+	$(BIN)/python -m tests.drills $(ARGS)
 
 MINUTES ?= 5
 
