@@ -15,7 +15,7 @@ from db.errors import BadInput
 from db.events import EventBus, open_events
 from db.installation import recognize
 from db.kit import idempotency
-from db.kit.sweeps import Sweep, sweep_in_background
+from db.kit.sweeps import Sweep, SweepFigures, sweep_in_background
 from db.mail import Mail, MailServer
 from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
@@ -99,6 +99,7 @@ class Services:
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
+    sweeps: SweepFigures = field(default_factory=SweepFigures)
 
     @property
     def findings(self) -> Sequence[str]:
@@ -173,7 +174,7 @@ async def open_services(
             embedded=own.embedded,
             shared=shared,
         )
-        await enter(sweep_in_background(sweeps_of(services)))
+        await enter(sweep_in_background(sweeps_of(services), services.sweeps))
         yield services
 
 
@@ -260,6 +261,9 @@ async def open_own_database(
             connect_ms=settings.database_connect_ms,
         )
         stack.push_async_callback(database.close)
+        database.report_slow_statements(
+            limit_ms=settings.slow_statement_ms, plans=settings.slow_statement_plans
+        )
         yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
 
 

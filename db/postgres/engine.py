@@ -16,6 +16,8 @@ from db.fair_slots import Share
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
 from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
+from db.postgres.monitoring.figures import CHANGE, READ, TRANSACTION, DatabaseFigures, current_count
+from db.postgres.monitoring.slow_statements import SlowStatements
 from db.postgres.pulse import Pulse, silent_error
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
@@ -46,11 +48,12 @@ Observer: TypeAlias = Callable[[str], None]
 class ReadSession(Reads):
     """Runs statements on one lease. Lives for one batch of reads or one transaction."""
 
-    __slots__ = ("_lease", "_observe")
+    __slots__ = ("_figures", "_lease", "_observe")
 
-    def __init__(self, lease: Lease, observe: Observer | None) -> None:
+    def __init__(self, lease: Lease, observe: Observer | None, figures: DatabaseFigures) -> None:
         self._lease = lease
         self._observe = observe
+        self._figures = figures
 
     def rows(self, statement: Statement[Self], /, **values: Any) -> Awaitable[Sequence[Any]]:
         """The rows as tuples, in the order of the statement's columns."""
@@ -67,7 +70,15 @@ class ReadSession(Reads):
         return None if found is None else found[0]
 
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
-        return _fetch_on(self._lease, statement.sql, arguments, self._observe)
+        _count_statement()
+        return self._fetch_in_transaction(statement.sql, arguments)
+
+    async def _fetch_in_transaction(self, sql: str, arguments: Sequence[Any]) -> Rows:
+        began = time.perf_counter()
+        try:
+            return await _fetch_on(self._lease, sql, arguments, self._observe)
+        finally:
+            self._figures.add(TRANSACTION, sql, time.perf_counter() - began)
 
 
 class Session(ReadSession, Changes):
@@ -92,6 +103,7 @@ class SingleReads(ReadSession):
         """Each statement has released its connection."""
 
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
+        _count_statement()
         if statement.changes:
             raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
         share, gatherer = self._share, self._gatherer
@@ -120,6 +132,7 @@ class WriteSession(Session):
         self._changed = False
 
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
+        _count_statement()
         if statement.changes:
             if self._changed:
                 raise RuntimeError(f"a second change needs a transaction: {statement.sql}")
@@ -139,6 +152,7 @@ class Database:
         wait_ms: int = WAIT_MS,
     ) -> None:
         self.size = size
+        self.figures = DatabaseFigures()
         self._source = source
         self._reserve = reserve
         self._gatherer = self._gather_for(source, size, wait_ms)
@@ -152,6 +166,11 @@ class Database:
     def in_use(self) -> int:
         """The number of connections in use."""
         return self._source.in_use
+
+    @property
+    def opened(self) -> int:
+        """The number of open connections, without those of the reserve."""
+        return self._source.opened
 
     @property
     def waiting(self) -> int:
@@ -190,7 +209,7 @@ class Database:
         connection is not retried, because the commit may have happened. `reserved` is as in `read`.
         """
         source = self._reserve if reserved else self._source
-        return _retry_conflicts(lambda: self._in_transaction(work, source))
+        return self._retry_conflicts(lambda: self._in_transaction(work, source))
 
     def write(
         self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False
@@ -201,7 +220,7 @@ class Database:
         `reserved` is as in `read`.
         """
         gatherer = self._reserve_gatherer if reserved else self._gatherer
-        return _retry_conflicts(lambda: work(WriteSession(gatherer)))
+        return self._retry_conflicts(lambda: work(WriteSession(gatherer)))
 
     async def ping(self) -> None:
         """Raises Unavailable if the database does not respond within PING_S."""
@@ -230,6 +249,10 @@ class Database:
         for source in (self._source, self._reserve):
             source.resume()
 
+    def report_slow_statements(self, *, limit_ms: int, plans: bool) -> None:
+        """Log those that take `limit_ms` or longer, and their plans."""
+        SlowStatements.watch(self.figures, self._source, limit_ms=limit_ms, plans=plans)
+
     async def close(self) -> None:
         if self.pulse is not None:
             await self.pulse.close()
@@ -239,10 +262,10 @@ class Database:
     async def _in_transaction(
         self, work: Callable[[Session], Awaitable[T]], source: LeaseSource
     ) -> T:
-        lease = await source.acquire()
+        lease = await self._acquire(source)
         try:
             async with _begin(lease):
-                return await work(Session(lease, self.observe))
+                return await work(Session(lease, self.observe, self.figures))
         finally:
             source.release(lease)
 
@@ -253,6 +276,7 @@ class Database:
             try:
                 return await self._send(source, statement, sql, arguments)
             except Dropped as error:
+                self.figures.lost += 1
                 if statement.changes:
                     raise
                 if self.pulse is None or not self.pulse.is_silent:
@@ -261,7 +285,14 @@ class Database:
                     )
             return await self._send(source, statement, sql, arguments)
 
-        return Gatherer(send, size=size, wait_ms=wait_ms)
+        return Gatherer(send, size=size, wait_ms=wait_ms, batches=self.figures.batches)
+
+    async def _acquire(self, source: LeaseSource) -> Lease:
+        asked = time.perf_counter()
+        try:
+            return await source.acquire()
+        finally:
+            self.figures.waits.add(time.perf_counter() - asked)
 
     async def _send(
         self,
@@ -271,7 +302,7 @@ class Database:
         arguments: Sequence[Any],
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
-        lease = await source.acquire()
+        lease = await self._acquire(source)
         lease.is_reading = not statement.changes
         broken = False
         began = time.perf_counter()
@@ -288,6 +319,35 @@ class Database:
             raise
         finally:
             source.release(lease, broken=broken)
+            self.figures.add(
+                CHANGE if statement.changes else READ, sql, time.perf_counter() - began
+            )
+
+    async def _retry_conflicts(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await retry(
+                attempt,
+                on=_RETRYABLE,
+                backoff=BACKOFF,
+                attempts=ATTEMPTS,
+                report=self._report_conflict,
+            )
+        except _RETRYABLE as error:
+            raise Overloaded(
+                "Concurrent changes of the same rows kept conflicting.",
+                hint="Nothing was changed; try again in a moment.",
+                retry_after_s=1,
+                cause="conflicts",
+            ) from error
+
+    def _report_conflict(self, error: Exception) -> None:
+        self.figures.conflicts += 1
+        log.info("retrying a transaction after %s", type(error).__name__)
+
+
+def _count_statement() -> None:
+    if (count := current_count.get()) is not None:
+        count.value += 1
 
 
 async def _fetch_on(
@@ -324,19 +384,6 @@ async def _decode(statement: Statement[Any], rows: Awaitable[Rows]) -> Rows:
     return statement.decode(await rows)
 
 
-async def _retry_conflicts(attempt: Callable[[], Awaitable[T]]) -> T:
-    try:
-        return await retry(
-            attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS, report=_log_conflict
-        )
-    except _RETRYABLE as error:
-        raise Overloaded(
-            "Concurrent changes of the same rows kept conflicting.",
-            hint="Nothing was changed; try again in a moment.",
-            retry_after_s=1,
-        ) from error
-
-
 def create_engine(url: DatabaseUrl) -> "AsyncEngine":
     """An SQLAlchemy engine for alembic, without a pool."""
     from sqlalchemy.ext.asyncio import create_async_engine
@@ -347,10 +394,6 @@ def create_engine(url: DatabaseUrl) -> "AsyncEngine":
     return create_async_engine(
         "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
     )
-
-
-def _log_conflict(error: Exception) -> None:
-    log.info("retrying a transaction after %s", type(error).__name__)
 
 
 async def open_database(

@@ -30,6 +30,8 @@ class LeaseSource(Protocol):
     @property
     def in_use(self) -> int: ...
     @property
+    def opened(self) -> int: ...
+    @property
     def waiting(self) -> int: ...
     @property
     def lent(self) -> Collection[Lease]:
@@ -107,6 +109,7 @@ def overloaded(wait_ms: int) -> Overloaded:
         f"No database connection became free within {wait_ms} ms.",
         hint="Try again in a moment; the operator can raise HOWDAH_DATABASE_POOL_SIZE.",
         retry_after_s=1,
+        cause="database_pool",
     )
 
 

@@ -82,8 +82,10 @@ class Runner:
         self._events = events
         self._results = results
         self._limits = limits
+        recorder = RunRecorder(database, events)
+        self.figures = recorder.figures
         self._executor = RunExecutor(
-            recorder=RunRecorder(database, events),
+            recorder=recorder,
             results=results,
             lender=lender,
             on_finished=self._after_run,
@@ -123,6 +125,16 @@ class Runner:
             raise stopping_error()
         await load_drivers()
         return await self._submissions.submit(owner, request, key)
+
+    @property
+    def running(self) -> int:
+        """The number of runs that this process executes."""
+        return len(self._executor.running)
+
+    @property
+    def users_waiting(self) -> int:
+        """The number of users whose runs wait for a slot of this process."""
+        return self._scheduler.users_waiting
 
     @property
     def limits(self) -> RunLimits:
