@@ -25,6 +25,7 @@ from graph.operations.limits import RequestLimits
 from graph.server import probes
 from graph.server.audit_stream import streaming_audit_log
 from graph.server.metrics import Metrics
+from graph.server.tracing import Traces
 from graph.transport import (
     graphiql,
     http,
@@ -105,8 +106,10 @@ def build_app(
     authenticate: Authenticate,
     open_services: OpenServices = open_services,
     worker: bool = False,
+    traces: Traces | None = None,
 ) -> Starlette:
     """Build the ASGI application for a schema. A worker publishes its metrics to the others."""
+    make_operations = traces.operations if traces else Operations
     shutdown = Shutdown()
     origins = Origins(settings.allowed_origins, loopback=settings.development)
     listed = read_listed_documents(settings)
@@ -120,7 +123,7 @@ def build_app(
                 metrics = Metrics(services, plans, shutdown)
                 gateway = Gateway(
                     services=services,
-                    operations=_operations(services, plans, documents, metrics),
+                    operations=_operations(make_operations, services, plans, documents, metrics),
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
@@ -189,10 +192,14 @@ async def _publishing(services: Services, metrics: Metrics | None) -> AsyncItera
 
 
 def _operations(
-    services: Services, plans: Plans, documents: Documents, metrics: Metrics
+    make: type[Operations],
+    services: Services,
+    plans: Plans,
+    documents: Documents,
+    metrics: Metrics,
 ) -> Operations:
     limit = services.settings.cost_per_minute
-    return Operations(
+    return make(
         plans,
         limits=RequestLimits(),
         documents=documents,
