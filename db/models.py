@@ -5,6 +5,7 @@ import db.connections
 import db.database_sessions
 import db.kit.audit
 import db.kit.idempotency
+import db.replicas
 import db.runs
 import db.saved_queries
 import db.scripts

@@ -1,18 +1,21 @@
 """The tracer of this process, and where its spans go."""
 
 import contextlib
+import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Tracer
 
 from db.errors import BadInput
 from db.version import __version__
+
+log = logging.getLogger(__name__)
 
 FLUSH_S = 3.0
 """The last spans are sent at the end of the process; a collector that hangs holds it no longer."""
@@ -24,7 +27,7 @@ _OTLP = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 @contextlib.contextmanager
 def opened_tracer() -> Iterator[Tracer]:
     """A tracer that samples and exports as the variables OTEL_* say."""
-    exporter = _open_exporter()
+    exporter = OutageReports(_open_exporter())
     provider = TracerProvider(resource=_resource())
     provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
@@ -35,6 +38,36 @@ def opened_tracer() -> Iterator[Tracer]:
         flushing.join(FLUSH_S)
         if flushing.is_alive():
             exporter.shutdown()
+
+
+class OutageReports(SpanExporter):
+    """Passes spans on, and logs one line for each outage of the collector instead of one a second.
+
+    The exporter logs the cause of each attempt that fails; the first one is let through.
+    """
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._is_down = False
+        logging.getLogger(type(exporter).__module__).addFilter(self._is_first)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = self._exporter.export(spans)
+        if result is SpanExportResult.SUCCESS and self._is_down:
+            self._is_down = False
+            log.info("the collector takes traces again; those of the outage are lost")
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+        logging.getLogger(type(self._exporter).__module__).removeFilter(self._is_first)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+    def _is_first(self, _: logging.LogRecord) -> bool:
+        was_down, self._is_down = self._is_down, True
+        return not was_down
 
 
 def _open_exporter() -> SpanExporter:

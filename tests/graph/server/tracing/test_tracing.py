@@ -1,8 +1,11 @@
 """When traces are on, what they need, and what of them ends with them."""
 
 import logging
+from collections.abc import Sequence
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from db.errors import BadInput
 from db.postgres import sent_statements
@@ -73,3 +76,33 @@ def test_traces_end_although_the_collector_hangs(
     with recording() as traces:
         traces._tracer.start_span("last").end()
     assert exporting.spans == []
+
+
+class Flaky(SpanExporter):
+    """Logs a failed attempt, as OTLP's exporter does, while it is down."""
+
+    def __init__(self) -> None:
+        self.is_down = True
+
+    def export(self, _: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self.is_down:
+            logging.getLogger(__name__).warning("connection refused")
+            return SpanExportResult.FAILURE
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Has nothing to end."""
+
+
+def test_outage_of_the_collector_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    flaky = Flaky()
+    reports = exporter.OutageReports(flaky)
+    with caplog.at_level(logging.INFO):
+        for is_down in (True, True, True, False, False, True, True):
+            flaky.is_down = is_down
+            reports.export([])
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
+    reports.shutdown()
+    caplog.clear()
+    flaky.export([])
+    assert caplog.text.count("connection refused") == 1
