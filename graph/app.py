@@ -25,6 +25,7 @@ from graph.operations.limits import RequestLimits
 from graph.server import probes
 from graph.server.audit_stream import streaming_audit_log
 from graph.server.metrics import Metrics
+from graph.server.metrics.samples import samples_of
 from graph.transport import (
     graphiql,
     http,
@@ -117,7 +118,7 @@ def build_app(
         watching = _running(listed.watch()) if listed else contextlib.nullcontext()
         async with open_services(settings) as services, watching:
             with contextlib.closing(_plans(settings, schema)) as plans:
-                metrics = Metrics(services, plans, shutdown)
+                metrics = Metrics(lambda: samples_of(services, plans, shutdown))
                 gateway = Gateway(
                     services=services,
                     operations=_operations(services, plans, documents, metrics),
