@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.5
 CHECK_TICKS = 4
 """Ticks between two checks of the connections and rows of the sessions that are held here."""
-TAKEOVER_INTERVAL_S = 4.0
+TAKEOVER_INTERVAL_S = 2.0
 
 
 @contextlib.asynccontextmanager
