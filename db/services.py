@@ -23,6 +23,7 @@ from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
+from db.replicas import Heartbeat, Replicas
 from db.security.keys import Keys, load_keys
 from db.setting_limits import quota, run_limits, session_limits, target_limits
 from db.settings import Settings
@@ -191,12 +192,13 @@ async def _open_runs(
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
     database, limits, grace_s = own.database, run_limits(settings), settings.stop_seconds / 3
     async with (
+        Heartbeat.opened(database) as heartbeat,
         open_runner(
             database,
             events,
             results,
             workbench,
-            own.direct_url,
+            heartbeat,
             openers=RunOpeners(sources.open, open_changes),
             limits=limits,
             grace_s=grace_s,
@@ -241,6 +243,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         ),
         "scripts": lambda: delete_scripts(database, limits),
         "partial results": lambda: delete_partial_results(database, services.results),
+        "replicas": lambda: write(lambda session: Replicas(session).sweep()),
         "results": lambda: delete_orphaned_objects(database, services.objects),
     }
 
