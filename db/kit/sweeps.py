@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+from db.retry_log import RetryLog
+
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
@@ -56,6 +58,7 @@ async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:
 async def _sweep_periodically(
     sweeps: Mapping[str, Sweep], figures: SweepFigures, every_s: float
 ) -> None:
+    retry_log = {name: RetryLog(log, f"sweep {name}") for name in sweeps}
     while True:
         await asyncio.sleep(every_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter between replicas
         removed: dict[str, int] = {}
@@ -64,8 +67,10 @@ async def _sweep_periodically(
                 removed |= await sweep_all({name: sweep})
                 figures.removed[name] += removed[name]
                 figures.succeeded_at[name] = time.time()
-            except Exception:  # the database may be available at the next sweep
+            except Exception as error:  # noqa: BLE001 - it may be available at the next sweep
                 figures.failures[name] += 1
-                log.exception("sweep of %s failed; retrying at the next interval", name)
+                retry_log[name].failed(error)
+            else:
+                retry_log[name].succeeded()
         if any(removed.values()):
             log.info("swept %s", removed)

@@ -11,6 +11,7 @@ from uuid import UUID
 from db.errors import HowdahError
 from db.postgres.engine import Database
 from db.replicas.repository import HEARTBEAT_S, SILENT_AFTER, Replicas
+from db.retry_log import RetryLog
 from db.version import __version__
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,6 @@ class Heartbeat:
         self._fingerprints = fingerprints or {}
         self._end_work: list[Callable[[], object]] = []
         self._seen_at = 0.0
-        self._is_failing = False
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -81,21 +81,11 @@ class Heartbeat:
         self._seen_at = asyncio.get_running_loop().time()
 
     async def _beat_for_ever(self, every_s: float) -> None:
+        retry_log = RetryLog(log, "send a heartbeat to the database")
         while True:
             await asyncio.sleep(every_s)
-            try:
+            with retry_log.attempt():  # without heartbeats this process would be found dead
                 await self.beat()
-            except (HowdahError, TimeoutError) as error:
-                if not self._is_failing:
-                    log.warning("the database takes no heartbeat, will retry: %r", error)
-                self._is_failing = True
-                continue
-            except Exception:  # any error: without heartbeats this process would be found dead
-                log.exception("cannot send a heartbeat, will retry")
-                continue
-            if self._is_failing:
-                log.info("the database takes heartbeats again")
-            self._is_failing = False
 
     async def _leave_number(self) -> None:
         silent_s = asyncio.get_running_loop().time() - self._seen_at
