@@ -175,7 +175,9 @@ async def open_services(
             embedded=own.embedded,
             shared=shared,
         )
-        await enter(sweep_in_background(sweeps_of(services), services.sweeps))
+        in_charge = runner.heartbeat.is_oldest
+        sweeps = sweeps_of(services)
+        await enter(sweep_in_background(sweeps, services.sweeps, is_in_charge=in_charge))
         yield services
 
 

@@ -70,6 +70,12 @@ class Heartbeat:
         """`end_work` is called when the number is dead. It begins to end what runs under it."""
         self._end_work.append(end_work)
 
+    async def is_oldest(self) -> bool:
+        """Whether this is the oldest live process: what only one has to do, it does."""
+        async with self._database.read() as session:
+            live = await Replicas(session).list_live()
+        return bool(live) and live[0].process == self.process
+
     async def beat(self) -> None:
         """Sends a heartbeat; takes a new number if the old one is dead."""
         async with asyncio.timeout(HEARTBEAT_S):
