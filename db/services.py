@@ -20,6 +20,7 @@ from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
+from db.postgres.pooling import check_direct_url
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
 from db.security.keys import Keys, load_keys
@@ -259,6 +260,8 @@ async def open_own_database(
             connect_ms=settings.database_connect_ms,
         )
         stack.push_async_callback(database.close)
+        if database.is_pooled:
+            direct_url = await check_direct_url(url, direct_url)
         yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
 
 

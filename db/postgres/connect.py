@@ -6,18 +6,23 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+from sqlalchemy.pool import NullPool
 
 from db.errors import HowdahError, TimedOut, Unavailable
 from db.postgres.urls import DatabaseUrl
 from db.waiting import Backoff, retry
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
+MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 
 
 class Dropped(Unavailable):
@@ -180,6 +185,18 @@ async def connect_with_retry(
         )
     except _REFUSALS as refusal:
         raise connection_error(refusal, url) from refusal
+
+
+def create_engine(url: DatabaseUrl) -> "AsyncEngine":
+    """An SQLAlchemy engine for alembic, without a pool."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async def open_connection(*_: Any, **__: Any) -> asyncpg.Connection:
+        return await connect(url, statement_timeout_ms=MIGRATION_MS)
+
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
+    )
 
 
 def connection_error(error: Exception, url: DatabaseUrl) -> Unavailable:

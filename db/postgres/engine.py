@@ -5,24 +5,22 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import Any, Self, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
 from db.fair_slots import Share
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
 from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
+from db.postgres.pooling import is_pooled
 from db.postgres.pulse import Pulse, silent_error
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
-from db.postgres.urls import DatabaseUrl, parse_url
+from db.postgres.urls import parse_url
 from db.waiting import Backoff, retry
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -33,7 +31,6 @@ POOL_SIZE = 32
 WAIT_MS = 3_000
 RESERVED = 2
 RESERVED_WAIT_MS = 3_000
-MIGRATION_MS = 3_600_000  # a replica may wait for the lock while another rewrites a large table
 PING_S = 1.5
 _RETRYABLE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _PING = compile_statement(text("SELECT 1"))
@@ -145,6 +142,8 @@ class Database:
         self._reserve_gatherer = self._gather_for(reserve, RESERVED, RESERVED_WAIT_MS)
         self.observe: Observer | None = None
         self.pulse: Pulse | None = None
+        self.is_pooled = False
+        """Whether a pooler in transaction mode is between this process and the database."""
         self.answered_at = 0.0
         """When a statement outside `transaction` was answered last, in `time.perf_counter`."""
 
@@ -337,18 +336,6 @@ async def _retry_conflicts(attempt: Callable[[], Awaitable[T]]) -> T:
         ) from error
 
 
-def create_engine(url: DatabaseUrl) -> "AsyncEngine":
-    """An SQLAlchemy engine for alembic, without a pool."""
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    async def open_connection(*_: Any, **__: Any) -> asyncpg.Connection:
-        return await connect(url, statement_timeout_ms=MIGRATION_MS)
-
-    return create_async_engine(
-        "postgresql+asyncpg://", async_creator=open_connection, poolclass=NullPool
-    )
-
-
 def _log_conflict(error: Exception) -> None:
     log.info("retrying a transaction after %s", type(error).__name__)
 
@@ -367,6 +354,8 @@ async def open_database(
     `direct_url` bypasses the pooler that `url` leads through.
     """
     target, direct = parse_url(url), parse_url(direct_url or url)
+    if target.pooled is None and direct.hosts != target.hosts:
+        target = replace(target, pooled=True)
 
     def connect_once() -> Awaitable[asyncpg.Connection]:
         return connect(target, statement_timeout_ms=statement_timeout_ms)
@@ -377,10 +366,16 @@ async def open_database(
     def connect_until(deadline: float) -> Awaitable[asyncpg.Connection]:
         return connect_with_retry(connect_once, target, deadline)
 
-    first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
+    deadline = asyncio.get_running_loop().time() + connect_ms / 1000
+    first = await connect_until(deadline)
+    if target.pooled is None and await is_pooled(target, first):
+        first.terminate()  # it would prepare statements
+        target = replace(target, pooled=True)
+        first = await connect_until(deadline)
     pool = open_pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
     reserve = open_pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
     database = Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
+    database.is_pooled = bool(target.pooled)
     database.pulse = Pulse(
         database, connect_directly, None if direct.hosts == target.hosts else connect_once
     )

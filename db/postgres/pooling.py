@@ -1,0 +1,93 @@
+"""Finds out by behaviour whether a pooler is between Howdah and its database.
+
+A pooler in transaction mode (PgBouncer, Odyssey, Supavisor) may run each transaction on another
+connection of the server. Prepared statements and settings of a session do not survive it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import asyncpg
+
+from db.errors import Unavailable
+from db.postgres.connect import connect, connect_with_retry
+from db.postgres.urls import DatabaseUrl, mark_pooled, parse_url
+
+log = logging.getLogger(__name__)
+
+CONNECT_S = 10.0
+ROUNDS = 5
+WAIT_S = 2.0
+"""A transaction that waits longer for a backend waits for one that another client uses."""
+_BACKEND = "SELECT pg_backend_pid()"
+NO_DIRECT_URL = (
+    "HOWDAH_DIRECT_DATABASE_URL does not bypass the pooler of the database: events by LISTEN and "
+    "locks of migrations do not work"
+)
+
+
+async def is_direct(connection: asyncpg.Connection) -> bool:
+    """Whether the server that answered the login runs the statements.
+
+    A pooler and some proxies answer logins themselves, with a process ID of their own.
+    """
+    # As a simple query, which prepares no statement: its tag counts the rows.
+    pid = connection.get_server_pid()
+    found: str = await connection.execute(f"{_BACKEND} WHERE pg_backend_pid() = {pid}")
+    return found == "SELECT 1"
+
+
+async def shares_backends(url: DatabaseUrl) -> bool:
+    """Whether another client gets the backend of a connection between its transactions."""
+    unprepared = replace(url, pooled=True)
+    try:
+        async with _opened(unprepared) as first, _opened(unprepared) as second:
+            return await _takes_backend(first, second)
+    except (Unavailable, OSError, asyncpg.PostgresError):
+        return True  # no backend is free: what works behind any pooler works here too
+
+
+async def _takes_backend(first: asyncpg.Connection, second: asyncpg.Connection) -> bool:
+    for _ in range(ROUNDS):
+        backend = await first.fetchval(_BACKEND, timeout=WAIT_S)
+        # A pooler in transaction mode gives it the backend that is free now.
+        await second.execute("BEGIN", timeout=WAIT_S)
+        if await first.fetchval(_BACKEND, timeout=WAIT_S) != backend:
+            return True
+        await second.execute("ROLLBACK", timeout=WAIT_S)
+    return False
+
+
+async def is_pooled(url: DatabaseUrl, connection: asyncpg.Connection) -> bool:
+    """Whether a pooler in transaction mode is between `connection` and the server of `url`."""
+    return not await is_direct(connection) and await shares_backends(url)
+
+
+async def check_direct_url(url: str, direct_url: str) -> str:
+    """Returns the direct URL of a pooled database; one that leads through a pooler too says so."""
+    direct = parse_url(direct_url)
+    if direct.hosts != parse_url(url).hosts and not await is_url_pooled(direct):
+        return direct_url
+    log.warning(NO_DIRECT_URL)
+    return direct_url if direct.pooled is not None else mark_pooled(direct_url)
+
+
+async def is_url_pooled(url: DatabaseUrl, *, probe: bool = False) -> bool:
+    """What the URL says, or what its pooler does; with `probe` the latter in any case."""
+    if url.pooled is not None and not probe:
+        return url.pooled
+    async with _opened(replace(url, pooled=None)) as connection:
+        return await is_pooled(url, connection)
+
+
+@contextlib.asynccontextmanager
+async def _opened(url: DatabaseUrl) -> AsyncIterator[asyncpg.Connection]:
+    deadline = asyncio.get_running_loop().time() + CONNECT_S
+    connection = await connect_with_retry(lambda: connect(url), url, deadline)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
