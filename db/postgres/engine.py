@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Self, TypeAlias, TypeVar
 
 import asyncpg
@@ -13,13 +12,14 @@ from sqlalchemy import text
 
 from db.errors import Overloaded, Unavailable
 from db.fair_slots import Share
-from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
+from db.postgres.connect import FAILURES, Dropped, translate_error
 from db.postgres.gatherer import Gatherer, Rows
-from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
-from db.postgres.pooling import is_pooled
+from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, begin, open_pool
+from db.postgres.monitoring.figures import CHANGE, READ, TRANSACTION, DatabaseFigures, current_count
+from db.postgres.monitoring.slow_statements import SlowStatements
+from db.postgres.pooling import Route
 from db.postgres.pulse import Pulse, silent_error
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
-from db.postgres.urls import parse_url
 from db.waiting import Backoff, retry
 
 T = TypeVar("T")
@@ -43,11 +43,12 @@ Observer: TypeAlias = Callable[[str], None]
 class ReadSession(Reads):
     """Runs statements on one lease. Lives for one batch of reads or one transaction."""
 
-    __slots__ = ("_lease", "_observe")
+    __slots__ = ("_figures", "_lease", "_observe")
 
-    def __init__(self, lease: Lease, observe: Observer | None) -> None:
+    def __init__(self, lease: Lease, observe: Observer | None, figures: DatabaseFigures) -> None:
         self._lease = lease
         self._observe = observe
+        self._figures = figures
 
     def rows(self, statement: Statement[Self], /, **values: Any) -> Awaitable[Sequence[Any]]:
         """The rows as tuples, in the order of the statement's columns."""
@@ -64,7 +65,15 @@ class ReadSession(Reads):
         return None if found is None else found[0]
 
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
-        return _fetch_on(self._lease, statement.sql, arguments, self._observe)
+        _count_statement()
+        return self._fetch_in_transaction(statement.sql, arguments)
+
+    async def _fetch_in_transaction(self, sql: str, arguments: Sequence[Any]) -> Rows:
+        began = time.perf_counter()
+        try:
+            return await _fetch_on(self._lease, sql, arguments, self._observe)
+        finally:
+            self._figures.add(TRANSACTION, sql, time.perf_counter() - began)
 
 
 class Session(ReadSession, Changes):
@@ -89,6 +98,7 @@ class SingleReads(ReadSession):
         """Each statement has released its connection."""
 
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
+        _count_statement()
         if statement.changes:
             raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
         share, gatherer = self._share, self._gatherer
@@ -117,6 +127,7 @@ class WriteSession(Session):
         self._changed = False
 
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
+        _count_statement()
         if statement.changes:
             if self._changed:
                 raise RuntimeError(f"a second change needs a transaction: {statement.sql}")
@@ -136,6 +147,7 @@ class Database:
         wait_ms: int = WAIT_MS,
     ) -> None:
         self.size = size
+        self.figures = DatabaseFigures()
         self._source = source
         self._reserve = reserve
         self._gatherer = self._gather_for(source, size, wait_ms)
@@ -151,6 +163,11 @@ class Database:
     def in_use(self) -> int:
         """The number of connections in use."""
         return self._source.in_use
+
+    @property
+    def opened(self) -> int:
+        """The number of open connections, without those of the reserve."""
+        return self._source.opened
 
     @property
     def waiting(self) -> int:
@@ -189,7 +206,7 @@ class Database:
         connection is not retried, because the commit may have happened. `reserved` is as in `read`.
         """
         source = self._reserve if reserved else self._source
-        return _retry_conflicts(lambda: self._in_transaction(work, source))
+        return self._retry_conflicts(lambda: self._in_transaction(work, source))
 
     def write(
         self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False
@@ -200,7 +217,7 @@ class Database:
         `reserved` is as in `read`.
         """
         gatherer = self._reserve_gatherer if reserved else self._gatherer
-        return _retry_conflicts(lambda: work(WriteSession(gatherer)))
+        return self._retry_conflicts(lambda: work(WriteSession(gatherer)))
 
     async def ping(self) -> None:
         """Raises Unavailable if the database does not respond within PING_S."""
@@ -229,6 +246,10 @@ class Database:
         for source in (self._source, self._reserve):
             source.resume()
 
+    def report_slow_statements(self, *, limit_ms: int, plans: bool) -> None:
+        """Log those that take `limit_ms` or longer, and their plans."""
+        SlowStatements.watch(self.figures, self._source, limit_ms=limit_ms, plans=plans)
+
     async def close(self) -> None:
         if self.pulse is not None:
             await self.pulse.close()
@@ -238,10 +259,10 @@ class Database:
     async def _in_transaction(
         self, work: Callable[[Session], Awaitable[T]], source: LeaseSource
     ) -> T:
-        lease = await source.acquire()
+        lease = await self._acquire(source)
         try:
-            async with _begin(lease):
-                return await work(Session(lease, self.observe))
+            async with begin(lease):
+                return await work(Session(lease, self.observe, self.figures))
         finally:
             source.release(lease)
 
@@ -252,6 +273,7 @@ class Database:
             try:
                 return await self._send(source, statement, sql, arguments)
             except Dropped as error:
+                self.figures.lost += 1
                 if statement.changes:
                     raise
                 if self.pulse is None or not self.pulse.is_silent:
@@ -260,7 +282,14 @@ class Database:
                     )
             return await self._send(source, statement, sql, arguments)
 
-        return Gatherer(send, size=size, wait_ms=wait_ms)
+        return Gatherer(send, size=size, wait_ms=wait_ms, batches=self.figures.batches)
+
+    async def _acquire(self, source: LeaseSource) -> Lease:
+        asked = time.perf_counter()
+        try:
+            return await source.acquire()
+        finally:
+            self.figures.waits.add(time.perf_counter() - asked)
 
     async def _send(
         self,
@@ -270,7 +299,7 @@ class Database:
         arguments: Sequence[Any],
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
-        lease = await source.acquire()
+        lease = await self._acquire(source)
         lease.is_reading = not statement.changes
         broken = False
         began = time.perf_counter()
@@ -278,7 +307,7 @@ class Database:
             if lease.autocommit:
                 rows = await _fetch_on(lease, sql, arguments, self.observe)
             else:
-                async with _begin(lease):
+                async with begin(lease):
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
             self.answered_at = ended = time.perf_counter()
             return rows, ended - began
@@ -287,6 +316,35 @@ class Database:
             raise
         finally:
             source.release(lease, broken=broken)
+            self.figures.add(
+                CHANGE if statement.changes else READ, sql, time.perf_counter() - began
+            )
+
+    async def _retry_conflicts(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await retry(
+                attempt,
+                on=_RETRYABLE,
+                backoff=BACKOFF,
+                attempts=ATTEMPTS,
+                report=self._report_conflict,
+            )
+        except _RETRYABLE as error:
+            raise Overloaded(
+                "Concurrent changes of the same rows kept conflicting.",
+                hint="Nothing was changed; try again in a moment.",
+                retry_after_s=1,
+                cause="conflicts",
+            ) from error
+
+    def _report_conflict(self, error: Exception) -> None:
+        self.figures.conflicts += 1
+        log.info("retrying a transaction after %s", type(error).__name__)
+
+
+def _count_statement() -> None:
+    if (count := current_count.get()) is not None:
+        count.value += 1
 
 
 async def _fetch_on(
@@ -308,36 +366,8 @@ async def _fetch_on(
     return records
 
 
-@contextlib.asynccontextmanager
-async def _begin(lease: Lease) -> AsyncIterator[None]:
-    try:
-        async with lease.begin():
-            yield
-    except FAILURES as error:
-        if (meaning := translate_error(error, lease.driver)) is None:
-            raise
-        raise meaning from error
-
-
 async def _decode(statement: Statement[Any], rows: Awaitable[Rows]) -> Rows:
     return statement.decode(await rows)
-
-
-async def _retry_conflicts(attempt: Callable[[], Awaitable[T]]) -> T:
-    try:
-        return await retry(
-            attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS, report=_log_conflict
-        )
-    except _RETRYABLE as error:
-        raise Overloaded(
-            "Concurrent changes of the same rows kept conflicting.",
-            hint="Nothing was changed; try again in a moment.",
-            retry_after_s=1,
-        ) from error
-
-
-def _log_conflict(error: Exception) -> None:
-    log.info("retrying a transaction after %s", type(error).__name__)
 
 
 async def open_database(
@@ -353,30 +383,11 @@ async def open_database(
 
     `direct_url` bypasses the pooler that `url` leads through.
     """
-    target, direct = parse_url(url), parse_url(direct_url or url)
-    if target.pooled is None and direct.hosts != target.hosts:
-        target = replace(target, pooled=True)
-
-    def connect_once() -> Awaitable[asyncpg.Connection]:
-        return connect(target, statement_timeout_ms=statement_timeout_ms)
-
-    def connect_directly() -> Awaitable[asyncpg.Connection]:
-        return connect(direct, application_name="howdah pulse")
-
-    def connect_until(deadline: float) -> Awaitable[asyncpg.Connection]:
-        return connect_with_retry(connect_once, target, deadline)
-
-    deadline = asyncio.get_running_loop().time() + connect_ms / 1000
-    first = await connect_until(deadline)
-    if target.pooled is None and await is_pooled(target, first):
-        first.terminate()  # it would prepare statements
-        target = replace(target, pooled=True)
-        first = await connect_until(deadline)
-    pool = open_pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
-    reserve = open_pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
+    route = Route(url, direct_url, statement_timeout_ms=statement_timeout_ms)
+    first = await route.open_first(asyncio.get_running_loop().time() + connect_ms / 1000)
+    pool = open_pool(route.connect_until, size=pool_size, wait_ms=wait_ms, first=first)
+    reserve = open_pool(route.connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
     database = Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
-    database.is_pooled = bool(target.pooled)
-    database.pulse = Pulse(
-        database, connect_directly, None if direct.hosts == target.hosts else connect_once
-    )
+    database.is_pooled = route.is_pooled
+    database.pulse = Pulse(database, route.connect_directly, route.log_in)
     return database

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
+from db.postgres.connect import FAILURES, translate_error
 
 CLOSE_SECONDS = 5
 
@@ -29,6 +30,8 @@ class LeaseSource(Protocol):
 
     @property
     def in_use(self) -> int: ...
+    @property
+    def opened(self) -> int: ...
     @property
     def waiting(self) -> int: ...
     @property
@@ -84,6 +87,18 @@ class PooledLease:
             await self.driver.close(timeout=CLOSE_SECONDS)
 
 
+@contextlib.asynccontextmanager
+async def begin(lease: Lease) -> AsyncIterator[None]:
+    """A transaction. Translates its errors that no statement causes."""
+    try:
+        async with lease.begin():
+            yield
+    except FAILURES as error:
+        if (meaning := translate_error(error, lease.driver)) is None:
+            raise
+        raise meaning from error
+
+
 def open_pool(
     connect: Callable[[float], Awaitable[Any]], *, size: int, wait_ms: int, first: Any | None = None
 ) -> FifoPool[PooledLease]:
@@ -107,6 +122,7 @@ def overloaded(wait_ms: int) -> Overloaded:
         f"No database connection became free within {wait_ms} ms.",
         hint="Try again in a moment; the operator can raise HOWDAH_DATABASE_POOL_SIZE.",
         retry_after_s=1,
+        cause="database_pool",
     )
 
 

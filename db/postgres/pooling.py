@@ -7,8 +7,9 @@ connection of the server. Prepared statements and settings of a session do not s
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import asyncpg
 
@@ -17,6 +18,8 @@ from db.postgres.connect import connect, connect_with_retry
 from db.postgres.urls import DatabaseUrl, mark_pooled, parse_url
 
 log = logging.getLogger(__name__)
+
+Connect: TypeAlias = Callable[[], Awaitable[asyncpg.Connection]]
 
 CONNECT_S = 10.0
 ROUNDS = 5
@@ -64,6 +67,45 @@ async def _takes_backend(first: asyncpg.Connection, second: asyncpg.Connection) 
 async def is_pooled(url: DatabaseUrl, connection: asyncpg.Connection) -> bool:
     """Whether a pooler in transaction mode is between `connection` and the server of `url`."""
     return not await is_direct(connection) and await shares_backends(url)
+
+
+class Route:
+    """The way to the database, which may lead through a pooler."""
+
+    def __init__(self, url: str, direct_url: str | None, *, statement_timeout_ms: int) -> None:
+        self._target, self._direct = parse_url(url), parse_url(direct_url or url)
+        self._statement_timeout_ms = statement_timeout_ms
+        self._is_bypassed = self._direct.hosts != self._target.hosts
+        if self._target.pooled is None and self._is_bypassed:
+            self._target = replace(self._target, pooled=True)
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler in transaction mode is in between."""
+        return bool(self._target.pooled)
+
+    @property
+    def log_in(self) -> Connect | None:
+        """Connects to a pooler that `connect_directly` bypasses."""
+        return self.connect if self._is_bypassed else None
+
+    async def open_first(self, deadline: float) -> asyncpg.Connection:
+        """Opens the first connection, and finds out whether there is a pooler."""
+        first = await self.connect_until(deadline)
+        if self._target.pooled is not None or not await is_pooled(self._target, first):
+            return first
+        first.terminate()  # it would prepare statements
+        self._target = replace(self._target, pooled=True)
+        return await self.connect_until(deadline)
+
+    def connect_until(self, deadline: float) -> Awaitable[asyncpg.Connection]:
+        return connect_with_retry(self.connect, self._target, deadline)
+
+    def connect(self) -> Awaitable[asyncpg.Connection]:
+        return connect(self._target, statement_timeout_ms=self._statement_timeout_ms)
+
+    def connect_directly(self) -> Awaitable[asyncpg.Connection]:
+        return connect(self._direct, application_name="howdah pulse")
 
 
 async def check_direct_url(url: str, direct_url: str) -> str:
