@@ -21,6 +21,7 @@ from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
+from db.postgres.pooling import check_direct_url
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
 from db.replicas import Heartbeat, Replicas
@@ -267,6 +268,8 @@ async def open_own_database(
         database.report_slow_statements(
             limit_ms=settings.slow_statement_ms, plans=settings.slow_statement_plans
         )
+        if database.is_pooled:
+            direct_url = await check_direct_url(url, direct_url)
         yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
 
 
