@@ -140,7 +140,7 @@ async def open_services(
         enter = stack.enter_async_context
         own = await enter(open_own_database(settings, shared))
         database = own.database
-        await _prepare(settings, own)
+        await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
         identity = await enter(_open_identity(settings, database, keys, events))
@@ -192,8 +192,12 @@ async def _open_runs(
 ) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
     database, limits, grace_s = own.database, run_limits(settings), settings.stop_seconds / 3
+
+    async def identify() -> UUID:
+        return (await recognize(database, keep=limits.retention)).id
+
     async with (
-        Heartbeat.opened(database) as heartbeat,
+        Heartbeat.opened(database, identify=identify) as heartbeat,
         open_runner(
             database,
             events,
@@ -281,12 +285,6 @@ async def migrate(own: OwnDatabase) -> bool:
     log.info("migrating the database to %s", migrations.head())
     await migrations.upgrade(own.direct_url)
     return True
-
-
-async def _prepare(settings: Settings, own: OwnDatabase) -> None:
-    """Migrates, and recognizes a copy before anything acts on its runs."""
-    await migrate(own)
-    await recognize(own.database, keep=run_limits(settings).retention)
 
 
 async def _open_embedded(
