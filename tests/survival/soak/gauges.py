@@ -21,11 +21,13 @@ WRITTEN_S = 30.0
 
 
 class Sample(NamedTuple):
+    """Numbers of what a process holds, or by how much they have grown."""
+
     memory_mb: float
-    descriptors: int
-    connections: int
-    tasks: int
-    objects: int
+    descriptors: float
+    connections: float
+    tasks: float
+    objects: float
 
 
 class Gauges:

@@ -57,7 +57,6 @@ def figures_of(report: Report) -> Iterator[Figure]:
 def show(report: Report) -> bool:
     """Prints what happened, and each promise beside its figure. Returns whether all are kept."""
     figures, ledger = report.figures, report.ledger
-    slowest = " ".join(figures.slowest[1].split())
     print(  # noqa: T201
         f"{figures.sessions} sessions, {figures.statements} statements, "
         f"{figures.requests} requests, {figures.repeatable} of them repeatable, "
@@ -66,7 +65,7 @@ def show(report: Report) -> bool:
         f"{figures.dropped} dropped connections, {figures.unanswered} requests without an answer\n"
         f"rows: {ledger.count(Fate.PRESENT)} acknowledged, {ledger.count(Fate.EITHER)} of unknown "
         f"outcome, {ledger.count(Fate.ABSENT)} not committed\n"
-        f"slowest repeatable call: {slowest}\n"
+        f"slowest repeatable call: {figures.slowest[1]}\n"
     )
     found = list(figures_of(report))
     print(HEADER, *found, sep="\n")  # noqa: T201
