@@ -352,7 +352,9 @@ def _targets(settings: Settings, own: OwnDatabase) -> Targets:
     urls = (settings.database_url, settings.direct_database_url, own.direct_url)
     places = [parse_url(url) for url in urls if url]
     return Targets(
-        Reach.parse(settings.targets, on_loopback=settings.on_loopback),
+        Reach.parse(
+            settings.targets, private_by_default=settings.development and settings.on_loopback
+        ),
         own={
             # A UNIX socket belongs to a server of this machine.
             ("localhost" if host.startswith(("/", "@")) else host, port)

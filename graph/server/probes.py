@@ -21,7 +21,7 @@ async def alive(_: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Readiness: whether this replica can serve requests. Responds within a second."""
     gateway: Gateway = request.state.gateway
-    if gateway.shutdown.begun:
+    if gateway.shutdown.draining:
         return _not_ready("stopping")
     found = await probe_database(gateway.services.database)
     if not found.ok:
@@ -32,7 +32,7 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """Metrics for Prometheus. Without a token, only for callers on this machine."""
+    """Metrics for Prometheus. Without a token, only in development and on this machine."""
     settings: Settings = request.state.gateway.services.settings
     if not _may_read_metrics(request, settings):
         return PlainTextResponse(
@@ -49,8 +49,8 @@ ROUTES = (Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", m
 
 
 def _may_read_metrics(request: Request, settings: Settings) -> bool:
-    if settings.metrics_token is None:
-        return settings.on_loopback and is_local(request)
+    if settings.metrics_token is None:  # a proxy of the same machine may add no header
+        return settings.development and settings.on_loopback and is_local(request)
     expected = f"Bearer {settings.metrics_token}"
     authorization = request.headers.get("authorization", "")
     return hmac.compare_digest(authorization.encode(), expected.encode())

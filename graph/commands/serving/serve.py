@@ -74,9 +74,5 @@ async def serve_requests(
         worker=worker,
     )
     server = create_server(app, settings)
-
-    def leave() -> None:
-        server.should_exit = True
-
-    stop.by = leave
+    stop.by = server.drain
     await server.serve(sockets=[listener])
