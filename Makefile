@@ -45,7 +45,7 @@ docs: setup ## build the documentation as a site with search in build/site; fail
 
 .PHONY: test
 test: setup clients ## set up, then test (make test ARGS="-k tasks -x")
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@bash .ci/test $(WORKERS) $(ARGS)
 
 # The npm packages of the tests with real clients and browsers, and of the example apps.
 NPM_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/clients/package.json tests/browser/package.json tests/schema/package.json docs/examples/package.json))
@@ -175,11 +175,29 @@ bench-walk: setup ## list the modules that one HTTP request passes
 attack: setup ## attack a server with floods, large rows and hostile servers; promise beside figure
 	$(BIN)/python -m tests.security.attacks $(ARGS)
 
+.PHONY: drills
+drills: setup ## let replicas and databases fail; promise beside figure (ARGS="--quick --only history")
+	$(BIN)/python -m tests.drills $(ARGS)
+
 MINUTES ?= 5
 
 .PHONY: soak-sessions
 soak-sessions: setup ## 100 sessions while replicas are killed; promise beside figure (MINUTES=5)
 	$(BIN)/python -m tests.survival.soak.main --minutes $(MINUTES) $(ARGS)
+
+# --- ship -------------------------------------------------------------------
+
+.PHONY: dist
+dist: setup ## build the wheel, its bill of materials and checksums in dist, install it elsewhere and serve
+	@bash .ci/dist
+
+.PHONY: image
+image: setup ## build the container image, or run the steps of the Dockerfile where there is no builder
+	@bash .ci/image
+
+.PHONY: tools
+tools: setup ## install the tools that check the files of docs/deploy; without them those tests skip
+	@bash .ci/tools ship
 
 # --- keep -------------------------------------------------------------------
 
@@ -193,7 +211,8 @@ lock: ## renew requirements*.lock from pyproject.toml; needs uv (ARGS=--upgrade 
 	$(COMPILE) --all-extras --group build --group dev -o requirements-dev.lock pyproject.toml && \
 	$(COMPILE) --all-extras --group build -c requirements-dev.lock -o requirements.lock pyproject.toml && \
 	$(COMPILE) --group servers -c requirements-dev.lock -o requirements-servers.lock && \
-	$(COMPILE) --group docs -o requirements-docs.lock
+	$(COMPILE) --group docs -o requirements-docs.lock && \
+	$(COMPILE) --group ship -o requirements-ship.lock
 
 .PHONY: clean
 clean: ## remove .venv, caches and builds

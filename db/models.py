@@ -3,8 +3,10 @@
 import db.audit
 import db.connections
 import db.database_sessions
+import db.installation
 import db.kit.audit
 import db.kit.idempotency
+import db.replicas
 import db.runs
 import db.saved_queries
 import db.scripts

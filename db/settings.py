@@ -126,6 +126,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
     metrics_token: str | None = None
+    operation_log: Literal["off", "slow", "all"] = "slow"
+    operation_log_every: Positive = 1
+    slow_operation_ms: Positive = 1_000
+    slow_statement_ms: Amount = 1_000
+    slow_statement_plans: bool = False
     drain_seconds: Annotated[int, msgspec.Meta(ge=0, le=3_600)] | None = None
     stop_seconds: Positive = 30
 

@@ -8,7 +8,7 @@ import pytest
 from tests.fixtures.patience import PATIENCE_S
 
 HERE = Path(__file__).parent
-MEASURING = (HERE / "security" / "attacks", HERE / "survival" / "soak")
+MEASURING = (HERE / "security" / "attacks", HERE / "survival" / "soak", HERE / "drills")
 """Programs that measure on purpose; no test runs them against a limit in time."""
 TESTS = [
     path

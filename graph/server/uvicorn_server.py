@@ -11,11 +11,13 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from db.settings import Settings
 from db.waiting import wait_up_to
 from graph.operations.limits import RequestLimits
 from graph.server.http_protocol import ConnectionsByAddress, Protocol
+from graph.server.tracing import Traces
 from graph.transport.gateway import Shutdown
 from graph.transport.proxies import TrustedProxies
 
@@ -70,12 +72,13 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def create_server(app: Starlette, settings: Settings) -> Server:
+def create_server(app: Starlette, settings: Settings, traces: Traces | None = None) -> Server:
     """A server for an application of `graph.app`."""
-    return Server(create_config(app, settings), app.state.shutdown, drain_s=settings.drain_s)
+    served, shutdown = traces.requests(app) if traces else app, app.state.shutdown
+    return Server(create_config(served, settings, shutdown), shutdown, drain_s=settings.drain_s)
 
 
-def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+def create_config(app: ASGIApp, settings: Settings, shutdown: Shutdown) -> uvicorn.Config:
     trusts_proxies = bool(settings.trusted_proxies) and not settings.development
     proxies = TrustedProxies(app, settings.trusted_proxies) if trusts_proxies else None
     connections = ConnectionsByAddress(
@@ -89,7 +92,7 @@ def create_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         interface="asgi3",
         lifespan="on",
         http=functools.partial(  # type: ignore[arg-type]  # a class
-            Protocol, connections=connections, stopping=app.state.shutdown
+            Protocol, connections=connections, stopping=shutdown
         ),
         ws=_websocket_protocol,  # type: ignore[arg-type]  # a class
         ws_max_size=RequestLimits().body_bytes,

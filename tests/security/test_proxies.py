@@ -89,9 +89,7 @@ async def seen(
         context = Context(services=services, viewer=None, request_id="", scope=request.scope)
         return JSONResponse({"address": context.client_address, "links": context.base_url})
 
-    app = Starlette(routes=[Route("/", echo)])
-    app.state.shutdown = Shutdown()
-    config = create_config(app, settings)
+    config = create_config(Starlette(routes=[Route("/", echo)]), settings, Shutdown())
     config.load()
     transport = httpx.ASGITransport(config.loaded_app, client=(peer, 50_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://howdah") as http:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from db.services import Services
-from graph.server import metrics
+from graph.server.metrics import page
 from tests.fixtures.clients import Client
 from tests.fixtures.patience import patience
 from tests.graph.tasks.test_tasks import followed
@@ -45,7 +45,7 @@ async def test_metrics_count_operations_by_kind_and_outcome(
 async def test_metrics_report_database_events_and_process(
     ada: Client, http: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "PAGE_PAUSE", 0)  # each page is a new one
+    monkeypatch.setattr(page, "PAGE_PAUSE", 0)  # each page is a new one
     found = await measured(http)
     assert found["howdah_events_up"] == 1
     assert found["howdah_database_connections_in_use"] == 0
@@ -61,16 +61,16 @@ async def test_metrics_take_a_tenth_of_the_time_at_most(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, made_at = 0.0, list[float]()
-    make = metrics.Metrics._make_page
+    make = page.Metrics._make_page
 
-    def slowly(page: metrics.Metrics) -> bytes:
+    def slowly(metrics: page.Metrics) -> bytes:
         nonlocal now
         made_at.append(now)
         now += 2
-        return make(page)
+        return make(metrics)
 
-    monkeypatch.setattr(metrics, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(metrics.Metrics, "_make_page", slowly)
+    monkeypatch.setattr(page, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(page.Metrics, "_make_page", slowly)
     while now < 100:
         assert (await http.get("/metrics", headers=LOCAL)).status_code == 200
         now += 3
@@ -91,18 +91,18 @@ BUCKET = 'howdah_operation_seconds_bucket{kind="query",le="0.1",outcome="OK"}'
 
 WORKER = """
 import sys
-from types import SimpleNamespace
 from graph.server.metrics import Metrics, share_metrics
+from graph.server.metrics.catalogue import EVENTS_UP, PLAN_HITS, STREAMS_OPEN, WORKERS
 
 folder, number, events_up, *seconds = sys.argv[1:]
 share_metrics(folder, int(number))
-database = SimpleNamespace(in_use=1, waiting=0)
-events = SimpleNamespace(is_up=events_up == "up", readers=0)
-sessions = SimpleNamespace(open_count=0)
 metrics = Metrics(
-    SimpleNamespace(database=database, events=events, database_sessions=sessions),
-    SimpleNamespace(hits=3, misses=1, count=1),
-    SimpleNamespace(streams=2),
+    lambda: [
+        (EVENTS_UP, (), events_up == "up"),
+        (PLAN_HITS, (), 3),
+        (STREAMS_OPEN, (), 2),
+        (WORKERS, (), 1),
+    ]
 )
 for duration in seconds:
     metrics.count("query", "OK", float(duration))

@@ -1,0 +1,103 @@
+"""Which processes are dead, by the heartbeats in the database and its clock."""
+
+from datetime import timedelta
+
+from sqlalchemy import text
+
+from db.postgres.engine import Database, Session
+from db.postgres.statements import compile_change
+from db.replicas import Replicas
+
+_PAUSE = compile_change(text("UPDATE replica_processes SET seen_at = seen_at - :by ::interval"))
+_SILENCE = compile_change(
+    text("UPDATE replica_processes SET seen_at = seen_at - :by ::interval WHERE process = :process")
+)
+_STEADY = compile_change(
+    text("UPDATE replica_processes SET steady_since = steady_since - interval '1 minute'")
+)
+LONG = timedelta(seconds=16)
+
+
+async def register(database: Database, *processes: int) -> None:
+    async def write(session: Session) -> None:
+        for process in processes:
+            await Replicas(session).register(process, version="1", host="here")
+
+    await database.transaction(write)
+
+
+async def beat(database: Database, process: int) -> bool:
+    return await database.write(lambda session: Replicas(session).beat(process))
+
+
+async def fence(database: Database, judge: int) -> list[int]:
+    found = await database.write(lambda session: Replicas(session).fence_silent(judge))
+    return [process for process, _ in found]
+
+
+async def live(database: Database) -> list[int]:
+    async with database.read() as session:
+        return [row.process for row in await Replicas(session).list_live()]
+
+
+async def silence(database: Database, process: int) -> None:
+    await database.write(lambda session: session.rows(_SILENCE, process=process, by=LONG))
+
+
+async def test_silent_process_is_fenced_for_ever(database: Database) -> None:
+    await register(database, 1, 2)
+    await database.write(lambda session: session.rows(_STEADY))
+    await silence(database, 2)
+    assert await fence(database, 1) == [2]
+    assert not await beat(database, 2)
+    assert await beat(database, 1)
+    assert await live(database) == [1]
+    assert await fence(database, 1) == []
+
+
+async def test_new_process_fences_none_before_the_others_had_time_to_beat(
+    database: Database,
+) -> None:
+    await register(database, 1, 2)
+    await silence(database, 2)
+    assert await fence(database, 1) == []
+
+
+async def test_pause_of_the_database_fences_none(database: Database) -> None:
+    """All heartbeats were late, and one process beats first."""
+    await register(database, 1, 2)
+    await database.write(lambda session: session.rows(_STEADY))
+    await database.write(lambda session: session.rows(_PAUSE, by=LONG))
+    assert await beat(database, 1)
+    assert await fence(database, 1) == []
+    assert await beat(database, 2)
+
+
+async def test_fenced_process_fences_none(database: Database) -> None:
+    await register(database, 1, 2, 3)
+    await database.write(lambda session: session.rows(_STEADY))
+    await silence(database, 2)
+    await fence(database, 1)
+    await silence(database, 3)
+    assert await fence(database, 2) == []
+    assert await fence(database, 1) == [3]
+
+
+async def test_fingerprints_are_read_with_their_process(database: Database) -> None:
+    await register(database, 1)
+    given = {"credential key": "ab12"}
+    await database.write(lambda session: Replicas(session).record_fingerprints(1, given))
+    async with database.read() as session:
+        [row] = await Replicas(session).list_live()
+    assert (row.process, row.host, row.fingerprints) == (1, "here", given)
+
+
+async def test_removed_process_and_long_dead_ones_leave_no_row(database: Database) -> None:
+    await register(database, 1, 2)
+    await database.write(lambda session: session.rows(_STEADY))
+    await silence(database, 2)
+    await fence(database, 1)
+    await database.write(lambda session: Replicas(session).remove(1))
+    assert await live(database) == []
+    swept = await database.write(lambda session: Replicas(session).sweep(keep=timedelta()))
+    assert swept == 1
