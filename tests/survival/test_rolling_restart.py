@@ -35,7 +35,7 @@ defaults
   retries 0
   http-reuse safe
   option httpchk GET /readyz
-  default-server inter 100ms fall 1 rise 1 pool-purge-delay 2s
+  default-server inter 1s downinter 100ms fall 1 rise 1 pool-purge-delay 2s
 
 frontend public
   bind 127.0.0.1:{port}
