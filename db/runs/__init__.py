@@ -39,7 +39,12 @@ from db.runs.unscoped.orphans import (
     interrupt_queued,
     mark_missing_processes,
 )
-from db.runs.unscoped.retention import expire_over_quota, list_expired, list_partial_results
+from db.runs.unscoped.retention import (
+    expire_over_quota,
+    kept_result_bytes,
+    list_expired,
+    list_partial_results,
+)
 
 __all__ = [
     "ACTIVE",
@@ -74,6 +79,7 @@ __all__ = [
     "find_any_run",
     "interrupt_orphans",
     "interrupt_queued",
+    "kept_result_bytes",
     "list_expired",
     "list_partial_results",
     "mark_missing_processes",

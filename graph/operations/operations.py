@@ -22,7 +22,7 @@ from graph.operations.cost_report import report_cost
 from graph.operations.deadlines import Deadlines
 from graph.operations.documents import Documents
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
-from graph.operations.observer import UNOBSERVED, Observer
+from graph.operations.observer import UNOBSERVED, Following, Observer
 from graph.operations.plans import Plans, Prepared, Refused
 from graph.operations.request import GraphQLRequest
 
@@ -150,7 +150,9 @@ class Operations:
         """Open a subscription: its answers, or a single answer with the errors."""
         following = self._observer.follow(prepared, context)
         try:
-            async with contextlib.aclosing(self._follow(prepared, variables, context)) as answers:
+            async with contextlib.aclosing(
+                self._follow(prepared, variables, context, following)
+            ) as answers:
                 async for answer in answers:
                     following.note(answer.code)
                     yield answer
@@ -158,7 +160,11 @@ class Operations:
             following.end()
 
     async def _follow(
-        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+        self,
+        prepared: Prepared,
+        variables: Mapping[str, Any] | None,
+        context: Context,
+        following: Following,
     ) -> AsyncGenerator[Answer]:
         request_id = context.request_id
         try:
@@ -177,6 +183,7 @@ class Operations:
         if isinstance(source, ExecutionResult):
             yield self._with_cost(_answer(source, request_id), prepared, variables, context)
             return
+        following.note("OK")
         try:
             async for result in source:
                 answer = _answer(result, request_id)

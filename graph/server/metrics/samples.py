@@ -128,6 +128,8 @@ def _of_background_work(services: Services) -> Iterator[Sample]:
         yield m.SWEEP_FAILURES, (sweep,), count
     for sweep, at in sweeps.succeeded_at.items():
         yield m.SWEEP_SUCCESS, (sweep,), at
+    for of, size in services.kept.by_kind.items():
+        yield m.KEPT_BYTES, (of,), size
     for kind, count in recorded.items():
         yield m.AUDIT_EVENTS, (kind.value,), count
     yield m.AUDIT_STREAM_FAILURES, (), sum(audit_stream.failures.values())
