@@ -13,10 +13,11 @@ from sqlalchemy.pool import NullPool
 
 from db.errors import Overloaded, Unavailable
 from db.fair_slots import Share
+from db.figures import Distribution
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
 from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
-from db.postgres.monitoring.figures import CHANGE, READ, TRANSACTION, DatabaseFigures, current_count
+from db.postgres.monitoring.figures import DatabaseFigures, current_count
 from db.postgres.monitoring.slow_statements import SlowStatements
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
@@ -77,7 +78,7 @@ class ReadSession(Reads):
         try:
             return await _fetch_on(self._lease, sql, arguments, self._observe)
         finally:
-            self._figures.add(TRANSACTION, sql, time.perf_counter() - began)
+            self._figures.add(self._figures.in_transactions, sql, time.perf_counter() - began)
 
 
 class Session(ReadSession, Changes):
@@ -169,6 +170,11 @@ class Database:
         return self._source.opened
 
     @property
+    def waits(self) -> Distribution:
+        """Seconds that statements and transactions waited for a connection."""
+        return self._source.waits
+
+    @property
     def waiting(self) -> int:
         """The number of callers waiting for a connection, or for a statement like theirs."""
         return self._source.waiting + self._gatherer.waiting
@@ -236,7 +242,7 @@ class Database:
     async def _in_transaction(
         self, work: Callable[[Session], Awaitable[T]], source: LeaseSource
     ) -> T:
-        lease = await self._acquire(source)
+        lease = await source.acquire()
         try:
             async with _begin(lease):
                 return await work(Session(lease, self.observe, self.figures))
@@ -247,7 +253,7 @@ class Database:
         async def send(
             statement: Statement[Any], sql: str, arguments: Sequence[Any]
         ) -> tuple[Rows, float]:
-            kind = CHANGE if statement.changes else READ
+            kind = self.figures.changes if statement.changes else self.figures.reads
             try:
                 return await self._send(source, sql, arguments, kind)
             except Dropped as error:
@@ -261,18 +267,11 @@ class Database:
 
         return Gatherer(send, size=size, wait_ms=wait_ms, batches=self.figures.batches)
 
-    async def _acquire(self, source: LeaseSource) -> Lease:
-        asked = time.perf_counter()
-        try:
-            return await source.acquire()
-        finally:
-            self.figures.waits.add(time.perf_counter() - asked)
-
     async def _send(
-        self, source: LeaseSource, sql: str, arguments: Sequence[Any], kind: str
+        self, source: LeaseSource, sql: str, arguments: Sequence[Any], kind: Distribution
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
-        lease = await self._acquire(source)
+        lease = await source.acquire()
         broken = False
         began = time.perf_counter()
         try:
@@ -281,13 +280,16 @@ class Database:
             else:
                 async with _begin(lease):
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
-            return rows, time.perf_counter() - began
-        except Dropped:
-            broken = True
+        except BaseException as error:
+            broken = isinstance(error, Dropped)
+            self.figures.add(kind, sql, time.perf_counter() - began)
             raise
+        else:
+            seconds = time.perf_counter() - began
+            self.figures.add(kind, sql, seconds)
+            return rows, seconds
         finally:
             source.release(lease, broken=broken)
-            self.figures.add(kind, sql, time.perf_counter() - began)
 
     async def _retry_conflicts(self, attempt: Callable[[], Awaitable[T]]) -> T:
         try:

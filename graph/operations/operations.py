@@ -89,29 +89,26 @@ class Operations:
                 token of the viewer lacks a scope.
         """
         try:
-            return await self._prepare(request, context)
+            text, kept_as = self._documents.find(request)
+            name = request.operation_name or None
+            if request.extensions is not None:
+                context.reports_cost = request.extensions.get(COST) is True
+            prepared = self._plans.find(text, name)
+            if prepared is None:
+                async with self.admission.document(context):  # another request may have made it
+                    prepared = self._plans.find(text, name) or await self._plans.make(text, name)
+            if kept_as is not None:
+                self._documents.keep(kept_as, text)
+            if context.viewer is not None:
+                context.viewer.require_scopes(prepared.scopes)
+        except Forbidden as error:
+            self._observer.refused(context, error.code)
+            raise Refused(error) from None
         except Refused as refused:
             first = refused.errors[0]
             code = first.code if isinstance(first, HowdahError) else BadInput.code
             self._observer.refused(context, code)
             raise
-
-    async def _prepare(self, request: GraphQLRequest, context: Context) -> Prepared:
-        text, kept_as = self._documents.find(request)
-        name = request.operation_name or None
-        if request.extensions is not None:
-            context.reports_cost = request.extensions.get(COST) is True
-        prepared = self._plans.find(text, name)
-        if prepared is None:
-            async with self.admission.document(context):  # another request may have made it
-                prepared = self._plans.find(text, name) or await self._plans.make(text, name)
-        if kept_as is not None:
-            self._documents.keep(kept_as, text)
-        if context.viewer is not None:
-            try:
-                context.viewer.require_scopes(prepared.scopes)
-            except Forbidden as error:
-                raise Refused(error) from None
         return prepared
 
     async def run(
