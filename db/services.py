@@ -26,12 +26,14 @@ from db.postgres.urls import parse_url
 from db.quotas import Quotas
 from db.replicas import Heartbeat, Replicas
 from db.replicas.joining import join_replicas
+from db.runs import kept_result_bytes
 from db.security.keys import Keys, load_keys
 from db.setting_limits import quota, run_limits, session_limits, target_limits
 from db.settings import Settings
-from db.storage import FileOperations, PostgresStorage
+from db.storage import FileOperations, PostgresStorage, kept_file_bytes
 from db.storage import sweep as sweep_storage
 from db.system.integrity import Checks
+from db.system.kept_bytes import KeptBytes
 from db.users import (
     Attempts,
     Identity,
@@ -73,6 +75,9 @@ from db.workbench.sessions.service import DatabaseSessionsService
 
 log = logging.getLogger(__name__)
 
+KEPT = {"files": kept_file_bytes, "results": kept_result_bytes}
+"""What users keep, and how its bytes are counted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -104,6 +109,7 @@ class Services:
     shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
     sweeps: SweepFigures = field(default_factory=SweepFigures)
+    kept: KeptBytes = field(default_factory=KeptBytes)
 
     @property
     def findings(self) -> Sequence[str]:
@@ -182,7 +188,7 @@ async def open_services(
             embedded=own.embedded,
             shared=shared,
         )
-        await enter(sweep_in_background(sweeps_of(services), services.sweeps))
+        await enter(_background_work(services))
         yield services
 
 
@@ -224,6 +230,16 @@ async def _open_runs(
         open_scripts(database, events, runner, database_sessions) as scripts,
     ):
         yield runner, database_sessions, scripts
+
+
+@contextlib.asynccontextmanager
+async def _background_work(services: Services) -> AsyncIterator[None]:
+    """Sweeps, and counts what users keep."""
+    async with (
+        sweep_in_background(sweeps_of(services), services.sweeps),
+        services.kept.counting(services.database, KEPT),
+    ):
+        yield
 
 
 def sweeps_of(services: Services) -> dict[str, Sweep]:
