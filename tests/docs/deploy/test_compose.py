@@ -1,4 +1,4 @@
-"""docs/deploy/compose is what Compose, Caddy and Howdah accept; and is what a machine without Docker can check."""
+"""docs/deploy/compose is what Compose, Caddy, hadolint and Howdah accept."""
 
 import difflib
 import json
