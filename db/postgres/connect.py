@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from db.errors import HowdahError, TimedOut, Unavailable
+from db.postgres.sent_statements import connection_class
 from db.postgres.urls import DatabaseUrl
 from db.waiting import Backoff, retry
 
@@ -126,6 +127,7 @@ async def connect(
         connection = await asyncpg.connect(
             url.dsn,
             ssl=url.ssl,
+            connection_class=connection_class(),
             timeout=10,
             command_timeout=statement_timeout_ms / 1000,
             statement_cache_size=0 if url.pooled else 100,

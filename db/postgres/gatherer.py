@@ -10,12 +10,15 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextvars import Context, copy_context
 from typing import Any, TypeAlias, cast
 
 from db.errors import Overloaded, TimedOut
+from db.figures import SIZES, Distribution
 from db.postgres.connect import Dropped
 from db.postgres.gathered_sql import GatheredSql, gather_statement
 from db.postgres.leases import overloaded
+from db.postgres.sent_statements import callers
 from db.postgres.statements import Statement
 
 Rows: TypeAlias = Sequence[Any]
@@ -40,9 +43,10 @@ KEPT_QUEUES = 1_000
 class _Call(asyncio.Future[Rows]):
     """A caller's statement that waits for its answer."""
 
-    __slots__ = ("arguments", "expires")
+    __slots__ = ("arguments", "context", "expires")
 
     arguments: Sequence[Any]
+    context: Context
     expires: float
 
 
@@ -84,8 +88,14 @@ class _StatementQueue:
 class Gatherer:
     """Gathers the statements of one pool."""
 
-    def __init__(self, send: Send, *, size: int, wait_ms: int) -> None:
-        """`size` is that of the pool. A call fails with Overloaded after waiting for `wait_ms`."""
+    def __init__(
+        self, send: Send, *, size: int, wait_ms: int, batches: Distribution | None = None
+    ) -> None:
+        """`size` is that of the pool. A call fails with Overloaded after waiting for `wait_ms`.
+
+        `batches` counts the callers of each statement that is sent after they have waited.
+        """
+        self._batches = batches or Distribution(SIZES)
         self._send = send
         self._size = size
         self._wait_ms = wait_ms
@@ -176,6 +186,7 @@ class Gatherer:
         loop = asyncio.get_running_loop()
         call = _Call(loop=loop)
         call.arguments = arguments
+        call.context = copy_context()
         call.expires = loop.time() + self._wait_ms / 1000
         queue.waiting.append(call)
         if row is not None:
@@ -238,8 +249,12 @@ class Gatherer:
 
     def _start(self, queue: _StatementQueue, batch: list[_Call]) -> None:
         rows = [queue.row(call.arguments) for call in batch]
+        self._batches.add(len(batch))
         self._begin(queue, rows)
-        task = asyncio.get_running_loop().create_task(self._run_batch(queue, batch))
+        # In the context of a caller: else it would be that of whoever ended the last statement.
+        task = asyncio.get_running_loop().create_task(
+            self._run_batch(queue, batch), context=batch[0].context.copy()
+        )
         self._tasks.add(task)  # the event loop holds tasks weakly
 
         def end(_: object) -> None:
@@ -274,6 +289,7 @@ class Gatherer:
             row_id = form.row_id
             batch.sort(key=lambda call: call.arguments[row_id])
         slow = None if queue.statement.changes else self._round_trip.value + SLOW_READ_S
+        answered = callers.set([call.context for call in batch])
         try:
             async with asyncio.timeout(slow):
                 records, seconds = await self._send(
@@ -283,6 +299,8 @@ class Gatherer:
             raise  # a change may have happened: it is not sent again
         except Exception:  # noqa: BLE001 - caused by one caller: nothing was changed
             return [call for call in batch if not call.done()]
+        finally:
+            callers.reset(answered)
         now = asyncio.get_running_loop().time()
         weight = sum(queue.weight(call.arguments) for call in batch) if form.arrays else len(batch)
         queue.learn(seconds - self._round_trip.value, weight, now)

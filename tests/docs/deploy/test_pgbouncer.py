@@ -16,9 +16,9 @@ import pytest
 
 from db.postgres.engine import Database, open_database
 from tests.db.backup.test_backup import create
-from tests.db.postgres.test_pooler import listens
 from tests.fixtures.patience import patience
 from tests.fixtures.people import add_person
+from tests.fixtures.pgbouncer import listens
 from tests.fixtures.ship_tools import DEPLOY, ROOT, require_tool
 from tests.fixtures.targets import free_port
 
