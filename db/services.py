@@ -21,6 +21,7 @@ from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
 from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
+from db.postgres.pooling import check_direct_url
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
 from db.replicas import Heartbeat, Replicas
@@ -139,7 +140,7 @@ async def open_services(
         enter = stack.enter_async_context
         own = await enter(open_own_database(settings, shared))
         database = own.database
-        await _prepare(settings, own)
+        await migrate(own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
         identity = await enter(_open_identity(settings, database, keys, events))
@@ -191,8 +192,12 @@ async def _open_runs(
 ) -> AsyncIterator[tuple[Runner, DatabaseSessionsService, ScriptsService]]:
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
     database, limits, grace_s = own.database, run_limits(settings), settings.stop_seconds / 3
+
+    async def identify() -> UUID:
+        return (await recognize(database, keep=limits.retention)).id
+
     async with (
-        Heartbeat.opened(database) as heartbeat,
+        Heartbeat.opened(database, identify=identify) as heartbeat,
         open_runner(
             database,
             events,
@@ -267,6 +272,8 @@ async def open_own_database(
         database.report_slow_statements(
             limit_ms=settings.slow_statement_ms, plans=settings.slow_statement_plans
         )
+        if database.is_pooled:
+            direct_url = await check_direct_url(url, direct_url)
         yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
 
 
@@ -278,12 +285,6 @@ async def migrate(own: OwnDatabase) -> bool:
     log.info("migrating the database to %s", migrations.head())
     await migrations.upgrade(own.direct_url)
     return True
-
-
-async def _prepare(settings: Settings, own: OwnDatabase) -> None:
-    """Migrates, and recognizes a copy before anything acts on its runs."""
-    await migrate(own)
-    await recognize(own.database, keep=run_limits(settings).retention)
 
 
 async def _open_embedded(

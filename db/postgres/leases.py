@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from db.errors import HowdahError, Overloaded, Unavailable
 from db.fifo_pool import FifoPool
+from db.postgres.connect import FAILURES, translate_error
 
 CLOSE_SECONDS = 5
 
@@ -84,6 +85,18 @@ class PooledLease:
         """Closes gracefully; asyncpg terminates the connection after CLOSE_SECONDS."""
         with contextlib.suppress(Exception):  # the connection is discarded in any case
             await self.driver.close(timeout=CLOSE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def begin(lease: Lease) -> AsyncIterator[None]:
+    """A transaction. Translates its errors that no statement causes."""
+    try:
+        async with lease.begin():
+            yield
+    except FAILURES as error:
+        if (meaning := translate_error(error, lease.driver)) is None:
+            raise
+        raise meaning from error
 
 
 def open_pool(
