@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from db.errors import Overloaded, Unavailable
 from db.fair_slots import Share
+from db.figures import Distribution
 from db.postgres.connect import FAILURES, Dropped, translate_error
 from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, begin, open_pool
