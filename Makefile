@@ -191,6 +191,14 @@ soak-sessions: setup ## 100 sessions while replicas are killed; promise beside f
 dist: setup ## build the wheel, its bill of materials and checksums in dist, install it elsewhere and serve
 	@bash .ci/dist
 
+.PHONY: image
+image: setup ## build the container image, or run the steps of the Dockerfile where there is no builder
+	@bash .ci/image
+
+.PHONY: tools
+tools: setup ## install the tools that check the files of docs/deploy; without them those tests skip
+	@bash .ci/tools ship
+
 # --- keep -------------------------------------------------------------------
 
 # The locks agree on every version, because the smaller ones are constrained by the largest.

@@ -44,7 +44,15 @@ async def run_alone() -> None:
     await engine.dispose()
 
 
-if (connection := config.attributes.get("connection")) is not None:
+def write_sql() -> None:
+    context.configure(dialect_name="postgresql", target_metadata=models.metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    write_sql()
+elif (connection := config.attributes.get("connection")) is not None:
     run(connection)
 else:
     asyncio.run(run_alone())

@@ -13,6 +13,7 @@ HowdahError
 └── TimedOut            a deadline was exceeded
 """
 
+from collections import Counter
 from typing import ClassVar
 
 
@@ -65,7 +66,23 @@ class RateLimited(HowdahError):
 
 
 class Overloaded(HowdahError):
+    """`cause` names what had no capacity, for metrics: there are few, and none names a user."""
+
     code = "OVERLOADED"
+    causes: ClassVar[Counter[str]] = Counter()
+    """How often each occurred in this process."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+        cause: str = "other",
+    ) -> None:
+        super().__init__(message, hint=hint, field=field, retry_after_s=retry_after_s)
+        self.causes[cause] += 1
 
 
 class Unavailable(HowdahError):

@@ -142,6 +142,7 @@ class FairSlots:
                 f"Too many {self._noun} are running at once.",
                 hint="Run fewer at once, or try again later.",
                 retry_after_s=1,
+                cause=self._noun.replace(" ", "_"),
             ) from None
         except asyncio.CancelledError:
             self._leave(user, waiter)

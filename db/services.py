@@ -13,8 +13,9 @@ from db.connections import sweep as sweep_connections
 from db.database_sessions import delete_closed_sessions
 from db.errors import BadInput
 from db.events import EventBus, open_events
+from db.installation import recognize
 from db.kit import idempotency
-from db.kit.sweeps import Sweep, sweep_in_background
+from db.kit.sweeps import Sweep, SweepFigures, sweep_in_background
 from db.mail import Mail, MailServer
 from db.objects.store import ObjectStore, open_objects
 from db.postgres import migrations
@@ -22,6 +23,7 @@ from db.postgres.engine import Database, open_database
 from db.postgres.own_cluster import OwnCluster
 from db.postgres.urls import parse_url
 from db.quotas import Quotas
+from db.replicas import Heartbeat, Replicas
 from db.security.keys import Keys, load_keys
 from db.setting_limits import quota, run_limits, session_limits, target_limits
 from db.settings import Settings
@@ -98,6 +100,7 @@ class Services:
     embedded: "EmbeddedPostgres | None" = None
     shared: "SharedPostgres | None" = None
     checks: Checks = field(default_factory=Checks)
+    sweeps: SweepFigures = field(default_factory=SweepFigures)
 
     @property
     def findings(self) -> Sequence[str]:
@@ -136,7 +139,7 @@ async def open_services(
         enter = stack.enter_async_context
         own = await enter(open_own_database(settings, shared))
         database = own.database
-        await migrate(own)
+        await _prepare(settings, own)
         events = await open_events(settings.events_url or own.direct_url)
         stack.push_async_callback(events.close)
         identity = await enter(_open_identity(settings, database, keys, events))
@@ -172,7 +175,7 @@ async def open_services(
             embedded=own.embedded,
             shared=shared,
         )
-        await enter(sweep_in_background(sweeps_of(services)))
+        await enter(sweep_in_background(sweeps_of(services), services.sweeps))
         yield services
 
 
@@ -189,12 +192,13 @@ async def _open_runs(
     """Opens what executes statements: runs by themselves, runs in sessions, and scripts."""
     database, limits, grace_s = own.database, run_limits(settings), settings.stop_seconds / 3
     async with (
+        Heartbeat.opened(database) as heartbeat,
         open_runner(
             database,
             events,
             results,
             workbench,
-            own.direct_url,
+            heartbeat,
             openers=RunOpeners(sources.open, open_changes),
             limits=limits,
             grace_s=grace_s,
@@ -239,6 +243,7 @@ def sweeps_of(services: Services) -> dict[str, Sweep]:
         ),
         "scripts": lambda: delete_scripts(database, limits),
         "partial results": lambda: delete_partial_results(database, services.results),
+        "replicas": lambda: write(lambda session: Replicas(session).sweep()),
         "results": lambda: delete_orphaned_objects(database, services.objects),
     }
 
@@ -253,11 +258,15 @@ async def open_own_database(
         url, direct_url = _urls(settings, shared or embedded)
         database = await open_database(
             url,
+            direct_url=direct_url,
             pool_size=settings.database_pool_size,
             wait_ms=settings.database_wait_ms,
             connect_ms=settings.database_connect_ms,
         )
         stack.push_async_callback(database.close)
+        database.report_slow_statements(
+            limit_ms=settings.slow_statement_ms, plans=settings.slow_statement_plans
+        )
         yield OwnDatabase(database=database, direct_url=direct_url, embedded=embedded)
 
 
@@ -269,6 +278,12 @@ async def migrate(own: OwnDatabase) -> bool:
     log.info("migrating the database to %s", migrations.head())
     await migrations.upgrade(own.direct_url)
     return True
+
+
+async def _prepare(settings: Settings, own: OwnDatabase) -> None:
+    """Migrates, and recognizes a copy before anything acts on its runs."""
+    await migrate(own)
+    await recognize(own.database, keep=run_limits(settings).retention)
 
 
 async def _open_embedded(

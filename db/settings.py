@@ -123,6 +123,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] | None = None
     metrics_token: str | None = None
+    operation_log: Literal["off", "slow", "all"] = "slow"
+    operation_log_every: Positive = 1
+    slow_operation_ms: Positive = 1_000
+    slow_statement_ms: Amount = 1_000
+    slow_statement_plans: bool = False
     stop_seconds: Positive = 30
 
     def __repr__(self) -> str:

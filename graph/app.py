@@ -25,7 +25,10 @@ from graph.operations.limits import RequestLimits
 from graph.server import probes
 from graph.server.audit_stream import streaming_audit_log
 from graph.server.metrics import Metrics
-from graph.server.metrics.samples import samples_of
+from graph.server.metrics.loop_lag import LoopLag
+from graph.server.metrics.samples import Process, samples_of
+from graph.server.observer import OperationObserver
+from graph.server.operation_log import OperationLog
 from graph.server.tracing import Traces
 from graph.transport import (
     graphiql,
@@ -121,10 +124,12 @@ def build_app(
         watching = _running(listed.watch()) if listed else contextlib.nullcontext()
         async with open_services(settings) as services, watching:
             with contextlib.closing(_plans(settings, schema)) as plans:
-                metrics = Metrics(lambda: samples_of(services, plans, shutdown))
+                operations, metrics, lag = _operations(
+                    make_operations, services, plans, documents, shutdown
+                )
                 gateway = Gateway(
                     services=services,
-                    operations=_operations(make_operations, services, plans, documents, metrics),
+                    operations=operations,
                     authenticate=authenticate,
                     shutdown=shutdown,
                     origins=origins,
@@ -132,7 +137,7 @@ def build_app(
                     user_sockets=SocketLimit(settings.user_sockets),
                 )
                 streams = http.ReservedStreams()
-                async with _publishing(services, metrics if worker else None):
+                async with _publishing(services, metrics if worker else None, lag):
                     yield {"gateway": gateway, "metrics": metrics, "streams": streams}
 
     app = Application(
@@ -183,13 +188,16 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _publishing(services: Services, metrics: Metrics | None) -> AsyncIterator[None]:
+async def _publishing(
+    services: Services, metrics: Metrics | None, lag: LoopLag
+) -> AsyncIterator[None]:
     """Streams the audit log, and the metrics of a worker to the others."""
-    async with (
-        contextlib.nullcontext() if metrics is None else _running(metrics.keep_publishing()),
-        streaming_audit_log(services.database, services.settings.audit_log),
-    ):
-        yield
+    with lag.measured():
+        async with (
+            contextlib.nullcontext() if metrics is None else _running(metrics.keep_publishing()),
+            streaming_audit_log(services.database, services.settings.audit_log),
+        ):
+            yield
 
 
 def _operations(
@@ -197,16 +205,21 @@ def _operations(
     services: Services,
     plans: Plans,
     documents: Documents,
-    metrics: Metrics,
-) -> Operations:
-    limit = services.settings.cost_per_minute
-    return make(
+    shutdown: Shutdown,
+) -> tuple[Operations, Metrics, LoopLag]:
+    """The operations, and what counts them."""
+    limit, lag = services.settings.cost_per_minute, LoopLag()
+    metrics = Metrics(lambda: samples_of(process))
+    observer = OperationObserver(metrics.count, OperationLog.of(services.settings))
+    operations = make(
         plans,
         limits=RequestLimits(),
         documents=documents,
         allowance=CostAllowance(services.database, limit) if limit else None,
-        observe=metrics.count,
+        observer=observer,
     )
+    process = Process(services, plans, operations, observer, shutdown, lag)
+    return operations, metrics, lag
 
 
 def _is_operation(scope: Scope) -> bool:

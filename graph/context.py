@@ -15,6 +15,7 @@ from db.fair_slots import Share
 from db.kit.base import OwnerId
 from db.kit.idempotency import run_once
 from db.postgres.engine import ReadSession, Session
+from db.postgres.monitoring.figures import StatementCount
 from db.services import Services
 from db.user_networks import remember_network
 from db.users.throttle import network_of
@@ -125,6 +126,9 @@ class Context:
     refresh_cookie: RefreshCookie = NO_REFRESH_COOKIE
     reports_cost: bool = False
     """Whether the next answer says what the operation costs."""
+    cost: int | None = None
+    """The requested fields, once they are counted."""
+    statements: StatementCount = field(default_factory=StatementCount)
 
     @property
     def signed_in(self) -> Viewer:

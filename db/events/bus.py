@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import uuid4
@@ -13,6 +14,7 @@ from db.errors import Unavailable
 from db.events.backlog import Backlog, Event
 from db.events.subscription import Subscription, Subscriptions
 from db.events.watch import Watches
+from db.figures import Distribution
 from db.waiting import Backoff, cancel_all, wait_up_to
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,13 @@ class EventBus:
         self._up = asyncio.Event()
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
+        self.lags = Distribution()
+        """Seconds until what was sent returned."""
+        self.outages = 0
+
+    @property
+    def unsent(self) -> int:
+        return len(self._unsent)
 
     @property
     def is_up(self) -> bool:
@@ -138,6 +147,7 @@ class EventBus:
             # The type alone: a driver's message may quote the URL and its password.
             log.warning("The %s event bus is down (%s)", self.kind, type(error).__name__)
             self._up.clear()
+            self.outages += 1
             self._subscriptions.mark_missed()
 
     async def _pump(self, send: Send) -> None:
@@ -164,9 +174,11 @@ class EventBus:
         frames = [encode(event) for event in batch]
         self._expected = frames[-1]
         self._returned.clear()
+        began = time.perf_counter()
         async with asyncio.timeout(ECHO_TIMEOUT_S):
             await send(frames)
             await self._returned.wait()
+        self.lags.add(time.perf_counter() - began)
 
     def _receive(self, frame: str) -> None:
         if frame == self._expected:

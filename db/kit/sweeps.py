@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 log = logging.getLogger(__name__)
@@ -14,12 +16,26 @@ Sweep = Callable[[], Awaitable[int]]
 """Removes up to one batch and returns its size. Safe to run concurrently."""
 
 
+class SweepFigures:
+    """What the sweeps of this process have done, by name."""
+
+    def __init__(self) -> None:
+        self.removed: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.succeeded_at: dict[str, float] = {}
+        """When each last succeeded, or began to be repeated: a Unix time."""
+
+
 @contextlib.asynccontextmanager
 async def sweep_in_background(
-    sweeps: Mapping[str, Sweep], *, every_s: float = EVERY_S
+    sweeps: Mapping[str, Sweep], figures: SweepFigures | None = None, *, every_s: float = EVERY_S
 ) -> AsyncIterator[None]:
     """Runs the sweeps periodically until the block ends."""
-    task = asyncio.create_task(_sweep_periodically(sweeps, every_s), name="sweeps")
+    figures = figures or SweepFigures()
+    figures.succeeded_at |= dict.fromkeys(sweeps, time.time())
+    figures.removed.update(dict.fromkeys(sweeps, 0))
+    figures.failures.update(dict.fromkeys(sweeps, 0))
+    task = asyncio.create_task(_sweep_periodically(sweeps, figures, every_s), name="sweeps")
     try:
         yield
     finally:
@@ -37,14 +53,19 @@ async def sweep_all(sweeps: Mapping[str, Sweep]) -> dict[str, int]:
     return removed
 
 
-async def _sweep_periodically(sweeps: Mapping[str, Sweep], every_s: float) -> None:
+async def _sweep_periodically(
+    sweeps: Mapping[str, Sweep], figures: SweepFigures, every_s: float
+) -> None:
     while True:
         await asyncio.sleep(every_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter between replicas
         removed: dict[str, int] = {}
         for name, sweep in sweeps.items():
             try:
                 removed |= await sweep_all({name: sweep})
+                figures.removed[name] += removed[name]
+                figures.succeeded_at[name] = time.time()
             except Exception:  # the database may be available at the next sweep
+                figures.failures[name] += 1
                 log.exception("sweep of %s failed; retrying at the next interval", name)
         if any(removed.values()):
             log.info("swept %s", removed)

@@ -9,12 +9,14 @@ import functools
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from db.errors import BadInput, HowdahError, NotFound, Unavailable
+from db.figures import Distributions
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
@@ -39,6 +41,18 @@ class ObjectInfo(NamedTuple):
     modified_at: datetime
 
 
+class ObjectFigures:
+    """What this process has requested from the store."""
+
+    def __init__(self) -> None:
+        self.seconds: Distributions[str] = Distributions()
+        """By request."""
+        self.errors: Counter[tuple[str, str]] = Counter()
+        """By request and code of the error."""
+        self.written = self.read = 0
+        """Bytes."""
+
+
 class ObjectStore:
     """Writes, reads, lists and deletes objects of any size in bounded memory."""
 
@@ -50,6 +64,7 @@ class ObjectStore:
         self._folder = folder
         self._available = False
         self._probe_expires_at = 0.0
+        self.figures = ObjectFigures()
 
     async def put(
         self,
@@ -67,7 +82,7 @@ class ObjectStore:
 
         self._require_folder()
         source = _Stoppable(chunks)
-        with _translate_errors():
+        with self._request("put"):
             sending = asyncio.ensure_future(
                 obstore.put_async(
                     self._store,
@@ -85,16 +100,18 @@ class ObjectStore:
                 sending.add_done_callback(_consume_exception)
                 await asyncio.wait([sending])
                 raise
+        self.figures.written += size
 
     async def read(self, key: str, *, start: int, end: int) -> AsyncGenerator[bytes]:
         """Yields the bytes from `start` to `end` (exclusive) in pieces."""
         import obstore
 
         for here in range(start, end, READ_BYTES):
-            with _translate_errors():
+            with self._request("get"):
                 piece = await obstore.get_range_async(
                     self._store, key, start=here, end=min(here + READ_BYTES, end)
                 )
+            self.figures.read += len(piece)
             yield bytes(piece)
 
     async def put_bytes(self, key: str, content: bytes) -> None:
@@ -116,12 +133,12 @@ class ObjectStore:
         import obstore
 
         for start in range(0, len(keys), DELETE_BATCH):
-            with _translate_errors():
+            with self._request("delete"):
                 await self._delete(obstore, keys[start : start + DELETE_BATCH])
 
     async def list(self, prefix: str) -> AsyncIterator[Sequence[ObjectInfo]]:
         """Yields the objects below the folder `prefix` in batches."""
-        with _translate_errors():
+        with self._request("list"):  # with the time that the caller takes for the batches
             async for batch in self._store.list(prefix, chunk_size=1_000):
                 yield [ObjectInfo(entry["path"], entry["last_modified"]) for entry in batch]
 
@@ -137,7 +154,7 @@ class ObjectStore:
     async def ping(self) -> None:
         """Raises Unavailable if the store does not respond."""
         self._require_folder()
-        with _translate_errors():
+        with self._request("ping"):
             await anext(aiter(self._store.list("nothing/here")), None)
 
     async def answers(self) -> bool:
@@ -172,6 +189,19 @@ class ObjectStore:
                 "The folder for files is missing.",
                 hint="Ask the operator to restore it. The log contains its path.",
             )
+
+    @contextlib.contextmanager
+    def _request(self, name: str) -> Iterator[None]:
+        """Translates errors of the store, and counts the request."""
+        began = time.perf_counter()
+        try:
+            with _translate_errors():
+                yield
+        except HowdahError as error:
+            self.figures.errors[name, error.code] += 1
+            raise
+        finally:
+            self.figures.seconds[name].add(time.perf_counter() - began)
 
     @functools.cached_property
     def _store(self) -> Any:

@@ -16,6 +16,9 @@ from db.fair_slots import Share
 from db.postgres.connect import FAILURES, Dropped, connect, connect_with_retry, translate_error
 from db.postgres.gatherer import Gatherer, Rows
 from db.postgres.leases import CLOSE_SECONDS, Lease, LeaseSource, open_pool
+from db.postgres.monitoring.figures import CHANGE, READ, TRANSACTION, DatabaseFigures, current_count
+from db.postgres.monitoring.slow_statements import SlowStatements
+from db.postgres.pulse import Pulse, silent_error
 from db.postgres.statements import Changes, Reads, Statement, compile_statement
 from db.postgres.urls import DatabaseUrl, parse_url
 from db.waiting import Backoff, retry
@@ -45,11 +48,12 @@ Observer: TypeAlias = Callable[[str], None]
 class ReadSession(Reads):
     """Runs statements on one lease. Lives for one batch of reads or one transaction."""
 
-    __slots__ = ("_lease", "_observe")
+    __slots__ = ("_figures", "_lease", "_observe")
 
-    def __init__(self, lease: Lease, observe: Observer | None) -> None:
+    def __init__(self, lease: Lease, observe: Observer | None, figures: DatabaseFigures) -> None:
         self._lease = lease
         self._observe = observe
+        self._figures = figures
 
     def rows(self, statement: Statement[Self], /, **values: Any) -> Awaitable[Sequence[Any]]:
         """The rows as tuples, in the order of the statement's columns."""
@@ -66,7 +70,15 @@ class ReadSession(Reads):
         return None if found is None else found[0]
 
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
-        return _fetch_on(self._lease, statement.sql, arguments, self._observe)
+        _count_statement()
+        return self._fetch_in_transaction(statement.sql, arguments)
+
+    async def _fetch_in_transaction(self, sql: str, arguments: Sequence[Any]) -> Rows:
+        began = time.perf_counter()
+        try:
+            return await _fetch_on(self._lease, sql, arguments, self._observe)
+        finally:
+            self._figures.add(TRANSACTION, sql, time.perf_counter() - began)
 
 
 class Session(ReadSession, Changes):
@@ -91,6 +103,7 @@ class SingleReads(ReadSession):
         """Each statement has released its connection."""
 
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
+        _count_statement()
         if statement.changes:
             raise RuntimeError(f"a read session retries, so it runs no changes: {statement.sql}")
         share, gatherer = self._share, self._gatherer
@@ -119,6 +132,7 @@ class WriteSession(Session):
         self._changed = False
 
     def _fetch(self, statement: Statement[Any], arguments: Sequence[Any]) -> Awaitable[Rows]:
+        _count_statement()
         if statement.changes:
             if self._changed:
                 raise RuntimeError(f"a second change needs a transaction: {statement.sql}")
@@ -138,11 +152,15 @@ class Database:
         wait_ms: int = WAIT_MS,
     ) -> None:
         self.size = size
+        self.figures = DatabaseFigures()
         self._source = source
         self._reserve = reserve
         self._gatherer = self._gather_for(source, size, wait_ms)
         self._reserve_gatherer = self._gather_for(reserve, RESERVED, RESERVED_WAIT_MS)
         self.observe: Observer | None = None
+        self.pulse: Pulse | None = None
+        self.answered_at = 0.0
+        """When a statement outside `transaction` was answered last, in `time.perf_counter`."""
 
     @property
     def in_use(self) -> int:
@@ -150,9 +168,19 @@ class Database:
         return self._source.in_use
 
     @property
+    def opened(self) -> int:
+        """The number of open connections, without those of the reserve."""
+        return self._source.opened
+
+    @property
     def waiting(self) -> int:
         """The number of callers waiting for a connection, or for a statement like theirs."""
         return self._source.waiting + self._gatherer.waiting
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a caller waits for the database."""
+        return self.in_use > 0 or self._reserve.in_use > 0
 
     @property
     def concurrency(self) -> int:
@@ -181,7 +209,7 @@ class Database:
         connection is not retried, because the commit may have happened. `reserved` is as in `read`.
         """
         source = self._reserve if reserved else self._source
-        return _retry_conflicts(lambda: self._in_transaction(work, source))
+        return self._retry_conflicts(lambda: self._in_transaction(work, source))
 
     def write(
         self, work: Callable[[Session], Awaitable[T]], *, reserved: bool = False
@@ -192,7 +220,7 @@ class Database:
         `reserved` is as in `read`.
         """
         gatherer = self._reserve_gatherer if reserved else self._gatherer
-        return _retry_conflicts(lambda: work(WriteSession(gatherer)))
+        return self._retry_conflicts(lambda: work(WriteSession(gatherer)))
 
     async def ping(self) -> None:
         """Raises Unavailable if the database does not respond within PING_S."""
@@ -206,17 +234,38 @@ class Database:
                 retry_after_s=1,
             ) from error
 
+    def suspend(self) -> None:
+        """Fails the reads that are under way, and all callers until `resume`. Repeatable.
+
+        A change that is under way waits for its answer, because it may have happened.
+        """
+        for source in (self._source, self._reserve):
+            source.suspend(silent_error)
+            for lease in source.lent:
+                if lease.is_reading:
+                    lease.driver.terminate()
+
+    def resume(self) -> None:
+        for source in (self._source, self._reserve):
+            source.resume()
+
+    def report_slow_statements(self, *, limit_ms: int, plans: bool) -> None:
+        """Log those that take `limit_ms` or longer, and their plans."""
+        SlowStatements.watch(self.figures, self._source, limit_ms=limit_ms, plans=plans)
+
     async def close(self) -> None:
+        if self.pulse is not None:
+            await self.pulse.close()
         await self._source.close()
         await self._reserve.close()
 
     async def _in_transaction(
         self, work: Callable[[Session], Awaitable[T]], source: LeaseSource
     ) -> T:
-        lease = await source.acquire()
+        lease = await self._acquire(source)
         try:
             async with _begin(lease):
-                return await work(Session(lease, self.observe))
+                return await work(Session(lease, self.observe, self.figures))
         finally:
             source.release(lease)
 
@@ -225,22 +274,36 @@ class Database:
             statement: Statement[Any], sql: str, arguments: Sequence[Any]
         ) -> tuple[Rows, float]:
             try:
-                return await self._send(source, sql, arguments)
+                return await self._send(source, statement, sql, arguments)
             except Dropped as error:
+                self.figures.lost += 1
                 if statement.changes:
                     raise
-                log.warning(
-                    "lost a connection to the database; retrying the read: %r", error.__cause__
-                )
-            return await self._send(source, sql, arguments)
+                if self.pulse is None or not self.pulse.is_silent:
+                    log.warning(
+                        "lost a connection to the database; retrying the read: %r", error.__cause__
+                    )
+            return await self._send(source, statement, sql, arguments)
 
-        return Gatherer(send, size=size, wait_ms=wait_ms)
+        return Gatherer(send, size=size, wait_ms=wait_ms, batches=self.figures.batches)
+
+    async def _acquire(self, source: LeaseSource) -> Lease:
+        asked = time.perf_counter()
+        try:
+            return await source.acquire()
+        finally:
+            self.figures.waits.add(time.perf_counter() - asked)
 
     async def _send(
-        self, source: LeaseSource, sql: str, arguments: Sequence[Any]
+        self,
+        source: LeaseSource,
+        statement: Statement[Any],
+        sql: str,
+        arguments: Sequence[Any],
     ) -> tuple[Rows, float]:
         """Runs one statement in a transaction of its own; returns the rows and the time it took."""
-        lease = await source.acquire()
+        lease = await self._acquire(source)
+        lease.is_reading = not statement.changes
         broken = False
         began = time.perf_counter()
         try:
@@ -249,12 +312,42 @@ class Database:
             else:
                 async with _begin(lease):
                     rows = await _fetch_on(lease, sql, arguments, self.observe)
-            return rows, time.perf_counter() - began
+            self.answered_at = ended = time.perf_counter()
+            return rows, ended - began
         except Dropped:
             broken = True
             raise
         finally:
             source.release(lease, broken=broken)
+            self.figures.add(
+                CHANGE if statement.changes else READ, sql, time.perf_counter() - began
+            )
+
+    async def _retry_conflicts(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await retry(
+                attempt,
+                on=_RETRYABLE,
+                backoff=BACKOFF,
+                attempts=ATTEMPTS,
+                report=self._report_conflict,
+            )
+        except _RETRYABLE as error:
+            raise Overloaded(
+                "Concurrent changes of the same rows kept conflicting.",
+                hint="Nothing was changed; try again in a moment.",
+                retry_after_s=1,
+                cause="conflicts",
+            ) from error
+
+    def _report_conflict(self, error: Exception) -> None:
+        self.figures.conflicts += 1
+        log.info("retrying a transaction after %s", type(error).__name__)
+
+
+def _count_statement() -> None:
+    if (count := current_count.get()) is not None:
+        count.value += 1
 
 
 async def _fetch_on(
@@ -291,19 +384,6 @@ async def _decode(statement: Statement[Any], rows: Awaitable[Rows]) -> Rows:
     return statement.decode(await rows)
 
 
-async def _retry_conflicts(attempt: Callable[[], Awaitable[T]]) -> T:
-    try:
-        return await retry(
-            attempt, on=_RETRYABLE, backoff=BACKOFF, attempts=ATTEMPTS, report=_log_conflict
-        )
-    except _RETRYABLE as error:
-        raise Overloaded(
-            "Concurrent changes of the same rows kept conflicting.",
-            hint="Nothing was changed; try again in a moment.",
-            retry_after_s=1,
-        ) from error
-
-
 def create_engine(url: DatabaseUrl) -> "AsyncEngine":
     """An SQLAlchemy engine for alembic, without a pool."""
     from sqlalchemy.ext.asyncio import create_async_engine
@@ -316,23 +396,26 @@ def create_engine(url: DatabaseUrl) -> "AsyncEngine":
     )
 
 
-def _log_conflict(error: Exception) -> None:
-    log.info("retrying a transaction after %s", type(error).__name__)
-
-
 async def open_database(
     url: str,
     *,
+    direct_url: str | None = None,
     pool_size: int = POOL_SIZE,
     wait_ms: int = WAIT_MS,
     connect_ms: int = 10_000,
     statement_timeout_ms: int = 60_000,
 ) -> Database:
-    """Opens the pool and one connection, so that a wrong URL fails at startup."""
-    target = parse_url(url)
+    """Opens the pool and one connection, so that a wrong URL fails at startup.
+
+    `direct_url` bypasses the pooler that `url` leads through.
+    """
+    target, direct = parse_url(url), parse_url(direct_url or url)
 
     def connect_once() -> Awaitable[asyncpg.Connection]:
         return connect(target, statement_timeout_ms=statement_timeout_ms)
+
+    def connect_directly() -> Awaitable[asyncpg.Connection]:
+        return connect(direct, application_name="howdah pulse")
 
     def connect_until(deadline: float) -> Awaitable[asyncpg.Connection]:
         return connect_with_retry(connect_once, target, deadline)
@@ -340,4 +423,8 @@ async def open_database(
     first = await connect_until(asyncio.get_running_loop().time() + connect_ms / 1000)
     pool = open_pool(connect_until, size=pool_size, wait_ms=wait_ms, first=first)
     reserve = open_pool(connect_until, size=RESERVED, wait_ms=RESERVED_WAIT_MS)
-    return Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
+    database = Database(pool, reserve, size=pool_size, wait_ms=wait_ms)
+    database.pulse = Pulse(
+        database, connect_directly, None if direct.hosts == target.hosts else connect_once
+    )
+    return database

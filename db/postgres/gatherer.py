@@ -14,6 +14,7 @@ from contextvars import Context, copy_context
 from typing import Any, TypeAlias, cast
 
 from db.errors import Overloaded, TimedOut
+from db.figures import SIZES, Distribution
 from db.postgres.connect import Dropped
 from db.postgres.gathered_sql import GatheredSql, gather_statement
 from db.postgres.leases import overloaded
@@ -87,8 +88,14 @@ class _StatementQueue:
 class Gatherer:
     """Gathers the statements of one pool."""
 
-    def __init__(self, send: Send, *, size: int, wait_ms: int) -> None:
-        """`size` is that of the pool. A call fails with Overloaded after waiting for `wait_ms`."""
+    def __init__(
+        self, send: Send, *, size: int, wait_ms: int, batches: Distribution | None = None
+    ) -> None:
+        """`size` is that of the pool. A call fails with Overloaded after waiting for `wait_ms`.
+
+        `batches` counts the callers of each statement that is sent after they have waited.
+        """
+        self._batches = batches or Distribution(SIZES)
         self._send = send
         self._size = size
         self._wait_ms = wait_ms
@@ -242,6 +249,7 @@ class Gatherer:
 
     def _start(self, queue: _StatementQueue, batch: list[_Call]) -> None:
         rows = [queue.row(call.arguments) for call in batch]
+        self._batches.add(len(batch))
         self._begin(queue, rows)
         # In the context of a caller: else it would be that of whoever ended the last statement.
         task = asyncio.get_running_loop().create_task(

@@ -1,6 +1,5 @@
 """Query runs: states, history, result pages, retention and orphaned runs."""
 
-from db.runs.liveness import Liveness
 from db.runs.repository import Runs
 from db.runs.result_pages import ResultPages
 from db.runs.rows import (
@@ -35,9 +34,9 @@ from db.runs.unscoped.lookups import (
 )
 from db.runs.unscoped.orphans import (
     cancel_states,
+    end_overdue,
     interrupt_orphans,
     interrupt_queued,
-    mark_missing_processes,
 )
 from db.runs.unscoped.retention import expire_over_quota, list_expired, list_partial_results
 
@@ -50,7 +49,6 @@ __all__ = [
     "Ending",
     "Failure",
     "InlineRows",
-    "Liveness",
     "NewRun",
     "OrphanRow",
     "PageRow",
@@ -69,6 +67,7 @@ __all__ = [
     "Truncated",
     "TruncationReason",
     "cancel_states",
+    "end_overdue",
     "existing_run_ids",
     "expire_over_quota",
     "find_any_run",
@@ -76,6 +75,5 @@ __all__ = [
     "interrupt_queued",
     "list_expired",
     "list_partial_results",
-    "mark_missing_processes",
     "sessions_with_queued_runs",
 ]

@@ -59,6 +59,7 @@ class KeyThreads:
                 "Other private keys of yours are still being opened.",
                 hint="Wait for those requests, then try again.",
                 retry_after_s=5,
+                cause="private_keys",
             )
 
     def close(self) -> None:

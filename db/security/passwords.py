@@ -109,6 +109,7 @@ class Passwords:
                 "Too many sign-ins are in progress.",
                 hint="Try again in a few seconds.",
                 retry_after_s=3,
+                cause="sign_ins",
             )
 
 

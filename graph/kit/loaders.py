@@ -7,12 +7,16 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 from uuid import UUID
 
+from db.figures import SIZES, Distribution
 from db.kit.repository import Repository
 from db.postgres.engine import ReadSession
 from graph.context import Context
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+batch_keys = Distribution(SIZES)
+"""The keys of each batch of this process."""
 
 
 class BatchLoader(ABC, Generic[K, V]):
@@ -106,6 +110,7 @@ class BatchLoader(ABC, Generic[K, V]):
     async def _run_batch(self) -> None:
         """Settles all pending keys. Keys loaded from now on belong to the next batch."""
         keys, self._pending_keys = self._pending_keys, []
+        batch_keys.add(len(keys))
         try:
             found = await self.find(keys)
         except Exception as error:  # noqa: BLE001 - every waiting caller receives it

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Hashable
 
 from db.fair_slots import FairSlots, Share
+from db.figures import Distribution
 from db.postgres.engine import Database
 from db.postgres.gatherer import SPARE_CONNECTIONS
 from db.users.throttle import network_of
@@ -117,6 +118,18 @@ class Admission:
         self._documents = _limited(1)
         self.reads = FairSlots("reads", of_one_user=self._reads_of_one_user)
         self.large_reads = FairSlots("reads", of_one_user=self._large_reads_of_one_user)
+        self.waits = Distribution()
+        """Seconds that operations waited for a slot."""
+
+    @property
+    def users(self) -> int:
+        """The users, and networks of anonymous clients, with an operation in progress."""
+        return sum(slots.users for slots in (self._operations, self._anonymous, self._urgent))
+
+    @property
+    def users_waiting(self) -> int:
+        kinds = (self._operations, self._anonymous, self._urgent)
+        return sum(slots.users_waiting for slots in kinds)
 
     @contextlib.asynccontextmanager
     async def document(self, context: Context) -> AsyncIterator[None]:
@@ -158,8 +171,12 @@ class Admission:
             if cost >= UNIT_FIELDS:  # a small one fits beside it
                 heaviest = max(SMALL, self._work_of_one_user() - SMALL)
                 weight = min(SMALL + cost // UNIT_FIELDS, heaviest)
-        if not slots.take(user, weight):
+        if slots.take(user, weight):
+            self.waits.add(0.0)
+        else:
+            began = time.perf_counter()
             await slots.acquire(user, weight)
+            self.waits.add(time.perf_counter() - began)
         context.slot = slot = Slot(self, slots, user, weight)
         return slot
 

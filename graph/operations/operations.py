@@ -1,10 +1,11 @@
 """Runs prepared operations and encodes their results as JSON."""
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 from graphql import ExecutionResult, GraphQLSyntaxError, OperationType
@@ -21,15 +22,13 @@ from graph.operations.cost_report import report_cost
 from graph.operations.deadlines import Deadlines
 from graph.operations.documents import Documents
 from graph.operations.limits import RequestLimits, refuse_cost, result_error
+from graph.operations.observer import UNOBSERVED, Observer
 from graph.operations.plans import Plans, Prepared, Refused
 from graph.operations.request import GraphQLRequest
 
 TIMEOUT_S = 60.0
 
 _REFUSALS = (HowdahError, TimeoutError, TooManyInvalidValues, RecursionError)
-
-Observe: TypeAlias = Callable[[str, str, float], None]
-"""Receives the kind, outcome (`OK` or the first error code) and seconds of each operation."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -71,7 +70,7 @@ class Operations:
         documents: Documents | None = None,
         allowance: CostAllowance | None = None,
         timeout_s: float = TIMEOUT_S,
-        observe: Observe = lambda _kind, _code, _seconds: None,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self.limits = limits
         self._plans = plans
@@ -79,8 +78,8 @@ class Operations:
         self._allowance = allowance
         self._timeout_s = timeout_s
         self._deadlines = Deadlines(timeout_s)
-        self._observe = observe
-        self._admission = Admission()
+        self._observer = observer
+        self.admission = Admission()
 
     async def prepare(self, request: GraphQLRequest, context: Context) -> Prepared:
         """Find or make the plan of a request.
@@ -89,13 +88,22 @@ class Operations:
             Refused: the document is invalid, too expensive, unknown or not allowed, or the access
                 token of the viewer lacks a scope.
         """
+        try:
+            return await self._prepare(request, context)
+        except Refused as refused:
+            first = refused.errors[0]
+            code = first.code if isinstance(first, HowdahError) else BadInput.code
+            self._observer.refused(context, code)
+            raise
+
+    async def _prepare(self, request: GraphQLRequest, context: Context) -> Prepared:
         text, kept_as = self._documents.find(request)
         name = request.operation_name or None
         if request.extensions is not None:
             context.reports_cost = request.extensions.get(COST) is True
         prepared = self._plans.find(text, name)
         if prepared is None:
-            async with self._admission.document(context):  # another request may have made it
+            async with self.admission.document(context):  # another request may have made it
                 prepared = self._plans.find(text, name) or await self._plans.make(text, name)
         if kept_as is not None:
             self._documents.keep(kept_as, text)
@@ -114,8 +122,8 @@ class Operations:
         context.task = asyncio.current_task()
         slot = None
         try:
-            cost = await self._charge(prepared, variables, context)
-            slot = await self._admission.slot(context, cost=cost, urgent=prepared.urgent)
+            context.cost = cost = await self._charge(prepared, variables, context)
+            slot = await self.admission.slot(context, cost=cost, urgent=prepared.urgent)
             max_fields = self.limits.fields if prepared.kind is OperationType.QUERY else math.inf
             work = prepared.plan.execute(
                 context=context, variables=variables, max_fields=max_fields
@@ -133,17 +141,29 @@ class Operations:
             context.loaders.clear()  # breaks the reference cycle between context and loaders
         if context.reports_cost:
             answer = self._with_cost(answer, prepared, variables, context)
-        self._observe(prepared.kind.value, answer.code, time.perf_counter() - began)
+        self._observer.ended(prepared, context, answer.code, time.perf_counter() - began)
         return answer
 
     async def follow(
         self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
     ) -> AsyncGenerator[Answer]:
         """Open a subscription: its answers, or a single answer with the errors."""
+        following = self._observer.follow(prepared, context)
+        try:
+            async with contextlib.aclosing(self._follow(prepared, variables, context)) as answers:
+                async for answer in answers:
+                    following.note(answer.code)
+                    yield answer
+        finally:
+            following.end()
+
+    async def _follow(
+        self, prepared: Prepared, variables: Mapping[str, Any] | None, context: Context
+    ) -> AsyncGenerator[Answer]:
         request_id = context.request_id
         try:
-            cost = await self._charge(prepared, variables, context)
-            slot = await self._admission.slot(context, cost=cost)
+            context.cost = cost = await self._charge(prepared, variables, context)
+            slot = await self.admission.slot(context, cost=cost)
             try:
                 source = await self._deadlines.within(
                     prepared.plan.subscribe(context=context, variables=variables), slot

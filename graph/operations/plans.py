@@ -20,7 +20,7 @@ from graph.context import Context
 from graph.executor import Operation, Plan, compile_plan
 from graph.executor.document import select_operation
 from graph.operations.limits import CostProgram, RequestLimits, read, weigh
-from graph.operations.root_fields import ignores_token, is_urgent, required_scopes
+from graph.operations.root_fields import ignores_token, is_urgent, required_scopes, root_field
 
 _MAX_ERRORS = 5  # graphql-core may print the whole document in each error
 _OVERLAP_BUDGET = 10_000  # about 25 ms; the default takes a second
@@ -63,6 +63,8 @@ class Prepared:
     """Whether it bypasses the queue of the viewer."""
     ignores_token: bool
     """Whether it runs, without a viewer, although the access token is invalid."""
+    field: str
+    """Its root field, such as `Query.tasks`; `Query.*` stands for several."""
     scopes: Scopes | None
     """The scopes that an access token for programs needs; None if it may not run this."""
 
@@ -163,6 +165,7 @@ class Plans:
             size_bytes,
             urgent=is_urgent(self._schema, operation.definition),
             ignores_token=ignores_token(self._schema, operation.definition),
+            field=root_field(self._schema, operation.definition, operation.fragments),
             scopes=required_scopes(self._schema, operation.definition, operation.fragments),
         )
 

@@ -48,6 +48,17 @@ def required_scopes(
     return required
 
 
+def root_field(
+    schema: GraphQLSchema,
+    operation: OperationDefinitionNode,
+    fragments: Mapping[str, FragmentDefinitionNode],
+) -> str:
+    """A name for what the operation does, of which there are few."""
+    root = schema.get_root_type(operation.operation)
+    names = set(_names_in(operation.selection_set, fragments, set()))
+    return f"{root.name if root else ''}.{names.pop() if len(names) == 1 else '*'}"
+
+
 def _names_in(
     selections: SelectionSetNode,
     fragments: Mapping[str, FragmentDefinitionNode],

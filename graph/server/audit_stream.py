@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
 STDOUT = "stdout"
+
+failures: Counter[str] = Counter()
+"""Failed attempts of this process, by destination."""
 
 
 @contextlib.asynccontextmanager
@@ -47,6 +51,7 @@ async def _stream(database: Database, destination: str) -> None:
                 continue
             pauses, pause_s = BACKOFF.pauses(), POLL_S
         except Exception:  # any error: the database or the disk may be available again
+            failures[destination] += 1
             log.exception("cannot write the audit stream to %s, will retry", destination)
             pause_s = next(pauses)
         await asyncio.sleep(pause_s)

@@ -67,7 +67,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line. `extra={"fields": {...}}` adds values, which are not redacted."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
@@ -78,6 +78,7 @@ class JsonFormatter(logging.Formatter):
         }
         if request_id := _request_id(record):
             entry["requestId"] = request_id
+        entry |= getattr(record, "fields", {})
         if record.exc_info:
             entry["exception"] = redacted(self.formatException(record.exc_info))
         return msgspec.json.encode(entry).decode()

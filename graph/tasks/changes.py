@@ -100,6 +100,7 @@ async def follow(context: Context) -> AsyncIterator[Change]:
                         "The subscription received more changes than the client could read.",
                         hint="Query the tasks again, then subscribe again.",
                         retry_after_s=1,
+                        cause="slow_subscriber",
                     )
                 for change in changes.values():
                     yield change

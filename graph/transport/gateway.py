@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from db.errors import HowdahError, Overloaded, Unauthenticated
 from db.kit.audit import Actor, current_actor
+from db.postgres.monitoring.figures import current_count
 from db.services import Services
 from graph.auth import Viewer
 from graph.context import Context, address_of
@@ -72,7 +73,10 @@ class Shutdown:
 
 def stopping_error() -> Overloaded:
     return Overloaded(
-        "This server is stopping.", hint="Retry: another server takes over.", retry_after_s=1
+        "This server is stopping.",
+        hint="Retry: another server takes over.",
+        retry_after_s=1,
+        cause="stopping",
     )
 
 
@@ -101,7 +105,9 @@ class Gateway:
         else:
             actor = Actor(viewer.id, viewer.session_id, viewer.token_id, request_id, address)
         current_actor.set(actor)
-        return Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
+        context = Context(services=self.services, viewer=viewer, request_id=request_id, scope=scope)
+        current_count.set(context.statements)
+        return context
 
     async def answers(self, request: GraphQLRequest, context: Context) -> AsyncGenerator[Answer]:
         """The results of an operation of any kind; a refusal is the only one."""

@@ -2,7 +2,7 @@
 
 from db.kit.audit.actor import Actor, act_as, acting, current_actor
 from db.kit.audit.kinds import AuditKind, AuditOutcome
-from db.kit.audit.record import Recording, record, record_alone, recording_outcome
+from db.kit.audit.record import Recording, record, record_alone, recorded, recording_outcome
 from db.kit.audit.table import AuditEvent
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "current_actor",
     "record",
     "record_alone",
+    "recorded",
     "recording_outcome",
 ]

@@ -1,6 +1,7 @@
 """Records acts, in the transaction of the act wherever it has one."""
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ from db.kit.audit.kinds import AuditKind, AuditOutcome
 from db.kit.audit.unscoped import INSERT
 from db.kit.base import new_id
 from db.postgres.engine import Database, Session
+
+recorded: Counter[AuditKind] = Counter()
+"""The events that this process has written, with those of transactions that were repeated."""
 
 
 async def record(  # noqa: PLR0913 - the columns of an event
@@ -37,6 +41,7 @@ async def record(  # noqa: PLR0913 - the columns of an event
     """
     actor = current_actor.get()
     actor_id = actor_id or actor.user_id
+    recorded[kind] += 1
     shown = {"operator": actor.operator, **(details or {})}
     await session.rows(
         INSERT,

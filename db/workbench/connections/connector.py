@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from math import inf
@@ -11,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from db.connections import SslMode
+from db.errors import HowdahError
 from db.workbench.connections import libpq
 from db.workbench.connections.bounds.read_budget import LargeRowSlot
 from db.workbench.connections.connection_errors import (
@@ -41,11 +43,14 @@ class Connector:
         make_slot: Callable[[], LargeRowSlot] = LargeRowSlot.alone,
         *,
         lifetime_s: float | None = None,
+        outcomes: Counter[str] | None = None,
     ) -> None:
         """`make_slot` returns the slot of one more connection, of the budget of its user.
 
-        The secrets of the destination expire after `lifetime_s`.
+        The secrets of the destination expire after `lifetime_s`. `outcomes` counts the attempts to
+        connect by `OK` or the code of the error.
         """
+        self._outcomes: Counter[str] = Counter() if outcomes is None else outcomes
         self.destination = destination
         now = asyncio.get_running_loop().time()
         self.expires_at = inf if lifetime_s is None else now + lifetime_s
@@ -57,8 +62,21 @@ class Connector:
         self._files = ExitStack()
         self._certificates = self._write_certificates()
 
+    @property
+    def has_tunnel(self) -> bool:
+        return self._tunnel is not None and self._tunnel.is_open
+
     async def connect(self) -> libpq.Connection:
         """Returns a connection that has answered a query, or raises within `CONNECT_S`."""
+        try:
+            connection = await self._connect_and_identify()
+        except HowdahError as error:
+            self._outcomes[error.code] += 1
+            raise
+        self._outcomes["OK"] += 1
+        return connection
+
+    async def _connect_and_identify(self) -> libpq.Connection:
         deadline = asyncio.get_running_loop().time() + CONNECT_S
         try:
             async with asyncio.timeout_at(deadline):

@@ -21,7 +21,7 @@ from db.security.vault import Vault
 from db.workbench.connections.credentials import Credentials, LendsAgentTo, Typed
 from db.workbench.connections.pools.circuit_breaker import Breaker
 from db.workbench.connections.pools.disconnects import Disconnects
-from db.workbench.connections.pools.pool_registry import PoolRegistry
+from db.workbench.connections.pools.pool_registry import PoolRegistry, TargetFigures
 from db.workbench.connections.targets.destinations import Destination, destination_of
 from db.workbench.connections.targets.network_policy import Targets
 from db.workbench.connections.values import ActivePool, Limits, ProbeResult, Problem
@@ -81,6 +81,10 @@ class Workbench:
                 yield cls(database, credentials, targets, limits, pools, disconnects)
         finally:
             targets.close()
+
+    @property
+    def figures(self) -> TargetFigures:
+        return self._pools.figures
 
     async def connect(
         self,
@@ -318,7 +322,11 @@ class Workbench:
             self._read_budget = ReadBudget(self._limits.row_bytes, self._limits.process_row_bytes)
         budget = self._read_budget
         return Connector(
-            destination, self._targets, lambda: budget.slot_for(owner), lifetime_s=lifetime_s
+            destination,
+            self._targets,
+            lambda: budget.slot_for(owner),
+            lifetime_s=lifetime_s,
+            outcomes=self._pools.outcomes,
         )
 
 

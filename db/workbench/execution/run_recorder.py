@@ -1,6 +1,7 @@
 """Writes the progress and the end of executing runs to the database, and publishes the changes."""
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -9,6 +10,7 @@ import msgspec
 
 from db.errors import Conflict, HowdahError
 from db.events import EventBus
+from db.figures import Distribution
 from db.kit.group_commit import GroupCommit
 from db.postgres.engine import Database, Session
 from db.runs import (
@@ -43,12 +45,30 @@ class _RunEnd(NamedTuple):
     keep: timedelta
 
 
+class RunFigures:
+    """The runs that this process has executed to their end."""
+
+    def __init__(self) -> None:
+        self.ended: Counter[str] = Counter()
+        """By terminal state."""
+        self.durations = Distribution()
+        self.queue_times = Distribution()
+
+    def add(self, run: RunRow) -> None:
+        self.ended[run.state] += 1
+        if run.started_at is not None:
+            self.queue_times.add(max(0.0, (run.started_at - run.created_at).total_seconds()))
+            if run.finished_at is not None:
+                self.durations.add((run.finished_at - run.started_at).total_seconds())
+
+
 class RunRecorder:
     """Writes until the database is available: what a statement did must be recorded."""
 
     def __init__(self, database: Database, events: EventBus) -> None:
         self._database = database
         self._events = events
+        self.figures = RunFigures()
         self._ends = GroupCommit(database, _write_end, order=lambda end: end.run.id)
 
     async def record_backend(self, run: RunRow, backend: Backend) -> None:
@@ -108,6 +128,8 @@ class RunRecorder:
             return self._ends.add(end)
 
         written = await _write_with_retry(run, write)
+        if written is not None:
+            self.figures.add(written)
         await self.publish_change(run)
         return written
 

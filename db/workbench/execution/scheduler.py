@@ -42,6 +42,11 @@ class RunScheduler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
+    @property
+    def users_waiting(self) -> int:
+        """The number of owners with queued runs."""
+        return len(self._wake_events)
+
     def take_slot(self, owner: OwnerId) -> bool:
         """Takes a slot for a new run, unless older runs of the owner are queued here."""
         return owner not in self._wake_events and not self._closing and self._slots.take(owner)

@@ -68,6 +68,7 @@ class DatabaseSessionsService:
         self._sources = (QueuedRuns(database), *sources)
         self._opening = ShieldedTasks()
         self._is_stopping = False
+        runner.heartbeat.on_fenced(self._abandon_all)
 
     @property
     def open_count(self) -> int:
@@ -160,14 +161,20 @@ class DatabaseSessionsService:
     async def end_closed(self, closed: SessionBackend) -> None:
         """Ends what is left of a session that its process did not close: runs and backend."""
         await load_drivers()
-        from db.workbench.sessions.rescue import end_session_backend
+        from db.workbench.sessions.rescue import end_backend
 
         keep, reason = self._runner.limits.retention, CloseReason(closed.close_reason)
         runs = await self._database.transaction(
             lambda session: record_closed(session, closed.owner_id, closed.id, reason, keep=keep)
         )
         await publish_session(self._events, closed.id, runs)
-        await end_session_backend(self._workbench, closed)
+        await end_backend(self._workbench, f"session {closed.id}", closed)
+
+    def _abandon_all(self) -> None:
+        """The number of this process is dead: another one has closed its sessions."""
+        if self.holder is not None:
+            for held in list(self.holder.held.values()):
+                held.cut()
 
     async def _open(
         self, owner: OwnerId, request: OpenRequest, key: str | None

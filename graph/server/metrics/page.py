@@ -78,7 +78,10 @@ class Metrics:
 
     def _of_process(self) -> Iterator[Sample]:
         for family in self._process.collect():  # empty without /proc
-            kind = "counter" if family.type == "counter" else "gauge"
-            workers = "livemin" if family.name in _REPORTED_AS_MINIMUM else "livesum"
-            metric = Metric(family.name, kind, family.documentation, workers=workers)
+            metric = Metric(
+                family.name,
+                "counter" if family.type == "counter" else "gauge",
+                family.documentation,
+                workers="livemin" if family.name in _REPORTED_AS_MINIMUM else "livesum",
+            )
             yield metric, (), family.samples[0].value

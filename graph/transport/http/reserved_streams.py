@@ -170,6 +170,7 @@ class ReservedStreams:
                 "This server has too many event streams that are reserved and not open.",
                 hint="Retry in a few seconds.",
                 retry_after_s=OPENED_WITHIN_S,
+                cause="event_streams",
             )
         stream = ReservedStream(viewer, authorization, owner)
         self._streams[stream.token] = stream

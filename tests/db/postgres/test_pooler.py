@@ -1,100 +1,28 @@
 """PgBouncer in transaction mode: several processes share fewer server connections."""
 
 import asyncio
-import contextlib
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from db.postgres.engine import open_database
 from tests.fixtures.notes import CREATE, others, read, terminate_all
-from tests.fixtures.patience import patience
+from tests.fixtures.pgbouncer import (
+    PGBOUNCER,
+    SERVER_CONNECTIONS,
+    has_prepared_statements,
+    pgbouncer,
+)
 from tests.fixtures.pooler_client import CHANGES
-from tests.fixtures.targets import free_port
 
-# Debian keeps it where ordinary users do not look.
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PROCESSES = 3
-SERVER_CONNECTIONS = 2
 ROOT = Path(__file__).parents[3]
 
-CONFIGURATION = """
-[databases]
-{name} = host={server.hostname} port={server.port} user={server.username} password={server.password}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = {connections}
-{more}
-"""
-
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer on this machine")
-
-
-def has_prepared_statements() -> bool:
-    """PgBouncer renames prepared statements itself since 1.21."""
-    if PGBOUNCER is None:
-        return False
-    said = subprocess.run([PGBOUNCER, "--version"], check=True, capture_output=True, text=True)  # noqa: S603 - found above
-    found = re.search(r"(\d+)\.(\d+)", said.stdout)
-    return found is not None and (int(found[1]), int(found[2])) >= (1, 21)
-
-
-async def listens(port: int) -> None:
-    async with patience():
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def pgbouncer(url: str, more: str) -> AsyncIterator[str]:
-    """The URL of the same database through PgBouncer, which refuses to run as root."""
-    assert PGBOUNCER is not None
-    port = free_port()
-    server = urlsplit(url)
-    name = server.path[1:]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "pgbouncer.ini")
-        file.write_text(
-            CONFIGURATION.format(
-                name=name, server=server, port=port, connections=SERVER_CONNECTIONS, more=more
-            )
-        )
-        is_root = os.getuid() == 0
-        if is_root:
-            for path in (folder, file):
-                shutil.chown(path, "nobody")
-        process = await asyncio.create_subprocess_exec(
-            *(PGBOUNCER, file),
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-            user="nobody" if is_root else None,
-            group="nogroup" if is_root else None,
-            extra_groups=[] if is_root else None,
-        )
-        await listens(port)
-        try:
-            yield f"postgresql://anyone@127.0.0.1:{port}/{name}?sslmode=disable&pgbouncer=true"
-        finally:
-            process.kill()
-            await process.wait()
 
 
 @pytest.fixture
@@ -124,7 +52,7 @@ async def pooled_url(
     await observer.execute(CREATE.sql)
     await observer.execute("INSERT INTO notes (id) VALUES (1), (2)")
     async with pgbouncer(committed_url, request.param) as url:
-        yield url
+        yield f"{url}&pgbouncer=true"
 
 
 async def client(url: str, number: int) -> None:

@@ -18,6 +18,8 @@ from graph.operations import Answer, GraphQLRequest, Operations, Plans, Prepared
 from graph.operations.admission import MAX_ANONYMOUS_CONCURRENCY
 from graph.operations.limits import RequestLimits
 from graph.schema import schema as api
+from graph.server.observer import OperationObserver
+from graph.server.operation_log import OperationLog
 from tests.fixtures.toy import ANN, schema
 
 
@@ -211,9 +213,11 @@ async def test_unserialisable_result_is_internal_error(text: str) -> None:
 
 async def test_operation_is_observed_once() -> None:
     seen: list[tuple[str, str]] = []
-    note = lambda kind, outcome, _: seen.append((kind, outcome))  # noqa: E731 - it is one line
-    await run("{ hello }", observe=note)
-    await run("{ meet(trouble: OVERLOADED) }", observe=note)
+    observer = OperationObserver(
+        lambda kind, outcome, _: seen.append((kind, outcome)), OperationLog(slow_s=60)
+    )
+    await run("{ hello }", observer=observer)
+    await run("{ meet(trouble: OVERLOADED) }", observer=observer)
     assert seen == [("query", "OK"), ("query", "OVERLOADED")]
 
 

@@ -59,7 +59,7 @@ async def test_read_limit_bounds_connections_of_viewer(
         prepared = await operations.prepare(GraphQLRequest(document), context)
         return (await operations.run(prepared, None, context)).code
 
-    operations._admission._presence = presence = Presence(lambda: 0.0)
+    operations.admission._presence = presence = Presence(lambda: 0.0)
     for at_once in (alone, shared):
         lent.clear()
         assert await asyncio.gather(*(ask() for _ in range(3))) == ["OK"] * 3

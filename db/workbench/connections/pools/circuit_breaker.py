@@ -19,6 +19,11 @@ class Breaker:
         self._open_until = 0.0
         self._last: Unreachable | None = None
 
+    @property
+    def is_open(self) -> bool:
+        is_failing = self._failures >= FAILURES
+        return is_failing and asyncio.get_running_loop().time() < self._open_until
+
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
         """Counts the result of one attempt to connect. An answer is a success, also a refusal.

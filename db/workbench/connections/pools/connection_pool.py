@@ -110,6 +110,15 @@ class ConnectionPool:
         return idle + busy, idle, busy
 
     @property
+    def side_count(self) -> int:
+        """The number of connections that are not those of the pool and stay open."""
+        return len(self._dedicated) + len(self._monitors)
+
+    @property
+    def has_tunnel(self) -> bool:
+        return self._connector is not None and self._connector.has_tunnel
+
+    @property
     def open_count(self) -> int:
         """The number of connections that are open on the server, or may be at any moment."""
         return self._pool.opened + self._attempts + len(self._dedicated)
@@ -359,4 +368,5 @@ def _overloaded() -> Overloaded:
         "All connections to this database are in use.",
         hint="Wait until a statement ends, or cancel one.",
         retry_after_s=1,
+        cause="target_pool",
     )

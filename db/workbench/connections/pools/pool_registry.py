@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
@@ -36,6 +37,20 @@ class Generation(NamedTuple):
     pool: "ConnectionPool"
 
 
+class TargetFigures(NamedTuple):
+    """The pools of a process, and their connections."""
+
+    pools: int
+    idle: int
+    busy: int
+    side: int
+    """Connections outside the pools that stay open: of sessions and live samples."""
+    limit: int
+    breakers_open: int
+    tunnels: int
+    outcomes: Mapping[str, int]
+
+
 class PoolRegistry:
     """The current pool of each connection, and earlier ones until their statements have ended."""
 
@@ -51,6 +66,23 @@ class PoolRegistry:
         self._living: dict[ConnectionPool, tuple[Key, int]] = {}
         """All pools that are not closed, of any generation, with key and `disconnect_count`."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self.outcomes: Counter[str] = Counter()
+        """The attempts to connect, by `OK` or the code of the error."""
+
+    @property
+    def figures(self) -> TargetFigures:
+        pools = list(self._living)
+        idle, busy = sum(pool.figures[1] for pool in pools), sum(pool.figures[2] for pool in pools)
+        return TargetFigures(
+            pools=len(pools),
+            idle=idle,
+            busy=busy,
+            side=sum(pool.side_count for pool in pools),
+            limit=self._limits.connections,
+            breakers_open=sum(pool.breaker.is_open for pool in pools),
+            tunnels=sum(pool.has_tunnel for pool in pools),
+            outcomes=self.outcomes,
+        )
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -158,6 +190,7 @@ class PoolRegistry:
             "Howdah has reached its limit of open database connections.",
             hint="Disconnect an unused connection, or try again in a moment.",
             retry_after_s=5,
+            cause="target_connections",
         )
 
     async def _sweep(self) -> None:

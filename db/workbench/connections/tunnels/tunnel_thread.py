@@ -39,6 +39,7 @@ class TunnelThread:
                 "Howdah has reached its limit of open SSH tunnels.",
                 hint="Disconnect an unused connection, or try again in a moment.",
                 retry_after_s=5,
+                cause="tunnels",
             )
         tunnel = cls()
         _living.add(tunnel)

@@ -1,0 +1,41 @@
+"""What a process counts about its statements on Howdah's own database."""
+
+import math
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from db.figures import SIZES, Distribution
+
+READ, CHANGE, TRANSACTION = "read", "change", "transaction"
+
+
+class StatementCount:
+    """How many statements an operation has sent."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+current_count: ContextVar[StatementCount | None] = ContextVar("current_count", default=None)
+"""That of the operation in this task, and in the tasks that it starts."""
+
+
+class DatabaseFigures:
+    """`slow_s` and `report_slow` are set by whoever wants to know of slow statements."""
+
+    def __init__(self) -> None:
+        self.waits = Distribution()
+        self.batches = Distribution(SIZES)
+        self.statements = {kind: Distribution() for kind in (READ, CHANGE, TRANSACTION)}
+        self.conflicts = self.lost = self.slow = 0
+        self.slow_s = math.inf
+        self.report_slow: Callable[[str, float], None] = lambda _sql, _seconds: None
+
+    def add(self, kind: str, sql: str, seconds: float) -> None:
+        """Call after each statement, failed ones included."""
+        self.statements[kind].add(seconds)
+        if seconds >= self.slow_s:
+            self.slow += 1
+            self.report_slow(sql, seconds)
