@@ -27,6 +27,11 @@ class RetryLog:
         self._task = task
         self._kind: str | None = None
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._kind is not None
+
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
         """Reports and suppresses the error of the block."""

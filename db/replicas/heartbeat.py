@@ -40,9 +40,15 @@ class Heartbeat:
         self.installation_id: UUID | None = None
         self._database = database
         self._identify = identify
-        self._fingerprints = fingerprints or {}
+        self.fingerprints = fingerprints or {}
         self._end_work: list[Callable[[], object]] = []
         self._seen_at = 0.0
+        self._retry_log = RetryLog(log, "send a heartbeat to the database")
+
+    @property
+    def is_failing(self) -> bool:
+        """True while the database refuses heartbeats, which are changes, or does not respond."""
+        return self._retry_log.is_failing
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -87,10 +93,9 @@ class Heartbeat:
         self._seen_at = asyncio.get_running_loop().time()
 
     async def _beat_for_ever(self, every_s: float) -> None:
-        retry_log = RetryLog(log, "send a heartbeat to the database")
         while True:
             await asyncio.sleep(every_s)
-            with retry_log.attempt():  # without heartbeats this process would be found dead
+            with self._retry_log.attempt():  # without heartbeats this process would be found dead
                 await self.beat()
 
     async def _leave_number(self) -> None:
@@ -123,7 +128,7 @@ class Heartbeat:
                 version=__version__,
                 host=socket.gethostname(),
                 installation_id=self.installation_id,
-                fingerprints=self._fingerprints,
+                fingerprints=self.fingerprints,
             ),
             reserved=True,
         )
