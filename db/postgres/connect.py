@@ -61,7 +61,10 @@ _DROPPED = (
 _FULL = (asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError)
 # Raised on a closed connection, or by asyncpg while it processes the server's last message.
 _MISUSED = (asyncpg.InterfaceError, asyncpg.InternalClientError)
-FAILURES = (*_DROPPED, *_FULL, *_MISUSED, TimeoutError, asyncpg.QueryCanceledError)
+FAILURES = (
+    *(*_DROPPED, *_FULL, *_MISUSED, TimeoutError),
+    *(asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError),
+)
 """Errors that may not be caused by the statement itself: see `translate_error`."""
 
 _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
@@ -234,6 +237,12 @@ def translate_error(error: Exception, driver: Any) -> HowdahError | None:
         return TimedOut(
             "The statement exceeded its timeout and was cancelled.",
             hint="Request less data, or try again when the database is less busy.",
+        )
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return Unavailable(
+            "The statement waited too long for a lock that another operation holds.",
+            hint="Nothing was changed; try again in a moment.",
+            retry_after_s=1,
         )
     if isinstance(error, _FULL):
         return Unavailable(

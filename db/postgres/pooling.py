@@ -72,9 +72,12 @@ async def is_pooled(url: DatabaseUrl, connection: asyncpg.Connection) -> bool:
 class Route:
     """The way to the database, which may lead through a pooler."""
 
-    def __init__(self, url: str, direct_url: str | None, *, statement_timeout_ms: int) -> None:
+    def __init__(
+        self, url: str, direct_url: str | None, *, statement_timeout_ms: int, lock_ms: int
+    ) -> None:
         self._target, self._direct = parse_url(url), parse_url(direct_url or url)
         self._statement_timeout_ms = statement_timeout_ms
+        self._lock_ms = lock_ms
         self._is_bypassed = self._direct.hosts != self._target.hosts
         if self._target.pooled is None and self._is_bypassed:
             self._target = replace(self._target, pooled=True)
@@ -85,14 +88,20 @@ class Route:
         return bool(self._target.pooled)
 
     @property
+    def transaction_lock_ms(self) -> int:
+        """The limit that each transaction has to set, because sessions do not keep it."""
+        return self._lock_ms if self.is_pooled else 0
+
+    @property
     def log_in(self) -> Connect | None:
         """Connects to a pooler that `connect_directly` bypasses."""
         return self.connect if self._is_bypassed else None
 
     async def open_first(self, deadline: float) -> asyncpg.Connection:
         """Opens the first connection, and finds out whether there is a pooler."""
-        first = await self.connect_until(deadline)
+        first = await connect_with_retry(self._connect_only, self._target, deadline)
         if self._target.pooled is not None or not await is_pooled(self._target, first):
+            await self._limit_locks(first)
             return first
         first.terminate()  # it would prepare statements
         self._target = replace(self._target, pooled=True)
@@ -101,8 +110,22 @@ class Route:
     def connect_until(self, deadline: float) -> Awaitable[asyncpg.Connection]:
         return connect_with_retry(self.connect, self._target, deadline)
 
-    def connect(self) -> Awaitable[asyncpg.Connection]:
+    async def connect(self) -> asyncpg.Connection:
+        connection = await self._connect_only()
+        await self._limit_locks(connection)
+        return connection
+
+    def _connect_only(self) -> Awaitable[asyncpg.Connection]:
         return connect(self._target, statement_timeout_ms=self._statement_timeout_ms)
+
+    async def _limit_locks(self, connection: asyncpg.Connection) -> None:
+        # Not as a parameter of the login, which a pooler in session mode may refuse.
+        if self._lock_ms and not self.is_pooled:
+            try:
+                await connection.execute(f"SET lock_timeout = {self._lock_ms}")
+            except BaseException:
+                connection.terminate()
+                raise
 
     def connect_directly(self) -> Awaitable[asyncpg.Connection]:
         return connect(self._direct, application_name="howdah pulse")
