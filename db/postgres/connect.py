@@ -4,7 +4,7 @@ import json
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -126,10 +126,31 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
 )
 
 
+_KEPT_ALIVE = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""A server that nobody tells of a vanished client keeps its locks for two hours."""
+
+LONGEST_PAUSE = {"idle_in_transaction_session_timeout": "10s"}
+"""A process that is frozen within a transaction holds its locks this long. It is found dead after
+15 seconds (db.replicas), so its transaction can not end after others have taken over its work."""
+
+
 async def connect(
-    url: DatabaseUrl, *, application_name: str = "howdah", statement_timeout_ms: int = 60_000
+    url: DatabaseUrl,
+    *,
+    application_name: str = "howdah",
+    statement_timeout_ms: int = 60_000,
+    settings: Mapping[str, str] | None = None,
 ) -> asyncpg.Connection:
-    """Opens one connection in one attempt."""
+    """Opens one connection in one attempt.
+
+    What is or may be a pooler in transaction mode gets no settings but the name: they would be left
+    to the next client.
+    """
     try:
         # A pooler may run each statement on another server connection: prepare none.
         connection = await asyncpg.connect(
@@ -146,7 +167,20 @@ async def connect(
             raise TlsRefused(str(error)) from error
         raise
     await _set_json_codecs(connection)
+    if url.pooled is False:
+        await keep_settings(connection, settings or {})
     return connection
+
+
+async def keep_settings(connection: asyncpg.Connection, settings: Mapping[str, str]) -> None:
+    """Sets them, and those of every connection, for the whole session."""
+    # Not in the login, where a pooler in session mode refuses them.
+    wanted = _KEPT_ALIVE | dict(settings)
+    try:
+        await connection.execute("; ".join(f"SET {name} = '{wanted[name]}'" for name in wanted))
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def _set_json_codecs(connection: asyncpg.Connection) -> None:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import asyncpg
 
 from db.errors import Unavailable
-from db.postgres.connect import connect, connect_with_retry
+from db.postgres.connect import LONGEST_PAUSE, connect, connect_with_retry, keep_settings
 from db.postgres.urls import DatabaseUrl, mark_pooled, parse_url
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class Route:
         self._target, self._direct = parse_url(url), parse_url(direct_url or url)
         self._statement_timeout_ms = statement_timeout_ms
         self._lock_ms = lock_ms
+        self._settings = LONGEST_PAUSE | {"lock_timeout": str(lock_ms)}
         self._is_bypassed = self._direct.hosts != self._target.hosts
         if self._target.pooled is None and self._is_bypassed:
             self._target = replace(self._target, pooled=True)
@@ -99,33 +100,25 @@ class Route:
 
     async def open_first(self, deadline: float) -> asyncpg.Connection:
         """Opens the first connection, and finds out whether there is a pooler."""
-        first = await connect_with_retry(self._connect_only, self._target, deadline)
-        if self._target.pooled is not None or not await is_pooled(self._target, first):
-            await self._limit_locks(first)
+        first = await self.connect_until(deadline)
+        if self._target.pooled is not None:
+            return first
+        self._target = replace(self._target, pooled=await is_pooled(self._target, first))
+        if not self.is_pooled:
+            await keep_settings(first, self._settings)
             return first
         first.terminate()  # it would prepare statements
-        self._target = replace(self._target, pooled=True)
         return await self.connect_until(deadline)
 
     def connect_until(self, deadline: float) -> Awaitable[asyncpg.Connection]:
         return connect_with_retry(self.connect, self._target, deadline)
 
-    async def connect(self) -> asyncpg.Connection:
-        connection = await self._connect_only()
-        await self._limit_locks(connection)
-        return connection
-
-    def _connect_only(self) -> Awaitable[asyncpg.Connection]:
-        return connect(self._target, statement_timeout_ms=self._statement_timeout_ms)
-
-    async def _limit_locks(self, connection: asyncpg.Connection) -> None:
-        # Not as a parameter of the login, which a pooler in session mode may refuse.
-        if self._lock_ms and not self.is_pooled:
-            try:
-                await connection.execute(f"SET lock_timeout = {self._lock_ms}")
-            except BaseException:
-                connection.terminate()
-                raise
+    def connect(self) -> Awaitable[asyncpg.Connection]:
+        return connect(
+            self._target,
+            statement_timeout_ms=self._statement_timeout_ms,
+            settings=self._settings,
+        )
 
     def connect_directly(self) -> Awaitable[asyncpg.Connection]:
         return connect(self._direct, application_name="howdah pulse")
