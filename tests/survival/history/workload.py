@@ -43,9 +43,14 @@ class Recorder:
         self.created = Ledger()
         self.missing: list[Anomaly] = []
         self.values = count(1)
+        self._parsed: dict[str, int] = {}
 
     def new_value(self) -> int:
         return next(self.values)
+
+    def parse(self, text: str) -> tuple[int, ...]:
+        """The values in the text of a task. Equal values are one object: histories are long."""
+        return tuple(self._parsed.setdefault(word, int(word)) for word in text.split())
 
     def note(self, process: int, began: float, outcome: Outcome, *steps: Step) -> None:
         ended = time.monotonic() if outcome is Outcome.DONE else NEVER
@@ -104,13 +109,13 @@ class Worker:
             self._miss(id)
         if task is None:
             return
-        seen, step = _step(task), Append(id, self._recorder.new_value())
+        seen, step = self._step(task), Append(id, self._recorder.new_value())
         text = " ".join(filter(None, [task["description"], str(step.value)]))
         values = {"id": id, "description": text, "expectedVersion": task["version"]}
         read_ended = time.monotonic()
         answer = await self.caller.ask(UPDATE, input=values)
         if answer.outcome is Outcome.DONE:
-            after = _step(answer.data["updateTask"]["task"])
+            after = self._step(answer.data["updateTask"]["task"])
             self._note(began, answer, seen, step, after)
         else:  # the read has happened, in any case
             self._recorder.history.append(
@@ -151,7 +156,7 @@ class Worker:
         for id in ids:
             if found[id] is None:
                 self._miss(id)
-        self._note(began, answer, *map(_step, filter(None, found.values())))
+        self._note(began, answer, *map(self._step, filter(None, found.values())))
         return True
 
     async def _create(self) -> None:
@@ -204,12 +209,11 @@ class Worker:
         """Every task that a client reads was created, and is not deleted."""
         self._recorder.missing.append(Anomaly("missing task", f"{id} at {time.monotonic():.3f}"))
 
+    def _step(self, task: Any) -> ReadList | ReadRegister:
+        """What a read of a task says: the title tells what it is."""
+        if task["title"] != "list":
+            return ReadRegister(task["id"], task["title"], task["version"])
+        return ReadList(task["id"], self._recorder.parse(task["description"] or ""))
+
     def _note(self, began: float, answer: Answer, *steps: Step) -> None:
         self._recorder.note(self._number, began, answer.outcome, *steps)
-
-
-def _step(task: Any) -> ReadList | ReadRegister:
-    """What a read of a task says: the title tells what it is."""
-    if task["title"] != "list":
-        return ReadRegister(task["id"], task["title"], task["version"])
-    return ReadList(task["id"], tuple(map(int, (task["description"] or "").split())))
